@@ -1,0 +1,1 @@
+"""Curate face-expression data: measure, find issues, decide, keep versions."""

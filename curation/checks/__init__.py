@@ -1,0 +1,1 @@
+"""Checks: measurements -> issues. One file a family, one registry (``registry.CHECKS``)."""

@@ -1,0 +1,133 @@
+"""What a check is, and the helpers that all families share: robust thresholds, scores, rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curation.checks.graph import CopyGraph
+from curation.checks.graph import build as build_graph
+from curation.settings import Settings
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+ISSUE_SCORE = 0.5
+"""A one-number check maps its threshold to this score; lower is an issue."""
+
+MAD_TO_SIGMA = 1.4826
+"""Median absolute deviation -> standard deviation under a normal law (Rousseeuw & Croux 1993)."""
+
+
+@dataclass(frozen=True)
+class CheckInputs:
+    """What checks may read.
+
+    images and measurements have one row an image, in the same order; pairs holds verified near-duplicate pairs of
+    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation).
+    """
+
+    images: pd.DataFrame
+    measurements: pd.DataFrame
+    pairs: pd.DataFrame
+    settings: Settings
+
+    @cached_property
+    def copies(self) -> CopyGraph:
+        """The graph of copies, built once for all checks that read it."""
+        minimum = self.settings.duplicates.min_probability
+        return build_graph(self.images, self.measurements, self.pairs, minimum)
+
+    @property
+    def readable(self) -> Flags:
+        """(N,) which images could be decoded."""
+        return np.asarray(self.measurements["error"] == "", dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: its name, what it says in plain words, and the function that makes its issue rows."""
+
+    name: str
+    title: str
+    explanation: str
+    run: Callable[[CheckInputs], pd.DataFrame]
+
+
+def lower_fence(values: Floats, z: float, floor: float, ceiling: float) -> float:
+    """Return the value below which an image stands out from its data set.
+
+    The fence is median - z * sigma, where sigma is estimated from the values below the median alone (a "double MAD",
+    for skewed measures), and kept within [floor, ceiling]: below floor a value is bad in any data set, above
+    ceiling it is good in any.
+    """
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return floor
+    middle = float(np.median(known))
+    below = middle - known[known <= middle]
+    sigma = MAD_TO_SIGMA * float(np.median(below))
+    return float(np.clip(middle - z * sigma, floor, ceiling))
+
+
+def upper_fence(values: Floats, z: float, floor: float, ceiling: float) -> float:
+    """Return the value above which an image stands out; see :func:`lower_fence`."""
+    return -lower_fence(-values, z, -ceiling, -floor)
+
+
+def low_is_bad(values: Floats, threshold: float, worst: float, typical: float) -> Floats:
+    """Return scores (N,) in 0..1: ``worst`` -> 0, ``threshold`` -> 0.5, ``typical`` and above -> 1."""
+    points = np.array([worst, threshold, max(typical, np.nextafter(threshold, np.inf))])
+    return np.interp(values, points, [0.0, ISSUE_SCORE, 1.0])
+
+
+def high_is_bad(values: Floats, threshold: float, worst: float, typical: float) -> Floats:
+    """Return scores (N,) in 0..1: ``worst`` -> 0, ``threshold`` -> 0.5, ``typical`` and below -> 1."""
+    return low_is_bad(-values, -threshold, -worst, -typical)
+
+
+def one_number_rows(
+    check: str, paths: pd.Series, values: Floats, scores: Floats, *, measure: str, threshold: float
+) -> pd.DataFrame:
+    """Return the rows of a check that judges one number; images whose value is NaN get none.
+
+    An image is an issue where its score is below 0.5. Evidence: {"measure", "value", "threshold"}.
+    """
+    known = np.isfinite(values)
+    limit = f'{threshold:.4g}, "measure": {json.dumps(measure)}'
+    evidence = [f'{{"value": {value:.4g}, "threshold": {limit}}}' for value in values[known]]
+    rounded = np.round(scores[known], 6)
+    return rows(check, paths[known], rounded, scores[known] < ISSUE_SCORE, evidence)
+
+
+def rows(
+    check: str,
+    paths: pd.Series,
+    scores: Floats,
+    flags: Flags,
+    evidence: Sequence[str],
+    groups: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Return issue rows from columns of equal length; evidence holds JSON objects."""
+    return pd.DataFrame(
+        {
+            "path": paths.to_numpy(),
+            "check": check,
+            "score": scores,
+            "is_issue": flags,
+            "group": "" if groups is None else list(groups),
+            "evidence": list(evidence),
+        }
+    )
+
+
+def as_json(**evidence: Any) -> str:
+    """Return evidence as the JSON object of an issue row."""
+    return json.dumps(evidence, ensure_ascii=False)

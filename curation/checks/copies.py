@@ -1,0 +1,121 @@
+"""Checks of copies, judged in one graph: exact and near duplicates, label conflicts, split leaks.
+
+A connected group of copies is judged as a whole: with several labels it is a conflict, across splits a leak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.checks.base import CheckInputs, Flags, as_json, rows
+
+
+def exact_duplicate(inputs: CheckInputs) -> pd.DataFrame:
+    """Images with exactly the same pixels as another one."""
+    members = inputs.copies.members
+    flags = (members["exact"] != "").to_numpy(dtype=bool)
+    facts = _facts(members, "exact")
+    evidence = _evidence(members, flags, lambda row: {"kind": "exact", **facts[row["exact"]], "rank": row["rank"]})
+    return rows(
+        "exact_duplicate",
+        members["path"],
+        (~flags).astype(np.float64),
+        flags,
+        evidence,
+        members["exact"].tolist(),
+    )
+
+
+def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
+    """Images that show the same picture as another one, changed a little; every row's evidence has the dHash."""
+    graph = inputs.copies
+    members = graph.members
+    flags = (members["near"] != "").to_numpy(dtype=bool)
+    facts = _facts(members, "near")
+    path_of = members.drop_duplicates("content").set_index("content")["path"].to_dict()
+    links = graph.links.to_dict("index")
+
+    def found(row: dict[str, Any]) -> dict[str, Any]:
+        link = links[row["content"]]
+        return {
+            "kind": "near",
+            "dhash": row["dhash"],
+            "of": path_of[link["partner"]],
+            "probability": round(link["probability"], 4),
+            "transform": link["transform"],
+            **{key: value for key, value in facts[row["near"]].items() if key != "of"},
+            "rank": row["rank"],
+        }
+
+    evidence = _evidence(members, flags, found, otherwise=lambda dhash: f'{{"dhash": "{dhash}"}}')
+    probability = np.array([links[c]["probability"] if c in links else 0.0 for c in members["content"]])
+    scores = np.round(1.0 - np.where(flags, probability, 0.0), 6)
+    return rows("near_duplicate", members["path"], scores, flags, evidence, members["near"].tolist())
+
+
+def label_conflict(inputs: CheckInputs) -> pd.DataFrame:
+    """Copies of one picture under different labels."""
+    return _disagreement(inputs, "label_conflict", "label")
+
+
+def split_leak(inputs: CheckInputs) -> pd.DataFrame:
+    """Copies of one picture in different splits."""
+    return _disagreement(inputs, "split_leak", "split")
+
+
+def _disagreement(inputs: CheckInputs, check: str, column: str) -> pd.DataFrame:
+    """Flag the members of groups in which ``column`` takes several values; kind says by which copies."""
+    members = inputs.copies.members
+    by_group, by_exact = _several(members, "group", column), _several(members, "exact", column)
+    facts = _facts(members, "group")
+    evidence = _evidence(
+        members.assign(exactly=by_exact),
+        by_group,
+        lambda row: {
+            "kind": "exact" if row["exactly"] else "near",
+            **facts[row["group"]],
+            "rank": row["rank"],
+        },
+    )
+    probability = inputs.copies.links["probability"].reindex(members["content"]).fillna(0.0).to_numpy()
+    scores = np.where(by_exact, 0.0, np.where(by_group, 1.0 - probability, 1.0))
+    groups = members["group"].where(by_group, "").tolist()
+    return rows(check, members["path"], np.round(scores, 6), by_group, evidence, groups)
+
+
+def _several(members: pd.DataFrame, key: str, column: str) -> Flags:
+    """Return (N,) whether the member's ``key`` group holds more than one value of ``column``."""
+    differing = members.groupby(key)[column].transform("nunique") > 1
+    return np.asarray(differing & (members[key] != ""), dtype=np.bool_)
+
+
+def _facts(members: pd.DataFrame, key: str) -> dict[str, dict[str, Any]]:
+    """Return group -> number of copies, their labels and splits, and the best copy."""
+    grouped = members[members[key] != ""].sort_values("rank").groupby(key)
+    return {
+        str(name): {
+            "copies": len(group),
+            "labels": sorted(set(group["label"])),
+            "splits": sorted(set(group["split"])),
+            "of": group["path"].iloc[0],
+        }
+        for name, group in grouped
+    }
+
+
+def _evidence(
+    members: pd.DataFrame,
+    flags: Flags,
+    found: Callable[[dict[str, Any]], dict[str, Any]],
+    otherwise: Callable[[str], str] = lambda dhash: "{}",
+) -> list[str]:
+    """Return one JSON object a member: ``found`` of the flagged ones' rows, ``otherwise`` of the others' dHash."""
+    records = iter(members[flags].to_dict("records"))
+    return [
+        as_json(**found(next(records))) if flagged else otherwise(dhash)
+        for flagged, dhash in zip(flags, members["dhash"], strict=True)
+    ]

@@ -1,0 +1,112 @@
+"""Checks of the detected faces: none, many, small, off centre, cropped, turned.
+
+Boxes are in fractions of the image's width and height. A check that needs what the detector in use does not give
+(turned_face needs landmarks) makes no rows for those images rather than guess.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from curation.checks.base import (
+    CheckInputs,
+    Flags,
+    Floats,
+    high_is_bad,
+    low_is_bad,
+    lower_fence,
+    one_number_rows,
+    upper_fence,
+)
+
+_SMALL_BOUNDS = (0.10, 0.40)
+"""Square root of the face's share of the image's area."""
+
+_OFF_CENTRE_BOUNDS = (0.15, 0.35)
+"""Distance between the face's and the image's centre, in sides of the image."""
+
+_CROPPED_BOUNDS = (0.10, 0.35)
+"""Share of the face box's area that lies outside the image; detectors extend boxes of tight crops a little."""
+
+
+def _columns(inputs: CheckInputs, *names: str) -> list[Floats]:
+    return [inputs.measurements[name].to_numpy(dtype=np.float64) for name in names]
+
+
+def _has_face(inputs: CheckInputs) -> Flags:
+    (score,) = _columns(inputs, "face_score")
+    return inputs.readable & (score >= inputs.settings.checks.face_score)
+
+
+def no_face(inputs: CheckInputs) -> pd.DataFrame:
+    """Images in which the detector is not sure of any face; value is its best score."""
+    (best,) = _columns(inputs, "face_score")
+    values = np.where(inputs.readable, best, np.nan)
+    threshold = inputs.settings.checks.face_score
+    scores = low_is_bad(values, threshold, 0.0, 1.0)
+    return one_number_rows("no_face", inputs.images["path"], values, scores, measure="face_score", threshold=threshold)
+
+
+def many_faces(inputs: CheckInputs) -> pd.DataFrame:
+    """Images with a second face; value is the second best score."""
+    (second,) = _columns(inputs, "second_face_score")
+    values = np.where(inputs.readable, np.nan_to_num(second), np.nan)
+    threshold = inputs.settings.checks.second_face_score
+    scores = high_is_bad(values, threshold, 1.0, 0.0)
+    return one_number_rows(
+        "many_faces", inputs.images["path"], values, scores, measure="second_face_score", threshold=threshold
+    )
+
+
+def small_face(inputs: CheckInputs) -> pd.DataFrame:
+    """Faces that fill less of the image than is usual in the data set."""
+    width, height = _columns(inputs, "face_width", "face_height")
+    values = np.where(_has_face(inputs), np.sqrt(np.clip(width * height, 0.0, None)), np.nan)
+    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_SMALL_BOUNDS)
+    scores = low_is_bad(values, threshold, 0.0, _median(values))
+    return one_number_rows(
+        "small_face", inputs.images["path"], values, scores, measure="face_size", threshold=threshold
+    )
+
+
+def off_centre(inputs: CheckInputs) -> pd.DataFrame:
+    """Faces far from the image's centre."""
+    x, y, width, height = _columns(inputs, "face_x", "face_y", "face_width", "face_height")
+    distance = np.hypot(x + width / 2 - 0.5, y + height / 2 - 0.5)
+    return _high_check(inputs, "off_centre", distance, "distance_from_centre", _OFF_CENTRE_BOUNDS, 0.7)
+
+
+def cropped_face(inputs: CheckInputs) -> pd.DataFrame:
+    """Faces of which a part lies outside the image."""
+    x, y, width, height = _columns(inputs, "face_x", "face_y", "face_width", "face_height")
+    inside_x = np.clip(np.minimum(x + width, 1.0) - np.maximum(x, 0.0), 0.0, None)
+    inside_y = np.clip(np.minimum(y + height, 1.0) - np.maximum(y, 0.0), 0.0, None)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        outside = 1.0 - inside_x * inside_y / (width * height)
+    return _high_check(inputs, "cropped_face", outside, "share_outside", _CROPPED_BOUNDS, 1.0)
+
+
+def turned_face(inputs: CheckInputs) -> pd.DataFrame:
+    """Faces turned sideways or tilted; value is the larger of the two angles, each in its own limit."""
+    yaw, roll = _columns(inputs, "face_yaw", "face_roll")
+    checks = inputs.settings.checks
+    turn = np.maximum(np.abs(yaw) / checks.turned_yaw_degrees, np.abs(roll) / checks.turned_roll_degrees)
+    values = np.where(_has_face(inputs), turn, np.nan)
+    scores = high_is_bad(values, 1.0, 2.0, 0.0)
+    return one_number_rows(
+        "turned_face", inputs.images["path"], values, scores, measure="angle_relative_to_limit", threshold=1.0
+    )
+
+
+def _high_check(
+    inputs: CheckInputs, check: str, measured: Floats, measure: str, bounds: tuple[float, float], worst: float
+) -> pd.DataFrame:
+    values = np.where(_has_face(inputs), measured, np.nan)
+    threshold = upper_fence(values, inputs.settings.checks.outlier_fence, *bounds)
+    scores = high_is_bad(values, threshold, worst, _median(values))
+    return one_number_rows(check, inputs.images["path"], values, scores, measure=measure, threshold=threshold)
+
+
+def _median(values: Floats) -> float:
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0

@@ -1,0 +1,142 @@
+"""Checks of single images' pixels: readability, exposure, contrast, blur, blankness, size.
+
+Bounds of thresholds are on measures in 0..1 of full scale. They only stop a data set that is bad (or uniform) as a
+whole from setting an absurd threshold; between them the data's own distribution decides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from curation.checks.base import (
+    CheckInputs,
+    Floats,
+    as_json,
+    high_is_bad,
+    low_is_bad,
+    lower_fence,
+    one_number_rows,
+    rows,
+    upper_fence,
+)
+
+_DARK_BOUNDS = (0.10, 0.40)
+"""Brightness of the 95th percentile: below 0.10 nothing can be seen, above 0.40 some part is lit."""
+
+_BRIGHT_BOUNDS = (0.45, 0.90)
+"""Brightness of the 5th percentile: below 0.45 there are true shadows, above 0.90 the image is washed out."""
+
+_CONTRAST_BOUNDS = (0.03, 0.12)
+"""Standard deviation of grey values; a face photograph has about 0.2."""
+
+_SHARPNESS_BOUNDS = (0.5, 2.0)
+"""log10 of the Laplacian's variance (grey levels squared), at the probe's working size."""
+
+_BLANK_CONTRAST = 0.02
+"""Standard deviation of grey values below which JPEG noise on a flat field could account for all of it (5 of 255)."""
+
+_BLANK_ENTROPY_BITS = 1.5
+"""Entropy of the grey histogram below which an image has about three grey values; a 48x48 face has 6 to 7.5 bits."""
+
+_SIZE_BOUNDS = (0.25, 0.60)
+"""Side relative to the data set's median side; a factor of four is odd anywhere, a factor of 1.7 nowhere."""
+
+
+def _values(inputs: CheckInputs, column: str) -> Floats:
+    values = np.array(inputs.measurements[column], dtype=np.float64)
+    values[~inputs.readable] = np.nan
+    return values
+
+
+def _typical(values: Floats) -> float:
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
+
+
+def unreadable(inputs: CheckInputs) -> pd.DataFrame:
+    """Files that could not be decoded; evidence gives the decoder's reason."""
+    flags = ~inputs.readable
+    reasons = inputs.measurements[["error_kind", "error"]].to_numpy()
+    evidence = [as_json(kind=kind, error=error) if error else "{}" for kind, error in reasons]
+    return rows("unreadable", inputs.images["path"], (~flags).astype(np.float64), flags, evidence)
+
+
+def dark(inputs: CheckInputs) -> pd.DataFrame:
+    """Images whose brightest parts are dark."""
+    return _low_check(inputs, "dark", "brightness_p95", _DARK_BOUNDS)
+
+
+def low_contrast(inputs: CheckInputs) -> pd.DataFrame:
+    """Images with little difference between their grey values."""
+    return _low_check(inputs, "low_contrast", "contrast", _CONTRAST_BOUNDS)
+
+
+def _low_check(inputs: CheckInputs, check: str, column: str, bounds: tuple[float, float]) -> pd.DataFrame:
+    values = _values(inputs, column)
+    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *bounds)
+    scores = low_is_bad(values, threshold, 0.0, _typical(values))
+    return one_number_rows(check, inputs.images["path"], values, scores, measure=column, threshold=threshold)
+
+
+def bright(inputs: CheckInputs) -> pd.DataFrame:
+    """Images whose darkest parts are bright."""
+    values = _values(inputs, "brightness_p05")
+    threshold = upper_fence(values, inputs.settings.checks.outlier_fence, *_BRIGHT_BOUNDS)
+    scores = high_is_bad(values, threshold, 1.0, _typical(values))
+    return one_number_rows(
+        "bright", inputs.images["path"], values, scores, measure="brightness_p05", threshold=threshold
+    )
+
+
+def blurry(inputs: CheckInputs) -> pd.DataFrame:
+    """Images with little fine detail for their data set."""
+    values = np.log10(_values(inputs, "sharpness") + 1e-6)
+    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_SHARPNESS_BOUNDS)
+    scores = low_is_bad(values, threshold, threshold - 2.0, _typical(values))
+    return one_number_rows(
+        "blurry", inputs.images["path"], values, scores, measure="log10_sharpness", threshold=threshold
+    )
+
+
+def blank(inputs: CheckInputs) -> pd.DataFrame:
+    """Images that show next to nothing: one flat tone, or a few."""
+    contrast = _values(inputs, "contrast")
+    entropy = _values(inputs, "entropy")
+    by_contrast = low_is_bad(contrast, _BLANK_CONTRAST, 0.0, _typical(contrast))
+    by_entropy = low_is_bad(entropy, _BLANK_ENTROPY_BITS, 0.0, _typical(entropy))
+    entropy_decides = by_entropy < by_contrast
+    scores = np.minimum(by_contrast, by_entropy)
+    known = inputs.readable
+    evidence = [
+        as_json(value=round(e, 4), threshold=_BLANK_ENTROPY_BITS, measure="entropy")
+        if use_entropy
+        else as_json(value=round(c, 4), threshold=_BLANK_CONTRAST, measure="contrast")
+        for c, e, use_entropy in zip(contrast[known], entropy[known], entropy_decides[known], strict=True)
+    ]
+    rounded = np.round(scores[known], 6)
+    return rows("blank", inputs.images["path"][known], rounded, rounded < 0.5, evidence)
+
+
+def odd_size(inputs: CheckInputs) -> pd.DataFrame:
+    """Images whose size or shape differs much from the data set's median one."""
+    width, height = _values(inputs, "width"), _values(inputs, "height")
+    side = np.sqrt(width * height)
+    shape = width / height
+    with np.errstate(invalid="ignore"):
+        values = np.minimum(_relative(side), _relative(shape))
+    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_SIZE_BOUNDS)
+    scores = low_is_bad(values, threshold, 0.0, 1.0)
+    return one_number_rows(
+        "odd_size",
+        inputs.images["path"],
+        values,
+        scores,
+        measure="size_relative_to_median",
+        threshold=threshold,
+    )
+
+
+def _relative(values: Floats) -> Floats:
+    """Return value or median, whichever is smaller, over the other: 1 at the median, towards 0 away from it."""
+    ratio = values / _typical(values) if np.isfinite(values).any() else values
+    return np.minimum(ratio, 1.0 / ratio)

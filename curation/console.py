@@ -1,0 +1,73 @@
+"""What the command prints: tables for people, JSON for machines. No other module prints results."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_ROWS = 40
+"""Rows of a table shown on a terminal before the rest is only counted."""
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` as JSON."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print plain sentences, one a line."""
+    for line in lines:
+        print(line)
+
+
+def print_frame(frame: pd.DataFrame, form: str, *, hint: str = "", destination: str = "") -> None:
+    """Print a table as ``table``, ``csv`` or ``json``, to ``destination`` (a file) where one is given."""
+    if destination:
+        _write(frame, form, destination)
+    elif form == "csv":
+        sys.stdout.write(frame.to_csv(index=False, lineterminator="\n"))
+    elif form == "json":
+        print_json(frame.to_dict("records"))
+    else:
+        _print_table(frame, hint)
+
+
+def _write(frame: pd.DataFrame, form: str, destination: str) -> None:
+    from pathlib import Path
+
+    from curation.workspace import json_bytes, write_bytes
+
+    as_json = form == "json"
+    data = json_bytes(frame.to_dict("records")) if as_json else frame.to_csv(index=False).encode("utf-8")
+    write_bytes(Path(destination), data)
+    print(f"{len(frame):,} rows written to {destination}")
+
+
+def _print_table(frame: pd.DataFrame, hint: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in frame.columns:
+        right = frame[column].dtype.kind in "if"
+        table.add_column(str(column), justify="right" if right else "left", overflow="fold")
+    for row in frame.head(_MOST_ROWS).itertuples(index=False, name=None):
+        # Text, not markup: names from the file system must not be read as styles
+        table.add_row(*(Text(_cell(value)) for value in row))
+    Console().print(table)
+    if len(frame) > _MOST_ROWS:
+        print(f"... {len(frame) - _MOST_ROWS:,} more rows{hint}")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)

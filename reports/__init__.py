@@ -1,0 +1,1 @@
+"""Pages and figures made from tables; computes no statistics of its own."""

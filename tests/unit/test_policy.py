@@ -1,0 +1,112 @@
+"""Policies: who is excluded, which copy stays, what goes to a person."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from curation.decisions import policy
+from curation.decisions.log import Draft
+from tests.unit.frames import images, issue
+
+
+def near(path: str, group: str = "", dhash: str = "00", rank: int = 1) -> dict[str, object]:
+    return issue(path, "near_duplicate", group, json.dumps({"dhash": dhash, "rank": rank}), flagged=bool(group))
+
+
+def exact(path: str, group: str, rank: int = 1) -> dict[str, object]:
+    return issue(path, "exact_duplicate", group, json.dumps({"rank": rank}))
+
+
+def outcome(drafts: list[Draft]) -> dict[str, str]:
+    return {draft.path: draft.action for draft in drafts}
+
+
+def decide(name: str, table: pd.DataFrame, *rows: dict[str, object]) -> dict[str, str]:
+    return outcome(policy.decide(policy.load(name), table, pd.DataFrame(list(rows))))
+
+
+def test_balanced_keeps_the_copy_in_test_then_in_validation() -> None:
+    table = images(("t", "train", "sad"), ("v", "validation", "sad"), ("x", "test", "sad"))
+    rows = [exact(path, "exact-1", rank) for rank, path in enumerate("tvx", 1)]
+    assert decide("balanced", table, *rows) == {"t": "exclude", "v": "exclude", "x": "keep"}
+    assert decide("balanced", table[:2], *rows[:2]) == {"t": "exclude", "v": "keep"}
+
+
+def test_balanced_keeps_the_best_copy_within_a_split() -> None:
+    table = images(("a", "train", "sad"), ("b", "train", "sad"))
+    assert decide("balanced", table, near("a", "near-1", rank=2), near("b", "near-1", rank=1)) == {
+        "a": "exclude",
+        "b": "keep",
+    }
+
+
+def test_balanced_excludes_every_copy_of_a_conflict_until_a_person_has_decided() -> None:
+    table = images(("a", "train", "sad"), ("b", "train", "happy"))
+    assert decide("balanced", table, exact("a", "e"), exact("b", "e", 2)) == {"a": "exclude", "b": "exclude"}
+
+
+def test_a_near_group_takes_in_the_exact_copies_of_its_members() -> None:
+    table = images(("a", "train", "sad"), ("b", "train", "sad"), ("c", "train", "sad"))
+    rows = [near(path, "near-1", rank=rank) for rank, path in enumerate("abc", 1)]
+    assert decide("balanced", table, exact("a", "exact-1"), exact("b", "exact-1", 2), *rows) == {
+        "a": "keep",
+        "b": "exclude",
+        "c": "exclude",
+    }
+
+
+def test_balanced_drops_no_image_for_want_of_a_face_but_deck_does() -> None:
+    table = images(("a", "train", "sad"), ("b", "test", "sad"))
+    rows = [issue("a", "no_face"), issue("b", "no_face"), near("a", dhash="1"), near("b", dhash="2")]
+    assert decide("balanced", table, *rows) == {}
+    assert decide("deck", table, *rows) == {"a": "exclude"}
+
+
+def test_deck_keeps_the_copy_in_the_split_that_is_short_of_the_class() -> None:
+    # train is 1/4 happy, validation 2/3: train is short of happy and keeps its copy
+    table = images(
+        ("t1", "train", "happy"),
+        ("t2", "train", "sad"),
+        ("t3", "train", "sad"),
+        ("t4", "train", "sad"),
+        ("v1", "validation", "happy"),
+        ("v2", "validation", "happy"),
+        ("v3", "validation", "sad"),
+    )
+    hashes = {"t1": "aa", "v1": "aa", "t2": "bb", "v3": "bb"}
+    rows = [near(path, dhash=hashes.get(path, path)) for path in table["path"]]
+    assert decide("deck", table, *rows) == {"t1": "keep", "v1": "exclude", "t2": "exclude", "v3": "keep"}
+
+
+def test_deck_leaves_the_test_split_alone() -> None:
+    table = images(("a", "test", "sad"), ("b", "train", "sad"))
+    assert decide("deck", table, near("a", dhash="aa"), near("b", dhash="aa")) == {}
+
+
+def test_an_image_excluded_by_a_rule_is_no_copy_any_more() -> None:
+    table = images(("a", "train", "sad"), ("b", "train", "happy"))
+    rows = [issue("b", "blank"), exact("a", "e"), exact("b", "e", 2)]
+    assert decide("balanced", table, *rows) == {"b": "exclude"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name = 'x'", "description"),
+        ("name = ", "not valid TOML"),
+        ("name='x'\ndescription='y'\n[[exclude]]\ncheck='no_such'\nreason='z'", "no_such"),
+        ("name='x'\ndescription='y'\ncolour='red'", "colour"),
+    ],
+)
+def test_a_wrong_policy_file_is_refused_with_what_is_wrong(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(policy.PolicyError, match=words):
+        policy.load(str(path))
+
+
+def test_an_unknown_policy_names_the_known_ones() -> None:
+    with pytest.raises(policy.PolicyError, match="balanced, deck"):
+        policy.load("no such policy")

@@ -1,0 +1,1 @@
+"""Fit and evaluate expression models on frames of (path, label, split, weight)."""
