@@ -9,7 +9,7 @@ DATA ?=
 WORKSPACE ?= $(if $(DATA),workspace,workspace-sample)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup run test test-fast bench lint faults clean
+.PHONY: setup run test test-fast bench peers lint clean
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -40,8 +40,16 @@ test: lint
 test-fast: setup
 	$(PYTEST) -m 'not slow'
 
+# The peers of the benchmarks, in an environment of their own: fastdup's pins cannot be met beside ours.
+peers:
+	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		opencv-python-headless pandas scikit-learn cleanvision imagededup pillow_heif sentry-sdk
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps fastdup==2.54
+
 bench: setup
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.bench_curate
+	$(BIN)/python -m tests.benchmarks.bench_near_duplicates
 
 clean:
-	rm -rf $(VENV) build *.egg-info artifacts sample workspace-sample
+	rm -rf $(VENV) .venv-peers build *.egg-info artifacts sample workspace-sample

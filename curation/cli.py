@@ -133,21 +133,23 @@ def scan(
 
 @app.command()
 def check(
-    names: Annotated[list[str] | None, typer.Argument(help="Names of checks; none = all.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Print only these checks.")] = None,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Run checks on what was scanned and write the issues table."""
+    """Run the checks on what was scanned, write the issues table, and print how many images each flags."""
     from curation import console, summary, workflow, workspace
+    from curation.checks import registry
     from curation.progress import Display
 
+    chosen = {check.name for check in registry.select(names or [])}
     space = workspace.open_existing(folder)
     settings = _settings(space)
     display = Display(quiet=as_json)
     with workspace.locked(space):
         scanned = workflow.scanned_before(space, settings, display)
-        issues = workflow.check(space, scanned, settings, display, names or [])
-    found = summary.check_summary(issues)
+        issues = workflow.check(space, scanned, settings, display)
+    found = summary.check_summary(issues[issues["check"].isin(chosen)])
     console.print_frame(found, "json" if as_json else "table")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,8 +16,12 @@ _MOST_ROWS = 40
 
 
 def print_json(value: Any) -> None:
-    """Print ``value`` as JSON."""
-    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    """Print ``value`` as JSON; dataclasses become objects."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def print_lines(lines: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from curation import manifest, tables, workspace
 from curation.decisions import log, policy
-from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX, overruled, policy_batch, replay
+from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX, effective, overruled, policy_batch, replay
 from curation.progress import Display
 from curation.settings import Settings
 from curation.workspace import Workspace, WorkspaceError
@@ -35,6 +35,12 @@ _TOOLS = (
     "faiss-cpu",
 )
 """Packages whose version may change a measured number; recorded in every version's lineage."""
+
+_SAME_DATA_SHARE = 0.5
+"""A source with fewer than this share of a workspace's images is taken for another data set."""
+
+REPORT_REVISION = 1
+"""Raised whenever the report's page may change for the same tables."""
 
 CHECKS_REVISION = 1
 """Raised whenever a check's result may change for the same measurements; makes kept issues stale."""
@@ -56,6 +62,7 @@ def scan(space: Workspace, source: str, settings: Settings, display: Display, li
     with display.step("Listing the images"):
         listing = read_source(source, space.sources)
         frame = _limited(listing.frame, limit)
+    _require_same_data(space, source, frame)
     _write_problems(space, listing.problems, listing.warnings)
     workspace.write_table(space.listing, frame)
     workspace.write_json(space.marker, {"format": workspace.FORMAT, "source": listing.root, "limit": limit})
@@ -76,6 +83,24 @@ def _measured(space: Workspace, listing: pd.DataFrame, settings: Settings, displ
     images = tables.checked("images", measurements.assign(split=listing["split"], label=listing["label"]))
     workspace.write_table(space.images, images)
     return Scanned(images, measurements, counts.measured)
+
+
+def _require_same_data(space: Workspace, source: str, listing: pd.DataFrame) -> None:
+    """Refuse to mix two data sets in one workspace; a data set may grow, shrink a little or move.
+
+    Raises:
+        WorkspaceError: most images that the workspace knows are not in ``source``.
+
+    """
+    if not space.listing.exists():
+        return
+    known = workspace.read_table(space.listing)["path"]
+    still_there = known.isin(listing["path"]).mean()
+    if still_there < _SAME_DATA_SHARE:
+        was = (workspace.read_json(space.marker) or {}).get("source", "another source")
+        raise WorkspaceError(
+            f"{space.root} was made from {was}, and {source} lacks most of its images; use another workspace (-w DIR)"
+        )
 
 
 def _limited(frame: pd.DataFrame, limit: int) -> pd.DataFrame:
@@ -134,14 +159,11 @@ def _near_pairs(distinct: pd.DataFrame, settings: Settings, report: Any) -> pd.D
     return pairs.sort_values(["pixel_sha256_a", "pixel_sha256_b"], ignore_index=True)
 
 
-def check(
-    space: Workspace, scanned: Scanned, settings: Settings, display: Display, names: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Run checks (all where ``names`` is empty) and write the issues table; other checks' rows are kept."""
+def check(space: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
+    """Run all checks, unless nothing that they read has changed, and return the issues table."""
     from curation.checks import registry
     from curation.checks.base import CheckInputs
 
-    chosen = [check.name for check in registry.select(names)]
     pairs = find_pairs(space, scanned, settings, display)
     fingerprint = _digest(
         *(scanned.images[column] for column in scanned.images),
@@ -151,15 +173,10 @@ def check(
         settings.duplicates.model_dump_json(),
         CHECKS_REVISION,
     )
-    current = _is_current(space, "issues", fingerprint, space.issues)
-    kept = workspace.read_table(space.issues) if current else None
-    if kept is not None and set(chosen) <= set(kept["check"]):
-        return tables.checked("issues", kept)
+    if _is_current(space, "issues", fingerprint, space.issues):
+        return tables.checked("issues", workspace.read_table(space.issues))
     with display.step("Checking"):
-        inputs = CheckInputs(scanned.images, scanned.measurements, pairs, settings)
-        issues = registry.run(inputs, chosen if kept is not None else ())
-        if kept is not None:
-            issues = pd.concat([kept[~kept["check"].isin(chosen)], issues], ignore_index=True)
+        issues = registry.run(CheckInputs(scanned.images, scanned.measurements, pairs, settings))
     workspace.write_table(space.issues, issues)
     _note(space, "issues", fingerprint)
     return issues
@@ -265,10 +282,11 @@ def run(space: Workspace, source: str, settings: Settings, display: Display, lim
         raise WorkspaceError(f"no images in {source}; see {space.ingest} for what was left out")
     issues = check(space, scanned, settings, display)
     version = decide_by_policy(space, scanned.images, issues, chosen, settings, display)
-    page = write_report(space, scanned, issues, version, settings, display)
-    entries = policy_batch(log.read(space.decisions))[1]
+    page = write_report(space, scanned, issues, version, chosen, display)
+    entries = effective(log.read(space.decisions))
     left_out = len((workspace.read_json(space.ingest) or {}).get("left_out", []))
-    lines, record = summary.closing(scanned.images, issues, manifest.rows(space, version), entries)
+    rows = manifest.rows(space, version)
+    lines, record = summary.closing(scanned.images, issues, rows, entries, chosen.review.checks)
     record |= {
         "version": version.name,
         "manifest_hash": version.hash,
@@ -346,7 +364,41 @@ def report(space: Workspace, settings: Settings, display: Display) -> Path:
     """Write the cleaning report of the newest cleaned version; the caller holds the lock."""
     scanned = scanned_before(space, settings, display)
     issues = tables.checked("issues", workspace.read_table(space.issues))
-    return write_report(space, scanned, issues, manifest.find(space, "cleaned"), settings, display)
+    version = manifest.find(space, "cleaned")
+    return write_report(space, scanned, issues, version, policy.load(settings.policy), display)
+
+
+def write_report(
+    space: Workspace,
+    scanned: Scanned,
+    issues: pd.DataFrame,
+    version: manifest.Version,
+    chosen: policy.Policy,
+    display: Display,
+) -> Path:
+    """Write the cleaning report of ``version`` unless it stands there already, and return its path."""
+    from curation import summary
+
+    path = space.reports / "cleaning.html"
+    found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
+    fingerprint = _digest(version.name, version.hash, chosen.fingerprint, *found, REPORT_REVISION)
+    if _is_current(space, "report", fingerprint, path):
+        return path
+    with display.step("Writing the report"):
+        from reports import cleaning_page
+
+        ingest = workspace.read_json(space.ingest) or {}
+        source = (workspace.read_json(space.marker) or {}).get("source", "")
+        origin = summary.provenance(source, version, chosen, ingest.get("left_out", []), ingest.get("warnings", []))
+        raw = manifest.rows(space, manifest.find(space, version.base))
+        cleaned = manifest.rows(space, version)
+        entries = effective([entry for entry in log.read(space.decisions) if entry.seq <= version.log_through])
+        page = cleaning_page(
+            summary.cleaning_report_tables(scanned.measurements, issues, entries, raw, cleaned, origin)
+        )
+        workspace.write_bytes(path, page.encode("utf-8"))
+    _note(space, "report", fingerprint)
+    return path
 
 
 def _digest(*parts: Any) -> str:

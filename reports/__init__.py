@@ -1,1 +1,5 @@
-"""Pages and figures made from tables; computes no statistics of its own."""
+"""Pages and figures made from tables: a leaf that computes no statistics of its own."""
+
+from reports.cleaning import CleaningTables, Provenance, cleaning_page
+
+__all__ = ["CleaningTables", "Provenance", "cleaning_page"]

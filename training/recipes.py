@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 Augmentation = Literal["none", "low", "mid", "high", "strong"]
 Backbone = Literal["vgg16", "resnet50v2", "efficientnetb0", "efficientnet_lite0", "mobilenetv2", "small"]
-Optimiser = Literal["adam", "sgd"]
 
 DECK_BACKBONES: tuple[Backbone, ...] = ("vgg16", "resnet50v2", "efficientnetb0")
 """The three pre-trained networks of the deck."""
@@ -74,7 +73,7 @@ class Recipe:
         name: as given on the command line, ``BACKBONE/MODEL`` or a name of ours.
         backbone: the network.
         augmentation: level of ``training.augment``.
-        learning_rate: the optimiser's rate; the peak of it with ``one_cycle``.
+        learning_rate: Adam's rate (Kingma & Ba, 2015); the peak of it with ``one_cycle``.
         blocks_trained: convolution blocks, counted from the top, that are trained; 0 for the top only,
             ``ALL_BLOCKS`` for the whole network.
         batch_size: images a step.
@@ -84,14 +83,14 @@ class Recipe:
         epochs: passes over the data at most.
         patience: epochs without a better validation accuracy before stopping; None never stops early and
             keeps the last epoch's weights.
-        optimiser: ``adam`` (Kingma & Ba, 2015) or ``sgd`` with Nesterov momentum 0.9.
         one_cycle: a linear rise to ``learning_rate`` and a cosine fall (Smith & Topin, 2018).
-        weight_decay: L2 penalty on weights of two or more dimensions.
+        weight_decay: decoupled decay of weights of two or more dimensions (Loshchilov & Hutter, 2019).
         label_smoothing: share of the target spread evenly over classes (Szegedy et al., 2016).
         mixup: alpha of the Beta distribution that mixes pairs of images (Zhang et al., 2018); 0 is off.
         ema: decay a step of the running average of the weights that is evaluated; 0 is off.
         flip_average: predict the mean over an image and its mirror image.
         bf16: multiply in bfloat16 where the processor has it (measured faster for plain convolutions).
+
     """
 
     name: str
@@ -105,7 +104,6 @@ class Recipe:
     image_size: int = 48
     epochs: int = 10
     patience: int | None = None
-    optimiser: Optimiser = "adam"
     one_cycle: bool = False
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
@@ -122,7 +120,35 @@ class Recipe:
 BF16_BACKBONES: frozenset[str] = frozenset({"vgg16", "resnet50v2", "small"})
 """Backbones of plain convolutions, which bfloat16 speeds up; depthwise ones it slows down (measured on AVX-512)."""
 
-RECIPES: dict[str, Recipe] = {}
+_TUNED = Recipe(
+    name="",
+    backbone="mobilenetv2",
+    augmentation="strong",
+    learning_rate=1e-3,
+    image_size=96,
+    one_cycle=True,
+    weight_decay=0.05,
+    label_smoothing=0.05,
+    ema=0.995,
+    flip_average=True,
+)
+"""What our recipes have in common."""
+
+RECIPES: dict[str, Recipe] = {
+    "fast": replace(_TUNED, name="fast", epochs=3),
+    "thorough": replace(_TUNED, name="thorough", epochs=8),
+    "recommended": replace(_TUNED, name="recommended", image_size=112, epochs=12),
+    "scratch": replace(
+        _TUNED,
+        name="scratch",
+        backbone="small",
+        learning_rate=3e-3,
+        image_size=48,
+        epochs=24,
+        bf16="small" in BF16_BACKBONES,
+    ),
+}
+"""Our recipes: two for cross-validation, the one for a final model, and one that needs no weights at all."""
 
 
 def deck_recipe(backbone: Backbone, version: int) -> Recipe:
@@ -147,6 +173,7 @@ def recipe(name: str) -> Recipe:
 
     Raises:
         UnknownRecipeError: there is none of that name.
+
     """
     if name in RECIPES:
         return RECIPES[name]

@@ -30,14 +30,15 @@ _BRIGHT_BOUNDS = (0.45, 0.90)
 _CONTRAST_BOUNDS = (0.03, 0.12)
 """Standard deviation of grey values; a face photograph has about 0.2."""
 
-_SHARPNESS_BOUNDS = (0.5, 2.0)
-"""log10 of the Laplacian's variance (grey levels squared), at the probe's working size."""
+_SHARPNESS_BOUNDS = (-2.0, -0.8)
+"""log10 of the Laplacian's variance over the grey values' variance; sharp 48x48 faces have about -0.1."""
 
 _BLANK_CONTRAST = 0.02
 """Standard deviation of grey values below which JPEG noise on a flat field could account for all of it (5 of 255)."""
 
-_BLANK_ENTROPY_BITS = 1.5
-"""Entropy of the grey histogram below which an image has about three grey values; a 48x48 face has 6 to 7.5 bits."""
+_BLANK_ENTROPY_BITS = 4.0
+"""Entropy of the grey histogram of an image that uses 16 grey values equally: below it lie flat tones and "image
+removed" placards; a photograph of a face has 6 to 7.5 bits."""
 
 _SIZE_BOUNDS = (0.25, 0.60)
 """Side relative to the data set's median side; a factor of four is odd anywhere, a factor of 1.7 nowhere."""
@@ -89,12 +90,16 @@ def bright(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def blurry(inputs: CheckInputs) -> pd.DataFrame:
-    """Images with little fine detail for their data set."""
-    values = np.log10(_values(inputs, "sharpness") + 1e-6)
+    """Images with little fine detail for their data set and contrast; a flat image is blank, not blurry."""
+    contrast = _values(inputs, "contrast")
+    grey_variance = (255.0 * contrast) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.log10(_values(inputs, "sharpness") / grey_variance + 1e-6)
+    values[~(contrast >= _BLANK_CONTRAST)] = np.nan
     threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_SHARPNESS_BOUNDS)
-    scores = low_is_bad(values, threshold, threshold - 2.0, _typical(values))
+    scores = low_is_bad(values, threshold, threshold - 1.0, _typical(values))
     return one_number_rows(
-        "blurry", inputs.images["path"], values, scores, measure="log10_sharpness", threshold=threshold
+        "blurry", inputs.images["path"], values, scores, measure="log10_relative_sharpness", threshold=threshold
     )
 
 

@@ -16,7 +16,7 @@ RAW = raw_manifest(images(("a.jpg", "train", "sad"), ("b.jpg", "train", "happy")
 
 def entries(*rows: tuple[str, str, str, str]) -> list[Entry]:
     """Entries from (actor, path, action, value)."""
-    return [Entry(n, "t", actor, path, action, value, "why", "") for n, (actor, path, action, value) in enumerate(rows, 1)]
+    return [Entry(n, "t", *row, "why", "") for n, row in enumerate(rows, 1)]
 
 
 def status(manifest: pd.DataFrame) -> dict[str, str]:

@@ -1,0 +1,51 @@
+"""Names of files: valid Unicode for every name a disk can hold, and nothing that leads out of the data set."""
+
+from __future__ import annotations
+
+import re
+
+_SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin"})
+"""What file managers leave behind, in lower case; hidden names (a leading dot) are left out as well."""
+
+# a byte that is not UTF-8 (PEP 383), or a backslash that would read as one of our own escapes
+_TO_ESCAPE = re.compile(r"[\udc80-\udcff]|\\(?=x(?:5c|[89a-f][0-9a-f]))")
+_ESCAPE = re.compile(r"\\x(5c|[89a-f][0-9a-f])")
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+def escaped(name: str) -> str:
+    r"""Return ``name`` (as ``os.fsdecode`` gives it) as valid Unicode: a byte 0xff that is not UTF-8 becomes ``\xff``.
+
+    Other names stay as they are, except that a backslash which looks like such an escape becomes ``\x5c``; so
+    different names stay different, and ``unescaped`` gives the name back.
+    """
+    if name.isascii() and "\\" not in name:
+        return name
+    return _TO_ESCAPE.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", name)
+
+
+def unescaped(name: str) -> str:
+    """Return the name of which ``escaped`` made ``name``, as ``os.fsencode`` takes it."""
+    return _ESCAPE.sub(lambda match: "\\" if match[1] == "5c" else chr(0xDC00 + int(match[1], 16)), name)
+
+
+def inside(name: str) -> str | None:
+    """Return a relative POSIX path without empty and ``.`` parts, or None where it is absolute, empty or has ``..``."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if not parts or name.startswith("/") or ".." in parts or _DRIVE.match(name) or "\0" in name:
+        return None
+    return "/".join(parts)
+
+
+def is_valid_unicode(text: str) -> bool:
+    """Return whether ``text`` can be written as UTF-8 (it holds no lone surrogate)."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_system(name: str) -> bool:
+    """Return whether a file or folder of this name is hidden or was left behind by a file manager."""
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES

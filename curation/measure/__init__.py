@@ -1,0 +1,16 @@
+"""Measuring: decode each image once, run every probe on it, cache by content."""
+
+from curation.measure.engine import MeasureCounts, measure
+from curation.measure.faces.choice import detector_fingerprint
+from curation.measure.load import load_faces, load_measurements
+from curation.measure.tables import ERROR_KINDS, THUMBNAIL_SIDE
+
+__all__ = [
+    "ERROR_KINDS",
+    "THUMBNAIL_SIDE",
+    "MeasureCounts",
+    "detector_fingerprint",
+    "load_faces",
+    "load_measurements",
+    "measure",
+]

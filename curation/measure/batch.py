@@ -1,0 +1,145 @@
+"""Measuring a batch of files: the pure function that every engine calls.
+
+``measure_batch`` never raises: an engine that loses a whole batch to one odd file is of no use. Whatever goes wrong is
+a row with an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from curation.measure.tables import NO_PIXELS, Batch, Known, Row
+
+if TYPE_CHECKING:
+    from curation.measure.decode import Decoded
+    from curation.measure.faces.base import Face, FaceDetector
+    from curation.settings import MeasureSettings
+
+
+def measure_batch(
+    paths: Sequence[str], urls: Sequence[str], known: Known, settings: MeasureSettings, detector: FaceDetector
+) -> Batch:
+    """Read, hash, decode and probe files; each content once. Never raises; the result depends on nothing else.
+
+    Args:
+        paths: keys of the images
+        urls: local path or fsspec URL of each
+        known: contents whose measurements exist; not changed
+        settings: limits of decoding
+        detector: finds the faces
+
+    """
+    files: list[Row] = []
+    pixels: dict[bytes, Row] = {}
+    faces: dict[bytes, Row] = {}
+    for path, url in zip(paths, urls, strict=True):
+        row, data = _read(path, url, settings)
+        files.append(row)
+        if data is None:
+            continue
+        digest = bytes.fromhex(row["sha256"])
+        want_pixels = digest not in known.pixels and digest not in pixels
+        want_faces = digest not in known.faces and digest not in faces
+        if not (want_pixels or want_faces):
+            continue
+        pixel_row, face_row = _probe(row["sha256"], data, settings, detector if want_faces else None)
+        if want_pixels:
+            pixels[digest] = pixel_row
+        if want_faces:
+            faces[digest] = face_row
+    return Batch(files, list(pixels.values()), list(faces.values()))
+
+
+def crashed_batch(path: str, url: str, known: Known, settings: MeasureSettings) -> Batch:
+    """Return the record of a file whose probing ended its process; only reads and hashes it."""
+    row, data = _read(path, url, settings)
+    if data is None:
+        return Batch([row], [], [])
+    digest = bytes.fromhex(row["sha256"])
+    message = "a decoder or probe ended its process on this file; delete the measurements to try again"
+    pixels = [] if digest in known.pixels else [_unusable(row["sha256"], "crashed", message)]
+    faces = [] if digest in known.faces else [{"sha256": row["sha256"], "faces": []}]
+    return Batch([row], pixels, faces)
+
+
+def _read(path: str, url: str, settings: MeasureSettings) -> tuple[Row, bytes | None]:
+    """Return the files row and the bytes, None where there are none to be had."""
+    try:
+        data = read_bytes(url, settings.max_bytes + 1)
+    except Exception as error:  # every file system that fsspec reaches has errors of its own
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        return _file_row(path, url, "", "unreadable", f"the file cannot be read: {reason}"), None
+    if len(data) > settings.max_bytes:
+        message = f"the file has more than max_bytes ({settings.max_bytes}) bytes"
+        return _file_row(path, url, "", "too_large", message), None
+    return _file_row(path, url, hashlib.sha256(data).hexdigest(), "", ""), data
+
+
+def _file_row(path: str, url: str, sha256: str, kind: str, message: str) -> Row:
+    return {"path": path, "url": url, "sha256": sha256, "error_kind": kind, "error": message}
+
+
+def read_bytes(url: str, limit: int) -> bytes:
+    """Return at most ``limit`` bytes of a local path or an fsspec URL.
+
+    Raises:
+        Exception: whatever the file system raises.
+
+    """
+    if "://" not in url:
+        with open(url, "rb") as file:  # noqa: PTH123 -- a Path a file is a tenth of the cost of a small one
+            return file.read(limit)
+    import fsspec
+
+    with fsspec.open(url, "rb") as remote:
+        data: bytes = remote.read(limit)
+        return data
+
+
+def _probe(sha256: str, data: bytes, settings: MeasureSettings, detector: FaceDetector | None) -> tuple[Row, Row]:
+    """Decode once and measure; ``detector`` None leaves the faces out."""
+    from curation.measure.decode import DecodeError, decode
+    from curation.measure.pixels import measure_pixels
+
+    no_faces: Row = {"sha256": sha256, "faces": []}
+    try:
+        decoded = decode(data, settings)
+        measures = measure_pixels(decoded)._asdict()
+        faces = [] if detector is None else [_face_row(face, decoded) for face in detector.detect(decoded.pixels)]
+    except DecodeError as error:
+        return _unusable(sha256, error.kind, str(error)), no_faces
+    except Exception as error:  # a probe's own fault must not cost the batch
+        return _unusable(sha256, "crashed", f"measuring failed with {type(error).__name__}"), no_faces
+    row = {
+        "sha256": sha256,
+        "error_kind": "",
+        "error": "",
+        "width": decoded.width,
+        "height": decoded.height,
+        "mode": decoded.mode,
+        "format": decoded.format,
+        "frames": decoded.frames,
+        **measures,
+    }
+    return row, {"sha256": sha256, "faces": faces}
+
+
+def _unusable(sha256: str, kind: str, message: str) -> Row:
+    return {"sha256": sha256, "error_kind": kind, "error": message, **NO_PIXELS}
+
+
+def _face_row(face: Face, decoded: Decoded) -> Row:
+    from curation.measure.faces.pose import pose_of
+
+    pose = pose_of(face.landmarks, decoded.width / decoded.height)
+    return {
+        "x": face.x,
+        "y": face.y,
+        "width": face.width,
+        "height": face.height,
+        "score": face.score,
+        **pose._asdict(),
+        "landmarks": face.landmarks,
+    }

@@ -1,0 +1,258 @@
+"""Measuring a listing: what is not in the cache goes to a pool of processes, shard by shard, each committed when done.
+
+A shard's probe results are committed before its files rows, so a run that is killed between the two only hashes those
+files again. Nothing depends on the number of processes or the size of shards.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curation.measure import store as cache
+from curation.measure.batch import crashed_batch, measure_batch, read_bytes
+from curation.measure.faces.choice import DetectorChoice, choose_detector
+from curation.measure.pool import Pool, Work
+from curation.measure.tables import Batch, Known
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from curation.settings import EngineSettings, MeasureSettings
+
+Progress = Callable[[int, int], None]
+"""Called with (images done, images to do)."""
+
+_WORTH_A_PROCESS = 200
+"""Images that take about as long to measure as one more process takes to start (half a second)."""
+
+_SHARDS_A_WORKER = 4
+"""At least so many, where there is enough work, so that all end at about the same time."""
+
+_TRIES = 2
+"""A file is the culprit when its process dies on it alone so many times; one death may be anybody's."""
+
+
+@dataclass(frozen=True)
+class MeasureCounts:
+    """What one run did.
+
+    images   -- rows of the listing
+    read     -- files that were read and hashed
+    measured -- contents that were decoded and probed
+    crashed  -- files on which a process died
+    """
+
+    images: int
+    read: int
+    measured: int
+    crashed: int
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Files that are measured and committed together; ``start`` is their place among the pending rows."""
+
+    start: int
+    paths: tuple[str, ...]
+    urls: tuple[str, ...]
+    crashes: int = 0
+
+    def after_crash(self) -> list[_Shard]:
+        """Return what to try next: the halves, or the same single file again."""
+        half = len(self.paths) // 2
+        if half == 0:
+            return [_Shard(self.start, self.paths, self.urls, self.crashes + 1)]
+        return [
+            _Shard(self.start, self.paths[:half], self.urls[:half]),
+            _Shard(self.start + half, self.paths[half:], self.urls[half:]),
+        ]
+
+    @property
+    def is_culprit(self) -> bool:
+        """Whether one more death settles it."""
+        return len(self.paths) == 1 and self.crashes + 1 >= _TRIES
+
+
+def measure(
+    listing: pd.DataFrame,
+    store: Path,
+    settings: MeasureSettings,
+    engine: EngineSettings,
+    progress: Progress | None = None,
+) -> MeasureCounts:
+    """Measure every image of ``listing`` that the cache under ``store`` does not hold yet.
+
+    The caller holds the workspace's lock. A file that cannot be measured gets a row that says why.
+
+    Args:
+        listing: path, url, bytes, mtime_ns; a file of which all four are known is not read again (mtime_ns 0 says
+            that the time is unknown: then it is read, and probed if its content is new)
+        store: folder of the cache
+        settings: what is measured
+        engine: how many processes, and images a checkpoint; without influence on any result
+        progress: told how far the run is
+
+    Raises:
+        DetectorError, WeightsError: the face detector cannot be used.
+        PoolError: a process cannot start.
+
+    """
+    choice = choose_detector(settings)
+    folders = cache.folders(store, settings, choice.fingerprint)
+    cache.remove_stale_temporaries(folders)
+    columns = cache.listing_table(listing)
+    pending, known = _pending(columns, folders, settings)
+    images = pending.num_rows
+    if images == 0:
+        return MeasureCounts(len(listing), 0, 0, 0)
+    run = _Run(pending, folders, settings, progress)
+    workers = _worker_count(images, engine)
+    with Pool[_Shard, Batch](workers, make_work, choice, settings, known) as pool:
+        run.commit_all(pool, deque(run.shards(_shard_size(images, workers, engine))))
+    return MeasureCounts(len(listing), run.read, run.measured, run.crashed)
+
+
+def _pending(columns: pa.Table, folders: cache.Folders, settings: MeasureSettings) -> tuple[pa.Table, Known]:
+    """Return the listing's rows to read, and the contents that need no probing.
+
+    A column ``stored`` is added to the rows: the hash on record for that very file, null where there is none.
+    """
+    files = cache.read_files(folders)
+    with_pixels, with_faces = cache.known_contents(folders)
+    rows = cache.matching_rows(columns, files)
+    found = files.take(pa.array(rows, mask=rows < 0))
+    hashes = found["sha256"].combine_chunks()
+    unknown_time = np.asarray(pc.equal(columns["mtime_ns"], 0))
+    missing = ~(_is_in(hashes, with_pixels) & _is_in(hashes, with_faces))
+    pending = (rows < 0) | unknown_time | (missing & _first_of_its_kind(hashes))
+    for place in np.flatnonzero(np.asarray(pc.fill_null(pc.equal(hashes, ""), False))).tolist():
+        pending[place] = _worth_another_try(columns, place, found["error_kind"][place].as_py(), settings)
+    to_read = columns.append_column("stored", hashes).filter(pa.array(pending))
+    return to_read, _as_known(with_pixels, with_faces) if to_read.num_rows else Known(set(), set())
+
+
+def _is_in(hashes: pa.StringArray, known: pa.Array) -> NDArray[np.bool_]:
+    return np.asarray(pc.is_in(hashes, value_set=known))
+
+
+def _first_of_its_kind(hashes: pa.StringArray) -> NDArray[np.bool_]:
+    codes = pc.fill_null(hashes.dictionary_encode().indices, -1).to_numpy()
+    first = np.zeros(len(codes), dtype=np.bool_)
+    first[np.unique(codes, return_index=True)[1]] = True
+    return first
+
+
+def _as_known(with_pixels: pa.Array, with_faces: pa.Array) -> Known:
+    pixels, faces = (set(map(bytes.fromhex, hashes.to_pylist())) for hashes in (with_pixels, with_faces))
+    return Known(pixels, faces)
+
+
+def _worth_another_try(columns: pa.Table, place: int, kind: str, settings: MeasureSettings) -> bool:
+    """Whether a file that could not be read may be readable now; permissions change without a new time."""
+    if kind == "too_large":
+        return bool(columns["bytes"][place].as_py() <= settings.max_bytes)
+    try:
+        read_bytes(columns["url"][place].as_py(), 1)
+    except Exception:  # every file system that fsspec reaches has errors of its own
+        return False
+    return True
+
+
+def _worker_count(images: int, engine: EngineSettings) -> int:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(engine.workers or usable, images // _WORTH_A_PROCESS))
+
+
+def _shard_size(images: int, workers: int, engine: EngineSettings) -> int:
+    return max(1, min(engine.shard_size, -(-images // (workers * _SHARDS_A_WORKER))))
+
+
+def make_work(choice: DetectorChoice, settings: MeasureSettings, known: Known) -> Work:
+    """Return what a process of the pool does with a shard; called once in each.
+
+    ``known`` grows by what this process has measured: a shard is only given out when the last one is committed.
+
+    Raises:
+        DetectorError: the face detector cannot be made.
+
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
+    warnings.simplefilter("ignore")  # decoders warn of what becomes a row with an error, or of what does not matter
+    detector = choice.make(settings.min_face_score)
+
+    def work(shard: _Shard) -> Batch:
+        batch = measure_batch(shard.paths, shard.urls, known, settings, detector)
+        for contents, rows in ((known.pixels, batch.pixels), (known.faces, batch.faces)):
+            contents.update(bytes.fromhex(row["sha256"]) for row in rows)
+        return batch
+
+    return work
+
+
+class _Run:
+    """One run over the pending rows: gives out shards, commits what comes back, counts."""
+
+    def __init__(
+        self, pending: pa.Table, folders: cache.Folders, settings: MeasureSettings, progress: Progress | None
+    ) -> None:
+        self._pending = pending
+        self._folders = folders
+        self._settings = settings
+        self._progress = progress
+        self._measured: set[str] = set()
+        self.read = 0
+        self.crashed = 0
+
+    @property
+    def measured(self) -> int:
+        """How many different contents were probed."""
+        return len(self._measured)
+
+    def shards(self, size: int) -> list[_Shard]:
+        """Return all pending rows as shards of at most ``size``."""
+        paths, urls = (self._pending[name].to_pylist() for name in ("path", "url"))
+        return [
+            _Shard(start, tuple(paths[start : start + size]), tuple(urls[start : start + size]))
+            for start in range(0, len(paths), size)
+        ]
+
+    def commit_all(self, pool: Pool[_Shard, Batch], queue: deque[_Shard]) -> None:
+        """Have every shard measured; one on which a process dies is halved until the culprit is alone."""
+        self._tell()
+        for shard, result in pool.results(queue):
+            batch = result
+            if batch is None:
+                if not shard.is_culprit:
+                    queue.extendleft(reversed(shard.after_crash()))
+                    continue
+                batch = crashed_batch(shard.paths[0], shard.urls[0], Known(set(), set()), self._settings)
+                self.crashed += 1
+            self._commit(shard, batch)
+            self._tell()
+
+    def _commit(self, shard: _Shard, batch: Batch) -> None:
+        files, pixels, faces = batch.tables()
+        cache.write_part(self._folders.pixels, pixels)
+        cache.write_part(self._folders.faces, faces)
+        listed = self._pending.slice(shard.start, len(shard.paths))
+        changed = pc.fill_null(pc.not_equal(files["sha256"], listed["stored"]), True)
+        cache.write_part(self._folders.files, cache.files_table(files, listed).filter(changed))
+        self.read += len(shard.paths)
+        self._measured.update(row["sha256"] for row in (*batch.pixels, *batch.faces))
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self.read, self._pending.num_rows)

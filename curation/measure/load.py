@@ -1,0 +1,130 @@
+"""Reading measurements back as frames, one row an image or a face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curation.errors import CurationError
+from curation.measure import store as cache
+from curation.measure.faces.choice import detector_fingerprint
+from curation.measure.tables import FACE_FLOATS, FACES_SCHEMA, NO_PIXELS, PIXELS_SCHEMA
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from curation.settings import MeasureSettings
+
+_BEST_FACE = ("x", "y", "width", "height", "yaw", "pitch", "roll")
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class MeasurementsError(CurationError):
+    """Images of a listing have not been measured."""
+
+
+def load_measurements(listing: pd.DataFrame, store: Path, settings: MeasureSettings) -> pd.DataFrame:
+    """Return the measurements of a listing, one row an image, in its order.
+
+    Columns: path, sha256 ("" if unreadable), bytes, error (a sentence or ""), error_kind (see ``ERROR_KINDS``, or ""),
+    width, height (px, upright original), mode, format, frames, pixel_sha256, brightness_mean, brightness_p01,
+    brightness_p05, brightness_p95, brightness_p99, contrast, entropy, sharpness, dhash, phash, thumbnail (see
+    ``PixelMeasures``; 0, NaN, "" or b"" without pixels), face_count, face_score (of the best face, 0 if there is none),
+    second_face_score (0 likewise), face_x, face_y, face_width, face_height (fractions of the image, see ``Face``),
+    face_yaw, face_pitch, face_roll (degrees, see ``Pose``; all NaN where unknown).
+
+    Raises:
+        MeasurementsError: an image has not been measured with these settings.
+
+    """
+    folders = cache.folders(store, settings, detector_fingerprint(settings))
+    files = _files_rows(listing, folders)
+    readable = np.asarray(pc.not_equal(files["sha256"], ""))
+    stored = cache.read_parts(folders.pixels, PIXELS_SCHEMA)
+    pixels = stored.take(_rows_of(files["sha256"], stored["sha256"], readable))
+    columns: dict[str, Any] = {name: files[name] for name in ("path", "sha256", "bytes")}
+    for name in ("error", "error_kind"):
+        columns[name] = pc.coalesce(pixels[name], files[name])
+    for name, absent in NO_PIXELS.items():
+        columns[name] = pc.fill_null(pixels[name], pa.scalar(absent, PIXELS_SCHEMA.field(name).type))
+    columns |= _best_faces(files["sha256"], readable, cache.read_parts(folders.faces, FACES_SCHEMA))
+    frame: pd.DataFrame = pa.table(columns).to_pandas(use_threads=False)
+    return frame
+
+
+def load_faces(listing: pd.DataFrame, store: Path, settings: MeasureSettings) -> pd.DataFrame:
+    """Return every recorded face, one row each, by content in the listing's order, best first.
+
+    Columns: sha256, rank (0 is best), x, y, width, height, score, yaw, pitch, roll, landmarks (ten floats or None); see
+    ``Face`` and ``Pose``.
+
+    Raises:
+        MeasurementsError: an image has not been measured with these settings.
+
+    """
+    folders = cache.folders(store, settings, detector_fingerprint(settings))
+    hashes = pc.unique(_files_rows(listing, folders)["sha256"])
+    readable = np.asarray(pc.not_equal(hashes, ""))
+    stored = cache.read_parts(folders.faces, FACES_SCHEMA)
+    searched = stored.take(pa.array(_rows_of(hashes, stored["sha256"], readable)).drop_null())
+    lists = searched["faces"].combine_chunks()
+    image = pc.list_parent_indices(lists)
+    firsts = np.concatenate([[0], np.cumsum(np.asarray(pc.list_value_length(lists)))])
+    flat = pc.list_flatten(lists)
+    places = np.asarray(image)
+    columns = {"sha256": searched["sha256"].take(image), "rank": np.arange(len(places)) - firsts[places]}
+    columns |= {name: flat.field(name) for name in (*FACE_FLOATS, "landmarks")}
+    frame: pd.DataFrame = pa.table(columns).to_pandas(use_threads=False)
+    return frame
+
+
+def _files_rows(listing: pd.DataFrame, folders: cache.Folders) -> pa.Table:
+    """Return the files rows of a listing, in its order."""
+    files = cache.read_files(folders)
+    rows = cache.matching_rows(cache.listing_table(listing), files)
+    _require_all(rows >= 0)
+    return files.take(pa.array(rows))
+
+
+def _rows_of(hashes: Any, stored: pa.ChunkedArray, readable: NDArray[np.bool_]) -> pa.Array:
+    """Return where each content is stored, null for those that could not be read."""
+    rows = pc.index_in(hashes, value_set=stored.combine_chunks())
+    _require_all(np.asarray(pc.is_valid(rows)) | ~readable)
+    return rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
+
+
+def _require_all(measured: NDArray[np.bool_]) -> None:
+    absent = int((~measured).sum())
+    if absent:
+        raise MeasurementsError(f"{absent} images have not been measured with these settings; run: curate scan DATA")
+
+
+def _best_faces(hashes: pa.ChunkedArray, readable: NDArray[np.bool_], stored: pa.Table) -> dict[str, Any]:
+    """Return the face columns of ``load_measurements``."""
+    rows = _rows_of(hashes, stored["sha256"], readable)
+    lists = stored["faces"].combine_chunks()
+    counts = pc.fill_null(pc.list_value_length(lists).take(rows), 0).to_numpy().astype(np.int64)
+    firsts = pc.fill_null(lists.offsets[:-1].take(rows), 0).to_numpy().astype(np.int64)
+    faces = lists.values
+    columns: dict[str, Any] = {
+        "face_count": counts,
+        "face_score": _nth(faces, "score", firsts, counts, 0, 0.0),
+        "second_face_score": _nth(faces, "score", firsts, counts, 1, 0.0),
+    }
+    return columns | {f"face_{name}": _nth(faces, name, firsts, counts, 0, np.nan) for name in _BEST_FACE}
+
+
+def _nth(faces: pa.StructArray, name: str, firsts: Ints, counts: Ints, rank: int, absent: float) -> Floats:
+    """Return a number of the face of one rank in each image."""
+    values = faces.field(name).to_numpy(zero_copy_only=False)
+    result = np.full(len(firsts), absent)
+    present = counts > rank
+    result[present] = values[firsts[present] + rank]
+    return result

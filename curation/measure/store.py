@@ -1,0 +1,163 @@
+"""The cache of measurements on disk: folders of Parquet parts, written once, each with its checksum in its name.
+
+A part that was cut short or altered is dropped with a warning, and what it held is measured again. One process writes
+at a time (the workspace's lock); readers need none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curation import workspace
+from curation.measure.tables import FACES_SCHEMA, FILES_SCHEMA, PIXELS_REVISION, PIXELS_SCHEMA
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from curation.settings import MeasureSettings
+
+_LOG = logging.getLogger(__name__)
+
+_FILES_FORMAT = 1
+"""Raised whenever the columns of the files table change."""
+
+_STORED_FILES_SCHEMA = FILES_SCHEMA.append(pa.field("bytes", pa.int64())).append(pa.field("mtime_ns", pa.int64()))
+"""The files rows, with the size and time by which a file is taken for unchanged."""
+
+_LISTING_SCHEMA = pa.schema([_STORED_FILES_SCHEMA.field(name) for name in ("path", "url", "bytes", "mtime_ns")])
+
+_DIGEST_BYTES = 8
+"""64 bits tell any accident from an intact part; this is no defence against forgery."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the parts of one set of settings are: path -> content, and content -> measurements of each probe."""
+
+    files: Path
+    pixels: Path
+    faces: Path
+
+
+def folders(store: Path, settings: MeasureSettings, detector: Mapping[str, str]) -> Folders:
+    """Return the folders under ``store``; those of a probe are named after all that its results depend on."""
+    decoding = {"max_pixels": settings.max_pixels, "analysis_side": settings.analysis_side}
+    pixels = {"revision": PIXELS_REVISION, **decoding}
+    faces = {"detector": dict(detector), "min_face_score": settings.min_face_score, **decoding}
+    return Folders(
+        store / f"files-{_FILES_FORMAT}",
+        store / f"pixels-{_fingerprint(pixels)}",
+        store / f"faces-{_fingerprint(faces)}",
+    )
+
+
+def _fingerprint(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def remove_stale_temporaries(folders: Folders) -> None:
+    """Delete what a killed writer left half written; only the lock's holder may call this."""
+    for folder in (folders.files, folders.pixels, folders.faces):
+        for stale in folder.glob(".*.tmp"):
+            stale.unlink(missing_ok=True)
+
+
+def write_part(folder: Path, table: pa.Table) -> None:
+    """Add a part, atomically and durably; an empty table adds none."""
+    if table.num_rows == 0:
+        return
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", compression_level=1, use_dictionary=False)
+    data = buffer.getvalue()
+    number = max((_number(path) for path in _parts(folder)), default=0) + 1
+    workspace.write_bytes(folder / f"part-{number:06d}-{_digest(data)}.parquet", data)
+
+
+def read_parts(folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return all rows of a folder, oldest first; damaged parts are deleted with a warning.
+
+    Args:
+        folder: may be absent
+        schema: of the parts
+        columns: those to read; None reads all
+
+    """
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    tables = [_intact(path, wanted) for path in _parts(folder)]
+    return pa.concat_tables([wanted.empty_table(), *(table for table in tables if table is not None)])
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("part-*.parquet"))
+
+
+def _number(part: Path) -> int:
+    return int(part.name.split("-")[1])
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def _intact(path: Path, schema: pa.Schema) -> pa.Table | None:
+    data = path.read_bytes()
+    if path.stem.rsplit("-", 1)[-1] == _digest(data):
+        return pq.read_table(pa.BufferReader(data), columns=schema.names, use_threads=False).cast(schema)
+    _LOG.warning("%s was damaged and is dropped; what it held is measured again", path)
+    path.unlink(missing_ok=True)
+    return None
+
+
+def listing_table(listing: pd.DataFrame) -> pa.Table:
+    """Return path, url, bytes, mtime_ns of a listing."""
+    frame = listing[_LISTING_SCHEMA.names]
+    return pa.Table.from_pandas(frame, schema=_LISTING_SCHEMA, preserve_index=False, nthreads=1)
+
+
+def files_table(files: pa.Table, listed: pa.Table) -> pa.Table:
+    """Return a batch's files rows as they are stored; ``listed`` holds the same files' rows of the listing."""
+    for name in ("bytes", "mtime_ns"):
+        files = files.append_column(name, listed[name])
+    return files
+
+
+def read_files(folders: Folders) -> pa.Table:
+    """Return all stored files rows, oldest first."""
+    return read_parts(folders.files, _STORED_FILES_SCHEMA)
+
+
+def known_contents(folders: Folders) -> tuple[pa.Array, pa.Array]:
+    """Return the SHA-256 of the contents that have pixel measurements, and of those that were searched for faces."""
+    pixels, faces = (
+        read_parts(folder, schema, ["sha256"])["sha256"].combine_chunks()
+        for folder, schema in ((folders.pixels, PIXELS_SCHEMA), (folders.faces, FACES_SCHEMA))
+    )
+    return pixels, faces
+
+
+def matching_rows(columns: pa.Table, files: pa.Table) -> NDArray[np.int64]:
+    """Return for each row of a listing the files row that speaks of the same, unchanged file, -1 where none does."""
+    newest_first = files.take(pa.array(np.arange(files.num_rows - 1, -1, -1)))
+    found = pc.index_in(columns["path"], value_set=newest_first["path"].combine_chunks())
+    places = pc.fill_null(found, -1).to_numpy().astype(np.int64)
+    listed = np.flatnonzero(places >= 0)
+    old, new = newest_first.take(pa.array(places[listed])), columns.take(pa.array(listed))
+    same = np.ones(len(listed), dtype=np.bool_)
+    for name in ("url", "bytes", "mtime_ns"):
+        same &= np.asarray(pc.equal(old[name], new[name]))
+    rows = np.full(len(places), -1, dtype=np.int64)
+    rows[listed[same]] = files.num_rows - 1 - places[listed[same]]
+    return rows

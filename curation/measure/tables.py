@@ -1,0 +1,126 @@
+"""Shapes of what is measured: the tables that pass between probes, cache and engine. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+Row = dict[str, Any]
+
+PIXELS_REVISION = 1
+"""Raised whenever a number of the pixel probe may change for the same file; makes cached values stale."""
+
+THUMBNAIL_SIDE = 48
+"""Side of the stored thumbnails, px: face-expression sets are often 48x48."""
+
+ERROR_KINDS: Mapping[str, str] = {
+    "empty": "the file has no bytes",
+    "not_an_image": "its content is no known image format",
+    "truncated": "its pixel data ends early",
+    "damaged": "its content cannot be decoded",
+    "too_large": "more bytes than max_bytes or more pixels than max_pixels",
+    "unsupported": "pixels without an agreed meaning as brightness",
+    "unreadable": "the file cannot be opened or read",
+    "crashed": "a decoder or probe failed or ended its process",
+}
+"""Every error kind and what it means."""
+
+_NAN = math.nan
+
+FILES_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("url", pa.string()),
+        ("sha256", pa.string()),
+        ("error_kind", pa.string()),
+        ("error", pa.string()),
+    ]
+)
+"""One row a file: its content's hash, "" where it could not be read, which the error tells."""
+
+PIXEL_FLOATS = (
+    "brightness_mean",
+    "brightness_p01",
+    "brightness_p05",
+    "brightness_p95",
+    "brightness_p99",
+    "contrast",
+    "entropy",
+    "sharpness",
+)
+
+PIXELS_SCHEMA = pa.schema(
+    [
+        ("sha256", pa.string()),
+        ("error_kind", pa.string()),
+        ("error", pa.string()),
+        ("width", pa.int64()),
+        ("height", pa.int64()),
+        ("mode", pa.string()),
+        ("format", pa.string()),
+        ("frames", pa.int64()),
+        ("pixel_sha256", pa.string()),
+        *((name, pa.float64()) for name in PIXEL_FLOATS),
+        ("dhash", pa.int64()),
+        ("phash", pa.int64()),
+        ("thumbnail", pa.binary()),
+    ]
+)
+"""One row a content: what the decoder and the pixel probe found; see ``PixelMeasures``."""
+
+FACE_FLOATS = ("x", "y", "width", "height", "score", "yaw", "pitch", "roll")
+
+_FACE = pa.struct([*((name, pa.float64()) for name in FACE_FLOATS), ("landmarks", pa.list_(pa.float64()))])
+
+FACES_SCHEMA = pa.schema([("sha256", pa.string()), ("faces", pa.list_(_FACE))])
+"""One row a content: its faces, best first; see ``Face`` and ``Pose``."""
+
+NO_PIXELS: Mapping[str, object] = {
+    "width": 0,
+    "height": 0,
+    "mode": "",
+    "format": "",
+    "frames": 0,
+    "pixel_sha256": "",
+    **dict.fromkeys(PIXEL_FLOATS, _NAN),
+    "dhash": 0,
+    "phash": 0,
+    "thumbnail": b"",
+}
+"""What a content without pixels has in their place."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """Contents (SHA-256, raw bytes) that a probe need not see again."""
+
+    pixels: set[bytes]
+    faces: set[bytes]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one call measured, as plain rows: they cross processes cheaply, and a process that measures needs no pandas.
+
+    Contents that were known have no row in ``pixels`` or ``faces``.
+    """
+
+    files: list[Row]
+    pixels: list[Row]
+    faces: list[Row]
+
+    def tables(self) -> tuple[pa.Table, pa.Table, pa.Table]:
+        """Return files, pixels and faces as Arrow tables of the schemas above."""
+        files, pixels, faces = (
+            pa.Table.from_pylist(rows, schema)
+            for rows, schema in (
+                (self.files, FILES_SCHEMA),
+                (self.pixels, PIXELS_SCHEMA),
+                (self.faces, FACES_SCHEMA),
+            )
+        )
+        return files, pixels, faces

@@ -1,0 +1,270 @@
+"""The cleaning report: what was found, what was decided and why, as one self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from reports import figures, page, thumbnails
+from reports.page import Chart, Column, Table
+
+KIND_WORDS: Mapping[str, tuple[str, str]] = {
+    "label_conflict": ("Label conflicts", "Copies of one picture under different labels."),
+    "split_leak": ("Split leaks", "Copies of one picture in several splits, under one label."),
+    "near_duplicate": ("Near copies", "The same picture, changed a little, within one split and class."),
+    "exact_duplicate": ("Exact copies", "The same pixels several times, within one split and class."),
+}
+"""Kinds of groups of copies, most serious first: title and explanation."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a report's figures come from and how to get them again.
+
+    left_out holds (path, reason) of the source's files that were not taken; settings is a nested mapping.
+    """
+
+    source: str
+    version: str
+    manifest_hash: str
+    created: str
+    policy: str
+    policy_description: str
+    review_checks: tuple[str, ...]
+    commands: tuple[str, ...]
+    tools: Mapping[str, str]
+    detector: str
+    settings: Mapping[str, Any]
+    left_out: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The last part of the source: what people call the data set."""
+        return self.source.rstrip("/").rpartition("/")[2] or self.source
+
+
+@dataclass(frozen=True)
+class CleaningTables:
+    """Everything that the page shows; nothing on it is computed beyond these tables.
+
+    headline          figure (int), title, note
+    before_after      version (before, after), split (last: all), one column a class, all, share (0..1)
+    left_out          split, label, before, left_out, share (0..1)
+    checks            check, title, explanation, scored, issues, groups, share (0..1), left_out
+    check_classes     check, label, issues
+    flow              found, cause, outcome, images
+    distributions     check, title, measure, threshold, left, right, passed, flagged: one row a bin
+    gallery           check, label, total, path, score, evidence, split, outcome, waits, reason, sha256, thumbnail
+    groups            kind, total, group, path, evidence, label, split, outcome, waits, reason, sha256, thumbnail
+    decision_counts   actor, action, cause, images, example
+    decisions         seq, actor, path, action, value, reason, issue: the first of decisions_total
+
+    outcome is one of kept, left out, relabelled, softened; thumbnail the bytes of a square grey picture, or None.
+    """
+
+    provenance: Provenance
+    sentences: Sequence[str]
+    headline: pd.DataFrame
+    before_after: pd.DataFrame
+    left_out: pd.DataFrame
+    checks: pd.DataFrame
+    check_classes: pd.DataFrame
+    flow: pd.DataFrame
+    distributions: pd.DataFrame
+    gallery: pd.DataFrame
+    groups: pd.DataFrame
+    decision_counts: pd.DataFrame
+    decisions: pd.DataFrame
+    decisions_total: int
+
+
+def cleaning_page(tables: CleaningTables) -> str:
+    """Return the cleaning report as one HTML document that needs no network.
+
+    The same tables give the same page, byte for byte.
+    """
+    uris = thumbnails.data_uris(
+        [*tables.gallery["sha256"], *tables.groups["sha256"]],
+        [*tables.gallery["thumbnail"], *tables.groups["thumbnail"]],
+    )
+    context = {
+        "title": "Cleaning report",
+        "origin": tables.provenance,
+        "sentences": tables.sentences,
+        "headline": tables.headline.to_dict("records"),
+        "before_after": _before_after(tables.before_after),
+        "left_out": _left_out(tables.left_out),
+        "flow": _flow(tables.flow),
+        "checks": _checks(tables),
+        "distributions": _distributions(tables.distributions),
+        "uniform": _uniform(tables.distributions),
+        "gallery": _gallery(tables, uris),
+        "copies": _copies(tables.groups, uris),
+        "decision_counts": _decision_counts(tables.decision_counts),
+        "decisions": _decisions(tables.decisions),
+        "decisions_total": tables.decisions_total,
+        "left_out_files": _left_out_files(tables.provenance),
+        "tools": sorted(tables.provenance.tools.items()),
+        "settings": _flat(tables.provenance.settings),
+    }
+    return page.render("cleaning.html.j2", context)
+
+
+def _before_after(frame: pd.DataFrame) -> list[Table]:
+    classes = [name for name in frame.columns if name not in ("version", "split", "all", "share")]
+    columns = [
+        Column("split", "split"),
+        *(Column(name, name, "count") for name in classes),
+        Column("all", "all", "count"),
+        Column("share", "share", "share"),
+    ]
+    result = []
+    for version in ("before", "after"):
+        rows = frame[frame["version"] == version].drop(columns="version").reset_index(drop=True)
+        last = frozenset({len(rows) - 1})
+        result.append(Table(f"images-{version}", f"Images {version} cleaning", rows, columns, last))
+    return result
+
+
+def _left_out(frame: pd.DataFrame) -> Chart:
+    columns = [
+        Column("split", "split"),
+        Column("label", "class"),
+        Column("before", "before", "count"),
+        Column("left_out", "left out", "count"),
+        Column("share", "share", "share"),
+    ]
+    table = Table("left-out", "Share left out by split and class", frame, columns)
+    worst = frame.sort_values(["share", "split", "label"], ascending=[False, True, True]).iloc[0]
+    alt = f"Bars: share of images left out by class and split; most of {worst['label']} in {worst['split'] or 'all'}, "
+    return Chart("chart-left-out", figures.left_out_chart(frame), f"{alt}{worst['share']:.1%}.", 320, table)
+
+
+def _flow(frame: pd.DataFrame) -> Chart | None:
+    if frame.empty:
+        return None
+    columns = [Column("found", "found"), Column("outcome", "decided"), Column("images", "images", "count")]
+    table = Table("flow", "Images by what was found and what was decided", frame, columns)
+    first = frame.iloc[0]
+    alt = (
+        f"Flow from {frame['found'].nunique()} kinds of issue to {frame['outcome'].nunique()} outcomes; "
+        f"the widest is {first['found']} to {first['outcome']}, {first['images']:,} images."
+    )
+    height = 120 + 36 * max(frame["found"].nunique(), frame["outcome"].nunique())
+    return Chart("chart-flow", figures.flow_chart(frame), alt, height, table)
+
+
+def _checks(tables: CleaningTables) -> Table:
+    by_class = tables.check_classes.pivot(index="check", columns="label", values="issues")
+    by_class = by_class.reindex(tables.checks["check"]).fillna(0).astype("int64").reset_index(drop=True)
+    classes = {label: f"class {n}" for n, label in enumerate(by_class.columns)}
+    frame = pd.concat([tables.checks.reset_index(drop=True), by_class.rename(columns=classes)], axis=1)
+    columns = [
+        Column("title", "check", note="explanation"),
+        Column("issues", "flagged", "count", "images that the check flags"),
+        Column("share", "share", "share", "of the images that it could score"),
+        *(Column(name, label, "count", f"flagged images labelled {label}") for label, name in classes.items()),
+        Column("left_out", "left out", "count", "images left out because of it"),
+    ]
+    return Table("checks", "Checks and what they found", frame, columns)
+
+
+def _distributions(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    result = []
+    for n, ((title, measure), rows) in enumerate(frame.groupby(["title", "measure"], sort=False)):
+        if len(rows) > 1:
+            flagged, threshold = int(rows["flagged"].sum()), float(rows["threshold"].iloc[0])
+            alt = f"Histogram of {measure}, limit {threshold:.3g}: {flagged:,} images beyond it."
+            chart = Chart(f"chart-distribution-{n}", figures.distribution_chart(rows), alt, 210)
+            result.append({"title": title, "flagged": flagged, "threshold": threshold, "chart": chart})
+    return result
+
+
+def _uniform(frame: pd.DataFrame) -> list[str]:
+    """Name the measures in which all images are alike; they have no distribution to draw."""
+    sizes = frame.groupby(["title", "measure"], sort=False)["left"].agg(["size", "first"])
+    alike = sizes[sizes["size"] == 1]
+    return [f"{title}: {measure} is {value:.3g} in every image" for (title, measure), value in alike["first"].items()]
+
+
+def _gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[str, Any]]:
+    checks = tables.checks.set_index("check")
+    result = []
+    for check, of_check in tables.gallery.groupby("check", sort=False):
+        classes = [
+            {"label": label, "total": int(rows["total"].iloc[0]), "pictures": _pictures(rows, uris)}
+            for label, rows in of_check.groupby("label", sort=False)
+        ]
+        words = checks.loc[check]
+        result.append({"check": check, "classes": classes, **words[["title", "explanation", "issues"]].to_dict()})
+    return result
+
+
+def _pictures(rows: pd.DataFrame, uris: Mapping[str, str]) -> list[dict[str, Any]]:
+    records = rows.drop(columns="thumbnail").to_dict("records")
+    return [{**record, "uri": uris.get(record["sha256"], "")} for record in records]
+
+
+def _copies(frame: pd.DataFrame, uris: Mapping[str, str]) -> list[dict[str, Any]]:
+    result = []
+    for kind, (title, explanation) in KIND_WORDS.items():
+        rows = frame[frame["kind"] == kind]
+        if len(rows):
+            groups = [_copy_group(members, uris) for _, members in rows.groupby("group", sort=False)]
+            total = int(rows["total"].iloc[0])
+            result.append({"kind": kind, "title": title, "explanation": explanation, "total": total, "groups": groups})
+    return result
+
+
+def _copy_group(members: pd.DataFrame, uris: Mapping[str, str]) -> dict[str, Any]:
+    """Gather a group's members by content, so that equal files share one picture."""
+    contents = [_pictures(same, uris) for _, same in members.groupby("sha256", sort=False)]
+    labels, splits = sorted(set(members["label"])), sorted(set(members["split"]) - {""})
+    return {"copies": len(members), "labels": labels, "splits": splits, "contents": contents}
+
+
+def _decision_counts(frame: pd.DataFrame) -> Table:
+    columns = [
+        Column("cause", "because of"),
+        Column("action", "decision"),
+        Column("images", "images", "count"),
+        Column("example", "reason, for example"),
+        Column("actor", "who"),
+    ]
+    return Table("decision-counts", "Decisions by cause", frame, columns)
+
+
+def _decisions(frame: pd.DataFrame) -> Table:
+    columns = [
+        Column("seq", "no.", "count"),
+        Column("path", "image", "code"),
+        Column("action", "decision"),
+        Column("value", "value"),
+        Column("reason", "reason"),
+        Column("actor", "who"),
+    ]
+    used = [column for column in columns if column.name != "value" or frame["value"].astype(bool).any()]
+    return Table("decisions", "Decisions on single images", frame, used)
+
+
+def _left_out_files(origin: Provenance) -> Table | None:
+    if not origin.left_out:
+        return None
+    frame = pd.DataFrame(origin.left_out, columns=["path", "reason"])
+    columns = [Column("path", "file", "code"), Column("reason", "reason")]
+    return Table("left-out-files", "Files of the source that are no images of the data set", frame, columns)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as dotted names and values, in the order in which they came."""
+    rows: list[tuple[str, str]] = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{name}.")
+        else:
+            rows.append((prefix + name, str(value)))
+    return rows

@@ -1,0 +1,118 @@
+"""The layout that all pages share: one self-contained HTML file, escaped, light and dark, for screen and print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+from plotly import graph_objects as go
+from plotly.offline import get_plotlyjs
+
+_SMALLEST_SHARE = 0.0005
+"""Shares below this would be rounded to 0.0%, as if there were none."""
+
+CellKind = Literal["text", "code", "count", "share", "number"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table: the frame's column, its heading, and how its cells are shown.
+
+    hint explains the heading; note names another column of the frame, shown small below the cell's text.
+    """
+
+    name: str
+    title: str
+    kind: CellKind = "text"
+    hint: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a page: sortable, and downloadable as ``identifier``.csv with unrounded values.
+
+    total_rows are the numbers of rows (from 0) that hold totals; they stay at the bottom when the table is sorted.
+    """
+
+    identifier: str
+    caption: str
+    frame: pd.DataFrame
+    columns: Sequence[Column]
+    total_rows: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of a page, with the sentence that stands for it where it cannot be seen."""
+
+    identifier: str
+    figure: go.Figure
+    alt: str
+    height: int
+    table: Table | None = None
+
+
+def shown(value: Any, kind: CellKind) -> str:
+    """Return a cell's text: counts with thousands separators, shares (0..1) in per cent, numbers to 3 digits."""
+    if kind == "count":
+        return f"{int(value):,}"
+    if kind == "share":
+        return "<0.1%" if 0 < value < _SMALLEST_SHARE else f"{float(value):.1%}"
+    if kind == "number":
+        return f"{float(value):.3g}"
+    return str(value)
+
+
+def breakable(path: str) -> Markup:
+    """Return a path, escaped, that may be broken into lines after each slash."""
+    return Markup("/<wbr>").join(path.split("/"))
+
+
+def figure_json(figure: go.Figure) -> Markup:
+    """Return a figure as JSON that is safe inside a script element.
+
+    Colours are written as CSS variables ("var(--name)"); the page's script resolves them for the theme in use.
+    """
+    text = figure.to_json()
+    for character, escape in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("'", "\\u0027")):
+        text = text.replace(character, escape)
+    return Markup(text)  # noqa: S704 - everything that could end the script element is escaped above
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("reports", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["shown"] = shown
+    environment.filters["breakable"] = breakable
+    environment.filters["figure_json"] = figure_json
+    environment.globals["asset"] = _asset
+    environment.globals["plotly_js"] = _plotly_js
+    return environment
+
+
+def _asset(name: str) -> Markup:
+    """Return one of the package's own style sheets or scripts, unescaped."""
+    loader = _environment().loader
+    assert loader is not None  # noqa: S101 - set in _environment
+    return Markup(loader.get_source(_environment(), name)[0])  # noqa: S704 - a file of this package
+
+
+def _plotly_js() -> Markup:
+    return Markup(get_plotlyjs())  # noqa: S704 - plotly's own bundle, which holds no closing script tag
+
+
+def render(template: str, context: Mapping[str, Any]) -> str:
+    """Return a page made from one of the package's templates; every value of ``context`` is escaped."""
+    return _environment().get_template(template).render(**context)

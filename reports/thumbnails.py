@@ -1,0 +1,46 @@
+"""Small pictures as data URIs, each encoded once."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Iterable
+
+from PIL import Image
+
+JPEG_QUALITY = 85
+"""Pillow's scale; at 48x48 about 1.2 KB a face, and no difference that can be seen at twice the size."""
+
+
+def data_uri(pixels: bytes) -> str:
+    """Return a square grey picture as the data URI of a JPEG file.
+
+    Args:
+        pixels: side * side bytes, uint8 grey, row by row.
+
+    Raises:
+        ValueError: the number of bytes is not a square number above 0.
+
+    """
+    side = math.isqrt(len(pixels))
+    if side == 0 or side * side != len(pixels):
+        raise ValueError(f"a thumbnail must be square, not {len(pixels)} bytes")
+    buffer = io.BytesIO()
+    Image.frombytes("L", (side, side), pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def data_uris(keys: Iterable[str], pictures: Iterable[object]) -> dict[str, str]:
+    """Return key -> data URI; of pictures with one key the first is taken, and what is no picture is left out.
+
+    Args:
+        keys: what identifies each picture's content.
+        pictures: bytes as :func:`data_uri` takes them; anything else (None, an empty value) is no picture.
+
+    """
+    found: dict[str, str] = {}
+    for key, pixels in zip(keys, pictures, strict=True):
+        if key not in found and isinstance(pixels, bytes) and pixels:
+            found[key] = data_uri(pixels)
+    return found

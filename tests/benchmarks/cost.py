@@ -1,0 +1,70 @@
+"""Cost of whole processes: CPU seconds, wall seconds and peak memory of a command and all its children."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+
+import psutil
+
+_SAMPLE_S = 0.2
+"""How often the process tree's memory is read, in seconds."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command cost. peak_mib is the largest sum of the tree's private (unshared) and shared memory (PSS)."""
+
+    cpu_s: float
+    wall_s: float
+    peak_mib: float
+    exit_status: int
+
+    def record(self) -> dict[str, float]:
+        """Return the figures, rounded for printing."""
+        return {name: round(value, 2) for name, value in asdict(self).items()}
+
+
+def measured(command: list[str], environment: dict[str, str] | None = None) -> tuple[Cost, str]:
+    """Run ``command`` and return its cost and what it printed on standard output."""
+    before = os.times()
+    started = time.monotonic()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=sys.stderr, env={**os.environ, **(environment or {})}, text=True
+    ) as process:
+        peak = [0.0]
+        done = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(process.pid, peak, done))
+        watcher.start()
+        output = process.communicate()[0]
+        done.set()
+        watcher.join()
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Cost(cpu, time.monotonic() - started, peak[0], process.returncode), output
+
+
+def _watch(pid: int, peak: list[float], done: threading.Event) -> None:
+    while not done.wait(_SAMPLE_S):
+        peak[0] = max(peak[0], _tree_mib(pid))
+
+
+def _tree_mib(pid: int) -> float:
+    total = 0
+    try:
+        root = psutil.Process(pid)
+        for process in [root, *root.children(recursive=True)]:
+            total += process.memory_full_info().pss
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        pass
+    return total / 2**20
+
+
+def print_figures(name: str, figures: object) -> None:
+    """Print one benchmark's figures as JSON."""
+    print(json.dumps({"benchmark": name, "figures": figures}, indent=1), flush=True)

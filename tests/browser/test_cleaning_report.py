@@ -1,0 +1,161 @@
+"""The cleaning report in a real browser: it opens, works, follows light and dark, and axe finds nothing serious."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reports import cleaning_page
+from tests.unit.report_frames import example, origin
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+Browser, Page = playwright_api.Browser, playwright_api.Page
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+ARTIFACTS = Path(__file__).parents[2] / "artifacts"
+SIZES = {"phone": (390, 844), "laptop": (1366, 768)}
+SERIOUS = {"serious", "critical"}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "cleaning.html"
+    path.write_text(cleaning_page(example(400).tables(origin())), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with playwright_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser: Browser, report: Path) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1366, "height": 768}, color_scheme="light")
+    page.goto(report.as_uri())
+    yield page
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_opens_without_errors_requests_or_sideways_scrolling(
+    browser: Browser, report: Path, size: str, scheme: str
+) -> None:
+    width, height = SIZES[size]
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    errors: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(report.as_uri())
+    page.locator("#chart-left-out .main-svg").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert errors == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"cleaning-{size}-{scheme}.png", full_page=True)
+    page.close()
+
+
+def test_every_picture_can_be_decoded(opened: Page) -> None:
+    opened.locator("[data-fold=open]").click()
+    script = "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))"
+    widths = opened.evaluate(script)
+    assert widths and set(widths) == {48}
+
+
+def test_a_table_is_sorted_by_its_headings_with_the_keyboard_and_totals_stay_last(opened: Page) -> None:
+    heading = opened.locator("#images-before thead th", has_text="happy")
+    heading.locator("button").focus()
+    opened.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    shown = opened.locator("#images-before tbody th").all_inner_texts()
+    assert shown == ["train", "test", "validation", "all"] or shown[0] == "train" and shown[-1] == "all"
+    opened.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    shown = opened.locator("#images-before tbody th").all_inner_texts()
+    assert (shown[-2], shown[-1]) == ("train", "all")
+
+
+def test_a_table_is_downloaded_as_csv_with_unrounded_values(opened: Page) -> None:
+    with opened.expect_download() as waiting:
+        opened.locator("[data-csv=images-before]").click()
+    lines = Path(waiting.value.path()).read_text(encoding="utf-8-sig").splitlines()
+    assert lines[0] == "split,happy,sad,all,share"
+    assert lines[-1].startswith("all,") and lines[-1].endswith(",400,1.0")
+
+
+def test_the_theme_button_changes_page_and_charts(opened: Page) -> None:
+    bars = opened.locator("#chart-left-out .bars path").first
+    bars.wait_for()
+    colours = [bars.evaluate("path => getComputedStyle(path).fill")]
+    pages = [opened.evaluate("getComputedStyle(document.body).backgroundColor")]
+    opened.locator("#theme").click()
+    opened.locator("#theme").click()
+    assert opened.locator("#theme").inner_text() == "Theme: dark"
+    opened.wait_for_timeout(300)
+    colours.append(opened.locator("#chart-left-out .bars path").first.evaluate("path => getComputedStyle(path).fill"))
+    pages.append(opened.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(set(colours)) == len(set(pages)) == 2
+
+
+def test_a_link_to_a_folded_section_unfolds_it(opened: Page) -> None:
+    opened.locator("[data-fold=close]").click()
+    assert not opened.locator("#reproduce").evaluate("details => details.open")
+    opened.locator("a[href='#reproduce']").click()
+    opened.wait_for_function("document.getElementById('reproduce').open")
+
+
+def test_in_print_charts_are_drawn_and_sections_unfolded(opened: Page, tmp_path: Path) -> None:
+    opened.locator("[data-fold=close]").click()
+    ARTIFACTS.mkdir(exist_ok=True)
+    opened.pdf(path=ARTIFACTS / "cleaning-print.pdf", format="A4", print_background=True)
+    drawn = opened.evaluate("[...document.querySelectorAll('[data-chart]')].every(e => e.querySelector('.main-svg'))")
+    assert drawn
+    assert not opened.locator("#reproduce").evaluate("details => details.open")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(browser: Browser, report: Path, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    # axe brings its own script, which the page's content security policy rightly refuses
+    page = browser.new_page(viewport={"width": 1366, "height": 768}, color_scheme=scheme, bypass_csp=True)
+    page.goto(report.as_uri())
+    page.locator("[data-fold=open]").click()
+    found = axe.Axe().run(page).response["violations"]
+    assert [violation["id"] for violation in found if violation["impact"] in SERIOUS] == []
+    page.close()
+
+
+def test_the_page_of_the_real_data_size_opens_within_three_seconds(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "large.html"
+    path.write_text(cleaning_page(example(20_000).tables(origin())), encoding="utf-8")
+    assert path.stat().st_size < 12 * 2**20
+    page = browser.new_page(viewport={"width": 1366, "height": 768})
+    start = time.monotonic()
+    page.goto(path.as_uri())
+    page.locator("#chart-left-out .main-svg").first.wait_for()
+    assert time.monotonic() - start < 3
+    page.close()

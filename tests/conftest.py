@@ -1,0 +1,68 @@
+"""Shared fixtures: the drawn sample, the real data where it is present, and the command as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DATASETS = Path(__file__).parents[2] / "shared" / "datasets"
+CURATE = Path(sys.executable).with_name("curate")
+
+Curate = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def datasets() -> Path:
+    """The folder of real data; tests that ask for it are skipped where it is absent."""
+    if not DATASETS.is_dir():
+        pytest.skip("../shared/datasets is absent")
+    return DATASETS
+
+
+@pytest.fixture(scope="session")
+def faces(datasets: Path) -> Path:
+    """The 20,214 faces."""
+    return datasets / "Facial_emotion_images"
+
+
+@pytest.fixture(scope="session")
+def curate() -> Curate:
+    """Run the command in a process of its own; a non-zero exit status fails the test unless ``check=False``."""
+
+    def call(*arguments: object, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+        command = [str(CURATE), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        if check:
+            assert done.returncode == 0, f"{command} exited {done.returncode}: {done.stderr[-2000:]}"
+        return done
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn sample of about 200 images with its truth table."""
+    from curation.sample import make_sample
+
+    folder = tmp_path_factory.mktemp("sample") / "sample"
+    make_sample(folder, images=200, seed=7)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def curated(tmp_path_factory: pytest.TempPathFactory, sample: Path, curate: Curate) -> Path:
+    """A workspace in which the sample was curated; tests that change it work on a copy."""
+    space = tmp_path_factory.mktemp("curated") / "space"
+    curate("run", sample, "-w", space)
+    return space
+
+
+def as_json(done: subprocess.CompletedProcess[str]) -> Any:
+    """Return what a command printed with --json."""
+    return json.loads(done.stdout)

@@ -1,0 +1,142 @@
+"""Versions: addressed by content, never rewritten, rebuilt from the log, damage noticed."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from curation import manifest, workspace
+from curation.decisions import log
+from curation.decisions.log import Draft
+from curation.decisions.replay import replay
+from curation.manifest import content_hash, raw_manifest
+from curation.workspace import Workspace, WorkspaceError
+from tests.unit.frames import images
+
+RAW = raw_manifest(images(("a.jpg", "train", "sad"), ("b.jpg", "train", "happy"), ("é\n.jpg", "test", "sad")))
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Workspace:
+    return workspace.create(tmp_path / "space")
+
+
+def commit_raw(space: Workspace) -> manifest.Version:
+    return manifest.commit(space, RAW, kind="raw", log_through=0, lineage={})
+
+
+def commit_cleaned(space: Workspace, *drafts: Draft) -> manifest.Version:
+    log.append(space.decisions, "person:ada", list(drafts))
+    entries = log.read(space.decisions)
+    rows = replay(RAW, entries)
+    return manifest.commit(space, rows, kind="cleaned", log_through=entries[-1].seq, lineage={"policy": {"name": "p"}})
+
+
+def test_the_hash_depends_on_the_rows_and_not_on_their_order() -> None:
+    assert content_hash(RAW) == content_hash(RAW.sample(frac=1, random_state=3))
+    changed = RAW.assign(label=["sad", "happy", "happy"])
+    assert content_hash(RAW) != content_hash(changed)
+
+
+def test_the_hash_is_that_of_one_json_array_a_row_sorted_by_path() -> None:
+    text = (
+        '["a.jpg","a.jpg","train","sad","sad","kept","","",1.0,""]\n'
+        '["b.jpg","b.jpg","train","happy","happy","kept","","",1.0,""]\n'
+        '["é\\n.jpg","é\\n.jpg","test","sad","sad","kept","","",1.0,""]\n'
+    )
+    assert content_hash(RAW) == hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def test_a_version_is_found_by_kind_name_tag_and_hash(space: Workspace) -> None:
+    raw, cleaned = commit_raw(space), commit_cleaned(space, Draft("a.jpg", "exclude"))
+    manifest.tag(space, cleaned, "paper")
+    names = {"raw": "v1", "v1": "v1", "cleaned": "v2", "v2": "v2", "paper": "v2", raw.hash[:8]: "v1"}
+    assert {name: manifest.find(space, name).name for name in names} == names
+    with pytest.raises(WorkspaceError, match="there are: raw, cleaned, v1, v2, paper"):
+        manifest.find(space, "nothing")
+
+
+@pytest.mark.parametrize("name", ["raw", "cleaned", "v7", "two words", "", "../x"])
+def test_a_tag_cannot_take_the_name_of_something_else(space: Workspace, name: str) -> None:
+    version = commit_raw(space)
+    with pytest.raises(WorkspaceError, match="cannot be a tag"):
+        manifest.tag(space, version, name)
+
+
+def test_committing_the_same_rows_again_makes_no_new_version(space: Workspace) -> None:
+    assert commit_raw(space) == commit_raw(space)
+    assert len(manifest.versions(space)) == 1
+
+
+def test_a_committed_version_is_never_rewritten(space: Workspace) -> None:
+    commit_raw(space)
+    before = (space.manifests / "v1.json").read_bytes()
+    with pytest.raises(FileExistsError):
+        workspace.write_new(space.manifests / "v1.json", b"other")
+    assert (space.manifests / "v1.json").read_bytes() == before
+
+
+def test_every_version_is_rebuilt_from_the_log_byte_for_byte(space: Workspace) -> None:
+    commit_raw(space)
+    commit_cleaned(space, Draft("a.jpg", "exclude", reason="r"))
+    commit_cleaned(space, Draft("b.jpg", "relabel", "sad"))
+    entries = log.read(space.decisions)
+    for version in manifest.versions(space)[1:]:
+        rebuilt = workspace.parquet_bytes(manifest.rebuilt(space, version, entries))
+        assert rebuilt == (space.manifests / f"{version.name}.parquet").read_bytes()
+    assert manifest.verify(space) == []
+
+
+def test_a_left_over_of_a_killed_commit_is_no_version_and_is_replaced(space: Workspace) -> None:
+    commit_raw(space)
+    (space.manifests / "v2.parquet").write_bytes(b"half")
+    assert [version.name for version in manifest.versions(space)] == ["v1"]
+    assert commit_cleaned(space, Draft("a.jpg", "exclude")).name == "v2"
+    assert manifest.verify(space) == []
+
+
+def test_verify_names_an_edited_version(space: Workspace) -> None:
+    commit_raw(space)
+    commit_cleaned(space, Draft("a.jpg", "exclude"))
+    edited = manifest.rows(space, manifest.find(space, "v2")).assign(label="happy")
+    workspace.write_table(space.manifests / "v2.parquet", edited)
+    assert [problem[:3] for problem in manifest.verify(space)] == ["v2:"]
+
+
+def test_verify_names_an_edited_log(space: Workspace) -> None:
+    commit_raw(space)
+    commit_cleaned(space, Draft("a.jpg", "exclude"))
+    space.decisions.write_text(space.decisions.read_text().replace("a.jpg", "b.jpg"))
+    assert any("log was edited" in problem for problem in manifest.verify(space))
+
+
+def test_a_log_that_lost_lines_is_refused(space: Workspace) -> None:
+    commit_raw(space)
+    commit_cleaned(space, Draft("a.jpg", "exclude"))
+    space.decisions.write_text("")
+    assert any("restore the log" in problem for problem in manifest.verify(space))
+    with pytest.raises(WorkspaceError, match="restore the log"):
+        manifest.require_whole_log(space, [])
+
+
+def test_diff_names_what_two_versions_judge_differently() -> None:
+    after = RAW.assign(status=["excluded", "kept", "kept"], label=["sad", "sad", "sad"])
+    extra = pd.concat([after, after[:1].assign(path="new.jpg")], ignore_index=True)
+    found = manifest.diff(RAW, extra).set_index("path")["change"].to_dict()
+    assert found == {"a.jpg": "excluded", "b.jpg": "relabelled", "new.jpg": "added"}
+    assert manifest.diff(RAW, RAW).empty
+
+
+def test_a_workspace_of_another_format_is_refused(space: Workspace) -> None:
+    space.marker.write_text(json.dumps({"format": 99}))
+    with pytest.raises(WorkspaceError, match="format 99"):
+        workspace.open_existing(space.root)
+
+
+def test_a_folder_with_other_files_is_not_taken_for_a_workspace(tmp_path: Path) -> None:
+    (tmp_path / "thesis.docx").write_text("years of work")
+    with pytest.raises(WorkspaceError, match=r"thesis\.docx"):
+        workspace.create(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.docx"]

@@ -1,0 +1,101 @@
+"""Folds keep copies together and classes apart evenly; out-of-fold runs resume and are cached."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from tests.workflow.test_training_fit import CLASSES, TINY, KilledError, drawn_faces, kill_at  # noqa: E402
+from training.crossval import assign_folds, out_of_fold  # noqa: E402
+from training.data import DataError  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """Return a folder of drawn faces and its frame; every third image is a copy of the one before it."""
+    root = tmp_path_factory.mktemp("faces")
+    images, labels = drawn_faces(90, 0)
+    rows = []
+    for number in range(90):
+        source = number - 1 if number % 3 == 2 else number
+        cv2.imwrite(str(root / f"{number}.png"), images[source])
+        group = f"g{number // 3}" if number % 3 else ""
+        rows.append({"path": f"{number}.png", "label": CLASSES[labels[source]], "split": "train", "group": group})
+    return root, pd.DataFrame(rows)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    labels=st.lists(st.sampled_from("ab"), min_size=40, max_size=80),
+    members=st.integers(1, 4),
+    folds=st.integers(2, 5),
+    seed=st.integers(0, 1000),
+)
+def test_groups_stay_in_one_fold_and_every_fold_has_its_share(labels, members, folds, seed):
+    labels = [*labels, *"ab" * 10]
+    groups = ["" if number % 2 else f"g{number // (2 * members)}" for number in range(len(labels))]
+    fold = assign_folds(labels, groups, folds, seed)
+    assert np.array_equal(fold, assign_folds(labels, groups, folds, seed))
+    table = pd.DataFrame({"fold": fold, "group": groups, "label": labels})
+    assert (table[table["group"] != ""].groupby("group")["fold"].nunique() == 1).all()
+    assert set(fold) == set(range(folds))
+    shares = table["fold"].value_counts(normalize=True)
+    assert shares.max() - shares.min() < 0.15
+
+
+def test_folds_are_stratified():
+    labels = np.repeat([0, 1], [900, 90])
+    fold = assign_folds(labels, [""] * 990, 3)
+    assert np.bincount(fold[labels == 1]).tolist() == [30, 30, 30]
+
+
+def test_a_class_with_fewer_images_than_folds_is_named():
+    with pytest.raises(DataError, match="class b has 1"):
+        assign_folds(["a", "a", "a", "b"], [""] * 4, 2)
+
+
+def test_every_image_is_judged_by_a_model_that_has_seen_no_copy_of_it(faces, tmp_path):
+    root, frame = faces
+    table = out_of_fold(frame, root, TINY, tmp_path, folds=2, threads=1)
+    assert table["path"].tolist() == frame["path"].tolist()
+    assert list(table) == ["path", *CLASSES, "fold", "model"]
+    assert table[list(CLASSES)].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    copies = frame[frame["group"] != ""].assign(fold=table["fold"])
+    assert (copies.groupby("group")["fold"].nunique() == 1).all()
+    right = table[list(CLASSES)].idxmax(axis=1) == frame["label"]
+    assert right.mean() > 0.7
+
+
+def test_a_cached_run_is_read_and_another_key_is_not(faces, tmp_path):
+    root, frame = faces
+    first = out_of_fold(frame, root, TINY, tmp_path, key="one", folds=2, threads=1)
+    again = out_of_fold(frame, root, TINY, tmp_path, key="one", folds=2, threads=1, report=kill_at(1))
+    pd.testing.assert_frame_equal(first, again)
+    with pytest.raises(KilledError):
+        out_of_fold(frame, root, TINY, tmp_path, key="two", folds=2, threads=1, report=kill_at(1))
+
+
+def test_a_killed_run_goes_on_fold_by_fold_and_ends_the_same(faces, tmp_path):
+    root, frame = faces
+    whole = out_of_fold(frame, root, TINY, tmp_path / "whole", folds=2, threads=1)
+    with pytest.raises(KilledError):
+        out_of_fold(frame, root, TINY, tmp_path / "torn", folds=2, threads=1, report=kill_at(11))
+    steps = []
+    resumed = out_of_fold(
+        frame, root, TINY, tmp_path / "torn", folds=2, threads=1, report=lambda done, total: steps.append((done, total))
+    )
+    assert steps[0] == (10, 18) and steps[-1] == (18, 18)
+    pd.testing.assert_frame_equal(whole, resumed)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_probabilities_of_one(faces, tmp_path):
+    root, frame = faces
+    one = out_of_fold(frame, root, TINY, tmp_path / "one", folds=2, threads=1)
+    two = out_of_fold(frame, root, TINY, tmp_path / "two", folds=2, threads=1, workers=2)
+    pd.testing.assert_frame_equal(one, two)

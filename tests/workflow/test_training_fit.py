@@ -1,0 +1,230 @@
+"""Fits on drawn faces: they learn, resume, repeat, and take weights, soft labels and two processes into account."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from training.data import DataError, Samples  # noqa: E402
+from training.fit import FitError, fastest_threads, fit, fit_samples, rate_factor, soft_cross_entropy  # noqa: E402
+from training.model import load_model, predict  # noqa: E402
+from training.recipes import Recipe  # noqa: E402
+
+SIDE = 16
+CLASSES = ("happy", "sad")
+TINY = Recipe(
+    "tiny", "small", "low", 3e-3, batch_size=16, image_size=SIDE, epochs=3, one_cycle=True, ema=0.9, flip_average=True
+)
+
+
+def drawn_faces(count, seed, side=SIDE):
+    """Return mouths that curve up or down, with noise, and their classes."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, count)
+    images = rng.integers(90, 130, (count, side, side)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        start, end = (10, 170) if label == 0 else (190, 350)
+        cv2.ellipse(image, (side // 2, side // 2), (side // 4, side // 4), 0, start, end, 255, 2)
+    return images, labels
+
+
+def samples(count, seed=0):
+    images, labels = drawn_faces(count, seed)
+    return Samples(images, np.eye(2, dtype=np.float32)[labels], np.ones(count, np.float32), CLASSES)
+
+
+def nothing():
+    return samples(4).take(np.zeros(0, np.int64))
+
+
+def weights_of(run_dir):
+    return {name: value.numpy().copy() for name, value in load_model(run_dir).network.state_dict().items()}
+
+
+def same(first, second):
+    return all(np.array_equal(first[name], second[name]) for name in first)
+
+
+class KilledError(RuntimeError):
+    pass
+
+
+def kill_at(step):
+    def report(done, _total):
+        if done == step:
+            raise KilledError
+
+    return report
+
+
+def test_a_fit_learns_and_leaves_everything_that_describes_it(tmp_path):
+    result = fit_samples(
+        samples(160), samples(80, 1), replace(TINY, epochs=5), tmp_path, threads=1, provenance={"manifest": "abc"}
+    )
+    assert result.history["validation_accuracy"].iloc[-1] > 0.9
+    assert result.best_epoch == 5 and len(result.history) == 5
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["provenance"] == {"manifest": "abc"} and config["weights"] == "none"
+    assert config["images"] == {"train": 160, "validation": 80}
+    assert (tmp_path / "metrics.csv").exists() and list((tmp_path / "tensorboard").glob("events*"))
+    assert not list(tmp_path.glob("checkpoint*")) and not list(tmp_path.glob("*.partial"))
+    model = result.model()
+    images, labels = drawn_faces(80, 1)
+    probabilities = model.probabilities(images)
+    assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert (probabilities.argmax(1) == labels).mean() > 0.9
+    one_view = predict(model.network, images).argmax(1) == labels
+    assert one_view.mean() == result.history["validation_accuracy"].iloc[-1]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        fit_samples(samples(40), nothing(), replace(TINY, epochs=1), tmp_path / name, seed=seed, threads=1)
+    assert same(weights_of(tmp_path / "a"), weights_of(tmp_path / "b"))
+    assert not same(weights_of(tmp_path / "a"), weights_of(tmp_path / "c"))
+
+
+@pytest.mark.parametrize("step", [1, 4, 8])
+@pytest.mark.parametrize("patience", [None, 5])
+def test_a_killed_fit_resumes_and_ends_with_the_weights_of_an_undisturbed_one(tmp_path, step, patience):
+    recipe = replace(TINY, patience=patience, mixup=0.4)
+    undisturbed = fit_samples(samples(48), samples(20, 1), recipe, tmp_path / "whole", threads=1)
+    with pytest.raises(KilledError):
+        fit_samples(samples(48), samples(20, 1), recipe, tmp_path / "torn", threads=1, report=kill_at(step))
+    steps = []
+    resumed = fit_samples(
+        samples(48), samples(20, 1), recipe, tmp_path / "torn", threads=1, report=lambda done, _: steps.append(done)
+    )
+    assert steps[0] == 3 * ((step - 1) // 3) + 1
+    assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "torn"))
+    columns = [name for name in undisturbed.history if name != "seconds"]
+    pd.testing.assert_frame_equal(undisturbed.history[columns], resumed.history[columns])
+
+
+def test_a_finished_fit_is_not_run_again_and_another_one_is_not_mixed_with_it(tmp_path):
+    recipe = replace(TINY, epochs=1)
+    fit_samples(samples(20), nothing(), recipe, tmp_path, threads=1)
+    fit_samples(samples(20), nothing(), recipe, tmp_path, threads=1, report=kill_at(1))
+    with pytest.raises(FitError, match="another recipe"):
+        fit_samples(samples(20), nothing(), TINY, tmp_path, threads=1)
+    with pytest.raises(FitError, match="another fingerprints"):
+        fit_samples(samples(20, 9), nothing(), recipe, tmp_path, threads=1)
+
+
+def test_patience_stops_early_and_keeps_the_best_epoch(tmp_path):
+    shuffled = samples(40, 1)
+    noise = Samples(shuffled.images, shuffled.targets[::-1].copy(), shuffled.weights, CLASSES)
+    result = fit_samples(samples(40), noise, replace(TINY, epochs=20, patience=2, ema=0), tmp_path, threads=1)
+    accuracies = result.history["validation_accuracy"]
+    assert len(result.history) == result.best_epoch + 2 < 20
+    assert accuracies[result.best_epoch - 1] == accuracies.max()
+    kept = predict(result.model().network, noise.images).argmax(1) == noise.labels
+    assert kept.mean() == pytest.approx(accuracies.max())
+
+
+def test_images_of_weight_zero_teach_nothing(tmp_path):
+    clean, wrong = samples(96), samples(96, 5)
+    wrong = Samples(wrong.images, wrong.targets[:, ::-1].copy(), np.zeros(96, np.float32), CLASSES)
+    joined = Samples(
+        *(np.concatenate([getattr(clean, name), getattr(wrong, name)]) for name in ("images", "targets", "weights")),
+        CLASSES,
+    )
+    result = fit_samples(joined, samples(80, 2), replace(TINY, epochs=6), tmp_path, threads=1)
+    assert result.history["validation_accuracy"].iloc[-1] > 0.9
+
+
+def test_soft_labels_are_learned_as_probabilities(tmp_path):
+    given = samples(96)
+    soft = Samples(given.images, np.full((96, 2), [0.8, 0.2], np.float32), given.weights, CLASSES)
+    result = fit_samples(soft, nothing(), replace(TINY, epochs=6), tmp_path, threads=1)
+    assert result.model().probabilities(given.images).mean(0) == pytest.approx([0.8, 0.2], abs=0.08)
+
+
+def test_the_loss_is_cross_entropy_weighted_by_image_and_class():
+    logits, targets = torch.randn(6, 3), torch.eye(3)[[0, 1, 2, 2, 1, 0]]
+    weights, class_weights = torch.rand(6), torch.tensor([1.0, 2.0, 0.5])
+    expected = torch.nn.functional.cross_entropy(logits, targets.argmax(1), class_weights, reduction="none") * weights
+    assert torch.allclose(soft_cross_entropy(logits, targets, weights, class_weights), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 1000])
+def test_the_cycle_rises_to_the_peak_and_falls(steps):
+    factors = [rate_factor(step, steps, True) for step in range(steps)]
+    top = factors.index(max(factors))
+    assert min(factors) > 0 and max(factors) <= 1
+    assert factors[: top + 1] == sorted(factors[: top + 1])
+    assert factors[top:] == sorted(factors[top:], reverse=True)
+    assert rate_factor(0, steps, False) == 1
+
+
+def test_a_frame_is_fitted_by_its_splits_and_classes(tmp_path):
+    images, labels = drawn_faces(60, 0)
+    rows = []
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+        split = ("train", "train", "validation", "test")[number % 4]
+        rows.append({"path": f"{number}.png", "label": CLASSES[label], "split": split, "weight": 1.0, "soft_label": ""})
+    result = fit(pd.DataFrame(rows), tmp_path, replace(TINY, epochs=1), tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["images"] == {"train": 30, "validation": 15} and config["classes"] == list(CLASSES)
+    assert config["threads"] >= 1 and result.model().classes == CLASSES
+
+
+def test_too_little_data_is_refused(tmp_path):
+    with pytest.raises(DataError, match="two training images"):
+        fit_samples(samples(1), nothing(), TINY, tmp_path)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(DataError, match="no trained model"):
+        load_model(tmp_path)
+
+
+def test_the_measured_number_of_threads_is_one_or_all_and_is_left_as_it_was():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(SIDE * SIDE, 2))
+    before = torch.get_num_threads()
+    assert fastest_threads(network, samples(4), TINY) >= 1
+    assert torch.get_num_threads() == before
+
+
+TWO_WORKERS = """
+import sys
+from pathlib import Path
+from tests.workflow.test_training_fit import TINY, samples
+from training.fit import fit_samples
+from dataclasses import replace
+result = fit_samples(samples(160), samples(80, 1), replace(TINY, epochs=5), Path(sys.argv[1]), threads=1)
+"""
+
+
+@pytest.mark.slow
+def test_two_local_workers_end_with_the_metrics_of_one_within_noise(tmp_path, repository_root):
+    script = tmp_path / "two.py"
+    script.write_text(TWO_WORKERS)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run(
+        [*command, str(script), str(tmp_path / "two")],
+        cwd=repository_root,
+        env={**os.environ, "PYTHONPATH": str(repository_root), "OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+        timeout=240,
+    )
+    alone = fit_samples(samples(160), samples(80, 1), replace(TINY, epochs=5), tmp_path / "one", threads=1)
+    together = pd.read_csv(tmp_path / "two" / "metrics.csv")
+    assert len(together) == len(alone.history)
+    difference = together["validation_accuracy"].iloc[-1] - alone.history["validation_accuracy"].iloc[-1]
+    assert abs(difference) < 0.1
+
+
+@pytest.fixture
+def repository_root(request):
+    return request.config.rootpath

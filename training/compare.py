@@ -1,0 +1,192 @@
+"""Does cleaning help? Train on A, on B, and on A with as many images removed at random; judge on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from training.data import DataError, load_samples
+from training.evaluate import CONFIDENCE, REPLICATES
+from training.fit import fit_samples
+from training.recipes import Recipe
+
+Right = npt.NDArray[np.bool_]
+
+FIRST, SECOND, CONTROL = "A", "B", "A less as many at random"
+"""The three arms of the experiment."""
+
+Announce = Callable[[str, int, int, int], None]
+"""Called with (arm, seed, steps done, steps in all)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the experiment found.
+
+    Attributes:
+        accuracies: a row an evaluation, arm and seed: evaluation, arm, seed, images (trained on), accuracy.
+        differences: a row an evaluation and pair of arms: evaluation, contrast ("B - A" and so on), images, seeds,
+            difference (mean over seeds), low, high (95 %), excludes_zero.
+
+    """
+
+    accuracies: pd.DataFrame
+    differences: pd.DataFrame
+
+
+def compare_versions(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    evaluations: Mapping[str, pd.DataFrame],
+    root: Path,
+    recipe: Recipe,
+    out_dir: Path,
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    weights: str | None = None,
+    threads: int | None = None,
+    announce: Announce | None = None,
+) -> Comparison:
+    """Fit one recipe on the train rows of two versions and of a control, and compare them pair by pair.
+
+    Nothing is chosen on the evaluation images: every fit runs all its epochs and keeps the last. Finished fits in
+    ``out_dir`` are not run again.
+
+    Args:
+        first: version A: path, label, split; optional weight, soft_label, status (excluded rows are left out).
+        second: version B, likewise.
+        evaluations: name -> path and label of images that no arm trains on.
+        root: folder that the paths are relative to.
+        recipe: the same for all.
+        out_dir: folder of the runs.
+        seeds: of the fits, and of which images the control loses.
+        weights: starting weights (``training.backbones.build``).
+        threads: torch's threads; None measures.
+        announce: progress.
+
+    Raises:
+        DataError: an evaluation image is in an arm's training data, or there is none.
+
+    """
+    arms = {FIRST: training_rows(first), SECOND: training_rows(second)}
+    classes = tuple(sorted(set(first["label"]) | set(second["label"])))
+    _refuse_overlap(arms, evaluations)
+    judged = {name: load_samples(frame, root, recipe.image_size, classes) for name, frame in evaluations.items()}
+    right: dict[tuple[str, str], list[Right]] = {}
+    rows = []
+    for seed in seeds:
+        for arm, frame in _with_control(arms, seed).items():
+            train = load_samples(frame, root, recipe.image_size, classes)
+            fitted = fit_samples(
+                train,
+                train.take(np.zeros(0, np.int64)),
+                recipe,
+                out_dir / f"{arm.replace(' ', '-')}-seed-{seed}",
+                seed=seed,
+                weights=weights,
+                threads=threads,
+                report=_report_for(announce, arm, seed),
+            )
+            model = fitted.model()
+            for name, samples in judged.items():
+                answers = model.probabilities(samples.images).argmax(axis=1) == samples.labels
+                right.setdefault((name, arm), []).append(answers)
+                rows.append(
+                    {"evaluation": name, "arm": arm, "seed": seed, "images": len(train), "accuracy": answers.mean()}
+                )
+    return Comparison(pd.DataFrame(rows), _differences(right, list(judged)))
+
+
+def training_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a version that a model may train on."""
+    kept = frame["split"] == "train"
+    if "status" in frame:
+        kept &= frame["status"] == "kept"
+    return frame[kept]
+
+
+def random_removal(frame: pd.DataFrame, remove: int, seed: int) -> pd.DataFrame:
+    """Return a frame without ``remove`` rows drawn at random, in its order."""
+    kept = np.random.default_rng(seed).choice(len(frame), len(frame) - remove, replace=False)
+    return frame.iloc[np.sort(kept)]
+
+
+def difference_interval(
+    first: Sequence[Right], second: Sequence[Right], *, replicates: int = REPLICATES, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return the mean difference of accuracy (second - first) and its 95 % interval.
+
+    Images and seeds are both drawn with replacement, in pairs, so that the interval holds for new images and for
+    new seeds (a two-way bootstrap; Owen, 2007, shows that it errs on the wide side).
+
+    Args:
+        first: for each seed, (n,) whether the first model is right.
+        second: likewise, same seeds and images.
+        replicates: draws.
+        seed: of the draws.
+
+    """
+    gains = np.asarray(second, np.float64) - np.asarray(first, np.float64)
+    rng = np.random.default_rng(seed)
+    seeds, images = gains.shape
+    draws = np.empty(replicates)
+    for number in range(replicates):
+        times = np.bincount(rng.integers(0, images, images), minlength=images)
+        draws[number] = (gains[rng.integers(0, seeds, seeds)].mean(axis=0) * times).mean()
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return float(gains.mean()), float(low), float(high)
+
+
+def _with_control(arms: Mapping[str, pd.DataFrame], seed: int) -> dict[str, pd.DataFrame]:
+    """Return the arms and the control, which is left out where B has no fewer images than A."""
+    surplus = len(arms[FIRST]) - len(arms[SECOND])
+    if surplus <= 0:
+        return dict(arms)
+    return {**arms, CONTROL: random_removal(arms[FIRST], surplus, seed)}
+
+
+def _refuse_overlap(arms: Mapping[str, pd.DataFrame], evaluations: Mapping[str, pd.DataFrame]) -> None:
+    """Refuse evaluation images that an arm trains on, and evaluations without images."""
+    trained = set().union(*(set(frame["path"]) for frame in arms.values()))
+    for name, frame in evaluations.items():
+        if not len(frame):
+            raise DataError(f"the evaluation {name!r} has no images")
+        shared = trained.intersection(frame["path"])
+        if shared:
+            raise DataError(f"the evaluation {name!r} holds {len(shared)} training images, {min(shared)} first")
+
+
+def _differences(right: Mapping[tuple[str, str], list[Right]], evaluations: Sequence[str]) -> pd.DataFrame:
+    """Return one row for each evaluation and pair of arms."""
+    rows: list[dict[str, Any]] = []
+    for name in evaluations:
+        arms = [arm for arm in (CONTROL, FIRST, SECOND) if (name, arm) in right]
+        for base, other in combinations(arms, 2):
+            answers = right[name, other]
+            difference, low, high = difference_interval(right[name, base], answers)
+            rows.append(
+                {
+                    "evaluation": name,
+                    "contrast": f"{other} - {base}" if base != CONTROL else f"{other} - control",
+                    "images": len(answers[0]),
+                    "seeds": len(answers),
+                    "difference": difference,
+                    "low": low,
+                    "high": high,
+                    "excludes_zero": low > 0 or high < 0,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _report_for(announce: Announce | None, arm: str, seed: int) -> Callable[[int, int], None] | None:
+    """Return a fit's report that also says which arm and seed it is."""
+    return None if announce is None else lambda done, total: announce(arm, seed, done, total)

@@ -1,0 +1,189 @@
+"""Out-of-fold probabilities: every image judged by a model that has seen neither it nor a copy of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from training.backbones import default_weights
+from training.data import DataError, Samples, Whole, class_names, load_samples
+from training.evaluate import predictions_table
+from training.fit import Report, fit_samples
+from training.recipes import Recipe
+
+DEFAULT_FOLDS = 3
+"""Each model sees two thirds of the data; five folds cost twice as much for a fifth more of it."""
+
+KEY_LETTERS = 16
+"""Hexadecimal digits of the hash in a cache folder's name."""
+
+
+@dataclass(frozen=True)
+class _FoldTask:
+    """All that one process needs to fit and predict one fold."""
+
+    samples: Samples
+    held_out: npt.NDArray[np.bool_]
+    recipe: Recipe
+    folder: Path
+    seed: int
+    weights: str
+    threads: int | None
+
+
+def assign_folds(labels: npt.ArrayLike, groups: npt.ArrayLike, folds: int = DEFAULT_FOLDS, seed: int = 0) -> Whole:
+    """Return a fold for each image, (n,) int64 in 0 .. folds - 1.
+
+    Classes are spread evenly; the members of a group stay in one fold.
+
+    Args:
+        labels: (n,) classes, of any hashable kind.
+        groups: (n,) names; "" for an image that is nobody's copy.
+        folds: at least 2.
+        seed: of the shuffle.
+
+    Raises:
+        DataError: a class has fewer images than there are folds.
+
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
+
+    given, names = np.asarray(labels), np.asarray(groups, dtype=object)
+    kinds, counts = np.unique(given, return_counts=True)
+    if counts.min() < folds:
+        scarce = kinds[counts.argmin()]
+        raise DataError(f"class {scarce} has {counts.min()} images, fewer than the {folds} folds: ask for fewer folds")
+    # an ungrouped image is a group of its own; no name of a group can be a pair
+    keys = [(name, -1) if name else ("", row) for row, name in enumerate(names)]
+    own = pd.factorize(pd.Index(keys, tupleize_cols=False))[0]
+    fold = np.full(len(given), -1, np.int64)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for number, (_, held_out) in enumerate(splitter.split(given, given, own)):
+        fold[held_out] = number
+    return fold
+
+
+def out_of_fold(
+    frame: pd.DataFrame,
+    root: Path,
+    recipe: Recipe,
+    cache_dir: Path,
+    *,
+    key: str = "",
+    folds: int = DEFAULT_FOLDS,
+    seed: int = 0,
+    weights: str | None = None,
+    threads: int | None = None,
+    workers: int = 1,
+    report: Report | None = None,
+) -> pd.DataFrame:
+    """Return the probabilities of every image by the model that did not train on its fold.
+
+    The split column is ignored: all rows are folded. Nothing is chosen on the held-out images: recipes that stop
+    early run all their epochs here.
+
+    Args:
+        frame: columns path, label and group ("" for none); optional weight and soft_label.
+        root: folder that the paths are relative to.
+        recipe: fitted once a fold.
+        cache_dir: finished folds are read from a folder in it, unfinished ones resumed.
+        key: names the data, such as the manifest's hash; folds are shared only within a key.
+        folds: number of models.
+        seed: of the folds and the fits.
+        weights: starting weights (``training.backbones.build``).
+        threads: torch's threads a model; None measures.
+        workers: folds fitted at once, each in a process of its own; with more than one, set ``threads``.
+        report: progress, in steps of all folds.
+
+    Returns:
+        The predictions table in the order of the frame: path, one probability a class, fold, model.
+
+    Raises:
+        DataError: a class has fewer images than there are folds, or an image cannot be read.
+
+    """
+    classes = class_names(frame)
+    fold = assign_folds(frame["label"], frame["group"], folds, seed)
+    source = weights or default_weights(recipe.backbone)
+    name = _cache_name(key, recipe, fold, frame["path"].tolist(), seed, source)
+    files = [cache_dir / name / f"fold-{number}.npy" for number in range(folds)]
+    missing = [number for number, file in enumerate(files) if not file.is_file()]
+    if missing:
+        samples = load_samples(frame, root, recipe.image_size, classes)
+        tasks = [
+            _FoldTask(samples, fold == number, recipe, cache_dir / name / f"fold-{number}", seed, source, threads)
+            for number in missing
+        ]
+        _run(tasks, folds, workers, report)
+    probabilities = np.empty((len(frame), len(classes)), np.float32)
+    for number, file in enumerate(files):
+        probabilities[fold == number] = np.load(file)
+    return predictions_table(frame["path"].tolist(), probabilities, classes, fold, f"{recipe.name} {name}")
+
+
+def _run(tasks: list[_FoldTask], folds: int, workers: int, report: Report | None) -> None:
+    """Fit the missing folds, one after the other or several at once."""
+    done = folds - len(tasks)
+    if workers == 1:
+        for number, task in enumerate(tasks, done):
+            _fit_fold(task, _part_of(report, number, folds))
+        return
+    with _pool(min(workers, len(tasks))) as pool:
+        for number, future in enumerate(as_completed([pool.submit(_fit_fold, task) for task in tasks]), done + 1):
+            future.result()
+            if report:
+                report(number, folds)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Yield a pool of fresh processes; what waits is dropped when the block fails."""
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _fit_fold(task: _FoldTask, report: Report | None = None) -> None:
+    """Fit on all folds but one, predict that one, and write its probabilities in one step."""
+    nothing = task.samples.take(np.zeros(0, np.int64))
+    fitted = fit_samples(
+        task.samples.take(~task.held_out),
+        nothing,
+        task.recipe,
+        task.folder,
+        seed=task.seed,
+        weights=task.weights,
+        threads=task.threads,
+        report=report,
+    )
+    probabilities = fitted.model().probabilities(task.samples.images[task.held_out])
+    unfinished = task.folder.with_suffix(".partial")
+    with unfinished.open("wb") as stream:
+        np.save(stream, probabilities)
+    unfinished.replace(task.folder.with_suffix(".npy"))
+
+
+def _part_of(report: Report | None, number: int, folds: int) -> Report | None:
+    """Return a report of one fold that counts the steps of all."""
+    if report is None:
+        return None
+    return lambda done, total: report(number * total + done, folds * total)
+
+
+def _cache_name(key: str, recipe: Recipe, fold: Whole, paths: list[str], seed: int, weights: str) -> str:
+    """Return the folder's name: the recipe, and a hash of all that decides the probabilities but the pixels."""
+    content = json.dumps([key, recipe.as_dict(), fold.tolist(), paths, seed, weights])
+    digest = hashlib.blake2b(content.encode(), digest_size=KEY_LETTERS // 2).hexdigest()
+    return f"{recipe.name.replace('/', '-')}-{digest}"

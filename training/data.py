@@ -1,0 +1,198 @@
+"""Frames of (path, label, split, weight or soft label) -> arrays in memory: each image is decoded once.
+
+Images are kept as grey bytes at their own size, at most the network's; the network enlarges them itself, which is
+cheaper than augmenting enlarged ones. Colour is read as luminance: an expression is not a matter of colour.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Whole = npt.NDArray[np.int64]
+
+
+class DataError(ValueError):
+    """A frame or an image that cannot be trained on."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images and targets in memory, row by row those of a frame.
+
+    Attributes:
+        images: (n, side, side) uint8, grey.
+        targets: (n, classes) float32, rows that sum to 1; one-hot where the frame has no soft label.
+        weights: (n,) float32, at least 0.
+        classes: names of the classes, in the order of the targets' columns.
+
+    """
+
+    images: Bytes
+    targets: Floats
+    weights: Floats
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def labels(self) -> Whole:
+        """Return the most probable class of each target, (n,) int64."""
+        labels: Whole = self.targets.argmax(axis=1).astype(np.int64)
+        return labels
+
+    def fingerprint(self) -> str:
+        """Return a hash of everything in here: equal for equal pixels, targets, weights and classes."""
+        digest = hashlib.blake2b(json.dumps(self.classes).encode(), digest_size=16)
+        for array in (self.images, self.targets, self.weights):
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Samples:
+        """Return some rows, by number or by mask."""
+        return Samples(self.images[rows], self.targets[rows], self.weights[rows], self.classes)
+
+
+def class_names(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Return the labels of a frame in alphabetical order.
+
+    Raises:
+        DataError: there are fewer than two.
+
+    """
+    names = tuple(sorted(frame["label"].unique()))
+    if len(names) < 2:
+        raise DataError(f"training needs two classes or more, and the data has {len(names)}")
+    return names
+
+
+def load_samples(frame: pd.DataFrame, root: Path, largest_side: int, classes: Sequence[str] | None = None) -> Samples:
+    """Decode the images of a frame and read its targets.
+
+    Args:
+        frame: columns ``path`` (relative to ``root``, or absolute) and ``label``; optional ``weight`` and
+            ``soft_label`` (a JSON object class -> probability, or "").
+        root: folder of the images.
+        largest_side: pixels; larger images are reduced to it. All get the side of the largest that is left.
+        classes: names in the order of the targets' columns; None takes those of the frame.
+
+    Raises:
+        DataError: an image cannot be read, a label is not among the classes, or a weight or soft label is invalid.
+
+    """
+    names = class_names(frame) if classes is None else tuple(classes)
+    images = load_images([root / path for path in frame["path"]], largest_side)
+    return Samples(images, targets_of(frame, names), weights_of(frame), names)
+
+
+def load_images(paths: Sequence[Path], largest_side: int) -> Bytes:
+    """Return images as one array (n, side, side) of grey bytes; oblong ones are squeezed to a square.
+
+    The side is that of the largest image, and at most ``largest_side`` pixels.
+    """
+    decoded = [decode_grey(path) for path in paths]
+    side = min(largest_side, max((max(image.shape) for image in decoded), default=largest_side))
+    out = np.empty((len(decoded), side, side), np.uint8)
+    for row, image in zip(out, decoded, strict=True):
+        row[:] = image if image.shape == (side, side) else _resized(image, side)
+    return out
+
+
+def decode_grey(path: Path) -> Bytes:
+    """Return one image as luminance, (height, width) uint8.
+
+    Raises:
+        DataError: the file is missing or no image.
+
+    """
+    try:
+        encoded = np.frombuffer(path.read_bytes(), np.uint8)
+        image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if len(encoded) else None
+    except OSError as error:
+        raise DataError(f"the image {path} cannot be read: {error.strerror}") from error
+    if image is None:
+        raise DataError(f"the image {path} cannot be decoded: exclude it, or repair the file")
+    return image.astype(np.uint8, copy=False)
+
+
+def targets_of(frame: pd.DataFrame, classes: Sequence[str]) -> Floats:
+    """Return the targets of a frame, (n, classes) float32: its soft labels, or its labels as one-hot rows.
+
+    Raises:
+        DataError: a label or a soft label names no class, or a soft label has no positive probability.
+
+    """
+    column = {name: position for position, name in enumerate(classes)}
+    unknown = sorted(set(frame["label"]) - set(column))
+    if unknown:
+        raise DataError(f"the label {unknown[0]!r} is not among the classes {', '.join(classes)}")
+    targets = np.zeros((len(frame), len(classes)), np.float32)
+    targets[np.arange(len(frame)), frame["label"].map(column).to_numpy(np.int64)] = 1
+    if "soft_label" in frame:
+        for row, text in enumerate(frame["soft_label"]):
+            if text:
+                targets[row] = _soft_target(str(text), column)
+    return targets
+
+
+def weights_of(frame: pd.DataFrame) -> Floats:
+    """Return the weights of a frame's images, (n,) float32; 1 where it has no such column.
+
+    Raises:
+        DataError: a weight is negative or not finite, or all are 0.
+
+    """
+    if "weight" not in frame:
+        return np.ones(len(frame), np.float32)
+    weights = frame["weight"].to_numpy(np.float32)
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise DataError("weights must be finite and at least 0")
+    if len(weights) and not weights.any():
+        raise DataError("every image has weight 0: nothing could be learned")
+    return weights
+
+
+def balancing_weights(targets: Floats) -> Floats:
+    """Return one weight a class, (classes,) float32: n / (classes * images of the class), 0 for absent classes.
+
+    The usual inverse-frequency weights (Keras' and scikit-learn's "balanced"); their mean over images is 1.
+    """
+    counts = targets.sum(axis=0)
+    share = np.divide(len(targets), len(counts) * counts, out=np.zeros_like(counts), where=counts > 0)
+    weights: Floats = share.astype(np.float32)
+    return weights
+
+
+def _soft_target(text: str, column: dict[str, int]) -> Floats:
+    """Return the row of one soft label, scaled to sum to 1."""
+    try:
+        soft = {str(name): float(value) for name, value in json.loads(text).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"the soft label {text!r} is not a JSON object of probabilities") from error
+    row = np.zeros(len(column), np.float32)
+    for name, value in soft.items():
+        if name not in column or not 0 <= value < np.inf:
+            raise DataError(f"the soft label {text!r} is not a probability for each of {', '.join(column)}")
+        row[column[name]] = value
+    if not row.any():
+        raise DataError(f"the soft label {text!r} has no positive probability")
+    target: Floats = row / row.sum()
+    return target
+
+
+def _resized(image: Bytes, side: int) -> Bytes:
+    """Return one image as a square; areas are averaged when it shrinks."""
+    method = cv2.INTER_AREA if max(image.shape) > side else cv2.INTER_LINEAR
+    return cv2.resize(image, (side, side), interpolation=method).astype(np.uint8, copy=False)

@@ -1,0 +1,151 @@
+"""Climb the deck's ladder: fit versions of recipes one after the other, under a budget that the result states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from training.backbones import WeightsError
+from training.data import Samples, load_samples
+from training.evaluate import metrics
+from training.fit import FitResult, fit_samples
+from training.recipes import Recipe, within_budget
+
+Announce = Callable[[str, int, int], None]
+"""Called with (recipe, steps done, steps in all)."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a small machine may spend; None leaves a recipe as the deck has it.
+
+    Attributes:
+        images: train and validation images together, drawn by split and class.
+        epochs: of each fit.
+        image_size: side of the input, pixels.
+
+    """
+
+    images: int | None = None
+    epochs: int | None = None
+    image_size: int | None = None
+
+    def __str__(self) -> str:
+        """Say what is cut, or that nothing is."""
+        cuts = [f"{name.replace('_', ' ')} {value}" for name, value in asdict(self).items() if value is not None]
+        return ", ".join(cuts) or "full"
+
+
+def run_ladder(
+    frame: pd.DataFrame,
+    root: Path,
+    recipes: Sequence[Recipe],
+    out_dir: Path,
+    *,
+    budget: Budget | None = None,
+    seed: int = 0,
+    weights: str | None = None,
+    threads: int | None = None,
+    announce: Announce | None = None,
+) -> pd.DataFrame:
+    """Fit every recipe on the train split and return what the deck's charts show.
+
+    A folder in ``out_dir`` for each recipe and budget: what is finished there is not fitted again, what was
+    interrupted goes on.
+
+    Args:
+        frame: columns path, label, split; optional weight and soft_label.
+        root: folder that the paths are relative to.
+        recipes: in the order of the result.
+        out_dir: folder of the runs.
+        budget: what to cut.
+        seed: of the budget's draw and of every fit.
+        weights: starting weights for all (``training.backbones.build``).
+        threads: torch's threads; None measures.
+        announce: progress.
+
+    Returns:
+        A row a recipe: recipe, backbone, version, budget, train_images, validation_images, epochs (run), best_epoch,
+        seconds, train_accuracy (while training, at the best epoch), validation_accuracy, low, high (95 % interval),
+        macro_f1, f1_CLASS for each class, and note: why a recipe was not run (then the numbers are NaN).
+
+    """
+    limits = budget or Budget()
+    classes = tuple(sorted(frame["label"].unique()))
+    used = budgeted(frame[frame["split"].isin(["train", "validation"])], limits.images, seed)
+    is_train = (used["split"] == "train").to_numpy()
+    rows = []
+    loaded: dict[int, Samples] = {}
+    for recipe in recipes:
+        cut = within_budget(recipe, limits.epochs, limits.image_size)
+        if cut.image_size not in loaded:
+            loaded = {cut.image_size: load_samples(used, root, cut.image_size, classes)}
+        train, validation = (loaded[cut.image_size].take(mask) for mask in (is_train, ~is_train))
+        row: dict[str, object] = {
+            "recipe": recipe.name,
+            "backbone": recipe.backbone,
+            "version": recipe.name.rpartition("/")[2],
+            "budget": str(limits),
+            "train_images": len(train),
+            "validation_images": len(validation),
+        }
+        options: dict[str, Any] = {
+            "seed": seed,
+            "weights": weights,
+            "threads": threads,
+            "provenance": {"budget": str(limits)},
+        }
+        folder = out_dir / f"{recipe.name.replace('/', '-')} {limits}".replace(" ", "-").replace(",", "")
+        try:
+            report = _report_for(announce, recipe.name)
+            fitted = fit_samples(train, validation, cut, folder, report=report, **options)
+        except WeightsError as error:
+            rows.append({**row, "note": str(error)})
+        else:
+            rows.append({**row, **_measured(fitted, validation), "note": ""})
+    return pd.DataFrame(rows)
+
+
+def budgeted(frame: pd.DataFrame, images: int | None, seed: int = 0) -> pd.DataFrame:
+    """Return about ``images`` rows, the same share of every split and class (at least one), in their order."""
+    if images is None or images >= len(frame):
+        return frame
+    rng = np.random.default_rng(seed)
+    share = images / len(frame)
+    chosen = []
+    places = pd.Series(np.arange(len(frame)))
+    for _, part in places.groupby([frame["split"].to_numpy(), frame["label"].to_numpy()]):
+        count = max(1, round(share * len(part)))
+        chosen.append(rng.choice(part.to_numpy(), count, replace=False))
+    return frame.iloc[np.sort(np.concatenate(chosen))]
+
+
+def _measured(fitted: FitResult, validation: Samples) -> dict[str, object]:
+    """Return the numbers of one fit: accuracies at the kept epoch, F1 by class."""
+    kept = fitted.history.iloc[fitted.best_epoch - 1]
+    row: dict[str, object] = {
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best_epoch,
+        "seconds": fitted.seconds,
+        "train_accuracy": kept["train_accuracy"],
+    }
+    if not len(validation):
+        return row
+    probabilities = fitted.model().probabilities(validation.images)
+    table = metrics(validation.labels, probabilities, validation.classes).set_index(["metric", "class"])
+    estimate = table["estimate"].to_dict()
+    row["validation_accuracy"] = estimate["accuracy", ""]
+    row["low"], row["high"] = (table[bound].to_dict()["accuracy", ""] for bound in ("low", "high"))
+    row["macro_f1"] = estimate["macro_f1", ""]
+    row.update({f"f1_{name}": estimate["f1", name] for name in validation.classes})
+    return row
+
+
+def _report_for(announce: Announce | None, name: str) -> Callable[[int, int], None] | None:
+    """Return a fit's report that also says which recipe it is."""
+    return None if announce is None else lambda done, total: announce(name, done, total)

@@ -1,0 +1,205 @@
+"""Trained models: their folder, their probabilities, and the hand over to ONNX."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional
+
+from training.backbones import ExpressionNetwork, build, read_state
+from training.data import Bytes, DataError, Floats, load_images
+from training.evaluate import predictions_table
+from training.recipes import Recipe
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+PREDICTION_BATCH = 64
+"""Images a forward pass; small enough for the processor's cache at 48 pixels (measured: larger is no faster)."""
+
+ONNX_TOLERANCE = 1e-4
+"""Largest difference of a logit between torch and ONNX Runtime that an export may have."""
+
+
+CARD_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration_error", "f1")
+"""What a model's card shows."""
+
+
+class ExportError(RuntimeError):
+    """An exported model does not give the trained model's answers."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with what is needed to use it.
+
+    Attributes:
+        network: in evaluation mode, on the processor.
+        recipe: that it was fitted with.
+        classes: names in the order of its outputs.
+
+    """
+
+    network: ExpressionNetwork
+    recipe: Recipe
+    classes: tuple[str, ...]
+
+    def probabilities(self, images: Bytes) -> Floats:
+        """Return one probability a class of grey images (n, side, side) uint8, (n, classes) float32."""
+        return predict(self.network, images, mirror=self.recipe.flip_average)
+
+
+def predict_files(model: Model, paths: Sequence[Path], name: str) -> pd.DataFrame:
+    """Return the predictions table of image files; see ``training.evaluate.predictions_table``.
+
+    Args:
+        model: that predicts.
+        paths: of images of any format and size, each a face that fills it.
+        name: of the model, for the table.
+
+    Raises:
+        DataError: there are no files, or one cannot be read.
+
+    """
+    images = load_images(paths, model.recipe.image_size)
+    return predictions_table([str(path) for path in paths], model.probabilities(images), model.classes, -1, name)
+
+
+def model_card(run_dir: Path, evaluation: pd.DataFrame) -> str:
+    """Return a model's card in Markdown: data, recipe, metrics with intervals, licence of the starting weights.
+
+    Args:
+        run_dir: of the fit.
+        evaluation: ``training.evaluate.side_by_side``; overall metrics and F1 of each class are shown.
+
+    """
+    config = json.loads((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
+    recipe, images = config["recipe"], config["images"]
+    lines = [
+        f"# Expression model `{recipe['name']}`",
+        "",
+        f"Classes: {', '.join(config['classes'])}. Trained on {images['train']:,} images, seed {config['seed']}.",
+        f"Starting weights: {config['weights']}; licence: {config['weights_licence']}.",
+        *(f"{name}: {value}." for name, value in config["provenance"].items()),
+        "",
+        "## Recipe",
+        "",
+        *(f"- {name}: {value}" for name, value in recipe.items()),
+        "",
+        "## Evaluation",
+        "",
+        "| view | images | metric | value | 95 % interval |",
+        "|---|---|---|---|---|",
+    ]
+    shown = evaluation[evaluation["metric"].isin(CARD_METRICS)]
+    for row in shown.to_dict("records"):
+        metric = f"{row['metric']} {row['class']}".strip()
+        interval = f"{row['low']:.3f} to {row['high']:.3f}"
+        lines.append(f"| {row['view']} | {row['images']:,} | {metric} | {row['estimate']:.3f} | {interval} |")
+    lines += ["", "The labels it was trained and evaluated on are themselves in part wrong; see the curation report."]
+    return "\n".join(lines) + "\n"
+
+
+def predict(network: torch.nn.Module, images: Bytes, *, mirror: bool = False) -> Floats:
+    """Return softmax probabilities, (n, classes) float32.
+
+    Args:
+        network: images (n, 1, h, w) in [0, 1] -> logits; it is put into evaluation mode and left there.
+        images: (n, h, w) uint8.
+        mirror: average the probabilities of each image and of its mirror image.
+
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    parts: list[torch.Tensor] = []
+    with torch.inference_mode():
+        for start in range(0, len(images), PREDICTION_BATCH):
+            batch = as_input(torch.from_numpy(images[start : start + PREDICTION_BATCH]).to(device))
+            views = [batch, batch.flip(3)] if mirror else [batch]
+            parts.append(torch.stack([functional.softmax(network(view).float(), 1) for view in views]).mean(0).cpu())
+    if not parts:
+        raise DataError("there are no images to predict")
+    probabilities: Floats = torch.cat(parts).numpy()
+    return probabilities
+
+
+def as_input(images: torch.Tensor) -> torch.Tensor:
+    """Return grey bytes (n, h, w) as the networks' input: (n, 1, h, w) float32 in [0, 1], channels last."""
+    return (images[:, None].float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def load_model(run_dir: Path) -> Model:
+    """Return the model that ``fit`` left in a run folder.
+
+    Raises:
+        DataError: the folder holds no finished fit.
+
+    """
+    config_path = run_dir / CONFIG_FILE
+    if not config_path.is_file() or not (run_dir / WEIGHTS_FILE).is_file():
+        raise DataError(f"the folder {run_dir} holds no trained model: fit one there, or give another folder")
+    config = json.loads(config_path.read_text(encoding="utf-8"))
+    recipe, classes = Recipe(**config["recipe"]), tuple(config["classes"])
+    network = build(recipe, len(classes), "none")
+    network.load_state_dict(read_state(run_dir / WEIGHTS_FILE))
+    return Model(network.eval(), recipe, classes)
+
+
+def save_weights(network: torch.nn.Module, path: Path) -> None:
+    """Write a network's tensors as safetensors; a reader sees the old file or the new one, never a part."""
+    from safetensors.torch import save_file
+
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    unfinished = path.with_suffix(".partial")
+    save_file(tensors, unfinished)
+    unfinished.replace(path)
+
+
+def export_onnx(model: Model, path: Path, side: int = 48) -> float:
+    """Write a model as ONNX and prove that it gives the same logits as torch.
+
+    The graph takes ``image``, (n, 1, side, side) float32 in [0, 1], with n free, and gives ``logits``, (n, classes).
+    The mirror average of ``probabilities`` is not part of it.
+
+    Args:
+        model: to export.
+        path: of the file to write.
+        side: of the images, pixels; enlarging to the network's own input is in the graph.
+
+    Returns:
+        The largest difference of a logit between torch and ONNX Runtime on random images.
+
+    Raises:
+        ExportError: the difference is above ``ONNX_TOLERANCE``; the file is removed.
+
+    """
+    import onnxruntime
+
+    sample = torch.rand(3, 1, side, side, generator=torch.Generator().manual_seed(0))
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.onnx.export(
+        model.network,
+        (sample,),
+        input_names=["image"],
+        output_names=["logits"],
+        dynamic_shapes={"images": {0: batch}},
+        dynamo=True,
+        verbose=False,
+    )
+    if program is None:
+        raise ExportError("torch did not export the model")
+    program.save(path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    with torch.inference_mode():
+        expected = model.network(sample).numpy()
+    difference = float(np.abs(session.run(None, {"image": sample.numpy()})[0] - expected).max())
+    if difference > ONNX_TOLERANCE:
+        path.unlink()
+        raise ExportError(f"the exported model differs from torch by {difference:.2g}, more than {ONNX_TOLERANCE:g}")
+    return difference
