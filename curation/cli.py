@@ -66,7 +66,7 @@ def _user() -> str:
 
 
 def _settings(space: Workspace, **overrides: Any) -> Settings:
-    from curation import settings
+    from curation import settings, workspace
 
     given = {
         section: {key: value for key, value in values.items() if value not in ("", 0, None)}
@@ -74,7 +74,8 @@ def _settings(space: Workspace, **overrides: Any) -> Settings:
         else values
         for section, values in overrides.items()
     }
-    return settings.load(space.settings, {key: value for key, value in given.items() if value})
+    calibrated = (workspace.read_json(space.calibration) or {}).get("settings")
+    return settings.load(space.settings, {key: value for key, value in given.items() if value}, calibrated)
 
 
 @app.command()
@@ -346,6 +347,44 @@ def report(folder: Folder = DEFAULT_WORKSPACE) -> None:
     space = workspace.open_existing(folder)
     with workspace.locked(space):
         print(workflow.report(space, _settings(space), Display()))
+
+
+@app.command()
+def audit(
+    images: Annotated[int, typer.Option("--images", min=100, help="How many of your images to plant among.")] = 2000,
+    per_kind: Annotated[int, typer.Option("--per-kind", min=5, help="Defects planted of each kind.")] = 50,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed plants elsewhere.")] = 0,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Refit the duplicate threshold from it.")] = False,
+    min_precision: Annotated[float, typer.Option("--min-precision", min=0.5, max=1.0)] = 0.99,
+    draw: Annotated[int, typer.Option("--sample", min=0, help="Instead: draw N flagged and N unflagged images.")] = 0,
+    check_name: Annotated[str, typer.Option("--check", help="The check that --sample is about.")] = "near_duplicate",
+    output: Annotated[str, typer.Option("-o", "--output", help="Where --sample goes.")] = "",
+    answers: Annotated[str, typer.Option("--answers", help="Instead: a filled-in sample to judge.")] = "",
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what cleaning finds and misses: planted defects found blind, or a sample that you review."""
+    from curation import audit as audits
+    from curation import console, workspace
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    form = "json" if as_json else "table"
+    if draw:
+        console.print_frame(audits.draw_sample(space, check_name, draw, seed), "csv", destination=output)
+    elif answers:
+        console.print_frame(audits.answers_table(space, Path(answers), seed), form)
+    else:
+        with workspace.locked(space):
+            found = audits.audit_planted(
+                space, _settings(space), Display(quiet=as_json), images=images, per_kind=per_kind, seed=seed
+            )
+            lines = audits.store_calibration(space, found, min_precision) if calibrate else []
+        if as_json:
+            console.print_json(found.record())
+        else:
+            console.print_frame(found.kinds, "table")
+            console.print_lines([*found.lines(), *lines])
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """curate.toml -> typed settings; every default of the toolkit in one place.
 
-Order of precedence, later wins: the defaults below, ``curate.toml`` in the workspace, environment variables
-``CURATE_SECTION__NAME``, flags of the command.
+Order of precedence, later wins: the defaults below, thresholds that an audit calibrated, ``curate.toml`` in the
+workspace, environment variables ``CURATE_SECTION__NAME``, flags of the command.
 """
 
 from __future__ import annotations
@@ -74,30 +74,47 @@ class Settings(_Section):
     duplicates: DuplicateSettings = DuplicateSettings()
 
 
-def load(path: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:
-    """Read settings from ``path`` (absent: defaults), the environment and ``overrides`` (nested dict).
+def load(
+    path: Path | None = None, overrides: dict[str, Any] | None = None, calibrated: dict[str, Any] | None = None
+) -> Settings:
+    """Read settings from ``path`` (absent: defaults), the environment and ``overrides`` (nested dicts).
+
+    ``calibrated`` replaces defaults, and gives way to everything else.
 
     Raises:
         SettingsError: one sentence naming the file or variable and the setting that is wrong.
 
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = _merged({}, calibrated or {})
     source = "the settings"
     if path is not None and path.exists():
         source = str(path)
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = _merged(values, tomllib.loads(path.read_text(encoding="utf-8")))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path} is not valid TOML: {error}; mend or delete it") from error
-    for name, value in sorted(os.environ.items()):
-        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
-            section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-            values.setdefault(section, {})[key] = value
-    for key, value in (overrides or {}).items():
-        values[key] = {**values.get(key, {}), **value} if isinstance(value, dict) else value
+    values = _merged(_merged(values, _environment()), overrides or {})
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{source}: setting {where!r}: {first['msg']}") from error
+
+
+def _environment() -> dict[str, dict[str, str]]:
+    values: dict[str, dict[str, str]] = {}
+    for name, value in sorted(os.environ.items()):
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+            section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+            values.setdefault(section, {})[key] = value
+    return values
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return ``below`` overlaid by ``above``; sections are overlaid key by key."""
+    result = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = {**result[key], **value} if both else value
+    return result

@@ -510,7 +510,7 @@ def _groups(issues: pd.DataFrame, states: pd.DataFrame, pictures: pd.DataFrame) 
     members["copies"] = members.groupby("group")["path"].transform("size")
     order = members.sort_values(["place", "copies", "group"], ascending=[True, False, True]).drop_duplicates("group")
     shown = order.groupby("kind").head(max(GROUPS_SHOWN.values()))
-    shown = shown[shown.groupby("kind").cumcount() < shown["kind"].map(GROUPS_SHOWN)]
+    shown = shown[shown.groupby("kind").cumcount() < shown["kind"].map(GROUPS_SHOWN).astype("int64")]
     rank = {group: n for n, group in enumerate(shown["group"])}
     totals = kind.value_counts()
     chosen = members[members["group"].isin(list(rank))].assign(

@@ -62,7 +62,10 @@ def scan(space: Workspace, source: str, settings: Settings, display: Display, li
     with display.step("Listing the images"):
         listing = read_source(source, space.sources)
         frame = _limited(listing.frame, limit)
-    _require_same_data(space, source, frame)
+    if frame.empty:
+        left_out = [f"{row['path']}: {row['reason']}" for row in listing.problems.head(1).to_dict("records")]
+        raise WorkspaceError(f"no images in {listing.root}" + "".join(f" ({text})" for text in left_out))
+    _require_same_data(space, listing.root, frame)
     _write_problems(space, listing.problems, listing.warnings)
     workspace.write_table(space.listing, frame)
     workspace.write_json(space.marker, {"format": workspace.FORMAT, "source": listing.root, "limit": limit})
@@ -206,7 +209,7 @@ def decide_by_policy(
         entries = log.read(space.decisions)
         manifest.require_whole_log(space, entries)
         raw = manifest.raw_manifest(images)
-        lineage = lineage_of(settings, chosen)
+        lineage = lineage_of(space, settings, chosen)
         manifest.commit(space, raw, kind="raw", log_through=0, lineage=lineage)
         people = [entry for entry in entries if entry.actor.startswith(PERSON_PREFIX)]
         judged = replay(raw, people)
@@ -236,7 +239,7 @@ def _logged_if_new(
     return log.append(space.decisions, POLICY_PREFIX + chosen.name, [start, *drafts])
 
 
-def lineage_of(settings: Settings, chosen: policy.Policy | None = None) -> dict[str, Any]:
+def lineage_of(space: Workspace, settings: Settings, chosen: policy.Policy | None = None) -> dict[str, Any]:
     """Return what a version rests on besides its rows: settings, policy, tool versions, detector weights."""
     from curation.measure import detector_fingerprint
 
@@ -251,6 +254,9 @@ def lineage_of(settings: Settings, chosen: policy.Policy | None = None) -> dict[
         },
         "detector": detector_fingerprint(settings.measure),
     }
+    calibration = workspace.read_json(space.calibration)
+    if calibration is not None:
+        record["calibration"] = calibration
     if chosen is not None:
         record["policy"] = {"name": chosen.name, "fingerprint": chosen.fingerprint}
     return record
@@ -278,8 +284,6 @@ def run(space: Workspace, source: str, settings: Settings, display: Display, lim
 
     chosen = policy.load(settings.policy)
     scanned = scan(space, source, settings, display, limit)
-    if scanned.images.empty:
-        raise WorkspaceError(f"no images in {source}; see {space.ingest} for what was left out")
     issues = check(space, scanned, settings, display)
     version = decide_by_policy(space, scanned.images, issues, chosen, settings, display)
     page = write_report(space, scanned, issues, version, chosen, display)
@@ -326,7 +330,7 @@ def undo(space: Workspace, target: str, by: str, settings: Settings) -> manifest
         raise WorkspaceError(f"{target}: nothing to take back; it is undone already or changed nothing")
     draft = log.Draft("", "undo", value=json.dumps(chosen), reason=f"took back {target}")
     entries += log.append(space.decisions, PERSON_PREFIX + by, [draft])
-    return commit_cleaned(space, entries, lineage_of(settings))
+    return commit_cleaned(space, entries, lineage_of(space, settings))
 
 
 def _targets(space: Workspace, target: str, entries: Sequence[log.Entry]) -> list[int]:

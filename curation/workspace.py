@@ -107,6 +107,11 @@ class Workspace:
         return self.root / "state.json"
 
     @property
+    def calibration(self) -> Path:
+        """Thresholds that an audit fitted to these images (``settings``) and what it measured (``evidence``)."""
+        return self.root / "calibration.json"
+
+    @property
     def journal(self) -> Path:
         """The command's own messages, for a person to read after the fact."""
         return self.root / "curate.log"

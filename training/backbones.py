@@ -23,7 +23,7 @@ import torchvision  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.recipes import ALL_BLOCKS, BUNDLED_BACKBONES, DECK_BACKBONES, Backbone, Recipe
+from training.recipes import ALL_BLOCKS, BUNDLED_BACKBONES, Backbone, Recipe
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -317,10 +317,14 @@ _SOURCES: dict[str, _Source] = {
 
 
 def default_weights(backbone: Backbone) -> str:
-    """Return where a backbone's weights come from unless asked otherwise: downloaded, bundled or none."""
-    if backbone in DECK_BACKBONES:
-        return "downloaded"
-    return "bundled" if backbone in BUNDLED_BACKBONES else "none"
+    """Return where a backbone's weights come from unless asked otherwise: downloaded, bundled or none.
+
+    Bundled where the package that holds them is installed, downloaded where it is not; the small network has none.
+    """
+    if backbone not in _SOURCES:
+        return "none"
+    package = _SOURCES[backbone].package
+    return "bundled" if package and importlib.util.find_spec(package) else "downloaded"
 
 
 def weights_licence(backbone: Backbone, weights: str) -> str:
@@ -420,7 +424,7 @@ def _pretrained(backbone: Backbone, source: str, state: Mapping[str, Tensor]) ->
         except Exception as error:  # each library and transport fails with a type of its own
             raise WeightsError(
                 f"the ImageNet weights of {backbone} cannot be downloaded here: use --weights none, --weights PATH, "
-                f"or a backbone with bundled weights ({', '.join(BUNDLED_BACKBONES)})"
+                f"or a backbone with bundled weights ({_bundles()})"
             ) from error
     net = origin.make(False)
     if source == "bundled":
@@ -428,6 +432,11 @@ def _pretrained(backbone: Backbone, source: str, state: Mapping[str, Tensor]) ->
     elif source != "none":
         _load_original(net, state, source)
     return origin.split(net)
+
+
+def _bundles() -> str:
+    """Return which backbones have bundled weights, and in which packages."""
+    return ", ".join(f"{name} in {_SOURCES[name].package.replace('_', '-')}" for name in BUNDLED_BACKBONES)
 
 
 def _bundled_file(backbone: Backbone) -> Path:

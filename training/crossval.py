@@ -93,7 +93,7 @@ def out_of_fold(
     early run all their epochs here.
 
     Args:
-        frame: columns path, label and group ("" for none); optional weight and soft_label.
+        frame: kept rows; columns path, label and group ("" for none); optional weight and soft_label.
         root: folder that the paths are relative to.
         recipe: fitted once a fold.
         cache_dir: finished folds are read from a folder in it, unfinished ones resumed.

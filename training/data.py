@@ -102,7 +102,7 @@ def load_images(paths: Sequence[Path], largest_side: int) -> Bytes:
 
     The side is that of the largest image, and at most ``largest_side`` pixels.
     """
-    decoded = [decode_grey(path) for path in paths]
+    decoded = [_reduced(decode_grey(path), largest_side) for path in paths]
     side = min(largest_side, max((max(image.shape) for image in decoded), default=largest_side))
     out = np.empty((len(decoded), side, side), np.uint8)
     for row, image in zip(out, decoded, strict=True):
@@ -190,6 +190,11 @@ def _soft_target(text: str, column: dict[str, int]) -> Floats:
         raise DataError(f"the soft label {text!r} has no positive probability")
     target: Floats = row / row.sum()
     return target
+
+
+def _reduced(image: Bytes, largest_side: int) -> Bytes:
+    """Return an image that is too large at the largest side, so that a folder of photographs fits into memory."""
+    return _resized(image, largest_side) if max(image.shape) > largest_side else image
 
 
 def _resized(image: Bytes, side: int) -> Bytes:

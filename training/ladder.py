@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +59,7 @@ def run_ladder(
     interrupted goes on.
 
     Args:
-        frame: columns path, label, split; optional weight and soft_label.
+        frame: kept rows; columns path, label, split; optional weight and soft_label.
         root: folder that the paths are relative to.
         recipes: in the order of the result.
         out_dir: folder of the runs.
@@ -94,20 +94,19 @@ def run_ladder(
             "train_images": len(train),
             "validation_images": len(validation),
         }
-        options: dict[str, Any] = {
-            "seed": seed,
-            "weights": weights,
-            "threads": threads,
-            "provenance": {"budget": str(limits)},
-        }
-        folder = out_dir / f"{recipe.name.replace('/', '-')} {limits}".replace(" ", "-").replace(",", "")
-        try:
-            report = _report_for(announce, recipe.name)
-            fitted = fit_samples(train, validation, cut, folder, report=report, **options)
-        except WeightsError as error:
-            rows.append({**row, "note": str(error)})
-        else:
-            rows.append({**row, **_measured(fitted, validation), "note": ""})
+        fitting = partial(
+            fit_samples,
+            train,
+            validation,
+            cut,
+            out_dir / f"{recipe.name.replace('/', '-')} {limits}".replace(" ", "-").replace(",", ""),
+            seed=seed,
+            weights=weights,
+            threads=threads,
+            provenance={"budget": str(limits)},
+            report=_report_for(announce, recipe.name),
+        )
+        rows.append({**row, **_climbed(fitting, validation)})
     return pd.DataFrame(rows)
 
 
@@ -123,6 +122,14 @@ def budgeted(frame: pd.DataFrame, images: int | None, seed: int = 0) -> pd.DataF
         count = max(1, round(share * len(part)))
         chosen.append(rng.choice(part.to_numpy(), count, replace=False))
     return frame.iloc[np.sort(np.concatenate(chosen))]
+
+
+def _climbed(fitting: Callable[[], FitResult], validation: Samples) -> dict[str, object]:
+    """Return the numbers of one fit, or a note that says why there are none."""
+    try:
+        return {**_measured(fitting(), validation), "note": ""}
+    except WeightsError as error:
+        return {"note": str(error)}
 
 
 def _measured(fitted: FitResult, validation: Samples) -> dict[str, object]:

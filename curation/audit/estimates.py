@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 CONFIDENCE = 0.95
@@ -86,7 +87,7 @@ def _expected(stratum: Stratum) -> float:
     return stratum.total * stratum.bad / stratum.reviewed if stratum.reviewed else 0.0
 
 
-def _draws(stratum: Stratum, dice: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _draws(stratum: Stratum, dice: np.random.Generator) -> npt.NDArray[np.int64]:
     """Return draws (_DRAWS,) of the number of bad images in the whole stratum: those seen plus those not looked at."""
     rates = dice.beta(stratum.bad + 0.5, stratum.reviewed - stratum.bad + 0.5, size=_DRAWS)
     return stratum.bad + dice.binomial(stratum.total - stratum.reviewed, rates)

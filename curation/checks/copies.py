@@ -23,7 +23,7 @@ def exact_duplicate(inputs: CheckInputs) -> pd.DataFrame:
     return rows(
         "exact_duplicate",
         members["path"],
-        (~flags).astype(np.float64),
+        1.0 - flags.astype(np.float64),
         flags,
         evidence,
         members["exact"].tolist(),
@@ -84,7 +84,7 @@ def _disagreement(inputs: CheckInputs, check: str, column: str) -> pd.DataFrame:
     probability = inputs.copies.links["probability"].reindex(members["content"]).fillna(0.0).to_numpy()
     scores = np.where(by_exact, 0.0, np.where(by_group, 1.0 - probability, 1.0))
     groups = members["group"].where(by_group, "").tolist()
-    return rows(check, members["path"], np.round(scores, 6), by_group, evidence, groups)
+    return rows(check, members["path"], scores.round(6), by_group, evidence, groups)
 
 
 def _several(members: pd.DataFrame, key: str, column: str) -> Flags:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curation.checks.base import (
+    ISSUE_SCORE,
     CheckInputs,
     Floats,
     as_json,
@@ -59,7 +60,7 @@ def unreadable(inputs: CheckInputs) -> pd.DataFrame:
     flags = ~inputs.readable
     reasons = inputs.measurements[["error_kind", "error"]].to_numpy()
     evidence = [as_json(kind=kind, error=error) if error else "{}" for kind, error in reasons]
-    return rows("unreadable", inputs.images["path"], (~flags).astype(np.float64), flags, evidence)
+    return rows("unreadable", inputs.images["path"], 1.0 - flags.astype(np.float64), flags, evidence)
 
 
 def dark(inputs: CheckInputs) -> pd.DataFrame:
@@ -118,8 +119,8 @@ def blank(inputs: CheckInputs) -> pd.DataFrame:
         else as_json(value=round(c, 4), threshold=_BLANK_CONTRAST, measure="contrast")
         for c, e, use_entropy in zip(contrast[known], entropy[known], entropy_decides[known], strict=True)
     ]
-    rounded = np.round(scores[known], 6)
-    return rows("blank", inputs.images["path"][known], rounded, rounded < 0.5, evidence)
+    rounded: Floats = scores[known].round(6)
+    return rows("blank", inputs.images["path"][known], rounded, rounded < ISSUE_SCORE, evidence)
 
 
 def odd_size(inputs: CheckInputs) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Measuring: decode each image once, run every probe on it, cache by content."""
 
+from curation.measure.batch import read_pixels
 from curation.measure.engine import MeasureCounts, measure
 from curation.measure.faces.choice import detector_fingerprint
 from curation.measure.load import load_faces, load_measurements
@@ -13,4 +14,5 @@ __all__ = [
     "load_faces",
     "load_measurements",
     "measure",
+    "read_pixels",
 ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from curation.measure.tables import NO_PIXELS, Batch, Known, Row
 
 if TYPE_CHECKING:
-    from curation.measure.decode import Decoded
+    from curation.measure.decode import Decoded, Pixels
     from curation.measure.faces.base import Face, FaceDetector
     from curation.settings import MeasureSettings
 
@@ -96,6 +96,18 @@ def read_bytes(url: str, limit: int) -> bytes:
     with fsspec.open(url, "rb") as remote:
         data: bytes = remote.read(limit)
         return data
+
+
+def read_pixels(url: str, settings: MeasureSettings) -> Pixels:
+    """Return the pixels that every probe sees of one image: (H, W) or (H, W, 3) uint8, upright.
+
+    Raises:
+        DecodeError: the file has no usable pixels.
+
+    """
+    from curation.measure.decode import decode
+
+    return decode(read_bytes(url, settings.max_bytes), settings).pixels
 
 
 def _probe(sha256: str, data: bytes, settings: MeasureSettings, detector: FaceDetector | None) -> tuple[Row, Row]:

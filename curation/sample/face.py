@@ -42,10 +42,14 @@ class Expression:
 
 
 TYPICAL = {
-    "happy": Expression(smile=1.0, open=0.35, width=0.35, teeth=1.0, brow_lift=0.1, brow_tilt=0.0, lids=-0.35, fold=1.0),
+    "happy": Expression(
+        smile=1.0, open=0.35, width=0.35, teeth=1.0, brow_lift=0.1, brow_tilt=0.0, lids=-0.35, fold=1.0
+    ),
     "neutral": Expression(smile=0.0, open=0.0, width=0.0, teeth=0.0, brow_lift=0.0, brow_tilt=0.0, lids=0.0, fold=0.2),
     "sad": Expression(smile=-0.9, open=0.0, width=-0.1, teeth=0.0, brow_lift=0.1, brow_tilt=1.0, lids=-0.45, fold=0.5),
-    "surprise": Expression(smile=0.0, open=1.0, width=-0.3, teeth=0.1, brow_lift=1.0, brow_tilt=0.1, lids=0.9, fold=0.0),
+    "surprise": Expression(
+        smile=0.0, open=1.0, width=-0.3, teeth=0.1, brow_lift=1.0, brow_tilt=0.1, lids=0.9, fold=0.0
+    ),
 }
 """What tells the expressions apart, after the action units of Ekman and Friesen's Facial Action Coding System (1978):
 6+12 happiness, 1+4+15 sadness, 1+2+5+26 surprise."""
@@ -115,6 +119,7 @@ class Shot:
     hardness: float = 0.4
     backdrop: float = 0.5
     grain: float = 0.012
+    exposure: float = 0.8
 
 
 def draw_shot(rng: np.random.Generator) -> Shot:
@@ -130,7 +135,8 @@ def draw_shot(rng: np.random.Generator) -> Shot:
         light_y=rng.uniform(-0.8, 0.1),
         hardness=rng.uniform(0.25, 0.6),
         backdrop=rng.uniform(0.05, 0.95),
-        grain=rng.uniform(0.005, 0.03),
+        grain=rng.uniform(0.005, 0.025),
+        exposure=rng.uniform(0.5, 1.0),
     )
 
 
@@ -139,7 +145,8 @@ def backdrop(side: int, tone: float, rng: np.random.Generator) -> Tones:
     coarse = rng.normal(0.0, 1.0, (rng.integers(2, 7), rng.integers(2, 7))).astype(np.float32)
     soft = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
     slope = np.linspace(-1, 1, side, dtype=np.float32) * rng.uniform(-0.12, 0.12)
-    return np.clip(tone + rng.uniform(0.02, 0.12) * soft + slope[:, None] + slope[::-1], 0, 1).astype(np.float32)
+    tones = tone + rng.uniform(0.02, 0.12) * soft + slope[:, None] + slope[::-1]
+    return np.asarray(np.clip(tones, 0, 1), dtype=np.float32)
 
 
 @dataclass
@@ -162,7 +169,7 @@ class _Canvas:
 
     def ellipse(self, x: float, y: float, width: float, height: float) -> Tones:
         """Return the soft cover of an ellipse with these half axes."""
-        radius = np.sqrt(((self.x - x) / width) ** 2 + ((self.y - y) / height) ** 2)
+        radius: Tones = np.sqrt(((self.x - x) / width) ** 2 + ((self.y - y) / height) ** 2)
         return self.inside((radius - 1) * min(width, height))
 
     def glow(self, x: float, y: float, width: float, height: float) -> Tones:
@@ -175,7 +182,9 @@ class _Canvas:
         t = (self.x - x) / half_length
         middle = y + slope * t - bend * (1 - t**2)
         taper = np.clip(1 - t**2, 0, 1) ** 0.5
-        cover: Tones = self.inside(np.abs(self.y - middle) - weight * taper) * self.inside((np.abs(t) - 1) * half_length)
+        cover: Tones = self.inside(np.abs(self.y - middle) - weight * taper) * self.inside(
+            (np.abs(t) - 1) * half_length
+        )
         return cover
 
 
@@ -202,8 +211,15 @@ def draw_on(scene: Tones, person: Person, expression: Expression, shot: Shot, rn
     if person.glasses:
         _glasses(canvas, person, turn)
     grain = rng.normal(0.0, shot.grain, scene.shape).astype(np.float32)
-    blurred = cv2.GaussianBlur(canvas.tones, (0, 0), side / 120)
-    return np.clip(blurred + grain, 0, 1).astype(np.float32)
+    blurred = np.asarray(cv2.GaussianBlur(canvas.tones, (0, 0), side / 140), dtype=np.float32)
+    return np.asarray(np.clip(_exposed(blurred, shot.exposure) + grain, 0, 1), dtype=np.float32)
+
+
+def _exposed(tones: Tones, share: float) -> Tones:
+    """Return ``tones`` spread over the full range, as a camera's automatic exposure does, by ``share`` (0..1)."""
+    low, high = np.percentile(tones, (1, 99))
+    spread: Tones = tones + share * ((tones - low) / max(high - low, 0.05) - tones)
+    return spread
 
 
 @dataclass(frozen=True)
@@ -228,7 +244,8 @@ def _canvas(scene: Tones, shot: Shot) -> _Canvas:
 
 def _streaks(side: int, rng: np.random.Generator) -> Tones:
     noise = rng.normal(0.0, 1.0, (6, side)).astype(np.float32)
-    return cv2.resize(cv2.GaussianBlur(noise, (0, 0), side / 80), (side, side), interpolation=cv2.INTER_CUBIC)
+    soft = cv2.GaussianBlur(noise, (0, 0), side / 80)
+    return np.asarray(cv2.resize(soft, (side, side), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
 
 
 def _shoulders(canvas: _Canvas, person: Person) -> None:
@@ -295,7 +312,9 @@ def _brows(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn)
         y = -0.31 - 0.13 * expression.brow_lift + turn.y
         slope = side * (0.03 + 0.10 * expression.brow_tilt)
         bend = 0.035 + 0.05 * max(expression.brow_lift, 0)
-        brow = canvas.stroke(side * 1.05 * person.eye_distance + turn.x, y, 0.21, 0.035 * person.brow_weight, slope, bend)
+        brow = canvas.stroke(
+            side * 1.05 * person.eye_distance + turn.x, y, 0.21, 0.035 * person.brow_weight, slope, bend
+        )
         canvas.paint(0.85 * brow, tone)
     if expression.brow_tilt > 0.3:
         canvas.tones *= 1 - 0.15 * expression.brow_tilt * canvas.glow(turn.x, -0.33 + turn.y, 0.05, 0.09)

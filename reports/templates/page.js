@@ -29,8 +29,15 @@
     }
     return node;
   };
+  const startPlotly = () => {
+    if (window.Plotly) return;
+    const script = document.createElement("script");
+    script.textContent = document.getElementById("plotly").textContent;
+    document.body.append(script); // an inline script runs before append returns
+  };
   const drawn = new Set();
   const draw = (element, width) => {
+    startPlotly();
     const figure = resolved(JSON.parse(document.getElementById(element.dataset.chart).textContent));
     const size = width ? { width, autosize: false } : { autosize: true };
     if (!width && element.clientWidth < 520 && figure.data[0].type === "sankey") figure.layout.font.size = 11;
@@ -39,12 +46,19 @@
       { responsive: true, displayModeBar: false });
   };
   const charts = all("[data-chart]");
+  const waiting = [];
+  const drawNext = () => {
+    const element = waiting.shift();
+    if (element && !drawn.has(element)) draw(element);
+    if (waiting.length) setTimeout(drawNext); // one at a time: the page stays responsive in between
+  };
   const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (entry.isIntersecting && !drawn.has(entry.target)) draw(entry.target);
-    }
+    const near = entries.filter((entry) => entry.isIntersecting && !drawn.has(entry.target));
+    if (near.length && !waiting.length) setTimeout(drawNext);
+    waiting.push(...near.map((entry) => entry.target));
   }, { rootMargin: "600px" });
-  charts.forEach((element) => watcher.observe(element));
+  // the page is painted and usable first; charts follow
+  addEventListener("load", () => setTimeout(() => charts.forEach((element) => watcher.observe(element))));
   const redraw = () => drawn.forEach((element) => draw(element));
   themeButton.addEventListener("click", () => {
     theme = themes[(themes.indexOf(theme) + 1) % themes.length];

@@ -5,15 +5,19 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from reports import cleaning_page
 from tests.unit.report_frames import example, origin
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserType, Page
+
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-Browser, Page = playwright_api.Browser, playwright_api.Page
 
 pytestmark = pytest.mark.browser
 
@@ -35,18 +39,27 @@ SERIOUS = {"serious", "critical"}
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "cleaning.html"
-    path.write_text(cleaning_page(example(400).tables(origin())), encoding="utf-8")
+    found = example(400, stem="a_long_name_without_any_place_to_break_it_")
+    # a surplus copy that is also dark: its gallery caption holds a reason with another file's long path
+    copy = (found.issues["check"] == "dark") & (found.issues["path"] == found.measurements["path"][1])
+    found = replace(found, issues=found.issues.assign(is_issue=found.issues["is_issue"] | copy))
+    path.write_text(cleaning_page(found.tables(origin())), encoding="utf-8")
     return path
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def chromium() -> Iterator[BrowserType]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
     with playwright_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
+        yield playwright.chromium
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: BrowserType) -> Iterator[Browser]:
+    launched = chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield launched
+    launched.close()
 
 
 @pytest.fixture
@@ -60,7 +73,7 @@ def opened(browser: Browser, report: Path) -> Iterator[Page]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_page_opens_without_errors_requests_or_sideways_scrolling(
-    browser: Browser, report: Path, size: str, scheme: str
+    browser: Browser, report: Path, size: str, scheme: Literal["light", "dark"]
 ) -> None:
     width, height = SIZES[size]
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
@@ -70,6 +83,7 @@ def test_the_page_opens_without_errors_requests_or_sideways_scrolling(
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.goto(report.as_uri())
+    page.locator("#chart-left-out").scroll_into_view_if_needed()
     page.locator("#chart-left-out .main-svg").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert errors == []
@@ -92,7 +106,7 @@ def test_a_table_is_sorted_by_its_headings_with_the_keyboard_and_totals_stay_las
     opened.keyboard.press("Enter")
     assert heading.get_attribute("aria-sort") == "descending"
     shown = opened.locator("#images-before tbody th").all_inner_texts()
-    assert shown == ["train", "test", "validation", "all"] or shown[0] == "train" and shown[-1] == "all"
+    assert (shown[0], shown[-1]) == ("train", "all")
     opened.keyboard.press("Enter")
     assert heading.get_attribute("aria-sort") == "ascending"
     shown = opened.locator("#images-before tbody th").all_inner_texts()
@@ -138,7 +152,7 @@ def test_in_print_charts_are_drawn_and_sections_unfolded(opened: Page, tmp_path:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation(browser: Browser, report: Path, scheme: str) -> None:
+def test_axe_finds_no_serious_violation(browser: Browser, report: Path, scheme: Literal["light", "dark"]) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     # axe brings its own script, which the page's content security policy rightly refuses
     page = browser.new_page(viewport={"width": 1366, "height": 768}, color_scheme=scheme, bypass_csp=True)
@@ -149,13 +163,29 @@ def test_axe_finds_no_serious_violation(browser: Browser, report: Path, scheme: 
     page.close()
 
 
-def test_the_page_of_the_real_data_size_opens_within_three_seconds(browser: Browser, tmp_path: Path) -> None:
+def test_a_dense_page_of_twenty_thousand_images_opens_within_three_seconds(
+    chromium: BrowserType, tmp_path: Path
+) -> None:
+    found = example(20_000, labels=("happy", "neutral", "sad", "surprise"), pairs=400)
     path = tmp_path / "large.html"
-    path.write_text(cleaning_page(example(20_000).tables(origin())), encoding="utf-8")
+    path.write_text(cleaning_page(found.tables(origin())), encoding="utf-8")
     assert path.stat().st_size < 12 * 2**20
+    # a browser of its own: the processor time of other tests' pages must not be counted
+    browser = chromium.launch(executable_path=CHROMIUM, args=FLAGS)
     page = browser.new_page(viewport={"width": 1366, "height": 768})
-    start = time.monotonic()
+    before, start = cpu_seconds(browser), time.monotonic()
     page.goto(path.as_uri())
+    assert time.monotonic() - start < 3, "seconds until the page can be read and used"
     page.locator("#chart-left-out .main-svg").first.wait_for()
-    assert time.monotonic() - start < 3
-    page.close()
+    after = cpu_seconds(browser)
+    browser.close()
+    # the charts follow; on a shared machine their wall time says more about the neighbours than about the page
+    assert sum(after.values()) - sum(before.get(process, 0) for process in after) < 3, "CPU s until the first chart"
+
+
+def cpu_seconds(browser: Browser) -> dict[int, float]:
+    """CPU time that each of Chromium's processes has used."""
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    return {process["id"]: process["cpuTime"] for process in processes}

@@ -55,11 +55,14 @@ def origin(**changes: Any) -> Provenance:
     return Provenance(**(values | changes))
 
 
-def example(images: int = 120, seed: int = 0, labels: tuple[str, ...] = ("happy", "sad"), stem: str = "") -> Example:
+def example(
+    images: int = 120, seed: int = 0, labels: tuple[str, ...] = ("happy", "sad"), stem: str = "", pairs: int = 0
+) -> Example:
     """Return ``images`` images of which the first ten hold one planted issue each.
 
     0 unreadable; 1, 2 exact copies in two splits; 3, 4 near copies under two labels; 5, 6 exact copies in one split;
-    7 dark, 8 without a face, 9 dark and without a face.
+    7 dark, 8 without a face, 9 dark and without a face. ``pairs`` more pairs of near copies follow, their labels as
+    they come, each image of them also dark.
     """
     random = np.random.default_rng(seed)
     splits = ["train"] * images
@@ -77,15 +80,18 @@ def example(images: int = 120, seed: int = 0, labels: tuple[str, ...] = ("happy"
     measurements = frame[["path", "sha256"]].assign(thumbnail=[pictures[content[n]] for n in range(images)])
     measurements.loc[0, "thumbnail"] = None
     raw = raw_manifest(frame)
-    issues = _issues(frame, random)
+    issues = _issues(frame, random, [(n, n + 1) for n in range(10, 10 + 2 * pairs, 2)])
     entries = _entries(frame)
     return Example(measurements, issues, entries, raw, replay(raw, entries))
 
 
-def _issues(frame: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
+def _issues(frame: pd.DataFrame, random: np.random.Generator, pairs: list[tuple[int, int]]) -> pd.DataFrame:
     number = len(frame)
     light = random.uniform(0.4, 1.0, number)
     light[[7, 9]] = 0.1, 0.05
+    light[[n for pair in pairs for n in pair]] = 0.2
+    near = {n: _near(f"near-{pair[0]}", frame, pair, n) for pair in [(3, 4), *pairs] for n in pair}
+    conflicts = {n: near[n] for n in near if len(near[n][1]["labels"]) > 1}
     face = random.uniform(0.6, 1.0, number)
     face[[8, 9]] = 0.2, 0.0
     error = {"kind": "truncated", "error": "the file ends early"}
@@ -96,8 +102,8 @@ def _issues(frame: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
         _measured(frame, "odd_size", "size_relative_to_median", np.ones(number), 0.6),
         _rows(frame, "exact_duplicate", {n: _copy("exact-1", frame, (1, 2)) for n in (1, 2)}
               | {n: _copy("exact-5", frame, (5, 6)) for n in (5, 6)}),
-        _rows(frame, "near_duplicate", {n: _near("near-3", frame, (3, 4), n) for n in (3, 4)}),
-        _rows(frame, "label_conflict", {n: _near("near-3", frame, (3, 4), n) for n in (3, 4)}),
+        _rows(frame, "near_duplicate", near),
+        _rows(frame, "label_conflict", conflicts),
         _rows(frame, "split_leak", {n: _copy("exact-1", frame, (1, 2)) for n in (1, 2)}),
     ]  # fmt: skip
     return pd.concat(parts, ignore_index=True)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.measure.faces import pose
@@ -23,11 +23,13 @@ def seen(yaw: float, pitch: float, roll: float, size: float = 0.3) -> tuple[floa
     return tuple(points.ravel().tolist())
 
 
+@settings(deadline=None)
 @given(angles, angles, angles)
 def test_the_angles_of_a_turned_model_are_recovered(yaw, pitch, roll):
     assert pose_of(seen(yaw, pitch, roll), 1.0) == pytest.approx((yaw, pitch, roll), abs=2e-3)
 
 
+@settings(deadline=None)
 @given(angles, angles, angles, st.floats(0.01, 0.9))
 def test_mirroring_the_landmarks_negates_yaw_and_roll(yaw, pitch, roll, size):
     points = np.array(seen(yaw, pitch, roll, size)).reshape(5, 2)

@@ -16,7 +16,7 @@ from curation.settings import MeasureSettings
 
 SETTINGS = MeasureSettings()
 ORIENTATION = 0x0112
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "TGA", "ICO")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "TGA")
 
 
 def picture(height: int = 90, width: int = 120) -> Image.Image:

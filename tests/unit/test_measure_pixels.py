@@ -61,6 +61,7 @@ def test_hashes_of_real_faces_equal_imagehash():
             assert measures.phash == signed(imagehash.phash(image)), path
 
 
+@settings(deadline=None)
 @given(grey_pictures)
 def test_exposure_agrees_with_numpy_and_stays_in_range(levels):
     mean, quantiles, contrast, entropy = exposure(levels)
@@ -101,6 +102,7 @@ def test_pixel_digest_ignores_the_format_and_sees_one_level_of_one_pixel():
     assert len(digests) == 3
 
 
+@settings(deadline=None)
 @given(grey_pictures)
 def test_thumbnails_are_48_by_48_and_keep_the_mean(levels):
     small = thumbnail(levels)

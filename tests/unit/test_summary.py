@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation import summary
@@ -52,6 +52,7 @@ def test_before_and_after_is_the_decks_table() -> None:
     ]
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(SPLITS, LABELS, st.booleans()), min_size=1, max_size=30))
 def test_totals_of_before_and_after_are_the_sums_whatever_classes_are_called(rows: list[tuple[str, str, bool]]) -> None:
     raw, cleaned = manifest(rows)
@@ -72,6 +73,7 @@ def test_a_data_set_without_splits_has_one_row_a_version() -> None:
     assert list(table["all"]) == [2, 1]
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(SPLITS, LABELS, st.booleans()), min_size=1, max_size=30))
 def test_what_was_left_out_of_each_class_adds_up(rows: list[tuple[str, str, bool]]) -> None:
     raw, cleaned = manifest(rows)

@@ -127,9 +127,9 @@ def test_weights_that_no_package_bundles_are_refused():
 def test_bundled_weights_load_or_say_which_package_is_missing(backbone, package):
     if importlib.util.find_spec(package) is None:
         with pytest.raises(WeightsError, match=package.replace("_", "-")):
-            build(tiny(backbone), 4)
+            build(tiny(backbone), 4, "bundled")
         return
-    first, second = (build(tiny(backbone), 4) for _ in range(2))
+    first, second = (build(tiny(backbone), 4, "bundled") for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.blocks.parameters(), second.blocks.parameters(), strict=True))
 
 
@@ -163,8 +163,14 @@ def test_unusable_weight_files_are_one_sentence(tmp_path, content):
         build(tiny("mobilenetv2"), 4, str(path))
 
 
-def test_default_weights_and_licences_follow_the_backbone():
-    assert [default_weights(name) for name in ("vgg16", "mobilenetv2", "small")] == ["downloaded", "bundled", "none"]
+def test_weights_are_bundled_where_their_package_is_installed_and_downloaded_where_not(monkeypatch):
+    assert [default_weights(name) for name in ("vgg16", "small")] == ["downloaded", "none"]
+    for installed, source in ((True, "bundled"), (False, "downloaded")):
+        monkeypatch.setattr(backbones.importlib.util, "find_spec", lambda _name, found=installed: found or None)
+        assert default_weights("mobilenetv2") == default_weights("efficientnet_lite0") == source
+
+
+def test_licences_follow_the_weights():
     assert "Apache-2.0" in weights_licence("resnet50v2", "downloaded")
     assert "random" in weights_licence("vgg16", "none")
     assert weights_licence("vgg16", "/some/where/w.pth") == "that of the file w.pth"

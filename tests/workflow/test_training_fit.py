@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,16 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from training.data import DataError, Samples  # noqa: E402
-from training.fit import FitError, fastest_threads, fit, fit_samples, rate_factor, soft_cross_entropy  # noqa: E402
+from training.fit import (  # noqa: E402
+    FitError,
+    estimate_seconds,
+    fastest_threads,
+    fit,
+    fit_samples,
+    keep_freed_memory,
+    rate_factor,
+    soft_cross_entropy,
+)
 from training.model import load_model, predict  # noqa: E402
 from training.recipes import Recipe  # noqa: E402
 
@@ -193,6 +203,28 @@ def test_the_measured_number_of_threads_is_one_or_all_and_is_left_as_it_was():
     before = torch.get_num_threads()
     assert fastest_threads(network, samples(4), TINY) >= 1
     assert torch.get_num_threads() == before
+
+
+def test_an_estimate_grows_with_images_and_epochs():
+    short = estimate_seconds(replace(TINY, epochs=1), 160, SIDE)
+    assert 0 < short < estimate_seconds(replace(TINY, epochs=10), 1600, SIDE)
+
+
+def test_class_weights_undo_the_shares_of_the_classes(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (88, SIDE, SIDE)).astype(np.uint8)
+    labels = np.repeat([0, 1], [80, 8])
+    noise = Samples(images, np.eye(2, dtype=np.float32)[labels], np.ones(88, np.float32), CLASSES)
+    shares = []
+    for weighted in (False, True):
+        recipe = replace(TINY, epochs=6, ema=0, class_weights=weighted)
+        run = fit_samples(noise, nothing(), recipe, tmp_path / str(weighted), threads=1)
+        unseen = np.random.default_rng(1).integers(0, 256, (40, SIDE, SIDE)).astype(np.uint8)
+        shares.append(run.model().probabilities(unseen)[:, 1].mean())
+    assert shares[0] + 0.1 < shares[1] < 0.65
+
+
+def test_keeping_freed_memory_never_fails_and_takes_effect_with_glibc():
+    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
 
 
 TWO_WORKERS = """

@@ -1,0 +1,276 @@
+"""Plant known defects among the user's own images, run the checks blind, and count what they find.
+
+The checks see an ordinary folder: the chosen images under meaningless names, and the planted ones among them. What was
+planted where is only looked up afterwards.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from curation import tables, workflow, workspace
+from curation.audit.estimates import Estimate, share
+from curation.measure import read_pixels
+from curation.plant import KINDS, Pixels, make_copy
+from curation.progress import Display
+from curation.settings import Settings
+from curation.workspace import Workspace, WorkspaceError
+
+FEWEST_IMAGES = 100
+"""An audit on fewer images than this says too little to be worth its time."""
+
+CLEAN_OF = (
+    "unreadable",
+    "blank",
+    "no_face",
+    "dark",
+    "bright",
+    "low_contrast",
+    "blurry",
+    "exact_duplicate",
+    "near_duplicate",
+)
+"""An image flagged by one of these is not planted on: a natural copy or defect would be counted as a false alarm."""
+
+
+def _too_dark(image: Pixels) -> Pixels:
+    return np.asarray(image * 0.08, dtype=np.uint8)
+
+
+def _too_bright(image: Pixels) -> Pixels:
+    return np.asarray(245 + image * 0.04, dtype=np.uint8)
+
+
+def _flattened(image: Pixels) -> Pixels:
+    return np.asarray(image.mean() + (image - image.mean()) * 0.06, dtype=np.uint8)
+
+
+def _blurred(image: Pixels) -> Pixels:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), min(image.shape[:2]) / 12), dtype=np.uint8)
+
+
+def _one_tone(image: Pixels) -> Pixels:
+    return np.full_like(image, 128)
+
+
+def _scrambled(image: Pixels) -> Pixels:
+    """Deal the image's tiles anew, each turned by 180 degrees: the same light and grain, but no face."""
+    tile = min(image.shape[:2]) // 6
+    height, width = (length // tile * tile for length in image.shape[:2])
+    tiles = [
+        image[y : y + tile, x : x + tile][::-1, ::-1] for y in range(0, height, tile) for x in range(0, width, tile)
+    ]
+    order = np.random.default_rng(0).permutation(len(tiles))
+    across = width // tile
+    lines = [np.hstack([tiles[n] for n in order[row : row + across]]) for row in range(0, len(tiles), across)]
+    return np.ascontiguousarray(np.vstack(lines))
+
+
+DEFECTS: Mapping[str, tuple[Callable[[Pixels], Pixels], tuple[str, ...]]] = MappingProxyType(
+    {
+        "too dark": (_too_dark, ("dark",)),
+        "too bright": (_too_bright, ("bright",)),
+        "low contrast": (_flattened, ("low_contrast", "blank")),
+        "blurred": (_blurred, ("blurry",)),
+        "one tone": (_one_tone, ("blank",)),
+        "no face": (_scrambled, ("no_face",)),
+    }
+)
+"""Defects of single images: how each is made, and the checks of which one must flag it."""
+
+
+@dataclass(frozen=True)
+class PlantedAudit:
+    """What an audit found.
+
+    kinds: one row a kind: kind, check, planted, found (int64), recall, low, high (0..1). recall and precision are of
+    all planted copies and of all reported pairs. pairs: probability of every verified pair and whether it is true.
+    """
+
+    kinds: pd.DataFrame
+    recall: Estimate
+    precision: Estimate
+    pairs: pd.DataFrame
+    images: int
+    seed: int
+
+    def record(self) -> dict[str, Any]:
+        """Return the audit for machines."""
+        return {
+            "images": self.images,
+            "seed": self.seed,
+            "recall_of_copies": self.recall.record(),
+            "precision_of_pairs": self.precision.record(),
+            "kinds": self.kinds.to_dict("records"),
+        }
+
+    def lines(self) -> list[str]:
+        """Return the audit in a few sentences."""
+        recall, precision = self.recall, self.precision
+        return [
+            f"Of all planted copies {recall.value:.1%} were found ({recall.low:.1%} to {recall.high:.1%}); "
+            f"of all reported pairs {precision.value:.1%} are true ({precision.low:.1%} to {precision.high:.1%}).",
+            "The intervals hold 95 % of the time for images like these; a natural copy that no check knows of counts "
+            "as a false pair.",
+        ]
+
+
+def audit_planted(
+    space: Workspace, settings: Settings, display: Display, *, images: int, per_kind: int, seed: int
+) -> PlantedAudit:
+    """Plant ``per_kind`` defects of every kind among ``images`` of the workspace's images and count what is found.
+
+    Raises:
+        WorkspaceError: too few images are free of issues to plant on.
+
+    """
+    chosen = _chosen(space, images, seed)
+    with tempfile.TemporaryDirectory(prefix="curate-audit-") as scratch:
+        folder = Path(scratch) / "data"
+        with display.step("Planting", "images") as report:
+            truth = _plant(chosen, folder, settings, per_kind, seed, report)
+        blind = workspace.create(Path(scratch) / "workspace")
+        scanned = workflow.scan(blind, str(folder), settings, display)
+        issues = workflow.check(blind, scanned, settings, display)
+        pairs = workflow.find_pairs(blind, scanned, settings, display)
+    judged = _judged_pairs(pairs, scanned.measurements, truth)
+    minimum = settings.duplicates.min_probability
+    reported = judged[judged["reported"] & (judged["probability"] >= minimum)]
+    kinds = pd.DataFrame([*_copy_rows(truth, reported), *_defect_rows(truth, issues)])
+    copies = kinds[kinds["check"] == "near_duplicate"]
+    return PlantedAudit(
+        kinds=kinds,
+        recall=share(int(copies["found"].sum()), int(copies["planted"].sum())),
+        precision=share(int(reported["true"].sum()), len(reported)),
+        pairs=judged,
+        images=len(truth),
+        seed=seed,
+    )
+
+
+def _chosen(space: Workspace, images: int, seed: int) -> pd.DataFrame:
+    """Return listing rows of a random sample of the images that no check of interest flags."""
+    listing = workspace.read_table(space.listing)
+    issues = tables.checked("issues", workspace.read_table(space.issues))
+    flagged = issues.loc[issues["is_issue"] & issues["check"].isin(CLEAN_OF), "path"]
+    clean = listing[~listing["path"].isin(flagged)]
+    if len(clean) < FEWEST_IMAGES:
+        raise WorkspaceError(
+            f"only {len(clean)} images of {space.root} are free of issues; an audit needs at least {FEWEST_IMAGES}"
+        )
+    return clean.sample(min(images, len(clean)), random_state=seed).reset_index(drop=True)
+
+
+def _plant(
+    chosen: pd.DataFrame, folder: Path, settings: Settings, per_kind: int, seed: int, report: Callable[[int, int], None]
+) -> pd.DataFrame:
+    """Write the chosen images and the planted ones; return path, base (place in ``chosen``) and kind ("" if plain)."""
+    dice = np.random.default_rng(seed)
+    names = dice.permutation(10_000_000)[: len(chosen) + per_kind * (len(KINDS) + len(DEFECTS))]
+    kinds = [kind for kind in (*KINDS, *DEFECTS) for _ in range(per_kind)]
+    bases = [int(place) for _ in (*KINDS, *DEFECTS) for place in dice.permutation(len(chosen))[:per_kind]]
+    kinds = kinds[: len(bases)]
+    rows = [*((place, "") for place in range(len(chosen))), *zip(bases, kinds, strict=True)]
+    records = []
+    for number, (place, kind) in enumerate(rows):
+        source = chosen.iloc[place]
+        pixels = read_pixels(source["url"], settings.measure)
+        changed = _made(pixels, kind, seed + number) if kind else pixels
+        path = f"{source['label'] or 'unlabelled'}/{names[number]:07d}.png"
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not cv2.imwrite(str(target), changed if changed.ndim == 2 else changed[:, :, ::-1]):
+            raise WorkspaceError(f"cannot write {target}; is the disk full?")
+        records.append({"path": path, "base": place, "kind": kind})
+        report(number + 1, len(rows))
+    return pd.DataFrame(records)
+
+
+def _made(pixels: Pixels, kind: str, seed: int) -> Pixels:
+    return DEFECTS[kind][0](pixels) if kind in DEFECTS else make_copy(pixels, kind, seed)
+
+
+def _judged_pairs(pairs: pd.DataFrame, measurements: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """Return all verified pairs with the rows of ``truth`` that they join and whether they are one picture."""
+    place = truth.reset_index(names="place").set_index("path")["place"]
+    by_content = measurements.drop_duplicates("pixel_sha256").set_index("pixel_sha256")["path"].map(place)
+    a, b = (pairs[f"pixel_sha256_{side}"].map(by_content).to_numpy(dtype=np.int64) for side in "ab")
+    base = truth["base"].to_numpy()
+    return pd.DataFrame(
+        {
+            "a": a,
+            "b": b,
+            "probability": pairs["probability"].to_numpy(),
+            "reported": (pairs["relation"] == "near_duplicate").to_numpy(),
+            "true": base[a] == base[b],
+        }
+    )
+
+
+def _copy_rows(truth: pd.DataFrame, reported: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return recall by kind: a copy is found where the pair of it and its original is reported."""
+    original = truth[truth["kind"] == ""].reset_index().set_index("base")["index"]
+    found = {frozenset(pair) for pair in zip(reported["a"], reported["b"], strict=True)}
+    rows = []
+    for kind in KINDS:
+        copies = truth[truth["kind"] == kind]
+        hits = sum(frozenset((place, int(original[base]))) in found for place, base in copies["base"].items())
+        rows.append(_row(kind, "near_duplicate", hits, len(copies)))
+    return rows
+
+
+def _defect_rows(truth: pd.DataFrame, issues: pd.DataFrame) -> list[dict[str, Any]]:
+    flagged = issues[issues["is_issue"]]
+    rows = []
+    for kind, (_, checks) in DEFECTS.items():
+        planted = truth.loc[truth["kind"] == kind, "path"]
+        caught = flagged.loc[flagged["check"].isin(checks), "path"]
+        rows.append(_row(kind, " or ".join(checks), int(planted.isin(caught).sum()), len(planted)))
+    return rows
+
+
+def _row(kind: str, check: str, found: int, planted: int) -> dict[str, Any]:
+    recall = share(found, planted)
+    return {"kind": kind, "check": check, "planted": planted, "found": found, **_columns(recall)}
+
+
+def _columns(recall: Estimate) -> dict[str, float]:
+    return {"recall": recall.value, "low": recall.low, "high": recall.high}
+
+
+def store_calibration(space: Workspace, audit: PlantedAudit, min_precision: float) -> list[str]:
+    """Refit the duplicate threshold to the audit, keep it for all later runs, and say so; see :func:`calibrate`."""
+    threshold = calibrate(audit, min_precision)
+    record = {"settings": {"duplicates": {"min_probability": threshold}}, "evidence": audit.record()}
+    workspace.write_json(space.calibration, record)
+    return [
+        f"Pairs count as copies from probability {threshold:.4f} on, the lowest at which {min_precision:.1%} were "
+        f"true; kept in {space.calibration}. Next: curate check, curate apply."
+    ]
+
+
+def calibrate(audit: PlantedAudit, min_precision: float) -> float:
+    """Return the smallest probability at which the audit's reported pairs are precise enough, 0..1.
+
+    All true pairs at or above the returned threshold are found, so that it is also the one of the largest recall.
+
+    Raises:
+        WorkspaceError: no threshold is precise enough on these images.
+
+    """
+    pairs = audit.pairs[audit.pairs["reported"]].sort_values("probability", ascending=False)
+    precision = pairs["true"].cumsum() / np.arange(1, len(pairs) + 1)
+    last_of_value = pairs["probability"].ne(pairs["probability"].shift(-1))
+    enough = pairs.loc[(precision >= min_precision) & last_of_value, "probability"]
+    if enough.empty:
+        raise WorkspaceError(f"no threshold reaches a precision of {min_precision} on these images; audit more of them")
+    return float(enough.min())

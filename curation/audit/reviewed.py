@@ -1,0 +1,87 @@
+"""Draw a sample of flagged and unflagged images for a person, and turn the answers into what remains unfound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation import tables, workspace
+from curation.audit.estimates import Remainder, Stratum, remainder
+from curation.workspace import Workspace, WorkspaceError
+
+ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
+"""What may stand in the column ``bad`` of a filled-in sample; anything else is refused."""
+
+COLUMNS = ["path", "check", "flagged", "bad"]
+
+
+def draw_sample(space: Workspace, check: str, per_stratum: int, seed: int) -> pd.DataFrame:
+    """Return a shuffled sample of images that ``check`` flags and of images that it does not.
+
+    Returns:
+        columns path, check, flagged ("y" or "n"), bad ("": for the person to fill in with y or n).
+
+    Raises:
+        WorkspaceError: the check has scored no image.
+
+    """
+    rows = _rows_of(space, check)
+    dice = np.random.default_rng(seed)
+    parts = []
+    for flagged, members in rows.groupby("is_issue"):
+        places = dice.permutation(len(members))[:per_stratum]
+        paths = members["path"].to_numpy()[np.sort(places)]
+        parts.append(pd.DataFrame({"path": paths, "check": check, "flagged": "y" if flagged else "n", "bad": ""}))
+    sample = pd.concat(parts, ignore_index=True)
+    return sample.iloc[dice.permutation(len(sample))].reset_index(drop=True)[COLUMNS]
+
+
+def _rows_of(space: Workspace, check: str) -> pd.DataFrame:
+    issues = tables.checked("issues", workspace.read_table(space.issues))
+    rows = issues[issues["check"] == check].sort_values("path")
+    if rows.empty:
+        raise WorkspaceError(f"the check {check!r} has scored no image of {space.root}; see curate check")
+    return rows
+
+
+def answers_table(space: Workspace, answers: Path, seed: int) -> pd.DataFrame:
+    """Return what a filled-in sample says as rows: check, figure (precision, missed, recall), value, low, high."""
+    check, found = judge_answers(space, answers, seed)
+    figures = {"precision": found.precision, "missed images": found.missed, "recall": found.recall}
+    rows = [{"check": check, "figure": name, **estimate.record()} for name, estimate in figures.items()]
+    return pd.DataFrame(rows)
+
+
+def judge_answers(space: Workspace, answers: Path, seed: int) -> tuple[str, Remainder]:
+    """Return the check that a filled-in sample is about and what it says of precision, missed images and recall.
+
+    Raises:
+        WorkspaceError: the file is not a filled-in sample of this workspace.
+
+    """
+    try:
+        filled = pd.read_csv(answers, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise WorkspaceError(
+            f"{answers} cannot be read as CSV ({error}); draw one with curate audit --sample"
+        ) from error
+    missing = sorted(set(COLUMNS) - set(filled.columns))
+    if missing or filled["check"].nunique() != 1:
+        raise WorkspaceError(f"{answers} is not a sample of one check with columns {', '.join(COLUMNS)}")
+    given = filled["bad"].str.strip().str.lower()
+    wrong = ~given.isin([*ANSWERS, ""])
+    if wrong.any():
+        raise WorkspaceError(f"{answers}, line {int(wrong.idxmax()) + 2}: {given[wrong.idxmax()]!r} is neither y nor n")
+    check = str(filled["check"].iloc[0])
+    rows = _rows_of(space, check)
+    answered = filled.assign(given=given)[given != ""].merge(rows[["path", "is_issue"]], on="path")
+    flagged, unflagged = (_stratum(rows, answered, flag) for flag in (True, False))
+    return check, remainder(flagged, unflagged, seed)
+
+
+def _stratum(rows: pd.DataFrame, answered: pd.DataFrame, flagged: bool) -> Stratum:
+    mine: Any = answered.loc[answered["is_issue"] == flagged, "given"].map(ANSWERS)
+    return Stratum(int((rows["is_issue"] == flagged).sum()), len(mine), int(mine.sum()))

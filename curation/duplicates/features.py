@@ -1,0 +1,115 @@
+"""What the search derives from thumbnails: descriptors for finding candidates, small pictures for registering them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+SIDE = 48
+"""Side of a thumbnail, px."""
+
+
+class View(NamedTuple):
+    """How a picture is looked at when its copies are searched: zoom about the centre, and shift in px of 48."""
+
+    zoom: float
+    dx: float
+    dy: float
+
+
+PLAIN = View(1.0, 0.0, 0.0)
+
+_BLUR = 1.5
+"""Standard deviation in px of 48: a shift of 1 px changes the descriptor little."""
+
+_GRID = 16
+"""Descriptors are made from 16 x 16 averages."""
+
+_CUTOFF = 7.0
+"""Highest spatial frequency kept, in half waves a side: 44 coefficients."""
+
+_TILT = 0.5
+"""Coefficients are scaled by frequency to this power. The power in pictures falls with the square of frequency
+(Field 1987); half-way to white weighs coarse and fine so that neither one covered patch nor a shift decides."""
+
+_QUANTUM = 127
+"""Descriptors have about this length, and whole numbers for entries."""
+
+_MATRIX_SUM = 65_000
+"""Absolute entries of a column of the descriptor matrix add up to at most this: times 255 that is below 2^24."""
+
+_FREQUENCY = np.hypot(*np.mgrid[:_GRID, :_GRID])
+_KEPT = (_FREQUENCY > 0) & (_FREQUENCY <= _CUTOFF)
+
+MIRROR_SIGNS: Floats = np.where(np.nonzero(_KEPT)[1] % 2 == 1, -1, 1).astype(np.float32)
+"""(44,) factors that turn a plain view's descriptor into that of the mirrored picture: odd horizontal cosines flip."""
+
+_MIDDLE_BLUR = 1.2
+_SMALL_BLUR = 2.5
+"""Standard deviations in px of 48 before averaging over 2 x 2 and 4 x 4 px."""
+
+
+class Pictures(NamedTuple):
+    """One picture at three sizes: (N, 12, 12) and (N, 24, 24) float32, (N, 48, 48) uint8 grey levels, 0..255."""
+
+    small: Floats
+    middle: Floats
+    large: Pixels
+
+
+def pictures(thumbnails: Pixels) -> Pictures:
+    """Return thumbnails (N, 48, 48) uint8 at the three sizes. Averages of whole numbers, so exact on every machine."""
+    small = np.empty((len(thumbnails), SIDE // 4, SIDE // 4), dtype=np.float32)
+    middle = np.empty((len(thumbnails), SIDE // 2, SIDE // 2), dtype=np.float32)
+    for n, thumbnail in enumerate(thumbnails):
+        coarse = cv2.GaussianBlur(thumbnail, (0, 0), _SMALL_BLUR).astype(np.float32)
+        cv2.resize(coarse, small.shape[1:], dst=small[n], interpolation=cv2.INTER_AREA)
+        soft = cv2.GaussianBlur(thumbnail, (0, 0), _MIDDLE_BLUR).astype(np.float32)
+        cv2.resize(soft, middle.shape[1:], dst=middle[n], interpolation=cv2.INTER_AREA)
+    return Pictures(small, middle, np.ascontiguousarray(thumbnails))
+
+
+def descriptors(thumbnails: Pixels, view: View) -> Floats:
+    """Return descriptors (N, 44) float32 of thumbnails (N, 48, 48) uint8 seen through ``view``.
+
+    A descriptor holds the low cosine coefficients (DCT-II, Ahmed, Natarajan & Rao 1974) of the blurred picture without
+    its mean, scaled to one length. Entries are whole numbers, so that every inner product is exact in single
+    precision, whatever the order of summation: the same neighbours on every machine.
+    """
+    matrix = _descriptor_matrix(view)
+    result = np.empty((len(thumbnails), matrix.shape[1]), dtype=np.float32)
+    flat = thumbnails.reshape(len(thumbnails), SIDE * SIDE)
+    step = 4096  # bounds the copy in single precision
+    for start in range(0, len(flat), step):
+        spectrum = (flat[start : start + step].astype(np.float32) @ matrix).astype(np.float64)
+        length = np.sqrt((spectrum**2).sum(axis=1, keepdims=True))
+        result[start : start + step] = np.rint(spectrum * (_QUANTUM / np.maximum(length, 1.0)))
+    return result
+
+
+def _descriptor_matrix(view: View) -> Floats:
+    """Return the whole-number matrix (2304, 44) that view, blur, averages and cosines are together: all are linear."""
+    centre = (SIDE - 1) / 2
+    into = np.array(
+        [
+            [1 / view.zoom, 0, centre - centre / view.zoom + view.dx],
+            [0, 1 / view.zoom, centre - centre / view.zoom + view.dy],
+        ]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    rows = np.empty((SIDE * SIDE, _GRID, _GRID))
+    for n, impulse in enumerate(np.eye(SIDE * SIDE, dtype=np.float32).reshape(-1, SIDE, SIDE)):
+        seen = cv2.warpAffine(impulse, into, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        rows[n] = cv2.resize(cv2.GaussianBlur(seen, (0, 0), _BLUR), (_GRID, _GRID), interpolation=cv2.INTER_AREA)
+    k, x = np.mgrid[:_GRID, :_GRID]
+    cosines = np.cos(np.pi * (x + 0.5) * k / _GRID) * np.where(k == 0, np.sqrt(0.5), 1.0)
+    matrix = (cosines @ rows @ cosines.T)[:, _KEPT] * _FREQUENCY[_KEPT] ** _TILT
+    # one scale for all columns, or the tilt would be lost; rounding of impulses must not see the mean
+    matrix -= matrix.mean(axis=0)
+    return np.rint(matrix * (_MATRIX_SUM / np.abs(matrix).sum(axis=0).max())).astype(np.float32)
