@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# examples are the same on every run, and a busy machine is no failure
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
 
 DATASETS = Path(__file__).parents[2] / "shared" / "datasets"
 CURATE = Path(sys.executable).with_name("curate")

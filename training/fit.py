@@ -147,7 +147,11 @@ def fit_samples(
     provenance: Mapping[str, str] | None = None,
     report: Report | None = None,
 ) -> FitResult:
-    """Fit on samples in memory; see ``fit``. ``validation`` may be empty: then the last epoch is kept."""
+    """Fit on samples in memory; see ``fit``.
+
+    ``validation`` may be empty: then the last epoch is kept. Images of weight 0 are left out altogether.
+    """
+    train = train.take(train.weights > 0)
     if len(train) < 2:
         raise DataError(f"a fit needs two training images or more, and the data has {len(train)}")
     run_dir.mkdir(parents=True, exist_ok=True)
