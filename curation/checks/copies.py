@@ -5,13 +5,14 @@ A connected group of copies is judged as a whole: with several labels it is a co
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from curation.checks.base import CheckInputs, Flags, as_json, rows
+from curation.checks.graph import CopyGraph
 
 
 def exact_duplicate(inputs: CheckInputs) -> pd.DataFrame:
@@ -51,10 +52,21 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
             "rank": row["rank"],
         }
 
-    evidence = _evidence(members, flags, found, otherwise=lambda dhash: f'{{"dhash": "{dhash}"}}')
+    evidence = _evidence(members, flags, found, _session_evidence(graph, path_of))
     probability = np.array([links[c]["probability"] if c in links else 0.0 for c in members["content"]])
     scores = np.round(1.0 - np.where(flags, probability, 0.0), 6)
     return rows("near_duplicate", members["path"], scores, flags, evidence, members["near"].tolist())
+
+
+def _session_evidence(graph: CopyGraph, path_of: dict[str, str]) -> list[str]:
+    """Return each member's evidence as if it had no copy: its dHash, and another shot of its session if known."""
+    sessions = graph.sessions.to_dict("index")
+    return [
+        as_json(dhash=dhash, same_session=path_of[sessions[content]["partner"]])
+        if content in sessions
+        else f'{{"dhash": "{dhash}"}}'
+        for content, dhash in zip(graph.members["content"], graph.members["dhash"], strict=True)
+    ]
 
 
 def label_conflict(inputs: CheckInputs) -> pd.DataFrame:
@@ -81,7 +93,7 @@ def _disagreement(inputs: CheckInputs, check: str, column: str) -> pd.DataFrame:
             "rank": row["rank"],
         },
     )
-    probability = inputs.copies.links["probability"].reindex(members["content"]).fillna(0.0).to_numpy()
+    probability = inputs.copies.links["probability"].reindex(members["content"]).fillna(0.0).to_numpy(dtype=np.float64)
     scores = np.where(by_exact, 0.0, np.where(by_group, 1.0 - probability, 1.0))
     groups = members["group"].where(by_group, "").tolist()
     return rows(check, members["path"], scores.round(6), by_group, evidence, groups)
@@ -111,11 +123,9 @@ def _evidence(
     members: pd.DataFrame,
     flags: Flags,
     found: Callable[[dict[str, Any]], dict[str, Any]],
-    otherwise: Callable[[str], str] = lambda dhash: "{}",
+    otherwise: Sequence[str] = (),
 ) -> list[str]:
-    """Return one JSON object a member: ``found`` of the flagged ones' rows, ``otherwise`` of the others' dHash."""
+    """Return one JSON object a member: ``found`` of the flagged ones' rows, what ``otherwise`` holds for the others."""
     records = iter(members[flags].to_dict("records"))
-    return [
-        as_json(**found(next(records))) if flagged else otherwise(dhash)
-        for flagged, dhash in zip(flags, members["dhash"], strict=True)
-    ]
+    plain = otherwise or ["{}"] * len(members)
+    return [as_json(**found(next(records))) if flagged else text for flagged, text in zip(flags, plain, strict=True)]

@@ -25,10 +25,12 @@ class CopyGraph:
     members: one row a readable image: path, split, label, content, exact ("" or group), near ("" or group),
     group (near, else exact), rank (1 = best copy of its group), dhash.
     links: one row a content with a near copy: its likeliest partner's content, probability, transform.
+    sessions: the same for contents with another shot of the same session, which is no copy.
     """
 
     members: pd.DataFrame
     links: pd.DataFrame
+    sessions: pd.DataFrame
 
 
 def build(images: pd.DataFrame, measurements: pd.DataFrame, pairs: pd.DataFrame, min_probability: float) -> CopyGraph:
@@ -39,11 +41,12 @@ def build(images: pd.DataFrame, measurements: pd.DataFrame, pairs: pd.DataFrame,
     ``min_probability`` likely count.
     """
     members = _members(images, measurements)
+    sessions = _likeliest_partners(pairs[pairs["relation"] == "same_session"])
     pairs = pairs[(pairs["relation"] == "near_duplicate") & (pairs["probability"] >= min_probability)]
     members["near"] = _near_groups(members["content"], pairs)
     members["group"] = members["near"].where(members["near"] != "", members["exact"])
     members["rank"] = _ranks(members)
-    return CopyGraph(members, _likeliest_partners(pairs))
+    return CopyGraph(members, _likeliest_partners(pairs), sessions)
 
 
 def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:

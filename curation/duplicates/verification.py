@@ -1,67 +1,76 @@
-"""proto"""
+"""Proves or drops candidate pairs: registers the two pictures, compares their details, and says what was found."""
+
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
-from numba import njit
-from curation.duplicates.registration import fit_level, warp, gain_and_offset
-from curation.duplicates.comparison import bands, compare, coarse_band, coarse_agreement
+from numpy.typing import NDArray
 
-@njit(cache=True)
-def _oriented(picture, mirrored):
-    n=picture.shape[0]
-    out=np.empty((n,n),dtype=np.float32)
-    for y in range(n):
-        for x in range(n): out[y,x]=picture[y,n-1-x if mirrored else x]
-    return out
+from curation.duplicates import kernel
+from curation.duplicates.calibration import probability
+from curation.duplicates.candidates import Candidates
+from curation.duplicates.features import Pictures
 
-@njit(cache=True)
-def _start(small_a, small_b, a):
-    best=-2.0
-    n=small_a.shape[0]
-    warped=np.empty((n,n),dtype=np.float32); inside=np.empty((n,n),dtype=np.bool_)
-    trial=np.zeros(6); bz=1.0
-    for z in (1.0,0.8,1.25):
-        trial[:]=0.0; trial[0]=z; trial[4]=z
-        warp(small_b,trial,warped,inside)
-        _,_,c=gain_and_offset(small_a,warped,inside)
-        if c>best: best=c; bz=z
-    a[:]=0.0; a[0]=bz; a[4]=bz
-    return best
+Doubles = NDArray[np.float64]
+Report = Callable[[int, int], None]
 
-@njit(cache=True)
-def verify(T,S,M,I,J,mir,r12,r24,maps,c0,c12,c24,c48,ev,stage):
-    n=T.shape[1]
-    fa=np.empty((n,n),dtype=np.float32); ma=np.empty((n,n),dtype=np.float32); fb=np.empty((n,n),dtype=np.float32); mb=np.empty((n,n),dtype=np.float32)
-    w=np.empty((n,n),dtype=np.float32); inside=np.empty((n,n),dtype=np.bool_)
-    w24=np.empty((24,24),dtype=np.float32); in24=np.empty((24,24),dtype=np.bool_)
-    last=-1;last24=-1
-    a48=_oriented(T[0],False); ba=coarse_band(M[0])
-    for k in range(I.shape[0]):
-        i=I[k]; j=J[k]; a=maps[k]
-        b12=_oriented(S[j],mir[k])
-        c0[k]=_start(S[i],b12,a)
-        if stage==0: continue
-        c12[k]=fit_level(S[i],b12,a,6,False)
-        if c12[k]<r12 or stage==1: continue
-        b24=_oriented(M[j],mir[k])
-        c48[k]=fit_level(M[i],b24,a,6,True)
-        if i!=last24: ba=coarse_band(M[i]); last24=i
-        warp(b24,a,w24,in24)
-        g,o,_=gain_and_offset(M[i],w24,in24)
-        for y in range(24):
-            for x in range(24):
-                w24[y,x]=g*w24[y,x]+o if in24[y,x] else M[i,y,x]
-        c24[k]=coarse_agreement(ba,coarse_band(w24),in24)
-        if c24[k]<r24 or stage==2: continue
-        b48=_oriented(T[j],mir[k])
-        if i!=last:
-            a48=_oriented(T[i],False); bands(a48,fa,ma); last=i
-        fit_level(a48,b48,a,4,True)
-        if stage==3: continue
-        warp(b48,a,w,inside)
-        g,o,_=gain_and_offset(a48,w,inside)
-        for y in range(n):
-            for x in range(n):
-                if inside[y,x]: w[y,x]=g*w[y,x]+o
-                else: w[y,x]=a48[y,x]
-        bands(w,fb,mb)
-        compare(fa,ma,fb,mb,inside,ev[k])
+_BATCH = 16_384
+"""Pairs between two reports of progress."""
+
+_LEAST_AGREEMENT = 0.68
+"""Agreement of details at 24 px below which a pair is not examined at full size."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Examined pairs, sorted by i, j.
+
+    candidates  -- the pairs
+    maps        -- (M, 6) affine maps from i to j, see ``kernel``
+    evidence    -- (M, 9), columns named by ``kernel.EVIDENCE``
+    probability -- (M,) that both are one picture, 0..1
+    """
+
+    candidates: Candidates
+    maps: Doubles
+    evidence: Doubles
+    probability: Doubles
+
+
+def verify(pictures: Pictures, candidates: Candidates, report: Report | None = None) -> Verified:
+    """Register and compare candidate pairs; those that do not even agree coarsely are left out.
+
+    The result does not depend on the order or the number of candidates.
+    """
+    kept, maps, evidence = [], [], []
+    for start in range(0, len(candidates), _BATCH):
+        batch = np.arange(start, min(start + _BATCH, len(candidates)))
+        where, found_maps, found = _verify_batch(pictures, candidates, batch)
+        kept.append(where)
+        maps.append(found_maps)
+        evidence.append(found)
+        if report is not None:
+            report(int(batch[-1]) + 1, len(candidates))
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *kept])
+    all_evidence = np.concatenate([np.empty((0, len(kernel.EVIDENCE))), *evidence])
+    return Verified(
+        Candidates(candidates.pairs[rows], candidates.mirrored[rows]),
+        np.concatenate([np.empty((0, 6)), *maps]),
+        all_evidence,
+        probability(all_evidence),
+    )
+
+
+def _verify_batch(
+    pictures: Pictures, candidates: Candidates, batch: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Doubles, Doubles]:
+    i, j = (np.ascontiguousarray(candidates.pairs[batch, side]) for side in (0, 1))
+    mirrored = candidates.mirrored[batch]
+    maps = np.zeros((len(batch), 6))
+    agreement = kernel.screen(pictures.small, pictures.middle, i, j, mirrored, maps)
+    near = agreement >= _LEAST_AGREEMENT
+    near_maps = maps[near]
+    evidence = kernel.examine(pictures.large, i[near], j[near], mirrored[near], near_maps)
+    return batch[near], near_maps, evidence

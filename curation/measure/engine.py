@@ -1,24 +1,25 @@
 """Measuring a listing: what is not in the cache goes to a pool of processes, shard by shard, each committed when done.
 
-A shard's probe results are committed before its files rows, so a run that is killed between the two only hashes those
-files again. Nothing depends on the number of processes or the size of shards.
+The processes are this machine's or Ray's. A shard's probe results are committed before its files rows, so a run that is
+killed between the two only hashes those files again. Nothing depends on where processes run, on their number or on the
+size of shards.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curation.engines import EngineError, TaskPool, usable_cores
 from curation.measure import store as cache
 from curation.measure.batch import crashed_batch, measure_batch, read_bytes
 from curation.measure.faces.choice import DetectorChoice, choose_detector
@@ -100,12 +101,13 @@ def measure(
             that the time is unknown: then it is read, and probed if its content is new)
         store: folder of the cache
         settings: what is measured
-        engine: how many processes, and images a checkpoint; without influence on any result
+        engine: where, how many processes, and images a checkpoint; without influence on any result
         progress: told how far the run is
 
     Raises:
         DetectorError, WeightsError: the face detector cannot be used.
         PoolError: a process cannot start.
+        EngineError: Ray cannot do the work.
 
     """
     choice = choose_detector(settings)
@@ -117,10 +119,21 @@ def measure(
     if images == 0:
         return MeasureCounts(len(listing), 0, 0, 0)
     run = _Run(pending, folders, settings, progress)
-    workers = _worker_count(images, engine)
-    with Pool[_Shard, Batch](workers, make_work, choice, settings, known) as pool:
-        run.commit_all(pool, deque(run.shards(_shard_size(images, workers, engine))))
+    if engine.kind == "ray":
+        _measure_on_ray(run, images, engine, (choice, settings, known))
+    else:
+        workers = _worker_count(images, engine)
+        with Pool[_Shard, Batch](workers, make_work, choice, settings, known) as pool:
+            run.commit_all(pool, deque(run.shards(_shard_size(images, workers, engine))))
     return MeasureCounts(len(listing), run.read, run.measured, run.crashed)
+
+
+def _measure_on_ray(run: _Run, images: int, engine: EngineSettings, arguments: tuple[Any, ...]) -> None:
+    from curation.engines import ray_pool
+
+    with ray_pool.RayPool[_Shard, Batch](engine, make_pure_work, *arguments) as pool:
+        queue = deque(run.shards(_shard_size(images, pool.workers, engine)))
+        run.commit_all(pool, queue, accept=_require_same_view)
 
 
 def _pending(columns: pa.Table, folders: cache.Folders, settings: MeasureSettings) -> tuple[pa.Table, Known]:
@@ -162,16 +175,19 @@ def _worth_another_try(columns: pa.Table, place: int, kind: str, settings: Measu
     """Whether a file that could not be read may be readable now; permissions change without a new time."""
     if kind == "too_large":
         return bool(columns["bytes"][place].as_py() <= settings.max_bytes)
+    return _opens(columns["url"][place].as_py())
+
+
+def _opens(url: str) -> bool:
     try:
-        read_bytes(columns["url"][place].as_py(), 1)
+        read_bytes(url, 1)
     except Exception:  # every file system that fsspec reaches has errors of its own
         return False
     return True
 
 
 def _worker_count(images: int, engine: EngineSettings) -> int:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(engine.workers or usable, images // _WORTH_A_PROCESS))
+    return max(1, min(engine.workers or usable_cores(), images // _WORTH_A_PROCESS))
 
 
 def _shard_size(images: int, workers: int, engine: EngineSettings) -> int:
@@ -179,9 +195,27 @@ def _shard_size(images: int, workers: int, engine: EngineSettings) -> int:
 
 
 def make_work(choice: DetectorChoice, settings: MeasureSettings, known: Known) -> Work:
-    """Return what a process of the pool does with a shard; called once in each.
+    """Return what a process of the local pool does with a shard; called once in each.
 
     ``known`` grows by what this process has measured: a shard is only given out when the last one is committed.
+
+    Raises:
+        DetectorError: the face detector cannot be made.
+
+    """
+    measured = make_pure_work(choice, settings, known)
+
+    def work(shard: _Shard) -> Batch:
+        batch: Batch = measured(shard)
+        for contents, rows in ((known.pixels, batch.pixels), (known.faces, batch.faces)):
+            contents.update(bytes.fromhex(row["sha256"]) for row in rows)
+        return batch
+
+    return work
+
+
+def make_pure_work(choice: DetectorChoice, settings: MeasureSettings, known: Known) -> Work:
+    """Return what a process of Ray does with a shard: the same, but a shard that is done again has the same result.
 
     Raises:
         DetectorError: the face detector cannot be made.
@@ -193,13 +227,22 @@ def make_work(choice: DetectorChoice, settings: MeasureSettings, known: Known) -
     warnings.simplefilter("ignore")  # decoders warn of what becomes a row with an error, or of what does not matter
     detector = choice.make(settings.min_face_score)
 
-    def work(shard: _Shard) -> Batch:
-        batch = measure_batch(shard.paths, shard.urls, known, settings, detector)
-        for contents, rows in ((known.pixels, batch.pixels), (known.faces, batch.faces)):
-            contents.update(bytes.fromhex(row["sha256"]) for row in rows)
-        return batch
+    return lambda shard: measure_batch(shard.paths, shard.urls, known, settings, detector)
 
-    return work
+
+def _require_same_view(batch: Batch) -> None:
+    """Refuse what a process measured that does not see the files that this one sees.
+
+    Raises:
+        EngineError: a file that a process could not open can be opened here.
+
+    """
+    for row in batch.files:
+        if row["error_kind"] == "unreadable" and _opens(row["url"]):
+            raise EngineError(
+                f"{row['url']} can be read here but not where it is to be measured; put the data where every node of "
+                "the cluster finds it under the same path, or name it by a URL"
+            )
 
 
 class _Run:
@@ -229,8 +272,16 @@ class _Run:
             for start in range(0, len(paths), size)
         ]
 
-    def commit_all(self, pool: Pool[_Shard, Batch], queue: deque[_Shard]) -> None:
-        """Have every shard measured; one on which a process dies is halved until the culprit is alone."""
+    def commit_all(
+        self,
+        pool: TaskPool[_Shard, Batch],
+        queue: deque[_Shard],
+        accept: Callable[[Batch], None] = lambda batch: None,
+    ) -> None:
+        """Have every shard measured; one on which a process dies is halved until the culprit is alone.
+
+        ``accept`` raises where a result must not be kept.
+        """
         self._tell()
         for shard, result in pool.results(queue):
             batch = result
@@ -240,6 +291,7 @@ class _Run:
                     continue
                 batch = crashed_batch(shard.paths[0], shard.urls[0], Known(set(), set()), self._settings)
                 self.crashed += 1
+            accept(batch)
             self._commit(shard, batch)
             self._tell()
 

@@ -1,0 +1,347 @@
+"""Wide, cheap searches for pairs that may be one picture. What they name is proved or dropped by verification.
+
+No search compares all with all: hashes meet in buckets of their chunks, descriptors in a nearest-neighbour index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import faiss
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from curation.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, View, descriptors
+
+Indices = NDArray[np.int64]
+Hashes = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Report = Callable[[int, int], None]
+
+
+class Features(NamedTuple):
+    """What a search may look at, a row a distinct content.
+
+    thumbnails -- (N, 48, 48) uint8 grey levels
+    dhash, phash -- (N,) 64-bit perceptual hashes as signed integers, first row's first bit highest
+    """
+
+    thumbnails: Pixels
+    dhash: Hashes
+    phash: Hashes
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pairs that may be one picture: (M, 2) int64 with i < j, sorted, and (M,) whether j is to be mirrored."""
+
+    pairs: Indices
+    mirrored: Flags
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+
+class CandidateSource(Protocol):
+    """Anything that can name pairs: a search of ours, or a peer's answer."""
+
+    @property
+    def name(self) -> str:
+        """What the source is called in evidence and benchmarks."""
+
+    def pairs(self, features: Features) -> Candidates:
+        """Return candidate pairs; rows of ``features`` are numbered from 0."""
+
+
+def as_candidates(i: Indices, j: Indices, mirrored: Flags) -> Candidates:
+    """Order each pair, drop pairs of an image with itself and repetitions, and sort."""
+    low, high = np.minimum(i, j), np.maximum(i, j)
+    apart = low != high
+    key = (low[apart] << 33) | (high[apart] << 1) | mirrored[apart]
+    key = np.unique(key)
+    return Candidates(np.stack([key >> 33, (key >> 1) & 0xFFFFFFFF], axis=1), (key & 1).astype(np.bool_))
+
+
+def union(found: Sequence[Candidates]) -> Candidates:
+    """Return all pairs that any source named, each once."""
+    pairs = np.concatenate([part.pairs for part in found])
+    return as_candidates(pairs[:, 0], pairs[:, 1], np.concatenate([part.mirrored for part in found]))
+
+
+# --- hashes -----------------------------------------------------------------------------------------------------------
+
+_CHUNKS = 4
+_CHUNK_BITS = 16
+"""Multi-index hashing (Norouzi, Punjani & Fleet 2012): 64 bits are cut into four chunks of 16."""
+
+_ALL_PAIRS = 8
+"""Among so many images with one hash every pair is named; among more, each with the so many that follow it."""
+
+
+@dataclass(frozen=True)
+class HashSource:
+    """Pairs whose difference hashes or perceptual hashes are within ``radius`` bits, plain and mirrored."""
+
+    radius: int
+    name: str = "hashes"
+
+    def pairs(self, features: Features) -> Candidates:
+        """Return all such pairs; of images with one hash the first stands for the others."""
+        found = []
+        for hashes, mirrored in (
+            (features.dhash, mirrored_dhash(features.dhash)),
+            (features.phash, mirrored_phash(features.phash)),
+        ):
+            distinct, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+            a, b = hamming_pairs(distinct, distinct, self.radius)
+            found.append(as_candidates(first[a], first[b], np.zeros(len(a), dtype=np.bool_)))
+            found.append(_within_groups(group.astype(np.int64)))
+            a, b = hamming_pairs(mirrored[first], distinct, self.radius)
+            found.append(as_candidates(first[a], first[b], np.ones(len(a), dtype=np.bool_)))
+        return union(found)
+
+
+def _within_groups(group: Indices) -> Candidates:
+    """Pair the members of each group: the k-th with the next few, so that n members make at most 8 n pairs."""
+    order = np.argsort(group, kind="stable")
+    parts = []
+    for step in range(1, min(_ALL_PAIRS, len(order))):
+        same = group[order[step:]] == group[order[:-step]]
+        parts.append(np.stack([order[:-step][same], order[step:][same]], axis=1))
+    pairs = np.concatenate(parts) if parts else np.empty((0, 2), dtype=np.int64)
+    return as_candidates(pairs[:, 0], pairs[:, 1], np.zeros(len(pairs), dtype=np.bool_))
+
+
+def _bits(hashes: Hashes) -> NDArray[np.uint8]:
+    return np.unpackbits(hashes.astype(">i8").view(np.uint8).reshape(-1, 8, 1), axis=2)
+
+
+def _packed(bits: NDArray[np.uint8]) -> Hashes:
+    packed = np.ascontiguousarray(np.packbits(bits, axis=2)[:, :, 0])
+    return packed.view(">i8")[:, 0].astype(np.int64)
+
+
+def mirrored_dhash(hashes: Hashes) -> Hashes:
+    """Return the difference hashes of the mirrored pictures: each row reversed and inverted (equal cells aside)."""
+    return _packed(1 - _bits(hashes)[:, :, ::-1])
+
+
+def mirrored_phash(hashes: Hashes) -> Hashes:
+    """Return the perceptual hashes of the mirrored pictures, nearly: odd horizontal cosines change sign."""
+    bits = _bits(hashes)
+    bits[:, :, 1::2] = 1 - bits[:, :, 1::2]
+    return _packed(bits)
+
+
+def hamming_pairs(queries: Hashes, database: Hashes, radius: int) -> tuple[Indices, Indices]:
+    """Return all (query, database entry) pairs within ``radius`` bits, by multi-index hashing.
+
+    If two hashes differ in at most r bits, then in at least one chunk c they differ in at most r_c bits, where the
+    r_c + 1 add up to r + 1: buckets that near are looked into.
+
+    Args:
+        queries: (Q,) signed 64-bit hashes
+        database: (D,) signed 64-bit hashes
+        radius: 0..12 bits
+
+    Returns:
+        indices (M,) of queries and (M,) of database entries, sorted by query, then entry.
+
+    """
+    radii = np.full(_CHUNKS, (radius + 1) // _CHUNKS, dtype=np.int64)
+    radii[: (radius + 1) % _CHUNKS] += 1
+    radii -= 1
+    pairs = np.concatenate(
+        [
+            _chunk_pairs(queries.view(np.uint64), database.view(np.uint64), chunk, radii, radius)
+            for chunk in range(_CHUNKS)
+            if radii[chunk] >= 0
+        ]
+    )
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _chunk_pairs(
+    queries: NDArray[np.uint64], database: NDArray[np.uint64], chunk: int, radii: Indices, radius: int
+) -> Indices:
+    keys = _chunk_of(database, chunk)
+    order = np.argsort(keys, kind="stable")
+    bounds = np.searchsorted(keys[order], np.arange(2**_CHUNK_BITS + 1))
+    values = np.arange(2**_CHUNK_BITS, dtype=np.uint16)
+    masks = values[np.bitwise_count(values) <= radii[chunk]].astype(np.int64)
+    return _probe_buckets(queries, database, chunk, radii, radius, order, bounds, masks)
+
+
+def _chunk_of(hashes: NDArray[np.uint64], chunk: int) -> Indices:
+    return ((hashes >> np.uint64(chunk * _CHUNK_BITS)) & np.uint64(0xFFFF)).astype(np.int64)
+
+
+@njit(cache=True)
+def _popcount(value: np.uint64) -> int:
+    """Count bits by adding neighbours (Warren, Hacker's Delight, 5-1)."""
+    value = value - ((value >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    value = (value & np.uint64(0x3333333333333333)) + ((value >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    value = (value + (value >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((value * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@njit(cache=True)
+def _first_near_chunk(difference: np.uint64, radii: Indices) -> int:
+    for chunk in range(_CHUNKS):
+        part = (difference >> np.uint64(chunk * _CHUNK_BITS)) & np.uint64(0xFFFF)
+        if _popcount(part) <= radii[chunk]:
+            return chunk
+    return _CHUNKS
+
+
+@njit(cache=True)
+def _probe_buckets(
+    queries: NDArray[np.uint64],
+    database: NDArray[np.uint64],
+    chunk: int,
+    radii: Indices,
+    radius: int,
+    order: Indices,
+    bounds: Indices,
+    masks: Indices,
+) -> Indices:
+    """Return pairs (M, 2) that this chunk is the first to find."""
+    found = np.empty((1024, 2), dtype=np.int64)
+    count = 0
+    for q in range(queries.shape[0]):
+        key = np.int64((queries[q] >> np.uint64(chunk * _CHUNK_BITS)) & np.uint64(0xFFFF))
+        for mask in masks:
+            bucket = key ^ mask
+            for place in range(bounds[bucket], bounds[bucket + 1]):
+                entry = order[place]
+                difference = queries[q] ^ database[entry]
+                if _popcount(difference) > radius or _first_near_chunk(difference, radii) != chunk:
+                    continue
+                if count == found.shape[0]:
+                    found = np.concatenate((found, np.empty_like(found)))
+                found[count, 0] = q
+                found[count, 1] = entry
+                count += 1
+    return found[:count]
+
+
+# --- descriptors ------------------------------------------------------------------------------------------------------
+
+_TIGHTER = (View(1.12, 0.0, 0.0), View(1.25, 0.0, 0.0))
+"""Crops of 5 and 10 % on each side."""
+
+_STEP = 2.5
+"""Shift of the shifted views, px of 48: within 1 px of shifts of 2 and 3 px along both axes."""
+
+_PLAIN_VIEWS = (PLAIN, *_TIGHTER, View(1.0, _STEP, _STEP), View(1.0, -_STEP, _STEP))
+_MIRRORED_VIEWS = (PLAIN, *_TIGHTER, View(1.0, _STEP, _STEP), View(1.0, _STEP, -_STEP))
+"""A pair is looked for from both ends, so half of the diagonals suffice; mirroring swaps which half."""
+
+_FLAT_LIMIT = 60_000
+"""Up to so many images all descriptors are compared by matrix products (under a minute); above, within partitions."""
+
+_PROBES = 16
+"""Partitions looked into per query."""
+
+_SEED = 1234
+"""Of the partitions' k-means."""
+
+
+@dataclass(frozen=True)
+class NeighbourSource:
+    """The nearest descriptors of every image and of its mirror image, seen through several views."""
+
+    neighbours: int
+    report: Report | None = None
+    name: str = "neighbours"
+
+    def pairs(self, features: Features) -> Candidates:
+        """Return each image's ``neighbours`` nearest over all views, plain and mirrored."""
+        thumbnails = features.thumbnails
+        # one more, because an image is its own nearest
+        count = min(self.neighbours + 1, len(thumbnails))
+        plain = descriptors(thumbnails, PLAIN)
+        search = _searcher(plain, count)
+        rows = np.arange(len(thumbnails), dtype=np.int64)
+        found = []
+        for mirrored, views in ((False, _PLAIN_VIEWS), (True, _MIRRORED_VIEWS)):
+            best = _empty_best(len(thumbnails), count)
+            for view in views:
+                seen = plain if view == PLAIN else descriptors(thumbnails, view)
+                best = _best_distinct(*best, *search(seen * MIRROR_SIGNS if mirrored else seen))
+                if self.report is not None:
+                    self.report(len(_PLAIN_VIEWS) * mirrored + views.index(view) + 1, 2 * len(views))
+            known = best[1].ravel() >= 0
+            i = np.repeat(rows, count)[known]
+            found.append(as_candidates(i, best[1].ravel()[known], np.full(len(i), mirrored)))
+        return union(found)
+
+
+Neighbours = tuple[Floats, Indices]
+"""(N, k) similarities, falling, and (N, k) row numbers, -1 where there is none."""
+
+
+def _empty_best(rows: int, count: int) -> Neighbours:
+    return np.full((rows, count), -np.inf, dtype=np.float32), np.full((rows, count), -1, dtype=np.int64)
+
+
+def _searcher(database: Floats, count: int) -> Callable[[Floats], Neighbours]:
+    if len(database) <= _FLAT_LIMIT:
+        return partial(_flat_search, database, count)
+    index = _partitioned(database)
+    return lambda queries: index.search(np.ascontiguousarray(queries), count)
+
+
+def _flat_search(database: Floats, count: int, queries: Floats) -> Neighbours:
+    similarity, index = faiss.knn(np.ascontiguousarray(queries), database, count, metric=faiss.METRIC_INNER_PRODUCT)
+    return similarity, index.astype(np.int64)
+
+
+def _partitioned(database: Floats) -> faiss.IndexIVFFlat:
+    """Return an index whose partitions come from a seeded k-means; sizes follow faiss's own advice (4 sqrt N)."""
+    width = database.shape[1]
+    quantizer = faiss.IndexFlatIP(width)
+    index = faiss.IndexIVFFlat(quantizer, width, int(4 * len(database) ** 0.5), faiss.METRIC_INNER_PRODUCT)
+    index.cp.seed = _SEED
+    index.cp.spherical = True
+    index.own_fields = True
+    quantizer.this.disown()
+    index.train(database)
+    index.add(database)
+    index.nprobe = _PROBES
+    return index
+
+
+@njit(cache=True)
+def _best_distinct(
+    similarity_a: Floats, index_a: Indices, similarity_b: Floats, index_b: Indices
+) -> tuple[Floats, Indices]:
+    """Merge two lists of neighbours (N, k) into the k most similar distinct ones; equals are ordered by index."""
+    rows, count = similarity_a.shape
+    similarity = np.full((rows, count), -np.inf, dtype=np.float32)
+    index = np.full((rows, count), -1, dtype=np.int64)
+    for row in range(rows):
+        a = b = filled = 0
+        while filled < count and a + b < 2 * count:
+            take_a = b >= count or (
+                a < count
+                and (
+                    similarity_a[row, a] > similarity_b[row, b]
+                    or (similarity_a[row, a] == similarity_b[row, b] and index_a[row, a] <= index_b[row, b])
+                )
+            )
+            value = similarity_a[row, a] if take_a else similarity_b[row, b]
+            place = index_a[row, a] if take_a else index_b[row, b]
+            a += take_a
+            b += not take_a
+            if place < 0 or place in index[row, :filled]:
+                continue
+            similarity[row, filled] = value
+            index[row, filled] = place
+            filled += 1
+    return similarity, index

@@ -1,0 +1,112 @@
+"""The near-duplicate search as a whole: candidates, then proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from curation.duplicates.candidates import CandidateSource
+    from curation.duplicates.verification import Verified
+    from curation.settings import DuplicateSettings
+
+Report = Callable[[int, int], None]
+
+NEAR_DUPLICATE = "near_duplicate"
+SAME_SESSION = "same_session"
+
+_STEPS = 100
+_SEARCH_STEPS = 40
+"""Progress is counted in hundredths; searching takes about this share."""
+
+_SESSION_DETAIL = 0.85
+"""Median correlation of fine details from which pictures that are no copies are called shots of one session: below it
+pairs of different people with equal poses are as frequent (sheets of the real data, looked at by eye)."""
+
+_DECIMALS = 4
+
+
+def find_near_duplicates(
+    thumbnails: NDArray[np.uint8],
+    dhash: NDArray[np.int64],
+    phash: NDArray[np.int64],
+    settings: DuplicateSettings,
+    progress: Report | None = None,
+    also: Sequence[CandidateSource] = (),
+) -> pd.DataFrame:
+    """Find pairs of images that are one picture, changed, and pairs that are shots of one session.
+
+    Args:
+        thumbnails: (N, 48, 48) uint8 grey levels, one row a distinct content
+        dhash: (N,) int64 difference hashes
+        phash: (N,) int64 perceptual hashes
+        settings: thresholds
+        progress: called with (done, total) steps
+        also: further sources of candidates (a peer's answer)
+
+    Returns:
+        one row a pair, sorted by i, j: i < j (row numbers), probability (0..1 that both are one picture), score (median
+        correlation of fine details, -1..1), mirrored, scale, angle (degrees), dx, dy (fractions of the side) and
+        transform (words): what turns i into j; relation: near_duplicate where the probability is at least
+        ``settings.min_probability``, else same_session.
+
+    Raises:
+        ValueError: the arrays do not have one row an image each.
+
+    """
+    if thumbnails.shape[1:] != (48, 48) or not len(thumbnails) == len(dhash) == len(phash):
+        raise ValueError("thumbnails must be (N, 48, 48), dhash and phash (N,)")
+    from curation.duplicates import candidates, features, verification
+
+    searched = _part(progress, 0, _SEARCH_STEPS)
+    sources = [candidates.HashSource(settings.hash_radius), candidates.NeighbourSource(settings.neighbours, searched)]
+    if len(thumbnails) < 2:
+        sources = []
+    given = candidates.Features(np.ascontiguousarray(thumbnails), dhash, phash)
+    named = candidates.union([source.pairs(given) for source in (*sources, *also)])
+    verified = verification.verify(features.pictures(thumbnails), named, _part(progress, _SEARCH_STEPS, _STEPS))
+    return _as_frame(verified, settings.min_probability)
+
+
+def _part(progress: Report | None, first: int, last: int) -> Report | None:
+    """Return a report that fills the steps from ``first`` to ``last``."""
+    if progress is None:
+        return None
+    whole = progress
+    return lambda done, total: whole(first + (last - first) * done // max(total, 1), _STEPS)
+
+
+def _as_frame(verified: Verified, min_probability: float) -> pd.DataFrame:
+    from curation.duplicates.kernel import EVIDENCE
+    from curation.duplicates.transform import decompose, in_words
+
+    fine, quartile = (verified.evidence[:, EVIDENCE.index(name)] for name in ("fine_median", "fine_quartile"))
+    transforms = decompose(verified.maps)
+    mirrored = verified.candidates.mirrored
+    copies = verified.probability >= min_probability
+    frame = pd.DataFrame(
+        {
+            "i": verified.candidates.pairs[:, 0],
+            "j": verified.candidates.pairs[:, 1],
+            "probability": verified.probability,
+            "score": fine.round(_DECIMALS),
+            "mirrored": mirrored,
+            "scale": transforms.scale.round(_DECIMALS),
+            "angle": transforms.angle.round(_DECIMALS),
+            "dx": transforms.dx.round(_DECIMALS),
+            "dy": transforms.dy.round(_DECIMALS),
+            "transform": "",
+            "relation": np.where(copies, NEAR_DUPLICATE, SAME_SESSION),
+        }
+    )
+    told = copies | (fine >= _SESSION_DETAIL)
+    frame["transform"] = in_words(transforms, mirrored, fine, quartile)
+    # a symmetric face may match both ways; the likelier is kept, plain before mirrored
+    best = frame[told].sort_values(
+        ["i", "j", "probability", "score", "mirrored"], ascending=[True, True, False, False, True], kind="stable"
+    )
+    return best.drop_duplicates(["i", "j"]).reset_index(drop=True)
