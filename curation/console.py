@@ -30,8 +30,10 @@ def print_lines(lines: Sequence[str]) -> None:
         print(line)
 
 
-def print_frame(frame: pd.DataFrame, form: str, *, hint: str = "", destination: str = "") -> None:
-    """Print a table as ``table``, ``csv`` or ``json``, to ``destination`` (a file) where one is given."""
+def print_frame(
+    frame: pd.DataFrame, form: str, *, hint: str = "", destination: str = "", most: int = _MOST_ROWS
+) -> None:
+    """Print a table as ``table`` (at most ``most`` rows, 0: all), ``csv`` or ``json``, or write it to a file."""
     if destination:
         _write(frame, form, destination)
     elif form == "csv":
@@ -39,7 +41,7 @@ def print_frame(frame: pd.DataFrame, form: str, *, hint: str = "", destination: 
     elif form == "json":
         print_json(frame.to_dict("records"))
     else:
-        _print_table(frame, hint)
+        _print_table(frame, hint, most or len(frame))
 
 
 def _write(frame: pd.DataFrame, form: str, destination: str) -> None:
@@ -53,7 +55,7 @@ def _write(frame: pd.DataFrame, form: str, destination: str) -> None:
     print(f"{len(frame):,} rows written to {destination}")
 
 
-def _print_table(frame: pd.DataFrame, hint: str) -> None:
+def _print_table(frame: pd.DataFrame, hint: str, most: int) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -62,12 +64,12 @@ def _print_table(frame: pd.DataFrame, hint: str) -> None:
     for column in frame.columns:
         right = frame[column].dtype.kind in "if"
         table.add_column(str(column), justify="right" if right else "left", overflow="fold")
-    for row in frame.head(_MOST_ROWS).itertuples(index=False, name=None):
+    for row in frame.head(most).itertuples(index=False, name=None):
         # Text, not markup: names from the file system must not be read as styles
         table.add_row(*(Text(_cell(value)) for value in row))
     Console().print(table)
-    if len(frame) > _MOST_ROWS:
-        print(f"... {len(frame) - _MOST_ROWS:,} more rows{hint}")
+    if len(frame) > most:
+        print(f"... {len(frame) - most:,} more rows{hint}")
 
 
 def _cell(value: Any) -> str:

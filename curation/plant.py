@@ -84,9 +84,7 @@ def gamma(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 def _warp(image: Pixels, matrix: NDArray[np.floating]) -> Pixels:
     height, width = image.shape[:2]
-    warped = cv2.warpAffine(
-        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    warped = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, dtype=np.uint8)
 
 

@@ -92,6 +92,16 @@ class Workspace:
         return self.manifests / "tags.jsonl"
 
     @property
+    def models(self) -> Path:
+        """Folder of the training runs."""
+        return self.root / "models"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of the predictions tables."""
+        return self.root / "predictions"
+
+    @property
     def reports(self) -> Path:
         """Folder of the pages."""
         return self.root / "reports"

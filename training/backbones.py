@@ -149,6 +149,19 @@ class ExpressionNetwork(nn.Module):
         return logits
 
 
+class Committee(nn.Module):
+    """Several networks as one; its logits are the logarithms of their mean probabilities."""
+
+    def __init__(self, members: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, (n, classes), of grey images (n, 1, h, w) in [0, 1]."""
+        each = torch.stack([functional.log_softmax(member(images).float(), 1) for member in self.members])
+        return each.logsumexp(0)
+
+
 class _Gate(nn.Module):
     """Channel gates (squeeze and excitation; Hu et al., 2018)."""
 
@@ -362,6 +375,12 @@ def build(recipe: Recipe, classes: int, weights: str | None = None) -> Expressio
     if ours:
         _load(net, state, source)
     return net
+
+
+def assemble(recipe: Recipe, classes: int) -> nn.Module:
+    """Return the network of a recipe, or the committee of its members, with random weights to be loaded over."""
+    networks = [build(part, classes, "none") for part in recipe.parts()]
+    return Committee(networks) if recipe.members else networks[0]
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

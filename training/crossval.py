@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.backbones import default_weights
 from training.data import DataError, Samples, Whole, class_names, load_samples
 from training.evaluate import predictions_table
 from training.fit import Report, fit_samples
@@ -37,7 +36,7 @@ class _FoldTask:
     recipe: Recipe
     folder: Path
     seed: int
-    weights: str
+    weights: str | None
     threads: int | None
 
 
@@ -114,14 +113,13 @@ def out_of_fold(
     """
     classes = class_names(frame)
     fold = assign_folds(frame["label"], frame["group"], folds, seed)
-    source = weights or default_weights(recipe.backbone)
-    name = _cache_name(key, recipe, fold, frame["path"].tolist(), seed, source)
+    name = _cache_name(key, recipe, fold, frame["path"].tolist(), seed, weights)
     files = [cache_dir / name / f"fold-{number}.npy" for number in range(folds)]
     missing = [number for number, file in enumerate(files) if not file.is_file()]
     if missing:
         samples = load_samples(frame, root, recipe.image_size, classes)
         tasks = [
-            _FoldTask(samples, fold == number, recipe, cache_dir / name / f"fold-{number}", seed, source, threads)
+            _FoldTask(samples, fold == number, recipe, cache_dir / name / f"fold-{number}", seed, weights, threads)
             for number in missing
         ]
         _run(tasks, folds, workers, report)
@@ -182,7 +180,7 @@ def _part_of(report: Report | None, number: int, folds: int) -> Report | None:
     return lambda done, total: report(number * total + done, folds * total)
 
 
-def _cache_name(key: str, recipe: Recipe, fold: Whole, paths: list[str], seed: int, weights: str) -> str:
+def _cache_name(key: str, recipe: Recipe, fold: Whole, paths: list[str], seed: int, weights: str | None) -> str:
     """Return the folder's name: the recipe, and a hash of all that decides the probabilities but the pixels."""
     content = json.dumps([key, recipe.as_dict(), fold.tolist(), paths, seed, weights])
     digest = hashlib.blake2b(content.encode(), digest_size=KEY_LETTERS // 2).hexdigest()

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.augment import augmenter
-from training.backbones import ExpressionNetwork, build, default_weights, weights_licence
+from training.backbones import Committee, ExpressionNetwork, build, default_weights, weights_licence
 from training.data import DataError, Samples, balancing_weights, load_samples
 from training.model import CONFIG_FILE, WEIGHTS_FILE, Model, as_input, load_model, predict, save_weights
 from training.recipes import Recipe
@@ -71,7 +71,8 @@ class FitResult:
         best_epoch: from 1, the one whose weights were kept.
         seconds: spent in epochs, over all sittings.
         history: a row an epoch: epoch, rate, train_loss, train_accuracy, validation_loss, validation_accuracy
-            (NaN without validation images; without the mirror average, which would double its cost), seconds.
+            (NaN without validation images; without the mirror average, which would double its cost), seconds; and
+            member, from 0, for a recipe of several.
 
     """
 
@@ -158,19 +159,67 @@ def fit_samples(
     config = _configuration(train, validation, recipe, seed, weights, provenance)
     if _is_finished(run_dir, config):
         return _finished(run_dir)
+    options = _Options(run_dir, seed, weights, threads, report)
+    if recipe.members:
+        return _fit_members(train, validation, recipe, options, config)
+    return _fit_one(train, validation, recipe, options, config)
+
+
+def _fit_one(
+    train: Samples, validation: Samples, recipe: Recipe, options: _Options, config: dict[str, Any]
+) -> FitResult:
+    """Fit one network, from the start or from its last checkpoint."""
+    run_dir = options.run_dir
     keep_freed_memory()
     fabric = _fabric(recipe, run_dir)
-    torch.manual_seed(seed)
-    network = build(recipe, len(train.classes), config["weights"])
-    config["threads"] = _stored_threads(run_dir) or threads or fastest_threads(network, train, recipe)
-    torch.set_num_threads(config["threads"])
+    torch.manual_seed(options.seed)
+    network = build(recipe, len(train.classes), options.weights)
+    threads = _stored_threads(run_dir) or options.threads or fastest_threads(network, train, recipe)
+    config["threads"] = threads
+    torch.set_num_threads(threads)
     if fabric.is_global_zero:
         _write_json(run_dir / CONFIG_FILE, config)
-    run = _Run(fabric, network, train, validation, recipe, seed, run_dir)
+    run = _Run(fabric, network, train, validation, recipe, options.seed, run_dir)
     run.resume()
     while not run.is_over():
-        run.epoch(report)
+        run.epoch(options.report)
     return run.finish()
+
+
+def _fit_members(
+    train: Samples, validation: Samples, recipe: Recipe, options: _Options, config: dict[str, Any]
+) -> FitResult:
+    """Fit the members one after the other, each in a folder of its own, and keep them as one committee."""
+    fitted = []
+    for number, member in enumerate(recipe.members):
+        result = fit_samples(
+            train,
+            validation,
+            member,
+            options.run_dir / f"member-{number}",
+            seed=options.seed + number,
+            weights=options.weights,
+            threads=options.threads,
+            report=_part_of(options.report, number, recipe),
+        )
+        fitted.append(result)
+    if int(os.environ.get("RANK", "0")) == 0:
+        save_weights(Committee(result.model().network for result in fitted), options.run_dir / WEIGHTS_FILE)
+        histories = [result.history.assign(member=number) for number, result in enumerate(fitted)]
+        _write_csv(options.run_dir / METRICS_FILE, pd.concat(histories))
+        _write_json(options.run_dir / CONFIG_FILE, config)
+        seconds = sum(result.seconds for result in fitted)
+        _write_json(options.run_dir / RESULT_FILE, {"best_epoch": fitted[-1].best_epoch, "seconds": seconds})
+    return _finished(options.run_dir)
+
+
+def _part_of(report: Report | None, number: int, recipe: Recipe) -> Report | None:
+    """Return a member's report that counts the epochs of all, in steps of its own."""
+    if report is None:
+        return None
+    before = sum(member.epochs for member in recipe.members[:number])
+    every, own = sum(member.epochs for member in recipe.members), recipe.members[number].epochs
+    return lambda done, total: report(done + before * total // own, every * total // own)
 
 
 def fastest_threads(network: nn.Module, train: Samples, recipe: Recipe) -> int:
@@ -195,9 +244,13 @@ def estimate_seconds(recipe: Recipe, images: int, side: int = 48, threads: int =
 
     """
     keep_freed_memory()
-    network = build(recipe, 2, "none")
-    batch = torch.rand(recipe.batch_size, 1, side, side).contiguous(memory_format=torch.channels_last)
-    return _step_seconds(network, batch, recipe, threads) * math.ceil(images / recipe.batch_size) * recipe.epochs
+    seconds = 0.0
+    for part in recipe.parts():
+        network = build(part, 2, "none")
+        batch = torch.rand(part.batch_size, 1, side, side).contiguous(memory_format=torch.channels_last)
+        steps = math.ceil(images / part.batch_size) * part.epochs
+        seconds += steps * _step_seconds(network, batch, part, threads)
+    return seconds
 
 
 def keep_freed_memory() -> bool:
@@ -229,6 +282,17 @@ def rate_factor(step: int, steps: int, one_cycle: bool) -> float:
 def soft_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, class_weights: Tensor) -> Tensor:
     """Return each image's loss, (n,): -weight * sum over classes of class weight * target * log probability."""
     return -(functional.log_softmax(logits, 1) * targets * class_weights).sum(1) * weights
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How to fit; see ``fit``."""
+
+    run_dir: Path
+    seed: int
+    weights: str | None
+    threads: int | None
+    report: Report | None
 
 
 class _Run:
@@ -381,7 +445,7 @@ class _Run:
         """Write metrics, the weights if they are the ones to keep so far, and then the checkpoint."""
         numbers = {name: value for name, value in row.items() if not math.isnan(value)}
         self.fabric.log_dict(numbers, step=int(row["epoch"]))
-        _write_csv(self.run_dir / METRICS_FILE, self.history)
+        _write_csv(self.run_dir / METRICS_FILE, pd.DataFrame(self.history))
         if self.best_epoch() == len(self.history):
             save_weights(self._kept(), self.run_dir / WEIGHTS_FILE)
         if self.is_over():
@@ -416,15 +480,16 @@ def _configuration(
     provenance: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """Return what config.json says; all but ``threads`` and ``versions`` must agree for a run to be resumed."""
-    source = weights or default_weights(recipe.backbone)
+    sources = [weights or default_weights(part.backbone) for part in recipe.parts()]
+    licences = [weights_licence(part.backbone, source) for part, source in zip(recipe.parts(), sources, strict=True)]
     return {
         "recipe": recipe.as_dict(),
         "classes": list(train.classes),
         "images": {"train": len(train), "validation": len(validation)},
         "fingerprints": {"train": train.fingerprint(), "validation": validation.fingerprint()},
         "seed": seed,
-        "weights": source,
-        "weights_licence": weights_licence(recipe.backbone, source),
+        "weights": ", ".join(sources),
+        "weights_licence": "; ".join(licences),
         "provenance": dict(provenance or {}),
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
     }
@@ -516,8 +581,8 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     unfinished.replace(path)
 
 
-def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
     """Replace a CSV file in one step."""
     unfinished = path.with_suffix(".partial")
-    pd.DataFrame(rows).to_csv(unfinished, index=False)
+    table.to_csv(unfinished, index=False)
     unfinished.replace(path)

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-from training.backbones import ExpressionNetwork, build, read_state
+from training.backbones import assemble, read_state
 from training.data import Bytes, DataError, Floats, load_images
 from training.evaluate import predictions_table
 from training.recipes import Recipe
@@ -46,7 +46,7 @@ class Model:
 
     """
 
-    network: ExpressionNetwork
+    network: torch.nn.Module
     recipe: Recipe
     classes: tuple[str, ...]
 
@@ -145,8 +145,8 @@ def load_model(run_dir: Path) -> Model:
     if not config_path.is_file() or not (run_dir / WEIGHTS_FILE).is_file():
         raise DataError(f"the folder {run_dir} holds no trained model: fit one there, or give another folder")
     config = json.loads(config_path.read_text(encoding="utf-8"))
-    recipe, classes = Recipe(**config["recipe"]), tuple(config["classes"])
-    network = build(recipe, len(classes), "none")
+    recipe, classes = Recipe.from_dict(config["recipe"]), tuple(config["classes"])
+    network = assemble(recipe, len(classes))
     network.load_state_dict(read_state(run_dir / WEIGHTS_FILE))
     return Model(network.eval(), recipe, classes)
 

@@ -6,6 +6,7 @@ A recipe is everything that decides a fit but the data, the seed and the weights
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -90,6 +91,8 @@ class Recipe:
         ema: decay a step of the running average of the weights that is evaluated; 0 is off.
         flip_average: predict the mean over an image and its mirror image.
         bf16: multiply in bfloat16 where the processor has it (measured faster for plain convolutions).
+        members: recipes that are fitted one by one and whose probabilities are averaged; with them, only ``name``,
+            ``image_size`` (the largest of theirs) and ``flip_average`` of this recipe count.
 
     """
 
@@ -111,10 +114,22 @@ class Recipe:
     ema: float = 0.0
     flip_average: bool = False
     bf16: bool = False
+    members: tuple[Recipe, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the recipe as plain values, for a run's configuration file."""
-        return asdict(self)
+        """Return the recipe as plain values that JSON keeps, for a run's configuration file."""
+        plain = asdict(self)
+        plain["members"] = [member.as_dict() for member in self.members]
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Recipe:
+        """Return the recipe that ``as_dict`` was called on."""
+        return cls(**{**plain, "members": tuple(cls.from_dict(member) for member in plain["members"])})
+
+    def parts(self) -> tuple[Recipe, ...]:
+        """Return what is fitted: the members, or the recipe itself."""
+        return self.members or (self,)
 
 
 BF16_BACKBONES: frozenset[str] = frozenset({"vgg16", "resnet50v2", "small"})
@@ -194,6 +209,7 @@ def within_budget(chosen: Recipe, epochs: int | None = None, image_size: int | N
         chosen,
         epochs=chosen.epochs if epochs is None else epochs,
         image_size=chosen.image_size if image_size is None else image_size,
+        members=tuple(within_budget(member, epochs, image_size) for member in chosen.members),
     )
 
 

@@ -21,6 +21,14 @@ Indices = NDArray[np.int64]
 Hashes = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Report = Callable[[int, int], None]
+Join = Callable[[Hashes, Hashes, int], tuple[Indices, Indices]]
+"""Finds pairs of hashes within a radius, as ``hamming_pairs`` does."""
+
+Neighbours = tuple[Floats, Indices]
+"""(N, k) similarities, falling, and (N, k) row numbers, -1 where there is none."""
+
+Searcher = Callable[[Floats, int], Callable[[Floats], Neighbours]]
+"""Prepares descriptors for being searched for so many neighbours, as ``searcher`` does."""
 
 
 class Features(NamedTuple):
@@ -74,8 +82,8 @@ def union(found: Sequence[Candidates]) -> Candidates:
 
 # --- hashes -----------------------------------------------------------------------------------------------------------
 
-_CHUNKS = 4
-_CHUNK_BITS = 16
+CHUNKS = 4
+CHUNK_BITS = 16
 """Multi-index hashing (Norouzi, Punjani & Fleet 2012): 64 bits are cut into four chunks of 16."""
 
 _ALL_PAIRS = 8
@@ -87,20 +95,22 @@ class HashSource:
     """Pairs whose difference hashes or perceptual hashes are within ``radius`` bits, plain and mirrored."""
 
     radius: int
+    join: Join | None = None
     name: str = "hashes"
 
     def pairs(self, features: Features) -> Candidates:
         """Return all such pairs; of images with one hash the first stands for the others."""
+        join = self.join or hamming_pairs
         found = []
         for hashes, mirrored in (
             (features.dhash, mirrored_dhash(features.dhash)),
             (features.phash, mirrored_phash(features.phash)),
         ):
             distinct, first, group = np.unique(hashes, return_index=True, return_inverse=True)
-            a, b = hamming_pairs(distinct, distinct, self.radius)
+            a, b = join(distinct, distinct, self.radius)
             found.append(as_candidates(first[a], first[b], np.zeros(len(a), dtype=np.bool_)))
             found.append(_within_groups(group.astype(np.int64)))
-            a, b = hamming_pairs(mirrored[first], distinct, self.radius)
+            a, b = join(mirrored[first], distinct, self.radius)
             found.append(as_candidates(first[a], first[b], np.ones(len(a), dtype=np.bool_)))
         return union(found)
 
@@ -152,33 +162,36 @@ def hamming_pairs(queries: Hashes, database: Hashes, radius: int) -> tuple[Indic
         indices (M,) of queries and (M,) of database entries, sorted by query, then entry.
 
     """
-    radii = np.full(_CHUNKS, (radius + 1) // _CHUNKS, dtype=np.int64)
-    radii[: (radius + 1) % _CHUNKS] += 1
-    radii -= 1
+    radii = chunk_radii(radius)
     pairs = np.concatenate(
-        [
-            _chunk_pairs(queries.view(np.uint64), database.view(np.uint64), chunk, radii, radius)
-            for chunk in range(_CHUNKS)
-            if radii[chunk] >= 0
-        ]
+        [chunk_pairs(queries, database, chunk, radius) for chunk in range(CHUNKS) if radii[chunk] >= 0]
     )
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     return pairs[:, 0], pairs[:, 1]
 
 
-def _chunk_pairs(
-    queries: NDArray[np.uint64], database: NDArray[np.uint64], chunk: int, radii: Indices, radius: int
-) -> Indices:
-    keys = _chunk_of(database, chunk)
+def chunk_radii(radius: int) -> Indices:
+    """Return the r_c (4,) of ``hamming_pairs``, -1 for a chunk that need not be looked at."""
+    radii = np.full(CHUNKS, (radius + 1) // CHUNKS, dtype=np.int64)
+    radii[: (radius + 1) % CHUNKS] += 1
+    return radii - 1
+
+
+def chunk_pairs(queries: Hashes, database: Hashes, chunk: int, radius: int) -> Indices:
+    """Return the pairs (M, 2) of ``hamming_pairs`` that ``chunk`` is the first to find, in no set order."""
+    keys = chunk_of(database, chunk)
     order = np.argsort(keys, kind="stable")
-    bounds = np.searchsorted(keys[order], np.arange(2**_CHUNK_BITS + 1))
-    values = np.arange(2**_CHUNK_BITS, dtype=np.uint16)
+    bounds = np.searchsorted(keys[order], np.arange(2**CHUNK_BITS + 1))
+    values = np.arange(2**CHUNK_BITS, dtype=np.uint16)
+    radii = chunk_radii(radius)
     masks = values[np.bitwise_count(values) <= radii[chunk]].astype(np.int64)
-    return _probe_buckets(queries, database, chunk, radii, radius, order, bounds, masks)
+    bits = (queries.view(np.uint64), database.view(np.uint64))
+    return _probe_buckets(*bits, chunk, radii, radius, order, bounds, masks)
 
 
-def _chunk_of(hashes: NDArray[np.uint64], chunk: int) -> Indices:
-    return ((hashes >> np.uint64(chunk * _CHUNK_BITS)) & np.uint64(0xFFFF)).astype(np.int64)
+def chunk_of(hashes: Hashes, chunk: int) -> Indices:
+    """Return one chunk (N,) of each hash, 0..65535."""
+    return ((hashes.view(np.uint64) >> np.uint64(chunk * CHUNK_BITS)) & np.uint64(0xFFFF)).astype(np.int64)
 
 
 @njit(cache=True)
@@ -192,11 +205,11 @@ def _popcount(value: np.uint64) -> int:
 
 @njit(cache=True)
 def _first_near_chunk(difference: np.uint64, radii: Indices) -> int:
-    for chunk in range(_CHUNKS):
-        part = (difference >> np.uint64(chunk * _CHUNK_BITS)) & np.uint64(0xFFFF)
+    for chunk in range(CHUNKS):
+        part = (difference >> np.uint64(chunk * CHUNK_BITS)) & np.uint64(0xFFFF)
         if _popcount(part) <= radii[chunk]:
             return chunk
-    return _CHUNKS
+    return CHUNKS
 
 
 @njit(cache=True)
@@ -214,7 +227,7 @@ def _probe_buckets(
     found = np.empty((1024, 2), dtype=np.int64)
     count = 0
     for q in range(queries.shape[0]):
-        key = np.int64((queries[q] >> np.uint64(chunk * _CHUNK_BITS)) & np.uint64(0xFFFF))
+        key = np.int64((queries[q] >> np.uint64(chunk * CHUNK_BITS)) & np.uint64(0xFFFF))
         for mask in masks:
             bucket = key ^ mask
             for place in range(bounds[bucket], bounds[bucket + 1]):
@@ -242,7 +255,7 @@ _PLAIN_VIEWS = (PLAIN, *_TIGHTER, View(1.0, _STEP, _STEP), View(1.0, -_STEP, _ST
 _MIRRORED_VIEWS = (PLAIN, *_TIGHTER, View(1.0, _STEP, _STEP), View(1.0, _STEP, -_STEP))
 """A pair is looked for from both ends, so half of the diagonals suffice; mirroring swaps which half."""
 
-_FLAT_LIMIT = 60_000
+FLAT_LIMIT = 60_000
 """Up to so many images all descriptors are compared by matrix products (under a minute); above, within partitions."""
 
 _PROBES = 16
@@ -258,6 +271,7 @@ class NeighbourSource:
 
     neighbours: int
     report: Report | None = None
+    searcher: Searcher | None = None
     name: str = "neighbours"
 
     def pairs(self, features: Features) -> Candidates:
@@ -266,7 +280,7 @@ class NeighbourSource:
         # one more, because an image is its own nearest
         count = min(self.neighbours + 1, len(thumbnails))
         plain = descriptors(thumbnails, PLAIN)
-        search = _searcher(plain, count)
+        search = (self.searcher or searcher)(plain, count)
         rows = np.arange(len(thumbnails), dtype=np.int64)
         found = []
         for mirrored, views in ((False, _PLAIN_VIEWS), (True, _MIRRORED_VIEWS)):
@@ -282,27 +296,25 @@ class NeighbourSource:
         return union(found)
 
 
-Neighbours = tuple[Floats, Indices]
-"""(N, k) similarities, falling, and (N, k) row numbers, -1 where there is none."""
-
-
 def _empty_best(rows: int, count: int) -> Neighbours:
     return np.full((rows, count), -np.inf, dtype=np.float32), np.full((rows, count), -1, dtype=np.int64)
 
 
-def _searcher(database: Floats, count: int) -> Callable[[Floats], Neighbours]:
-    if len(database) <= _FLAT_LIMIT:
-        return partial(_flat_search, database, count)
-    index = _partitioned(database)
+def searcher(database: Floats, count: int) -> Callable[[Floats], Neighbours]:
+    """Return a function from descriptors (Q, 44) to their ``count`` nearest in ``database`` (N, 44)."""
+    if len(database) <= FLAT_LIMIT:
+        return partial(flat_search, database, count)
+    index = partitioned(database)
     return lambda queries: index.search(np.ascontiguousarray(queries), count)
 
 
-def _flat_search(database: Floats, count: int, queries: Floats) -> Neighbours:
+def flat_search(database: Floats, count: int, queries: Floats) -> Neighbours:
+    """Return the ``count`` nearest of ``database`` (N, 44) to each query (Q, 44), all being compared."""
     similarity, index = faiss.knn(np.ascontiguousarray(queries), database, count, metric=faiss.METRIC_INNER_PRODUCT)
     return similarity, index.astype(np.int64)
 
 
-def _partitioned(database: Floats) -> faiss.IndexIVFFlat:
+def partitioned(database: Floats) -> faiss.IndexIVFFlat:
     """Return an index whose partitions come from a seeded k-means; sizes follow faiss's own advice (4 sqrt N)."""
     width = database.shape[1]
     quantizer = faiss.IndexFlatIP(width)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from curation.duplicates.candidates import CandidateSource
+    from curation.duplicates.candidates import Candidates, CandidateSource, Join, Searcher
+    from curation.duplicates.features import Pictures
     from curation.duplicates.verification import Verified
     from curation.settings import DuplicateSettings
 
@@ -30,6 +31,14 @@ pairs of different people with equal poses are as frequent (sheets of the real d
 _DECIMALS = 4
 
 
+class Engine(NamedTuple):
+    """The costly steps of the search, here or on a cluster: see ``hamming_pairs``, ``searcher`` and ``verify``."""
+
+    join: Join
+    searcher: Searcher
+    verify: Callable[[Pictures, Candidates, Report | None], Verified]
+
+
 def find_near_duplicates(
     thumbnails: NDArray[np.uint8],
     dhash: NDArray[np.int64],
@@ -37,6 +46,7 @@ def find_near_duplicates(
     settings: DuplicateSettings,
     progress: Report | None = None,
     also: Sequence[CandidateSource] = (),
+    engine: Engine | None = None,
 ) -> pd.DataFrame:
     """Find pairs of images that are one picture, changed, and pairs that are shots of one session.
 
@@ -47,6 +57,7 @@ def find_near_duplicates(
         settings: thresholds
         progress: called with (done, total) steps
         also: further sources of candidates (a peer's answer)
+        engine: where the costly steps run; without influence on the result
 
     Returns:
         one row a pair, sorted by i, j: i < j (row numbers), probability (0..1 that both are one picture), score (median
@@ -63,12 +74,16 @@ def find_near_duplicates(
     from curation.duplicates import candidates, features, verification
 
     searched = _part(progress, 0, _SEARCH_STEPS)
-    sources = [candidates.HashSource(settings.hash_radius), candidates.NeighbourSource(settings.neighbours, searched)]
+    chosen = engine or Engine(candidates.hamming_pairs, candidates.searcher, verification.verify)
+    sources: list[CandidateSource] = [
+        candidates.HashSource(settings.hash_radius, chosen.join),
+        candidates.NeighbourSource(settings.neighbours, searched, chosen.searcher),
+    ]
     if len(thumbnails) < 2:
         sources = []
     given = candidates.Features(np.ascontiguousarray(thumbnails), dhash, phash)
     named = candidates.union([source.pairs(given) for source in (*sources, *also)])
-    verified = verification.verify(features.pictures(thumbnails), named, _part(progress, _SEARCH_STEPS, _STEPS))
+    verified = chosen.verify(features.pictures(thumbnails), named, _part(progress, _SEARCH_STEPS, _STEPS))
     return _as_frame(verified, settings.min_probability)
 
 

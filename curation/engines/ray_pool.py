@@ -12,7 +12,7 @@ import os
 import pickle
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -30,6 +30,8 @@ Result = TypeVar("Result")
 
 Work = Callable[[Any], Any]
 """Does one task; must be pure, because Ray may run a task again in the same process."""
+
+Report = Callable[[int, int], None]
 
 _RETRIES = 2
 """Times that Ray runs a task again after its process or node died."""
@@ -77,10 +79,7 @@ class RayPool(Generic[Task, Result]):
     @property
     def workers(self) -> int:
         """How many tasks run at a time."""
-        import ray
-
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        return self._engine.workers or int(resources.get("CPU", 1))
+        return slots(self._engine)
 
     def results(self, queue: deque[Task]) -> Iterator[tuple[Task, Result | None]]:
         """Yield each task with its result as it is done, None where processes died on it.
@@ -157,6 +156,59 @@ def _work(setup: Any) -> Work:
     make_work, arguments = ray.get(setup)
     work: Work = make_work(*arguments)
     return work
+
+
+def do_all(
+    engine: EngineSettings,
+    make_work: Callable[..., Work],
+    arguments: tuple[Any, ...],
+    tasks: Sequence[Any],
+    report: Report | None = None,
+) -> list[Any]:
+    """Return the results of all tasks, in their order; see ``RayPool`` for the arguments.
+
+    Args:
+        engine: which Ray
+        make_work: makes the work, once a process
+        arguments: of ``make_work``
+        tasks: what is to be done
+        report: called with (tasks done, tasks)
+
+    Raises:
+        EngineError: Ray cannot be used, the work raised, or every process died on a task.
+
+    """
+    results: dict[int, Any] = {}
+    with RayPool[tuple[int, Any], Any](engine, _make_numbered, make_work, arguments) as pool:
+        for (number, _), result in pool.results(deque(enumerate(tasks))):
+            if result is None:
+                raise EngineError(
+                    f"{_RETRIES + 1} processes of Ray died on one task, most likely for want of memory; "
+                    "use fewer workers a node, or --engine local"
+                )
+            results[number] = result
+            if report is not None:
+                report(len(results), len(tasks))
+    return [results[number] for number in range(len(tasks))]
+
+
+def _make_numbered(make_work: Callable[..., Work], arguments: tuple[Any, ...]) -> Work:
+    work = make_work(*arguments)
+    return lambda numbered: work(numbered[1])
+
+
+def slots(engine: EngineSettings) -> int:
+    """Return how many tasks run at a time; joins or starts Ray.
+
+    Raises:
+        EngineError: as ``connect``.
+
+    """
+    connect(engine)
+    import ray
+
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return engine.workers or int(resources.get("CPU", 1))
 
 
 def connect(engine: EngineSettings) -> None:

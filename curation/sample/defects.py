@@ -7,7 +7,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from curation.sample.face import Shot, Tones
+from curation.sample.detail import Tones
+from curation.sample.face import Shot
 
 SHARES = {
     "exact_duplicate:same_split": 8,
@@ -48,7 +49,15 @@ BAD_LIGHT: dict[str, Callable[[Tones], Tones]] = {
 }
 """Changes of tones 0..1 after which a face can no longer be judged well."""
 
-BLANK_TONES = {"black": 0.0, "white": 1.0, "grey": 0.5}
+BLANK_TONES = {"black": (0.0, 0.05), "white": (0.95, 1.0), "grey": (0.3, 0.7)}
+_BLANK_NOISE = 0.006
+"""Standard deviation of a sensor's noise under a cap, tones: one or two grey levels."""
+
+
+def blank(kind: str, side: int, rng: np.random.Generator) -> Tones:
+    """Return (side, side) float32 tones of an empty picture, no two with equal pixels."""
+    tones = rng.uniform(*BLANK_TONES[kind]) + rng.normal(0.0, _BLANK_NOISE, (side, side))
+    return np.asarray(np.clip(tones, 0, 1), dtype=np.float32)
 
 
 def badly_framed(kind: str, rng: np.random.Generator) -> list[dict[str, float]]:

@@ -12,9 +12,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Tones = npt.NDArray[np.float32]
+from curation.sample import detail
+from curation.sample.detail import Tones
 
 EXPRESSIONS = ("happy", "neutral", "sad", "surprise")
+
+_UNEVEN = 0.017
+"""Standard deviation in head units by which a face's places differ from an even, symmetric face's."""
+
+_MEASURED = 0.65
+"""Radius in head units of the part of the face that a camera measures light on."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +84,20 @@ class Person:
     beard: float
     glasses: float
     clothing: float
+    roughness: float
+    freckles: int
+    wrinkles: int
+    curls: float
+    brow_arch: float
+    brow_length: float
+    brow_slope: float
+    frame_width: float
+    frame_shape: float
 
 
 def draw_person(rng: np.random.Generator) -> Person:
     """Return a random person."""
-    skin = rng.uniform(0.36, 0.86)
+    skin = rng.uniform(0.38, 0.86)
     return Person(
         skin=skin,
         hair=rng.choice([rng.uniform(0.03, 0.25), rng.uniform(0.25, 0.5), rng.uniform(0.6, 0.9)], p=[0.6, 0.25, 0.15]),
@@ -99,8 +115,17 @@ def draw_person(rng: np.random.Generator) -> Person:
         mouth_width=rng.uniform(0.24, 0.31),
         lip=rng.uniform(0.5, 1.2),
         beard=rng.choice([0.0, rng.uniform(0.25, 0.8)], p=[0.75, 0.25]),
-        glasses=rng.choice([0.0, 1.0], p=[0.88, 0.12]),
+        glasses=rng.choice([0.0, 1.0], p=[0.85, 0.15]),
         clothing=rng.uniform(0.05, 0.95),
+        roughness=rng.uniform(0.025, 0.05),
+        freckles=int(rng.choice([rng.integers(5, 25), rng.integers(50, 120)], p=[0.85, 0.15])),
+        wrinkles=int(rng.integers(2, 9)),
+        curls=rng.choice([0.0, rng.uniform(0.4, 1.0)], p=[0.6, 0.4]),
+        brow_arch=rng.uniform(-0.01, 0.05),
+        brow_length=rng.uniform(0.17, 0.24),
+        brow_slope=rng.uniform(-0.02, 0.03),
+        frame_width=rng.uniform(0.02, 0.05),
+        frame_shape=rng.uniform(2.0, 6.0),
     )
 
 
@@ -120,33 +145,30 @@ class Shot:
     backdrop: float = 0.5
     grain: float = 0.012
     exposure: float = 0.8
+    shear: float = 0.0
+    keystone: float = 0.0
+    shadows: float = 0.2
 
 
 def draw_shot(rng: np.random.Generator) -> Shot:
     """Return a random picture-taking of a centred, nearly upright head."""
     return Shot(
-        x=0.5 + rng.uniform(-0.04, 0.04),
-        y=0.52 + rng.uniform(-0.03, 0.03),
-        size=rng.uniform(0.84, 1.0),
-        roll_degrees=rng.normal(0.0, 5.0),
+        x=0.5 + rng.uniform(-0.05, 0.05),
+        y=0.52 + rng.uniform(-0.04, 0.04),
+        size=rng.uniform(0.82, 1.04),
+        roll_degrees=float(np.clip(rng.normal(0.0, 5.0), -12.0, 12.0)),
         yaw=float(np.clip(rng.normal(0.0, 0.45), -1.0, 1.0)),
         pitch=float(np.clip(rng.normal(0.0, 0.35), -0.8, 0.8)),
         light_x=rng.uniform(-0.9, 0.9),
         light_y=rng.uniform(-0.8, 0.1),
         hardness=rng.uniform(0.25, 0.6),
         backdrop=rng.uniform(0.05, 0.95),
-        grain=rng.uniform(0.005, 0.025),
-        exposure=rng.uniform(0.5, 1.0),
+        grain=rng.uniform(0.005, 0.018),
+        exposure=rng.uniform(0.6, 1.0),
+        shear=rng.uniform(-0.1, 0.1),
+        keystone=rng.uniform(-0.1, 0.1),
+        shadows=rng.uniform(0.05, 0.3),
     )
-
-
-def backdrop(side: int, tone: float, rng: np.random.Generator) -> Tones:
-    """Return (side, side) float32 tones: a gradient with soft shapes, as behind a portrait."""
-    coarse = rng.normal(0.0, 1.0, (rng.integers(2, 7), rng.integers(2, 7))).astype(np.float32)
-    soft = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
-    slope = np.linspace(-1, 1, side, dtype=np.float32) * rng.uniform(-0.12, 0.12)
-    tones = tone + rng.uniform(0.02, 0.12) * soft + slope[:, None] + slope[::-1]
-    return np.asarray(np.clip(tones, 0, 1), dtype=np.float32)
 
 
 @dataclass
@@ -157,6 +179,7 @@ class _Canvas:
     x: Tones
     y: Tones
     soft: float
+    scale: float
 
     def paint(self, cover: Tones, tone: Tones | float) -> None:
         """Lay ``tone`` over the image where ``cover`` (0..1) says."""
@@ -190,34 +213,42 @@ class _Canvas:
 
 def draw(side: int, person: Person, expression: Expression, shot: Shot, rng: np.random.Generator) -> Tones:
     """Return (side, side) float32 tones 0..1 of one picture of a person."""
-    return draw_on(backdrop(side, shot.backdrop, rng), person, expression, shot, rng)
+    return draw_on(detail.backdrop(side, shot.backdrop, rng), person, expression, shot, rng)
 
 
 def draw_on(scene: Tones, person: Person, expression: Expression, shot: Shot, rng: np.random.Generator) -> Tones:
     """Return ``scene`` (a square of float32 tones) with a person drawn on it."""
     side = scene.shape[0]
-    canvas = _canvas(scene, shot)
-    streaks = _streaks(side, rng)
-    _shoulders(canvas, person)
-    _hair_behind(canvas, person, streaks)
-    _head(canvas, person, shot)
+    canvas = _canvas(scene, shot, rng)
+    strands = detail.strands(canvas.x, canvas.y, person.parting, person.curls, rng)
+    _shoulders(canvas, person, rng)
+    _hair_behind(canvas, person, strands)
+    _head(canvas, person, shot, rng)
     turn = _Turn(0.14 * shot.yaw, 0.07 * shot.pitch)
     _eyes(canvas, person, expression, turn)
-    _brows(canvas, person, expression, turn)
+    _brows(canvas, person, expression, turn, strands)
     _nose(canvas, person, shot, turn)
     _mouth(canvas, person, expression, turn)
     _folds(canvas, person, expression, turn)
-    _hair_in_front(canvas, person, streaks)
+    _hair_in_front(canvas, person, strands, rng)
     if person.glasses:
         _glasses(canvas, person, turn)
-    grain = rng.normal(0.0, shot.grain, scene.shape).astype(np.float32)
+    canvas.tones *= detail.cast_light(side, shot.shadows, rng)
+    return _photographed(canvas, shot, rng)
+
+
+def _photographed(canvas: _Canvas, shot: Shot, rng: np.random.Generator) -> Tones:
+    """Return ``tones`` as a camera takes them: not quite sharp, exposed, and with the grain of its film or sensor."""
+    side = canvas.tones.shape[0]
     blurred = np.asarray(cv2.GaussianBlur(canvas.tones, (0, 0), side / 140), dtype=np.float32)
-    return np.asarray(np.clip(_exposed(blurred, shot.exposure) + grain, 0, 1), dtype=np.float32)
+    exposed = _exposed(blurred, canvas.x**2 + canvas.y**2 < _MEASURED**2, shot.exposure)
+    grain = rng.normal(0.0, shot.grain, exposed.shape) + shot.grain * detail.mottle(side, 1.6, rng)
+    return np.asarray(np.clip(exposed + grain, 0, 1), dtype=np.float32)
 
 
-def _exposed(tones: Tones, share: float) -> Tones:
-    """Return ``tones`` spread over the full range, as a camera's automatic exposure does, by ``share`` (0..1)."""
-    low, high = np.percentile(tones, (1, 99))
+def _exposed(tones: Tones, face: npt.NDArray[np.bool_], share: float) -> Tones:
+    """Return ``tones`` spread as by a camera's automatic exposure, for picture and face alike, by ``share`` (0..1)."""
+    low, high = (np.percentile(tones, (1, 99)) + np.percentile(tones[face], (1, 99))) / 2
     spread: Tones = tones + share * ((tones - low) / max(high - low, 0.05) - tones)
     return spread
 
@@ -230,7 +261,7 @@ class _Turn:
     y: float
 
 
-def _canvas(scene: Tones, shot: Shot) -> _Canvas:
+def _canvas(scene: Tones, shot: Shot, rng: np.random.Generator) -> _Canvas:
     side = scene.shape[0]
     places = (np.arange(side, dtype=np.float32) + 0.5) / side
     half = shot.size / 2
@@ -238,23 +269,26 @@ def _canvas(scene: Tones, shot: Shot) -> _Canvas:
     angle = np.deg2rad(shot.roll_degrees)
     x = np.cos(angle) * right + np.sin(angle) * down
     y = np.cos(angle) * down - np.sin(angle) * right
+    aside, down_by = detail.wobble(side, shot.size, _UNEVEN, rng)
+    x += shot.shear * y + shot.keystone * x * y + aside
+    y += down_by
     # an edge is about one pixel of the finished 48 px image wide
-    return _Canvas(scene.copy(), x.astype(np.float32), y.astype(np.float32), 0.35 / 48 / half)
+    return _Canvas(scene.copy(), x.astype(np.float32), y.astype(np.float32), 0.35 / 48 / half, shot.size)
 
 
-def _streaks(side: int, rng: np.random.Generator) -> Tones:
-    noise = rng.normal(0.0, 1.0, (6, side)).astype(np.float32)
-    soft = cv2.GaussianBlur(noise, (0, 0), side / 80)
-    return np.asarray(cv2.resize(soft, (side, side), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+def _shoulders(canvas: _Canvas, person: Person, rng: np.random.Generator) -> None:
+    cloth = detail.cloth(canvas.tones.shape[0], rng)
+    canvas.paint(canvas.ellipse(0.0, 2.0, 1.5, rng.uniform(0.8, 0.95)), np.clip(person.clothing + 0.12 * cloth, 0, 1))
+    canvas.paint(canvas.ellipse(0.0, 1.0, 0.42, rng.uniform(0.45, 0.6)), 0.72 * person.skin)
 
 
-def _shoulders(canvas: _Canvas, person: Person) -> None:
-    canvas.paint(canvas.ellipse(0.0, 2.0, 1.5, 0.85), person.clothing)
-    canvas.paint(canvas.ellipse(0.0, 1.0, 0.42, 0.55), 0.72 * person.skin)
+def _hair_tone(person: Person, strands: Tones) -> Tones:
+    tone: Tones = np.clip(person.hair + (0.05 + 0.13 * person.hair) * (0.5 + strands), 0, 1)
+    return tone
 
 
-def _hair_behind(canvas: _Canvas, person: Person, streaks: Tones) -> None:
-    tone = np.clip(person.hair + 0.1 * streaks * (0.3 + person.hair), 0, 1)
+def _hair_behind(canvas: _Canvas, person: Person, strands: Tones) -> None:
+    tone = _hair_tone(person, strands)
     if person.hair_top:
         canvas.paint(canvas.ellipse(0.0, -0.3, person.width + 0.12, 0.76 + 0.3 * person.hair_top), tone)
     if person.hair_sides:
@@ -270,7 +304,7 @@ def _face_radius(canvas: _Canvas, person: Person) -> Tones:
     return radius
 
 
-def _head(canvas: _Canvas, person: Person, shot: Shot) -> None:
+def _head(canvas: _Canvas, person: Person, shot: Shot, rng: np.random.Generator) -> None:
     for ear in (-1, 1):
         canvas.paint(canvas.ellipse(ear * (person.width + 0.02) - 0.05 * shot.yaw, 0.0, 0.09, 0.2), 0.8 * person.skin)
     radius = _face_radius(canvas, person)
@@ -284,8 +318,22 @@ def _head(canvas: _Canvas, person: Person, shot: Shot) -> None:
     tone += 0.06 * canvas.glow(0.0, -0.55, 0.45, 0.2) + 0.05 * canvas.glow(0.0, 0.82, 0.16, 0.1)
     if person.beard:
         chin = canvas.inside(0.32 - canvas.y) * canvas.inside(0.75 - radius) * (1 - canvas.ellipse(0, 0.38, 0.3, 0.14))
-        tone *= 1 - 0.75 * person.beard * np.clip(chin, 0, 1)
+        stubble = 1 + 0.3 * detail.mottle(canvas.tones.shape[0], 1.8 * canvas.scale, rng)
+        tone *= 1 - 0.75 * person.beard * np.clip(chin * stubble, 0, 1)
+    tone *= _skin(canvas, person, rng)
     canvas.paint(canvas.inside((radius - 1) * person.width), np.clip(tone, 0, 1))
+
+
+def _skin(canvas: _Canvas, person: Person, rng: np.random.Generator) -> Tones:
+    """Return the factors that pores, spots and lines make of an even skin's tone."""
+    side = canvas.tones.shape[0]
+    factors = 1 + person.roughness * detail.rough(side, rng, canvas.scale)
+    factors *= 1 - 0.2 * detail.dots(side, person.freckles, (0.3 * canvas.scale, 0.7 * canvas.scale), rng)
+    for _ in range(person.wrinkles):
+        x, y = rng.choice([-1, 1]) * rng.uniform(0.1, 0.5), rng.choice([-0.5, 0.15, 0.3, 0.75]) + rng.normal(0, 0.06)
+        line = canvas.stroke(x, y, rng.uniform(0.1, 0.3), 0.012, rng.normal(0, 0.08), rng.normal(0, 0.05))
+        factors *= 1 - rng.uniform(0.06, 0.2) * line
+    return factors
 
 
 def _eyes(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn) -> None:
@@ -306,15 +354,14 @@ def _eyes(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn) 
         canvas.paint(0.35 * canvas.stroke(x, y + 0.2 * height, half, 0.01, 0.0, -height), 0.4 * person.skin)
 
 
-def _brows(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn) -> None:
-    tone = min(0.55 * person.skin, 0.6 * person.hair + 0.05)
+def _brows(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn, strands: Tones) -> None:
+    tone = np.clip(min(0.55 * person.skin, 0.6 * person.hair + 0.05) + 0.06 * strands, 0, 1)
     for side in (-1, 1):
         y = -0.31 - 0.13 * expression.brow_lift + turn.y
-        slope = side * (0.03 + 0.10 * expression.brow_tilt)
-        bend = 0.035 + 0.05 * max(expression.brow_lift, 0)
-        brow = canvas.stroke(
-            side * 1.05 * person.eye_distance + turn.x, y, 0.21, 0.035 * person.brow_weight, slope, bend
-        )
+        slope = side * (0.03 + person.brow_slope + 0.10 * expression.brow_tilt)
+        bend = 0.02 + person.brow_arch + 0.05 * max(expression.brow_lift, 0)
+        x = side * 1.05 * person.eye_distance + turn.x
+        brow = canvas.stroke(x, y, person.brow_length, 0.035 * person.brow_weight, slope, bend)
         canvas.paint(0.85 * brow, tone)
     if expression.brow_tilt > 0.3:
         canvas.tones *= 1 - 0.15 * expression.brow_tilt * canvas.glow(turn.x, -0.33 + turn.y, 0.05, 0.09)
@@ -366,11 +413,12 @@ def _folds(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn)
         canvas.tones += (0.03 + 0.07 * max(expression.smile, 0)) * person.skin * cheek
 
 
-def _hair_in_front(canvas: _Canvas, person: Person, streaks: Tones) -> None:
+def _hair_in_front(canvas: _Canvas, person: Person, strands: Tones, rng: np.random.Generator) -> None:
     if not person.hair_top:
         return
-    tone = np.clip(person.hair + 0.14 * streaks * (0.3 + person.hair), 0, 1)
+    tone = _hair_tone(person, strands)
     line = -0.62 - 0.1 * person.hair_top + 0.35 * (canvas.x - person.parting) ** 2 * np.sign(0.3 + person.hair_top)
+    line += rng.uniform(0.01, 0.06) * strands + 0.04 * detail.mottle(canvas.tones.shape[0], 5.0 * canvas.scale, rng)
     radius = _face_radius(canvas, person)
     canvas.paint(canvas.inside(canvas.y - line) * canvas.inside((radius - 1.04) * person.width), tone)
 
@@ -378,6 +426,8 @@ def _hair_in_front(canvas: _Canvas, person: Person, streaks: Tones) -> None:
 def _glasses(canvas: _Canvas, person: Person, turn: _Turn) -> None:
     for side in (-1, 1):
         x, y = side * person.eye_distance + turn.x, -0.08 + turn.y
-        ring = canvas.ellipse(x, y, 0.24, 0.18) * (1 - canvas.ellipse(x, y, 0.205, 0.145))
+        power = person.frame_shape
+        radius = (np.abs((canvas.x - x) / 0.23) ** power + np.abs((canvas.y - y) / 0.17) ** power) ** (1 / power)
+        ring = canvas.inside(np.abs(radius - 1) * 0.19 - person.frame_width / 2)
         canvas.paint(0.85 * ring, 0.08)
     canvas.paint(0.8 * canvas.stroke(turn.x, -0.1 + turn.y, 0.1, 0.02, 0.0, 0.02), 0.08)

@@ -15,7 +15,8 @@ from PIL import Image
 from curation.errors import CurationError
 from curation.plant import Pixels, make_copy
 from curation.sample import defects, face
-from curation.sample.face import EXPRESSIONS, TYPICAL, Expression, Tones
+from curation.sample.detail import Tones, backdrop
+from curation.sample.face import EXPRESSIONS, TYPICAL, Expression
 from curation.sample.scenes import SCENES
 
 SIDE = 48
@@ -168,7 +169,7 @@ def _odd(kind: str, name: str, detail: str, number: int, rng: np.random.Generato
     if name in defects.BAD_LIGHT:
         tones = defects.BAD_LIGHT[name](_portrait(TYPICAL[label], rng))
     elif name == "blank":
-        tones, true_label = np.full((SIDE, SIDE), defects.BLANK_TONES[detail], dtype=np.float32), ""
+        tones, true_label = defects.blank(detail, SIDE, rng), ""
     elif name == "no_face":
         tones, true_label = SCENES[detail](_DRAWN_SIDE, rng), ""
     elif name == "mislabelled":
@@ -184,7 +185,7 @@ def _odd(kind: str, name: str, detail: str, number: int, rng: np.random.Generato
 
 def _badly_framed(name: str, expression: Expression, rng: np.random.Generator) -> Tones:
     shot = face.draw_shot(rng)
-    tones = face.backdrop(2 * _DRAWN_SIDE, shot.backdrop, rng)
+    tones = backdrop(2 * _DRAWN_SIDE, shot.backdrop, rng)
     for own in defects.badly_framed(name, rng):
         tones = face.draw_on(tones, face.draw_person(rng), _varied(expression, rng), defects.framed(shot, own), rng)
     return tones

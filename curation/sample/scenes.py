@@ -7,12 +7,12 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from curation.sample.face import Tones, backdrop
+from curation.sample.detail import Tones, backdrop, rough, wobble
 
 
 def texture(side: int, rng: np.random.Generator) -> Tones:
     """Return (side, side) float32 tones of stripes, tiles, foliage or waves."""
-    y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side + wobble(side, 1.0, 0.03, rng)
     angle, cycles = rng.uniform(0, np.pi), rng.uniform(4, 9)
     along = np.cos(angle) * x + np.sin(angle) * y
     across = np.cos(angle) * y - np.sin(angle) * x
@@ -20,7 +20,7 @@ def texture(side: int, rng: np.random.Generator) -> Tones:
     tiles = np.sign(np.sin(2 * np.pi * cycles * along) * np.sin(2 * np.pi * cycles * across))
     leaves = 2.5 * cv2.GaussianBlur(rng.normal(0, 1, (side, side)).astype(np.float32), (0, 0), side / 60) * side / 60
     pattern = (np.sign(waves), tiles, leaves, waves)[rng.integers(4)]
-    grain = rng.normal(0, 0.03, (side, side))
+    grain = rng.normal(0, 0.03, (side, side)) + rng.uniform(0.03, 0.08) * rough(side, rng)
     return np.clip(rng.uniform(0.4, 0.6) + rng.uniform(0.18, 0.3) * pattern + grain, 0, 1).astype(np.float32)
 
 

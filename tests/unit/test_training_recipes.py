@@ -1,5 +1,8 @@
 """The deck's table, read from its page and compared cell by cell, and the names of recipes."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from training.recipes import (
@@ -7,6 +10,7 @@ from training.recipes import (
     BUNDLED_BACKBONES,
     DECK_BACKBONES,
     RECIPES,
+    Recipe,
     UnknownRecipeError,
     all_recipes,
     recipe,
@@ -68,3 +72,15 @@ def test_a_budget_changes_only_epochs_and_size():
     small = within_budget(recipe("vgg16/7"), epochs=1, image_size=64)
     assert (small.epochs, small.image_size) == (1, 64)
     assert within_budget(small, 6, 224) == recipe("vgg16/7")
+
+
+@pytest.mark.parametrize("chosen", all_recipes(), ids=lambda chosen: chosen.name)
+def test_a_recipe_survives_its_file(chosen):
+    assert Recipe.from_dict(json.loads(json.dumps(chosen.as_dict()))) == chosen
+
+
+def test_a_budget_reaches_the_members():
+    both = replace(recipe("fast"), members=(recipe("fast"), recipe("scratch")))
+    cut = within_budget(both, epochs=1, image_size=32)
+    assert [(part.epochs, part.image_size) for part in cut.parts()] == [(1, 32), (1, 32)]
+    assert recipe("fast").parts() == (recipe("fast"),)

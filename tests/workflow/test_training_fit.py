@@ -205,6 +205,37 @@ def test_the_measured_number_of_threads_is_one_or_all_and_is_left_as_it_was():
     assert torch.get_num_threads() == before
 
 
+def committee():
+    members = (replace(TINY, name="one", epochs=2), replace(TINY, name="two", epochs=1, learning_rate=1e-3))
+    return replace(TINY, name="both", members=members, flip_average=False)
+
+
+def test_members_are_fitted_one_by_one_and_their_probabilities_averaged(tmp_path):
+    steps = []
+    result = fit_samples(
+        samples(40), samples(20, 1), committee(), tmp_path, threads=1, report=lambda *step: steps.append(step)
+    )
+    assert steps == [(number, 9) for number in range(1, 10)]
+    assert result.history["member"].tolist() == [0, 0, 1]
+    images = drawn_faces(10, 4)[0]
+    alone = [predict(load_model(tmp_path / f"member-{number}").network, images) for number in (0, 1)]
+    assert not np.allclose(*alone, atol=1e-3)
+    assert result.model().probabilities(images) == pytest.approx(np.mean(alone, axis=0), abs=1e-5)
+    assert result.model().recipe == committee()
+
+
+def test_a_killed_fit_of_members_goes_on_with_the_member_it_was_at(tmp_path):
+    fit_samples(samples(40), nothing(), committee(), tmp_path / "whole", threads=1)
+    with pytest.raises(KilledError):
+        fit_samples(samples(40), nothing(), committee(), tmp_path / "torn", threads=1, report=kill_at(8))
+    steps = []
+    fit_samples(
+        samples(40), nothing(), committee(), tmp_path / "torn", threads=1, report=lambda done, _: steps.append(done)
+    )
+    assert steps == [7, 8, 9]
+    assert same(weights_of(tmp_path / "whole"), weights_of(tmp_path / "torn"))
+
+
 def test_an_estimate_grows_with_images_and_epochs():
     short = estimate_seconds(replace(TINY, epochs=1), 160, SIDE)
     assert 0 < short < estimate_seconds(replace(TINY, epochs=10), 1600, SIDE)

@@ -1,0 +1,155 @@
+"""The engine ray: the same functions elsewhere, the same result; what is wrong is one sentence."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.engines import EngineError, ray_pool
+from curation.measure import engine as measuring
+from curation.measure.tables import Batch
+from curation.settings import EngineSettings
+from tests.conftest import Curate, as_json
+
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+TWO = EngineSettings(kind="ray", workers=2)
+
+
+def make_multiplier(factor: int) -> Callable[[int], int]:
+    def work(value: int) -> int:
+        if value == 13:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if value < 0:
+            raise ValueError("no negative values")
+        return value * factor
+
+    return work
+
+
+def near_hashes(number: int, seed: int) -> np.ndarray:
+    """Hashes of which half differ from another one in up to seven bits."""
+    dice = np.random.default_rng(seed)
+    base = dice.integers(-(2**63), 2**63, number, dtype=np.int64)
+    near = base.copy()
+    for _ in range(7):
+        near ^= np.int64(1) << dice.integers(0, 64, number)
+    return np.unique(np.concatenate([base, near]))
+
+
+def test_without_ray_the_user_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_pool.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(EngineError, match=r"pip install 'face-curation\[ray\]'"):
+        ray_pool.connect(TWO)
+
+
+def test_a_file_that_only_the_nodes_cannot_read_ends_the_run(tmp_path: Path) -> None:
+    (tmp_path / "here.png").write_bytes(b"1")
+    seen = {
+        "path": "here.png",
+        "url": str(tmp_path / "here.png"),
+        "sha256": "",
+        "error_kind": "unreadable",
+        "error": "",
+    }
+    with pytest.raises(EngineError, match=r"here\.png can be read here but not where"):
+        measuring._require_same_view(Batch([seen], [], []))
+    measuring._require_same_view(Batch([seen | {"url": str(tmp_path / "gone.png")}], [], []))
+
+
+@given(st.integers(0, 2**32), st.integers(0, 12))
+def test_the_buckets_of_the_shuffle_hold_every_near_pair_once(seed: int, radius: int) -> None:
+    from curation.duplicates import on_ray
+    from curation.duplicates.candidates import hamming_pairs
+
+    hashes = near_hashes(40, seed)
+    both = {
+        "hash": np.concatenate([hashes, hashes]),
+        "row": np.concatenate([np.arange(len(hashes))] * 2),
+        "is_query": np.arange(2 * len(hashes)) < len(hashes),
+    }
+    spread = on_ray._spread(both, radius)
+    found = []
+    for bucket in np.unique(spread["bucket"]):
+        inside = spread["bucket"] == bucket
+        joined = on_ray._join_bucket({name: column[inside] for name, column in spread.items()}, radius)
+        found += list(zip(joined["query"].tolist(), joined["entry"].tolist(), strict=True))
+    wanted = zip(*(side.tolist() for side in hamming_pairs(hashes, hashes, radius)), strict=True)
+    assert sorted(found) == list(wanted)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_every_task_is_done_once_and_those_that_kill_are_named() -> None:
+    with ray_pool.RayPool[int, int](TWO, make_multiplier, 10) as pool:
+        outcomes = list(pool.results(deque(range(10, 16))))
+        again = dict(pool.results(deque([1, 2])))
+        with pytest.raises(EngineError, match="no negative values"):
+            list(pool.results(deque([-1])))
+    assert sorted(outcomes) == [(10, 100), (11, 110), (12, 120), (13, None), (14, 140), (15, 150)]
+    assert again == {1: 10, 2: 20}
+    told: list[tuple[int, int]] = []
+    assert ray_pool.do_all(TWO, make_multiplier, (2,), [5, 3, 4], lambda *done: told.append(done)) == [10, 6, 8]
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    with pytest.raises(EngineError, match="3 processes of Ray died on one task"):
+        ray_pool.do_all(TWO, make_multiplier, (2,), [13])
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_node_with_other_packages_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray_pool.connect(TWO)
+    ray_pool._require_same_packages()
+    true_version = ray_pool._version
+    monkeypatch.setattr(ray_pool, "_version", lambda name: "0.0" if name == "numpy" else true_version(name))
+    with pytest.raises(EngineError, match=r"has numpy [\d.]+, this machine 0\.0; install the same there"):
+        ray_pool._require_same_packages()
+
+
+@needs_ray
+@pytest.mark.slow
+def test_searches_on_ray_find_what_searches_here_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    from curation.duplicates import candidates, on_ray
+
+    hashes = near_hashes(2000, 3)
+    here, there = candidates.hamming_pairs(hashes, hashes, 6), on_ray.shuffled_join(TWO, hashes, hashes, 6)
+    assert len(here[0]) > len(hashes)
+    assert all(np.array_equal(a, b) for a, b in zip(here, there, strict=True))
+
+    dice = np.random.default_rng(4)
+    vectors = dice.integers(-40, 40, (9000, 44)).astype(np.float32)
+    for limit in (candidates.FLAT_LIMIT, 1000):
+        for module in (candidates, on_ray):
+            monkeypatch.setattr(module, "FLAT_LIMIT", limit)
+        near, far = (make(vectors, 5)(vectors) for make in (candidates.searcher, on_ray.ray_engine(TWO).searcher))
+        assert all(np.array_equal(a, b) for a, b in zip(near, far, strict=True))
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_run_on_ray_gives_the_issues_and_the_manifest_of_a_local_run(
+    curated: Path, sample: Path, curate: Curate, tmp_path: Path
+) -> None:
+    local = as_json(curate("show", "cleaned", "-w", curated, "--json"))["hash"]
+    there = as_json(curate("run", sample, "-w", tmp_path / "ray", "--engine", "ray", "--workers", 2, "--json"))
+    assert there["manifest_hash"] == local
+    for table in ("issues", "pairs"):
+        here, away = (pd.read_parquet(space / f"{table}.parquet") for space in (curated, tmp_path / "ray"))
+        pd.testing.assert_frame_equal(here, away)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_cluster_that_does_not_answer_is_one_sentence(sample: Path, curate: Curate, tmp_path: Path) -> None:
+    done = curate("scan", sample, "-w", tmp_path / "space", "--engine", "ray", "--address", "127.0.0.1:9", check=False)
+    assert done.returncode == 1
+    assert "no Ray cluster answers at 127.0.0.1:9" in done.stderr.splitlines()[-1]
