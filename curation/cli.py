@@ -164,6 +164,12 @@ def check(
     workers: Workers = 0,
     engine: EngineKind = None,
     address: Address = "",
+    also: Annotated[
+        list[str] | None, typer.Option("--also", help="Second opinion on near copies: fastdup or brain; repeatable.")
+    ] = None,
+    peer_python: Annotated[
+        str, typer.Option("--peer-python", envvar="CURATE_PEER_PYTHON", help="The Python that has them.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Run the checks on what was scanned, write the issues table, and print how many images each flags."""
@@ -175,11 +181,25 @@ def check(
     space = workspace.open_existing(folder)
     settings = _settings(space, engine={"workers": workers, "kind": engine, "address": address})
     display = Display(quiet=as_json)
+    opinions = None
     with workspace.locked(space):
         scanned = workflow.scanned_before(space, settings, display)
         issues = workflow.check(space, scanned, settings, display)
+        if also:
+            from curation.opinions import interpreter, second_opinions
+
+            pairs = workflow.find_pairs(space, scanned, settings, display)
+            opinions = second_opinions(
+                space, scanned.measurements, pairs, settings, display, peers=also, python=interpreter(peer_python)
+            )
     found = summary.check_summary(issues[issues["check"].isin(chosen)])
+    if opinions is not None and as_json:
+        console.print_json({"checks": found.to_dict("records"), "opinions": opinions.record()})
+        return
     console.print_frame(found, "json" if as_json else "table")
+    if opinions is not None:
+        console.print_frame(opinions.counts, "table")
+        console.print_lines([f"Pairs of distinct contents, each with our verdict: {space.root / 'opinions.parquet'}"])
 
 
 @app.command()

@@ -149,21 +149,29 @@ _TUNED = Recipe(
 )
 """What our recipes have in common."""
 
+_FROM_SCRATCH = replace(
+    _TUNED,
+    name="scratch",
+    backbone="small",
+    learning_rate=3e-3,
+    image_size=48,
+    epochs=24,
+    bf16="small" in BF16_BACKBONES,
+)
+
 RECIPES: dict[str, Recipe] = {
     "fast": replace(_TUNED, name="fast", epochs=3),
     "thorough": replace(_TUNED, name="thorough", epochs=8),
-    "recommended": replace(_TUNED, name="recommended", image_size=112, epochs=12),
-    "scratch": replace(
+    "scratch": _FROM_SCRATCH,
+    "recommended": replace(
         _TUNED,
-        name="scratch",
-        backbone="small",
-        learning_rate=3e-3,
-        image_size=48,
-        epochs=24,
-        bf16="small" in BF16_BACKBONES,
+        name="recommended",
+        image_size=112,
+        members=(replace(_TUNED, name="recommended/0", image_size=112, epochs=12), _FROM_SCRATCH),
     ),
 }
-"""Our recipes: two for cross-validation, the one for a final model, and one that needs no weights at all."""
+"""Our recipes: two for cross-validation, one that needs no weights at all, and for a final model a committee of two
+networks that err differently: a pre-trained one and one from scratch."""
 
 
 def deck_recipe(backbone: Backbone, version: int) -> Recipe:

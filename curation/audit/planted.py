@@ -20,7 +20,7 @@ import pandas as pd
 from curation import tables, workflow, workspace
 from curation.audit.estimates import Estimate, share
 from curation.measure import read_pixels
-from curation.plant import KINDS, Pixels, make_copy
+from curation.plant import KINDS, Kind, Pixels, make_copy
 from curation.progress import Display
 from curation.settings import Settings
 from curation.workspace import Workspace, WorkspaceError
@@ -42,40 +42,40 @@ CLEAN_OF = (
 """An image flagged by one of these is not planted on: a natural copy or defect would be counted as a false alarm."""
 
 
-def _too_dark(image: Pixels) -> Pixels:
+def _too_dark(image: Pixels, dice: np.random.Generator) -> Pixels:
     return np.asarray(image * 0.08, dtype=np.uint8)
 
 
-def _too_bright(image: Pixels) -> Pixels:
+def _too_bright(image: Pixels, dice: np.random.Generator) -> Pixels:
     return np.asarray(245 + image * 0.04, dtype=np.uint8)
 
 
-def _flattened(image: Pixels) -> Pixels:
+def _flattened(image: Pixels, dice: np.random.Generator) -> Pixels:
     return np.asarray(image.mean() + (image - image.mean()) * 0.06, dtype=np.uint8)
 
 
-def _blurred(image: Pixels) -> Pixels:
+def _blurred(image: Pixels, dice: np.random.Generator) -> Pixels:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), min(image.shape[:2]) / 12), dtype=np.uint8)
 
 
-def _one_tone(image: Pixels) -> Pixels:
-    return np.full_like(image, 128)
+def _one_tone(image: Pixels, dice: np.random.Generator) -> Pixels:
+    return np.full_like(image, dice.integers(0, 256))
 
 
-def _scrambled(image: Pixels) -> Pixels:
+def _scrambled(image: Pixels, dice: np.random.Generator) -> Pixels:
     """Deal the image's tiles anew, each turned by 180 degrees: the same light and grain, but no face."""
     tile = min(image.shape[:2]) // 6
     height, width = (length // tile * tile for length in image.shape[:2])
     tiles = [
         image[y : y + tile, x : x + tile][::-1, ::-1] for y in range(0, height, tile) for x in range(0, width, tile)
     ]
-    order = np.random.default_rng(0).permutation(len(tiles))
+    order = dice.permutation(len(tiles))
     across = width // tile
     lines = [np.hstack([tiles[n] for n in order[row : row + across]]) for row in range(0, len(tiles), across)]
     return np.ascontiguousarray(np.vstack(lines))
 
 
-DEFECTS: Mapping[str, tuple[Callable[[Pixels], Pixels], tuple[str, ...]]] = MappingProxyType(
+DEFECTS: Mapping[str, tuple[Kind, tuple[str, ...]]] = MappingProxyType(
     {
         "too dark": (_too_dark, ("dark",)),
         "too bright": (_too_bright, ("bright",)),
@@ -196,7 +196,9 @@ def _plant(
 
 
 def _made(pixels: Pixels, kind: str, seed: int) -> Pixels:
-    return DEFECTS[kind][0](pixels) if kind in DEFECTS else make_copy(pixels, kind, seed)
+    if kind in DEFECTS:
+        return DEFECTS[kind][0](pixels, np.random.default_rng(seed))
+    return make_copy(pixels, kind, seed)
 
 
 def _judged_pairs(pairs: pd.DataFrame, measurements: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:

@@ -616,10 +616,11 @@ def examine(large: NDArray[np.int8], i: Indices, j: Indices, mirrored: Flags, ma
         maps: (M, 6) maps to start from, changed in place
 
     Returns:
-        (M, 9) see ``EVIDENCE``; zeros where registration was given up.
+        (M, 9) see ``EVIDENCE``; no agreement and the farthest drift where registration was given up.
 
     """
     evidence = np.zeros((i.shape[0], 9))
+    evidence[:, 6:8] = _FARTHEST_DRIFT
     side = large.shape[1]
     inside = np.empty((side, side), dtype=np.bool_)
     template = np.empty((side, side), dtype=np.float32)

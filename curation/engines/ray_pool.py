@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import pickle
+import socket
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,9 @@ Report = Callable[[int, int], None]
 
 _RETRIES = 2
 """Times that Ray runs a task again after its process or node died."""
+
+_ANSWER_S = 10.0
+"""Seconds that a cluster has to accept a connection."""
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -228,6 +232,7 @@ def connect(engine: EngineSettings) -> None:
 
     if ray.is_initialized():
         return
+    _require_answer(engine.address)
     own: dict[str, Any] = {"num_cpus": engine.workers or usable_cores(), "include_dashboard": False}
     try:
         ray.init(
@@ -236,14 +241,32 @@ def connect(engine: EngineSettings) -> None:
             logging_level=logging.ERROR,
             **({} if engine.address else own),
         )
-    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-        where = f"no Ray cluster answers at {engine.address}" if engine.address else "Ray does not start here"
+    except (OSError, ValueError, RuntimeError) as error:
+        where = f"the Ray cluster at {engine.address} cannot be joined" if engine.address else "Ray does not start here"
         raise EngineError(f"{where} ({error}); see docs/ray.md, or use --engine local") from error
     import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs as errors are outcomes that callers handle
     if engine.address:
         _require_same_packages()
+
+
+def _require_answer(address: str) -> None:
+    """Knock at a cluster's HOST:PORT; Ray itself would wait for many minutes.
+
+    Raises:
+        EngineError: nobody answers, or the address is none.
+
+    """
+    if address in ("", "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            f"no Ray cluster answers at {address} ({error}); start one with: ray start --head, or use --engine local"
+        ) from error
 
 
 def installed() -> dict[str, str]:

@@ -66,7 +66,7 @@ def badly_framed(kind: str, rng: np.random.Generator) -> list[dict[str, float]]:
         return [{"x": 0.5 + rng.choice([-1, 1]) * 0.27, "y": 0.5 + rng.choice([-1, 1]) * 0.24, "size": 0.5}]
     if kind == "small_face":
         return [{"x": rng.uniform(0.42, 0.58), "y": rng.uniform(0.42, 0.58), "size": rng.uniform(0.33, 0.38)}]
-    left = {"x": rng.uniform(0.24, 0.27), "y": rng.uniform(0.4, 0.6), "size": rng.uniform(0.46, 0.52)}
+    left = {"x": rng.uniform(0.24, 0.27), "y": rng.uniform(0.4, 0.6), "size": rng.uniform(0.5, 0.54)}
     return [left, left | {"x": 1 - left["x"], "y": rng.uniform(0.4, 0.6)}]
 
 

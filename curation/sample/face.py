@@ -17,11 +17,14 @@ from curation.sample.detail import Tones
 
 EXPRESSIONS = ("happy", "neutral", "sad", "surprise")
 
-_UNEVEN = 0.017
+_UNEVEN = 0.02
 """Standard deviation in head units by which a face's places differ from an even, symmetric face's."""
 
 _MEASURED = 0.65
 """Radius in head units of the part of the face that a camera measures light on."""
+
+_KNEE = 0.38
+"""Distance from middle grey from which tones are compressed, as by film."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Person:
 
 def draw_person(rng: np.random.Generator) -> Person:
     """Return a random person."""
-    skin = rng.uniform(0.38, 0.86)
+    skin = rng.uniform(0.42, 0.86)
     return Person(
         skin=skin,
         hair=rng.choice([rng.uniform(0.03, 0.25), rng.uniform(0.25, 0.5), rng.uniform(0.6, 0.9)], p=[0.6, 0.25, 0.15]),
@@ -117,7 +120,7 @@ def draw_person(rng: np.random.Generator) -> Person:
         beard=rng.choice([0.0, rng.uniform(0.25, 0.8)], p=[0.75, 0.25]),
         glasses=rng.choice([0.0, 1.0], p=[0.85, 0.15]),
         clothing=rng.uniform(0.05, 0.95),
-        roughness=rng.uniform(0.025, 0.05),
+        roughness=rng.uniform(0.03, 0.055),
         freckles=int(rng.choice([rng.integers(5, 25), rng.integers(50, 120)], p=[0.85, 0.15])),
         wrinkles=int(rng.integers(2, 9)),
         curls=rng.choice([0.0, rng.uniform(0.4, 1.0)], p=[0.6, 0.4]),
@@ -157,13 +160,13 @@ def draw_shot(rng: np.random.Generator) -> Shot:
         y=0.52 + rng.uniform(-0.04, 0.04),
         size=rng.uniform(0.82, 1.04),
         roll_degrees=float(np.clip(rng.normal(0.0, 5.0), -12.0, 12.0)),
-        yaw=float(np.clip(rng.normal(0.0, 0.45), -1.0, 1.0)),
+        yaw=float(np.clip(rng.normal(0.0, 0.4), -0.8, 0.8)),
         pitch=float(np.clip(rng.normal(0.0, 0.35), -0.8, 0.8)),
         light_x=rng.uniform(-0.9, 0.9),
         light_y=rng.uniform(-0.8, 0.1),
         hardness=rng.uniform(0.25, 0.6),
         backdrop=rng.uniform(0.05, 0.95),
-        grain=rng.uniform(0.005, 0.018),
+        grain=rng.uniform(0.006, 0.02),
         exposure=rng.uniform(0.6, 1.0),
         shear=rng.uniform(-0.1, 0.1),
         keystone=rng.uniform(-0.1, 0.1),
@@ -243,7 +246,7 @@ def _photographed(canvas: _Canvas, shot: Shot, rng: np.random.Generator) -> Tone
     blurred = np.asarray(cv2.GaussianBlur(canvas.tones, (0, 0), side / 140), dtype=np.float32)
     exposed = _exposed(blurred, canvas.x**2 + canvas.y**2 < _MEASURED**2, shot.exposure)
     grain = rng.normal(0.0, shot.grain, exposed.shape) + shot.grain * detail.mottle(side, 1.6, rng)
-    return np.asarray(np.clip(exposed + grain, 0, 1), dtype=np.float32)
+    return np.asarray(np.clip(_within_range(exposed) + grain, 0, 1), dtype=np.float32)
 
 
 def _exposed(tones: Tones, face: npt.NDArray[np.bool_], share: float) -> Tones:
@@ -251,6 +254,15 @@ def _exposed(tones: Tones, face: npt.NDArray[np.bool_], share: float) -> Tones:
     low, high = (np.percentile(tones, (1, 99)) + np.percentile(tones[face], (1, 99))) / 2
     spread: Tones = tones + share * ((tones - low) / max(high - low, 0.05) - tones)
     return spread
+
+
+def _within_range(tones: Tones) -> Tones:
+    """Return ``tones`` with shadows and highlights compressed, so that a bright backdrop keeps its detail."""
+    over = np.abs(tones - 0.5) - _KNEE
+    rest = 0.5 - _KNEE
+    kept = np.where(over > 0, _KNEE + rest * (1 - np.exp(-np.maximum(over, 0) / rest)), over + _KNEE)
+    compressed: Tones = 0.5 + np.sign(tones - 0.5) * kept
+    return compressed
 
 
 @dataclass(frozen=True)

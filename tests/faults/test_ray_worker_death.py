@@ -25,6 +25,9 @@ SMALL_SHARDS = {"CURATE_ENGINE__SHARD_SIZE": "4"}
 
 PATIENCE_S = 240.0
 
+AGENTS_END_S = 180.0
+"""Ray's own helpers notice the death of their node by a time limit of their own, up to about two minutes."""
+
 
 def started_on_ray(sample: Path, space: Path, log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as file:
@@ -115,7 +118,7 @@ def test_a_run_on_ray_listens_on_loopback_and_when_killed_leaves_no_process_and_
     assert listening_addresses(family) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
     run.kill()
     run.wait()
-    _, alive = psutil.wait_procs(family, timeout=60)
+    _, alive = psutil.wait_procs(family, timeout=AGENTS_END_S)
     assert alive == []
     resumed = as_json(curate("run", sample, "-w", space, "--json"))
     assert 0 < resumed["measured_now"] < resumed["images"]

@@ -16,10 +16,13 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from curation import workflow, workspace
 from curation.ingest import read_source
+from curation.progress import Display
 from curation.sample import SampleError, make_sample
 from curation.sample.defects import SHARES
 from curation.sample.face import EXPRESSIONS
+from curation.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +147,43 @@ def test_the_expressions_can_be_learned(drawn: Path, truth: pd.DataFrame) -> Non
     labels = truth.loc[truth["defect"] == "plain", "true_label"]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
     assert cross_val_score(model, features, labels, cv=4).mean() > 0.75
+
+
+@pytest.fixture(scope="module")
+def flagged(drawn: Path, truth: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The issues that the workflow finds, with the truth about their images; source names what an image shows."""
+    space = workspace.create(tmp_path_factory.mktemp("flagged") / "space")
+    settings, quiet = Settings.model_validate({"engine": {"workers": 1}}), Display(quiet=True)
+    issues = workflow.check(space, workflow.scan(space, str(drawn), settings, quiet), settings, quiet)
+    told = truth.assign(source=truth["of"].where(truth["of"] != "", truth["path"]))
+    return issues[issues["is_issue"]].merge(told, on="path", validate="many_to_one")
+
+
+@pytest.mark.slow
+def test_the_planted_near_copies_and_no_other_pictures_are_found_to_be_near_copies(
+    flagged: pd.DataFrame, truth: pd.DataFrame
+) -> None:
+    near = flagged[flagged["check"] == "near_duplicate"]
+    assert (near.groupby("group")["source"].nunique() == 1).all()
+    assert set(truth.loc[truth["defect"].str.startswith("near_duplicate"), "path"]) <= set(near["path"])
+
+
+@pytest.mark.slow
+def test_only_planted_copies_are_in_conflict(flagged: pd.DataFrame, truth: pd.DataFrame) -> None:
+    conflicts = flagged[flagged["check"] == "label_conflict"]
+    planted = truth.loc[truth["defect"] == "exact_duplicate:other_label", "of"]
+    assert set(conflicts["source"]) == set(planted)
+
+
+@pytest.mark.slow
+def test_plain_faces_that_nothing_was_copied_from_are_left_in_peace(flagged: pd.DataFrame, truth: pd.DataFrame) -> None:
+    untouched = truth[(truth["defect"] == "plain") & ~truth["path"].isin(truth["of"])]
+    assert flagged["path"].isin(untouched["path"]).sum() <= 0.01 * len(untouched)
+
+
+def test_no_two_blank_pictures_have_equal_pixels(drawn: Path, truth: pd.DataFrame) -> None:
+    blank = pixels_of(drawn, truth, "blank")
+    assert len({pixels.tobytes() for pixels in blank}) == len(blank)
 
 
 def test_nothing_is_written_over_and_too_few_images_are_refused(tmp_path: Path) -> None:

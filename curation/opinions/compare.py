@@ -1,0 +1,191 @@
+"""Our pairs and a peer's, side by side: found by both, by us alone, by the peer alone and proved or refused by us.
+
+The issues table is not touched: whether a copy is flagged must not depend on which peers happen to be installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation import workspace
+from curation.duplicates.candidates import Candidates, Features
+from curation.duplicates.features import SIDE, Pictures, pictures
+from curation.duplicates.find import NEAR_DUPLICATE
+from curation.duplicates.kernel import EVIDENCE
+from curation.duplicates.transform import decompose, in_words
+from curation.duplicates.verification import verify
+from curation.errors import CurationError
+from curation.opinions.brain import brain
+from curation.opinions.fastdup import fastdup
+from curation.opinions.peer import Opinion, Peer, require
+from curation.progress import Display
+from curation.settings import Settings
+from curation.workspace import Workspace
+
+PEERS = ("fastdup", "brain")
+"""What ``--also`` takes."""
+
+REFUSED = "refused"
+
+_COLUMNS = ("i", "j", "found_by", "similarity", "probability", "verdict", "transform")
+_DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What came of asking.
+
+    counts -- a row a peer: peer, version, both, ours_only, peer_only_verified, peer_only_refused (pairs of contents)
+    pairs  -- a row a peer and pair: peer, path_a, path_b, found_by (both, ours, peer), similarity (the peer's own, NaN
+              where it did not name the pair), probability (0..1, ours), verdict (near_duplicate, same_session,
+              refused), transform (words)
+    """
+
+    counts: pd.DataFrame
+    pairs: pd.DataFrame
+
+    def record(self) -> list[dict[str, Any]]:
+        """Return the counts for machines."""
+        return [{str(key): value for key, value in row.items()} for row in self.counts.to_dict("records")]
+
+
+def second_opinions(
+    space: Workspace,
+    measurements: pd.DataFrame,
+    ours: pd.DataFrame,
+    settings: Settings,
+    display: Display,
+    *,
+    peers: Sequence[str],
+    python: str,
+) -> Opinions:
+    """Ask ``peers`` about the distinct contents and write ``opinions.json`` and ``opinions.parquet``.
+
+    Args:
+        space: a scanned workspace; the caller holds its lock
+        measurements: a row an image: path, error, pixel_sha256, dhash, phash, thumbnail
+        ours: verified pairs, as ``workflow.find_pairs`` returns them
+        settings: the threshold of probability
+        display: where progress is shown
+        peers: names among ``PEERS``
+        python: the interpreter that has them, see ``interpreter``
+
+    Raises:
+        CurationError: no such peer.
+        PeerError: a peer is not installed, or failed.
+
+    """
+    readable = measurements[measurements["error"] == ""].sort_values(["pixel_sha256", "path"])
+    contents = readable.drop_duplicates("pixel_sha256").reset_index(drop=True)
+    url_of = workspace.read_table(space.listing).set_index("path")["url"]
+    chosen = [_peer(name, url_of[contents["path"]].tolist(), python) for name in dict.fromkeys(peers)]
+    for peer in chosen:
+        require(peer.name, peer.module, peer.python)
+    features = _features(contents)
+    seen, known = pictures(features.thumbnails), _as_rows(ours, contents["pixel_sha256"])
+    counts, tables = [], []
+    for peer in chosen:
+        with display.step(f"Asking {peer.name}"):
+            opinion = peer.ask(features)
+            table = compare(known, opinion, seen, settings.duplicates.min_probability)
+        counts.append({"peer": peer.name, "version": opinion.version, **_counts(table)})
+        tables.append(_with_paths(table, peer.name, contents["path"]))
+    found = Opinions(pd.DataFrame(counts), pd.concat(tables, ignore_index=True))
+    workspace.write_table(space.root / "opinions.parquet", found.pairs)
+    workspace.write_json(space.root / "opinions.json", found.record())
+    return found
+
+
+def _peer(name: str, urls: Sequence[str], python: str) -> Peer:
+    make: dict[str, Callable[[], Peer]] = {"fastdup": lambda: fastdup(urls, python), "brain": lambda: brain(python)}
+    if name not in make:
+        raise CurationError(f"there is no second opinion {name!r}; --also takes {' or '.join(PEERS)}")
+    return make[name]()
+
+
+def _features(contents: pd.DataFrame) -> Features:
+    flat = np.frombuffer(b"".join(contents["thumbnail"]), dtype=np.uint8)
+    hashes = (contents[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
+    return Features(flat.reshape(-1, SIDE, SIDE), *hashes)
+
+
+def _as_rows(ours: pd.DataFrame, contents: pd.Series) -> pd.DataFrame:
+    """Return our pairs with row numbers (i, j) in place of hashes."""
+    places = pd.Index(contents)
+    i, j = (places.get_indexer(ours[name]) for name in ("pixel_sha256_a", "pixel_sha256_b"))
+    return ours.assign(i=np.minimum(i, j), j=np.maximum(i, j))
+
+
+def compare(ours: pd.DataFrame, opinion: Opinion, seen: Pictures, min_probability: float) -> pd.DataFrame:
+    """Lay a peer's pairs beside ours.
+
+    Args:
+        ours: verified pairs: i, j (row numbers, i < j), probability, relation, transform
+        opinion: the peer's answer
+        seen: pictures of all rows, for judging what only the peer names
+        min_probability: from which a pair is a near duplicate
+
+    Returns:
+        i, j, found_by, similarity, probability, verdict, transform (see ``Opinions``), sorted by i, j. A pair that we
+        call ``same_session`` is found by us only if the peer names it: it is no copy.
+
+    """
+    named = pd.DataFrame(opinion.pairs, columns=["i", "j"]).assign(similarity=opinion.similarity)
+    table = ours.rename(columns={"relation": "verdict"}).merge(named, on=["i", "j"], how="outer", sort=True)
+    unjudged = table["verdict"].isna().to_numpy()
+    judged = _judged(table.loc[unjudged, ["i", "j"]].to_numpy(dtype=np.int64), seen, min_probability)
+    for column in ("probability", "verdict", "transform"):
+        table.loc[unjudged, column] = judged[column].to_numpy()
+    copies = (table["verdict"] == NEAR_DUPLICATE).to_numpy() & ~unjudged
+    by_peer = table["similarity"].notna().to_numpy()
+    table["found_by"] = np.select([copies & by_peer, copies], ["both", "ours"], "peer")
+    return table.loc[copies | by_peer, list(_COLUMNS)].reset_index(drop=True)
+
+
+def _judged(pairs: np.ndarray[Any, np.dtype[np.int64]], seen: Pictures, min_probability: float) -> pd.DataFrame:
+    """Verify pairs, plain and mirrored, and return the likelier: probability, verdict, transform, a row a pair."""
+    candidates = Opinion("", pairs, np.zeros(len(pairs))).candidates()
+    verified = verify(seen, candidates)
+    fine, quartile = (verified.evidence[:, EVIDENCE.index(name)] for name in ("fine_median", "fine_quartile"))
+    found: Candidates = verified.candidates
+    frame = pd.DataFrame(
+        {
+            "i": found.pairs[:, 0],
+            "j": found.pairs[:, 1],
+            "probability": verified.probability,
+            "transform": in_words(decompose(verified.maps), found.mirrored, fine, quartile),
+        }
+    )
+    best = frame.sort_values(["i", "j", "probability"], ascending=[True, True, False], kind="stable")
+    best = best.drop_duplicates(["i", "j"]).set_index(["i", "j"])
+    result = best.reindex(pd.MultiIndex.from_arrays(pairs.T, names=["i", "j"])).reset_index(drop=True)
+    result["probability"] = result["probability"].fillna(0.0)
+    proved = result["probability"] >= min_probability
+    result["transform"] = result["transform"].where(proved, "")
+    return result.assign(verdict=np.where(proved, NEAR_DUPLICATE, REFUSED))
+
+
+def _counts(table: pd.DataFrame) -> dict[str, int]:
+    alone, proved = table["found_by"] == "peer", table["verdict"] == NEAR_DUPLICATE
+    return {
+        "both": int((table["found_by"] == "both").sum()),
+        "ours_only": int((table["found_by"] == "ours").sum()),
+        "peer_only_verified": int((alone & proved).sum()),
+        "peer_only_refused": int((alone & ~proved).sum()),
+    }
+
+
+def _with_paths(table: pd.DataFrame, peer: str, paths: pd.Series) -> pd.DataFrame:
+    names = paths.to_numpy()
+    named = table.assign(
+        peer=peer,
+        path_a=names[table["i"].to_numpy(dtype=np.int64)],
+        path_b=names[table["j"].to_numpy(dtype=np.int64)],
+        similarity=table["similarity"].round(_DECIMALS),
+    )
+    return named[["peer", "path_a", "path_b", *_COLUMNS[2:]]]

@@ -1,0 +1,36 @@
+"""Run by the peers' interpreter: FiftyOne Brain over FOLDER/embeddings.npy; answers FOLDER/found.json.
+
+Imports nothing of this toolkit, which that interpreter need not have.
+"""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+MOST_DISTANCE = 0.05
+"""Cosine distance of near duplicates. Brain's default, 0.2, is meant for features of networks; of descriptors of plain
+grey faces nearly all are nearer than that to some other one."""
+
+
+def main() -> None:
+    """Write the pairs."""
+    folder = Path(sys.argv[1])
+    numpy, fiftyone, brain = map(importlib.import_module, ("numpy", "fiftyone", "fiftyone.brain"))
+    embeddings = numpy.load(folder / "embeddings.npy")
+    dataset = fiftyone.Dataset("second_opinion", overwrite=True)
+    # it never opens the files, as embeddings are given
+    ids = dataset.add_samples([fiftyone.Sample(filepath=f"{folder}/{row}.png") for row in range(len(embeddings))])
+    index = brain.compute_near_duplicates(dataset, threshold=MOST_DISTANCE, embeddings=embeddings)
+    row_of = {sample: row for row, sample in enumerate(ids)}
+    rows = [
+        [row_of[kept], row_of[copy], 1.0 - float(distance)]
+        for kept, copies in index.neighbors_map.items()
+        for copy, distance in copies
+    ]
+    answer = {"version": str(fiftyone.__version__), "pairs": rows}
+    (folder / "found.json").write_text(json.dumps(answer), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
