@@ -153,13 +153,13 @@ def _near_pairs(distinct: pd.DataFrame, settings: Settings, report: Any) -> pd.D
 
     flat = np.frombuffer(b"".join(distinct["thumbnail"]), dtype=np.uint8)
     thumbnails = flat.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    hashes = (distinct[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
+    dhash, phash = (distinct[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
     engine = None
     if settings.engine.kind == "ray":
         from curation.duplicates.on_ray import ray_engine
 
         engine = ray_engine(settings.engine)
-    found = find_near_duplicates(thumbnails, *hashes, settings.duplicates, report, engine=engine)
+    found = find_near_duplicates(thumbnails, dhash, phash, settings.duplicates, report, engine=engine)
     names = distinct["pixel_sha256"].to_numpy()
     a, b = names[found["i"].to_numpy()], names[found["j"].to_numpy()]
     kept = found[["probability", "score", "transform", "relation"]]

@@ -76,8 +76,9 @@ def as_candidates(i: Indices, j: Indices, mirrored: Flags) -> Candidates:
 
 def union(found: Sequence[Candidates]) -> Candidates:
     """Return all pairs that any source named, each once."""
-    pairs = np.concatenate([part.pairs for part in found])
-    return as_candidates(pairs[:, 0], pairs[:, 1], np.concatenate([part.mirrored for part in found]))
+    pairs = np.concatenate([np.empty((0, 2), dtype=np.int64), *(part.pairs for part in found)])
+    mirrored = np.concatenate([np.empty(0, dtype=np.bool_), *(part.mirrored for part in found)])
+    return as_candidates(pairs[:, 0], pairs[:, 1], mirrored)
 
 
 # --- hashes -----------------------------------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ def _popcount(value: np.uint64) -> int:
     value = value - ((value >> np.uint64(1)) & np.uint64(0x5555555555555555))
     value = (value & np.uint64(0x3333333333333333)) + ((value >> np.uint64(2)) & np.uint64(0x3333333333333333))
     value = (value + (value >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64((value * np.uint64(0x0101010101010101)) >> np.uint64(56))
+    return int((value * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
 @njit(cache=True)

@@ -94,10 +94,10 @@ def evened(thumbnail: Pixels) -> NDArray[np.int8]:
     weighs no more than anything else.
     """
     levels = thumbnail.astype(np.float32)
-    around = {"ksize": (0, 0), "sigmaX": _SURROUND, "borderType": cv2.BORDER_REFLECT}
-    difference = levels - cv2.GaussianBlur(levels, **around)
-    deviation = np.sqrt(cv2.GaussianBlur(difference * difference, **around))
-    return np.clip(np.rint(difference * (_UNIT / (deviation + _FLAT))), -127, 127).astype(np.int8)
+    difference = levels - cv2.GaussianBlur(levels, (0, 0), _SURROUND, borderType=cv2.BORDER_REFLECT)
+    variance = cv2.GaussianBlur(difference * difference, (0, 0), _SURROUND, borderType=cv2.BORDER_REFLECT)
+    even = np.rint(difference * (_UNIT / (np.sqrt(variance) + _FLAT)))
+    return np.asarray(np.clip(even, -127, 127), dtype=np.int8)
 
 
 def descriptors(thumbnails: Pixels, view: View) -> Floats:
@@ -137,4 +137,4 @@ def _descriptor_matrix(view: View) -> Floats:
     matrix = (cosines @ rows @ cosines.T)[:, _KEPT] * _FREQUENCY[_KEPT] ** _TILT
     # one scale for all columns, or the tilt would be lost; rounding of impulses must not see the mean
     matrix -= matrix.mean(axis=0)
-    return np.rint(matrix * (_MATRIX_SUM / np.abs(matrix).sum(axis=0).max())).astype(np.float32)
+    return np.asarray(np.rint(matrix * (_MATRIX_SUM / np.abs(matrix).sum(axis=0).max())), dtype=np.float32)

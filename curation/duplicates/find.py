@@ -25,8 +25,8 @@ _SEARCH_STEPS = 40
 """Progress is counted in hundredths; searching takes about this share."""
 
 _SESSION_DETAIL = 0.82
-"""Median correlation of fine details from which pictures that are no copies are called shots of one session. On a contact
-sheet of real faces 28 of 31 such pairs were shots of one person; below 0.80 most were different people alike."""
+"""Median correlation of fine details from which pictures that are no copies are called shots of one session. On a
+contact sheet of real faces 28 of 31 such pairs were shots of one person; below 0.80 most were people alike."""
 
 _DECIMALS = 4
 

@@ -8,9 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-MOST_DISTANCE = 0.05
-"""Cosine distance of near duplicates. Brain's default, 0.2, is meant for features of networks; of descriptors of plain
-grey faces nearly all are nearer than that to some other one."""
+MOST_DISTANCE = 0.2
+"""Cosine distance of near duplicates: Brain's own default."""
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from curation.sample.detail import Tones
 
 EXPRESSIONS = ("happy", "neutral", "sad", "surprise")
 
-_UNEVEN = 0.02
+_UNEVEN = 0.017
 """Standard deviation in head units by which a face's places differ from an even, symmetric face's."""
 
 _MEASURED = 0.65
@@ -159,7 +159,7 @@ def draw_shot(rng: np.random.Generator) -> Shot:
         x=0.5 + rng.uniform(-0.05, 0.05),
         y=0.52 + rng.uniform(-0.04, 0.04),
         size=rng.uniform(0.82, 1.04),
-        roll_degrees=float(np.clip(rng.normal(0.0, 5.0), -12.0, 12.0)),
+        roll_degrees=float(np.clip(rng.normal(0.0, 3.5), -10.0, 10.0)),
         yaw=float(np.clip(rng.normal(0.0, 0.4), -0.8, 0.8)),
         pitch=float(np.clip(rng.normal(0.0, 0.35), -0.8, 0.8)),
         light_x=rng.uniform(-0.9, 0.9),
@@ -398,7 +398,7 @@ def _mouth(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn)
     half = person.mouth_width * (1 + 0.45 * expression.width)
     t = np.clip((canvas.x - x) / half, -1.3, 1.3)
     arch = np.clip(1 - t**2, 0, 1)
-    middle = y + 0.11 * expression.smile * (arch - 0.5)
+    middle = y + 0.14 * expression.smile * (arch - 0.5)
     gap = 0.006 + 0.15 * expression.open * np.sqrt(arch)
     lip = (0.028 + 0.03 * person.lip) * np.sqrt(arch)
     within = canvas.inside((np.abs(t) - 1) * half)
@@ -413,7 +413,7 @@ def _mouth(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn)
     line = canvas.inside(np.abs(canvas.y - middle) - 0.016) * within
     canvas.paint(0.8 * max(0.0, 1 - 3 * expression.open) * line, 0.15 * person.skin)
     for side in (-1, 1):
-        corner = y - 0.055 * expression.smile
+        corner = y - 0.07 * expression.smile
         canvas.tones *= 1 - 0.3 * canvas.glow(x + side * 1.02 * half, corner, 0.045, 0.04)
 
 

@@ -1,4 +1,4 @@
-"""Near-duplicate search: recall per kind of planted copy, precision over all pairs reported, and cost on all real faces.
+"""Near-duplicate search: recall per kind of planted copy, precision over all pairs reported, cost.
 
 python -m tests.benchmarks.bench_near_duplicates [--seeds 1 2 3] [--folder FOLDER] [--peers]
 """

@@ -1,0 +1,121 @@
+"""Candidate search: complete where it claims to be, each pair once, nothing with itself."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from curation import plant
+from curation.duplicates import candidates
+from curation.duplicates.candidates import Candidates, Features, HashSource, NeighbourSource
+from curation.duplicates.features import MIRROR_SIGNS, PLAIN, View, descriptors
+from curation.measure.pixels import dhash, phash
+from tests.unit.test_plant import drawn_face
+
+LOWEST, HIGHEST = -(2**63), 2**63 - 1
+
+
+def features_of(thumbnails: np.ndarray) -> Features:
+    images = [Image.fromarray(thumbnail) for thumbnail in thumbnails]
+    hashes = [np.array([of(image) for image in images], dtype=np.int64) for of in (dhash, phash)]
+    return Features(thumbnails, *hashes)
+
+
+def as_set(found: Candidates) -> set[tuple[int, int, bool]]:
+    return set(zip(*found.pairs.T.tolist(), found.mirrored.tolist(), strict=True))
+
+
+@settings(deadline=None)
+@given(
+    base=st.lists(st.integers(LOWEST, HIGHEST), min_size=1, max_size=12),
+    flips=st.lists(st.tuples(st.integers(0, 11), st.lists(st.integers(0, 63), max_size=14)), max_size=12),
+    radius=st.integers(0, 12),
+)
+def test_hash_join_finds_exactly_the_pairs_within_the_radius(
+    base: list[int], flips: list[tuple[int, list[int]]], radius: int
+) -> None:
+    values = np.array(base, dtype=np.int64).view(np.uint64).tolist()
+    for which, bits in flips:
+        value = values[which % len(base)]
+        for bit in bits:
+            value ^= 1 << bit
+        values.append(value)
+    hashes = np.array(values, dtype=np.uint64).view(np.int64)
+    expected = {(a, b) for a, x in enumerate(values) for b, y in enumerate(values) if (x ^ y).bit_count() <= radius}
+    found = candidates.hamming_pairs(hashes, hashes, radius)
+    assert sorted(expected) == list(zip(*(side.tolist() for side in found), strict=True))
+
+
+def test_mirrored_hashes_are_the_hashes_of_the_mirrored_picture() -> None:
+    faces = np.stack([drawn_face(seed) for seed in range(20)])
+    given_features, mirrored = features_of(faces), features_of(np.ascontiguousarray(faces[:, :, ::-1]))
+    # smooth drawings have many equal neighbours
+    bits = np.bitwise_count(candidates.mirrored_dhash(given_features.dhash) ^ mirrored.dhash)
+    assert np.median(bits) <= 2
+    bits = np.bitwise_count(candidates.mirrored_phash(given_features.phash) ^ mirrored.phash)
+    assert np.median(bits) <= 4
+
+
+def test_many_equal_hashes_make_few_pairs() -> None:
+    count = 500
+    same = np.full(count, 77, dtype=np.int64)
+    found = HashSource(6).pairs(Features(np.zeros((count, 48, 48), np.uint8), same, same))
+    assert len(found) <= 8 * count
+    connected = {0}
+    for i, j, _ in sorted(as_set(found)):
+        if i in connected:
+            connected.add(j)
+    assert len(connected) == count
+
+
+def test_inner_products_of_descriptors_are_exact_in_single_precision() -> None:
+    rng = np.random.default_rng(0)
+    found = descriptors(rng.integers(0, 256, (50, 48, 48), dtype=np.uint8), PLAIN)
+    assert np.array_equal(found, np.rint(found))
+    whole = found.astype(np.int64)
+    assert np.array_equal((found @ found.T).astype(np.int64), whole @ whole.T)
+
+
+def test_mirror_signs_turn_a_descriptor_into_the_mirror_images() -> None:
+    faces = np.stack([drawn_face(seed) for seed in range(5)])
+    mirrored = descriptors(np.ascontiguousarray(faces[:, :, ::-1]), PLAIN)
+    assert np.abs(descriptors(faces, PLAIN) * MIRROR_SIGNS - mirrored).max() <= 1
+
+
+def test_a_tighter_view_is_the_view_of_the_crop() -> None:
+    face = drawn_face(4, 480)
+    small = np.stack(
+        [cv2.resize(part, (48, 48), interpolation=cv2.INTER_AREA) for part in (face, face[48:432, 48:432])]
+    )
+    seen, crop = descriptors(small[:1], View(1.25, 0.0, 0.0))[0], descriptors(small[1:], PLAIN)[0]
+    assert seen @ crop / np.sqrt((seen @ seen) * (crop @ crop)) > 0.99
+
+
+@pytest.mark.parametrize("kind", ["crop_10", "shift_3", "mirror", "rotate", "block"])
+def test_neighbours_hold_the_copy(kind: str) -> None:
+    faces = np.stack([drawn_face(seed) for seed in range(300)])
+    copies = np.stack([plant.make_copy(face, kind, n) for n, face in enumerate(faces[:40])])
+    found = as_set(NeighbourSource(10).pairs(features_of(np.concatenate([faces, copies]))))
+    hits = [(n, 300 + n, kind == "mirror") in found for n in range(40)]
+    assert np.mean(hits) >= 0.95
+
+
+def test_partitions_find_nearly_the_neighbours_of_the_full_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    faces = np.stack([drawn_face(seed) for seed in range(600)])
+    features = features_of(np.concatenate([faces, faces[:100] // 2 + 40]))
+    wide = as_set(NeighbourSource(5).pairs(features))
+    monkeypatch.setattr(candidates, "FLAT_LIMIT", 100)
+    narrow = as_set(NeighbourSource(5).pairs(features))
+    assert all((n, 600 + n, False) in narrow for n in range(100))
+    assert len(narrow & wide) >= 0.8 * len(wide)
+
+
+def test_pairs_are_ordered_unique_and_never_of_one_image_with_itself() -> None:
+    i, j = np.array([3, 1, 3, 2, 2]), np.array([1, 3, 3, 0, 0])
+    found = candidates.as_candidates(i, j, np.array([False, False, False, True, False]))
+    assert as_set(found) == {(1, 3, False), (0, 2, True), (0, 2, False)}
+    assert len(found) == 3

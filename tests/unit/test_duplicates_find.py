@@ -1,0 +1,82 @@
+"""The search as a whole, on drawn pictures and, where present, on the real faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curation import plant
+from curation.duplicates import find_near_duplicates
+from curation.settings import DuplicateSettings
+from tests.benchmarks import bench_near_duplicates as bench
+from tests.unit.test_duplicates_candidates import features_of
+from tests.unit.test_plant import drawn_face
+
+
+def find(thumbnails: np.ndarray) -> object:
+    return find_near_duplicates(*features_of(thumbnails), DuplicateSettings())
+
+
+@pytest.fixture(scope="module")
+def crowd() -> tuple[np.ndarray, list[str]]:
+    """200 drawn faces and after them a copy of each of the first 57, kinds in turn."""
+    faces = np.stack([drawn_face(seed) for seed in range(200)])
+    kinds = list(plant.KINDS) * 3
+    copies = [plant.make_copy(faces[n], kind, n) for n, kind in enumerate(kinds)]
+    return np.concatenate([faces, np.stack(copies)]), kinds
+
+
+def test_planted_copies_are_found_and_nothing_else(crowd: tuple[np.ndarray, list[str]]) -> None:
+    thumbnails, kinds = crowd
+    found = find(thumbnails)
+    found = found[found["relation"] == "near_duplicate"]
+    reported = set(zip(found["i"], found["j"], strict=True))
+    truth = {(n, 200 + n) for n in range(len(kinds))}
+    assert len(reported & truth) >= 0.9 * len(truth)
+    assert len(reported - truth) <= 1
+    mirrored = {n: "mirror" in kind for n, kind in enumerate(kinds)}
+    assert all(
+        mirrored[i] == flag
+        for i, j, flag in zip(found["i"], found["j"], found["mirrored"], strict=True)
+        if (i, j) in truth
+    )
+
+
+def test_the_search_is_repeatable(crowd: tuple[np.ndarray, list[str]]) -> None:
+    assert find(crowd[0]).equals(find(crowd[0]))
+
+
+def test_progress_ends_where_it_said(crowd: tuple[np.ndarray, list[str]]) -> None:
+    steps: list[tuple[int, int]] = []
+    find_near_duplicates(*features_of(crowd[0]), DuplicateSettings(), lambda done, total: steps.append((done, total)))
+    assert steps == sorted(steps)
+    assert steps[-1][0] == steps[-1][1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_few_images_are_no_trouble(count: int) -> None:
+    thumbnails = np.stack([drawn_face(1), 200 - drawn_face(1) // 2])[:count].reshape(count, 48, 48)
+    found = find_near_duplicates(thumbnails, *[np.arange(count, dtype=np.int64)] * 2, DuplicateSettings())
+    assert len(found) <= count // 2
+    assert list(found.columns[:4]) == ["i", "j", "probability", "score"]
+
+
+def test_arrays_that_do_not_belong_together_are_refused() -> None:
+    with pytest.raises(ValueError, match="thumbnails must be"):
+        find_near_duplicates(
+            np.zeros((2, 48, 48), np.uint8), np.zeros(2, np.int64), np.zeros(3, np.int64), DuplicateSettings()
+        )
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_copies_planted_among_real_faces_are_found(faces: Path) -> None:
+    """A small form of the benchmark: 1,000 faces of one folder without reported look-alikes, 190 copies."""
+    _, clean = bench.natural(bench.read_distinct(faces / "validation" / "happy")[:1200])
+    chosen = clean[:1000]
+    copies, sources = bench.plant_copies(chosen, list(plant.KINDS), 190, seed=5)
+    figures = bench.judge(bench.find(np.concatenate([chosen, copies])), len(chosen), sources, list(plant.KINDS))
+    assert figures["recall"] >= 0.97
+    assert figures["precision"] >= 0.98
