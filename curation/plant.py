@@ -43,7 +43,7 @@ def make_copy(image: Pixels, kind: str, seed: int) -> Pixels:
 
 
 def _scaled(length: float, image: Pixels) -> float:
-    return length * min(image.shape[:2]) / REFERENCE_SIDE
+    return float(length * min(image.shape[:2]) / REFERENCE_SIDE)
 
 
 def _levels(values: NDArray[np.floating]) -> Pixels:
@@ -117,7 +117,8 @@ def rotate(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Turn by 3 to 9 degrees, either way; the edge is repeated."""
     height, width = image.shape[:2]
     degrees = _either(rng, (-9, -3), (3, 9))
-    return _warp(image, cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0))
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    return _warp(image, np.asarray(turn, dtype=np.float64))
 
 
 def text(image: Pixels, rng: np.random.Generator) -> Pixels:

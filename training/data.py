@@ -161,7 +161,7 @@ def weights_of(frame: pd.DataFrame) -> Floats:
         raise DataError("weights must be finite and at least 0")
     if len(weights) and not weights.any():
         raise DataError("every image has weight 0: nothing could be learned")
-    return weights
+    return np.asarray(weights, dtype=np.float32)
 
 
 def balancing_weights(targets: Floats) -> Floats:

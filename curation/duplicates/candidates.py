@@ -318,12 +318,10 @@ def flat_search(database: Floats, count: int, queries: Floats) -> Neighbours:
 def partitioned(database: Floats) -> faiss.IndexIVFFlat:
     """Return an index whose partitions come from a seeded k-means; sizes follow faiss's own advice (4 sqrt N)."""
     width = database.shape[1]
-    quantizer = faiss.IndexFlatIP(width)
-    index = faiss.IndexIVFFlat(quantizer, width, int(4 * len(database) ** 0.5), faiss.METRIC_INNER_PRODUCT)
+    partitions = int(4 * len(database) ** 0.5)
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, partitions, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = _SEED
     index.cp.spherical = True
-    index.own_fields = True
-    quantizer.this.disown()
     index.train(database)
     index.add(database)
     index.nprobe = _PROBES

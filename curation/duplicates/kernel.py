@@ -59,7 +59,8 @@ EVIDENCE = (
 )
 """What ``compare`` returns, in this order.
 
-*_median, *_quartile: median and lower quartile over cells of the band's correlation, cells weighted by their detail;
+*_median, *_quartile: median and lower quartile over cells of the band's correlation, cells weighted by their detail; a
+median is the worse of that of all cells and that of the inner ones, because pictures in equal frames agree at the edge;
 *_all: correlation over all pixels together; drift_*: median and upper quartile of the cells' own displacements that the
 map left over, px of 48; overlap: share of the template's pixels inside the other picture.
 """
@@ -306,14 +307,11 @@ def _compose_with_inverse(a: Doubles, step: Doubles) -> bool:
 
 @njit(cache=True)
 def _too_far(a: Doubles) -> bool:
-    return (
-        abs(a[2]) > _FARTHEST_SHIFT
-        or abs(a[5]) > _FARTHEST_SHIFT
-        or abs(a[0] - 1.0) > _FARTHEST_SCALE
-        or abs(a[4] - 1.0) > _FARTHEST_SCALE
-        or abs(a[1]) > _FARTHEST_SCALE
-        or abs(a[3]) > _FARTHEST_SCALE
-    )
+    if abs(a[2]) > _FARTHEST_SHIFT or abs(a[5]) > _FARTHEST_SHIFT:
+        return True
+    if abs(a[0] - 1.0) > _FARTHEST_SCALE or abs(a[4] - 1.0) > _FARTHEST_SCALE:
+        return True
+    return max(abs(float(a[1])), abs(float(a[3]))) > _FARTHEST_SCALE
 
 
 @njit(cache=True)
@@ -503,19 +501,28 @@ def median_agreement(band_a: Floats, band_b: Floats, inside: Flags, cells: int) 
 
 
 @njit(cache=True)
+def _inner_median(values: Doubles, weights: Doubles) -> float:
+    """Return the weighted median of the cells that are not at the edge; sets the other weights to zero."""
+    for k in range(CELLS):
+        weights[k] = weights[CELLS * (CELLS - 1) + k] = 0.0
+        weights[CELLS * k] = weights[CELLS * k + CELLS - 1] = 0.0
+    return _weighted_quantile(values, weights, 0.5)
+
+
+@njit(cache=True)
 def compare(fine_a: Floats, middle_a: Floats, fine_b: Floats, middle_b: Floats, inside: Flags, out: Doubles) -> None:
     """Write the evidence (see ``EVIDENCE``) for two registered pictures, given their bands (n, n)."""
     values = np.empty(CELLS * CELLS)
     weights = np.empty(CELLS * CELLS)
     out[2] = _cells(fine_a, fine_b, inside, CELLS, values, weights)
-    out[0] = _weighted_quantile(values, weights, 0.5)
     out[1] = _weighted_quantile(values, weights, 0.25)
+    out[0] = min(_weighted_quantile(values, weights, 0.5), _inner_median(values, weights))
     out[5] = _cells(middle_a, middle_b, inside, CELLS, values, weights)
-    out[3] = _weighted_quantile(values, weights, 0.5)
     out[4] = _weighted_quantile(values, weights, 0.25)
+    out[3] = min(_weighted_quantile(values, weights, 0.5), _inner_median(values, weights))
     _drifts(middle_a, middle_b, inside, values, weights)
-    out[6] = _weighted_quantile(values, weights, 0.5)
     out[7] = _weighted_quantile(values, weights, 0.75)
+    out[6] = max(_weighted_quantile(values, weights, 0.5), _inner_median(values, weights))
     out[8] = inside.sum() / inside.size
 
 
