@@ -60,7 +60,7 @@ EVIDENCE = (
 """What ``compare`` returns, in this order.
 
 *_median, *_quartile: median and lower quartile over cells of the band's correlation, cells weighted by their detail; a
-median is the worse of that of all cells and that of the inner ones, because pictures in equal frames agree at the edge;
+median is no better than the best third of the inner cells, because other pictures in equal frames agree at the edge;
 *_all: correlation over all pixels together; drift_*: median and upper quartile of the cells' own displacements that the
 map left over, px of 48; overlap: share of the template's pixels inside the other picture.
 """
@@ -74,6 +74,9 @@ _COARSE = 2.0
 
 _COARSE_CELLS = 4
 """The cheap comparison looks at 4 x 4 cells of 6 px of 24."""
+
+_INNER_SHARE = 0.35
+"""Share of the inner 16 cells that must be as good as a median says; a patch over half of them spoils nothing."""
 
 _NOISE = 2.0
 """Standard deviation in grey levels that a band of an empty cell has anyway (JPEG, rounding); damps its correlation."""
@@ -470,7 +473,7 @@ def _cell_drift(a: Floats, b: Floats, inside: Flags, top: int, left: int, width:
     if aa <= 0.0 or bb <= 0.0:
         return _FARTHEST_DRIFT, 0.0
     gain = np.sqrt(aa / bb)
-    weight = np.sqrt(xx + yy)
+    weight = np.sqrt(min(aa, bb))
     ridge = _DRIFT_RIDGE * (xx + yy) + width * width * 0.01
     xx += ridge
     yy += ridge
@@ -501,12 +504,12 @@ def median_agreement(band_a: Floats, band_b: Floats, inside: Flags, cells: int) 
 
 
 @njit(cache=True)
-def _inner_median(values: Doubles, weights: Doubles) -> float:
-    """Return the weighted median of the cells that are not at the edge; sets the other weights to zero."""
+def _inner_quantile(values: Doubles, weights: Doubles, share: float) -> float:
+    """Return the weighted quantile of the cells that are not at the edge; sets the other weights to zero."""
     for k in range(CELLS):
         weights[k] = weights[CELLS * (CELLS - 1) + k] = 0.0
         weights[CELLS * k] = weights[CELLS * k + CELLS - 1] = 0.0
-    return _weighted_quantile(values, weights, 0.5)
+    return _weighted_quantile(values, weights, share)
 
 
 @njit(cache=True)
@@ -516,13 +519,13 @@ def compare(fine_a: Floats, middle_a: Floats, fine_b: Floats, middle_b: Floats, 
     weights = np.empty(CELLS * CELLS)
     out[2] = _cells(fine_a, fine_b, inside, CELLS, values, weights)
     out[1] = _weighted_quantile(values, weights, 0.25)
-    out[0] = min(_weighted_quantile(values, weights, 0.5), _inner_median(values, weights))
+    out[0] = min(_weighted_quantile(values, weights, 0.5), _inner_quantile(values, weights, 1.0 - _INNER_SHARE))
     out[5] = _cells(middle_a, middle_b, inside, CELLS, values, weights)
     out[4] = _weighted_quantile(values, weights, 0.25)
-    out[3] = min(_weighted_quantile(values, weights, 0.5), _inner_median(values, weights))
+    out[3] = min(_weighted_quantile(values, weights, 0.5), _inner_quantile(values, weights, 1.0 - _INNER_SHARE))
     _drifts(middle_a, middle_b, inside, values, weights)
     out[7] = _weighted_quantile(values, weights, 0.75)
-    out[6] = max(_weighted_quantile(values, weights, 0.5), _inner_median(values, weights))
+    out[6] = max(_weighted_quantile(values, weights, 0.5), _inner_quantile(values, weights, _INNER_SHARE))
     out[8] = inside.sum() / inside.size
 
 

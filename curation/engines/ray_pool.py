@@ -242,8 +242,12 @@ def connect(engine: EngineSettings) -> None:
             **({} if engine.address else own),
         )
     except (OSError, ValueError, RuntimeError) as error:
-        where = f"the Ray cluster at {engine.address} cannot be joined" if engine.address else "Ray does not start here"
-        raise EngineError(f"{where} ({error}); see docs/ray.md, or use --engine local") from error
+        if not engine.address:
+            raise EngineError(f"Ray does not start here ({error}); use --engine local") from error
+        raise EngineError(
+            f"the Ray cluster at {engine.address} cannot be joined ({error}); if it asks for a token, set "
+            "RAY_AUTH_MODE=token as on its nodes (docs/ray.md), or use --engine local"
+        ) from error
     import ray.data
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs as errors are outcomes that callers handle
@@ -252,7 +256,7 @@ def connect(engine: EngineSettings) -> None:
 
 
 def _require_answer(address: str) -> None:
-    """Knock at a cluster's HOST:PORT; Ray itself would wait for many minutes.
+    """Knock at a cluster's HOST:PORT, as Ray understands it; Ray itself would wait for ten minutes.
 
     Raises:
         EngineError: nobody answers, or the address is none.
@@ -260,7 +264,12 @@ def _require_answer(address: str) -> None:
     """
     if address in ("", "auto"):
         return
+    import ray
+
     host, _, port = address.rpartition(":")
+    if host in ("127.0.0.1", "localhost", "[::1]"):
+        # Ray puts this machine's own address in its place
+        host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
     except (OSError, ValueError) as error:

