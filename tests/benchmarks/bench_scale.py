@@ -149,6 +149,8 @@ def run_size(folder: Path, size: int) -> dict[str, object]:
     hashed = HashSource(radius).pairs(_without_pixels(drawn.dhash, drawn.phash))
     figures["hashes"] = {**clock.read(), "pairs": len(hashed), **_hash_recall(drawn, hashed, radius)}
 
+    print(json.dumps(figures), file=sys.stderr, flush=True)  # what is known, should the rest take too long
+
     clock = _Clock()
     search = searcher(drawn.embedding, count)
     prepared = clock.read()
@@ -250,6 +252,8 @@ def run(folder: Path, sizes: list[int]) -> dict[str, object]:
     for size in sizes:
         command = [sys.executable, "-m", "tests.benchmarks.bench_scale", "--one", str(size), "--data", str(folder)]
         cost, output = measured(command)
+        if cost.exit_status:
+            sys.exit(f"the search among {size:,} images ended with status {cost.exit_status}: {cost.record()}")
         row = json.loads(output)
         seconds.append(row["hashes"]["cpu_s"] + row["embeddings"]["cpu_s"])
         rows.append(row | {"search_cpu_s": round(seconds[-1], 2), "process": cost.record()})
