@@ -203,7 +203,7 @@ def entropy(votes: Votes) -> Floats:
     """
     share = np.column_stack([votes.counts, votes.others.sum(axis=1)]) / votes.total[:, None]
     logs = np.log(share, out=np.zeros_like(share), where=share > 0)
-    spread: Floats = np.abs(-(share * logs).sum(axis=1)) / np.log(share.shape[1])
+    spread: Floats = -(share * logs).sum(axis=1) / np.log(share.shape[1])
     return spread
 
 
@@ -211,10 +211,10 @@ def agreement(votes: Votes, labels: npt.ArrayLike) -> pd.DataFrame:
     """Return how far the votes support each class of given labels.
 
     Returns:
-        One row a class and one for all (class "all"): class, images, most_frequent (share of images with the
-        label as their single most frequent answer), majority (share among the images with a strict majority for a class that have it
-        for the label), with_majority (images with one), wrong (share, see ``is_wrong``), agreed (share, see
-        ``is_agreed``), disagreement (mean of ``entropy``).
+        One row a class and one for all (class "all"): class, images, most_frequent (share of images with the label
+        as their single most frequent answer), majority (share that has it for the label, of the images with a strict
+        majority for any class), with_majority (how many those are), wrong (share, see ``is_wrong``), agreed (share,
+        see ``is_agreed``), disagreement (mean of ``entropy``).
 
     """
     places = np.asarray(labels, np.int64)

@@ -85,8 +85,8 @@ def test_soft_labels_are_distributions_and_disagreement_is_none_where_all_say_th
     soft = votes.soft_labels(found)
     assert np.allclose(soft.sum(axis=1), 1)
     spread = votes.entropy(found)
-    assert ((spread >= 0) & (spread <= 1 + 1e-12)).all()
-    unanimous = (np.column_stack([found.counts, found.other]) > 0).sum(axis=1) == 1
+    assert ((spread >= -1e-12) & (spread <= 1 + 1e-12)).all()
+    unanimous = (np.column_stack([found.counts, found.others]) > 0).sum(axis=1) == 1
     assert np.allclose(spread[unanimous], 0)
     assert (spread[~unanimous] > 0).all()
 
