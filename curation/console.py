@@ -26,7 +26,8 @@ def _plain(value: Any) -> Any:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a table's rows for JSON, which knows no NaN: what is not there is null."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+    plain: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return plain
 
 
 def print_lines(lines: Sequence[str]) -> None:
