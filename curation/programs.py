@@ -1,4 +1,4 @@
-"""Programs that run in a process, and perhaps an interpreter, of their own: what must not share ours, or its database."""
+"""Programs that run in a process, and perhaps an interpreter, of their own: what must not share ours."""
 
 from __future__ import annotations
 

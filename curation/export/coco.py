@@ -1,4 +1,4 @@
-"""Export as COCO classification: one annotation an image, whose box is the whole image, so that any COCO tool reads it."""
+"""Export as COCO classification: one annotation an image; its box is the whole image, so any COCO tool reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export as a Hugging Face dataset: typed Parquet shards and a card, as ``datasets.load_dataset(FOLDER)`` reads them."""
+"""Export as a Hugging Face dataset: typed Parquet shards and a card, for ``datasets.load_dataset(FOLDER)``."""
 
 from __future__ import annotations
 

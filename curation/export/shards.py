@@ -35,9 +35,7 @@ def features(handover: Handover) -> Any:
         for name in tables.columns("manifest")
         if name != "label"
     }
-    return datasets.Features(
-        {"image": datasets.Image(), "label": datasets.ClassLabel(names=handover.classes), **plain}
-    )
+    return datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=handover.classes), **plain})
 
 
 def write_shards(handover: Handover, folder: Path) -> dict[str, list[Path]]:

@@ -11,6 +11,7 @@ from curation.duplicates.features import PLAIN, descriptors
 from curation.opinions.peer import Peer
 from curation.programs import PRIVATE_FIFTYONE
 
+
 def brain(python: str) -> Peer:
     """Return FiftyOne Brain, asked for near duplicates among our descriptors."""
     program = Path(__file__).with_name("program_brain.py")
