@@ -76,6 +76,12 @@ def stratified_accuracy(hits: npt.ArrayLike, strata: npt.ArrayLike, totals: dict
     return Figure(float(means @ weights), low, high, len(right))
 
 
+def mean(values: npt.ArrayLike, seed: int) -> Figure:
+    """Return the mean of values, one an image, with its bootstrap interval."""
+    shares = np.asarray(values, np.float64)
+    return _bootstrapped(lambda weights: weights @ shares / weights.sum(axis=1), len(shares), seed)
+
+
 def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike, classes: int, seed: int) -> Figure:
     """Return Cohen's kappa of two people on the same images (Cohen 1960, Educ. Psychol. Meas. 20:37).
 
@@ -103,8 +109,8 @@ def fleiss_kappa(counts: npt.ArrayLike, seed: int) -> Figure:
     """Return Fleiss' kappa (Fleiss 1971, Psychol. Bull. 76:378); images may have different numbers of votes.
 
     With as many votes on every image it is Fleiss' own; with unequal numbers an image's agreement is that of its own
-    pairs of votes (as in Gwet 2014, Handbook of Inter-Rater Reliability, 4th ed., 2.5). Images with one vote say nothing
-    of agreement and are left out.
+    pairs of votes (as in Gwet 2014, Handbook of Inter-Rater Reliability, 4th ed., 2.5). Images with one vote say
+    nothing of agreement and are left out.
 
     Args:
         counts: (n, answers) votes for each answer.

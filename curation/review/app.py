@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -11,7 +10,7 @@ import sys
 import time
 import uuid
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -126,7 +125,9 @@ def _open_blind(space: Workspace, request: Request, display: Display) -> Opened:
     files = blind.neutral_files(space, sample)
     names = dict(zip(sample["name"], sample["path"], strict=True))
     said = journal.blind_labels(journal.read(space.review / "journal"))
-    mine = {name: said[path, request.reviewer].value for name, path in names.items() if (path, request.reviewer) in said}
+    mine = {
+        name: said[path, request.reviewer].value for name, path in names.items() if (path, request.reviewer) in said
+    }
     with display.step("Starting the database"):
         fo = fiftyone(space)
     name = push.dataset_name(space, f"blind {request.reviewer}")
@@ -194,9 +195,8 @@ def free_port(wanted: int) -> int:
     raise ReviewError(f"ports {wanted} to {wanted + 49} are all taken; name another with --port")
 
 
-@contextlib.contextmanager
-def served(space: Workspace, opened: Opened, request: Request) -> Iterator[tuple[Any, str]]:
-    """Serve the App while the block runs; yields FiftyOne's session and the address to open."""
+def start(space: Workspace, opened: Opened, request: Request) -> tuple[Any, str]:
+    """Start the App's server on this machine only; return FiftyOne's session and the address to open."""
     os.environ[SESSION_VARIABLE] = str(opened.file)
     fo = fiftyone(space)
     port = free_port(request.port)
@@ -204,25 +204,33 @@ def served(space: Workspace, opened: Opened, request: Request) -> Iterator[tuple
     session = fo.launch_app(
         opened.dataset, view=opened.view, spaces=layout, remote=True, address=ADDRESS, port=port, auto=False
     )
-    try:
-        yield session, f"http://localhost:{port}/"
-    finally:
-        session.close()
+    return session, f"http://localhost:{port}/"
 
 
-def wait(session: Any, display: Display) -> None:
-    """Wait until the last window was closed, or the person presses Ctrl-C, or the process is asked to end."""
+def wait(session: Any, url: str, request: Request) -> None:
+    """Wait until the last window was closed, the person presses Ctrl-C, or the process is asked to end; then stop."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
+        _show_in_browser(url, request)
         session.wait(_IDLE_S)
     except KeyboardInterrupt:
         print(file=sys.stderr)
     finally:
         signal.signal(signal.SIGTERM, before)
+        session.close()
+
+
+def push_words(opened: Opened) -> list[str]:
+    """Return what the push did."""
+    done = opened.pushed
+    return [
+        f"{done.added:,} images pushed, {done.changed:,} changed, {done.removed:,} removed, "
+        f"{done.unchanged:,} as they were: dataset {done.name!r}."
+    ]
 
 
 def words(opened: Opened, url: str, request: Request) -> list[str]:
@@ -230,15 +238,14 @@ def words(opened: Opened, url: str, request: Request) -> list[str]:
     port = url.rstrip("/").rpartition(":")[2]
     items = len(opened.session.items)
     return [
-        f"{opened.pushed.added:,} images pushed, {opened.pushed.changed:,} changed, "
-        f"{opened.pushed.unchanged:,} as they were.",
+        *push_words(opened),
         f"{request.reviewer} reviews {items:,} images: {opened.session.queue}.",
         f"Open {url} (from another machine: ssh -L {port}:localhost:{port} THIS-MACHINE, then the same address there).",
         "Press n for the first. Close the window, or press Ctrl-C here, to bring the decisions into a new version.",
     ]
 
 
-def show_in_browser(url: str, request: Request) -> None:
+def _show_in_browser(url: str, request: Request) -> None:
     """Open the person's browser where there is one."""
     has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform != "linux"
     if request.browser and has_screen:

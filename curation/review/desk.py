@@ -149,7 +149,7 @@ class Desk:
             self.journal.write(said[0], paths, said[1], queue=self.session.queue, reason=reason)
 
     def _sorted_out(self, action: str, value: str, images: Sequence[Image]) -> dict[tuple[str, str], list[Image]]:
-        """Return (action, value) -> images: a blind answer is a label; naming the label that an image has is keeping it.
+        """Return (action, value) -> images: a blind answer is a label; naming an image's own label is keeping it.
 
         Only where it came with that label and is kept: ``keep`` also takes earlier changes back.
         """

@@ -135,7 +135,9 @@ def read(folder: Path) -> list[Line]:
                 record = json.loads(text)
                 lines.append(Line(**{**record, "paths": tuple(record["paths"])}))
             except (ValueError, TypeError, KeyError) as error:
-                raise ReviewError(f"{path}, line {number} is damaged ({error}); restore the file from a copy") from error
+                raise ReviewError(
+                    f"{path}, line {number} is damaged ({error}); restore the file from a copy"
+                ) from error
     return sorted(lines, key=lambda line: (line.time, line.id))
 
 

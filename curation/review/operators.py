@@ -105,7 +105,7 @@ def _show_answers(ctx: Any, names: Sequence[str]) -> None:
 
 
 def _put_up(ctx: Any) -> str:
-    """Bring up what comes next in the queue: the next image where one is open, else the next page with its first chosen.
+    """Bring up what comes next in the queue: the next image where one is open, else the page with its first chosen.
 
     Returns:
         what there is to say where the queue is done, else "".
@@ -350,8 +350,8 @@ def _queue_words() -> str:
     desk = the_desk()
     progress = desk.progress()
     lines = [
-        f"### {_plain(desk.session.queue)}",
-        f"**{progress.left:,}** of {progress.total:,} left for {_plain(desk.session.reviewer)}; press `n` for the next.",
+        f"**Queue: {_plain(desk.session.queue)}**",
+        f"**{progress.left:,}** of {progress.total:,} left for {_plain(desk.session.reviewer)}; `n` brings the next.",
     ]
     if progress.answered and not desk.session.blind:
         lines.append(f"You kept {progress.kept_label:,} of the {progress.answered:,} images you answered as they came.")

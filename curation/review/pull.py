@@ -69,10 +69,10 @@ class Pulled:
 def plan(lines: Sequence[Line], entries: Sequence[log.Entry], known: Iterable[str]) -> Plan:
     """Return what to add to the log so that it says what the journals say.
 
-    Rules: a person's last answer on an image counts; an answer that was pulled before is not pulled again, also where
-    its decision was undone in the log since; a pulled answer that was taken back in the App is undone; where people's
-    last answers differ, none of them that is new is pulled, and each is a row; a decision that a person logged later than
-    an answer, by any way, settles it.
+    A person's last answer on an image counts. An answer that was pulled before is not pulled again, also where its
+    decision was undone in the log since. A pulled answer that was taken back in the App is undone. Where people's last
+    answers differ, none of them that is new is pulled, and each is a row. A decision that a person logged later than an
+    answer, by any way, settles it.
 
     Args:
         lines: of all journals.
@@ -124,9 +124,7 @@ def _draft(answer: Answer) -> log.Draft:
     return log.Draft(answer.path, answer.action, value, reason, answer.issue, time=answer.time)
 
 
-def _taken_back(
-    lines: Sequence[Line], logged: Mapping[_Mark, log.Entry], gone: set[int]
-) -> dict[str, list[int]]:
+def _taken_back(lines: Sequence[Line], logged: Mapping[_Mark, log.Entry], gone: set[int]) -> dict[str, list[int]]:
     """Return reviewer -> numbers of the entries whose press was taken back in the App and that still stand."""
     found: dict[str, list[int]] = {}
     for line in journal.taken_back(lines):

@@ -1,8 +1,8 @@
 """Push: one persistent FiftyOne dataset a workspace and version, of which a second push writes only what changed.
 
-Documents are written straight into the dataset's collection: FiftyOne's own ``add_samples`` takes 2.8 ms of CPU a sample
-and ``set_values`` 3 ms, which would be a minute each for 20,000 images. FiftyOne is pinned for that reason, and a test
-holds that these documents are those that FiftyOne itself writes and reads.
+Documents are written straight into the dataset's collection: FiftyOne's own ``add_samples`` takes 2.8 ms of CPU a
+sample and ``set_values`` 3 ms, which would be a minute each for 20,000 images. FiftyOne is pinned for that reason, and
+a test holds that these documents are those that FiftyOne itself writes and reads.
 """
 
 from __future__ import annotations
@@ -58,10 +58,7 @@ def push(fo: Any, space: Workspace, shown: Shown, report: Report) -> tuple[Any, 
     name = dataset_name(space, shown.version.name)
     dataset = _opened(fo, name, _siblings(fo, space))
     _declare(fo, dataset, shown)
-    known = {
-        str(found["_id"]): found.get("digest", "")
-        for found in dataset._sample_collection.find({}, {"digest": 1})
-    }
+    known = {str(found["_id"]): found.get("digest", "") for found in dataset._sample_collection.find({}, {"digest": 1})}
     new, changed = [], []
     wanted = set()
     for document in documents(shown, answered(space)):

@@ -43,7 +43,8 @@ def candidates(issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataF
     flagged = flagged.assign(doubt=(1 - flagged["score"]) * flagged["check"].isin(LABEL_CHECKS))
     by_path = flagged.sort_values(["score", "check"]).groupby("path", sort=False)
     found = by_path.agg(score=("score", "min"), label=("label", "first"), doubt=("doubt", "max")).reset_index()
-    found["group"] = found["path"].map(_groups(flagged)).fillna("")
+    groups = _groups(flagged)
+    found["group"] = found["path"].map(lambda path: groups.get(path, ""))
     # one look at a group of copies settles all of its members
     size = found["group"].map(found["group"].value_counts()).where(found["group"] != "", 1)
     whole = found.groupby("group")["doubt"].transform("max").where(found["group"] != "", found["doubt"])

@@ -114,7 +114,7 @@ def _copy_groups(rows: pd.DataFrame, issues: pd.DataFrame) -> pd.Series:
     for check in ("exact_duplicate", "near_duplicate"):
         mine = flagged[flagged["check"] == check]
         groups |= dict(zip(mine["path"], mine["group"], strict=True))
-    return rows["path"].map(groups).fillna("")
+    return rows["path"].map(lambda path: groups.get(path, ""))
 
 
 def _faces(space: Workspace, settings: Settings) -> dict[str, list[dict[str, Any]]]:
@@ -180,7 +180,9 @@ def _copies(records: pd.DataFrame) -> Iterator[tuple[str, str]]:
     for _, members in grouped.groupby("copy_group"):
         seen = list(members[["path", "split", "label"]].itertuples(index=False, name=None))
         for path, _, _ in seen:
-            others = [f"{other} in {split or 'the set'}, labelled {label}" for other, split, label in seen if other != path]
+            others = [
+                f"{other} in {split or 'the set'}, labelled {label}" for other, split, label in seen if other != path
+            ]
             if others:
                 more = f" and {len(others) - _COPIES_NAMED} more" if len(others) > _COPIES_NAMED else ""
                 yield path, "copies: " + "; ".join(others[:_COPIES_NAMED]) + more

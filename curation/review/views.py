@@ -92,7 +92,8 @@ def _sidebar(fo: Any, dataset: Any, shown: Shown, predictions: Sequence[str]) ->
 
 def layout(fo: Any, *, blind: bool = False) -> Any:
     """Return the panels: the grid at the left; review, map and histogram at the right. Blind: no map, no histogram."""
-    grid = fo.Space(children=[fo.Panel(type="Samples", pinned=True)])
+    samples = fo.Panel(type="Samples", pinned=True)
+    grid = fo.Space(children=[samples], active_child=samples.component_id)
     side = [fo.Panel(type=PANEL)]
     if not blind:
         side += [
