@@ -201,10 +201,16 @@ def start(space: Workspace, opened: Opened, request: Request) -> tuple[Any, str]
     fo = fiftyone(space)
     port = free_port(request.port)
     layout = views.layout(fo, blind=opened.session.blind)
-    session = fo.launch_app(
-        opened.dataset, view=opened.view, spaces=layout, remote=True, address=ADDRESS, port=port, auto=False
-    )
-    return session, f"http://localhost:{port}/"
+    options = {"view": opened.view, "spaces": layout, "remote": True, "address": ADDRESS, "port": port, "auto": False}
+    for last_try in (False, True):
+        try:
+            return fo.launch_app(opened.dataset, **options), f"http://localhost:{port}/"
+        except Exception as error:  # FiftyOne's own waits a minute, which a machine busy with training may exceed
+            if last_try:
+                raise ReviewError(
+                    f"the App does not start on {ADDRESS}:{port} ({error}); try again, or --port"
+                ) from error
+    raise AssertionError
 
 
 def wait(session: Any, url: str, request: Request) -> None:

@@ -187,7 +187,7 @@ def documents(shown: Shown, said: Answered) -> Iterator[dict[str, Any]]:
             "disagree": path in said.disagree,
             "scores": {check: found[path] for check, found in shown.scores.items() if path in found},
         }
-        labels = {name: (row[name], None) for name in ("label", "original_label")}
+        labels: dict[str, tuple[str, float | None]] = {name: (row[name], None) for name in ("label", "original_label")}
         labels["decided"] = (said.decided.get(path, ""), None)
         for name, frame in predictions.items():
             labels[name] = (frame[path]["label"], frame[path]["confidence"]) if path in frame else ("", None)
