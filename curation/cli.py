@@ -454,7 +454,10 @@ def train(
 
     space = workspace.open_existing(folder)
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
-    run_dir = models.train(space, recipe, on, options, Display(quiet=as_json))
+    is_speaker = os.environ.get("RANK", "0") == "0"  # under torchrun one of the processes speaks for all
+    run_dir = models.train(space, recipe, on, options, Display(quiet=as_json or not is_speaker))
+    if not is_speaker:
+        return
     lines = [f"Trained: {run_dir}", f"Next: curate evaluate {run_dir.name}"]
     console.print_json({"run": str(run_dir), "name": run_dir.name}) if as_json else console.print_lines(lines)
 
