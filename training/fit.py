@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import numpy as np
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.augment import augmenter
-from training.backbones import Committee, ExpressionNetwork, build, default_weights, weights_licence
+from training.backbones import Committee, ExpressionNetwork, build, default_weights, weights_identity, weights_licence
 from training.data import DataError, Samples, balancing_weights, load_samples
 from training.model import CONFIG_FILE, WEIGHTS_FILE, Model, as_input, load_model, predict, save_weights
 from training.recipes import Recipe
@@ -365,7 +365,7 @@ class _Run:
             totals += self._step(torch.from_numpy(rows), number * self.batches + index)
             if report:
                 report(number * self.batches + index + 1, self.recipe.epochs * self.batches)
-        summed = self.fabric.all_reduce(self.fabric.to_device(totals), reduce_op="sum")
+        summed = cast(Tensor, self.fabric.all_reduce(self.fabric.to_device(totals), reduce_op="sum"))
         loss, accuracy = (summed / len(order)).tolist()
         row = {"epoch": number + 1, "rate": self._rate(), "train_loss": loss, "train_accuracy": accuracy}
         if self.fabric.is_global_zero:
@@ -496,7 +496,7 @@ def _configuration(
         "images": {"train": len(train), "validation": len(validation)},
         "fingerprints": {"train": train.fingerprint(), "validation": validation.fingerprint()},
         "seed": seed,
-        "weights": ", ".join(sources),
+        "weights": ", ".join(weights_identity(source) for source in sources),
         "weights_licence": "; ".join(licences),
         "provenance": dict(provenance or {}),
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
