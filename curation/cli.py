@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from curation.errors import CurationError
+from curation.export.registry import names as export_formats
 
 if TYPE_CHECKING:
     from curation.models import FitOptions
@@ -69,12 +70,12 @@ class TableFormat(StrEnum):
     json = "json"
 
 
-class ExportFormat(StrEnum):
-    """What a version can be handed on as."""
+class Placing(StrEnum):
+    """How image files come to lie in an export."""
 
-    csv = "csv"
-    parquet = "parquet"
-    folder = "folder"
+    copy = "copy"
+    hardlink = "hardlink"
+    symlink = "symlink"
 
 
 def _user() -> str:
@@ -374,16 +375,23 @@ def verify(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
 @app.command()
 def export(
     version: Version,
-    destination: Annotated[Path, typer.Option("-o", "--output", help="The file or folder to write.")],
-    form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.csv,
+    destination: Annotated[Path, typer.Option("-o", "--output", help="The file or new folder to write.")],
+    form: Annotated[str, typer.Option("--format", help=f"{', '.join(export_formats())}.")] = "csv",
+    since: Annotated[str, typer.Option("--since", help="Only what changed since this version.")] = "",
+    place: Annotated[Placing, typer.Option("--place", help="Copy or link image files.")] = Placing.copy,
     folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
 ) -> None:
-    """Hand a version on: its manifest as CSV or Parquet, or its kept images as split/class folders."""
-    from curation import workspace
-    from curation.export import export_version
+    """Hand a version on in a format that other tools read."""
+    from curation import console, export, workspace
+    from curation.progress import Display
 
-    number = export_version(workspace.open_existing(folder), version, form.value, destination)
-    print(f"{number:,} {'images' if form is ExportFormat.folder else 'rows'} written to {destination}")
+    space = workspace.open_existing(folder)
+    display = Display(quiet=as_json)
+    number = export.export_version(space, version, form, destination, since=since, place=place.value, display=display)
+    record = {"written": number, "format": form, "destination": str(destination)}
+    line = f"{number:,} {export.find(form).unit} written to {destination}"
+    console.print_json(record) if as_json else console.print_lines([line])
 
 
 @app.command()
@@ -454,29 +462,70 @@ def train(
 
     space = workspace.open_existing(folder)
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
-    run_dir = models.train(space, recipe, on, options, Display(quiet=as_json))
+    is_speaker = os.environ.get("RANK", "0") == "0"  # under torchrun one of the processes speaks for all
+    run_dir = models.train(space, recipe, on, options, Display(quiet=as_json or not is_speaker))
+    if not is_speaker:
+        return
     lines = [f"Trained: {run_dir}", f"Next: curate evaluate {run_dir.name}"]
     console.print_json({"run": str(run_dir), "name": run_dir.name}) if as_json else console.print_lines(lines)
+
+
+@app.command()
+def crossval(
+    recipe: Annotated[str, typer.Argument(help="fast, thorough, or any other: curate ladder --list.")] = "fast",
+    on: On = "raw",
+    folds: Annotated[int, typer.Option("--folds", min=0, help="Models to fit; 0 = 3.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Folds fitted at once, a process each.")] = 1,
+    seed: Seed = 0,
+    weights: ModelWeights = "",
+    threads: Threads = 0,
+    epochs: Epochs = 0,
+    image_size: ImageSize = 0,
+    images: Images = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Judge each image by a model that has seen no copy of it; a killed run is resumed by the same command."""
+    from curation import console, models, workspace
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    found = models.out_of_fold(space, recipe, on, options, Display(quiet=as_json), folds=folds or None, workers=workers)
+    figures = found.metrics()
+    if as_json:
+        console.print_json({"predictions": str(found.path), "metrics": console.records(figures)})
+        return
+    console.print_frame(figures[figures["metric"] != "confusion"], "table")
+    console.print_lines([f"Out-of-fold probabilities of {len(found.table):,} images: {found.path}"])
 
 
 @app.command()
 def evaluate(
     model: ModelName,
     on: On = "cleaned",
+    against: Annotated[str, typer.Option("--against", help="Another model, compared on the same images.")] = "",
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version."""
-    from curation import console, models, workspace
+    from curation import console, evaluation, workspace
     from curation.progress import Display
 
-    found = models.evaluate(workspace.open_existing(folder), model, on, Display(quiet=as_json))
-    console.print_frame(found if as_json else models.headline(found), "json" if as_json else "table")
+    found = evaluation.evaluate(workspace.open_existing(folder), model, on, Display(quiet=as_json), against)
+    if as_json:
+        record = {"metrics": console.records(found.table), "pairs": console.records(found.pairs)}
+        console.print_json({**record, "predictions": str(found.predictions), "page": str(found.page)})
+        return
+    console.print_frame(evaluation.headline(found.table), "table")
+    if against:
+        console.print_frame(evaluation.differences(found.pairs), "table")
+    console.print_lines([f"Predictions: {found.predictions}", f"Page with the confused images: {found.page}"])
 
 
 @app.command()
 def ladder(
-    recipes: Annotated[list[str] | None, typer.Argument(help="Which to climb; none = vgg16/0 to vgg16/11.")] = None,
+    recipes: Annotated[list[str] | None, typer.Argument(help="Recipes, or backbones in whole; none = vgg16.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Print every recipe, fit nothing.")] = False,
     on: On = "cleaned",
     seed: Seed = 0,
@@ -495,10 +544,13 @@ def ladder(
     if listed:
         console.print_frame(models.recipe_table(), "json" if as_json else "table", most=0)
         return
-    names = recipes or [f"vgg16/{version}" for version in range(12)]
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
-    found = models.ladder(workspace.open_existing(folder), names, on, options, Display(quiet=as_json))
-    console.print_frame(found if as_json else models.ladder_summary(found), "json" if as_json else "table")
+    found = models.ladder(workspace.open_existing(folder), recipes or ["vgg16"], on, options, Display(quiet=as_json))
+    if as_json:
+        console.print_json({"recipes": console.records(found.result), "page": str(found.page)})
+        return
+    console.print_frame(found.summary(), "table", most=0)
+    console.print_lines(found.lines())
 
 
 @app.command()

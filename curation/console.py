@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _MOST_ROWS = 40
 """Rows of a table shown on a terminal before the rest is only counted."""
 
+_PIPED_WIDTH = 120
+"""Characters a line of a table that is not printed on a terminal."""
+
 
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON; dataclasses become objects."""
@@ -22,6 +25,12 @@ def print_json(value: Any) -> None:
 
 def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows for JSON, which knows no NaN: what is not there is null."""
+    plain: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return plain
 
 
 def print_lines(lines: Sequence[str]) -> None:
@@ -39,7 +48,7 @@ def print_frame(
     elif form == "csv":
         sys.stdout.write(frame.to_csv(index=False, lineterminator="\n"))
     elif form == "json":
-        print_json(frame.to_dict("records"))
+        print_json(records(frame))
     else:
         _print_table(frame, hint, most or len(frame))
 
@@ -50,7 +59,7 @@ def _write(frame: pd.DataFrame, form: str, destination: str) -> None:
     from curation.workspace import json_bytes, write_bytes
 
     as_json = form == "json"
-    data = json_bytes(frame.to_dict("records")) if as_json else frame.to_csv(index=False).encode("utf-8")
+    data = json_bytes(records(frame)) if as_json else frame.to_csv(index=False).encode("utf-8")
     write_bytes(Path(destination), data)
     print(f"{len(frame):,} rows written to {destination}")
 
@@ -67,7 +76,7 @@ def _print_table(frame: pd.DataFrame, hint: str, most: int) -> None:
     for row in frame.head(most).itertuples(index=False, name=None):
         # Text, not markup: names from the file system must not be read as styles
         table.add_row(*(Text(_cell(value)) for value in row))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
     if len(frame) > most:
         print(f"... {len(frame) - most:,} more rows{hint}")
 
