@@ -533,10 +533,10 @@ def _weighted_quantile(values: Doubles, weights: Doubles, share: float) -> float
             place -= 1
         order[place] = k
     passed = 0.0
-    for k in order:
-        passed += weights[k]
+    for n in range(order.shape[0]):
+        passed += weights[order[n]]
         if passed >= share * total:
-            return float(values[k])
+            return float(values[order[n]])
     return float(values[order[-1]])
 
 
@@ -712,7 +712,7 @@ def _sums(levels: BytesRow, inside: BytesRow, other: BytesRow) -> tuple[int, int
         soo += o * o
         sto += t * o
         count += np.int32(inside[k])
-    return st, stt, so, soo, sto, count
+    return int(st), int(stt), int(so), int(soo), int(sto), int(count)
 
 
 @_compiled
