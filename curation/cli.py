@@ -445,7 +445,7 @@ def audit(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="One of ours, or BACKBONE/MODEL as in vgg16/7: curate ladder --list.")],
+    recipe: Annotated[str, typer.Argument(help="One of ours, or BACKBONE/MODEL as in vgg16/7.")] = "",
     on: On = "cleaned",
     seed: Seed = 0,
     weights: ModelWeights = "",
@@ -453,6 +453,9 @@ def train(
     epochs: Epochs = 0,
     image_size: ImageSize = 0,
     images: Images = 0,
+    show_augmentation: Annotated[
+        bool, typer.Option("--show-augmentation", help="Fit nothing: draw every level of augmentation.")
+    ] = False,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -461,6 +464,11 @@ def train(
     from curation.progress import Display
 
     space = workspace.open_existing(folder)
+    if show_augmentation:
+        print(models.augmentation_sheet(space, on, seed))
+        return
+    if not recipe:
+        raise typer.BadParameter("name a recipe; curate ladder --list prints all of them")
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
     is_speaker = os.environ.get("RANK", "0") == "0"  # under torchrun one of the processes speaks for all
     run_dir = models.train(space, recipe, on, options, Display(quiet=as_json or not is_speaker))
