@@ -21,11 +21,11 @@ import pandas as pd
 from curation import manifest, tables, workspace
 from curation.progress import Display
 from curation.review import blind, brain, journal, push, queues, views
-from curation.review.desk import Session
+from curation.review.desk import PAGE, Desk, Session
 from curation.review.environment import ADDRESS, SESSION_VARIABLE, fiftyone, plugins_folder, prepare
 from curation.review.journal import ReviewError
 from curation.review.pull import conflicts
-from curation.review.read_model import classes_of, sample_id, shown
+from curation.review.read_model import classes_of, sample_id, shown, state_of
 from curation.settings import Settings
 from curation.workspace import Workspace
 
@@ -73,22 +73,39 @@ def open_review(space: Workspace, request: Request, settings: Settings, display:
     _install_plugin(space)
     if request.blind:
         return _open_blind(space, request, display)
-    with display.step("Reading"):
-        found = shown(space, request.version, settings)
-        queue, title = _queue(space, request, found.records)
+    version = manifest.find(space, request.version)
+    rows = manifest.rows(space, version)
+    queue, title = _queue(space, request, rows)
     with display.step("Starting the database"):
         fo = fiftyone(space)
+    dataset, pushed = _pushed(fo, space, version, settings, display)
+    items = tuple(queue[["path", "group"]].itertuples(index=False, name=None))
+    session = Session(str(space.root.resolve()), request.reviewer, dataset.name, title, tuple(classes_of(rows)), items)
+    ids = [sample_id(path) for path, _ in items]
+    view = views.queue_view(dataset, ids)
+    dataset.save_view(f"Queue of {request.reviewer}", view, description=title, overwrite=True)
+    page, _ = Desk(session).upcoming(PAGE)
+    opening = views.queue_view(dataset, [sample_id(path) for path in page]) if page else view
+    return Opened(dataset, session, _saved(space, session), pushed, opening)
+
+
+def _pushed(
+    fo: Any, space: Workspace, version: manifest.Version, settings: Settings, display: Display
+) -> tuple[Any, push.Pushed]:
+    """Return the version's dataset, as it is where nothing that it shows has changed since it was pushed."""
+    state = state_of(space, version)
+    current = push.current(fo, space, version, state)
+    if current is not None:
+        return current
+    with display.step("Reading"):
+        found = shown(space, version.name, settings)
     with display.step("Pushing") as report:
         dataset, pushed = push.push(fo, space, found, report)
         views.arrange(fo, dataset, found)
     with display.step("Drawing the map"):
         brain.embed(space, dataset, found.records, settings)
-    items = tuple(queue[["path", "group"]].itertuples(index=False, name=None))
-    session = Session(str(space.root.resolve()), request.reviewer, dataset.name, title, tuple(found.classes), items)
-    ids = [sample_id(path) for path, _ in items]
-    view = views.queue_view(dataset, ids)
-    dataset.save_view(f"Queue of {request.reviewer}", view, description=title, overwrite=True)
-    return Opened(dataset, session, _saved(space, session), pushed, view)
+    push.note(dataset, state)
+    return dataset, pushed
 
 
 def _queue(space: Workspace, request: Request, records: pd.DataFrame) -> tuple[pd.DataFrame, str]:

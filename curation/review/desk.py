@@ -20,6 +20,9 @@ BLIND_OTHER = {"unsure": "unknown", "exclude": "unusable"}
 
 _MOST_DIGITS = 9
 
+PAGE = 24
+"""Images of the queue put up at once in the grid: they fit a laptop's screen."""
+
 
 @dataclass(frozen=True)
 class Key:
@@ -110,7 +113,7 @@ class Desk:
         self.folder = workspace.Workspace(Path(session.workspace)).review / "journal"
         self.journal = Journal(self.folder, session.reviewer)
         self.put_up: frozenset[str] = frozenset()  # what the queue brought up last: answering it brings up the next
-        self.page: frozenset[str] = frozenset()  # what the grid shows of the queue
+        self.reselect = False  # whether the App is about to drop the selection, because the view changes
         self._path_of = dict(session.names)
         self._name_of = {path: name for name, path in self._path_of.items()}
 

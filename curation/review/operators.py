@@ -16,7 +16,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from curation.review import desk as desks
-from curation.review.desk import Desk, Image
+from curation.review.desk import PAGE, Desk, Image
 from curation.review.environment import SESSION_VARIABLE
 from curation.review.journal import ReviewError
 from curation.review.push import answered_of, classification
@@ -24,9 +24,6 @@ from curation.review.read_model import sample_id
 from curation.review.views import PANEL
 
 PLUGIN = "@face-curation/review"
-
-PAGE = 24
-"""Images of the queue put up at once in the grid: they fit a laptop's screen."""
 
 _SHOWN = 3
 """Selected images whose evidence the panel shows."""
@@ -129,10 +126,19 @@ def _put_up(ctx: Any) -> str:
 
 def _show_page(ctx: Any, names: Sequence[str]) -> None:
     """Show a page of the queue, unless what comes next is on the page that is shown."""
-    desk = the_desk()
-    if not desk.page or names[0] not in desk.page:
-        desk.page = frozenset(names)
+    if not _is_shown(ctx, sample_id(names[0])):
+        # the App drops the selection when the view changes, some time after; see FaceReview.on_change_selected
+        the_desk().reselect = True
         ctx.ops.set_view(ctx.dataset.select([sample_id(name) for name in names], ordered=True))
+
+
+def _is_shown(ctx: Any, identity: str) -> bool:
+    """Whether the view is a page of the queue with this sample; a long list may have it off the screen."""
+    for stage in ctx.request_params.get("view") or []:
+        if stage.get("_cls", "").endswith(".Select"):
+            ids = dict(stage.get("kwargs", [])).get("sample_ids") or []
+            return identity in ids and len(ids) <= 2 * PAGE
+    return False
 
 
 def _state() -> str:
@@ -256,7 +262,6 @@ class Next(foo.Operator):  # type: ignore[misc]
     def execute(self, ctx: Any) -> None:
         """Bring up the next open images."""
         if _is_ours(ctx):
-            the_desk().page = frozenset()
             _after(ctx, _put_up(ctx))
 
 
@@ -322,15 +327,14 @@ class FaceReview(foo.Panel):  # type: ignore[misc]
         _panel_ids.discard(str(ctx.panel.id))
 
     def on_change_selected(self, ctx: Any) -> None:
-        """Render again."""
+        """Choose again what the queue has put up, where the App dropped it while it changed the view."""
+        desk = the_desk() if _is_ours(ctx) else None
+        if desk is not None and desk.reselect and not ctx.selected:
+            desk.reselect = False
+            ctx.ops.set_selected_samples([sample_id(name) for name in sorted(desk.put_up)])
 
     def on_change_current_sample(self, ctx: Any) -> None:
         """Render again."""
-
-    def on_next(self, ctx: Any) -> None:
-        """Bring up what comes next."""
-        the_desk().page = frozenset()
-        _put_up(ctx)
 
     def render(self, ctx: Any) -> Any:
         """Return the panel's content."""
@@ -378,8 +382,7 @@ def _evidence_words(ctx: Any) -> str:
 
 
 def _keys_words() -> str:
-    rows = "\n".join(f"| `{key['key']}` | {_plain(key['words'])} |" for key in _keys())
-    return f"| key | does |\n|---|---|\n{rows}"
+    return "Keys: " + ", ".join(f"`{key['key']}` {_plain(key['words'])}" for key in _keys())
 
 
 def _plain(text: str) -> str:

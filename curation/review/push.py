@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from curation import manifest
 from curation.progress import Report
 from curation.review import journal
 from curation.review.read_model import Shown, sample_id
@@ -74,6 +75,24 @@ def push(fo: Any, space: Workspace, shown: Shown, report: Report) -> tuple[Any, 
     dataset.save()
     _forget_old(fo, space, name)
     return dataset, Pushed(name, len(new), len(changed), len(gone), len(known) - len(changed) - len(gone))
+
+
+def current(fo: Any, space: Workspace, version: manifest.Version, state: str) -> tuple[Any, Pushed] | None:
+    """Return a version's dataset and that nothing was pushed, or None where it is absent or not of this state."""
+    name = dataset_name(space, version.name)
+    if not fo.dataset_exists(name):
+        return None
+    dataset = fo.load_dataset(name)
+    known: dict[str, Any] = dataset.info.get(INFO, {})
+    if known.get("state") != [_REVISION, state] or known.get("samples") != dataset.count():
+        return None
+    return dataset, Pushed(name, 0, 0, 0, dataset.count())
+
+
+def note(dataset: Any, state: str) -> None:
+    """Keep of which state of the workspace a finished push was."""
+    dataset.info[INFO] = {**dataset.info.get(INFO, {}), "state": [_REVISION, state], "samples": dataset.count()}
+    dataset.save()
 
 
 def _siblings(fo: Any, space: Workspace) -> list[str]:

@@ -60,6 +60,13 @@ def sample_id(path: str) -> str:
     return hashlib.sha256(path.encode("utf-8")).hexdigest()[:_ID_DIGITS]
 
 
+def state_of(space: Workspace, version: manifest.Version) -> str:
+    """Return a fingerprint of all that the App shows of a version: which files there are, of what size and time."""
+    files = [space.issues, space.listing, *space.predictions.glob("*.parquet"), *space.review.glob("journal/*.jsonl")]
+    found = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files) if file.exists()]
+    return hashlib.sha256(json.dumps([version.hash, found]).encode("utf-8")).hexdigest()
+
+
 def shown(space: Workspace, version_name: str, settings: Settings) -> Shown:
     """Gather what the App shows of a version.
 

