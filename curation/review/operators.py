@@ -148,7 +148,8 @@ def _state() -> str:
 
 def _after(ctx: Any, message: str = "") -> None:
     """Refresh the tiles, the bar of keys and the panel."""
-    ctx.ops.reload_samples()
+    # reload_samples leaves the grid's tiles as they were in 1.22
+    ctx.ops.reload_dataset()
     ctx.trigger(f"{PLUGIN}/show_keys", {"state": message or _state()})
     for panel_id in _panel_ids:
         ctx.ops.show_panel_output(_panel_output(ctx), panel_id=panel_id)

@@ -86,6 +86,8 @@ def current(fo: Any, space: Workspace, version: manifest.Version, state: str) ->
     known: dict[str, Any] = dataset.info.get(INFO, {})
     if known.get("state") != [_REVISION, state] or known.get("samples") != dataset.count():
         return None
+    if dataset._sample_collection.find_one({"digest": None}) is not None:  # answered in the App since
+        return None
     return dataset, Pushed(name, 0, 0, 0, dataset.count())
 
 
