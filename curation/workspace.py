@@ -112,6 +112,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def findings(self) -> Path:
+        """Folder of what was found out about models, by run and section."""
+        return self.root / "findings"
+
+    @property
     def sources(self) -> Path:
         """Folder of unpacked archives, by content hash."""
         return self.root / "sources"
