@@ -24,6 +24,12 @@ T = TypeVar("T")
 _HASH_DIGITS = 8
 """Digits of a manifest's hash in a run's name."""
 
+_SHEET_IMAGES_A_CLASS = 2
+"""Rows of the augmentation sheet."""
+
+_SHEET_SIDE = 96
+"""Largest side of its tiles, pixels."""
+
 _SAID_IN_SECONDS = 120
 """Longer times are said in minutes."""
 
@@ -343,6 +349,36 @@ def _ladder_page(result: pd.DataFrame, budget: str, version: manifest.Version, o
         ("Starting weights", options.weights or "each backbone's own"),
     ]
     return ladder_page(LadderTables(result, budget, facts))
+
+
+def augmentation_sheet(space: Workspace, version_name: str, seed: int = 0) -> Path:
+    """Draw a contact sheet of every level of augmentation on some of a version's train images; return its file.
+
+    Each row is an image, as it is on the left and augmented beside it.
+    """
+    from reports import captioned_png
+    from training.augment import LEVELS, contact_sheet
+    from training.data import load_images
+    from training.recipes import RECIPES
+
+    version = manifest.find(space, version_name)
+    frame = training_frame(space, version)
+    train = frame[frame["split"] == "train"]
+    if train.empty:
+        raise ModelError(f"the version {version.name} has no train split to draw from")
+    shown = train.sample(frac=1, random_state=seed).groupby("label", sort=True).head(_SHEET_IMAGES_A_CLASS)
+    files = [Path(path) for path in shown.sort_values("label", kind="stable")["path"]]
+    images = asked(lambda: load_images(files, _SHEET_SIDE))
+    users = {level: sorted({name for name, r in RECIPES.items() if level == r.augmentation}) for level in LEVELS}
+    sheets = {
+        f"{level}" + (f" (recipes {', '.join(users[level])})" if users[level] else ""): contact_sheet(
+            images, level, seed=seed
+        )
+        for level in LEVELS
+    }
+    path = space.reports / "augmentation.png"
+    workspace.write_bytes(path, captioned_png(sheets))
+    return path
 
 
 def recipe_table() -> pd.DataFrame:

@@ -116,6 +116,15 @@ class Workspace:
         """Folder of what was found out about models, by run and section."""
         return self.root / "findings"
 
+    def review(self) -> Path:
+        """Folder of what people answer in the App: journals, sessions, blind samples, conflicts."""
+        return self.root / "review"
+
+    @property
+    def votes(self) -> Path:
+        """Folder of the votes tables: imported ones and people's blind labels."""
+        return self.root / "votes"
+
     @property
     def sources(self) -> Path:
         """Folder of unpacked archives, by content hash."""

@@ -343,7 +343,7 @@ def interval_chart(frame: pd.DataFrame, title: str, form: str = ".0%", zero: boo
 
 def interval_height(frame: pd.DataFrame) -> int:
     """Return a height in px at which every row of an interval chart can be read."""
-    return 90 + frame["name"].nunique() * (_ROW_PX + 8 * (frame["series"].nunique() - 1))
+    return 90 + int(frame["name"].nunique()) * (_ROW_PX + 8 * (int(frame["series"].nunique()) - 1))
 
 
 def grade_chart(frame: pd.DataFrame) -> go.Figure:
@@ -359,9 +359,7 @@ def grade_chart(frame: pd.DataFrame) -> go.Figure:
             name=escape(str(name)),
             x=[int(value) for value in rows["severity"]],
             y=[float(value) for value in rows["accuracy"]],
-            customdata=[
-                f"{low:.0%} to {high:.0%}" for low, high in zip(rows["low"], rows["high"], strict=True)
-            ],
+            customdata=[f"{low:.0%} to {high:.0%}" for low, high in zip(rows["low"], rows["high"], strict=True)],
             mode="lines+markers",
             line={"color": series_colour(place), "width": 2},
             marker={"size": 7, "symbol": place},
@@ -452,6 +450,8 @@ def matrix_chart(frame: pd.DataFrame, rows_title: str, columns_title: str) -> go
                 )
     figure.update_layout(
         xaxis=_axis(title={"text": columns_title, "font": {"size": 12}}, showgrid=False, side="top", type="category"),
-        yaxis=_axis(title={"text": rows_title, "font": {"size": 12}}, showgrid=False, autorange="reversed", type="category"),
+        yaxis=_axis(
+            title={"text": rows_title, "font": {"size": 12}}, showgrid=False, autorange="reversed", type="category"
+        ),
     )
     return figure

@@ -61,7 +61,9 @@ def findings_page(tables: FindingsTables) -> str:
     sections = [
         {"it": one, "blocks": [] if one.missing else _SECTIONS[one.identifier](one.tables)} for one in tables.findings
     ]
-    return page.render("findings.html.j2", {"origin": tables, "tiles": tables.tiles.to_dict("records"), "sections": sections})
+    return page.render(
+        "findings.html.j2", {"origin": tables, "tiles": tables.tiles.to_dict("records"), "sections": sections}
+    )
 
 
 Block = dict[str, Any]
@@ -121,7 +123,9 @@ def _people(tables: Tables) -> list[Block]:
         ),
     ]
     if len(beside):
-        named = beside.assign(name=beside["who"] + " with " + beside["with"], series="agreement", estimate=beside["value"])
+        named = beside.assign(
+            name=beside["who"] + " with " + beside["with"], series="agreement", estimate=beside["value"]
+        )
         blocks += [
             _head("The model beside people", "On the same images. The model's answers are out of fold."),
             _chart(
@@ -134,7 +138,11 @@ def _people(tables: Tables) -> list[Block]:
             ),
         ]
     rows = [
-        {"uri": thumbnails.data_uri(row["thumbnail"]), "path": row["path"], "lines": [f"labelled {row['label']}", row["votes"]]}
+        {
+            "uri": thumbnails.data_uri(row["thumbnail"]),
+            "path": row["path"],
+            "lines": [f"labelled {row['label']}", row["votes"]],
+        }
         for row in disputed.to_dict("records")
     ]
     return [*blocks, _pictures("Images that people disagree on most", "Votes of ten people.", rows)]
@@ -191,7 +199,9 @@ def _elsewhere(tables: Tables) -> list[Block]:
     for number, (name, rows) in enumerate(covariates.groupby("covariate", sort=False)):
         low, high = rows["accuracy"].min(), rows["accuracy"].max()
         alt = f"Accuracy by {name}: between {low:.0%} and {high:.0%}."
-        cells.append({"title": str(name), "chart": Chart(f"chart-covariate-{number}", figures.bins_chart(rows), alt, 210)})
+        cells.append(
+            {"title": str(name), "chart": Chart(f"chart-covariate-{number}", figures.bins_chart(rows), alt, 210)}
+        )
     table = Table("covariates", "Accuracy by covariate", covariates, _covariate_columns())
     return [*blocks, {"kind": "grid", "cells": cells}, {"kind": "numbers", "table": table}]
 
@@ -228,7 +238,9 @@ def _other_data(tables: Tables) -> list[Block]:
         for row in wrong.to_dict("records")
     ]
     return [
-        _head(f"On pictures from elsewhere: {name}", "Faces cropped and aligned as in the training data. Recall by class."),
+        _head(
+            f"On pictures from elsewhere: {name}", "Faces cropped and aligned as in the training data. Recall by class."
+        ),
         _chart(
             "chart-elsewhere",
             figures.interval_chart(points, "share right"),
@@ -238,7 +250,8 @@ def _other_data(tables: Tables) -> list[Block]:
         ),
         _head(
             f"What explains the gap of {gap_value:.1%}?",
-            "How far accuracy falls when the held-out images are weighted to be spread like the others. Shares overlap.",
+            "How far accuracy falls when the held-out images are weighted to be spread like the others. Shares "
+            "overlap.",
         ),
         _chart(
             "chart-gap",
@@ -280,9 +293,11 @@ def _outside(tables: Tables) -> list[Block]:
         Column("p_value", "McNemar's p", "number"),
     ]
     known = [
-        Column("model", "model"), Column("seen", "has it seen this data?"), Column("licence", "licence"),
+        Column("model", "model"),
+        Column("seen", "has it seen this data?"),
+        Column("licence", "licence"),
         Column("classes", "its classes"),
-    ]  # fmt: skip
+    ]
     return [
         _table(Table("outside-facts", "The models", facts, known)),
         _head("Accuracy on the same images", "Their classes are matched to ours by meaning, the rest left out."),
@@ -309,7 +324,10 @@ def _groups(tables: Tables) -> list[Block]:
             points = rows.assign(name=rows["group"], series=rows["attribute"])
             alt = "; ".join(f"{row['group']}: {row['estimate']:.0%}" for row in rows.to_dict("records"))
             figure = figures.interval_chart(points, title.lower())
-            blocks += [_head(title), _chart(f"chart-groups-{number}", figure, alt, figures.interval_height(points) + 20)]
+            blocks += [
+                _head(title),
+                _chart(f"chart-groups-{number}", figure, alt, figures.interval_height(points) + 20),
+            ]
     selection = model[(model["metric"] == "selection_rate") & ~model["attribute"].str.contains(" and ")]
     if len(selection):
         points = selection.assign(name=selection["group"], series=selection["class"])
@@ -322,14 +340,27 @@ def _groups(tables: Tables) -> list[Block]:
                 figures.interval_height(points),
             ),
         ]
-    blocks.append(_table(Table("groups-model", "The model by group, differences from the rest first", _ranked(model), _group_columns())))
+    blocks.append(
+        _table(
+            Table(
+                "groups-model", "The model by group, differences from the rest first", _ranked(model), _group_columns()
+            )
+        )
+    )
     shown = cleaning[cleaning["metric"].isin(["removed", "relabelled"]) & ~cleaning["attribute"].str.contains(" and ")]
-    blocks.append(_head("Does the cleaning treat groups alike?", "Share of a group that is removed, relabelled or flagged."))
+    blocks.append(
+        _head("Does the cleaning treat groups alike?", "Share of a group that is removed, relabelled or flagged.")
+    )
     if len(shown):
         points = shown.assign(name=shown["group"], series=shown["metric"])
         alt = "; ".join(f"{row['group']} {row['metric']}: {row['estimate']:.1%}" for row in shown.to_dict("records"))
         blocks.append(
-            _chart("chart-cleaning", figures.interval_chart(points, "share of the group", ".1%"), alt, figures.interval_height(points))
+            _chart(
+                "chart-cleaning",
+                figures.interval_chart(points, "share of the group", ".1%"),
+                alt,
+                figures.interval_height(points),
+            )
         )
     blocks.append(_table(Table("groups-cleaning", "The cleaning by group", _ranked(cleaning), _group_columns())))
     return blocks
@@ -390,11 +421,15 @@ def _learned(tables: Tables) -> list[Block]:
     return [
         _pictures(
             "Where it looks, on average",
-            "Grad-CAM over aligned faces: bright where a class is read from. First the right ones, then the confusions.",
+            "Grad-CAM over aligned faces: bright where a class is read from. First the right ones, then the "
+            "confusions.",
             pictures,
             wide=True,
         ),
-        _head("Which part of the face does it need?", "Each region covered in turn; how far the answer's probability falls."),
+        _head(
+            "Which part of the face does it need?",
+            "Each region covered in turn; how far the answer's probability falls.",
+        ),
         _chart(
             "chart-falls",
             figures.interval_chart(whole, "fall of the probability", ".0%", zero=True),
@@ -410,15 +445,34 @@ def _learned(tables: Tables) -> list[Block]:
 def _exclusive(tables: Tables) -> list[Block]:
     shared, coverage, sets, heads, answers = (tables[n] for n in ("shared", "coverage", "sets", "heads", "answers"))
     blocks = [
-        _head("Which classes share an image, by the model?", "Of the images called the row's class, the share where the column's comes second with at least 25 %."),
-        _chart("chart-shared", figures.matrix_chart(shared, "called", "second"), _worst_pair(shared), 320, Table("shared", "Shared probability", shared, _pair_columns())),
-    ]  # fmt: skip
+        _head(
+            "Which classes share an image, by the model?",
+            "Of the images called the row's class, the share where the column's comes second with at least 25 %.",
+        ),
+        _chart(
+            "chart-shared",
+            figures.matrix_chart(shared, "called", "second"),
+            _worst_pair(shared),
+            320,
+            Table("shared", "Shared probability", shared, _pair_columns()),
+        ),
+    ]
     if "votes" in tables:
         votes = tables["votes"]
         blocks += [
-            _head("And by people?", "Of the images labelled as the row says, the share where at least two of ten votes are for each of both."),
-            _chart("chart-votes", figures.matrix_chart(votes, "labelled", "also voted"), _worst_pair(votes), 320, Table("vote-overlap", "Shared votes", votes, _pair_columns())),
-        ]  # fmt: skip
+            _head(
+                "And by people?",
+                "Of the images labelled as the row says, the share where at least two of ten votes are for each "
+                "of both.",
+            ),
+            _chart(
+                "chart-votes",
+                figures.matrix_chart(votes, "labelled", "also voted"),
+                _worst_pair(votes),
+                320,
+                Table("vote-overlap", "Shared votes", votes, _pair_columns()),
+            ),
+        ]
     chosen = heads[heads["metric"].isin(["accuracy", "macro_f1", "log_loss", "calibration_error"])]
     head_columns = [
         Column("metric", "metric"),
@@ -440,26 +494,52 @@ def _exclusive(tables: Tables) -> list[Block]:
         Column("larger", "more", "share"),
         Column("empty", "none", "share"),
     ]
-    set_columns = [Column("set", "set"), Column("classes", "classes", "count"), Column("images", "images", "count"), Column("share", "share", "share")]
+    set_columns = [
+        Column("set", "set"),
+        Column("classes", "classes", "count"),
+        Column("images", "images", "count"),
+        Column("share", "share", "share"),
+    ]
     named = coverage.assign(**{"class": coverage["class"].replace("", "all")})
     rows = [
         {
             "uri": thumbnails.data_uri(row["thumbnail"]),
             "path": row["path"],
-            "lines": [f"{row['first']} {row['first_p']:.0%}, {row['second']} {row['second_p']:.0%}", f"labelled {row['label']}"],
+            "lines": [
+                f"{row['first']} {row['first_p']:.0%}, {row['second']} {row['second_p']:.0%}",
+                f"labelled {row['label']}",
+            ],
         }
         for row in tables["gallery"].to_dict("records")
     ]
     return [
         *blocks,
-        _head("One question or four?", "A softmax head (which of these?) against a sigmoid head a class (is it this?), same features and data."),
+        _head(
+            "One question or four?",
+            "A softmax head (which of these?) against a sigmoid head a class (is it this?), same features and data.",
+        ),
         _table(Table("heads", "Two kinds of head on the same held-out images", chosen, head_columns)),
-        _table(Table("answers", "How many classes the sigmoid heads affirm", answers, [Column("yes", "classes", "count"), Column("images", "images", "count"), Column("share", "share", "share")])),
-        _head("Sets that hold the label nine times of ten", "Split conformal prediction (MAPIE): lac makes the smallest sets, aps fits them to each image's difficulty."),
+        _table(
+            Table(
+                "answers",
+                "How many classes the sigmoid heads affirm",
+                answers,
+                [
+                    Column("yes", "classes", "count"),
+                    Column("images", "images", "count"),
+                    Column("share", "share", "share"),
+                ],
+            )
+        ),
+        _head(
+            "Sets that hold the label nine times of ten",
+            "Split conformal prediction (MAPIE): lac makes the smallest sets, aps fits them to each image's "
+            "difficulty.",
+        ),
         _table(Table("coverage", "Coverage and size of the sets", named, cover_columns)),
         _table(Table("sets", "Which sets occur (lac)", sets.head(12), set_columns)),
         _pictures("Two-emotion faces", "Their set holds two classes; the most even of each pair.", rows),
-    ]  # fmt: skip
+    ]
 
 
 def _pair_columns() -> list[Column]:
@@ -474,7 +554,8 @@ def _pair_columns() -> list[Column]:
 
 def _worst_pair(frame: pd.DataFrame) -> str:
     worst = frame.sort_values("share", ascending=False).iloc[0]
-    return f"Shares of images with a second class; largest for {worst['first']} with {worst['second']}, {worst['share']:.0%}."
+    pair = f"{worst['first']} with {worst['second']}, {worst['share']:.0%}"
+    return f"Shares of images with a second class; largest for {pair}."
 
 
 _SECTIONS: Mapping[str, Callable[[Tables], list[Block]]] = {

@@ -155,7 +155,7 @@ def coverage(sets: npt.NDArray[np.bool_], labels: Labels, classes: Sequence[str]
 
 
 def set_counts(sets: npt.NDArray[np.bool_], classes: Sequence[str]) -> pd.DataFrame:
-    """Return how often each set of classes occurs: columns set, classes (number), images, share; most frequent first."""
+    """Return how often each set of classes occurs, most frequent first: columns set, classes, images, share."""
     names = [" + ".join(name for name, inside in zip(classes, row, strict=True) if inside) or "none" for row in sets]
     counts = pd.Series(names).value_counts()
     table = pd.DataFrame({"set": counts.index, "images": counts.to_numpy()})

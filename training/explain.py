@@ -229,7 +229,7 @@ def occlusion_by_region(
 
 
 def occlusion_maps(model: Model, images: Bytes, targets: Labels, grid: int = GRID) -> Maps:
-    """Return how far the probability of a class falls when each cell of a grid is covered, (n, grid, grid), from 0 on."""
+    """Return how far a class's probability falls when each cell of a grid is covered, (n, grid, grid), from 0 on."""
     side, rows = images.shape[1], np.arange(len(images))
     before = model.probabilities(images)[rows, targets]
     edges = np.linspace(0, side, grid + 1).round().astype(int)

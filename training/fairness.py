@@ -1,7 +1,7 @@
-"""Metrics by group: accuracy, F1, error rates and selection rates with intervals, and which groups differ from the rest.
+"""Metrics by group: accuracy, F1, error and selection rates with intervals, and which groups differ from the rest.
 
-Estimates are fairlearn's metric frames. Every metric here is a ratio of sums over images, so that a thousand bootstrap
-replicates of a group and of the rest are two matrix products.
+By group, fairlearn's metric frame gives the estimates. Every metric here is a ratio of sums over images, so that a
+thousand bootstrap replicates of a group and of the rest are two matrix products.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def rates_by_group(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return how often each flag is raised in every group, as ``by_group``: who is removed or relabelled more often?
+    """Return how often each flag is raised in every group, as ``by_group``: who is removed more often.
 
     Args:
         groups: a column an attribute, a row an image.

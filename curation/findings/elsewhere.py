@@ -122,7 +122,9 @@ def elsewhere(subject: Subject, source: str, display: Display) -> Tables:
     right, other_right = subject.predicted == subject.labels, theirs.argmax(axis=1) == labels
     values = subject.covariates()
     others = joined_covariates(covariates(other.faces.images), other.faces.facts)
-    named = [frame.assign(**{"mix of classes": labelled}) for frame, labelled in _labelled(subject, other, values, others)]
+    named = [
+        frame.assign(**{"mix of classes": labelled}) for frame, labelled in _labelled(subject, other, values, others)
+    ]
     cells = confusion(labels, theirs.argmax(axis=1).astype(np.int64), len(subject.classes))
     return {
         "metrics": pd.concat(both, ignore_index=True),
@@ -163,5 +165,3 @@ def _wrong(subject: Subject, other: Other, labels: np.ndarray, theirs: np.ndarra
             "thumbnail": pd.Series([other.faces.images[place].tobytes() for place in order], dtype=object),
         }
     )
-
-

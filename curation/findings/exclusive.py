@@ -1,4 +1,4 @@
-"""Must classes exclude each other? Shared probability and votes, two kinds of head, calibrated sets, two-emotion faces."""
+"""Must classes exclude each other? Shared probability and votes, two kinds of head, calibrated sets, galleries."""
 
 from __future__ import annotations
 
@@ -33,9 +33,13 @@ def exclusive(subject: Subject, votes_file: Path | None, report: Report) -> Tabl
 
     probabilities, labels, classes = subject.probabilities, subject.labels, subject.classes
     half = np.random.default_rng(subject.seed).permutation(len(labels)) < len(labels) // 2
-    sets = {name: conformal_sets(probabilities[half], labels[half], probabilities[~half], name) for name in ("lac", "aps")}
+    sets = {
+        name: conformal_sets(probabilities[half], labels[half], probabilities[~half], name) for name in ("lac", "aps")
+    }
     report(1, 3)
-    covered = [coverage(found, labels[~half], classes, subject.seed).assign(method=name) for name, found in sets.items()]
+    covered = [
+        coverage(found, labels[~half], classes, subject.seed).assign(method=name) for name, found in sets.items()
+    ]
     tables = {
         "shared": shared_probability(probabilities, classes),
         "coverage": pd.concat(covered, ignore_index=True),

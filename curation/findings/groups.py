@@ -1,4 +1,4 @@
-"""Gender, race and age: does the model treat groups alike, and does the cleaning?"""
+"""Gender, race and age: does the model treat groups alike, and does the cleaning? Figures by group."""
 
 from __future__ import annotations
 
@@ -53,19 +53,23 @@ def read_attributes(source: str, space: Workspace) -> pd.DataFrame:
     """
     file = Path(source)
     if file.suffix.lower() in {".csv", ".parquet"}:
-        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = (
+            pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype=str, keep_default_na=False)
+        )
         known = [name for name in ATTRIBUTES if name in table]
         if "path" not in table or not known:
             raise AttributesError(f"{source} must have a column path and one of {', '.join(ATTRIBUTES)}")
         urls = [str(file.parent / path) if (file.parent / path).is_file() else "" for path in table["path"]]
-        labels = table["label"] if "label" in table else ""
+        labels = table.get("label", "")
         frame = pd.DataFrame({"path": table["path"], "url": urls, "label": labels})
         return frame.assign(**{name: _groups(name, table[name]) for name in known})
     listing = read_source(source, space.sources).frame
     parts = listing["path"].str.rpartition("/")[2].str.extract(_UTKFACE)
     known_rows = parts[0].notna()
     if not known_rows.any():
-        raise AttributesError(f"no file of {source} is named AGE_GENDER_RACE_...; give a table with a column path instead")
+        raise AttributesError(
+            f"no file of {source} is named AGE_GENDER_RACE_...; give a table with a column path instead"
+        )
     listing, parts = listing[known_rows].reset_index(drop=True), parts[known_rows].reset_index(drop=True)
     return pd.DataFrame(
         {
@@ -130,7 +134,9 @@ def groups(subject: Subject, source: str, images: int, display: Display) -> Tabl
                 "own": [own is not None],
             }
         ),
-        "cleaning": _cleaning(subject, table, subject.space if own is not None else _curated_apart(subject, source, display)),
+        "cleaning": _cleaning(
+            subject, table, subject.space if own is not None else _curated_apart(subject, source, display)
+        ),
     }
     if labels is not None:
         called = probabilities.argmax(axis=1).astype(np.int64)
@@ -146,9 +152,7 @@ def _of_data_set(subject: Subject, table: pd.DataFrame) -> pd.DataFrame | None:
     return joined if len(joined) else None
 
 
-def _judged(
-    subject: Subject, chosen: pd.DataFrame, own: bool, display: Display
-) -> tuple[np.ndarray, np.ndarray]:
+def _judged(subject: Subject, chosen: pd.DataFrame, own: bool, display: Display) -> tuple[np.ndarray, np.ndarray]:
     if own:
         place = {key: number for number, key in enumerate(subject.frame["key"])}
         rows = [place[path] for path in chosen["path"]]
@@ -169,7 +173,7 @@ def _labels(subject: Subject, chosen: pd.DataFrame) -> np.ndarray | None:
 
 
 def _cleaning(subject: Subject, table: pd.DataFrame, space: Workspace) -> pd.DataFrame:
-    """Return how often each group is flagged, removed and relabelled: here, or by the same checks on the other images."""
+    """Return how often each group is flagged, removed and relabelled, in one workspace."""
     from training.fairness import rates_by_group
 
     rows = manifest.rows(space, manifest.find(space, "cleaned")).set_index("path")

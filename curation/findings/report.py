@@ -145,7 +145,9 @@ def _section(subject: Subject, name: str, inputs: Inputs, display: Display) -> t
         "learned": ("", lambda: _with_steps("Looking at what it looks at", display, lambda r: learned(subject, r))),
         "exclusive": (
             votes or "",
-            lambda: _with_steps("Sharing images between classes", display, lambda r: exclusive(subject, inputs.votes, r)),
+            lambda: _with_steps(
+                "Sharing images between classes", display, lambda r: exclusive(subject, inputs.votes, r)
+            ),
         ),
     }
     return sections[name]
@@ -188,7 +190,10 @@ def _laid_out(subject: Subject, inputs: Inputs, found: dict[str, Tables], answer
         ("Model", f"{subject.run_dir.name}, recipe {config['recipe']['name']}"),
         ("Fitted on", f"{config['images']['train']:,} images, seed {config['seed']}"),
         ("Starting weights", f"{config['weights']}; licence: {config['weights_licence']}"),
-        ("Judged on", f"{len(subject.frame):,} held-out images of version {subject.version.name}, none a copy of one fitted on"),
+        (
+            "Judged on",
+            f"{len(subject.frame):,} held-out images of version {subject.version.name}, none a copy of one fitted on",
+        ),
         ("Manifest hash", subject.version.hash),
     ]
     named = Inputs(**{**inputs.__dict__, "model": subject.run_dir.name})

@@ -68,7 +68,12 @@ class Subject:
     @cached_property
     def key(self) -> tuple[str, ...]:
         """What identifies the model, the images and the draws."""
-        return (file_digest(self.run_dir / "model.safetensors"), self.version.hash, str(len(self.frame)), str(self.seed))
+        return (
+            file_digest(self.run_dir / "model.safetensors"),
+            self.version.hash,
+            str(len(self.frame)),
+            str(self.seed),
+        )
 
     @cached_property
     def images(self) -> Bytes:

@@ -47,7 +47,8 @@ def people(tables: Tables) -> Answer:
         "of labels are people's most frequent answer",
         sentences,
         [
-            "A person's own vote is part of the crowd's majority, so that people's agreement with it is a little too high.",
+            "A person's own vote is part of the crowd's majority, so that people's agreement with it is a little "
+            "too high.",
             "Voters could also say another emotion, unknown or no face; such votes count against the label.",
         ],
     )
@@ -61,7 +62,8 @@ def elsewhere(tables: Tables) -> Answer:
     worst = strong.iloc[0]
     bends = _weakest(tables["covariates"])
     sentences = [
-        f"Of the corruptions {worst['corruption']} costs most: {-worst['change']:.0%} of accuracy at the strongest grade "
+        f"Of the corruptions {worst['corruption']} costs most: {-worst['change']:.0%} of accuracy at the "
+        "strongest grade "
         f"({-worst['change_high']:.0%} to {-worst['change_low']:.0%}), from {clean['accuracy']:.0%}.",
         *bends,
     ]
@@ -78,16 +80,24 @@ def elsewhere(tables: Tables) -> Answer:
     together = gap[gap["covariate"] == "all together"].iloc[0]
     single = gap[gap["covariate"] != "all together"].sort_values("explained", ascending=False).iloc[0]
     first = (
-        f"On {facts['data']} ({facts['images']:,} faces of another source, {facts['found']:,} of them found and aligned) "
-        f"accuracy is {_with_interval(there, 'estimate')}, against {_with_interval(here, 'estimate')} on held-out images "
+        f"On {facts['data']} ({facts['images']:,} faces of another source, {facts['found']:,} of them found and "
+        "aligned) "
+        f"accuracy is {_with_interval(there, 'estimate')}, against {_with_interval(here, 'estimate')} on held-out "
+        "images "
         "of the same source."
     )
     second = (
-        f"Of the gap of {together['gap']:.1%}, illumination, sharpness, face size, pose and the mix of classes together "
+        f"Of the gap of {together['gap']:.1%}, illumination, sharpness, face size, pose and the mix of classes "
+        "together "
         f"explain {together['explained']:.1%} ({together['low']:.1%} to {together['high']:.1%}); alone, "
         f"{single['covariate']} explains most, {single['explained']:.1%}. The rest is other people, scenes and labels."
     )
-    return Answer(f"{there['estimate']:.0%}", f"right on {facts['data']}, {here['estimate']:.0%} here", [first, second, *sentences], limits)
+    return Answer(
+        f"{there['estimate']:.0%}",
+        f"right on {facts['data']}, {here['estimate']:.0%} here",
+        [first, second, *sentences],
+        limits,
+    )
 
 
 def _weakest(covariates: pd.DataFrame) -> list[str]:
@@ -98,7 +108,9 @@ def _weakest(covariates: pd.DataFrame) -> list[str]:
         if low["high"] < high["low"]:
             found.append((high["accuracy"] - low["accuracy"], str(name), low, high))
     if not found:
-        return ["Along no single covariate do the best and the worst fifth of the images differ beyond their intervals."]
+        return [
+            "Along no single covariate do the best and the worst fifth of the images differ beyond their intervals."
+        ]
     _, name, low, high = max(found, key=lambda one: one[0])
     return [
         f"By {name}, accuracy runs from {low['accuracy']:.0%} (values {low['left']:.3g} to {low['right']:.3g}) to "
@@ -111,9 +123,12 @@ def outside(tables: Tables) -> Answer:
     pairs, facts = tables["pairs"], tables["facts"].set_index("model")
     sentences = []
     for row in pairs[pairs["metric"] == "accuracy"].to_dict("records"):
-        better = "ours is better" if row["low"] > 0 else "theirs is better" if row["high"] < 0 else "no clear difference"
+        better = (
+            "ours is better" if row["low"] > 0 else "theirs is better" if row["high"] < 0 else "no clear difference"
+        )
         sentences.append(
-            f"{row['model']} on {row['data']} ({row['images']:,} images): {row['first']:.1%}, ours {row['second']:.1%}; "
+            f"{row['model']} on {row['data']} ({row['images']:,} images): {row['first']:.1%}, ours "
+            f"{row['second']:.1%}; "
             f"difference {row['difference']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%}), {better}."
         )
     for name in facts.index:
@@ -124,7 +139,8 @@ def outside(tables: Tables) -> Answer:
         f"ours : {first['model']}, on {first['data']} images",
         sentences,
         [
-            "A model that was trained on these very images and labels remembers them: its figure here is no generalisation. "
+            "A model that was trained on these very images and labels remembers them: its figure here is no "
+            "generalisation. "
             "Compare on data of another source.",
             "Their other classes are left out and their probabilities scaled up, which helps them.",
         ],
@@ -136,28 +152,36 @@ def groups(tables: Tables) -> Answer:
     model, cleaning, facts = tables["model"], tables["cleaning"], tables["facts"].iloc[0]
     differing, cleaned = model[model["differs"]], cleaning[cleaning["differs"]]
     sentences = [
-        f"{facts['images']:,} faces of {facts['source']} with known attributes; groups below thirty images are not shown.",
+        f"{facts['images']:,} faces of {facts['source']} with known attributes; groups below thirty images are "
+        "not shown.",
         *_differences(differing, "the model"),
         *_differences(cleaned, "the cleaning"),
     ]
     limits = [
-        "A difference between groups may come from the pictures (age, pose, light, what people do in them), not from the "
+        "A difference between groups may come from the pictures (age, pose, light, what people do in them), not "
+        "from the "
         "model.",
         "Groups are as the source names them; attributes estimated by a network would be estimates.",
     ]
     if not facts["labelled"]:
         limits.insert(
             0,
-            "These faces have no expression labels: accuracy, F1 and error rates by group cannot be told, only how often "
+            "These faces have no expression labels: accuracy, F1 and error rates by group cannot be told, only "
+            "how often "
             "each class is answered and how sure the model is. A label column in the table fills them in.",
         )
     if not facts["own"]:
         limits.append(
-            "Whom the cleaning of the data set itself removes is not known, since its people are not; shown is what the "
-            "same checks and policy do to the faces with attributes. Those have one label, so that nothing is relabelled."
+            "Whom the cleaning of the data set itself removes is not known, since its people are not; shown is "
+            "what the "
+            "same checks and policy do to the faces with attributes. Those have one label, so that nothing is "
+            "relabelled."
         )
     return Answer(
-        f"{len(differing)} + {len(cleaned)}", "differences between groups: the model's + the cleaning's", sentences, limits
+        f"{len(differing)} + {len(cleaned)}",
+        "differences between groups: the model's + the cleaning's",
+        sentences,
+        limits,
     )
 
 
@@ -168,8 +192,10 @@ def _differences(frame: pd.DataFrame, what: str) -> list[str]:
     largest = frame.loc[frame["difference"].abs().idxmax()]
     metric = f"{largest['metric'].replace('_', ' ')} {largest['class']}".strip()
     return [
-        f"In {what}, {len(frame)} figures differ from the rest at a false discovery rate of 5 %; the largest: {metric} of "
-        f"{largest['group']} ({largest['attribute']}, {largest['images']:,} images) is {largest['estimate']:.1%} against "
+        f"In {what}, {len(frame)} figures differ from the rest at a false discovery rate of 5 %; the largest: "
+        f"{metric} of "
+        f"{largest['group']} ({largest['attribute']}, {largest['images']:,} images) is {largest['estimate']:.1%} "
+        "against "
         f"{largest['rest']:.1%}."
     ]
 
@@ -180,7 +206,8 @@ def learned(tables: Tables) -> Answer:
     whole = falls[falls["class"] == ""].sort_values("fall", ascending=False)
     first, second = whole.iloc[0], whole.iloc[1]
     sentences = [
-        f"It needs the {first['region']} most: covered, the answer's probability falls by {_with_interval(first, 'fall')}; "
+        f"It needs the {first['region']} most: covered, the answer's probability falls by "
+        f"{_with_interval(first, 'fall')}; "
         f"then the {second['region']}, {second['fall']:.0%}.",
     ]
     for name, rows in falls[falls["class"] != ""].groupby("class", sort=False):
@@ -220,7 +247,8 @@ def exclusive(tables: Tables) -> Answer:
     sentences = [
         f"By the model, {pair['first']} and {pair['second']} share most: {pair['share']:.0%} of the images called "
         f"{pair['first']} have {pair['second']} as a second class of at least 25 %.",
-        f"Sets that hold the label for nine images of ten (measured: {_with_interval(whole, 'coverage')}) hold one class "
+        f"Sets that hold the label for nine images of ten (measured: {_with_interval(whole, 'coverage')}) hold "
+        "one class "
         f"for {whole['single']:.0%} of the images and two for {whole['pair']:.0%}.",
         f"Sigmoid heads instead of softmax change accuracy by {accuracy['difference']:+.1%} ({accuracy['low']:+.1%} to "
         f"{accuracy['high']:+.1%}); they affirm two classes for {several:.1%} of the images and none for {none:.1%}.",
@@ -229,7 +257,9 @@ def exclusive(tables: Tables) -> Answer:
     if "votes" in tables and len(tables["votes"]):
         people = float(tables["votes"]["any_second"].iloc[0])
         sentences.insert(
-            0, f"At least two of ten people each see two of the classes in {people:.0%} of {tables['votes']['voted'].iloc[0]:,} images."
+            0,
+            f"At least two of ten people each see two of the classes in {people:.0%} of "
+            f"{tables['votes']['voted'].iloc[0]:,} images.",
         )
     evidence = people if people is not None else float(whole["pair"] + whole["larger"])
     if evidence >= SHARED_ENOUGH:
@@ -237,7 +267,7 @@ def exclusive(tables: Tables) -> Answer:
             "No: keep one answer a face for counting, but train on soft labels where there are votes, and give sets "
             "instead of one class where one is not enough. Sigmoid heads are not needed for that."
             if several < SHARED_ENOUGH
-            else "No: faces carry two of the classes often enough that sigmoid heads and soft labels are worth their while."
+            else "No: faces carry two of the classes often enough that sigmoid heads and soft labels are worth it."
         )
     else:
         advice = "For this data, yes: so few faces carry two classes that one answer a face loses little."
@@ -247,7 +277,8 @@ def exclusive(tables: Tables) -> Answer:
         [advice, *sentences],
         [
             "Coverage is promised for images like those that calibrated the sets, not for another source.",
-            "Both heads rest on features that were learned with softmax; a network trained with sigmoids from the start "
+            "Both heads rest on features that were learned with softmax; a network trained with sigmoids from "
+            "the start "
             "may differ.",
         ],
     )

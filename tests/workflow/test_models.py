@@ -6,8 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tests.conftest import Curate, as_json
 
@@ -26,6 +28,23 @@ def own(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(own: Path, curate: Curate) -> str:
     name: str = as_json(curate("train", "scratch", "--epochs", 2, "--threads", 1, "-w", own, "--json"))["name"]
     return name
+
+
+def test_the_augmentation_sheet_shows_every_level_on_images_of_every_class(own: Path) -> None:
+    from curation import models, workspace
+    from training.augment import LEVELS, SHEET_BORDER
+
+    path = models.augmentation_sheet(workspace.open_existing(own), "cleaned")
+    picture = np.asarray(Image.open(path))
+    rows = len(CLASSES) * 2
+    assert picture.shape[0] >= len(LEVELS) * rows * SHEET_BORDER and (picture[:4] > 200).all()
+    first = path.read_bytes()
+    assert models.augmentation_sheet(workspace.open_existing(own), "cleaned").read_bytes() == first
+    sheets = np.array_split(picture, len(LEVELS))
+    plain, augmented = sheets[0], sheets[-1]
+    tile = picture.shape[1] // 9
+    assert (plain[30:, :tile] == plain[30:, tile : 2 * tile]).mean() > 0.99  # none: the same nine times
+    assert (augmented[30:, :tile] == augmented[30:, tile : 2 * tile]).mean() < 0.6
 
 
 def test_a_finished_run_is_not_trained_again(own: Path, model: str, curate: Curate) -> None:
@@ -160,6 +179,7 @@ def test_predict_gives_one_probability_a_class(own: Path, model: str, sample: Pa
     ("arguments", "words"),
     [
         (["train", "no-such"], "no recipe"),
+        (["train", "vgg16/0", "--weights", "no/such.pth"], "no/such.pth"),
         (["train", "scratch", "--on", "v99"], "no version"),
         (["evaluate", "no-such"], "no model"),
         (["crossval", "scratch", "--folds", "190"], "fewer folds"),
