@@ -9,7 +9,7 @@ DATA ?=
 WORKSPACE ?= $(if $(DATA),workspace,workspace-sample)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup run test test-fast bench peers lint clean
+.PHONY: setup run test test-fast bench peers fastdup lint clean
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -50,6 +50,11 @@ peers:
 	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		opencv-python-headless pandas scikit-learn cleanvision imagededup pillow_heif sentry-sdk
 	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps fastdup==2.54
+
+# fastdup beside everything else: its own pins cannot be met here, but it works without them (licence CC BY-NC-ND).
+fastdup: setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pillow_heif sentry-sdk
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fastdup==2.54
 
 bench: setup
 	$(BIN)/python -m tests.benchmarks.bench_curate
