@@ -404,6 +404,24 @@ def export(
 
 
 @app.command()
+def annotations(
+    file: Annotated[Path, typer.Argument(help="Label Studio's JSON export of a project.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Take what people answered in Label Studio as their decisions, and commit."""
+    from curation import annotations as answered
+    from curation import console, workspace
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    found = answered.read(file)
+    with workspace.locked(space):
+        taken = answered.take(space, found, _settings(space), Display(quiet=as_json))
+    console.print_json(taken) if as_json else console.print_lines(taken.lines())
+
+
+@app.command()
 def report(folder: Folder = DEFAULT_WORKSPACE) -> None:
     """Write the cleaning report of the newest cleaned version."""
     from curation import workflow, workspace

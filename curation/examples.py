@@ -41,6 +41,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate export cleaned --format folder --place hardlink -o out", "split/label/file, without using disk"),
         ("curate export cleaned --since v2 --format webdataset -o changed", "only what changed since v2"),
     ),
+    "annotations": (("curate annotations project.json", "what people answered in Label Studio, as decisions"),),
     "audit": (
         ("curate audit --calibrate", "planted defects found blind; the duplicate threshold refitted"),
         ("curate audit --sample 200 --check no_face -o review.csv", "draw images for a person to judge"),
