@@ -9,7 +9,7 @@ DATA ?=
 WORKSPACE ?= $(if $(DATA),workspace,workspace-sample)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup run test test-fast bench peers fastdup lint clean
+.PHONY: setup run test test-fast bench peers fastdup docs lint clean
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -37,6 +37,11 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+# The site, in site/; the tutorial and the notebook that it shows are executed by the tests.
+docs: setup
+	$(BIN)/mkdocs build --strict --quiet
 
 test: lint
 	$(PYTEST)
@@ -61,4 +66,4 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.bench_near_duplicates
 
 clean:
-	rm -rf $(VENV) .venv-peers build *.egg-info artifacts sample workspace-sample
+	rm -rf $(VENV) .venv-peers build site *.egg-info artifacts sample workspace-sample

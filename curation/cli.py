@@ -403,21 +403,21 @@ def export(
     console.print_json(record) if as_json else console.print_lines([line])
 
 
-@app.command()
-def annotations(
+@app.command("annotations")
+def take_annotations(
     file: Annotated[Path, typer.Argument(help="Label Studio's JSON export of a project.")],
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Take what people answered in Label Studio as their decisions, and commit."""
-    from curation import annotations as answered
     from curation import console, workspace
+    from curation.annotations import read, take
     from curation.progress import Display
 
     space = workspace.open_existing(folder)
-    found = answered.read(file)
+    found = read(file)
     with workspace.locked(space):
-        taken = answered.take(space, found, _settings(space), Display(quiet=as_json))
+        taken = take(space, found, _settings(space), Display(quiet=as_json))
     console.print_json(taken) if as_json else console.print_lines(taken.lines())
 
 

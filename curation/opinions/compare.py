@@ -22,7 +22,7 @@ from curation.duplicates.verification import verify
 from curation.errors import CurationError
 from curation.opinions.brain import brain
 from curation.opinions.fastdup import fastdup
-from curation.opinions.judges import JUDGES, Given, ask, from_pairs, store
+from curation.opinions.judges import JUDGES, Given, Judge, ask, from_pairs, store
 from curation.opinions.peer import Opinion, Peer, require
 from curation.progress import Display
 from curation.settings import Settings
@@ -100,7 +100,8 @@ def second_opinions(
         raise CurationError(f"there is no second opinion {unknown[0]!r}; --also takes {' or '.join(PEERS)}")
     chosen = [_peer(name, urls, python) for name in dict.fromkeys(peers) if name in PAIR_PEERS]
     judges = [JUDGES[name] for name in dict.fromkeys(peers) if name in JUDGES]
-    for asked in (*chosen, *judges):
+    everybody: list[Peer | Judge] = [*chosen, *judges]
+    for asked in everybody:
         require(asked.name, asked.module, python)
     found = _compared(chosen, contents, ours, settings, display)
     given = _given(space, readable, listing)
