@@ -64,6 +64,8 @@ fastdup: setup
 bench: setup
 	$(BIN)/python -m tests.benchmarks.bench_curate
 	$(BIN)/python -m tests.benchmarks.bench_near_duplicates
+	$(BIN)/python -m tests.benchmarks.bench_training speed
+	$(BIN)/python -m tests.benchmarks.bench_training ladder
 
 clean:
 	rm -rf $(VENV) .venv-peers build site *.egg-info artifacts sample workspace-sample
