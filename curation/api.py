@@ -17,7 +17,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from curation import answers, export, manifest, models, notebook, settings, summary, tables, workflow, workspace
+from curation import (
+    answers,
+    evaluation,
+    export,
+    manifest,
+    models,
+    notebook,
+    settings,
+    summary,
+    tables,
+    workflow,
+    workspace,
+)
 from curation.manifest import Version as Committed
 from curation.progress import Display
 from curation.workspace import WorkspaceError
@@ -280,8 +292,8 @@ class Workspace:
         return models.train(self._space, recipe, on, models.FitOptions(**options), self._display)
 
     def evaluate(self, model: str, on: str = "cleaned") -> pd.DataFrame:
-        """Evaluate a model on validation and test, with intervals; see :func:`curation.models.evaluate`."""
-        return models.evaluate(self._space, model, on, self._display)
+        """Evaluate a model on validation and test, with intervals; see :func:`curation.evaluation.evaluate`."""
+        return evaluation.evaluate(self._space, model, on, self._display).table
 
     def __repr__(self) -> str:
         """Return where it is and how many versions it has."""
