@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curation import examples
 from curation.errors import CurationError
 from curation.export.registry import names as export_formats
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     name="curate",
     help="Curate face-expression data: find copies, leaks, doubtful faces and labels; decide, log, version.\n\n"
     "Start with: curate run DATA. Then: curate show, curate issues, curate explain PATH, curate undo SEQ.",
+    epilog=examples.epilog(""),
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -166,7 +168,8 @@ def check(
     engine: EngineKind = None,
     address: Address = "",
     also: Annotated[
-        list[str] | None, typer.Option("--also", help="Second opinion on near copies: fastdup or brain; repeatable.")
+        list[str] | None,
+        typer.Option("--also", help="Also ask fastdup, brain, cleanvision, cleanlab; repeatable."),
     ] = None,
     peer_python: Annotated[
         str, typer.Option("--peer-python", envvar="CURATE_PEER_PYTHON", help="The Python that has them.")
@@ -195,12 +198,17 @@ def check(
             )
     found = summary.check_summary(issues[issues["check"].isin(chosen)])
     if opinions is not None and as_json:
-        console.print_json({"checks": found.to_dict("records"), "opinions": opinions.record()})
+        side = summary.side_by_side(issues, opinions.findings).to_dict("records")
+        checks = found.to_dict("records")
+        console.print_json({"checks": checks, "opinions": opinions.record(), "side_by_side": side})
         return
     console.print_frame(found, "json" if as_json else "table")
     if opinions is not None:
-        console.print_frame(opinions.counts, "table")
-        console.print_lines([f"Pairs of distinct contents, each with our verdict: {space.root / 'opinions.parquet'}"])
+        if len(opinions.pairs):
+            console.print_frame(opinions.counts, "table")
+            console.print_lines([f"Pairs of contents, each with our verdict: {space.root / 'opinions.parquet'}"])
+        console.print_frame(summary.side_by_side(issues, opinions.findings).drop(columns="check"), "table")
+        console.print_lines(["Next: curate report | curate issues --peer NAME"])
 
 
 @app.command()
@@ -220,6 +228,7 @@ def issues(
     folder: Folder = DEFAULT_WORKSPACE,
     check_name: Annotated[str, typer.Option("--check", help="Only this check.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
+    peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
     form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
     as_json: AsJson = False,
@@ -228,7 +237,7 @@ def issues(
     from curation import answers, console, workspace
 
     space = workspace.open_existing(folder)
-    found = answers.found_issues(space, check_name, flagged_only=not every)
+    found = answers.found_issues(space, check_name, flagged_only=not every, peer=peer)
     chosen = "json" if as_json else form.value
     console.print_frame(found, chosen, hint="; see all with --format csv", destination=output)
 
@@ -394,6 +403,24 @@ def export(
     console.print_json(record) if as_json else console.print_lines([line])
 
 
+@app.command("annotations")
+def take_annotations(
+    file: Annotated[Path, typer.Argument(help="Label Studio's JSON export of a project.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Take what people answered in Label Studio as their decisions, and commit."""
+    from curation import console, workspace
+    from curation.annotations import read, take
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    found = read(file)
+    with workspace.locked(space):
+        taken = take(space, found, _settings(space), Display(quiet=as_json))
+    console.print_json(taken) if as_json else console.print_lines(taken.lines())
+
+
 @app.command()
 def report(
     models: Annotated[bool, typer.Option("--models", help="Also the page on a model: six questions.")] = False,
@@ -421,6 +448,21 @@ def report(
 
         inputs = Inputs(model, on, votes, data, attributes, tuple(outside or ()), images, seed)
         print(write_findings(space, _settings(space), inputs, Display()))
+
+
+@app.command()
+def card(
+    destination: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = Path("cards"),
+    model: Annotated[str, typer.Argument(help="A run, or the beginning of its name; none = newest.")] = "",
+    on: On = "cleaned",
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Write a dataset card (Hugging Face, Croissant) and a model card; what only you know is left to fill in."""
+    from curation import console, workspace
+    from curation.cards import write_cards
+
+    files = write_cards(workspace.open_existing(folder), on, model, destination)
+    console.print_lines([str(file) for file in files])
 
 
 @app.command()
@@ -637,6 +679,21 @@ def sample(
     print(f"{len(truth):,} planted or plain images in {destination}; what was planted: {destination / 'truth.csv'}")
 
 
+@app.command()
+def doctor(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Say what is installed, which weights, database, threads and disk there are, and what to do about the rest."""
+    from curation import console
+    from curation import doctor as doctors
+
+    found = doctors.examine(folder)
+    if as_json:
+        console.print_json(found)
+    else:
+        console.print_findings(found)
+    if any(finding.state == "wrong" for finding in found):
+        raise typer.Exit(1)
+
+
 review_app = typer.Typer(invoke_without_command=True, help="Review images in the FiftyOne App, and bring it back.")
 app.add_typer(review_app, name="review")
 
@@ -753,6 +810,11 @@ def votes_import(
     space = workspace.open_existing(folder)
     with workspace.locked(space):
         console.print_lines(people.import_votes(space, file, name))
+
+
+for _verb in app.registered_commands:
+    _name = _verb.name or (_verb.callback.__name__ if _verb.callback else "")
+    _verb.epilog = examples.epilog(_name)
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ COVARIATE_BINS = 5
 """Equal shares of the images in accuracy by covariate."""
 
 STRATA = 10
-"""Equal shares of both sets together in post-stratification; five remove nine tenths of a linear bias (Cochran, 1968)."""
+"""Equal shares of both sets together; five already remove nine tenths of a linear bias (Cochran, 1968)."""
 
 LARGEST_WEIGHT = 20.0
 """Importance weights are cut here: one image never stands for more than so many."""

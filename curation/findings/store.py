@@ -37,7 +37,7 @@ def remembered(folder: Path, key: str, compute: Callable[[], Tables]) -> Tables:
     """Return a section's tables from ``folder`` if they were computed for the inputs that ``key`` names, else anew."""
     done = workspace.read_json(folder / _DONE)
     if done and done["key"] == key:
-        return {name: workspace.read_table(folder / f"{name}.parquet") for name in done["tables"]}
+        return read(folder)
     tables = compute()
     shutil.rmtree(folder, ignore_errors=True)
     for name, table in tables.items():
@@ -45,3 +45,9 @@ def remembered(folder: Path, key: str, compute: Callable[[], Tables]) -> Tables:
     # last: a section without it is computed anew
     workspace.write_json(folder / _DONE, {"key": key, "tables": list(tables)})
     return tables
+
+
+def read(folder: Path) -> Tables:
+    """Return the tables of a section as they were last computed; {} where it was not."""
+    done = workspace.read_json(folder / _DONE)
+    return {name: workspace.read_table(folder / f"{name}.parquet") for name in done["tables"]} if done else {}
