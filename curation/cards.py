@@ -112,8 +112,7 @@ def _dataset_card(space: Workspace, handover: Handover, answers: dict[str, words
         "",
         "## Intended use",
         "",
-        f"{TO_FILL_IN}. Expressions in photographs are not what people feel; labels were given by people and are in part "
-        "wrong.",
+        f"{TO_FILL_IN}. Expressions in photographs are not what people feel; the labels are in part wrong.",
         "",
     ]
     return huggingface.dataset_card(handover, {}, fields, lines)
@@ -123,7 +122,7 @@ def _history(space: Workspace, version: manifest.Version) -> list[str]:
     """Return a row for each kind of decision that the version rests on, by the check that it rests on."""
     entries = [entry for entry in log.read(space.decisions) if entry.seq <= version.log_through]
     counts = Counter(
-        (entry.action, entry.issue.partition(":")[0] or "a person's own", entry.actor) for entry in entries
+        (entry.action, entry.issue.partition("#")[0] or "a person's own", entry.actor) for entry in entries
     )
     return [f"| {action} | {cause} | {actor} | {number:,} |" for (action, cause, actor), number in counts.most_common()]
 

@@ -81,7 +81,7 @@ def _table(table: Table) -> Block:
     return {"kind": "table", "table": table}
 
 
-def _pictures(title: str, lead: str, pictures: Sequence[Mapping[str, str]], wide: bool = False) -> Block:
+def _pictures(title: str, lead: str, pictures: Sequence[Mapping[str, Any]], wide: bool = False) -> Block:
     return {"kind": "pictures", "title": title, "lead": lead, "pictures": list(pictures), "wide": wide}
 
 

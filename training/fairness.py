@@ -191,7 +191,7 @@ def _one_group(
 
 def _defined(draws: Real) -> Real:
     """Return draws in which a metric that no draw has is 0, so that quantiles of the others can be taken."""
-    empty = np.isnan(draws).all(axis=0)
+    empty = np.asarray(np.isnan(draws).all(axis=0))
     return np.where(empty[None, :], 0.0, draws)
 
 
