@@ -30,6 +30,8 @@ _PRESHRINK = 2.0
 """Images are first reduced to at most so many times their final scale, averaging areas: bilinear sampling alone would
 skip pixels."""
 
+_NONE = float("nan")
+
 COLUMNS = ["found", "face_px", "yaw", "pitch", "roll", "face_score"]
 
 
@@ -162,6 +164,6 @@ def aligned_files(urls: Sequence[str], reference: Reference, settings: Settings,
             rows.append((True, face.width * grey.shape[1], pose.yaw, pose.pitch, pose.roll, face.score))
         else:
             images[place] = cv2.resize(grey, (reference.side, reference.side), interpolation=cv2.INTER_AREA)
-            rows.append((False, *[float("nan")] * 5))
+            rows.append((False, _NONE, _NONE, _NONE, _NONE, _NONE))
         report(place + 1, len(urls))
     return Faces(images, pd.DataFrame(rows, columns=COLUMNS))

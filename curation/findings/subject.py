@@ -156,7 +156,8 @@ def places(labels: pd.Series, classes: tuple[str, ...]) -> Labels:
     numbers = labels.map({name: place for place, name in enumerate(classes)})
     if numbers.isna().any():
         raise ModelError(f"the model knows {', '.join(classes)}, not {labels[numbers.isna()].iloc[0]}")
-    return numbers.to_numpy(np.int64)
+    found: Labels = numbers.to_numpy(np.int64)
+    return found
 
 
 def newest_run(space: Workspace) -> str:
