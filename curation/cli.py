@@ -460,6 +460,36 @@ def train(
 
 
 @app.command()
+def crossval(
+    recipe: Annotated[str, typer.Argument(help="fast, thorough, or any other: curate ladder --list.")] = "fast",
+    on: On = "raw",
+    folds: Annotated[int, typer.Option("--folds", min=0, help="Models to fit; 0 = 3.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Folds fitted at once, a process each.")] = 1,
+    seed: Seed = 0,
+    weights: ModelWeights = "",
+    threads: Threads = 0,
+    epochs: Epochs = 0,
+    image_size: ImageSize = 0,
+    images: Images = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Judge each image by a model that has seen no copy of it; a killed run is resumed by the same command."""
+    from curation import console, models, workspace
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    found = models.out_of_fold(space, recipe, on, options, Display(quiet=as_json), folds=folds or None, workers=workers)
+    figures = found.metrics()
+    if as_json:
+        console.print_json({"predictions": str(found.path), "metrics": console.records(figures)})
+        return
+    console.print_frame(figures[figures["metric"] != "confusion"], "table")
+    console.print_lines([f"Out-of-fold probabilities of {len(found.table):,} images: {found.path}"])
+
+
+@app.command()
 def evaluate(
     model: ModelName,
     on: On = "cleaned",

@@ -24,6 +24,12 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows for JSON, which knows no NaN: what is not there is null."""
+    plain: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return plain
+
+
 def print_lines(lines: Sequence[str]) -> None:
     """Print plain sentences, one a line."""
     for line in lines:
@@ -39,7 +45,7 @@ def print_frame(
     elif form == "csv":
         sys.stdout.write(frame.to_csv(index=False, lineterminator="\n"))
     elif form == "json":
-        print_json(frame.to_dict("records"))
+        print_json(records(frame))
     else:
         _print_table(frame, hint, most or len(frame))
 
@@ -50,7 +56,7 @@ def _write(frame: pd.DataFrame, form: str, destination: str) -> None:
     from curation.workspace import json_bytes, write_bytes
 
     as_json = form == "json"
-    data = json_bytes(frame.to_dict("records")) if as_json else frame.to_csv(index=False).encode("utf-8")
+    data = json_bytes(records(frame)) if as_json else frame.to_csv(index=False).encode("utf-8")
     write_bytes(Path(destination), data)
     print(f"{len(frame):,} rows written to {destination}")
 

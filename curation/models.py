@@ -23,6 +23,9 @@ _HASH_DIGITS = 8
 
 _SPLITS = ("validation", "test")
 
+_SAID_IN_SECONDS = 120
+"""Longer times are said in minutes."""
+
 
 class ModelError(CurationError):
     """A model cannot be trained, found or used."""
@@ -38,6 +41,30 @@ class FitOptions:
     epochs: int | None = None
     image_size: int | None = None
     images: int | None = None
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Out-of-fold probabilities of a version's kept images.
+
+    Attributes:
+        path: of the predictions table in the workspace.
+        classes: names of the probability columns.
+        table: path (the manifest's), one probability a class, fold, model, label, split.
+
+    """
+
+    path: Path
+    classes: list[str]
+    table: pd.DataFrame
+
+    def metrics(self) -> pd.DataFrame:
+        """Return every metric against the version's labels, with 95 % intervals (``training.evaluate.metrics``)."""
+        from training.evaluate import metrics
+
+        place = {name: number for number, name in enumerate(self.classes)}
+        labels = self.table["label"].map(place).to_numpy(dtype=np.int64)
+        return _asked(lambda: metrics(labels, self.table[self.classes].to_numpy(dtype=np.float64), self.classes))
 
 
 def training_frame(space: Workspace, version: manifest.Version) -> pd.DataFrame:
@@ -107,6 +134,74 @@ def train(space: Workspace, recipe_name: str, version_name: str, options: FitOpt
             )
         )
     return run_dir
+
+
+def out_of_fold(
+    space: Workspace,
+    recipe_name: str,
+    version_name: str,
+    options: FitOptions,
+    display: Display,
+    *,
+    folds: int | None = None,
+    workers: int = 1,
+) -> OutOfFold:
+    """Judge each kept image of a version by a model that has seen neither it nor a copy of it.
+
+    Exact and near copies, as the checks found them, stay in one fold. Finished folds of the same data and settings
+    are read, an unfinished one goes on where it stopped. The table is kept in the workspace.
+
+    Args:
+        space: with a curated data set.
+        recipe_name: fitted once a fold; ``fast`` and ``thorough`` are made for this.
+        version_name: ``raw`` for every readable image.
+        options: of each fit; ``images`` draws so many by split and class.
+        display: shows an estimate of the time before the first fit, and progress.
+        folds: number of models, at least 2; None for the default.
+        workers: folds fitted at once, each in a process of its own.
+
+    Raises:
+        ModelError: no such recipe, its weights cannot be had, or a class has fewer images than there are folds.
+
+    """
+    from training.crossval import DEFAULT_FOLDS, out_of_fold
+    from training.ladder import budgeted
+    from training.recipes import recipe, within_budget
+
+    version = manifest.find(space, version_name)
+    chosen = within_budget(_asked(lambda: recipe(recipe_name)), options.epochs, options.image_size)
+    frame = budgeted(training_frame(space, version), options.images, options.seed).reset_index(drop=True)
+    if frame.empty:
+        raise ModelError(f"the version {version.name} has no kept image to judge")
+    number = folds or DEFAULT_FOLDS
+    with display.step(f"Cross-validating {recipe_name}", "steps") as report:
+        table = _asked(
+            lambda: out_of_fold(
+                frame,
+                Path(),
+                chosen,
+                space.folds,
+                key=version.hash,
+                folds=number,
+                seed=options.seed,
+                weights=options.weights,
+                threads=options.threads,
+                workers=workers,
+                report=report,
+                expect=lambda seconds: display.note(f"About {_duration(seconds)} of fitting on this machine."),
+            )
+        )
+    classes = [column for column in table.columns if column not in ("path", "fold", "model")]
+    table["path"] = frame["key"]
+    name = "_".join(["oof", _run_name(recipe_name, version, options), f"k{number}"])
+    path = space.predictions / f"{name}.parquet"
+    workspace.write_table(path, table)
+    return OutOfFold(path, classes, table.assign(label=frame["label"], split=frame["split"]))
+
+
+def _duration(seconds: float) -> str:
+    """Return a length of time as people say it."""
+    return f"{seconds:.0f} s" if seconds < _SAID_IN_SECONDS else f"{seconds / 60:.0f} minutes"
 
 
 def _run_name(recipe_name: str, version: manifest.Version, options: FitOptions) -> str:

@@ -17,6 +17,11 @@ class Display:
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
 
+    def note(self, sentence: str) -> None:
+        """Say something beside the bars, such as how long a step will take."""
+        if not self.quiet:
+            print(sentence, file=sys.stderr, flush=True)
+
     @contextlib.contextmanager
     def step(self, title: str, unit: str = "images") -> Iterator[Report]:
         """Show one step while the block runs; the yielded function moves its bar."""

@@ -102,6 +102,11 @@ class Workspace:
         return self.root / "predictions"
 
     @property
+    def folds(self) -> Path:
+        """Folder of the cross-validations' fits, by recipe and content."""
+        return self.predictions / "folds"
+
+    @property
     def reports(self) -> Path:
         """Folder of the pages."""
         return self.root / "reports"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import pandas as pd
 
 from training.data import DataError, Samples, Whole, class_names, load_samples
 from training.evaluate import predictions_table
-from training.fit import Report, fit_samples
+from training.fit import Report, estimate_seconds, fit_samples
 from training.recipes import Recipe
 
 DEFAULT_FOLDS = 3
@@ -85,6 +86,7 @@ def out_of_fold(
     threads: int | None = None,
     workers: int = 1,
     report: Report | None = None,
+    expect: Callable[[float], None] | None = None,
 ) -> pd.DataFrame:
     """Return the probabilities of every image by the model that did not train on its fold.
 
@@ -100,9 +102,10 @@ def out_of_fold(
         folds: number of models.
         seed: of the folds and the fits.
         weights: starting weights (``training.backbones.build``).
-        threads: torch's threads a model; None measures.
-        workers: folds fitted at once, each in a process of its own; with more than one, set ``threads``.
+        threads: torch's threads a model; None measures, or takes 1 with several workers.
+        workers: folds fitted at once, each in a process of its own.
         report: progress, in steps of all folds.
+        expect: told once, before the first missing fold, about how many seconds the missing ones take.
 
     Returns:
         The predictions table in the order of the frame: path, one probability a class, fold, model.
@@ -118,6 +121,9 @@ def out_of_fold(
     missing = [number for number, file in enumerate(files) if not file.is_file()]
     if missing:
         samples = load_samples(frame, root, recipe.image_size, classes)
+        threads = 1 if threads is None and workers > 1 else threads
+        if expect:
+            expect(_expected_seconds(samples, recipe, folds, math.ceil(len(missing) / workers), threads or 1))
         tasks = [
             _FoldTask(samples, fold == number, recipe, cache_dir / name / f"fold-{number}", seed, weights, threads)
             for number in missing
@@ -127,6 +133,12 @@ def out_of_fold(
     for number, file in enumerate(files):
         probabilities[fold == number] = np.load(file)
     return predictions_table(frame["path"].tolist(), probabilities, classes, fold, f"{recipe.name} {name}")
+
+
+def _expected_seconds(samples: Samples, recipe: Recipe, folds: int, rounds: int, threads: int) -> float:
+    """Return about how long ``rounds`` fits, one after the other, of all folds but one take."""
+    images = len(samples) * (folds - 1) // folds
+    return rounds * estimate_seconds(recipe, images, samples.images.shape[1], threads)
 
 
 def _run(tasks: list[_FoldTask], folds: int, workers: int, report: Report | None) -> None:

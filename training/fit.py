@@ -526,7 +526,8 @@ def _finished(run_dir: Path) -> FitResult:
 
 def _fabric(recipe: Recipe, run_dir: Path) -> Fabric:
     """Return the runtime: this process alone, or its place among those that ``torchrun`` started."""
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for name in ("lightning.fabric", "lightning.pytorch"):  # whichever was imported last says which precision is used
+        logging.getLogger(name).setLevel(logging.WARNING)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     fabric = Fabric(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -52,6 +53,26 @@ def test_an_export_answers_as_the_model_does_and_has_a_card(own: Path, model: st
     assert "largest difference" in done.stdout
 
 
+def test_each_image_is_judged_out_of_fold_once_and_again_from_the_workspace(own: Path, curate: Curate) -> None:
+    arguments = ("crossval", "scratch", "--epochs", 1, "--folds", 2, "--threads", 1, "-w", own)
+    first = curate(*arguments)
+    assert "About" in first.stderr and "194 images" in first.stdout
+    again = curate(*arguments, "--json")
+    assert "About" not in again.stderr
+    printed = json.loads(again.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    table = pd.read_parquet(printed["predictions"])
+    raw = pd.read_parquet(own / "manifests" / "v1.parquet").set_index("path")
+    issues = pd.read_parquet(own / "issues.parquet")
+    unreadable = set(issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"])
+    assert set(table["path"]) == set(raw.index) - unreadable and table["path"].is_unique
+    copies = issues[issues["is_issue"] & issues["check"].isin(["exact_duplicate", "near_duplicate"])]
+    folds = copies.merge(table, on="path").groupby("group")["fold"].nunique()
+    assert len(folds) and (folds == 1).all()
+    right = table[["happy", "neutral", "sad", "surprise"]].idxmax(axis=1).to_numpy() == raw.loc[table["path"], "label"]
+    (accuracy,) = (row for row in printed["metrics"] if row["metric"] == "accuracy")
+    assert accuracy["estimate"] == pytest.approx(right.mean())
+
+
 def test_predict_gives_one_probability_a_class(own: Path, model: str, sample: Path, curate: Curate) -> None:
     truth = pd.read_csv(sample / "truth.csv")
     image = sample / truth.loc[truth["defect"] == "plain", "path"].iloc[0]
@@ -65,6 +86,7 @@ def test_predict_gives_one_probability_a_class(own: Path, model: str, sample: Pa
         (["train", "no-such"], "no recipe"),
         (["train", "scratch", "--on", "v99"], "no version"),
         (["evaluate", "no-such"], "no model"),
+        (["crossval", "scratch", "--folds", "190"], "fewer folds"),
         (["predict", "scratch", "no/such.jpg"], "no/such.jpg"),
     ],
 )
