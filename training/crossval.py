@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.data import DataError, Samples, Whole, class_names, load_samples
+from training.data import DataError, Floats, Samples, Whole, class_names, load_samples
 from training.evaluate import predictions_table
-from training.fit import Report, estimate_seconds, fit_samples
+from training.fit import Report, estimate_seconds, fit_samples, part_of
 from training.recipes import Recipe
 
 DEFAULT_FOLDS = 3
@@ -116,29 +116,72 @@ def out_of_fold(
     """
     classes = class_names(frame)
     fold = assign_folds(frame["label"], frame["group"], folds, seed)
-    name = _cache_name(key, recipe, fold, frame["path"].tolist(), seed, weights)
-    files = [cache_dir / name / f"fold-{number}.npy" for number in range(folds)]
-    missing = [number for number, file in enumerate(files) if not file.is_file()]
-    if missing:
+    threads = 1 if threads is None and workers > 1 else threads
+    members = [
+        _Member(
+            part,
+            cache_dir / _cache_name(key, part, fold, frame["path"].tolist(), seed + number, weights),
+            seed + number,
+        )
+        for number, part in enumerate(recipe.parts())
+    ]
+    missing = [member.missing(folds) for member in members]
+    if any(missing):
         samples = load_samples(frame, root, recipe.image_size, classes)
-        threads = 1 if threads is None and workers > 1 else threads
         if expect:
-            expect(_expected_seconds(samples, recipe, folds, math.ceil(len(missing) / workers), threads or 1))
-        tasks = [
-            _FoldTask(samples, fold == number, recipe, cache_dir / name / f"fold-{number}", seed, weights, threads)
-            for number in missing
-        ]
-        _run(tasks, folds, workers, report)
-    probabilities = np.empty((len(frame), len(classes)), np.float32)
-    for number, file in enumerate(files):
-        probabilities[fold == number] = np.load(file)
-    return predictions_table(frame["path"].tolist(), probabilities, classes, fold, f"{recipe.name} {name}")
+            expect(_expected_seconds(samples, members, missing, folds, workers, threads or 1))
+        for number, (member, wanted) in enumerate(zip(members, missing, strict=True)):
+            tasks = [
+                _FoldTask(
+                    samples, fold == part, member.recipe, member.folder / f"fold-{part}", member.seed, weights, threads
+                )
+                for part in wanted
+            ]
+            _run(tasks, folds, workers, part_of(report, number, recipe))
+    probabilities = np.mean([member.probabilities(fold, folds) for member in members], axis=0)
+    return predictions_table(frame["path"].tolist(), probabilities, classes, fold, _fingerprint(recipe, members))
 
 
-def _expected_seconds(samples: Samples, recipe: Recipe, folds: int, rounds: int, threads: int) -> float:
-    """Return about how long ``rounds`` fits, one after the other, of all folds but one take."""
+@dataclass(frozen=True)
+class _Member:
+    """One network of a recipe; kept by itself, so that a committee reuses what was fitted before."""
+
+    recipe: Recipe
+    folder: Path
+    seed: int
+
+    def file(self, number: int) -> Path:
+        """Return where the probabilities of one fold are kept."""
+        return self.folder / f"fold-{number}.npy"
+
+    def missing(self, folds: int) -> list[int]:
+        """Return the folds that have not been fitted yet."""
+        return [number for number in range(folds) if not self.file(number).is_file()]
+
+    def probabilities(self, fold: Whole, folds: int) -> Floats:
+        """Return what the fitted folds said of the images that they held out, (n, classes) float32."""
+        parts = [np.load(self.file(number)) for number in range(folds)]
+        out = np.empty((len(fold), parts[0].shape[1]), np.float32)
+        for number, part in enumerate(parts):
+            out[fold == number] = part
+        return out
+
+
+def _fingerprint(recipe: Recipe, members: list[_Member]) -> str:
+    """Return the name of a recipe and of what its members were fitted on, for the predictions table."""
+    return " ".join([recipe.name, *(member.folder.name for member in members)])
+
+
+def _expected_seconds(
+    samples: Samples, members: list[_Member], missing: list[list[int]], folds: int, workers: int, threads: int
+) -> float:
+    """Return about how long the missing fits take, each of all folds but one and ``workers`` of them at once."""
     images = len(samples) * (folds - 1) // folds
-    return rounds * estimate_seconds(recipe, images, samples.images.shape[1], threads)
+    return sum(
+        math.ceil(len(wanted) / workers) * estimate_seconds(member.recipe, images, samples.images.shape[1], threads)
+        for member, wanted in zip(members, missing, strict=True)
+        if wanted
+    )
 
 
 def _run(tasks: list[_FoldTask], folds: int, workers: int, report: Report | None) -> None:
@@ -146,7 +189,7 @@ def _run(tasks: list[_FoldTask], folds: int, workers: int, report: Report | None
     done = folds - len(tasks)
     if workers == 1:
         for number, task in enumerate(tasks, done):
-            _fit_fold(task, _part_of(report, number, folds))
+            _fit_fold(task, _fold_of(report, number, folds))
         return
     with _pool(min(workers, len(tasks))) as pool:
         for number, future in enumerate(as_completed([pool.submit(_fit_fold, task) for task in tasks]), done + 1):
@@ -185,7 +228,7 @@ def _fit_fold(task: _FoldTask, report: Report | None = None) -> None:
     unfinished.replace(task.folder.with_suffix(".npy"))
 
 
-def _part_of(report: Report | None, number: int, folds: int) -> Report | None:
+def _fold_of(report: Report | None, number: int, folds: int) -> Report | None:
     """Return a report of one fold that counts the steps of all."""
     if report is None:
         return None

@@ -200,7 +200,7 @@ def _fit_members(
             seed=options.seed + number,
             weights=options.weights,
             threads=options.threads,
-            report=_part_of(options.report, number, recipe),
+            report=part_of(options.report, number, recipe),
         )
         fitted.append(result)
     if int(os.environ.get("RANK", "0")) == 0:
@@ -213,12 +213,12 @@ def _fit_members(
     return _finished(options.run_dir)
 
 
-def _part_of(report: Report | None, number: int, recipe: Recipe) -> Report | None:
-    """Return a member's report that counts the epochs of all, in steps of its own."""
+def part_of(report: Report | None, number: int, recipe: Recipe) -> Report | None:
+    """Return the report of one of a recipe's parts that counts the epochs of all, in steps of its own."""
     if report is None:
         return None
-    before = sum(member.epochs for member in recipe.members[:number])
-    every, own = sum(member.epochs for member in recipe.members), recipe.members[number].epochs
+    epochs = [part.epochs for part in recipe.parts()]
+    before, every, own = sum(epochs[:number]), sum(epochs), epochs[number]
     return lambda done, total: report(done + before * total // own, every * total // own)
 
 

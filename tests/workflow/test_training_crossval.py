@@ -1,5 +1,7 @@
 """Folds keep copies together and classes apart evenly; out-of-fold runs resume and are cached."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -91,6 +93,23 @@ def test_a_killed_run_goes_on_fold_by_fold_and_ends_the_same(faces, tmp_path):
     )
     assert steps[0] == (10, 18) and steps[-1] == (18, 18)
     pd.testing.assert_frame_equal(whole, resumed)
+
+
+def test_a_committee_is_the_mean_of_its_members_and_reuses_them(faces, tmp_path):
+    root, frame = faces
+    other = replace(TINY, name="other", learning_rate=TINY.learning_rate / 2)
+    committee = replace(TINY, name="both", members=(TINY, other))
+    first = out_of_fold(frame, root, TINY, tmp_path, folds=2, threads=1)
+    steps = []
+    both = out_of_fold(frame, root, committee, tmp_path, folds=2, threads=1, report=lambda *step: steps.append(step))
+    assert steps[-1][0] == steps[-1][1] and len(steps) < steps[-1][1]
+    # a member's folds are those of the committee, its seed is its place in it
+    second = out_of_fold(frame, root, committee, tmp_path, folds=2, threads=1, report=kill_at(1))
+    pd.testing.assert_frame_equal(both, second)
+    parts = [np.load(file) for file in sorted(tmp_path.glob("other-*/fold-0.npy"))]
+    held_out = (both["fold"] == 0).to_numpy()
+    expected = (first.loc[held_out, list(CLASSES)].to_numpy() + parts[0]) / 2
+    assert both.loc[held_out, list(CLASSES)].to_numpy() == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.slow
