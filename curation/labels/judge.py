@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from curation.labels import noise
-from curation.labels.scores import Flags, Floats, Whole, entropy, joint, mutual_information
+from curation.labels.scores import Flags, Floats, Whole, joint, mutual_information
 
 SURENESS = 1e-3
 """Pooled probabilities are kept this far from 0 and 1: opinions formed on thousands of images know no more."""
@@ -123,6 +123,7 @@ def judge(
     opinions: Opinions,
     groups: npt.ArrayLike,
     *,
+    witnesses: Opinions | None = None,
     kinds: tuple[noise.Kind, ...] = ("instance",),
     seed: int = 0,
 ) -> Judgement:
@@ -133,6 +134,8 @@ def judge(
         opinions: formed without them.
         groups: (n,) names of groups of copies, "" for none: copies are one picture and are judged as one, and a copy
             under another label is evidence.
+        witnesses: opinions whose common rejection says how many labels of a class are wrong; None takes
+            ``opinions``, which then should be two or more.
         kinds: of planted noise that the curve is fitted to. Instance-dependent noise is the hardest and the likest to
             people's mistakes; symmetric noise makes a curve that is too sure of itself.
         seed: of the planted noise.
@@ -140,7 +143,7 @@ def judge(
     """
     pool = _shared_by_copies(opinions.pooled(), groups)
     named = pool / pool.sum(axis=1, keepdims=True)
-    rates = class_rates(labels, opinions)
+    rates = class_rates(labels, witnesses or opinions)
     rng = np.random.default_rng(seed)
     confused = joint(labels, named)
     planted = np.concatenate(
@@ -330,8 +333,3 @@ def _closed(said: npt.NDArray[np.floating[Any]]) -> Floats:
     data = np.asarray(said, dtype=np.float64)
     rest = np.clip(1.0 - data.sum(axis=2, keepdims=True), 0.0, 1.0)
     return np.concatenate([data, rest], axis=2)
-
-
-def spread(judgement: Judgement) -> Floats:
-    """Return how spread the pooled opinions are over the classes, (n,) in 0..1."""
-    return entropy(judgement.pooled / judgement.pooled.sum(axis=1, keepdims=True))

@@ -93,3 +93,13 @@ def _record(name: str, metric: str, estimate: float, values: Sequence[float]) ->
     known = np.asarray(values)[~np.isnan(values)]
     low, high = np.quantile(known, [tail, 1.0 - tail]) if len(known) else (np.nan, np.nan)
     return {"score": name, "metric": metric, "estimate": estimate, "low": float(low), "high": float(high)}
+
+
+def share_interval(hits: Flags) -> tuple[float, float, float]:
+    """Return the share of hits with its 95 % Wilson score interval (Wilson, JASA 1927)."""
+    from scipy.stats import binomtest
+
+    if not len(hits):
+        return float("nan"), 0.0, 1.0
+    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, method="wilson")
+    return float(hits.mean()), float(interval.low), float(interval.high)
