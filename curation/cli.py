@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from curation.errors import CurationError
+from curation.export.registry import names as export_formats
 
 if TYPE_CHECKING:
     from curation.models import FitOptions
@@ -74,12 +75,12 @@ class TableFormat(StrEnum):
     json = "json"
 
 
-class ExportFormat(StrEnum):
-    """What a version can be handed on as."""
+class Placing(StrEnum):
+    """How image files come to lie in an export."""
 
-    csv = "csv"
-    parquet = "parquet"
-    folder = "folder"
+    copy = "copy"
+    hardlink = "hardlink"
+    symlink = "symlink"
 
 
 def _user() -> str:
@@ -390,16 +391,23 @@ def verify(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
 @app.command()
 def export(
     version: Version,
-    destination: Annotated[Path, typer.Option("-o", "--output", help="The file or folder to write.")],
-    form: Annotated[ExportFormat, typer.Option("--format", help="What to write.")] = ExportFormat.csv,
+    destination: Annotated[Path, typer.Option("-o", "--output", help="The file or new folder to write.")],
+    form: Annotated[str, typer.Option("--format", help=f"{', '.join(export_formats())}.")] = "csv",
+    since: Annotated[str, typer.Option("--since", help="Only what changed since this version.")] = "",
+    place: Annotated[Placing, typer.Option("--place", help="Copy or link image files.")] = Placing.copy,
     folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
 ) -> None:
-    """Hand a version on: its manifest as CSV or Parquet, or its kept images as split/class folders."""
-    from curation import workspace
-    from curation.export import export_version
+    """Hand a version on in a format that other tools read."""
+    from curation import console, export, workspace
+    from curation.progress import Display
 
-    number = export_version(workspace.open_existing(folder), version, form.value, destination)
-    print(f"{number:,} {'images' if form is ExportFormat.folder else 'rows'} written to {destination}")
+    space = workspace.open_existing(folder)
+    display = Display(quiet=as_json)
+    number = export.export_version(space, version, form, destination, since=since, place=place.value, display=display)
+    record = {"written": number, "format": form, "destination": str(destination)}
+    line = f"{number:,} {export.find(form).unit} written to {destination}"
+    console.print_json(record) if as_json else console.print_lines([line])
 
 
 @app.command()

@@ -1,5 +1,36 @@
-"""The base of all errors that a user can do something about."""
+"""The base of all errors that a user can do something about, and the one about packages that are not installed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
 
 
 class CurationError(Exception):
     """Its text is one sentence: what went wrong, where, and what to do next. The command prints it and exits 1."""
+
+
+class MissingPackageError(CurationError):
+    """An optional package is not installed."""
+
+
+def optional(module: str, extra: str, what: str) -> Any:
+    """Return an optional module, imported.
+
+    Args:
+        module: its name
+        extra: the extra of this package that installs it
+        what: what needs it, as the beginning of a sentence
+
+    Raises:
+        MissingPackageError: it is not installed.
+
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise MissingPackageError(
+            f"{what} needs the package {package}, which cannot be imported ({error}); "
+            f"run: pip install 'face-curation[{extra}]'"
+        ) from error

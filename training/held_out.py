@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from training.backbones import ExpressionNetwork
 from training.data import Bytes, Floats, load_images
+from training.fit import keep_freed_memory
 from training.model import PREDICTION_BATCH, as_input, load_model
 
 VIEWS = 2
@@ -85,6 +86,7 @@ def _of_fold(folder: Path, number: int, files: list[Path]) -> HeldOut:
 
 def _judged(network: ExpressionNetwork, images: Bytes) -> HeldOut:
     """Return what a network says of grey images (n, side, side) uint8 and of their mirror images."""
+    keep_freed_memory()
     network.eval()
     said, seen = [], []
     with torch.inference_mode():

@@ -100,7 +100,7 @@ class MiniXception(nn.Module):
 
 
 def _padded_as_keras(maps: Tensor) -> Tensor:
-    """Pad for a 3x3 pooling of stride 2 as Keras' "same": one row after an even side, one at both ends of an odd one."""
+    """Pad as Keras' "same" for a 3x3 pooling of stride 2: one row after an even side, one at both ends of an odd."""
     before = [side % 2 for side in maps.shape[2:]]
     return functional.pad(maps, (before[1], 1, before[0], 1), value=float("-inf"))
 

@@ -1,44 +1,49 @@
-"""Hand a version on: as a table, or as folders of the kept images."""
+"""Hand a version on: one file a format, one registry."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from curation.export.registry import FORMATS, Format, find, names
 
-from curation import manifest, workspace
-from curation.export.folder import write_folder
-from curation.workspace import Workspace, WorkspaceError
+if TYPE_CHECKING:
+    from curation.export.handover import Placement
+    from curation.progress import Display
+    from curation.workspace import Workspace
 
-__all__ = ["export_version"]
+__all__ = ["FORMATS", "Format", "export_version", "find", "names"]
 
 
-def export_version(space: Workspace, version: str, form: str, destination: Path) -> int:
+def export_version(
+    space: Workspace,
+    version: str,
+    form: str,
+    destination: Path,
+    *,
+    since: str = "",
+    place: Placement = "copy",
+    display: Display | None = None,
+) -> int:
     """Write a version to ``destination`` and return the number of rows or images written.
 
-    form csv and parquet write the manifest's columns, every row; folder writes the kept images as split/label/name.
+    Args:
+        space: a curated workspace
+        version: raw, cleaned, vN, a tag or the beginning of a hash
+        form: a name among ``names()``
+        destination: the file or new folder to write
+        since: only what changed since this version
+        place: whether image files are copied or linked
+        display: where progress is shown
 
     Raises:
-        WorkspaceError: the version is unknown, or the destination exists and holds something.
+        CurationError: the version or format is unknown, the destination holds something, an image is not what was
+            curated, or the format's library is not installed.
 
     """
-    rows = manifest.rows(space, manifest.find(space, version))
-    writers: dict[str, Callable[[Workspace, pd.DataFrame, Path], int]] = {
-        "csv": _write_csv,
-        "parquet": _write_parquet,
-        "folder": write_folder,
-    }
-    if form not in writers:
-        raise WorkspaceError(f"no export format {form!r}; there are: {', '.join(writers)}")
-    return writers[form](space, rows, destination)
+    from curation.export.handover import gather
+    from curation.progress import Display
 
-
-def _write_csv(space: Workspace, rows: pd.DataFrame, destination: Path) -> int:
-    workspace.write_bytes(destination, rows.to_csv(index=False, lineterminator="\n").encode("utf-8"))
-    return len(rows)
-
-
-def _write_parquet(space: Workspace, rows: pd.DataFrame, destination: Path) -> int:
-    workspace.write_table(destination, rows)
-    return len(rows)
+    chosen = find(form)
+    with (display or Display(quiet=True)).step(f"Exporting {version} as {form}") as report:
+        return chosen.write(gather(space, version, since, place, report), destination)

@@ -42,7 +42,7 @@ MAX_MEMBER_BYTES = 512 * 2**20
 
 _INDEX = "index.json"
 _CHUNK = 1 << 20
-_DAMAGED = (
+DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, struct.error),
     *(NotImplementedError, RuntimeError, ValueError),
 )
@@ -57,7 +57,7 @@ class Member(NamedTuple):
     fault: str
 
 
-class _Budget:
+class Budget:
     """Counts members and unpacked bytes; raises where an archive turns out to be a bomb."""
 
     def __init__(self, shown: str, archive_bytes: int) -> None:
@@ -66,6 +66,12 @@ class _Budget:
         self._members_left = MAX_MEMBERS
 
     def take(self, size: int, members: int = 0) -> None:
+        """Count unpacked bytes and members.
+
+        Raises:
+            IngestError: it is a bomb.
+
+        """
         self._bytes_left -= size
         self._members_left -= members
         if self._bytes_left < 0 or self._members_left < 0:
@@ -78,7 +84,7 @@ class _Budget:
 class _Counted:
     """A stream of unpacked bytes that charges a budget for what is read from it."""
 
-    def __init__(self, stream: IO[bytes], budget: _Budget) -> None:
+    def __init__(self, stream: IO[bytes], budget: Budget) -> None:
         self._stream = stream
         self._budget = budget
 
@@ -111,7 +117,7 @@ def unpack(archive: Path, kind: str, cache: Path, shown: str) -> Finds:
             return known
         shutil.rmtree(target, ignore_errors=True)
         _unpack_whole(target, archive, kind, shown)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise IngestError(f"{shown} is damaged ({error}); get it again or unpack what can be saved") from error
     except OSError as error:
         raise IngestError(f"{shown} cannot be unpacked into {cache}: {error.strerror or error}") from error
@@ -142,8 +148,8 @@ def _sha256(path: Path) -> str:
 
 def _unpack_into(partial: Path, archive: Path, kind: str, shown: str) -> Finds:
     """Store every image under ``partial``; the files' urls are relative to it."""
-    budget = _Budget(shown, archive.stat().st_size)
-    members = _zip_members(archive, budget) if kind == "zip" else _tar_members(archive, budget)
+    budget = Budget(shown, archive.stat().st_size)
+    members = _zip_members(archive, budget) if kind == "zip" else tar_members(archive, budget)
     finds = Finds()
     taken: set[str] = set()
     for number, (member, stream) in enumerate(members):
@@ -157,7 +163,7 @@ def _unpack_into(partial: Path, archive: Path, kind: str, shown: str) -> Finds:
         place = f"{number // 1000:05d}/{number:08d}"
         try:
             fault = _store(stream, member.size, partial / place, path)
-        except _DAMAGED as error:
+        except DAMAGED as error:
             if kind == "tar":
                 raise  # a tar is one stream: nothing behind the damage can be found
             fault = f"cannot be unpacked: {error}"
@@ -190,7 +196,7 @@ def _store(stream: IO[bytes], size: int, place: Path, name: str) -> str:
     return ""
 
 
-def _zip_members(archive: Path, budget: _Budget) -> Iterator[tuple[Member, IO[bytes]]]:
+def _zip_members(archive: Path, budget: Budget) -> Iterator[tuple[Member, IO[bytes]]]:
     with zipfile.ZipFile(archive) as opened:
         budget.take(0, members=len(opened.infolist()))
         for info in opened.infolist():
@@ -239,7 +245,19 @@ def _fault_of_size(size: int) -> str:
     return f"larger than {MAX_MEMBER_BYTES:,} bytes" if size > MAX_MEMBER_BYTES else ""
 
 
-def _tar_members(archive: Path, budget: _Budget) -> Iterator[tuple[Member, IO[bytes]]]:
+def budget(archive: Path) -> Budget:
+    """Return how many members and unpacked bytes an archive may have before it is taken for a bomb."""
+    return Budget(str(archive), archive.stat().st_size)
+
+
+def tar_members(archive: Path, budget: Budget) -> Iterator[tuple[Member, IO[bytes]]]:
+    """Yield a tar's members in order, each with its content, to be read before the next one.
+
+    Raises:
+        IngestError: it is a bomb.
+        DAMAGED: it cannot be read on.
+
+    """
     with _unpacked_stream(archive) as stream:
         counted = cast("IO[bytes]", _Counted(stream, budget))
         with tarfile.open(fileobj=counted, mode="r|") as opened:

@@ -46,7 +46,7 @@ def looks_like_image(head: bytes) -> bool:
 
 
 def source_kind(head: bytes, name: str) -> str:
-    """Return what a single file is as a source: image, zip, tar, parquet, list, or "" for none of them.
+    """Return what a single file is as a source: image, zip, tar, parquet, list, json, or "" for none of them.
 
     Args:
         head: its first 512 bytes (the tar mark is at byte 257, POSIX.1-1988).
@@ -58,6 +58,8 @@ def source_kind(head: bytes, name: str) -> str:
         return "parquet"
     if ending in {"csv", "tsv"}:
         return "list"
+    if ending == "json":
+        return "json"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
     if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")) or head[257:262] == b"ustar" or ending == "tar":

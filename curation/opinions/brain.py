@@ -9,22 +9,13 @@ import numpy as np
 from curation.duplicates.candidates import Features
 from curation.duplicates.features import PLAIN, descriptors
 from curation.opinions.peer import Peer
-
-_ENVIRONMENT = {
-    "FIFTYONE_DO_NOT_TRACK": "true",
-    "FIFTYONE_DATABASE_VALIDATION": "false",
-    "FIFTYONE_SHOW_PROGRESS_BARS": "false",
-    # its own database, gone with the folder: never that of the user
-    "FIFTYONE_DATABASE_DIR": "{folder}/database",
-    "FIFTYONE_DATABASE_URI": "",
-    "FIFTYONE_DATABASE_NAME": "second_opinion",
-}
+from curation.programs import PRIVATE_FIFTYONE
 
 
 def brain(python: str) -> Peer:
     """Return FiftyOne Brain, asked for near duplicates among our descriptors."""
     program = Path(__file__).with_name("program_brain.py")
-    return Peer("brain", "fiftyone", program, _prepare, python, _ENVIRONMENT)
+    return Peer("brain", "fiftyone", program, _prepare, python, PRIVATE_FIFTYONE)
 
 
 def _prepare(features: Features, folder: Path) -> None:

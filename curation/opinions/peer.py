@@ -6,7 +6,6 @@ Peers pin versions that cannot be met beside ours, so they may live in another e
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curation import programs
 from curation.duplicates.candidates import Candidates, Features, as_candidates, union
 from curation.errors import CurationError
 
@@ -94,16 +94,10 @@ class Peer:
             return read_answer(json.loads((folder / "found.json").read_text(encoding="utf-8")))
 
     def _run(self, folder: Path) -> None:
-        # isolated: neither this folder nor the user's PYTHONPATH may shadow the peer's own modules
-        command = [self.python, "-I", str(self.program), str(folder)]
-        own = {name: text.format(folder=folder) for name, text in self.environment.items()}
-        environment = {name: text for name, text in {**os.environ, **own}.items() if text}
-        done = subprocess.run(  # noqa: S603 -- the user's own interpreter, our own program
-            command, capture_output=True, text=True, errors="replace", env=environment, check=False
-        )
-        if done.returncode or not (folder / "found.json").exists():
-            said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
-            raise PeerError(f"{self.name} failed in {self.python} ({said[:300]}); leave out --also {self.name}")
+        said = programs.run(self.python, self.program, folder, self.environment)
+        if said or not (folder / "found.json").exists():
+            said = said or "it said nothing"
+            raise PeerError(f"{self.name} failed in {self.python} ({said}); leave out --also {self.name}")
 
 
 def read_answer(answer: Mapping[str, Any]) -> Opinion:

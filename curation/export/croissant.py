@@ -1,0 +1,76 @@
+"""Export as Croissant: Parquet shards with the images inside, described by ``croissant.json`` (MLCommons, 1.1)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from curation import tables
+from curation.errors import optional
+from curation.export.files import new_folder, write_provenance
+from curation.export.handover import Handover
+from curation.export.shards import EXTRA, write_shards
+
+_SHARDS = "shards"
+_RECORDS = "images"
+
+_MEANING = {
+    "path": "name of the image in the source",
+    "sha256": "SHA-256 of the image's bytes",
+    "split": "train, validation, test, another name, or empty",
+    "label": "label after cleaning: its place among the labels record set",
+    "original_label": "label that the image came with",
+    "status": "kept: other images are not handed on",
+    "reason": "why it was kept or changed",
+    "group": "copies that it belongs to",
+    "weight": "weight in training",
+    "soft_label": "JSON object, class to probability, or empty",
+}
+
+
+def write(handover: Handover, destination: Path) -> int:
+    """Write the kept images with their rows and description, and return how many."""
+    mlc = optional("mlcroissant", EXTRA, "the format croissant")
+    with new_folder(destination) as building:
+        write_shards(handover, building)
+        described = _metadata(mlc, handover).to_json()
+        text = json.dumps(described, indent=1, ensure_ascii=False, default=str)
+        (building / "croissant.json").write_text(text + "\n", encoding="utf-8")
+        write_provenance(handover, "croissant", building)
+    return len(handover.kept)
+
+
+def _metadata(mlc: Any, handover: Handover) -> Any:
+    text, number, whole = mlc.DataType.TEXT, mlc.DataType.FLOAT, mlc.DataType.INTEGER
+    types = dict.fromkeys(tables.columns("manifest"), text) | {"weight": number, "label": whole}
+    fields = [
+        _field(mlc, "image", mlc.DataType.IMAGE_OBJECT, "the picture", transforms=[mlc.Transform(json_path="bytes")])
+    ]
+    fields += [_field(mlc, name, kind, _MEANING[name]) for name, kind in types.items()]
+    shards = mlc.FileSet(
+        id=_SHARDS, name=_SHARDS, includes=["data/*.parquet"], encoding_formats=["application/x-parquet"]
+    )
+    labels = mlc.RecordSet(
+        id="labels",
+        name="labels",
+        data_types=["sc:Enumeration"],
+        key="labels/name",
+        fields=[mlc.Field(id="labels/name", name="name", data_types=[text])],
+        data=[{"labels/name": name} for name in handover.classes],
+    )
+    records = mlc.RecordSet(id=_RECORDS, name=_RECORDS, description="one row an image", fields=fields)
+    return mlc.Metadata(
+        name=f"{handover.title} curated",
+        description=f"{len(handover.kept):,} face images, version {handover.version.name} of a curated data set.",
+        version=f"{handover.version.number}.0.0",
+        date_published=handover.version.created,
+        cite_as=f"manifest {handover.version.hash}",
+        distribution=[shards],
+        record_sets=[labels, records],
+    )
+
+
+def _field(mlc: Any, name: str, kind: Any, description: str, transforms: list[Any] | None = None) -> Any:
+    source = mlc.Source(file_set=_SHARDS, extract=mlc.Extract(column=name), transforms=transforms or [])
+    return mlc.Field(id=f"{_RECORDS}/{name}", name=name, description=description, data_types=[kind], source=source)

@@ -1,0 +1,97 @@
+"""FiftyOne datasets as a source: one on disk (``FiftyOneDataset``), or one of the user's by its name."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from curation import programs
+from curation.errors import MissingPackageError
+from curation.ingest import layout, lists
+from curation.ingest.listing import Finds, IngestError
+from curation.ingest.stored import Contents
+
+_PROGRAM = Path(__file__).with_name("program_fiftyone.py")
+_USUAL_FIELDS = ("ground_truth", "label", "labels")
+
+
+def is_dataset(folder: Path) -> bool:
+    """Return whether ``folder`` was exported as a ``FiftyOneDataset``."""
+    return (folder / "metadata.json").is_file() and (folder / "samples.json").is_file()
+
+
+def read_folder(folder: Path, cache: Path) -> Finds:
+    """Return the images of a dataset on disk; ``folder`` is absolute and without links.
+
+    Raises:
+        IngestError: it is damaged.
+
+    """
+    try:
+        samples = json.loads((folder / "samples.json").read_text(encoding="utf-8"))["samples"]
+        entries = [_entry(number, sample, "") for number, sample in enumerate(samples, start=1)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IngestError(f"{folder / 'samples.json'} cannot be read ({error}); export the dataset again") from error
+    return lists.resolve(entries, str(folder), lists.local_locator(str(folder), cache))
+
+
+def read_named(name: str, cache: Path) -> tuple[str, Finds]:
+    """Return the images of the user's dataset ``NAME[:FIELD]``; FIELD holds the labels.
+
+    Raises:
+        IngestError: there is no such dataset, or its database does not answer.
+        MissingPackageError: FiftyOne is absent.
+
+    """
+    if importlib.util.find_spec("fiftyone") is None:
+        raise MissingPackageError(f"fiftyone:{name} needs that package; run: pip install 'face-curation[review]'")
+    dataset, _, field = name.partition(":")
+    with tempfile.TemporaryDirectory(prefix="curate-fiftyone-") as scratch:
+        folder = Path(scratch)
+        (folder / "order.json").write_text(json.dumps({"name": dataset}), encoding="utf-8")
+        said = programs.run(sys.executable, _PROGRAM, folder, {"FIFTYONE_DO_NOT_TRACK": "true"})
+        if said:
+            raise IngestError(
+                f"fiftyone:{name} cannot be read ({said}); fiftyone.list_datasets() names those there are"
+            )
+        with (folder / "samples.jsonl").open(encoding="utf-8") as lines:
+            samples = [json.loads(line) for line in lines]
+    contents = Contents(cache)
+    start = _shared_folder([sample["filepath"] for sample in samples])
+    for number, sample in enumerate(samples, start=1):
+        entry = _entry(number, sample, field)
+        split = layout.split_of(entry.split) or entry.split
+        contents.add_file(entry.path.removeprefix(start), entry.path, split, entry.label)
+    return f"fiftyone:{name}", contents.finds
+
+
+def _shared_folder(paths: list[str]) -> str:
+    """Return the folder, with its slash, that all paths lie below."""
+    if not paths:
+        return ""
+    first, last = min(paths), max(paths)
+    same = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[: first.rfind("/", 0, same) + 1]
+
+
+def _entry(number: int, sample: Mapping[str, Any], field: str) -> lists.Entry:
+    tags = [layout.split_of(tag) for tag in sample.get("tags", [])]
+    split = sample.get("split") if isinstance(sample.get("split"), str) else next(filter(None, tags), "")
+    return lists.Entry(number, str(sample["filepath"]), _label(sample, field), str(split))
+
+
+def _label(sample: Mapping[str, Any], field: str) -> str:
+    """Return the label of the named field, else of a usual one, else of the only classification."""
+    nested = {name: value for name, value in sample.items() if isinstance(value, Mapping)}
+    classified = {name: value for name, value in nested.items() if isinstance(value.get("label"), str)}
+    if field:
+        value = classified.get(field, {}).get("label", sample.get(field))
+        return value if isinstance(value, str) else ""
+    usual = [name for name in _USUAL_FIELDS if name in classified]
+    chosen = usual or (list(classified) if len(classified) == 1 else [])
+    return str(classified[chosen[0]]["label"]) if chosen else ""

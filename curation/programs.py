@@ -1,0 +1,45 @@
+"""Programs that run in a process, and perhaps an interpreter, of their own: what must not share ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+PRIVATE_FIFTYONE: Mapping[str, str] = {
+    "FIFTYONE_DO_NOT_TRACK": "true",
+    "FIFTYONE_DATABASE_VALIDATION": "false",
+    "FIFTYONE_SHOW_PROGRESS_BARS": "false",
+    # its own database, gone with the folder: never that of the user
+    "FIFTYONE_DATABASE_DIR": "{folder}/database",
+    "FIFTYONE_DATABASE_URI": "",
+    "FIFTYONE_DATABASE_NAME": "curate",
+}
+"""Environment of a program that uses FiftyOne without touching the user's own datasets."""
+
+_MOST_WORDS = 300
+"""Characters of a failed program's last line that are told."""
+
+
+def run(python: str, program: Path, folder: Path, environment: Mapping[str, str]) -> str:
+    """Run a script on a folder and return "" when it ended well, else the last line it said.
+
+    Args:
+        python: the interpreter
+        program: a script that is given ``folder`` and imports nothing of this toolkit
+        folder: its scratch folder
+        environment: variables that it gets ({folder} is filled in), "" for those that it must not see
+
+    """
+    # isolated: neither this folder nor the user's PYTHONPATH may shadow the program's own modules
+    command = [python, "-I", str(program), str(folder)]
+    own = {name: text.format(folder=folder) for name, text in environment.items()}
+    given = {name: text for name, text in {**os.environ, **own}.items() if text}
+    done = subprocess.run(  # noqa: S603 -- the user's own interpreter, our own program
+        command, capture_output=True, text=True, errors="replace", env=given, check=False
+    )
+    if done.returncode == 0:
+        return ""
+    said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
+    return said[:_MOST_WORDS]

@@ -1,0 +1,79 @@
+"""Names of exported files, whole folders, and the proof that an image is the one that was curated."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.export import find, names
+from curation.export.files import flat_name, new_folder, place, tree_place
+from curation.export.handover import ExportError
+from curation.export.registry import UnknownFormatError
+
+PARTS = st.text(alphabet="a_.é~", min_size=1, max_size=6).filter(lambda text: text not in {".", ".."})
+PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
+
+
+@given(st.lists(PATHS, unique=True, max_size=30))
+def test_different_paths_have_different_names_without_a_folder(paths: list[str]) -> None:
+    given_names = [flat_name(path) for path in paths]
+    assert len(set(given_names)) == len(paths)
+    assert not any("/" in name for name in given_names)
+
+
+def test_parts_that_would_run_together_are_told_apart() -> None:
+    assert flat_name("train/happy/1.jpg") == "train__happy__1.jpg"
+    assert len({flat_name(path) for path in ("a__b/c.jpg", "a/b__c.jpg", "a/b/c.jpg")}) == 3
+
+
+def test_a_name_too_long_for_a_disk_is_cut_and_keeps_its_ending(tmp_path: Path) -> None:
+    long = "é" * 100 + "/" + "é" * 100 + ".jpg"
+    name = flat_name(long)
+    assert len(name.encode()) <= 255 and name.endswith(".jpg")
+    (tmp_path / name).touch()
+
+
+@pytest.mark.parametrize(("split", "label"), [("train", ".."), ("train", "a/b"), ("a\\b", "happy")])
+def test_a_label_or_split_that_is_no_folder_is_refused(split: str, label: str) -> None:
+    with pytest.raises(ExportError, match="cannot be the name of a folder"):
+        tree_place(SimpleNamespace(split=split, label=label, path="1.jpg"))
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "out") as building:
+        (building / "half").touch()
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine").touch()
+    with pytest.raises(ExportError, match="not empty"), new_folder(tmp_path / "taken"):
+        pass
+    assert (tmp_path / "taken" / "mine").exists()
+
+
+@pytest.mark.parametrize("how", ["copy", "hardlink", "symlink"])
+def test_a_file_that_changed_since_it_was_curated_is_refused(how: str, tmp_path: Path) -> None:
+    original = tmp_path / "1.jpg"
+    original.write_bytes(b"pixels")
+    row = SimpleNamespace(path="1.jpg", url=str(original), sha256=hashlib.sha256(b"pixels").hexdigest())
+    place(row, tmp_path / "out" / "1.jpg", how)
+    laid = tmp_path / "out" / "1.jpg"
+    assert laid.read_bytes() == b"pixels"
+    assert (laid.is_symlink(), laid.stat().st_ino == original.stat().st_ino) == (how == "symlink", how != "copy")
+    original.write_bytes(b"others")
+    with pytest.raises(ExportError, match="not the file that was curated"):
+        place(row, tmp_path / "again.jpg", how)
+    original.unlink()
+    with pytest.raises(ExportError, match="cannot be read"):
+        place(row, tmp_path / "again.jpg", how)
+
+
+def test_an_unknown_format_is_answered_with_all_names() -> None:
+    assert find("csv").unit == "rows"
+    with pytest.raises(UnknownFormatError, match=", ".join(names()[:2])):
+        find("xls")
