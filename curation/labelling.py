@@ -67,7 +67,7 @@ class _Evidence:
 
     @property
     def witnesses(self) -> Opinions:
-        """Whose common rejection counts: a single model's is doubled by its neighbours'."""
+        """Who testifies to how noisy each class is: a single model has its neighbours as a second witness."""
         if self.voter is not None:
             return self.opinions
         return Opinions(("model", "neighbours"), np.stack([self.model, neighbours.share(self.neighbours)]))

@@ -32,7 +32,7 @@ def mislabelled(inputs: CheckInputs) -> pd.DataFrame:
         )
         for row, flagged in zip(judged.to_dict("records"), flags, strict=True)
     ]
-    return rows("mislabelled", judged["path"], scores, flags, evidence, judged["group"].tolist())
+    return rows("mislabelled", judged["path"], scores, flags, evidence)
 
 
 def ambiguous(inputs: CheckInputs) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def ambiguous(inputs: CheckInputs) -> pd.DataFrame:
         )
         for row, flagged in zip(judged.to_dict("records"), flags, strict=True)
     ]
-    return rows("ambiguous", judged["path"], scores, flags, evidence, judged["group"].tolist())
+    return rows("ambiguous", judged["path"], scores, flags, evidence)
 
 
 def _distribution(believed: dict[str, float]) -> dict[str, float]:

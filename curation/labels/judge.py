@@ -17,7 +17,8 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 
 from curation.labels import noise
-from curation.labels.scores import Flags, Floats, Whole, joint, mutual_information
+from curation.labels.crowds import dawid_skene
+from curation.labels.scores import Floats, Whole, joint, mutual_information
 
 SURENESS = 1e-3
 """Pooled probabilities are kept this far from 0 and 1: opinions formed on thousands of images know no more."""
@@ -59,15 +60,12 @@ class Opinions:
         pool: Floats = np.asarray(self.said, dtype=np.float64).mean(axis=0)
         return pool
 
-    def rejected(self, labels: Whole) -> Flags:
-        """Return (n,) whether the given label is no opinion's first choice ("none of these" may be one)."""
-        said = np.asarray(self.said, dtype=np.float64)
-        own = said[:, np.arange(len(labels)), labels]
-        rivals = said.copy()
-        rivals[:, np.arange(len(labels)), labels] = 0.0
-        best = np.maximum(rivals.max(axis=2), 1.0 - said.sum(axis=2))
-        rejected: Flags = (own < best).all(axis=0)
-        return rejected
+    def closed(self) -> Floats:
+        """Return the opinions with "none of these" as one class more, (opinions, n, classes + 1); rows sum to 1."""
+        data = np.asarray(self.said, dtype=np.float64)
+        rest = np.clip(1.0 - data.sum(axis=2, keepdims=True), 0.0, 1.0)
+        closed: Floats = np.concatenate([data, rest], axis=2)
+        return closed
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def judge(
         opinions: formed without them.
         groups: (n,) names of groups of copies, "" for none: copies are one picture and are judged as one, and a copy
             under another label is evidence.
-        witnesses: opinions whose common rejection says how many labels of a class are wrong; None takes
+        witnesses: opinions from which the share of wrong labels of each class is estimated; None takes
             ``opinions``, which then should be two or more.
         kinds: of planted noise that the curve is fitted to. Instance-dependent noise is the hardest and the likest to
             people's mistakes; symmetric noise makes a curve that is too sure of itself.
@@ -167,7 +165,7 @@ def judge(
         rates=rates,
         curve=curve,
         pooled=pool,
-        disagreement=mutual_information(_closed(opinions.said)),
+        disagreement=mutual_information(opinions.closed()),
     )
 
 
@@ -181,14 +179,20 @@ def against(pool: Floats, labels: Whole) -> Floats:
 def class_rates(labels: Whole, opinions: Opinions) -> Floats:
     """Return the estimated share of wrong labels in each given class, (classes,).
 
-    The share that every opinion rejects. A single model's confusion is no measure of noise: probabilities that are
-    calibrated confuse two classes equally often in both directions, whichever of them is mislabelled; what
-    independent opinions reject together is. It needs no threshold.
+    The given label and the first choice of every opinion are annotators (``crowds.dawid_skene``); where an opinion
+    can say "none of these", none is a true class too. A single model's confusion would be no measure of noise:
+    probabilities that are calibrated confuse two classes equally often in both directions, whichever of them is
+    mislabelled.
     """
-    rejected = opinions.rejected(labels).astype(np.float64)
-    classes = opinions.said.shape[2]
+    closed, classes = opinions.closed(), opinions.said.shape[2]
+    start = (closed.sum(axis=0) + 0.5 * np.eye(classes + 1)[labels]) / (len(closed) + 0.5)
+    if not (closed.argmax(axis=2) == classes).any():
+        start = start[:, :classes] / start[:, :classes].sum(axis=1, keepdims=True)
+    answers = [labels, *closed.argmax(axis=2)]
+    true = dawid_skene(answers, classes + 1, start)
     count = np.bincount(labels, minlength=classes)
-    share = np.bincount(labels, weights=rejected, minlength=classes) / np.maximum(count, 1)
+    doubt = 1.0 - true[np.arange(len(labels)), labels]
+    share = np.bincount(labels, weights=doubt, minlength=classes) / np.maximum(count, 1)
     rates: Floats = np.clip(share, SMALLEST_RATE, LARGEST_RATE)
     return rates
 
@@ -326,10 +330,3 @@ def _shared_by_copies(pool: Floats, groups: npt.ArrayLike) -> Floats:
     shared = pool.copy()
     shared[members] = (totals / np.bincount(number)[:, None])[number]
     return shared
-
-
-def _closed(said: npt.NDArray[np.floating[Any]]) -> Floats:
-    """Return opinions with "none of these" as one more class, so that rows sum to 1."""
-    data = np.asarray(said, dtype=np.float64)
-    rest = np.clip(1.0 - data.sum(axis=2, keepdims=True), 0.0, 1.0)
-    return np.concatenate([data, rest], axis=2)

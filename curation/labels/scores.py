@@ -28,7 +28,7 @@ def self_confidence(labels: Whole, probabilities: Probabilities) -> Floats:
 
 
 def normalised_margin(labels: Whole, probabilities: Probabilities) -> Floats:
-    """Return how far the given label is ahead of the best other, (n,) in 0..1, 0.5 at a tie (Northcutt et al., 2021)."""
+    """Return how far the given label is ahead of the best other, (n,) in 0..1, 0.5 at a tie (Northcutt et al.)."""
     from cleanlab.rank import get_normalized_margin_for_each_label
 
     return np.asarray(get_normalized_margin_for_each_label(labels, np.asarray(probabilities)), dtype=np.float64)
