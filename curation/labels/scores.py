@@ -61,7 +61,8 @@ def entropy(probabilities: Probabilities) -> Floats:
     """Return each row's entropy over that of an even spread, (n,) in 0..1 (Shannon, 1948)."""
     data = np.clip(np.asarray(probabilities, dtype=np.float64), SMALLEST_PROBABILITY, 1.0)
     spread: Floats = -(data * np.log(data)).sum(axis=1) / np.log(data.shape[1])
-    return np.clip(spread, 0.0, 1.0)
+    bounded: Floats = np.clip(spread, 0.0, 1.0)
+    return bounded
 
 
 def mutual_information(members: Probabilities) -> Floats:
@@ -72,7 +73,8 @@ def mutual_information(members: Probabilities) -> Floats:
     """
     data = np.asarray(members, dtype=np.float64)
     each = np.mean([entropy(model) for model in data], axis=0)
-    return np.clip(entropy(data.mean(axis=0)) - each, 0.0, 1.0)
+    disagreement: Floats = np.clip(entropy(data.mean(axis=0)) - each, 0.0, 1.0)
+    return disagreement
 
 
 def best_other(labels: Whole, probabilities: Probabilities) -> Whole:
