@@ -461,7 +461,7 @@ def audit(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="One of ours, or BACKBONE/MODEL as in vgg16/7: curate ladder --list.")],
+    recipe: Annotated[str, typer.Argument(help="One of ours, or BACKBONE/MODEL as in vgg16/7.")] = "",
     on: On = "cleaned",
     seed: Seed = 0,
     weights: ModelWeights = "",
@@ -469,6 +469,9 @@ def train(
     epochs: Epochs = 0,
     image_size: ImageSize = 0,
     images: Images = 0,
+    show_augmentation: Annotated[
+        bool, typer.Option("--show-augmentation", help="Fit nothing: draw every level of augmentation.")
+    ] = False,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -477,8 +480,16 @@ def train(
     from curation.progress import Display
 
     space = workspace.open_existing(folder)
+    if show_augmentation:
+        print(models.augmentation_sheet(space, on, seed))
+        return
+    if not recipe:
+        raise typer.BadParameter("name a recipe; curate ladder --list prints all of them")
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
-    run_dir = models.train(space, recipe, on, options, Display(quiet=as_json))
+    is_speaker = os.environ.get("RANK", "0") == "0"  # under torchrun one of the processes speaks for all
+    run_dir = models.train(space, recipe, on, options, Display(quiet=as_json or not is_speaker))
+    if not is_speaker:
+        return
     lines = [f"Trained: {run_dir}", f"Next: curate evaluate {run_dir.name}"]
     console.print_json({"run": str(run_dir), "name": run_dir.name}) if as_json else console.print_lines(lines)
 
@@ -517,15 +528,23 @@ def crossval(
 def evaluate(
     model: ModelName,
     on: On = "cleaned",
+    against: Annotated[str, typer.Option("--against", help="Another model, compared on the same images.")] = "",
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version."""
-    from curation import console, models, workspace
+    from curation import console, evaluation, workspace
     from curation.progress import Display
 
-    found = models.evaluate(workspace.open_existing(folder), model, on, Display(quiet=as_json))
-    console.print_frame(found if as_json else models.headline(found), "json" if as_json else "table")
+    found = evaluation.evaluate(workspace.open_existing(folder), model, on, Display(quiet=as_json), against)
+    if as_json:
+        record = {"metrics": console.records(found.table), "pairs": console.records(found.pairs)}
+        console.print_json({**record, "predictions": str(found.predictions), "page": str(found.page)})
+        return
+    console.print_frame(evaluation.headline(found.table), "table")
+    if against:
+        console.print_frame(evaluation.differences(found.pairs), "table")
+    console.print_lines([f"Predictions: {found.predictions}", f"Page with the confused images: {found.page}"])
 
 
 @app.command("evaluate-labels")
@@ -548,7 +567,7 @@ def evaluate_labels(
 
 @app.command()
 def ladder(
-    recipes: Annotated[list[str] | None, typer.Argument(help="Which to climb; none = vgg16/0 to vgg16/11.")] = None,
+    recipes: Annotated[list[str] | None, typer.Argument(help="Recipes, or backbones in whole; none = vgg16.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Print every recipe, fit nothing.")] = False,
     on: On = "cleaned",
     seed: Seed = 0,
@@ -567,10 +586,13 @@ def ladder(
     if listed:
         console.print_frame(models.recipe_table(), "json" if as_json else "table", most=0)
         return
-    names = recipes or [f"vgg16/{version}" for version in range(12)]
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
-    found = models.ladder(workspace.open_existing(folder), names, on, options, Display(quiet=as_json))
-    console.print_frame(found if as_json else models.ladder_summary(found), "json" if as_json else "table")
+    found = models.ladder(workspace.open_existing(folder), recipes or ["vgg16"], on, options, Display(quiet=as_json))
+    if as_json:
+        console.print_json({"recipes": console.records(found.result), "page": str(found.page)})
+        return
+    console.print_frame(found.summary(), "table", most=0)
+    console.print_lines(found.lines())
 
 
 @app.command()

@@ -159,19 +159,21 @@ _FROM_SCRATCH = replace(
     bf16="small" in BF16_BACKBONES,
 )
 
+_FAST = replace(_TUNED, name="fast", epochs=3)
+
 RECIPES: dict[str, Recipe] = {
-    "fast": replace(_TUNED, name="fast", epochs=3),
-    "thorough": replace(_TUNED, name="thorough", epochs=8),
+    "fast": _FAST,
+    "thorough": replace(_TUNED, name="thorough", members=(_FAST, replace(_FROM_SCRATCH, name="thorough/1", epochs=12))),
     "scratch": _FROM_SCRATCH,
     "recommended": replace(
         _TUNED,
         name="recommended",
-        image_size=112,
-        members=(replace(_TUNED, name="recommended/0", image_size=112, epochs=12), _FROM_SCRATCH),
+        members=(replace(_TUNED, name="recommended/0", epochs=8), _FROM_SCRATCH),
     ),
 }
-"""Our recipes: two for cross-validation, one that needs no weights at all, and for a final model a committee of two
-networks that err differently: a pre-trained one and one from scratch."""
+"""Our recipes: two for cross-validation (the second keeps what the first has fitted), one that needs no weights at
+all, and one for a final model. The second and the last are committees of two networks that err differently: a
+pre-trained one and one from scratch."""
 
 
 def deck_recipe(backbone: Backbone, version: int) -> Recipe:
