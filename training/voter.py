@@ -122,7 +122,7 @@ def load_voter() -> MiniXception:
     batch_norms = [*network.norms]
     for module in network.modules_:
         # Keras numbers layers in the order in which they were made: the projection first
-        batch_norms += [module.norm, module.first[2], module.second[2]]  # type: ignore[index, union-attr]
+        batch_norms += [module.norm, module.first[2], module.second[2]]  # type: ignore[index]
     convolutions = [*network.stem, *(module.project for module in network.modules_), network.last]
     separables = [part for module in network.modules_ for part in (module.first, module.second)]
     with torch.no_grad():

@@ -306,7 +306,7 @@ def _share_of_best(others: Floats) -> Floats:
 
 def _believed(labels: Whole, wrong: Floats, others: Floats) -> Floats:
     """Return the probability of each class: the given one unless it is wrong, the others as the opinions have them."""
-    believed = others / np.maximum(others.sum(axis=1, keepdims=True), SURENESS) * wrong[:, None]
+    believed: Floats = others / np.maximum(others.sum(axis=1, keepdims=True), SURENESS) * wrong[:, None]
     believed[np.arange(len(labels)), labels] = 1.0 - wrong
     return believed
 
