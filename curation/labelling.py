@@ -191,14 +191,14 @@ def _voter_opinion(
     if path.exists():
         kept = workspace.read_table(path)
         if kept["path"].equals(frame["key"]) and (kept["model"] == name).all():
-            return kept[[column_of[c] for c in classes]].to_numpy(dtype=np.float64)
+            return np.asarray(kept[[column_of[c] for c in classes]], dtype=np.float64)
     from training.data import load_images
     from training.evaluate import predictions_table
 
     said = voter.voter_probabilities(load_images(files, _VOTER_SIDE))
     table = predictions_table(frame["key"].tolist(), said, voter.CLASSES, -1, name)
     workspace.write_table(path, table)
-    return table[[column_of[c] for c in classes]].to_numpy(dtype=np.float64)
+    return np.asarray(table[[column_of[c] for c in classes]], dtype=np.float64)
 
 
 def _table(evidence: _Evidence, judgement: Judgement) -> pd.DataFrame:
