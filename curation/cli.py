@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curation import examples
 from curation.errors import CurationError
 from curation.export.registry import names as export_formats
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     name="curate",
     help="Curate face-expression data: find copies, leaks, doubtful faces and labels; decide, log, version.\n\n"
     "Start with: curate run DATA. Then: curate show, curate issues, curate explain PATH, curate undo SEQ.",
+    epilog=examples.epilog(""),
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -178,7 +180,8 @@ def check(
     engine: EngineKind = None,
     address: Address = "",
     also: Annotated[
-        list[str] | None, typer.Option("--also", help="Second opinion on near copies: fastdup or brain; repeatable.")
+        list[str] | None,
+        typer.Option("--also", help="Also ask fastdup, brain, cleanvision, cleanlab; repeatable."),
     ] = None,
     peer_python: Annotated[
         str, typer.Option("--peer-python", envvar="CURATE_PEER_PYTHON", help="The Python that has them.")
@@ -211,12 +214,17 @@ def check(
             )
     found = summary.check_summary(issues[issues["check"].isin(chosen)])
     if opinions is not None and as_json:
-        console.print_json({"checks": found.to_dict("records"), "opinions": opinions.record()})
+        side = summary.side_by_side(issues, opinions.findings).to_dict("records")
+        checks = found.to_dict("records")
+        console.print_json({"checks": checks, "opinions": opinions.record(), "side_by_side": side})
         return
     console.print_frame(found, "json" if as_json else "table")
     if opinions is not None:
-        console.print_frame(opinions.counts, "table")
-        console.print_lines([f"Pairs of distinct contents, each with our verdict: {space.root / 'opinions.parquet'}"])
+        if len(opinions.pairs):
+            console.print_frame(opinions.counts, "table")
+            console.print_lines([f"Pairs of contents, each with our verdict: {space.root / 'opinions.parquet'}"])
+        console.print_frame(summary.side_by_side(issues, opinions.findings).drop(columns="check"), "table")
+        console.print_lines(["Next: curate report | curate issues --peer NAME"])
 
 
 @app.command()
@@ -236,6 +244,7 @@ def issues(
     folder: Folder = DEFAULT_WORKSPACE,
     check_name: Annotated[str, typer.Option("--check", help="Only this check.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
+    peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
     form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
     as_json: AsJson = False,
@@ -244,7 +253,7 @@ def issues(
     from curation import answers, console, workspace
 
     space = workspace.open_existing(folder)
-    found = answers.found_issues(space, check_name, flagged_only=not every)
+    found = answers.found_issues(space, check_name, flagged_only=not every, peer=peer)
     chosen = "json" if as_json else form.value
     console.print_frame(found, chosen, hint="; see all with --format csv", destination=output)
 
@@ -410,6 +419,24 @@ def export(
     console.print_json(record) if as_json else console.print_lines([line])
 
 
+@app.command("annotations")
+def take_annotations(
+    file: Annotated[Path, typer.Argument(help="Label Studio's JSON export of a project.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Take what people answered in Label Studio as their decisions, and commit."""
+    from curation import console, workspace
+    from curation.annotations import read, take
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    found = read(file)
+    with workspace.locked(space):
+        taken = take(space, found, _settings(space), Display(quiet=as_json))
+    console.print_json(taken) if as_json else console.print_lines(taken.lines())
+
+
 @app.command()
 def report(folder: Folder = DEFAULT_WORKSPACE) -> None:
     """Write the cleaning report of the newest cleaned version."""
@@ -547,6 +574,37 @@ def evaluate(
     console.print_lines([f"Predictions: {found.predictions}", f"Page with the confused images: {found.page}"])
 
 
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="The version to compare with, such as raw.")],
+    second: Annotated[str, typer.Argument(help="The version that should be better, such as cleaned.")],
+    recipe: Annotated[str, typer.Option("--recipe", help="Fitted by every arm.")] = "fast",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Fits an arm.")] = 3,
+    votes: Annotated[str, typer.Option("--votes", help="People's votes; half of the voted images are judged.")] = "",
+    seed: Seed = 0,
+    weights: ModelWeights = "",
+    threads: Threads = 0,
+    epochs: Epochs = 0,
+    image_size: ImageSize = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Prove whether cleaning helped: train on A, on B and on a random-removal control, judge on the same images."""
+    from curation import comparison, console, workspace
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    options = _fit_options(seed, weights, threads, epochs, image_size, 0)
+    file = Path(votes) if votes else None
+    display = Display(quiet=as_json)
+    found = comparison.compare(space, first, second, recipe, options, display, seeds=seeds, votes_file=file)
+    if as_json:
+        console.print_json({"verdict": found.verdict, "differences": found.differences.to_dict("records")})
+        return
+    console.print_frame(found.differences, "table")
+    console.print_lines([*found.verdict, f"Page: {found.page}"])
+
+
 @app.command("evaluate-labels")
 def evaluate_labels(
     file: Annotated[Path, typer.Argument(help="People's votes: path and one count a class, or path and label.")],
@@ -638,6 +696,21 @@ def sample(
 
     truth = make_sample(destination, images=images, seed=seed)
     print(f"{len(truth):,} planted or plain images in {destination}; what was planted: {destination / 'truth.csv'}")
+
+
+@app.command()
+def doctor(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Say what is installed, which weights, database, threads and disk there are, and what to do about the rest."""
+    from curation import console
+    from curation import doctor as doctors
+
+    found = doctors.examine(folder)
+    if as_json:
+        console.print_json(found)
+    else:
+        console.print_findings(found)
+    if any(finding.state == "wrong" for finding in found):
+        raise typer.Exit(1)
 
 
 review_app = typer.Typer(invoke_without_command=True, help="Review images in the FiftyOne App, and bring it back.")
@@ -756,6 +829,11 @@ def votes_import(
     space = workspace.open_existing(folder)
     with workspace.locked(space):
         console.print_lines(people.import_votes(space, file, name))
+
+
+for _verb in app.registered_commands:
+    _name = _verb.name or (_verb.callback.__name__ if _verb.callback else "")
+    _verb.epilog = examples.epilog(_name)
 
 
 def main() -> None:
