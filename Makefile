@@ -54,6 +54,8 @@ peers:
 bench: setup
 	$(BIN)/python -m tests.benchmarks.bench_curate
 	$(BIN)/python -m tests.benchmarks.bench_near_duplicates
+	$(BIN)/python -m tests.benchmarks.bench_training speed
+	$(BIN)/python -m tests.benchmarks.bench_training ladder
 
 clean:
 	rm -rf $(VENV) .venv-peers build *.egg-info artifacts sample workspace-sample

@@ -449,7 +449,7 @@ def audit(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="One of ours, or BACKBONE/MODEL as in vgg16/7: curate ladder --list.")],
+    recipe: Annotated[str, typer.Argument(help="One of ours, or BACKBONE/MODEL as in vgg16/7.")] = "",
     on: On = "cleaned",
     seed: Seed = 0,
     weights: ModelWeights = "",
@@ -457,6 +457,9 @@ def train(
     epochs: Epochs = 0,
     image_size: ImageSize = 0,
     images: Images = 0,
+    show_augmentation: Annotated[
+        bool, typer.Option("--show-augmentation", help="Fit nothing: draw every level of augmentation.")
+    ] = False,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -465,8 +468,16 @@ def train(
     from curation.progress import Display
 
     space = workspace.open_existing(folder)
+    if show_augmentation:
+        print(models.augmentation_sheet(space, on, seed))
+        return
+    if not recipe:
+        raise typer.BadParameter("name a recipe; curate ladder --list prints all of them")
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
-    run_dir = models.train(space, recipe, on, options, Display(quiet=as_json))
+    is_speaker = os.environ.get("RANK", "0") == "0"  # under torchrun one of the processes speaks for all
+    run_dir = models.train(space, recipe, on, options, Display(quiet=as_json or not is_speaker))
+    if not is_speaker:
+        return
     lines = [f"Trained: {run_dir}", f"Next: curate evaluate {run_dir.name}"]
     console.print_json({"run": str(run_dir), "name": run_dir.name}) if as_json else console.print_lines(lines)
 
@@ -505,20 +516,28 @@ def crossval(
 def evaluate(
     model: ModelName,
     on: On = "cleaned",
+    against: Annotated[str, typer.Option("--against", help="Another model, compared on the same images.")] = "",
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version."""
-    from curation import console, models, workspace
+    from curation import console, evaluation, workspace
     from curation.progress import Display
 
-    found = models.evaluate(workspace.open_existing(folder), model, on, Display(quiet=as_json))
-    console.print_frame(found if as_json else models.headline(found), "json" if as_json else "table")
+    found = evaluation.evaluate(workspace.open_existing(folder), model, on, Display(quiet=as_json), against)
+    if as_json:
+        record = {"metrics": console.records(found.table), "pairs": console.records(found.pairs)}
+        console.print_json({**record, "predictions": str(found.predictions), "page": str(found.page)})
+        return
+    console.print_frame(evaluation.headline(found.table), "table")
+    if against:
+        console.print_frame(evaluation.differences(found.pairs), "table")
+    console.print_lines([f"Predictions: {found.predictions}", f"Page with the confused images: {found.page}"])
 
 
 @app.command()
 def ladder(
-    recipes: Annotated[list[str] | None, typer.Argument(help="Which to climb; none = vgg16/0 to vgg16/11.")] = None,
+    recipes: Annotated[list[str] | None, typer.Argument(help="Recipes, or backbones in whole; none = vgg16.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Print every recipe, fit nothing.")] = False,
     on: On = "cleaned",
     seed: Seed = 0,
@@ -537,10 +556,13 @@ def ladder(
     if listed:
         console.print_frame(models.recipe_table(), "json" if as_json else "table", most=0)
         return
-    names = recipes or [f"vgg16/{version}" for version in range(12)]
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
-    found = models.ladder(workspace.open_existing(folder), names, on, options, Display(quiet=as_json))
-    console.print_frame(found if as_json else models.ladder_summary(found), "json" if as_json else "table")
+    found = models.ladder(workspace.open_existing(folder), recipes or ["vgg16"], on, options, Display(quiet=as_json))
+    if as_json:
+        console.print_json({"recipes": console.records(found.result), "page": str(found.page)})
+        return
+    console.print_frame(found.summary(), "table", most=0)
+    console.print_lines(found.lines())
 
 
 @app.command()
@@ -586,6 +608,124 @@ def sample(
 
     truth = make_sample(destination, images=images, seed=seed)
     print(f"{len(truth):,} planted or plain images in {destination}; what was planted: {destination / 'truth.csv'}")
+
+
+review_app = typer.Typer(invoke_without_command=True, help="Review images in the FiftyOne App, and bring it back.")
+app.add_typer(review_app, name="review")
+
+
+@review_app.callback()
+def review(
+    context: typer.Context,
+    check_name: Annotated[str, typer.Option("--check", help="Only what this check flags.")] = "",
+    queue: Annotated[
+        str, typer.Option("--queue", help="gain, worst, balance or random; unsure or disagreements; or a number.")
+    ] = "gain",
+    number: Annotated[int, typer.Option("--number", "-n", min=0, help="At most about N images; 0 = all.")] = 0,
+    blind: Annotated[bool, typer.Option("--blind", help="Label a stratified sample; labels are hidden.")] = False,
+    by: By = "",
+    reviewers: Annotated[str, typer.Option("--reviewers", help="Share the queue out: names, with commas.")] = "",
+    overlap: Annotated[float, typer.Option("--overlap", min=0, max=1, help="Share of it that everybody sees.")] = 0.1,
+    seed: Seed = 0,
+    on: On = "cleaned",
+    port: Annotated[int, typer.Option("--port", min=1024, max=65485, help="Of the App, on this machine.")] = 5151,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser here.")] = True,
+    pull: Annotated[bool, typer.Option("--pull/--no-pull", help="Bring the decisions in when it closes.")] = True,
+    push_only: Annotated[bool, typer.Option("--push-only", help="Only bring the data set into the App.")] = False,
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Open the FiftyOne App on a ranked queue: a key a decision. Then: curate review pull (or just close the App)."""
+    if context.invoked_subcommand is not None:
+        return
+    from curation import console, workspace
+    from curation.progress import Display
+    from curation.review import app as apps
+
+    space = workspace.open_existing(folder)
+    display = Display()
+    request = apps.Request(
+        reviewer=by or _user(),
+        version=on,
+        check=check_name,
+        order="gain" if queue.isdigit() else queue,
+        images=int(queue) if queue.isdigit() else number,
+        blind=blind,
+        reviewers=tuple(filter(None, reviewers.split(","))),
+        overlap=overlap,
+        seed=seed,
+        port=port,
+        browser=browser,
+    )
+    opened = apps.open_review(space, request, _settings(space), display)
+    if push_only:
+        console.print_lines(apps.push_words(opened))
+        return
+    with display.step("Starting the App"):
+        session, url = apps.start(space, opened, request)
+    console.print_lines(apps.words(opened, url, request))
+    apps.wait(session, url, request)
+    if pull:
+        _pull(space, as_json=False)
+
+
+@review_app.command("pull")
+def review_pull(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Bring what people answered into the log, and commit the version that follows; can be repeated."""
+    from curation import workspace
+
+    _pull(workspace.open_existing(folder), as_json=as_json)
+
+
+def _pull(space: Workspace, *, as_json: bool) -> None:
+    from curation import console, workspace
+    from curation.progress import Display
+    from curation.review.pull import pull
+
+    with workspace.locked(space):
+        pulled = pull(space, _settings(space), Display(quiet=True))
+    console.print_json(pulled) if as_json else console.print_lines(pulled.lines())
+
+
+@review_app.command("conflicts")
+def review_conflicts(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Print the images on which people disagree, as of the last pull, one row an answer."""
+    from curation import console, workspace
+    from curation.review.pull import conflicts
+
+    console.print_frame(conflicts(workspace.open_existing(folder)), "json" if as_json else "table")
+
+
+votes_app = typer.Typer(invoke_without_command=True, help="People's votes: how accurate they are, how far they agree.")
+app.add_typer(votes_app, name="votes")
+
+
+@votes_app.callback()
+def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Print accuracy against the given labels and agreement between people, with 95 % intervals; write the page."""
+    if context.invoked_subcommand is not None:
+        return
+    from curation import console, workspace
+    from curation.review import people
+
+    found = people.figures(workspace.open_existing(folder), _settings(workspace.open_existing(folder)).seed)
+    console.print_frame(found.table, "json" if as_json else "table", most=0)
+    if not as_json:
+        console.print_lines([f"Page: {found.page}"])
+
+
+@votes_app.command("import")
+def votes_import(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet: path and a count a class, or path and label.")],
+    name: Annotated[str, typer.Option("--name", help="What to call them; default: the file's name.")] = "",
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Take a table of votes into the workspace; reported like blind labels, and never fitted to."""
+    from curation import console, workspace
+    from curation.review import people
+
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        console.print_lines(people.import_votes(space, file, name))
 
 
 def _interrupted(number: int, frame: object) -> None:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _MOST_ROWS = 40
 """Rows of a table shown on a terminal before the rest is only counted."""
 
+_PIPED_WIDTH = 120
+"""Characters a line of a table that is not printed on a terminal."""
+
 
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON; dataclasses become objects."""
@@ -73,7 +76,7 @@ def _print_table(frame: pd.DataFrame, hint: str, most: int) -> None:
     for row in frame.head(most).itertuples(index=False, name=None):
         # Text, not markup: names from the file system must not be read as styles
         table.add_row(*(Text(_cell(value)) for value in row))
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
     if len(frame) > most:
         print(f"... {len(frame) - most:,} more rows{hint}")
 

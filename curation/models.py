@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,12 +16,19 @@ from curation.errors import CurationError
 from curation.progress import Display
 from curation.workspace import Workspace
 
+if TYPE_CHECKING:
+    from training.recipes import Recipe
+
 T = TypeVar("T")
 
 _HASH_DIGITS = 8
 """Digits of a manifest's hash in a run's name."""
 
-_SPLITS = ("validation", "test")
+_SHEET_IMAGES_A_CLASS = 2
+"""Rows of the augmentation sheet."""
+
+_SHEET_SIDE = 96
+"""Largest side of its tiles, pixels."""
 
 _SAID_IN_SECONDS = 120
 """Longer times are said in minutes."""
@@ -64,7 +71,7 @@ class OutOfFold:
 
         place = {name: number for number, name in enumerate(self.classes)}
         labels = self.table["label"].map(place).to_numpy(dtype=np.int64)
-        return _asked(lambda: metrics(labels, self.table[self.classes].to_numpy(dtype=np.float64), self.classes))
+        return asked(lambda: metrics(labels, self.table[self.classes].to_numpy(dtype=np.float64), self.classes))
 
 
 def training_frame(space: Workspace, version: manifest.Version) -> pd.DataFrame:
@@ -114,14 +121,14 @@ def train(space: Workspace, recipe_name: str, version_name: str, options: FitOpt
     from training.recipes import recipe, within_budget
 
     version = manifest.find(space, version_name)
-    chosen = within_budget(_asked(lambda: recipe(recipe_name)), options.epochs, options.image_size)
+    chosen = within_budget(asked(lambda: recipe(recipe_name)), options.epochs, options.image_size)
     frame = training_frame(space, version)
     used = budgeted(frame[frame["split"].isin(["train", "validation"])], options.images, options.seed)
     run_dir = space.models / _run_name(recipe_name, version, options)
     provenance = {"data": version.name, "manifest_hash": version.hash}
     alone = workspace.locked_folder(run_dir, "it is training this very run: wait for it")
     with alone, display.step(f"Training {recipe_name}", "steps") as report:
-        _asked(
+        asked(
             lambda: fit(
                 used,
                 Path(),
@@ -170,14 +177,14 @@ def out_of_fold(
     from training.recipes import recipe, within_budget
 
     version = manifest.find(space, version_name)
-    chosen = within_budget(_asked(lambda: recipe(recipe_name)), options.epochs, options.image_size)
+    chosen = within_budget(asked(lambda: recipe(recipe_name)), options.epochs, options.image_size)
     frame = budgeted(training_frame(space, version), options.images, options.seed).reset_index(drop=True)
     if frame.empty:
         raise ModelError(f"the version {version.name} has no kept image to judge")
     number = folds or DEFAULT_FOLDS
     alone = workspace.locked_folder(space.folds, "it is cross-validating: wait for it")
     with alone, display.step(f"Cross-validating {recipe_name}", "steps") as report:
-        table = _asked(
+        table = asked(
             lambda: out_of_fold(
                 frame,
                 Path(),
@@ -213,10 +220,20 @@ def _run_name(recipe_name: str, version: manifest.Version, options: FitOptions) 
         if value is not None
     ]
     parts = [recipe_name.replace("/", "-"), version.hash[:_HASH_DIGITS], f"seed{options.seed}", *cuts]
-    return "_".join(parts)
+    return "_".join([*parts, *_start(options)])
 
 
-def _asked(call: Callable[[], T]) -> T:
+def _start(options: FitOptions) -> list[str]:
+    """Return the part of a run's name that says where its weights start, where it is not the backbone's own."""
+    if options.weights is None:
+        return []
+    from training.backbones import weights_identity
+
+    name, _, digest = asked(lambda: weights_identity(str(options.weights))).partition(" sha256:")
+    return [f"{Path(name).stem}-{digest[:_HASH_DIGITS]}" if digest else name]
+
+
+def asked(call: Callable[[], T]) -> T:
     """Run a call into training, whose own errors are sentences for the user too."""
     from training.backbones import WeightsError
     from training.data import DataError
@@ -249,93 +266,49 @@ def find_run(space: Workspace, name: str) -> Path:
     raise ModelError(f"{'several models begin' if fitting else 'no model begins'} with {name!r}; there are: {offered}")
 
 
-def evaluate(space: Workspace, model_name: str, version_name: str, display: Display) -> pd.DataFrame:
-    """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version.
+@dataclass(frozen=True)
+class Ladder:
+    """What a ladder found (``training.ladder.run_ladder``), its budget in words, and the page with its charts."""
 
-    Writes the predictions table and the figures beside the model's run.
+    result: pd.DataFrame
+    budget: str
+    page: Path
 
-    Returns:
-        columns split, view, images, metric, class, estimate, low, high (95 % intervals).
+    def summary(self) -> pd.DataFrame:
+        """Return the columns that fit a terminal, of what was run; ``ladder.csv`` has all of them."""
+        columns = ["recipe", "train_images", "epochs", "seconds", "train_accuracy", "validation_accuracy", "macro_f1"]
+        shown = self.result.loc[self.result["note"] == ""].reindex(columns=columns)
+        return shown.astype({"epochs": "int64"}).reset_index(drop=True)
+
+    def lines(self) -> list[str]:
+        """Say under which budget it ran, what was not run and why, and where the charts are."""
+        notes = self.result[self.result["note"] != ""].groupby("note", sort=False)["recipe"].agg(", ".join)
+        return [
+            f"Budget: {self.budget}.",
+            *(f"Not run: {recipes}: {note}." for note, recipes in notes.items()),
+            f"Charts: {self.page}",
+        ]
+
+
+def ladder(space: Workspace, names: Sequence[str], version_name: str, options: FitOptions, display: Display) -> Ladder:
+    """Fit several recipes under one budget and chart them; finished ones are not run again.
+
+    Args:
+        space: with a curated data set.
+        names: recipes; a backbone alone means its twelve versions.
+        version_name: the data.
+        options: the budget (images, epochs, image_size), seed, weights and threads.
+        display: progress.
 
     """
-    from training.evaluate import side_by_side, standard_views
-    from training.model import load_model, predict_files
-
-    run_dir = find_run(space, model_name)
-    model = load_model(run_dir)
-    frame = training_frame(space, manifest.find(space, "raw"))
-    cleaned = training_frame(space, manifest.find(space, version_name)).assign(path=lambda f: f["key"])
-    judged = frame[frame["split"].isin(_SPLITS)].reset_index(drop=True)
-    if judged.empty:
-        raise ModelError(f"{space.root} has no validation or test split to evaluate on")
-    with display.step("Predicting"):
-        predicted = _asked(lambda: predict_files(model, [Path(path) for path in judged["path"]], run_dir.name))
-    probabilities = predicted[list(model.classes)].to_numpy(dtype=np.float64)
-    _write_predictions(space, run_dir.name, judged, predicted)
-    labels = judged["label"].map({name: place for place, name in enumerate(model.classes)})
-    if labels.isna().any():
-        raise ModelError(
-            f"the model knows {', '.join(model.classes)}, not {judged.loc[labels.isna(), 'label'].iloc[0]}"
-        )
-    everything = frame.assign(path=frame["key"])
-    parts = []
-    for split in _SPLITS:
-        views = standard_views(everything, split, cleaned)
-        masks = {name: mask[frame["split"].isin(_SPLITS).to_numpy()] for name, mask in views.items()}
-        if any(mask.any() for mask in masks.values()):
-            table = side_by_side(labels.to_numpy(dtype=np.int64), probabilities, model.classes, masks)
-            parts.append(table.assign(split=split))
-    result = pd.concat(parts, ignore_index=True)
-    result = result[["split", "view", "images", "metric", "class", "estimate", "low", "high"]]
-    workspace.write_bytes(run_dir / "evaluation.csv", result.to_csv(index=False).encode("utf-8"))
-    return result
-
-
-def _write_predictions(space: Workspace, name: str, judged: pd.DataFrame, predicted: pd.DataFrame) -> None:
-    workspace.write_table(space.predictions / f"{name}.parquet", predicted.assign(path=judged["key"].to_numpy()))
-
-
-def headline(evaluation: pd.DataFrame) -> pd.DataFrame:
-    """Return an evaluation's accuracy with its interval, macro F1 and F1 by class, one row a split and view."""
-    keys = ["split", "view", "images"]
-    chosen = evaluation[evaluation["metric"].isin(["accuracy", "macro_f1", "f1"])].copy()
-    chosen["what"] = (chosen["metric"] + " " + chosen["class"]).str.strip()
-    table = chosen.pivot_table(index=keys, columns="what", values="estimate", sort=False).reset_index()
-    accuracy = chosen[chosen["metric"] == "accuracy"].set_index(keys)
-    interval = [f"{low:.3f} to {high:.3f}" for low, high in accuracy[["low", "high"]].to_numpy()]
-    table.insert(table.columns.get_loc("accuracy") + 1, "95 %", interval)
-    return table.rename_axis(columns=None)
-
-
-def ladder_summary(result: pd.DataFrame) -> pd.DataFrame:
-    """Return a ladder's columns that fit a terminal; ``ladder.csv`` has all of them."""
-    columns = [
-        "recipe",
-        "train_images",
-        "epochs",
-        "seconds",
-        "train_accuracy",
-        "validation_accuracy",
-        "macro_f1",
-        "note",
-    ]
-    shown = result.reindex(columns=columns)
-    return shown if shown["note"].any() else shown.drop(columns="note")
-
-
-def ladder(
-    space: Workspace, names: Sequence[str], version_name: str, options: FitOptions, display: Display
-) -> pd.DataFrame:
-    """Fit several recipes under one budget and return what the deck's charts show; finished ones are not run again."""
     from training.ladder import Budget, run_ladder
-    from training.recipes import recipe
 
     version = manifest.find(space, version_name)
-    recipes = _asked(lambda: [recipe(name) for name in names])
+    recipes = asked(lambda: _rungs(names))
     budget = Budget(images=options.images, epochs=options.epochs, image_size=options.image_size)
-    out_dir = space.models / f"ladder_{version.hash[:_HASH_DIGITS]}_seed{options.seed}"
+    out_dir = space.models / "_".join(["ladder", version.hash[:_HASH_DIGITS], f"seed{options.seed}", *_start(options)])
     with display.step("Climbing the ladder", "steps") as report:
-        result = _asked(
+        result = asked(
             lambda: run_ladder(
                 training_frame(space, version),
                 Path(),
@@ -349,7 +322,65 @@ def ladder(
             )
         )
     workspace.write_bytes(out_dir / "ladder.csv", result.to_csv(index=False).encode("utf-8"))
-    return result
+    page = space.reports / "ladder.html"
+    workspace.write_bytes(page, _ladder_page(result, str(budget), version, options).encode("utf-8"))
+    return Ladder(result, str(budget), page)
+
+
+def _rungs(names: Sequence[str]) -> list[Recipe]:
+    """Return the recipes of names, a backbone alone standing for its twelve versions."""
+    from training.recipes import BUNDLED_BACKBONES, DECK_BACKBONES, DECK_VERSIONS, deck_recipe, recipe
+
+    backbones = {name: name for name in (*DECK_BACKBONES, *BUNDLED_BACKBONES)}
+    chosen: list[Recipe] = []
+    for name in names:
+        if name in backbones:
+            chosen += [deck_recipe(backbones[name], version) for version in range(len(DECK_VERSIONS))]
+        else:
+            chosen.append(recipe(name))
+    return chosen
+
+
+def _ladder_page(result: pd.DataFrame, budget: str, version: manifest.Version, options: FitOptions) -> str:
+    from reports import LadderTables, ladder_page
+
+    facts = [
+        ("Version", f"{version.name} ({version.hash})"),
+        ("Budget", budget),
+        ("Seed", str(options.seed)),
+        ("Starting weights", options.weights or "each backbone's own"),
+    ]
+    return ladder_page(LadderTables(result, budget, facts))
+
+
+def augmentation_sheet(space: Workspace, version_name: str, seed: int = 0) -> Path:
+    """Draw a contact sheet of every level of augmentation on some of a version's train images; return its file.
+
+    Each row is an image, as it is on the left and augmented beside it.
+    """
+    from reports import captioned_png
+    from training.augment import LEVELS, contact_sheet
+    from training.data import load_images
+    from training.recipes import RECIPES
+
+    version = manifest.find(space, version_name)
+    frame = training_frame(space, version)
+    train = frame[frame["split"] == "train"]
+    if train.empty:
+        raise ModelError(f"the version {version.name} has no train split to draw from")
+    shown = train.sample(frac=1, random_state=seed).groupby("label", sort=True).head(_SHEET_IMAGES_A_CLASS)
+    files = [Path(path) for path in shown.sort_values("label", kind="stable")["path"]]
+    images = asked(lambda: load_images(files, _SHEET_SIDE))
+    users = {level: sorted({name for name, r in RECIPES.items() if level == r.augmentation}) for level in LEVELS}
+    sheets = {
+        f"{level}" + (f" (recipes {', '.join(users[level])})" if users[level] else ""): contact_sheet(
+            images, level, seed=seed
+        )
+        for level in LEVELS
+    }
+    path = space.reports / "augmentation.png"
+    workspace.write_bytes(path, captioned_png(sheets))
+    return path
 
 
 def recipe_table() -> pd.DataFrame:
@@ -376,7 +407,7 @@ def predict(space: Workspace, model_name: str, images: Sequence[str]) -> pd.Data
 
     run_dir = find_run(space, model_name)
     model = load_model(run_dir)
-    table = _asked(lambda: predict_files(model, [Path(image) for image in images], run_dir.name))
+    table = asked(lambda: predict_files(model, [Path(image) for image in images], run_dir.name))
     likeliest = table[list(model.classes)].to_numpy().argmax(axis=1)
     table.insert(1, "predicted", [model.classes[place] for place in likeliest])
     return table.drop(columns=["fold", "model"])
@@ -391,7 +422,7 @@ def hand_over(space: Workspace, model_name: str, destination: Path) -> list[str]
     if not evaluation.exists():
         raise ModelError(f"{run_dir.name} has not been evaluated; run: curate evaluate {run_dir.name}")
     destination.parent.mkdir(parents=True, exist_ok=True)
-    difference = _asked(lambda: export_onnx(load_model(run_dir), destination))
+    difference = asked(lambda: export_onnx(load_model(run_dir), destination))
     card = destination.with_suffix(".md")
     figures = pd.read_csv(evaluation, converters={"class": str}).assign(view=lambda f: f["split"] + ", " + f["view"])
     workspace.write_bytes(card, model_card(run_dir, figures).encode("utf-8"))

@@ -197,6 +197,27 @@ def apply(space: Workspace, settings: Settings, display: Display) -> manifest.Ve
     return decide_by_policy(space, images, issues, policy.load(settings.policy), settings, display)
 
 
+def judge_again(space: Workspace, settings: Settings, display: Display) -> manifest.Version:
+    """Let the policy in force judge beside what people decided since, and commit; the caller holds the lock.
+
+    The policy is the one that the log names, not the settings' own: a person's word on one image does not change the
+    policy for all of them. Where its file is gone or was edited, its decisions stand as they are.
+    """
+    entries = log.read(space.decisions)
+    manifest.require_whole_log(space, entries)
+    opening, _ = policy_batch(entries)
+    if opening is None:
+        return apply(space, settings, display)
+    for name in (opening.actor.removeprefix(POLICY_PREFIX), settings.policy):
+        try:
+            same = policy.load(name).fingerprint == opening.value
+        except policy.PolicyError:
+            continue
+        if same:
+            return apply(space, settings.model_copy(update={"policy": name}), display)
+    return commit_cleaned(space, entries, lineage_of(space, settings))
+
+
 def decide_by_policy(
     space: Workspace,
     images: pd.DataFrame,
@@ -373,7 +394,7 @@ def decide(
     manifest.require_whole_log(space, log.read(space.decisions))
     drafts = [log.Draft(path, action, value, reason) for path in sorted(set(paths))]
     log.append(space.decisions, PERSON_PREFIX + by, drafts)
-    return apply(space, settings, Display(quiet=True))
+    return judge_again(space, settings, Display(quiet=True))
 
 
 def report(space: Workspace, settings: Settings, display: Display) -> Path:

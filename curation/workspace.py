@@ -114,6 +114,16 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def review(self) -> Path:
+        """Folder of what people answer in the App: journals, sessions, blind samples, conflicts."""
+        return self.root / "review"
+
+    @property
+    def votes(self) -> Path:
+        """Folder of the votes tables: imported ones and people's blind labels."""
+        return self.root / "votes"
+
+    @property
     def sources(self) -> Path:
         """Folder of unpacked archives, by content hash."""
         return self.root / "sources"

@@ -5,6 +5,7 @@ Text that comes from data is escaped: plotly reads a small subset of HTML in its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -160,3 +161,134 @@ def distribution_chart(frame: pd.DataFrame) -> go.Figure:
         yaxis=_axis(type="log", dtick=1, tickformat=",d", rangemode="nonnegative"),
     )
     return figure
+
+
+_LIGHTEST_TEXT_SHARE = 0.55
+"""Cells of a confusion matrix darker than this share of the scale carry light text."""
+
+
+def confusion_chart(frame: pd.DataFrame, classes: Sequence[str]) -> go.Figure:
+    """Return a confusion matrix: rows the label, columns the prediction, shade the share of the label's images.
+
+    Args:
+        frame: columns given, predicted, images, share (0..1); a row a cell.
+        classes: in the order of rows and columns.
+
+    """
+    names = [escape(name) for name in classes]
+    cells = frame.set_index(["given", "predicted"])
+    share = [[float(cells.loc[(row, column), "share"]) for column in classes] for row in classes]
+    count = [[int(cells.loc[(row, column), "images"]) for column in classes] for row in classes]
+    figure = go.Figure(
+        go.Heatmap(
+            x=names,
+            y=names,
+            z=share,
+            customdata=count,
+            zmin=0,
+            zmax=1,
+            colorscale=[[0, "var(--surface)"], [1, "var(--series-1)"]],
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hovertemplate="labelled %{y}, predicted %{x}: %{customdata:,} (%{z:.1%})<extra></extra>",
+        ),
+        layout=_layout(),
+    )
+    for place, name in enumerate(names):
+        for other, value in enumerate(share[place]):
+            light = value > _LIGHTEST_TEXT_SHARE
+            figure.add_annotation(
+                x=names[other],
+                y=name,
+                text=f"{count[place][other]:,}",
+                showarrow=False,
+                font={"color": "var(--page)" if light else "var(--ink)", "size": 14},
+            )
+    figure.update_layout(
+        xaxis=_axis(title={"text": "predicted", "font": {"size": 12}}, showgrid=False, side="top", type="category"),
+        yaxis=_axis(
+            title={"text": "label", "font": {"size": 12}}, showgrid=False, autorange="reversed", type="category"
+        ),
+    )
+    return figure
+
+
+def ladder_chart(frame: pd.DataFrame) -> go.Figure:
+    """Return accuracy by version: a colour a backbone, solid on validation with its interval, dotted on train.
+
+    Args:
+        frame: columns backbone, version, train_accuracy, validation_accuracy, low, high (0..1); a row a recipe.
+
+    """
+    figure = go.Figure(layout=_layout())
+    for place, (backbone, rows) in enumerate(frame.groupby("backbone", sort=False)):
+        versions = [version_name(version) for version in rows["version"]]
+        colour = series_colour(place)
+        validation = [float(value) for value in rows["validation_accuracy"]]
+        figure.add_scatter(
+            name=f"{escape(str(backbone))}, validation",
+            x=versions,
+            y=validation,
+            mode="lines+markers",
+            line={"color": colour, "width": 2.5},
+            marker={"size": 8},
+            error_y={
+                "type": "data",
+                "array": [float(high) - value for high, value in zip(rows["high"], validation, strict=True)],
+                "arrayminus": [value - float(low) for low, value in zip(rows["low"], validation, strict=True)],
+                "color": colour,
+                "thickness": 1.2,
+                "width": 3,
+            },
+            hovertemplate="%{x}, %{fullData.name}: %{y:.1%}<extra></extra>",
+        )
+        figure.add_scatter(
+            name=f"{escape(str(backbone))}, train",
+            x=versions,
+            y=[float(value) for value in rows["train_accuracy"]],
+            mode="lines+markers",
+            line={"color": colour, "width": 1.5, "dash": "dot"},
+            marker={"size": 6, "symbol": "circle-open"},
+            hovertemplate="%{x}, %{fullData.name}: %{y:.1%}<extra></extra>",
+        )
+    _by_version(figure, frame, "accuracy")
+    return figure
+
+
+def f1_chart(frame: pd.DataFrame) -> go.Figure:
+    """Return F1 on validation by version, a line a class.
+
+    Args:
+        frame: columns version and f1_CLASS for each class (0..1); a row a recipe of one backbone.
+
+    """
+    figure = go.Figure(layout=_layout())
+    versions = [version_name(version) for version in frame["version"]]
+    for place, name in enumerate(column for column in frame.columns if column.startswith("f1_")):
+        figure.add_scatter(
+            name=escape(name.removeprefix("f1_")),
+            x=versions,
+            y=[float(value) for value in frame[name]],
+            mode="lines+markers",
+            line={"color": series_colour(place), "width": 2},
+            marker={"size": 7},
+            hovertemplate="%{x}, %{fullData.name}: %{y:.1%}<extra></extra>",
+        )
+    _by_version(figure, frame, "F1 on validation")
+    return figure
+
+
+def version_name(version: str) -> str:
+    """Return how a version is called in a chart: the deck's M0 to M11, other recipes by their name."""
+    return f"M{version}" if version.isdigit() else escape(version)
+
+
+def _by_version(figure: go.Figure, frame: pd.DataFrame, title: str) -> None:
+    """Give a figure the axes of versions and shares, and a legend above."""
+    order = list(dict.fromkeys(version_name(version) for version in frame["version"]))
+    figure.update_layout(
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "itemclick": False},
+        xaxis=_axis(showgrid=False, type="category", categoryorder="array", categoryarray=order),
+        yaxis=_axis(title={"text": title, "font": {"size": 12}}, tickformat=".0%", range=[0, 1], nticks=6),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ from plotly.offline import get_plotlyjs
 _SMALLEST_SHARE = 0.0005
 """Shares below this would be rounded to 0.0%, as if there were none."""
 
-CellKind = Literal["text", "code", "count", "share", "number"]
+CellKind = Literal["text", "code", "count", "share", "number", "decimal"]
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,20 @@ class Chart:
 
 
 def shown(value: Any, kind: CellKind) -> str:
-    """Return a cell's text: counts with thousands separators, shares (0..1) in per cent, numbers to 3 digits."""
+    """Return a cell's text: counts with thousands separators, shares (0..1) in per cent, numbers to 3 digits.
+
+    Decimals have three places; what is not there (NaN) is a dash.
+    """
+    if isinstance(value, float) and math.isnan(value):
+        return "–"  # noqa: RUF001 - a dash is meant
     if kind == "count":
         return f"{int(value):,}"
     if kind == "share":
         return "<0.1%" if 0 < value < _SMALLEST_SHARE else f"{float(value):.1%}"
     if kind == "number":
         return f"{float(value):.3g}"
+    if kind == "decimal":
+        return f"{float(value):.3f}"
     return str(value)
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from PIL import Image
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
 
 JPEG_QUALITY = 85
 """Pillow's scale; at 48x48 about 1.2 KB a face, and no difference that can be seen at twice the size."""
+
+CAPTION_HEIGHT = 22
+"""Pixels above each sheet of :func:`captioned_png`."""
 
 
 def data_uri(pixels: bytes) -> str:
@@ -44,3 +49,18 @@ def data_uris(keys: Iterable[str], pictures: Iterable[object]) -> dict[str, str]
         if key not in found and isinstance(pixels, bytes) and pixels:
             found[key] = data_uri(pixels)
     return found
+
+
+def captioned_png(sheets: Mapping[str, npt.NDArray[np.uint8]]) -> bytes:
+    """Return grey pictures, (height, width) uint8 each, one below the other under their captions, as a PNG file."""
+    width = max(sheet.shape[1] for sheet in sheets.values())
+    height = sum(sheet.shape[0] + CAPTION_HEIGHT for sheet in sheets.values())
+    picture = Image.new("L", (width, height), 255)
+    draw, top = ImageDraw.Draw(picture), 0
+    for caption, sheet in sheets.items():
+        draw.text((2, top + 4), caption, fill=0, font_size=14)
+        picture.paste(Image.fromarray(sheet), (0, top + CAPTION_HEIGHT))
+        top += CAPTION_HEIGHT + sheet.shape[0]
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

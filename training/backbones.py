@@ -7,8 +7,11 @@ blocks is frozen, its batch normalisation included.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.util
 import socket
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -56,6 +59,12 @@ EFFICIENTNET_DROPOUT = 0.2
 
 DENSE_UNITS: dict[str, int] = {"efficientnetb0": 1280, "efficientnet_lite0": 1280, "mobilenetv2": 1280}
 """Units of the extra dense layer where they are not 4096 (deck, "Add dense"; the bundled ones follow B0)."""
+
+
+LIBRARY_WEIGHTS = ("downloaded", "bundled")
+"""Names of starting weights that come with or through a library."""
+
+NO_FILE = "there is no weights file {path}: give an existing one, or --weights downloaded, bundled or none"
 
 
 class WeightsError(RuntimeError):
@@ -291,7 +300,8 @@ def _reachable(url: str) -> bool:
 def _torchvision(name: str, pretrained: bool) -> nn.Module:
     """Return torchvision's network, its first ImageNet weights when ``pretrained``."""
     weights = "IMAGENET1K_V1" if pretrained else None
-    net: nn.Module = torchvision.models.get_model(name, weights=weights, progress=False)
+    with contextlib.redirect_stdout(sys.stderr):  # it announces a download on the output, where results belong
+        net: nn.Module = torchvision.models.get_model(name, weights=weights, progress=False)
     return net
 
 
@@ -344,9 +354,25 @@ def weights_licence(backbone: Backbone, weights: str) -> str:
     """Return the licence under which a model's starting weights came, for its card."""
     if weights == "none":
         return "none: trained from random weights"
-    if weights in ("downloaded", "bundled") and backbone in _SOURCES:
+    if weights in LIBRARY_WEIGHTS and backbone in _SOURCES:
         return _SOURCES[backbone].licence
     return f"that of the file {Path(weights).name}"
+
+
+def weights_identity(weights: str) -> str:
+    """Return what tells starting weights from others: their name, and for a file its name and sha256.
+
+    Raises:
+        WeightsError: there is no such file.
+
+    """
+    if weights in (*LIBRARY_WEIGHTS, "none"):
+        return weights
+    path = Path(weights)
+    if not path.is_file():
+        raise WeightsError(NO_FILE.format(path=path))
+    with path.open("rb") as stream:
+        return f"{path.name} sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
 def build(recipe: Recipe, classes: int, weights: str | None = None) -> ExpressionNetwork:
@@ -364,7 +390,7 @@ def build(recipe: Recipe, classes: int, weights: str | None = None) -> Expressio
 
     """
     source = default_weights(recipe.backbone) if weights is None else weights
-    state = {} if source in ("downloaded", "bundled", "none") else read_state(Path(source))
+    state = {} if source in (*LIBRARY_WEIGHTS, "none") else read_state(Path(source))
     ours = _is_ours(state)
     if recipe.backbone == "small":
         net = _small(recipe, classes, source)
@@ -391,7 +417,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
     """
     if not path.is_file():
-        raise WeightsError(f"there is no weights file {path}: give an existing one, or weights none")
+        raise WeightsError(NO_FILE.format(path=path))
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -425,7 +451,7 @@ def _load(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
 
 def _small(recipe: Recipe, classes: int, source: str) -> ExpressionNetwork:
     """Return the small network, which has no ImageNet weights to start from."""
-    if source in ("downloaded", "bundled"):
+    if source in LIBRARY_WEIGHTS:
         raise WeightsError("the small network has no pre-trained weights: use weights none or a path")
     head = nn.Sequential(
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(SMALL_DROPOUT), nn.Linear(SMALL_WIDTHS[-1], classes)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import numpy as np
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.augment import augmenter
-from training.backbones import Committee, ExpressionNetwork, build, default_weights, weights_licence
+from training.backbones import Committee, ExpressionNetwork, build, default_weights, weights_identity, weights_licence
 from training.data import DataError, Samples, balancing_weights, load_samples
 from training.files import replacing
 from training.model import CONFIG_FILE, WEIGHTS_FILE, Model, as_input, load_model, predict, save_weights
@@ -191,7 +191,7 @@ def _fit_members(
     train: Samples, validation: Samples, recipe: Recipe, options: _Options, config: dict[str, Any]
 ) -> FitResult:
     """Fit the members one after the other, each in a folder of its own, and keep them as one committee."""
-    fitted = []
+    fabric, fitted = _fabric(recipe, options.run_dir), []
     for number, member in enumerate(recipe.members):
         result = fit_samples(
             train,
@@ -204,13 +204,14 @@ def _fit_members(
             report=part_of(options.report, number, recipe),
         )
         fitted.append(result)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if fabric.is_global_zero:
         save_weights(Committee(result.model().network for result in fitted), options.run_dir / WEIGHTS_FILE)
         histories = [result.history.assign(member=number) for number, result in enumerate(fitted)]
         _write_csv(options.run_dir / METRICS_FILE, pd.concat(histories))
         _write_json(options.run_dir / CONFIG_FILE, config)
         seconds = sum(result.seconds for result in fitted)
         _write_json(options.run_dir / RESULT_FILE, {"best_epoch": fitted[-1].best_epoch, "seconds": seconds})
+    fabric.barrier()
     return _finished(options.run_dir)
 
 
@@ -368,18 +369,26 @@ class _Run:
             totals += self._step(torch.from_numpy(rows), number * self.batches + index)
             if report:
                 report(number * self.batches + index + 1, self.recipe.epochs * self.batches)
-        loss, accuracy = (totals / len(order)).tolist()
+        summed = cast(Tensor, self.fabric.all_reduce(self.fabric.to_device(totals), reduce_op="sum"))
+        loss, accuracy = (summed / len(order)).tolist()
         row = {"epoch": number + 1, "rate": self._rate(), "train_loss": loss, "train_accuracy": accuracy}
-        row.update(self._validated(), seconds=time.monotonic() - started)
-        self.history.append(row)
+        if self.fabric.is_global_zero:
+            row.update(self._validated(), seconds=time.monotonic() - started)
+        # one process judges for all: batch statistics differ a little, and all must stop after the same epoch
+        self.history.append(self.fabric.broadcast(row))
         if self.fabric.is_global_zero:
             self._save(row)
         self.fabric.barrier()
 
     def _step(self, rows: Tensor, step: int) -> Tensor:
-        """Take one step on this process' share of a batch; return its summed loss and number of right answers."""
+        """Take one step on this process' share of a batch; return its summed loss and number of right answers.
+
+        Processes divide the recipe's batch among them, so that the rate fits whatever their number. Batch
+        normalisation sees a process' own share; a batch too small for that is taken whole by each of them.
+        """
         world, rank = self.fabric.world_size, self.fabric.global_rank
-        mine = rows[rank::world] if len(rows) >= 2 * world else rows
+        is_shared = len(rows) >= 2 * world
+        mine = rows[rank::world] if is_shared else rows
         images = self.augment(as_input(self.fabric.to_device(self.images[mine])))
         targets = self.fabric.to_device(self.targets[mine])
         weights = self.fabric.to_device(self.weights[mine])
@@ -393,8 +402,7 @@ class _Run:
         self.optimiser.zero_grad()
         self._average(step)
         right = (logits.detach().argmax(1) == targets.argmax(1)).sum()
-        share = len(rows) / len(mine)
-        return torch.stack([losses.detach().sum().cpu(), right.cpu()]) * share
+        return torch.stack([losses.detach().sum().cpu(), right.cpu()]) / (1 if is_shared else world)
 
     def _factor(self, step: int) -> float:
         return rate_factor(step, self.recipe.epochs * self.batches, self.recipe.one_cycle)
@@ -491,7 +499,7 @@ def _configuration(
         "images": {"train": len(train), "validation": len(validation)},
         "fingerprints": {"train": train.fingerprint(), "validation": validation.fingerprint()},
         "seed": seed,
-        "weights": ", ".join(sources),
+        "weights": ", ".join(weights_identity(source) for source in sources),
         "weights_licence": "; ".join(licences),
         "provenance": dict(provenance or {}),
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,6 +16,9 @@ from training.data import Samples, load_samples
 from training.evaluate import metrics
 from training.fit import FitResult, fit_samples
 from training.recipes import Recipe, within_budget
+
+NUMBERS_FILE = "numbers.json"
+"""In each version's folder: what was measured on it."""
 
 Announce = Callable[[str, int, int], None]
 """Called with (recipe, steps done, steps in all)."""
@@ -127,9 +131,22 @@ def budgeted(frame: pd.DataFrame, images: int | None, seed: int = 0) -> pd.DataF
 def _climbed(fitting: Callable[[], FitResult], validation: Samples) -> dict[str, object]:
     """Return the numbers of one fit, or a note that says why there are none."""
     try:
-        return {**_measured(fitting(), validation), "note": ""}
+        return {**_kept_numbers(fitting(), validation), "note": ""}
     except WeightsError as error:
         return {"note": str(error)}
+
+
+def _kept_numbers(fitted: FitResult, validation: Samples) -> dict[str, object]:
+    """Return the numbers of one fit, measured once and then read from its folder, which is of this very data."""
+    path = fitted.run_dir / NUMBERS_FILE
+    if path.is_file():
+        stored: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+        return stored
+    numbers = _measured(fitted, validation)
+    unfinished = path.with_suffix(".partial")
+    unfinished.write_text(json.dumps(numbers) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+    return numbers
 
 
 def _measured(fitted: FitResult, validation: Samples) -> dict[str, object]:
@@ -139,7 +156,7 @@ def _measured(fitted: FitResult, validation: Samples) -> dict[str, object]:
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
         "seconds": fitted.seconds,
-        "train_accuracy": kept["train_accuracy"],
+        "train_accuracy": float(kept["train_accuracy"]),
     }
     if not len(validation):
         return row

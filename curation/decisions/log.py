@@ -48,13 +48,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Draft:
-    """A decision before the log has numbered and dated it."""
+    """A decision before the log has numbered it; time is "" where it is made now, else when it was made."""
 
     path: str
     action: str
     value: str = ""
     reason: str = ""
     issue: str = ""
+    time: str = ""
 
 
 def read(path: Path) -> list[Entry]:
@@ -83,7 +84,7 @@ def append(path: Path, actor: str, drafts: Sequence[Draft], *, now: datetime | N
     stamp = (now or datetime.now(UTC)).isoformat(timespec="seconds")
     first = known[-1].seq + 1 if known else 1
     entries = [
-        Entry(first + n, stamp, actor, draft.path, draft.action, draft.value, draft.reason, draft.issue)
+        Entry(first + n, draft.time or stamp, actor, draft.path, draft.action, draft.value, draft.reason, draft.issue)
         for n, draft in enumerate(drafts)
     ]
     lines = [*(asdict(entry) for entry in entries), {_COMMIT: len(entries), "through": entries[-1].seq}]

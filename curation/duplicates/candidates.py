@@ -262,6 +262,9 @@ FLAT_LIMIT = 60_000
 _PROBES = 16
 """Partitions looked into per query."""
 
+_TRAINING_POINTS = 64
+"""Descriptors a partition that k-means is shown; faiss asks for 39 at least, and k-means costs most of all."""
+
 _SEED = 1234
 """Of the partitions' k-means."""
 
@@ -322,6 +325,7 @@ def partitioned(database: Floats) -> faiss.IndexIVFFlat:
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, partitions, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = _SEED
     index.cp.spherical = True
+    index.cp.max_points_per_centroid = _TRAINING_POINTS
     index.train(database)
     index.add(database)
     index.nprobe = _PROBES

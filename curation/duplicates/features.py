@@ -66,24 +66,24 @@ _UNIT = 50.0
 
 
 class Pictures(NamedTuple):
-    """Evened pictures at three sizes: (N, 12, 12), (N, 24, 24) float32 and (N, 48, 48) int8, all -127..127."""
+    """Evened pictures at three sizes: (N, 12, 12), (N, 24, 24) and (N, 48, 48) int8, all -127..127."""
 
-    small: Floats
-    middle: Floats
+    small: NDArray[np.int8]
+    middle: NDArray[np.int8]
     large: NDArray[np.int8]
 
 
 def pictures(thumbnails: Pixels) -> Pictures:
     """Return thumbnails (N, 48, 48) uint8, evened (see ``evened``), at the three sizes."""
     large = np.empty(thumbnails.shape, dtype=np.int8)
-    small = np.empty((len(thumbnails), SIDE // 4, SIDE // 4), dtype=np.float32)
-    middle = np.empty((len(thumbnails), SIDE // 2, SIDE // 2), dtype=np.float32)
+    small = np.empty((len(thumbnails), SIDE // 4, SIDE // 4), dtype=np.int8)
+    middle = np.empty((len(thumbnails), SIDE // 2, SIDE // 2), dtype=np.int8)
     for n, thumbnail in enumerate(thumbnails):
         large[n] = evened(thumbnail)
         levels = large[n].astype(np.float32)
         coarse, soft = cv2.GaussianBlur(levels, (0, 0), _SMALL_BLUR), cv2.GaussianBlur(levels, (0, 0), _MIDDLE_BLUR)
-        small[n] = cv2.resize(coarse, small.shape[1:], interpolation=cv2.INTER_AREA)
-        middle[n] = cv2.resize(soft, middle.shape[1:], interpolation=cv2.INTER_AREA)
+        small[n] = np.rint(cv2.resize(coarse, small.shape[1:], interpolation=cv2.INTER_AREA))
+        middle[n] = np.rint(cv2.resize(soft, middle.shape[1:], interpolation=cv2.INTER_AREA))
     return Pictures(small, middle, large)
 
 

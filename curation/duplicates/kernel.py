@@ -25,6 +25,32 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.int64]
+Ints = NDArray[np.int32]
+Bytes = NDArray[np.int8]
+BytesRow = NDArray[np.int8]
+Stack = NDArray[np.int8]
+
+Other = tuple[Ints, Floats]
+"""A picture on its way onto a template: (3, n * n) whole numbers and (6, n * n) floats, rows as named below."""
+
+Starts = tuple[Bytes, Bytes]
+"""See ``_lay_out_starts``."""
+
+_LEVELS, _SQUARES, _GX, _GY, _GXX, _GXY, _GYY, _U, _V = range(9)
+"""Rows of a template: levels, their squares, gradients (levels a side), their products, coordinates."""
+
+_PACKED, _PLACE, _FOUND = range(3)
+_WARPED, _INSIDE, _WEIGHT, _RESIDUAL, _FX, _FY = range(6)
+
+LANES = 48
+"""Sums are taken in so many lanes, a multiple of every side: compilers may not reorder sums, but may widen lanes."""
+
+_RIGHT = (2, 4, 5)
+_SQUARE = ((0, 1, 2), (1, 3, 4), (2, 4, 5))
+"""Which of the moments (u u, u v, u, v v, v, 1) belong to (u, v, 1), and to its products with itself."""
+
+_EMPTY = 1e-3
+"""Variance below which a picture is one flat tone, squared levels."""
 
 _CAUCHY = 2.385
 """Residuals of so many standard deviations have half the weight: 95 % efficiency under a normal law (Holland & Welsch
@@ -87,21 +113,12 @@ _DRIFT_RIDGE = 0.1
 _FARTHEST_DRIFT = 3.0
 """A cell's displacement estimate beyond this is taken as this, px of 48: the estimate is linear."""
 
-_STARTS = (
-    (1.0, 0.0, 0.0),
-    (0.8, 0.0, 0.0),
-    (1.25, 0.0, 0.0),
-    (1.0, 0.12, 0.0),
-    (1.0, -0.12, 0.0),
-    (1.0, 0.0, 0.12),
-    (1.0, 0.0, -0.12),
-    (1.0, 0.12, 0.12),
-    (1.0, -0.12, 0.12),
-    (1.0, 0.12, -0.12),
-    (1.0, -0.12, -0.12),
-)
-"""Registration starts from the best of these zooms and shifts (fractions of the side): crops of 10 % on each side,
-either way round, and shifts so far apart that the search at 12 px reaches what lies between them."""
+_ZOOMS = (0.8, 1.0, 1.25)
+_SHIFTS = (-0.12, 0.0, 0.12)
+_TURNS = (-0.14, 0.14)
+"""Registration starts from the best of these zooms with all shifts (fractions of the side), or of these turns
+(radians): crops of 10 % on each side, either way round, and shifts so far apart that the search at 12 px reaches what
+lies between them."""
 
 _SMALL_STEPS = 4
 _MIDDLE_STEPS = 2
@@ -109,6 +126,7 @@ _FURTHER_STEPS = 6
 _LARGE_STEPS = 6
 """Gauss-Newton steps at most: at 12 px, at 24 px before and after a first look, at 48 px."""
 
+_LEAST_START = 0.0
 _LEAST_CORRELATION = 0.70
 _LEAST_HINT = 0.50
 _LEAST_PROSPECT = 0.72
@@ -119,118 +137,223 @@ _LEAST_DETAIL = 0.5
 """Median correlation of fine details, before the last refinement, below which a pair is given up."""
 
 
-@njit(cache=True)
-def warp(picture: Floats, a: Doubles, out: Floats, inside: Flags) -> int:
-    """Sample ``picture`` (n, n) bilinearly under map ``a`` into ``out`` (n, n); return how many pixels fall inside."""
-    n = picture.shape[0]
+_compiled = njit(cache=True, error_model="numpy")
+
+
+@_compiled
+def new_template(n: int) -> Floats:
+    """Return an empty template of side n: (9, n * n), see ``_LEVELS`` and so on; the coordinates are filled in."""
+    template = np.zeros((9, n * n), dtype=np.float32)
     centre = (n - 1) * 0.5
-    count = 0
     for y in range(n):
-        v = (y - centre) / n
         for x in range(n):
-            u = (x - centre) / n
-            px = centre + n * (a[0] * u + a[1] * v + a[2])
-            py = centre + n * (a[3] * u + a[4] * v + a[5])
-            if px < 0.0 or py < 0.0 or px > n - 1 or py > n - 1:
-                inside[y, x] = False
-                out[y, x] = 0.0
-                continue
-            x0 = min(int(px), n - 2)
-            y0 = min(int(py), n - 2)
-            fx = px - x0
-            fy = py - y0
-            top = picture[y0, x0] * (1.0 - fx) + picture[y0, x0 + 1] * fx
-            low = picture[y0 + 1, x0] * (1.0 - fx) + picture[y0 + 1, x0 + 1] * fx
-            out[y, x] = top * (1.0 - fy) + low * fy
-            inside[y, x] = True
-            count += 1
+            template[_U, y * n + x] = (x - centre) / n
+            template[_V, y * n + x] = (y - centre) / n
+    return template
+
+
+@_compiled
+def prepare(picture: Bytes, template: Floats) -> None:
+    """Fill ``template`` from a picture (n, n): its levels, its gradients and their products, zero at the edge."""
+    n = picture.shape[0]
+    levels, gx, gy = template[_LEVELS], template[_GX], template[_GY]
+    for y in range(n):
+        for x in range(n):
+            levels[y * n + x] = picture[y, x]
+    half = np.float32(0.5 * n)
+    for y in range(1, n - 1):
+        for x in range(1, n - 1):
+            k = y * n + x
+            gx[k] = (levels[k + 1] - levels[k - 1]) * half
+            gy[k] = (levels[k + n] - levels[k - n]) * half
+    for k in range(n * n):
+        template[_SQUARES, k] = levels[k] * levels[k]
+        template[_GXX, k] = gx[k] * gx[k]
+        template[_GXY, k] = gx[k] * gy[k]
+        template[_GYY, k] = gy[k] * gy[k]
+
+
+@_compiled
+def new_other(n: int) -> Other:
+    """Return room for another picture of side n and what becomes of it on the way."""
+    return np.zeros((3, n * n), dtype=np.int32), np.zeros((6, n * n), dtype=np.float32)
+
+
+@_compiled
+def load(picture: Bytes, mirrored: bool, other: Other) -> None:
+    """Lay a picture (n, n) into ``other``, mirrored if asked: a pixel and its three neighbours in one number."""
+    n = picture.shape[0]
+    packed = other[0][_PACKED]
+    step = -1 if mirrored else 1
+    first = n - 1 if mirrored else 0
+    for y in range(n - 1):
+        for x in range(n - 1):
+            here, there = first + step * x, first + step * (x + 1)
+            packed[y * n + x] = (
+                (np.int32(picture[y, here]) & 255)
+                | ((np.int32(picture[y, there]) & 255) << 8)
+                | ((np.int32(picture[y + 1, here]) & 255) << 16)
+                | (np.int32(picture[y + 1, there]) << 24)
+            )
+
+
+@_compiled
+def _aim(template: Floats, a: Doubles, other: Other) -> int:
+    """Find where each pixel of the template falls under map ``a``; return how many fall inside."""
+    places, inside, fx, fy = other[0][_PLACE], other[1][_INSIDE], other[1][_FX], other[1][_FY]
+    u, v = template[_U], template[_V]
+    n = int(np.sqrt(u.shape[0]) + 0.5)
+    nothing, last, most = np.float32(0), np.float32(n - 1), np.float32(n - 1.0001)
+    a0, a1, a2 = np.float32(a[0] * n), np.float32(a[1] * n), np.float32(a[2] * n + (n - 1) * 0.5)
+    a3, a4, a5 = np.float32(a[3] * n), np.float32(a[4] * n), np.float32(a[5] * n + (n - 1) * 0.5)
+    width = np.int32(n)
+    count = np.int32(0)
+    for k in range(u.shape[0]):
+        px = a0 * u[k] + a1 * v[k] + a2
+        py = a3 * u[k] + a4 * v[k] + a5
+        seen = (px >= nothing) & (py >= nothing) & (px <= last) & (py <= last)
+        inside[k] = np.float32(1) if seen else nothing
+        count += np.int32(seen)
+        px, py = min(max(px, nothing), most), min(max(py, nothing), most)
+        x, y = np.int32(px), np.int32(py)
+        fx[k] = px - np.float32(x)
+        fy[k] = py - np.float32(y)
+        places[k] = np.int32(y * width) + x
+    return int(count)
+
+
+@_compiled
+def _gather(packed: Ints, places: Ints, found: Ints) -> None:
+    for k in range(places.shape[0]):
+        found[k] = packed[np.uint32(places[k])]
+
+
+@_compiled
+def _blend(found: Ints, floats: Floats) -> None:
+    """Interpolate bilinearly between the four neighbours of each place; 0 outside."""
+    warped, inside, fx, fy = floats[_WARPED], floats[_INSIDE], floats[_FX], floats[_FY]
+    for k in range(found.shape[0]):
+        four = found[k]
+        one = np.float32(np.int32(four << np.int32(24)) >> np.int32(24))
+        two = np.float32(np.int32(four << np.int32(16)) >> np.int32(24))
+        three = np.float32(np.int32(four << np.int32(8)) >> np.int32(24))
+        upper = one + fx[k] * (two - one)
+        lower = three + fx[k] * (np.float32(four >> np.int32(24)) - three)
+        warped[k] = inside[k] * (upper + fy[k] * (lower - upper))
+
+
+@_compiled
+def warp(template: Floats, a: Doubles, other: Other) -> int:
+    """Sample the other picture bilinearly under map ``a``; return how many of the template's pixels fall inside."""
+    count = _aim(template, a, other)
+    _gather(other[0][_PACKED], other[0][_PLACE], other[0][_FOUND])
+    _blend(other[0][_FOUND], other[1])
     return count
 
 
-@njit(cache=True)
-def gain_and_offset(template: Floats, warped: Floats, inside: Flags) -> tuple[float, float, float]:
-    """Return gain and offset that map ``warped`` onto ``template`` where inside, and their correlation."""
-    n = template.shape[0]
-    count = 0
-    st = sw = stt = sww = stw = 0.0
-    for y in range(n):
-        for x in range(n):
-            if inside[y, x]:
-                t = float(template[y, x])
-                w = float(warped[y, x])
-                count += 1
-                st += t
-                sw += w
-                stt += t * t
-                sww += w * w
-                stw += t * w
+@_compiled
+def _dot(a: Floats, b: Floats, lanes: Floats) -> float:
+    """Return the sum of a * b, taken in ``LANES`` lanes that are then added up: wide registers, but one order."""
+    lane = lanes[0]
+    lane[:] = 0.0
+    for start in range(0, a.shape[0], LANES):
+        left, right = a[start : start + LANES], b[start : start + LANES]
+        for k in range(LANES):
+            lane[k] += left[k] * right[k]
+    total = 0.0
+    for k in range(LANES // 4):
+        total += float((lane[k] + lane[k + 12]) + (lane[k + 24] + lane[k + 36]))
+    return total
+
+
+@_compiled
+def gain_and_offset(template: Floats, floats: Floats, count: int, lanes: Floats) -> tuple[float, float, float]:
+    """Return gain and offset that map the warped picture onto the template where inside, and their correlation."""
     if count == 0:
         return 0.0, 0.0, 0.0
-    mt = st / count
-    mw = sw / count
-    vt = stt / count - mt * mt
-    vw = sww / count - mw * mw
-    cov = stw / count - mt * mw
-    if vw <= 1e-9 or vt <= 1e-9:
-        return 0.0, mt, 0.0
-    gain = cov / vw
-    return gain, mt - gain * mw, cov / np.sqrt(vt * vw)
+    warped, inside, levels = floats[_WARPED], floats[_INSIDE], template[_LEVELS]
+    mean_t = _dot(inside, levels, lanes) / count
+    mean_w = _dot(inside, warped, lanes) / count
+    var_t = _dot(inside, template[_SQUARES], lanes) / count - mean_t * mean_t
+    var_w = _dot(warped, warped, lanes) / count - mean_w * mean_w
+    cov = _dot(warped, levels, lanes) / count - mean_t * mean_w
+    if var_w <= _EMPTY or var_t <= _EMPTY:
+        return 0.0, mean_t, 0.0
+    gain = cov / var_w
+    return gain, mean_t - gain * mean_w, cov / np.sqrt(var_t * var_w)
 
 
-@njit(cache=True)
-def _spread(template: Floats, warped: Floats, inside: Flags, gain: float, offset: float) -> float:
-    """Return the residuals' standard deviation, estimated by their mean size (sqrt(pi / 2) times it: normal law)."""
-    n = template.shape[0]
-    total = 0.0
-    count = 0
-    for y in range(n):
-        for x in range(n):
-            if inside[y, x]:
-                total += abs(gain * warped[y, x] + offset - template[y, x])
-                count += 1
-    return 1.2533 * total / max(count, 1)
+@_compiled
+def _weigh(template: Floats, floats: Floats, gain: float, offset: float, count: int, lanes: Floats) -> None:
+    """Fill in each pixel's weight by Cauchy's law, and its residual times that."""
+    warped, inside, weight, residual = floats[_WARPED], floats[_INSIDE], floats[_WEIGHT], floats[_RESIDUAL]
+    levels = template[_LEVELS]
+    slope, level = np.float32(gain), np.float32(offset)
+    for k in range(levels.shape[0]):
+        residual[k] = slope * warped[k] + level - levels[k]
+        weight[k] = abs(residual[k])
+    # the standard deviation, estimated by the mean size (sqrt(pi / 2) times it: normal law)
+    spread = 1.2533 * _dot(inside, weight, lanes) / max(count, 1)
+    narrowing = np.float32(1.0 / (_CAUCHY * spread + 1e-6))
+    one = np.float32(1)
+    for k in range(levels.shape[0]):
+        far = residual[k] * narrowing
+        weight[k] = inside[k] / (one + far * far)
+        residual[k] *= weight[k]
 
 
-@njit(cache=True)
-def _normal_equations(
-    template: Floats, warped: Floats, inside: Flags, gain: float, offset: float
-) -> tuple[Doubles, Doubles]:
+@_compiled
+def _moments(weight: Floats, gradient: Floats, template: Floats, lanes: Floats, out: Doubles) -> None:
+    """Write the sums of weight * gradient * (u u, u v, u, v v, v, 1) into ``out`` (6,)."""
+    plain, once, twice = lanes[0], lanes[1], lanes[2]
+    lanes[:] = 0.0
+    for start in range(0, weight.shape[0], LANES):
+        w, g, v = (
+            weight[start : start + LANES],
+            gradient[start : start + LANES],
+            template[_V, start : start + LANES],
+        )
+        for k in range(LANES):
+            plain[k] += w[k] * g[k]
+        for k in range(LANES):
+            once[k] += w[k] * g[k] * v[k]
+        for k in range(LANES):
+            twice[k] += w[k] * g[k] * v[k] * v[k]
+    # a lane is always one and the same column, because sides divide the number of lanes
+    s0 = s1 = s2 = s3 = s4 = s5 = 0.0
+    for k in range(LANES):
+        u = float(template[_U, k])
+        p, q = float(plain[k]), float(once[k])
+        s0 += u * u * p
+        s1 += u * q
+        s2 += u * p
+        s3 += float(twice[k])
+        s4 += q
+        s5 += p
+    out[0], out[1], out[2], out[3], out[4], out[5] = s0, s1, s2, s3, s4, s5
+
+
+@_compiled
+def _normal_equations(template: Floats, floats: Floats, lanes: Floats) -> tuple[Doubles, Doubles]:
     """Return Hessian (6, 6) and right side (6,) of one robust step."""
-    n = template.shape[0]
-    centre = (n - 1) * 0.5
-    bound = _CAUCHY * _spread(template, warped, inside, gain, offset) + 1e-6
-    hessian = np.zeros((6, 6))
-    right = np.zeros(6)
-    column = np.empty(6)
-    # central differences need both neighbours, so the outermost ring is left out
-    for y in range(1, n - 1):
-        v = (y - centre) / n
-        for x in range(1, n - 1):
-            if not inside[y, x]:
-                continue
-            u = (x - centre) / n
-            residual = gain * warped[y, x] + offset - template[y, x]
-            weight = 1.0 / (1.0 + (residual / bound) ** 2)
-            gx = (template[y, x + 1] - template[y, x - 1]) * 0.5 * n
-            gy = (template[y + 1, x] - template[y - 1, x]) * 0.5 * n
-            column[0] = gx * u
-            column[1] = gx * v
-            column[2] = gx
-            column[3] = gy * u
-            column[4] = gy * v
-            column[5] = gy
-            for r in range(6):
-                part = weight * column[r]
-                right[r] += part * residual
-                for c in range(r + 1):
-                    hessian[r, c] += part * column[c]
-    for r in range(6):
-        for c in range(r):
-            hessian[c, r] = hessian[r, c]
+    hessian, right, sums = np.empty((6, 6)), np.empty(6), np.empty((5, 6))
+    _moments(floats[_WEIGHT], template[_GXX], template, lanes, sums[0])
+    _moments(floats[_WEIGHT], template[_GXY], template, lanes, sums[1])
+    _moments(floats[_WEIGHT], template[_GYY], template, lanes, sums[2])
+    _moments(floats[_RESIDUAL], template[_GX], template, lanes, sums[3])
+    _moments(floats[_RESIDUAL], template[_GY], template, lanes, sums[4])
+    for r in range(3):
+        right[r] = sums[3, _RIGHT[r]]
+        right[3 + r] = sums[4, _RIGHT[r]]
+        for c in range(3):
+            moment = _SQUARE[r][c]
+            hessian[r, c] = sums[0, moment]
+            hessian[r, 3 + c] = hessian[3 + r, c] = sums[1, moment]
+            hessian[3 + r, 3 + c] = sums[2, moment]
     return hessian, right
 
 
-@njit(cache=True)
+@_compiled
 def _solve(matrix: Doubles, right: Doubles) -> Doubles:
     """Solve a damped positive definite system by Cholesky's method; zeros where it is not definite."""
     size = right.shape[0]
@@ -251,7 +374,7 @@ def _solve(matrix: Doubles, right: Doubles) -> Doubles:
     return _substituted(lower, right)
 
 
-@njit(cache=True)
+@_compiled
 def _substituted(lower: Doubles, right: Doubles) -> Doubles:
     """Solve (lower times its transpose) x = right, forwards and then backwards."""
     size = right.shape[0]
@@ -267,28 +390,27 @@ def _substituted(lower: Doubles, right: Doubles) -> Doubles:
     return solution
 
 
-@njit(cache=True)
+@_compiled
 def _similarity_step(hessian: Doubles, right: Doubles) -> Doubles:
     """Solve for the best similarity (scale and turn, p and q; shift) and return it as six affine numbers."""
-    basis = np.zeros((6, 4))
-    basis[0, 0] = basis[4, 0] = 1.0
-    basis[1, 1] = -1.0
-    basis[3, 1] = 1.0
-    basis[2, 2] = 1.0
-    basis[5, 3] = 1.0
-    small = np.zeros((4, 4))
-    side = np.zeros(4)
-    for r in range(4):
-        for k in range(6):
-            side[r] += basis[k, r] * right[k]
-            for c in range(4):
-                for m in range(6):
-                    small[r, c] += basis[k, r] * hessian[k, m] * basis[m, c]
+    half, small, side = np.zeros((6, 4)), np.empty((4, 4)), np.empty(4)
+    # columns: p adds to a0 and a4, q to a3 and, negative, to a1; then the two shifts
+    for r in range(6):
+        half[r, 0] = hessian[r, 0] + hessian[r, 4]
+        half[r, 1] = hessian[r, 3] - hessian[r, 1]
+        half[r, 2] = hessian[r, 2]
+        half[r, 3] = hessian[r, 5]
+    for c in range(4):
+        small[0, c] = half[0, c] + half[4, c]
+        small[1, c] = half[3, c] - half[1, c]
+        small[2, c] = half[2, c]
+        small[3, c] = half[5, c]
+    side[0], side[1], side[2], side[3] = right[0] + right[4], right[3] - right[1], right[2], right[5]
     step = _solve(small, side)
     return np.array([step[0], -step[1], step[2], step[1], step[0], step[3]])
 
 
-@njit(cache=True)
+@_compiled
 def _compose_with_inverse(a: Doubles, step: Doubles) -> bool:
     """Replace map ``a`` by a after the inverse of (identity + step), in place; False where that does not exist."""
     p, q, r, s = 1.0 + step[0], step[1], step[3], 1.0 + step[4]
@@ -308,7 +430,7 @@ def _compose_with_inverse(a: Doubles, step: Doubles) -> bool:
     return True
 
 
-@njit(cache=True)
+@_compiled
 def _too_far(a: Doubles) -> bool:
     if abs(a[2]) > _FARTHEST_SHIFT or abs(a[5]) > _FARTHEST_SHIFT:
         return True
@@ -317,32 +439,32 @@ def _too_far(a: Doubles) -> bool:
     return max(abs(float(a[1])), abs(float(a[3]))) > _FARTHEST_SCALE
 
 
-@njit(cache=True)
-def fit_level(template: Floats, picture: Floats, a: Doubles, steps: int, affine: bool) -> float:
+@_compiled
+def fit_level(template: Floats, other: Other, a: Doubles, steps: int, affine: bool, lanes: Floats) -> float:
     """Improve map ``a`` in place at one resolution.
 
     Args:
-        template: (n, n) float32 grey levels
-        picture: (n, n) float32 grey levels
+        template: (9, n * n), see ``prepare``
+        other: the other picture, see ``load``
         a: (6,) map to start from, changed in place
         steps: at most so many Gauss-Newton steps
         affine: all six numbers; else scale, turn and shift only
+        lanes: (3, LANES) scratch
 
     Returns:
         correlation of the overlap before the last step, -1..1; 0 where the fit was given up.
 
     """
-    n = template.shape[0]
-    warped = np.empty((n, n), dtype=np.float32)
-    inside = np.empty((n, n), dtype=np.bool_)
     correlation = 0.0
     for _ in range(steps):
-        if warp(picture, a, warped, inside) < MIN_OVERLAP * n * n:
+        count = warp(template, a, other)
+        if count < MIN_OVERLAP * template.shape[1]:
             return 0.0
-        gain, offset, correlation = gain_and_offset(template, warped, inside)
+        gain, offset, correlation = gain_and_offset(template, other[1], count, lanes)
         if gain <= 0.0:
             return 0.0
-        hessian, right = _normal_equations(template, warped, inside, gain, offset)
+        _weigh(template, other[1], gain, offset, count, lanes)
+        hessian, right = _normal_equations(template, other[1], lanes)
         step = _solve(hessian, right) if affine else _similarity_step(hessian, right)
         if not _compose_with_inverse(a, step) or _too_far(a):
             return 0.0
@@ -352,42 +474,37 @@ def fit_level(template: Floats, picture: Floats, a: Doubles, steps: int, affine:
     return correlation
 
 
-@njit(cache=True)
+@_compiled
+def _add_pair(sums: Floats, factor: float, one: Floats, two: Floats) -> None:
+    for x in range(sums.shape[0]):
+        sums[x] += factor * (one[x] + two[x])
+
+
+@_compiled
 def _smooth(picture: Floats, sigma: float, out: Floats, scratch: Floats) -> None:
     """Blur by a Gaussian cut at three deviations; the edge is repeated."""
     n = picture.shape[0]
     reach = int(3.0 * sigma + 0.5)
-    taps = np.empty(2 * reach + 1, dtype=np.float32)
-    total = 0.0
-    for k in range(2 * reach + 1):
-        # rounded, because the last bit of exp differs between machines
-        value = np.rint(np.exp(-0.5 * ((k - reach) / sigma) ** 2) * 4096.0)
-        taps[k] = value
-        total += value
-    taps /= np.float32(total)
+    taps = np.empty(reach + 1, dtype=np.float32)
+    for k in range(reach + 1):
+        # rounded, because the last bit of exp differs between machines; the middle one is added as a pair with itself
+        taps[k] = np.rint(np.exp(-0.5 * (k / sigma) ** 2) * 4096.0) * (0.5 if k == 0 else 1.0)
+    taps /= np.float32(2.0 * taps.sum())
     scratch[:] = 0.0
-    for k in range(2 * reach + 1):
-        tap = taps[k]
-        for y in range(n):
-            source = min(max(y + k - reach, 0), n - 1)
-            for x in range(n):
-                scratch[y, x] += tap * picture[source, x]
     out[:] = 0.0
-    for k in range(2 * reach + 1):
-        tap = taps[k]
-        shift = k - reach
-        low = max(0, -shift)
-        high = min(n, n - shift)
-        for y in range(n):
-            for x in range(low):
-                out[y, x] += tap * scratch[y, 0]
-            for x in range(low, high):
-                out[y, x] += tap * scratch[y, x + shift]
-            for x in range(high, n):
-                out[y, x] += tap * scratch[y, n - 1]
+    padded = np.empty(n + 2 * reach, dtype=np.float32)
+    for y in range(n):
+        sums, result = scratch[y], out[y]
+        for k in range(reach + 1):
+            _add_pair(sums, taps[k], picture[max(y - k, 0)], picture[min(y + k, n - 1)])
+        padded[:reach] = sums[0]
+        padded[reach : reach + n] = sums
+        padded[reach + n :] = sums[n - 1]
+        for k in range(reach + 1):
+            _add_pair(result, taps[k], padded[reach - k : reach - k + n], padded[reach + k : reach + k + n])
 
 
-@njit(cache=True)
+@_compiled
 def band(picture: Floats, narrow: float, wide: float) -> Floats:
     """Return the details of ``picture`` (n, n) between two Gaussians of the given standard deviations, px.
 
@@ -403,22 +520,28 @@ def band(picture: Floats, narrow: float, wide: float) -> Floats:
     return out
 
 
-@njit(cache=True)
+@_compiled
 def _weighted_quantile(values: Doubles, weights: Doubles, share: float) -> float:
     total = weights.sum()
     if total <= 0.0:
         return 0.0
-    order = np.argsort(values)
+    order = np.empty(values.shape[0], dtype=np.int64)
+    for k in range(values.shape[0]):  # sorted by insertion: there are 36 at most
+        place = k
+        while place > 0 and values[order[place - 1]] > values[k]:
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = k
     passed = 0.0
-    for k in order:
-        passed += weights[k]
+    for n in range(order.shape[0]):
+        passed += weights[order[n]]
         if passed >= share * total:
-            return float(values[k])
+            return float(values[order[n]])
     return float(values[order[-1]])
 
 
-@njit(cache=True)
-def _cells(a: Floats, b: Floats, inside: Flags, cells: int, values: Doubles, weights: Doubles) -> float:
+@_compiled
+def _cells(a: Floats, b: Floats, inside: Floats, cells: int, values: Doubles, weights: Doubles) -> float:
     """Fill the correlation and the weight of each of cells x cells; return the correlation of all pixels.
 
     Bands have mean zero, so products are not centred again. The weight is the lesser of both energies: a cell that is
@@ -432,7 +555,7 @@ def _cells(a: Floats, b: Floats, inside: Flags, cells: int, values: Doubles, wei
             count = 0
             for y in range(cy * width, (cy + 1) * width):
                 for x in range(cx * width, (cx + 1) * width):
-                    if inside[y, x]:
+                    if inside[y, x] > 0.5:
                         p = float(a[y, x])
                         q = float(b[y, x])
                         ab += p * q
@@ -449,14 +572,14 @@ def _cells(a: Floats, b: Floats, inside: Flags, cells: int, values: Doubles, wei
     return all_ab / np.sqrt(all_aa * all_bb) if all_aa > 0.0 and all_bb > 0.0 else 0.0
 
 
-@njit(cache=True)
-def _cell_drift(a: Floats, b: Floats, inside: Flags, top: int, left: int, width: int) -> tuple[float, float]:
+@_compiled
+def _cell_drift(a: Floats, b: Floats, inside: Floats, top: int, left: int, width: int) -> tuple[float, float]:
     """Return one cell's own displacement (a step of Lucas & Kanade 1981), px, and its weight."""
     n = a.shape[0]
     xx = xy = yy = xa = ya = xb = yb = aa = bb = 0.0
     for y in range(max(1, top), min(n - 1, top + width)):
         for x in range(max(1, left), min(n - 1, left + width)):
-            if inside[y, x]:
+            if inside[y, x] > 0.5:
                 p = float(a[y, x])
                 q = float(b[y, x])
                 gx = (float(a[y, x + 1]) - float(a[y, x - 1])) * 0.5
@@ -485,8 +608,8 @@ def _cell_drift(a: Floats, b: Floats, inside: Flags, top: int, left: int, width:
     return min(np.sqrt(dx * dx + dy * dy), _FARTHEST_DRIFT), weight
 
 
-@njit(cache=True)
-def _drifts(a: Floats, b: Floats, inside: Flags, lengths: Doubles, weights: Doubles) -> None:
+@_compiled
+def _drifts(a: Floats, b: Floats, inside: Floats, lengths: Doubles, weights: Doubles) -> None:
     width = a.shape[0] // CELLS
     for cy in range(CELLS):
         for cx in range(CELLS):
@@ -494,8 +617,8 @@ def _drifts(a: Floats, b: Floats, inside: Flags, lengths: Doubles, weights: Doub
             lengths[cell], weights[cell] = _cell_drift(a, b, inside, cy * width, cx * width, width)
 
 
-@njit(cache=True)
-def median_agreement(band_a: Floats, band_b: Floats, inside: Flags, cells: int) -> float:
+@_compiled
+def median_agreement(band_a: Floats, band_b: Floats, inside: Floats, cells: int) -> float:
     """Return the median over cells x cells of the correlation of two registered bands (n, n)."""
     values = np.empty(cells * cells)
     weights = np.empty(cells * cells)
@@ -503,7 +626,7 @@ def median_agreement(band_a: Floats, band_b: Floats, inside: Flags, cells: int) 
     return _weighted_quantile(values, weights, 0.5)
 
 
-@njit(cache=True)
+@_compiled
 def _inner_quantile(values: Doubles, weights: Doubles, share: float) -> float:
     """Return the weighted quantile of the cells that are not at the edge; sets the other weights to zero."""
     for k in range(CELLS):
@@ -512,8 +635,8 @@ def _inner_quantile(values: Doubles, weights: Doubles, share: float) -> float:
     return _weighted_quantile(values, weights, share)
 
 
-@njit(cache=True)
-def compare(fine_a: Floats, middle_a: Floats, fine_b: Floats, middle_b: Floats, inside: Flags, out: Doubles) -> None:
+@_compiled
+def compare(fine_a: Floats, middle_a: Floats, fine_b: Floats, middle_b: Floats, inside: Floats, out: Doubles) -> None:
     """Write the evidence (see ``EVIDENCE``) for two registered pictures, given their bands (n, n)."""
     values = np.empty(CELLS * CELLS)
     weights = np.empty(CELLS * CELLS)
@@ -529,62 +652,139 @@ def compare(fine_a: Floats, middle_a: Floats, fine_b: Floats, middle_b: Floats, 
     out[8] = inside.sum() / inside.size
 
 
-@njit(cache=True)
-def _oriented(picture: NDArray[np.generic], mirrored: bool) -> Floats:
-    """Return the picture (n, n) in single precision, mirrored if asked."""
-    n = picture.shape[0]
-    out = np.empty((n, n), dtype=np.float32)
-    for y in range(n):
-        for x in range(n):
-            out[y, x] = picture[y, n - 1 - x if mirrored else x]
-    return out
+@_compiled
+def _first_maps() -> Doubles:
+    """Return the maps (S, 6) at which registration may start."""
+    maps = np.zeros((len(_ZOOMS) * len(_SHIFTS) * len(_SHIFTS) + len(_TURNS), 6))
+    n = 0
+    for zoom in _ZOOMS:
+        for dx in _SHIFTS:
+            for dy in _SHIFTS:
+                maps[n, 0] = maps[n, 4] = zoom
+                maps[n, 2], maps[n, 5] = dx, dy
+                n += 1
+    for turn in _TURNS:
+        maps[n, 0] = maps[n, 4] = 1.0
+        maps[n, 1], maps[n, 3] = -turn, turn
+        n += 1
+    return maps
 
 
-@njit(cache=True)
-def _start(template: Floats, picture: Floats, a: Doubles) -> None:
-    """Set map ``a`` to the start at which the pictures agree best."""
-    n = template.shape[0]
-    warped = np.empty((n, n), dtype=np.float32)
-    inside = np.empty((n, n), dtype=np.bool_)
-    trial = np.zeros(6)
-    best = -2.0
-    for zoom, dx, dy in _STARTS:
-        trial[0] = trial[4] = zoom
-        trial[2] = dx
-        trial[5] = dy
-        warp(picture, trial, warped, inside)
-        _, _, correlation = gain_and_offset(template, warped, inside)
+@_compiled
+def _lay_out_starts(picture: Bytes, maps: Doubles, frame: Floats, other: Other, starts: Starts) -> None:
+    """Warp the template by the inverse of each first map, so that other pictures need not be warped to be compared.
+
+    Args:
+        picture: (n, n) template
+        maps: (S, 6) first maps
+        frame: a template of side n, for its coordinates
+        other: room for a picture
+        starts: filled: (S, n * n) levels without their mean, (S, n * n) whether inside, both int8
+
+    """
+    load(picture, False, other)
+    back = np.empty(6)
+    floats = other[1]
+    for s in range(maps.shape[0]):
+        back[:] = 0.0
+        back[0] = back[4] = 1.0
+        _compose_with_inverse(back, maps[s] - back)
+        count = warp(frame, back, other)
+        mean = 0.0
+        for k in range(floats.shape[1]):
+            mean += floats[_WARPED, k]
+        mean /= max(count, 1)
+        for k in range(floats.shape[1]):
+            inside = floats[_INSIDE, k] > 0.5
+            starts[1][s, k] = inside
+            starts[0][s, k] = np.int8(min(max(np.rint(floats[_WARPED, k] - mean), -127.0), 127.0)) if inside else 0
+
+
+@_compiled
+def _sums(levels: BytesRow, inside: BytesRow, other: BytesRow) -> tuple[int, int, int, int, int, int]:
+    """Return the sums of t, t t, o, o o and t o, and the count, over the pixels inside; whole numbers, so exact."""
+    st, stt, so, soo, sto, count = np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.int32(0)
+    for k in range(levels.shape[0]):
+        t, o = np.int32(levels[k]), np.int32(other[k]) * np.int32(inside[k])
+        st += t
+        stt += t * t
+        so += o
+        soo += o * o
+        sto += t * o
+        count += np.int32(inside[k])
+    return int(st), int(stt), int(so), int(soo), int(sto), int(count)
+
+
+@_compiled
+def _start(starts: Starts, maps: Doubles, other: BytesRow, a: Doubles) -> float:
+    """Set map ``a`` to the first map at which the pictures agree best; return their correlation."""
+    best, chosen = -2.0, 0
+    for s in range(maps.shape[0]):
+        st, stt, so, soo, sto, count = _sums(starts[0][s], starts[1][s], other)
+        n = float(max(count, 1))
+        var = (stt - st * (st / n)) * (soo - so * (so / n))
+        correlation = (sto - st * (so / n)) / np.sqrt(var) if var > 0.0 else 0.0
         if correlation > best:
-            best = correlation
-            a[:] = trial
+            best, chosen = correlation, s
+    a[:] = maps[chosen]
+    return best
 
 
-@njit(cache=True)
-def _matched(template: Floats, picture: Floats, a: Doubles, inside: Flags) -> Floats:
-    """Return ``picture`` under map ``a`` with the template's gain and offset; where it ends, the template goes on."""
-    n = template.shape[0]
-    out = np.empty((n, n), dtype=np.float32)
-    warp(picture, a, out, inside)
-    gain, offset, _ = gain_and_offset(template, out, inside)
+@_compiled
+def _flat(picture: Bytes, mirrored: bool, out: BytesRow) -> None:
+    n = picture.shape[0]
     for y in range(n):
         for x in range(n):
-            out[y, x] = gain * out[y, x] + offset if inside[y, x] else template[y, x]
-    return out
+            out[y * n + x] = picture[y, n - 1 - x if mirrored else x]
 
 
-@njit(cache=True)
-def _coarse_agreement(template: Floats, coarse: Floats, other: Floats, a: Doubles, inside: Flags) -> float:
-    detail = band(_matched(template, other, a, inside), 0.0, _COARSE)
-    return median_agreement(coarse, detail, inside, _COARSE_CELLS)
+@_compiled
+def _matched(template: Floats, other: Other, a: Doubles, lanes: Floats) -> Floats:
+    """Return the other picture (n, n) under map ``a`` at the template's gain and offset; outside, the template."""
+    count = warp(template, a, other)
+    gain, offset, _ = gain_and_offset(template, other[1], count, lanes)
+    slope, level = np.float32(gain), np.float32(offset)
+    out = np.empty(template.shape[1], dtype=np.float32)
+    warped, inside, levels = other[1][_WARPED], other[1][_INSIDE], template[_LEVELS]
+    for k in range(out.shape[0]):
+        out[k] = inside[k] * (slope * warped[k] + level - levels[k]) + levels[k]
+    n = int(np.sqrt(out.shape[0]) + 0.5)
+    return out.reshape(n, n)
 
 
-@njit(cache=True)
-def screen(small: Floats, middle: Floats, i: Indices, j: Indices, mirrored: Flags, maps: Doubles) -> Doubles:
+@_compiled
+def _as_picture(row: Floats) -> Floats:
+    n = int(np.sqrt(row.shape[0]) + 0.5)
+    return row.copy().reshape(n, n)
+
+
+@_compiled
+def _coarse_agreement(template: Floats, coarse: Floats, other: Other, a: Doubles, lanes: Floats) -> float:
+    detail = band(_matched(template, other, a, lanes), 0.0, _COARSE)
+    return median_agreement(coarse, detail, _as_picture(other[1][_INSIDE]), _COARSE_CELLS)
+
+
+@_compiled
+def _agreement(template: Floats, coarse: Floats, other: Other, a: Doubles, lanes: Floats) -> float:
+    """Refine map ``a`` at 24 px, giving up early; return how well details agree, 0 where given up."""
+    if _coarse_agreement(template, coarse, other, a, lanes) < _LEAST_HINT:
+        return 0.0
+    if fit_level(template, other, a, _MIDDLE_STEPS, True, lanes) <= 0.0:
+        return 0.0
+    if _coarse_agreement(template, coarse, other, a, lanes) < _LEAST_PROSPECT:
+        return 0.0
+    if fit_level(template, other, a, _FURTHER_STEPS, True, lanes) <= 0.0:
+        return 0.0
+    return _coarse_agreement(template, coarse, other, a, lanes)
+
+
+@_compiled
+def screen(small: Stack, middle: Stack, i: Indices, j: Indices, mirrored: Flags, maps: Doubles) -> Doubles:
     """Register pairs coarsely and say how well their details agree.
 
     Args:
-        small: (N, 12, 12) pictures
-        middle: (N, 24, 24) the same, larger
+        small: (N, 12, 12) int8 pictures
+        middle: (N, 24, 24) int8, the same, larger
         i: (M,) templates
         j: (M,) other pictures
         mirrored: (M,) whether the other picture is to be mirrored first
@@ -595,34 +795,38 @@ def screen(small: Floats, middle: Floats, i: Indices, j: Indices, mirrored: Flag
 
     """
     agreement = np.zeros(i.shape[0])
-    side = middle.shape[1]
-    inside = np.empty((side, side), dtype=np.bool_)
+    n, side = small.shape[1], middle.shape[1]
+    tiny, template = new_template(n), new_template(side)
+    tiny_other, other = new_other(n), new_other(side)
+    lanes = np.empty((3, LANES), dtype=np.float32)
+    firsts = _first_maps()
+    starts = np.empty((len(firsts), n * n), dtype=np.int8), np.empty((len(firsts), n * n), dtype=np.int8)
+    flat = np.empty(n * n, dtype=np.int8)
     coarse = np.empty((side, side), dtype=np.float32)
-    last = -1
+    last = last_coarse = -1
     for k in range(i.shape[0]):
         a = maps[k]
-        other = _oriented(small[j[k]], mirrored[k])
-        _start(small[i[k]], other, a)
-        if fit_level(small[i[k]], other, a, _SMALL_STEPS, False) < _LEAST_CORRELATION:
-            continue
-        template = middle[i[k]]
         if i[k] != last:
-            coarse = band(template, 0.0, _COARSE)
+            _lay_out_starts(small[i[k]], firsts, tiny, tiny_other, starts)
+            prepare(small[i[k]], tiny)
             last = i[k]
-        other = _oriented(middle[j[k]], mirrored[k])
-        if _coarse_agreement(template, coarse, other, a, inside) < _LEAST_HINT:
+        _flat(small[j[k]], mirrored[k], flat)
+        if _start(starts, firsts, flat, a) < _LEAST_START:
             continue
-        if fit_level(template, other, a, _MIDDLE_STEPS, True) <= 0.0:
+        load(small[j[k]], mirrored[k], tiny_other)
+        if fit_level(tiny, tiny_other, a, _SMALL_STEPS, False, lanes) < _LEAST_CORRELATION:
             continue
-        if _coarse_agreement(template, coarse, other, a, inside) < _LEAST_PROSPECT:
-            continue
-        if fit_level(template, other, a, _FURTHER_STEPS, True) > 0.0:
-            agreement[k] = _coarse_agreement(template, coarse, other, a, inside)
+        if i[k] != last_coarse:
+            prepare(middle[i[k]], template)
+            coarse = band(_as_picture(template[_LEVELS]), 0.0, _COARSE)
+            last_coarse = i[k]
+        load(middle[j[k]], mirrored[k], other)
+        agreement[k] = _agreement(template, coarse, other, a, lanes)
     return agreement
 
 
-@njit(cache=True)
-def examine(large: NDArray[np.int8], i: Indices, j: Indices, mirrored: Flags, maps: Doubles) -> Doubles:
+@_compiled
+def examine(large: Stack, i: Indices, j: Indices, mirrored: Flags, maps: Doubles) -> Doubles:
     """Refine the maps of pairs at full size, in place, and return the evidence.
 
     Args:
@@ -639,23 +843,23 @@ def examine(large: NDArray[np.int8], i: Indices, j: Indices, mirrored: Flags, ma
     evidence = np.zeros((i.shape[0], 9))
     evidence[:, 6:8] = _FARTHEST_DRIFT
     side = large.shape[1]
-    inside = np.empty((side, side), dtype=np.bool_)
-    template = np.empty((side, side), dtype=np.float32)
-    fine, middle = template, template
+    template, other = new_template(side), new_other(side)
+    lanes = np.empty((3, LANES), dtype=np.float32)
+    fine = middle = np.empty((side, side), dtype=np.float32)
     last = -1
     for k in range(i.shape[0]):
         if i[k] != last:
-            template = _oriented(large[i[k]], False)
-            fine, middle = band(template, _FINE[0], _FINE[1]), band(template, _MIDDLE[0], _MIDDLE[1])
+            prepare(large[i[k]], template)
+            levels = _as_picture(template[_LEVELS])
+            fine, middle = band(levels, _FINE[0], _FINE[1]), band(levels, _MIDDLE[0], _MIDDLE[1])
             last = i[k]
-        other = _oriented(large[j[k]], mirrored[k])
-        matched = _matched(template, other, maps[k], inside)
-        detail = band(matched, _FINE[0], _FINE[1])
-        if median_agreement(fine, detail, inside, CELLS) < _LEAST_DETAIL:
+        load(large[j[k]], mirrored[k], other)
+        detail = band(_matched(template, other, maps[k], lanes), _FINE[0], _FINE[1])
+        if median_agreement(fine, detail, _as_picture(other[1][_INSIDE]), CELLS) < _LEAST_DETAIL:
             continue
-        if fit_level(template, other, maps[k], _LARGE_STEPS, True) <= 0.0:
+        if fit_level(template, other, maps[k], _LARGE_STEPS, True, lanes) <= 0.0:
             continue
-        matched = _matched(template, other, maps[k], inside)
-        detail = band(matched, _FINE[0], _FINE[1])
-        compare(fine, middle, detail, band(matched, _MIDDLE[0], _MIDDLE[1]), inside, evidence[k])
+        matched = _matched(template, other, maps[k], lanes)
+        detail, shape = band(matched, _FINE[0], _FINE[1]), band(matched, _MIDDLE[0], _MIDDLE[1])
+        compare(fine, middle, detail, shape, _as_picture(other[1][_INSIDE]), evidence[k])
     return evidence

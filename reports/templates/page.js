@@ -115,7 +115,7 @@
     heading.append(button);
     heading.setAttribute("aria-sort", "none");
     button.addEventListener("click", () => {
-      const first = heading.matches(".count, .share, .number") ? "descending" : "ascending";
+      const first = heading.matches(".count, .share, .number, .decimal") ? "descending" : "ascending";
       const other = first === "descending" ? "ascending" : "descending";
       const next = heading.getAttribute("aria-sort") === first ? other : first;
       all("thead th", table).forEach((each) => each.setAttribute("aria-sort", "none"));

@@ -33,15 +33,20 @@ Pixels = NDArray[np.uint8]
 
 def read_distinct(folder: Path) -> Pixels:
     """Return the distinct pictures of a folder (N, 48, 48), in order of their paths."""
+    return read_labelled(folder)[1]
+
+
+def read_labelled(folder: Path) -> tuple[list[str], Pixels]:
+    """Return the paths, relative to ``folder``, and the pictures (N, 48, 48) of the distinct images, by path."""
     from curation.measure.decode import decode
     from curation.measure.pixels import thumbnail
 
-    distinct: dict[bytes, Pixels] = {}
+    distinct: dict[bytes, tuple[str, Pixels]] = {}
     for path in sorted(folder.rglob("*.jpg")):
         pixels = decode(path.read_bytes(), MeasureSettings()).pixels
         grey = pixels if pixels.ndim == 2 else pixels.mean(axis=2).astype(np.uint8)
-        distinct.setdefault(grey.tobytes(), thumbnail(grey))
-    return np.stack(list(distinct.values()))
+        distinct.setdefault(grey.tobytes(), (path.relative_to(folder).as_posix(), thumbnail(grey)))
+    return [path for path, _ in distinct.values()], np.stack([picture for _, picture in distinct.values()])
 
 
 def find(thumbnails: Pixels) -> pd.DataFrame:

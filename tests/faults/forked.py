@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curation import cli
+
 LIMIT_S = 300.0
 """A command that takes longer hangs."""
 
@@ -146,8 +148,6 @@ def _be_the_command(arguments: list[str], output: int, inside: Callable[[], obje
 
 
 def _status_of_main() -> int:
-    from curation import cli
-
     sys.modules["__main__"] = cli  # what spawned workers load again
     try:
         cli.main()
