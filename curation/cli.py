@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curation import examples
 from curation.errors import CurationError
 from curation.export.registry import names as export_formats
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     name="curate",
     help="Curate face-expression data: find copies, leaks, doubtful faces and labels; decide, log, version.\n\n"
     "Start with: curate run DATA. Then: curate show, curate issues, curate explain PATH, curate undo SEQ.",
+    epilog=examples.epilog(""),
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -170,7 +172,8 @@ def check(
     engine: EngineKind = None,
     address: Address = "",
     also: Annotated[
-        list[str] | None, typer.Option("--also", help="Second opinion on near copies: fastdup or brain; repeatable.")
+        list[str] | None,
+        typer.Option("--also", help="Also ask fastdup, brain, cleanvision, cleanlab; repeatable."),
     ] = None,
     peer_python: Annotated[
         str, typer.Option("--peer-python", envvar="CURATE_PEER_PYTHON", help="The Python that has them.")
@@ -199,12 +202,17 @@ def check(
             )
     found = summary.check_summary(issues[issues["check"].isin(chosen)])
     if opinions is not None and as_json:
-        console.print_json({"checks": found.to_dict("records"), "opinions": opinions.record()})
+        side = summary.side_by_side(issues, opinions.findings).to_dict("records")
+        checks = found.to_dict("records")
+        console.print_json({"checks": checks, "opinions": opinions.record(), "side_by_side": side})
         return
     console.print_frame(found, "json" if as_json else "table")
     if opinions is not None:
-        console.print_frame(opinions.counts, "table")
-        console.print_lines([f"Pairs of distinct contents, each with our verdict: {space.root / 'opinions.parquet'}"])
+        if len(opinions.pairs):
+            console.print_frame(opinions.counts, "table")
+            console.print_lines([f"Pairs of contents, each with our verdict: {space.root / 'opinions.parquet'}"])
+        console.print_frame(summary.side_by_side(issues, opinions.findings).drop(columns="check"), "table")
+        console.print_lines(["Next: curate report | curate issues --peer NAME"])
 
 
 @app.command()
@@ -224,6 +232,7 @@ def issues(
     folder: Folder = DEFAULT_WORKSPACE,
     check_name: Annotated[str, typer.Option("--check", help="Only this check.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
+    peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
     form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
     as_json: AsJson = False,
@@ -232,7 +241,7 @@ def issues(
     from curation import answers, console, workspace
 
     space = workspace.open_existing(folder)
-    found = answers.found_issues(space, check_name, flagged_only=not every)
+    found = answers.found_issues(space, check_name, flagged_only=not every, peer=peer)
     chosen = "json" if as_json else form.value
     console.print_frame(found, chosen, hint="; see all with --format csv", destination=output)
 
@@ -396,6 +405,24 @@ def export(
     record = {"written": number, "format": form, "destination": str(destination)}
     line = f"{number:,} {export.find(form).unit} written to {destination}"
     console.print_json(record) if as_json else console.print_lines([line])
+
+
+@app.command("annotations")
+def take_annotations(
+    file: Annotated[Path, typer.Argument(help="Label Studio's JSON export of a project.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Take what people answered in Label Studio as their decisions, and commit."""
+    from curation import console, workspace
+    from curation.annotations import read, take
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    found = read(file)
+    with workspace.locked(space):
+        taken = take(space, found, _settings(space), Display(quiet=as_json))
+    console.print_json(taken) if as_json else console.print_lines(taken.lines())
 
 
 @app.command()
@@ -610,6 +637,21 @@ def sample(
     print(f"{len(truth):,} planted or plain images in {destination}; what was planted: {destination / 'truth.csv'}")
 
 
+@app.command()
+def doctor(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Say what is installed, which weights, database, threads and disk there are, and what to do about the rest."""
+    from curation import console
+    from curation import doctor as doctors
+
+    found = doctors.examine(folder)
+    if as_json:
+        console.print_json(found)
+    else:
+        console.print_findings(found)
+    if any(finding.state == "wrong" for finding in found):
+        raise typer.Exit(1)
+
+
 review_app = typer.Typer(invoke_without_command=True, help="Review images in the FiftyOne App, and bring it back.")
 app.add_typer(review_app, name="review")
 
@@ -726,6 +768,11 @@ def votes_import(
     space = workspace.open_existing(folder)
     with workspace.locked(space):
         console.print_lines(people.import_votes(space, file, name))
+
+
+for _verb in app.registered_commands:
+    _name = _verb.name or (_verb.callback.__name__ if _verb.callback else "")
+    _verb.epilog = examples.epilog(_name)
 
 
 def _interrupted(number: int, frame: object) -> None:

@@ -39,7 +39,7 @@ _TOOLS = (
 _SAME_DATA_SHARE = 0.5
 """A source with fewer than this share of a workspace's images is taken for another data set."""
 
-REPORT_REVISION = 1
+REPORT_REVISION = 2
 """Raised whenever the report's page may change for the same tables."""
 
 CHECKS_REVISION = 1
@@ -418,7 +418,9 @@ def write_report(
 
     path = space.reports / "cleaning.html"
     found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
-    fingerprint = _digest(version.name, version.hash, chosen.fingerprint, *found, REPORT_REVISION)
+    findings = workspace.read_table(space.opinion_issues) if space.opinion_issues.exists() else None
+    said = [] if findings is None else [findings[column] for column in findings]
+    fingerprint = _digest(version.name, version.hash, chosen.fingerprint, *found, *said, REPORT_REVISION)
     if _is_current(space, "report", fingerprint, path):
         return path
     with display.step("Writing the report"):
@@ -431,11 +433,18 @@ def write_report(
         cleaned = manifest.rows(space, version)
         entries = effective([entry for entry in log.read(space.decisions) if entry.seq <= version.log_through])
         page = cleaning_page(
-            summary.cleaning_report_tables(scanned.measurements, issues, entries, raw, cleaned, origin)
+            summary.cleaning_report_tables(
+                scanned.measurements, issues, entries, raw, cleaned, origin, findings, _peer_pages(space)
+            )
         )
         workspace.write_bytes(path, page.encode("utf-8"))
     _note(space, "report", fingerprint)
     return path
+
+
+def _peer_pages(space: Workspace) -> list[str]:
+    """Return the pages that peers made themselves, relative to the reports."""
+    return [path.relative_to(space.reports).as_posix() for path in sorted(space.peer_pages.glob("*/*.html"))]
 
 
 def _digest(*parts: Any) -> str:

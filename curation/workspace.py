@@ -9,11 +9,15 @@ import contextlib
 import glob
 import io
 import json
+import logging
 import os
+import re
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +30,15 @@ FORMAT = 1
 """Number of the folder's layout; a workspace with another number is refused, never guessed at."""
 
 _MARKER = "workspace.json"
+
+_JOURNAL = "curate"
+"""The logger of ``curation.progress``."""
+
+_JOURNAL_BYTES = 2**20
+"""Size at which the log is put aside as curate.log.1."""
+
+_SECRETS = re.compile(r"//[^/@\s]*@")
+"""User and password in a URL."""
 
 
 class WorkspaceError(CurationError):
@@ -74,6 +87,11 @@ class Workspace:
         return self.root / "issues.parquet"
 
     @property
+    def opinion_issues(self) -> Path:
+        """What peers found, as issue rows under their names; never read by a check or a policy."""
+        return self.root / "opinion_issues.parquet"
+
+    @property
     def pairs(self) -> Path:
         """Verified near-duplicate pairs of distinct contents."""
         return self.root / "pairs.parquet"
@@ -112,6 +130,11 @@ class Workspace:
     def reports(self) -> Path:
         """Folder of the pages."""
         return self.root / "reports"
+
+    @property
+    def peer_pages(self) -> Path:
+        """Folder of the pages that peers made themselves, a folder a peer."""
+        return self.reports / "peers"
 
     @property
     def review(self) -> Path:
@@ -169,7 +192,7 @@ def create(root: Path) -> Workspace:
 
 def _may_precede_marker(name: str) -> bool:
     """A settings file may be laid down first; locks and temporary files are ours."""
-    return name in {"curate.toml", "curate.log"} or name.startswith(".")
+    return name in {"curate.toml", "curate.log", "curate.log.1"} or name.startswith(".")
 
 
 def open_existing(root: Path) -> Workspace:
@@ -204,7 +227,8 @@ def locked(workspace: Workspace, timeout_s: float = 10.0) -> Iterator[None]:
     """
     with locked_folder(workspace.root, "wait for it or use another workspace", timeout_s):
         _remove_stale_temporaries(workspace.root)
-        yield
+        with _journal_kept(workspace):
+            yield
 
 
 @contextlib.contextmanager
@@ -248,6 +272,36 @@ def _owner(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip() or "another process"
     except (OSError, UnicodeDecodeError):
         return "another process"
+
+
+class _Journal(RotatingFileHandler):
+    """A log that a full disk silences: what is worth a sentence fails by itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's own name
+        """Go on without the line."""
+
+
+@contextlib.contextmanager
+def _journal_kept(workspace: Workspace) -> Iterator[None]:
+    """Write what is done under the lock to the workspace's log: the command, its steps, how it ended."""
+    logger = logging.getLogger(_JOURNAL)
+    handler = _Journal(workspace.journal, maxBytes=_JOURNAL_BYTES, backupCount=1, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    command = [Path(sys.argv[0]).name, *(_SECRETS.sub("//", word).partition("?")[0] for word in sys.argv[1:])]
+    logger.info("begins: %s", " ".join(command))
+    try:
+        yield
+        logger.info("done")
+    except BaseException as error:
+        logger.error("failed: %s: %s", type(error).__name__, error)
+        raise
+    finally:
+        logger.removeHandler(handler)
+        with contextlib.suppress(OSError):
+            handler.close()
 
 
 def _remove_stale_temporaries(root: Path) -> None:

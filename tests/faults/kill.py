@@ -20,6 +20,7 @@ from typing import Any
 
 from curation import manifest, workspace
 from curation.decisions import log
+from curation.review.journal import Journal
 from curation.workspace import Workspace
 from tests.faults import forked
 from tests.faults.forked import Ended
@@ -36,14 +37,14 @@ class Act:
     arguments -- of the command in a scratch folder that holds ``sample`` and, unless it starts with none, ``space``
     starts    -- "nothing", or "curated": with the sample's workspace
     result    -- a fingerprint of what the command is for
-    first     -- commands that lead up to it, once
+    first     -- what leads up to it, once
     """
 
     name: str
     arguments: Callable[[Path], Arguments]
     result: Callable[[Path], str]
     starts: str = "curated"
-    first: tuple[Callable[[Path], Arguments], ...] = ()
+    first: Callable[[Path], object] = lambda folder: None
 
 
 def cleaned_hash(folder: Path) -> str:
@@ -63,6 +64,13 @@ def tree_hash(top: Path) -> str:
 def _image(folder: Path, number: int) -> str:
     rows = manifest.rows(Workspace(folder / "space"), manifest.find(Workspace(folder / "space"), "raw"))
     return str(rows["path"][number])
+
+
+def _answer(folder: Path) -> None:
+    """Answer on some images as a person does in the App."""
+    journal = Journal(Workspace(folder / "space").review / "journal", "tester")
+    for number, action in enumerate(("exclude", "keep", "exclude")):
+        journal.write(action, [_image(folder, number)])
 
 
 def _weights_hash(folder: Path) -> str:
@@ -94,6 +102,7 @@ ACTS: tuple[Act, ...] = (
         lambda f: _in_space("export", "cleaned", "--format", "csv", "-o", str(f / "out.csv"))(f),
         lambda f: tree_hash(f / "out.csv"),
     ),
+    Act("review pull", _in_space("review", "pull"), cleaned_hash, first=_answer),
     Act("train", _in_space("train", *_FIT), _weights_hash),
     Act("crossval", _in_space("crossval", *_FIT, "--folds", "2"), _out_of_fold_hash),
 )
@@ -167,8 +176,7 @@ class Stage:
         (folder / "sample").symlink_to(self._sample)
         if self.act.starts == "curated":
             shutil.copytree(self._curated, folder / "space")
-        for first in self.act.first:
-            finished(first(folder))
+        self.act.first(folder)
         return folder
 
     def kill(self, moments: list[float], writes: list[int]) -> dict[str, Any]:

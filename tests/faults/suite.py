@@ -28,6 +28,7 @@ def _kills(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
         "decide": 16,
         "undo": 16,
         "export": 12,
+        "review pull": 8,
         "export csv": 8,
         "train": 10,
         "crossval": 10,
