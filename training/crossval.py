@@ -118,13 +118,10 @@ def out_of_fold(
     classes = class_names(frame)
     fold = assign_folds(frame["label"], frame["group"], folds, seed)
     threads = 1 if threads is None and workers > 1 else threads
+    # all with one seed: what a recipe gave by itself serves it as a member too
     members = [
-        _Member(
-            part,
-            cache_dir / _cache_name(key, part, fold, frame["path"].tolist(), seed + number, weights),
-            seed + number,
-        )
-        for number, part in enumerate(recipe.parts())
+        _Member(part, cache_dir / _cache_name(key, part, fold, frame["path"].tolist(), seed, weights))
+        for part in recipe.parts()
     ]
     missing = [member.missing(folds) for member in members]
     if any(missing):
@@ -133,9 +130,7 @@ def out_of_fold(
             expect(_expected_seconds(samples, members, missing, folds, workers, threads or 1))
         for number, (member, wanted) in enumerate(zip(members, missing, strict=True)):
             tasks = [
-                _FoldTask(
-                    samples, fold == part, member.recipe, member.folder / f"fold-{part}", member.seed, weights, threads
-                )
+                _FoldTask(samples, fold == part, member.recipe, member.folder / f"fold-{part}", seed, weights, threads)
                 for part in wanted
             ]
             _run(tasks, folds, workers, part_of(report, number, recipe))
@@ -149,7 +144,6 @@ class _Member:
 
     recipe: Recipe
     folder: Path
-    seed: int
 
     def file(self, number: int) -> Path:
         """Return where the probabilities of one fold are kept."""
