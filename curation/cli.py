@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -57,6 +58,9 @@ Images = Annotated[int, typer.Option("--images", min=0, help="Train and validate
 ModelName = Annotated[str, typer.Argument(help="A run under models/, or the beginning of its name.")]
 
 DEFAULT_WORKSPACE = Path("workspace")
+
+_GRACE_S = 1.5
+"""Seconds that an interrupted command has to unwind: a person waits about two."""
 
 
 class Engine(StrEnum):
@@ -836,9 +840,20 @@ for _verb in app.registered_commands:
     _verb.epilog = examples.epilog(_name)
 
 
+def _interrupted(number: int, frame: object) -> None:
+    """Answer Ctrl-C: unwind, and end at once should that take long; what is committed survives either."""
+    import threading
+
+    end = threading.Timer(_GRACE_S, os._exit, (128 + number,))
+    end.daemon = True
+    end.start()
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command; what a user can mend is one sentence on standard error and exit status 1."""
     # a broken pipe (curate issues | head) is no error; threads of libraries are set by the workers on purpose
+    signal.signal(signal.SIGINT, _interrupted)
     try:
         app()
     except CurationError as error:
@@ -846,6 +861,11 @@ def main() -> None:
     except KeyboardInterrupt:
         print("curate: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    except MemoryError:
+        sys.exit(
+            "curate: out of memory; nothing already committed was changed: free memory, or take --workers 1, "
+            "and give the same command again"
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

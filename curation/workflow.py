@@ -368,11 +368,18 @@ def undo(space: Workspace, target: str, by: str, settings: Settings) -> manifest
     chosen = _targets(space, target, entries)
     gone = log.undone(entries)
     chosen = [seq for seq in chosen if seq not in gone]
+    if not chosen and _newest_cleaned(space) < len(entries):
+        return commit_cleaned(space, entries, lineage_of(space, settings))  # killed between the log and the version
     if not chosen:
         raise WorkspaceError(f"{target}: nothing to take back; it is undone already or changed nothing")
     draft = log.Draft("", "undo", value=json.dumps(chosen), reason=f"took back {target}")
     entries += log.append(space.decisions, PERSON_PREFIX + by, [draft])
     return commit_cleaned(space, entries, lineage_of(space, settings))
+
+
+def _newest_cleaned(space: Workspace) -> int:
+    """Return up to which decision the newest cleaned version goes."""
+    return max((version.log_through for version in manifest.versions(space) if version.kind == "cleaned"), default=0)
 
 
 def _targets(space: Workspace, target: str, entries: Sequence[log.Entry]) -> list[int]:
