@@ -18,6 +18,7 @@ import pandas as pd
 
 from training.data import DataError, Floats, Samples, Whole, class_names, load_samples
 from training.evaluate import predictions_table
+from training.files import replacing
 from training.fit import Report, estimate_seconds, fit_samples, part_of
 from training.recipes import Recipe
 
@@ -154,11 +155,24 @@ class _Member:
 
     def probabilities(self, fold: Whole, folds: int) -> Floats:
         """Return what the fitted folds said of the images that they held out, (n, classes) float32."""
-        parts = [np.load(self.file(number)) for number in range(folds)]
+        parts = [_read_fold(self.file(number)) for number in range(folds)]
         out = np.empty((len(fold), parts[0].shape[1]), np.float32)
         for number, part in enumerate(parts):
             out[fold == number] = part
         return out
+
+
+def _read_fold(path: Path) -> Floats:
+    """Return one fold's probabilities.
+
+    Raises:
+        DataError: the file is damaged, or holds code instead of numbers.
+
+    """
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path} is damaged: remove it to fit that fold again") from error
 
 
 def _fingerprint(recipe: Recipe, members: list[_Member]) -> str:
@@ -216,10 +230,8 @@ def _fit_fold(task: _FoldTask, report: Report | None = None) -> None:
         report=report,
     )
     probabilities = fitted.model().probabilities(task.samples.images[task.held_out])
-    unfinished = task.folder.with_suffix(".partial")
-    with unfinished.open("wb") as stream:
+    with replacing(task.folder.with_suffix(".npy")) as unfinished, unfinished.open("wb") as stream:
         np.save(stream, probabilities)
-    unfinished.replace(task.folder.with_suffix(".npy"))
 
 
 def _fold_of(report: Report | None, number: int, folds: int) -> Report | None:
