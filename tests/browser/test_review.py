@@ -14,7 +14,7 @@ import pytest
 
 from curation import manifest, workspace
 from curation.decisions import log
-from tests.browser.test_cleaning_report import ARTIFACTS, CHROMIUM, FLAGS
+from tests.browser.chromium import ARTIFACTS, CHROMIUM, FLAGS
 from tests.conftest import CURATE, Curate, as_json
 
 if TYPE_CHECKING:
