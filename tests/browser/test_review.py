@@ -124,6 +124,8 @@ def test_three_are_selected_a_key_excludes_them_the_pull_has_exactly_those_and_u
 
     page.keyboard.press("z")
     page.locator("[data-cy=looker]").get_by_text("exclude", exact=True).first.wait_for(state="detached")
+    page.locator("[data-cy=looker]").nth(5).wait_for()  # the grid was drawn again, not only cleared
+    assert page.locator("[data-cy=looker]").get_by_text("exclude", exact=True).count() == 0
     page.screenshot(path=ARTIFACTS / "review-undone.png")
     assert as_json(curate("review", "pull", "--json", "-w", space))["undone"] == 3
     assert cleaned(space).hash == before.hash
