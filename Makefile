@@ -9,7 +9,7 @@ DATA ?=
 WORKSPACE ?= $(if $(DATA),workspace,workspace-sample)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup run test test-fast bench peers lint clean
+.PHONY: setup run test test-fast bench peers fastdup docs lint clean
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -37,6 +37,11 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+# The site, in site/; the tutorial and the notebook that it shows are executed by the tests.
+docs: setup
+	$(BIN)/mkdocs build --strict --quiet
 
 test: lint
 	$(PYTEST)
@@ -51,6 +56,11 @@ peers:
 		opencv-python-headless pandas scikit-learn cleanvision imagededup pillow_heif sentry-sdk
 	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps fastdup==2.54
 
+# fastdup beside everything else: its own pins cannot be met here, but it works without them (licence CC BY-NC-ND).
+fastdup: setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pillow_heif sentry-sdk
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fastdup==2.54
+
 bench: setup
 	$(BIN)/python -m tests.benchmarks.bench_curate
 	$(BIN)/python -m tests.benchmarks.bench_near_duplicates
@@ -58,4 +68,4 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.bench_training ladder
 
 clean:
-	rm -rf $(VENV) .venv-peers build *.egg-info artifacts sample workspace-sample
+	rm -rf $(VENV) .venv-peers build site *.egg-info artifacts sample workspace-sample

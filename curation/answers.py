@@ -74,14 +74,14 @@ def show(space: Workspace, name: str) -> Answer:
     return Answer(version_lines(version), record, table)
 
 
-def found_issues(space: Workspace, check: str = "", *, flagged_only: bool = True) -> pd.DataFrame:
-    """Return issue rows, worst first within each check.
+def found_issues(space: Workspace, check: str = "", *, flagged_only: bool = True, peer: str = "") -> pd.DataFrame:
+    """Return issue rows, worst first within each check: ours, or those of a peer, with its name and version.
 
     Raises:
         WorkspaceError: no check of that name has been run.
 
     """
-    issues = tables.checked("issues", workspace.read_table(space.issues))
+    issues = _of_peer(space, peer) if peer else tables.checked("issues", workspace.read_table(space.issues))
     if check:
         if check not in tables.CHECK_NAMES:
             raise WorkspaceError(f"no check {check!r}; there are: {', '.join(tables.CHECK_NAMES)}")
@@ -94,6 +94,15 @@ def found_issues(space: Workspace, check: str = "", *, flagged_only: bool = True
     keys = issues.assign(place=issues["check"].map(order))
     ordered = keys.sort_values(["place", "score", "group", "path"], ignore_index=True)
     return ordered.drop(columns="place")
+
+
+def _of_peer(space: Workspace, peer: str) -> pd.DataFrame:
+    said = workspace.read_table(space.opinion_issues) if space.opinion_issues.exists() else pd.DataFrame({"peer": []})
+    asked = sorted(set(said["peer"]))
+    if peer not in asked:
+        known = f"; there are answers of {', '.join(asked)}" if asked else ""
+        raise WorkspaceError(f"{peer} has not been asked yet{known}; run: curate check --also {peer}")
+    return said[said["peer"] == peer]
 
 
 def log_table(space: Workspace, path: str = "") -> pd.DataFrame:

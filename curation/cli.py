@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curation import examples
 from curation.errors import CurationError
 from curation.export.registry import names as export_formats
 
@@ -22,6 +24,7 @@ app = typer.Typer(
     name="curate",
     help="Curate face-expression data: find copies, leaks, doubtful faces and labels; decide, log, version.\n\n"
     "Start with: curate run DATA. Then: curate show, curate issues, curate explain PATH, curate undo SEQ.",
+    epilog=examples.epilog(""),
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -50,6 +53,9 @@ Images = Annotated[int, typer.Option("--images", min=0, help="Train and validate
 ModelName = Annotated[str, typer.Argument(help="A run under models/, or the beginning of its name.")]
 
 DEFAULT_WORKSPACE = Path("workspace")
+
+_GRACE_S = 1.5
+"""Seconds that an interrupted command has to unwind: a person waits about two."""
 
 
 class Engine(StrEnum):
@@ -166,7 +172,8 @@ def check(
     engine: EngineKind = None,
     address: Address = "",
     also: Annotated[
-        list[str] | None, typer.Option("--also", help="Second opinion on near copies: fastdup or brain; repeatable.")
+        list[str] | None,
+        typer.Option("--also", help="Also ask fastdup, brain, cleanvision, cleanlab; repeatable."),
     ] = None,
     peer_python: Annotated[
         str, typer.Option("--peer-python", envvar="CURATE_PEER_PYTHON", help="The Python that has them.")
@@ -195,12 +202,17 @@ def check(
             )
     found = summary.check_summary(issues[issues["check"].isin(chosen)])
     if opinions is not None and as_json:
-        console.print_json({"checks": found.to_dict("records"), "opinions": opinions.record()})
+        side = summary.side_by_side(issues, opinions.findings).to_dict("records")
+        checks = found.to_dict("records")
+        console.print_json({"checks": checks, "opinions": opinions.record(), "side_by_side": side})
         return
     console.print_frame(found, "json" if as_json else "table")
     if opinions is not None:
-        console.print_frame(opinions.counts, "table")
-        console.print_lines([f"Pairs of distinct contents, each with our verdict: {space.root / 'opinions.parquet'}"])
+        if len(opinions.pairs):
+            console.print_frame(opinions.counts, "table")
+            console.print_lines([f"Pairs of contents, each with our verdict: {space.root / 'opinions.parquet'}"])
+        console.print_frame(summary.side_by_side(issues, opinions.findings).drop(columns="check"), "table")
+        console.print_lines(["Next: curate report | curate issues --peer NAME"])
 
 
 @app.command()
@@ -220,6 +232,7 @@ def issues(
     folder: Folder = DEFAULT_WORKSPACE,
     check_name: Annotated[str, typer.Option("--check", help="Only this check.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
+    peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
     form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
     as_json: AsJson = False,
@@ -228,7 +241,7 @@ def issues(
     from curation import answers, console, workspace
 
     space = workspace.open_existing(folder)
-    found = answers.found_issues(space, check_name, flagged_only=not every)
+    found = answers.found_issues(space, check_name, flagged_only=not every, peer=peer)
     chosen = "json" if as_json else form.value
     console.print_frame(found, chosen, hint="; see all with --format csv", destination=output)
 
@@ -392,6 +405,24 @@ def export(
     record = {"written": number, "format": form, "destination": str(destination)}
     line = f"{number:,} {export.find(form).unit} written to {destination}"
     console.print_json(record) if as_json else console.print_lines([line])
+
+
+@app.command("annotations")
+def take_annotations(
+    file: Annotated[Path, typer.Argument(help="Label Studio's JSON export of a project.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Take what people answered in Label Studio as their decisions, and commit."""
+    from curation import console, workspace
+    from curation.annotations import read, take
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    found = read(file)
+    with workspace.locked(space):
+        taken = take(space, found, _settings(space), Display(quiet=as_json))
+    console.print_json(taken) if as_json else console.print_lines(taken.lines())
 
 
 @app.command()
@@ -606,9 +637,158 @@ def sample(
     print(f"{len(truth):,} planted or plain images in {destination}; what was planted: {destination / 'truth.csv'}")
 
 
+@app.command()
+def doctor(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Say what is installed, which weights, database, threads and disk there are, and what to do about the rest."""
+    from curation import console
+    from curation import doctor as doctors
+
+    found = doctors.examine(folder)
+    if as_json:
+        console.print_json(found)
+    else:
+        console.print_findings(found)
+    if any(finding.state == "wrong" for finding in found):
+        raise typer.Exit(1)
+
+
+review_app = typer.Typer(invoke_without_command=True, help="Review images in the FiftyOne App, and bring it back.")
+app.add_typer(review_app, name="review")
+
+
+@review_app.callback()
+def review(
+    context: typer.Context,
+    check_name: Annotated[str, typer.Option("--check", help="Only what this check flags.")] = "",
+    queue: Annotated[
+        str, typer.Option("--queue", help="gain, worst, balance or random; unsure or disagreements; or a number.")
+    ] = "gain",
+    number: Annotated[int, typer.Option("--number", "-n", min=0, help="At most about N images; 0 = all.")] = 0,
+    blind: Annotated[bool, typer.Option("--blind", help="Label a stratified sample; labels are hidden.")] = False,
+    by: By = "",
+    reviewers: Annotated[str, typer.Option("--reviewers", help="Share the queue out: names, with commas.")] = "",
+    overlap: Annotated[float, typer.Option("--overlap", min=0, max=1, help="Share of it that everybody sees.")] = 0.1,
+    seed: Seed = 0,
+    on: On = "cleaned",
+    port: Annotated[int, typer.Option("--port", min=1024, max=65485, help="Of the App, on this machine.")] = 5151,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser here.")] = True,
+    pull: Annotated[bool, typer.Option("--pull/--no-pull", help="Bring the decisions in when it closes.")] = True,
+    push_only: Annotated[bool, typer.Option("--push-only", help="Only bring the data set into the App.")] = False,
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Open the FiftyOne App on a ranked queue: a key a decision. Then: curate review pull (or just close the App)."""
+    if context.invoked_subcommand is not None:
+        return
+    from curation import console, workspace
+    from curation.progress import Display
+    from curation.review import app as apps
+
+    space = workspace.open_existing(folder)
+    display = Display()
+    request = apps.Request(
+        reviewer=by or _user(),
+        version=on,
+        check=check_name,
+        order="gain" if queue.isdigit() else queue,
+        images=int(queue) if queue.isdigit() else number,
+        blind=blind,
+        reviewers=tuple(filter(None, reviewers.split(","))),
+        overlap=overlap,
+        seed=seed,
+        port=port,
+        browser=browser,
+    )
+    opened = apps.open_review(space, request, _settings(space), display)
+    if push_only:
+        console.print_lines(apps.push_words(opened))
+        return
+    with display.step("Starting the App"):
+        session, url = apps.start(space, opened, request)
+    console.print_lines(apps.words(opened, url, request))
+    apps.wait(session, url, request)
+    if pull:
+        _pull(space, as_json=False)
+
+
+@review_app.command("pull")
+def review_pull(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Bring what people answered into the log, and commit the version that follows; can be repeated."""
+    from curation import workspace
+
+    _pull(workspace.open_existing(folder), as_json=as_json)
+
+
+def _pull(space: Workspace, *, as_json: bool) -> None:
+    from curation import console, workspace
+    from curation.progress import Display
+    from curation.review.pull import pull
+
+    with workspace.locked(space):
+        pulled = pull(space, _settings(space), Display(quiet=True))
+    console.print_json(pulled) if as_json else console.print_lines(pulled.lines())
+
+
+@review_app.command("conflicts")
+def review_conflicts(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Print the images on which people disagree, as of the last pull, one row an answer."""
+    from curation import console, workspace
+    from curation.review.pull import conflicts
+
+    console.print_frame(conflicts(workspace.open_existing(folder)), "json" if as_json else "table")
+
+
+votes_app = typer.Typer(invoke_without_command=True, help="People's votes: how accurate they are, how far they agree.")
+app.add_typer(votes_app, name="votes")
+
+
+@votes_app.callback()
+def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Print accuracy against the given labels and agreement between people, with 95 % intervals; write the page."""
+    if context.invoked_subcommand is not None:
+        return
+    from curation import console, workspace
+    from curation.review import people
+
+    found = people.figures(workspace.open_existing(folder), _settings(workspace.open_existing(folder)).seed)
+    console.print_frame(found.table, "json" if as_json else "table", most=0)
+    if not as_json:
+        console.print_lines([f"Page: {found.page}"])
+
+
+@votes_app.command("import")
+def votes_import(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet: path and a count a class, or path and label.")],
+    name: Annotated[str, typer.Option("--name", help="What to call them; default: the file's name.")] = "",
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Take a table of votes into the workspace; reported like blind labels, and never fitted to."""
+    from curation import console, workspace
+    from curation.review import people
+
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        console.print_lines(people.import_votes(space, file, name))
+
+
+for _verb in app.registered_commands:
+    _name = _verb.name or (_verb.callback.__name__ if _verb.callback else "")
+    _verb.epilog = examples.epilog(_name)
+
+
+def _interrupted(number: int, frame: object) -> None:
+    """Answer Ctrl-C: unwind, and end at once should that take long; what is committed survives either."""
+    import threading
+
+    end = threading.Timer(_GRACE_S, os._exit, (128 + number,))
+    end.daemon = True
+    end.start()
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command; what a user can mend is one sentence on standard error and exit status 1."""
     # a broken pipe (curate issues | head) is no error; threads of libraries are set by the workers on purpose
+    signal.signal(signal.SIGINT, _interrupted)
     try:
         app()
     except CurationError as error:
@@ -616,6 +796,11 @@ def main() -> None:
     except KeyboardInterrupt:
         print("curate: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    except MemoryError:
+        sys.exit(
+            "curate: out of memory; nothing already committed was changed: free memory, or take --workers 1, "
+            "and give the same command again"
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

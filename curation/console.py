@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from curation.doctor import Finding
+
 _MOST_ROWS = 40
 """Rows of a table shown on a terminal before the rest is only counted."""
 
@@ -79,6 +81,20 @@ def _print_table(frame: pd.DataFrame, hint: str, most: int) -> None:
     Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
     if len(frame) > most:
         print(f"... {len(frame) - most:,} more rows{hint}")
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print what the doctor found, a line each, and below it what to do."""
+    from rich.console import Console
+    from rich.text import Text
+
+    marks = {"ok": ("ok    ", "green"), "absent": ("-     ", "dim"), "wrong": ("WRONG ", "bold red")}
+    screen = Console(soft_wrap=True)
+    for finding in findings:
+        mark, style = marks[finding.state]
+        screen.print(Text(mark, style) + Text(f"{finding.what:<22} {finding.facts}"))
+        if finding.to_do:
+            screen.print(Text(f"{'':<29}{finding.to_do}", "dim"))
 
 
 def _cell(value: Any) -> str:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
+
+from curation import notebook
+
+JOURNAL = "curate"
+"""The logger whose lines ``workspace.locked`` writes to the workspace's log file."""
 
 Report = Callable[[int, int], None]
 """Called with (done, total) as work advances."""
@@ -25,15 +31,20 @@ class Display:
     @contextlib.contextmanager
     def step(self, title: str, unit: str = "images") -> Iterator[Report]:
         """Show one step while the block runs; the yielded function moves its bar."""
+        started = time.monotonic()
         if self.quiet:
             yield lambda done, total: None
+        elif notebook.running():
+            bar = notebook.Bar(title, unit)
+            yield bar.report
+            bar.finish(time.monotonic() - started)
         elif sys.stderr.isatty():
             with self._bar(title, unit) as report:
                 yield report
         else:
-            started = time.monotonic()
             yield lambda done, total: None
             print(f"{title}: {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
+        logging.getLogger(JOURNAL).info("%s: %.1f s", title, time.monotonic() - started)
 
     @contextlib.contextmanager
     def _bar(self, title: str, unit: str) -> Iterator[Report]:

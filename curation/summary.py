@@ -30,6 +30,12 @@ PICTURES_PER_CLASS = 12
 GROUPS_SHOWN = {"label_conflict": 80, "split_leak": 40, "near_duplicate": 24, "exact_duplicate": 24}
 """Groups of copies shown, most serious kind first; a group is shown once, under its most serious kind."""
 
+PEER_PICTURES = 8
+"""Examples shown of what only a peer flags, for each check and peer: one row on a laptop."""
+
+FINDINGS = ("peer", "version", "path", "check", "score", "is_issue", "group", "evidence")
+"""Columns of peers' issue rows."""
+
 DECISIONS_SHOWN = 60
 """Lines of each kind of decision in the page's table; ``curate log`` has them all."""
 
@@ -364,6 +370,8 @@ def cleaning_report_tables(
     raw: pd.DataFrame,
     cleaned: pd.DataFrame,
     origin: Provenance,
+    findings: pd.DataFrame | None = None,
+    peer_pages: Sequence[str] = (),
 ) -> CleaningTables:
     """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
 
@@ -374,10 +382,13 @@ def cleaning_report_tables(
         raw: the manifest before cleaning.
         cleaned: the manifest after it.
         origin: what :func:`provenance` returns.
+        findings: issue rows of peers (see :func:`side_by_side`), if any were asked.
+        peer_pages: pages that peers made themselves, relative to the report.
 
     """
     from reports.cleaning import CleaningTables
 
+    said = pd.DataFrame(columns=list(FINDINGS)).astype({"is_issue": bool}) if findings is None else findings
     states = outcomes(cleaned, issues, entries, origin.review_checks)
     pictures = measurements.drop_duplicates("path").set_index("path")[["sha256", "thumbnail"]]
     sentences, record = closing(raw, issues, cleaned, entries, origin.review_checks)
@@ -396,7 +407,46 @@ def cleaning_report_tables(
         decision_counts=_decision_counts(entries),
         decisions=_decision_rows(entries),
         decisions_total=len(entries),
+        opinions=side_by_side(issues, said),
+        peer_gallery=_peer_gallery(issues, said, states, pictures),
+        peer_pages=tuple(peer_pages),
     )
+
+
+def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
+    """Lay what peers flagged beside what our checks flag.
+
+    Args:
+        issues: the issues table.
+        findings: issue rows of peers: peer, version and the issues table's columns.
+
+    Returns:
+        columns check, title, peer (with its version), both, ours_only, peer_only (images): a row a check and peer.
+
+    """
+    ours = issues[issues["is_issue"]].groupby("check")["path"].agg(set).to_dict()
+    rows = []
+    for (check, peer, version), said in findings.groupby(["check", "peer", "version"], sort=False):
+        mine, theirs = ours.get(check, set()), set(said.loc[said["is_issue"], "path"])
+        numbers = [len(mine & theirs), len(mine - theirs), len(theirs - mine)]
+        rows.append([check, check_words(str(check))[0], f"{peer} {version}", *numbers])
+    frame = pd.DataFrame(rows, columns=["check", "title", "peer", "both", "ours_only", "peer_only"])
+    place = {name: n for n, name in enumerate(tables.CHECK_NAMES)}
+    ordered = frame.assign(place=frame["check"].map(place)).sort_values(["place", "peer"], ignore_index=True)
+    return ordered.drop(columns="place")
+
+
+def _peer_gallery(
+    issues: pd.DataFrame, findings: pd.DataFrame, states: pd.DataFrame, pictures: pd.DataFrame
+) -> pd.DataFrame:
+    """Pick, for each check and peer, the worst images that only the peer flags."""
+    ours = issues.loc[issues["is_issue"], ["path", "check"]].assign(ours=True)
+    said = findings[findings["is_issue"]].merge(ours, on=["path", "check"], how="left")
+    alone = said[said["ours"].isna() & said["path"].isin(states.index)].sort_values(["check", "peer", "score", "path"])
+    chosen = alone.groupby(["check", "peer"]).head(PEER_PICTURES)[["check", "peer", "path", "score"]]
+    words = [f"its score {score:.2f}" for score in chosen["score"]]
+    labels = states["label"].reindex(chosen["path"]).to_numpy()
+    return _with_states(chosen.assign(label=labels, evidence=words), states, pictures)
 
 
 def _headline(record: Mapping[str, Any]) -> pd.DataFrame:

@@ -39,7 +39,7 @@ _TOOLS = (
 _SAME_DATA_SHARE = 0.5
 """A source with fewer than this share of a workspace's images is taken for another data set."""
 
-REPORT_REVISION = 1
+REPORT_REVISION = 2
 """Raised whenever the report's page may change for the same tables."""
 
 CHECKS_REVISION = 1
@@ -197,6 +197,27 @@ def apply(space: Workspace, settings: Settings, display: Display) -> manifest.Ve
     return decide_by_policy(space, images, issues, policy.load(settings.policy), settings, display)
 
 
+def judge_again(space: Workspace, settings: Settings, display: Display) -> manifest.Version:
+    """Let the policy in force judge beside what people decided since, and commit; the caller holds the lock.
+
+    The policy is the one that the log names, not the settings' own: a person's word on one image does not change the
+    policy for all of them. Where its file is gone or was edited, its decisions stand as they are.
+    """
+    entries = log.read(space.decisions)
+    manifest.require_whole_log(space, entries)
+    opening, _ = policy_batch(entries)
+    if opening is None:
+        return apply(space, settings, display)
+    for name in (opening.actor.removeprefix(POLICY_PREFIX), settings.policy):
+        try:
+            same = policy.load(name).fingerprint == opening.value
+        except policy.PolicyError:
+            continue
+        if same:
+            return apply(space, settings.model_copy(update={"policy": name}), display)
+    return commit_cleaned(space, entries, lineage_of(space, settings))
+
+
 def decide_by_policy(
     space: Workspace,
     images: pd.DataFrame,
@@ -331,11 +352,18 @@ def undo(space: Workspace, target: str, by: str, settings: Settings) -> manifest
     chosen = _targets(space, target, entries)
     gone = log.undone(entries)
     chosen = [seq for seq in chosen if seq not in gone]
+    if not chosen and _newest_cleaned(space) < len(entries):
+        return commit_cleaned(space, entries, lineage_of(space, settings))  # killed between the log and the version
     if not chosen:
         raise WorkspaceError(f"{target}: nothing to take back; it is undone already or changed nothing")
     draft = log.Draft("", "undo", value=json.dumps(chosen), reason=f"took back {target}")
     entries += log.append(space.decisions, PERSON_PREFIX + by, [draft])
     return commit_cleaned(space, entries, lineage_of(space, settings))
+
+
+def _newest_cleaned(space: Workspace) -> int:
+    """Return up to which decision the newest cleaned version goes."""
+    return max((version.log_through for version in manifest.versions(space) if version.kind == "cleaned"), default=0)
 
 
 def _targets(space: Workspace, target: str, entries: Sequence[log.Entry]) -> list[int]:
@@ -366,7 +394,7 @@ def decide(
     manifest.require_whole_log(space, log.read(space.decisions))
     drafts = [log.Draft(path, action, value, reason) for path in sorted(set(paths))]
     log.append(space.decisions, PERSON_PREFIX + by, drafts)
-    return apply(space, settings, Display(quiet=True))
+    return judge_again(space, settings, Display(quiet=True))
 
 
 def report(space: Workspace, settings: Settings, display: Display) -> Path:
@@ -390,7 +418,9 @@ def write_report(
 
     path = space.reports / "cleaning.html"
     found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
-    fingerprint = _digest(version.name, version.hash, chosen.fingerprint, *found, REPORT_REVISION)
+    findings = workspace.read_table(space.opinion_issues) if space.opinion_issues.exists() else None
+    said = [] if findings is None else [findings[column] for column in findings]
+    fingerprint = _digest(version.name, version.hash, chosen.fingerprint, *found, *said, REPORT_REVISION)
     if _is_current(space, "report", fingerprint, path):
         return path
     with display.step("Writing the report"):
@@ -403,11 +433,18 @@ def write_report(
         cleaned = manifest.rows(space, version)
         entries = effective([entry for entry in log.read(space.decisions) if entry.seq <= version.log_through])
         page = cleaning_page(
-            summary.cleaning_report_tables(scanned.measurements, issues, entries, raw, cleaned, origin)
+            summary.cleaning_report_tables(
+                scanned.measurements, issues, entries, raw, cleaned, origin, findings, _peer_pages(space)
+            )
         )
         workspace.write_bytes(path, page.encode("utf-8"))
     _note(space, "report", fingerprint)
     return path
+
+
+def _peer_pages(space: Workspace) -> list[str]:
+    """Return the pages that peers made themselves, relative to the reports."""
+    return [path.relative_to(space.reports).as_posix() for path in sorted(space.peer_pages.glob("*/*.html"))]
 
 
 def _digest(*parts: Any) -> str:

@@ -61,6 +61,9 @@ class CleaningTables:
     gallery           check, label, total, path, score, evidence, split, outcome, waits, reason, sha256, thumbnail
     groups            kind, total, group, path, evidence, label, split, outcome, waits, reason, sha256, thumbnail
     decision_counts   actor, action, cause, images, example
+    opinions          check, title, peer, both, ours_only, peer_only (images): what peers flag beside our checks
+    peer_gallery      check, peer, path, score, label, evidence, split, outcome, waits, reason, sha256, thumbnail
+    peer_pages        pages that peers made themselves, relative to this one
     decisions         seq, actor, path, action, value, reason, issue: the first of decisions_total
 
     outcome is one of kept, left out, relabelled, softened; thumbnail the bytes of a square grey picture, or None.
@@ -80,6 +83,9 @@ class CleaningTables:
     decision_counts: pd.DataFrame
     decisions: pd.DataFrame
     decisions_total: int
+    opinions: pd.DataFrame | None = None
+    peer_gallery: pd.DataFrame | None = None
+    peer_pages: Sequence[str] = ()
 
 
 def cleaning_page(tables: CleaningTables) -> str:
@@ -87,9 +93,10 @@ def cleaning_page(tables: CleaningTables) -> str:
 
     The same tables give the same page, byte for byte.
     """
+    shown = [frame for frame in (tables.gallery, tables.groups, tables.peer_gallery) if frame is not None]
     uris = thumbnails.data_uris(
-        [*tables.gallery["sha256"], *tables.groups["sha256"]],
-        [*tables.gallery["thumbnail"], *tables.groups["thumbnail"]],
+        [key for frame in shown for key in frame["sha256"]],
+        [picture for frame in shown for picture in frame["thumbnail"]],
     )
     context = {
         "title": "Cleaning report",
@@ -104,6 +111,9 @@ def cleaning_page(tables: CleaningTables) -> str:
         "uniform": _uniform(tables.distributions),
         "gallery": _gallery(tables, uris),
         "copies": _copies(tables.groups, uris),
+        "opinions": _opinions(tables),
+        "peer_gallery": _peer_gallery(tables, uris),
+        "peer_pages": tables.peer_pages,
         "decision_counts": _decision_counts(tables.decision_counts),
         "decisions": _decisions(tables.decisions),
         "decisions_total": tables.decisions_total,
@@ -202,6 +212,29 @@ def _gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[str, 
         words = checks.loc[check]
         result.append({"check": check, "classes": classes, **words[["title", "explanation", "issues"]].to_dict()})
     return result
+
+
+def _opinions(tables: CleaningTables) -> Table | None:
+    if tables.opinions is None or tables.opinions.empty:
+        return None
+    columns = [
+        Column("title", "check"),
+        Column("peer", "peer"),
+        Column("both", "both flag", "count"),
+        Column("ours_only", "only we flag", "count"),
+        Column("peer_only", "only the peer flags", "count"),
+    ]
+    return Table("opinions", "Images flagged by us and by peers", tables.opinions, columns)
+
+
+def _peer_gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[str, Any]]:
+    if tables.opinions is None or tables.peer_gallery is None:
+        return []
+    titles = dict(zip(tables.opinions["check"], tables.opinions["title"], strict=True))
+    return [
+        {"title": titles[check], "peer": peer, "pictures": _pictures(rows, uris)}
+        for (check, peer), rows in tables.peer_gallery.groupby(["check", "peer"], sort=False)
+    ]
 
 
 def _pictures(rows: pd.DataFrame, uris: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import CurationError
-from curation.workspace import sync_folder
+from curation.workspace import make_folder, sync_folder
 
 LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "policy", "undo")
 """``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``."""
@@ -48,13 +48,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Draft:
-    """A decision before the log has numbered and dated it."""
+    """A decision before the log has numbered it; time is "" where it is made now, else when it was made."""
 
     path: str
     action: str
     value: str = ""
     reason: str = ""
     issue: str = ""
+    time: str = ""
 
 
 def read(path: Path) -> list[Entry]:
@@ -83,7 +84,7 @@ def append(path: Path, actor: str, drafts: Sequence[Draft], *, now: datetime | N
     stamp = (now or datetime.now(UTC)).isoformat(timespec="seconds")
     first = known[-1].seq + 1 if known else 1
     entries = [
-        Entry(first + n, stamp, actor, draft.path, draft.action, draft.value, draft.reason, draft.issue)
+        Entry(first + n, draft.time or stamp, actor, draft.path, draft.action, draft.value, draft.reason, draft.issue)
         for n, draft in enumerate(drafts)
     ]
     lines = [*(asdict(entry) for entry in entries), {_COMMIT: len(entries), "through": entries[-1].seq}]
@@ -92,7 +93,7 @@ def append(path: Path, actor: str, drafts: Sequence[Draft], *, now: datetime | N
 
 
 def _write_batch(path: Path, committed_bytes: int, lines: Iterable[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

@@ -70,21 +70,25 @@ def _is_policy(entry: Entry) -> bool:
     return entry.actor.startswith(POLICY_PREFIX)
 
 
+_TAKEN_BACK = {"keep": ("label", "weight", "soft_label"), "relabel": ("weight", "soft_label")}
+"""Manifest columns in which earlier decisions no longer hold after an action."""
+
+
 def replay(raw: pd.DataFrame, entries: Sequence[Entry]) -> pd.DataFrame:
     """Return the manifest that ``entries`` make of the ``raw`` one (both of the manifest schema).
 
-    exclude and keep set the status, relabel the label, soften the soft label and weight; keep also means "as it
-    came": it takes earlier changes of label and weight back. Decisions on paths that the raw manifest does not hold
-    (the file has gone) have no effect.
+    exclude and keep set the status, relabel the label, soften the soft label and weight; relabel takes an earlier
+    softening back, for training would prefer the soft label; keep also means "as it came": it takes earlier changes
+    of label and weight back. Decisions on paths that the raw manifest does not hold (the file has gone) have no
+    effect.
     """
     import pandas as pd
 
     states: dict[str, dict[str, object]] = {}
     for entry in effective(entries):
         state = states.setdefault(entry.path, {})
-        if entry.action == "keep":
-            for column in ("label", "weight", "soft_label"):
-                state.pop(column, None)
+        for column in _TAKEN_BACK.get(entry.action, ()):
+            state.pop(column, None)
         state.update(_effect(entry))
     result = raw.set_index("path")
     changes = pd.DataFrame.from_dict(states, orient="index")

@@ -48,6 +48,7 @@ FORMATS: tuple[Format, ...] = (
     Format("coco", "COCO classification: images and one JSON a split", "curation.export.coco:write"),
     Format("webdataset", "tar shards of image, class and row", "curation.export.webdataset:write"),
     Format("croissant", "Parquet shards described by croissant.json", "curation.export.croissant:write"),
+    Format("labelstudio", "tasks and interface for Label Studio", "curation.export.labelstudio:write"),
     Format("dvc", "a DVC stage that makes the image folder", "curation.export.dvc:write"),
 )
 """Every format, in the order in which help lists them."""

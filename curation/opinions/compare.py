@@ -6,7 +6,7 @@ The issues table is not touched: whether a copy is flagged must not depend on wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,19 @@ from curation.duplicates.verification import verify
 from curation.errors import CurationError
 from curation.opinions.brain import brain
 from curation.opinions.fastdup import fastdup
+from curation.opinions.judges import JUDGES, Given, Judge, ask, from_pairs, store
 from curation.opinions.peer import Opinion, Peer, require
 from curation.progress import Display
 from curation.settings import Settings
 from curation.workspace import Workspace
 
-PEERS = ("fastdup", "brain")
+PAIR_PEERS = ("fastdup", "brain")
+"""Peers that name pairs of near copies, which we verify."""
+
+PEERS = (*PAIR_PEERS, *(name for name in JUDGES if name not in PAIR_PEERS))
 """What ``--also`` takes."""
+
+Probabilities = np.ndarray[Any, np.dtype[np.float64]]
 
 REFUSED = "refused"
 
@@ -40,14 +46,17 @@ _DECIMALS = 4
 class Opinions:
     """What came of asking.
 
-    counts -- a row a peer: peer, version, both, ours_only, peer_only_verified, peer_only_refused (pairs of contents)
+    counts -- a row a peer that names pairs: peer, version, both, ours_only, peer_only_verified, peer_only_refused
+              (pairs of contents)
     pairs  -- a row a peer and pair: peer, path_a, path_b, found_by (both, ours, peer), similarity (the peer's own, NaN
               where it did not name the pair), probability (0..1, ours), verdict (near_duplicate, same_session,
               refused), transform (words)
+    findings -- what the peers flagged, as issue rows: see ``judges.ask``
     """
 
     counts: pd.DataFrame
     pairs: pd.DataFrame
+    findings: pd.DataFrame
 
     def record(self) -> list[dict[str, Any]]:
         """Return the counts for machines."""
@@ -64,7 +73,9 @@ def second_opinions(
     peers: Sequence[str],
     python: str,
 ) -> Opinions:
-    """Ask ``peers`` about the distinct contents and write ``opinions.json`` and ``opinions.parquet``.
+    """Ask ``peers`` about the distinct contents and keep what they say.
+
+    Their findings go to ``opinion_issues.parquet``, judged pairs to ``opinions.json`` and ``opinions.parquet``.
 
     Args:
         space: a scanned workspace; the caller holds its lock
@@ -82,29 +93,74 @@ def second_opinions(
     """
     readable = measurements[measurements["error"] == ""].sort_values(["pixel_sha256", "path"])
     contents = readable.drop_duplicates("pixel_sha256").reset_index(drop=True)
-    url_of = workspace.read_table(space.listing).set_index("path")["url"]
-    chosen = [_peer(name, url_of[contents["path"]].tolist(), python) for name in dict.fromkeys(peers)]
-    for peer in chosen:
-        require(peer.name, peer.module, peer.python)
+    listing = workspace.read_table(space.listing).set_index("path")
+    urls = listing.loc[contents["path"], "url"].tolist()
+    unknown = [name for name in peers if name not in PEERS]
+    if unknown:
+        raise CurationError(f"there is no second opinion {unknown[0]!r}; --also takes {' or '.join(PEERS)}")
+    chosen = [_peer(name, urls, python) for name in dict.fromkeys(peers) if name in PAIR_PEERS]
+    judges = [JUDGES[name] for name in dict.fromkeys(peers) if name in JUDGES]
+    everybody: list[Peer | Judge] = [*chosen, *judges]
+    for asked in everybody:
+        require(asked.name, asked.module, python)
+    found = _compared(chosen, contents, ours, settings, display)
+    given = _given(space, readable, listing)
+    findings = [found.findings]
+    for judge in judges:
+        with display.step(f"Asking {judge.name} about each image"):
+            findings.append(ask(judge, given, python, space.peer_pages))
+    whole = replace(found, findings=pd.concat(findings, ignore_index=True))
+    if chosen:
+        workspace.write_table(space.root / "opinions.parquet", whole.pairs)
+        workspace.write_json(space.root / "opinions.json", whole.record())
+    store(space, whole.findings)
+    return whole
+
+
+def _compared(
+    peers: Sequence[Peer],
+    contents: pd.DataFrame,
+    ours: pd.DataFrame,
+    settings: Settings,
+    display: Display,
+) -> Opinions:
+    """Ask the peers that name pairs, and judge what they name."""
     features = _features(contents)
     seen, known = pictures(features.thumbnails), _as_rows(ours, contents["pixel_sha256"])
-    counts, tables = [], []
-    for peer in chosen:
+    counts, tables = [], [pd.DataFrame(columns=["peer", "path_a", "path_b", *_COLUMNS[2:]])]
+    for peer in peers:
         with display.step(f"Asking {peer.name}"):
             opinion = peer.ask(features)
             table = compare(known, opinion, seen, settings.duplicates.min_probability)
         counts.append({"peer": peer.name, "version": opinion.version, **_counts(table)})
         tables.append(_with_paths(table, peer.name, contents["path"]))
-    found = Opinions(pd.DataFrame(counts), pd.concat(tables, ignore_index=True))
-    workspace.write_table(space.root / "opinions.parquet", found.pairs)
-    workspace.write_json(space.root / "opinions.json", found.record())
-    return found
+    pairs = pd.concat(tables[1:] or tables, ignore_index=True)
+    findings = from_pairs(pairs, {str(row["peer"]): str(row["version"]) for row in counts})
+    return Opinions(pd.DataFrame(counts), pairs, findings)
+
+
+def _given(space: Workspace, readable: pd.DataFrame, listing: pd.DataFrame) -> Given:
+    """Return what judges are shown: every readable image, copies too."""
+    paths = readable["path"]
+    labels = listing.loc[paths, "label"].tolist()
+    urls = listing.loc[paths, "url"].tolist()
+    return Given(paths.tolist(), urls, labels, _features(readable), out_of_fold(space, paths, labels))
+
+
+def out_of_fold(space: Workspace, paths: pd.Series, labels: Sequence[str]) -> Probabilities | None:
+    """Return the newest out-of-fold probabilities that cover all ``paths``, (n, classes) by sorted label, or None."""
+    classes = sorted(set(labels))
+    tables = sorted(space.predictions.glob("oof_*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for table in tables:
+        known = workspace.read_table(table)
+        if {"path", *classes} <= set(known.columns) and set(paths) <= set(known["path"]):
+            chosen = known.drop_duplicates("path").set_index("path").loc[paths, classes].to_numpy(dtype=np.float64)
+            return np.asarray(chosen / chosen.sum(axis=1, keepdims=True))
+    return None
 
 
 def _peer(name: str, urls: Sequence[str], python: str) -> Peer:
     make: dict[str, Callable[[], Peer]] = {"fastdup": lambda: fastdup(urls, python), "brain": lambda: brain(python)}
-    if name not in make:
-        raise CurationError(f"there is no second opinion {name!r}; --also takes {' or '.join(PEERS)}")
     return make[name]()
 
 

@@ -20,13 +20,17 @@ def fastdup(urls: Sequence[str], python: str) -> Peer:
     """Return fastdup, asked for pairs among images at ``urls`` (local path or fsspec URL, a row of features each)."""
 
     def prepare(_features: Features, folder: Path) -> None:
-        images = folder / "images"
-        images.mkdir()
-        for row, url in enumerate(urls):
-            _lay(url, images / f"{row:09d}{_suffix(url)}")
+        lay_images(urls, folder / "images")
 
     program = Path(__file__).with_name("program_fastdup.py")
     return Peer("fastdup", "fastdup", program, prepare, python, _ENVIRONMENT)
+
+
+def lay_images(urls: Sequence[str], folder: Path) -> None:
+    """Lay images down in a new folder under their row numbers: local ones as links, others as copies."""
+    folder.mkdir()
+    for row, url in enumerate(urls):
+        _lay(url, folder / f"{row:09d}{_suffix(url)}")
 
 
 def _suffix(url: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,28 +11,13 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from reports import cleaning_page
+from tests.browser.chromium import ARTIFACTS, SIZES, Watched, screenshot, serious_violations
 from tests.unit.report_frames import example, origin
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
 pytestmark = pytest.mark.browser
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-ARTIFACTS = Path(__file__).parents[2] / "artifacts"
-SIZES = {"phone": (390, 844), "laptop": (1366, 768)}
-SERIOUS = {"serious", "critical"}
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +29,6 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = replace(found, issues=found.issues.assign(is_issue=found.issues["is_issue"] | copy))
     path.write_text(cleaning_page(found.tables(origin())), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with playwright_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
@@ -72,19 +46,14 @@ def test_the_page_opens_without_errors_requests_or_sideways_scrolling(
 ) -> None:
     width, height = SIZES[size]
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    errors: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
+    watched = Watched(page)
     page.goto(report.as_uri())
     page.locator("#chart-left-out").scroll_into_view_if_needed()
     page.locator("#chart-left-out .main-svg").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert errors == []
-    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
-    ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=ARTIFACTS / f"cleaning-{size}-{scheme}.png", full_page=True)
+    assert watched.fits(width)
+    assert watched.errors == []
+    assert watched.outside() == []
+    screenshot(page, f"cleaning-{size}-{scheme}")
     page.close()
 
 
@@ -147,15 +116,8 @@ def test_in_print_charts_are_drawn_and_sections_unfolded(opened: Page, tmp_path:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation(browser: Browser, report: Path, scheme: Literal["light", "dark"]) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    # axe brings its own script, which the page's content security policy rightly refuses
-    page = browser.new_page(viewport={"width": 1366, "height": 768}, color_scheme=scheme, bypass_csp=True)
-    page.goto(report.as_uri())
-    page.locator("[data-fold=open]").click()
-    found = axe.Axe().run(page).response["violations"]
-    assert [violation["id"] for violation in found if violation["impact"] in SERIOUS] == []
-    page.close()
+def test_axe_finds_no_serious_violation(browser: Browser, report: Path, scheme: str) -> None:
+    assert serious_violations(browser, report, scheme) == []
 
 
 def test_a_dense_page_of_twenty_thousand_images_can_be_used_within_three_seconds(

@@ -109,3 +109,15 @@ def test_undoing_everything_gives_the_raw_manifest_again(steps: list[tuple[str, 
     gone = json.dumps([entry.seq for entry in log])
     log.append(Entry(len(log) + 1, "t", "person:ada", "", "undo", gone, "", ""))
     assert content_hash(replay(RAW, log)) == content_hash(RAW)
+
+
+def test_a_relabel_takes_an_earlier_softening_back() -> None:
+    soft = json.dumps({"soft_label": {"sad": 0.5, "happy": 0.5}, "weight": 0.4})
+    log = entries(("policy:soften", "", "policy", "f1"), ("policy:soften", "a.jpg", "soften", soft))
+    softened = replay(RAW, log).set_index("path").loc["a.jpg"]
+    assert (softened["weight"], json.loads(softened["soft_label"])) == (0.4, {"happy": 0.5, "sad": 0.5})
+    relabelled = entries(
+        *[(e.actor, e.path, e.action, e.value) for e in log], ("person:ada", "a.jpg", "relabel", "happy")
+    )
+    row = replay(RAW, relabelled).set_index("path").loc["a.jpg"]
+    assert (row["label"], row["weight"], row["soft_label"]) == ("happy", 1.0, "")

@@ -18,6 +18,12 @@ def own(curated: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(curated, tmp_path / "own"))
 
 
+def contents(space: Path) -> dict[Path, bytes]:
+    """Every file but locks and the log of what was tried."""
+    files = (path for path in space.rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files if path.name[0] != "." and path.name != "curate.log"}
+
+
 def hash_of(curate: Curate, space: Path, version: str = "cleaned") -> str:
     found: str = as_json(curate("show", version, "-w", space, "--json"))["hash"]
     return found
@@ -138,13 +144,12 @@ def test_a_csv_export_holds_the_manifest(curated: Path, curate: Curate, tmp_path
 def test_wrong_input_is_one_sentence_and_leaves_the_workspace_as_it_was(
     own: Path, sample: Path, curate: Curate, arguments: list[str], words: str
 ) -> None:
-    before = {path: path.read_bytes() for path in own.rglob("*") if path.is_file() and not path.name.startswith(".")}
+    before = contents(own)
     done = curate(*(text.format(sample=sample) for text in arguments), "-w", own, check=False)
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) <= 2
-    after = {path: path.read_bytes() for path in own.rglob("*") if path.is_file() and not path.name.startswith(".")}
-    assert after == before
+    assert contents(own) == before
 
 
 def test_a_command_without_a_workspace_says_how_to_make_one(curate: Curate, tmp_path: Path) -> None:

@@ -47,3 +47,28 @@ def test_a_peers_pairs_are_reported_beside_ours_and_change_no_issue(
     assert len(pairs) == sum(value for name, value in counts.items() if name not in {"peer", "version"})
     assert set(pairs["path_a"]) <= set(pd.read_parquet(own / "images.parquet")["path"])
     assert (own / "issues.parquet").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("peer", "check"), [("cleanvision", "dark"), ("cleanlab", "mislabelled"), ("fastdup", "outlier")]
+)
+def test_what_a_peer_finds_in_images_stands_beside_ours_in_the_report(
+    peer: str, check: str, curated: Path, curate: Curate, tmp_path: Path
+) -> None:
+    pytest.importorskip(peer)
+    own = Path(shutil.copytree(curated, tmp_path / "own"))
+    before = (own / "issues.parquet").read_bytes()
+    told = as_json(curate("check", "-w", own, "--also", peer, "--peer-python", sys.executable, "--json"))
+    found = pd.read_parquet(own / "opinion_issues.parquet")
+    assert set(found["peer"]) == {peer}
+    side = {row["check"]: row for row in told["side_by_side"]}
+    flagged = found[found["is_issue"] & (found["check"] == check)]
+    assert side[check]["both"] + side[check]["peer_only"] == flagged["path"].nunique()
+    listed = as_json(curate("issues", "--peer", peer, "--check", check, "-w", own, "--json"))
+    assert {row["path"] for row in listed} == set(flagged["path"])
+    curate("report", "-w", own)
+    page = (own / "reports" / "cleaning.html").read_text(encoding="utf-8")
+    assert 'id="opinions-section"' in page and f">{peer} " in page
+    assert (own / "issues.parquet").read_bytes() == before
+    assert [path.exists() for path in (own / "reports" / "peers" / "fastdup",)] == [peer == "fastdup"]

@@ -1,0 +1,306 @@
+"""The toolkit from Python: what the command does, in a few lines, with pictures in a notebook.
+
+>>> import curation
+>>> space = curation.Workspace("workspace")
+>>> space.run("faces")  # doctest: +SKIP
+>>> space.gallery("label_conflict")  # doctest: +SKIP
+>>> space.version("cleaned").export("huggingface", "faces-hf")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from curation import (
+    answers,
+    evaluation,
+    export,
+    manifest,
+    models,
+    notebook,
+    settings,
+    summary,
+    tables,
+    workflow,
+    workspace,
+)
+from curation.manifest import Version as Committed
+from curation.progress import Display
+from curation.workspace import WorkspaceError
+
+if TYPE_CHECKING:
+    from curation.export.handover import Placement
+    from curation.export.torch import CuratedFaces
+
+__all__ = ["Explanation", "Gallery", "Outcome", "Version", "Workspace"]
+
+Action = Literal["keep", "exclude", "relabel"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did: sentences for people, the same as a record for machines."""
+
+    lines: tuple[str, ...]
+    record: dict[str, Any]
+
+    def _repr_html_(self) -> str:
+        return str(notebook.sentences(self.lines))
+
+    def __str__(self) -> str:
+        """Return the sentences, one a line."""
+        return "\n".join(self.lines)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images that a check flagged, worst first: frame has path, label, split, score, group, evidence (words)."""
+
+    title: str
+    frame: pd.DataFrame
+    thumbnails: dict[str, str]
+
+    def _repr_html_(self) -> str:
+        rows = self.frame.itertuples(index=False)
+        pictures = [(self.thumbnails.get(row.path, ""), row.path, f"{row.label}; {row.evidence}") for row in rows]
+        return str(notebook.sentences([self.title]) + notebook.gallery(pictures))
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.frame)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All that is known of one image."""
+
+    lines: tuple[str, ...]
+    record: dict[str, Any]
+    thumbnail: str
+
+    def _repr_html_(self) -> str:
+        picture = notebook.gallery([(self.thumbnail, self.record["path"], "")])
+        return str(picture + notebook.sentences(self.lines))
+
+    def __str__(self) -> str:
+        """Return the sentences, one a line."""
+        return "\n".join(self.lines)
+
+
+class Version:
+    """One version of a workspace's manifest; ``rows`` has the manifest's columns, ``kept`` only what is kept."""
+
+    def __init__(self, space: workspace.Workspace, committed: Committed) -> None:
+        self._space, self._committed = space, committed
+        self.name, self.kind, self.hash = committed.name, committed.kind, committed.hash
+        self.lineage = committed.lineage
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """Every row of the manifest, kept or not."""
+        return manifest.rows(self._space, self._committed)
+
+    @property
+    def kept(self) -> pd.DataFrame:
+        """The rows that are kept."""
+        rows = self.rows
+        return rows[rows["status"] == "kept"].reset_index(drop=True)
+
+    def export(self, form: str, destination: Path | str, *, since: str = "", place: Placement = "copy") -> int:
+        """Write this version in a format among ``curation.export.names()``; return how many rows or images.
+
+        Raises:
+            CurationError: see :func:`curation.export.export_version`.
+
+        """
+        return export.export_version(
+            self._space, self.name, form, Path(destination), since=since, place=place, display=Display()
+        )
+
+    def torch(self, split: str = "", **options: Any) -> CuratedFaces:
+        """Return the kept images as a PyTorch dataset; options as :class:`curation.export.torch.CuratedFaces`."""
+        from curation.export.torch import CuratedFaces
+
+        return CuratedFaces(self._space.root, self.name, split, **options)
+
+    def __repr__(self) -> str:
+        """Return what the version is."""
+        return f"<{answers.version_lines(self._committed)[0]}>"
+
+    def _repr_html_(self) -> str:
+        shown = answers.show(self._space, self.name)
+        return str(notebook.sentences(shown.lines) + notebook.table(shown.table))
+
+
+class Workspace:
+    """A workspace folder: run, look, decide, take back, hand on.
+
+    Everything that writes takes the workspace's lock; everything it reads stays as it was committed.
+    """
+
+    def __init__(self, folder: Path | str = "workspace", *, quiet: bool = False, **overrides: Any) -> None:
+        """Open the workspace at ``folder``, making it if it is absent.
+
+        Args:
+            folder: the workspace's folder
+            quiet: show no progress
+            overrides: settings by section, as in ``measure={"detector": "yunet"}``; they win over file and environment
+
+        Raises:
+            WorkspaceError: the folder holds something else.
+
+        """
+        self._space = workspace.create(Path(folder))
+        self._display = Display(quiet=quiet)
+        self._overrides = overrides
+
+    @property
+    def folder(self) -> Path:
+        """The workspace's folder."""
+        return self._space.root
+
+    @property
+    def settings(self) -> settings.Settings:
+        """All settings in force."""
+        calibrated = (workspace.read_json(self._space.calibration) or {}).get("settings")
+        return settings.load(self._space.settings, self._overrides, calibrated)
+
+    def run(self, data: str | Path, *, policy: str = "", limit: int = 0) -> Outcome:
+        """Curate ``data`` up to a cleaned version and its report; a second run does only what is new.
+
+        Raises:
+            CurationError: the source, a setting or the policy is wrong.
+
+        """
+        chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
+        with workspace.locked(self._space):
+            outcome = workflow.run(self._space, str(data), chosen, self._display, limit)
+        return Outcome(tuple(outcome.lines), outcome.record)
+
+    def apply(self, policy: str = "") -> Version:
+        """Let a policy decide again on the issues as they stand."""
+        chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
+        with workspace.locked(self._space):
+            return Version(self._space, workflow.apply(self._space, chosen, self._display))
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """The images table: path, sha256, bytes, width, height, mode, split, label."""
+        return tables.checked("images", workspace.read_table(self._space.images))
+
+    def issues(self, check: str = "", *, flagged_only: bool = True) -> pd.DataFrame:
+        """Return issue rows, worst first: path, check, score (0 worst .. 1), is_issue, group, evidence (JSON)."""
+        return answers.found_issues(self._space, check, flagged_only=flagged_only)
+
+    def checks(self) -> pd.DataFrame:
+        """Return how many images each check scored and flagged."""
+        return summary.check_summary(tables.checked("issues", workspace.read_table(self._space.issues)))
+
+    def gallery(self, check: str, most: int = 24) -> Gallery:
+        """Return the worst images of a check with their thumbnails."""
+        import json
+
+        found = self.issues(check)
+        shown = found.head(most)
+        known = self.images.set_index("path").loc[shown["path"], ["label", "split"]].reset_index(drop=True)
+        words = [summary.evidence_words(json.loads(text)) for text in shown["evidence"]]
+        frame = shown[["path", "score", "group"]].reset_index(drop=True).join(known).assign(evidence=words)
+        title = f"{summary.check_words(check)[0]}: {len(frame):,} of {len(found):,} images"
+        return Gallery(title, frame, self._thumbnails(shown["path"].tolist()))
+
+    def explain(self, path: str) -> Explanation:
+        """Return what was measured, found and decided on one image, and why.
+
+        Raises:
+            WorkspaceError: no image has that path.
+
+        """
+        answer = answers.explain(self._space, path)
+        return Explanation(tuple(answer.lines), answer.record, self._thumbnails([path]).get(path, ""))
+
+    def _thumbnails(self, paths: Sequence[str]) -> dict[str, str]:
+        from curation.measure import load_measurements
+        from reports.thumbnails import data_uris
+
+        listing = workspace.read_table(self._space.listing)
+        listing = listing[listing["path"].isin(paths)].reset_index(drop=True)
+        measured = load_measurements(listing, self._space.measurements, self.settings.measure)
+        return data_uris(measured["path"], measured["thumbnail"])
+
+    def decide(
+        self, paths: str | Sequence[str], action: Action, label: str = "", *, reason: str = "", by: str = ""
+    ) -> Version:
+        """Decide on images yourself; a person's decision outranks every policy's.
+
+        Raises:
+            WorkspaceError: a path is unknown, or relabel was given no label.
+
+        """
+        if (action == "relabel") != bool(label):
+            raise WorkspaceError("give a label with relabel, and with relabel only")
+        chosen = [paths] if isinstance(paths, str) else list(paths)
+        with workspace.locked(self._space):
+            committed = workflow.decide(
+                self._space, chosen, action, label, reason, by or getpass.getuser(), self.settings
+            )
+        return Version(self._space, committed)
+
+    def undo(self, target: str | int, *, by: str = "") -> Version:
+        """Take back a decision (its number) or a version (its name)."""
+        with workspace.locked(self._space):
+            committed = workflow.undo(self._space, str(target), by or getpass.getuser(), self.settings)
+        return Version(self._space, committed)
+
+    def version(self, name: str = "cleaned") -> Version:
+        """Return a version: raw, cleaned, vN, a tag or the beginning of a hash."""
+        return Version(self._space, manifest.find(self._space, name))
+
+    def versions(self) -> pd.DataFrame:
+        """Return one row a version."""
+        return answers.version_list(self._space)
+
+    def tag(self, version: str, name: str) -> None:
+        """Give a version a name."""
+        with workspace.locked(self._space):
+            manifest.tag(self._space, manifest.find(self._space, version), name)
+
+    def diff(self, before: str, after: str) -> pd.DataFrame:
+        """Return the images that two versions judge differently."""
+        return answers.diff(self._space, before, after)
+
+    def log(self, path: str = "") -> pd.DataFrame:
+        """Return the log of decisions, newest first."""
+        return answers.log_table(self._space, path)
+
+    def verify(self) -> list[str]:
+        """Return what is wrong with the versions and the log; an empty list means all is well."""
+        return manifest.verify(self._space)
+
+    def report(self) -> Path:
+        """Write the cleaning report and return its path."""
+        with workspace.locked(self._space):
+            return workflow.report(self._space, self.settings, self._display)
+
+    def train(self, recipe: str, on: str = "cleaned", **options: Any) -> Path:
+        """Fit a recipe on a version and return its run's folder; options as :class:`curation.models.FitOptions`."""
+        return models.train(self._space, recipe, on, models.FitOptions(**options), self._display)
+
+    def evaluate(self, model: str, on: str = "cleaned") -> pd.DataFrame:
+        """Evaluate a model on validation and test, with intervals; see :func:`curation.evaluation.evaluate`."""
+        return evaluation.evaluate(self._space, model, on, self._display).table
+
+    def __repr__(self) -> str:
+        """Return where it is and how many versions it has."""
+        return f"<Workspace {self._space.root}, {len(manifest.versions(self._space))} versions>"
+
+    def _repr_html_(self) -> str:
+        head = notebook.sentences([repr(self).strip("<>")])
+        if not self._space.issues.exists():
+            return str(head)
+        return str(head + notebook.table(self.versions()) + notebook.table(self.checks(), "What the checks found"))

@@ -1,0 +1,71 @@
+"""Examples that ``curate --help`` and ``curate VERB --help`` end with; a test parses each of them."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "": (
+        ("curate sample faces", "draw a small data set to try it on"),
+        ("curate run faces", "everything up to a cleaned version and its report"),
+        ("curate issues --check label_conflict", "what one check found"),
+        ("curate export cleaned --format huggingface -o out", "hand the cleaned set on"),
+        ("curate doctor", "what is installed and what to do about the rest"),
+    ),
+    "run": (
+        ("curate run faces", "a folder of class folders"),
+        ("curate run faces.zip --policy deck -w deck", "an archive, another policy, another workspace"),
+        ("curate run s3://bucket/faces --workers 2", "images on S3"),
+        ("curate run hf:owner/name --limit 2000", "a data set on the Hugging Face hub, part of it"),
+    ),
+    "scan": (("curate scan faces", "only list and measure"),),
+    "check": (
+        ("curate check near_duplicate", "one check's count"),
+        ("curate check --also fastdup", "lay fastdup's pairs beside ours"),
+    ),
+    "apply": (("curate apply --policy deck", "judge again by another policy, without measuring again"),),
+    "issues": (
+        ("curate issues --check blurry", "worst first"),
+        ("curate issues --format csv -o issues.csv", "all flagged images as a file"),
+    ),
+    "show": (("curate show raw", "the data as it came"), ("curate show cleaned --json", "for machines")),
+    "log": (("curate log --path train/happy/1.jpg", "what was decided on one image"),),
+    "explain": (("curate explain train/happy/1.jpg", "measured, found, decided, and why"),),
+    "diff": (("curate diff raw cleaned --format csv", "every image that cleaning changed"),),
+    "decide": (
+        ("curate decide train/happy/1.jpg --exclude --reason 'no face'", "leave an image out"),
+        ("curate decide train/happy/1.jpg train/happy/2.jpg --relabel sad", "give images another label"),
+    ),
+    "undo": (("curate undo 17", "take back one decision"), ("curate undo v3", "take back all that made a version")),
+    "tag": (("curate tag cleaned paper", "a name that stays with this version"),),
+    "export": (
+        ("curate export cleaned --format csv -o cleaned.csv", "the manifest, every row"),
+        ("curate export cleaned --format folder --place hardlink -o out", "split/label/file, without using disk"),
+        ("curate export cleaned --since v2 --format webdataset -o changed", "only what changed since v2"),
+    ),
+    "annotations": (("curate annotations project.json", "what people answered in Label Studio, as decisions"),),
+    "audit": (
+        ("curate audit --calibrate", "planted defects found blind; the duplicate threshold refitted"),
+        ("curate audit --sample 200 --check no_face -o review.csv", "draw images for a person to judge"),
+    ),
+    "train": (
+        ("curate train fast --on cleaned", "one of our recipes"),
+        ("curate train vgg16/7 --on raw --weights none", "the deck's final model, from scratch"),
+    ),
+    "ladder": (("curate ladder --list", "all recipes"),),
+    "evaluate": (("curate evaluate fast --on cleaned", "with intervals, with and without leaked copies"),),
+    "predict": (("curate predict fast face.jpg", "probabilities for your own images"),),
+    "doctor": (("curate doctor -w faces --json", "for machines"),),
+}
+"""Verb ("" for the command itself) -> examples and what they do."""
+
+
+_FOR_ALL = (
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped. Settings: curate.toml in the workspace, then "
+    "environment variables CURATE_SECTION__NAME, then flags; the later wins."
+)
+
+
+def epilog(verb: str) -> str:
+    """Return the examples of a verb as paragraphs, "" where there are none."""
+    lines = [f"{command}    {what}" for command, what in EXAMPLES.get(verb, ())]
+    parts = [*(["Examples:"] if lines else []), *lines, *([] if verb else [_FOR_ALL])]
+    return "\n\n".join(parts)

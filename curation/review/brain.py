@@ -1,0 +1,63 @@
+"""The map and the search for similar images: FiftyOne Brain on our own features, so that nothing is downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curation import workspace
+from curation.duplicates.features import View, descriptors
+from curation.measure import THUMBNAIL_SIDE, load_measurements
+from curation.review.read_model import sample_id
+from curation.review.views import MAP_KEY, SIMILAR_KEY
+from curation.settings import Settings
+from curation.workspace import Workspace
+
+Floats = npt.NDArray[np.float64]
+
+_REVISION = "1"
+
+
+def embed(space: Workspace, dataset: Any, records: pd.DataFrame, settings: Settings) -> None:
+    """Give the dataset a similarity index and a map, unless it has those of the same images.
+
+    The features are the low cosine coefficients of each picture: pictures are near that look alike as a whole.
+    """
+    identity = hashlib.sha256((_REVISION + "".join(records["sha256"])).encode("ascii")).hexdigest()
+    if dataset.info.get("embedded") == identity:
+        return
+    import fiftyone.brain as fob
+
+    features, ids = _features(space, records, settings)
+    for key in (MAP_KEY, SIMILAR_KEY):
+        if dataset.has_brain_run(key):
+            dataset.delete_brain_run(key)
+    of = dataset.select(ids, ordered=True)
+    fob.compute_visualization(of, points=_plane(features), brain_key=MAP_KEY, progress=False)
+    fob.compute_similarity(of, embeddings=features.astype(np.float32), brain_key=SIMILAR_KEY, progress=False)
+    dataset.info["embedded"] = identity
+    dataset.save()
+
+
+def _features(space: Workspace, records: pd.DataFrame, settings: Settings) -> tuple[Floats, list[str]]:
+    measured = load_measurements(workspace.read_table(space.listing), space.measurements, settings.measure)
+    measured = measured[(measured["error"] == "") & measured["path"].isin(records["path"])]
+    flat = np.frombuffer(b"".join(measured["thumbnail"]), dtype=np.uint8)
+    thumbnails = flat.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    found = descriptors(thumbnails, View(1.0, 0.0, 0.0)).astype(np.float64)
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    return found / np.maximum(lengths, 1e-12), [sample_id(path) for path in measured["path"]]
+
+
+def _plane(features: Floats) -> Floats:
+    """Return each image's place on the first two principal components, -1..1."""
+    centred = features - features.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    points = centred @ axes[:, :-3:-1]
+    largest = np.abs(points).max(initial=1e-12)
+    plane: Floats = points / largest
+    return plane

@@ -1,0 +1,93 @@
+"""FiftyOne as the review needs it: on this machine only, silent, with a database of the workspace's own.
+
+Everything is set before FiftyOne is imported for the first time, because it reads its environment then.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from curation.review.journal import ReviewError
+from curation.workspace import Workspace
+
+SESSION_VARIABLE = "CURATE_REVIEW_SESSION"
+"""Environment variable by which the App's server finds the session file of the command that started it."""
+
+ADDRESS = "127.0.0.1"
+
+_OWN_SERVER = (
+    "name a MongoDB that runs with FIFTYONE_DATABASE_URI=mongodb://127.0.0.1:27017, or install FiftyOne's own with "
+    "pip install 'face-curation[review]' (Linux on x86-64)"
+)
+
+
+def prepare(space: Workspace) -> None:
+    """Set what FiftyOne is to read from the environment; what the user has set already stays.
+
+    Analytics are off whatever was set. The database lies in the workspace, unless the user names a server or a folder:
+    FiftyOne's upgrades then never touch another project's data.
+    """
+    os.environ.update(FIFTYONE_DO_NOT_TRACK="true", FIFTYONE_PLUGINS_DIR=str(plugins_folder(space)))
+    own = {
+        "FIFTYONE_DATABASE_VALIDATION": "false",  # only prints a notice that mongod 6 is older than advised
+        "FIFTYONE_DATABASE_DIR": str((space.review / "mongo").resolve()),
+        "FIFTYONE_DEFAULT_APP_ADDRESS": ADDRESS,
+        "FIFTYONE_SHOW_PROGRESS_BARS": "false",
+        "FIFTYONE_LOGGING_LEVEL": "ERROR",
+    }
+    for name, value in own.items():
+        os.environ.setdefault(name, value)
+    uri = os.environ.get("FIFTYONE_DATABASE_URI", "")
+    if uri and "serverSelectionTimeoutMS" not in uri:
+        # a server that does not answer should be said in seconds, not in the driver's half minute
+        has_query = "?" in uri
+        path = "" if has_query or uri.count("/") > 2 else "/"
+        os.environ["FIFTYONE_DATABASE_URI"] = f"{uri}{path}{'&' if has_query else '?'}serverSelectionTimeoutMS=5000"
+
+
+def plugins_folder(space: Workspace) -> Path:
+    """Return the folder of plugins that only this workspace's App reads."""
+    return (space.review / "plugins").resolve()
+
+
+def fiftyone(space: Workspace) -> Any:
+    """Return the module ``fiftyone``, connected to its database.
+
+    Raises:
+        ReviewError: it is not installed, or its database does not start or answer; what to do.
+
+    """
+    prepare(space)
+    # the driver warns of every server beside its own; what fails is said below, once
+    logging.getLogger("pymongo").setLevel(logging.CRITICAL)
+    try:
+        module = importlib.import_module("fiftyone")
+    except ImportError as error:
+        raise ReviewError(
+            f"the App is not installed ({error}); install it with: pip install 'face-curation[review]'"
+        ) from error
+    except Exception as error:
+        raise _unreachable(error) from error
+    try:
+        module.list_datasets()
+    except Exception as error:
+        raise _unreachable(error) from error
+    return module
+
+
+def _unreachable(error: Exception) -> ReviewError:
+    """Return one sentence for the many ways in which FiftyOne says that it has no database."""
+    uri = os.environ.get("FIFTYONE_DATABASE_URI", "")
+    first = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
+    if uri:
+        server = uri.split("@")[-1].split("?")[0]
+        return ReviewError(
+            f"the MongoDB at {server} does not answer ({first}); start it, or unset FIFTYONE_DATABASE_URI to use "
+            "FiftyOne's own"
+        )
+    folder = os.environ.get("FIFTYONE_DATABASE_DIR", "")
+    return ReviewError(f"FiftyOne's database (mongod) does not start in {folder} ({first}); {_OWN_SERVER}")

@@ -1,0 +1,137 @@
+"""Which images a person sees, in which order: pure functions of the issues and the manifest.
+
+A queue is a table of path and group; the members of a group stand together, since a copy cannot be judged alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from curation.review.journal import ReviewError
+
+ORDERS = ("gain", "worst", "balance", "random")
+"""gain: what improves the labels most; worst: the lowest score first; balance: classes in turn; random: an audit."""
+
+LABEL_CHECKS = ("mislabelled", "label_conflict", "ambiguous")
+"""Checks that say something of the label, the most direct first."""
+
+_SHARES = 2**32
+
+
+def candidates(issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataFrame:
+    """Return what may stand in a queue: path, group, score, label, gain.
+
+    Args:
+        issues: the issues table.
+        rows: a manifest's rows; images that it lacks are left out.
+        check: only what this check flags; "" for everything that any check flags.
+
+    Raises:
+        ReviewError: the check flags nothing.
+
+    """
+    flagged = issues[issues["is_issue"]]
+    if check:
+        flagged = flagged[flagged["check"] == check]
+        if flagged.empty:
+            raise ReviewError(f"the check {check} flags no image; see: curate check")
+    flagged = flagged.merge(rows[["path", "label"]], on="path")
+    flagged = flagged.assign(doubt=(1 - flagged["score"]) * flagged["check"].isin(LABEL_CHECKS))
+    by_path = flagged.sort_values(["score", "check"]).groupby("path", sort=False)
+    found = by_path.agg(score=("score", "min"), label=("label", "first"), doubt=("doubt", "max")).reset_index()
+    groups = _groups(flagged)
+    found["group"] = found["path"].map(lambda path: groups.get(path, ""))
+    # one look at a group of copies settles all of its members
+    size = found["group"].map(found["group"].value_counts()).where(found["group"] != "", 1)
+    whole = found.groupby("group")["doubt"].transform("max").where(found["group"] != "", found["doubt"])
+    found["gain"] = whole * size
+    return found[["path", "group", "score", "label", "gain"]]
+
+
+def _groups(flagged: pd.DataFrame) -> dict[str, str]:
+    """Return path -> group; the widest kind of group wins, for it holds the narrower ones."""
+    groups: dict[str, str] = {}
+    for check in ("exact_duplicate", "near_duplicate", "split_leak", "label_conflict"):
+        mine = flagged[(flagged["check"] == check) & (flagged["group"] != "")]
+        groups |= dict(zip(mine["path"], mine["group"], strict=True))
+    return groups
+
+
+def ranked(found: pd.DataFrame, order: str, seed: int) -> pd.DataFrame:
+    """Return candidates in the order of a queue, whole groups together.
+
+    Raises:
+        ReviewError: there is no such order.
+
+    """
+    if order not in ORDERS:
+        raise ReviewError(f"no order {order!r}; there are: {', '.join(ORDERS)}")
+    units = found.assign(unit=found["group"].where(found["group"] != "", found["path"]))
+    by_unit = units.groupby("unit", sort=True)
+    heads = by_unit.agg(score=("score", "min"), gain=("gain", "max"), label=("label", "first")).reset_index()
+    if order == "gain":
+        heads = heads.sort_values(["gain", "score", "unit"], ascending=[False, True, True])
+    elif order == "worst":
+        heads = heads.sort_values(["score", "unit"])
+    elif order == "balance":
+        heads = heads.sort_values(["score", "unit"])
+        heads = heads.assign(turn=heads.groupby("label").cumcount()).sort_values(["turn", "label"], kind="stable")
+    else:
+        heads = heads.iloc[np.random.default_rng(seed).permutation(len(heads))]
+    place = {unit: n for n, unit in enumerate(heads["unit"])}
+    ordered = units.assign(place=units["unit"].map(place)).sort_values(["place", "path"], ignore_index=True)
+    return ordered[["path", "group"]]
+
+
+def cut(queue: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return the first ``most`` images (0: all), with the rest of the group in which the cut falls."""
+    if not 0 < most < len(queue):
+        return queue
+    last = queue["group"].iloc[most - 1]
+    end = most
+    while last and end < len(queue) and queue["group"].iloc[end] == last:
+        end += 1
+    return queue.iloc[:end].reset_index(drop=True)
+
+
+def share(queue: pd.DataFrame, reviewer: str, reviewers: Sequence[str], overlap: float) -> pd.DataFrame:
+    """Return one person's part of a queue: whole groups, shared out by hash; ``overlap`` of it is everybody's.
+
+    The parts do not depend on who asks first, and an image stays with its person when the queue grows.
+
+    Args:
+        queue: path, group.
+        reviewer: whose part.
+        reviewers: everybody's names; the order does not matter.
+        overlap: share of the groups that all of them see, 0 to 1.
+
+    Raises:
+        ReviewError: the person is not among the reviewers.
+
+    """
+    names = sorted(set(reviewers))
+    if not names:
+        return queue
+    if reviewer not in names:
+        raise ReviewError(f"{reviewer} is not among the reviewers {', '.join(names)}")
+    units = queue["group"].where(queue["group"] != "", queue["path"])
+    draws = [int.from_bytes(hashlib.sha256(unit.encode()).digest()[:8]) for unit in units]
+    common = np.array([draw % _SHARES < overlap * _SHARES for draw in draws], bool)
+    mine = np.array([names[(draw // _SHARES) % len(names)] == reviewer for draw in draws], bool)
+    return queue[common | mine].reset_index(drop=True)
+
+
+def disagreements(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return the images on which people's standing answers differ, one row an answer.
+
+    Args:
+        answers: path, reviewer, action, value, time and more; ``unsure`` contradicts nobody.
+
+    """
+    said = answers[answers["action"] != "unsure"]
+    differing = said.groupby("path")["says"].transform("nunique") > 1
+    return said[differing].sort_values(["path", "reviewer"], ignore_index=True)

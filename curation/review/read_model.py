@@ -1,0 +1,188 @@
+"""What the App shows of each image: one record an image, made from a version and what is known of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation import manifest, summary, tables, workspace
+from curation.measure import load_faces
+from curation.review.journal import ReviewError
+from curation.settings import Settings
+from curation.workspace import Workspace
+
+_ID_DIGITS = 24
+"""Hexadecimal digits of a MongoDB object id."""
+
+_SCORE_DIGITS = 4
+
+_COPIES_NAMED = 6
+"""Copies of an image that its evidence names; more are counted."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the App is to show of one workspace and version.
+
+    records is one row an image: path, filepath, split, status, label, original_label, reason, weight, soft_label,
+    copy_group, sha256. scores maps a check to path -> score; flagged maps path -> names of checks; evidence path ->
+    lines; faces sha256 -> faces; predictions maps a model to a frame with index path and columns label, confidence.
+    """
+
+    version: manifest.Version
+    records: pd.DataFrame
+    scores: dict[str, dict[str, float]]
+    flagged: dict[str, list[str]]
+    evidence: dict[str, list[str]]
+    faces: dict[str, list[dict[str, Any]]]
+    predictions: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> list[str]:
+        """Every label there is, sorted: the digits of the keys follow this order."""
+        return classes_of(self.records)
+
+
+def classes_of(records: pd.DataFrame) -> list[str]:
+    """Return the labels of a manifest's rows, given or original, sorted."""
+    return sorted(({*records["label"], *records["original_label"]}) - {""})
+
+
+def sample_id(path: str) -> str:
+    """Return the object id of an image: the same in every version's dataset and after a wiped database."""
+    return hashlib.sha256(path.encode("utf-8")).hexdigest()[:_ID_DIGITS]
+
+
+def shown(space: Workspace, version_name: str, settings: Settings) -> Shown:
+    """Gather what the App shows of a version.
+
+    Raises:
+        ReviewError: the images are no files of this machine.
+
+    """
+    version = manifest.find(space, version_name)
+    rows = manifest.rows(space, version)
+    issues = tables.checked("issues", workspace.read_table(space.issues))
+    issues = issues[issues["path"].isin(rows["path"])]
+    records = rows.assign(filepath=local_files(space, rows["path"]), copy_group=_copy_groups(rows, issues))
+    predictions = _predictions(space)
+    flagged = issues[issues["is_issue"]]
+    return Shown(
+        version=version,
+        records=records,
+        scores={
+            str(check): dict(zip(mine["path"], mine["score"].round(_SCORE_DIGITS), strict=True))
+            for check, mine in issues.groupby("check")
+        },
+        flagged=flagged.groupby("path")["check"].agg(sorted).to_dict(),
+        evidence=_evidence(records, flagged, predictions),
+        faces=_faces(space, settings),
+        predictions=predictions,
+    )
+
+
+def local_files(space: Workspace, paths: pd.Series) -> pd.Series:
+    """Return the files of images.
+
+    Raises:
+        ReviewError: an image is no file of this machine.
+
+    """
+    urls = workspace.read_table(space.listing).set_index("path")["url"]
+    files = paths.map(urls)
+    remote = files.isna() | files.fillna("").str.contains("://", regex=False)
+    if remote.any():
+        raise ReviewError(
+            f"{paths[remote].iloc[0]} is no file of this machine, and the App shows files only; "
+            "export the version as a folder and curate that"
+        )
+    return files.map(os.path.abspath)
+
+
+def _copy_groups(rows: pd.DataFrame, issues: pd.DataFrame) -> pd.Series:
+    """Return each image's group of copies, the widest there is, or ""."""
+    groups: dict[str, str] = {}
+    flagged = issues[issues["is_issue"] & (issues["group"] != "")]
+    # a near group holds all exact copies of its members, so it comes last and wins
+    for check in ("exact_duplicate", "near_duplicate"):
+        mine = flagged[flagged["check"] == check]
+        groups |= dict(zip(mine["path"], mine["group"], strict=True))
+    return rows["path"].map(lambda path: groups.get(path, ""))
+
+
+def _faces(space: Workspace, settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    listing = workspace.read_table(space.listing)
+    found = load_faces(listing, space.measurements, settings.measure)
+    columns = ["sha256", "x", "y", "width", "height", "score", "landmarks"]
+    faces: dict[str, list[dict[str, Any]]] = {}
+    for sha256, *box, score, landmarks in found[columns].itertuples(index=False, name=None):
+        points = None if landmarks is None else [[round(float(v), 4) for v in xy] for xy in _pairs(landmarks)]
+        face = {"box": [round(float(v), 4) for v in box], "score": round(float(score), 4), "points": points}
+        faces.setdefault(sha256, []).append(face)
+    return faces
+
+
+def _pairs(landmarks: Any) -> Any:
+    return np.asarray(landmarks, np.float64).reshape(-1, 2)
+
+
+def _predictions(space: Workspace) -> dict[str, pd.DataFrame]:
+    """Return every predictions table's likeliest class and its probability, by the table's name."""
+    found: dict[str, pd.DataFrame] = {}
+    for file in sorted(space.predictions.glob("*.parquet")):
+        table = workspace.read_table(file)
+        if "path" not in table:
+            continue
+        numbers = table.drop(columns=["path", "fold", "model"], errors="ignore").select_dtypes("number")
+        if numbers.empty:
+            continue
+        values = numbers.to_numpy(np.float64)
+        likeliest = np.nan_to_num(values, nan=-1.0).argmax(axis=1)
+        frame = pd.DataFrame(
+            {
+                "path": table["path"],
+                "label": numbers.columns.to_numpy()[likeliest],
+                "confidence": values[np.arange(len(values)), likeliest].round(_SCORE_DIGITS),
+            }
+        )
+        found[file.stem] = frame.drop_duplicates("path").set_index("path")
+    return found
+
+
+def _evidence(
+    records: pd.DataFrame, flagged: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]
+) -> dict[str, list[str]]:
+    """Return path -> what speaks for and against the image and its label, a line each."""
+    lines: dict[str, list[str]] = {}
+    ordered = flagged.sort_values(["path", "score", "check"])
+    for path, check, text in ordered[["path", "check", "evidence"]].itertuples(index=False, name=None):
+        title = summary.check_words(check)[0]
+        lines.setdefault(path, []).append(f"{title}: {summary.evidence_words(json.loads(text))}")
+    for name, frame in predictions.items():
+        mine = frame[frame.index.isin(lines.keys())]
+        for path, label, confidence in mine.reset_index()[["path", "label", "confidence"]].itertuples(index=False):
+            lines[path].append(f"model {name}: {confidence:.2f} {label}")
+    for path, words in _copies(records):
+        lines.setdefault(path, []).append(words)
+    return lines
+
+
+def _copies(records: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Yield (path, what copies it has where, under which label) for the images that have copies."""
+    grouped = records[records["copy_group"] != ""]
+    for _, members in grouped.groupby("copy_group"):
+        seen = list(members[["path", "split", "label"]].itertuples(index=False, name=None))
+        for path, _, _ in seen:
+            others = [
+                f"{other} in {split or 'the set'}, labelled {label}" for other, split, label in seen if other != path
+            ]
+            if others:
+                more = f" and {len(others) - _COPIES_NAMED} more" if len(others) > _COPIES_NAMED else ""
+                yield path, "copies: " + "; ".join(others[:_COPIES_NAMED]) + more

@@ -1,0 +1,112 @@
+"""How the App opens: saved views in plain words, the sidebar's groups, and a workspace of grid, map and histogram."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from curation import summary
+from curation.review.push import INFO, PREDICTION_PREFIX
+from curation.review.read_model import Shown
+
+MAP_KEY = "map"
+"""Brain key of the two-dimensional map."""
+
+SIMILAR_KEY = "similar"
+"""Brain key of the similarity search."""
+
+PANEL = "face_review"
+"""Name of the review panel."""
+
+WORKSPACE = "Review"
+
+_REVISION = 1
+"""Raised whenever the views or the layout change for the same checks."""
+
+
+def arrange(fo: Any, dataset: Any, shown: Shown) -> None:
+    """Save the views, the sidebar and the workspace, unless they stand there already."""
+    predictions = sorted(name for name in dataset.get_field_schema() if name.startswith(PREDICTION_PREFIX))
+    state = json.dumps([_REVISION, sorted(shown.scores), predictions])
+    fingerprint = hashlib.sha256(state.encode("utf-8")).hexdigest()
+    if dataset.info.get("arranged") == fingerprint and dataset.has_workspace(WORKSPACE):
+        return
+    for name, view, description in saved_views(fo, dataset, shown, predictions):
+        dataset.save_view(name, view, description=description, overwrite=True)
+    _sidebar(fo, dataset, shown, predictions)
+    dataset.save_workspace(WORKSPACE, layout(fo), description="Grid, review, map and histogram", overwrite=True)
+    dataset.info["arranged"] = fingerprint
+    dataset.save()
+
+
+def saved_views(fo: Any, dataset: Any, shown: Shown, predictions: Sequence[str]) -> list[tuple[str, Any, str]]:
+    """Return (name, view, description): one for each check that flags something, worst first, and the people's own."""
+    field = fo.ViewField
+    views = []
+    for check in shown.scores:
+        flagged = dataset.match(field("issues").contains(check)).sort_by(f"scores.{check}")
+        title, explanation = summary.check_words(check)
+        views.append((title, flagged, explanation))
+    copies = dataset.match(field("copies") > 1)
+    conflicts = copies.match(field("issues").contains("label_conflict"))
+    views += [
+        ("Copies, group by group", copies.group_by("copy_group"), "One tile a group of copies"),
+        ("Label conflicts, group by group", conflicts.group_by("copy_group"), "Copies under different labels"),
+        ("Excluded by this version", dataset.match(field("status") == "excluded"), "What the version leaves out"),
+        ("Relabelled by this version", dataset.match(field("label.label") != field("original_label.label")), ""),
+        ("Answered by people", dataset.match(field("reviewers").length() > 0), "Whatever anybody has answered"),
+        ("Unsure", dataset.match(field("decided.label") == "unsure"), "Waits for another person"),
+        ("People disagree", dataset.match(field("disagree") == True), "Waits for a word that settles it"),  # noqa: E712
+    ]
+    for name in predictions:
+        doubted = dataset.match(field(f"{name}.label") != field("label.label")).match(field(f"{name}.label") != None)  # noqa: E711
+        model = name.removeprefix(PREDICTION_PREFIX)
+        views.append((f"Model {model} says otherwise", doubted.sort_by(f"{name}.confidence", reverse=True), ""))
+    return views
+
+
+def _sidebar(fo: Any, dataset: Any, shown: Shown, predictions: Sequence[str]) -> None:
+    group = fo.SidebarGroupDocument
+    dataset.app_config.sidebar_groups = [
+        group(name="tags", paths=["tags"], expanded=False),
+        group(name="review", paths=["decided", "evidence", "reviewers", "disagree"], expanded=True),
+        group(name="labels", paths=["label", "original_label", *predictions], expanded=True),
+        group(name="issues", paths=["issues", *(f"scores.{check}" for check in shown.scores)], expanded=True),
+        group(name="faces", paths=["faces", "landmarks"], expanded=False),
+        group(
+            name="image",
+            paths=["path", "split", "status", "reason", "copies", "copy_group", "weight", "soft_label"],
+            expanded=False,
+        ),
+        group(
+            name="other",
+            paths=["id", "filepath", "metadata", "digest", "created_at", "last_modified_at"],
+            expanded=False,
+        ),
+    ]
+    dataset.app_config.active_fields = fo.ActiveFields(paths=["label", "decided"], exclude=False)
+    dataset.save()
+
+
+def layout(fo: Any, *, blind: bool = False) -> Any:
+    """Return the panels: the grid at the left; review, map and histogram at the right. Blind: no map, no histogram."""
+    samples = fo.Panel(type="Samples", pinned=True)
+    grid = fo.Space(children=[samples], active_child=samples.component_id)
+    side = [fo.Panel(type=PANEL)]
+    if not blind:
+        side += [
+            fo.Panel(type="Embeddings", state={"brainResult": MAP_KEY, "colorByField": "label.label"}),
+            fo.Panel(type="Histograms", state={"plot": "Labels"}),
+        ]
+    panels = fo.Space(children=side, active_child=side[0].component_id)
+    return fo.Space(children=[grid, panels], orientation="horizontal", sizes=[0.62, 0.38])
+
+
+def queue_view(dataset: Any, ids: Sequence[str]) -> Any:
+    """Return the images of a queue, in its order."""
+    return dataset.select(list(ids), ordered=True)
+
+
+__all__ = ["INFO", "MAP_KEY", "PANEL", "SIMILAR_KEY", "WORKSPACE", "arrange", "layout", "queue_view", "saved_views"]

@@ -1,0 +1,31 @@
+"""How accurate people are at labelling the images, and how far they agree, as one self-contained page."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports.page import Column, Table, render
+
+_COLUMNS = (
+    Column("figure", "Figure"),
+    Column("class", "Class"),
+    Column("value", "Value", "number"),
+    Column("low", "from", "number", "lower end of the 95 % interval"),
+    Column("high", "to", "number", "upper end of the 95 % interval"),
+    Column("images", "Images", "count"),
+)
+
+
+def people_page(figures: pd.DataFrame, source: str) -> str:
+    """Return the page.
+
+    Args:
+        figures: source, figure, class, value, low, high (with 95 % intervals), images.
+        source: where the images lie.
+
+    """
+    tables = [
+        (str(name), Table(f"votes-{place}", f"Votes: {name}", mine.reset_index(drop=True), _COLUMNS))
+        for place, (name, mine) in enumerate(figures.groupby("source", sort=True))
+    ]
+    return render("people.html.j2", {"tables": tables, "source": source})

@@ -1,0 +1,55 @@
+"""The wheel holds what the code reads at run time, and the extras hang together."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_file_that_the_packages_read(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path]
+    for package in ("curation", "training", "reports"):
+        subprocess.run(["cp", "-r", ROOT / package, tmp_path / package], check=True)
+    for file in ("pyproject.toml", "README.md"):
+        (tmp_path / file).write_bytes((ROOT / file).read_bytes())
+    subprocess.run([*map(str, command), "."], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    wanted = [
+        path.relative_to(ROOT).as_posix()
+        for package in ("curation", "training", "reports")
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    assert sorted(set(wanted) - held) == []
+    assert not any(name.startswith("tests") for name in held)
+
+
+def test_all_is_every_extra_that_a_user_wants() -> None:
+    extras = PROJECT["optional-dependencies"]
+    named = set(re.findall(r"[\w-]+", extras["all"][0].partition("[")[2]))
+    assert named == set(extras) - {"all", "dev", "docs"}
+
+
+def test_the_doctor_knows_every_extra() -> None:
+    from curation.doctor import _EXTRAS
+
+    assert set(_EXTRAS) == set(PROJECT["optional-dependencies"]) - {"all", "dev", "docs"}
+
+
+def test_the_dockerfile_is_lint_free() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    if not hadolint.exists():
+        pytest.skip("hadolint is not installed")
+    done = subprocess.run([hadolint, "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,127 @@
+"""Pull's plan: what was pulled is not pulled again, people's disagreements are rows, later words settle them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curation.decisions import log
+from curation.review import journal
+from curation.review.journal import Line
+from curation.review.pull import Plan, plan
+
+PATHS = ["a", "b", "c"]
+
+
+def line(number: int, who: str, action: str, *paths: str, value: str = "") -> Line:
+    return Line(
+        f"{number:04d}",
+        f"2026-01-01T00:{number // 60:02d}:{number % 60:02d}.500000+00:00",
+        who,
+        action,
+        value,
+        paths,
+        "q",
+    )
+
+
+def carried_out(file: Path, found: Plan) -> list[log.Entry]:
+    """Do to the log what a pull does."""
+    for who, numbers in sorted(found.undo.items()):
+        log.append(file, f"person:{who}", [log.Draft("", "undo", value=json.dumps(numbers))])
+    for who, drafts in sorted(found.drafts.items()):
+        log.append(file, f"person:{who}", drafts)
+    return log.read(file)
+
+
+def test_decisions_keep_who_when_and_why(tmp_path: Path) -> None:
+    press = Line("1", "2026-01-01T00:00:01.5+00:00", "ada", "relabel", "sad", ("a",), "q", "frowns", "mislabelled")
+    (entry,) = carried_out(tmp_path / "log", plan([press], [], PATHS))
+    assert (entry.actor, entry.time, entry.reason) == ("person:ada", press.time, "frowns")
+    assert (entry.action, entry.value, entry.issue) == ("relabel", "sad", "mislabelled")
+
+
+def test_unsure_and_images_of_another_data_set_decide_nothing() -> None:
+    found = plan([line(1, "ada", "unsure", "a"), line(2, "ada", "exclude", "strange")], [], PATHS)
+    assert found.drafts == {}
+
+
+def test_people_who_differ_are_rows_and_neither_is_pulled(tmp_path: Path) -> None:
+    lines = [line(1, "ada", "exclude", "a", "b"), line(2, "ben", "keep", "a")]
+    found = plan(lines, [], PATHS)
+    assert [draft.path for draft in found.drafts["ada"]] == ["b"] and "ben" not in found.drafts
+    assert found.conflicts[["path", "reviewer", "action"]].to_numpy().tolist() == [
+        ["a", "ada", "exclude"],
+        ["a", "ben", "keep"],
+    ]
+    # a later word of anybody settles it
+    entries = log.append(tmp_path / "log", "person:cem", [log.Draft("a", "exclude", time=line(9, "cem", "keep").time)])
+    assert plan(lines, entries, PATHS).conflicts.empty
+
+
+def test_what_stands_in_the_log_is_not_overwritten_by_one_who_differs(tmp_path: Path) -> None:
+    first = line(1, "ada", "exclude", "a")
+    entries = carried_out(tmp_path / "log", plan([first], [], PATHS))
+    found = plan([first, line(2, "ben", "keep", "a")], entries, PATHS)
+    assert found.drafts == {} and found.undo == {} and len(found.conflicts) == 2
+
+
+def test_a_decision_undone_in_the_log_does_not_come_back_with_the_next_pull(tmp_path: Path) -> None:
+    lines = [line(1, "ada", "exclude", "a")]
+    file = tmp_path / "log"
+    carried_out(file, plan(lines, [], PATHS))
+    log.append(file, "person:ada", [log.Draft("", "undo", value="[1]")])
+    assert plan(lines, log.read(file), PATHS).drafts == {}
+
+
+def test_an_answer_taken_back_in_the_app_after_its_pull_is_undone_once(tmp_path: Path) -> None:
+    lines = [line(1, "ada", "exclude", "a", "b")]
+    file = tmp_path / "log"
+    carried_out(file, plan(lines, [], PATHS))
+    lines.append(Line("0002", line(2, "ada", "undo").time, "ada", "undo", "0001", (), "q"))
+    found = plan(lines, log.read(file), PATHS)
+    assert found.undo == {"ada": [1, 2]} and found.drafts == {}
+    again = plan(lines, carried_out(file, found), PATHS)
+    assert again.undo == {} and again.drafts == {}
+
+
+presses = st.lists(
+    st.tuples(
+        st.sampled_from(["ada", "ben"]),
+        st.sampled_from(["keep", "exclude", "relabel", "unsure", "undo", "pull"]),
+        st.lists(st.sampled_from(PATHS), min_size=1, max_size=3, unique=True),
+    ),
+    max_size=12,
+)
+
+
+@given(presses)
+def test_however_often_it_is_pulled_in_between_the_log_says_what_people_said_last(
+    tmp_path_factory, done: list[tuple[str, str, list[str]]]
+) -> None:
+    file = tmp_path_factory.mktemp("log") / "log"
+    lines: list[Line] = []
+    for number, (who, action, paths) in enumerate(done, start=1):
+        if action == "pull":
+            carried_out(file, plan(lines, log.read(file), PATHS))
+        elif action == "undo":
+            mine = [one for one in journal.live(lines) if one.reviewer == who]
+            if mine:
+                lines.append(Line(f"{number:04d}", line(number, who, "undo").time, who, "undo", mine[-1].id, (), "q"))
+        else:
+            lines.append(line(number, who, action, *paths, value="sad" if action == "relabel" else ""))
+    entries = carried_out(file, plan(lines, log.read(file), PATHS))
+    last = plan(lines, entries, PATHS)
+    assert last.drafts == {} and last.undo == {}  # a second pull adds nothing
+    marks = [(entry.time, entry.actor, entry.path) for entry in entries if entry.path]
+    assert len(marks) == len(set(marks))
+    gone = log.undone(entries)
+    standing = journal.standing(lines)
+    for path in set(PATHS) - set(last.conflicts["path"]):
+        said = {a.says for (p, _), a in standing.items() if p == path and a.action != "unsure"}
+        in_force = [e for e in entries if e.path == path and e.seq not in gone]
+        if said:
+            assert (in_force[-1].action, in_force[-1].value) in said

@@ -1,0 +1,79 @@
+"""The toolkit from Python, as in a notebook."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import curation
+import reports
+import training
+from tests.workflow.exports import kept_rows
+
+
+@pytest.fixture
+def own(curated: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(curated, tmp_path / "own"))
+
+
+@pytest.mark.parametrize("package", [curation, training, reports])
+def test_every_public_name_can_be_imported(package: object) -> None:
+    for name in package.__all__:  # type: ignore[attr-defined]
+        assert getattr(package, name) is not None
+    with pytest.raises(AttributeError):
+        package.no_such_name  # type: ignore[attr-defined] # noqa: B018
+
+
+def test_run_decide_undo_and_export_give_what_the_command_gives(own: Path, sample: Path, tmp_path: Path) -> None:
+    space = curation.Workspace(own, quiet=True)
+    outcome = space.run(sample)
+    before = space.version()
+    assert outcome.record["measured_now"] == 0 and outcome.record["manifest_hash"] == before.hash
+    path = before.kept["path"].iloc[0]
+    changed = space.decide(path, "exclude", reason="no", by="ada")
+    assert changed.hash != before.hash and path not in set(changed.kept["path"])
+    assert space.diff(before.name, changed.name)["path"].tolist() == [path]
+    assert space.undo(changed.name, by="ada").hash == before.hash
+    assert space.verify() == []
+    assert space.version("cleaned").export("coco", tmp_path / "out") == len(kept_rows(own))
+    assert space.version().torch("train").paths
+
+
+def test_wrong_use_is_the_same_sentence_as_on_the_command_line(own: Path, tmp_path: Path) -> None:
+    space = curation.Workspace(own, quiet=True)
+    with pytest.raises(curation.CurationError, match="no version"):
+        space.version("v99")
+    with pytest.raises(curation.CurationError, match="give a label"):
+        space.decide("x.jpg", "relabel")
+    (tmp_path / "mine").touch()
+    with pytest.raises(curation.CurationError, match="no workspace"):
+        curation.Workspace(tmp_path)
+
+
+def test_what_a_notebook_shows_has_pictures_and_escapes_names(own: Path) -> None:
+    space = curation.Workspace(own, quiet=True)
+    gallery = space.gallery("near_duplicate", most=4)
+    shown = gallery._repr_html_()
+    assert len(gallery) == 4 and shown.count("data:image/jpeg") == 4
+    path = gallery.frame["path"].iloc[0]
+    explained = space.explain(path)
+    assert "data:image/jpeg" in explained._repr_html_() and path in str(explained)
+    for shown in (space._repr_html_(), space.version()._repr_html_()):
+        assert "<table>" in shown
+    hostile = curation.Gallery("<script>", gallery.frame.assign(label="<img onerror=x>"), {})._repr_html_()
+    assert "<script>" not in hostile and "<img onerror" not in hostile
+
+
+def test_what_is_done_is_written_to_the_log_without_secrets(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["curate", "tag", "s3://key:word@bucket/x?token=1"])
+    space = curation.Workspace(own)
+    space.tag("cleaned", "paper")
+    with pytest.raises(curation.CurationError):
+        space.undo("v99")
+    lines = (own / "curate.log").read_text(encoding="utf-8").splitlines()
+    text = "\n".join(lines[-4:])
+    assert [line.split()[3] for line in lines[-4:]] == ["INFO", "INFO", "INFO", "ERROR"]
+    assert "begins: curate tag s3://bucket/x" in text and "no version 'v99'" in text
+    assert "word" not in text and "token" not in text
