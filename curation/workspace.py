@@ -122,6 +122,11 @@ class Workspace:
         return self.root / "predictions"
 
     @property
+    def labels(self) -> Path:
+        """The judgement of every label."""
+        return self.root / "labels.parquet"
+
+    @property
     def folds(self) -> Path:
         """Folder of the cross-validations' fits, by recipe and content."""
         return self.predictions / "folds"
