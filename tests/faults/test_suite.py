@@ -1,4 +1,4 @@
-"""The short form of the quick parts of the fault suite (all: make faults), each in a process of its own: nothing lost, torn, hung or misplaced."""
+"""The quick parts of the fault suite in short form (all: make faults): nothing lost, torn or hung."""
 
 from __future__ import annotations
 
