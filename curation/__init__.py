@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from curation.telemetry import switch_off
+
 if TYPE_CHECKING:
     from curation.api import Explanation, Gallery, Outcome, Version, Workspace
     from curation.errors import CurationError
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from curation.ingest import read_source
     from curation.sample import make_sample
     from curation.settings import Settings
+
+switch_off()
 
 __all__ = [
     "CurationError",

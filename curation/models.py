@@ -126,7 +126,8 @@ def train(space: Workspace, recipe_name: str, version_name: str, options: FitOpt
     used = budgeted(frame[frame["split"].isin(["train", "validation"])], options.images, options.seed)
     run_dir = space.models / _run_name(recipe_name, version, options)
     provenance = {"data": version.name, "manifest_hash": version.hash}
-    with display.step(f"Training {recipe_name}", "steps") as report:
+    alone = workspace.locked_folder(run_dir, "it is training this very run: wait for it")
+    with alone, display.step(f"Training {recipe_name}", "steps") as report:
         asked(
             lambda: fit(
                 used,
@@ -181,7 +182,8 @@ def out_of_fold(
     if frame.empty:
         raise ModelError(f"the version {version.name} has no kept image to judge")
     number = folds or DEFAULT_FOLDS
-    with display.step(f"Cross-validating {recipe_name}", "steps") as report:
+    alone = workspace.locked_folder(space.folds, "it is cross-validating: wait for it")
+    with alone, display.step(f"Cross-validating {recipe_name}", "steps") as report:
         table = asked(
             lambda: out_of_fold(
                 frame,

@@ -6,11 +6,13 @@ A file is either replaced atomically or, once committed, never written again; a 
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import json
 import logging
 import os
 import re
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -120,6 +122,11 @@ class Workspace:
         return self.root / "predictions"
 
     @property
+    def labels(self) -> Path:
+        """The judgement of every label."""
+        return self.root / "labels.parquet"
+
+    @property
     def folds(self) -> Path:
         """Folder of the cross-validations' fits, by recipe and content."""
         return self.predictions / "folds"
@@ -128,6 +135,11 @@ class Workspace:
     def reports(self) -> Path:
         """Folder of the pages."""
         return self.root / "reports"
+
+    @property
+    def findings(self) -> Path:
+        """Folder of what was found out about models, by run and section."""
+        return self.root / "findings"
 
     @property
     def peer_pages(self) -> Path:
@@ -176,7 +188,7 @@ def create(root: Path) -> Workspace:
     if workspace.marker.exists():
         return open_existing(root)
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         strangers = [entry.name for entry in os.scandir(root) if not _may_precede_marker(entry.name)]
         if strangers:
             raise WorkspaceError(
@@ -223,34 +235,67 @@ def locked(workspace: Workspace, timeout_s: float = 10.0) -> Iterator[None]:
         WorkspaceError: another process holds it for longer than ``timeout_s`` seconds; it is named.
 
     """
-    from filelock import FileLock, Timeout
-
-    lock_path = workspace.root / ".lock"
-    owner_path = workspace.root / ".lock-owner"
-    lock = FileLock(lock_path)
-    try:
-        lock.acquire(timeout=timeout_s)
-    except Timeout as error:
-        owner = owner_path.read_text(encoding="utf-8").strip() if owner_path.exists() else "another process"
-        raise WorkspaceError(
-            f"{workspace.root} is being written by {owner}; wait for it or use another workspace"
-        ) from error
-    except OSError as error:
-        raise WorkspaceError(f"{workspace.root} cannot be written: {error.strerror or error}") from error
-    try:
-        owner_path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+    with locked_folder(workspace.root, "wait for it or use another workspace", timeout_s):
         _remove_stale_temporaries(workspace.root)
         with _journal_kept(workspace):
             yield
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path, advice: str, timeout_s: float = 0.0) -> Iterator[None]:
+    """Hold the writer lock of one folder; the operating system frees it when its holder dies.
+
+    Args:
+        folder: made if it is absent
+        advice: what a person may do where another process holds it
+        timeout_s: seconds to wait for it
+
+    Raises:
+        WorkspaceError: another process holds it, which is named; or the folder cannot be written.
+
+    """
+    from filelock import FileLock, Timeout
+
+    owner_path = folder / ".lock-owner"
+    lock = FileLock(folder / ".lock")
+    try:
+        make_folder(folder)
+        lock.acquire(timeout=timeout_s)
+    except Timeout as error:
+        raise WorkspaceError(f"{folder} is being written by {_owner(owner_path)}; {advice}") from error
+    except (OSError, NotImplementedError) as error:
+        raise WorkspaceError(
+            f"{folder} cannot be written ({getattr(error, 'strerror', None) or error}); free space, mend its "
+            "permissions or name another with -w"
+        ) from error
+    try:
+        with contextlib.suppress(OSError):  # a full disk: whoever only frees space may still go on
+            owner_path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        yield
     finally:
         lock.release()
+
+
+def _owner(path: Path) -> str:
+    """Return the holder's name, as it is written a moment after the lock is taken."""
+    try:
+        return path.read_text(encoding="utf-8").strip() or "another process"
+    except (OSError, UnicodeDecodeError):
+        return "another process"
+
+
+class _Journal(RotatingFileHandler):
+    """A log that a full disk silences: what is worth a sentence fails by itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's own name
+        """Go on without the line."""
 
 
 @contextlib.contextmanager
 def _journal_kept(workspace: Workspace) -> Iterator[None]:
     """Write what is done under the lock to the workspace's log: the command, its steps, how it ended."""
     logger = logging.getLogger(_JOURNAL)
-    handler = RotatingFileHandler(workspace.journal, maxBytes=_JOURNAL_BYTES, backupCount=1, encoding="utf-8")
+    handler = _Journal(workspace.journal, maxBytes=_JOURNAL_BYTES, backupCount=1, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
     logger.setLevel(logging.INFO)
     logger.propagate = False
@@ -265,7 +310,8 @@ def _journal_kept(workspace: Workspace) -> Iterator[None]:
         raise
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()
 
 
 def _remove_stale_temporaries(root: Path) -> None:
@@ -274,6 +320,27 @@ def _remove_stale_temporaries(root: Path) -> None:
         if folder.is_dir():
             for entry in folder.glob(".*.tmp"):
                 entry.unlink(missing_ok=True)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Delete what killed processes left of their attempts to write the file or folder ``path``."""
+    for unfinished in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if _abandoned(unfinished):
+            shutil.rmtree(unfinished, ignore_errors=True) if unfinished.is_dir() else unfinished.unlink(missing_ok=True)
+
+
+def _abandoned(unfinished: Path) -> bool:
+    """Tell whether the process in the name of ``.NAME.PROCESS.tmp`` is gone; one with our number was before us."""
+    number = unfinished.name.split(".")[-2]
+    try:
+        if number.isdigit() and int(number) != os.getpid():
+            os.kill(int(number), 0)
+            return False
+    except PermissionError:
+        return False  # somebody else's
+    except (OverflowError, ProcessLookupError):
+        return True
+    return number.isdigit()
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -299,7 +366,7 @@ def write_new(path: Path, data: bytes) -> None:
 
 
 def _written_temporary(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
     try:
         with temporary.open("wb") as file:
@@ -310,6 +377,14 @@ def _written_temporary(path: Path, data: bytes) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and its parents, durably: what is written into it must not vanish with it."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -18,6 +18,7 @@ import pandas as pd
 
 from training.data import DataError, Floats, Samples, Whole, class_names, load_samples
 from training.evaluate import predictions_table
+from training.files import replacing
 from training.fit import Report, estimate_seconds, fit_samples, part_of
 from training.recipes import Recipe
 
@@ -56,7 +57,7 @@ def assign_folds(labels: npt.ArrayLike, groups: npt.ArrayLike, folds: int = DEFA
         DataError: a class has fewer images than there are folds.
 
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
+    from sklearn.model_selection import StratifiedGroupKFold
 
     given, names = np.asarray(labels), np.asarray(groups, dtype=object)
     kinds, counts = np.unique(given, return_counts=True)
@@ -117,13 +118,10 @@ def out_of_fold(
     classes = class_names(frame)
     fold = assign_folds(frame["label"], frame["group"], folds, seed)
     threads = 1 if threads is None and workers > 1 else threads
+    # all with one seed: what a recipe gave by itself serves it as a member too
     members = [
-        _Member(
-            part,
-            cache_dir / _cache_name(key, part, fold, frame["path"].tolist(), seed + number, weights),
-            seed + number,
-        )
-        for number, part in enumerate(recipe.parts())
+        _Member(part, cache_dir / _cache_name(key, part, fold, frame["path"].tolist(), seed, weights))
+        for part in recipe.parts()
     ]
     missing = [member.missing(folds) for member in members]
     if any(missing):
@@ -132,9 +130,7 @@ def out_of_fold(
             expect(_expected_seconds(samples, members, missing, folds, workers, threads or 1))
         for number, (member, wanted) in enumerate(zip(members, missing, strict=True)):
             tasks = [
-                _FoldTask(
-                    samples, fold == part, member.recipe, member.folder / f"fold-{part}", member.seed, weights, threads
-                )
+                _FoldTask(samples, fold == part, member.recipe, member.folder / f"fold-{part}", seed, weights, threads)
                 for part in wanted
             ]
             _run(tasks, folds, workers, part_of(report, number, recipe))
@@ -148,7 +144,6 @@ class _Member:
 
     recipe: Recipe
     folder: Path
-    seed: int
 
     def file(self, number: int) -> Path:
         """Return where the probabilities of one fold are kept."""
@@ -160,11 +155,24 @@ class _Member:
 
     def probabilities(self, fold: Whole, folds: int) -> Floats:
         """Return what the fitted folds said of the images that they held out, (n, classes) float32."""
-        parts = [np.load(self.file(number)) for number in range(folds)]
+        parts = [_read_fold(self.file(number)) for number in range(folds)]
         out = np.empty((len(fold), parts[0].shape[1]), np.float32)
         for number, part in enumerate(parts):
             out[fold == number] = part
         return out
+
+
+def _read_fold(path: Path) -> Floats:
+    """Return one fold's probabilities.
+
+    Raises:
+        DataError: the file is damaged, or holds code instead of numbers.
+
+    """
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), np.float32)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path} is damaged: remove it to fit that fold again") from error
 
 
 def _fingerprint(recipe: Recipe, members: list[_Member]) -> str:
@@ -222,10 +230,8 @@ def _fit_fold(task: _FoldTask, report: Report | None = None) -> None:
         report=report,
     )
     probabilities = fitted.model().probabilities(task.samples.images[task.held_out])
-    unfinished = task.folder.with_suffix(".partial")
-    with unfinished.open("wb") as stream:
+    with replacing(task.folder.with_suffix(".npy")) as unfinished, unfinished.open("wb") as stream:
         np.save(stream, probabilities)
-    unfinished.replace(task.folder.with_suffix(".npy"))
 
 
 def _fold_of(report: Report | None, number: int, folds: int) -> Report | None:

@@ -32,6 +32,7 @@ from torch.nn import functional
 from training.augment import augmenter
 from training.backbones import Committee, ExpressionNetwork, build, default_weights, weights_identity, weights_licence
 from training.data import DataError, Samples, balancing_weights, load_samples
+from training.files import replacing
 from training.model import CONFIG_FILE, WEIGHTS_FILE, Model, as_input, load_model, predict, save_weights
 from training.recipes import Recipe
 
@@ -328,7 +329,10 @@ class _Run:
         path = self.run_dir / CHECKPOINT_FILE
         if not path.is_file():
             return
-        state = torch.load(path, map_location=self.fabric.device, weights_only=True)
+        try:
+            state = torch.load(path, map_location=self.fabric.device, weights_only=True)
+        except Exception as error:  # a damaged file, or one that would run code, which is never done
+            raise FitError(f"the checkpoint {path} cannot be read: remove it to fit anew") from error
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.averaged is not None:
@@ -464,9 +468,8 @@ class _Run:
             "optimiser": self.optimiser.state_dict(),
             "history": self.history,
         }
-        unfinished = self.run_dir / (CHECKPOINT_FILE + ".partial")
-        torch.save(state, unfinished)
-        unfinished.replace(self.run_dir / CHECKPOINT_FILE)
+        with replacing(self.run_dir / CHECKPOINT_FILE) as unfinished:
+            torch.save(state, unfinished)
 
     def finish(self) -> FitResult:
         """Write the result, drop the checkpoint, and return what the fit left."""
@@ -585,13 +588,11 @@ def _step_seconds(network: nn.Module, batch: Tensor, recipe: Recipe, threads: in
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replace a JSON file in one step."""
-    unfinished = path.with_suffix(".partial")
-    unfinished.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
     """Replace a CSV file in one step."""
-    unfinished = path.with_suffix(".partial")
-    table.to_csv(unfinished, index=False)
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        table.to_csv(unfinished, index=False)

@@ -15,6 +15,7 @@ from torch.nn import functional
 from training.backbones import assemble, read_state
 from training.data import Bytes, DataError, Floats, load_images
 from training.evaluate import predictions_table
+from training.files import replacing
 from training.recipes import Recipe
 
 WEIGHTS_FILE = "model.safetensors"
@@ -156,9 +157,8 @@ def save_weights(network: torch.nn.Module, path: Path) -> None:
     from safetensors.torch import save_file
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    unfinished = path.with_suffix(".partial")
-    save_file(tensors, unfinished)
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        save_file(tensors, unfinished)
 
 
 def export_onnx(model: Model, path: Path, side: int = 48) -> float:

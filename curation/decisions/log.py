@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import CurationError
-from curation.workspace import sync_folder
+from curation.workspace import make_folder, sync_folder
 
 LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "policy", "undo")
 """``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``."""
@@ -93,7 +93,7 @@ def append(path: Path, actor: str, drafts: Sequence[Draft], *, now: datetime | N
 
 
 def _write_batch(path: Path, committed_bytes: int, lines: Iterable[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

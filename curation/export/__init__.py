@@ -41,9 +41,11 @@ def export_version(
             curated, or the format's library is not installed.
 
     """
+    from curation import workspace
     from curation.export.handover import gather
     from curation.progress import Display
 
     chosen = find(form)
+    workspace.remove_abandoned(destination)
     with (display or Display(quiet=True)).step(f"Exporting {version} as {form}") as report:
         return chosen.write(gather(space, version, since, place, report), destination)

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -41,13 +40,16 @@ def new_folder(destination: Path) -> Iterator[Path]:
     if taken or (destination.exists() and any(destination.iterdir())):
         raise ExportError(f"{destination} exists and is not empty; name a new folder")
     destination.parent.mkdir(parents=True, exist_ok=True)
-    building = destination.parent / f".{destination.name}.{uuid.uuid4().hex[:8]}.tmp"
+    building = destination.parent / f".{destination.name}.{os.getpid()}.tmp"
     building.mkdir()
     try:
         yield building
+        # one flush of the whole disk costs less than one of every small file; then the rename commits
+        os.sync()
         if destination.exists():
             destination.rmdir()
         building.rename(destination)
+        workspace.sync_folder(destination.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 

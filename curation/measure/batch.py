@@ -1,7 +1,7 @@
 """Measuring a batch of files: the pure function that every engine calls.
 
-``measure_batch`` never raises: an engine that loses a whole batch to one odd file is of no use. Whatever goes wrong is
-a row with an error.
+``measure_batch`` raises for no file: an engine that loses a whole batch to one odd file is of no use. Whatever goes
+wrong is a row with an error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 def measure_batch(
     paths: Sequence[str], urls: Sequence[str], known: Known, settings: MeasureSettings, detector: FaceDetector
 ) -> Batch:
-    """Read, hash, decode and probe files; each content once. Never raises; the result depends on nothing else.
+    """Read, hash, decode and probe files; each content once; the result depends on nothing else.
+
+    Never raises for anything that a file may hold.
 
     Args:
         paths: keys of the images
@@ -29,6 +31,9 @@ def measure_batch(
         known: contents whose measurements exist; not changed
         settings: limits of decoding
         detector: finds the faces
+
+    Raises:
+        MemoryError: the machine has too little; nothing is said of the files then.
 
     """
     files: list[Row] = []
@@ -68,6 +73,8 @@ def _read(path: str, url: str, settings: MeasureSettings) -> tuple[Row, bytes | 
     """Return the files row and the bytes, None where there are none to be had."""
     try:
         data = read_bytes(url, settings.max_bytes + 1)
+    except MemoryError:
+        raise
     except Exception as error:  # every file system that fsspec reaches has errors of its own
         reason = getattr(error, "strerror", None) or type(error).__name__
         return _file_row(path, url, "", "unreadable", f"the file cannot be read: {reason}"), None
@@ -112,7 +119,7 @@ def read_pixels(url: str, settings: MeasureSettings) -> Pixels:
 
 def _probe(sha256: str, data: bytes, settings: MeasureSettings, detector: FaceDetector | None) -> tuple[Row, Row]:
     """Decode once and measure; ``detector`` None leaves the faces out."""
-    from curation.measure.decode import DecodeError, decode
+    from curation.measure.decode import DecodeError, decode, memory_is_short
     from curation.measure.pixels import measure_pixels
 
     no_faces: Row = {"sha256": sha256, "faces": []}
@@ -123,6 +130,9 @@ def _probe(sha256: str, data: bytes, settings: MeasureSettings, detector: FaceDe
     except DecodeError as error:
         return _unusable(sha256, error.kind, str(error)), no_faces
     except Exception as error:  # a probe's own fault must not cost the batch
+        # OpenCV says so with an error of its own
+        if isinstance(error, MemoryError) or ("memory" in str(error) and memory_is_short(settings)):
+            raise MemoryError from error
         return _unusable(sha256, "crashed", f"measuring failed with {type(error).__name__}"), no_faces
     row = {
         "sha256": sha256,

@@ -48,6 +48,9 @@ _LARGEST_JPEG_FACTOR = 8
 _WHITE = (255, 255, 255, 255)
 """Transparent parts are shown on white, as browsers and viewers show them."""
 
+_BYTES_A_PIXEL = 4
+"""RGBA."""
+
 _SPARSE = 16
 """Step of the first, cheap look for colour."""
 
@@ -89,6 +92,7 @@ def decode(data: bytes, settings: MeasureSettings) -> Decoded:
 
     Raises:
         DecodeError: the file has no usable pixels.
+        MemoryError: the machine has not the memory for the largest image that is allowed.
 
     """
     if not data:
@@ -102,9 +106,20 @@ def decode(data: bytes, settings: MeasureSettings) -> Decoded:
     except DecodeError:
         raise
     except MemoryError as error:
+        if memory_is_short(settings):
+            raise
         raise DecodeError("too_large", "decoding needs more memory than there is") from error
     except Exception as error:  # Pillow's plugins raise almost anything on hostile bytes
         raise _as_decode_error(error) from error
+
+
+def memory_is_short(settings: MeasureSettings) -> bool:
+    """Tell whether a failed allocation is the machine's fault: not even the largest allowed image has room."""
+    try:
+        np.empty(settings.max_pixels * _BYTES_A_PIXEL, dtype=np.uint8)
+    except MemoryError:
+        return True
+    return False
 
 
 def _decode_plain_jpeg(data: bytes, settings: MeasureSettings) -> Decoded | None:

@@ -34,6 +34,11 @@ _ONE_THREAD: Mapping[str, str] = dict.fromkeys(
 
 _READY = "ready"
 
+_OUT_OF_MEMORY = (
+    "a measuring process is out of memory; free memory, take fewer --workers or lower measure.max_pixels, and give the "
+    "same command again: what is measured is kept"
+)
+
 _STOP_S = 5.0
 """Seconds a worker has to end by itself."""
 
@@ -83,7 +88,7 @@ class Pool(Generic[Task, Result]):
         asks for the next result, so what it commits is committed.
 
         Raises:
-            PoolError: a worker cannot start.
+            PoolError: a worker cannot start or has not enough memory.
 
         """
         while queue or any(worker.task is not None for worker in self._workers):
@@ -123,6 +128,8 @@ class Pool(Generic[Task, Result]):
                 raise PoolError(message)
             worker.ready = True
             return None
+        if isinstance(message, PoolError):
+            raise message
         task, worker.task = worker.task, None
         return None if task is None else (task, message)
 
@@ -172,4 +179,8 @@ def _serve(pipe: Connection, make_work: Callable[..., Work], arguments: tuple[An
     with contextlib.suppress(EOFError, OSError):
         pipe.send(_READY)
         while True:
-            pipe.send(work(pipe.recv()))
+            try:
+                pipe.send(work(pipe.recv()))
+            except MemoryError:
+                # no fault of the file: nothing about it may be committed
+                pipe.send(PoolError(_OUT_OF_MEMORY))

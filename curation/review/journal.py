@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from curation.errors import CurationError
+from curation.workspace import make_folder, sync_folder
 
 ANSWERS = ("keep", "exclude", "relabel", "soften", "unsure", "label")
 """What a person may answer; ``label`` is a blind label: a vote, never a decision. ``unsure`` decides nothing."""
@@ -107,13 +108,16 @@ class Journal:
         return line
 
     def _append(self, text: str) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
+        is_new = not self.path.exists()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             os.write(descriptor, text.encode("utf-8"))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if is_new:
+            sync_folder(self.path.parent)
 
     def undo(self, line: Line) -> Line:
         """Take one press back."""

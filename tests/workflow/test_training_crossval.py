@@ -103,7 +103,6 @@ def test_a_committee_is_the_mean_of_its_members_and_reuses_them(faces, tmp_path)
     steps = []
     both = out_of_fold(frame, root, committee, tmp_path, folds=2, threads=1, report=lambda *step: steps.append(step))
     assert steps[-1][0] == steps[-1][1] and len(steps) < steps[-1][1]
-    # a member's folds are those of the committee, its seed is its place in it
     second = out_of_fold(frame, root, committee, tmp_path, folds=2, threads=1, report=kill_at(1))
     pd.testing.assert_frame_equal(both, second)
     parts = [np.load(file) for file in sorted(tmp_path.glob("other-*/fold-0.npy"))]

@@ -1,0 +1,49 @@
+"""The short form of every part of the fault suite, in a process of its own: nothing lost, torn, hung or misplaced."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.suite import losses
+
+REPOSITORY = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="forks, mounts and limits of Linux")]
+
+
+def figures_of(part: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.faults.suite", part, "--short"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=850, check=False)
+    assert done.stdout, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout)["figures"]
+    assert losses(found) == 0, found
+    return found
+
+
+def test_every_kill_is_survived() -> None:
+    found = figures_of("kills")
+    assert found["survived"] == found["kills"] >= 10
+    assert sum(row["hit_while_running"] for row in found["commands"]) >= found["kills"] // 3
+
+
+def test_a_full_disk_a_read_only_one_and_little_memory_end_with_a_sentence() -> None:
+    found = figures_of("storage")
+    if "skipped" in found:
+        pytest.skip(found["skipped"])
+    full = found["full_disk"]
+    assert full["ended_with_a_sentence"] >= full["small_writes_on_a_full_disk"] + 1
+    assert found["read_only"]["writers"] >= 8
+
+
+def test_no_decision_is_lost_between_processes() -> None:
+    found = figures_of("concurrency")
+    rounds = found["interleavings"]
+    assert rounds["rounds_with_both_decisions"] == rounds["rounds"] >= 100
+    assert rounds["writers_failed"] == 0 and rounds["reads_meanwhile"] > 10
+    assert found["locks"]["owner_named"] and found["locks"]["recovered_after_s"] < 1
