@@ -442,14 +442,47 @@ def take_annotations(
 
 
 @app.command()
-def report(folder: Folder = DEFAULT_WORKSPACE) -> None:
-    """Write the cleaning report of the newest cleaned version."""
+def report(
+    models: Annotated[bool, typer.Option("--models", help="Also the page on a model: six questions.")] = False,
+    model: Annotated[
+        str, typer.Argument(help="With --models: a run, or the beginning of its name; none = newest.")
+    ] = "",
+    votes: Annotated[Path | None, typer.Option("--votes", help="People's votes: path and counts a class.")] = None,
+    data: Annotated[str, typer.Option("--data", help="Labelled pictures of another source.")] = "",
+    attributes: Annotated[str, typer.Option("--attributes", help="Table or UTKFace folder: gender, race, age.")] = "",
+    outside: Annotated[list[str] | None, typer.Option("--outside", help="Other models: fer, FILE.onnx, ...")] = None,
+    on: On = "cleaned",
+    images: Annotated[int, typer.Option("--images", min=0, help="Held-out images to judge; 0 = all.")] = 400,
+    seed: Seed = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Write the cleaning report of the newest cleaned version, and with --models the page on a model."""
     from curation import workflow, workspace
     from curation.progress import Display
 
     space = workspace.open_existing(folder)
     with workspace.locked(space):
         print(workflow.report(space, _settings(space), Display()))
+    if models:
+        from curation.findings import Inputs, write_findings
+
+        inputs = Inputs(model, on, votes, data, attributes, tuple(outside or ()), images, seed)
+        print(write_findings(space, _settings(space), inputs, Display()))
+
+
+@app.command()
+def card(
+    destination: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = Path("cards"),
+    model: Annotated[str, typer.Argument(help="A run, or the beginning of its name; none = newest.")] = "",
+    on: On = "cleaned",
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Write a dataset card (Hugging Face, Croissant) and a model card; what only you know is left to fill in."""
+    from curation import console, workspace
+    from curation.cards import write_cards
+
+    files = write_cards(workspace.open_existing(folder), on, model, destination)
+    console.print_lines([str(file) for file in files])
 
 
 @app.command()
@@ -560,13 +593,26 @@ def evaluate(
     model: ModelName,
     on: On = "cleaned",
     against: Annotated[str, typer.Option("--against", help="Another model, compared on the same images.")] = "",
+    data: Annotated[str, typer.Option("--data", help="Instead: any labelled folder, archive or list.")] = "",
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version."""
+    """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version.
+
+    With --data on pictures of another source, each face cropped and aligned as in the training data.
+    """
     from curation import console, evaluation, workspace
     from curation.progress import Display
 
+    if data:
+        from curation.findings import evaluate_elsewhere
+
+        space = workspace.open_existing(folder)
+        table, path = evaluate_elsewhere(space, _settings(space), model, data, Display(quiet=as_json))
+        console.print_frame(table, "json" if as_json else "table")
+        if not as_json:
+            console.print_lines([f"Predictions: {path}"])
+        return
     found = evaluation.evaluate(workspace.open_existing(folder), model, on, Display(quiet=as_json), against)
     if as_json:
         record = {"metrics": console.records(found.table), "pairs": console.records(found.pairs)}

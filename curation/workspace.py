@@ -137,6 +137,11 @@ class Workspace:
         return self.root / "reports"
 
     @property
+    def findings(self) -> Path:
+        """Folder of what was found out about models, by run and section."""
+        return self.root / "findings"
+
+    @property
     def peer_pages(self) -> Path:
         """Folder of the pages that peers made themselves, a folder a peer."""
         return self.reports / "peers"

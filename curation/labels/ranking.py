@@ -23,7 +23,7 @@ FIRST = (100, 500)
 
 def average_precision(wrong: Flags, suspicion: Floats, weights: npt.ArrayLike | None = None) -> float:
     """Return the average precision, the area under the precision-recall steps; NaN where nothing is wrong."""
-    from sklearn.metrics import average_precision_score  # type: ignore[import-untyped]
+    from sklearn.metrics import average_precision_score
 
     used = np.ones(len(wrong)) if weights is None else np.asarray(weights, dtype=np.float64)
     if not (used[wrong] > 0).any():
