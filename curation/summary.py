@@ -153,6 +153,8 @@ def evidence_words(evidence: Mapping[str, Any]) -> str:
     """Return an issue's evidence in words; keys that are meant for machines (dhash, rank) are left out."""
     if "error" in evidence:
         return f"cannot be decoded: {evidence['error']}"
+    if "believed" in evidence:
+        return _label_words(evidence)
     if "measure" in evidence and "value" in evidence:
         return _measured_words(evidence)
     if "kind" in evidence:
@@ -167,6 +169,16 @@ def _measured_words(evidence: Mapping[str, Any]) -> str:
         return words
     side = "below" if value < evidence["threshold"] else "above"
     return f"{words}, {side} the limit {evidence['threshold']:.3g}"
+
+
+def _label_words(evidence: Mapping[str, Any]) -> str:
+    says = f" ({evidence['says']})" if "says" in evidence else ""
+    if "wrong" in evidence:
+        return (
+            f"labelled {evidence['given']}: wrong with probability {evidence['wrong']:.2f}, "
+            f"{evidence['suggestion']} with {evidence['probability']:.2f}{says}"
+        )
+    return f"labelled {evidence['given']}: ambiguous with probability {evidence['ambiguous']:.2f}{says}"
 
 
 def _copy_words(evidence: Mapping[str, Any]) -> str:

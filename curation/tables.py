@@ -137,3 +137,11 @@ def checked(name: TableName, frame: pd.DataFrame) -> pd.DataFrame:
     except (pandera.errors.SchemaError, pandera.errors.SchemaErrors) as error:
         first_line = str(error).splitlines()[0]
         raise TableError(f"the {name} table is not valid: {first_line}") from error
+
+
+def empty_issues() -> pd.DataFrame:
+    """Return an issues table without rows, of a check that had nothing to look at."""
+    import pandas as pd
+
+    kinds = {"score": "float64", "is_issue": "bool"}
+    return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, "str")) for name in columns("issues")})

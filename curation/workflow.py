@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation import manifest, tables, workspace
+from curation import labelling, manifest, tables, workspace
 from curation.decisions import log, policy
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX, effective, overruled, policy_batch, replay
 from curation.progress import Display
@@ -173,6 +173,7 @@ def check(space: Workspace, scanned: Scanned, settings: Settings, display: Displ
     from curation.checks.base import CheckInputs
 
     pairs = find_pairs(space, scanned, settings, display)
+    labels = labelling.stored(space, scanned.images)
     fingerprint = _digest(
         *(scanned.images[column] for column in scanned.images),
         *(scanned.measurements[column] for column in scanned.measurements if column != "thumbnail"),
@@ -180,14 +181,29 @@ def check(space: Workspace, scanned: Scanned, settings: Settings, display: Displ
         settings.checks.model_dump_json(),
         settings.duplicates.model_dump_json(),
         CHECKS_REVISION,
+        "" if labels is None else labelling.record_of(space)["key"],
     )
     if _is_current(space, "issues", fingerprint, space.issues):
         return tables.checked("issues", workspace.read_table(space.issues))
     with display.step("Checking"):
-        issues = registry.run(CheckInputs(scanned.images, scanned.measurements, pairs, settings))
+        issues = registry.run(CheckInputs(scanned.images, scanned.measurements, pairs, settings, labels))
     workspace.write_table(space.issues, issues)
     _note(space, "issues", fingerprint)
     return issues
+
+
+def judge_labels(space: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
+    """Run all checks, with the labels judged by the recipe of the settings, and return the issues table.
+
+    With the recipe ``off`` nothing is fitted; a judgement of these images that is there already still counts.
+    """
+    issues = check(space, scanned, settings, display)
+    if settings.labels.recipe == "off":
+        return issues
+    raw = manifest.raw_manifest(scanned.images)
+    manifest.commit(space, raw, kind="raw", log_through=0, lineage=lineage_of(space, settings))
+    labelling.judge(space, scanned.images, settings, display)
+    return check(space, scanned, settings, display)
 
 
 def apply(space: Workspace, settings: Settings, display: Display) -> manifest.Version:
@@ -272,7 +288,7 @@ def lineage_of(space: Workspace, settings: Settings, chosen: policy.Policy | Non
     versions = {name: metadata.version(name) for name in _TOOLS if _installed(name)}
     record: dict[str, Any] = {
         # where work runs and with how many processes never changes a result
-        "settings": settings.model_dump(mode="json", exclude={"engine"}),
+        "settings": settings.model_dump(mode="json", exclude={"engine": True, "labels": {"threads", "workers"}}),
         "tools": {
             "python": platform.python_version(),
             "face-curation": metadata.version("face-curation"),
@@ -310,7 +326,7 @@ def run(space: Workspace, source: str, settings: Settings, display: Display, lim
 
     chosen = policy.load(settings.policy)
     scanned = scan(space, source, settings, display, limit)
-    issues = check(space, scanned, settings, display)
+    issues = judge_labels(space, scanned, settings, display)
     version = decide_by_policy(space, scanned.images, issues, chosen, settings, display)
     page = write_report(space, scanned, issues, version, chosen, display)
     entries = effective(log.read(space.decisions))

@@ -122,6 +122,11 @@ class Workspace:
         return self.root / "predictions"
 
     @property
+    def labels(self) -> Path:
+        """The judgement of every label."""
+        return self.root / "labels.parquet"
+
+    @property
     def folds(self) -> Path:
         """Folder of the cross-validations' fits, by recipe and content."""
         return self.predictions / "folds"
@@ -130,6 +135,11 @@ class Workspace:
     def reports(self) -> Path:
         """Folder of the pages."""
         return self.root / "reports"
+
+    @property
+    def findings(self) -> Path:
+        """Folder of what was found out about models, by run and section."""
+        return self.root / "findings"
 
     @property
     def peer_pages(self) -> Path:

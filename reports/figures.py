@@ -292,3 +292,166 @@ def _by_version(figure: go.Figure, frame: pd.DataFrame, title: str) -> None:
         xaxis=_axis(showgrid=False, type="category", categoryorder="array", categoryarray=order),
         yaxis=_axis(title={"text": title, "font": {"size": 12}}, tickformat=".0%", range=[0, 1], nticks=6),
     )
+
+
+_ROW_PX = 26
+"""Height of one row of an interval chart."""
+
+
+def interval_chart(frame: pd.DataFrame, title: str, form: str = ".0%", zero: bool = False) -> go.Figure:
+    """Return points with their intervals, a row a name, a colour a series.
+
+    Args:
+        frame: columns name, series, estimate, low, high; NaN is not drawn.
+        title: of the axis.
+        form: number format of the axis and the labels.
+        zero: draw a line at 0, for differences.
+
+    """
+    figure = go.Figure(layout=_layout(scattermode="group", scattergap=0.4))
+    for place, (series, rows) in enumerate(frame.groupby("series", sort=False)):
+        values = [float(value) for value in rows["estimate"]]
+        figure.add_scatter(
+            name=escape(str(series)),
+            x=values,
+            y=[escape(str(name)) for name in rows["name"]],
+            mode="markers",
+            orientation="h",
+            marker={"size": 9, "color": series_colour(place)},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [max(0.0, float(high) - value) for high, value in zip(rows["high"], values, strict=True)],
+                "arrayminus": [max(0.0, value - float(low)) for low, value in zip(rows["low"], values, strict=True)],
+                "color": series_colour(place),
+                "thickness": 1.6,
+                "width": 4,
+            },
+            hovertemplate=f"%{{y}}, %{{fullData.name}}: %{{x:{form}}}<extra></extra>",
+        )
+    if zero:
+        figure.add_vline(x=0, line={"color": "var(--ink-2)", "width": 1})
+    names = [escape(str(name)) for name in dict.fromkeys(frame["name"])]
+    figure.update_layout(
+        showlegend=frame["series"].nunique() > 1,
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "itemclick": False},
+        xaxis=_axis(title={"text": escape(title), "font": {"size": 12}}, tickformat=form, nticks=6),
+        yaxis=_axis(type="category", categoryorder="array", categoryarray=names[::-1], showgrid=True),
+    )
+    return figure
+
+
+def interval_height(frame: pd.DataFrame) -> int:
+    """Return a height in px at which every row of an interval chart can be read."""
+    return 90 + int(frame["name"].nunique()) * (_ROW_PX + 8 * (int(frame["series"].nunique()) - 1))
+
+
+def grade_chart(frame: pd.DataFrame) -> go.Figure:
+    """Return accuracy by severity, a line a corruption.
+
+    Args:
+        frame: columns corruption, severity, accuracy (0..1), low, high.
+
+    """
+    figure = go.Figure(layout=_layout())
+    for place, (name, rows) in enumerate(frame.groupby("corruption", sort=False)):
+        figure.add_scatter(
+            name=escape(str(name)),
+            x=[int(value) for value in rows["severity"]],
+            y=[float(value) for value in rows["accuracy"]],
+            customdata=[f"{low:.0%} to {high:.0%}" for low, high in zip(rows["low"], rows["high"], strict=True)],
+            mode="lines+markers",
+            line={"color": series_colour(place), "width": 2},
+            marker={"size": 7, "symbol": place},
+            hovertemplate="%{fullData.name}, grade %{x}: %{y:.1%} (%{customdata})<extra></extra>",
+        )
+    figure.update_layout(
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "itemclick": False},
+        xaxis=_axis(title={"text": "grade (0: as they are)", "font": {"size": 12}}, dtick=1, showgrid=False),
+        yaxis=_axis(title={"text": "accuracy", "font": {"size": 12}}, tickformat=".0%", nticks=6, rangemode="tozero"),
+    )
+    return figure
+
+
+def bins_chart(frame: pd.DataFrame) -> go.Figure:
+    """Return accuracy along one covariate: a point an equal share of the images, with its interval.
+
+    Args:
+        frame: columns covariate, left, right, images, accuracy (0..1), low, high; rows of one covariate.
+
+    """
+    ranges = [f"{left:.3g} to {right:.3g}" for left, right in zip(frame["left"], frame["right"], strict=True)]
+    values = [float(value) for value in frame["accuracy"]]
+    figure = go.Figure(layout=_layout(showlegend=False))
+    figure.add_scatter(
+        x=ranges,
+        y=values,
+        customdata=[f"{images:,} images" for images in frame["images"]],
+        mode="lines+markers",
+        line={"color": "var(--series-1)", "width": 2},
+        marker={"size": 8},
+        error_y={
+            "type": "data",
+            "array": [float(high) - value for high, value in zip(frame["high"], values, strict=True)],
+            "arrayminus": [value - float(low) for low, value in zip(frame["low"], values, strict=True)],
+            "color": "var(--series-1)",
+            "thickness": 1.4,
+            "width": 3,
+        },
+        hovertemplate="%{x}: %{y:.1%}, %{customdata}<extra></extra>",
+    )
+    figure.update_layout(
+        xaxis=_axis(showgrid=False, type="category", tickfont={"size": 11}),
+        yaxis=_axis(tickformat=".0%", nticks=5),
+    )
+    return figure
+
+
+def matrix_chart(frame: pd.DataFrame, rows_title: str, columns_title: str) -> go.Figure:
+    """Return shares as shaded cells.
+
+    Args:
+        frame: columns first (row), second (column), share (0..1).
+        rows_title: of the vertical axis.
+        columns_title: of the horizontal axis.
+
+    """
+    names = list(dict.fromkeys(frame["first"]))
+    shares = frame.set_index(["first", "second"])["share"].to_dict()
+    labels = [escape(str(name)) for name in names]
+    values = [[float(shares[(row, column)]) if (row, column) in shares else None for column in names] for row in names]
+    top = max((value for line in values for value in line if value is not None), default=1.0)
+    figure = go.Figure(
+        go.Heatmap(
+            x=labels,
+            y=labels,
+            z=values,
+            zmin=0,
+            zmax=max(top, _LEAST_SHARE_AXIS),
+            colorscale=[[0, "var(--surface)"], [1, "var(--series-1)"]],
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hoverongaps=False,
+            hovertemplate="%{y}, %{x}: %{z:.1%}<extra></extra>",
+        ),
+        layout=_layout(),
+    )
+    for place, line in enumerate(values):
+        for other, value in enumerate(line):
+            if value is not None:
+                light = value > _LIGHTEST_TEXT_SHARE * max(top, _LEAST_SHARE_AXIS)
+                figure.add_annotation(
+                    x=labels[other],
+                    y=labels[place],
+                    text=f"{value:.0%}",
+                    showarrow=False,
+                    font={"color": "var(--page)" if light else "var(--ink)", "size": 13},
+                )
+    figure.update_layout(
+        xaxis=_axis(title={"text": columns_title, "font": {"size": 12}}, showgrid=False, side="top", type="category"),
+        yaxis=_axis(
+            title={"text": rows_title, "font": {"size": 12}}, showgrid=False, autorange="reversed", type="category"
+        ),
+    )
+    return figure

@@ -31,8 +31,25 @@ def data_uri(pixels: bytes) -> str:
     side = math.isqrt(len(pixels))
     if side == 0 or side * side != len(pixels):
         raise ValueError(f"a thumbnail must be square, not {len(pixels)} bytes")
+    return _encoded(Image.frombytes("L", (side, side), pixels))
+
+
+def colour_uri(pixels: bytes) -> str:
+    """Return a square RGB picture, 3 * side * side bytes row by row, as the data URI of a JPEG file.
+
+    Raises:
+        ValueError: the number of bytes is not three times a square number above 0.
+
+    """
+    side = math.isqrt(len(pixels) // 3)
+    if side == 0 or 3 * side * side != len(pixels):
+        raise ValueError(f"a colour picture must be square, not {len(pixels)} bytes")
+    return _encoded(Image.frombytes("RGB", (side, side), pixels))
+
+
+def _encoded(picture: Image.Image) -> str:
     buffer = io.BytesIO()
-    Image.frombytes("L", (side, side), pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

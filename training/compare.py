@@ -112,10 +112,16 @@ def training_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[kept]
 
 
-def random_removal(frame: pd.DataFrame, remove: int, seed: int) -> pd.DataFrame:
-    """Return a frame without ``remove`` rows drawn at random, in its order."""
-    kept = np.random.default_rng(seed).choice(len(frame), len(frame) - remove, replace=False)
-    return frame.iloc[np.sort(kept)]
+def random_removal(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return ``first`` without as many rows of each label, drawn at random, as ``second`` leaves out; in its order."""
+    rng = np.random.default_rng(seed)
+    gone = ~first["path"].isin(second["path"]).to_numpy()
+    labels = first["label"].to_numpy()
+    kept = np.ones(len(first), np.bool_)
+    for label in sorted(set(labels)):
+        mine = np.flatnonzero(labels == label)
+        kept[rng.choice(mine, int(gone[mine].sum()), replace=False)] = False
+    return first[kept]
 
 
 def difference_interval(
@@ -146,11 +152,9 @@ def difference_interval(
 
 
 def _with_control(arms: Mapping[str, pd.DataFrame], seed: int) -> dict[str, pd.DataFrame]:
-    """Return the arms and the control, which is left out where B has no fewer images than A."""
-    surplus = len(arms[FIRST]) - len(arms[SECOND])
-    if surplus <= 0:
-        return dict(arms)
-    return {**arms, CONTROL: random_removal(arms[FIRST], surplus, seed)}
+    """Return the arms and the control, which is left out where B leaves out none of A's images."""
+    control = random_removal(arms[FIRST], arms[SECOND], seed)
+    return {**arms, CONTROL: control} if len(control) < len(arms[FIRST]) else dict(arms)
 
 
 def _refuse_overlap(arms: Mapping[str, pd.DataFrame], evaluations: Mapping[str, pd.DataFrame]) -> None:

@@ -57,7 +57,7 @@ def assign_folds(labels: npt.ArrayLike, groups: npt.ArrayLike, folds: int = DEFA
         DataError: a class has fewer images than there are folds.
 
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]
+    from sklearn.model_selection import StratifiedGroupKFold
 
     given, names = np.asarray(labels), np.asarray(groups, dtype=object)
     kinds, counts = np.unique(given, return_counts=True)

@@ -101,7 +101,7 @@ def metrics(
     _check(labels, probabilities, classes)
     sums = _sums(labels, probabilities)
     names, estimate = _derived(sums.columns.sum(axis=0)[None, :], sums.classes, classes)
-    draws = _derived(_replicated(sums.columns, replicates, seed), sums.classes, classes)[1]
+    draws = _derived(replicated_sums(sums.columns, replicates, seed), sums.classes, classes)[1]
     low, high = _bounds(draws)
     table = pd.DataFrame(names, columns=["metric", "class"])
     return table.assign(estimate=estimate[0], low=low, high=high)
@@ -186,7 +186,7 @@ def compare_pairs(
     both = [_sums(labels, probabilities) for probabilities in (first, second)]
     names, one = _derived(both[0].columns.sum(axis=0)[None, :], len(classes), classes)
     other = _derived(both[1].columns.sum(axis=0)[None, :], len(classes), classes)[1]
-    drawn = [_derived(_replicated(sums.columns, replicates, seed), len(classes), classes)[1] for sums in both]
+    drawn = [_derived(replicated_sums(sums.columns, replicates, seed), len(classes), classes)[1] for sums in both]
     low, high = _bounds(drawn[1] - drawn[0])
     table = pd.DataFrame(names, columns=["metric", "class"])
     table = table.assign(first=one[0], second=other[0], difference=other[0] - one[0], low=low, high=high)
@@ -260,8 +260,11 @@ def _sums(labels: Labels, probabilities: Probabilities) -> _Sums:
     return _Sums(np.column_stack([cells, loss, gaps]).astype(np.float64), classes)
 
 
-def _replicated(columns: Real, replicates: int, seed: int) -> Real:
-    """Return the sums over ``replicates`` draws of as many images with replacement, (replicates, columns)."""
+def replicated_sums(columns: Real, replicates: int, seed: int) -> Real:
+    """Return the sums over ``replicates`` draws of as many images with replacement, (replicates, columns).
+
+    ``columns`` is (n, columns): what each image adds.
+    """
     rng, count = np.random.default_rng(seed), len(columns)
     parts = []
     for start in range(0, replicates, REPLICATES_AT_ONCE):

@@ -38,6 +38,7 @@ class CheckInputs:
     measurements: pd.DataFrame
     pairs: pd.DataFrame
     settings: Settings
+    labels: pd.DataFrame | None = None
 
     @cached_property
     def copies(self) -> CopyGraph:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from curation import tables
-from curation.checks import copies, faces, pixels
+from curation.checks import copies, faces, labels, pixels
 from curation.checks.base import Check, CheckInputs
 from curation.errors import CurationError
 
@@ -36,6 +36,18 @@ CHECKS: dict[str, Check] = {
         ),
         Check("label_conflict", "Label conflicts", "Copies of it carry another label.", copies.label_conflict),
         Check("split_leak", "Split leaks", "Copies of it are in another split.", copies.split_leak),
+        Check(
+            "mislabelled",
+            "Wrong labels",
+            "Models that have not seen it say that another class, or none, is right.",
+            labels.mislabelled,
+        ),
+        Check(
+            "ambiguous",
+            "Ambiguous labels",
+            "Its label is one of several plausible ones: ten people would not agree.",
+            labels.ambiguous,
+        ),
     )
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from curation import tables
+from curation.decisions.labels import Labels, label_drafts
 from curation.decisions.log import Draft
 from curation.decisions.replay import issue_reference
 from curation.errors import CurationError
@@ -58,11 +60,13 @@ class Policy(_Part):
     exclude: tuple[ExcludeRule, ...] = ()
     review: Review = Review()
     duplicates: Duplicates | None = None
+    labels: Labels | None = None
 
     @property
     def fingerprint(self) -> str:
-        """Sha256 of what the policy says; comments and layout do not count."""
-        return hashlib.sha256(self.model_dump_json().encode("utf-8")).hexdigest()
+        """Sha256 of what the policy says; comments and layout do not count, nor does a part that it does not have."""
+        absent = {"labels"} if self.labels is None else set()
+        return hashlib.sha256(self.model_dump_json(exclude=absent).encode("utf-8")).hexdigest()
 
 
 def names() -> list[str]:
@@ -72,12 +76,16 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str) -> Policy:
-    """Read a policy by name or from a file.
+    """Read a policy by name or from a file; several joined by ``+`` (``balanced+confident``) are one policy.
+
+    Of joined policies all exclusions and reviews count; only one may say what to do with copies, one with labels.
 
     Raises:
         PolicyError: one sentence: what is wrong, where, what there is instead.
 
     """
+    if "+" in name_or_path and not Path(name_or_path).exists():
+        return joined([load(part) for part in name_or_path.split("+")])
     if name_or_path in names():
         text = (resources.files("curation.decisions") / "policies" / f"{name_or_path}.toml").read_text("utf-8")
     else:
@@ -100,19 +108,54 @@ def load(name_or_path: str) -> Policy:
     return policy
 
 
+def joined(parts: Sequence[Policy]) -> Policy:
+    """Return several policies as one.
+
+    Raises:
+        PolicyError: two of them say what to do with copies, or with labels, or they judge different splits.
+
+    """
+    for name in ("duplicates", "labels", "splits"):
+        said = [part.name for part in parts if getattr(part, name)]
+        if len(said) > 1:
+            raise PolicyError(f"the policies {' and '.join(said)} cannot be joined: both have {name}")
+    return Policy(
+        name="+".join(part.name for part in parts),
+        description=" ".join(part.description for part in parts),
+        splits=next((part.splits for part in parts if part.splits), ()),
+        exclude=tuple(rule for part in parts for rule in part.exclude),
+        review=Review(checks=tuple(dict.fromkeys(check for part in parts for check in part.review.checks))),
+        duplicates=next((part.duplicates for part in parts if part.duplicates), None),
+        labels=next((part.labels for part in parts if part.labels), None),
+    )
+
+
 def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
     """Return the decisions that ``policy`` draws from the issues, at most one an image, sorted by path.
 
-    Exclusions by rule come first; copies are then looked for among the images that are left.
+    Exclusions by rule come first, then labels; copies are looked for among the images that are left, under the labels
+    that they then have: a relabelled copy may end a conflict, and one that is surplus goes whatever its label.
     """
     frame = images[["path", "split", "label"]]
     if policy.splits:
         frame = frame[frame["split"].isin(policy.splits)]
     drafts = _by_rules(policy, frame, issues)
-    if policy.duplicates is not None:
+    if policy.labels is not None:
         left = frame[~frame["path"].isin(drafts)]
-        drafts |= _by_copies(policy.duplicates, left, issues)
+        drafts |= label_drafts(policy.labels, left, issues)
+    if policy.duplicates is not None:
+        gone = [path for path, draft in drafts.items() if draft.action == "exclude"]
+        left = _as_relabelled(frame[~frame["path"].isin(gone)], drafts)
+        copies = _by_copies(policy.duplicates, left, issues)
+        # to keep a copy is no reason to take its new label back
+        drafts |= {path: draft for path, draft in copies.items() if draft.action != "keep" or path not in drafts}
     return [drafts[path] for path in sorted(drafts)]
+
+
+def _as_relabelled(frame: pd.DataFrame, drafts: Mapping[str, Draft]) -> pd.DataFrame:
+    """Return the images with the labels that the drafts give them."""
+    new = {path: draft.value for path, draft in drafts.items() if draft.action == "relabel"}
+    return frame.assign(label=frame["path"].map(new).fillna(frame["label"]))
 
 
 def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:

@@ -31,14 +31,19 @@ _MEANING = {
 
 def write(handover: Handover, destination: Path) -> int:
     """Write the kept images with their rows and description, and return how many."""
-    mlc = optional("mlcroissant", EXTRA, "the format croissant")
+    optional("mlcroissant", EXTRA, "the format croissant")
     with new_folder(destination) as building:
         write_shards(handover, building)
-        described = _metadata(mlc, handover).to_json()
-        text = json.dumps(described, indent=1, ensure_ascii=False, default=str)
-        (building / "croissant.json").write_text(text + "\n", encoding="utf-8")
+        (building / "croissant.json").write_text(description(handover), encoding="utf-8")
         write_provenance(handover, "croissant", building)
     return len(handover.kept)
+
+
+def description(handover: Handover) -> str:
+    """Return the Croissant JSON-LD of a version as this format lays it down, checked by mlcroissant itself."""
+    mlc = optional("mlcroissant", EXTRA, "Croissant metadata")
+    described = _metadata(mlc, handover).to_json()
+    return json.dumps(described, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
 def _metadata(mlc: Any, handover: Handover) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from curation.export.files import new_folder, write_provenance
 from curation.export.handover import Handover
@@ -15,13 +17,26 @@ def write(handover: Handover, destination: Path) -> int:
     with new_folder(destination) as building:
         shards = write_shards(handover, building)
         files = {split: [path.as_posix() for path in paths] for split, paths in shards.items()}
-        (building / "README.md").write_text(_card(handover, files), encoding="utf-8")
+        (building / "README.md").write_text(dataset_card(handover, files), encoding="utf-8")
         write_provenance(handover, "huggingface", building)
     return len(handover.kept)
 
 
-def _card(handover: Handover, files: dict[str, list[str]]) -> str:
-    """Return the dataset card: YAML for the hub, and what the set is, for people."""
+def dataset_card(
+    handover: Handover,
+    files: Mapping[str, Sequence[str]],
+    fields: Mapping[str, Any] | None = None,
+    sections: Sequence[str] = (),
+) -> str:
+    """Return the dataset card: YAML for the hub, and what the set is, for people.
+
+    Args:
+        handover: the version.
+        files: split -> its data files; none for a card without data.
+        fields: more of the YAML.
+        sections: more lines of the text.
+
+    """
     kept = handover.kept
     since = f", only what changed since {handover.since.name}" if handover.since else ""
     counts = kept.groupby(["split", "label"]).size()
@@ -37,7 +52,10 @@ def _card(handover: Handover, files: dict[str, list[str]]) -> str:
         "dataset_info": {"features": features(handover)._to_yaml_list()},
         "task_categories": ["image-classification"],
         "pretty_name": handover.title,
+        **(fields or {}),
     }
+    if not files:
+        del header["configs"]
     yaml = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in header.items())
     return "\n".join(
         [
@@ -58,5 +76,6 @@ def _card(handover: Handover, files: dict[str, list[str]]) -> str:
             "|---|---|---|",
             *rows,
             "",
+            *sections,
         ]
     )

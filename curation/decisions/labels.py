@@ -1,0 +1,118 @@
+"""What a policy does about labels: relabel, exclude, soften or weigh down, by the probabilities of the judgement.
+
+The surest come first, and a class loses no more than its share. Copies of one picture under one label are judged alike
+and are decided together or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from curation.decisions.log import Draft
+
+DIGITS = 4
+"""Of the probabilities in a soft label."""
+
+
+class Labels(BaseModel):
+    """What is done about labels that the check ``mislabelled`` or ``ambiguous`` has judged; see the module.
+
+    Thresholds are probabilities, as the judgement's calibration gives them; a missing one does nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    relabel_above: float | None = Field(None, ge=0, le=1, description="P(the suggestion is right)")
+    exclude_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong)")
+    soften_above: float | None = Field(None, ge=0, le=1, description="P(the label is ambiguous)")
+    downweight_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong)")
+    max_share_per_class: float = Field(0.5, ge=0, le=1, description="of a given class, relabelled or excluded at most")
+    protect_splits: tuple[str, ...] = Field(("test",), description="splits whose labels are left to a person")
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What a threshold would have done to one image, and how sure it is of it."""
+
+    path: str
+    label: str
+    sureness: float
+    draft: Draft
+
+
+def label_drafts(rule: Labels, left: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:
+    """Return the decisions on labels, by path; at most one an image.
+
+    Args:
+        rule: the policy's thresholds.
+        left: images that may be decided on: path, split, label.
+        issues: whose rows of ``mislabelled`` and ``ambiguous`` hold the probabilities as evidence. An image whose
+            label is not the judged one any more is left alone.
+
+    """
+    open_ = left[~left["split"].isin(rule.protect_splits)]
+    wrong = _judged(open_, issues, "mislabelled")
+    changed = _capped([_changed(rule, row) for row in wrong], rule, open_)
+    softened = {}
+    for row in [*wrong, *_judged(open_, issues, "ambiguous")]:
+        draft = _softened(rule, row)
+        if draft is not None and row["path"] not in changed:
+            softened[row["path"]] = draft
+    return {**softened, **changed}
+
+
+def _judged(left: pd.DataFrame, issues: pd.DataFrame, check: str) -> list[dict[str, Any]]:
+    """Return the evidence of each image that a check judged under the label that it still has, with its path."""
+    mine = left.merge(issues.loc[issues["check"] == check, ["path", "evidence"]], on="path")
+    rows = [{**json.loads(row["evidence"]), **row} for row in mine.to_dict("records")]
+    return [row for row in rows if row["given"] == row["label"]]
+
+
+def _changed(rule: Labels, row: dict[str, Any]) -> _Choice | None:
+    """Return the relabelling or exclusion that the thresholds ask for."""
+    path, given, wrong, right = row["path"], row["given"], row["wrong"], row["probability"]
+    if rule.relabel_above is not None and right >= rule.relabel_above:
+        reason = f"labelled {given}, {row['suggestion']} is right with probability {right:.2f}"
+        return _Choice(path, given, right, Draft(path, "relabel", row["suggestion"], reason, "mislabelled"))
+    if rule.exclude_above is not None and wrong >= rule.exclude_above:
+        reason = f"labelled {given}, wrong with probability {wrong:.2f}"
+        return _Choice(path, given, wrong, Draft(path, "exclude", "", reason, "mislabelled"))
+    return None
+
+
+def _capped(choices: list[_Choice | None], rule: Labels, left: pd.DataFrame) -> dict[str, Draft]:
+    """Return the surest choices, as far as each class' share allows; equally sure ones (copies) together or not."""
+    wanted = [choice for choice in choices if choice is not None]
+    allowed = (left["label"].value_counts() * rule.max_share_per_class).to_dict()
+    drafts: dict[str, Draft] = {}
+    for label in sorted({choice.label for choice in wanted}):
+        mine = sorted((c for c in wanted if c.label == label), key=lambda c: (-c.sureness, c.path))
+        room = int(allowed.get(label, 0))
+        while room < len(mine) and room and mine[room - 1].sureness == mine[room].sureness:
+            room -= 1
+        drafts |= {choice.path: choice.draft for choice in mine[:room]}
+    return drafts
+
+
+def _softened(rule: Labels, row: dict[str, Any]) -> Draft | None:
+    """Return the soft label or lower weight that the thresholds ask for.
+
+    A soft label is what is believed of the classes. A label that is likely wrong weighs as much as it is believed.
+    """
+    value: dict[str, Any] = {}
+    if "wrong" in row and rule.downweight_above is not None and row["wrong"] >= rule.downweight_above:
+        value, check = {"weight": round(1.0 - row["wrong"], DIGITS)}, "mislabelled"
+        reason = f"labelled {row['given']}, wrong with probability {row['wrong']:.2f}"
+    elif "ambiguous" in row and rule.soften_above is not None and row["ambiguous"] >= rule.soften_above:
+        total = sum(row["believed"].values())
+        soft = {name: round(share / total, DIGITS) for name, share in row["believed"].items()}
+        value, check = {"soft_label": soft}, "ambiguous"
+        reason = f"labelled {row['given']}, ambiguous with probability {row['ambiguous']:.2f}"
+    if not value:
+        return None
+    return Draft(row["path"], "soften", json.dumps(value, sort_keys=True), reason, check)

@@ -1,0 +1,105 @@
+"""How well a score ranks wrong labels: average precision, AUROC, precision of the first k, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curation.labels.scores import Flags, Floats
+
+REPLICATES = 1000
+"""Bootstrap draws of images with replacement; enough for the second digit of a 95 % interval (Efron & Tibshirani,
+1993, section 13.3)."""
+
+CONFIDENCE = 0.95
+"""Of every interval."""
+
+FIRST = (100, 500)
+"""Precision is reported of this many images, worst first."""
+
+
+def average_precision(wrong: Flags, suspicion: Floats, weights: npt.ArrayLike | None = None) -> float:
+    """Return the average precision, the area under the precision-recall steps; NaN where nothing is wrong."""
+    from sklearn.metrics import average_precision_score
+
+    used = np.ones(len(wrong)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if not (used[wrong] > 0).any():
+        return float("nan")
+    return float(average_precision_score(wrong, suspicion, sample_weight=used))
+
+
+def auroc(wrong: Flags, suspicion: Floats, weights: npt.ArrayLike | None = None) -> float:
+    """Return the chance that a wrong label is ranked before a right one; NaN where there are not both."""
+    from sklearn.metrics import roc_auc_score
+
+    used = np.ones(len(wrong)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if not ((used[wrong] > 0).any() and (used[~wrong] > 0).any()):
+        return float("nan")
+    return float(roc_auc_score(wrong, suspicion, sample_weight=used))
+
+
+def precision_at(wrong: Flags, suspicion: Floats, k: int, weights: npt.ArrayLike | None = None) -> float:
+    """Return the share that is wrong of the ``k`` most suspect images; ties are taken in the given order."""
+    used = np.ones(len(wrong)) if weights is None else np.asarray(weights, dtype=np.float64)
+    order = np.argsort(-suspicion, kind="stable")
+    through = np.cumsum(used[order])
+    # a drawn image may count several times; the last one counts as far as it fits
+    counted = np.clip(k - (through - used[order]), 0.0, used[order])
+    total = counted.sum()
+    return float((counted * wrong[order]).sum() / total) if total else float("nan")
+
+
+def evaluate(
+    wrong: Flags,
+    scores: Mapping[str, Floats],
+    *,
+    first: Sequence[int] = FIRST,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return how well each score ranks the wrong labels, with 95 % percentile bootstrap intervals over images.
+
+    Args:
+        wrong: (n,) truth, such as votes give it.
+        scores: name -> (n,) suspicion, the highest first.
+        first: precision is given of each of these numbers of images (of all of them where there are fewer).
+        replicates: draws; every score is judged on the same ones.
+        seed: of the draws.
+
+    Returns:
+        A row a score and metric: score, metric (AP, AUROC, "precision of first K"), estimate, low, high, images, base
+        (share that is wrong).
+
+    """
+    measures = {"AP": average_precision, "AUROC": auroc}
+    rng = np.random.default_rng(seed)
+    draws = [np.bincount(rng.integers(0, len(wrong), len(wrong)), minlength=len(wrong)) for _ in range(replicates)]
+    records = []
+    for name, suspicion in scores.items():
+        for metric, function in measures.items():
+            values = [function(wrong, suspicion, times) for times in draws]
+            records.append(_record(name, metric, function(wrong, suspicion), values))
+        for k in first:
+            values = [precision_at(wrong, suspicion, k, times) for times in draws]
+            records.append(_record(name, f"precision of first {k}", precision_at(wrong, suspicion, k), values))
+    return pd.DataFrame(records).assign(images=len(wrong), base=float(wrong.mean()))
+
+
+def _record(name: str, metric: str, estimate: float, values: Sequence[float]) -> dict[str, object]:
+    tail = (1.0 - CONFIDENCE) / 2.0
+    known = np.asarray(values)[~np.isnan(values)]
+    low, high = np.quantile(known, [tail, 1.0 - tail]) if len(known) else (np.nan, np.nan)
+    return {"score": name, "metric": metric, "estimate": estimate, "low": float(low), "high": float(high)}
+
+
+def share_interval(hits: Flags) -> tuple[float, float, float]:
+    """Return the share of hits with its 95 % Wilson score interval (Wilson, JASA 1927)."""
+    from scipy.stats import binomtest
+
+    if not len(hits):
+        return float("nan"), 0.0, 1.0
+    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, method="wilson")
+    return float(hits.mean()), float(interval.low), float(interval.high)

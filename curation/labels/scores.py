@@ -1,0 +1,115 @@
+"""Baseline scores of a given label from out-of-fold probabilities, one number an image; lower is worse.
+
+All take labels (n,) int64, places of the given classes, and probabilities (n, classes), rows that sum to 1, of models
+that have not seen the image. The first three are cleanlab's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Whole = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Probabilities = npt.NDArray[np.floating[Any]]
+
+SMALLEST_PROBABILITY = 1e-4
+"""Below it a probability counts as this in a logarithm: no model of thousands of images knows one chance in more."""
+
+
+def self_confidence(labels: Whole, probabilities: Probabilities) -> Floats:
+    """Return the probability of the given label, (n,) in 0..1 (Northcutt, Jiang & Chuang, JAIR 2021)."""
+    from cleanlab.rank import get_self_confidence_for_each_label
+
+    return np.asarray(get_self_confidence_for_each_label(labels, np.asarray(probabilities)), dtype=np.float64)
+
+
+def normalised_margin(labels: Whole, probabilities: Probabilities) -> Floats:
+    """Return how far the given label is ahead of the best other, (n,) in 0..1, 0.5 at a tie (Northcutt et al.)."""
+    from cleanlab.rank import get_normalized_margin_for_each_label
+
+    return np.asarray(get_normalized_margin_for_each_label(labels, np.asarray(probabilities)), dtype=np.float64)
+
+
+def joint(labels: Whole, probabilities: Probabilities) -> Floats:
+    """Return the estimated joint distribution of given (rows) and true (columns) classes, (classes, classes).
+
+    Counted where a model is as sure of a class as it is on average of those that carry it, then calibrated to the
+    classes' counts and summing to 1 (the confident joint of Northcutt et al., 2021).
+    """
+    from cleanlab.count import compute_confident_joint, estimate_joint
+
+    data = np.asarray(probabilities, dtype=np.float64)
+    counted = compute_confident_joint(labels, data)
+    estimated = estimate_joint(labels, data, confident_joint=counted)
+    # a class without an off-diagonal count leaves rows of rounding errors
+    return np.clip(np.asarray(estimated, dtype=np.float64), 0.0, 1.0)
+
+
+def confident_issues(labels: Whole, probabilities: Probabilities) -> Flags:
+    """Return (n,) what confident learning prunes, by noise rate (Northcutt et al., 2021)."""
+    from cleanlab.filter import find_label_issues
+
+    found = find_label_issues(labels, np.asarray(probabilities, dtype=np.float64), n_jobs=1)
+    return np.asarray(found, dtype=np.bool_)
+
+
+def entropy(probabilities: Probabilities) -> Floats:
+    """Return each row's entropy over that of an even spread, (n,) in 0..1 (Shannon, 1948)."""
+    data = np.clip(np.asarray(probabilities, dtype=np.float64), SMALLEST_PROBABILITY, 1.0)
+    spread: Floats = -(data * np.log(data)).sum(axis=1) / np.log(data.shape[1])
+    bounded: Floats = np.clip(spread, 0.0, 1.0)
+    return bounded
+
+
+def mutual_information(members: Probabilities) -> Floats:
+    """Return how much several models disagree beyond their common doubt, (n,) in 0..1, 0 where all say the same.
+
+    The entropy of the mean minus the mean of the entropies (Houlsby et al., 2011; Depeweg et al., ICML 2018): doubt
+    of the models, not of the image. members is (models, n, classes).
+    """
+    data = np.asarray(members, dtype=np.float64)
+    each = np.mean([entropy(model) for model in data], axis=0)
+    disagreement: Floats = np.clip(entropy(data.mean(axis=0)) - each, 0.0, 1.0)
+    return disagreement
+
+
+def best_other(labels: Whole, probabilities: Probabilities) -> Whole:
+    """Return the likeliest class that is not the given one, (n,)."""
+    rivals = np.array(probabilities, dtype=np.float64)
+    rivals[np.arange(len(labels)), labels] = -np.inf
+    best: Whole = rivals.argmax(axis=1).astype(np.int64)
+    return best
+
+
+def area_under_margin(labels: Whole, logits: Probabilities) -> Floats:
+    """Return the mean margin of the given label over a fit's epochs, (n,); low where a network resists a label.
+
+    The logit of the given class minus the largest other, each epoch while the image was trained on (Pleiss et al.,
+    NeurIPS 2020). logits is (epochs, n, classes); an epoch in which an image was not seen is NaN and does not count.
+    """
+    rows = np.arange(len(labels))
+    data = np.array(logits, dtype=np.float64)
+    own = data[:, rows, labels].copy()
+    data[:, rows, labels] = -np.inf
+    with np.errstate(invalid="ignore"):
+        margins = own - data.max(axis=2)
+    seen = np.isfinite(margins)
+    total = np.where(seen, margins, 0.0).sum(axis=0)
+    area: Floats = np.divide(total, seen.sum(axis=0), out=np.zeros(len(labels)), where=seen.any(axis=0))
+    return area
+
+
+def forgetting(labels: Whole, logits: Probabilities) -> Whole:
+    """Return how often a fit unlearned each image, (n,); one that was never learned counts as every epoch.
+
+    An image is forgotten where it is right in one epoch and wrong in the next (Toneva et al., ICLR 2019). logits is
+    (epochs, n, classes).
+    """
+    right = np.asarray(logits).argmax(axis=2) == labels
+    events = (right[:-1] & ~right[1:]).sum(axis=0)
+    counted: Whole = np.where(right.any(axis=0), events, len(right)).astype(np.int64)
+    return counted

@@ -1,0 +1,568 @@
+"""The page on a model and its data: six questions, each with an answer, the evidence and its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from reports import figures, page, thumbnails
+from reports.page import Chart, Column, Table
+
+Tables = Mapping[str, pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One question.
+
+    Attributes:
+        identifier: people, elsewhere, outside, groups, learned or exclusive.
+        short: for the navigation.
+        question: as it was asked.
+        answers: sentences, the most important first.
+        limits: what the evidence cannot say.
+        missing: what is lacking and how to provide it; "" where the section is filled.
+        tables: by name; see the functions below for their columns.
+
+    """
+
+    identifier: str
+    short: str
+    question: str
+    answers: Sequence[str] = ()
+    limits: Sequence[str] = ()
+    missing: str = ""
+    tables: Tables = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FindingsTables:
+    """Everything that the page shows.
+
+    facts     (name, value) of the model and the data
+    tiles     title, figure (text), note: one a question
+    findings  in the order of the page
+    command   that makes the page again
+    """
+
+    name: str
+    data: str
+    facts: Sequence[tuple[str, str]]
+    tiles: pd.DataFrame
+    findings: Sequence[Finding]
+    command: str
+
+
+def findings_page(tables: FindingsTables) -> str:
+    """Return the page as one HTML document that needs no network; the same tables give the same page."""
+    sections = [
+        {"it": one, "blocks": [] if one.missing else _SECTIONS[one.identifier](one.tables)} for one in tables.findings
+    ]
+    return page.render(
+        "findings.html.j2", {"origin": tables, "tiles": tables.tiles.to_dict("records"), "sections": sections}
+    )
+
+
+Block = dict[str, Any]
+
+
+def _head(title: str, lead: str = "") -> Block:
+    return {"kind": "head", "title": title, "lead": lead}
+
+
+def _chart(identifier: str, figure: Any, alt: str, height: int, table: Table | None = None) -> Block:
+    return {"kind": "chart", "chart": Chart(identifier, figure, alt, height, table)}
+
+
+def _table(table: Table) -> Block:
+    return {"kind": "table", "table": table}
+
+
+def _pictures(title: str, lead: str, pictures: Sequence[Mapping[str, Any]], wide: bool = False) -> Block:
+    return {"kind": "pictures", "title": title, "lead": lead, "pictures": list(pictures), "wide": wide}
+
+
+_INTERVAL = (Column("low", "95 % from", "share"), Column("high", "to", "share"))
+
+
+def _people(tables: Tables) -> list[Block]:
+    accuracy, kappa, beside, disputed = (tables[name] for name in ("accuracy", "kappa", "beside", "disputed"))
+    columns = [
+        Column("class", "class"),
+        Column("images", "images", "count"),
+        Column("person", "one person", "share", "mean share of an image's votes that is for its label"),
+        Column("crowd", "most frequent answer", "share", "share of images whose most frequent answer is the label"),
+        *_INTERVAL,
+        Column("majority", "strict majority", "share", "of the images on which six of ten agree"),
+        Column("with_majority", "images with one", "count"),
+    ]
+    points = pd.concat(
+        [accuracy.assign(series="most frequent answer", estimate=accuracy["crowd"])], ignore_index=True
+    ).rename(columns={"class": "name"})
+    chance = kappa.assign(series="kappa", estimate=kappa["kappa"]).rename(columns={"class": "name"})
+    worst = accuracy[accuracy["class"] != "all"].sort_values("crowd").iloc[0]
+    blocks = [
+        _head("Do people give the label that the data set gives?"),
+        _chart(
+            "chart-people",
+            figures.interval_chart(points, "images whose most frequent answer is the label"),
+            f"Agreement of the crowd with the label by class; lowest for {worst['class']}, {worst['crowd']:.0%}.",
+            figures.interval_height(points),
+            Table("people-accuracy", "People's accuracy by class", accuracy, columns),
+        ),
+        _head("Do people agree with each other?", "Fleiss' kappa: 0 is chance, 1 is full agreement."),
+        _chart(
+            "chart-kappa",
+            figures.interval_chart(chance, "Fleiss' kappa", ".2f"),
+            f"Fleiss' kappa over all answers {kappa['kappa'].iloc[0]:.2f}, and of each class against the rest.",
+            figures.interval_height(chance),
+            Table("people-kappa", "Agreement among people", kappa, _kappa_columns()),
+        ),
+    ]
+    if len(beside):
+        named = beside.assign(
+            name=beside["who"] + " with " + beside["with"], series="agreement", estimate=beside["value"]
+        )
+        blocks += [
+            _head("The model beside people", "On the same images. The model's answers are out of fold."),
+            _chart(
+                "chart-beside",
+                figures.interval_chart(named, "agreement"),
+                "Agreement of model, people and labels: "
+                + "; ".join(f"{row['name']} {row['value']:.0%}" for row in named.to_dict("records")),
+                figures.interval_height(named),
+                Table("people-beside", "Who agrees with whom", beside, _beside_columns()),
+            ),
+        ]
+    rows = [
+        {
+            "uri": thumbnails.data_uri(row["thumbnail"]),
+            "path": row["path"],
+            "lines": [f"labelled {row['label']}", row["votes"]],
+        }
+        for row in disputed.to_dict("records")
+    ]
+    return [*blocks, _pictures("Images that people disagree on most", "Votes of ten people.", rows)]
+
+
+def _kappa_columns() -> list[Column]:
+    return [
+        Column("class", "class"),
+        Column("images", "images", "count"),
+        Column("kappa", "kappa", "decimal"),
+        Column("low", "95 % from", "decimal"),
+        Column("high", "to", "decimal"),
+    ]
+
+
+def _beside_columns() -> list[Column]:
+    return [
+        Column("who", "who"),
+        Column("with", "agrees with"),
+        Column("images", "images", "count"),
+        Column("value", "share", "share"),
+        *_INTERVAL,
+    ]
+
+
+def _elsewhere(tables: Tables) -> list[Block]:
+    blocks: list[Block] = []
+    if "metrics" in tables:
+        blocks += _other_data(tables)
+    curves, covariates = tables["curves"], tables["covariates"]
+    strongest = curves[curves["severity"] == curves["severity"].max()].sort_values("accuracy").iloc[0]
+    columns = [
+        Column("corruption", "corruption"),
+        Column("grade", "grade", "number"),
+        Column("unit", "unit"),
+        Column("accuracy", "accuracy", "share"),
+        *_INTERVAL,
+        Column("change", "change", "share"),
+        Column("change_low", "95 % from", "share"),
+        Column("change_high", "to", "share"),
+    ]
+    blocks += [
+        _head("How much does it bear?", "The same held-out images, made worse on purpose, mild (1) to strong (4)."),
+        _chart(
+            "chart-curves",
+            figures.grade_chart(curves),
+            f"Accuracy under graded corruption; lowest under {strongest['corruption']}, {strongest['accuracy']:.0%}.",
+            380,
+            Table("curves", "Accuracy under corruption", curves[curves["severity"] > 0], columns),
+        ),
+        _head("Where is it weak?", "Held-out images in five equal shares, from low to high values."),
+    ]
+    cells = []
+    for number, (name, rows) in enumerate(covariates.groupby("covariate", sort=False)):
+        low, high = rows["accuracy"].min(), rows["accuracy"].max()
+        alt = f"Accuracy by {name}: between {low:.0%} and {high:.0%}."
+        cells.append(
+            {"title": str(name), "chart": Chart(f"chart-covariate-{number}", figures.bins_chart(rows), alt, 210)}
+        )
+    table = Table("covariates", "Accuracy by covariate", covariates, _covariate_columns())
+    return [*blocks, {"kind": "grid", "cells": cells}, {"kind": "numbers", "table": table}]
+
+
+def _covariate_columns() -> list[Column]:
+    return [
+        Column("covariate", "covariate"),
+        Column("left", "from", "number"),
+        Column("right", "to", "number"),
+        Column("images", "images", "count"),
+        Column("accuracy", "accuracy", "share"),
+        *_INTERVAL,
+    ]
+
+
+def _other_data(tables: Tables) -> list[Block]:
+    metrics, gap, facts, wrong = (tables[name] for name in ("metrics", "gap", "facts", "wrong"))
+    chosen = metrics[metrics["metric"].isin(["accuracy", "recall"])]
+    points = chosen.assign(name=chosen["class"].replace("", "all"), series=chosen["data"])
+    name, gap_value = facts["data"].iloc[0], gap["gap"].iloc[0]
+    explained = gap.assign(name=gap["covariate"], series="explained", estimate=gap["explained"])
+    columns = [
+        Column("covariate", "covariate"),
+        Column("explained", "explains", "share", "points of accuracy"),
+        *_INTERVAL,
+        Column("share", "share of the gap", "share"),
+    ]
+    rows = [
+        {
+            "uri": thumbnails.data_uri(row["thumbnail"]),
+            "path": row["path"],
+            "lines": [f"labelled {row['label']}, called {row['predicted']} ({row['probability']:.0%})"],
+        }
+        for row in wrong.to_dict("records")
+    ]
+    return [
+        _head(
+            f"On pictures from elsewhere: {name}", "Faces cropped and aligned as in the training data. Recall by class."
+        ),
+        _chart(
+            "chart-elsewhere",
+            figures.interval_chart(points, "share right"),
+            "Share right by class, held out and elsewhere.",
+            figures.interval_height(points),
+            Table("elsewhere", "Every metric on both", metrics, _metric_columns("data")),
+        ),
+        _head(
+            f"What explains the gap of {gap_value:.1%}?",
+            "How far accuracy falls when the held-out images are weighted to be spread like the others. Shares "
+            "overlap.",
+        ),
+        _chart(
+            "chart-gap",
+            figures.interval_chart(explained, "points of accuracy explained", ".1%", zero=True),
+            "; ".join(f"{row['covariate']}: {row['explained']:.1%}" for row in gap.to_dict("records")),
+            figures.interval_height(explained),
+            Table("gap", "What explains the gap", gap, columns),
+        ),
+        _pictures(f"Surest mistakes in {name}", "As the model is given them.", rows),
+    ]
+
+
+def _metric_columns(*first: str) -> list[Column]:
+    return [
+        *(Column(name, name) for name in first),
+        Column("metric", "metric"),
+        Column("class", "class"),
+        Column("estimate", "value", "decimal"),
+        Column("low", "95 % from", "decimal"),
+        Column("high", "to", "decimal"),
+    ]
+
+
+def _outside(tables: Tables) -> list[Block]:
+    metrics, pairs, facts = tables["metrics"], tables["pairs"], tables["facts"]
+    chosen = metrics[metrics["metric"] == "accuracy"]
+    points = chosen.assign(name=chosen["model"], series=chosen["data"])
+    differences = pairs[pairs["metric"].isin(["accuracy", "macro_f1", "f1"])].reset_index(drop=True)
+    columns = [
+        Column("model", "other model"),
+        Column("data", "data"),
+        Column("metric", "metric"),
+        Column("class", "class"),
+        Column("first", "theirs", "decimal"),
+        Column("second", "ours", "decimal"),
+        Column("difference", "ours - theirs", "decimal"),
+        Column("low", "95 % from", "decimal"),
+        Column("high", "to", "decimal"),
+        Column("p_value", "McNemar's p", "number"),
+    ]
+    known = [
+        Column("model", "model"),
+        Column("seen", "has it seen this data?"),
+        Column("licence", "licence"),
+        Column("classes", "its classes"),
+    ]
+    return [
+        _table(Table("outside-facts", "The models", facts, known)),
+        _head("Accuracy on the same images", "Their classes are matched to ours by meaning, the rest left out."),
+        _chart(
+            "chart-outside",
+            figures.interval_chart(points, "accuracy"),
+            "; ".join(f"{row['model']}, {row['data']}: {row['estimate']:.0%}" for row in chosen.to_dict("records")),
+            figures.interval_height(points) + 30,
+            Table("outside", "Every metric", metrics, _metric_columns("model", "data")),
+        ),
+        _head("Paired differences", "Positive: ours is better. Bootstrap over the same images; exact McNemar test."),
+        _table(Table("outside-pairs", "Ours against theirs", differences, columns)),
+    ]
+
+
+def _groups(tables: Tables) -> list[Block]:
+    model, cleaning = tables["model"], tables["cleaning"]
+    blocks: list[Block] = []
+    for number, (metric, title) in enumerate(
+        (("accuracy", "Accuracy by group"), ("confidence", "How sure the model is, by group"))
+    ):
+        rows = model[(model["metric"] == metric) & ~model["attribute"].str.contains(" and ")]
+        if len(rows):
+            points = rows.assign(name=rows["group"], series=rows["attribute"])
+            alt = "; ".join(f"{row['group']}: {row['estimate']:.0%}" for row in rows.to_dict("records"))
+            figure = figures.interval_chart(points, title.lower())
+            blocks += [
+                _head(title),
+                _chart(f"chart-groups-{number}", figure, alt, figures.interval_height(points) + 20),
+            ]
+    selection = model[(model["metric"] == "selection_rate") & ~model["attribute"].str.contains(" and ")]
+    if len(selection):
+        points = selection.assign(name=selection["group"], series=selection["class"])
+        blocks += [
+            _head("What the model calls each group", "Selection rate: share of a group's faces that get the class."),
+            _chart(
+                "chart-selection",
+                figures.interval_chart(points, "share of the group"),
+                "Share of every group that is called each class; the numbers are in the table below.",
+                figures.interval_height(points),
+            ),
+        ]
+    blocks.append(
+        _table(
+            Table(
+                "groups-model", "The model by group, differences from the rest first", _ranked(model), _group_columns()
+            )
+        )
+    )
+    shown = cleaning[cleaning["metric"].isin(["removed", "relabelled"]) & ~cleaning["attribute"].str.contains(" and ")]
+    blocks.append(
+        _head("Does the cleaning treat groups alike?", "Share of a group that is removed, relabelled or flagged.")
+    )
+    if len(shown):
+        points = shown.assign(name=shown["group"], series=shown["metric"])
+        alt = "; ".join(f"{row['group']} {row['metric']}: {row['estimate']:.1%}" for row in shown.to_dict("records"))
+        blocks.append(
+            _chart(
+                "chart-cleaning",
+                figures.interval_chart(points, "share of the group", ".1%"),
+                alt,
+                figures.interval_height(points),
+            )
+        )
+    blocks.append(_table(Table("groups-cleaning", "The cleaning by group", _ranked(cleaning), _group_columns())))
+    return blocks
+
+
+def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows, those that differ first; the verdict in words."""
+    words = frame["differs"].map({True: "yes", False: "no"})
+    return frame.assign(verdict=words).sort_values(["differs", "p_adjusted"], ascending=[False, True], kind="stable")
+
+
+def _group_columns() -> list[Column]:
+    return [
+        Column("group", "group", note="attribute"),
+        Column("images", "images", "count"),
+        Column("metric", "metric"),
+        Column("class", "class"),
+        Column("estimate", "group", "share"),
+        *_INTERVAL,
+        Column("rest", "the rest", "share"),
+        Column("difference", "difference", "share"),
+        Column("p_adjusted", "adjusted p", "number", "Benjamini-Hochberg over this table"),
+        Column("verdict", "differs"),
+    ]
+
+
+def _learned(tables: Tables) -> list[Block]:
+    averages, falls, singles = tables["averages"], tables["falls"], tables["singles"]
+    whole = falls.assign(name=falls["region"], series=falls["class"].replace("", "all"))
+    pictures = [
+        {
+            "uri": thumbnails.colour_uri(row["face"]),
+            "path": "",
+            "lines": [
+                row["given"] if row["given"] == row["predicted"] else f"{row['given']} called {row['predicted']}",
+                f"{row['images']:,} faces",
+            ],
+        }
+        for row in averages.to_dict("records")
+    ]
+    columns = [
+        Column("class", "class"),
+        Column("region", "region"),
+        Column("images", "images", "count"),
+        Column("area", "of the image", "share"),
+        Column("fall", "probability falls by", "share"),
+        *_INTERVAL,
+        Column("accuracy_fall", "accuracy falls by", "share"),
+    ]
+    mass = [Column("given", "class"), Column("region", "region"), Column("mass", "Grad-CAM, 1 is even", "decimal")]
+    triples = [
+        {
+            "uris": [thumbnails.colour_uri(row[name]) for name in ("image", "grad_cam", "occlusion")],
+            "words": f"{row['label']} called {row['predicted']} ({row['probability']:.0%})",
+        }
+        for row in singles.to_dict("records")
+    ]
+    return [
+        _pictures(
+            "Where it looks, on average",
+            "Grad-CAM over aligned faces: bright where a class is read from. First the right ones, then the "
+            "confusions.",
+            pictures,
+            wide=True,
+        ),
+        _head(
+            "Which part of the face does it need?",
+            "Each region covered in turn; how far the answer's probability falls.",
+        ),
+        _chart(
+            "chart-falls",
+            figures.interval_chart(whole, "fall of the probability", ".0%", zero=True),
+            "; ".join(f"{row['region']}: {row['fall']:.0%}" for row in falls[falls["class"] == ""].to_dict("records")),
+            figures.interval_height(whole),
+            Table("falls", "Occlusion by region", falls.assign(**{"class": whole["series"]}), columns),
+        ),
+        {"kind": "numbers", "table": Table("mass", "Grad-CAM by region, relative to its area", tables["mass"], mass)},
+        {"kind": "triples", "title": "Single faces", "triples": triples},
+    ]
+
+
+def _exclusive(tables: Tables) -> list[Block]:
+    shared, coverage, sets, heads, answers = (tables[n] for n in ("shared", "coverage", "sets", "heads", "answers"))
+    blocks = [
+        _head(
+            "Which classes share an image, by the model?",
+            "Of the images called the row's class, the share where the column's comes second with at least 25 %.",
+        ),
+        _chart(
+            "chart-shared",
+            figures.matrix_chart(shared, "called", "second"),
+            _worst_pair(shared),
+            320,
+            Table("shared", "Shared probability", shared, _pair_columns()),
+        ),
+    ]
+    if "votes" in tables:
+        votes = tables["votes"]
+        blocks += [
+            _head(
+                "And by people?",
+                "Of the images labelled as the row says, the share where at least two of ten votes are for each "
+                "of both.",
+            ),
+            _chart(
+                "chart-votes",
+                figures.matrix_chart(votes, "labelled", "also voted"),
+                _worst_pair(votes),
+                320,
+                Table("vote-overlap", "Shared votes", votes, _pair_columns()),
+            ),
+        ]
+    chosen = heads[heads["metric"].isin(["accuracy", "macro_f1", "log_loss", "calibration_error"])]
+    head_columns = [
+        Column("metric", "metric"),
+        Column("first", "softmax", "decimal"),
+        Column("second", "sigmoids", "decimal"),
+        Column("difference", "difference", "decimal"),
+        Column("low", "95 % from", "decimal"),
+        Column("high", "to", "decimal"),
+    ]
+    cover_columns = [
+        Column("class", "class"),
+        Column("method", "method"),
+        Column("images", "images", "count"),
+        Column("coverage", "label inside", "share"),
+        *_INTERVAL,
+        Column("mean_size", "mean size", "decimal"),
+        Column("single", "one class", "share"),
+        Column("pair", "two", "share"),
+        Column("larger", "more", "share"),
+        Column("empty", "none", "share"),
+    ]
+    set_columns = [
+        Column("set", "set"),
+        Column("classes", "classes", "count"),
+        Column("images", "images", "count"),
+        Column("share", "share", "share"),
+    ]
+    named = coverage.assign(**{"class": coverage["class"].replace("", "all")})
+    rows = [
+        {
+            "uri": thumbnails.data_uri(row["thumbnail"]),
+            "path": row["path"],
+            "lines": [
+                f"{row['first']} {row['first_p']:.0%}, {row['second']} {row['second_p']:.0%}",
+                f"labelled {row['label']}",
+            ],
+        }
+        for row in tables["gallery"].to_dict("records")
+    ]
+    return [
+        *blocks,
+        _head(
+            "One question or four?",
+            "A softmax head (which of these?) against a sigmoid head a class (is it this?), same features and data.",
+        ),
+        _table(Table("heads", "Two kinds of head on the same held-out images", chosen, head_columns)),
+        _table(
+            Table(
+                "answers",
+                "How many classes the sigmoid heads affirm",
+                answers,
+                [
+                    Column("yes", "classes", "count"),
+                    Column("images", "images", "count"),
+                    Column("share", "share", "share"),
+                ],
+            )
+        ),
+        _head(
+            "Sets that hold the label nine times of ten",
+            "Split conformal prediction (MAPIE): lac makes the smallest sets, aps fits them to each image's "
+            "difficulty.",
+        ),
+        _table(Table("coverage", "Coverage and size of the sets", named, cover_columns)),
+        _table(Table("sets", "Which sets occur (lac)", sets.head(12), set_columns)),
+        _pictures("Two-emotion faces", "Their set holds two classes; the most even of each pair.", rows),
+    ]
+
+
+def _pair_columns() -> list[Column]:
+    return [
+        Column("first", "class"),
+        Column("second", "with"),
+        Column("images", "images", "count"),
+        Column("share", "share", "share"),
+        Column("probability", "mean share of the second", "share"),
+    ]
+
+
+def _worst_pair(frame: pd.DataFrame) -> str:
+    worst = frame.sort_values("share", ascending=False).iloc[0]
+    pair = f"{worst['first']} with {worst['second']}, {worst['share']:.0%}"
+    return f"Shares of images with a second class; largest for {pair}."
+
+
+_SECTIONS: Mapping[str, Callable[[Tables], list[Block]]] = {
+    "people": _people,
+    "elsewhere": _elsewhere,
+    "outside": _outside,
+    "groups": _groups,
+    "learned": _learned,
+    "exclusive": _exclusive,
+}

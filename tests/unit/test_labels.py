@@ -1,0 +1,182 @@
+"""Label scores and their one calibrated judgement, on opinions whose truth is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("cleanlab")
+
+from curation.labels import crowds, judge, neighbours, noise, ranking, scores
+from curation.labels.judge import Opinions
+
+CLASSES = 3
+
+
+def world(
+    n: int = 3000, rate: tuple[float, ...] = (0.05, 0.1, 0.3), seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, Opinions]:
+    """True classes, given labels of which a share is wrong, and two opinions that never saw the labels."""
+    rng = np.random.default_rng(seed)
+    true = rng.integers(0, CLASSES, n)
+    wrong = rng.random(n) < np.asarray(rate)[true]
+    given_labels = np.where(wrong, (true + rng.integers(1, CLASSES, n)) % CLASSES, true)
+    logits = rng.normal(0, 1, (2, n, CLASSES)) + 3.0 * np.eye(CLASSES)[true]
+    said = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+    return true, given_labels, Opinions(("one", "two"), said)
+
+
+distributions = st.integers(1, 30).flatmap(
+    lambda n: st.lists(st.lists(st.floats(0.01, 1.0), min_size=CLASSES, max_size=CLASSES), min_size=n, max_size=n).map(
+        lambda rows: np.array(rows) / np.array(rows).sum(axis=1, keepdims=True)
+    )
+)
+
+
+@given(distributions, st.integers(0, 2**32 - 1))
+def test_baseline_scores_stay_in_their_ranges_and_agree_on_the_surest(said: np.ndarray, seed: int) -> None:
+    labels = np.random.default_rng(seed).integers(0, CLASSES, len(said))
+    for score in (scores.self_confidence, scores.normalised_margin):
+        values = score(labels, said)
+        assert ((values >= 0) & (values <= 1)).all()
+    assert ((scores.entropy(said) >= 0) & (scores.entropy(said) <= 1)).all()
+    ahead = scores.normalised_margin(labels, said) > 0.5
+    assert (said.argmax(axis=1)[ahead] == labels[ahead]).all()
+
+
+@given(distributions)
+def test_models_that_say_the_same_do_not_disagree(said: np.ndarray) -> None:
+    assert scores.mutual_information(np.stack([said, said, said])) == pytest.approx(0, abs=1e-9)
+
+
+def test_models_that_contradict_each_other_disagree_more_than_models_in_common_doubt() -> None:
+    sure = np.array([[0.98, 0.01, 0.01]])
+    contradiction = scores.mutual_information(np.stack([sure, sure[:, [1, 0, 2]]]))
+    common_doubt = scores.mutual_information(np.stack([np.array([[0.5, 0.49, 0.01]])] * 2))
+    assert contradiction[0] > 0.3 > common_doubt[0]
+
+
+def test_margins_and_forgetting_follow_the_epochs() -> None:
+    learned = [[0.0, 1.0], [2.0, 0.0], [3.0, 0.0]]
+    forgotten = [[2.0, 0.0], [0.0, 1.0], [2.0, 0.0]]
+    never = [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
+    logits = np.array([learned, forgotten, never]).swapaxes(0, 1)
+    labels = np.zeros(3, np.int64)
+    assert scores.area_under_margin(labels, logits) == pytest.approx([4 / 3, 1, -1])
+    assert scores.forgetting(labels, logits).tolist() == [0, 1, 3]
+
+
+def test_an_epoch_in_which_an_image_was_not_seen_does_not_count() -> None:
+    logits = np.array([[[1.0, 0.0]], [[np.nan, np.nan]]])
+    assert scores.area_under_margin(np.zeros(1, np.int64), logits) == pytest.approx([1.0])
+
+
+def test_neighbours_are_other_pictures_of_the_same_space() -> None:
+    angles = np.deg2rad([0, 1, 2, 3, 90, 0.5])
+    embedding = np.column_stack([np.cos(angles), np.sin(angles)])
+    groups = ["g", "g", "", "", "", ""]
+    around = neighbours.nearest(embedding, groups, [0, 0, 0, 0, 0, 1], k=2)
+    assert around.rows[0].tolist() == [2, 3]  # not its copy 1, and not 5, which is in another space
+    assert around.rows[5].tolist() == [-1, -1]
+    counted = neighbours.votes(around, np.array([0, 0, 1, 1, 2, 0]), CLASSES)
+    assert counted[0].tolist() == [0, 2, 0]
+    assert neighbours.share(counted)[0] == pytest.approx([0.2, 0.6, 0.2])
+
+
+def test_copies_vote_for_their_labels_but_not_for_themselves() -> None:
+    counted = neighbours.copies_votes(np.array([0, 1, 1, 2]), ["a", "a", "a", ""], CLASSES)
+    assert counted.tolist() == [[0, 2, 0], [1, 1, 0], [1, 1, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("kind", noise.KINDS)
+def test_a_planted_flip_is_another_class_and_the_share_is_met(kind: noise.Kind) -> None:
+    _, labels, opinions = world()
+    said = opinions.pooled()
+    weights = noise.flip_weights(labels, kind, said, scores.joint(labels, said))
+    assert weights.sum(axis=1) == pytest.approx(1)
+    assert (weights[np.arange(len(labels)), labels] == 0).all()
+    candidates = labels != 2
+    planted = noise.plant(labels, weights, 0.1, candidates, seed=3)
+    assert (planted != labels).sum() == round(0.1 * candidates.sum())
+    assert (planted[~candidates] == labels[~candidates]).all()
+
+
+def test_class_rates_find_the_noisy_class_without_any_truth() -> None:
+    true, labels, opinions = world()
+    found = judge.class_rates(labels, opinions)
+    actual = np.array([(true != labels)[labels == place].mean() for place in range(CLASSES)])
+    assert found == pytest.approx(actual, abs=0.06)
+
+
+def test_a_class_that_no_label_names_is_found_by_opinions_that_can_say_none() -> None:
+    _true, labels, opinions = world(rate=(0.0, 0.0, 0.0))
+    stranger = np.random.default_rng(1).random(len(labels)) < 0.25 * (labels == 2)
+    said = np.array(opinions.said)
+    said[:, stranger] = [0.05, 0.05, 0.05]
+    rates = judge.class_rates(labels, Opinions(("one", "two"), said))
+    assert rates[2] == pytest.approx(stranger[labels == 2].mean(), abs=0.08)
+    assert max(rates[0], rates[1]) < 0.08
+
+
+def test_the_judgement_ranks_and_is_calibrated() -> None:
+    true, labels, opinions = world(n=6000)
+    found = judge.judge(labels, opinions, [""] * len(labels))
+    wrong = true != labels
+    assert ranking.average_precision(wrong, found.wrong) > 0.85
+    assert found.wrong.sum() == pytest.approx(wrong.sum(), rel=0.25)
+    sure = found.suggestion_right > 0.8
+    assert sure.sum() > 100
+    assert (found.suggestion[sure] == true[sure]).mean() > 0.8
+    assert (found.suggestion_right <= found.wrong).all()
+
+
+def test_probabilities_are_probabilities_and_the_same_seed_gives_the_same() -> None:
+    _, labels, opinions = world(n=500)
+    found, again = (judge.judge(labels, opinions, [""] * 500, seed=4) for _ in range(2))
+    for values in (found.wrong, found.ambiguous, found.suggestion_right):
+        assert ((values >= 0) & (values <= 1)).all()
+    assert (found.suggestion != labels).all()
+    assert (found.wrong + found.ambiguous <= 1 + 1e-9).all()
+    assert found.believed.sum(axis=1) == pytest.approx(1)
+    assert np.array_equal(found.wrong, again.wrong)
+
+
+def test_ambiguous_is_what_is_torn_between_its_label_and_another_and_wrong_what_is_not() -> None:
+    _, labels, opinions = world(n=2000)
+    said = np.array(opinions.said)
+    labels[:2] = 0
+    said[:, 0] = [0.5, 0.48, 0.02]
+    said[:, 1] = [0.01, 0.98, 0.01]
+    found = judge.judge(labels, Opinions(opinions.names, said), [""] * 2000)
+    assert found.ambiguous[0] > 0.5 > found.wrong[0]
+    assert found.wrong[1] > 0.5 > found.ambiguous[1]
+
+
+def test_copies_are_judged_alike_and_a_copy_with_another_label_is_evidence() -> None:
+    _, labels, opinions = world(n=2000)
+    said = np.array(opinions.said)
+    labels[:4] = [0, 0, 0, 1]
+    said[:, :4] = [0.45, 0.5, 0.05]
+    plain = judge.judge(labels, Opinions(opinions.names, said), [""] * 2000)
+    grouped = judge.judge(labels, Opinions(opinions.names, said), ["a", "a", "b", "b", *[""] * 1996])
+    assert grouped.wrong[0] == grouped.wrong[1] == pytest.approx(plain.wrong[0], abs=0.02)
+    assert grouped.wrong[2] > grouped.wrong[0]
+
+
+def test_dawid_and_skene_agree_with_the_majority_of_good_annotators() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 2, 400)
+    answers = [np.where(rng.random(400) < 0.8, true, 1 - true) for _ in range(5)]
+    start = np.mean([np.eye(2)[answer] for answer in answers], axis=0)
+    believed = crowds.dawid_skene(answers, 2, start)
+    assert (believed.argmax(axis=1) == true).mean() > 0.92
+    assert believed.sum(axis=1) == pytest.approx(1)
+
+
+def test_precision_at_k_and_its_weights() -> None:
+    wrong = np.array([True, False, True, False])
+    suspicion = np.array([0.9, 0.8, 0.7, 0.1])
+    assert ranking.precision_at(wrong, suspicion, 2) == 0.5
+    assert ranking.precision_at(wrong, suspicion, 2, weights=np.array([2, 1, 1, 1])) == 1.0
+    table = ranking.evaluate(wrong, {"one": suspicion}, first=(2,), replicates=50)
+    assert (table["low"] <= table["estimate"]).all() and (table["estimate"] <= table["high"]).all()

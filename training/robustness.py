@@ -1,0 +1,312 @@
+"""How a model bears what photographs vary in: graded corruption, accuracy by covariate, and what explains a gap.
+
+The corruptions are those of Hendrycks & Dietterich ("Benchmarking neural network robustness", 2019) that small grey
+faces meet, graded in units that a person can picture. All draws come from a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from training.data import Bytes
+from training.evaluate import CONFIDENCE, REPLICATES, Labels, Probabilities, Real
+
+Predict = Callable[[Bytes], Probabilities]
+"""Grey images (n, h, w) uint8 -> probabilities (n, classes)."""
+
+SEVERITIES: Mapping[str, tuple[float, ...]] = {
+    "darker": (1.5, 2.0, 3.0, 4.0),
+    "brighter": (1.5, 2.0, 3.0, 4.0),
+    "blur": (0.02, 0.04, 0.06, 0.08),
+    "noise": (0.04, 0.08, 0.12, 0.18),
+    "JPEG": (30, 15, 8, 4),
+    "rotation": (10, 20, 30, 45),
+    "crop": (0.05, 0.10, 0.15, 0.20),
+    "occlusion": (0.2, 0.3, 0.4, 0.5),
+}
+"""Grades of each corruption, mild to strong; for their units see ``UNITS``."""
+
+UNITS: Mapping[str, str] = {
+    "darker": "gamma",
+    "brighter": "1 / gamma",
+    "blur": "standard deviation, share of the side",
+    "noise": "standard deviation, share of the range of tones",
+    "JPEG": "quality",
+    "rotation": "degrees, either way",
+    "crop": "share cut off at every edge",
+    "occlusion": "side of a flat square somewhere, share of the image's side",
+}
+
+COVARIATE_BINS = 5
+"""Equal shares of the images in accuracy by covariate."""
+
+STRATA = 10
+"""Equal shares of both sets together; five already remove nine tenths of a linear bias (Cochran, 1968)."""
+
+LARGEST_WEIGHT = 20.0
+"""Importance weights are cut here: one image never stands for more than so many."""
+
+
+def corrupted(images: Bytes, name: str, grade: float, seed: int = 0) -> Bytes:
+    """Return images under one corruption.
+
+    Args:
+        images: (n, h, w) uint8.
+        name: one of ``SEVERITIES``.
+        grade: how strong, in the unit of ``UNITS``.
+        seed: of noise, turns and places.
+
+    Raises:
+        KeyError: there is no such corruption.
+
+    """
+    rng = np.random.default_rng(seed)
+    function = _CORRUPTIONS[name]
+    out = np.empty_like(images)
+    for row, image in zip(out, images, strict=True):
+        row[:] = np.clip(function(image, grade, rng), 0, 255)
+    return out
+
+
+def _gamma(image: Bytes, gamma: float, _rng: np.random.Generator) -> Bytes:
+    return np.asarray(np.round(255 * (image / 255.0) ** gamma), np.uint8)
+
+
+def _brighter(image: Bytes, gamma: float, rng: np.random.Generator) -> Bytes:
+    return _gamma(image, 1 / gamma, rng)
+
+
+def _blur(image: Bytes, sigma: float, _rng: np.random.Generator) -> Bytes:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * image.shape[0]), np.uint8)
+
+
+def _noise(image: Bytes, deviation: float, rng: np.random.Generator) -> Real:
+    return np.asarray(np.clip(np.round(image + rng.normal(0, 255 * deviation, image.shape)), 0, 255))
+
+
+def _jpeg(image: Bytes, quality: float, _rng: np.random.Generator) -> Bytes:
+    encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
+def _rotation(image: Bytes, degrees: float, rng: np.random.Generator) -> Bytes:
+    height, width = image.shape
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees * rng.choice([-1, 1]), 1.0)
+    return np.asarray(cv2.warpAffine(image, turn, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _crop(image: Bytes, share: float, _rng: np.random.Generator) -> Bytes:
+    height, width = image.shape
+    top, left = round(height * share), round(width * share)
+    inside = image[top : height - top, left : width - left]
+    return np.asarray(cv2.resize(inside, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _occlusion(image: Bytes, share: float, rng: np.random.Generator) -> Bytes:
+    side = max(1, round(share * image.shape[0]))
+    top, left = (int(rng.integers(0, length - side + 1)) for length in image.shape)
+    out = image.copy()
+    out[top : top + side, left : left + side] = int(image.mean())
+    return out
+
+
+_CORRUPTIONS: Mapping[str, Callable[[Bytes, float, np.random.Generator], npt.NDArray[np.generic]]] = {
+    "darker": _gamma,
+    "brighter": _brighter,
+    "blur": _blur,
+    "noise": _noise,
+    "JPEG": _jpeg,
+    "rotation": _rotation,
+    "crop": _crop,
+    "occlusion": _occlusion,
+}
+
+
+def curves(
+    predict: Predict,
+    images: Bytes,
+    labels: Labels,
+    *,
+    seed: int = 0,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> pd.DataFrame:
+    """Return accuracy under every corruption and grade on the same images.
+
+    Args:
+        predict: the model.
+        images: (n, h, w) uint8.
+        labels: (n,).
+        seed: of corruptions and bootstrap.
+        report: called with (grades done, all).
+
+    Returns:
+        Columns corruption, unit, severity (0 is none), grade, accuracy, low, high, change (from none, paired) with its
+        interval change_low, change_high.
+
+    """
+    clean = predict(images).argmax(axis=1) == labels
+    draws = _draws(len(labels), seed)
+    total, done, rows = sum(map(len, SEVERITIES.values())), 0, []
+    for name, grades in SEVERITIES.items():
+        rows.append((name, UNITS[name], 0, np.nan, *_with_interval(clean, draws), 0.0, 0.0, 0.0))
+        for severity, grade in enumerate(grades, start=1):
+            right = predict(corrupted(images, name, grade, seed)).argmax(axis=1) == labels
+            change = right.astype(np.float64) - clean
+            rows.append(
+                (name, UNITS[name], severity, grade, *_with_interval(right, draws), *_with_interval(change, draws))
+            )
+            done += 1
+            report(done, total)
+    columns = ["corruption", "unit", "severity", "grade", "accuracy", "low", "high"]
+    return pd.DataFrame(rows, columns=[*columns, "change", "change_low", "change_high"])
+
+
+def covariates(images: Bytes) -> pd.DataFrame:
+    """Return what can be measured of the pixels alone: illumination and contrast (0..1), sharpness (log10).
+
+    Sharpness is the variance of the Laplacian relative to that of the tones, so that dark images do not count as
+    blurred; log10, about 0 for noise and -3 for a smooth gradient.
+    """
+    tones = images.reshape(len(images), -1).astype(np.float64) / 255
+    spread = tones.var(axis=1)
+    edges = np.array([cv2.Laplacian(image.astype(np.float64) / 255, cv2.CV_64F).var() for image in images])
+    relative = (edges + 1e-8) / (spread + 1e-6)
+    return pd.DataFrame(
+        {"illumination": tones.mean(axis=1), "contrast": np.sqrt(spread), "sharpness": np.log10(relative)}
+    )
+
+
+def by_covariate(right: npt.NDArray[np.bool_], values: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Return accuracy in equal shares of the images by each covariate.
+
+    Args:
+        right: (n,) whether each image is predicted right.
+        values: a column a covariate, a row an image; NaN where unknown.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns covariate, bin (0 lowest), left, right, images, accuracy, low, high. A covariate with one value is left
+        out.
+
+    """
+    rows = []
+    for name in values.columns:
+        column = values[name].to_numpy(np.float64)
+        for place, (left, upper, mask) in enumerate(_bins(column, column)):
+            if mask.any():
+                interval = _with_interval(right[mask], _draws(int(mask.sum()), seed))
+                rows.append((name, place, left, upper, int(mask.sum()), *interval))
+    return pd.DataFrame(rows, columns=["covariate", "bin", "left", "right", "images", "accuracy", "low", "high"])
+
+
+def _bins(
+    values: Real, reference: Real, number: int = COVARIATE_BINS
+) -> list[tuple[float, float, npt.NDArray[np.bool_]]]:
+    """Return (left, right, mask of ``values``) of bins that hold equal shares of ``reference``; [] for one value."""
+    known = reference[np.isfinite(reference)]
+    if not len(known):
+        return []
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, number + 1)))
+    if len(edges) < 2:
+        return []
+    place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+    finite = np.isfinite(values)
+    return [(float(edges[n]), float(edges[n + 1]), finite & (place == n)) for n in range(len(edges) - 1)]
+
+
+def explained_gap(
+    right: npt.NDArray[np.bool_],
+    other_right: npt.NDArray[np.bool_],
+    values: pd.DataFrame,
+    other_values: pd.DataFrame,
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return what share of the gap between two sets of images each covariate explains, and all together.
+
+    The images of the first set are weighted until the covariate is spread as in the second (post-stratification over
+    bins; for all together, weights from a logistic model that tells the sets apart, Shimodaira 2000). What the
+    accuracy of the weighted first set falls by is explained; the rest is due to anything else: other labels, other
+    people, other scenes. Shares of single covariates overlap and do not add up.
+
+    Args:
+        right: (n,) hits on the first set.
+        other_right: (m,) hits on the second.
+        values: (n rows) numeric columns, and columns of text as categories.
+        other_values: (m rows) the same columns.
+        replicates: bootstrap draws of both sets.
+        seed: of the draws.
+
+    Returns:
+        Columns covariate ("all together" last), gap (accuracy of the first set - of the second), explained, low, high,
+        share (explained / gap).
+
+    """
+    gap = float(right.mean() - other_right.mean())
+    hits = right.astype(np.float64)
+    rows = []
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(0, len(hits), (replicates, len(hits)))
+    weights = {name: _stratum_weights(values[name], other_values[name]) for name in values.columns}
+    weights["all together"] = _density_ratio(values, other_values)
+    for name, weight in weights.items():
+        drawn, drawn_weight = hits[draws], weight[draws]
+        falls = drawn.mean(axis=1) - (drawn * drawn_weight).sum(axis=1) / np.maximum(drawn_weight.sum(axis=1), 1e-12)
+        fall = float(hits.mean() - np.average(hits, weights=weight))
+        low, high = np.quantile(falls, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        rows.append((name, gap, fall, float(low), float(high), fall / gap if gap else np.nan))
+    return pd.DataFrame(rows, columns=["covariate", "gap", "explained", "low", "high", "share"])
+
+
+def _stratum_weights(values: pd.Series, other: pd.Series) -> Real:
+    """Return the weight of each image of the first set that spreads it over strata like the second."""
+    if values.dtype.kind in "fiu":
+        column, theirs = values.to_numpy(np.float64), other.to_numpy(np.float64)
+        both = np.concatenate([column, theirs])
+        masks = [
+            (mask, at)
+            for (_, _, mask), (_, _, at) in zip(_bins(column, both, STRATA), _bins(theirs, both, STRATA), strict=True)
+        ]
+    else:
+        names = sorted(set(values) | set(other))
+        masks = [((values == name).to_numpy(), (other == name).to_numpy()) for name in names]
+    weights = np.ones(len(values))
+    for mask, at in masks:
+        if mask.any():
+            weights[mask] = at.mean() / mask.mean()
+    return np.asarray(np.minimum(weights, LARGEST_WEIGHT))
+
+
+def _density_ratio(values: pd.DataFrame, other: pd.DataFrame) -> Real:
+    """Return importance weights of the first set from a logistic model of which set an image is from."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    both = pd.get_dummies(pd.concat([values, other], ignore_index=True), dtype=float)
+    both = both.fillna(both.median()).fillna(0.0)
+    target = np.r_[np.zeros(len(values)), np.ones(len(other))]
+    squares = both.assign(**{f"{name}^2": (both[name] - both[name].mean()) ** 2 for name in both.columns})
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000))
+    odds = model.fit(squares, target).predict_proba(squares)[: len(values), 1]
+    ratio = odds / (1 - odds) * len(values) / len(other)
+    return np.asarray(np.minimum(ratio, LARGEST_WEIGHT))
+
+
+def _draws(count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return bootstrap draws, (replicates, count) row numbers."""
+    return np.random.default_rng(seed).integers(0, count, (REPLICATES, count))
+
+
+def _with_interval(values: npt.NDArray[np.generic], draws: npt.NDArray[np.int64]) -> tuple[float, float, float]:
+    """Return a mean with its percentile bootstrap interval."""
+    numbers = values.astype(np.float64)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(numbers[draws].mean(axis=1), [tail, 1 - tail])
+    return float(numbers.mean()), float(low), float(high)
