@@ -9,7 +9,7 @@ DATA ?=
 WORKSPACE ?= $(if $(DATA),workspace,workspace-sample)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup run test test-fast bench peers fastdup docs lint clean
+.PHONY: setup run test test-fast bench peers fastdup docs lint clean faults
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -66,6 +66,10 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.bench_near_duplicates
 	$(BIN)/python -m tests.benchmarks.bench_training speed
 	$(BIN)/python -m tests.benchmarks.bench_training ladder
+
+# Kills, full disks, concurrency, hostile input: the long form; prints JSON. Some parts mount a tmpfs (root).
+faults: setup
+	$(BIN)/python -m tests.faults.suite
 
 clean:
 	rm -rf $(VENV) .venv-peers build site *.egg-info artifacts sample workspace-sample

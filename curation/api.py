@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,7 +64,7 @@ class Gallery:
 
     title: str
     frame: pd.DataFrame
-    thumbnails: dict[str, str]
+    thumbnails: dict[str, str] = field(repr=False)
 
     def _repr_html_(self) -> str:
         rows = self.frame.itertuples(index=False)
@@ -81,8 +81,8 @@ class Explanation:
     """All that is known of one image."""
 
     lines: tuple[str, ...]
-    record: dict[str, Any]
-    thumbnail: str
+    record: dict[str, Any] = field(repr=False)
+    thumbnail: str = field(repr=False)
 
     def _repr_html_(self) -> str:
         picture = notebook.gallery([(self.thumbnail, self.record["path"], "")])

@@ -17,6 +17,7 @@ from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).with_name("notebook.ipynb")
 _PICTURE = re.compile(r"<img[^>]*>")
+_DATA = re.compile(r"data:image/[\w+.-]+;base64,[A-Za-z0-9+/=]*")
 _FILE = re.compile(r"(?:/[\w.-]+)+/(?=workspace\b|data\b)")
 
 
@@ -37,7 +38,7 @@ def without_pictures(notebook: Any) -> Any:
             for kind in [kind for kind in shown if kind.startswith("image/")]:
                 del shown[kind]
             for kind, text in shown.items():
-                shown[kind] = _FILE.sub("", _PICTURE.sub("<em>[picture]</em>", text))
+                shown[kind] = _FILE.sub("", _DATA.sub("[picture]", _PICTURE.sub("<em>[picture]</em>", text)))
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.output_type != "stream"]
     return notebook

@@ -389,7 +389,7 @@ def _group_columns() -> list[Column]:
 
 def _learned(tables: Tables) -> list[Block]:
     averages, falls, singles = tables["averages"], tables["falls"], tables["singles"]
-    whole = falls.assign(name=falls["region"], series=falls["class"].replace("", "all"))
+    whole = falls.assign(name=falls["region"], series=falls["class"].replace("", "all"), estimate=falls["fall"])
     pictures = [
         {
             "uri": thumbnails.colour_uri(row["face"]),

@@ -20,7 +20,7 @@ import pandas as pd
 from curation import tables, workflow, workspace
 from curation.audit.estimates import Estimate, share
 from curation.measure import read_pixels
-from curation.plant import KINDS, Kind, Pixels, make_copy
+from curation.plant import KINDS, Kind, Pixels, jpeg, make_copy
 from curation.progress import Display
 from curation.settings import Settings
 from curation.workspace import Workspace, WorkspaceError
@@ -75,6 +75,9 @@ def _scrambled(image: Pixels, dice: np.random.Generator) -> Pixels:
     return np.ascontiguousarray(np.vstack(lines))
 
 
+FLIPPED = "flipped label"
+"""A recompressed copy that is filed under another class."""
+
 DEFECTS: Mapping[str, tuple[Kind, tuple[str, ...]]] = MappingProxyType(
     {
         "too dark": (_too_dark, ("dark",)),
@@ -83,6 +86,7 @@ DEFECTS: Mapping[str, tuple[Kind, tuple[str, ...]]] = MappingProxyType(
         "blurred": (_blurred, ("blurry",)),
         "one tone": (_one_tone, ("blank",)),
         "no face": (_scrambled, ("no_face",)),
+        FLIPPED: (jpeg, ("label_conflict",)),
     }
 )
 """Defects of single images: how each is made, and the checks of which one must flag it."""
@@ -175,17 +179,20 @@ def _plant(
 ) -> pd.DataFrame:
     """Write the chosen images and the planted ones; return path, base (place in ``chosen``) and kind ("" if plain)."""
     dice = np.random.default_rng(seed)
-    names = dice.permutation(10_000_000)[: len(chosen) + per_kind * (len(KINDS) + len(DEFECTS))]
-    kinds = [kind for kind in (*KINDS, *DEFECTS) for _ in range(per_kind)]
-    bases = [int(place) for _ in (*KINDS, *DEFECTS) for place in dice.permutation(len(chosen))[:per_kind]]
-    kinds = kinds[: len(bases)]
+    labels = sorted(set(chosen["label"]))
+    planted = [kind for kind in (*KINDS, *DEFECTS) if kind != FLIPPED or len(labels) > 1]
+    per_kind = min(per_kind, len(chosen))
+    names = dice.permutation(10_000_000)[: len(chosen) + per_kind * len(planted)]
+    kinds = [kind for kind in planted for _ in range(per_kind)]
+    bases = [int(place) for _ in planted for place in dice.permutation(len(chosen))[:per_kind]]
     rows = [*((place, "") for place in range(len(chosen))), *zip(bases, kinds, strict=True)]
     records = []
     for number, (place, kind) in enumerate(rows):
         source = chosen.iloc[place]
         pixels = read_pixels(source["url"], settings.measure)
         changed = _made(pixels, kind, seed + number) if kind else pixels
-        path = f"{source['label'] or 'unlabelled'}/{names[number]:07d}.png"
+        label = labels[labels.index(source["label"]) - 1] if kind == FLIPPED else source["label"]
+        path = f"{label or 'unlabelled'}/{names[number]:07d}.png"
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(target), changed if changed.ndim == 2 else changed[:, :, ::-1]):
@@ -234,6 +241,8 @@ def _defect_rows(truth: pd.DataFrame, issues: pd.DataFrame) -> list[dict[str, An
     rows = []
     for kind, (_, checks) in DEFECTS.items():
         planted = truth.loc[truth["kind"] == kind, "path"]
+        if planted.empty:
+            continue
         caught = flagged.loc[flagged["check"].isin(checks), "path"]
         rows.append(_row(kind, " or ".join(checks), int(planted.isin(caught).sum()), len(planted)))
     return rows

@@ -86,7 +86,7 @@ def sources(scratch: Path) -> dict[str, Any]:
         given = "nosuch://user:pass@host/x" if name == "url unknown" else str(source)
         ended = forked.curate(["run", given, "-w", str(folder / "space")], limit_s=LIMIT_S)
         slowest = max(slowest, ended.seconds)
-        if not ended.said_one_sentence:
+        if not (ended.said_one_sentence or ended.went_well):
             faults.append(f"{name}: {ended.status} {ended.output.strip()[-300:]}")
         if _snapshot(folder / "in", without=folder / "space") != before or {path.name for path in folder.iterdir()} - {
             "in",

@@ -1,7 +1,7 @@
 """The fault suite: python -m tests.faults.suite [PART ...] [--short]; prints each part's figures as JSON.
 
 Exit status 1 where anything was lost, hung, left a traceback or wrote outside. Parts: kills, storage, concurrency,
-hostile, offline, interrupt, long_runs.
+hostile.
 """
 
 from __future__ import annotations
@@ -54,32 +54,11 @@ def _hostile(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
     return hostile.figures(curated, scratch, long=long)
 
 
-def _offline(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
-    from tests.faults import offline
-
-    return offline.figures(sample, scratch, long=long)
-
-
-def _interrupt(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
-    from tests.faults import long_runs
-
-    return long_runs.interrupts(scratch, long=long)
-
-
-def _long_runs(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
-    from tests.faults import long_runs
-
-    return long_runs.growth(scratch, long_runs.SIZES if long else long_runs.SHORT_SIZES)
-
-
 PARTS: dict[str, Callable[[Path, Path, Path, bool], Figures]] = {
     "kills": _kills,
     "storage": _storage,
     "concurrency": _concurrency,
     "hostile": _hostile,
-    "offline": _offline,
-    "interrupt": _interrupt,
-    "long_runs": _long_runs,
 }
 
 SAMPLE_IMAGES = 120

