@@ -53,12 +53,12 @@ test-fast: setup
 peers:
 	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
 	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		opencv-python-headless pandas scikit-learn cleanvision imagededup pillow_heif sentry-sdk
+		opencv-python-headless pandas scikit-learn cleanvision imagededup pillow_heif requests sentry-sdk
 	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps fastdup==2.54
 
 # fastdup beside everything else: its own pins cannot be met here, but it works without them (licence CC BY-NC-ND).
 fastdup: setup
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pillow_heif sentry-sdk
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pillow_heif requests sentry-sdk
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fastdup==2.54
 
 bench: setup
