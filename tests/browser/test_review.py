@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.data]
+pytestmark = [pytest.mark.app, pytest.mark.browser, pytest.mark.slow, pytest.mark.data]
 
 START_S = 300
 """The App needs 7 s on a quiet machine; a busy one may need many times that."""
