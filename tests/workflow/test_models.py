@@ -183,11 +183,12 @@ def test_predict_gives_one_probability_a_class(own: Path, model: str, sample: Pa
         (["train", "scratch", "--on", "v99"], "no version"),
         (["evaluate", "no-such"], "no model"),
         (["crossval", "scratch", "--folds", "190"], "fewer folds"),
-        (["predict", "scratch", "no/such.jpg"], "no/such.jpg"),
+        (["predict", "MODEL", "no/such.jpg"], "no/such.jpg"),
     ],
 )
 def test_wrong_input_is_one_sentence(own: Path, model: str, curate: Curate, arguments: list[str], words: str) -> None:
-    done = curate(*arguments, "-w", own, check=False)
+    named = [model if argument == "MODEL" else argument for argument in arguments]
+    done = curate(*named, "-w", own, check=False)
     assert done.returncode == 1
     assert words in done.stderr and "Traceback" not in done.stderr
 
