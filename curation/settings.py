@@ -1,7 +1,7 @@
 """curate.toml -> typed settings; every default of the toolkit in one place.
 
 Order of precedence, later wins: the defaults below, thresholds that an audit calibrated, ``curate.toml`` in the
-workspace, environment variables ``CURATE_SECTION__NAME``, flags of the command.
+workspace, environment variables (``CURATE_SECTION__NAME``, ``CURATE_SEED``, ``CURATE_POLICY``), flags of the command.
 """
 
 from __future__ import annotations
@@ -87,6 +87,9 @@ class Settings(_Section):
     labels: LabelSettings = LabelSettings()
 
 
+_WITHOUT_SECTION = ("seed", "policy")
+
+
 def load(
     path: Path | None = None, overrides: dict[str, Any] | None = None, calibrated: dict[str, Any] | None = None
 ) -> Settings:
@@ -115,12 +118,16 @@ def load(
         raise SettingsError(f"{source}: setting {where!r}: {first['msg']}") from error
 
 
-def _environment() -> dict[str, dict[str, str]]:
-    values: dict[str, dict[str, str]] = {}
+def _environment() -> dict[str, Any]:
+    values: dict[str, Any] = {}
     for name, value in sorted(os.environ.items()):
-        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
-            section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-            values.setdefault(section, {})[key] = value
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        section, in_section, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if in_section:
+            values = _merged(values, {section: {key: value}})
+        elif section in _WITHOUT_SECTION:
+            values[section] = value
     return values
 
 
