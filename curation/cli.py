@@ -781,7 +781,11 @@ def doctor(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-review_app = typer.Typer(invoke_without_command=True, help="Review images in the FiftyOne App, and bring it back.")
+review_app = typer.Typer(
+    invoke_without_command=True,
+    help="Review images in the FiftyOne App, and bring it back.",
+    epilog=examples.epilog("review"),
+)
 app.add_typer(review_app, name="review")
 
 
@@ -868,7 +872,11 @@ def review_conflicts(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False
     console.print_frame(conflicts(workspace.open_existing(folder)), "json" if as_json else "table")
 
 
-votes_app = typer.Typer(invoke_without_command=True, help="People's votes: how accurate they are, how far they agree.")
+votes_app = typer.Typer(
+    invoke_without_command=True,
+    help="People's votes: how accurate they are, how far they agree.",
+    epilog=examples.epilog("votes"),
+)
 app.add_typer(votes_app, name="votes")
 
 

@@ -53,8 +53,8 @@ class CheckSettings(_Section):
     outlier_fence: float = Field(3.5, gt=0, description="robust z-score beyond which a value is an issue")
     face_score: float = Field(0.5, ge=0, le=1, description="detections below this are no face (deck: 0.5)")
     second_face_score: float = Field(0.7, ge=0, le=1, description="a further face counts from this score on")
-    turned_yaw_degrees: float = Field(45.0, gt=0, le=90)
-    turned_roll_degrees: float = Field(30.0, gt=0, le=90)
+    turned_yaw_degrees: float = Field(45.0, gt=0, le=90, description="a head turned further sideways is an issue")
+    turned_roll_degrees: float = Field(30.0, gt=0, le=90, description="a head tilted further is an issue")
 
 
 class DuplicateSettings(_Section):
@@ -78,7 +78,7 @@ class LabelSettings(_Section):
 class Settings(_Section):
     """All settings of one workspace."""
 
-    seed: int = 0
+    seed: int = Field(0, description="of every random draw; the same seed gives the same result")
     policy: str = Field("balanced", description="a policy's name or the path of a policy file")
     measure: MeasureSettings = MeasureSettings()
     engine: EngineSettings = EngineSettings()
