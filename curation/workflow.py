@@ -101,8 +101,9 @@ def _require_same_data(space: Workspace, source: str, listing: pd.DataFrame) -> 
     still_there = known.isin(listing["path"]).mean()
     if still_there < _SAME_DATA_SHARE:
         was = (workspace.read_json(space.marker) or {}).get("source", "another source")
+        given = workspace.bare_url(source)
         raise WorkspaceError(
-            f"{space.root} was made from {was}, and {source} lacks most of its images; use another workspace (-w DIR)"
+            f"{space.root} was made from {was}, and {given} lacks most of its images; use another workspace (-w DIR)"
         )
 
 

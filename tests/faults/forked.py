@@ -164,7 +164,7 @@ def preload(*, training: bool = False) -> None:
     from curation import answers, manifest, measure, summary, workflow  # noqa: F401
     from curation.checks import registry  # noqa: F401
     from curation.duplicates import find  # noqa: F401
-    from curation.export import folder  # noqa: F401
+    from curation.export import coco, croissant, folder, huggingface, table, webdataset  # noqa: F401
     from curation.ingest import source  # noqa: F401
     from curation.measure import decode, pool  # noqa: F401
     from reports import cleaning_page  # noqa: F401

@@ -9,6 +9,7 @@ no reader sees anything half written. At the end the same command gives the resu
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import shutil
 import signal
@@ -53,11 +54,12 @@ def cleaned_hash(folder: Path) -> str:
 
 
 def tree_hash(top: Path) -> str:
-    """Return a fingerprint of a file, or of all files below a folder."""
+    """Return a fingerprint of a file, or of all files below a folder, wherever its scratch folder lies."""
     digest = hashlib.sha256()
+    scratch = os.fsencode(top.parent)
     for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
         if path.is_file():
-            digest.update(str(path.relative_to(top)).encode() + b"\0" + path.read_bytes())
+            digest.update(str(path.relative_to(top)).encode() + b"\0" + path.read_bytes().replace(scratch, b""))
     return digest.hexdigest()
 
 
@@ -87,21 +89,25 @@ def _in_space(*words: str) -> Callable[[Path], Arguments]:
 
 _FIT = ("scratch", "--epochs", "2", "--threads", "1", "--images", "60")
 
+
+def _export(form: str) -> Act:
+    name = "out" if form == "folder" else f"out.{form}"
+    return Act(
+        f"export {form}",
+        lambda f: _in_space("export", "cleaned", "--format", form, "-o", str(f / name))(f),
+        lambda f: tree_hash(f / name),
+    )
+
+
+EXPORTS = ("folder", "csv", "parquet", "coco", "webdataset", "croissant", "huggingface", "labelstudio", "dvc")
+"""Every format but FiftyOne's, which is written by a process and a database of its own."""
+
 ACTS: tuple[Act, ...] = (
     Act("run", lambda f: ["run", str(f / "sample"), "-w", str(f / "space")], cleaned_hash, starts="nothing"),
     Act("apply", _in_space("apply", "--policy", "deck"), cleaned_hash),
     Act("decide", lambda f: _in_space("decide", _image(f, 3), "--exclude")(f), cleaned_hash),
     Act("undo", _in_space("undo", "v2"), cleaned_hash),
-    Act(
-        "export",
-        lambda f: _in_space("export", "cleaned", "--format", "folder", "-o", str(f / "out"))(f),
-        lambda f: tree_hash(f / "out"),
-    ),
-    Act(
-        "export csv",
-        lambda f: _in_space("export", "cleaned", "--format", "csv", "-o", str(f / "out.csv"))(f),
-        lambda f: tree_hash(f / "out.csv"),
-    ),
+    *(_export(name) for name in EXPORTS),
     Act("review pull", _in_space("review", "pull"), cleaned_hash, first=_answer),
     Act("train", _in_space("train", *_FIT), _weights_hash),
     Act("crossval", _in_space("crossval", *_FIT, "--folds", "2"), _out_of_fold_hash),

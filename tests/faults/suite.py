@@ -21,18 +21,9 @@ Figures = dict[str, Any]
 def _kills(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
     from tests.faults import kill
 
-    short = {"run": 2, "undo": 4, "decide": 4, "export": 2}
-    full = {
-        "run": 16,
-        "apply": 16,
-        "decide": 16,
-        "undo": 16,
-        "export": 12,
-        "review pull": 8,
-        "export csv": 8,
-        "train": 10,
-        "crossval": 10,
-    }
+    short = {"run": 2, "undo": 4, "decide": 4, "export folder": 2}
+    full = {"run": 14, "apply": 14, "decide": 10, "undo": 14, "review pull": 10, "train": 10, "crossval": 10}
+    full |= {f"export {form}": 8 if form == "folder" else 2 for form in kill.EXPORTS}
     return kill.campaign(sample, curated, scratch, full if long else short)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -61,3 +62,18 @@ def test_the_dockerfile_is_lint_free() -> None:
         pytest.skip("hadolint is not installed")
     done = subprocess.run([hadolint, "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_no_file_of_the_packages_is_ignored_by_git() -> None:
+    # a build folder's name in .gitignore once kept the plugin's script out of every clone but the author's
+    command = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", "curation", "training", "reports"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("not a clone")
+    assert [name for name in done.stdout.splitlines() if "__pycache__" not in name] == []
+
+
+def test_the_plugin_holds_the_script_that_it_names() -> None:
+    plugin = ROOT / "curation" / "review" / "plugin"
+    script = json.loads((plugin / "package.json").read_text(encoding="utf-8"))["fiftyone"]["script"]
+    assert (plugin / script).is_file()
