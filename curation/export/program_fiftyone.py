@@ -14,7 +14,8 @@ PLAIN = ("sha256", "split", "original_label", "status", "reason", "group", "weig
 
 def alone() -> None:
     """Let FiftyOne start a database of its own; it joins any other of this user's that it finds among the processes."""
-    importlib.import_module("psutil").process_iter = lambda *_: iter(())
+    psutil: Any = importlib.import_module("psutil")
+    psutil.process_iter = lambda *_: iter(())
 
 
 def main() -> None:

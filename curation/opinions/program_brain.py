@@ -7,6 +7,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 MOST_DISTANCE = 0.2
 """Cosine distance of near duplicates: Brain's own default."""
@@ -14,7 +15,8 @@ MOST_DISTANCE = 0.2
 
 def alone() -> None:
     """Let FiftyOne start a database of its own; it joins any other of this user's that it finds among the processes."""
-    importlib.import_module("psutil").process_iter = lambda *_: iter(())
+    psutil: Any = importlib.import_module("psutil")
+    psutil.process_iter = lambda *_: iter(())
 
 
 def main() -> None:
