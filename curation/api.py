@@ -1,10 +1,12 @@
 """The toolkit from Python: what the command does, in a few lines, with pictures in a notebook.
 
->>> import curation
->>> space = curation.Workspace("workspace")
->>> space.run("faces")  # doctest: +SKIP
->>> space.gallery("label_conflict")  # doctest: +SKIP
->>> space.version("cleaned").export("huggingface", "faces-hf")  # doctest: +SKIP
+Examples:
+    >>> import curation
+    >>> space = curation.Workspace("workspace")
+    >>> space.run("faces")
+    >>> space.gallery("label_conflict")
+    >>> space.version("cleaned").export("huggingface", "faces-hf")
+
 """
 
 from __future__ import annotations
