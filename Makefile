@@ -66,8 +66,13 @@ fastdup: setup
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fastdup==2.54
 
 bench: setup
+	@mkdir -p artifacts
 	$(BIN)/python -m tests.benchmarks.bench_curate
-	$(BIN)/python -m tests.benchmarks.bench_near_duplicates
+	$(BIN)/python -m tests.benchmarks.bench_decode
+	$(BIN)/python -m tests.benchmarks.bench_near_duplicates --peers
+	$(BIN)/python -m tests.benchmarks.bench_natural_pairs --list artifacts/natural_pairs.csv
+	$(BIN)/python -m tests.benchmarks.bench_stage --list artifacts/natural_pairs.csv
+	$(BIN)/python -m tests.benchmarks.bench_scale
 	$(BIN)/python -m tests.benchmarks.bench_training speed
 	$(BIN)/python -m tests.benchmarks.bench_training ladder
 

@@ -42,6 +42,14 @@ def test_all_is_every_extra_that_a_user_wants() -> None:
     assert named == set(extras) - {"all", "dev", "docs"}
 
 
+def test_the_two_builds_of_opencv_which_write_one_folder_are_of_one_generation() -> None:
+    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["faces"]]
+    ranges = {name.partition(">=")[0]: name.partition(">=")[2] for name in wanted if name.startswith("opencv")}
+    assert set(ranges) == {"opencv-python", "opencv-python-headless"} and len(set(ranges.values())) == 1
+    pinned = re.findall(r"^opencv-python(?:-headless)?==(.*)$", (ROOT / "constraints.txt").read_text(), flags=re.M)
+    assert len(pinned) == 2 and len(set(pinned)) == 1
+
+
 def test_the_doctor_knows_every_extra() -> None:
     from curation.doctor import _EXTRAS
 
