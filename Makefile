@@ -81,7 +81,7 @@ test-lowest:
 	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	@$(PYTHON) tests/lowest.py > .venv-lowest/lowest.txt
 	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/lowest.txt -e . \
-		pytest pytest-timeout hypothesis psutil imagehash scikit-learn
+		pytest pytest-timeout hypothesis psutil imagehash scikit-learn statsmodels
 	.venv-lowest/bin/python -m pytest tests/unit --ignore-glob='*test_training_*' -m 'not slow'
 
 # Known vulnerabilities of what is installed, and the bill of materials in artifacts/; exit status 3 without a network.
