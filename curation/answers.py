@@ -39,6 +39,14 @@ def version_lines(version: manifest.Version) -> list[str]:
     ]
 
 
+def label_lines(space: Workspace, version: manifest.Version) -> list[str]:
+    """Return what a cleaned version did about labels and is expected to leave wrong; [] where none were judged."""
+    from curation import labelling
+
+    found = labelling.outcome_of(space, version) if version.kind == "cleaned" else None
+    return [] if found is None else found.lines()
+
+
 def version_list(space: Workspace) -> pd.DataFrame:
     """Return one row a version: name, kind, kept, excluded, hash, created, tags."""
     named: dict[str, list[str]] = {}
@@ -71,7 +79,7 @@ def show(space: Workspace, name: str) -> Answer:
     rows = manifest.rows(space, version)
     table = summary.before_after(raw, rows)
     record = {**asdict(version), "before_after": table.to_dict("records")}
-    return Answer(version_lines(version), record, table)
+    return Answer([*version_lines(version), *label_lines(space, version)], record, table)
 
 
 def found_issues(space: Workspace, check: str = "", *, flagged_only: bool = True, peer: str = "") -> pd.DataFrame:

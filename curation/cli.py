@@ -240,7 +240,10 @@ def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: 
     space = workspace.open_existing(folder)
     with workspace.locked(space):
         version = workflow.apply(space, _settings(space, policy=policy), Display(quiet=as_json))
-    console.print_json(version) if as_json else console.print_lines(answers.version_lines(version))
+    if as_json:
+        console.print_json(version)
+        return
+    console.print_lines([*answers.version_lines(version), *answers.label_lines(space, version)])
 
 
 @app.command()
