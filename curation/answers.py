@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation import manifest, summary, tables, workspace
+from curation import labelling, manifest, summary, tables, workspace
 from curation.decisions import log
 from curation.workspace import Workspace, WorkspaceError
 
@@ -37,14 +37,6 @@ def version_lines(version: manifest.Version) -> list[str]:
         f"Content hash {version.hash}; made {version.created} from "
         f"{version.base} and {version.log_through:,} log lines.",
     ]
-
-
-def label_lines(space: Workspace, version: manifest.Version) -> list[str]:
-    """Return what a cleaned version did about labels and is expected to leave wrong; [] where none were judged."""
-    from curation import labelling
-
-    found = labelling.outcome_of(space, version) if version.kind == "cleaned" else None
-    return [] if found is None else found.lines()
 
 
 def version_list(space: Workspace) -> pd.DataFrame:
@@ -79,7 +71,7 @@ def show(space: Workspace, name: str) -> Answer:
     rows = manifest.rows(space, version)
     table = summary.before_after(raw, rows)
     record = {**asdict(version), "before_after": table.to_dict("records")}
-    return Answer([*version_lines(version), *label_lines(space, version)], record, table)
+    return Answer([*version_lines(version), *labelling.outcome_lines(space, version)], record, table)
 
 
 def found_issues(space: Workspace, check: str = "", *, flagged_only: bool = True, peer: str = "") -> pd.DataFrame:

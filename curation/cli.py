@@ -246,7 +246,7 @@ def check(
 @app.command()
 def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: AsJson = False) -> None:
     """Let a policy decide on the issues and commit the cleaned version."""
-    from curation import answers, console, workflow, workspace
+    from curation import answers, console, labelling, workflow, workspace
     from curation.progress import Display
 
     space = workspace.open_existing(folder)
@@ -255,7 +255,7 @@ def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: 
     if as_json:
         console.print_json(version)
         return
-    console.print_lines([*answers.version_lines(version), *answers.label_lines(space, version)])
+    console.print_lines([*answers.version_lines(version), *labelling.outcome_lines(space, version)])
 
 
 @app.command()

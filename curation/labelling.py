@@ -351,6 +351,12 @@ def outcome_of(space: Workspace, version: manifest.Version) -> LabelOutcome | No
     return label_outcome.outcome(rows, judged, np.asarray(record["rate_draws"]), record["rates"])
 
 
+def outcome_lines(space: Workspace, version: manifest.Version) -> list[str]:
+    """Return ``outcome_of`` a cleaned version in plain sentences; [] of a raw one, or where no label was judged."""
+    found = outcome_of(space, version) if version.kind == "cleaned" else None
+    return [] if found is None else found.lines()
+
+
 def evaluate(space: Workspace, file: Path) -> dict[str, pd.DataFrame]:
     """Measure every score against people's votes.
 
