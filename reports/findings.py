@@ -220,7 +220,7 @@ def _covariate_columns() -> list[Column]:
 def _other_data(tables: Tables) -> list[Block]:
     metrics, gap, facts, wrong = (tables[name] for name in ("metrics", "gap", "facts", "wrong"))
     chosen = metrics[metrics["metric"].isin(["accuracy", "recall"])]
-    points = chosen.assign(name=chosen["class"].replace("", "all"), series=chosen["data"])
+    points = chosen.assign(name=chosen["class"].replace("", "all classes"), series=chosen["data"])
     name, gap_value = facts["data"].iloc[0], gap["gap"].iloc[0]
     explained = gap.assign(name=gap["covariate"], series="explained", estimate=gap["explained"])
     columns = [
@@ -246,12 +246,12 @@ def _other_data(tables: Tables) -> list[Block]:
             figures.interval_chart(points, "share right"),
             "Share right by class, held out and elsewhere.",
             figures.interval_height(points),
-            Table("elsewhere", "Every metric on both", metrics, _metric_columns("data")),
+            Table("elsewhere-metrics", "Every metric on both", metrics, _metric_columns("data")),
         ),
         _head(
-            f"What explains the gap of {gap_value:.1%}?",
-            "How far accuracy falls when the held-out images are weighted to be spread like the others. Shares "
-            "overlap.",
+            f"What explains the gap of {100 * gap_value:.1f} points?",
+            "Points of accuracy that the held-out images lose when they are weighted to be spread like the others in "
+            "one respect, or in all together. What single ones explain overlaps and does not add up.",
         ),
         _chart(
             "chart-gap",
@@ -306,7 +306,7 @@ def _outside(tables: Tables) -> list[Block]:
             figures.interval_chart(points, "accuracy"),
             "; ".join(f"{row['model']}, {row['data']}: {row['estimate']:.0%}" for row in chosen.to_dict("records")),
             figures.interval_height(points) + 30,
-            Table("outside", "Every metric", metrics, _metric_columns("model", "data")),
+            Table("outside-metrics", "Every metric", metrics, _metric_columns("model", "data")),
         ),
         _head("Paired differences", "Positive: ours is better. Bootstrap over the same images; exact McNemar test."),
         _table(Table("outside-pairs", "Ours against theirs", differences, columns)),

@@ -53,7 +53,7 @@ def test_an_absent_package_is_one_sentence_that_says_what_to_do(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", ["deepface", "hsemotion"])
-def test_models_that_cannot_be_had_here_say_where_they_are_to_be_had(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_cannot_be_had_here_say_where_they_can(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("deepface.models.demography.Emotion", "hsemotion_onnx.facial_emotions"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(OutsideError, match="online"):
