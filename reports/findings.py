@@ -246,7 +246,7 @@ def _other_data(tables: Tables) -> list[Block]:
             figures.interval_chart(points, "share right"),
             "Share right by class, held out and elsewhere.",
             figures.interval_height(points),
-            Table("elsewhere-metrics", "Every metric on both", metrics, _metric_columns("data")),
+            Table("elsewhere-metrics", "Every metric on both", _named(metrics), _metric_columns("data")),
         ),
         _head(
             f"What explains the gap of {100 * gap_value:.1f} points?",
@@ -264,11 +264,15 @@ def _other_data(tables: Tables) -> list[Block]:
     ]
 
 
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with what a page calls its metrics."""
+    return frame.assign(named=page.metric_names(frame))
+
+
 def _metric_columns(*first: str) -> list[Column]:
     return [
         *(Column(name, name) for name in first),
-        Column("metric", "metric"),
-        Column("class", "class"),
+        Column("named", "metric"),
         Column("estimate", "value", "decimal"),
         Column("low", "95 % from", "decimal"),
         Column("high", "to", "decimal"),
@@ -283,14 +287,13 @@ def _outside(tables: Tables) -> list[Block]:
     columns = [
         Column("model", "other model"),
         Column("data", "data"),
-        Column("metric", "metric"),
-        Column("class", "class"),
+        Column("named", "metric"),
         Column("first", "theirs", "decimal"),
         Column("second", "ours", "decimal"),
         Column("difference", "ours - theirs", "decimal"),
         Column("low", "95 % from", "decimal"),
         Column("high", "to", "decimal"),
-        Column("p_value", "McNemar's p", "number"),
+        Column("p_value", "McNemar's p", "chance"),
     ]
     known = [
         Column("model", "model"),
@@ -306,10 +309,10 @@ def _outside(tables: Tables) -> list[Block]:
             figures.interval_chart(points, "accuracy"),
             "; ".join(f"{row['model']}, {row['data']}: {row['estimate']:.0%}" for row in chosen.to_dict("records")),
             figures.interval_height(points) + 30,
-            Table("outside-metrics", "Every metric", metrics, _metric_columns("model", "data")),
+            Table("outside-metrics", "Every metric", _named(metrics), _metric_columns("model", "data")),
         ),
         _head("Paired differences", "Positive: ours is better. Bootstrap over the same images; exact McNemar test."),
-        _table(Table("outside-pairs", "Ours against theirs", differences, columns)),
+        _table(Table("outside-pairs", "Ours against theirs", _named(differences), columns)),
     ]
 
 
@@ -340,13 +343,7 @@ def _groups(tables: Tables) -> list[Block]:
                 figures.interval_height(points),
             ),
         ]
-    blocks.append(
-        _table(
-            Table(
-                "groups-model", "The model by group, differences from the rest first", _ranked(model), _group_columns()
-            )
-        )
-    )
+    blocks += _by_group("groups-model", "The model by group", model)
     shown = cleaning[cleaning["metric"].isin(["removed", "relabelled"]) & ~cleaning["attribute"].str.contains(" and ")]
     blocks.append(
         _head("Does the cleaning treat groups alike?", "Share of a group that is removed, relabelled or flagged.")
@@ -362,27 +359,43 @@ def _groups(tables: Tables) -> list[Block]:
                 figures.interval_height(points),
             )
         )
-    blocks.append(_table(Table("groups-cleaning", "The cleaning by group", _ranked(cleaning), _group_columns())))
-    return blocks
+    return [*blocks, *_by_group("groups-cleaning", "The cleaning by group", cleaning)]
+
+
+LARGEST_DIFFERENCES = 12
+"""Rows that a reader looks through; the rest is folded."""
+
+
+def _by_group(identifier: str, caption: str, frame: pd.DataFrame) -> list[Block]:
+    """Return the groups that differ most from the rest, and all rows folded."""
+    ranked, columns = _ranked(frame), _group_columns()
+    blocks: list[Block] = []
+    if ranked["differs"].any():
+        largest = ranked[ranked["differs"]].head(LARGEST_DIFFERENCES).reset_index(drop=True)
+        blocks.append(_table(Table(f"{identifier}-differs", f"{caption}: where it differs", largest, columns[:-1])))
+    return [*blocks, {"kind": "numbers", "table": Table(identifier, f"{caption}, all figures", ranked, columns)}]
 
 
 def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows, those that differ first; the verdict in words."""
     words = frame["differs"].map({True: "yes", False: "no"})
-    return frame.assign(verdict=words).sort_values(["differs", "p_adjusted"], ascending=[False, True], kind="stable")
+    return (
+        _named(frame)
+        .assign(verdict=words)
+        .sort_values(["differs", "p_adjusted"], ascending=[False, True], kind="stable")
+    )
 
 
 def _group_columns() -> list[Column]:
     return [
         Column("group", "group", note="attribute"),
         Column("images", "images", "count"),
-        Column("metric", "metric"),
-        Column("class", "class"),
-        Column("estimate", "group", "share"),
+        Column("named", "metric"),
+        Column("estimate", "this group", "share"),
         *_INTERVAL,
         Column("rest", "the rest", "share"),
         Column("difference", "difference", "share"),
-        Column("p_adjusted", "adjusted p", "number", "Benjamini-Hochberg over this table"),
+        Column("p_adjusted", "adjusted p", "chance", "Benjamini-Hochberg over this table"),
         Column("verdict", "differs"),
     ]
 
@@ -475,7 +488,7 @@ def _exclusive(tables: Tables) -> list[Block]:
         ]
     chosen = heads[heads["metric"].isin(["accuracy", "macro_f1", "log_loss", "calibration_error"])]
     head_columns = [
-        Column("metric", "metric"),
+        Column("named", "metric"),
         Column("first", "softmax", "decimal"),
         Column("second", "sigmoids", "decimal"),
         Column("difference", "difference", "decimal"),
@@ -518,7 +531,7 @@ def _exclusive(tables: Tables) -> list[Block]:
             "One question or four?",
             "A softmax head (which of these?) against a sigmoid head a class (is it this?), same features and data.",
         ),
-        _table(Table("heads", "Two kinds of head on the same held-out images", chosen, head_columns)),
+        _table(Table("heads", "Two kinds of head on the same held-out images", _named(chosen), head_columns)),
         _table(
             Table(
                 "answers",

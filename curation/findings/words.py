@@ -151,11 +151,11 @@ def outside(tables: Tables) -> Answer:
             f"difference {row['difference']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%}), {better}."
         )
     for name in facts.index:
-        sentences.append(f"Has {name} seen this data? {facts.loc[name, 'seen'].capitalize()}.")
+        sentences.append(f"Has {name} seen this data? {_sentence(facts.loc[name, 'seen'])}.")
     first = pairs[pairs["metric"] == "accuracy"].iloc[0]
     return Answer(
-        f"{first['second']:.0%} : {first['first']:.0%}",
-        f"ours : {first['model']}, on {first['data']} images",
+        f"{first['second']:.0%}",
+        f"ours, on {first['data']} images; {first['model']}: {first['first']:.0%}",
         sentences,
         [
             "A model that was trained on these very images and labels remembers them: its figure here is no "
@@ -203,8 +203,8 @@ def groups(tables: Tables) -> Answer:
             "relabelled."
         )
     return Answer(
-        f"{len(differing)} + {len(cleaned)}",
-        "differences between groups: the model's + the cleaning's",
+        str(len(differing) + len(cleaned)),
+        f"figures differ between groups: {len(differing)} of the model, {len(cleaned)} of the cleaning",
         sentences,
         limits,
     )
@@ -215,7 +215,7 @@ def _differences(frame: pd.DataFrame, what: str) -> list[str]:
     if frame.empty:
         return [f"In {what} no group differs from the rest at a false discovery rate of 5 %."]
     largest = frame.loc[frame["difference"].abs().idxmax()]
-    metric = f"{largest['metric'].replace('_', ' ')} {largest['class']}".strip()
+    metric = f"{largest['metric'].replace('_', ' ').replace('f1', 'F1')} {largest['class']}".strip()
     return [
         f"In {what}, {len(frame)} figures differ from the rest at a false discovery rate of 5 %; the largest: "
         f"{metric} of "
@@ -311,6 +311,11 @@ def exclusive(tables: Tables) -> Answer:
 
 def _with_interval(row: pd.Series, name: str) -> str:
     return f"{row[name]:.0%} ({row['low']:.0%} to {row['high']:.0%})"
+
+
+def _sentence(text: str) -> str:
+    """Return a text that begins with a capital, the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 ANSWERS = {
