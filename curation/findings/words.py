@@ -182,7 +182,7 @@ def groups(tables: Tables) -> Answer:
         "model.",
         "Groups are as the source names them.",
     ]
-    if facts["estimated"]:
+    if facts.get("estimated", False):
         limits.insert(
             0,
             "Gender and age are a network's estimates, which err, and err more for some groups than for others: a "
