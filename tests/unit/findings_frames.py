@@ -217,7 +217,7 @@ def page_of(sections: dict[str, Tables]) -> FindingsTables:
     findings = [
         Finding(name, short, question, answers[name].sentences, answers[name].limits, tables=sections[name])
         if name in answers
-        else Finding(name, short, question, missing=MISSING[name])
+        else Finding(name, short, question, missing=MISSING.get(name, "Not asked."))
         for name, (short, question) in QUESTIONS.items()
     ]
     return FindingsTables(
