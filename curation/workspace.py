@@ -37,8 +37,10 @@ _JOURNAL = "curate"
 _JOURNAL_BYTES = 2**20
 """Size at which the log is put aside as curate.log.1."""
 
-_SECRETS = re.compile(r"//[^/@\s]*@")
-"""User and password in a URL."""
+_SECRETS = re.compile(r"(?<=://)(?:[^/?#]*@|[^/:@]+:(?!\d+(?:[/?#]|$))[^?#]*@)|\?.*", re.DOTALL)
+"""What a URL may hide: user and password before the host (a key of S3 has slashes), and the query with its tokens."""
+
+_URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"]+")
 
 
 class WorkspaceError(CurationError):
@@ -155,6 +157,11 @@ class Workspace:
     def votes(self) -> Path:
         """Folder of the votes tables: imported ones and people's blind labels."""
         return self.root / "votes"
+
+    @property
+    def blind_labels(self) -> Path:
+        """Votes table of people's blind labels: path, label, person, time."""
+        return self.votes / "blind.parquet"
 
     @property
     def sources(self) -> Path:
@@ -300,13 +307,13 @@ def _journal_kept(workspace: Workspace) -> Iterator[None]:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(handler)
-    command = [Path(sys.argv[0]).name, *(_SECRETS.sub("//", word).partition("?")[0] for word in sys.argv[1:])]
+    command = [Path(sys.argv[0]).name, *(bare_url(word) if "://" in word else word for word in sys.argv[1:])]
     logger.info("begins: %s", " ".join(command))
     try:
         yield
         logger.info("done")
     except BaseException as error:
-        logger.error("failed: %s: %s", type(error).__name__, error)
+        logger.error("failed: %s: %s", type(error).__name__, without_secrets(str(error)))
         raise
     finally:
         logger.removeHandler(handler)
@@ -316,9 +323,10 @@ def _journal_kept(workspace: Workspace) -> Iterator[None]:
 
 def _remove_stale_temporaries(root: Path) -> None:
     """Delete what a killed writer left half written; only the lock's holder may call this."""
-    for folder in (root, root / "manifests", root / "reports"):
-        if folder.is_dir():
-            for entry in folder.glob(".*.tmp"):
+    folders = (root, *(root / name for name in ("manifests", "reports", "review", "votes", "predictions")))
+    for folder in filter(Path.is_dir, folders):
+        for entry in folder.glob(".*.tmp"):
+            if _abandoned(entry):  # the App writes its journals without the lock
                 entry.unlink(missing_ok=True)
 
 
@@ -341,6 +349,16 @@ def _abandoned(unfinished: Path) -> bool:
     except (OverflowError, ProcessLookupError):
         return True
     return number.isdigit()
+
+
+def bare_url(url: str) -> str:
+    """Return ``url`` without user, password and query."""
+    return _SECRETS.sub("", url)
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` with every URL in it bare of user, password and query."""
+    return _URL.sub(lambda url: bare_url(url.group()), text)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -406,12 +424,23 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, json_bytes(value))
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or None where there is none."""
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file, or None where there is no file.
+
+    Raises:
+        WorkspaceError: it is damaged.
+
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        reason = "it holds no object"
     except FileNotFoundError:
         return None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error)
+    raise WorkspaceError(f"{path} is damaged ({reason}); restore it from a copy, or delete it and run again")
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,8 @@ import torch
 from torch.nn import functional
 
 from training.backbones import ExpressionNetwork
-from training.data import Bytes, Floats, load_images
+from training.data import Bytes, DataError, Floats, load_images
+from training.files import replacing
 from training.fit import keep_freed_memory
 from training.model import PREDICTION_BATCH, as_input, load_model
 
@@ -76,12 +78,13 @@ def _of_fold(folder: Path, number: int, files: list[Path]) -> HeldOut:
         network = model.network
         assert isinstance(network, ExpressionNetwork)  # noqa: S101 -- committees are kept member by member
         made = _judged(network, load_images(files, model.recipe.image_size))
-        unfinished = stored.with_suffix(".partial")
-        with unfinished.open("wb") as stream:
+        with replacing(stored) as unfinished, unfinished.open("wb") as stream:
             np.savez(stream, members=made.members, embedding=made.embedding)
-        unfinished.replace(stored)
-    with np.load(stored, allow_pickle=False) as arrays:
-        return HeldOut(arrays["members"], arrays["embedding"])
+    try:
+        with np.load(stored, allow_pickle=False) as arrays:
+            return HeldOut(arrays["members"], arrays["embedding"])
+    except (ValueError, EOFError, KeyError, BadZipFile) as error:  # damaged, or code instead of numbers
+        raise DataError(f"{stored} is damaged: remove it to make it anew") from error
 
 
 def _judged(network: ExpressionNetwork, images: Bytes) -> HeldOut:

@@ -205,5 +205,5 @@ def _join_bucket(rows: Columns, radius: int) -> Columns:
     chunk = int(rows["bucket"][0]) >> _RANGE_BITS
     is_query = np.asarray(rows["is_query"], dtype=np.bool_)
     hashes, row = (np.asarray(rows[name], dtype=np.int64) for name in ("hash", "row"))
-    pairs = chunk_pairs(hashes[is_query], hashes[~is_query], chunk, radius)
-    return {"query": row[is_query][pairs[:, 0]], "entry": row[~is_query][pairs[:, 1]]}
+    query, entry = chunk_pairs(hashes[is_query], hashes[~is_query], chunk, radius)
+    return {"query": row[is_query][query], "entry": row[~is_query][entry]}

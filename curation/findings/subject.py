@@ -62,8 +62,7 @@ class Subject:
     @cached_property
     def config(self) -> dict[str, Any]:
         """How it was fitted."""
-        found: dict[str, Any] = workspace.read_json(self.run_dir / "config.json")
-        return found
+        return workspace.read_json(self.run_dir / "config.json") or {}
 
     @cached_property
     def key(self) -> tuple[str, ...]:

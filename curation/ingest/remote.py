@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from curation.ingest import kinds, names
 from curation.ingest.folders import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
 from curation.ingest.listing import Finds, FoundFile, IngestError
 from curation.ingest.lists import Locate
+from curation.workspace import bare_url
 
 _MODIFIED_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 """Keys under which fsspec's file systems tell when a file was written, best first."""
@@ -33,11 +33,6 @@ def is_url(source: str) -> bool:
     return "://" in source
 
 
-def without_secrets(url: str) -> str:
-    """Return ``url`` without user, password and query."""
-    return re.sub(r"(?<=://)[^/]*@", "", url).partition("?")[0]
-
-
 def connect(url: str) -> Remote:
     """Return the place that ``url`` names.
 
@@ -47,7 +42,7 @@ def connect(url: str) -> Remote:
     """
     import fsspec
 
-    shown = without_secrets(url)
+    shown = bare_url(url)
     if "::" in url:
         raise IngestError(f"{shown} is a chain of URLs; give the archive or folder itself")
     try:
@@ -122,7 +117,7 @@ def locator(parent: Remote) -> Locate:
 def parent_of(place: Remote) -> Remote:
     """Return the folder that holds ``place``."""
     url = place.url.rpartition("/")[0]
-    return Remote(place.fs, place.fs._parent(place.path), url, without_secrets(url))
+    return Remote(place.fs, place.fs._parent(place.path), url, bare_url(url))
 
 
 def single(place: Remote) -> FoundFile:

@@ -1,6 +1,8 @@
 """Near-duplicate search: recall per kind of planted copy, precision over all pairs reported, cost.
 
-python -m tests.benchmarks.bench_near_duplicates [--seeds 1 2 3] [--folder FOLDER] [--peers]
+python -m tests.benchmarks.bench_near_duplicates [--seeds 1 2 3] [--folder FOLDER] [--peers [NAME ...]]
+
+With --peers other finders are given the first planting too, in the same run.
 """
 
 from __future__ import annotations
@@ -8,19 +10,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from curation import plant
 from curation.settings import DuplicateSettings, MeasureSettings
-from tests.benchmarks import peers
-from tests.benchmarks.cost import measured, print_figures
+from tests.benchmarks import pair_peers
+from tests.benchmarks.cost import print_figures
 
 DEFAULT_FOLDER = Path("../shared/datasets/Facial_emotion_images")
 
@@ -31,22 +35,49 @@ COPIES = 1080
 Pixels = NDArray[np.uint8]
 
 
+class Pictures(NamedTuple):
+    """Images of a folder.
+
+    files    -- all files (N), in order of their paths
+    row      -- (N,) which of the distinct pictures each shows
+    pictures -- (D, 48, 48) distinct pictures
+    firsts   -- (D,) number of the first file of each
+    """
+
+    files: list[Path]
+    row: NDArray[np.int64]
+    pictures: Pixels
+    firsts: NDArray[np.int64]
+
+
+def read_pictures(folder: Path) -> Pictures:
+    """Read the images of a folder; those of the same pixels are one picture."""
+    from curation.measure.decode import decode
+    from curation.measure.pixels import thumbnail
+
+    files = sorted(folder.rglob("*.jpg"))
+    row_of: dict[bytes, int] = {}
+    rows, pictures, firsts = [], [], []
+    for number, path in enumerate(files):
+        pixels = decode(path.read_bytes(), MeasureSettings()).pixels
+        grey = pixels if pixels.ndim == 2 else pixels.mean(axis=2).astype(np.uint8)
+        row = row_of.setdefault(grey.tobytes(), len(row_of))
+        rows.append(row)
+        if row == len(pictures):
+            pictures.append(thumbnail(grey))
+            firsts.append(number)
+    return Pictures(files, np.array(rows), np.stack(pictures), np.array(firsts))
+
+
 def read_distinct(folder: Path) -> Pixels:
     """Return the distinct pictures of a folder (N, 48, 48), in order of their paths."""
-    return read_labelled(folder)[1]
+    return read_pictures(folder).pictures
 
 
 def read_labelled(folder: Path) -> tuple[list[str], Pixels]:
     """Return the paths, relative to ``folder``, and the pictures (N, 48, 48) of the distinct images, by path."""
-    from curation.measure.decode import decode
-    from curation.measure.pixels import thumbnail
-
-    distinct: dict[bytes, tuple[str, Pixels]] = {}
-    for path in sorted(folder.rglob("*.jpg")):
-        pixels = decode(path.read_bytes(), MeasureSettings()).pixels
-        grey = pixels if pixels.ndim == 2 else pixels.mean(axis=2).astype(np.uint8)
-        distinct.setdefault(grey.tobytes(), (path.relative_to(folder).as_posix(), thumbnail(grey)))
-    return [path for path, _ in distinct.values()], np.stack([picture for _, picture in distinct.values()])
+    read = read_pictures(folder)
+    return [read.files[first].relative_to(folder).as_posix() for first in read.firsts], read.pictures
 
 
 def find(thumbnails: Pixels) -> pd.DataFrame:
@@ -68,10 +99,9 @@ def plant_copies(faces: Pixels, kinds: Sequence[str], copies: int, seed: int) ->
     return np.stack(made), sources
 
 
-def judge(found: pd.DataFrame, faces: int, sources: NDArray[np.int64], kinds: Sequence[str]) -> dict[str, Any]:
-    """Compare reported pairs with the planted ones."""
-    copies = found[found["relation"] == "near_duplicate"]
-    reported = set(zip(copies["i"].tolist(), copies["j"].tolist(), strict=True))
+def judge(found: NDArray[np.int64], faces: int, sources: NDArray[np.int64], kinds: Sequence[str]) -> dict[str, Any]:
+    """Compare reported pairs (M, 2), i < j, with the planted ones."""
+    reported = set(map(tuple, found.tolist()))
     hits = [(int(s), faces + n) in reported for n, s in enumerate(sources)]
     kind = pd.Series([kinds[n % len(kinds)] for n in range(len(sources))])
     return {
@@ -82,13 +112,36 @@ def judge(found: pd.DataFrame, faces: int, sources: NDArray[np.int64], kinds: Se
     }
 
 
-def planted(clean: Pixels, kinds: Iterable[str], seed: int) -> dict[str, Any]:
-    """Return the figures of one planting among faces that have no natural copy."""
+def copies_in(found: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the pairs (M, 2) of a search that are called copies."""
+    return found.loc[found["relation"] == "near_duplicate", ["i", "j"]].to_numpy()
+
+
+def planted(clean: Pixels, kinds: Iterable[str], seed: int, asked: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the figures of one planting among faces that have no natural copy, and those of the peers ``asked``."""
     names = list(kinds)
     chosen = np.random.default_rng(seed).choice(len(clean), min(FACES, len(clean)), replace=False)
     faces = clean[chosen]
     copies, sources = plant_copies(faces, names, min(COPIES, len(faces)), seed)
-    return judge(find(np.concatenate([faces, copies])), len(faces), sources, names)
+    everything = np.concatenate([faces, copies])
+    figures = judge(copies_in(find(everything)), len(faces), sources, names)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [f"{scratch}/{n}.png" for n in range(len(everything))] if asked else []
+        for file, picture in zip(files, everything, strict=False):
+            cv2.imwrite(file, picture)
+        for peer in asked:
+            answer = pair_peers.ask(peer, files, everything)
+            if isinstance(answer, str):
+                figures[peer] = answer
+                continue
+            cost, opinion = answer
+            figures[peer] = cost.record() | {
+                name: judge(
+                    opinion.pairs[opinion.similarity >= least - pair_peers.ROUNDING], len(faces), sources, names
+                )
+                for name, least in pair_peers.PROGRAMS[peer].from_similarity.items()
+            }
+    return figures
 
 
 def natural(thumbnails: Pixels) -> tuple[dict[str, Any], Pixels]:
@@ -107,31 +160,21 @@ def natural(thumbnails: Pixels) -> tuple[dict[str, Any], Pixels]:
     return figures, np.delete(thumbnails, alike, axis=0)
 
 
-def peer_costs(folder: Path) -> dict[str, Any]:
-    """Return what the installed peers cost on the same folder, in the same run."""
-    costs: dict[str, Any] = {}
-    for name in peers.PROGRAMS:
-        command = peers.command(name, folder)
-        costs[name] = measured(command, peers.ENVIRONMENT)[0].record() if command else "not installed: make peers"
-    return costs
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the figures, or say why there are none."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--peers", nargs="*", choices=list(pair_peers.PROGRAMS), help="all of them, or those named")
     options = parser.parse_args(arguments)
     if not options.folder.is_dir():
         sys.exit(f"{options.folder} is absent; give a folder of faces: --folder FOLDER")
+    asked = [] if options.peers is None else options.peers or list(pair_peers.PROGRAMS)
     figures, clean = natural(read_distinct(options.folder))
     result: dict[str, Any] = {"natural": figures}
     for seed in options.seeds:
-        result[f"planted, seed {seed}"] = planted(clean, plant.KINDS, seed)
+        result[f"planted, seed {seed}"] = planted(clean, plant.KINDS, seed, asked if seed == options.seeds[0] else ())
     result["further kinds"] = planted(clean, plant.FURTHER_KINDS, options.seeds[0])
-    if options.peers:
-        result["peers"] = peer_costs(options.folder)
     print_figures("near_duplicates", json.loads(json.dumps(result)))
 
 

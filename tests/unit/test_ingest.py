@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.ingest import IngestError, Listing, layout, names, read_source, remote
+from curation.ingest import IngestError, Listing, layout, names, read_source
+from curation.workspace import bare_url
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 JPEG = b"\xff\xd8\xff\xe0" + bytes(12)
@@ -285,7 +286,7 @@ def test_secrets_of_urls_are_never_told(memory: str, tmp_path: Path, url: str) -
     with pytest.raises(IngestError) as caught:
         read_source(url, tmp_path)
     assert "secret" not in str(caught.value)
-    assert "secret" not in remote.without_secrets(url)
+    assert "secret" not in bare_url(url)
 
 
 def test_a_name_that_is_not_utf8_is_escaped_and_its_url_opens(tmp_path: Path) -> None:
