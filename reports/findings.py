@@ -123,16 +123,19 @@ def _people(tables: Tables) -> list[Block]:
         ),
     ]
     if len(beside):
-        named = beside.assign(
-            name=beside["who"] + " with " + beside["with"], series="agreement", estimate=beside["value"]
-        )
+        names = beside["who"].map(_SHORT) + " : " + beside["with"].map(_SHORT)
+        named = beside.assign(name=names, series="agreement", estimate=beside["value"])
         blocks += [
-            _head("The model beside people", "On the same images. The model's answers are out of fold."),
+            _head(
+                "The model beside people",
+                "How often the two give the same answer, on the same images: the model's, by a fit that has not seen "
+                "the image; the data set's label; one person's; and the crowd's, where six of ten agree.",
+            ),
             _chart(
                 "chart-beside",
                 figures.interval_chart(named, "agreement"),
                 "Agreement of model, people and labels: "
-                + "; ".join(f"{row['name']} {row['value']:.0%}" for row in named.to_dict("records")),
+                + "; ".join(f"{row['who']} with {row['with']} {row['value']:.0%}" for row in named.to_dict("records")),
                 figures.interval_height(named),
                 Table("people-beside", "Who agrees with whom", beside, _beside_columns()),
             ),
@@ -146,6 +149,10 @@ def _people(tables: Tables) -> list[Block]:
         for row in disputed.to_dict("records")
     ]
     return [*blocks, _pictures("Images that people disagree on most", "Votes of ten people.", rows)]
+
+
+_SHORT = {"the model": "model", "the given label": "label", "the crowd's majority": "crowd", "one person": "person"}
+"""Who agrees with whom, as a chart has room for."""
 
 
 def _kappa_columns() -> list[Column]:

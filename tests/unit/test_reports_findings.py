@@ -13,6 +13,7 @@ pytest.importorskip("mapie", reason="the extra train is not installed")
 from curation.findings import words
 from curation.findings.report import MISSING, QUESTIONS
 from curation.findings.store import Tables
+from reports import figures
 from reports.findings import findings_page
 from tests.unit.findings_frames import EVIL, page_of, section_tables
 
@@ -110,3 +111,15 @@ def test_a_gap_is_explained_only_where_the_interval_says_so(
     rows = [("sharpness", gap, 0.03, 0.0, 0.05, 0.3), ("all together", gap, 0.04, low, 0.06, 0.4)]
     table = pd.DataFrame(rows, columns=["covariate", "gap", "explained", "low", "high", "share"])
     assert said in words.elsewhere(sections["elsewhere"] | {"gap": table}).sentences[1]
+
+
+@pytest.mark.parametrize(
+    ("edges", "texts"),
+    [
+        ([0.3781, 0.4402, 0.52], ["0.38", "0.44", "0.52"]),
+        ([0.4591, 0.4602, 0.52], ["0.459", "0.46", "0.52"]),
+        ([28.0, 31.4, 48.0], ["28", "31", "48"]),
+    ],
+)
+def test_ticks_have_as_few_digits_as_tell_them_apart(edges: list[float], texts: list[str]) -> None:
+    assert figures.short_numbers(edges) == texts
