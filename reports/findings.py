@@ -272,8 +272,9 @@ def _other_data(tables: Tables) -> list[Block]:
 
 
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with what a page calls its metrics."""
-    return frame.assign(named=page.metric_names(frame))
+    """Return the frame with what a page calls its metrics; cells of confusion matrices are left out."""
+    kept = frame[frame["metric"] != "confusion"].reset_index(drop=True)
+    return kept.assign(named=page.metric_names(kept))
 
 
 def _metric_columns(*first: str) -> list[Column]:
