@@ -857,10 +857,9 @@ def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: A
     """Print accuracy against the given labels and agreement between people, with 95 % intervals; write the page."""
     if context.invoked_subcommand is not None:
         return
-    from curation import console, workspace
-    from curation.review import people
+    from curation import console, people, workspace
 
-    found = people.figures(workspace.open_existing(folder), _settings(workspace.open_existing(folder)).seed)
+    found = people.report(workspace.open_existing(folder), _settings(workspace.open_existing(folder)).seed)
     console.print_frame(found.table, "json" if as_json else "table", most=0)
     if not as_json:
         console.print_lines([f"Page: {found.page}"])
@@ -873,8 +872,7 @@ def votes_import(
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Take a table of votes into the workspace; reported like blind labels, and never fitted to."""
-    from curation import console, workspace
-    from curation.review import people
+    from curation import console, people, workspace
 
     space = workspace.open_existing(folder)
     with workspace.locked(space):

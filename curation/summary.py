@@ -384,6 +384,7 @@ def cleaning_report_tables(
     origin: Provenance,
     findings: pd.DataFrame | None = None,
     peer_pages: Sequence[str] = (),
+    people: pd.DataFrame | None = None,
 ) -> CleaningTables:
     """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
 
@@ -396,6 +397,7 @@ def cleaning_report_tables(
         origin: what :func:`provenance` returns.
         findings: issue rows of peers (see :func:`side_by_side`), if any were asked.
         peer_pages: pages that peers made themselves, relative to the report.
+        people: figures of people's votes (see ``curation.people.figures``), if there are any.
 
     """
     from reports.cleaning import CleaningTables
@@ -422,6 +424,7 @@ def cleaning_report_tables(
         opinions=side_by_side(issues, said),
         peer_gallery=_peer_gallery(issues, said, states, pictures),
         peer_pages=tuple(peer_pages),
+        people=people,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation import labelling, manifest, tables, workspace
+from curation import labelling, manifest, people, tables, workspace
 from curation.decisions import log, policy
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX, effective, overruled, policy_batch, replay
 from curation.progress import Display
@@ -329,7 +329,7 @@ def run(space: Workspace, source: str, settings: Settings, display: Display, lim
     scanned = scan(space, source, settings, display, limit)
     issues = judge_labels(space, scanned, settings, display)
     version = decide_by_policy(space, scanned.images, issues, chosen, settings, display)
-    page = write_report(space, scanned, issues, version, chosen, display)
+    page = write_report(space, scanned, issues, version, settings, display)
     entries = effective(log.read(space.decisions))
     left_out = len((workspace.read_json(space.ingest) or {}).get("left_out", []))
     rows = manifest.rows(space, version)
@@ -419,7 +419,7 @@ def report(space: Workspace, settings: Settings, display: Display) -> Path:
     scanned = scanned_before(space, settings, display)
     issues = tables.checked("issues", workspace.read_table(space.issues))
     version = manifest.find(space, "cleaned")
-    return write_report(space, scanned, issues, version, policy.load(settings.policy), display)
+    return write_report(space, scanned, issues, version, settings, display)
 
 
 def write_report(
@@ -427,17 +427,19 @@ def write_report(
     scanned: Scanned,
     issues: pd.DataFrame,
     version: manifest.Version,
-    chosen: policy.Policy,
+    settings: Settings,
     display: Display,
 ) -> Path:
     """Write the cleaning report of ``version`` unless it stands there already, and return its path."""
     from curation import summary
 
+    chosen = policy.load(settings.policy)
     path = space.reports / "cleaning.html"
     found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
     findings = workspace.read_table(space.opinion_issues) if space.opinion_issues.exists() else None
     said = [] if findings is None else [findings[column] for column in findings]
-    fingerprint = _digest(version.name, version.hash, chosen.fingerprint, *found, *said, REPORT_REVISION)
+    votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(space)]
+    fingerprint = _digest(version.name, version.hash, chosen.fingerprint, *found, *said, *votes, REPORT_REVISION)
     if _is_current(space, "report", fingerprint, path):
         return path
     with display.step("Writing the report"):
@@ -451,7 +453,15 @@ def write_report(
         entries = effective([entry for entry in log.read(space.decisions) if entry.seq <= version.log_through])
         page = cleaning_page(
             summary.cleaning_report_tables(
-                scanned.measurements, issues, entries, raw, cleaned, origin, findings, _peer_pages(space)
+                scanned.measurements,
+                issues,
+                entries,
+                raw,
+                cleaned,
+                origin,
+                findings,
+                _peer_pages(space),
+                people.figures(space, settings.seed),
             )
         )
         workspace.write_bytes(path, page.encode("utf-8"))

@@ -159,6 +159,11 @@ class Workspace:
         return self.root / "votes"
 
     @property
+    def blind_labels(self) -> Path:
+        """Votes table of people's blind labels: path, label, person, time."""
+        return self.votes / "blind.parquet"
+
+    @property
     def sources(self) -> Path:
         """Folder of unpacked archives, by content hash."""
         return self.root / "sources"

@@ -10,6 +10,7 @@ import pandas as pd
 
 from reports import figures, page, thumbnails
 from reports.page import Chart, Column, Table
+from reports.people import people_tables
 
 KIND_WORDS: Mapping[str, tuple[str, str]] = {
     "label_conflict": ("Label conflicts", "Copies of one picture under different labels."),
@@ -64,6 +65,7 @@ class CleaningTables:
     opinions          check, title, peer, both, ours_only, peer_only (images): what peers flag beside our checks
     peer_gallery      check, peer, path, score, label, evidence, split, outcome, waits, reason, sha256, thumbnail
     peer_pages        pages that peers made themselves, relative to this one
+    people            source, figure, class, value, low, high, images: how people answered, if they were asked
     decisions         seq, actor, path, action, value, reason, issue: the first of decisions_total
 
     outcome is one of kept, left out, relabelled, softened; thumbnail the bytes of a square grey picture, or None.
@@ -86,6 +88,7 @@ class CleaningTables:
     opinions: pd.DataFrame | None = None
     peer_gallery: pd.DataFrame | None = None
     peer_pages: Sequence[str] = ()
+    people: pd.DataFrame | None = None
 
 
 def cleaning_page(tables: CleaningTables) -> str:
@@ -114,6 +117,7 @@ def cleaning_page(tables: CleaningTables) -> str:
         "opinions": _opinions(tables),
         "peer_gallery": _peer_gallery(tables, uris),
         "peer_pages": tables.peer_pages,
+        "people": [] if tables.people is None else people_tables(tables.people),
         "decision_counts": _decision_counts(tables.decision_counts),
         "decisions": _decisions(tables.decisions),
         "decisions_total": tables.decisions_total,

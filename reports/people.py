@@ -16,6 +16,14 @@ _COLUMNS = (
 )
 
 
+def people_tables(figures: pd.DataFrame) -> list[tuple[str, Table]]:
+    """Return (name, table) for each source of votes."""
+    return [
+        (str(name), Table(f"votes-{place}", f"Votes: {name}", mine.reset_index(drop=True), _COLUMNS))
+        for place, (name, mine) in enumerate(figures.groupby("source", sort=True))
+    ]
+
+
 def people_page(figures: pd.DataFrame, source: str) -> str:
     """Return the page.
 
@@ -24,8 +32,4 @@ def people_page(figures: pd.DataFrame, source: str) -> str:
         source: where the images lie.
 
     """
-    tables = [
-        (str(name), Table(f"votes-{place}", f"Votes: {name}", mine.reset_index(drop=True), _COLUMNS))
-        for place, (name, mine) in enumerate(figures.groupby("source", sort=True))
-    ]
-    return render("people.html.j2", {"tables": tables, "source": source})
+    return render("people.html.j2", {"tables": people_tables(figures), "source": source})

@@ -18,9 +18,6 @@ from curation.review.journal import ReviewError
 from curation.review.read_model import local_files, sample_id
 from curation.workspace import Workspace
 
-LABELS = "blind.parquet"
-"""Votes table of people's blind labels: path, label, person, time."""
-
 
 def draw(space: Workspace, images: int, seed: int) -> pd.DataFrame:
     """Return a random sample of the raw version, as many of each class as of any other, in random order.

@@ -348,7 +348,9 @@ def _panel_output(ctx: Any) -> Any:
         panel.md("\n\n".join([_queue_words(), _evidence_words(ctx), _keys_words()]), name="state")
     else:
         panel.md("This dataset is not under review: open one with `curate review`.", name="state")
-    return types.Property(panel, view=types.GridView(height=100, width=100, orientation="vertical"))
+    margins = {"grid": {"sx": {"padding": "8px 14px 48px"}}}  # the bar of keys lies over the bottom
+    view = types.GridView(height=100, width=100, orientation="vertical", componentsProps=margins)
+    return types.Property(panel, view=view)
 
 
 def _queue_words() -> str:

@@ -17,7 +17,7 @@ from curation import manifest, workflow, workspace
 from curation.decisions import log
 from curation.decisions.replay import PERSON_PREFIX
 from curation.progress import Display
-from curation.review import blind, journal, queues
+from curation.review import journal, queues
 from curation.review.journal import DECISIONS, Answer, Line
 from curation.review.push import answers_frame
 from curation.settings import Settings
@@ -152,7 +152,7 @@ def pull(space: Workspace, settings: Settings, display: Display) -> Pulled:
     _write(space, CONFLICTS, found.conflicts)
     labels = _blind_labels(lines, known)
     if len(labels):
-        workspace.write_table(space.votes / blind.LABELS, labels)
+        workspace.write_table(space.blind_labels, labels)
     # also where the log had them already: a pull that was killed before its version is finished here
     behind = bool(lines) and manifest.find(space, "cleaned").log_through < log.read(space.decisions)[-1].seq
     version = workflow.judge_again(space, settings, display) if decided or undone or behind else None

@@ -11,7 +11,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from curation import manifest, settings, workspace
@@ -131,9 +133,13 @@ def test_a_database_that_does_not_answer_is_one_sentence(space: workspace.Worksp
     assert done.stderr.splitlines()[-1].startswith("curate: the MongoDB at mongodb://127.0.0.1:9")
 
 
-def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(space: workspace.Workspace) -> None:
+def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(
+    space: workspace.Workspace, curate: Curate
+) -> None:
+    pytest.importorskip("torch", reason="the extra `train` is not installed")
     from curation.models import training_frame
 
+    before = training_frame(space, manifest.find(space, "cleaned"))
     rows = manifest.rows(space, manifest.find(space, "cleaned"))
     kept = rows[(rows["status"] == "kept") & (rows["group"] == "") & (rows["label"] != "sad")]
     chosen = kept["path"].head(50).tolist()
@@ -145,6 +151,13 @@ def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(space: wo
     assert done.decided == 50 and done.version is not None
     frame = training_frame(space, done.version).set_index("key")
     assert set(frame.loc[chosen, "label"]) == {"sad"}
+    run = json.loads(curate("train", "scratch", "--epochs", 1, "--threads", 1, "--json", "-w", space.root).stdout)[
+        "name"
+    ]
+    config = workspace.read_json(space.models / run / "config.json")
+    assert config["provenance"]["manifest_hash"] == done.version.hash
+    wanted = before.assign(label=before["label"].mask(before["key"].isin(chosen), "sad"))
+    assert config["fingerprints"] == fingerprints(wanted, config) != fingerprints(before, config)
     with workspace.locked(space):
         again = pull(space, settings.load(), Display(quiet=True))
     assert again.decided == 0
@@ -155,6 +168,16 @@ def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(space: wo
     assert back.undone == 50 and manifest.content_hash(manifest.rows(space, back.version)) == manifest.content_hash(
         rows
     )
+
+
+def fingerprints(frame: pd.DataFrame, config: dict[str, Any]) -> dict[str, str]:
+    """Return what a fit on these very images and labels writes down of them."""
+    from training.data import load_samples
+
+    used = frame[frame["split"].isin(["train", "validation"])]
+    samples = load_samples(used, Path(), config["recipe"]["image_size"], tuple(config["classes"]))
+    is_train = (used["split"] == "train").to_numpy()
+    return {"train": samples.take(is_train).fingerprint(), "validation": samples.take(~is_train).fingerprint()}
 
 
 def test_a_soft_answer_becomes_a_soft_label(space: workspace.Workspace) -> None:
@@ -216,3 +239,7 @@ def test_votes_and_blind_labels_are_reported_with_intervals(space: workspace.Wor
     assert figure["blind", "agreement of ada and ben (Cohen's kappa)", "all"]["value"] == pytest.approx(0.9, abs=0.12)
     assert figure["crowd", "most frequent answer is the given label", "happy"]["value"] == 1.0
     assert (space.reports / "people.html").exists()
+    curate("report", "-w", space.root)
+    page = (space.reports / "cleaning.html").read_text(encoding="utf-8")
+    for words in ("Votes: blind", "Votes: crowd", "accuracy of ada", "Cohen&#39;s kappa", "Fleiss&#39; kappa"):
+        assert words in page

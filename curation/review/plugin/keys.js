@@ -11,6 +11,8 @@
   let keys = new Map();
   let softening = null; // the classes chosen so far after the key for soften, or null
 
+  const CLICKED = /^(button|checkbox|color|file|image|radio|range|reset|submit)$/; // inputs that nobody types in
+
   /** Someone is typing, or a dialog asks for something: keys belong to that. */
   function busy(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat) return true;
@@ -20,8 +22,9 @@
       (node) =>
         node instanceof HTMLElement &&
         (node.isContentEditable ||
-          /^(INPUT|TEXTAREA|SELECT)$/.test(node.tagName) ||
-          /^(textbox|searchbox|combobox|spinbutton|slider|menu|listbox)$/.test(node.getAttribute("role") || ""))
+          /^(TEXTAREA|SELECT)$/.test(node.tagName) ||
+          (node.tagName === "INPUT" && !CLICKED.test(node.type)) ||
+          /^(textbox|searchbox|combobox|spinbutton|menu|listbox)$/.test(node.getAttribute("role") || ""))
     );
   }
 

@@ -13,9 +13,7 @@ import pandas as pd
 
 from curation import agreement, manifest, workspace
 from curation.agreement import Figure
-from curation.review import blind
-from curation.review.journal import ReviewError
-from curation.votes import Votes, read_votes
+from curation.votes import Votes, VotesError, read_votes
 from curation.workspace import Workspace
 
 _FEWEST_SHARED = 10
@@ -36,18 +34,17 @@ def import_votes(space: Workspace, file: Path, name: str = "") -> list[str]:
     """Check a table of votes against the data set, keep it in the workspace, and say what it holds.
 
     Raises:
-        ReviewError: none of its images is in the data set.
-        VotesError: it is no table of votes.
+        VotesError: it is no table of votes, or none of its images is in the data set.
 
     """
     name = name or file.stem
-    if not re.fullmatch(r"[\w-]{1,64}", name) or f"{name}.parquet" == blind.LABELS:
-        raise ReviewError(f"{name!r} cannot be the name of imported votes; give another with --name")
+    if not re.fullmatch(r"[\w-]{1,64}", name) or f"{name}.parquet" == space.blind_labels.name:
+        raise VotesError(f"{name!r} cannot be the name of imported votes; give another with --name")
     raw = manifest.rows(space, manifest.find(space, "raw"))
     votes = read_votes(file, sorted(set(raw["label"]) - {""}))
     known = np.isin(votes.paths, raw["path"].to_numpy(dtype=object))
     if not known.any():
-        raise ReviewError(f"no image of {file} is in this data set; its first path is {votes.paths[0]!r}")
+        raise VotesError(f"no image of {file} is in this data set; its first path is {votes.paths[0]!r}")
     votes = votes.take(known)
     others = {f"other_{place}": votes.others[:, place] for place in range(votes.others.shape[1])}
     counts = {label: votes.counts[:, place] for place, label in enumerate(votes.classes)}
@@ -57,20 +54,37 @@ def import_votes(space: Workspace, file: Path, name: str = "") -> list[str]:
     return [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
 
 
-def figures(space: Workspace, seed: int) -> People:
+def vote_files(space: Workspace) -> list[Path]:
+    """Return the tables of votes in the workspace: imported ones, and people's blind labels."""
+    return sorted(space.votes.glob("*.parquet"))
+
+
+def figures(space: Workspace, seed: int) -> pd.DataFrame | None:
+    """Return the figures of every table of votes in the workspace, or None where there is none.
+
+    Returns:
+        columns source (the table of votes), figure, class, value, low, high (95 % interval), images.
+
+    """
+    files = vote_files(space)
+    if not files:
+        return None
+    raw = manifest.rows(space, manifest.find(space, "raw"))
+    return pd.concat([_of_file(file, raw, seed, blind=file == space.blind_labels) for file in files], ignore_index=True)
+
+
+def report(space: Workspace, seed: int) -> People:
     """Return the figures of every table of votes in the workspace and write their page.
 
     Raises:
-        ReviewError: there are no votes.
+        VotesError: there are no votes.
 
     """
-    files = sorted(space.votes.glob("*.parquet"))
-    if not files:
-        raise ReviewError(
+    table = figures(space, seed)
+    if table is None:
+        raise VotesError(
             f"{space.root} has no votes; label a sample with curate review --blind, or: curate votes import FILE"
         )
-    raw = manifest.rows(space, manifest.find(space, "raw"))
-    table = pd.concat([_of_file(file, raw, seed) for file in files], ignore_index=True)
     from reports.people import people_page
 
     source = str((workspace.read_json(space.marker) or {}).get("source", ""))
@@ -79,7 +93,7 @@ def figures(space: Workspace, seed: int) -> People:
     return People(table, page)
 
 
-def _of_file(file: Path, raw: pd.DataFrame, seed: int) -> pd.DataFrame:
+def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.DataFrame:
     classes = sorted(set(raw["label"]) - {""})
     votes = read_votes(file, classes)
     given = dict(zip(raw["path"], raw["label"], strict=True))
@@ -90,7 +104,7 @@ def _of_file(file: Path, raw: pd.DataFrame, seed: int) -> pd.DataFrame:
         *_accuracies(votes, labels, totals, seed),
         ("agreement of all (Fleiss' kappa)", "all", _fleiss(votes, seed)),
     ]
-    if file.name == blind.LABELS:
+    if blind:
         rows += _by_person(workspace.read_table(file), given, classes, totals, seed)
     records = [{"source": file.stem, "figure": what, "class": name, **vars(figure)} for what, name, figure in rows]
     return pd.DataFrame(records)[["source", "figure", "class", "value", "low", "high", "images"]]
