@@ -466,9 +466,11 @@ def report(
     model: Annotated[
         str, typer.Argument(help="With --models: a run, or the beginning of its name; none = newest.")
     ] = "",
-    votes: Annotated[Path | None, typer.Option("--votes", help="People's votes: path and counts a class.")] = None,
+    votes: Annotated[Path | None, typer.Option("--votes", help="People's votes; none = the workspace's.")] = None,
     data: Annotated[str, typer.Option("--data", help="Labelled pictures of another source.")] = "",
-    attributes: Annotated[str, typer.Option("--attributes", help="Table or UTKFace folder: gender, race, age.")] = "",
+    attributes: Annotated[
+        str, typer.Option("--attributes", help="Gender, race, age: table, UTKFace folder, or insightface:PACK.")
+    ] = "",
     outside: Annotated[list[str] | None, typer.Option("--outside", help="Other models: fer, FILE.onnx, ...")] = None,
     on: On = "cleaned",
     images: Annotated[int, typer.Option("--images", min=0, help="Held-out images to judge; 0 = all.")] = 400,

@@ -42,7 +42,7 @@ _SAME_DATA_SHARE = 0.5
 REPORT_REVISION = 2
 """Raised whenever the report's page may change for the same tables."""
 
-CHECKS_REVISION = 1
+CHECKS_REVISION = 2
 """Raised whenever a check's result may change for the same measurements; makes kept issues stale."""
 
 
