@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from curation.api import Explanation, Gallery, Outcome, Version, Workspace
     from curation.errors import CurationError
     from curation.export import export_version
+    from curation.export.torch import CuratedFaces
     from curation.ingest import read_source
     from curation.sample import make_sample
     from curation.settings import Settings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 switch_off()
 
 __all__ = [
+    "CuratedFaces",
     "CurationError",
     "Explanation",
     "Gallery",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CuratedFaces": "curation.export.torch",
     "CurationError": "curation.errors",
     "Explanation": "curation.api",
     "Gallery": "curation.api",

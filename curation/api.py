@@ -1,17 +1,19 @@
 """The toolkit from Python: what the command does, in a few lines, with pictures in a notebook.
 
->>> import curation
->>> space = curation.Workspace("workspace")
->>> space.run("faces")  # doctest: +SKIP
->>> space.gallery("label_conflict")  # doctest: +SKIP
->>> space.version("cleaned").export("huggingface", "faces-hf")  # doctest: +SKIP
+Examples:
+    >>> import curation
+    >>> space = curation.Workspace("workspace")
+    >>> space.run("faces")
+    >>> space.gallery("label_conflict")
+    >>> space.version("cleaned").export("huggingface", "faces-hf")
+
 """
 
 from __future__ import annotations
 
 import getpass
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +37,8 @@ from curation.progress import Display
 from curation.workspace import WorkspaceError
 
 if TYPE_CHECKING:
+    from curation.audit.planted import PlantedAudit
+    from curation.comparison import Comparison
     from curation.export.handover import Placement
     from curation.export.torch import CuratedFaces
 
@@ -183,6 +187,51 @@ class Workspace:
             outcome = workflow.run(self._space, str(data), chosen, self._display, limit)
         return Outcome(tuple(outcome.lines), outcome.record)
 
+    def check(self, *, labels: str = "") -> pd.DataFrame:
+        """Run the checks on what was scanned and return how many images each flags; a recipe in ``labels`` judges them.
+
+        Raises:
+            CurationError: nothing was scanned yet, or a recipe cannot be fitted.
+
+        """
+        chosen = self.settings
+        if labels:
+            judging = chosen.labels.model_copy(update={"recipe": labels})
+            chosen = chosen.model_copy(update={"labels": judging})
+        with workspace.locked(self._space):
+            scanned = workflow.scanned_before(self._space, chosen, self._display)
+            return summary.check_summary(workflow.judge_labels(self._space, scanned, chosen, self._display))
+
+    def opinions(self, *peers: str, python: str = "") -> pd.DataFrame:
+        """Ask peers (``curation.opinions.PEERS``) and return what they flag beside ours, a row a check and peer.
+
+        Args:
+            peers: their names
+            python: the interpreter that has them; "" for this one, or that of ``make peers``
+
+        Raises:
+            CurationError: there is no such peer, it is not installed, or it failed.
+
+        """
+        from curation.opinions import interpreter, second_opinions
+
+        chosen = self.settings
+        with workspace.locked(self._space):
+            scanned = workflow.scanned_before(self._space, chosen, self._display)
+            pairs = workflow.find_pairs(self._space, scanned, chosen, self._display)
+            known = tables.checked("issues", workspace.read_table(self._space.issues))
+            found = second_opinions(
+                self._space, scanned.measurements, pairs, chosen, self._display, peers=peers, python=interpreter(python)
+            )
+        return summary.side_by_side(known, found.findings)
+
+    def audit(self, *, images: int = 2000, per_kind: int = 50, seed: int = 0) -> PlantedAudit:
+        """Plant known defects among ``images`` of your own, find them blind, and return recall and precision."""
+        from curation.audit import audit_planted
+
+        with workspace.locked(self._space):
+            return audit_planted(self._space, self.settings, self._display, images=images, per_kind=per_kind, seed=seed)
+
     def apply(self, policy: str = "") -> Version:
         """Let a policy decide again on the issues as they stand."""
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
@@ -251,6 +300,45 @@ class Workspace:
             )
         return Version(self._space, committed)
 
+    def annotations(self, file: str | Path) -> Outcome:
+        """Take what people answered in Label Studio (its JSON export) as their decisions, and commit."""
+        from curation.annotations import read, take
+
+        answered = read(Path(file))
+        with workspace.locked(self._space):
+            taken = take(self._space, answered, self.settings, self._display)
+        return Outcome(tuple(taken.lines()), asdict(taken))
+
+    def review(self, check: str = "", *, number: int = 0, by: str = "", port: int = 5151) -> Any:
+        """Open the FiftyOne App on a ranked queue and return its session, whose ``url`` a browser opens; then ``pull``.
+
+        Args:
+            check: only what this check flags
+            number: at most about so many images; 0 for all
+            by: who reviews, for the log
+            port: of the App, on this machine only
+
+        Raises:
+            CurationError: FiftyOne is not installed, its database does not start, or nothing is in the queue.
+
+        """
+        from curation.review import app
+
+        request = app.Request(by or getpass.getuser(), check=check, images=number, port=port, browser=False)
+        session, _ = app.start(
+            self._space, app.open_review(self._space, request, self.settings, self._display), request
+        )
+        return session
+
+    def pull(self) -> Outcome:
+        """Bring what people answered in the App into the log, and commit the version that follows."""
+        from curation.review.pull import pull
+
+        with workspace.locked(self._space):
+            pulled = pull(self._space, self.settings, self._display)
+        counts = ("decided", "undone", "conflicts", "unsure", "blind_labels")
+        return Outcome(tuple(pulled.lines()), {name: getattr(pulled, name) for name in counts})
+
     def undo(self, target: str | int, *, by: str = "") -> Version:
         """Take back a decision (its number) or a version (its name)."""
         with workspace.locked(self._space):
@@ -294,6 +382,37 @@ class Workspace:
     def evaluate(self, model: str, on: str = "cleaned") -> pd.DataFrame:
         """Evaluate a model on validation and test, with intervals; see :func:`curation.evaluation.evaluate`."""
         return evaluation.evaluate(self._space, model, on, self._display).table
+
+    def crossval(self, recipe: str = "fast", on: str = "raw", **options: Any) -> models.OutOfFold:
+        """Judge each image by a model that has seen no copy of it; see :func:`curation.models.out_of_fold`."""
+        return models.out_of_fold(self._space, recipe, on, models.FitOptions(**options), self._display)
+
+    def compare(
+        self, first: str, second: str, recipe: str = "fast", *, seeds: int = 3, votes: str | Path = "", **options: Any
+    ) -> Comparison:
+        """Train on two versions and a random-removal control and compare; see :func:`curation.comparison.compare`."""
+        from curation.comparison import compare
+
+        file, chosen = Path(votes) if votes else None, models.FitOptions(**options)
+        return compare(self._space, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
+
+    def ladder(self, *recipes: str, on: str = "cleaned", **options: Any) -> models.Ladder:
+        """Fit several recipes under one budget; see :func:`curation.models.ladder`."""
+        return models.ladder(self._space, recipes or ("vgg16",), on, models.FitOptions(**options), self._display)
+
+    def predict(self, model: str, images: Sequence[str]) -> pd.DataFrame:
+        """Return a model's probabilities for image files, a row a file."""
+        return models.predict(self._space, model, images)
+
+    def export_model(self, model: str, destination: str | Path) -> Outcome:
+        """Export a model to ONNX, checked against torch, with its card."""
+        return Outcome(tuple(models.hand_over(self._space, model, Path(destination))), {"model": model})
+
+    def cards(self, destination: str | Path = "cards", model: str = "", on: str = "cleaned") -> list[Path]:
+        """Write a dataset card, Croissant metadata and a model card; return the files."""
+        from curation.cards import write_cards
+
+        return write_cards(self._space, on, model, Path(destination))
 
     def __repr__(self) -> str:
         """Return where it is and how many versions it has."""

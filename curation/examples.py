@@ -16,10 +16,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate run s3://bucket/faces --workers 2", "images on S3"),
         ("curate run hf:owner/name --limit 2000", "a data set on the Hugging Face hub, part of it"),
     ),
+    "sample": (("curate sample faces --images 160 --seed 1", "a smaller one; the same seed draws the same faces"),),
     "scan": (("curate scan faces", "only list and measure"),),
     "check": (
         ("curate check near_duplicate", "one check's count"),
-        ("curate check --also fastdup", "lay fastdup's pairs beside ours"),
+        ("curate check --also cleanvision --also cleanlab", "lay what peers find beside ours"),
+        ("curate check mislabelled ambiguous --labels fast", "judge the labels by models that did not see them"),
     ),
     "apply": (("curate apply --policy deck", "judge again by another policy, without measuring again"),),
     "issues": (
@@ -27,6 +29,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate issues --format csv -o issues.csv", "all flagged images as a file"),
     ),
     "show": (("curate show raw", "the data as it came"), ("curate show cleaned --json", "for machines")),
+    "versions": (("curate versions --json", "name, kind, hash, parent, counts"),),
+    "verify": (("curate verify", "does every version follow from the log, byte for byte"),),
     "log": (("curate log --path train/happy/1.jpg", "what was decided on one image"),),
     "explain": (("curate explain train/happy/1.jpg", "measured, found, decided, and why"),),
     "diff": (("curate diff raw cleaned --format csv", "every image that cleaning changed"),),
@@ -42,6 +46,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate export cleaned --since v2 --format webdataset -o changed", "only what changed since v2"),
     ),
     "annotations": (("curate annotations project.json", "what people answered in Label Studio, as decisions"),),
+    "report": (
+        ("curate report", "the cleaning report again, with second opinions where some were asked"),
+        ("curate report --models --votes votes.csv --outside fer", "six questions about the newest model"),
+    ),
+    "card": (("curate card -o cards", "dataset card, Croissant metadata, model card"),),
     "audit": (
         ("curate audit --calibrate", "planted defects found blind; the duplicate threshold refitted"),
         ("curate audit --sample 200 --check no_face -o review.csv", "draw images for a person to judge"),
@@ -51,7 +60,23 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate train vgg16/7 --on raw --weights none", "the deck's final model, from scratch"),
     ),
     "ladder": (("curate ladder --list", "all recipes"),),
-    "evaluate": (("curate evaluate fast --on cleaned", "with intervals, with and without leaked copies"),),
+    "crossval": (("curate crossval fast --on raw", "out-of-fold probabilities of every image"),),
+    "evaluate": (
+        ("curate evaluate fast --on cleaned", "with intervals, with and without leaked copies"),
+        ("curate evaluate fast --data other_faces", "on labelled pictures of another source"),
+    ),
+    "compare": (("curate compare raw cleaned --seeds 3 --votes votes.csv", "did cleaning help?"),),
+    "evaluate-labels": (("curate evaluate-labels votes.csv", "how good is the judgement of labels, against people"),),
+    "export-model": (("curate export-model fast -o model.onnx", "ONNX, checked against torch, with its card"),),
+    "review": (
+        ("curate review --check label_conflict", "decide with keys on what a check flagged"),
+        ("curate review --blind --queue 200", "label pictures whose labels are hidden"),
+        ("curate review pull", "bring the answers in again"),
+    ),
+    "votes": (
+        ("curate votes", "accuracy and agreement of people"),
+        ("curate votes import votes.csv", "take a table in"),
+    ),
     "predict": (("curate predict fast face.jpg", "probabilities for your own images"),),
     "doctor": (("curate doctor -w faces --json", "for machines"),),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,10 +17,16 @@ PRIVATE_FIFTYONE: Mapping[str, str] = {
     "FIFTYONE_DATABASE_URI": "",
     "FIFTYONE_DATABASE_NAME": "curate",
 }
-"""Environment of a program that uses FiftyOne without touching the user's own datasets."""
+"""Environment of a program that uses FiftyOne without touching the user's own datasets; it must also not join a running
+database (see ``alone`` in the programs)."""
 
 _MOST_WORDS = 300
 """Characters of a failed program's last line that are told."""
+
+
+def scratch_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """Return a new folder for a program; a database that is still stopping may hold a file of it for a moment."""
+    return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
 
 
 def run(python: str, program: Path, folder: Path, environment: Mapping[str, str]) -> str:

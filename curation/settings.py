@@ -1,7 +1,7 @@
 """curate.toml -> typed settings; every default of the toolkit in one place.
 
 Order of precedence, later wins: the defaults below, thresholds that an audit calibrated, ``curate.toml`` in the
-workspace, environment variables ``CURATE_SECTION__NAME``, flags of the command.
+workspace, environment variables (``CURATE_SECTION__NAME``, ``CURATE_SEED``, ``CURATE_POLICY``), flags of the command.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class CheckSettings(_Section):
     outlier_fence: float = Field(3.5, gt=0, description="robust z-score beyond which a value is an issue")
     face_score: float = Field(0.5, ge=0, le=1, description="detections below this are no face (deck: 0.5)")
     second_face_score: float = Field(0.7, ge=0, le=1, description="a further face counts from this score on")
-    turned_yaw_degrees: float = Field(45.0, gt=0, le=90)
-    turned_roll_degrees: float = Field(30.0, gt=0, le=90)
+    turned_yaw_degrees: float = Field(45.0, gt=0, le=90, description="a head turned further sideways is an issue")
+    turned_roll_degrees: float = Field(30.0, gt=0, le=90, description="a head tilted further is an issue")
 
 
 class DuplicateSettings(_Section):
@@ -78,13 +78,16 @@ class LabelSettings(_Section):
 class Settings(_Section):
     """All settings of one workspace."""
 
-    seed: int = 0
+    seed: int = Field(0, description="of every random draw; the same seed gives the same result")
     policy: str = Field("balanced", description="a policy's name or the path of a policy file")
     measure: MeasureSettings = MeasureSettings()
     engine: EngineSettings = EngineSettings()
     checks: CheckSettings = CheckSettings()
     duplicates: DuplicateSettings = DuplicateSettings()
     labels: LabelSettings = LabelSettings()
+
+
+_WITHOUT_SECTION = ("seed", "policy")
 
 
 def load(
@@ -115,12 +118,16 @@ def load(
         raise SettingsError(f"{source}: setting {where!r}: {first['msg']}") from error
 
 
-def _environment() -> dict[str, dict[str, str]]:
-    values: dict[str, dict[str, str]] = {}
+def _environment() -> dict[str, Any]:
+    values: dict[str, Any] = {}
     for name, value in sorted(os.environ.items()):
-        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
-            section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-            values.setdefault(section, {})[key] = value
+        if not name.startswith(ENVIRONMENT_PREFIX):
+            continue
+        section, in_section, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if in_section:
+            values = _merged(values, {section: {key: value}})
+        elif section in _WITHOUT_SECTION:
+            values[section] = value
     return values
 
 

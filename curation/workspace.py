@@ -323,9 +323,10 @@ def _journal_kept(workspace: Workspace) -> Iterator[None]:
 
 def _remove_stale_temporaries(root: Path) -> None:
     """Delete what a killed writer left half written; only the lock's holder may call this."""
-    for folder in (root, root / "manifests", root / "reports"):
-        if folder.is_dir():
-            for entry in folder.glob(".*.tmp"):
+    folders = (root, *(root / name for name in ("manifests", "reports", "review", "votes", "predictions")))
+    for folder in filter(Path.is_dir, folders):
+        for entry in folder.glob(".*.tmp"):
+            if _abandoned(entry):  # the App writes its journals without the lock
                 entry.unlink(missing_ok=True)
 
 

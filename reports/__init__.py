@@ -1,16 +1,25 @@
 """Pages and figures made from tables: a leaf that computes no statistics of its own."""
 
 from reports.cleaning import CleaningTables, Provenance, cleaning_page
+from reports.comparison import comparison_page
+from reports.findings import Finding, FindingsTables, findings_page
 from reports.models import EvaluationTables, LadderTables, evaluation_page, ladder_page
-from reports.thumbnails import captioned_png
+from reports.people import people_page
+from reports.thumbnails import captioned_png, data_uris
 
 __all__ = [
     "CleaningTables",
     "EvaluationTables",
+    "Finding",
+    "FindingsTables",
     "LadderTables",
     "Provenance",
     "captioned_png",
     "cleaning_page",
+    "comparison_page",
+    "data_uris",
     "evaluation_page",
+    "findings_page",
     "ladder_page",
+    "people_page",
 ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +69,31 @@ def curated(tmp_path_factory: pytest.TempPathFactory, sample: Path, curate: Cura
     space = tmp_path_factory.mktemp("curated") / "space"
     curate("run", sample, "-w", space)
     return space
+
+
+@pytest.fixture(scope="session")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A MongoDB of the tests' own on a loopback port: FiftyOne joins any other that this user has running."""
+    spec = importlib.util.find_spec("fiftyone")  # not imported: that starts a database
+    places = (spec.submodule_search_locations or []) if spec else []
+    mongod = next((Path(place) / "db" / "bin" / "mongod" for place in places), Path("no mongod"))
+    if not mongod.exists():
+        pytest.skip("no mongod beside FiftyOne")
+    folder = tmp_path_factory.mktemp("mongo")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(mongod), "--dbpath", str(folder), "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
+    with (folder / "log").open("w") as output:
+        running = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    yield f"mongodb://127.0.0.1:{port}"
+    running.terminate()
+    running.wait(60)
 
 
 def as_json(done: subprocess.CompletedProcess[str]) -> Any:

@@ -9,42 +9,88 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from training.compare import compare_versions
-    from training.crossval import out_of_fold
-    from training.evaluate import metrics, side_by_side
-    from training.fit import fit
+    from training.augment import contact_sheet
+    from training.compare import Comparison, compare_versions
+    from training.crossval import assign_folds, out_of_fold
+    from training.evaluate import compare_pairs, metrics, predictions_table, side_by_side, standard_views
+    from training.exclusive import conformal_sets
+    from training.explain import grad_cam, occlusion_maps
+    from training.fairness import by_group, group_estimates
+    from training.fit import FitResult, fit
     from training.ladder import Budget, run_ladder
-    from training.model import export_onnx, load_model, predict_files
-    from training.recipes import all_recipes, recipe
+    from training.model import Model, export_onnx, load_model, model_card, predict_files
+    from training.outside import OutsideModel, open_model
+    from training.recipes import Recipe, all_recipes, recipe
+    from training.robustness import by_covariate, covariates, curves
 
 __all__ = [
     "Budget",
+    "Comparison",
+    "FitResult",
+    "Model",
+    "OutsideModel",
+    "Recipe",
     "all_recipes",
+    "assign_folds",
+    "by_covariate",
+    "by_group",
+    "compare_pairs",
     "compare_versions",
+    "conformal_sets",
+    "contact_sheet",
+    "covariates",
+    "curves",
     "export_onnx",
     "fit",
+    "grad_cam",
+    "group_estimates",
     "load_model",
     "metrics",
+    "model_card",
+    "occlusion_maps",
+    "open_model",
     "out_of_fold",
     "predict_files",
+    "predictions_table",
     "recipe",
     "run_ladder",
     "side_by_side",
+    "standard_views",
 ]
 
 _HOMES = {
     "Budget": "ladder",
+    "Comparison": "compare",
+    "FitResult": "fit",
+    "Model": "model",
+    "OutsideModel": "outside",
+    "Recipe": "recipes",
     "all_recipes": "recipes",
+    "assign_folds": "crossval",
+    "by_covariate": "robustness",
+    "by_group": "fairness",
+    "compare_pairs": "evaluate",
     "compare_versions": "compare",
+    "conformal_sets": "exclusive",
+    "contact_sheet": "augment",
+    "covariates": "robustness",
+    "curves": "robustness",
     "export_onnx": "model",
     "fit": "fit",
+    "grad_cam": "explain",
+    "group_estimates": "fairness",
     "load_model": "model",
     "metrics": "evaluate",
+    "model_card": "model",
+    "occlusion_maps": "explain",
+    "open_model": "outside",
     "out_of_fold": "crossval",
     "predict_files": "model",
+    "predictions_table": "evaluate",
     "recipe": "recipes",
     "run_ladder": "ladder",
     "side_by_side": "evaluate",
+    "standard_views": "evaluate",
 }
 
 

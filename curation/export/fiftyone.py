@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-import tempfile
 from pathlib import Path
 
 from curation import programs, tables
@@ -24,7 +23,7 @@ def write(handover: Handover, destination: Path) -> int:
     if importlib.util.find_spec("fiftyone") is None:
         raise MissingPackageError("the format fiftyone needs that package; run: pip install 'face-curation[review]'")
     kept = handover.kept
-    with new_folder(destination) as building, tempfile.TemporaryDirectory(prefix="curate-fiftyone-") as scratch:
+    with new_folder(destination) as building, programs.scratch_folder("curate-fiftyone-") as scratch:
         folder = Path(scratch)
         (folder / "database").mkdir()
         lines = []

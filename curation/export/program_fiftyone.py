@@ -12,9 +12,16 @@ from typing import Any
 PLAIN = ("sha256", "split", "original_label", "status", "reason", "group", "weight", "soft_label")
 
 
+def alone() -> None:
+    """Let FiftyOne start a database of its own; it joins any other of this user's that it finds among the processes."""
+    psutil: Any = importlib.import_module("psutil")
+    psutil.process_iter = lambda *_: iter(())
+
+
 def main() -> None:
     """Write the dataset."""
     folder = Path(sys.argv[1])
+    alone()
     fiftyone = importlib.import_module("fiftyone")
     order = json.loads((folder / "order.json").read_text(encoding="utf-8"))
     dataset = fiftyone.Dataset("export", overwrite=True)

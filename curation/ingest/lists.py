@@ -15,7 +15,7 @@ from curation.ingest.listing import Finds, FoundFile, IngestError
 
 COLUMN_NAMES = {
     "path": ("path", "file", "file_path", "filepath", "file_name", "filename", "image", "image_path", "img", "name"),
-    "label": ("label", "class", "class_name", "category", "emotion", "expression", "target", "y"),
+    "label": ("label", "class", "class_name", "category", "emotion", "expression", "target", "cls", "y"),
     "split": ("split", "subset", "partition", "set", "usage"),
 }
 """For each column, the names that are taken for it, best first; case, spaces and hyphens do not matter."""

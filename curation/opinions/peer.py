@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +86,7 @@ class Peer:
 
         """
         require(self.name, self.module, self.python)
-        with tempfile.TemporaryDirectory(prefix=f"curate-{self.name}-") as scratch:
+        with programs.scratch_folder(f"curate-{self.name}-") as scratch:
             folder = Path(scratch)
             self.prepare(features, folder)
             self._run(folder)

@@ -7,14 +7,22 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 MOST_DISTANCE = 0.2
 """Cosine distance of near duplicates: Brain's own default."""
 
 
+def alone() -> None:
+    """Let FiftyOne start a database of its own; it joins any other of this user's that it finds among the processes."""
+    psutil: Any = importlib.import_module("psutil")
+    psutil.process_iter = lambda *_: iter(())
+
+
 def main() -> None:
     """Write the pairs."""
     folder = Path(sys.argv[1])
+    alone()
     numpy, fiftyone, brain = map(importlib.import_module, ("numpy", "fiftyone", "fiftyone.brain"))
     embeddings = numpy.load(folder / "embeddings.npy")
     dataset = fiftyone.Dataset("second_opinion", overwrite=True)

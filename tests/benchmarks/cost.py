@@ -13,7 +13,10 @@ from dataclasses import asdict, dataclass
 import psutil
 
 _SAMPLE_S = 0.2
-"""How often the process tree's memory is read, in seconds."""
+"""Seconds between two readings of the process tree's memory."""
+
+_REST = 20
+"""A reading is followed by a pause of so many times its own length: that of a process of some GiB takes long."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,12 @@ def measured(command: list[str], environment: dict[str, str] | None = None) -> t
 
 
 def _watch(pid: int, peak: list[float], done: threading.Event) -> None:
-    while not done.wait(_SAMPLE_S):
+    pause = _SAMPLE_S
+    while not done.wait(pause):
+        started = time.thread_time()
         sizes = _mib(pid)
         peak[0], peak[1] = max(peak[0], sum(sizes)), max(peak[1], *sizes[:1], 0.0)
+        pause = max(_SAMPLE_S, _REST * (time.thread_time() - started))
 
 
 def _mib(pid: int) -> list[float]:

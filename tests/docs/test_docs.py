@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import curation
 from curation.export import names
 from curation.ingest.source import NAMED
 from curation.opinions import PEERS
@@ -25,17 +26,38 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.M | re.S)
 
 
-@pytest.mark.slow
-def test_every_command_of_the_tutorial_runs_in_order(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def learner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which every command of the tutorial was given, in order."""
     pytest.importorskip("torch")
+    folder = tmp_path_factory.mktemp("tutorial")
     script = "\n".join(["set -euo pipefail", *blocks(DOCS / "tutorial.md", "bash")])
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     command = ["bash", "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "workspace" / "reports" / "cleaning.html").exists()
-    assert (tmp_path / "cleaned.csv").exists() and list((tmp_path / "cleaned").rglob("*.jpg"))
-    assert list((tmp_path / "workspace" / "models").glob("fast*/model.safetensors"))
+    return folder
+
+
+@pytest.mark.slow
+def test_every_command_of_the_tutorial_runs_in_order(learner: Path) -> None:
+    assert (learner / "workspace" / "reports" / "cleaning.html").exists()
+    assert (learner / "cleaned.csv").exists() and list((learner / "cleaned").rglob("*.jpg"))
+    assert list((learner / "workspace" / "models").glob("fast*/model.safetensors"))
+
+
+@pytest.mark.slow
+def test_every_line_of_the_page_on_python_runs(learner: Path) -> None:
+    program = "\n".join(blocks(DOCS / "how-to" / "python.md", "python"))
+    done = subprocess.run([sys.executable, "-c", program], cwd=learner, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (learner / "coco" / "annotations" / "train.json").exists()
+
+
+def test_the_page_on_python_names_what_a_workspace_can() -> None:
+    page = (DOCS / "how-to" / "python.md").read_text(encoding="utf-8")
+    public = [name for name in vars(curation.Workspace) if not name.startswith("_")]
+    assert [name for name in public if not re.search(rf"\b{name}\b", page)] == []
 
 
 def run_notebook() -> Any:

