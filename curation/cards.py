@@ -129,17 +129,24 @@ def _history(space: Workspace, version: manifest.Version) -> list[tuple[str, str
     return [(*kind, number) for kind, number in counts.most_common()]
 
 
+_FIGURES = ["view", "images", "metric", "class", "estimate", "low", "high"]
+"""Columns of an evaluation that a card shows."""
+
+
 def _model_card(run: Path, answers: dict[str, words.Answer]) -> str:
     """Return the model's card: the hub's YAML, recipe and metrics, and what was found out about it."""
     from training.model import model_card
 
     evaluation = run / "evaluation.csv"
-    if not evaluation.exists():
-        raise ModelError(f"{run.name} has not been evaluated; run: curate evaluate {run.name}")
-    figures = pd.read_csv(evaluation, converters={"class": str}).assign(view=lambda f: f["split"] + ", " + f["view"])
+    figures, lines = pd.DataFrame(columns=_FIGURES), [""]
+    if evaluation.exists():
+        figures = pd.read_csv(evaluation, converters={"class": str})
+        figures = figures.assign(view=figures["split"] + ", " + figures["view"])
+    else:
+        lines += [f"Not evaluated yet; run: curate evaluate {run.name}", ""]
     header = {"license": "other", "license_name": TO_FILL_IN, "pipeline_tag": "image-classification", "tags": ["faces"]}
     yaml = "\n".join(f"{name}: {json.dumps(value)}" for name, value in header.items())
-    lines = ["", "## What was found out about it", ""]
+    lines += ["## What was found out about it", ""]
     for name, answer in answers.items():
         lines += [f"### {QUESTIONS[name][1]}", "", *(f"- {sentence}" for sentence in answer.sentences), ""]
         lines += ["It cannot say:", "", *(f"- {limit}" for limit in answer.limits), ""]
