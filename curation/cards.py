@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from curation import manifest, workspace
-from curation.decisions import log
+from curation.decisions import log, replay
 from curation.export import croissant, huggingface
 from curation.export.handover import Handover, gather
 from curation.findings import words
@@ -121,10 +121,11 @@ def _dataset_card(handover: Handover, history: list[tuple[str, str, str, int]], 
 
 
 def _history(space: Workspace, version: manifest.Version) -> list[tuple[str, str, str, int]]:
-    """Return action, check that it rests on, actor and number of each kind of decision that the version rests on."""
+    """Return action, check that it rests on, actor and number of each kind of decision that counts in the version."""
     entries = [entry for entry in log.read(space.decisions) if entry.seq <= version.log_through]
     counts = Counter(
-        (entry.action, entry.issue.partition("#")[0] or "a person's own", entry.actor) for entry in entries
+        (entry.action, entry.issue.partition("#")[0] or "a person's own", entry.actor)
+        for entry in replay.effective(entries)
     )
     return [(*kind, number) for kind, number in counts.most_common()]
 
