@@ -246,13 +246,16 @@ def check(
 @app.command()
 def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: AsJson = False) -> None:
     """Let a policy decide on the issues and commit the cleaned version."""
-    from curation import answers, console, workflow, workspace
+    from curation import answers, console, labelling, workflow, workspace
     from curation.progress import Display
 
     space = workspace.open_existing(folder)
     with workspace.locked(space):
         version = workflow.apply(space, _settings(space, policy=policy), Display(quiet=as_json))
-    console.print_json(version) if as_json else console.print_lines(answers.version_lines(version))
+    if as_json:
+        console.print_json(version)
+        return
+    console.print_lines([*answers.version_lines(version), *labelling.outcome_lines(space, version)])
 
 
 @app.command()
