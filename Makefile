@@ -9,7 +9,7 @@ DATA ?=
 WORKSPACE ?= $(if $(DATA),workspace,workspace-sample)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup run test test-app test-fast bench peers fastdup docs lint clean faults test-lowest audit-deps
+.PHONY: setup run test test-fast bench peers fastdup docs lint clean faults test-lowest audit-deps
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -43,12 +43,8 @@ lint: setup
 docs: setup
 	$(BIN)/mkdocs build --strict --quiet
 
-# The review test that starts the App in Chromium is `make test-app`: it needs a quiet machine.
 test: lint
-	$(PYTEST) -m 'not app'
-
-test-app: setup
-	$(PYTEST) -m app
+	$(PYTEST)
 
 test-fast: setup
 	$(PYTEST) -m 'not slow'
