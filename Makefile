@@ -9,7 +9,7 @@ DATA ?=
 WORKSPACE ?= $(if $(DATA),workspace,workspace-sample)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup run test test-app test-fast bench peers fastdup docs lint clean faults
+.PHONY: setup run test test-fast bench peers fastdup docs lint clean faults test-lowest audit-deps
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -43,12 +43,8 @@ lint: setup
 docs: setup
 	$(BIN)/mkdocs build --strict --quiet
 
-# The review test that starts the App in Chromium is `make test-app`: it needs a quiet machine.
 test: lint
-	$(PYTEST) -m 'not app'
-
-test-app: setup
-	$(PYTEST) -m app
+	$(PYTEST)
 
 test-fast: setup
 	$(PYTEST) -m 'not slow'
@@ -76,9 +72,23 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.bench_training speed
 	$(BIN)/python -m tests.benchmarks.bench_training ladder
 
+# The lowest supported versions of the main dependencies, in an environment of their own: what needs no extra.
+test-lowest:
+	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	@$(PYTHON) tests/lowest.py > .venv-lowest/lowest.txt
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/lowest.txt -e . \
+		pytest pytest-timeout hypothesis psutil imagehash scikit-learn statsmodels
+	.venv-lowest/bin/python -m pytest tests/unit --ignore-glob='*test_training_*' -m 'not slow'
+
+# Known vulnerabilities of what is installed, and the bill of materials in artifacts/; exit status 3 without a network.
+audit-deps: setup
+	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit cyclonedx-bom
+	@$(BIN)/python -m tests.audit_deps .venv-audit/bin
+
 # Kills, full disks, concurrency, hostile input: the long form; prints JSON. Some parts mount a tmpfs (root).
 faults: setup
 	$(BIN)/python -m tests.faults.suite
 
 clean:
-	rm -rf $(VENV) .venv-peers build site *.egg-info artifacts sample workspace-sample
+	rm -rf $(VENV) .venv-peers .venv-lowest .venv-audit build site *.egg-info artifacts sample workspace-sample

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from training.backbones import ExpressionNetwork
 from training.data import Bytes, DataError, Floats, load_images
+from training.files import replacing
 from training.fit import keep_freed_memory
 from training.model import PREDICTION_BATCH, as_input, load_model
 
@@ -77,10 +78,8 @@ def _of_fold(folder: Path, number: int, files: list[Path]) -> HeldOut:
         network = model.network
         assert isinstance(network, ExpressionNetwork)  # noqa: S101 -- committees are kept member by member
         made = _judged(network, load_images(files, model.recipe.image_size))
-        unfinished = stored.with_suffix(".partial")
-        with unfinished.open("wb") as stream:
+        with replacing(stored) as unfinished, unfinished.open("wb") as stream:
             np.savez(stream, members=made.members, embedding=made.embedding)
-        unfinished.replace(stored)
     try:
         with np.load(stored, allow_pickle=False) as arrays:
             return HeldOut(arrays["members"], arrays["embedding"])

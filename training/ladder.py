@@ -14,6 +14,7 @@ import pandas as pd
 from training.backbones import WeightsError
 from training.data import Samples, load_samples
 from training.evaluate import metrics
+from training.files import replacing
 from training.fit import FitResult, fit_samples
 from training.recipes import Recipe, within_budget
 
@@ -143,9 +144,8 @@ def _kept_numbers(fitted: FitResult, validation: Samples) -> dict[str, object]:
         stored: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
         return stored
     numbers = _measured(fitted, validation)
-    unfinished = path.with_suffix(".partial")
-    unfinished.write_text(json.dumps(numbers) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(numbers) + "\n", encoding="utf-8")
     return numbers
 
 

@@ -14,6 +14,11 @@ import pandas as pd
 from curation.checks.base import CheckInputs, Flags, as_json, rows
 from curation.checks.graph import CopyGraph
 
+_SAME_SIZE = 1.1
+_SAME_BYTES = 1.25
+"""Ratios of pixels and of bytes a pixel up to which two files pass for one size and one compression. Words only: no
+decision rests on them."""
+
 
 def exact_duplicate(inputs: CheckInputs) -> pd.DataFrame:
     """Images with exactly the same pixels as another one."""
@@ -37,7 +42,8 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
     members = graph.members
     flags = (members["near"] != "").to_numpy(dtype=bool)
     facts = _facts(members, "near")
-    path_of = members.drop_duplicates("content").set_index("content")["path"].to_dict()
+    first = members.drop_duplicates("content").set_index("content")
+    path_of, files = first["path"].to_dict(), first[["area", "density"]].to_dict("index")
     links = graph.links.to_dict("index")
 
     def found(row: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +53,7 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
             "dhash": row["dhash"],
             "of": path_of[link["partner"]],
             "probability": round(link["probability"], 4),
-            "transform": link["transform"],
+            "transform": ", ".join([link["transform"], *_file_words(files[row["content"]], files[link["partner"]])]),
             **{key: value for key, value in facts[row["near"]].items() if key != "of"},
             "rank": row["rank"],
         }
@@ -56,6 +62,16 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
     probability = np.array([links[c]["probability"] if c in links else 0.0 for c in members["content"]])
     scores = np.round(1.0 - np.where(flags, probability, 0.0), 6)
     return rows("near_duplicate", members["path"], scores, flags, evidence, members["near"].tolist())
+
+
+def _file_words(own: dict[str, float], partner: dict[str, float]) -> list[str]:
+    """Return what was done to the partner's file, as far as sizes tell."""
+    larger, denser = own["area"] / partner["area"], own["density"] / partner["density"]
+    if not 1 / _SAME_SIZE < larger < _SAME_SIZE:
+        return ["enlarged" if larger > 1 else "reduced in size"]
+    if not 1 / _SAME_BYTES < denser < _SAME_BYTES:
+        return ["less compressed" if denser > 1 else "more compressed"]
+    return []
 
 
 def _session_evidence(graph: CopyGraph, path_of: dict[str, str]) -> list[str]:

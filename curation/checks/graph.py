@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.duplicates.groups import connected_groups
+from curation.duplicates.transform import inverted
 
 _GROUP_DIGITS = 12
 """Hexadecimal digits of a content hash in a group's name: 48 bits, no clash expected below ten million groups."""
@@ -23,8 +24,9 @@ class CopyGraph:
     """Readable images and their groups.
 
     members: one row a readable image: path, split, label, content, exact ("" or group), near ("" or group),
-    group (near, else exact), rank (1 = best copy of its group), dhash.
-    links: one row a content with a near copy: its likeliest partner's content, probability, transform.
+    group (near, else exact), rank (1 = best copy of its group), dhash, area (px), density (bytes a px).
+    links: one row a content with a near copy: its likeliest partner's content, probability, transform (words for what
+    was done to the partner's picture).
     sessions: the same for contents with another shot of the same session, which is no copy.
     """
 
@@ -87,7 +89,8 @@ def _ranks(members: pd.DataFrame) -> npt.NDArray[np.int64]:
 
 def _likeliest_partners(pairs: pd.DataFrame) -> pd.DataFrame:
     columns = {"pixel_sha256_a": "content", "pixel_sha256_b": "partner"}
-    forward = pairs.rename(columns=columns)
+    # the words say what was done to a to get b; a content's own say what was done to its partner
+    forward = pairs.rename(columns=columns).assign(transform=[inverted(words) for words in pairs["transform"]])
     backward = pairs.rename(columns={"pixel_sha256_b": "content", "pixel_sha256_a": "partner"})
     both = pd.concat([forward, backward], ignore_index=True)[["content", "partner", "probability", "transform"]]
     both = both.sort_values(["content", "probability", "partner"], ascending=[True, False, True])

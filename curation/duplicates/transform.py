@@ -68,6 +68,11 @@ def in_words(transforms: Transforms, mirrored: NDArray[np.bool_], fine: Doubles,
     return [_words(*row) for row in rows]
 
 
+def inverted(words: str) -> str:
+    """Return the words of ``in_words`` as seen from j, for what was done to j to get i."""
+    return words.replace("tighter", "\0").replace("wider", "tighter").replace("\0", "wider")
+
+
 def _words(mirrored: bool, scale: float, angle: float, dx: float, dy: float, stretch: float, covered: bool) -> str:
     words = ["mirrored"] if mirrored else []
     if scale > 1 + _SEEN_SCALE:

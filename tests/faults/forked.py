@@ -30,12 +30,14 @@ _POLL_S = 0.002
 @dataclass(frozen=True)
 class Ended:
     """How a command ended: exit status (negative: the signal that killed it), what it printed, wall seconds, whether
-    it had to be killed after ``LIMIT_S``."""
+    it had to be killed after ``LIMIT_S``, seconds since it was sent a signal (None: it was not), its process number."""
 
     status: int
     output: str
     seconds: float
     hung: bool = False
+    after_signal_s: float | None = None
+    process: int = 0
 
     @property
     def said_one_sentence(self) -> bool:
@@ -89,6 +91,7 @@ def curate(
     inside: Callable[[], object] = lambda: None,
     kill_after_s: float | None = None,
     signal_number: int = signal.SIGKILL,
+    whole_group: bool = False,
     limit_s: float = LIMIT_S,
 ) -> Ended:
     """Run the command and return how it ended.
@@ -98,41 +101,51 @@ def curate(
         inside: called in the process before the command begins
         kill_after_s: when to send the signal, None for never
         signal_number: what to send then
+        whole_group: send it to the workers too, as a terminal does
         limit_s: when to give it up as hung
 
     """
     sys.stdout.flush()
     with tempfile.TemporaryFile() as output:
-        started = time.monotonic()
+        ready, tell = os.pipe()
         child = os.fork()
         if child == 0:
+            os.setsid()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the command answers it
+            os.close(ready)
+            os.close(tell)
             _be_the_command(arguments, output.fileno(), inside)
-        sent = hung = False
+        os.close(tell)
+        os.read(ready, 1)  # returns when the child has closed its end
+        os.close(ready)
+        started = time.monotonic()
+        sent: float | None = None
+        hung = False
         while True:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
                 break
             spent = time.monotonic() - started
-            if kill_after_s is not None and not sent and spent >= kill_after_s:
-                os.kill(child, signal_number)
-                sent = True
+            if kill_after_s is not None and sent is None and spent >= kill_after_s:
+                (os.killpg if whole_group else os.kill)(child, signal_number)
+                sent = time.monotonic()
             if spent > limit_s:
                 hung = True
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 break
             time.sleep(_POLL_S)
-        seconds = time.monotonic() - started
+        over = time.monotonic()
         output.seek(0)
         text = output.read().decode("utf-8", errors="replace")
-    return Ended(-signal.SIGKILL if hung else os.waitstatus_to_exitcode(status), text, seconds, hung)
+    code = -signal.SIGKILL if hung else os.waitstatus_to_exitcode(status)
+    return Ended(code, text, over - started, hung, None if sent is None else over - sent, child)
 
 
 def _be_the_command(arguments: list[str], output: int, inside: Callable[[], object]) -> None:
     """End this forked process as ``curate`` would."""
     status = 70
     try:
-        os.setsid()
         for standard in (1, 2):
             os.dup2(output, standard)
         sys.argv = ["curate", *arguments]

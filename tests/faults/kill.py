@@ -28,6 +28,12 @@ from tests.faults.forked import Ended
 
 SEED = 5
 
+ATTEMPTS = 4
+"""How often a kill that came too late is tried again, each time at half its moment."""
+
+FIRST = {"time": 0.05, "write": 1.0}
+"""The earliest moment, in seconds, and the first write."""
+
 Arguments = list[str]
 
 
@@ -192,24 +198,29 @@ class Stage:
         kills fall on a first try as well as on what an earlier kill left.
         """
         faults: Counter[str] = Counter()
-        hits = 0
+        hits = missed = 0
         plans = [("time", share * self.seconds) for share in moments] + [("write", float(n)) for n in writes]
         random.Random(SEED).shuffle(plans)
         folder, kept = self.folder(), Kept()
-        hit = True
         for number, (kind, value) in enumerate(plans):
-            if number and (number % 3 == 0 or not hit):
-                faults.update(self._ended(folder, kept))
+            if number and number % 3 == 0:
+                faults.update(self.ended(folder, kept))
                 folder, kept = self.folder(), Kept()
-            kept.losses(Workspace(folder / "space"))
-            hit = self._killed(folder, kind, value)
-            hits += hit
-            faults.update(kept.losses(Workspace(folder / "space")))
-        faults.update(self._ended(folder, kept))
+            for attempt in range(ATTEMPTS):
+                kept.losses(Workspace(folder / "space"))
+                hit = self._killed(folder, kind, max(value / 2**attempt, FIRST[kind]))
+                faults.update(kept.losses(Workspace(folder / "space")))
+                if hit:
+                    hits += 1
+                    break
+                missed += 1  # it had ended before: earlier, on a fresh copy
+                faults.update(self.ended(folder, kept))
+                folder, kept = self.folder(), Kept()
+        faults.update(self.ended(folder, kept))
         return {
             "command": self.act.name,
-            "kills": len(plans),
-            "hit_while_running": hits,
+            "kills": hits,
+            "ended_before_the_kill": missed,
             "faults": dict(faults),
             "undisturbed_s": round(self.seconds, 2),
             "writes": self.writes,
@@ -224,7 +235,7 @@ class Stage:
             ended = forked.curate(arguments, inside=forked.WriteWatch(folder, int(value)).start)
         return ended.status == -signal.SIGKILL
 
-    def _ended(self, folder: Path, kept: Kept) -> list[str]:
+    def ended(self, folder: Path, kept: Kept) -> list[str]:
         """Let the killed command end and return what is wrong with the result."""
         ended = forked.curate(self.act.arguments(folder))
         faults = kept.losses(Workspace(folder / "space"))

@@ -1,7 +1,7 @@
 """The fault suite: python -m tests.faults.suite [PART ...] [--short]; prints each part's figures as JSON.
 
-Exit status 1 where anything was lost, hung, left a traceback or wrote outside. Parts: kills, storage, concurrency,
-hostile.
+Exit status 1 where anything was lost, hung, left a traceback or wrote outside. Parts: kills, interrupts, storage,
+concurrency, hostile, long (200,000 images, or --images N; never in the short form unless named).
 """
 
 from __future__ import annotations
@@ -22,9 +22,17 @@ def _kills(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
     from tests.faults import kill
 
     short = {"run": 2, "undo": 4, "decide": 4, "export folder": 2}
-    full = {"run": 14, "apply": 14, "decide": 10, "undo": 14, "review pull": 10, "train": 10, "crossval": 10}
-    full |= {f"export {form}": 8 if form == "folder" else 2 for form in kill.EXPORTS}
+    full = {"run": 10, "apply": 16, "decide": 12, "undo": 16, "review pull": 12, "train": 10, "crossval": 8}
+    full |= {f"export {form}": 10 if form == "folder" else 2 for form in kill.EXPORTS}
     return kill.campaign(sample, curated, scratch, full if long else short)
+
+
+def _interrupts(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
+    from tests.faults import interrupt
+
+    short = {"run": 3, "export folder": 1}
+    full = {"run": 8, "apply": 3, "export folder": 3, "train": 4, "crossval": 4}
+    return interrupt.campaign(sample, curated, scratch, full if long else short)
 
 
 def _storage(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
@@ -45,11 +53,22 @@ def _hostile(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
     return hostile.figures(curated, scratch, long=long)
 
 
+def _long(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
+    from tests.faults import long_run
+
+    return long_run.figures(scratch, (LONG_RUN["images"] // 10, LONG_RUN["images"]))
+
+
+LONG_RUN = {"images": 200_000}
+"""The larger of the two sizes that are compared."""
+
 PARTS: dict[str, Callable[[Path, Path, Path, bool], Figures]] = {
     "kills": _kills,
+    "interrupts": _interrupts,
     "storage": _storage,
     "concurrency": _concurrency,
     "hostile": _hostile,
+    "long": _long,
 }
 
 SAMPLE_IMAGES = 120
@@ -64,7 +83,7 @@ def run(part: str, *, long: bool) -> Figures:
     with tempfile.TemporaryDirectory(prefix="curate-faults-") as folder:
         top = Path(folder)
         make_sample(top / "sample", images=SAMPLE_IMAGES, seed=7)
-        forked.preload(training=long and part == "kills")
+        forked.preload(training=long and part in ("kills", "interrupts"))
         ended = forked.curate(["run", str(top / "sample"), "-w", str(top / "curated")])
         assert ended.went_well, ended.output
         (top / "scratch").mkdir()
@@ -90,9 +109,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--short", action="store_true", help="the form that CI runs")
+    parser.add_argument("--images", type=int, default=LONG_RUN["images"], help="of the long run")
     given = parser.parse_args()
+    LONG_RUN["images"] = given.images
     lost = 0
-    for part in given.parts or PARTS:
+    for part in given.parts or [name for name in PARTS if name != "long" or not given.short]:
         found = run(part, long=not given.short)
         lost += losses(found)
         print(json.dumps({"part": part, "figures": found}, indent=1), flush=True)

@@ -170,6 +170,19 @@ def test_a_pair_below_the_probability_or_of_one_session_is_no_copy() -> None:
     assert flagged("near_duplicate", session) == set()
 
 
+def test_evidence_says_what_was_done_to_the_other_picture_and_file() -> None:
+    given_inputs = inputs([{"bytes": 1000}, {"bytes": 500}, {"width": 96, "height": 96, "bytes": 4000}])
+    given_inputs.pairs.loc[0] = ["000.jpg", "001.jpg", 0.99, "mirrored, 6 % tighter crop", "near_duplicate"]
+    given_inputs.pairs.loc[1] = ["001.jpg", "002.jpg", 0.98, "same view", "near_duplicate"]
+    rows = registry.run(given_inputs, ["near_duplicate"])
+    words = [evidence(rows, f"00{n}.jpg")["transform"] for n in range(3)]
+    assert words == [
+        "mirrored, 6 % wider crop, less compressed",
+        "mirrored, 6 % tighter crop, more compressed",
+        "same view, enlarged",
+    ]
+
+
 def test_an_unknown_check_names_the_known_ones() -> None:
     with pytest.raises(registry.UnknownCheckError, match="there are: unreadable, dark"):
         registry.select(["sharpnes"])

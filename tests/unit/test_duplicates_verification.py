@@ -74,6 +74,13 @@ def test_words_for_nothing_done_and_for_a_covered_part() -> None:
     assert transform.in_words(still, plain, np.array([0.95]), np.array([0.2])) == ["partly covered or marked"]
 
 
+def test_words_can_be_turned_round() -> None:
+    assert transform.inverted("mirrored, 6 % tighter crop, 3 degrees rotated") == (
+        "mirrored, 6 % wider crop, 3 degrees rotated"
+    )
+    assert transform.inverted(transform.inverted("9 % wider crop")) == "9 % wider crop"
+
+
 @pytest.mark.parametrize("picture", [np.zeros((48, 48), np.uint8), np.full((48, 48), 255, np.uint8)])
 def test_empty_pictures_are_never_proved(picture: np.ndarray) -> None:
     assert not (verified(picture, picture).probability > 0.1).any()

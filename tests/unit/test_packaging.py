@@ -77,3 +77,29 @@ def test_the_plugin_holds_the_script_that_it_names() -> None:
     plugin = ROOT / "curation" / "review" / "plugin"
     script = json.loads((plugin / "package.json").read_text(encoding="utf-8"))["fiftyone"]["script"]
     assert (plugin / script).is_file()
+
+
+def test_every_main_dependency_has_a_lowest_version_that_ours_is_not_below() -> None:
+    from importlib import metadata
+
+    from tests.lowest import lowest
+
+    bounds = dict(entry.split("==") for entry in lowest((ROOT / "pyproject.toml").read_text(encoding="utf-8")))
+    assert len(bounds) == len(PROJECT["dependencies"])
+    for name, bound in bounds.items():
+        have, least = (re.findall(r"\d+", text) for text in (metadata.version(name), bound))
+        assert [int(part) for part in have] >= [int(part) for part in least], name
+
+
+def test_an_audit_that_reached_no_service_is_no_all_clear() -> None:
+    from tests.audit_deps import judged
+
+    vulnerable = {"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1"}]}
+    unknown = {"name": "b", "skip_reason": "not found"}
+    assert judged({"dependencies": [unknown]}) == {
+        "audited": 0,
+        "not_known_to_the_service": ["b"],
+        "vulnerable": {},
+    }
+    found = judged({"dependencies": [vulnerable, unknown, {"name": "c", "version": "2", "vulns": []}]})
+    assert (found["audited"], found["vulnerable"]) == (2, {"a 1": ["PYSEC-1"]})

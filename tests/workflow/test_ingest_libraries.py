@@ -263,6 +263,17 @@ def test_a_bucket_on_s3_is_listed_measured_and_exported(bucket: str, curate: Cur
 
 
 @pytest.mark.slow
+def test_processes_of_ray_read_a_bucket_themselves_with_the_same_result(
+    bucket: str, curate: Curate, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray")
+    curate("run", bucket, "-w", tmp_path / "here", "--workers", 1)
+    curate("run", bucket, "-w", tmp_path / "ray", "--engine", "ray", "--workers", 2)
+    here, there = ((tmp_path / space / "issues.parquet").read_bytes() for space in ("here", "ray"))
+    assert here == there
+
+
+@pytest.mark.slow
 def test_a_fiftyone_dataset_by_its_name(mongodb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = files(tmp_path / "files")
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", mongodb)
