@@ -9,7 +9,7 @@ DATA ?=
 WORKSPACE ?= $(if $(DATA),workspace,workspace-sample)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup run test test-app test-fast bench peers fastdup docs lint clean faults test-lowest audit-deps
+.PHONY: setup run test test-fast bench peers fastdup docs lint clean faults test-lowest audit-deps
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -43,12 +43,8 @@ lint: setup
 docs: setup
 	$(BIN)/mkdocs build --strict --quiet
 
-# The review test that starts the App in Chromium is `make test-app`: it needs a quiet machine.
 test: lint
-	$(PYTEST) -m 'not app'
-
-test-app: setup
-	$(PYTEST) -m app
+	$(PYTEST)
 
 test-fast: setup
 	$(PYTEST) -m 'not slow'
@@ -81,7 +77,7 @@ test-lowest:
 	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	@$(PYTHON) tests/lowest.py > .venv-lowest/lowest.txt
 	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/lowest.txt -e . \
-		pytest pytest-timeout hypothesis psutil imagehash scikit-learn
+		pytest pytest-timeout hypothesis psutil imagehash scikit-learn statsmodels
 	.venv-lowest/bin/python -m pytest tests/unit --ignore-glob='*test_training_*' -m 'not slow'
 
 # Known vulnerabilities of what is installed, and the bill of materials in artifacts/; exit status 3 without a network.

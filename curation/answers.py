@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation import manifest, summary, tables, workspace
+from curation import labelling, manifest, summary, tables, workspace
 from curation.decisions import log
 from curation.workspace import Workspace, WorkspaceError
 
@@ -71,7 +71,7 @@ def show(space: Workspace, name: str) -> Answer:
     rows = manifest.rows(space, version)
     table = summary.before_after(raw, rows)
     record = {**asdict(version), "before_after": table.to_dict("records")}
-    return Answer(version_lines(version), record, table)
+    return Answer([*version_lines(version), *labelling.outcome_lines(space, version)], record, table)
 
 
 def found_issues(space: Workspace, check: str = "", *, flagged_only: bool = True, peer: str = "") -> pd.DataFrame:

@@ -42,9 +42,12 @@ def write_cards(space: Workspace, version_name: str, model: str, destination: Pa
     """
     handover = gather(space, version_name)
     answers = _answers(space, model)
+    biases = [sentence for name in ("people", "groups") if name in answers for sentence in answers[name].sentences]
+    history = _history(space, handover.version)
+    told = [f"{action}, {cause}, by {actor}: {number:,} images" for action, cause, actor, number in history]
     files = {
-        "dataset-card.md": _dataset_card(space, handover, answers),
-        "croissant.json": croissant.description(handover),
+        "dataset-card.md": _dataset_card(handover, history, biases),
+        "croissant.json": croissant.description(handover, croissant.Remarks(TO_FILL_IN, told, biases)),
     }
     run = _run(space, model)
     if run is not None:
@@ -75,7 +78,7 @@ def _answers(space: Workspace, model: str) -> dict[str, words.Answer]:
     return {name: words.ANSWERS[name](tables) for name, tables in found.items() if tables}
 
 
-def _dataset_card(space: Workspace, handover: Handover, answers: dict[str, words.Answer]) -> str:
+def _dataset_card(handover: Handover, history: list[tuple[str, str, str, int]], biases: list[str]) -> str:
     kept = len(handover.kept)
     size = next((name for limit, name in SIZES if kept < limit), "n>1M")
     fields = {
@@ -86,7 +89,6 @@ def _dataset_card(space: Workspace, handover: Handover, answers: dict[str, words
     }
     excluded = handover.rows[handover.rows["status"] == "excluded"]
     relabelled = int((handover.kept["label"] != handover.kept["original_label"]).sum())
-    biases = [sentence for name in ("people", "groups") if name in answers for sentence in answers[name].sentences]
     lines = [
         "## Provenance",
         "",
@@ -101,7 +103,7 @@ def _dataset_card(space: Workspace, handover: Handover, answers: dict[str, words
         "",
         "| decision | reason | by | images |",
         "|---|---|---|---|",
-        *_history(space, handover.version),
+        *(f"| {action} | {cause} | {actor} | {number:,} |" for action, cause, actor, number in history),
         "",
         "## Known biases",
         "",
@@ -118,13 +120,13 @@ def _dataset_card(space: Workspace, handover: Handover, answers: dict[str, words
     return huggingface.dataset_card(handover, {}, fields, lines)
 
 
-def _history(space: Workspace, version: manifest.Version) -> list[str]:
-    """Return a row for each kind of decision that the version rests on, by the check that it rests on."""
+def _history(space: Workspace, version: manifest.Version) -> list[tuple[str, str, str, int]]:
+    """Return action, check that it rests on, actor and number of each kind of decision that the version rests on."""
     entries = [entry for entry in log.read(space.decisions) if entry.seq <= version.log_through]
     counts = Counter(
         (entry.action, entry.issue.partition("#")[0] or "a person's own", entry.actor) for entry in entries
     )
-    return [f"| {action} | {cause} | {actor} | {number:,} |" for (action, cause, actor), number in counts.most_common()]
+    return [(*kind, number) for kind, number in counts.most_common()]
 
 
 def _model_card(run: Path, answers: dict[str, words.Answer]) -> str:

@@ -246,13 +246,16 @@ def check(
 @app.command()
 def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: AsJson = False) -> None:
     """Let a policy decide on the issues and commit the cleaned version."""
-    from curation import answers, console, workflow, workspace
+    from curation import answers, console, labelling, workflow, workspace
     from curation.progress import Display
 
     space = workspace.open_existing(folder)
     with workspace.locked(space):
         version = workflow.apply(space, _settings(space, policy=policy), Display(quiet=as_json))
-    console.print_json(version) if as_json else console.print_lines(answers.version_lines(version))
+    if as_json:
+        console.print_json(version)
+        return
+    console.print_lines([*answers.version_lines(version), *labelling.outcome_lines(space, version)])
 
 
 @app.command()
@@ -463,9 +466,11 @@ def report(
     model: Annotated[
         str, typer.Argument(help="With --models: a run, or the beginning of its name; none = newest.")
     ] = "",
-    votes: Annotated[Path | None, typer.Option("--votes", help="People's votes: path and counts a class.")] = None,
+    votes: Annotated[Path | None, typer.Option("--votes", help="People's votes; none = the workspace's.")] = None,
     data: Annotated[str, typer.Option("--data", help="Labelled pictures of another source.")] = "",
-    attributes: Annotated[str, typer.Option("--attributes", help="Table or UTKFace folder: gender, race, age.")] = "",
+    attributes: Annotated[
+        str, typer.Option("--attributes", help="Gender, race, age: table, UTKFace folder, or insightface:PACK.")
+    ] = "",
     outside: Annotated[list[str] | None, typer.Option("--outside", help="Other models: fer, FILE.onnx, ...")] = None,
     on: On = "cleaned",
     images: Annotated[int, typer.Option("--images", min=0, help="Held-out images to judge; 0 = all.")] = 400,

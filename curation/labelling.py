@@ -17,15 +17,19 @@ import numpy as np
 import pandas as pd
 
 from curation import manifest, models, votes, workspace
+from curation.decisions import log
+from curation.decisions.replay import PERSON_PREFIX, policy_batch
 from curation.errors import CurationError
 from curation.labels import judge as judging
 from curation.labels import neighbours, noise, ranking, scores
+from curation.labels import outcome as label_outcome
 from curation.labels.judge import Judgement, Opinions
+from curation.labels.outcome import LabelOutcome
 from curation.progress import Display
 from curation.settings import Settings
 from curation.workspace import Workspace
 
-REVISION = 1
+REVISION = 2
 """Raised whenever the judgement may change for the same data, recipe and settings."""
 
 SCORES: dict[str, str] = {
@@ -35,6 +39,8 @@ SCORES: dict[str, str] = {
     "neighbours": "neighbours in embedding space",
     "voter": "independent voter (may have seen this data)",
     "disagreement": "disagreement of the opinions",
+    "resistance": "area under the margin while training, negated (AUM)",
+    "forgetting": "times forgotten while training",
 }
 """Columns of the labels table that rank suspects, the highest first, and what they are."""
 
@@ -57,6 +63,8 @@ class _Evidence:
     voter: scores.Floats | None
     neighbours: scores.Floats
     copies: scores.Floats
+    area: scores.Floats
+    forgotten: scores.Floats
 
     @property
     def opinions(self) -> Opinions:
@@ -161,7 +169,10 @@ def _evidence(space: Workspace, frame: pd.DataFrame, found: models.OutOfFold, se
     place = {name: number for number, name in enumerate(found.classes)}
     labels = frame["label"].map(place).to_numpy(dtype=np.int64)
     around = neighbours.nearest(heard.embedding, frame["group"], found.table["fold"])
+    area, forgotten = _learned(found.table, labels, space.folds)
     return _Evidence(
+        area=area,
+        forgotten=forgotten,
         frame=frame,
         classes=found.classes,
         labels=labels,
@@ -170,6 +181,23 @@ def _evidence(space: Workspace, frame: pd.DataFrame, found: models.OutOfFold, se
         neighbours=neighbours.votes(around, labels, len(found.classes)),
         copies=neighbours.copies_votes(labels, frame["group"], len(found.classes)),
     )
+
+
+def _learned(table: pd.DataFrame, labels: scores.Whole, cache_dir: Path) -> tuple[scores.Floats, scores.Floats]:
+    """Return area under the margin and times forgotten, each (n,), means over the fits that trained on an image.
+
+    NaN where no fit was recorded.
+    """
+    from training.dynamics import dynamics
+
+    total, number = np.zeros((2, len(labels))), np.zeros(len(labels))
+    for fit in dynamics(table, cache_dir):
+        mine = labels[fit.rows]
+        total[0, fit.rows] += scores.area_under_margin(mine, fit.logits)
+        total[1, fit.rows] += scores.forgetting(mine, fit.logits)
+        number[fit.rows] += 1
+    mean = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
+    return mean[0], mean[1]
 
 
 def _voter_opinion(
@@ -216,6 +244,8 @@ def _table(evidence: _Evidence, judgement: Judgement) -> pd.DataFrame:
         self_confidence=1.0 - scores.self_confidence(labels, evidence.model),
         margin=1.0 - scores.normalised_margin(labels, evidence.model),
         disagreement=judgement.disagreement,
+        resistance=-evidence.area,
+        forgetting=evidence.forgotten,
         model_for=names[evidence.model.argmax(axis=1)],
         model_probability=evidence.model.max(axis=1),
         neighbours_for=names[evidence.neighbours.argmax(axis=1)],
@@ -277,6 +307,7 @@ def calibration_record(evidence: _Evidence, judgement: Judgement, seed: int) -> 
     return {
         "opinions": list(evidence.opinions.names),
         "rates": rates,
+        "rate_draws": _rate_draws(evidence, seed).round(5).tolist(),
         "slope": round(judgement.curve.slope, 4),
         "confident_joint": confused.round(5).tolist(),
         "expected_wrong": round(float(judgement.wrong.sum()), 1),
@@ -284,8 +315,46 @@ def calibration_record(evidence: _Evidence, judgement: Judgement, seed: int) -> 
     }
 
 
+def _rate_draws(evidence: _Evidence, seed: int) -> scores.Floats:
+    """Return the classes' rates of wrong labels in bootstrap samples of the images, (draws, classes)."""
+    rng = np.random.default_rng(seed)
+    witnesses, count = evidence.witnesses, len(evidence.labels)
+    draws = []
+    for _ in range(_RATE_DRAWS):
+        rows = rng.integers(0, count, count)
+        drawn = Opinions(witnesses.names, witnesses.said[:, rows])
+        draws.append(judging.class_rates(evidence.labels[rows], drawn))
+    return np.stack(draws)
+
+
+_RATE_DRAWS = 100
+"""Bootstrap samples behind the interval of the expected errors."""
+
 _PLANTED_SHARE = 0.1
 """Of the undoubted labels, flipped to measure how well flips are found."""
+
+
+def outcome_of(space: Workspace, version: manifest.Version) -> LabelOutcome | None:
+    """Return what a version did about the labels, and what it is expected to leave; None where none were judged."""
+    record = record_of(space)
+    if not space.labels.exists() or "rate_draws" not in record:
+        return None
+    judged = workspace.read_table(space.labels)
+    judged["believed"] = [json.loads(text) for text in judged["believed"]]
+    entries = [entry for entry in log.read(space.decisions) if entry.seq <= version.log_through]
+    gone = log.undone(entries)
+    people = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX) and entry.seq not in gone}
+    causes = {entry.path: entry.issue for entry in policy_batch(entries)[1]}
+    rows = manifest.rows(space, version)
+    rows["issue"] = rows["path"].map(causes).fillna("")
+    rows["by_person"] = rows["path"].isin(people)
+    return label_outcome.outcome(rows, judged, np.asarray(record["rate_draws"]), record["rates"])
+
+
+def outcome_lines(space: Workspace, version: manifest.Version) -> list[str]:
+    """Return ``outcome_of`` a cleaned version in plain sentences; [] of a raw one, or where no label was judged."""
+    found = outcome_of(space, version) if version.kind == "cleaned" else None
+    return [] if found is None else found.lines()
 
 
 def evaluate(space: Workspace, file: Path) -> dict[str, pd.DataFrame]:

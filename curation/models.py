@@ -251,6 +251,8 @@ def asked(call: Callable[[], T]) -> T:
 def find_run(space: Workspace, name: str) -> Path:
     """Return the folder of a finished run, by name, by the beginning of its name, or by path.
 
+    Runs of a ladder are named with the ladder's folder before them.
+
     Raises:
         ModelError: there is none, or several.
 
@@ -258,11 +260,12 @@ def find_run(space: Workspace, name: str) -> Path:
     direct = Path(name)
     if (direct / "config.json").exists():
         return direct
-    runs = sorted(path.parent for path in space.models.glob("*/model.safetensors"))
-    fitting = [run for run in runs if run.name == name] or [run for run in runs if run.name.startswith(name)]
+    files = [*space.models.glob("*/model.safetensors"), *space.models.glob("ladder_*/*/model.safetensors")]
+    runs = {path.parent.relative_to(space.models).as_posix(): path.parent for path in sorted(files)}
+    fitting = [run for run in runs if run == name] or [run for run in runs if run.startswith(name)]
     if len(fitting) == 1:
-        return fitting[0]
-    offered = ", ".join(run.name for run in (fitting or runs)) or "none yet: run curate train RECIPE"
+        return runs[fitting[0]]
+    offered = ", ".join(fitting or runs) or "none yet: run curate train RECIPE"
     raise ModelError(f"{'several models begin' if fitting else 'no model begins'} with {name!r}; there are: {offered}")
 
 

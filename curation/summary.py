@@ -385,6 +385,7 @@ def cleaning_report_tables(
     findings: pd.DataFrame | None = None,
     peer_pages: Sequence[str] = (),
     people: pd.DataFrame | None = None,
+    label_sentences: Sequence[str] = (),
 ) -> CleaningTables:
     """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
 
@@ -398,6 +399,7 @@ def cleaning_report_tables(
         findings: issue rows of peers (see :func:`side_by_side`), if any were asked.
         peer_pages: pages that peers made themselves, relative to the report.
         people: figures of people's votes (see ``curation.people.figures``), if there are any.
+        label_sentences: what the version did about labels (``curation.labelling.outcome_lines``).
 
     """
     from reports.cleaning import CleaningTables
@@ -408,7 +410,7 @@ def cleaning_report_tables(
     sentences, record = closing(raw, issues, cleaned, entries, origin.review_checks)
     return CleaningTables(
         provenance=origin,
-        sentences=tuple(sentences),
+        sentences=(*sentences, *label_sentences),
         headline=_headline(record),
         before_after=before_after(raw, cleaned),
         left_out=left_out(raw, cleaned),

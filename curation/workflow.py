@@ -342,12 +342,15 @@ def run(space: Workspace, source: str, settings: Settings, display: Display, lim
         "left_out": left_out,
         "report": str(page),
     }
+    lines += labelling.outcome_lines(space, version)
     return Outcome([*lines, *_what_next(space, version, page, left_out)], record)
 
 
 def _what_next(space: Workspace, version: manifest.Version, page: Path, left_out: int) -> list[str]:
     option = "" if space.root == Path("workspace") else f" -w {space.root}"
     lines = [f"{left_out:,} other files were left out: see {space.ingest}"] if left_out else []
+    if not labelling.record_of(space):
+        lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
     return [
         *lines,
         f"Version {version.name} ({version.hash[:12]}) is committed; nothing in the source was changed.",
@@ -439,7 +442,10 @@ def write_report(
     findings = workspace.read_table(space.opinion_issues) if space.opinion_issues.exists() else None
     said = [] if findings is None else [findings[column] for column in findings]
     votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(space)]
-    fingerprint = _digest(version.name, version.hash, chosen.fingerprint, *found, *said, *votes, REPORT_REVISION)
+    judged = labelling.outcome_lines(space, version)
+    fingerprint = _digest(
+        version.name, version.hash, chosen.fingerprint, *found, *said, *votes, *judged, REPORT_REVISION
+    )
     if _is_current(space, "report", fingerprint, path):
         return path
     with display.step("Writing the report"):
@@ -462,6 +468,7 @@ def write_report(
                 findings,
                 _peer_pages(space),
                 people.figures(space, settings.seed),
+                judged,
             )
         )
         workspace.write_bytes(path, page.encode("utf-8"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -335,7 +336,7 @@ def interval_chart(frame: pd.DataFrame, title: str, form: str = ".0%", zero: boo
     figure.update_layout(
         showlegend=frame["series"].nunique() > 1,
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "itemclick": False},
-        xaxis=_axis(title={"text": escape(title), "font": {"size": 12}}, tickformat=form, nticks=6),
+        xaxis=_axis(title={"text": escape(title), "font": {"size": 12}}, tickformat=form, nticks=5, tickangle=0),
         yaxis=_axis(type="category", categoryorder="array", categoryarray=names[::-1], showgrid=True),
     )
     return figure
@@ -373,6 +374,16 @@ def grade_chart(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
+def short_numbers(values: Sequence[float]) -> list[str]:
+    """Return numbers with as few digits, two to four, as tell them apart."""
+    texts: list[str] = []
+    for digits in (2, 3, 4):
+        texts = [f"{float(f'{value:.{digits}g}'):g}" for value in values]
+        if len(set(texts)) == len(texts):
+            break
+    return texts
+
+
 def bins_chart(frame: pd.DataFrame) -> go.Figure:
     """Return accuracy along one covariate: a point an equal share of the images, with its interval.
 
@@ -380,13 +391,14 @@ def bins_chart(frame: pd.DataFrame) -> go.Figure:
         frame: columns covariate, left, right, images, accuracy (0..1), low, high; rows of one covariate.
 
     """
-    ranges = [f"{left:.3g} to {right:.3g}" for left, right in zip(frame["left"], frame["right"], strict=True)]
+    edges = [*(float(left) for left in frame["left"]), float(frame["right"].iloc[-1])]
+    named = [f"{left:.3g} to {right:.3g}" for left, right in pairwise(edges)]
     values = [float(value) for value in frame["accuracy"]]
     figure = go.Figure(layout=_layout(showlegend=False))
     figure.add_scatter(
-        x=ranges,
+        x=[place + 0.5 for place in range(len(values))],
         y=values,
-        customdata=[f"{images:,} images" for images in frame["images"]],
+        customdata=[f"{name}, {images:,} images" for name, images in zip(named, frame["images"], strict=True)],
         mode="lines+markers",
         line={"color": "var(--series-1)", "width": 2},
         marker={"size": 8},
@@ -398,10 +410,18 @@ def bins_chart(frame: pd.DataFrame) -> go.Figure:
             "thickness": 1.4,
             "width": 3,
         },
-        hovertemplate="%{x}: %{y:.1%}, %{customdata}<extra></extra>",
+        hovertemplate="%{customdata}: %{y:.1%}<extra></extra>",
     )
     figure.update_layout(
-        xaxis=_axis(showgrid=False, type="category", tickfont={"size": 11}),
+        xaxis=_axis(
+            showgrid=False,
+            range=[0, len(values)],
+            tickvals=list(range(len(edges))),
+            ticktext=short_numbers(edges),
+            tickangle=0,
+            tickfont={"size": 11},
+            ticks="outside",
+        ),
         yaxis=_axis(tickformat=".0%", nticks=5),
     )
     return figure

@@ -123,16 +123,19 @@ def _people(tables: Tables) -> list[Block]:
         ),
     ]
     if len(beside):
-        named = beside.assign(
-            name=beside["who"] + " with " + beside["with"], series="agreement", estimate=beside["value"]
-        )
+        names = beside["who"].map(_SHORT) + " : " + beside["with"].map(_SHORT)
+        named = beside.assign(name=names, series="agreement", estimate=beside["value"])
         blocks += [
-            _head("The model beside people", "On the same images. The model's answers are out of fold."),
+            _head(
+                "The model beside people",
+                "How often the two give the same answer, on the same images: the model's, by a fit that has not seen "
+                "the image; the data set's label; one person's; and the crowd's, where six of ten agree.",
+            ),
             _chart(
                 "chart-beside",
                 figures.interval_chart(named, "agreement"),
                 "Agreement of model, people and labels: "
-                + "; ".join(f"{row['name']} {row['value']:.0%}" for row in named.to_dict("records")),
+                + "; ".join(f"{row['who']} with {row['with']} {row['value']:.0%}" for row in named.to_dict("records")),
                 figures.interval_height(named),
                 Table("people-beside", "Who agrees with whom", beside, _beside_columns()),
             ),
@@ -146,6 +149,10 @@ def _people(tables: Tables) -> list[Block]:
         for row in disputed.to_dict("records")
     ]
     return [*blocks, _pictures("Images that people disagree on most", "Votes of ten people.", rows)]
+
+
+_SHORT = {"the model": "model", "the given label": "label", "the crowd's majority": "crowd", "one person": "person"}
+"""Who agrees with whom, as a chart has room for."""
 
 
 def _kappa_columns() -> list[Column]:
@@ -220,7 +227,7 @@ def _covariate_columns() -> list[Column]:
 def _other_data(tables: Tables) -> list[Block]:
     metrics, gap, facts, wrong = (tables[name] for name in ("metrics", "gap", "facts", "wrong"))
     chosen = metrics[metrics["metric"].isin(["accuracy", "recall"])]
-    points = chosen.assign(name=chosen["class"].replace("", "all"), series=chosen["data"])
+    points = chosen.assign(name=chosen["class"].replace("", "all classes"), series=chosen["data"])
     name, gap_value = facts["data"].iloc[0], gap["gap"].iloc[0]
     explained = gap.assign(name=gap["covariate"], series="explained", estimate=gap["explained"])
     columns = [
@@ -246,12 +253,12 @@ def _other_data(tables: Tables) -> list[Block]:
             figures.interval_chart(points, "share right"),
             "Share right by class, held out and elsewhere.",
             figures.interval_height(points),
-            Table("elsewhere", "Every metric on both", metrics, _metric_columns("data")),
+            Table("elsewhere-metrics", "Every metric on both", _named(metrics), _metric_columns("data")),
         ),
         _head(
-            f"What explains the gap of {gap_value:.1%}?",
-            "How far accuracy falls when the held-out images are weighted to be spread like the others. Shares "
-            "overlap.",
+            f"What explains the gap of {100 * gap_value:.1f} points?",
+            "Points of accuracy that the held-out images lose when they are weighted to be spread like the others in "
+            "one respect, or in all together. What single ones explain overlaps and does not add up.",
         ),
         _chart(
             "chart-gap",
@@ -264,11 +271,16 @@ def _other_data(tables: Tables) -> list[Block]:
     ]
 
 
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with what a page calls its metrics; cells of confusion matrices are left out."""
+    kept = frame[frame["metric"] != "confusion"].reset_index(drop=True)
+    return kept.assign(named=page.metric_names(kept))
+
+
 def _metric_columns(*first: str) -> list[Column]:
     return [
         *(Column(name, name) for name in first),
-        Column("metric", "metric"),
-        Column("class", "class"),
+        Column("named", "metric"),
         Column("estimate", "value", "decimal"),
         Column("low", "95 % from", "decimal"),
         Column("high", "to", "decimal"),
@@ -283,14 +295,13 @@ def _outside(tables: Tables) -> list[Block]:
     columns = [
         Column("model", "other model"),
         Column("data", "data"),
-        Column("metric", "metric"),
-        Column("class", "class"),
+        Column("named", "metric"),
         Column("first", "theirs", "decimal"),
         Column("second", "ours", "decimal"),
         Column("difference", "ours - theirs", "decimal"),
         Column("low", "95 % from", "decimal"),
         Column("high", "to", "decimal"),
-        Column("p_value", "McNemar's p", "number"),
+        Column("p_value", "McNemar's p", "chance"),
     ]
     known = [
         Column("model", "model"),
@@ -306,10 +317,10 @@ def _outside(tables: Tables) -> list[Block]:
             figures.interval_chart(points, "accuracy"),
             "; ".join(f"{row['model']}, {row['data']}: {row['estimate']:.0%}" for row in chosen.to_dict("records")),
             figures.interval_height(points) + 30,
-            Table("outside", "Every metric", metrics, _metric_columns("model", "data")),
+            Table("outside-metrics", "Every metric", _named(metrics), _metric_columns("model", "data")),
         ),
         _head("Paired differences", "Positive: ours is better. Bootstrap over the same images; exact McNemar test."),
-        _table(Table("outside-pairs", "Ours against theirs", differences, columns)),
+        _table(Table("outside-pairs", "Ours against theirs", _named(differences), columns)),
     ]
 
 
@@ -340,13 +351,7 @@ def _groups(tables: Tables) -> list[Block]:
                 figures.interval_height(points),
             ),
         ]
-    blocks.append(
-        _table(
-            Table(
-                "groups-model", "The model by group, differences from the rest first", _ranked(model), _group_columns()
-            )
-        )
-    )
+    blocks += _by_group("groups-model", "The model by group", model)
     shown = cleaning[cleaning["metric"].isin(["removed", "relabelled"]) & ~cleaning["attribute"].str.contains(" and ")]
     blocks.append(
         _head("Does the cleaning treat groups alike?", "Share of a group that is removed, relabelled or flagged.")
@@ -362,27 +367,43 @@ def _groups(tables: Tables) -> list[Block]:
                 figures.interval_height(points),
             )
         )
-    blocks.append(_table(Table("groups-cleaning", "The cleaning by group", _ranked(cleaning), _group_columns())))
-    return blocks
+    return [*blocks, *_by_group("groups-cleaning", "The cleaning by group", cleaning)]
+
+
+LARGEST_DIFFERENCES = 12
+"""Rows that a reader looks through; the rest is folded."""
+
+
+def _by_group(identifier: str, caption: str, frame: pd.DataFrame) -> list[Block]:
+    """Return the groups that differ most from the rest, and all rows folded."""
+    ranked, columns = _ranked(frame), _group_columns()
+    blocks: list[Block] = []
+    if ranked["differs"].any():
+        largest = ranked[ranked["differs"]].head(LARGEST_DIFFERENCES).reset_index(drop=True)
+        blocks.append(_table(Table(f"{identifier}-differs", f"{caption}: where it differs", largest, columns[:-1])))
+    return [*blocks, {"kind": "numbers", "table": Table(identifier, f"{caption}, all figures", ranked, columns)}]
 
 
 def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows, those that differ first; the verdict in words."""
     words = frame["differs"].map({True: "yes", False: "no"})
-    return frame.assign(verdict=words).sort_values(["differs", "p_adjusted"], ascending=[False, True], kind="stable")
+    return (
+        _named(frame)
+        .assign(verdict=words)
+        .sort_values(["differs", "p_adjusted"], ascending=[False, True], kind="stable")
+    )
 
 
 def _group_columns() -> list[Column]:
     return [
         Column("group", "group", note="attribute"),
         Column("images", "images", "count"),
-        Column("metric", "metric"),
-        Column("class", "class"),
-        Column("estimate", "group", "share"),
+        Column("named", "metric"),
+        Column("estimate", "this group", "share"),
         *_INTERVAL,
         Column("rest", "the rest", "share"),
         Column("difference", "difference", "share"),
-        Column("p_adjusted", "adjusted p", "number", "Benjamini-Hochberg over this table"),
+        Column("p_adjusted", "adjusted p", "chance", "Benjamini-Hochberg over this table"),
         Column("verdict", "differs"),
     ]
 
@@ -475,7 +496,7 @@ def _exclusive(tables: Tables) -> list[Block]:
         ]
     chosen = heads[heads["metric"].isin(["accuracy", "macro_f1", "log_loss", "calibration_error"])]
     head_columns = [
-        Column("metric", "metric"),
+        Column("named", "metric"),
         Column("first", "softmax", "decimal"),
         Column("second", "sigmoids", "decimal"),
         Column("difference", "difference", "decimal"),
@@ -518,7 +539,7 @@ def _exclusive(tables: Tables) -> list[Block]:
             "One question or four?",
             "A softmax head (which of these?) against a sigmoid head a class (is it this?), same features and data.",
         ),
-        _table(Table("heads", "Two kinds of head on the same held-out images", chosen, head_columns)),
+        _table(Table("heads", "Two kinds of head on the same held-out images", _named(chosen), head_columns)),
         _table(
             Table(
                 "answers",

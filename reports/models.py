@@ -93,16 +93,10 @@ def _with_intervals(frame: pd.DataFrame, form: str = ".3f") -> pd.DataFrame:
     return frame.assign(interval=pd.Series(texts, index=frame.index, dtype=object).where(known, ""))
 
 
-def _metric_names(frame: pd.DataFrame) -> pd.Series:
-    """Return how metrics are called on the page: "macro F1", "F1 happy"."""
-    joined = (frame["metric"] + " " + frame["class"]).str.strip()
-    return joined.str.replace("_", " ").str.replace(r"\bf1\b", "F1", regex=True)
-
-
 def _overall(metrics: pd.DataFrame, split: str) -> Table:
     """Return the metrics over all classes, a row a metric and view."""
     rows = _with_intervals(metrics[(metrics["split"] == split) & (metrics["class"] == "")])
-    rows = rows.assign(metric=_metric_names(rows)).reset_index(drop=True)
+    rows = rows.assign(metric=page.metric_names(rows)).reset_index(drop=True)
     columns = [
         Column("metric", "metric"),
         Column("view", "images judged"),
@@ -177,7 +171,7 @@ def _pairs(tables: EvaluationTables) -> Table | None:
         return None
     kept = tables.pairs[tables.pairs["metric"] != "confusion"].reset_index(drop=True)
     texts = ["" if pd.isna(value) else f"{value:.3g}" for value in kept["p_value"]]
-    rows = _with_intervals(kept).assign(p_value=texts, metric=_metric_names(kept))
+    rows = _with_intervals(kept).assign(p_value=texts, metric=page.metric_names(kept))
     columns = [
         Column("metric", "metric"),
         Column("split", "split"),

@@ -17,7 +17,10 @@ from plotly.offline import get_plotlyjs
 _SMALLEST_SHARE = 0.0005
 """Shares below this would be rounded to 0.0%, as if there were none."""
 
-CellKind = Literal["text", "code", "count", "share", "number", "decimal"]
+_SMALLEST_CHANCE = 0.001
+"""p-values below this differ in nothing that matters."""
+
+CellKind = Literal["text", "code", "count", "share", "number", "decimal", "chance"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Chart:
 def shown(value: Any, kind: CellKind) -> str:
     """Return a cell's text: counts with thousands separators, shares (0..1) in per cent, numbers to 3 digits.
 
-    Decimals have three places; what is not there (NaN) is a dash.
+    Decimals and chances (p-values) have three places; what is not there (NaN) is a dash.
     """
     if isinstance(value, float) and math.isnan(value):
         return "–"  # noqa: RUF001 - a dash is meant
@@ -72,9 +75,17 @@ def shown(value: Any, kind: CellKind) -> str:
         return "<0.1%" if 0 < value < _SMALLEST_SHARE else f"{float(value):.1%}"
     if kind == "number":
         return f"{float(value):.3g}"
-    if kind == "decimal":
+    if kind == "chance" and value < _SMALLEST_CHANCE:
+        return "<0.001"
+    if kind in ("decimal", "chance"):
         return f"{float(value):.3f}"
     return str(value)
+
+
+def metric_names(frame: pd.DataFrame) -> pd.Series:
+    """Return how the columns metric and class are called on a page: "macro F1", "F1 happy"."""
+    joined = (frame["metric"] + " " + frame["class"]).str.strip()
+    return joined.str.replace("_", " ").str.replace(r"\bf1\b", "F1", regex=True)
 
 
 def breakable(path: str) -> Markup:

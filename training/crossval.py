@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from training.data import DataError, Floats, Samples, Whole, class_names, load_samples
+from training.dynamics import save_rows
 from training.evaluate import predictions_table
 from training.files import replacing
 from training.fit import Report, estimate_seconds, fit_samples, part_of
@@ -219,8 +220,9 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 def _fit_fold(task: _FoldTask, report: Report | None = None) -> None:
     """Fit on all folds but one, predict that one, and write its probabilities in one step."""
     nothing = task.samples.take(np.zeros(0, np.int64))
+    rows = np.flatnonzero(~task.held_out & (task.samples.weights > 0))
     fitted = fit_samples(
-        task.samples.take(~task.held_out),
+        task.samples.take(rows),
         nothing,
         task.recipe,
         task.folder,
@@ -228,7 +230,9 @@ def _fit_fold(task: _FoldTask, report: Report | None = None) -> None:
         weights=task.weights,
         threads=task.threads,
         report=report,
+        dynamics=True,
     )
+    save_rows(task.folder, rows)
     probabilities = fitted.model().probabilities(task.samples.images[task.held_out])
     with replacing(task.folder.with_suffix(".npy")) as unfinished, unfinished.open("wb") as stream:
         np.save(stream, probabilities)

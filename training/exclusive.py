@@ -196,18 +196,22 @@ def compare_heads(
 
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.multiclass import OneVsRestClassifier
-    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    plain = LogisticRegression(C=HEAD_STRENGTH, max_iter=HEAD_STEPS)
-    softmax = make_pipeline(StandardScaler(), plain).fit(train, train_labels)
     scaler = StandardScaler().fit(train)
-    each = OneVsRestClassifier(LogisticRegression(C=HEAD_STRENGTH, max_iter=HEAD_STEPS))
-    each.fit(scaler.transform(train), train_labels)
-    sigmoid = np.column_stack([part.predict_proba(scaler.transform(held_out))[:, 1] for part in each.estimators_])
+    seen, asked = scaler.transform(train), scaler.transform(held_out)
+
+    def answered(targets: npt.NDArray[np.generic]) -> tuple[Labels, Real]:
+        head = LogisticRegression(C=HEAD_STRENGTH, max_iter=HEAD_STEPS).fit(seen, targets)
+        return head.classes_, head.predict_proba(asked)
+
+    softmax, sigmoid = np.zeros((2, len(labels), len(classes)))
+    present, probabilities = answered(train_labels)
+    softmax[:, present] = probabilities
+    for place in present:
+        sigmoid[:, place] = answered(train_labels == place)[1][:, 1]
     scaled = sigmoid / np.maximum(sigmoid.sum(axis=1, keepdims=True), 1e-12)
-    compared = compare_pairs(labels, softmax.predict_proba(held_out), scaled, classes, seed=seed)
+    compared = compare_pairs(labels, softmax, scaled, classes, seed=seed)
     yes = (sigmoid >= SIGMOID_YES).sum(axis=1)
     counts = pd.Series(yes).value_counts().sort_index()
     answers = pd.DataFrame({"yes": counts.index, "images": counts.to_numpy()})

@@ -32,6 +32,7 @@ from torch.nn import functional
 from training.augment import augmenter
 from training.backbones import Committee, ExpressionNetwork, build, default_weights, weights_identity, weights_licence
 from training.data import DataError, Samples, balancing_weights, load_samples
+from training.dynamics import Recorder
 from training.files import replacing
 from training.model import CONFIG_FILE, WEIGHTS_FILE, Model, as_input, load_model, predict, save_weights
 from training.recipes import Recipe
@@ -148,10 +149,13 @@ def fit_samples(
     threads: int | None = None,
     provenance: Mapping[str, str] | None = None,
     report: Report | None = None,
+    dynamics: bool = False,
 ) -> FitResult:
     """Fit on samples in memory; see ``fit``.
 
-    ``validation`` may be empty: then the last epoch is kept. Images of weight 0 are left out altogether.
+    ``validation`` may be empty: then the last epoch is kept. Images of weight 0 are left out altogether. With
+    ``dynamics``, and in one process, what the network says of every training image in every epoch is kept
+    (``training.dynamics``); it costs no further pass.
     """
     train = train.take(train.weights > 0)
     if len(train) < 2:
@@ -160,7 +164,7 @@ def fit_samples(
     config = _configuration(train, validation, recipe, seed, weights, provenance)
     if _is_finished(run_dir, config):
         return _finished(run_dir)
-    options = _Options(run_dir, seed, weights, threads, report)
+    options = _Options(run_dir, seed, weights, threads, report, dynamics)
     if recipe.members:
         return _fit_members(train, validation, recipe, options, config)
     return _fit_one(train, validation, recipe, options, config)
@@ -181,6 +185,8 @@ def _fit_one(
     if fabric.is_global_zero:
         _write_json(run_dir / CONFIG_FILE, config)
     run = _Run(fabric, network, train, validation, recipe, options.seed, run_dir)
+    if options.dynamics and fabric.world_size == 1:
+        run.recorder = Recorder(run_dir, len(train), len(train.classes))
     run.resume()
     while not run.is_over():
         run.epoch(options.report)
@@ -202,6 +208,7 @@ def _fit_members(
             weights=options.weights,
             threads=options.threads,
             report=part_of(options.report, number, recipe),
+            dynamics=options.dynamics,
         )
         fitted.append(result)
     if fabric.is_global_zero:
@@ -295,6 +302,7 @@ class _Options:
     weights: str | None
     threads: int | None
     report: Report | None
+    dynamics: bool = False
 
 
 class _Run:
@@ -318,6 +326,7 @@ class _Run:
         optimiser = torch.optim.AdamW(_decayed(self.network, recipe.weight_decay), recipe.learning_rate)
         self.wrapped, self.optimiser = fabric.setup(self.network, optimiser)
         self.history: list[dict[str, float]] = []
+        self.recorder: Recorder | None = None
         balanced = balancing_weights(train.targets) if recipe.class_weights else np.ones_like(train.targets[0])
         self.class_weights = torch.from_numpy(balanced).to(fabric.device)
         self.images, self.targets = torch.from_numpy(train.images), torch.from_numpy(train.targets)
@@ -376,6 +385,8 @@ class _Run:
             row.update(self._validated(), seconds=time.monotonic() - started)
         # one process judges for all: batch statistics differ a little, and all must stop after the same epoch
         self.history.append(self.fabric.broadcast(row))
+        if self.recorder is not None:
+            self.recorder.save(number)
         if self.fabric.is_global_zero:
             self._save(row)
         self.fabric.barrier()
@@ -401,6 +412,8 @@ class _Run:
         self.optimiser.step()
         self.optimiser.zero_grad()
         self._average(step)
+        if self.recorder is not None:
+            self.recorder.note(mine, logits.detach())
         right = (logits.detach().argmax(1) == targets.argmax(1)).sum()
         return torch.stack([losses.detach().sum().cpu(), right.cpu()]) / (1 if is_shared else world)
 

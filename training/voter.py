@@ -182,16 +182,21 @@ def _fill_pair(pair: Any, arrays: dict[str, Floats], name: str) -> None:
     pair[1].weight.copy_(_kernel(arrays[f"{name}/pointwise_kernel"]))
 
 
-def voter_probabilities(images: Bytes) -> Floats:
+def voter_probabilities(images: Bytes, network: MiniXception | None = None, *, mirrored: bool = True) -> Floats:
     """Return the voter's probabilities of grey images (n, side, side) uint8, (n, 7) float32; see ``CLASSES``.
 
-    The mean over each image and its mirror image.
+    Args:
+        images: faces.
+        network: loaded; None loads it.
+        mirrored: answer by the mean over each image and its mirror image; the package itself does without.
+
     """
-    network, parts = load_voter(), []
+    network, parts = network or load_voter(), []
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):
             faces = [cv2.resize(image, (SIDE, SIDE)) for image in images[start : start + BATCH]]
             batch = torch.from_numpy(np.stack(faces))[:, None].float() / 127.5 - 1
-            parts.append(torch.stack([functional.softmax(network(view), 1) for view in (batch, batch.flip(3))]).mean(0))
+            views = (batch, batch.flip(3)) if mirrored else (batch,)
+            parts.append(torch.stack([functional.softmax(network(view), 1) for view in views]).mean(0))
     probabilities: Floats = torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)
     return probabilities

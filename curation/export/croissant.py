@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +41,28 @@ def write(handover: Handover, destination: Path) -> int:
     return len(handover.kept)
 
 
-def description(handover: Handover) -> str:
+@dataclass(frozen=True)
+class Remarks:
+    """What a card adds to the description; "" and () are left out.
+
+    licence  -- of images and labels
+    history  -- how the data was cleaned, a sentence each
+    biases   -- what is known to be skewed, a sentence each
+    """
+
+    licence: str = ""
+    history: Sequence[str] = ()
+    biases: Sequence[str] = ()
+
+
+def description(handover: Handover, remarks: Remarks = Remarks()) -> str:
     """Return the Croissant JSON-LD of a version as this format lays it down, checked by mlcroissant itself."""
     mlc = optional("mlcroissant", EXTRA, "Croissant metadata")
-    described = _metadata(mlc, handover).to_json()
+    described = _metadata(mlc, handover, remarks).to_json()
     return json.dumps(described, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
-def _metadata(mlc: Any, handover: Handover) -> Any:
+def _metadata(mlc: Any, handover: Handover, remarks: Remarks) -> Any:
     text, number, whole = mlc.DataType.TEXT, mlc.DataType.FLOAT, mlc.DataType.INTEGER
     types = dict.fromkeys(tables.columns("manifest"), text) | {"weight": number, "label": whole}
     fields = [
@@ -71,6 +87,9 @@ def _metadata(mlc: Any, handover: Handover) -> Any:
         version=f"{handover.version.number}.0.0",
         date_published=handover.version.created,
         cite_as=f"manifest {handover.version.hash}",
+        license=remarks.licence or None,
+        data_preprocessing_protocol=list(remarks.history) or None,
+        data_biases=list(remarks.biases) or None,
         distribution=[shards],
         record_sets=[labels, records],
     )

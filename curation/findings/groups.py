@@ -10,6 +10,7 @@ import pandas as pd
 
 from curation import manifest, workspace
 from curation.findings.alignment import aligned_files
+from curation.findings.estimated import PREFIX, estimated_attributes
 from curation.findings.store import Tables
 from curation.findings.subject import Subject, places
 from curation.ingest import read_source
@@ -88,6 +89,12 @@ def _groups(name: str, values: pd.Series) -> list[str]:
     return [_age_group(str(value)) if name == "age" else str(value) for value in values]
 
 
+def _as_groups(estimates: pd.DataFrame) -> pd.DataFrame:
+    """Return estimated attributes as ``read_attributes`` gives known ones."""
+    named = {name: _groups(name, estimates[name]) for name in ATTRIBUTES if name in estimates}
+    return estimates[["path"]].assign(url="", label="", **named)
+
+
 def _age_group(text: str) -> str:
     if not text.replace(".", "", 1).isdigit():
         return text
@@ -104,14 +111,19 @@ def groups(subject: Subject, source: str, images: int, display: Display) -> Tabl
 
     Args:
         subject: the model.
-        source: of attributes, see ``read_attributes``.
+        source: of attributes, see ``read_attributes``; or insightface:PACK_OR_FOLDER, which estimates them.
         images: at most so many are judged, drawn; 0 for all.
         display: progress.
 
     """
     from training.fairness import by_group, group_estimates
 
-    table = read_attributes(source, subject.space)
+    estimated = source.startswith(PREFIX)
+    table = (
+        _as_groups(estimated_attributes(subject, source, display))
+        if estimated
+        else read_attributes(source, subject.space)
+    )
     own = _of_data_set(subject, table)
     chosen = own if own is not None else table[table["url"] != ""]
     if chosen.empty:
@@ -132,6 +144,7 @@ def groups(subject: Subject, source: str, images: int, display: Display) -> Tabl
                 "found": [int(found.sum())],
                 "labelled": [labels is not None],
                 "own": [own is not None],
+                "estimated": [estimated],
             }
         ),
         "cleaning": _cleaning(

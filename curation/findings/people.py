@@ -13,12 +13,19 @@ from curation.findings.subject import Subject, places
 from curation.models import FitOptions, ModelError, out_of_fold, training_frame
 from curation.progress import Display
 from curation.votes import Votes, entropy, for_label, majority, read_votes
+from curation.workspace import Workspace
 
 DISPUTED = 24
 """Images that people disagree on most, shown."""
 
 _FOLDS = "fast"
 """The recipe whose out-of-fold answers stand beside people's, where a workspace has none yet."""
+
+
+def newest_votes(space: Workspace) -> Path | None:
+    """Return the table of votes that was imported, or labelled blind, last; None where there is none."""
+    files = sorted(space.votes.glob("*.parquet"), key=lambda file: (file.stat().st_mtime, file.name))
+    return files[-1] if files else None
 
 
 def people(subject: Subject, file: Path, images: int, display: Display) -> Tables:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,12 @@ import pandas as pd
 from curation import workspace
 from curation.findings import words
 from curation.findings.elsewhere import elsewhere, robustness
+from curation.findings.estimated import PREFIX, network_file
 from curation.findings.exclusive import exclusive
 from curation.findings.groups import groups
 from curation.findings.learned import learned
 from curation.findings.outsiders import outside_models
-from curation.findings.people import people
+from curation.findings.people import newest_votes, people
 from curation.findings.store import Tables, fingerprint, remembered
 from curation.findings.subject import Subject, open_subject
 from curation.progress import Display
@@ -42,12 +43,13 @@ QUESTIONS = {
 """The questions in the order of the page: short title, and as asked."""
 
 MISSING = {
-    "people": "Not answered: no votes were given. Label a sample blind with curate review --blind, or give a table of "
-    "votes (path and a column of counts a class): curate report --models --votes FILE",
+    "people": "Not answered: there are no votes. Label a sample blind with curate review --blind, or give a table of "
+    "votes (path and a column of counts a class): curate votes import FILE",
     "outside": "Not answered: no other model was named. The network inside the package fer needs no download: "
     "curate report --models --outside fer (also a MODEL.onnx, deepface, hsemotion, package.module:function)",
     "groups": "Not answered: nothing is known of the people in the images. Give a table with the columns path and "
-    "gender, race, age, or a folder named as UTKFace's: curate report --models --attributes PATH",
+    "gender, race, age, or a folder named as UTKFace's: curate report --models --attributes PATH; or let insightface "
+    "estimate gender and age, where you have one of its packs: --attributes insightface:buffalo_l",
 }
 """Questions that need an input, and how to provide it."""
 
@@ -64,9 +66,9 @@ class Inputs:
     Attributes:
         model: a run, or the beginning of its name; "" for the newest.
         on: the version whose held-out images and labels count.
-        votes: a table of people's votes, or None.
+        votes: a table of people's votes; None for the newest in the workspace, imported or from blind labelling.
         data: labelled pictures of another source, or "".
-        attributes: a table or folder that says who is in the images, or "".
+        attributes: a table or folder that says who is in the images, insightface:PACK_OR_FOLDER, or "".
         outside: sources of other models.
         images: held-out images that are judged; 0 for all.
         seed: of every draw.
@@ -103,6 +105,7 @@ def write_findings(space: Workspace, settings: Settings, inputs: Inputs, display
     """
     from reports.findings import findings_page
 
+    inputs = replace(inputs, votes=inputs.votes or newest_votes(space))
     subject = open_subject(space, settings, inputs.model, inputs.on, inputs.images, inputs.seed, display)
     found = {name: _tables(subject, name, inputs, display) for name in QUESTIONS}
     answers = {name: words.ANSWERS[name](tables) for name, tables in found.items() if tables}
@@ -139,7 +142,7 @@ def _section(subject: Subject, name: str, inputs: Inputs, display: Display) -> t
             lambda: outside_models(subject, inputs.outside, inputs.data, display),
         ),
         "groups": (
-            _stamp(inputs.attributes) or None,
+            _attributes_stamp(inputs.attributes) or None,
             lambda: groups(subject, inputs.attributes, 2 * inputs.images, display),
         ),
         "learned": ("", lambda: _with_steps("Looking at what it looks at", display, lambda r: learned(subject, r))),
@@ -173,6 +176,10 @@ def _stamp(source: str) -> list[Any]:
     return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
+def _attributes_stamp(source: str) -> list[Any]:
+    return _stamp(str(network_file(source))) if source.startswith(PREFIX) else _stamp(source)
+
+
 def _laid_out(subject: Subject, inputs: Inputs, found: dict[str, Tables], answers: dict[str, words.Answer]) -> Any:
     from reports.findings import FindingsTables
 
@@ -196,7 +203,7 @@ def _laid_out(subject: Subject, inputs: Inputs, found: dict[str, Tables], answer
         ),
         ("Manifest hash", subject.version.hash),
     ]
-    named = Inputs(**{**inputs.__dict__, "model": subject.run_dir.name})
+    named = replace(inputs, model=subject.run_dir.name)
     return FindingsTables(
         name=subject.run_dir.name,
         data=source,

@@ -98,15 +98,20 @@ class Subject:
 
     @cached_property
     def faces(self) -> pd.DataFrame:
-        """The best face of every image of the data set by path: face_px, yaw, pitch, roll, face_score, landmarks."""
+        """The best face of every image of the data set by path.
+
+        Columns rank, x, y, width, height (shares), face_px, yaw, pitch, roll, face_score, landmarks.
+        """
         from curation.measure import load_faces
 
         listing = workspace.read_table(self.space.listing)
         found = load_faces(listing, self.space.measurements, self.settings.measure)
         images = workspace.read_table(self.space.images)[["path", "sha256", "width"]]
         best = images.merge(found[found["rank"] == 0], on="sha256", how="left", suffixes=("_image", "_face"))
-        facts = best[["path", "rank", "yaw", "pitch", "roll", "landmarks"]]
-        facts = facts.assign(face_px=best["width_face"] * best["width_image"], face_score=best["score"])
+        facts = best[["path", "rank", "x", "y", "height", "yaw", "pitch", "roll", "landmarks"]]
+        facts = facts.assign(
+            width=best["width_face"], face_px=best["width_face"] * best["width_image"], face_score=best["score"]
+        )
         return facts.drop_duplicates("path").set_index("path")
 
     @cached_property

@@ -32,7 +32,9 @@ def people(tables: Tables) -> Answer:
         f"It is {best['crowd']:.0%} for {best['class']} and only {worst['crowd']:.0%} for {worst['class']}: the labels "
         "are in doubt, not only the answers.",
         f"Among themselves people agree with a Fleiss' kappa of {agreed['kappa']:.2f} ({agreed['low']:.2f} to "
-        f"{agreed['high']:.2f}).",
+        f"{agreed['high']:.2f})."
+        if agreed["images"]
+        else "How far people agree among themselves is not known: no image has two people's answers.",
     ]
     if len(beside):
         pairs = {(row["who"], row["with"]): row for row in beside.to_dict("records")}
@@ -77,8 +79,6 @@ def elsewhere(tables: Tables) -> Answer:
     metrics, gap, facts = tables["metrics"], tables["gap"], tables["facts"].iloc[0]
     accuracy = metrics[metrics["metric"] == "accuracy"].set_index("data")
     here, there = accuracy.loc["held out"], accuracy.loc[facts["data"]]
-    together = gap[gap["covariate"] == "all together"].iloc[0]
-    single = gap[gap["covariate"] != "all together"].sort_values("explained", ascending=False).iloc[0]
     first = (
         f"On {facts['data']} ({facts['images']:,} faces of another source, {facts['found']:,} of them found and "
         "aligned) "
@@ -86,18 +86,37 @@ def elsewhere(tables: Tables) -> Answer:
         "images "
         "of the same source."
     )
-    second = (
-        f"Of the gap of {together['gap']:.1%}, illumination, sharpness, face size, pose and the mix of classes "
-        "together "
-        f"explain {together['explained']:.1%} ({together['low']:.1%} to {together['high']:.1%}); alone, "
-        f"{single['covariate']} explains most, {single['explained']:.1%}. The rest is other people, scenes and labels."
-    )
     return Answer(
         f"{there['estimate']:.0%}",
         f"right on {facts['data']}, {here['estimate']:.0%} here",
-        [first, second, *sentences],
+        [first, _gap(gap), *sentences],
         limits,
     )
+
+
+def _gap(gap: pd.DataFrame) -> str:
+    """Return what explains the gap between the held-out images and the others."""
+    together = gap[gap["covariate"] == "all together"].iloc[0]
+    single = gap[gap["covariate"] != "all together"].sort_values("explained", ascending=False).iloc[0]
+    if together["gap"] <= 0:
+        return "There is no gap to explain: accuracy elsewhere is no lower."
+    lost = (
+        f"they lose {_points(together['explained'])} ({_points(together['low'])} to {_points(together['high'])}), "
+        f"{together['share']:.0%} of the gap"
+        if together["low"] > 0
+        else f"they lose nothing that can be told from chance ({_points(together['low'])} to "
+        f"{_points(together['high'])})"
+    )
+    return (
+        f"That is a gap of {_points(together['gap'])} points. Weight the held-out images to be like the others in "
+        f"light, sharpness, size and pose of the face, and mix of classes, and {lost}. Taken singly, "
+        f"{single['covariate']} costs most, {_points(single['explained'])}. The rest is other people, scenes, labels."
+    )
+
+
+def _points(share: float) -> str:
+    """Return points of accuracy."""
+    return f"{100 * share:.1f}"
 
 
 def _weakest(covariates: pd.DataFrame) -> list[str]:
@@ -132,11 +151,11 @@ def outside(tables: Tables) -> Answer:
             f"difference {row['difference']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%}), {better}."
         )
     for name in facts.index:
-        sentences.append(f"Has {name} seen this data? {facts.loc[name, 'seen'].capitalize()}.")
+        sentences.append(f"Has {name} seen this data? {_sentence(facts.loc[name, 'seen'])}.")
     first = pairs[pairs["metric"] == "accuracy"].iloc[0]
     return Answer(
-        f"{first['second']:.0%} : {first['first']:.0%}",
-        f"ours : {first['model']}, on {first['data']} images",
+        f"{first['second']:.0%}",
+        f"ours, on {first['data']} images; {first['model']}: {first['first']:.0%}",
         sentences,
         [
             "A model that was trained on these very images and labels remembers them: its figure here is no "
@@ -161,8 +180,14 @@ def groups(tables: Tables) -> Answer:
         "A difference between groups may come from the pictures (age, pose, light, what people do in them), not "
         "from the "
         "model.",
-        "Groups are as the source names them; attributes estimated by a network would be estimates.",
+        "Groups are as the source names them.",
     ]
+    if facts.get("estimated", False):
+        limits.insert(
+            0,
+            "Gender and age are a network's estimates, which err, and err more for some groups than for others: a "
+            "difference may be the estimate's, and what people call themselves is not known.",
+        )
     if not facts["labelled"]:
         limits.insert(
             0,
@@ -178,8 +203,8 @@ def groups(tables: Tables) -> Answer:
             "relabelled."
         )
     return Answer(
-        f"{len(differing)} + {len(cleaned)}",
-        "differences between groups: the model's + the cleaning's",
+        str(len(differing) + len(cleaned)),
+        f"figures differ between groups: {len(differing)} of the model, {len(cleaned)} of the cleaning",
         sentences,
         limits,
     )
@@ -190,7 +215,7 @@ def _differences(frame: pd.DataFrame, what: str) -> list[str]:
     if frame.empty:
         return [f"In {what} no group differs from the rest at a false discovery rate of 5 %."]
     largest = frame.loc[frame["difference"].abs().idxmax()]
-    metric = f"{largest['metric'].replace('_', ' ')} {largest['class']}".strip()
+    metric = f"{largest['metric'].replace('_', ' ').replace('f1', 'F1')} {largest['class']}".strip()
     return [
         f"In {what}, {len(frame)} figures differ from the rest at a false discovery rate of 5 %; the largest: "
         f"{metric} of "
@@ -286,6 +311,11 @@ def exclusive(tables: Tables) -> Answer:
 
 def _with_interval(row: pd.Series, name: str) -> str:
     return f"{row[name]:.0%} ({row['low']:.0%} to {row['high']:.0%})"
+
+
+def _sentence(text: str) -> str:
+    """Return a text that begins with a capital, the rest as it is."""
+    return text[:1].upper() + text[1:]
 
 
 ANSWERS = {

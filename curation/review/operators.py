@@ -19,7 +19,7 @@ from curation.review import desk as desks
 from curation.review.desk import PAGE, Desk, Image
 from curation.review.environment import SESSION_VARIABLE
 from curation.review.journal import ReviewError
-from curation.review.push import answered_of, classification
+from curation.review.push import answered_of, classification, words
 from curation.review.read_model import sample_id
 from curation.review.views import PANEL
 
@@ -178,7 +178,8 @@ class _Answer(foo.Operator):  # type: ignore[misc]
         images = _images(ctx)
         names = [image.name for image in images]
         try:
-            desk.answer(self.action, images, self.value(ctx), str(ctx.params.get("reason") or ""))
+            value = self.value(ctx)
+            desk.answer(self.action, images, value, str(ctx.params.get("reason") or ""))
         except ReviewError as error:
             ctx.ops.notify(str(error), variant="warning")
             return {"error": str(error)}
@@ -188,7 +189,7 @@ class _Answer(foo.Operator):  # type: ignore[misc]
             message = _put_up(ctx)
         elif not ctx.current_sample:
             ctx.ops.clear_selected_samples()
-        _after(ctx, message)
+        _after(ctx, message or f"{_state()}; {words(self.action, value)}: {len(names):,}")
         return {"answered": len(names)}
 
 
@@ -286,7 +287,7 @@ class Undo(foo.Operator):  # type: ignore[misc]
         if not ctx.current_sample:
             ctx.ops.set_selected_samples([sample_id(name) for name in names])
         the_desk().put_up = frozenset(names)
-        _after(ctx)
+        _after(ctx, f"{_state()}; taken back: {len(names):,}")
         return {"undone": len(names)}
 
 

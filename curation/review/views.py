@@ -22,7 +22,7 @@ PANEL = "face_review"
 
 WORKSPACE = "Review"
 
-_REVISION = 2
+_REVISION = 3
 """Raised whenever the views or the layout change for the same checks."""
 
 
@@ -101,7 +101,7 @@ def layout(fo: Any, *, blind: bool = False) -> Any:
             fo.Panel(type="Histograms", state={"plot": "Labels"}),
         ]
     panels = fo.Space(children=side, active_child=side[0].component_id)
-    return fo.Space(children=[grid, panels], orientation="horizontal", sizes=[0.62, 0.38])
+    return fo.Space(children=[grid, panels], orientation="horizontal", sizes=[0.58, 0.42])
 
 
 def queue_view(dataset: Any, ids: Sequence[str]) -> Any:

@@ -1,8 +1,9 @@
 """What it costs to bring 20,214 images into the App, the first time and again: python -m tests.benchmarks.bench_review.
 
-Wants a curated workspace (-w); works on a copy of it. Prints JSON: seconds of wall and CPU and the peak memory of the
-command and its database (``curate review --push-only``: start, database, push, views, map), for a first, a second and a
-third push, the last after one answer. To stay below on two quiet cores: 60 s, then 10 s.
+Wants a curated workspace (-w); works on a copy of it. Prints JSON: seconds of wall and CPU, the peak memory of the
+command with its database and of the command alone (own_mib), for ``curate review --push-only`` (start, database, push,
+views, map): a first, a second and a third push, the last after one answer. To stay below on two quiet cores: 60 s, then
+10 s; the command alone below 1 GiB.
 """
 
 from __future__ import annotations

@@ -21,12 +21,17 @@ _REST = 20
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command cost. peak_mib is the largest sum of the tree's private (unshared) and shared memory (PSS)."""
+    """What a command cost.
+
+    peak_mib is the largest sum of the tree's private (unshared) and shared memory (PSS), own_mib the largest of the
+    command's own process, without those that it starts.
+    """
 
     cpu_s: float
     wall_s: float
     peak_mib: float
     exit_status: int
+    own_mib: float
 
     def record(self) -> dict[str, float]:
         """Return the figures, rounded for printing."""
@@ -40,7 +45,7 @@ def measured(command: list[str], environment: dict[str, str] | None = None) -> t
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=sys.stderr, env={**os.environ, **(environment or {})}, text=True
     ) as process:
-        peak = [0.0]
+        peak = [0.0, 0.0]
         done = threading.Event()
         watcher = threading.Thread(target=_watch, args=(process.pid, peak, done))
         watcher.start()
@@ -49,26 +54,28 @@ def measured(command: list[str], environment: dict[str, str] | None = None) -> t
         watcher.join()
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return Cost(cpu, time.monotonic() - started, peak[0], process.returncode), output
+    return Cost(cpu, time.monotonic() - started, peak[0], process.returncode, peak[1]), output
 
 
 def _watch(pid: int, peak: list[float], done: threading.Event) -> None:
     pause = _SAMPLE_S
     while not done.wait(pause):
         started = time.thread_time()
-        peak[0] = max(peak[0], _tree_mib(pid))
+        sizes = _mib(pid)
+        peak[0], peak[1] = max(peak[0], sum(sizes)), max(peak[1], *sizes[:1], 0.0)
         pause = max(_SAMPLE_S, _REST * (time.thread_time() - started))
 
 
-def _tree_mib(pid: int) -> float:
-    total = 0
+def _mib(pid: int) -> list[float]:
+    """Return the memory of a process and, after it, of each of its descendants."""
+    sizes = []
     try:
         root = psutil.Process(pid)
         for process in [root, *root.children(recursive=True)]:
-            total += process.memory_full_info().pss
+            sizes.append(process.memory_full_info().pss / 2**20)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         pass
-    return total / 2**20
+    return sizes
 
 
 def print_figures(name: str, figures: object) -> None:

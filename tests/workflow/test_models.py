@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from curation import workspace
+from curation.models import find_run
 from tests.conftest import Curate, as_json
 
 CLASSES = ("happy", "neutral", "sad", "surprise")
@@ -202,6 +204,9 @@ def test_a_ladder_states_its_budget_charts_what_ran_and_says_what_did_not(own: P
     assert [row["recipe"] for row in found["recipes"]] == list(recipes)
     for row in found["recipes"]:
         assert f"{row['validation_accuracy']:.3f}" in done.stdout
+    space = workspace.open_existing(own)
+    fitted = [run.parent for run in space.models.glob("ladder_*/scratch*/model.safetensors")]
+    assert [find_run(space, run.relative_to(space.models).as_posix()) for run in fitted] == fitted
     page = Path(found["page"]).read_text(encoding="utf-8")
     assert all(name in page for name in ("images 60, epochs 1", "chart-accuracy", "chart-f1-mobilenetv2", '"M9"'))
 

@@ -96,14 +96,26 @@ print("same")
     assert in_fiftyone(compare, space, mongodb) == "same"
 
 
-def test_a_database_that_does_not_answer_is_one_sentence(space: workspace.Workspace, curate: Curate) -> None:
-    os.environ["FIFTYONE_DATABASE_URI"] = "mongodb://127.0.0.1:9"
-    try:
-        done = curate("review", "--push-only", "-w", space.root, check=False)
-    finally:
-        del os.environ["FIFTYONE_DATABASE_URI"]
+@pytest.mark.parametrize(
+    ("variable", "value", "said", "advice"),
+    [
+        ("FIFTYONE_DATABASE_URI", "mongodb://127.0.0.1:9", "the MongoDB at mongodb://127.0.0.1:9", "unset"),
+        ("FIFTYONE_DATABASE_DIR", "/dev/null/database", "FiftyOne's database (mongod) does not start in", "name a"),
+    ],
+)
+def test_a_database_that_does_not_answer_or_start_is_one_sentence(
+    space: workspace.Workspace,
+    curate: Curate,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    said: str,
+    advice: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    done = curate("review", "--push-only", "-w", space.root, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("curate: the MongoDB at mongodb://127.0.0.1:9")
+    assert done.stderr.splitlines()[-1].startswith(f"curate: {said}") and advice in done.stderr
 
 
 def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
+from curation.labels.scores import area_under_margin  # noqa: E402
 from tests.workflow.test_training_fit import CLASSES, TINY, KilledError, drawn_faces, kill_at  # noqa: E402
 from training.crossval import assign_folds, out_of_fold  # noqa: E402
 from training.data import DataError  # noqa: E402
+from training.dynamics import dynamics  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +95,22 @@ def test_a_killed_run_goes_on_fold_by_fold_and_ends_the_same(faces, tmp_path):
     )
     assert steps[0] == (10, 18) and steps[-1] == (18, 18)
     pd.testing.assert_frame_equal(whole, resumed)
+
+
+def test_every_fold_records_how_it_learned_its_images_and_wrong_labels_resist(faces, tmp_path):
+    root, frame = faces
+    labels = frame["label"].map({name: place for place, name in enumerate(CLASSES)}).to_numpy(copy=True)
+    wrong = np.isin(np.arange(len(frame)), [4, 31, 62])  # single images, no copies
+    labels[wrong] = (labels[wrong] + 1) % len(CLASSES)
+    spoilt = frame.assign(label=[CLASSES[label] for label in labels])
+    table = out_of_fold(spoilt, root, TINY, tmp_path, folds=2, threads=1)
+    areas = np.zeros(len(frame))
+    for fit in dynamics(table, tmp_path):
+        fold = set(table["fold"][fit.rows])
+        assert len(fold) == 1 and fit.logits.shape == (TINY.epochs, len(fit.rows), len(CLASSES))
+        assert np.isfinite(fit.logits).all()
+        areas[fit.rows] = area_under_margin(labels[fit.rows], fit.logits)
+    assert areas[wrong].max() < np.median(areas[~wrong])
 
 
 def test_a_committee_is_the_mean_of_its_members_and_reuses_them(faces, tmp_path):

@@ -1,0 +1,153 @@
+"""What a version did about labels: how much of each class was touched, how sure of it one is, what is left wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import expit, logit
+
+from curation.labels.scores import Floats
+
+PERCENTILES = (2.5, 97.5)
+
+SURENESS = 1e-6
+"""Probabilities are kept this far from 0 and 1 before their log-odds are shifted."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A number that the judgement expects, with the 95 % interval that it supports."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class LabelOutcome:
+    """What a version did about labels.
+
+    Attributes:
+        touched: a row a given class: label, images, relabelled, excluded (for their label), softened, share (of
+            them all among the images).
+        relabelled: expected share of the new labels that are right; None where there are none.
+        excluded: expected share of the labels left out that were wrong; None where there are none.
+        errors_left: expected number of kept images whose label is wrong.
+        kept: images that were judged and are kept.
+
+    """
+
+    touched: pd.DataFrame
+    relabelled: Expected | None
+    excluded: Expected | None
+    errors_left: Expected
+    kept: int
+
+    def lines(self) -> list[str]:
+        """Return the same in plain sentences."""
+        if self.kept == 0:
+            return []
+        left, share = self.errors_left, 100.0 / self.kept
+        said = [
+            f"Wrong labels expected among the {self.kept:,} kept: {left.value:,.0f} "
+            f"(95 % interval {left.low:,.0f} to {left.high:,.0f}; {left.value * share:.1f} %)."
+        ]
+        for sure, way, words in (
+            (self.relabelled, "relabelled", "Labels changed: {}, of which {} are expected to be right now."),
+            (self.excluded, "excluded", "Left out for their label: {}, of which {} are expected to be wrong."),
+        ):
+            if sure is not None:
+                ends = f"{100 * sure.value:.0f} % ({100 * sure.low:.0f} to {100 * sure.high:.0f})"
+                said.append(words.format(f"{self.touched[way].sum():,}", ends))
+        shares = ", ".join(f"{row['label']} {100 * row['share']:.0f} %" for row in self.touched.to_dict("records"))
+        return [*said, f"Share of each class relabelled, left out or softened for its label: {shares}."]
+
+
+def outcome(rows: pd.DataFrame, judged: pd.DataFrame, rate_draws: Floats, rates: dict[str, float]) -> LabelOutcome:
+    """Return what a version did about the labels that were judged.
+
+    The intervals hold the chance of each image's own error and how well each class' rate of errors is known; that all
+    opinions err alike on some images they cannot hold.
+
+    Args:
+        rows: of the version: path, label, status, weight, soft_label; issue (check behind the policy's decision, ""
+            for none) and by_person (bool: a person decided, and is taken to be right).
+        judged: the labels table: path, label, wrong, believed (class -> probability).
+        rate_draws: (draws, classes) rates of wrong labels, drawn again; columns in the order of ``rates``.
+        rates: class -> estimated share of wrong labels.
+
+    """
+    both = _beside(rows, judged)
+    named = zip(both["believed"], both["label"], strict=True)
+    now_right = np.array([said.get(label, 0.0) for said, label in named])
+    shift = _shifts(both["given"], rate_draws, rates)
+    relabelled, kept = both["relabelled"].to_numpy(), both["kept"].to_numpy()
+    guessed = ~both["by_person"].to_numpy()
+    changed, gone = relabelled & guessed, both["excluded"].to_numpy() & guessed
+    # more wrong labels in a class mean more errors where nothing was done and surer relabelling: opposite signs
+    signs = np.where(relabelled, -1.0, 1.0)
+    left = kept & guessed
+    wrong_now = np.where(relabelled, 1.0 - now_right, both["wrong"])
+    return LabelOutcome(
+        touched=_touched(both),
+        relabelled=_mean(_expected_sum(now_right[changed], shift[:, changed]), int(changed.sum())),
+        excluded=_mean(_expected_sum(both["wrong"].to_numpy()[gone], shift[:, gone]), int(gone.sum())),
+        errors_left=_expected_sum(wrong_now[left], (shift * signs)[:, left]),
+        kept=int(kept.sum()),
+    )
+
+
+def _beside(rows: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
+    """Return the judged images with what the version did: kept, relabelled, excluded, softened."""
+    said = judged[["path", "label", "wrong", "believed"]].rename(columns={"label": "given"})
+    both = rows.merge(said, on="path")
+    kept = both["status"].eq("kept")
+    relabelled = kept & both["label"].ne(both["given"])
+    return both.assign(
+        kept=kept,
+        relabelled=relabelled,
+        excluded=~kept & both["issue"].eq("mislabelled"),
+        softened=kept & ~relabelled & (both["weight"].ne(1.0) | both["soft_label"].ne("")),
+    )
+
+
+def _touched(both: pd.DataFrame) -> pd.DataFrame:
+    """Return how many of each given class were relabelled, excluded or softened."""
+    ways = ["relabelled", "excluded", "softened"]
+    by_class = both.groupby("given")
+    counts = by_class[ways].sum().astype("int64")
+    counts.insert(0, "images", by_class.size())
+    counts["share"] = counts[ways].sum(axis=1) / counts["images"]
+    return counts.rename_axis("label").reset_index()
+
+
+def _mean(total: Expected, count: int) -> Expected | None:
+    """Return an expected number as a share of a count, None of nothing."""
+    return Expected(total.value / count, total.low / count, total.high / count) if count else None
+
+
+def _shifts(given: pd.Series, rate_draws: Floats, rates: dict[str, float]) -> Floats:
+    """Return by how much each draw moves the log-odds of each image's label being wrong, (draws, n)."""
+    names = list(rates)
+    place = given.map({name: number for number, name in enumerate(names)}).to_numpy()
+    centre = logit(np.clip(np.array([rates[name] for name in names]), SURENESS, 1 - SURENESS))
+    moved: Floats = (logit(np.clip(rate_draws, SURENESS, 1 - SURENESS)) - centre)[:, place]
+    return moved
+
+
+def _expected_sum(probability: npt.NDArray[Any], shift: Floats) -> Expected:
+    """Return the expected number of events and its interval: rates drawn anew, and each event by chance."""
+    odds = logit(np.clip(probability, SURENESS, 1 - SURENESS))
+    rng = np.random.default_rng(0)
+    drawn = []
+    for moved in shift:
+        chance = expit(odds + moved)
+        spread = np.sqrt((chance * (1.0 - chance)).sum())
+        drawn.append(chance.sum() + spread * rng.standard_normal())
+    low, high = np.percentile(drawn, PERCENTILES)
+    value = float(np.asarray(probability).sum())
+    return Expected(value, max(0.0, min(low, value)), min(float(len(probability)), max(high, value)))

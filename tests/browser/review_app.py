@@ -1,0 +1,141 @@
+"""The command ``curate review`` while it runs, and what a person does on the App's page."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from tests.browser.chromium import ARTIFACTS
+from tests.conftest import CURATE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page, Response
+
+START_S = 600
+"""The App is up in 7 s on a quiet machine; one that many tests share has been seen to take many times that."""
+
+STEP_S = 300
+"""For what takes the App a second when the machine is quiet."""
+
+QUIET_APP = "window.IS_PLAYWRIGHT = true"
+"""FiftyOne's own switch: no advertisement and no tips over the page."""
+
+
+class App:
+    """``curate review`` of one person, from its start to its end; its database and plugins lie in the workspace."""
+
+    def __init__(self, space: Path, *options: object) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [str(CURATE), "review", "-w", str(space), "--port", str(port), "--no-browser", "--no-pull"]
+        self.said = space.parent / f"said-{port}.txt"
+        with self.said.open("w") as output:
+            self.running = subprocess.Popen(
+                [*command, *map(str, options)], stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        try:
+            self.url = self._address()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _address(self) -> str:
+        """Wait for the address that the command says: its port was free a moment ago, and may not be any more."""
+        until = time.monotonic() + START_S
+        while time.monotonic() < until:
+            over = self.running.poll() is not None
+            found = re.search(r"Open (http://localhost:\d+/) ", self.said.read_text())
+            if found:
+                return found[1]
+            assert not over, f"it ended: {self.said.read_text()}"
+            time.sleep(0.2)
+        raise AssertionError(f"the App is not up after {START_S} s: {self.said.read_text()}")
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the command with all that it started: its database, its server."""
+        try:
+            command = psutil.Process(self.running.pid)
+            return [command, *command.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def kill(self) -> None:
+        """End all of it at once, as a power cut would."""
+        for process in self.processes():
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self.running.wait(STEP_S)
+
+    def close(self) -> None:
+        """End it as Ctrl-C does."""
+        if self.running.poll() is None:
+            self.running.send_signal(signal.SIGTERM)
+        try:
+            self.running.wait(STEP_S)
+        finally:
+            self.kill()
+
+    def open_in(self, browser: Browser, heard: list[Response] | None = None) -> Page:
+        """Open the page and wait for its tiles and keys; ``heard`` is given all that the server answers."""
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(STEP_S * 1000)
+        page.add_init_script(QUIET_APP)
+        if heard is not None:
+            page.on("response", heard.append)
+        page.goto(self.url, wait_until="domcontentloaded")
+        bar(page).wait_for()
+        tiles(page).first.wait_for()
+        return page
+
+
+def bar(page: Page) -> Locator:
+    """Return the bar of keys at the bottom."""
+    return page.locator("#face-curation-keys")
+
+
+def tiles(page: Page) -> Locator:
+    """Return the pictures of the grid."""
+    return page.locator("[data-cy=looker]")
+
+
+def panel(page: Page) -> Locator:
+    """Return the review panel beside the grid."""
+    return page.locator("[data-cy=panel-content-face_review]")
+
+
+def on_tiles(page: Page, words: str) -> Locator:
+    """Return the tags on the tiles that say exactly this."""
+    return tiles(page).get_by_text(words, exact=True)
+
+
+def look_at(page: Page, view: str, images: int) -> None:
+    """Choose a saved view and wait until its pictures are there."""
+    page.locator("[data-cy=saved-views-selection]").click()
+    page.get_by_text(view, exact=True).first.click()
+    page.get_by_text(f"{images:,} sample{'s' if images > 1 else ''}", exact=True).wait_for()
+    tiles(page).nth(min(images, 12) - 1).wait_for()
+
+
+def choose(page: Page, *places: int) -> None:
+    """Tick tiles by their places in the grid."""
+    for place in places:
+        tile = tiles(page).nth(place)
+        tile.hover()
+        tile.locator("input[type=checkbox]").locator("xpath=..").click()
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep a screenshot, to be looked at."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.wait_for_timeout(1500)  # the App fades its tiles in
+    page.screenshot(path=ARTIFACTS / f"review-{name}.png")

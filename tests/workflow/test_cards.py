@@ -1,0 +1,94 @@
+"""Cards of a curated workspace: what the hub and mlcroissant read, what only the owner knows, what was measured."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from curation import cards, manifest, workspace
+from curation.cards import TO_FILL_IN
+from curation.errors import CurationError
+from curation.findings.store import remembered
+from tests.conftest import Curate
+
+pytest.importorskip("datasets", reason="the extra exchange is not installed")
+mlc = pytest.importorskip("mlcroissant", reason="the extra exchange is not installed")
+
+RUN = "fast_1_seed0"
+
+
+@pytest.fixture(scope="module")
+def own(curated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(curated, tmp_path_factory.mktemp("cards") / "own"))
+
+
+@pytest.fixture(scope="module")
+def written(own: Path, curate: Curate, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("written")
+    said = curate("card", "-o", folder, "-w", own).stdout.split()
+    assert [Path(line).name for line in said] == ["dataset-card.md", "croissant.json"]
+    return folder
+
+
+def header(card: str) -> dict[str, object]:
+    """Return a card's YAML, every value of which is JSON."""
+    lines = card.split("---\n")[1].strip().splitlines()
+    return {line.partition(": ")[0]: json.loads(line.partition(": ")[2]) for line in lines}
+
+
+def test_the_hub_reads_the_dataset_card(written: Path) -> None:
+    from huggingface_hub import DatasetCard
+
+    card = DatasetCard((written / "dataset-card.md").read_text(encoding="utf-8"))
+    found = card.data.to_dict()
+    assert found["license"] == "other" and found["license_name"] == TO_FILL_IN
+    assert found["size_categories"] == ["n<1K"] and found["task_categories"] == ["image-classification"]
+    assert "configs" not in found  # a card hands no data on
+
+
+def test_the_cleaning_history_has_every_decision_that_the_version_rests_on(own: Path, written: Path) -> None:
+    card = (written / "dataset-card.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in card.split("## Cleaning history")[1].splitlines() if line[:2] == "| "]
+    numbers = sum(int(row[3].replace(",", "")) for row in rows if row[0].strip() != "decision")
+    assert numbers == len((own / "decisions.jsonl").read_text(encoding="utf-8").splitlines())
+    space = workspace.open_existing(own)
+    left_out = (manifest.rows(space, manifest.find(space, "cleaned"))["status"] == "excluded").sum()
+    assert f"{left_out:,} were left out" in card
+    for heading in ("## Provenance", "## Known biases", "## Intended use"):
+        assert heading in card
+    assert "curate report --models" in card  # nothing was measured yet: how to
+
+
+def test_mlcroissant_validates_the_metadata(written: Path) -> None:
+    read = mlc.Dataset(jsonld=str(written / "croissant.json")).metadata
+    assert read.license == [TO_FILL_IN]
+    assert any("images" in line for line in read.data_preprocessing_protocol)
+    assert not read.ctx.issues.errors
+
+
+def test_the_model_card_has_metrics_and_what_was_found_out(own: Path, tmp_path: Path) -> None:
+    space = workspace.open_existing(Path(shutil.copytree(own, tmp_path / "own")))
+    run = space.models / RUN
+    run.mkdir(parents=True)
+    (run / "model.safetensors").write_bytes(b"")
+    recipe = {"name": "fast", "learning_rate": 0.001}
+    config = {"recipe": recipe, "images": {"train": 90, "validation": 30}, "classes": ["happy", "sad"], "seed": 0}
+    config |= {"weights": "bundled", "weights_licence": "BSD-3", "provenance": {"data": "v1"}}
+    workspace.write_json(run / "config.json", config)
+    with pytest.raises(CurationError, match=f"curate evaluate {RUN}"):
+        cards.write_cards(space, "cleaned", "", tmp_path / "cards")
+    row = {"split": "test", "view": "as given", "images": 30, "metric": "accuracy", "class": ""}
+    pd.DataFrame([row | {"estimate": 0.8, "low": 0.7, "high": 0.9}]).to_csv(run / "evaluation.csv", index=False)
+    falls = pd.DataFrame({"class": ["", ""], "region": ["mouth", "eyes"], "fall": [0.3, 0.1], "low": 0.0, "high": 0.4})
+    suspects = pd.DataFrame(columns=["class", "border", "face", "region"])
+    remembered(space.findings / RUN / "learned", "key", lambda: {"falls": falls, "suspects": suspects})
+    files = cards.write_cards(space, "cleaned", "", tmp_path / "cards")
+    card = files[2].read_text(encoding="utf-8")
+    assert header(card)["pipeline_tag"] == "image-classification"
+    assert "| test, as given | 30 | accuracy | 0.800 | 0.700 to 0.900 |" in card
+    assert "### What features has it learned?" in card and "It needs the mouth most" in card
+    assert "It cannot say:" in card and card.rstrip().endswith(TO_FILL_IN)

@@ -1,0 +1,83 @@
+"""What a network says of its training images while it learns them: logits by epoch, for scores of training dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from torch import Tensor
+
+from training.files import replacing
+
+FOLDER = "dynamics"
+"""Of a run's folder."""
+
+ROWS_FILE = "rows.npy"
+
+Half = npt.NDArray[np.float16]
+Whole = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How one fit of an out-of-fold run learned its images.
+
+    Attributes:
+        rows: (m,) of the images it trained on, in the predictions table.
+        logits: (epochs, m, classes) of their augmented views, before each one's step; NaN where not seen.
+
+    """
+
+    rows: Whole
+    logits: Half
+
+
+class Recorder:
+    """Keeps the logits of an epoch as they are computed, and writes them when it ends."""
+
+    def __init__(self, run_dir: Path, images: int, classes: int) -> None:
+        self.folder = run_dir / FOLDER
+        self.folder.mkdir(exist_ok=True)
+        self.logits: Half = np.full((images, classes), np.nan, np.float16)
+
+    def note(self, rows: Tensor, logits: Tensor) -> None:
+        """Take the logits (n, classes) of these rows (n,)."""
+        self.logits[rows.cpu().numpy()] = logits.float().cpu().numpy()
+
+    def save(self, epoch: int) -> None:
+        """Write an epoch, counted from 0, in one step, and begin the next."""
+        _write(self.folder / f"epoch-{epoch:03d}.npy", self.logits)
+        self.logits.fill(np.nan)
+
+
+def save_rows(run_dir: Path, rows: Whole) -> None:
+    """Write which rows of the data a recorded run trained on."""
+    _write(run_dir / FOLDER / ROWS_FILE, rows)
+
+
+def dynamics(table: pd.DataFrame, cache_dir: Path) -> Iterator[Trained]:
+    """Yield how each fit behind an out-of-fold table learned its images; fits that were not recorded are left out.
+
+    Args:
+        table: of ``training.crossval.out_of_fold``.
+        cache_dir: that the run was given.
+
+    """
+    for member in str(table["model"].iloc[0]).split(" ")[1:]:
+        for number in np.unique(table["fold"]):
+            folder = cache_dir / member / f"fold-{number}" / FOLDER
+            epochs = sorted(folder.glob("epoch-*.npy"))
+            if epochs and (folder / ROWS_FILE).is_file():
+                rows = np.load(folder / ROWS_FILE, allow_pickle=False)
+                yield Trained(rows, np.stack([np.load(epoch, allow_pickle=False) for epoch in epochs]))
+
+
+def _write(path: Path, array: npt.NDArray[Any]) -> None:
+    """Replace a file in one step."""
+    with replacing(path) as unfinished, unfinished.open("wb") as stream:
+        np.save(stream, array)
