@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from curation import manifest, workspace
-from curation.decisions import log
+from curation.decisions import log, replay
 from curation.export import croissant, huggingface
 from curation.export.handover import Handover, gather
 from curation.findings import words
 from curation.findings.report import QUESTIONS
 from curation.findings.store import read
 from curation.findings.subject import newest_run
-from curation.models import ModelError, find_run
+from curation.models import EVALUATION, ModelError, evaluated, find_run
 from curation.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -121,25 +121,29 @@ def _dataset_card(handover: Handover, history: list[tuple[str, str, str, int]], 
 
 
 def _history(space: Workspace, version: manifest.Version) -> list[tuple[str, str, str, int]]:
-    """Return action, check that it rests on, actor and number of each kind of decision that the version rests on."""
+    """Return action, check that it rests on, actor and number of each kind of decision that counts in the version."""
     entries = [entry for entry in log.read(space.decisions) if entry.seq <= version.log_through]
     counts = Counter(
-        (entry.action, entry.issue.partition("#")[0] or "a person's own", entry.actor) for entry in entries
+        (entry.action, entry.issue.partition("#")[0] or "a person's own", entry.actor)
+        for entry in replay.effective(entries)
     )
     return [(*kind, number) for kind, number in counts.most_common()]
+
+
+_FIGURES = ["view", "images", "metric", "class", "estimate", "low", "high"]
+"""Columns of an evaluation that a card shows."""
 
 
 def _model_card(run: Path, answers: dict[str, words.Answer]) -> str:
     """Return the model's card: the hub's YAML, recipe and metrics, and what was found out about it."""
     from training.model import model_card
 
-    evaluation = run / "evaluation.csv"
-    if not evaluation.exists():
-        raise ModelError(f"{run.name} has not been evaluated; run: curate evaluate {run.name}")
-    figures = pd.read_csv(evaluation, converters={"class": str}).assign(view=lambda f: f["split"] + ", " + f["view"])
+    judged = (run / EVALUATION).exists()
+    figures = evaluated(run) if judged else pd.DataFrame(columns=_FIGURES)
+    lines = [""] if judged else ["", f"Not evaluated yet; run: curate evaluate {run.name}", ""]
     header = {"license": "other", "license_name": TO_FILL_IN, "pipeline_tag": "image-classification", "tags": ["faces"]}
     yaml = "\n".join(f"{name}: {json.dumps(value)}" for name, value in header.items())
-    lines = ["", "## What was found out about it", ""]
+    lines += ["## What was found out about it", ""]
     for name, answer in answers.items():
         lines += [f"### {QUESTIONS[name][1]}", "", *(f"- {sentence}" for sentence in answer.sentences), ""]
         lines += ["It cannot say:", "", *(f"- {limit}" for limit in answer.limits), ""]

@@ -89,7 +89,7 @@ def versions(space: Workspace) -> list[Version]:
     for path in space.manifests.glob("v*.json"):
         if _VERSION_NAME.fullmatch(path.stem):
             try:
-                found.append(Version(**json.loads(path.read_text(encoding="utf-8"))))
+                found.append(Version(**workspace.parsed(path.read_text(encoding="utf-8"))))
             except (ValueError, TypeError) as error:
                 raise WorkspaceError(f"{path} is damaged ({error}); restore it from a copy") from error
     return sorted(found, key=lambda version: version.number)
@@ -128,12 +128,19 @@ def find(space: Workspace, name: str) -> Version:
 
 
 def tags(space: Workspace) -> dict[str, str]:
-    """Return tag -> version name; the last line of a tag counts."""
+    """Return tag -> version name; the last line of a tag counts.
+
+    Raises:
+        WorkspaceError: the file is damaged.
+
+    """
     try:
         lines = space.tags.read_text(encoding="utf-8").splitlines()
+        return {record["tag"]: record["version"] for record in map(workspace.parsed, lines)}
     except FileNotFoundError:
         return {}
-    return {record["tag"]: record["version"] for record in map(json.loads, lines)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkspaceError(f"{space.tags} is damaged ({error}); restore it from a copy, or delete it") from error
 
 
 def tag(space: Workspace, version: Version, name: str) -> None:

@@ -101,6 +101,8 @@ def load(
         SettingsError: one sentence naming the file or variable and the setting that is wrong.
 
     """
+    if not isinstance(calibrated or {}, dict):
+        raise SettingsError("calibration.json holds no table of settings; delete it, or run: curate audit --calibrate")
     values: dict[str, Any] = _merged({}, calibrated or {})
     source = "the settings"
     if path is not None and path.exists():

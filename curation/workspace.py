@@ -221,7 +221,7 @@ def open_existing(root: Path) -> Workspace:
     """
     workspace = Workspace(root)
     try:
-        found = json.loads(workspace.marker.read_text(encoding="utf-8"))
+        found = parsed(workspace.marker.read_text(encoding="utf-8"))
         number = found["format"]
     except FileNotFoundError as error:
         raise WorkspaceError(f"no workspace at {root}; make one with: curate run DATA -w {root}") from error
@@ -424,6 +424,19 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, json_bytes(value))
 
 
+def parsed(text: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is none, or is nested too deeply to be read.
+
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """Return the object in a JSON file, or None where there is no file.
 
@@ -432,13 +445,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parsed(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
             return found
         reason = "it holds no object"
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         reason = str(error)
     raise WorkspaceError(f"{path} is damaged ({reason}); restore it from a copy, or delete it and run again")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.errors import CurationError
-from curation.workspace import make_folder, sync_folder
+from curation.workspace import make_folder, parsed, sync_folder
 
 LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "policy", "undo")
 """``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``."""
@@ -126,7 +126,7 @@ def _scan(path: Path) -> tuple[list[Entry], int]:
         if end > len(data):  # no newline: a torn last line
             break
         try:
-            record = json.loads(line)
+            record = parsed(line)
             if _COMMIT in record:
                 entries += _closed(pending, record)
                 pending, committed_bytes = [], end

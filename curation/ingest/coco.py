@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from curation import workspace
 from curation.ingest import layout, lists
 from curation.ingest.listing import Finds, IngestError
 
@@ -17,7 +17,7 @@ _PARTS = ("images", "annotations", "categories")
 def is_coco(path: Path) -> bool:
     """Return whether a JSON file holds images, annotations and categories."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = workspace.parsed(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and all(isinstance(found.get(part), list) for part in _PARTS)
@@ -41,7 +41,7 @@ def read(files: list[Path], root: Path, cache: Path) -> Finds:
 
 def _entries(path: Path, root: Path) -> list[lists.Entry]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = workspace.parsed(path.read_text(encoding="utf-8"))
         categories = {each["id"]: str(each["name"]) for each in found["categories"]}
         labels: dict[Any, set[str]] = {}
         for each in found["annotations"]:

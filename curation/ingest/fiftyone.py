@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curation import programs
+from curation import programs, workspace
 from curation.errors import MissingPackageError
 from curation.ingest import layout, lists
 from curation.ingest.listing import Finds, IngestError
@@ -33,9 +33,9 @@ def read_folder(folder: Path, cache: Path) -> Finds:
 
     """
     try:
-        samples = json.loads((folder / "samples.json").read_text(encoding="utf-8"))["samples"]
+        samples = workspace.parsed((folder / "samples.json").read_text(encoding="utf-8"))["samples"]
         entries = [_entry(number, sample, "") for number, sample in enumerate(samples, start=1)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise IngestError(f"{folder / 'samples.json'} cannot be read ({error}); export the dataset again") from error
     return lists.resolve(entries, str(folder), lists.local_locator(str(folder), cache))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from curation import workspace
 from curation.ingest import archives, kinds, layout, names
 from curation.ingest.listing import Finds, IngestError
 from curation.ingest.lists import COLUMN_NAMES
@@ -18,6 +18,10 @@ SIDECARS = frozenset({"cls", "json", "txt"})
 
 _LOOKED_AT = 3
 """Members after which a tar is known to be a shard or not: a sample's image and its sidecars."""
+
+
+_MOST_DIGITS = 9
+"""Of the number of a class."""
 
 
 def is_shard(archive: Path) -> bool:
@@ -65,7 +69,7 @@ def read(shards: list[Path], cache: Path) -> Finds:
 
 def _classes(path: Path) -> list[str]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = workspace.parsed(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     return [str(name) for name in found] if isinstance(found, list) else []
@@ -108,7 +112,7 @@ def _take(contents: Contents, key: str, sample: Mapping[str, bytes], split: str,
 
 def _json(data: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(data)
+        found = workspace.parsed(data)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
@@ -121,5 +125,5 @@ def _stated(record: Mapping[str, Any], column: str) -> str:
 
 def _label(sample: Mapping[str, bytes], classes: list[str]) -> str:
     text = sample.get("cls", sample.get("txt", b"")).decode("utf-8", errors="replace").strip()
-    number = int(text) if text.isdigit() else -1
+    number = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else -1
     return classes[number] if 0 <= number < len(classes) else text

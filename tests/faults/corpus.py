@@ -264,6 +264,66 @@ def _csv(text: str) -> Source:
     return _file("in.csv", text.encode("utf-8", "surrogateescape"))
 
 
+def _folder(**files: bytes) -> Source:
+    """Return a source: a folder of files;"""
+
+    def make(folder: Path) -> Path:
+        for name, data in files.items():
+            path = folder / "in" / name.replace("__", "/").replace("_json", ".json").replace("_tar", ".tar")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        return folder / "in"
+
+    return make
+
+
+def _shard(**members: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for ending, data in members.items():
+            info = tarfile.TarInfo(f"sample.{ending}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+DEEP_JSON = b"[" * 100_000
+
+
+def _of_libraries() -> dict[str, Source]:
+    """Return what looks like a data set that another library wrote."""
+
+    def coco(**parts: object) -> bytes:
+        whole: dict[str, object] = {"images": [], "annotations": [], "categories": []}
+        return json.dumps({**whole, **parts}).encode()
+
+    outside = [{"id": 1, "file_name": "../../etc/passwd"}, {"id": 2, "file_name": "/dev/zero"}]
+    noise = b"\x80noise\xff" * 9
+    bad_class = _shard(jpg=b"no image", cls="\u00b2".encode()), _shard(jpg=b"no image", cls=b"9" * 5000)
+    found: dict[str, Source] = {
+        "coco outside": _folder(annotations__train_json=coco(images=outside)),
+        "coco of strings": _folder(annotations__train_json=coco(images=["x"], annotations=["y"], categories=["z"])),
+        "coco without names": _folder(annotations__train_json=coco(images=[{"id": 1}])),
+        "coco file outside": _file("in.json", coco(images=outside)),
+        "coco file, deep": _file("in.json", DEEP_JSON),
+        "coco folder, deep": _folder(annotations__train_json=DEEP_JSON),
+        "fiftyone of noise": _folder(metadata_json=noise, samples_json=noise),
+        "fiftyone, deep": _folder(metadata_json=b"{}", samples_json=DEEP_JSON),
+        "fiftyone of strings": _folder(metadata_json=b"{}", samples_json=b'{"samples": ["x", 1, null]}'),
+        "fiftyone outside": _folder(metadata_json=b"{}", samples_json=b'{"samples": [{"filepath": "/etc/passwd"}]}'),
+        "saved dataset of noise": _folder(state_json=noise, dataset_info_json=noise),
+        "saved dataset outside": _folder(
+            state_json=b'{"_data_files": [{"filename": "../../../../etc/passwd"}]}', dataset_info_json=b"{}"
+        ),
+        "saved datasets of nothing": _folder(dataset_dict_json=b'{"splits": ["../../.."]}'),
+        "shard with a superscript for a class": _folder(classes_json=b"[1]", x_tar=bad_class[0]),
+        "shard with a huge class": _folder(classes_json=DEEP_JSON, x_tar=bad_class[1]),
+        "shard with deep json": _folder(x_tar=_shard(jpg=b"no image", json=DEEP_JSON)),
+        "shard cut": _folder(x_tar=_shard(jpg=bytes(4000), cls=b"1")[:900]),
+    }
+    return found
+
+
 def sources() -> dict[str, Source]:
     """Return sources by name; none of them holds an image that could be curated."""
     jpeg = encoded(picture(), "JPEG")
@@ -299,6 +359,7 @@ def sources() -> dict[str, Source]:
         "parquet bytes": _parquet({"path": [b"\xff", b"\0"]}),
         "parquet without path": _parquet({"x": ["a"]}),
         "url unknown": lambda folder: Path("nosuch:"),
+        **_of_libraries(),
     }
     outside = ("../out.jpg", "a/../../out.jpg", "/tmp/out.jpg", "C:/out.jpg", "..\\out.jpg", "\\out.jpg", "//x/out.jpg")
     for name in outside:
@@ -335,6 +396,10 @@ def _torn(name: str) -> Damage:
         (space / name).write_bytes(data[: len(data) // 2])
 
     return damage
+
+
+def _absent(name: str) -> Damage:
+    return lambda space: (space / name).unlink()
 
 
 def _edit_manifest(space: Path) -> None:
@@ -382,10 +447,20 @@ def damages() -> dict[str, Damage]:
         "settings out of range": _replace("curate.toml", b"[checks]\nface_score = 7\n"),
         "calibration of noise": _replace("calibration.json", b"\xff"),
         "calibration of another kind": _replace("calibration.json", b"[1, 2]"),
+        "calibrated settings of another kind": _replace("calibration.json", b'{"settings": [1]}'),
+        "calibrated settings that there are not": _replace("calibration.json", b'{"settings": {"no": {"x": 1}}}'),
+        "a state, deep": _replace("state.json", DEEP_JSON),
+        "a marker, deep": _replace("workspace.json", DEEP_JSON),
+        "a log, deep": _append("decisions.jsonl", DEEP_JSON + b"\n"),
+        "a file for the measurements": lambda space: (
+            shutil.rmtree(space / "measurements"),
+            (space / "measurements").write_bytes(b"x"),
+        ),
         "a folder for a table": lambda space: ((space / "issues.parquet").unlink(), (space / "issues.parquet").mkdir()),
         "a lock of root's": _replace(".lock-owner", b"\xff\xfe"),
     }
     found |= {f"{name} torn": _torn(name) for name in (*tables, *texts[:5])}
     found |= {f"{name} of noise": _replace(name, b"\x80noise\xff" * 9) for name in (*tables, *texts)}
+    found |= {f"{name} absent": _absent(name) for name in (*tables, "state.json", "ingest.json", "manifests/v2.json")}
     found |= {f"{name} of wrong types": _wrong_types(name) for name in tables}
     return found

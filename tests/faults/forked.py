@@ -107,10 +107,18 @@ def curate(
     """
     sys.stdout.flush()
     with tempfile.TemporaryFile() as output:
-        started = time.monotonic()
+        ready, tell = os.pipe()
         child = os.fork()
         if child == 0:
+            os.setsid()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the command answers it
+            os.close(ready)
+            os.close(tell)
             _be_the_command(arguments, output.fileno(), inside)
+        os.close(tell)
+        os.read(ready, 1)  # returns when the child has closed its end
+        os.close(ready)
+        started = time.monotonic()
         sent: float | None = None
         hung = False
         while True:
@@ -138,7 +146,6 @@ def _be_the_command(arguments: list[str], output: int, inside: Callable[[], obje
     """End this forked process as ``curate`` would."""
     status = 70
     try:
-        os.setsid()
         for standard in (1, 2):
             os.dup2(output, standard)
         sys.argv = ["curate", *arguments]

@@ -105,6 +105,8 @@ COMMANDS = (
     ["log"],
     ["issues"],
     ["apply"],
+    ["show", "paper"],
+    ["export", "cleaned", "-o", "{out}"],
 )
 """Given to every damaged workspace."""
 
@@ -120,7 +122,8 @@ def workspaces(curated: Path, scratch: Path) -> dict[str, Any]:
         damage(space)
         said = False
         for words in COMMANDS:
-            ended = forked.curate([*words, "-w", str(space)], limit_s=LIMIT_S)
+            given = [word.format(out=space.parent / "out.csv") for word in words]
+            ended = forked.curate([*given, "-w", str(space)], limit_s=LIMIT_S)
             said |= ended.said_one_sentence
             if not (ended.went_well or ended.said_one_sentence):
                 faults.append(f"{name}, {words[0]}: {ended.status} {ended.output.strip()[-300:]}")
