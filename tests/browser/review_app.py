@@ -91,7 +91,7 @@ class App:
         page.set_default_timeout(STEP_S * 1000)
         page.add_init_script(QUIET_APP)
         if heard is not None:
-            page.on("response", heard.append)
+            page.on("response", lambda answer: heard.append(answer))
         page.goto(self.url, wait_until="domcontentloaded")
         bar(page).wait_for()
         tiles(page).first.wait_for()

@@ -174,3 +174,34 @@ def test_a_digit_relabels_s_with_two_digits_softens_and_no_key_does_anything_whi
     on_tiles(page, "→ surprise").first.wait_for(state="detached")
     assert pulled(curate, space)["undone"] == 2
     assert cleaned(space).hash == before.hash
+
+
+def test_n_brings_whole_groups_of_copies_and_an_answer_brings_the_next(page: Page, space: Path, curate: Curate) -> None:
+    queue = len(flagged(curate, space, "near_duplicate"))
+    page.keyboard.press("n")
+    panel(page).get_by_text("copies:").first.wait_for()
+    picture(page, "next")
+    page.keyboard.press("k")
+    on_tiles(page, "keep").nth(1).wait_for()
+    (line,) = pressed(space)
+    assert line.action == "keep" and len(line.paths) >= 2
+    bar(page).get_by_text(f"{queue - len(line.paths)} of {queue} left; keep: {len(line.paths)}").wait_for()
+    page.keyboard.press("z")
+    on_tiles(page, "keep").first.wait_for(state="detached")
+    bar(page).get_by_text(f"{queue} of {queue} left").wait_for()
+
+
+def test_a_killed_app_loses_nothing_that_was_pressed_and_opens_again(
+    page: Page, app: App, space: Path, curate: Curate
+) -> None:
+    tiles(page).nth(8).click()
+    page.locator("#modal").wait_for()  # one image is opened: a key is about it
+    picture(page, "one-image")
+    page.keyboard.press("e")
+    bar(page).get_by_text("left; exclude: 1").wait_for()
+    assert "mongod" in {process.name() for process in app.processes()}
+    app.kill()
+    assert pulled(curate, space)["decided"] == 1
+    assert [entry.action for entry in person_decisions(space)][-1] == "exclude"
+    said = curate("review", "--push-only", "--by", "ada", "-w", space).stdout
+    assert said.startswith("0 images pushed, ") and " 0 removed" in said
