@@ -1,4 +1,4 @@
-"""Review in the FiftyOne App, in a real browser, on 2,000 real images: decide with keys, pull, undo.
+"""Review in the FiftyOne App, in a real browser, on 2,000 real images: decide with keys, pull, undo, label blind.
 
 The tests share one App and follow each other as a person's work does; each leaves nothing answered behind.
 """
@@ -15,12 +15,13 @@ import pytest
 from curation import manifest, summary, workspace
 from curation.decisions import log
 from curation.review import journal
+from tests.browser.chromium import ARTIFACTS
 from tests.browser.neighbours import judge_by_neighbours
 from tests.browser.review_app import App, bar, choose, look_at, on_tiles, panel, picture, tiles
 from tests.conftest import Curate, as_json
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Response
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
@@ -205,3 +206,43 @@ def test_a_killed_app_loses_nothing_that_was_pressed_and_opens_again(
     assert [entry.action for entry in person_decisions(space)][-1] == "exclude"
     said = curate("review", "--push-only", "--by", "ada", "-w", space).stdout
     assert said.startswith("0 images pushed, ") and " 0 removed" in said
+
+
+def test_blind_labels_are_given_without_a_hint_and_reported_with_kappas(
+    space: Path, browser: Browser, curate: Curate
+) -> None:
+    heard: list[Response] = []
+    app = App(space, "--by", "cleo", "--blind", "--queue", 24)
+    try:
+        page = app.open_in(browser, heard)
+        shown = page.locator("body").inner_text()
+        told = [answer.text() for answer in heard if "json" in answer.headers.get("content-type", "")]
+        for hint in ("/happy/", "/neutral/", "/sad/", "/surprise/", "original_label", "nearest say"):
+            assert hint not in shown and not any(hint in text for text in told)
+        assert tiles(page).first.inner_text().strip() == ""
+        for key, label, places in (("1", "happy", range(5)), ("3", "sad", range(5, 10))):
+            choose(page, *places)
+            page.keyboard.press(key)
+            on_tiles(page, label).nth(4).wait_for()
+        picture(page, "blind")
+    finally:
+        app.close()
+    mine = [line for line in pressed(space) if line.reviewer == "cleo"]
+    raw = manifest.rows(workspace.open_existing(space), manifest.find(workspace.open_existing(space), "raw"))
+    given = dict(zip(raw["path"], raw["label"], strict=True))
+    other = journal.Journal(space / "review" / "journal", "dan")
+    for path in (path for line in mine for path in line.paths):
+        other.write("label", [path], given[path])
+    assert pulled(curate, space)["blind_labels"] == 20
+    figures = {row["figure"]: row for row in as_json(curate("votes", "--json", "-w", space))}
+    assert figures["accuracy of dan"]["value"] == 1.0 > figures["accuracy of cleo"]["value"]
+    kappa = figures["agreement of cleo and dan (Cohen's kappa)"]
+    assert kappa["images"] == 10 and kappa["low"] <= kappa["value"] <= kappa["high"]
+    curate("report", "-w", space)
+    page = browser.new_page(viewport={"width": 1366, "height": 900})
+    page.goto((space / "reports" / "cleaning.html").as_uri())
+    section = page.locator("#people-section")
+    for figure in ("accuracy of cleo", "Cohen's kappa", "Fleiss' kappa"):
+        assert figure in section.inner_text()
+    section.screenshot(path=ARTIFACTS / "review-people.png")
+    page.close()
