@@ -205,6 +205,7 @@ def listening(root: psutil.Process) -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.app
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("fiftyone") is None, reason="FiftyOne is not installed")
 def test_the_app_and_its_database_listen_on_loopback_only_and_seek_nothing_outside(
