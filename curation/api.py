@@ -120,7 +120,7 @@ class Version:
         """Write this version in a format among ``curation.export.names()``; return how many rows or images.
 
         Raises:
-            CurationError: see :func:`curation.export.export_version`.
+            CurationError: see ``curation.export.export_version``.
 
         """
         return export.export_version(
@@ -128,7 +128,7 @@ class Version:
         )
 
     def torch(self, split: str = "", **options: Any) -> CuratedFaces:
-        """Return the kept images as a PyTorch dataset; options as :class:`curation.export.torch.CuratedFaces`."""
+        """Return the kept images as a PyTorch dataset; options as ``curation.export.torch.CuratedFaces``."""
         from curation.export.torch import CuratedFaces
 
         return CuratedFaces(self._space.root, self.name, split, **options)
@@ -376,28 +376,28 @@ class Workspace:
             return workflow.report(self._space, self.settings, self._display)
 
     def train(self, recipe: str, on: str = "cleaned", **options: Any) -> Path:
-        """Fit a recipe on a version and return its run's folder; options as :class:`curation.models.FitOptions`."""
+        """Fit a recipe on a version and return its run's folder; options as ``curation.models.FitOptions``."""
         return models.train(self._space, recipe, on, models.FitOptions(**options), self._display)
 
     def evaluate(self, model: str, on: str = "cleaned") -> pd.DataFrame:
-        """Evaluate a model on validation and test, with intervals; see :func:`curation.evaluation.evaluate`."""
+        """Evaluate a model on validation and test, with intervals; see ``curation.evaluation.evaluate``."""
         return evaluation.evaluate(self._space, model, on, self._display).table
 
     def crossval(self, recipe: str = "fast", on: str = "raw", **options: Any) -> models.OutOfFold:
-        """Judge each image by a model that has seen no copy of it; see :func:`curation.models.out_of_fold`."""
+        """Judge each image by a model that has seen no copy of it; see ``curation.models.out_of_fold``."""
         return models.out_of_fold(self._space, recipe, on, models.FitOptions(**options), self._display)
 
     def compare(
         self, first: str, second: str, recipe: str = "fast", *, seeds: int = 3, votes: str | Path = "", **options: Any
     ) -> Comparison:
-        """Train on two versions and a random-removal control and compare; see :func:`curation.comparison.compare`."""
+        """Train on two versions and a random-removal control and compare; see ``curation.comparison.compare``."""
         from curation.comparison import compare
 
         file, chosen = Path(votes) if votes else None, models.FitOptions(**options)
         return compare(self._space, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
 
     def ladder(self, *recipes: str, on: str = "cleaned", **options: Any) -> models.Ladder:
-        """Fit several recipes under one budget; see :func:`curation.models.ladder`."""
+        """Fit several recipes under one budget; see ``curation.models.ladder``."""
         return models.ladder(self._space, recipes or ("vgg16",), on, models.FitOptions(**options), self._display)
 
     def predict(self, model: str, images: Sequence[str]) -> pd.DataFrame:

@@ -10,6 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from curation import manifest, workspace
+from curation.export import export_version
+from curation.export import names as export_formats
+from curation.export.handover import gather
 from tests.conftest import Curate, as_json
 from tests.workflow.exports import COLUMNS, kept_rows, require_same
 
@@ -86,6 +90,28 @@ def test_a_partial_folder_holds_only_what_changed_and_says_what_left(
     require_same(folder_records(tmp_path / "out"), expected)
     left = set(changes.loc[changes["change"] == "excluded", "path"])
     assert left and not left & set(expected["path"])
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_table_is_the_manifest_row_by_row(form: str, curated: Path, tmp_path: Path) -> None:
+    space = workspace.open_existing(curated)
+    committed = manifest.rows(space, manifest.find(space, "cleaned"))
+    assert export_version(space, "cleaned", form, tmp_path / "out") == len(committed)
+    read = pd.read_csv(tmp_path / "out", keep_default_na=False) if form == "csv" else pd.read_parquet(tmp_path / "out")
+    pd.testing.assert_frame_equal(read[COLUMNS], committed[COLUMNS], check_dtype=False)
+
+
+@pytest.mark.parametrize("form", [name for name in export_formats() if name not in ("csv", "parquet", "fiftyone")])
+def test_every_format_of_images_can_hold_what_changed_and_says_what_left(
+    form: str, edited: Path, tmp_path: Path
+) -> None:
+    space = workspace.open_existing(edited)
+    changed = gather(space, "cleaned", "v2")
+    number = export_version(space, "cleaned", form, tmp_path / "out", since="v2")
+    assert number == len(changed.kept) and 2 <= number < len(kept_rows(edited)) / 4
+    listed = pd.read_csv(tmp_path / "out" / "changes.csv", keep_default_na=False)
+    assert "excluded" in set(listed["change"]) and set(changed.kept["path"]) <= set(listed["path"])
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["since"]
 
 
 def test_a_version_exported_since_itself_is_empty(curated: Path, curate: Curate, tmp_path: Path) -> None:

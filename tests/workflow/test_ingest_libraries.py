@@ -100,6 +100,30 @@ def test_a_name_on_a_hub_without_a_network_is_one_sentence(
     assert str(caught.value).startswith(source) and "\n" not in str(caught.value)
 
 
+def test_a_name_on_a_hub_is_asked_of_its_own_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test has a network: what the libraries would have downloaded is laid where they say."""
+    datasets, kagglehub = pytest.importorskip("datasets"), pytest.importorskip("kagglehub")
+    asked = []
+
+    def on_the_hub(owner: str, config: str | None) -> object:
+        asked.append((owner, config))
+        features = datasets.Features({"jpg": datasets.Image(), "cls": datasets.Value("string")})
+        chosen = {"jpg": [{"bytes": picture(0), "path": None}], "cls": [LABELS[0]]}
+        return datasets.DatasetDict({"train": datasets.Dataset.from_dict(chosen, features=features)})
+
+    def on_kaggle(name: str) -> str:
+        asked.append(name)
+        (tmp_path / "kaggle" / "train" / LABELS[0]).mkdir(parents=True)
+        (tmp_path / "kaggle" / "train" / LABELS[0] / "0.png").write_bytes(picture(0))
+        return str(tmp_path / "kaggle")
+
+    monkeypatch.setattr(datasets, "load_dataset", on_the_hub)
+    monkeypatch.setattr(kagglehub, "dataset_download", on_kaggle)
+    for source in ("hf:owner/faces:small", "kaggle:owner/faces"):
+        assert told(read_source(source, tmp_path / "cache")) == [("train", LABELS[0], picture(0))]
+    assert asked == [("owner/faces", "small"), "owner/faces"]
+
+
 def test_a_library_that_is_absent_is_one_sentence_that_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

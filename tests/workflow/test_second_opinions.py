@@ -46,6 +46,11 @@ def test_a_peers_pairs_are_reported_beside_ours_and_change_no_issue(
     assert counts["both"] > 0
     assert len(pairs) == sum(value for name, value in counts.items() if name not in {"peer", "version"})
     assert set(pairs["path_a"]) <= set(pd.read_parquet(own / "images.parquet")["path"])
+    found = pd.read_parquet(own / "opinion_issues.parquet")
+    assert {peer} == set(found["peer"]) and "near_duplicate" in set(found["check"])
+    curate("report", "-w", own)
+    page = (own / "reports" / "cleaning.html").read_text(encoding="utf-8")
+    assert 'id="opinions-section"' in page and f">{peer} " in page
     assert (own / "issues.parquet").read_bytes() == before
 
 
@@ -71,4 +76,6 @@ def test_what_a_peer_finds_in_images_stands_beside_ours_in_the_report(
     page = (own / "reports" / "cleaning.html").read_text(encoding="utf-8")
     assert 'id="opinions-section"' in page and f">{peer} " in page
     assert (own / "issues.parquet").read_bytes() == before
-    assert [path.exists() for path in (own / "reports" / "peers" / "fastdup",)] == [peer == "fastdup"]
+    galleries = list((own / "reports" / "peers").glob("fastdup/*.html"))
+    assert bool(galleries) == (peer == "fastdup")
+    assert all(f'href="peers/fastdup/{gallery.name}"' in page for gallery in galleries)
