@@ -17,7 +17,7 @@ from curation.findings import words
 from curation.findings.report import QUESTIONS
 from curation.findings.store import read
 from curation.findings.subject import newest_run
-from curation.models import ModelError, find_run
+from curation.models import EVALUATION, ModelError, evaluated, find_run
 from curation.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -138,13 +138,9 @@ def _model_card(run: Path, answers: dict[str, words.Answer]) -> str:
     """Return the model's card: the hub's YAML, recipe and metrics, and what was found out about it."""
     from training.model import model_card
 
-    evaluation = run / "evaluation.csv"
-    figures, lines = pd.DataFrame(columns=_FIGURES), [""]
-    if evaluation.exists():
-        figures = pd.read_csv(evaluation, converters={"class": str})
-        figures = figures.assign(view=figures["split"] + ", " + figures["view"])
-    else:
-        lines += [f"Not evaluated yet; run: curate evaluate {run.name}", ""]
+    judged = (run / EVALUATION).exists()
+    figures = evaluated(run) if judged else pd.DataFrame(columns=_FIGURES)
+    lines = [""] if judged else ["", f"Not evaluated yet; run: curate evaluate {run.name}", ""]
     header = {"license": "other", "license_name": TO_FILL_IN, "pipeline_tag": "image-classification", "tags": ["faces"]}
     yaml = "\n".join(f"{name}: {json.dumps(value)}" for name, value in header.items())
     lines += ["## What was found out about it", ""]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation import manifest, workspace
-from curation.models import ModelError, asked, find_run, training_frame
+from curation.models import EVALUATION, ModelError, asked, find_run, training_frame
 from curation.progress import Display
 from curation.workspace import Workspace
 
@@ -99,7 +99,7 @@ def evaluate(space: Workspace, model_name: str, version_name: str, display: Disp
     with display.step("Judging"):
         table = _each_view(scene, answers.classes, _metrics(answers))
         pairs = _each_view(scene, answers.classes, _paired(answers, other)) if other else pd.DataFrame(columns=_COLUMNS)
-    workspace.write_bytes(answers.run_dir / "evaluation.csv", table.to_csv(index=False).encode("utf-8"))
+    workspace.write_bytes(answers.run_dir / EVALUATION, table.to_csv(index=False).encode("utf-8"))
     page = space.reports / f"evaluation-{answers.name}.html"
     with display.step("Writing the page"):
         html = _page(scene, answers, table, pairs, other.name if other else "")

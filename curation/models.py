@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+EVALUATION = "evaluation.csv"
+"""In a run's folder: what ``curate evaluate`` found, one row a figure."""
+
 _HASH_DIGITS = 8
 """Digits of a manifest's hash in a run's name."""
 
@@ -416,19 +419,26 @@ def predict(space: Workspace, model_name: str, images: Sequence[str]) -> pd.Data
     return table.drop(columns=["fold", "model"])
 
 
+def evaluated(run_dir: Path) -> pd.DataFrame:
+    """Return the figures of ``curate evaluate`` as cards show them: view is the split and the images judged."""
+    figures = pd.read_csv(run_dir / EVALUATION)
+    # an empty class means all of them; readers of CSV take it for a missing value
+    return figures.assign(
+        view=figures["split"] + ", " + figures["view"], **{"class": figures["class"].astype(object).fillna("")}
+    )
+
+
 def hand_over(space: Workspace, model_name: str, destination: Path) -> list[str]:
     """Export a model to ONNX, checked against torch, with its card beside it, and say what was written."""
     from training.model import export_onnx, load_model, model_card
 
     run_dir = find_run(space, model_name)
-    evaluation = run_dir / "evaluation.csv"
-    if not evaluation.exists():
+    if not (run_dir / EVALUATION).exists():
         raise ModelError(f"{run_dir.name} has not been evaluated; run: curate evaluate {run_dir.name}")
     destination.parent.mkdir(parents=True, exist_ok=True)
     difference = asked(lambda: export_onnx(load_model(run_dir), destination))
     card = destination.with_suffix(".md")
-    figures = pd.read_csv(evaluation, converters={"class": str}).assign(view=lambda f: f["split"] + ", " + f["view"])
-    workspace.write_bytes(card, model_card(run_dir, figures).encode("utf-8"))
+    workspace.write_bytes(card, model_card(run_dir, evaluated(run_dir)).encode("utf-8"))
     classes = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))["classes"]
     return [
         f"{destination}: classes {', '.join(classes)}; largest difference of a logit from torch {difference:.1e}.",

@@ -394,7 +394,8 @@ def bins_chart(frame: pd.DataFrame) -> go.Figure:
     edges = [*(float(left) for left in frame["left"]), float(frame["right"].iloc[-1])]
     named = [f"{left:.3g} to {right:.3g}" for left, right in pairwise(edges)]
     values = [float(value) for value in frame["accuracy"]]
-    figure = go.Figure(layout=_layout(showlegend=False))
+    # the last tick, at the edge, needs room for its text
+    figure = go.Figure(layout=_layout(showlegend=False, margin={"l": 8, "r": 20, "t": 8, "b": 8}))
     figure.add_scatter(
         x=[place + 0.5 for place in range(len(values))],
         y=values,

@@ -262,7 +262,7 @@ def _other_data(tables: Tables) -> list[Block]:
         ),
         _chart(
             "chart-gap",
-            figures.interval_chart(explained, "points of accuracy explained", ".1%", zero=True),
+            figures.interval_chart(explained, "points of accuracy explained", ".0%", zero=True),
             "; ".join(f"{row['covariate']}: {row['explained']:.1%}" for row in gap.to_dict("records")),
             figures.interval_height(explained),
             Table("gap", "What explains the gap", gap, columns),

@@ -215,10 +215,10 @@ def _differences(frame: pd.DataFrame, what: str) -> list[str]:
     if frame.empty:
         return [f"In {what} no group differs from the rest at a false discovery rate of 5 %."]
     largest = frame.loc[frame["difference"].abs().idxmax()]
-    metric = f"{largest['metric'].replace('_', ' ').replace('f1', 'F1')} {largest['class']}".strip()
+    metric = f"{largest['metric'].replace('_', ' ').replace('f1', 'F1')} of {largest['class']}".removesuffix(" of ")
     return [
         f"In {what}, {len(frame)} figures differ from the rest at a false discovery rate of 5 %; the largest: "
-        f"{metric} of "
+        f"{metric} in "
         f"{largest['group']} ({largest['attribute']}, {largest['images']:,} images) is {largest['estimate']:.1%} "
         "against "
         f"{largest['rest']:.1%}."

@@ -34,9 +34,6 @@ _PLUGIN_FOLDER = "face-curation"
 _IDLE_S = 3.0
 """Seconds without any open window after which the App counts as closed: a reload of the page takes less."""
 
-_PATIENCE_S = 300
-"""Seconds that the App's server may take to start: 5 on a quiet machine, more than 60 on one busy with training."""
-
 PEOPLE_QUEUES = ("unsure", "disagreements")
 """Queues that are made of what people said, not of what checks found."""
 
@@ -222,18 +219,10 @@ def start(space: Workspace, opened: Opened, request: Request) -> tuple[Any, str]
     port = free_port(request.port)
     layout = views.layout(fo, blind=opened.session.blind)
     options = {"view": opened.view, "spaces": layout, "remote": True, "address": ADDRESS, "port": port, "auto": False}
-    _be_patient()
     try:
         return fo.launch_app(opened.dataset, **options), f"http://localhost:{port}/"
     except Exception as error:
         raise ReviewError(f"the App does not start on {ADDRESS}:{port} ({error}); try again, or --port") from error
-
-
-def _be_patient() -> None:
-    """Let FiftyOne wait for its server longer than its own minute, which is fixed."""
-    from fiftyone.core.service import Service
-
-    Service._wait_for_child_port.__defaults__ = (None, _PATIENCE_S)
 
 
 def wait(session: Any, url: str, request: Request) -> None:

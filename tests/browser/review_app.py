@@ -121,7 +121,7 @@ def on_tiles(page: Page, words: str) -> Locator:
 def look_at(page: Page, view: str, images: int) -> None:
     """Choose a saved view and wait until its pictures are there."""
     page.locator("[data-cy=saved-views-selection]").click()
-    page.get_by_text(view, exact=True).first.click()
+    page.locator(".MuiMenu-root").get_by_text(view, exact=True).first.click()
     page.get_by_text(f"{images:,} sample{'s' if images > 1 else ''}", exact=True).wait_for()
     tiles(page).nth(min(images, 12) - 1).wait_for()
 
