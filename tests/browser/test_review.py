@@ -5,6 +5,7 @@ The tests share one App and follow each other as a person's work does; each leav
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import pytest
 
 from curation import manifest, summary, workspace
 from curation.decisions import log
+from curation.review import journal
 from tests.browser.neighbours import judge_by_neighbours
 from tests.browser.review_app import App, bar, choose, look_at, on_tiles, panel, picture, tiles
 from tests.conftest import Curate, as_json
@@ -67,6 +69,11 @@ def cleaned(space: Path) -> manifest.Version:
 
 def pulled(curate: Curate, space: Path) -> dict[str, Any]:
     return dict(as_json(curate("review", "pull", "--json", "-w", space)))
+
+
+def pressed(space: Path) -> list[journal.Line]:
+    """Return the presses that are on disk and were not taken back."""
+    return journal.live(journal.read(space / "review" / "journal"))
 
 
 def test_the_app_opens_on_the_queue_with_its_keys_a_map_and_a_histogram(page: Page) -> None:
@@ -128,3 +135,42 @@ def test_labels_in_doubt_have_saved_views_in_plain_words_worst_first(page: Page,
         panel(page).get_by_text("nearest say").wait_for()
         choose(page, 0)
     picture(page, "mislabelled")
+
+
+def test_a_digit_relabels_s_with_two_digits_softens_and_no_key_does_anything_while_somebody_types(
+    page: Page, space: Path, curate: Curate
+) -> None:
+    before = cleaned(space)
+    look_at(page, title("mislabelled"), len(flagged(curate, space, "mislabelled")))
+    choose(page, 0)
+    page.locator("[data-cy=sidebar-field-add-group-input]").click()
+    page.keyboard.type("e4k")
+    assert pressed(space) == []
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("4")
+    on_tiles(page, "→ surprise").first.wait_for()
+    assert [(line.action, line.value, len(line.paths)) for line in pressed(space)] == [("relabel", "surprise", 1)]
+
+    choose(page, 1)
+    page.keyboard.press("s")
+    bar(page).get_by_text("press two digits").wait_for()
+    page.keyboard.press("3")
+    bar(page).get_by_text("between sad and").wait_for()
+    picture(page, "softening")
+    page.keyboard.press("2")
+    on_tiles(page, "→ 50% neutral / 50% sad").first.wait_for()
+    picture(page, "softened")
+
+    assert pulled(curate, space)["decided"] == 2
+    relabelled, softened = person_decisions(space)[-2:]
+    rows = manifest.rows(workspace.open_existing(space), cleaned(space)).set_index("path")
+    assert (relabelled.action, softened.action) == ("relabel", "soften")
+    assert rows.loc[relabelled.path, "label"] == "surprise"
+    assert json.loads(rows.loc[softened.path, "soft_label"]) == {"neutral": 0.5, "sad": 0.5}
+    page.keyboard.press("z")
+    on_tiles(page, "→ 50% neutral / 50% sad").first.wait_for(state="detached")
+    page.keyboard.press("z")
+    on_tiles(page, "→ surprise").first.wait_for(state="detached")
+    assert pulled(curate, space)["undone"] == 2
+    assert cleaned(space).hash == before.hash
