@@ -423,7 +423,9 @@ def evaluated(run_dir: Path) -> pd.DataFrame:
     """Return the figures of ``curate evaluate`` as cards show them: view is the split and the images judged."""
     figures = pd.read_csv(run_dir / EVALUATION)
     # an empty class means all of them; readers of CSV take it for a missing value
-    return figures.assign(view=figures["split"] + ", " + figures["view"], **{"class": figures["class"].fillna("")})
+    return figures.assign(
+        view=figures["split"] + ", " + figures["view"], **{"class": figures["class"].astype(object).fillna("")}
+    )
 
 
 def hand_over(space: Workspace, model_name: str, destination: Path) -> list[str]:

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.data import DataError, load_samples
+from training.data import DataError, Samples, Whole, load_samples
 from training.evaluate import CONFIDENCE, REPLICATES
-from training.fit import fit_samples
+from training.files import replacing
+from training.fit import FitResult, fit_samples, keep_freed_memory
 from training.recipes import Recipe
 
 Right = npt.NDArray[np.bool_]
@@ -94,14 +95,29 @@ def compare_versions(
                 threads=threads,
                 report=_report_for(announce, arm, seed),
             )
-            model = fitted.model()
             for name, samples in judged.items():
-                answers = model.probabilities(samples.images).argmax(axis=1) == samples.labels
+                answers = _said(fitted, samples) == samples.labels
                 right.setdefault((name, arm), []).append(answers)
                 rows.append(
                     {"evaluation": name, "arm": arm, "seed": seed, "images": len(train), "accuracy": answers.mean()}
                 )
     return Comparison(pd.DataFrame(rows), _differences(right, list(judged)))
+
+
+def _said(fitted: FitResult, samples: Samples) -> Whole:
+    """Return the classes that a fit's model gives to the samples, (n,); kept beside the model, and read from there."""
+    path = fitted.run_dir / f"said-{samples.fingerprint()[:_KEY_LETTERS]}.npy"
+    if not path.is_file():
+        keep_freed_memory()
+        classes = fitted.model().probabilities(samples.images).argmax(axis=1)
+        with replacing(path) as unfinished, unfinished.open("wb") as stream:
+            np.save(stream, classes)
+    said: Whole = np.load(path, allow_pickle=False)
+    return said
+
+
+_KEY_LETTERS = 16
+"""Of a fingerprint, in a file's name."""
 
 
 def training_rows(frame: pd.DataFrame) -> pd.DataFrame:

@@ -288,6 +288,9 @@ FLAT_LIMIT = 60_000
 _PROBES = 16
 """Partitions looked into per query."""
 
+_QUERIES = 131_072
+"""Queries a block: enough of them for each partition, and less memory than for all at once."""
+
 _TRAINING_POINTS = 64
 """Descriptors a partition that k-means is shown; faiss asks for 39 at least, and k-means costs most of all."""
 
@@ -334,8 +337,7 @@ def searcher(database: Floats, count: int) -> Callable[[Floats], Neighbours]:
     """Return a function from descriptors (Q, 44) to their ``count`` nearest in ``database`` (N, 44)."""
     if len(database) <= FLAT_LIMIT:
         return partial(flat_search, database, count)
-    index = partitioned(database)
-    return lambda queries: index.search(np.ascontiguousarray(queries), count)
+    return partial(partition_search, partitioned(database), count)
 
 
 def flat_search(database: Floats, count: int, queries: Floats) -> Neighbours:
@@ -344,8 +346,23 @@ def flat_search(database: Floats, count: int, queries: Floats) -> Neighbours:
     return similarity, index.astype(np.int64)
 
 
-def partitioned(database: Floats) -> faiss.IndexIVFFlat:
-    """Return an index whose partitions come from a seeded k-means; sizes follow faiss's own advice (4 sqrt N)."""
+class Partitions(NamedTuple):
+    """Descriptors laid down by partition.
+
+    centroids -- (P, D)
+    vectors   -- (N, D) descriptors in order of their partitions
+    rows      -- (N,) the row of each in the database
+    bounds    -- (P + 1,) where each partition begins
+    """
+
+    centroids: Floats
+    vectors: Floats
+    rows: Indices
+    bounds: Indices
+
+
+def partitioned(database: Floats) -> Partitions:
+    """Return partitions from a seeded k-means; their number follows faiss's own advice (4 sqrt N)."""
     width = database.shape[1]
     partitions = int(4 * len(database) ** 0.5)
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, partitions, faiss.METRIC_INNER_PRODUCT)
@@ -353,9 +370,57 @@ def partitioned(database: Floats) -> faiss.IndexIVFFlat:
     index.cp.spherical = True
     index.cp.max_points_per_centroid = _TRAINING_POINTS
     index.train(database)
-    index.add(database)
-    index.nprobe = _PROBES
-    return index
+    centroids = index.quantizer.reconstruct_n(0, partitions)
+    _, nearest = flat_search(centroids, 1, database)
+    rows = np.argsort(nearest[:, 0], kind="stable")
+    bounds = np.searchsorted(nearest[rows, 0], np.arange(partitions + 1))
+    return Partitions(centroids, database[rows], rows, bounds)
+
+
+def partition_search(partitions: Partitions, count: int, queries: Floats) -> Neighbours:
+    """Return the ``count`` most similar to each query (Q, D) in the partitions nearest to it; equals by row.
+
+    All queries that look into a partition are compared with it by one matrix product. Of whole-number descriptors the
+    result does not depend on which queries come together.
+    """
+    similarity = np.full((len(queries), count), -np.inf, dtype=np.float32)
+    index = np.full((len(queries), count), -1, dtype=np.int64)
+    for start in range(0, len(queries), _QUERIES):
+        asked = np.ascontiguousarray(queries[start : start + _QUERIES])
+        probes = flat_search(partitions.centroids, min(_PROBES, len(partitions.centroids)), asked)[1]
+        order = np.argsort(probes, axis=None, kind="stable")
+        bounds = np.searchsorted(probes.ravel()[order], np.arange(len(partitions.centroids) + 1))
+        order //= probes.shape[1]
+        best = similarity[start : start + _QUERIES], index[start : start + _QUERIES]
+        for partition in np.flatnonzero(np.diff(bounds)).tolist():
+            who = order[bounds[partition] : bounds[partition + 1]]
+            inside = slice(partitions.bounds[partition], partitions.bounds[partition + 1])
+            _keep_best(asked[who] @ partitions.vectors[inside].T, who, partitions.rows[inside], *best)
+    return similarity, index
+
+
+@njit(cache=True)
+def _keep_best(products: Floats, who: Indices, rows: Indices, similarity: Floats, index: Indices) -> None:
+    """Put the products (Q, M) of queries ``who`` with ``rows`` among the best (N, k), falling, equals by row."""
+    last = similarity.shape[1] - 1
+    for n in range(products.shape[0]):
+        query = who[n]
+        for m in range(products.shape[1]):
+            value = products[n, m]
+            if value < similarity[query, last]:
+                continue
+            place = last
+            if value == similarity[query, place] and rows[m] > index[query, place]:
+                continue
+            while place > 0 and (
+                value > similarity[query, place - 1]
+                or (value == similarity[query, place - 1] and rows[m] < index[query, place - 1])
+            ):
+                similarity[query, place] = similarity[query, place - 1]
+                index[query, place] = index[query, place - 1]
+                place -= 1
+            similarity[query, place] = value
+            index[query, place] = rows[m]
 
 
 @njit(cache=True)

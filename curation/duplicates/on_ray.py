@@ -11,7 +11,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,10 +21,12 @@ from curation.duplicates.candidates import (
     Hashes,
     Indices,
     Neighbours,
+    Partitions,
     chunk_of,
     chunk_pairs,
     chunk_radii,
     hamming_pairs,
+    partition_search,
     partitioned,
     searcher,
 )
@@ -104,8 +105,8 @@ def _searcher(settings: EngineSettings, database: Floats, count: int) -> Callabl
     arguments: tuple[Any, ...] = (database, count)
     make: Callable[..., Callable[[Floats], Neighbours]] = searcher
     if len(database) > FLAT_LIMIT:
-        # the partitions are made once, here, and sent as they are
-        arguments = (faiss.serialize_index(partitioned(database)), count)
+        # the partitions are made once, here, and shared
+        arguments = (*partitioned(database), count)
         make = _partition_searcher
 
     def search(queries: Floats) -> Neighbours:
@@ -117,14 +118,10 @@ def _searcher(settings: EngineSettings, database: Floats, count: int) -> Callabl
     return search
 
 
-def _partition_searcher(stored: NDArray[np.uint8], count: int) -> Callable[[Floats], Neighbours]:
-    index = faiss.deserialize_index(stored)
-
-    def search(queries: Floats) -> Neighbours:
-        similarity, places = index.search(np.ascontiguousarray(queries), count)
-        return similarity, places
-
-    return search
+def _partition_searcher(
+    centroids: Floats, vectors: Floats, rows: Indices, bounds: Indices, count: int
+) -> Callable[[Floats], Neighbours]:
+    return partial(partition_search, Partitions(centroids, vectors, rows, bounds), count)
 
 
 # --- hashes -----------------------------------------------------------------------------------------------------------

@@ -147,10 +147,26 @@ class Pool(Generic[Task, Result]):
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._make_work, self._arguments), daemon=True)
-        with _environment(_ONE_THREAD):
+        with _environment(_ONE_THREAD), _interrupts_held_back():
             process.start()
         theirs.close()  # so that the worker's death closes the pipe
         return _Worker(process, ours)
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Start processes that never see Ctrl-C, not even while they import; the parent answers it a moment later."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # when it starts, it lets interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

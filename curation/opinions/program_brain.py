@@ -24,14 +24,17 @@ def main() -> None:
     folder = Path(sys.argv[1])
     alone()
     numpy, fiftyone, brain = map(importlib.import_module, ("numpy", "fiftyone", "fiftyone.brain"))
-    embeddings = numpy.load(folder / "embeddings.npy")
+    embeddings = numpy.load(folder / "embeddings.npy").astype("float32")
+    # Brain compares normalised queries with embeddings as they are given
+    embeddings /= numpy.maximum(numpy.linalg.norm(embeddings, axis=1, keepdims=True), 1e-6)
     dataset = fiftyone.Dataset("second_opinion", overwrite=True)
     # it never opens the files, as embeddings are given
     ids = dataset.add_samples([fiftyone.Sample(filepath=f"{folder}/{row}.png") for row in range(len(embeddings))])
     index = brain.compute_near_duplicates(dataset, threshold=MOST_DISTANCE, embeddings=embeddings)
     row_of = {sample: row for row, sample in enumerate(ids)}
     rows = [
-        [row_of[kept], row_of[copy], 1.0 - float(distance)]
+        # the distance of unit vectors as a cosine
+        [row_of[kept], row_of[copy], 1.0 - float(distance) ** 2 / 2.0]
         for kept, copies in index.neighbors_map.items()
         for copy, distance in copies
     ]

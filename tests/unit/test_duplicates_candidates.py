@@ -114,6 +114,20 @@ def test_partitions_find_nearly_the_neighbours_of_the_full_search(monkeypatch: p
     assert len(narrow & wide) >= 0.8 * len(wide)
 
 
+def test_search_by_partition_is_the_search_query_by_query() -> None:
+    vectors = np.random.default_rng(4).integers(-9, 10, (2000, 12)).astype(np.float32)
+    made = candidates.partitioned(vectors)
+    assert sorted(made.rows.tolist()) == list(range(2000))
+    similarity, index = candidates.partition_search(made, 5, vectors)
+    probes = candidates.flat_search(made.centroids, 16, vectors)[1]
+    for query in range(0, 2000, 50):
+        rows = np.concatenate([made.rows[made.bounds[p] : made.bounds[p + 1]] for p in probes[query]])
+        products = vectors[rows] @ vectors[query]
+        best = np.lexsort((rows, -products))[:5]
+        assert np.array_equal(index[query], rows[best])
+        assert np.array_equal(similarity[query], products[best])
+
+
 def test_pairs_are_ordered_unique_and_never_of_one_image_with_itself() -> None:
     i, j = np.array([3, 1, 3, 2, 2]), np.array([1, 3, 3, 0, 0])
     found = candidates.as_candidates(i, j, np.array([False, False, False, True, False]))
