@@ -74,7 +74,7 @@ def scan(space: Workspace, source: str, settings: Settings, display: Display, li
 
 def scanned_before(space: Workspace, settings: Settings, display: Display) -> Scanned:
     """Return what the last scan found, measuring what the settings now ask for beyond it."""
-    return _measured(space, workspace.read_table(space.listing), settings, display)
+    return _measured(space, workspace.read_listing(space), settings, display)
 
 
 def _measured(space: Workspace, listing: pd.DataFrame, settings: Settings, display: Display) -> Scanned:
@@ -97,7 +97,7 @@ def _require_same_data(space: Workspace, source: str, listing: pd.DataFrame) -> 
     """
     if not space.listing.exists():
         return
-    known = workspace.read_table(space.listing)["path"]
+    known = workspace.read_listing(space)["path"]
     still_there = known.isin(listing["path"]).mean()
     if still_there < _SAME_DATA_SHARE:
         was = (workspace.read_json(space.marker) or {}).get("source", "another source")

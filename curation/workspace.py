@@ -487,3 +487,17 @@ def read_table(path: Path) -> pd.DataFrame:
         raise WorkspaceError(f"{path} is absent; run: curate run DATA") from error
     except (OSError, pa.ArrowException, ValueError) as error:
         raise WorkspaceError(f"{path} is damaged ({error}); delete it and run again, it is made anew") from error
+
+
+def read_listing(space: Workspace) -> pd.DataFrame:
+    """Read where each image's bytes are: path, url, bytes, mtime_ns, split, label.
+
+    Raises:
+        WorkspaceError: the table is absent or damaged.
+
+    """
+    found = read_table(space.listing)
+    missing = {"path", "url", "bytes", "mtime_ns", "split", "label"} - set(found.columns)
+    if missing:
+        raise WorkspaceError(f"{space.listing} is damaged (no column {min(missing)!r}); delete it and run again")
+    return found

@@ -163,7 +163,7 @@ def audit_planted(
 
 def _chosen(space: Workspace, images: int, seed: int) -> pd.DataFrame:
     """Return listing rows of a random sample of the images that no check of interest flags."""
-    listing = workspace.read_table(space.listing)
+    listing = workspace.read_listing(space)
     issues = tables.checked("issues", workspace.read_table(space.issues))
     flagged = issues.loc[issues["is_issue"] & issues["check"].isin(CLEAN_OF), "path"]
     clean = listing[~listing["path"].isin(flagged)]

@@ -98,7 +98,7 @@ def gather(
     since = manifest.find(space, since_name) if since_name else None
     if since is not None:
         rows = _changed(manifest.rows(space, since), rows)
-    urls = workspace.read_table(space.listing)[["path", "url"]]
+    urls = workspace.read_listing(space)[["path", "url"]]
     images = tables.checked("images", workspace.read_table(space.images))
     measured = images[["path", "bytes", "width", "height", "mode"]]
     rows = rows.merge(urls, on="path", how="left").merge(measured, on="path", how="left")

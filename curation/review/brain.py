@@ -44,7 +44,7 @@ def embed(space: Workspace, dataset: Any, records: pd.DataFrame, settings: Setti
 
 
 def _features(space: Workspace, records: pd.DataFrame, settings: Settings) -> tuple[Floats, list[str]]:
-    measured = load_measurements(workspace.read_table(space.listing), space.measurements, settings.measure)
+    measured = load_measurements(workspace.read_listing(space), space.measurements, settings.measure)
     measured = measured[(measured["error"] == "") & measured["path"].isin(records["path"])]
     flat = np.frombuffer(b"".join(measured["thumbnail"]), dtype=np.uint8)
     thumbnails = flat.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)

@@ -102,7 +102,7 @@ def local_files(space: Workspace, paths: pd.Series) -> pd.Series:
         ReviewError: an image is no file of this machine.
 
     """
-    urls = workspace.read_table(space.listing).set_index("path")["url"]
+    urls = workspace.read_listing(space).set_index("path")["url"]
     files = paths.map(urls)
     remote = files.isna() | files.fillna("").str.contains("://", regex=False)
     if remote.any():
@@ -125,7 +125,7 @@ def _copy_groups(rows: pd.DataFrame, issues: pd.DataFrame) -> pd.Series:
 
 
 def _faces(space: Workspace, settings: Settings) -> dict[str, list[dict[str, Any]]]:
-    listing = workspace.read_table(space.listing)
+    listing = workspace.read_listing(space)
     found = load_faces(listing, space.measurements, settings.measure)
     columns = ["sha256", "x", "y", "width", "height", "score", "landmarks"]
     faces: dict[str, list[dict[str, Any]]] = {}

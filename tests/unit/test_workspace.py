@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +36,13 @@ def test_a_damaged_json_file_is_one_sentence(tmp_path: Path, data: bytes) -> Non
     with pytest.raises(WorkspaceError, match=r"state\.json is damaged") as caught:
         workspace.read_json(tmp_path / "state.json")
     assert "\n" not in str(caught.value)
+
+
+def test_a_listing_of_other_columns_is_one_sentence(tmp_path: Path) -> None:
+    space = workspace.create(tmp_path / "space")
+    workspace.write_table(space.listing, pd.DataFrame({"path": [1]}))
+    with pytest.raises(WorkspaceError, match=r"listing\.parquet is damaged .no column 'bytes'."):
+        workspace.read_listing(space)
 
 
 class Disk:
