@@ -231,7 +231,7 @@ def test_torchvisions_mnist_is_laid_down_pixel_by_pixel(tmp_path: Path) -> None:
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An S3 server on loopback with one bucket; credentials are the environment's, as for a real one."""
     server = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
+    file_systems = pytest.importorskip("s3fs").S3FileSystem
     import boto3
 
     running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -248,7 +248,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     client.create_bucket(Bucket="faces")
     for number, (split, label) in enumerate(zip(SPLITS, LABELS, strict=True)):
         client.put_object(Bucket="faces", Key=f"set/{split}/{label}/{number}.png", Body=picture(number))
+    file_systems.clear_instance_cache()  # one that an earlier test made has that test's address and credentials
     yield "s3://faces/set"
+    file_systems.clear_instance_cache()
     running.stop()
 
 
