@@ -23,6 +23,9 @@ _HELD_OUT_SHARE = 0.5
 
 _SPLIT = "validation"
 
+_FITS = "compared"
+"""Folder of the fits, among the models: version A is fitted once for all that are compared with it."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -101,7 +104,7 @@ def compare(
                 evaluations,
                 Path(),
                 chosen,
-                space.models / name,
+                space.models / _FITS,
                 seeds=range(options.seed, options.seed + seeds),
                 weights=options.weights,
                 threads=options.threads,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -57,8 +59,8 @@ def compare_versions(
 ) -> Comparison:
     """Fit one recipe on the train rows of two versions and of a control, and compare them pair by pair.
 
-    Nothing is chosen on the evaluation images: every fit runs all its epochs and keeps the last. Finished fits in
-    ``out_dir`` are not run again.
+    Nothing is chosen on the evaluation images: every fit runs all its epochs and keeps the last. A fit's folder in
+    ``out_dir`` is named by what it trains on, so that a finished one serves every comparison that asks for it.
 
     Args:
         first: version A: path, label, split; optional weight, soft_label, status (excluded rows are left out).
@@ -66,7 +68,7 @@ def compare_versions(
         evaluations: name -> path and label of images that no arm trains on.
         root: folder that the paths are relative to.
         recipe: the same for all.
-        out_dir: folder of the runs.
+        out_dir: folder of the fits, which comparisons may share.
         seeds: of the fits, and of which images the control loses.
         weights: starting weights (``training.backbones.build``).
         threads: torch's threads; None measures.
@@ -89,7 +91,7 @@ def compare_versions(
                 train,
                 train.take(np.zeros(0, np.int64)),
                 recipe,
-                out_dir / f"{arm.replace(' ', '-')}-seed-{seed}",
+                out_dir / _fit_name(train, recipe, weights, seed),
                 seed=seed,
                 weights=weights,
                 threads=threads,
@@ -102,6 +104,13 @@ def compare_versions(
                     {"evaluation": name, "arm": arm, "seed": seed, "images": len(train), "accuracy": answers.mean()}
                 )
     return Comparison(pd.DataFrame(rows), _differences(right, list(judged)))
+
+
+def _fit_name(train: Samples, recipe: Recipe, weights: str | None, seed: int) -> str:
+    """Return the folder's name of one fit: the recipe, a hash of all that decides the result, and the seed."""
+    content = json.dumps([train.fingerprint(), recipe.as_dict(), weights])
+    digest = hashlib.blake2b(content.encode(), digest_size=_KEY_LETTERS // 2).hexdigest()
+    return f"{recipe.name.replace('/', '-')}-{digest}-seed-{seed}"
 
 
 def _said(fitted: FitResult, samples: Samples) -> Whole:
@@ -117,7 +126,7 @@ def _said(fitted: FitResult, samples: Samples) -> Whole:
 
 
 _KEY_LETTERS = 16
-"""Of a fingerprint, in a file's name."""
+"""Hexadecimal digits of a hash in a file's name."""
 
 
 def training_rows(frame: pd.DataFrame) -> pd.DataFrame:

@@ -30,7 +30,8 @@ class Labels(BaseModel):
     relabel_above: float | None = Field(None, ge=0, le=1, description="P(the suggestion is right)")
     exclude_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong)")
     soften_above: float | None = Field(None, ge=0, le=1, description="P(the label is ambiguous)")
-    downweight_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong)")
+    downweight_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong): it weighs 1 - P")
+    believe_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong): a soft label instead")
     max_share_per_class: float = Field(0.5, ge=0, le=1, description="of a given class, relabelled or excluded at most")
     protect_splits: tuple[str, ...] = Field(("test",), description="splits whose labels are left to a person")
 
@@ -102,17 +103,25 @@ def _capped(choices: list[_Choice | None], rule: Labels, left: pd.DataFrame) -> 
 def _softened(rule: Labels, row: dict[str, Any]) -> Draft | None:
     """Return the soft label or lower weight that the thresholds ask for.
 
-    A soft label is what is believed of the classes. A label that is likely wrong weighs as much as it is believed.
+    A soft label is what is believed of the classes: training on it is the maximisation step of a model in which the
+    true class is hidden (Dempster, Laird & Rubin, 1977). A weight is how much the given label is believed.
     """
-    value: dict[str, Any] = {}
-    if "wrong" in row and rule.downweight_above is not None and row["wrong"] >= rule.downweight_above:
-        value, check = {"weight": round(1.0 - row["wrong"], DIGITS)}, "mislabelled"
-        reason = f"labelled {row['given']}, wrong with probability {row['wrong']:.2f}"
-    elif "ambiguous" in row and rule.soften_above is not None and row["ambiguous"] >= rule.soften_above:
-        total = sum(row["believed"].values())
-        soft = {name: round(share / total, DIGITS) for name, share in row["believed"].items()}
-        value, check = {"soft_label": soft}, "ambiguous"
-        reason = f"labelled {row['given']}, ambiguous with probability {row['ambiguous']:.2f}"
-    if not value:
-        return None
-    return Draft(row["path"], "soften", json.dumps(value, sort_keys=True), reason, check)
+    path, given = row["path"], row["given"]
+    if "wrong" in row:
+        reason = f"labelled {given}, wrong with probability {row['wrong']:.2f}"
+        if rule.downweight_above is not None and row["wrong"] >= rule.downweight_above:
+            value = json.dumps({"weight": round(1.0 - row["wrong"], DIGITS)})
+            return Draft(path, "soften", value, reason, "mislabelled")
+        if rule.believe_above is not None and row["wrong"] >= rule.believe_above:
+            return Draft(path, "soften", _soft_label(row), reason, "mislabelled")
+    elif rule.soften_above is not None and row["ambiguous"] >= rule.soften_above:
+        reason = f"labelled {given}, ambiguous with probability {row['ambiguous']:.2f}"
+        return Draft(path, "soften", _soft_label(row), reason, "ambiguous")
+    return None
+
+
+def _soft_label(row: dict[str, Any]) -> str:
+    """Return what is believed of the classes as a decision's value; the probabilities sum to 1."""
+    total = sum(row["believed"].values())
+    soft = {name: round(share / total, DIGITS) for name, share in row["believed"].items()}
+    return json.dumps({"soft_label": soft}, sort_keys=True)

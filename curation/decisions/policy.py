@@ -65,7 +65,11 @@ class Policy(_Part):
     @property
     def fingerprint(self) -> str:
         """Sha256 of what the policy says; comments and layout do not count, nor does a part that it does not have."""
-        absent = {"labels"} if self.labels is None else set()
+        absent: dict[str, bool | set[str]] = {}
+        if self.labels is None:
+            absent = {"labels": True}
+        elif self.labels.believe_above is None:  # younger than logs that hold fingerprints
+            absent = {"labels": {"believe_above"}}
         return hashlib.sha256(self.model_dump_json(exclude=absent).encode("utf-8")).hexdigest()
 
 

@@ -114,6 +114,10 @@ def test_removing_wrong_labels_helps_and_removing_as_many_at_random_does_not(fac
     assert table.loc["B - A", "excludes_zero"] and table.loc["B - A", "low"] > 0
     assert set(table.index) == {"B - A", "A - control", "B - control"} and (table["seeds"] == 2).all()
 
+    shared = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/result.json")}
+    compare_versions(flipped, flipped, evaluations, root, replace(TINY, epochs=6), tmp_path, seeds=(0, 1), threads=1)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/result.json")} == shared  # A was fitted before
+
 
 def test_evaluating_on_training_images_is_refused(faces, tmp_path):
     root, frame = faces
