@@ -1,4 +1,4 @@
-"""Are wrong labels found again that were planted before training? python -m tests.benchmarks.bench_labels -w WS --votes F
+"""Are planted wrong labels found again, trained on? python -m tests.benchmarks.bench_labels -w WS --votes FILE
 
 Wants a curated workspace of real data and people's votes on it. A tenth of the labels on which at least nine of ten
 people agree become another class, drawn at random; the whole of it is then curated and judged anew, so that the models

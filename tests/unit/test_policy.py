@@ -108,5 +108,5 @@ def test_a_wrong_policy_file_is_refused_with_what_is_wrong(tmp_path: Path, text:
 
 
 def test_an_unknown_policy_names_the_known_ones() -> None:
-    with pytest.raises(policy.PolicyError, match="balanced, confident, deck"):
+    with pytest.raises(policy.PolicyError, match="balanced, believe, confident, deck"):
         policy.load("no such policy")

@@ -79,6 +79,17 @@ def test_soft_labels_are_distributions_and_a_doubted_label_weighs_as_much_as_it_
     assert json.loads(rows.loc["0.jpg", "soft_label"]) == {"happy": 0.6, "sad": 0.4}
 
 
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_a_doubted_label_becomes_what_is_believed_and_nothing_is_removed(wrong: float, threshold: float) -> None:
+    issues = table(judged("0.jpg", "happy", wrong, wrong))
+    drafts = label_drafts(Labels(believe_above=threshold), photos(1), issues)
+    assert ("0.jpg" in drafts) == (wrong >= threshold)
+    for draft in drafts.values():
+        soft = json.loads(draft.value)["soft_label"]
+        assert draft.action == "soften"
+        assert soft == pytest.approx({"happy": 1 - wrong, "sad": wrong}, abs=1e-4)
+
+
 def copies(*paths: str) -> list[dict]:
     evidence = [json.dumps({"kind": "exact", "rank": rank}) for rank in range(1, len(paths) + 1)]
     return [frames.issue(path, "exact_duplicate", "exact-1", text) for path, text in zip(paths, evidence, strict=True)]
@@ -99,8 +110,10 @@ def test_a_sure_relabelling_ends_a_conflict_of_copies_and_one_copy_stays_under_t
 
 def test_a_policy_without_labels_has_the_fingerprint_that_old_logs_hold() -> None:
     assert policy.load("deck").fingerprint == DECK
+    assert policy.load("confident").fingerprint == CONFIDENT
 
 
+CONFIDENT = "acac2c8727408b7ada34b30643d9ed31f2d16f741dfa73235c74e1c8b649a3ab"
 DECK = "af84930a87bc910acd59a0329da5b91f6000bd1c70665d828357fa955e1e6eb5"
 
 
