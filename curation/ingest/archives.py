@@ -200,7 +200,7 @@ def _zip_members(archive: Path, budget: Budget) -> Iterator[tuple[Member, IO[byt
     with zipfile.ZipFile(archive) as opened:
         budget.take(0, members=len(opened.infolist()))
         for info in opened.infolist():
-            if info.is_dir():
+            if info.filename.endswith("/"):  # a folder; is_dir() fails where there is no name
                 continue
             fault = _zip_fault(info)
             member = Member(_zip_name(info), info.file_size, fault)
@@ -233,6 +233,8 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
 
 
 def _zip_fault(info: zipfile.ZipInfo) -> str:
+    if not info.filename:
+        return "without a name"
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         return NOT_REGULAR

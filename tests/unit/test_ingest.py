@@ -169,6 +169,18 @@ def test_an_archive_is_unpacked_once_and_a_broken_cache_is_mended(tmp_path: Path
     assert Path(first["url"][0]).read_bytes() == JPEG
 
 
+def test_a_zip_member_without_a_name_is_left_out_and_the_rest_read(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "in.zip", {"x": b"", "train/happy/1.png": next(iter(FACES.values()))})
+    data = bytearray(archive.read_bytes())
+    central = data.index(b"PK\x01\x02")
+    for lengths in (26, central + 28):  # of the first name and extra field: the name becomes an extra field
+        data[lengths : lengths + 4] = b"\x00\x00\x01\x00"
+    archive.write_bytes(data)
+    listing = read_source(str(archive), tmp_path / "cache")
+    assert list(listing.frame["path"]) == ["train/happy/1.png"]
+    assert reasons(listing) == {"": "without a name"}
+
+
 def test_an_interrupted_unpacking_goes_on_where_it_stopped(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "faces.zip", FACES)
     done = read_source(str(archive), tmp_path / "cache").frame
