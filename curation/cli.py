@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curation import completion, examples
+from curation import completion, examples, memory
 from curation.errors import CurationError
 from curation.export.registry import names as export_formats
 
@@ -30,6 +30,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def _before_any_command() -> None:
+    memory.require(memory.Needed.reading)
+
 
 Folder = Annotated[Path, typer.Option("--workspace", "-w", help="The workspace folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -917,6 +923,12 @@ for _verb in app.registered_commands:
     _verb.epilog = examples.epilog(_name)
 
 
+OUT_OF_MEMORY = (
+    "curate: out of memory; nothing already committed was changed: free memory, or take --workers 1, and give the same "
+    "command again"
+)
+
+
 def _interrupted(number: int, frame: object) -> None:
     """Answer Ctrl-C: unwind, and end at once should that take long; what is committed survives either."""
     import threading
@@ -938,14 +950,13 @@ def main() -> None:
     except KeyboardInterrupt:
         print("curate: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
-    except MemoryError:
-        sys.exit(
-            "curate: out of memory; nothing already committed was changed: free memory, or take --workers 1, "
-            "and give the same command again"
-        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
+    except (MemoryError, ImportError, RuntimeError, OSError) as error:
+        if memory.ran_out(error):
+            sys.exit(OUT_OF_MEMORY)
+        if not isinstance(error, OSError):
+            raise
         where = f" ({error.filename})" if error.filename else ""
         sys.exit(f"curate: {error.strerror or error}{where}; nothing already committed was changed")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from curation import manifest, tables, workspace
+from curation import manifest, memory, tables, workspace
 from curation.errors import CurationError
 from curation.progress import Display
 from curation.workspace import Workspace
@@ -238,6 +238,7 @@ def _start(options: FitOptions) -> list[str]:
 
 def asked(call: Callable[[], T]) -> T:
     """Run a call into training, whose own errors are sentences for the user too."""
+    memory.require(memory.Needed.training)
     from training.backbones import WeightsError
     from training.data import DataError
     from training.evaluate import EvaluationError

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation import labelling, manifest, people, tables, workspace
+from curation import labelling, manifest, memory, people, tables, workspace
 from curation.decisions import log, policy
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX, effective, overruled, policy_batch, replay
 from curation.progress import Display
@@ -59,6 +59,7 @@ def scan(space: Workspace, source: str, settings: Settings, display: Display, li
     """List the images of ``source``, measure what has not been measured yet, and write the images table."""
     from curation.ingest import read_source
 
+    memory.require(memory.Needed.curating)
     with display.step("Listing the images"):
         listing = read_source(source, space.sources)
         frame = _limited(listing.frame, limit)
@@ -74,6 +75,7 @@ def scan(space: Workspace, source: str, settings: Settings, display: Display, li
 
 def scanned_before(space: Workspace, settings: Settings, display: Display) -> Scanned:
     """Return what the last scan found, measuring what the settings now ask for beyond it."""
+    memory.require(memory.Needed.curating)
     return _measured(space, workspace.read_listing(space), settings, display)
 
 
