@@ -128,7 +128,12 @@ def judge(space: Workspace, images: pd.DataFrame, settings: Settings, display: D
     with display.step("Judging the labels", "steps"):
         evidence = _evidence(space, frame, found, settings)
         judgement = judging.judge(
-            evidence.labels, evidence.opinions, frame["group"], witnesses=evidence.witnesses, seed=settings.seed
+            evidence.labels,
+            evidence.opinions,
+            frame["group"],
+            witnesses=evidence.witnesses,
+            kinds=chosen.planted,
+            seed=settings.seed,
         )
         table = _table(evidence, judgement)
     workspace.write_table(space.labels, table)
@@ -138,7 +143,7 @@ def judge(space: Workspace, images: pd.DataFrame, settings: Settings, display: D
         "recipe": chosen.recipe,
         "seconds": round(time.monotonic() - started, 1),
         "accuracy": float((evidence.model.argmax(axis=1) == evidence.labels).mean()),
-        **calibration_record(evidence, judgement, settings.seed),
+        **calibration_record(evidence, judgement, settings),
     }
     workspace.write_json(space.labels.with_suffix(".json"), facts)
 
@@ -285,7 +290,7 @@ def _copies_words(evidence: _Evidence) -> list[str]:
     return words
 
 
-def calibration_record(evidence: _Evidence, judgement: Judgement, seed: int) -> dict[str, Any]:
+def calibration_record(evidence: _Evidence, judgement: Judgement, settings: Settings) -> dict[str, Any]:
     """Return what was learned of the labels, and how well planted flips are found again, kind by kind.
 
     The flips are counterfactual: 10 % of the labels that no opinion doubts are judged as if they had been others.
@@ -297,8 +302,15 @@ def calibration_record(evidence: _Evidence, judgement: Judgement, seed: int) -> 
     planted = {}
     for kind in noise.KINDS:
         weights = noise.flip_weights(evidence.labels, kind, named, confused)
-        labels = noise.plant(evidence.labels, weights, _PLANTED_SHARE, undoubted, seed + 1)
-        again = judging.judge(labels, evidence.opinions, [""] * len(labels), witnesses=evidence.witnesses, seed=seed)
+        labels = noise.plant(evidence.labels, weights, _PLANTED_SHARE, undoubted, settings.seed + 1)
+        again = judging.judge(
+            labels,
+            evidence.opinions,
+            [""] * len(labels),
+            witnesses=evidence.witnesses,
+            kinds=settings.labels.planted,
+            seed=settings.seed,
+        )
         flips = labels != evidence.labels
         planted[kind] = {
             "AP": round(ranking.average_precision(flips[undoubted], again.wrong[undoubted]), 4),
@@ -307,7 +319,7 @@ def calibration_record(evidence: _Evidence, judgement: Judgement, seed: int) -> 
     return {
         "opinions": list(evidence.opinions.names),
         "rates": rates,
-        "rate_draws": _rate_draws(evidence, seed).round(5).tolist(),
+        "rate_draws": _rate_draws(evidence, settings.seed).round(5).tolist(),
         "slope": round(judgement.curve.slope, 4),
         "confident_joint": confused.round(5).tolist(),
         "expected_wrong": round(float(judgement.wrong.sum()), 1),

@@ -71,6 +71,9 @@ class LabelSettings(_Section):
     recipe: str = Field("off", description="off, fast, thorough, or another recipe: fits out-of-fold models with it")
     folds: int = Field(3, ge=2, description="models; each judges the images that it was not trained on")
     voter: bool = Field(True, description="whether the bundled expression network votes, where it is installed")
+    planted: tuple[Literal["symmetric", "class", "instance"], ...] = Field(
+        ("instance",), min_length=1, description="kinds of flips that P(wrong) is calibrated by"
+    )
     threads: int = Field(0, ge=0, description="of each fit; 0 = measured")
     workers: int = Field(1, ge=1, description="folds fitted at once")
 
