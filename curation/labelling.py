@@ -375,8 +375,9 @@ def evaluate(space: Workspace, file: Path) -> dict[str, pd.DataFrame]:
     Returns:
         "agreement" (``curation.votes.agreement``), "scores" (``curation.labels.ranking.evaluate``: how well each
         ranks the labels that at most one of ten people gave), "ambiguous" (likewise for images without a majority
-        whose label is not wrong), "calibration" (P(wrong) by bins: images, mean probability, share that is wrong),
-        "versions" (label accuracy of each version's kept images against the strict majority).
+        whose label is not wrong), "calibration" (P(wrong) by bins: images, mean probability, share that is wrong,
+        share that no strict majority confirms), "versions" (label accuracy of each version's kept images against the
+        strict majority).
 
     Raises:
         LabellingError: labels have not been judged. VotesError: the votes cannot be used.
@@ -396,7 +397,7 @@ def evaluate(space: Workspace, file: Path) -> dict[str, pd.DataFrame]:
         "agreement": votes.agreement(said, labels),
         "scores": ranking.evaluate(wrong, ranked),
         "ambiguous": ranking.evaluate(unsettled, {"P(ambiguous)": mine["ambiguous"].to_numpy()}),
-        "calibration": _calibration(wrong, mine["wrong"].to_numpy()),
+        "calibration": _calibration(wrong, votes.majority(said) != labels, mine["wrong"].to_numpy()),
         "versions": _versions(space, said),
     }
 
@@ -414,12 +415,15 @@ def _matched(said: votes.Votes, table: pd.DataFrame) -> votes.Votes:
     return known
 
 
-def _calibration(wrong: scores.Flags, probability: scores.Floats) -> pd.DataFrame:
-    """Return ten bins of P(wrong): images, mean probability, share that is wrong."""
+def _calibration(wrong: scores.Flags, unconfirmed: scores.Flags, probability: scores.Floats) -> pd.DataFrame:
+    """Return ten bins of P(wrong): images, mean probability, share that is wrong, share without a majority for it."""
     bins = np.minimum((probability * 10).astype(np.int64), 9)
-    frame = pd.DataFrame({"bin": bins, "probability": probability, "wrong": wrong.astype(np.float64)})
+    frame = pd.DataFrame({"bin": bins, "probability": probability, "wrong": wrong, "unconfirmed": unconfirmed})
     table = frame.groupby("bin").agg(
-        images=("wrong", "size"), expected=("probability", "mean"), found=("wrong", "mean")
+        images=("wrong", "size"),
+        expected=("probability", "mean"),
+        found=("wrong", "mean"),
+        unconfirmed=("unconfirmed", "mean"),
     )
     return table.reset_index(drop=True)
 

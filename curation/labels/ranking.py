@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -74,18 +75,61 @@ def evaluate(
         (share that is wrong).
 
     """
-    measures = {"AP": average_precision, "AUROC": auroc}
     rng = np.random.default_rng(seed)
     draws = [np.bincount(rng.integers(0, len(wrong), len(wrong)), minlength=len(wrong)) for _ in range(replicates)]
+    once = np.ones(len(wrong), np.int64)
     records = []
     for name, suspicion in scores.items():
-        for metric, function in measures.items():
-            values = [function(wrong, suspicion, times) for times in draws]
-            records.append(_record(name, metric, function(wrong, suspicion), values))
-        for k in first:
-            values = [precision_at(wrong, suspicion, k, times) for times in draws]
-            records.append(_record(name, f"precision of first {k}", precision_at(wrong, suspicion, k), values))
+        order = _Order.of(wrong, suspicion)
+        drawn = [order.measures(times, first) for times in draws]
+        for metric, estimate in order.measures(once, first).items():
+            records.append(_record(name, metric, estimate, [values[metric] for values in drawn]))
     return pd.DataFrame(records).assign(images=len(wrong), base=float(wrong.mean()))
+
+
+@dataclass(frozen=True)
+class _Order:
+    """One score's order of the images, sorted once for all draws.
+
+    Attributes:
+        order: (n,) rows, the most suspect first.
+        wrong: (n,) in that order.
+        ends: (ties,) last place of each run of equal scores.
+
+    """
+
+    order: npt.NDArray[np.int64]
+    wrong: Flags
+    ends: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, wrong: Flags, suspicion: Floats) -> _Order:
+        """Return the order of a score."""
+        order = np.argsort(-suspicion, kind="stable")
+        changes = np.flatnonzero(np.diff(suspicion[order]))
+        return cls(order, wrong[order], np.append(changes, len(order) - 1))
+
+    def measures(self, times: npt.NDArray[np.int64], first: Sequence[int]) -> dict[str, float]:
+        """Return AP, AUROC and precisions where each image counts so many times.
+
+        The same as the functions of this module, without sorting again: a thousand draws of eight scores take seconds
+        instead of minutes.
+        """
+        weight = times[self.order].astype(np.float64)
+        through = np.cumsum(weight)
+        hits, seen = np.cumsum(weight * self.wrong)[self.ends], through[self.ends]
+        misses = seen - hits
+        gained, lost = np.diff(hits, prepend=0.0), np.diff(misses, prepend=0.0)
+        precision = np.divide(hits, seen, out=np.zeros_like(seen), where=seen > 0)
+        area = (lost * (hits - gained / 2.0)).sum()  # under the curve of hits over misses, by trapezoids
+        found = {
+            "AP": (gained * precision).sum() / hits[-1] if hits[-1] else np.nan,
+            "AUROC": area / (hits[-1] * misses[-1]) if hits[-1] * misses[-1] else np.nan,
+        }
+        for k in first:
+            counted = np.clip(k - (through - weight), 0.0, weight)
+            found[f"precision of first {k}"] = (counted * self.wrong).sum() / counted.sum()
+        return {name: float(value) for name, value in found.items()}
 
 
 def _record(name: str, metric: str, estimate: float, values: Sequence[float]) -> dict[str, object]:

@@ -180,3 +180,16 @@ def test_precision_at_k_and_its_weights() -> None:
     assert ranking.precision_at(wrong, suspicion, 2, weights=np.array([2, 1, 1, 1])) == 1.0
     table = ranking.evaluate(wrong, {"one": suspicion}, first=(2,), replicates=50)
     assert (table["low"] <= table["estimate"]).all() and (table["estimate"] <= table["high"]).all()
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.integers(0, 3)), min_size=2, max_size=40).filter(
+        lambda rows: any(w and n for w, _, n in rows) and any(not w and n for w, _, n in rows)
+    )
+)
+def test_the_quick_measures_of_a_draw_are_those_of_scikit_learn(rows: list[tuple[bool, int, int]]) -> None:
+    wrong, suspicion, times = (np.array(column) for column in zip(*rows, strict=True))
+    found = ranking._Order.of(wrong, suspicion.astype(float)).measures(times, (3,))
+    assert found["AP"] == pytest.approx(ranking.average_precision(wrong, suspicion, times))
+    assert found["AUROC"] == pytest.approx(ranking.auroc(wrong, suspicion, times))
+    assert found["precision of first 3"] == pytest.approx(ranking.precision_at(wrong, suspicion, 3, times))
