@@ -6,6 +6,7 @@ The tests share one App; none needs another, but the last two spoil it: they hav
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from curation import summary, workspace
-from tests.browser.review_app import App, bar, choose, look_at, on_tiles, panel, picture, tiles
+from tests.browser.review_app import STEP_S, App, bar, choose, look_at, on_tiles, panel, picture, tiles
 from tests.conftest import Curate, as_json
 
 if TYPE_CHECKING:
@@ -204,3 +205,9 @@ def test_the_same_names_run_where_a_page_takes_them_for_markup(opened: Page) -> 
     opened.evaluate("name => document.body.insertAdjacentHTML('beforeend', name)", LABELS[1])
     opened.wait_for_function("window.pwned === 1")  # nothing else would have kept the tests above from failing
     assert opened.evaluate(MARKUP) == ["IMG src=x", "IMG onerror=window.pwned=1"]
+
+
+def test_ctrl_c_in_the_terminal_still_brings_the_answers_in(app: App) -> None:
+    app.running.send_signal(signal.SIGINT)
+    assert app.running.wait(STEP_S) == 0
+    assert "1 decisions pulled" in app.said.read_text()
