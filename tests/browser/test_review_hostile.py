@@ -1,5 +1,7 @@
 """Script in names of files, folders and labels, and in reasons, is text in the FiftyOne App and in our plugin there.
 
+Also what the App listens on, and that it does not track.
+
 The tests share one App; none needs another, but the last two spoil it: they have script run, and end it.
 """
 
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from curation import summary, workspace
@@ -199,6 +202,19 @@ def test_in_an_opened_image_its_record_and_the_panel_beside_it(page: Page) -> No
     modal.locator("[data-cy=panel-content-face_review]").get_by_text(f"excluded: {REASON}").wait_for()
     picture(page, "hostile-image-panel")
     page.keyboard.press("Escape")
+
+
+def test_the_app_and_its_database_listen_on_loopback_only(app: App) -> None:
+    served = [place for process in app.processes() for place in process.net_connections("inet")]
+    listening = {place.laddr for place in served if place.status == psutil.CONN_LISTEN}
+    assert len(listening) >= 2  # the server's and the database's
+    assert {address for address, _ in listening} <= {"127.0.0.1", "::1"}
+
+
+def test_the_apps_page_is_told_not_to_track(page: Page, heard: list[Response]) -> None:
+    told = [answer.text() for answer in heard if urlsplit(answer.url).path == "/graphql"]
+    assert any('"doNotTrack":true' in text.replace(" ", "") for text in told)
+    assert not any('"doNotTrack":false' in text.replace(" ", "") for text in told)
 
 
 def test_the_same_names_run_where_a_page_takes_them_for_markup(opened: Page) -> None:
