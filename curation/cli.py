@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curation import completion, examples, memory
+from curation import completion, examples, interrupts, memory
 from curation.errors import CurationError
 from curation.export.registry import names as export_formats
 
@@ -74,9 +74,6 @@ Images = Annotated[int, typer.Option("--images", min=0, help="Train and validate
 ModelName = Annotated[str, typer.Argument(help="A run under models/, or the beginning of its name.")]
 
 DEFAULT_WORKSPACE = Path("workspace")
-
-_GRACE_S = 1.5
-"""Seconds that an interrupted command has to unwind: a person waits about two."""
 
 
 class Engine(StrEnum):
@@ -929,27 +926,21 @@ OUT_OF_MEMORY = (
 )
 
 
-def _interrupted(number: int, frame: object) -> None:
-    """Answer Ctrl-C: unwind, and end at once should that take long; what is committed survives either."""
-    import threading
-
-    end = threading.Timer(_GRACE_S, os._exit, (128 + number,))
-    end.daemon = True
-    end.start()
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Run the command; what a user can mend is one sentence on standard error and exit status 1."""
     # a broken pipe (curate issues | head) is no error; threads of libraries are set by the workers on purpose
-    signal.signal(signal.SIGINT, _interrupted)
+    signal.signal(signal.SIGINT, interrupts.unwind)
     try:
         app()
     except CurationError as error:
         sys.exit(f"curate: {error}")
     except KeyboardInterrupt:
-        print("curate: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        interrupts.say()
+        sys.exit(interrupts.STATUS)
+    except SystemExit as end:
+        if end.code == interrupts.STATUS:  # what Typer makes of a KeyboardInterrupt, without a word
+            interrupts.say()
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (MemoryError, ImportError, RuntimeError, OSError) as error:
@@ -959,6 +950,8 @@ def main() -> None:
             raise
         where = f" ({error.filename})" if error.filename else ""
         sys.exit(f"curate: {error.strerror or error}{where}; nothing already committed was changed")
+    finally:
+        signal.signal(signal.SIGINT, interrupts.end_at_once)
 
 
 if __name__ == "__main__":

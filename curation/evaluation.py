@@ -150,7 +150,7 @@ def _scene(space: Workspace, version_name: str) -> _Scene:
     frame = given.loc[judged, ["key", "path", "label", "split"]].reset_index(drop=True)
     frame = frame.rename(columns={"path": "file", "key": "path"})
     new = frame["path"].map(kept.set_index("path")["label"])
-    return _Scene(frame.assign(cleaned_label=new.fillna(frame["label"])), views, version)
+    return _Scene(frame.assign(cleaned_label=frame["label"].mask(new.notna(), new)), views, version)
 
 
 def _answers(space: Workspace, scene: _Scene, model_name: str, display: Display) -> _Answers:

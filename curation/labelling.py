@@ -358,7 +358,7 @@ def outcome_of(space: Workspace, version: manifest.Version) -> LabelOutcome | No
     people = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX) and entry.seq not in gone}
     causes = {entry.path: entry.issue for entry in policy_batch(entries)[1]}
     rows = manifest.rows(space, version)
-    rows["issue"] = rows["path"].map(causes).fillna("")
+    rows["issue"] = rows["path"].map(lambda path: causes.get(path, ""))
     rows["by_person"] = rows["path"].isin(people)
     return label_outcome.outcome(rows, judged, np.asarray(record["rate_draws"]), record["rates"])
 

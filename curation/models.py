@@ -99,7 +99,8 @@ def training_frame(space: Workspace, version: manifest.Version) -> pd.DataFrame:
     if lost.any():
         key = frame.loc[lost, "key"].iloc[0]
         raise ModelError(f"{key} is no file on this machine; export the version as a folder and curate that")
-    frame["group"] = frame["key"].map(_copy_groups(issues)).fillna("")
+    groups = _copy_groups(issues)
+    frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
     return frame[["key", "path", "label", "split", "weight", "soft_label", "group"]].reset_index(drop=True)
 
 

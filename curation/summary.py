@@ -572,8 +572,8 @@ def _groups(issues: pd.DataFrame, states: pd.DataFrame, pictures: pd.DataFrame) 
     kind = frame.drop_duplicates("group").set_index("group")["check"]
     members = frame.drop_duplicates(["group", "path"]).assign(kind=lambda f: f["group"].map(kind))
     # what a member is a near copy of, and how sure that is, stands in its near-duplicate row
-    near_rows = copies[copies["check"] == "near_duplicate"].set_index("path")["evidence"]
-    members["evidence"] = members["path"].map(near_rows).fillna("{}")
+    near_rows = copies[copies["check"] == "near_duplicate"].set_index("path")["evidence"].to_dict()
+    members["evidence"] = members["path"].map(lambda path: near_rows.get(path, "{}"))
     members["copies"] = members.groupby("group")["path"].transform("size")
     order = members.sort_values(["place", "copies", "group"], ascending=[True, False, True]).drop_duplicates("group")
     shown = order.groupby("kind").head(max(GROUPS_SHOWN.values()))

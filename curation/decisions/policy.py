@@ -159,7 +159,7 @@ def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[D
 def _as_relabelled(frame: pd.DataFrame, drafts: Mapping[str, Draft]) -> pd.DataFrame:
     """Return the images with the labels that the drafts give them."""
     new = {path: draft.value for path, draft in drafts.items() if draft.action == "relabel"}
-    return frame.assign(label=frame["path"].map(new).fillna(frame["label"]))
+    return frame.assign(label=frame["label"].mask(frame["path"].isin(new), frame["path"].map(new)))
 
 
 def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:

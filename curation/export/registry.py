@@ -41,6 +41,9 @@ class Format:
 
 FORMATS: tuple[Format, ...] = (
     Format("csv", "the manifest as one CSV file, every row", "curation.export.table:write_csv", "rows"),
+    Format(
+        "spreadsheet", "csv with a ' before what would be a formula", "curation.export.table:write_spreadsheet", "rows"
+    ),
     Format("parquet", "the manifest as one Parquet file, every row", "curation.export.table:write_parquet", "rows"),
     Format("folder", "split/label/file, for any ImageFolder reader", "curation.export.folder:write"),
     Format("huggingface", "Parquet shards with features, splits and a card", "curation.export.huggingface:write"),

@@ -231,14 +231,16 @@ def wait(session: Any, url: str, request: Request) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    # the command's own answer to Ctrl-C would end it before the answers are brought in
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         _show_in_browser(url, request)
         session.wait(_IDLE_S)
     except KeyboardInterrupt:
         print(file=sys.stderr)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, answer in before.items():
+            signal.signal(number, answer)
         session.close()
 
 

@@ -15,6 +15,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,16 @@ def test_no_library_reports_to_its_maker() -> None:
         off["SENTRY_OPT_OUT"] == off["FASTDUP_PRODUCTION"] == off["ORT_DISABLE_TELEMETRY"] == off["DO_NOT_TRACK"] == "1"
     )
     assert all(said.values()), said
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_onnxruntime_knows_the_variable_that_switches_its_telemetry_off() -> None:
+    if tuple(map(int, metadata.version("onnxruntime").split(".")[:2])) < (1, 32):
+        pytest.skip("an older onnxruntime has no telemetry on Linux")
+    spec = find_spec("onnxruntime")
+    assert spec is not None and spec.origin is not None
+    (library,) = Path(spec.origin).parent.glob("capi/onnxruntime_pybind11_state*.so")
+    assert b"ORT_DISABLE_TELEMETRY" in library.read_bytes()
 
 
 # secrets

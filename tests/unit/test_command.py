@@ -3,6 +3,8 @@
 import resource
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +22,44 @@ def test_help_starts_in_under_half_a_second() -> None:
     assert min(times) < 0.5
 
 
-@pytest.mark.parametrize("module", ["curation.cli", "curation", "training"])
+@pytest.mark.parametrize("module", ["curation.__main__", "curation.cli", "curation", "training"])
 def test_importing_loads_no_heavy_module(module: str) -> None:
     program = f"import sys, {module}; print(*(name for name in {HEAVY} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.split() == []
+
+
+INTERRUPTED = """
+import os, signal, sys
+
+def press(event, arguments):
+    if event == "import" and arguments[0] == {moment!r}:
+        os.kill(os.getpid(), signal.SIGINT)
+
+sys.addaudithook(press)
+sys.argv = ["curate", "sample", {destination!r}]
+from {module} import {function}
+{function}()
+"""
+"""The installed script, with a Ctrl-C when a module begins to be loaded."""
+
+
+@pytest.mark.parametrize(
+    "moment", ["curation.cli", "typer", "curation.completion", "curation.sample", "numpy", "PIL.Image"]
+)
+def test_ctrl_c_while_the_command_is_loaded_is_one_line_and_status_130(moment: str, tmp_path: Path) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    module, _, function = project["project"]["scripts"]["curate"].partition(":")
+    script = tmp_path / "curate"
+    destination = tmp_path / "sample"
+    script.write_text(INTERRUPTED.format(module=module, function=function, moment=moment, destination=str(destination)))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "curate: stopped; the same command goes on from here\n"
+    assert not destination.exists()
+
+
+@pytest.mark.parametrize("module", ["curation", "curation.cli"])
+def test_python_dash_m_is_the_command_too(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True)
+    assert "Start with: curate run DATA" in done.stdout

@@ -6,13 +6,15 @@ import hashlib
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation import manifest, tables
 from curation.export import find, names
 from curation.export.files import flat_name, new_folder, place, tree_place
-from curation.export.handover import ExportError
+from curation.export.handover import ExportError, Handover
 from curation.export.registry import UnknownFormatError
 
 PARTS = st.text(alphabet="a_.é~", min_size=1, max_size=6).filter(lambda text: text not in {".", ".."})
@@ -77,3 +79,15 @@ def test_an_unknown_format_is_answered_with_all_names() -> None:
     assert find("csv").unit == "rows"
     with pytest.raises(UnknownFormatError, match=", ".join(names()[:2])):
         find("xls")
+
+
+def test_a_table_for_a_spreadsheet_has_no_formulas_and_is_else_the_csv(tmp_path: Path) -> None:
+    cells = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'quoted", "a=1", ""]
+    rows = pd.DataFrame({name: cells for name in tables.columns("manifest")}).assign(weight=-0.5, change="=2")
+    version = manifest.Version("v1", "raw", "0" * 64, "v1", "", 0, "", {})
+    table = Handover(rows, version, tmp_path, since=version)
+    assert find("spreadsheet").write(table, tmp_path / "safe.csv") == find("csv").write(table, tmp_path / "plain.csv")
+    safe, plain = (pd.read_csv(tmp_path / name, keep_default_na=False) for name in ("safe.csv", "plain.csv"))
+    assert list(plain["label"]) == cells and list(safe.columns) == list(plain.columns)
+    assert list(safe["label"]) == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "'\r=1", *cells[6:]]
+    assert set(safe["change"]) == {"'=2"} and set(safe["weight"]) == {-0.5}

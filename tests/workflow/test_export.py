@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from curation.export import names as export_formats
 from curation.export.handover import gather
 from tests.conftest import Curate, as_json
 from tests.workflow.exports import COLUMNS, kept_rows, require_same
+
+TABLES = ("csv", "spreadsheet", "parquet")
+"""Formats that are one file and hold no images."""
 
 
 @pytest.fixture(scope="module")
@@ -92,16 +96,17 @@ def test_a_partial_folder_holds_only_what_changed_and_says_what_left(
     assert left and not left & set(expected["path"])
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("form", TABLES)
 def test_a_table_is_the_manifest_row_by_row(form: str, curated: Path, tmp_path: Path) -> None:
     space = workspace.open_existing(curated)
     committed = manifest.rows(space, manifest.find(space, "cleaned"))
     assert export_version(space, "cleaned", form, tmp_path / "out") == len(committed)
-    read = pd.read_csv(tmp_path / "out", keep_default_na=False) if form == "csv" else pd.read_parquet(tmp_path / "out")
+    reader = pd.read_parquet if form == "parquet" else partial(pd.read_csv, keep_default_na=False)
+    read = reader(tmp_path / "out")
     pd.testing.assert_frame_equal(read[COLUMNS], committed[COLUMNS], check_dtype=False)
 
 
-@pytest.mark.parametrize("form", [name for name in export_formats() if name not in ("csv", "parquet", "fiftyone")])
+@pytest.mark.parametrize("form", [name for name in export_formats() if name not in (*TABLES, "fiftyone")])
 def test_every_format_of_images_can_hold_what_changed_and_says_what_left(
     form: str, edited: Path, tmp_path: Path
 ) -> None:
