@@ -9,7 +9,7 @@ DATA ?=
 WORKSPACE ?= $(if $(DATA),workspace,workspace-sample)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup run test test-fast bench peers fastdup docs lint clean faults test-lowest audit-deps
+.PHONY: setup run test test-fast chromium bench peers fastdup docs lint clean faults test-lowest audit-deps
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -43,8 +43,15 @@ lint: setup
 docs: setup
 	$(BIN)/mkdocs build --strict --quiet
 
-test: lint
+test: lint chromium
 	$(PYTEST)
+
+# Debian's Chromium for the browser tests, which are skipped where it cannot be had.
+chromium:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name > /dev/null && exit 0; done; \
+		echo "Installing Chromium ..."; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium; } \
+		> /dev/null || echo "Chromium could not be installed: the browser tests will be skipped"
 
 test-fast: setup
 	$(PYTEST) -m 'not slow'
