@@ -112,10 +112,18 @@ def compare(
             )
         )
     verdict = sentences(found.differences)
+    if not found.differences["contrast"].str.contains("control").any():
+        verdict.append("B leaves out none of the images that A trains on, so there is no control with fewer.")
     page = space.reports / f"{name}.html"
     facts = {"A": versions[0].name, "B": versions[1].name, "recipe": recipe_name, "seeds": seeds}
+    facts |= {"A_is": _described(versions[0]), "B_is": _described(versions[1])}
     _write(page, verdict, found.accuracies, found.differences, facts)
     return Comparison(verdict, found.accuracies, found.differences, page)
+
+
+def _described(version: manifest.Version) -> str:
+    """Return what made a version: raw, or its policy."""
+    return str(version.lineage.get("policy", {}).get("name", "cleaned")) if version.kind == "cleaned" else version.kind
 
 
 def _evaluations(frames: Sequence[pd.DataFrame], votes_file: Path | None, seed: int) -> dict[str, pd.DataFrame]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from reports.page import Column, Table, render
+from reports.figures import interval_chart, interval_height
+from reports.page import Chart, Column, Table, render
 
 _MEANS = (
     Column("evaluation", "Judged on"),
@@ -19,9 +20,9 @@ _MEANS = (
 _DIFFERENCES = (
     Column("evaluation", "Judged on"),
     Column("contrast", "Difference"),
-    Column("difference", "Points", "decimal", "of accuracy, mean over seeds; 0.01 is one point"),
-    Column("low", "from", "decimal", "lower end of the paired 95 % interval"),
-    Column("high", "to", "decimal", "upper end of the paired 95 % interval"),
+    Column("difference", "Points", "number", "of accuracy in per cent, mean over seeds"),
+    Column("low", "from", "number", "lower end of the paired 95 % interval"),
+    Column("high", "to", "number", "upper end of the paired 95 % interval"),
     Column("images", "Images", "count"),
     Column("seeds", "Seeds", "count"),
 )
@@ -36,13 +37,24 @@ def comparison_page(
         verdict: plain sentences.
         means: evaluation, arm, images, accuracy.
         differences: evaluation, contrast, difference, low, high, images, seeds.
-        facts: A, B, recipe and seeds.
+        facts: A, B, what each is (A_is, B_is), recipe and seeds.
 
     """
+    points = differences.assign(**{name: 100.0 * differences[name] for name in ("difference", "low", "high")})
     context = {
         "verdict": list(verdict),
         "facts": facts,
         "means": Table("accuracies", "Accuracy of each arm", means, _MEANS),
-        "differences": Table("differences", "Paired differences", differences, _DIFFERENCES),
+        "differences": _chart(points, Table("differences", "Paired differences", points, _DIFFERENCES)),
     }
     return render("comparison.html.j2", context)
+
+
+def _chart(points: pd.DataFrame, table: Table) -> Chart:
+    """Return the differences with their intervals and a line at 0; the table stands below it."""
+    frame = points.rename(columns={"evaluation": "name", "contrast": "series", "difference": "estimate"})
+    alt = "Differences of accuracy in points with 95 % intervals; the numbers are in the table."
+    title = "points of accuracy; right of 0 the first named is better"
+    return Chart(
+        "chart-differences", interval_chart(frame, title, "+.1f", zero=True), alt, interval_height(frame), table
+    )

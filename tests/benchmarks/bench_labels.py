@@ -46,14 +46,22 @@ def planted(space: Workspace, file: Path, seed: int) -> tuple[pd.DataFrame, pd.S
 
 
 def judged_anew(listing: pd.DataFrame, folder: Path, recipe: str) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Curate and judge a listing; return the labels table by absolute path, and the cost of judging."""
-    listing.to_csv(folder / "labels.csv", index=False)
+    """Lay the images under their planted labels, curate and judge; return the labels table by path, and the cost."""
+    original = {}
+    for number, row in enumerate(listing.to_dict("records")):
+        place = Path(row["split"]) / row["label"] / f"{number}{Path(row['path']).suffix}"
+        original[place.as_posix()] = row["path"]
+        target = folder / "data" / place
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(row["path"], target)
     space = Workspace(folder / "space")
-    measured([str(CURATE), "run", str(folder / "labels.csv"), "-w", str(space.root)])
+    _, _ = measured([str(CURATE), "run", str(folder / "data"), "-w", str(space.root)])
     cost, _ = measured([str(CURATE), "check", "--labels", recipe, "--threads", "1", "-w", str(space.root)])
-    urls = workspace.read_table(space.listing).set_index("path")["url"]
+    if cost.exit_status:
+        raise SystemExit(f"curate check ended with {cost.exit_status}; see above")
     table = workspace.read_table(space.labels)
-    return table.set_index(table["path"].map(urls)), cost.record()
+    return table.set_index(table["path"].map(original)), cost.record()
 
 
 def main() -> None:
