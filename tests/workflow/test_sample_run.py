@@ -132,7 +132,7 @@ def test_a_csv_export_holds_the_manifest(curated: Path, curate: Curate, tmp_path
     ("arguments", "words"),
     [
         (["run", "no/such/folder"], "no/such/folder"),
-        (["run", "{sample}", "--policy", "no-such"], "balanced, confident, deck"),
+        (["run", "{sample}", "--policy", "no-such"], "balanced, believe, confident, deck"),
         (["explain", "nobody.jpg"], "not in this data set"),
         (["show", "v99"], "no version"),
         (["undo", "99999"], "no decision"),
