@@ -274,13 +274,14 @@ class Workspace:
         return Explanation(tuple(answer.lines), answer.record, self._thumbnails([path]).get(path, ""))
 
     def _thumbnails(self, paths: Sequence[str]) -> dict[str, str]:
-        from curation.measure import load_measurements
+        from curation.measure import load_measurements, thumbnail_bytes
         from reports.thumbnails import data_uris
 
         listing = workspace.read_table(self._space.listing)
         listing = listing[listing["path"].isin(paths)].reset_index(drop=True)
         measured = load_measurements(listing, self._space.measurements, self.settings.measure)
-        return data_uris(measured["path"], measured["thumbnail"])
+        pictures = thumbnail_bytes(paths, measured, self._space.measurements, self.settings.measure)
+        return data_uris(list(pictures), list(pictures.values()))
 
     def decide(
         self, paths: str | Sequence[str], action: Action, label: str = "", *, reason: str = "", by: str = ""

@@ -1,4 +1,4 @@
-"""A sentence instead of a crash where the address space is limited (``ulimit -v``) below what a command maps.
+"""Memory: given back between steps, and a sentence instead of a crash where ``ulimit -v`` is below what is mapped.
 
 Numerical libraries end the process where they cannot map memory that they reserve, so it is looked at before they are
 loaded. A limit on memory that is *used* (a cgroup, a container) is another matter: there a run takes a fourth of this.
@@ -6,6 +6,9 @@ loaded. A limit on memory that is *used* (a cgroup, a container) is another matt
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 from enum import IntEnum
 
 from curation.errors import CurationError
@@ -51,6 +54,15 @@ def _limit_mib() -> int | None:
         return None
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     return None if limit == resource.RLIM_INFINITY else limit // MIB
+
+
+def give_back() -> None:
+    """Return to the system what the steps so far have freed: allocators keep it, and every later step comes on top."""
+    gc.collect()
+    if arrow := sys.modules.get("pyarrow"):
+        arrow.default_memory_pool().release_unused()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # glibc; musl keeps nothing
+        libc.malloc_trim(0)
 
 
 def ran_out(error: BaseException) -> bool:

@@ -6,11 +6,12 @@ Pure functions on the house's tables. Nothing here decides anything; it only cou
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from curation import tables
 from curation.decisions.replay import PERSON_PREFIX
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
     from curation.manifest import Version
     from reports.cleaning import CleaningTables, Provenance
 
+Thumbnails = Callable[[Sequence[str]], Mapping[str, bytes]]
+"""Gives path -> pixels of a square grey uint8 picture, row by row, of those among the paths that have one."""
+
 COPY_CHECKS = ("exact_duplicate", "near_duplicate", "label_conflict", "split_leak")
 """Checks whose issues come in groups of copies; the report shows them as groups, not one by one."""
 
 PICTURES_PER_CLASS = 12
 """Examples shown for each check and class: two rows on a laptop."""
+
+MEMBERS_SHOWN = 24
+"""Of a group of copies in the report: a chain of thousands would fill the page."""
 
 GROUPS_SHOWN = {"label_conflict": 80, "split_leak": 40, "near_duplicate": 24, "exact_duplicate": 24}
 """Groups of copies shown, most serious kind first; a group is shown once, under its most serious kind."""
@@ -376,12 +383,12 @@ def provenance(
 
 
 def cleaning_report_tables(
-    measurements: pd.DataFrame,
     issues: pd.DataFrame,
     entries: Sequence[Entry],
     raw: pd.DataFrame,
     cleaned: pd.DataFrame,
     origin: Provenance,
+    thumbnails: Thumbnails,
     findings: pd.DataFrame | None = None,
     peer_pages: Sequence[str] = (),
     people: pd.DataFrame | None = None,
@@ -390,12 +397,12 @@ def cleaning_report_tables(
     """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
 
     Args:
-        measurements: one row an image: path, sha256, thumbnail (bytes of a square grey uint8 picture, or None).
         issues: the issues table.
         entries: the decisions in force, weakest first (see ``curation.decisions.replay.effective``).
         raw: the manifest before cleaning.
         cleaned: the manifest after it.
         origin: what :func:`provenance` returns.
+        thumbnails: gives the pictures of the images that are shown, and of no others.
         findings: issue rows of peers (see :func:`side_by_side`), if any were asked.
         peer_pages: pages that peers made themselves, relative to the report.
         people: figures of people's votes (see ``curation.people.figures``), if there are any.
@@ -406,7 +413,10 @@ def cleaning_report_tables(
 
     said = pd.DataFrame(columns=list(FINDINGS)).astype({"is_issue": bool}) if findings is None else findings
     states = outcomes(cleaned, issues, entries, origin.review_checks)
-    pictures = measurements.drop_duplicates("path").set_index("path")[["sha256", "thumbnail"]]
+    hashes = raw.set_index("path")["sha256"]
+    shown = (_gallery(issues, states), _groups(issues, states), _peer_gallery(issues, said, states))
+    pictures = thumbnails(sorted({path for frame in shown for path in frame["path"]}))
+    gallery, groups, peer_gallery = (_with_pictures(_with_states(frame, states), hashes, pictures) for frame in shown)
     sentences, record = closing(raw, issues, cleaned, entries, origin.review_checks)
     return CleaningTables(
         provenance=origin,
@@ -418,13 +428,13 @@ def cleaning_report_tables(
         check_classes=_check_classes(issues, states),
         flow=_flow(states),
         distributions=_distributions(issues),
-        gallery=_gallery(issues, states, pictures),
-        groups=_groups(issues, states, pictures),
+        gallery=gallery,
+        groups=groups,
         decision_counts=_decision_counts(entries),
         decisions=_decision_rows(entries),
         decisions_total=len(entries),
         opinions=side_by_side(issues, said),
-        peer_gallery=_peer_gallery(issues, said, states, pictures),
+        peer_gallery=peer_gallery,
         peer_pages=tuple(peer_pages),
         people=people,
     )
@@ -453,9 +463,7 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
     return ordered.drop(columns="place")
 
 
-def _peer_gallery(
-    issues: pd.DataFrame, findings: pd.DataFrame, states: pd.DataFrame, pictures: pd.DataFrame
-) -> pd.DataFrame:
+def _peer_gallery(issues: pd.DataFrame, findings: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     """Pick, for each check and peer, the worst images that only the peer flags."""
     ours = issues.loc[issues["is_issue"], ["path", "check"]].assign(ours=True)
     said = findings[findings["is_issue"]].merge(ours, on=["path", "check"], how="left")
@@ -463,7 +471,7 @@ def _peer_gallery(
     chosen = alone.groupby(["check", "peer"]).head(PEER_PICTURES)[["check", "peer", "path", "score"]]
     words = [f"its score {score:.2f}" for score in chosen["score"]]
     labels = states["label"].reindex(chosen["path"]).to_numpy()
-    return _with_states(chosen.assign(label=labels, evidence=words), states, pictures)
+    return chosen.assign(label=labels, evidence=words)
 
 
 def _headline(record: Mapping[str, Any]) -> pd.DataFrame:
@@ -549,7 +557,7 @@ def _histogram(check: str, measure: str, rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _gallery(issues: pd.DataFrame, states: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
+def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     """Pick each check's and class's worst images."""
     flagged = issues[issues["is_issue"] & ~issues["check"].isin(COPY_CHECKS)]
     frame = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
@@ -558,11 +566,10 @@ def _gallery(issues: pd.DataFrame, states: pd.DataFrame, pictures: pd.DataFrame)
     place = {name: n for n, name in enumerate(tables.CHECK_NAMES)}
     frame = frame.assign(place=frame["check"].map(place)).sort_values(["place", "label", "score", "path"])
     frame["evidence"] = [evidence_words(evidence) for evidence in _parsed(frame["evidence"])]
-    chosen = frame[["check", "label", "total", "path", "score", "evidence"]]
-    return _with_states(chosen, states, pictures)
+    return frame[["check", "label", "total", "path", "score", "evidence"]]
 
 
-def _groups(issues: pd.DataFrame, states: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
+def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     """Pick groups of copies, the widest group of each image, each group under its most serious kind."""
     copies = issues[issues["is_issue"] & issues["check"].isin(COPY_CHECKS)]
     near = set(copies.loc[copies["check"] == "near_duplicate", "path"])
@@ -583,9 +590,17 @@ def _groups(issues: pd.DataFrame, states: pd.DataFrame, pictures: pd.DataFrame) 
     chosen = members[members["group"].isin(list(rank))].assign(
         rank=lambda f: f["group"].map(rank), total=lambda f: f["kind"].map(totals)
     )
+    chosen = chosen.assign(label=states["label"].reindex(chosen["path"]).to_numpy())
+    chosen = _every_kind_of_member(chosen, states["split"].reindex(chosen["path"]).to_numpy())
     chosen["evidence"] = [_link_words(evidence) for evidence in _parsed(chosen["evidence"])]
-    chosen = chosen.sort_values(["rank", "path"])[["kind", "total", "group", "path", "evidence"]]
-    return _with_states(chosen.assign(label=states["label"].reindex(chosen["path"]).to_numpy()), states, pictures)
+    return chosen.sort_values(["rank", "path"])[["kind", "total", "group", "copies", "path", "evidence", "label"]]
+
+
+def _every_kind_of_member(members: pd.DataFrame, split: NDArray[np.object_]) -> pd.DataFrame:
+    """Pick at most ``MEMBERS_SHOWN`` members a group, of each of its labels and splits in turn."""
+    ordered = members.assign(split=split).sort_values("path")
+    ordered["turn"] = ordered.groupby(["group", "label", "split"]).cumcount()
+    return ordered.sort_values(["turn", "path"]).groupby("group").head(MEMBERS_SHOWN)
 
 
 def _link_words(evidence: Mapping[str, Any]) -> str:
@@ -594,17 +609,21 @@ def _link_words(evidence: Mapping[str, Any]) -> str:
     return evidence_words(link)
 
 
-def _with_states(chosen: pd.DataFrame, states: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
+def _with_states(chosen: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     there = states.reindex(chosen["path"])
-    shown = pictures.reindex(chosen["path"])
     return chosen.assign(
         split=there["split"].to_numpy(),
         outcome=there["outcome"].to_numpy(),
         waits=there["waits"].to_numpy(dtype=bool),
         reason=there["reason"].to_numpy(),
-        sha256=shown["sha256"].to_numpy(),
-        thumbnail=shown["thumbnail"].to_numpy(),
     ).reset_index(drop=True)
+
+
+def _with_pictures(chosen: pd.DataFrame, hashes: pd.Series, pictures: Mapping[str, bytes]) -> pd.DataFrame:
+    shown = [pictures.get(path) for path in chosen["path"]]
+    return chosen.assign(
+        sha256=hashes.reindex(chosen["path"]).to_numpy(), thumbnail=pd.Series(shown, index=chosen.index, dtype=object)
+    )
 
 
 def _decision_counts(entries: Sequence[Entry]) -> pd.DataFrame:

@@ -11,13 +11,14 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from curation import labelling, manifest, memory, people, tables, workspace
+from curation import labelling, manifest, memory, people, scratch, tables, workspace
 from curation.decisions import log, policy
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX, effective, overruled, policy_batch, replay
 from curation.progress import Display
@@ -127,7 +128,8 @@ def find_pairs(space: Workspace, scanned: Scanned, settings: Settings, display: 
     """Return the verified near-duplicate pairs among the distinct contents, found anew only where inputs changed.
 
     Returns:
-        columns pixel_sha256_a < pixel_sha256_b, probability, score, transform, relation; sorted.
+        columns pixel_sha256_a < pixel_sha256_b, probability, score, transform, relation; sorted. Texts are categories:
+        there may be many times as many pairs as images.
 
     """
     from curation.duplicates import REVISION
@@ -136,10 +138,10 @@ def find_pairs(space: Workspace, scanned: Scanned, settings: Settings, display: 
     fingerprint = _digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
     if _is_current(space, "pairs", fingerprint, space.pairs):
         return workspace.read_table(space.pairs)
-    with display.step("Finding near copies", "steps") as report:
-        pairs = _near_pairs(distinct, settings, report)
+    pairs = _near_pairs(space, distinct, settings, display)
     workspace.write_table(space.pairs, pairs)
     _note(space, "pairs", fingerprint)
+    memory.give_back()
     return pairs
 
 
@@ -148,26 +150,28 @@ def _distinct_contents(measurements: pd.DataFrame) -> pd.DataFrame:
     return readable.drop_duplicates("pixel_sha256").sort_values("pixel_sha256", ignore_index=True)
 
 
-def _near_pairs(distinct: pd.DataFrame, settings: Settings, report: Any) -> pd.DataFrame:
+def _near_pairs(space: Workspace, distinct: pd.DataFrame, settings: Settings, display: Display) -> pd.DataFrame:
     import numpy as np
 
     from curation.duplicates import find_near_duplicates
-    from curation.measure import THUMBNAIL_SIDE
+    from curation.measure import THUMBNAIL_SIDE, load_thumbnails
 
-    flat = np.frombuffer(b"".join(distinct["thumbnail"]), dtype=np.uint8)
-    thumbnails = flat.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    room = scratch.room(space.root, (len(distinct), THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
+    thumbnails = load_thumbnails(distinct["sha256"].tolist(), space.measurements, settings.measure, room)
     dhash, phash = (distinct[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
     engine = None
     if settings.engine.kind == "ray":
         from curation.duplicates.on_ray import ray_engine
 
         engine = ray_engine(settings.engine)
-    found = find_near_duplicates(thumbnails, dhash, phash, settings.duplicates, report, engine=engine)
-    names = distinct["pixel_sha256"].to_numpy()
-    a, b = names[found["i"].to_numpy()], names[found["j"].to_numpy()]
-    kept = found[["probability", "score", "transform", "relation"]]
-    pairs = kept.assign(pixel_sha256_a=a, pixel_sha256_b=b)
-    return pairs.sort_values(["pixel_sha256_a", "pixel_sha256_b"], ignore_index=True)
+    found = find_near_duplicates(
+        thumbnails, dhash, phash, settings.duplicates, display, engine=engine, folder=space.root
+    )
+    # distinct contents are sorted, and found is sorted by i, j
+    names = pd.CategoricalDtype(distinct["pixel_sha256"])
+    a, b = (pd.Categorical.from_codes(found[side].to_numpy(), dtype=names) for side in ("i", "j"))
+    texts = {name: found[name].astype("category") for name in ("transform", "relation")}
+    return found[["probability", "score"]].assign(**texts, pixel_sha256_a=a, pixel_sha256_b=b)
 
 
 def check(space: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
@@ -179,7 +183,7 @@ def check(space: Workspace, scanned: Scanned, settings: Settings, display: Displ
     labels = labelling.stored(space, scanned.images)
     fingerprint = _digest(
         *(scanned.images[column] for column in scanned.images),
-        *(scanned.measurements[column] for column in scanned.measurements if column != "thumbnail"),
+        *(scanned.measurements[column] for column in scanned.measurements),
         *(pairs[column] for column in pairs),
         settings.checks.model_dump_json(),
         settings.duplicates.model_dump_json(),
@@ -192,6 +196,7 @@ def check(space: Workspace, scanned: Scanned, settings: Settings, display: Displ
         issues = registry.run(CheckInputs(scanned.images, scanned.measurements, pairs, settings, labels))
     workspace.write_table(space.issues, issues)
     _note(space, "issues", fingerprint)
+    memory.give_back()
     return issues
 
 
@@ -260,7 +265,9 @@ def decide_by_policy(
         judged = replay(raw, people)
         drafts = policy.decide(chosen, judged[judged["status"] == "kept"], issues)
         entries += _logged_if_new(space, chosen, drafts, entries)
-        return commit_cleaned(space, entries, lineage)
+        version = commit_cleaned(space, entries, lineage)
+    memory.give_back()
+    return version
 
 
 def commit_cleaned(space: Workspace, entries: Sequence[log.Entry], lineage: dict[str, Any]) -> manifest.Version:
@@ -461,12 +468,12 @@ def write_report(
         entries = effective([entry for entry in log.read(space.decisions) if entry.seq <= version.log_through])
         page = cleaning_page(
             summary.cleaning_report_tables(
-                scanned.measurements,
                 issues,
                 entries,
                 raw,
                 cleaned,
                 origin,
+                partial(_pictures, space, scanned, settings),
                 findings,
                 _peer_pages(space),
                 people.figures(space, settings.seed),
@@ -476,6 +483,12 @@ def write_report(
         workspace.write_bytes(path, page.encode("utf-8"))
     _note(space, "report", fingerprint)
     return path
+
+
+def _pictures(space: Workspace, scanned: Scanned, settings: Settings, paths: Sequence[str]) -> dict[str, bytes]:
+    from curation.measure import thumbnail_bytes
+
+    return thumbnail_bytes(paths, scanned.measurements, space.measurements, settings.measure)
 
 
 def _peer_pages(space: Workspace) -> list[str]:

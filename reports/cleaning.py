@@ -60,7 +60,8 @@ class CleaningTables:
     flow              found, cause, outcome, images
     distributions     check, title, measure, threshold, left, right, passed, flagged: one row a bin
     gallery           check, label, total, path, score, evidence, split, outcome, waits, reason, sha256, thumbnail
-    groups            kind, total, group, path, evidence, label, split, outcome, waits, reason, sha256, thumbnail
+    groups            kind, total, group, copies, path, evidence, label, split, outcome, waits, reason, sha256,
+                      thumbnail; copies is the group's size, of which not all members need have a row
     decision_counts   actor, action, cause, images, example
     opinions          check, title, peer, both, ours_only, peer_only (images): what peers flag beside our checks
     peer_gallery      check, peer, path, score, label, evidence, split, outcome, waits, reason, sha256, thumbnail
@@ -242,7 +243,7 @@ def _peer_gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[
 
 
 def _pictures(rows: pd.DataFrame, uris: Mapping[str, str]) -> list[dict[str, Any]]:
-    records = rows.drop(columns="thumbnail").to_dict("records")
+    records = rows.drop(columns="thumbnail", errors="ignore").to_dict("records")
     return [{**record, "uri": uris.get(record["sha256"], "")} for record in records]
 
 
@@ -251,7 +252,8 @@ def _copies(frame: pd.DataFrame, uris: Mapping[str, str]) -> list[dict[str, Any]
     for kind, (title, explanation) in KIND_WORDS.items():
         rows = frame[frame["kind"] == kind]
         if len(rows):
-            groups = [_copy_group(members, uris) for _, members in rows.groupby("group", sort=False)]
+            plain = rows.drop(columns="thumbnail")  # costs as much for two rows as for many
+            groups = [_copy_group(members, uris) for _, members in plain.groupby("group", sort=False)]
             total = int(rows["total"].iloc[0])
             result.append({"kind": kind, "title": title, "explanation": explanation, "total": total, "groups": groups})
     return result
@@ -261,7 +263,9 @@ def _copy_group(members: pd.DataFrame, uris: Mapping[str, str]) -> dict[str, Any
     """Gather a group's members by content, so that equal files share one picture."""
     contents = [_pictures(same, uris) for _, same in members.groupby("sha256", sort=False)]
     labels, splits = sorted(set(members["label"])), sorted(set(members["split"]) - {""})
-    return {"copies": len(members), "labels": labels, "splits": splits, "contents": contents}
+    copies = int(members["copies"].iloc[0])
+    more = copies - len(members)
+    return {"copies": copies, "labels": labels, "splits": splits, "contents": contents, "more": more}
 
 
 def _decision_counts(frame: pd.DataFrame) -> Table:

@@ -7,6 +7,7 @@ Images are joined where their pixels are equal (exact) or where registration pro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ import pandas as pd
 
 from curation.duplicates.groups import connected_groups
 from curation.duplicates.transform import inverted
+
+Places = npt.NDArray[np.int64]
 
 _GROUP_DIGITS = 12
 """Hexadecimal digits of a content hash in a group's name: 48 bits, no clash expected below ten million groups."""
@@ -43,12 +46,42 @@ def build(images: pd.DataFrame, measurements: pd.DataFrame, pairs: pd.DataFrame,
     ``min_probability`` likely count.
     """
     members = _members(images, measurements)
-    sessions = _likeliest_partners(pairs[pairs["relation"] == "same_session"])
-    pairs = pairs[(pairs["relation"] == "near_duplicate") & (pairs["probability"] >= min_probability)]
-    members["near"] = _near_groups(members["content"], pairs)
+    contents = pd.Index(np.unique(members["content"].to_numpy(dtype=object)))
+    links = _links(contents, pairs)
+    relation = pairs["relation"].to_numpy()
+    near = links.only((relation == "near_duplicate") & (links.probability >= min_probability))
+    members["near"] = _near_groups(contents, near)[contents.get_indexer(members["content"])]
     members["group"] = members["near"].where(members["near"] != "", members["exact"])
     members["rank"] = _ranks(members)
-    return CopyGraph(members, _likeliest_partners(pairs), sessions)
+    sessions = _likeliest_partners(contents, links.only(relation == "same_session"))
+    return CopyGraph(members, _likeliest_partners(contents, near), sessions)
+
+
+class _Links(NamedTuple):
+    """Pairs as numbers, for there are many: places of two contents, probability, words (what was done to a to get b).
+
+    ``words`` are places in ``said``.
+    """
+
+    a: Places
+    b: Places
+    probability: npt.NDArray[np.float64]
+    words: Places
+    said: npt.NDArray[np.object_]
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> _Links:
+        return _Links(self.a[chosen], self.b[chosen], self.probability[chosen], self.words[chosen], self.said)
+
+
+def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
+    """Return pairs whose columns of texts may be categories or plain."""
+    a, b = (pairs[column].astype("category").cat for column in ("pixel_sha256_a", "pixel_sha256_b"))
+    first, second = (contents.get_indexer(side.categories)[side.codes] for side in (a, b))
+    words = pairs["transform"].astype("category").cat
+    said = words.categories.to_numpy(dtype=object)
+    return _Links(
+        first, second, pairs["probability"].to_numpy(dtype=np.float64), words.codes.to_numpy(dtype=np.int64), said
+    )
 
 
 def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
@@ -65,17 +98,16 @@ def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
     return members
 
 
-def _near_groups(contents: pd.Series, pairs: pd.DataFrame) -> npt.NDArray[np.object_]:
-    """Return each member's near-duplicate group, "" for those without a near copy."""
-    linked = pd.Index(np.unique(pairs[["pixel_sha256_a", "pixel_sha256_b"]].to_numpy(dtype=object)))
-    a, b = linked.get_indexer(pairs["pixel_sha256_a"]), linked.get_indexer(pairs["pixel_sha256_b"])
-    number = connected_groups(len(linked), np.stack([a, b], axis=1), pairs["probability"].to_numpy())
+def _near_groups(contents: pd.Index, near: _Links) -> npt.NDArray[np.object_]:
+    """Return each content's near-duplicate group, "" for those without a near copy."""
+    number = connected_groups(len(contents), np.stack([near.a, near.b], axis=1), near.probability)
+    _, first, sizes = np.unique(number, return_index=True, return_counts=True)
     # contents are sorted, so the first of a group is its smallest: a name that does not depend on file names
-    first = pd.Series(linked, index=number, dtype=object).groupby(level=0).first()
-    sizes = pd.Series(number).value_counts()
-    name = {n: f"near-{first[n][:_GROUP_DIGITS]}" if sizes[n] > 1 else "" for n in first.index}
-    by_content = dict(zip(linked, map(name.__getitem__, number), strict=True))
-    return np.array([by_content.get(content, "") for content in contents], dtype=object)
+    names = np.full(len(first), "", dtype=object)
+    for group in np.flatnonzero(sizes > 1).tolist():
+        names[group] = f"near-{contents[first[group]][:_GROUP_DIGITS]}"
+    found: npt.NDArray[np.object_] = names[number]
+    return found
 
 
 def _ranks(members: pd.DataFrame) -> npt.NDArray[np.int64]:
@@ -87,11 +119,20 @@ def _ranks(members: pd.DataFrame) -> npt.NDArray[np.int64]:
     return np.asarray(ranks.reindex(members.index), dtype=np.int64)
 
 
-def _likeliest_partners(pairs: pd.DataFrame) -> pd.DataFrame:
-    columns = {"pixel_sha256_a": "content", "pixel_sha256_b": "partner"}
+def _likeliest_partners(contents: pd.Index, links: _Links) -> pd.DataFrame:
+    own, partner = np.concatenate([links.a, links.b]), np.concatenate([links.b, links.a])
+    probability = np.concatenate([links.probability, links.probability])
+    order = np.lexsort((partner, -probability, own))
+    best = order[np.diff(own[order], prepend=-1) != 0]
     # the words say what was done to a to get b; a content's own say what was done to its partner
-    forward = pairs.rename(columns=columns).assign(transform=[inverted(words) for words in pairs["transform"]])
-    backward = pairs.rename(columns={"pixel_sha256_b": "content", "pixel_sha256_a": "partner"})
-    both = pd.concat([forward, backward], ignore_index=True)[["content", "partner", "probability", "transform"]]
-    both = both.sort_values(["content", "probability", "partner"], ascending=[True, False, True])
-    return both.drop_duplicates("content").set_index("content")
+    seen_from = np.array([[inverted(words) for words in links.said], links.said], dtype=object)
+    words = seen_from[(best >= len(links.a)).astype(np.int64), np.concatenate([links.words, links.words])[best]]
+    frame = pd.DataFrame(
+        {
+            "content": contents.take(own[best]),
+            "partner": contents.take(partner[best]),
+            "probability": probability[best],
+            "transform": words,
+        }
+    )
+    return frame.astype({"content": "str", "partner": "str", "transform": "str"}).set_index("content")

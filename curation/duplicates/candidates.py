@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import faiss
 import numpy as np
@@ -98,7 +98,11 @@ class HashSource:
 
     radius: int
     join: Join | None = None
+    report: Report | None = None
     name: str = "hashes"
+
+    SEARCHES: ClassVar[int] = 4
+    """Of which progress tells: two kinds of hash, plain and mirrored."""
 
     def pairs(self, features: Features) -> Candidates:
         """Return all such pairs; of images with one hash the first stands for the others."""
@@ -116,6 +120,8 @@ class HashSource:
                 once = a < b  # what a is to b, plain or mirrored, b is to a
                 a, b = first[a[once]], first[b[once]]
                 found.append(as_candidates(a, b, np.full(len(a), turned)))
+                if self.report is not None:
+                    self.report(2 * (hashes is features.phash) + turned + 1, self.SEARCHES)
         return union(found)
 
 
@@ -307,6 +313,9 @@ class NeighbourSource:
     searcher: Searcher | None = None
     name: str = "neighbours"
 
+    SEARCHES: ClassVar[int] = len(_PLAIN_VIEWS) + len(_MIRRORED_VIEWS)
+    """Of which progress tells: one a view."""
+
     def pairs(self, features: Features) -> Candidates:
         """Return each image's ``neighbours`` nearest over all views, plain and mirrored."""
         thumbnails = features.thumbnails
@@ -322,7 +331,7 @@ class NeighbourSource:
                 seen = plain if view == PLAIN else descriptors(thumbnails, view)
                 best = _best_distinct(*best, *search(seen * MIRROR_SIGNS if mirrored else seen))
                 if self.report is not None:
-                    self.report(len(_PLAIN_VIEWS) * mirrored + views.index(view) + 1, 2 * len(views))
+                    self.report(len(_PLAIN_VIEWS) * mirrored + views.index(view) + 1, self.SEARCHES)
             known = best[1].ravel() >= 0
             i = np.repeat(rows, count)[known]
             found.append(as_candidates(i, best[1].ravel()[known], np.full(len(i), mirrored)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from curation import scratch
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -64,6 +67,9 @@ _FLAT = 8.0
 _UNIT = 50.0
 """Evened levels a standard deviation; values beyond 2.5 deviations are clipped."""
 
+_BLOCK = 4096
+"""Pictures looked at before the memory of their thumbnails is given back, if those lie in a file."""
+
 
 class Pictures(NamedTuple):
     """Evened pictures at three sizes: (N, 12, 12), (N, 24, 24) and (N, 48, 48) int8, all -127..127."""
@@ -73,17 +79,21 @@ class Pictures(NamedTuple):
     large: NDArray[np.int8]
 
 
-def pictures(thumbnails: Pixels) -> Pictures:
-    """Return thumbnails (N, 48, 48) uint8, evened (see ``evened``), at the three sizes."""
-    large = np.empty(thumbnails.shape, dtype=np.int8)
-    small = np.empty((len(thumbnails), SIDE // 4, SIDE // 4), dtype=np.int8)
-    middle = np.empty((len(thumbnails), SIDE // 2, SIDE // 2), dtype=np.int8)
+def pictures(thumbnails: Pixels, folder: Path | None = None) -> Pictures:
+    """Return thumbnails (N, 48, 48) uint8, evened (see ``evened``), at the three sizes.
+
+    They lie in files of ``folder`` (see ``scratch.room``), or in memory where it is None.
+    """
+    count = len(thumbnails)
+    small, middle, large = (scratch.room(folder, (count, side, side), np.int8) for side in (SIDE // 4, SIDE // 2, SIDE))
     for n, thumbnail in enumerate(thumbnails):
         large[n] = evened(thumbnail)
         levels = large[n].astype(np.float32)
         coarse, soft = cv2.GaussianBlur(levels, (0, 0), _SMALL_BLUR), cv2.GaussianBlur(levels, (0, 0), _MIDDLE_BLUR)
         small[n] = np.rint(cv2.resize(coarse, small.shape[1:], interpolation=cv2.INTER_AREA))
         middle[n] = np.rint(cv2.resize(soft, middle.shape[1:], interpolation=cv2.INTER_AREA))
+        if n % _BLOCK == _BLOCK - 1:
+            scratch.release(thumbnails, small, middle, large)
     return Pictures(small, middle, large)
 
 
@@ -110,11 +120,11 @@ def descriptors(thumbnails: Pixels, view: View) -> Floats:
     matrix = _descriptor_matrix(view)
     result = np.empty((len(thumbnails), matrix.shape[1]), dtype=np.float32)
     flat = thumbnails.reshape(len(thumbnails), SIDE * SIDE)
-    step = 4096  # bounds the copy in single precision
-    for start in range(0, len(flat), step):
-        spectrum = (flat[start : start + step].astype(np.float32) @ matrix).astype(np.float64)
+    for start in range(0, len(flat), _BLOCK):  # bounds the copy in single precision
+        spectrum = (flat[start : start + _BLOCK].astype(np.float32) @ matrix).astype(np.float64)
         length = np.sqrt((spectrum**2).sum(axis=1, keepdims=True))
-        result[start : start + step] = np.rint(spectrum * (_QUANTUM / np.maximum(length, 1.0)))
+        result[start : start + _BLOCK] = np.rint(spectrum * (_QUANTUM / np.maximum(length, 1.0)))
+        scratch.release(thumbnails)
     return result
 
 

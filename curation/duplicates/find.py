@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from curation.progress import Display
 
 if TYPE_CHECKING:
     from curation.duplicates.candidates import Candidates, CandidateSource, Join, Searcher
@@ -19,10 +22,6 @@ Report = Callable[[int, int], None]
 
 NEAR_DUPLICATE = "near_duplicate"
 SAME_SESSION = "same_session"
-
-_STEPS = 100
-_SEARCH_STEPS = 40
-"""Progress is counted in hundredths; searching takes about this share."""
 
 _SESSION_DETAIL = 0.82
 """Median correlation of fine details from which pictures that are no copies are called shots of one session. On a
@@ -36,7 +35,7 @@ class Engine(NamedTuple):
 
     join: Join
     searcher: Searcher
-    verify: Callable[[Pictures, Candidates, Report | None], Verified]
+    verify: Callable[[Pictures, Candidates, Report | None], Iterator[Verified]]
 
 
 def find_near_duplicates(
@@ -44,9 +43,10 @@ def find_near_duplicates(
     dhash: NDArray[np.int64],
     phash: NDArray[np.int64],
     settings: DuplicateSettings,
-    progress: Report | None = None,
+    display: Display | None = None,
     also: Sequence[CandidateSource] = (),
     engine: Engine | None = None,
+    folder: Path | None = None,
 ) -> pd.DataFrame:
     """Find pairs of images that are one picture, changed, and pairs that are shots of one session.
 
@@ -55,9 +55,10 @@ def find_near_duplicates(
         dhash: (N,) int64 difference hashes
         phash: (N,) int64 perceptual hashes
         settings: thresholds
-        progress: called with (done, total) steps
+        display: where progress is shown, searching and comparing apart: which takes longer depends on the pictures
         also: further sources of candidates (a peer's answer)
         engine: where the costly steps run; without influence on the result
+        folder: where what is derived from the pictures may lie meanwhile; None: in memory
 
     Returns:
         one row a pair, sorted by i, j: i < j (row numbers), probability (0..1 that both are one picture), score (median
@@ -73,26 +74,44 @@ def find_near_duplicates(
         raise ValueError("thumbnails must be (N, 48, 48), dhash and phash (N,)")
     from curation.duplicates import candidates, features, verification
 
-    searched = _part(progress, 0, _SEARCH_STEPS)
+    shown = display or Display(quiet=True)
     chosen = engine or Engine(candidates.hamming_pairs, candidates.searcher, verification.verify)
-    sources: list[CandidateSource] = [
-        candidates.HashSource(settings.hash_radius, chosen.join),
-        candidates.NeighbourSource(settings.neighbours, searched, chosen.searcher),
-    ]
-    if len(thumbnails) < 2:
-        sources = []
-    given = candidates.Features(np.ascontiguousarray(thumbnails), dhash, phash)
-    named = candidates.union([source.pairs(given) for source in (*sources, *also)])
-    verified = chosen.verify(features.pictures(thumbnails), named, _part(progress, _SEARCH_STEPS, _STEPS))
-    return _as_frame(verified, settings.min_probability)
+    with shown.step("Searching for near copies", "searches") as searched:
+        sources: list[CandidateSource] = [
+            candidates.HashSource(settings.hash_radius, chosen.join, _after(0, searched)),
+            candidates.NeighbourSource(
+                settings.neighbours, _after(candidates.HashSource.SEARCHES, searched), chosen.searcher
+            ),
+        ]
+        if len(thumbnails) < 2:
+            sources = []
+        given = candidates.Features(np.ascontiguousarray(thumbnails), dhash, phash)
+        named = candidates.union([source.pairs(given) for source in (*sources, *also)])
+    with shown.step("Comparing the candidates", "pairs") as compared:
+        batches = chosen.verify(features.pictures(thumbnails, folder), named, compared)
+        found = [_as_frame(batch, settings.min_probability) for batch in (verification.nothing(), *batches)]
+    return _likelier(pd.concat(found, ignore_index=True))
 
 
-def _part(progress: Report | None, first: int, last: int) -> Report | None:
-    """Return a report that fills the steps from ``first`` to ``last``."""
-    if progress is None:
-        return None
-    whole = progress
-    return lambda done, total: whole(first + (last - first) * done // max(total, 1), _STEPS)
+def _after(before: int, report: Report) -> Report:
+    """Return the report of searches that come after so many others."""
+    from curation.duplicates.candidates import HashSource, NeighbourSource
+
+    return lambda done, _: report(before + done, HashSource.SEARCHES + NeighbourSource.SEARCHES)
+
+
+def _likelier(found: pd.DataFrame) -> pd.DataFrame:
+    """Keep the likelier of two rows of one pair, plain before mirrored: a symmetric face may match both ways.
+
+    Rows come as candidates do, sorted by i, j, mirrored.
+    """
+    i, j, probability, score = (found[name].to_numpy() for name in ("i", "j", "probability", "score"))
+    twice = np.flatnonzero((i[1:] == i[:-1]) & (j[1:] == j[:-1]))
+    more, as_much = probability[twice + 1] > probability[twice], probability[twice + 1] == probability[twice]
+    second = more | (as_much & (score[twice + 1] > score[twice]))
+    kept = np.ones(len(found), dtype=np.bool_)
+    kept[np.where(second, twice, twice + 1)] = False
+    return found[kept].reset_index(drop=True)
 
 
 def _as_frame(verified: Verified, min_probability: float) -> pd.DataFrame:
@@ -118,10 +137,5 @@ def _as_frame(verified: Verified, min_probability: float) -> pd.DataFrame:
             "relation": np.where(copies, NEAR_DUPLICATE, SAME_SESSION),
         }
     )
-    told = copies | (fine >= _SESSION_DETAIL)
     frame["transform"] = in_words(transforms, mirrored, fine, quartile)
-    # a symmetric face may match both ways; the likelier is kept, plain before mirrored
-    best = frame[told].sort_values(
-        ["i", "j", "probability", "score", "mirrored"], ascending=[True, True, False, False, True], kind="stable"
-    )
-    return best.drop_duplicates(["i", "j"]).reset_index(drop=True)
+    return frame[copies | (fine >= _SESSION_DETAIL)]

@@ -7,7 +7,7 @@ it pays.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ from curation.duplicates.candidates import (
 )
 from curation.duplicates.features import Floats, Pictures
 from curation.duplicates.find import Engine
-from curation.duplicates.verification import Verified, verify
+from curation.duplicates.verification import Verified, joined, verify
 from curation.engines import EngineError, ray_pool
 
 if TYPE_CHECKING:
@@ -69,28 +69,19 @@ def ray_engine(settings: EngineSettings) -> Engine:
 
 def _verify(
     settings: EngineSettings, pictures: Pictures, candidates: Candidates, report: Report | None = None
-) -> Verified:
+) -> Iterator[Verified]:
     size = _block_size(settings, len(candidates), _LEAST_PAIRS, _MOST_PAIRS)
     blocks = [
         Candidates(candidates.pairs[start : start + size], candidates.mirrored[start : start + size])
         for start in range(0, len(candidates), size)
     ]
-    if not blocks:
-        return verify(pictures, candidates, report)
-    parts: list[Verified] = ray_pool.do_all(settings, _make_verifier, tuple(pictures), blocks, report)
-    return Verified(
-        Candidates(
-            np.concatenate([part.candidates.pairs for part in parts]),
-            np.concatenate([part.candidates.mirrored for part in parts]),
-        ),
-        np.concatenate([part.maps for part in parts]),
-        np.concatenate([part.evidence for part in parts]),
-        np.concatenate([part.probability for part in parts]),
-    )
+    if blocks:
+        yield from ray_pool.do_all(settings, _make_verifier, tuple(pictures), blocks, report)
 
 
 def _make_verifier(*pictures: Any) -> Callable[[Candidates], Verified]:
-    return partial(verify, Pictures(*pictures))
+    given = Pictures(*pictures)
+    return lambda block: joined(verify(given, block))
 
 
 def _block_size(settings: EngineSettings, rows: int, least: int, most: int) -> int:

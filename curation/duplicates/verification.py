@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curation import scratch
 from curation.duplicates import kernel
 from curation.duplicates.calibration import probability
 from curation.duplicates.candidates import Candidates
@@ -16,8 +17,9 @@ from curation.duplicates.features import Pictures
 Doubles = NDArray[np.float64]
 Report = Callable[[int, int], None]
 
-_BATCH = 16_384
-"""Pairs between two reports of progress."""
+_BATCH = 4096
+"""Pairs between two reports of progress, and before the memory of their pictures is given back: the system maps 64 KiB
+around each picture that is looked at."""
 
 _LEAST_AGREEMENT = 0.78
 """Agreement of details at 24 px below which a pair is not examined at full size: 999 of 1000 natural copies have 0.91
@@ -40,38 +42,46 @@ class Verified:
     probability: Doubles
 
 
-def verify(pictures: Pictures, candidates: Candidates, report: Report | None = None) -> Verified:
-    """Register and compare candidate pairs; those that do not even agree coarsely are left out.
+def verify(pictures: Pictures, candidates: Candidates, report: Report | None = None) -> Iterator[Verified]:
+    """Register and compare candidate pairs, and yield what was found a batch at a time.
 
-    The result does not depend on the order or the number of candidates.
+    Those that do not even agree coarsely are left out. What is found does not depend on the order or the number of
+    candidates.
     """
-    kept, maps, evidence = [], [], []
     for start in range(0, len(candidates), _BATCH):
-        batch = np.arange(start, min(start + _BATCH, len(candidates)))
-        where, found_maps, found = _verify_batch(pictures, candidates, batch)
-        kept.append(where)
-        maps.append(found_maps)
-        evidence.append(found)
+        batch = slice(start, start + _BATCH)
+        yield _verify_batch(pictures, Candidates(candidates.pairs[batch], candidates.mirrored[batch]))
+        scratch.release(*pictures)
         if report is not None:
-            report(int(batch[-1]) + 1, len(candidates))
-    rows = np.concatenate([np.empty(0, dtype=np.int64), *kept])
-    all_evidence = np.concatenate([np.empty((0, len(kernel.EVIDENCE))), *evidence])
+            report(min(start + _BATCH, len(candidates)), len(candidates))
+
+
+def joined(batches: Iterable[Verified]) -> Verified:
+    """Return all batches as one."""
+    found = [nothing(), *batches]
     return Verified(
-        Candidates(candidates.pairs[rows], candidates.mirrored[rows]),
-        np.concatenate([np.empty((0, 6)), *maps]),
-        all_evidence,
-        probability(all_evidence),
+        Candidates(
+            np.concatenate([part.candidates.pairs for part in found]),
+            np.concatenate([part.candidates.mirrored for part in found]),
+        ),
+        np.concatenate([part.maps for part in found]),
+        np.concatenate([part.evidence for part in found]),
+        np.concatenate([part.probability for part in found]),
     )
 
 
-def _verify_batch(
-    pictures: Pictures, candidates: Candidates, batch: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], Doubles, Doubles]:
-    i, j = (np.ascontiguousarray(candidates.pairs[batch, side]) for side in (0, 1))
-    mirrored = candidates.mirrored[batch]
-    maps = np.zeros((len(batch), 6))
+def nothing() -> Verified:
+    """Return no pairs."""
+    none = Candidates(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.bool_))
+    return Verified(none, np.empty((0, 6)), np.empty((0, len(kernel.EVIDENCE))), np.empty(0))
+
+
+def _verify_batch(pictures: Pictures, candidates: Candidates) -> Verified:
+    i, j = (np.ascontiguousarray(candidates.pairs[:, side]) for side in (0, 1))
+    mirrored = candidates.mirrored
+    maps = np.zeros((len(candidates), 6))
     agreement = kernel.screen(pictures.small, pictures.middle, i, j, mirrored, maps)
     near = agreement >= _LEAST_AGREEMENT
     near_maps = maps[near]
     evidence = kernel.examine(pictures.large, i[near], j[near], mirrored[near], near_maps)
-    return batch[near], near_maps, evidence
+    return Verified(Candidates(candidates.pairs[near], mirrored[near]), near_maps, evidence, probability(evidence))

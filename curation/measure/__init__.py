@@ -3,7 +3,7 @@
 from curation.measure.batch import read_pixels
 from curation.measure.engine import MeasureCounts, measure
 from curation.measure.faces.choice import detector_fingerprint
-from curation.measure.load import load_faces, load_measurements
+from curation.measure.load import load_faces, load_measurements, load_thumbnails, thumbnail_bytes
 from curation.measure.tables import ERROR_KINDS, THUMBNAIL_SIDE
 
 __all__ = [
@@ -13,6 +13,8 @@ __all__ = [
     "detector_fingerprint",
     "load_faces",
     "load_measurements",
+    "load_thumbnails",
     "measure",
     "read_pixels",
+    "thumbnail_bytes",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +11,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curation import scratch
 from curation.errors import CurationError
 from curation.measure import store as cache
 from curation.measure.faces.choice import detector_fingerprint
-from curation.measure.tables import FACE_FLOATS, FACES_SCHEMA, NO_PIXELS, PIXELS_SCHEMA
+from curation.measure.tables import FACE_FLOATS, FACES_SCHEMA, NO_PIXELS, PIXELS_SCHEMA, THUMBNAIL_SIDE
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from curation.settings import MeasureSettings
 
+_MEASURES = tuple(name for name in PIXELS_SCHEMA.names if name != "thumbnail")
+
 _BEST_FACE = ("x", "y", "width", "height", "yaw", "pitch", "roll")
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Pixels = NDArray[np.uint8]
 
 
 class MeasurementsError(CurationError):
@@ -35,10 +40,11 @@ def load_measurements(listing: pd.DataFrame, store: Path, settings: MeasureSetti
 
     Columns: path, sha256 ("" if unreadable), bytes, error (a sentence or ""), error_kind (see ``ERROR_KINDS``, or ""),
     width, height (px, upright original), mode, format, frames, pixel_sha256, brightness_mean, brightness_p01,
-    brightness_p05, brightness_p95, brightness_p99, contrast, entropy, sharpness, dhash, phash, thumbnail (see
-    ``PixelMeasures``; 0, NaN, "" or b"" without pixels), face_count, face_score (of the best face, 0 if there is none),
-    second_face_score (0 likewise), face_x, face_y, face_width, face_height (fractions of the image, see ``Face``),
-    face_yaw, face_pitch, face_roll (degrees, see ``Pose``; all NaN where unknown).
+    brightness_p05, brightness_p95, brightness_p99, contrast, entropy, sharpness, dhash, phash (see ``PixelMeasures``;
+    0, NaN or "" without pixels), face_count, face_score (of the best face, 0 if there is none), second_face_score (0
+    likewise), face_x, face_y, face_width, face_height (fractions of the image, see ``Face``), face_yaw, face_pitch,
+    face_roll (degrees, see ``Pose``; all NaN where unknown). Thumbnails are many times as large as all that together:
+    see ``load_thumbnails``.
 
     Raises:
         MeasurementsError: an image has not been measured with these settings.
@@ -47,7 +53,7 @@ def load_measurements(listing: pd.DataFrame, store: Path, settings: MeasureSetti
     folders = cache.folders(store, settings, detector_fingerprint(settings))
     files = _files_rows(listing, folders)
     readable = np.asarray(pc.not_equal(files["sha256"], ""))
-    stored = cache.read_parts(folders.pixels, PIXELS_SCHEMA)
+    stored = cache.read_parts(folders.pixels, PIXELS_SCHEMA, _MEASURES)
     pixels = stored.take(_rows_of(files["sha256"], stored["sha256"], readable))
     columns: dict[str, Any] = {name: files[name] for name in ("path", "sha256", "bytes")}
     for name in ("error", "error_kind"):
@@ -57,6 +63,69 @@ def load_measurements(listing: pd.DataFrame, store: Path, settings: MeasureSetti
     columns |= _best_faces(files["sha256"], readable, cache.read_parts(folders.faces, FACES_SCHEMA))
     frame: pd.DataFrame = pa.table(columns).to_pandas(use_threads=False)
     return frame
+
+
+def load_thumbnails(
+    contents: Sequence[str], store: Path, settings: MeasureSettings, room: Pixels | None = None
+) -> Pixels:
+    """Return the thumbnails (N, 48, 48) uint8 of contents, named by their SHA-256, in that order.
+
+    They are read a part at a time, so that no more of them than the result is ever in memory.
+
+    Args:
+        contents: those with pixels; each at most once if there is ``room``
+        store: folder of the cache
+        settings: with which they were measured
+        room: (N, 48, 48) uint8, to be filled and returned; it may lie in a file
+
+    Raises:
+        MeasurementsError: a content has not been measured with these settings, or has no pixels.
+
+    """
+    names, places = np.unique(np.asarray(contents, dtype=object), return_inverse=True)
+    if room is None:
+        distinct = np.empty((len(names), THUMBNAIL_SIDE, THUMBNAIL_SIDE), dtype=np.uint8)
+        _fill(distinct, names, store, settings)
+        return distinct[places]
+    _fill(room, np.asarray(contents, dtype=object), store, settings)
+    return room
+
+
+def _fill(room: Pixels, names: NDArray[np.object_], store: Path, settings: MeasureSettings) -> None:
+    import pandas as pd
+
+    index = pd.Index(names)
+    missing = np.ones(len(names), dtype=np.bool_)
+    folders = cache.folders(store, settings, detector_fingerprint(settings))
+    for part in cache.each_part(folders.pixels, PIXELS_SCHEMA, ["sha256", "thumbnail"]):
+        found = index.get_indexer(part["sha256"].to_pandas())
+        with_pixels = np.asarray(pc.greater(pc.fill_null(pc.binary_length(part["thumbnail"]), 0), 0))
+        wanted = np.flatnonzero((found >= 0) & with_pixels)
+        pixels = b"".join(part["thumbnail"].take(pa.array(wanted)).to_pylist())
+        room[found[wanted]] = np.frombuffer(pixels, dtype=np.uint8).reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+        missing[found[wanted]] = False
+        scratch.release(room)
+    _require_all(~missing)
+
+
+def thumbnail_bytes(
+    paths: Sequence[str], measurements: pd.DataFrame, store: Path, settings: MeasureSettings
+) -> dict[str, bytes]:
+    """Return path -> pixels of its thumbnail, row by row, of those among ``paths`` that have pixels.
+
+    Args:
+        paths: of images
+        measurements: of these images at least: path, sha256, error
+        store: folder of the cache
+        settings: with which they were measured
+
+    Raises:
+        MeasurementsError: an image has not been measured with these settings.
+
+    """
+    shown = measurements[(measurements["error"] == "") & measurements["path"].isin(list(paths))]
+    pixels = load_thumbnails(shown["sha256"].tolist(), store, settings)
+    return {path: picture.tobytes() for path, picture in zip(shown["path"], pixels, strict=True)}
 
 
 def load_faces(listing: pd.DataFrame, store: Path, settings: MeasureSettings) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,9 +95,17 @@ def read_parts(folder: Path, schema: pa.Schema, columns: Sequence[str] | None = 
         columns: those to read; None reads all
 
     """
+    return pa.concat_tables(list(each_part(folder, schema, columns)))
+
+
+def each_part(folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Yield what ``read_parts`` returns, an empty table first and then a part at a time."""
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
-    tables = [_intact(path, wanted) for path in _parts(folder)]
-    return pa.concat_tables([wanted.empty_table(), *(table for table in tables if table is not None)])
+    yield wanted.empty_table()
+    for path in _parts(folder):
+        table = _intact(path, wanted)
+        if table is not None:
+            yield table
 
 
 def _parts(folder: Path) -> list[Path]:

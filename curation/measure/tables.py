@@ -89,9 +89,8 @@ NO_PIXELS: Mapping[str, object] = {
     **dict.fromkeys(PIXEL_FLOATS, _NAN),
     "dhash": 0,
     "phash": 0,
-    "thumbnail": b"",
 }
-"""What a content without pixels has in their place."""
+"""What a content without pixels has in the place of its measures."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ import pandas as pd
 
 from curation import workspace
 from curation.duplicates.candidates import Candidates, Features
-from curation.duplicates.features import SIDE, Pictures, pictures
+from curation.duplicates.features import Pictures, pictures
 from curation.duplicates.find import NEAR_DUPLICATE
 from curation.duplicates.kernel import EVIDENCE
 from curation.duplicates.transform import decompose, in_words
-from curation.duplicates.verification import verify
+from curation.duplicates.verification import joined, verify
 from curation.errors import CurationError
+from curation.measure import load_thumbnails
 from curation.opinions.brain import brain
 from curation.opinions.fastdup import fastdup
 from curation.opinions.judges import JUDGES, Given, Judge, ask, from_pairs, store
@@ -79,7 +80,7 @@ def second_opinions(
 
     Args:
         space: a scanned workspace; the caller holds its lock
-        measurements: a row an image: path, error, pixel_sha256, dhash, phash, thumbnail
+        measurements: a row an image: path, sha256, error, pixel_sha256, dhash, phash
         ours: verified pairs, as ``workflow.find_pairs`` returns them
         settings: the threshold of probability
         display: where progress is shown
@@ -103,8 +104,8 @@ def second_opinions(
     everybody: list[Peer | Judge] = [*chosen, *judges]
     for asked in everybody:
         require(asked.name, asked.module, python)
-    found = _compared(chosen, contents, ours, settings, display)
-    given = _given(space, readable, listing)
+    found = _compared(chosen, contents, _features(space, contents, settings), ours, settings, display)
+    given = _given(space, readable, listing, _features(space, readable, settings))
     findings = [found.findings]
     for judge in judges:
         with display.step(f"Asking {judge.name} about each image"):
@@ -120,12 +121,12 @@ def second_opinions(
 def _compared(
     peers: Sequence[Peer],
     contents: pd.DataFrame,
+    features: Features,
     ours: pd.DataFrame,
     settings: Settings,
     display: Display,
 ) -> Opinions:
     """Ask the peers that name pairs, and judge what they name."""
-    features = _features(contents)
     seen, known = pictures(features.thumbnails), _as_rows(ours, contents["pixel_sha256"])
     counts, tables = [], [pd.DataFrame(columns=["peer", "path_a", "path_b", *_COLUMNS[2:]])]
     for peer in peers:
@@ -139,12 +140,12 @@ def _compared(
     return Opinions(pd.DataFrame(counts), pairs, findings)
 
 
-def _given(space: Workspace, readable: pd.DataFrame, listing: pd.DataFrame) -> Given:
+def _given(space: Workspace, readable: pd.DataFrame, listing: pd.DataFrame, features: Features) -> Given:
     """Return what judges are shown: every readable image, copies too."""
     paths = readable["path"]
     labels = listing.loc[paths, "label"].tolist()
     urls = listing.loc[paths, "url"].tolist()
-    return Given(paths.tolist(), urls, labels, _features(readable), out_of_fold(space, paths, labels))
+    return Given(paths.tolist(), urls, labels, features, out_of_fold(space, paths, labels))
 
 
 def out_of_fold(space: Workspace, paths: pd.Series, labels: Sequence[str]) -> Probabilities | None:
@@ -164,17 +165,18 @@ def _peer(name: str, urls: Sequence[str], python: str) -> Peer:
     return make[name]()
 
 
-def _features(contents: pd.DataFrame) -> Features:
-    flat = np.frombuffer(b"".join(contents["thumbnail"]), dtype=np.uint8)
+def _features(space: Workspace, contents: pd.DataFrame, settings: Settings) -> Features:
+    thumbnails = load_thumbnails(contents["sha256"].tolist(), space.measurements, settings.measure)
     hashes = (contents[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
-    return Features(flat.reshape(-1, SIDE, SIDE), *hashes)
+    return Features(thumbnails, *hashes)
 
 
 def _as_rows(ours: pd.DataFrame, contents: pd.Series) -> pd.DataFrame:
-    """Return our pairs with row numbers (i, j) in place of hashes."""
+    """Return our pairs with row numbers (i, j) in place of hashes, their texts plain for others to come beside them."""
     places = pd.Index(contents)
     i, j = (places.get_indexer(ours[name]) for name in ("pixel_sha256_a", "pixel_sha256_b"))
-    return ours.assign(i=np.minimum(i, j), j=np.maximum(i, j))
+    plain = ours.astype({"relation": "str", "transform": "str"})
+    return plain.assign(i=np.minimum(i, j), j=np.maximum(i, j))
 
 
 def compare(ours: pd.DataFrame, opinion: Opinion, seen: Pictures, min_probability: float) -> pd.DataFrame:
@@ -206,7 +208,7 @@ def compare(ours: pd.DataFrame, opinion: Opinion, seen: Pictures, min_probabilit
 def _judged(pairs: np.ndarray[Any, np.dtype[np.int64]], seen: Pictures, min_probability: float) -> pd.DataFrame:
     """Verify pairs, plain and mirrored, and return the likelier: probability, verdict, transform, a row a pair."""
     candidates = Opinion("", pairs, np.zeros(len(pairs))).candidates()
-    verified = verify(seen, candidates)
+    verified = joined(verify(seen, candidates))
     fine, quartile = (verified.evidence[:, EVIDENCE.index(name)] for name in ("fine_median", "fine_quartile"))
     found: Candidates = verified.candidates
     frame = pd.DataFrame(

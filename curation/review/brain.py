@@ -11,7 +11,7 @@ import pandas as pd
 
 from curation import workspace
 from curation.duplicates.features import View, descriptors
-from curation.measure import THUMBNAIL_SIDE, load_measurements
+from curation.measure import load_measurements, load_thumbnails
 from curation.review.read_model import sample_id
 from curation.review.views import MAP_KEY, SIMILAR_KEY
 from curation.settings import Settings
@@ -46,8 +46,7 @@ def embed(space: Workspace, dataset: Any, records: pd.DataFrame, settings: Setti
 def _features(space: Workspace, records: pd.DataFrame, settings: Settings) -> tuple[Floats, list[str]]:
     measured = load_measurements(workspace.read_listing(space), space.measurements, settings.measure)
     measured = measured[(measured["error"] == "") & measured["path"].isin(records["path"])]
-    flat = np.frombuffer(b"".join(measured["thumbnail"]), dtype=np.uint8)
-    thumbnails = flat.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    thumbnails = load_thumbnails(measured["sha256"].tolist(), space.measurements, settings.measure)
     found = descriptors(thumbnails, View(1.0, 0.0, 0.0)).astype(np.float64)
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     return found / np.maximum(lengths, 1e-12), [sample_id(path) for path in measured["path"]]

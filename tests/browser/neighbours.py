@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from curation import labelling, settings, workspace
-from curation.measure import load_measurements
+from curation.measure import load_measurements, load_thumbnails
 
 ASKED = 10
 """Neighbours of each image."""
@@ -19,10 +19,12 @@ def judge_by_neighbours(folder: Path) -> None:
     """Write the judgement into a workspace, from where ``curate check mislabelled ambiguous`` takes it."""
     space = workspace.open_existing(folder)
     images = workspace.read_table(space.images)
-    measured = load_measurements(workspace.read_table(space.listing), space.measurements, settings.load().measure)
+    asked = settings.load().measure
+    measured = load_measurements(workspace.read_table(space.listing), space.measurements, asked)
     readable = measured[measured["error"] == ""].merge(images[["path", "label"]], on="path")
     classes, labels = np.unique(readable["label"], return_inverse=True)
-    share, votes = _asked(readable["thumbnail"], labels, len(classes))
+    thumbnails = load_thumbnails(readable["sha256"].tolist(), space.measurements, asked)
+    share, votes = _asked(thumbnails, labels, len(classes))
     rows = np.arange(len(labels))
     others = share.copy()
     others[rows, labels] = 0.0
@@ -52,9 +54,9 @@ def judge_by_neighbours(folder: Path) -> None:
     workspace.write_json(space.labels.with_suffix(".json"), record)
 
 
-def _asked(thumbnails: pd.Series, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _asked(thumbnails: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return each image's share of its neighbours' weight for each class, and their number."""
-    pixels = np.stack([np.frombuffer(each, np.uint8) for each in thumbnails]).astype(np.float32)
+    pixels = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
     pixels -= pixels.mean(axis=1, keepdims=True)
     pixels /= np.linalg.norm(pixels, axis=1, keepdims=True) + 1e-6
     alike = pixels @ pixels.T

@@ -24,6 +24,9 @@ START_S = 600
 STEP_S = 300
 """For what takes the App a second when the machine is quiet."""
 
+GLANCE_S = 5
+"""For a click on what is there already."""
+
 QUIET_APP = "window.IS_PLAYWRIGHT = true"
 """FiftyOne's own switch: no advertisement and no tips over the page."""
 
@@ -127,11 +130,27 @@ def look_at(page: Page, view: str, images: int) -> None:
 
 
 def choose(page: Page, *places: int) -> None:
-    """Tick tiles by their places in the grid."""
+    """Tick tiles by their places in the grid, or untick them.
+
+    A box is there only under the mouse. A grid that is laid out anew moves it away between the two, so a click that
+    finds none in ``GLANCE_S`` is made again from the start.
+    """
     for place in places:
         tile = tiles(page).nth(place)
-        tile.hover()
-        tile.locator("input[type=checkbox]").locator("xpath=..").click()
+        until = time.monotonic() + STEP_S
+        while not _clicked(tile):
+            assert time.monotonic() < until, f"tile {place} cannot be ticked"
+
+
+def _clicked(tile: Locator) -> bool:
+    from playwright.sync_api import TimeoutError as TooLate
+
+    tile.hover()
+    try:
+        tile.locator("input[type=checkbox]").locator("xpath=..").click(timeout=GLANCE_S * 1000)
+    except TooLate:
+        return False
+    return True
 
 
 def picture(page: Page, name: str) -> None:

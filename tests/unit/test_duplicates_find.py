@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation import plant
+from curation import plant, scratch
 from curation.duplicates import find_near_duplicates
 from curation.settings import DuplicateSettings
 from tests.benchmarks import bench_near_duplicates as bench
+from tests.faults.long_run import Noted
 from tests.unit.test_duplicates_candidates import features_of
 from tests.unit.test_plant import drawn_face
 
@@ -49,10 +50,24 @@ def test_the_search_is_repeatable(crowd: tuple[np.ndarray, list[str]]) -> None:
 
 
 def test_progress_ends_where_it_said(crowd: tuple[np.ndarray, list[str]]) -> None:
-    steps: list[tuple[int, int]] = []
-    find_near_duplicates(*features_of(crowd[0]), DuplicateSettings(), lambda done, total: steps.append((done, total)))
-    assert steps == sorted(steps)
-    assert steps[-1][0] == steps[-1][1]
+    shown = Noted()
+    find_near_duplicates(*features_of(crowd[0]), DuplicateSettings(), shown)
+    searched, compared = (step["told"] for step in shown.steps)
+    for told in (searched, compared):
+        assert told == sorted(told)
+        assert told[-1][1] == told[-1][2]
+    assert len(searched) == 14
+
+
+def test_what_lies_in_files_gives_the_same_and_leaves_nothing_behind(
+    crowd: tuple[np.ndarray, list[str]], tmp_path: Path
+) -> None:
+    thumbnails = scratch.room(tmp_path, crowd[0].shape, np.uint8)
+    thumbnails[:] = crowd[0]
+    _, *hashes = features_of(crowd[0])
+    found = find_near_duplicates(thumbnails, *hashes, DuplicateSettings(), folder=tmp_path)
+    assert found.equals(find(crowd[0]))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])

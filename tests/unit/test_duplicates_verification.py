@@ -17,7 +17,7 @@ from tests.unit.test_plant import drawn_face
 
 def verified(a: np.ndarray, b: np.ndarray, mirrored: bool = False) -> verification.Verified:
     pair = Candidates(np.array([[0, 1]]), np.array([mirrored]))
-    return verification.verify(features.pictures(np.stack([a, b])), pair)
+    return verification.joined(verification.verify(features.pictures(np.stack([a, b])), pair))
 
 
 @pytest.mark.parametrize("kind", plant.KINDS)
@@ -33,7 +33,9 @@ def test_most_copies_of_every_kind_are_proved(kind: str) -> None:
 def test_different_pictures_are_not_proved() -> None:
     faces = np.stack([drawn_face(seed) for seed in range(60)])
     pairs = np.array([(i, j) for i in range(60) for j in range(i + 1, 60)])
-    found = verification.verify(features.pictures(faces), Candidates(pairs, np.zeros(len(pairs), dtype=bool)))
+    found = verification.joined(
+        verification.verify(features.pictures(faces), Candidates(pairs, np.zeros(len(pairs), dtype=bool)))
+    )
     assert not (found.probability > 0.1).any()
 
 
@@ -91,9 +93,9 @@ def test_the_result_of_a_pair_does_not_depend_on_its_company() -> None:
     faces = np.stack([drawn_face(seed % 8) // (1 + seed // 8) for seed in range(16)])
     pictures = features.pictures(faces)
     pairs = np.array([(i, j) for i in range(16) for j in range(i + 1, 16)])
-    together = verification.verify(pictures, Candidates(pairs, np.zeros(len(pairs), dtype=bool)))
+    together = verification.joined(verification.verify(pictures, Candidates(pairs, np.zeros(len(pairs), dtype=bool))))
     for pair, evidence in zip(together.candidates.pairs, together.evidence, strict=True):
-        alone = verification.verify(pictures, Candidates(pair[None], np.zeros(1, dtype=bool)))
+        alone = verification.joined(verification.verify(pictures, Candidates(pair[None], np.zeros(1, dtype=bool))))
         assert np.array_equal(alone.evidence[0], evidence)
 
 

@@ -12,7 +12,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from curation.measure import ERROR_KINDS, THUMBNAIL_SIDE, load_faces, load_measurements, measure
+from curation import scratch
+from curation.measure import (
+    ERROR_KINDS,
+    THUMBNAIL_SIDE,
+    load_faces,
+    load_measurements,
+    load_thumbnails,
+    measure,
+    thumbnail_bytes,
+)
 from curation.measure.batch import measure_batch
 from curation.measure.load import MeasurementsError
 from curation.measure.tables import FACES_SCHEMA, FILES_SCHEMA, PIXELS_SCHEMA, Known
@@ -100,13 +109,35 @@ def test_every_image_has_one_row_in_listing_order_with_the_promised_columns(pict
     assert (done.images, done.read, done.measured) == (len(listing), len(listing), IMAGES + 3)
     assert " ".join(frame) == (
         "path sha256 bytes error error_kind width height mode format frames pixel_sha256 brightness_mean "
-        "brightness_p01 brightness_p05 brightness_p95 brightness_p99 contrast entropy sharpness dhash phash thumbnail "
+        "brightness_p01 brightness_p05 brightness_p95 brightness_p99 contrast entropy sharpness dhash phash "
         "face_count face_score second_face_score face_x face_y face_width face_height face_yaw face_pitch face_roll"
     )
     assert frame["dhash"].dtype == np.int64
     good = frame[frame["error"] == ""]
-    assert all(len(thumbnail) == THUMBNAIL_SIDE**2 for thumbnail in good["thumbnail"])
     assert not good[["sharpness", "entropy", "face_score", "second_face_score"]].isna().any().any()
+
+
+def test_thumbnails_come_in_the_order_asked_for_also_twice_and_into_a_file(pictures, tmp_path, inline):
+    listing, store = listing_of(pictures), tmp_path / "store"
+    measure(listing, store, SETTINGS, ONE.model_copy(update={"shard_size": 7}))
+    frame = load_measurements(listing, store, SETTINGS)
+    good = frame[frame["error"] == ""].drop_duplicates("sha256")
+    contents = good["sha256"].tolist()
+    shape = (len(contents), THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    plain = load_thumbnails(contents, store, SETTINGS)
+    assert plain.shape == shape and plain.dtype == np.uint8
+    assert np.allclose(plain.mean(axis=(1, 2)), 255 * good["brightness_mean"], atol=3)
+    turned = load_thumbnails([*contents[::-1], contents[0]], store, SETTINGS)
+    assert (turned[:-1] == plain[::-1]).all() and (turned[-1] == plain[0]).all()
+    assert (load_thumbnails(contents, store, SETTINGS, scratch.room(tmp_path, shape, np.uint8)) == plain).all()
+    assert load_thumbnails([], store, SETTINGS).shape == (0, *shape[1:])
+
+    named = thumbnail_bytes(frame["path"], frame, store, SETTINGS)
+    assert set(named) == set(frame.loc[frame["error"] == "", "path"])
+    assert named[good["path"].iloc[3]] == plain[3].tobytes()
+    bad = frame.loc[(frame["error"] != "") & (frame["sha256"] != ""), "sha256"].iloc[0]
+    with pytest.raises(MeasurementsError, match="1 images have not been measured"):
+        load_thumbnails([bad, contents[0]], store, SETTINGS)
 
 
 def test_unreadable_images_have_an_error_and_empty_measurements(pictures, tmp_path, inline):
@@ -118,7 +149,7 @@ def test_unreadable_images_have_an_error_and_empty_measurements(pictures, tmp_pa
     wanted = {"empty.png": "empty", "text.jpg": "not_an_image", "cut.png": "truncated", "gone.png": "unreadable"}
     assert bad["error_kind"].to_dict() == wanted
     assert set(bad["error_kind"]) <= set(ERROR_KINDS)
-    assert (bad["width"] == 0).all() and bad["brightness_mean"].isna().all() and (bad["thumbnail"] == b"").all()
+    assert (bad["width"] == 0).all() and bad["brightness_mean"].isna().all()
     assert frame.loc["gone.png", "sha256"] == ""
     assert (bad["face_score"] == 0).all() and bad["face_x"].isna().all()
 

@@ -138,7 +138,7 @@ def test_evidence_is_put_in_words(evidence: dict[str, object], words: str) -> No
 
 def test_each_image_has_the_outcome_and_cause_of_its_decision(found: Example) -> None:
     states = summary.outcomes(found.cleaned, found.issues, in_force(found), ["no_face", "label_conflict"])
-    states = states.reindex(found.measurements["path"])
+    states = states.reindex(found.paths)
     assert states["outcome"].value_counts().to_dict() == {"kept": 115, "left out": 5}
     assert list(states["cause"].iloc[:8]) == [
         "unreadable",
@@ -150,11 +150,11 @@ def test_each_image_has_the_outcome_and_cause_of_its_decision(found: Example) ->
         "exact_duplicate",
         "dark",
     ]
-    assert list(states.loc[states["waits"]].index) == [found.measurements["path"][n] for n in (3, 4, 8, 9)]
+    assert list(states.loc[states["waits"]].index) == [found.paths[n] for n in (3, 4, 8, 9)]
 
 
 def test_nothing_waits_once_a_person_has_decided(found: Example) -> None:
-    path = found.measurements["path"][8]
+    path = found.paths[8]
     entries = [*found.entries, Entry(99, "", "person:ada", path, "keep", "", "a face", "")]
     states = summary.outcomes(replay(found.raw, entries), found.issues, effective(entries), ["no_face"])
     assert not states.loc[path, "waits"]
@@ -219,7 +219,7 @@ def test_order_of_rows_does_not_change_the_tables(found: Example) -> None:
     mixed = replace(
         found,
         issues=found.issues.sample(frac=1, random_state=3),
-        measurements=found.measurements.sample(frac=1, random_state=4),
+        raw=found.raw.sample(frac=1, random_state=4),
     )
     first, second = found.tables(origin()), mixed.tables(origin())
     for name in ("checks", "flow", "gallery", "groups", "distributions", "left_out", "before_after"):
