@@ -225,7 +225,7 @@ def outcomes(
 
     """
     frame = manifest.set_index("path")
-    flagged = issues[issues["is_issue"]]
+    flagged = issues.loc[issues["is_issue"], ["path", "check", "score"]]
     place = flagged["check"].map({name: n for n, name in enumerate(tables.CHECK_NAMES)})
     worst = flagged.assign(place=place).sort_values(["score", "place"], kind="stable").drop_duplicates("path")
     cause = worst.set_index("path")["check"].to_dict()
@@ -451,7 +451,8 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
         columns check, title, peer (with its version), both, ours_only, peer_only (images): a row a check and peer.
 
     """
-    ours = issues[issues["is_issue"]].groupby("check")["path"].agg(set).to_dict()
+    asked = issues["is_issue"] & issues["check"].isin(findings["check"].unique())
+    ours = issues[asked].groupby("check")["path"].agg(set).to_dict()
     rows = []
     for (check, peer, version), said in findings.groupby(["check", "peer", "version"], sort=False):
         mine, theirs = ours.get(check, set()), set(said.loc[said["is_issue"], "path"])
@@ -517,11 +518,9 @@ def _flow(states: pd.DataFrame) -> pd.DataFrame:
 
 def _distributions(issues: pd.DataFrame) -> pd.DataFrame:
     columns = ["check", "title", "measure", "threshold", "left", "right", "passed", "flagged"]
-    measured = issues[~issues["check"].isin([*COPY_CHECKS, "unreadable"])]
     parts = []
-    by_check = dict(iter(measured.groupby("check")))
-    for check in [name for name in tables.CHECK_NAMES if name in by_check]:
-        rows = by_check[check]
+    for check in [name for name in tables.CHECK_NAMES if name not in {*COPY_CHECKS, "unreadable"}]:
+        rows = issues.loc[issues["check"] == check, ["is_issue", "evidence"]]
         evidence = pd.DataFrame(_parsed(rows["evidence"]))
         if {"value", "threshold", "measure"} <= set(evidence.columns):
             evidence = evidence.assign(is_issue=rows["is_issue"].to_numpy()).dropna(subset=["value", "threshold"])
@@ -571,16 +570,13 @@ def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
 
 def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     """Pick groups of copies, the widest group of each image, each group under its most serious kind."""
-    copies = issues[issues["is_issue"] & issues["check"].isin(COPY_CHECKS)]
+    copies = issues.loc[issues["is_issue"] & issues["check"].isin(COPY_CHECKS), ["path", "check", "score", "group"]]
     near = set(copies.loc[copies["check"] == "near_duplicate", "path"])
     copies = copies[(copies["check"] != "exact_duplicate") | ~copies["path"].isin(near)]
     seriousness = {check: n for n, check in enumerate(GROUPS_SHOWN)}
     frame = copies.assign(place=copies["check"].map(seriousness)).sort_values(["place", "score", "path"])
     kind = frame.drop_duplicates("group").set_index("group")["check"]
     members = frame.drop_duplicates(["group", "path"]).assign(kind=lambda f: f["group"].map(kind))
-    # what a member is a near copy of, and how sure that is, stands in its near-duplicate row
-    near_rows = copies[copies["check"] == "near_duplicate"].set_index("path")["evidence"].to_dict()
-    members["evidence"] = members["path"].map(lambda path: near_rows.get(path, "{}"))
     members["copies"] = members.groupby("group")["path"].transform("size")
     order = members.sort_values(["place", "copies", "group"], ascending=[True, False, True]).drop_duplicates("group")
     shown = order.groupby("kind").head(max(GROUPS_SHOWN.values()))
@@ -592,7 +588,10 @@ def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     )
     chosen = chosen.assign(label=states["label"].reindex(chosen["path"]).to_numpy())
     chosen = _every_kind_of_member(chosen, states["split"].reindex(chosen["path"]).to_numpy())
-    chosen["evidence"] = [_link_words(evidence) for evidence in _parsed(chosen["evidence"])]
+    # what a member is a near copy of, and how sure that is, stands in its near-duplicate row
+    said = issues[(issues["check"] == "near_duplicate") & issues["is_issue"] & issues["path"].isin(chosen["path"])]
+    evidence = said.set_index("path")["evidence"].reindex(chosen["path"]).fillna("{}")
+    chosen["evidence"] = [_link_words(facts) for facts in _parsed(evidence)]
     return chosen.sort_values(["rank", "path"])[["kind", "total", "group", "copies", "path", "evidence", "label"]]
 
 

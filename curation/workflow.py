@@ -170,8 +170,8 @@ def _near_pairs(space: Workspace, distinct: pd.DataFrame, settings: Settings, di
     # distinct contents are sorted, and found is sorted by i, j
     names = pd.CategoricalDtype(distinct["pixel_sha256"])
     a, b = (pd.Categorical.from_codes(found[side].to_numpy(), dtype=names) for side in ("i", "j"))
-    texts = {name: found[name].astype("category") for name in ("transform", "relation")}
-    return found[["probability", "score"]].assign(**texts, pixel_sha256_a=a, pixel_sha256_b=b)
+    kept = found[["probability", "score", "transform", "relation"]]
+    return kept.assign(pixel_sha256_a=a, pixel_sha256_b=b)
 
 
 def check(space: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:

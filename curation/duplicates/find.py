@@ -22,6 +22,7 @@ Report = Callable[[int, int], None]
 
 NEAR_DUPLICATE = "near_duplicate"
 SAME_SESSION = "same_session"
+_RELATIONS = [NEAR_DUPLICATE, SAME_SESSION]
 
 _SESSION_DETAIL = 0.82
 """Median correlation of fine details from which pictures that are no copies are called shots of one session. On a
@@ -64,7 +65,7 @@ def find_near_duplicates(
         one row a pair, sorted by i, j: i < j (row numbers), probability (0..1 that both are one picture), score (median
         correlation of fine details, -1..1), mirrored, scale, angle (degrees), dx, dy (fractions of the side) and
         transform (words): what turns i into j; relation: near_duplicate where the probability is at least
-        ``settings.min_probability``, else same_session.
+        ``settings.min_probability``, else same_session. Both texts are categories.
 
     Raises:
         ValueError: the arrays do not have one row an image each.
@@ -89,8 +90,9 @@ def find_near_duplicates(
         named = candidates.union([source.pairs(given) for source in (*sources, *also)])
     with shown.step("Comparing the candidates", "pairs") as compared:
         batches = chosen.verify(features.pictures(thumbnails, folder), named, compared)
-        found = [_as_frame(batch, settings.min_probability) for batch in (verification.nothing(), *batches)]
-    return _likelier(pd.concat(found, ignore_index=True))
+        texts: dict[str, int] = {}
+        found = [_as_frame(batch, settings.min_probability, texts) for batch in (verification.nothing(), *batches)]
+    return _likelier(_with_texts(pd.concat(found, ignore_index=True), texts))
 
 
 def _after(before: int, report: Report) -> Report:
@@ -114,7 +116,12 @@ def _likelier(found: pd.DataFrame) -> pd.DataFrame:
     return found[kept].reset_index(drop=True)
 
 
-def _as_frame(verified: Verified, min_probability: float) -> pd.DataFrame:
+def _as_frame(verified: Verified, min_probability: float, texts: dict[str, int]) -> pd.DataFrame:
+    """Return what is told of a batch.
+
+    There may be many times as many pairs as images, so columns are narrow: transform is a place in ``texts``, which
+    grows, and relation one in ``_RELATIONS``.
+    """
     from curation.duplicates.kernel import EVIDENCE
     from curation.duplicates.transform import decompose, in_words
 
@@ -122,10 +129,11 @@ def _as_frame(verified: Verified, min_probability: float) -> pd.DataFrame:
     transforms = decompose(verified.maps)
     mirrored = verified.candidates.mirrored
     copies = verified.probability >= min_probability
+    said = in_words(transforms, mirrored, fine, quartile)
     frame = pd.DataFrame(
         {
-            "i": verified.candidates.pairs[:, 0],
-            "j": verified.candidates.pairs[:, 1],
+            "i": verified.candidates.pairs[:, 0].astype(np.int32),
+            "j": verified.candidates.pairs[:, 1].astype(np.int32),
             "probability": verified.probability,
             "score": fine.round(_DECIMALS),
             "mirrored": mirrored,
@@ -133,9 +141,14 @@ def _as_frame(verified: Verified, min_probability: float) -> pd.DataFrame:
             "angle": transforms.angle.round(_DECIMALS),
             "dx": transforms.dx.round(_DECIMALS),
             "dy": transforms.dy.round(_DECIMALS),
-            "transform": "",
-            "relation": np.where(copies, NEAR_DUPLICATE, SAME_SESSION),
+            "transform": [texts.setdefault(words, len(texts)) for words in said],
+            "relation": np.where(copies, _RELATIONS.index(NEAR_DUPLICATE), _RELATIONS.index(SAME_SESSION)),
         }
     )
-    frame["transform"] = in_words(transforms, mirrored, fine, quartile)
-    return frame[copies | (fine >= _SESSION_DETAIL)]
+    return frame[copies | (fine >= _SESSION_DETAIL)].astype({"transform": np.int32, "relation": np.int8})
+
+
+def _with_texts(frame: pd.DataFrame, texts: dict[str, int]) -> pd.DataFrame:
+    relation = pd.Categorical.from_codes(frame["relation"].to_numpy(), categories=_RELATIONS)
+    transform = pd.Categorical.from_codes(frame["transform"].to_numpy(), categories=list(texts))
+    return frame.assign(transform=transform, relation=relation)
