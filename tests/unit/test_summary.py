@@ -13,6 +13,7 @@ from curation import summary
 from curation.decisions.log import Entry
 from curation.decisions.replay import effective, replay
 from curation.manifest import raw_manifest
+from reports import cleaning_page
 from tests.unit.report_frames import Example, example, origin
 
 SPLITS = st.sampled_from(["train", "validation", "test", "", "extra"])
@@ -209,6 +210,23 @@ def test_a_group_of_copies_is_shown_once_under_its_most_serious_kind(found: Exam
     assert not groups["path"].duplicated().any()
     kinds = groups.groupby("group")["kind"].unique().map(list).to_dict()
     assert kinds == {"near-3": ["label_conflict"], "exact-1": ["split_leak"], "exact-5": ["exact_duplicate"]}
+
+
+def test_of_a_crowd_of_copies_some_of_each_label_and_split_are_shown_and_the_rest_counted() -> None:
+    found = example(images=400)
+    crowd = (found.issues["check"] == "near_duplicate") & found.issues["path"].isin(
+        [*found.paths[3:5], *found.paths[20:]]
+    )
+    like = found.issues.loc[found.issues["group"] == "near-3", "evidence"].iloc[0]
+    changes = {"is_issue": True, "group": "near-3", "score": 0.02, "evidence": like}
+    issues = found.issues.assign(**{name: found.issues[name].mask(crowd, value) for name, value in changes.items()})
+    tables = replace(found, issues=issues).tables(origin())
+    shown = tables.groups[tables.groups["group"] == "near-3"]
+    assert len(shown) == summary.MEMBERS_SHOWN
+    assert set(shown["copies"]) == {382}
+    assert set(shown["label"]) == {"happy", "sad"} and set(shown["split"]) == {"train", "test"}
+    page = cleaning_page(tables)
+    assert "382 copies" in page and "and 358 more" in page
 
 
 def test_the_flow_counts_every_image_with_an_issue_once(found: Example) -> None:
