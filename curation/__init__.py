@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from curation.memory import choose_arrow_pool
 from curation.telemetry import switch_off
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from curation.settings import Settings
 
 switch_off()
+choose_arrow_pool()
 
 __all__ = [
     "CuratedFaces",

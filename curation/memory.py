@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 from enum import IntEnum
 
 from curation.errors import CurationError
 
 MIB = 2**20
+
+ARROW_POOL = "system"
+"""Of Arrow's allocators the one that gives back at once what was freed."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's mallopt(3)."""
+
+_BLOCK_MIB, _TRAINING_BLOCK_MIB = 1, 32
+"""Blocks from this size get memory of their own, which goes back when they are freed; smaller ones come from the heap,
+where what is freed in the middle stays. Networks ask for some MiB again and again, which the heap serves faster."""
 
 
 class Needed(IntEnum):
@@ -32,7 +43,7 @@ class AddressSpaceError(CurationError):
 
 
 def require(needed: Needed) -> None:
-    """Return if the process may map so much.
+    """Return if the process may map so much, and have the allocator give back what such work frees.
 
     Raises:
         AddressSpaceError: it may not.
@@ -45,6 +56,22 @@ def require(needed: Needed) -> None:
             f"give ulimit -v {needed * 1024} or more; to limit the memory that is used take a cgroup or container"
         )
 
+    _set_blocks(_TRAINING_BLOCK_MIB if needed is Needed.training else _BLOCK_MIB)
+
+
+def _set_blocks(size_mib: int) -> None:
+    if libc := _glibc():
+        libc.mallopt(_M_MMAP_THRESHOLD, size_mib * MIB)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * size_mib * MIB)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """Return glibc, None on other systems and with other C libraries."""
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "malloc_trim") else None
+
 
 def _limit_mib() -> int | None:
     """Return the limit of this process, None where there is none (or the system knows none)."""
@@ -56,12 +83,17 @@ def _limit_mib() -> int | None:
     return None if limit == resource.RLIM_INFINITY else limit // MIB
 
 
+def choose_arrow_pool() -> None:
+    """Name the allocator for Arrow, which looks for it when it is loaded; a user's own choice stands."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", ARROW_POOL)
+
+
 def give_back() -> None:
     """Return to the system what the steps so far have freed: allocators keep it, and every later step comes on top."""
     gc.collect()
     if arrow := sys.modules.get("pyarrow"):
         arrow.default_memory_pool().release_unused()
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # glibc; musl keeps nothing
+    if libc := _glibc():
         libc.malloc_trim(0)
 
 

@@ -31,6 +31,9 @@ COPY_CHECKS = ("exact_duplicate", "near_duplicate", "label_conflict", "split_lea
 PICTURES_PER_CLASS = 12
 """Examples shown for each check and class: two rows on a laptop."""
 
+_BLOCK = 16_384
+"""Rows of evidence parsed at a time."""
+
 MEMBERS_SHOWN = 24
 """Of a group of copies in the report: a chain of thousands would fill the page."""
 
@@ -132,15 +135,16 @@ def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
         columns check, scored, issues, groups (int64), share (issues / scored, 0..1).
 
     """
-    flagged = issues[issues["is_issue"]]
+    flagged = issues.loc[issues["is_issue"], ["check", "group"]]
     grouped = flagged[flagged["group"] != ""]
     counts = pd.DataFrame(
         {
-            "scored": issues.groupby("check").size(),
-            "issues": flagged.groupby("check").size(),
-            "groups": grouped.groupby("check")["group"].nunique(),
+            "scored": issues["check"].value_counts(),
+            "issues": flagged["check"].value_counts(),
+            "groups": grouped.groupby("check", observed=True)["group"].nunique(),
         }
     )
+    counts.index = counts.index.astype(object)
     ordered = counts.reindex([name for name in tables.CHECK_NAMES if name in counts.index])
     ordered = ordered.fillna(0).astype("int64")
     ordered["share"] = ordered["issues"] / ordered["scored"]
@@ -225,7 +229,7 @@ def outcomes(
 
     """
     frame = manifest.set_index("path")
-    flagged = issues.loc[issues["is_issue"], ["path", "check", "score"]]
+    flagged = issues.loc[issues["is_issue"], ["path", "check", "score"]].astype({"check": "str"})
     place = flagged["check"].map({name: n for n, name in enumerate(tables.CHECK_NAMES)})
     worst = flagged.assign(place=place).sort_values(["score", "place"], kind="stable").drop_duplicates("path")
     cause = worst.set_index("path")["check"].to_dict()
@@ -267,6 +271,7 @@ def closing(
         (groups of known copies that still lie in two splits among the kept images).
 
     """
+    issues = _by_check(issues)
     states = outcomes(manifest, issues, entries, review_checks)
     found = check_summary(issues).set_index("check")
     by_outcome = states["outcome"].value_counts()
@@ -285,6 +290,11 @@ def closing(
         "leaks_left": _leaks_left(manifest, issues),
     }
     return _sentences(images, record), record
+
+
+def _by_check(issues: pd.DataFrame) -> pd.DataFrame:
+    """Return the issues with names of checks as categories: a column of a score of texts an image is costly to ask."""
+    return issues.assign(check=pd.Categorical(issues["check"], categories=list(tables.CHECK_NAMES)))
 
 
 def _leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
@@ -412,6 +422,7 @@ def cleaning_report_tables(
     from reports.cleaning import CleaningTables
 
     said = pd.DataFrame(columns=list(FINDINGS)).astype({"is_issue": bool}) if findings is None else findings
+    issues = _by_check(issues)
     states = outcomes(cleaned, issues, entries, origin.review_checks)
     hashes = raw.set_index("path")["sha256"]
     shown = (_gallery(issues, states), _groups(issues, states), _peer_gallery(issues, said, states))
@@ -451,8 +462,10 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
         columns check, title, peer (with its version), both, ours_only, peer_only (images): a row a check and peer.
 
     """
+    if findings.empty:
+        return pd.DataFrame(columns=["check", "title", "peer", "both", "ours_only", "peer_only"])
     asked = issues["is_issue"] & issues["check"].isin(findings["check"].unique())
-    ours = issues[asked].groupby("check")["path"].agg(set).to_dict()
+    ours = issues[asked].groupby("check", observed=True)["path"].agg(set).to_dict()
     rows = []
     for (check, peer, version), said in findings.groupby(["check", "peer", "version"], sort=False):
         mine, theirs = ours.get(check, set()), set(said.loc[said["is_issue"], "path"])
@@ -466,7 +479,9 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
 
 def _peer_gallery(issues: pd.DataFrame, findings: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     """Pick, for each check and peer, the worst images that only the peer flags."""
-    ours = issues.loc[issues["is_issue"], ["path", "check"]].assign(ours=True)
+    if findings.empty:
+        return pd.DataFrame(columns=["check", "peer", "path", "score", "label", "evidence"])
+    ours = issues.loc[issues["is_issue"], ["path", "check"]].astype({"check": "str"}).assign(ours=True)
     said = findings[findings["is_issue"]].merge(ours, on=["path", "check"], how="left")
     alone = said[said["ours"].isna() & said["path"].isin(states.index)].sort_values(["check", "peer", "score", "path"])
     chosen = alone.groupby(["check", "peer"]).head(PEER_PICTURES)[["check", "peer", "path", "score"]]
@@ -500,7 +515,7 @@ def _checks_table(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_classes(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    flagged = issues.loc[issues["is_issue"], ["path", "check"]]
+    flagged = issues.loc[issues["is_issue"], ["path", "check"]].astype({"check": "str"})
     counts = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
     return counts.groupby(["check", "label"]).size().rename("issues").reset_index()
 
@@ -521,12 +536,22 @@ def _distributions(issues: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for check in [name for name in tables.CHECK_NAMES if name not in {*COPY_CHECKS, "unreadable"}]:
         rows = issues.loc[issues["check"] == check, ["is_issue", "evidence"]]
-        evidence = pd.DataFrame(_parsed(rows["evidence"]))
-        if {"value", "threshold", "measure"} <= set(evidence.columns):
-            evidence = evidence.assign(is_issue=rows["is_issue"].to_numpy()).dropna(subset=["value", "threshold"])
-            for measure, values in evidence.groupby("measure"):
-                parts.append(_histogram(check, str(measure), values))
+        for measure, values in _measured_values(rows).groupby("measure", observed=True):
+            parts.append(_histogram(check, str(measure), values))
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _measured_values(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return value, threshold, measure and is_issue of rows whose evidence has them, parsed a block at a time."""
+    columns = ["value", "threshold", "measure"]
+    parts = [pd.DataFrame({"value": [], "threshold": [], "measure": [], "is_issue": []})]
+    for start in range(0, len(rows), _BLOCK):
+        block = rows.iloc[start : start + _BLOCK]
+        evidence = pd.DataFrame(_parsed(block["evidence"])).reindex(columns=columns)
+        kinds = {"value": "float64", "threshold": "float64", "measure": "category"}
+        told = evidence.assign(is_issue=block["is_issue"].to_numpy()).dropna(subset=["value", "threshold"])
+        parts.append(told.astype(kinds))
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
 def _histogram(check: str, measure: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -558,7 +583,7 @@ def _histogram(check: str, measure: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     """Pick each check's and class's worst images."""
-    flagged = issues[issues["is_issue"] & ~issues["check"].isin(COPY_CHECKS)]
+    flagged = issues[issues["is_issue"] & ~issues["check"].isin(COPY_CHECKS)].astype({"check": "str"})
     frame = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
     frame["total"] = frame.groupby(["check", "label"])["path"].transform("size")
     frame = frame.sort_values(["score", "path"]).groupby(["check", "label"]).head(PICTURES_PER_CLASS)
@@ -571,6 +596,7 @@ def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
 def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     """Pick groups of copies, the widest group of each image, each group under its most serious kind."""
     copies = issues.loc[issues["is_issue"] & issues["check"].isin(COPY_CHECKS), ["path", "check", "score", "group"]]
+    copies = copies.astype({"check": "str"})
     near = set(copies.loc[copies["check"] == "near_duplicate", "path"])
     copies = copies[(copies["check"] != "exact_duplicate") | ~copies["path"].isin(near)]
     seriousness = {check: n for n, check in enumerate(GROUPS_SHOWN)}

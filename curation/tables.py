@@ -139,6 +139,24 @@ def checked(name: TableName, frame: pd.DataFrame) -> pd.DataFrame:
         raise TableError(f"the {name} table is not valid: {first_line}") from error
 
 
+def join_pieces(frame: pd.DataFrame) -> None:
+    """Make each column of texts one piece, in place and one after the other: there is no room for all of them twice.
+
+    Of one in several pieces, as they come from files and from joining tables, Arrow copies the whole for every choice
+    of rows.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    for name in frame.columns:
+        kind = frame[name].dtype
+        if isinstance(kind, pd.StringDtype) and kind.storage == "pyarrow":
+            pieces = pa.array(frame[name].array)
+            if isinstance(pieces, pa.ChunkedArray) and pieces.num_chunks > 1:
+                frame[name] = kind.__from_arrow__(pieces.combine_chunks())
+                del pieces
+
+
 def empty_issues() -> pd.DataFrame:
     """Return an issues table without rows, of a check that had nothing to look at."""
     import pandas as pd

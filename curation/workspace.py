@@ -21,6 +21,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curation import tables
 from curation.errors import CurationError
 
 if TYPE_CHECKING:
@@ -482,11 +483,13 @@ def read_table(path: Path) -> pd.DataFrame:
     import pyarrow as pa
 
     try:
-        return pd.read_parquet(path)
+        frame = pd.read_parquet(path)
     except FileNotFoundError as error:
         raise WorkspaceError(f"{path} is absent; run: curate run DATA") from error
     except (OSError, pa.ArrowException, ValueError) as error:
         raise WorkspaceError(f"{path} is damaged ({error}); delete it and run again, it is made anew") from error
+    tables.join_pieces(frame)
+    return frame
 
 
 def read_listing(space: Workspace) -> pd.DataFrame:

@@ -5,7 +5,7 @@ A connected group of copies is judged as a whole: with several labels it is a co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,9 @@ _SAME_SIZE = 1.1
 _SAME_BYTES = 1.25
 """Ratios of pixels and of bytes a pixel up to which two files pass for one size and one compression. Words only: no
 decision rests on them."""
+
+_BLOCK = 8192
+"""Rows turned into dictionaries at a time."""
 
 
 def exact_duplicate(inputs: CheckInputs) -> pd.DataFrame:
@@ -43,30 +46,39 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
     flags = (members["near"] != "").to_numpy(dtype=bool)
     facts = _facts(members, "near")
     first = members.drop_duplicates("content").set_index("content")
-    path_of, files = first["path"].to_dict(), first[["area", "density"]].to_dict("index")
-    links = graph.links.to_dict("index")
+    path_of = first["path"].to_numpy()
+    partner, words = first.index.get_indexer(graph.links["partner"]), _words(graph.links, first)
+    # the last stands for those without a link, whose place is -1
+    probabilities = np.append(graph.links["probability"].to_numpy(dtype=np.float64), 0.0)
+    place = graph.links.index.get_indexer(members["content"])
 
     def found(row: dict[str, Any]) -> dict[str, Any]:
-        link = links[row["content"]]
+        link = row["link"]
         return {
             "kind": "near",
             "dhash": row["dhash"],
-            "of": path_of[link["partner"]],
-            "probability": round(link["probability"], 4),
-            "transform": ", ".join([link["transform"], *_file_words(files[row["content"]], files[link["partner"]])]),
+            "of": path_of[partner[link]],
+            "probability": round(float(probabilities[link]), 4),
+            "transform": words[link],
             **{key: value for key, value in facts[row["near"]].items() if key != "of"},
             "rank": row["rank"],
         }
 
-    evidence = _evidence(members, flags, found, _session_evidence(graph, path_of))
-    probability = np.array([links[c]["probability"] if c in links else 0.0 for c in members["content"]])
-    scores = np.round(1.0 - np.where(flags, probability, 0.0), 6)
+    evidence = _evidence(members.assign(link=place), flags, found, _session_evidence(graph, first))
+    scores = np.round(1.0 - np.where(flags, probabilities[place], 0.0), 6)
     return rows("near_duplicate", members["path"], scores, flags, evidence, members["near"].tolist())
 
 
-def _file_words(own: dict[str, float], partner: dict[str, float]) -> list[str]:
-    """Return what was done to the partner's file, as far as sizes tell."""
-    larger, denser = own["area"] / partner["area"], own["density"] / partner["density"]
+def _words(links: pd.DataFrame, first: pd.DataFrame) -> list[str]:
+    """Return for each link what was done to the partner's picture and to its file; ``first`` has a row a content."""
+    own, partner = first.index.get_indexer(links.index), first.index.get_indexer(links["partner"])
+    area, density = (first[name].to_numpy(dtype=np.float64) for name in ("area", "density"))
+    ratios = zip(links["transform"], area[own] / area[partner], density[own] / density[partner], strict=True)
+    return [", ".join([words, *_file_words(larger, denser)]) for words, larger, denser in ratios]
+
+
+def _file_words(larger: float, denser: float) -> list[str]:
+    """Return what was done to the partner's file, as far as the ratios of pixels and of bytes a pixel tell."""
     if not 1 / _SAME_SIZE < larger < _SAME_SIZE:
         return ["enlarged" if larger > 1 else "reduced in size"]
     if not 1 / _SAME_BYTES < denser < _SAME_BYTES:
@@ -74,14 +86,13 @@ def _file_words(own: dict[str, float], partner: dict[str, float]) -> list[str]:
     return []
 
 
-def _session_evidence(graph: CopyGraph, path_of: dict[str, str]) -> list[str]:
+def _session_evidence(graph: CopyGraph, first: pd.DataFrame) -> list[str]:
     """Return each member's evidence as if it had no copy: its dHash, and another shot of its session if known."""
-    sessions = graph.sessions.to_dict("index")
+    other = first["path"].to_numpy()[first.index.get_indexer(graph.sessions["partner"])]
+    place = graph.sessions.index.get_indexer(graph.members["content"])
     return [
-        as_json(dhash=dhash, same_session=path_of[sessions[content]["partner"]])
-        if content in sessions
-        else f'{{"dhash": "{dhash}"}}'
-        for content, dhash in zip(graph.members["content"], graph.members["dhash"], strict=True)
+        as_json(dhash=dhash, same_session=other[session]) if session >= 0 else f'{{"dhash": "{dhash}"}}'
+        for session, dhash in zip(place.tolist(), graph.members["dhash"], strict=True)
     ]
 
 
@@ -142,6 +153,12 @@ def _evidence(
     otherwise: Sequence[str] = (),
 ) -> list[str]:
     """Return one JSON object a member: ``found`` of the flagged ones' rows, what ``otherwise`` holds for the others."""
-    records = iter(members[flags].to_dict("records"))
+    records = _records(members[flags])
     plain = otherwise or ["{}"] * len(members)
     return [as_json(**found(next(records))) if flagged else text for flagged, text in zip(flags, plain, strict=True)]
+
+
+def _records(members: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield rows as dictionaries, of which no more than a block is in memory."""
+    for start in range(0, len(members), _BLOCK):
+        yield from members.iloc[start : start + _BLOCK].to_dict("records")

@@ -73,4 +73,7 @@ def select(names: Iterable[str]) -> list[Check]:
 def run(inputs: CheckInputs, names: Iterable[str] = ()) -> pd.DataFrame:
     """Run checks and return the issues table, sorted by check (registry order) and path."""
     found = [check.run(inputs).sort_values("path") for check in select(names)]
-    return tables.checked("issues", pd.concat(found, ignore_index=True))
+    table = tables.checked("issues", pd.concat(found, ignore_index=True))
+    del found
+    tables.join_pieces(table)
+    return table
