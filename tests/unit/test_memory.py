@@ -61,3 +61,31 @@ def test_the_limit_itself_is_enough_and_a_mebibyte_less_is_not(
 )
 def test_want_of_memory_is_known_under_its_other_names(error: BaseException, meant: bool) -> None:
     assert memory.ran_out(error) is meant
+
+
+def test_arrow_takes_the_allocator_that_gives_back_at_once() -> None:
+    asked = "import curation, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == memory.ARROW_POOL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the allocator of glibc")
+def test_what_was_freed_between_other_blocks_goes_back() -> None:
+    """Every second block of half a MiB is freed: it is given back when asked for, larger ones by themselves."""
+    asked = """
+import sys, psutil, numpy as np
+from curation import memory
+memory.require(memory.Needed.curating)
+resident = lambda: psutil.Process().memory_info().rss // memory.MIB
+for size, asks in ((2**19, True), (2**21, False)):
+    blocks = [np.ones(size, np.uint8) for _ in range(2**28 // size)]
+    full = resident()
+    del blocks[::2]
+    if asks:
+        memory.give_back()
+    print(full - resident())
+    del blocks
+"""
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    small, large = map(int, done.stdout.split())
+    assert small > 100 and large > 100
