@@ -30,12 +30,12 @@ where what is freed in the middle stays. Networks ask for some MiB again and aga
 class Needed(IntEnum):
     """MiB of address space, the measured peak (VmPeak) on two cores and a little more.
 
-    reading 1,830 (show, apply, report); curating 3,050, and 3,180 with 20,214 images; training 5,870.
+    reading 1,050 (show, apply, report; of 20,214 images); curating 1,780; training 5,650, and 6,710 to judge labels.
     """
 
-    reading = 2_000
-    curating = 3_300
-    training = 6_200
+    reading = 1_200
+    curating = 2_000
+    training = 7_000
 
 
 class AddressSpaceError(CurationError):

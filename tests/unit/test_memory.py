@@ -16,7 +16,7 @@ def limited(mib: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (mib * memory.MIB, mib * memory.MIB))
 
 
-@pytest.mark.parametrize("mib", [1_000, 2_500])
+@pytest.mark.parametrize("mib", [1_000, 1_700])
 def test_a_run_in_too_little_address_space_ends_with_a_sentence(tmp_path: Path, mib: int) -> None:
     (tmp_path / "data").mkdir()
     done = subprocess.run(
