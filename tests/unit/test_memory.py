@@ -77,7 +77,7 @@ import sys, psutil, numpy as np
 from curation import memory
 memory.require(memory.Needed.curating)
 resident = lambda: psutil.Process().memory_info().rss // memory.MIB
-for size, asks in ((2**19, True), (2**21, False)):
+for size, asks in ((2**21, False), (2**19, True)):
     blocks = [np.ones(size, np.uint8) for _ in range(2**28 // size)]
     full = resident()
     del blocks[::2]
@@ -87,5 +87,5 @@ for size, asks in ((2**19, True), (2**21, False)):
     del blocks
 """
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
-    small, large = map(int, done.stdout.split())
+    large, small = map(int, done.stdout.split())
     assert small > 100 and large > 100
