@@ -11,17 +11,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from curation.memory import choose_arrow_pool
-from curation.telemetry import switch_off
+from curation.base.memory import choose_arrow_pool
+from curation.base.telemetry import switch_off
 
 if TYPE_CHECKING:
     from curation.api import Explanation, Gallery, Outcome, Version, Workspace
-    from curation.errors import CurationError
-    from curation.export import export_version
-    from curation.export.torch import CuratedFaces
-    from curation.ingest import read_source
-    from curation.sample import make_sample
-    from curation.settings import Settings
+    from curation.audit.synthetic import make_sample
+    from curation.base.errors import CurationError
+    from curation.base.settings import Settings
+    from curation.formats.export import export_version
+    from curation.formats.source import read_source
+    from curation.formats.torch import CuratedFaces
 
 switch_off()
 choose_arrow_pool()
@@ -41,17 +41,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CuratedFaces": "curation.export.torch",
-    "CurationError": "curation.errors",
+    "CuratedFaces": "curation.formats.torch",
+    "CurationError": "curation.base.errors",
     "Explanation": "curation.api",
     "Gallery": "curation.api",
     "Outcome": "curation.api",
-    "Settings": "curation.settings",
+    "Settings": "curation.base.settings",
     "Version": "curation.api",
     "Workspace": "curation.api",
-    "export_version": "curation.export",
-    "make_sample": "curation.sample",
-    "read_source": "curation.ingest",
+    "export_version": "curation.formats.export",
+    "make_sample": "curation.audit.synthetic",
+    "read_source": "curation.formats.source",
 }
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import signal
 
-from curation.interrupts import end_at_once
+from curation.base.interrupts import end_at_once
 
 
 def main() -> None:
     """Run the command."""
     signal.signal(signal.SIGINT, end_at_once)
-    from curation import cli
+    from curation.cli import commands
 
-    cli.main()
+    commands.main()
 
 
 if __name__ == "__main__":

@@ -19,28 +19,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from curation import (
-    answers,
-    evaluation,
-    export,
-    manifest,
-    models,
-    notebook,
-    settings,
-    summary,
-    tables,
-    workflow,
-    workspace,
-)
-from curation.manifest import Version as Committed
-from curation.progress import Display
-from curation.workspace import WorkspaceError
+from curation.base import notebook, settings, tables, workspace
+from curation.base.progress import Display
+from curation.base.workspace import WorkspaceError
+from curation.decisions import manifest
+from curation.decisions.manifest import Version as Committed
+from curation.formats import export
+from curation.models import evaluation, runs
+from curation.pipeline import queries, steps, summary
 
 if TYPE_CHECKING:
     from curation.audit.planted import PlantedAudit
-    from curation.comparison import Comparison
-    from curation.export.handover import Placement
-    from curation.export.torch import CuratedFaces
+    from curation.formats.export_data import Placement
+    from curation.formats.torch import CuratedFaces
+    from curation.models.comparison import Comparison
 
 __all__ = ["Explanation", "Gallery", "Outcome", "Version", "Workspace"]
 
@@ -117,10 +109,10 @@ class Version:
         return rows[rows["status"] == "kept"].reset_index(drop=True)
 
     def export(self, form: str, destination: Path | str, *, since: str = "", place: Placement = "copy") -> int:
-        """Write this version in a format among ``curation.export.names()``; return how many rows or images.
+        """Write this version in a format among ``curation.formats.registry.names()``; return how many rows or images.
 
         Raises:
-            CurationError: see ``curation.export.export_version``.
+            CurationError: see ``curation.formats.export.export_version``.
 
         """
         return export.export_version(
@@ -128,17 +120,17 @@ class Version:
         )
 
     def torch(self, split: str = "", **options: Any) -> CuratedFaces:
-        """Return the kept images as a PyTorch dataset; options as ``curation.export.torch.CuratedFaces``."""
-        from curation.export.torch import CuratedFaces
+        """Return the kept images as a PyTorch dataset; options as ``curation.formats.torch.CuratedFaces``."""
+        from curation.formats.torch import CuratedFaces
 
         return CuratedFaces(self._space.root, self.name, split, **options)
 
     def __repr__(self) -> str:
         """Return what the version is."""
-        return f"<{answers.version_lines(self._committed)[0]}>"
+        return f"<{queries.version_lines(self._committed)[0]}>"
 
     def _repr_html_(self) -> str:
-        shown = answers.show(self._space, self.name)
+        shown = queries.show(self._space, self.name)
         return str(notebook.sentences(shown.lines) + notebook.table(shown.table))
 
 
@@ -184,7 +176,7 @@ class Workspace:
         """
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
         with workspace.locked(self._space):
-            outcome = workflow.run(self._space, str(data), chosen, self._display, limit)
+            outcome = steps.run(self._space, str(data), chosen, self._display, limit)
         return Outcome(tuple(outcome.lines), outcome.record)
 
     def check(self, *, labels: str = "") -> pd.DataFrame:
@@ -199,11 +191,11 @@ class Workspace:
             judging = chosen.labels.model_copy(update={"recipe": labels})
             chosen = chosen.model_copy(update={"labels": judging})
         with workspace.locked(self._space):
-            scanned = workflow.scanned_before(self._space, chosen, self._display)
-            return summary.check_summary(workflow.judge_labels(self._space, scanned, chosen, self._display))
+            scanned = steps.scanned_before(self._space, chosen, self._display)
+            return summary.check_summary(steps.judge_labels(self._space, scanned, chosen, self._display))
 
     def opinions(self, *peers: str, python: str = "") -> pd.DataFrame:
-        """Ask peers (``curation.opinions.PEERS``) and return what they flag beside ours, a row a check and peer.
+        """Ask peers (``curation.audit.peers.PEERS``) and return what they flag beside ours, a row a check and peer.
 
         Args:
             peers: their names
@@ -213,12 +205,12 @@ class Workspace:
             CurationError: there is no such peer, it is not installed, or it failed.
 
         """
-        from curation.opinions import interpreter, second_opinions
+        from curation.audit.peers import interpreter, second_opinions
 
         chosen = self.settings
         with workspace.locked(self._space):
-            scanned = workflow.scanned_before(self._space, chosen, self._display)
-            pairs = workflow.find_pairs(self._space, scanned, chosen, self._display)
+            scanned = steps.scanned_before(self._space, chosen, self._display)
+            pairs = steps.find_pairs(self._space, scanned, chosen, self._display)
             known = tables.checked("issues", workspace.read_table(self._space.issues))
             found = second_opinions(
                 self._space, scanned.measurements, pairs, chosen, self._display, peers=peers, python=interpreter(python)
@@ -227,7 +219,7 @@ class Workspace:
 
     def audit(self, *, images: int = 2000, per_kind: int = 50, seed: int = 0) -> PlantedAudit:
         """Plant known defects among ``images`` of your own, find them blind, and return recall and precision."""
-        from curation.audit import audit_planted
+        from curation.audit.planted import audit_planted
 
         with workspace.locked(self._space):
             return audit_planted(self._space, self.settings, self._display, images=images, per_kind=per_kind, seed=seed)
@@ -236,7 +228,7 @@ class Workspace:
         """Let a policy decide again on the issues as they stand."""
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
         with workspace.locked(self._space):
-            return Version(self._space, workflow.apply(self._space, chosen, self._display))
+            return Version(self._space, steps.apply(self._space, chosen, self._display))
 
     @property
     def images(self) -> pd.DataFrame:
@@ -245,7 +237,7 @@ class Workspace:
 
     def issues(self, check: str = "", *, flagged_only: bool = True) -> pd.DataFrame:
         """Return issue rows, worst first: path, check, score (0 worst .. 1), is_issue, group, evidence (JSON)."""
-        return answers.found_issues(self._space, check, flagged_only=flagged_only)
+        return queries.found_issues(self._space, check, flagged_only=flagged_only)
 
     def checks(self) -> pd.DataFrame:
         """Return how many images each check scored and flagged."""
@@ -270,7 +262,7 @@ class Workspace:
             WorkspaceError: no image has that path.
 
         """
-        answer = answers.explain(self._space, path)
+        answer = queries.explain(self._space, path)
         return Explanation(tuple(answer.lines), answer.record, self._thumbnails([path]).get(path, ""))
 
     def _thumbnails(self, paths: Sequence[str]) -> dict[str, str]:
@@ -296,14 +288,12 @@ class Workspace:
             raise WorkspaceError("give a label with relabel, and with relabel only")
         chosen = [paths] if isinstance(paths, str) else list(paths)
         with workspace.locked(self._space):
-            committed = workflow.decide(
-                self._space, chosen, action, label, reason, by or getpass.getuser(), self.settings
-            )
+            committed = steps.decide(self._space, chosen, action, label, reason, by or getpass.getuser(), self.settings)
         return Version(self._space, committed)
 
     def annotations(self, file: str | Path) -> Outcome:
         """Take what people answered in Label Studio (its JSON export) as their decisions, and commit."""
-        from curation.annotations import read, take
+        from curation.review.label_studio import read, take
 
         answered = read(Path(file))
         with workspace.locked(self._space):
@@ -343,7 +333,7 @@ class Workspace:
     def undo(self, target: str | int, *, by: str = "") -> Version:
         """Take back a decision (its number) or a version (its name)."""
         with workspace.locked(self._space):
-            committed = workflow.undo(self._space, str(target), by or getpass.getuser(), self.settings)
+            committed = steps.undo(self._space, str(target), by or getpass.getuser(), self.settings)
         return Version(self._space, committed)
 
     def version(self, name: str = "cleaned") -> Version:
@@ -352,7 +342,7 @@ class Workspace:
 
     def versions(self) -> pd.DataFrame:
         """Return one row a version."""
-        return answers.version_list(self._space)
+        return queries.version_list(self._space)
 
     def tag(self, version: str, name: str) -> None:
         """Give a version a name."""
@@ -361,11 +351,11 @@ class Workspace:
 
     def diff(self, before: str, after: str) -> pd.DataFrame:
         """Return the images that two versions judge differently."""
-        return answers.diff(self._space, before, after)
+        return queries.diff(self._space, before, after)
 
     def log(self, path: str = "") -> pd.DataFrame:
         """Return the log of decisions, newest first."""
-        return answers.log_table(self._space, path)
+        return queries.log_table(self._space, path)
 
     def verify(self) -> list[str]:
         """Return what is wrong with the versions and the log; an empty list means all is well."""
@@ -374,44 +364,44 @@ class Workspace:
     def report(self) -> Path:
         """Write the cleaning report and return its path."""
         with workspace.locked(self._space):
-            return workflow.report(self._space, self.settings, self._display)
+            return steps.report(self._space, self.settings, self._display)
 
     def train(self, recipe: str, on: str = "cleaned", **options: Any) -> Path:
-        """Fit a recipe on a version and return its run's folder; options as ``curation.models.FitOptions``."""
-        return models.train(self._space, recipe, on, models.FitOptions(**options), self._display)
+        """Fit a recipe on a version and return its run's folder; options as ``curation.models.runs.FitOptions``."""
+        return runs.train(self._space, recipe, on, runs.FitOptions(**options), self._display)
 
     def evaluate(self, model: str, on: str = "cleaned") -> pd.DataFrame:
-        """Evaluate a model on validation and test, with intervals; see ``curation.evaluation.evaluate``."""
+        """Evaluate a model on validation and test, with intervals; see ``curation.models.evaluation.evaluate``."""
         return evaluation.evaluate(self._space, model, on, self._display).table
 
-    def crossval(self, recipe: str = "fast", on: str = "raw", **options: Any) -> models.OutOfFold:
-        """Judge each image by a model that has seen no copy of it; see ``curation.models.out_of_fold``."""
-        return models.out_of_fold(self._space, recipe, on, models.FitOptions(**options), self._display)
+    def crossval(self, recipe: str = "fast", on: str = "raw", **options: Any) -> runs.OutOfFold:
+        """Judge each image by a model that has seen no copy of it; see ``curation.models.runs.out_of_fold``."""
+        return runs.out_of_fold(self._space, recipe, on, runs.FitOptions(**options), self._display)
 
     def compare(
         self, first: str, second: str, recipe: str = "fast", *, seeds: int = 3, votes: str | Path = "", **options: Any
     ) -> Comparison:
-        """Train on two versions and a random-removal control and compare; see ``curation.comparison.compare``."""
-        from curation.comparison import compare
+        """Train on two versions and a random-removal control; see ``curation.models.comparison.compare``."""
+        from curation.models.comparison import compare
 
-        file, chosen = Path(votes) if votes else None, models.FitOptions(**options)
+        file, chosen = Path(votes) if votes else None, runs.FitOptions(**options)
         return compare(self._space, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
 
-    def ladder(self, *recipes: str, on: str = "cleaned", **options: Any) -> models.Ladder:
-        """Fit several recipes under one budget; see ``curation.models.ladder``."""
-        return models.ladder(self._space, recipes or ("vgg16",), on, models.FitOptions(**options), self._display)
+    def ladder(self, *recipes: str, on: str = "cleaned", **options: Any) -> runs.Ladder:
+        """Fit several recipes under one budget; see ``curation.models.runs.ladder``."""
+        return runs.ladder(self._space, recipes or ("vgg16",), on, runs.FitOptions(**options), self._display)
 
     def predict(self, model: str, images: Sequence[str]) -> pd.DataFrame:
         """Return a model's probabilities for image files, a row a file."""
-        return models.predict(self._space, model, images)
+        return runs.predict(self._space, model, images)
 
     def export_model(self, model: str, destination: str | Path) -> Outcome:
         """Export a model to ONNX, checked against torch, with its card."""
-        return Outcome(tuple(models.hand_over(self._space, model, Path(destination))), {"model": model})
+        return Outcome(tuple(runs.hand_over(self._space, model, Path(destination))), {"model": model})
 
     def cards(self, destination: str | Path = "cards", model: str = "", on: str = "cleaned") -> list[Path]:
         """Write a dataset card, Croissant metadata and a model card; return the files."""
-        from curation.cards import write_cards
+        from curation.evidence.cards import write_cards
 
         return write_cards(self._space, on, model, Path(destination))
 

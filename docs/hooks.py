@@ -10,9 +10,9 @@ import typer.main
 from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 
-from curation.cli import app
-from curation.examples import EXAMPLES
-from curation.settings import Settings
+from curation.base.settings import Settings
+from curation.cli.commands import app
+from curation.cli.examples import EXAMPLES
 
 SETTINGS_HEAD = """# Settings
 

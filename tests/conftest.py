@@ -56,7 +56,7 @@ def curate() -> Curate:
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn sample of about 200 images with its truth table."""
-    from curation.sample import make_sample
+    from curation.audit.synthetic import make_sample
 
     folder = tmp_path_factory.mktemp("sample") / "sample"
     make_sample(folder, images=200, seed=7)

@@ -17,13 +17,14 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from curation import tables, workflow, workspace
 from curation.audit.estimates import Estimate, share
+from curation.audit.synthetic.plant import KINDS, Kind, Pixels, jpeg, make_copy
+from curation.base import tables, workspace
+from curation.base.progress import Display
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace, WorkspaceError
 from curation.measure import read_pixels
-from curation.plant import KINDS, Kind, Pixels, jpeg, make_copy
-from curation.progress import Display
-from curation.settings import Settings
-from curation.workspace import Workspace, WorkspaceError
+from curation.pipeline import steps
 
 FEWEST_IMAGES = 100
 """An audit on fewer images than this says too little to be worth its time."""
@@ -143,9 +144,9 @@ def audit_planted(
         with display.step("Planting", "images") as report:
             truth = _plant(chosen, folder, settings, per_kind, seed, report)
         blind = workspace.create(Path(scratch) / "workspace")
-        scanned = workflow.scan(blind, str(folder), settings, display)
-        issues = workflow.check(blind, scanned, settings, display)
-        pairs = workflow.find_pairs(blind, scanned, settings, display)
+        scanned = steps.scan(blind, str(folder), settings, display)
+        issues = steps.check(blind, scanned, settings, display)
+        pairs = steps.find_pairs(blind, scanned, settings, display)
     judged = _judged_pairs(pairs, scanned.measurements, truth)
     minimum = settings.duplicates.min_probability
     reported = judged[judged["probability"] >= minimum]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation import tables, workspace
 from curation.audit.estimates import Remainder, Stratum, remainder
-from curation.workspace import Workspace, WorkspaceError
+from curation.base import tables, workspace
+from curation.base.workspace import Workspace, WorkspaceError
 
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 """What may stand in the column ``bad`` of a filled-in sample; anything else is refused."""

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base.settings import Settings
 from curation.checks.graph import CopyGraph
 from curation.checks.graph import build as build_graph
-from curation.settings import Settings
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

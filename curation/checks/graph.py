@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.duplicates.groups import connected_groups
-from curation.duplicates.transform import inverted
+from curation.checks.duplicates.groups import connected_groups
+from curation.checks.duplicates.transform import inverted
 
 Places = npt.NDArray[np.int64]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.base.tables import empty_issues
 from curation.checks.base import ISSUE_SCORE, CheckInputs, as_json, rows
-from curation.tables import empty_issues
 
 DIGITS = 4
 """Of probabilities in evidence."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from curation import tables
+from curation.base import tables
+from curation.base.errors import CurationError
 from curation.checks import copies, faces, labels, pixels
 from curation.checks.base import Check, CheckInputs
-from curation.errors import CurationError
 
 CHECKS: dict[str, Check] = {
     check.name: check

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from curation.errors import CurationError
-from curation.workspace import make_folder, parsed, sync_folder
+from curation.base.errors import CurationError
+from curation.base.workspace import make_folder, parsed, sync_folder
 
 LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "policy", "undo")
 """``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``."""

@@ -13,11 +13,11 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from curation import tables
-from curation.decisions.labels import Labels, label_drafts
+from curation.base import tables
+from curation.base.errors import CurationError
+from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft
 from curation.decisions.replay import issue_reference
-from curation.errors import CurationError
 
 
 class PolicyError(CurationError):

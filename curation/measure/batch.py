@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from curation.measure.tables import NO_PIXELS, Batch, Known, Row
 
 if TYPE_CHECKING:
+    from curation.base.settings import MeasureSettings
     from curation.measure.decode import Decoded, Pixels
     from curation.measure.faces.base import Face, FaceDetector
-    from curation.settings import MeasureSettings
 
 
 def measure_batch(

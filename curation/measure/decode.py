@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 if TYPE_CHECKING:
-    from curation.settings import MeasureSettings
+    from curation.base.settings import MeasureSettings
 
 Pixels = NDArray[np.uint8]
 

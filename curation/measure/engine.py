@@ -19,17 +19,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation.engines import EngineError, TaskPool, usable_cores
+from curation.base.pools import EngineError, TaskPool, usable_cores
+from curation.base.pools.local import Pool, Work
 from curation.measure import store as cache
 from curation.measure.batch import crashed_batch, measure_batch, read_bytes
 from curation.measure.faces.choice import DetectorChoice, choose_detector
-from curation.measure.pool import Pool, Work
 from curation.measure.tables import Batch, Known
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from curation.settings import EngineSettings, MeasureSettings
+    from curation.base.settings import EngineSettings, MeasureSettings
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images to do)."""
@@ -129,7 +129,7 @@ def measure(
 
 
 def _measure_on_ray(run: _Run, images: int, engine: EngineSettings, arguments: tuple[Any, ...]) -> None:
-    from curation.engines import ray_pool
+    from curation.base.pools import ray_pool
 
     with ray_pool.RayPool[_Shard, Batch](engine, make_pure_work, *arguments) as pool:
         queue = deque(run.shards(_shard_size(images, pool.workers, engine)))

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curation import scratch
-from curation.errors import CurationError
+from curation.base import scratch
+from curation.base.errors import CurationError
 from curation.measure import store as cache
 from curation.measure.faces.choice import detector_fingerprint
 from curation.measure.tables import FACE_FLOATS, FACES_SCHEMA, NO_PIXELS, PIXELS_SCHEMA, THUMBNAIL_SIDE
@@ -20,7 +20,7 @@ from curation.measure.tables import FACE_FLOATS, FACES_SCHEMA, NO_PIXELS, PIXELS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from curation.settings import MeasureSettings
+    from curation.base.settings import MeasureSettings
 
 _MEASURES = tuple(name for name in PIXELS_SCHEMA.names if name != "thumbnail")
 

@@ -21,13 +21,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation import workspace
+from curation.base import workspace
 from curation.measure.tables import FACES_SCHEMA, FILES_SCHEMA, PIXELS_REVISION, PIXELS_SCHEMA
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from curation.settings import MeasureSettings
+    from curation.base.settings import MeasureSettings
 
 _LOG = logging.getLogger(__name__)
 

@@ -18,16 +18,17 @@ from typing import Any
 
 import pandas as pd
 
-from curation import manifest, tables, workspace
-from curation.progress import Display
+from curation.base import tables, workspace
+from curation.base.progress import Display
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
 from curation.review import blind, brain, journal, push, queues, views
 from curation.review.desk import PAGE, Desk, Session
 from curation.review.environment import ADDRESS, SESSION_VARIABLE, fiftyone, plugins_folder, prepare
 from curation.review.journal import ReviewError
 from curation.review.pull import conflicts
 from curation.review.read_model import classes_of, sample_id, shown, state_of
-from curation.settings import Settings
-from curation.workspace import Workspace
 
 _PLUGIN_FOLDER = "face-curation"
 

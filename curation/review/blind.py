@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation import manifest, tables, workspace
+from curation.base import tables, workspace
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
 from curation.review.journal import ReviewError
 from curation.review.read_model import local_files, sample_id
-from curation.workspace import Workspace
 
 
 def draw(space: Workspace, images: int, seed: int) -> pd.DataFrame:

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation import workspace
-from curation.duplicates.features import View, descriptors
+from curation.base import workspace
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace
+from curation.checks.duplicates.features import View, descriptors
 from curation.measure import load_measurements, load_thumbnails
 from curation.review.read_model import sample_id
 from curation.review.views import MAP_KEY, SIMILAR_KEY
-from curation.settings import Settings
-from curation.workspace import Workspace
 
 Floats = npt.NDArray[np.float64]
 

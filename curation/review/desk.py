@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curation import workspace
+from curation.base import workspace
 from curation.review import journal
 from curation.review.journal import Answer, Journal, ReviewError
 

@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from curation.base.workspace import Workspace
 from curation.review.journal import ReviewError
-from curation.workspace import Workspace
 
 SESSION_VARIABLE = "CURATE_REVIEW_SESSION"
 """Environment variable by which the App's server finds the session file of the command that started it."""

@@ -13,15 +13,16 @@ from datetime import datetime
 
 import pandas as pd
 
-from curation import manifest, workflow, workspace
-from curation.decisions import log
+from curation.base import workspace
+from curation.base.progress import Display
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace
+from curation.decisions import log, manifest
 from curation.decisions.replay import PERSON_PREFIX
-from curation.progress import Display
+from curation.pipeline import steps
 from curation.review import journal, queues
 from curation.review.journal import DECISIONS, Answer, Line
 from curation.review.push import answers_frame
-from curation.settings import Settings
-from curation.workspace import Workspace
 
 CONFLICTS = "conflicts.parquet"
 
@@ -155,7 +156,7 @@ def pull(space: Workspace, settings: Settings, display: Display) -> Pulled:
         workspace.write_table(space.blind_labels, labels)
     # also where the log had them already: a pull that was killed before its version is finished here
     behind = bool(lines) and manifest.find(space, "cleaned").log_through < log.read(space.decisions)[-1].seq
-    version = workflow.judge_again(space, settings, display) if decided or undone or behind else None
+    version = steps.judge_again(space, settings, display) if decided or undone or behind else None
     unsure = sum(answer.action == "unsure" for answer in journal.standing(lines).values())
     return Pulled(version, decided, undone, found.conflicts["path"].nunique(), unsure, len(labels))
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pandas as pd
 
-from curation import manifest
-from curation.progress import Report
+from curation.base.progress import Report
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
 from curation.review import journal
 from curation.review.read_model import Shown, sample_id
-from curation.workspace import Workspace
 
 INFO = "curation"
 """Key of the dataset's ``info`` under which we say whose it is."""

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation import manifest, summary, tables, workspace
+from curation.base import tables, workspace
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
 from curation.measure import load_faces
+from curation.pipeline import summary
 from curation.review.journal import ReviewError
-from curation.settings import Settings
-from curation.workspace import Workspace
 
 _ID_DIGITS = 24
 """Hexadecimal digits of a MongoDB object id."""

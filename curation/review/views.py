@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from curation import summary
+from curation.pipeline import summary
 from curation.review.push import INFO, PREDICTION_PREFIX
 from curation.review.read_model import Shown
 

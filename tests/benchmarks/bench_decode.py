@@ -19,11 +19,11 @@ from statistics import median
 import cv2
 import simplejpeg
 
+from curation.base.settings import MeasureSettings
 from curation.measure.batch import measure_batch
 from curation.measure.decode import decode
 from curation.measure.faces.choice import choose_detector
 from curation.measure.tables import Known
-from curation.settings import MeasureSettings
 from tests.benchmarks.bench_curate import DEFAULT_FOLDER
 from tests.benchmarks.cost import print_figures
 

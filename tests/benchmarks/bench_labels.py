@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation import manifest, votes, workspace
-from curation.labelling import SCORES
-from curation.labels import noise, ranking
-from curation.models import training_frame
-from curation.workspace import Workspace
+from curation.base import workspace
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
+from curation.labels import noise, ranking, votes
+from curation.models.runs import training_frame
+from curation.pipeline.label_judgement import SCORES
 from tests.benchmarks.cost import measured, print_figures
 from tests.conftest import CURATE
 

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curation import plant
-from curation.settings import DuplicateSettings, MeasureSettings
+from curation.audit.synthetic import plant
+from curation.base.settings import DuplicateSettings, MeasureSettings
 from tests.benchmarks import pair_peers
 from tests.benchmarks.cost import print_figures
 
@@ -84,7 +84,7 @@ def find(thumbnails: Pixels) -> pd.DataFrame:
     """Hash the pictures and search them."""
     from PIL import Image
 
-    from curation.duplicates import find_near_duplicates
+    from curation.checks.duplicates import find_near_duplicates
     from curation.measure.pixels import dhash, phash
 
     images = [Image.fromarray(thumbnail) for thumbnail in thumbnails]

@@ -13,7 +13,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from curation import manifest, workspace
+from curation.base import workspace
+from curation.decisions import manifest
 from curation.review.journal import Journal
 from tests.benchmarks.cost import measured, print_figures
 from tests.conftest import CURATE

@@ -22,8 +22,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.duplicates.candidates import Candidates, Features, HashSource, searcher
-from curation.settings import DuplicateSettings
+from curation.base.settings import DuplicateSettings
+from curation.checks.duplicates.candidates import Candidates, Features, HashSource, searcher
 from tests.benchmarks.bench_curate import DEFAULT_FOLDER
 from tests.benchmarks.cost import measured, print_figures
 

@@ -37,7 +37,7 @@ Pairs = NDArray[np.int64]
 
 def stage(folder: Path) -> dict[str, Any]:
     """Run the stage in this process; return its CPU seconds by part, and the pairs of distinct pictures."""
-    from curation.duplicates.groups import connected_groups
+    from curation.checks.duplicates.groups import connected_groups
 
     started = time.process_time()
     pictures = read_distinct(folder)

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.duplicates.features import PLAIN, descriptors
-from curation.opinions import program_brain
-from curation.opinions.fastdup import lay_images
-from curation.opinions.peer import Opinion, read_answer
-from curation.programs import PRIVATE_FIFTYONE
+from curation.audit.peers import program_brain
+from curation.audit.peers.fastdup import lay_images
+from curation.audit.peers.peer import Opinion, read_answer
+from curation.base.programs import PRIVATE_FIFTYONE
+from curation.checks.duplicates.features import PLAIN, descriptors
 from tests.benchmarks.cost import Cost, measured
 from tests.benchmarks.peers import ENVIRONMENT, PEERS_PYTHON
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation import labelling, settings, workspace
+from curation.base import settings, workspace
 from curation.measure import load_measurements, load_thumbnails
+from curation.pipeline import label_judgement
 
 ASKED = 10
 """Neighbours of each image."""
@@ -50,7 +51,7 @@ def judge_by_neighbours(folder: Path) -> None:
         }
     )
     workspace.write_table(space.labels, table.assign(ambiguous=table["ambiguous"].clip(0, 1)))
-    record = {"key": "neighbours", "data": labelling.data_digest(images)}
+    record = {"key": "neighbours", "data": label_judgement.data_digest(images)}
     workspace.write_json(space.labels.with_suffix(".json"), record)
 
 

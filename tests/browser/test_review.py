@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from curation import manifest, summary, workspace
-from curation.decisions import log
+from curation.base import workspace
+from curation.decisions import log, manifest
+from curation.pipeline import summary
 from curation.review import journal
 from tests.browser.chromium import ARTIFACTS
 from tests.browser.neighbours import judge_by_neighbours

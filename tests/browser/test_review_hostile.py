@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from curation import summary, workspace
+from curation.base import workspace
+from curation.pipeline import summary
 from tests.browser.review_app import STEP_S, App, bar, choose, look_at, on_tiles, panel, picture, tiles
 from tests.conftest import Curate, as_json
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import curation
-from curation.export import names
-from curation.ingest.source import NAMED
-from curation.opinions import PEERS
+from curation.audit.peers import PEERS
+from curation.formats.registry import names
+from curation.formats.source import NAMED
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

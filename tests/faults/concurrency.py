@@ -12,9 +12,9 @@ from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from typing import Any
 
-from curation import manifest, workspace
-from curation.decisions import log
-from curation.workspace import Workspace, WorkspaceError
+from curation.base import workspace
+from curation.base.workspace import Workspace, WorkspaceError
+from curation.decisions import log, manifest
 from tests.faults import forked
 from tests.faults.kill import _image
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curation import cli
+from curation.cli import commands
 
 LIMIT_S = 300.0
 """A command that takes longer hangs."""
@@ -161,9 +161,9 @@ def _be_the_command(arguments: list[str], output: int, inside: Callable[[], obje
 
 
 def _status_of_main() -> int:
-    sys.modules["__main__"] = cli  # what spawned workers load again
+    sys.modules["__main__"] = commands  # what spawned workers load again
     try:
-        cli.main()
+        commands.main()
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0
@@ -174,12 +174,19 @@ def _status_of_main() -> int:
 
 def preload(*, training: bool = False) -> None:
     """Import what the commands need, so that each fork has it."""
-    from curation import answers, manifest, measure, summary, workflow  # noqa: F401
+    from curation import measure  # noqa: F401
+    from curation.base.pools import local  # noqa: F401
     from curation.checks import registry  # noqa: F401
-    from curation.duplicates import find  # noqa: F401
-    from curation.export import coco, croissant, folder, huggingface, table, webdataset  # noqa: F401
-    from curation.ingest import source  # noqa: F401
-    from curation.measure import decode, pool  # noqa: F401
+    from curation.checks.duplicates import find  # noqa: F401
+    from curation.formats import (  # noqa: F401
+        coco,
+        croissant,
+        huggingface,
+        image_folder,
+        manifest_table,
+        source,
+        webdataset,
+    )
     from reports import cleaning_page  # noqa: F401
 
     if training:

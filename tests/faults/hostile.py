@@ -12,9 +12,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from curation import workspace
-from curation.errors import CurationError
-from curation.workspace import Workspace
+from curation.base import workspace
+from curation.base.errors import CurationError
+from curation.base.workspace import Workspace
 from tests.faults import corpus, forked
 
 LIMIT_S = 60.0
@@ -137,9 +137,9 @@ def workspaces(curated: Path, scratch: Path) -> dict[str, Any]:
 
 def fuzz(scratch: Path, seconds: float) -> dict[str, Any]:
     """Read mutated images, lists and archives for so many seconds: nothing but the readers' own errors."""
-    from curation.ingest import read_source
+    from curation.base.settings import MeasureSettings
+    from curation.formats.source import read_source
     from curation.measure.decode import DecodeError, decode
-    from curation.settings import MeasureSettings
 
     dice = random.Random(corpus.SEED)
     folder = scratch / "fuzz"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curation.workspace import Workspace
+from curation.base.workspace import Workspace
 from tests.faults import forked
 from tests.faults.kill import SEED, Kept, Stage, act
 

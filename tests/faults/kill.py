@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curation import manifest, workspace
-from curation.decisions import log
+from curation.base import workspace
+from curation.base.workspace import Workspace
+from curation.decisions import log, manifest
 from curation.review.journal import Journal
-from curation.workspace import Workspace
 from tests.faults import forked
 from tests.faults.forked import Ended
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from curation.progress import Display, Report
+from curation.base.progress import Display, Report
 
 SIDE = 24
 """px: the pictures are small because their number is what is tested."""
@@ -126,7 +126,8 @@ def figures(scratch: Path, sizes: Sequence[int]) -> dict[str, Any]:
 
 def main() -> None:
     """Curate a folder and write down the progress."""
-    from curation import settings, workflow, workspace
+    from curation.base import settings, workspace
+    from curation.pipeline import steps as workflow
 
     data, folder, notes = sys.argv[1:]
     space = workspace.create(Path(folder))

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from curation import manifest
-from curation.workspace import Workspace
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
 from tests.faults import forked
 from tests.faults.forked import Ended
 from tests.faults.kill import Kept, cleaned_hash, finished

@@ -76,7 +76,7 @@ SAMPLE_IMAGES = 120
 
 def run(part: str, *, long: bool) -> Figures:
     """Run one part in a scratch folder and return its figures, with how long it took."""
-    from curation.sample import make_sample
+    from curation.audit.synthetic import make_sample
     from tests.faults import forked
 
     started = time.monotonic()

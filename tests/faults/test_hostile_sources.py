@@ -15,7 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation.ingest import IngestError, Listing, archives, read_source
+from curation.formats import archives
+from curation.formats.listing import IngestError, Listing
+from curation.formats.source import read_source
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(12)
 pytestmark = pytest.mark.timeout(60)

@@ -16,9 +16,9 @@ import pandas as pd
 import psutil
 import pytest
 
+from curation.base.pools.local import Pool, PoolError
+from curation.base.settings import EngineSettings, MeasureSettings
 from curation.measure import engine, load_measurements, measure
-from curation.measure.pool import Pool, PoolError
-from curation.settings import EngineSettings, MeasureSettings
 from tests.unit.test_measure_engine import InlinePool, drawn, listing_of
 
 SETTINGS = MeasureSettings()
@@ -123,7 +123,7 @@ def test_a_killed_run_leaves_no_process_behind_and_resumes(pictures, tmp_path):
         "import sys, pandas as pd\n"
         "from pathlib import Path\n"
         "from curation.measure import measure\n"
-        "from curation.settings import EngineSettings, MeasureSettings\n"
+        "from curation.base.settings import EngineSettings, MeasureSettings\n"
         "if __name__ == '__main__':\n"
         f"    listing = pd.read_pickle({str(tmp_path / 'listing.pkl')!r})\n"
         f"    measure(listing, Path({str(store)!r}), MeasureSettings(), EngineSettings(shard_size=1))\n"

@@ -174,7 +174,7 @@ COMMANDS: tuple[str, ...] = (
 
 @pytest.mark.slow
 def test_no_main_command_needs_or_seeks_the_network(tmp_path: Path) -> None:
-    from curation.sample import make_sample
+    from curation.audit.synthetic import make_sample
 
     make_sample(tmp_path / "sample", images=60, seed=7)
     (tmp_path / "out").mkdir()
@@ -351,14 +351,14 @@ def test_the_secrets_of_a_url_are_neither_printed_nor_stored(
 def test_the_secrets_of_a_url_that_fails_are_neither_printed_nor_stored(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from curation import cli
+    from curation.cli import commands
 
     for name, value in {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "argv", ["curate", "run", url, "-w", str(tmp_path / "space")])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as caught:
-        cli.main()
+        commands.main()
     printed = capsys.readouterr()
     assert str(caught.value).startswith("curate: ") and "\n" not in str(caught.value)
     assert told(tmp_path / "space", str(caught.value), printed.out, printed.err) == []

@@ -8,9 +8,9 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
-from curation.findings import words
-from curation.findings.report import MISSING, QUESTIONS
-from curation.findings.store import Tables
+from curation.evidence import words
+from curation.evidence.report import MISSING, QUESTIONS
+from curation.evidence.store import Tables
 from reports.findings import Finding, FindingsTables
 from training import evaluate, exclusive, explain, fairness, robustness
 from training.data import Bytes

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation import summary
 from curation.decisions.log import Entry
+from curation.decisions.manifest import raw_manifest
 from curation.decisions.replay import replay
-from curation.manifest import raw_manifest
+from curation.pipeline import summary
 from reports import CleaningTables, Provenance
 
 SIDE = 48

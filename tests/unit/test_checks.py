@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from curation.base.settings import Settings
 from curation.checks import registry
 from curation.checks.base import CheckInputs, high_is_bad, low_is_bad, lower_fence
-from curation.settings import Settings
 from tests.unit.frames import images
 
 PAIR_COLUMNS = ["pixel_sha256_a", "pixel_sha256_b", "probability", "transform", "relation"]

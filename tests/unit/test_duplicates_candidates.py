@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from curation import plant
-from curation.duplicates import candidates
-from curation.duplicates.candidates import Candidates, Features, HashSource, NeighbourSource
-from curation.duplicates.features import MIRROR_SIGNS, PLAIN, View, descriptors
+from curation.audit.synthetic import plant
+from curation.checks.duplicates import candidates
+from curation.checks.duplicates.candidates import Candidates, Features, HashSource, NeighbourSource
+from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, View, descriptors
 from curation.measure.pixels import dhash, phash
 from tests.unit.test_plant import drawn_face
 

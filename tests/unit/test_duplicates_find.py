@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curation import plant, scratch
-from curation.duplicates import find_near_duplicates
-from curation.settings import DuplicateSettings
+from curation.audit.synthetic import plant
+from curation.base import scratch
+from curation.base.settings import DuplicateSettings
+from curation.checks.duplicates import find_near_duplicates
 from tests.benchmarks import bench_near_duplicates as bench
 from tests.faults.long_run import Noted
 from tests.unit.test_duplicates_candidates import features_of

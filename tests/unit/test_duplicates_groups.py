@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.duplicates.groups import connected_groups
+from curation.checks.duplicates.groups import connected_groups
 
 
 def clique(first: int, size: int) -> list[tuple[int, int]]:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import plant
-from curation.duplicates import features, kernel, transform, verification
-from curation.duplicates.calibration import probability
-from curation.duplicates.candidates import Candidates
+from curation.audit.synthetic import plant
+from curation.checks.duplicates import features, kernel, transform, verification
+from curation.checks.duplicates.calibration import probability
+from curation.checks.duplicates.candidates import Candidates
 from tests.unit.test_plant import drawn_face
 
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import manifest, tables
-from curation.export import find, names
-from curation.export.files import flat_name, new_folder, place, tree_place
-from curation.export.handover import ExportError, Handover
-from curation.export.registry import UnknownFormatError
+from curation.base import tables
+from curation.decisions import manifest
+from curation.formats.export_data import ExportError, Handover
+from curation.formats.export_files import flat_name, new_folder, place, tree_place
+from curation.formats.registry import UnknownFormatError, find, names
 
 PARTS = st.text(alphabet="a_.é~", min_size=1, max_size=6).filter(lambda text: text not in {".", ".."})
 PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)

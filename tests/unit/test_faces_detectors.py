@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from curation.base.settings import MeasureSettings
 from curation.measure.decode import decode
 from curation.measure.faces.base import Face, ranked
 from curation.measure.faces.choice import choose_detector
 from curation.measure.faces.pose import pose_of
-from curation.settings import MeasureSettings
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 FACES = SHARED / "datasets" / "Facial_emotion_images" / "train"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from curation.base.settings import MeasureSettings
 from curation.measure.faces import weights
 from curation.measure.faces.choice import DetectorError, choose_detector, detector_fingerprint
 from curation.measure.faces.weights import Published, WeightsError
-from curation.settings import MeasureSettings
 
 CONTENT = b"a network"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

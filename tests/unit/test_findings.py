@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import workspace
-from curation.findings.alignment import LEAST_FACES, AlignmentError, Reference, aligned, reference_of, similarity
-from curation.findings.people import newest_votes
-from curation.findings.store import fingerprint, read, remembered
+from curation.base import workspace
+from curation.evidence.alignment import LEAST_FACES, AlignmentError, Reference, aligned, reference_of, similarity
+from curation.evidence.people import newest_votes
+from curation.evidence.store import fingerprint, read, remembered
 
 LANDMARKS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.78], [0.65, 0.78]])
 

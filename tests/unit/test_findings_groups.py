@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation import workspace
-from curation.findings import estimated
-from curation.findings.groups import AttributesError, read_attributes
+from curation.base import workspace
+from curation.evidence import estimated
+from curation.evidence.groups import AttributesError, read_attributes
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_another_network_under_that_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_estimates_become_groups_like_known_attributes() -> None:
-    from curation.findings.groups import _as_groups
+    from curation.evidence.groups import _as_groups
 
     said = pd.DataFrame({"path": ["a", "b", "c"], "gender": ["male", "", "female"], "age": ["7", "", "61"]})
     found = _as_groups(said)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from curation import cli, doctor
-from curation.examples import EXAMPLES
+from curation.cli import commands, doctor
+from curation.cli.examples import EXAMPLES
 from tests.conftest import CURATE, Curate, as_json
 
 GIVEN = [example for examples in EXAMPLES.values() for example, _ in examples]
@@ -20,7 +20,7 @@ GIVEN = [example for examples in EXAMPLES.values() for example, _ in examples]
 
 @pytest.mark.parametrize("example", GIVEN)
 def test_every_example_of_the_help_is_right_usage(example: str) -> None:
-    command = typer.main.get_command(cli.app)
+    command = typer.main.get_command(commands.app)
     _, verb, *arguments = shlex.split(example)
     chosen = command.commands[verb]  # type: ignore[attr-defined]
     context = chosen.make_context(verb, list(arguments))
@@ -28,7 +28,7 @@ def test_every_example_of_the_help_is_right_usage(example: str) -> None:
 
 
 def test_every_verb_has_examples() -> None:
-    assert set(EXAMPLES) - {""} == set(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+    assert set(EXAMPLES) - {""} == set(typer.main.get_command(commands.app).commands)  # type: ignore[attr-defined]
 
 
 def test_help_shows_examples_and_no_colours_in_a_pipe(curate: Curate) -> None:

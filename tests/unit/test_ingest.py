@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.ingest import IngestError, Listing, layout, names, read_source
-from curation.workspace import bare_url
+from curation.base.workspace import bare_url
+from curation.formats import layout, names
+from curation.formats.listing import IngestError, Listing
+from curation.formats.source import read_source
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
 JPEG = b"\xff\xd8\xff\xe0" + bytes(12)

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from curation import manifest, workspace
-from curation.decisions import log
+from curation.base import workspace
+from curation.base.workspace import Workspace, WorkspaceError
+from curation.decisions import log, manifest
 from curation.decisions.log import Draft
+from curation.decisions.manifest import content_hash, raw_manifest
 from curation.decisions.replay import replay
-from curation.manifest import content_hash, raw_manifest
-from curation.workspace import Workspace, WorkspaceError
 from tests.unit.frames import images
 
 RAW = raw_manifest(images(("a.jpg", "train", "sad"), ("b.jpg", "train", "happy"), ("é\n.jpg", "test", "sad")))

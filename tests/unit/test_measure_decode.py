@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from curation.base.settings import MeasureSettings
 from curation.measure.decode import DecodeError, decode
 from curation.measure.tables import ERROR_KINDS
-from curation.settings import MeasureSettings
 
 SETTINGS = MeasureSettings()
 ORIENTATION = 0x0112

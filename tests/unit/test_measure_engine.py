@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from curation import scratch
+from curation.base import scratch
+from curation.base.settings import EngineSettings, MeasureSettings
 from curation.measure import (
     ERROR_KINDS,
     THUMBNAIL_SIDE,
@@ -25,7 +26,6 @@ from curation.measure import (
 from curation.measure.batch import measure_batch
 from curation.measure.load import MeasurementsError
 from curation.measure.tables import FACES_SCHEMA, FILES_SCHEMA, PIXELS_SCHEMA, Known
-from curation.settings import EngineSettings, MeasureSettings
 
 SETTINGS = MeasureSettings()
 ONE = EngineSettings(workers=1)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from curation.base.settings import MeasureSettings
 from curation.measure.decode import decode
 from curation.measure.pixels import dhash, exposure, measure_pixels, phash, sharpness, thumbnail
-from curation.settings import MeasureSettings
 
 FACES = Path(__file__).parents[2].parent / "shared" / "datasets" / "Facial_emotion_images"
 EVERY = 20

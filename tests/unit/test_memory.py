@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from curation import memory
+from curation.base import memory
 
 
 def limited(mib: int) -> None:
@@ -20,7 +20,7 @@ def limited(mib: int) -> None:
 def test_a_run_in_too_little_address_space_ends_with_a_sentence(tmp_path: Path, mib: int) -> None:
     (tmp_path / "data").mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "curation.cli", "run", str(tmp_path / "data"), "-w", str(tmp_path / "space")],
+        [sys.executable, "-m", "curation.cli.commands", "run", str(tmp_path / "data"), "-w", str(tmp_path / "space")],
         capture_output=True,
         text=True,
         check=False,
@@ -74,7 +74,7 @@ def test_what_was_freed_between_other_blocks_goes_back() -> None:
     """Every second block of half a MiB is freed: it is given back when asked for, larger ones by themselves."""
     asked = """
 import sys, psutil, numpy as np
-from curation import memory
+from curation.base import memory
 memory.require(memory.Needed.curating)
 resident = lambda: psutil.Process().memory_info().rss // memory.MIB
 for size, asks in ((2**21, False), (2**19, True)):

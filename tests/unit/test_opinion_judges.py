@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from curation import summary, tables, workspace
-from curation.opinions.judges import JUDGES, from_pairs, read_findings, store
+from curation.audit.peers.judges import JUDGES, from_pairs, read_findings, store
+from curation.base import tables, workspace
+from curation.pipeline import summary
 
 PATHS = ["a.jpg", "b.jpg", "c.jpg"]
 

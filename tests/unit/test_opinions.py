@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.duplicates.candidates import Features
-from curation.duplicates.features import pictures
-from curation.opinions import Opinion, Peer, PeerError, compare, interpreter
-from curation.opinions.fastdup import fastdup
-from curation.opinions.peer import read_answer, require
+from curation.audit.peers import Opinion, Peer, PeerError, compare, interpreter
+from curation.audit.peers.fastdup import fastdup
+from curation.audit.peers.peer import read_answer, require
+from curation.checks.duplicates.candidates import Features
+from curation.checks.duplicates.features import pictures
 
 ROWS = st.tuples(st.integers(0, 9), st.integers(0, 9), st.floats(0, 1))
 

@@ -51,7 +51,7 @@ def test_the_two_builds_of_opencv_which_write_one_folder_are_of_one_generation()
 
 
 def test_the_doctor_knows_every_extra() -> None:
-    from curation.doctor import _EXTRAS
+    from curation.cli.doctor import _EXTRAS
 
     assert set(_EXTRAS) == set(PROJECT["optional-dependencies"]) - {"all", "dev", "docs"}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import plant
+from curation.audit.synthetic import plant
 
 ALL_KINDS = (*plant.KINDS, *plant.FURTHER_KINDS)
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.base.tables import checked
 from curation.decisions import policy
-from curation.decisions.labels import Labels, label_drafts
+from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft, Entry
+from curation.decisions.manifest import raw_manifest
 from curation.decisions.replay import replay
-from curation.manifest import raw_manifest
-from curation.tables import checked
 from tests.unit import frames
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.decisions.log import Entry
+from curation.decisions.manifest import content_hash, raw_manifest
 from curation.decisions.replay import overruled, replay
-from curation.manifest import content_hash, raw_manifest
 from tests.unit.frames import images
 
 RAW = raw_manifest(images(("a.jpg", "train", "sad"), ("b.jpg", "train", "happy"), ("c.jpg", "test", "sad")))

@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("torch", reason="the extra train is not installed")
 pytest.importorskip("mapie", reason="the extra train is not installed")
 
-from curation.findings import words
-from curation.findings.report import MISSING, QUESTIONS
-from curation.findings.store import Tables
+from curation.evidence import words
+from curation.evidence.report import MISSING, QUESTIONS
+from curation.evidence.store import Tables
 from reports import figures
 from reports.findings import findings_page
 from tests.unit.findings_frames import EVIL, page_of, section_tables

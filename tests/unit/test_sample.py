@@ -16,13 +16,14 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from curation import workflow, workspace
-from curation.ingest import read_source
-from curation.progress import Display
-from curation.sample import SampleError, make_sample
-from curation.sample.defects import SHARES
-from curation.sample.face import EXPRESSIONS
-from curation.settings import Settings
+from curation.audit.synthetic import SampleError, make_sample
+from curation.audit.synthetic.defects import SHARES
+from curation.audit.synthetic.face import EXPRESSIONS
+from curation.base import workspace
+from curation.base.progress import Display
+from curation.base.settings import Settings
+from curation.formats.source import read_source
+from curation.pipeline import steps
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +155,7 @@ def flagged(drawn: Path, truth: pd.DataFrame, tmp_path_factory: pytest.TempPathF
     """The issues that the workflow finds, with the truth about their images; source names what an image shows."""
     space = workspace.create(tmp_path_factory.mktemp("flagged") / "space")
     settings, quiet = Settings.model_validate({"engine": {"workers": 1}}), Display(quiet=True)
-    issues = workflow.check(space, workflow.scan(space, str(drawn), settings, quiet), settings, quiet)
+    issues = steps.check(space, steps.scan(space, str(drawn), settings, quiet), settings, quiet)
     told = truth.assign(source=truth["of"].where(truth["of"] != "", truth["path"]))
     return issues[issues["is_issue"]].merge(told, on="path", validate="many_to_one")
 

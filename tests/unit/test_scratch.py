@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from curation import scratch
+from curation.base import scratch
 
 MIB = 2**20
 

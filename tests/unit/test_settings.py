@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from curation import settings
+from curation.base import settings
 
 
 def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation import summary
 from curation.decisions.log import Entry
+from curation.decisions.manifest import raw_manifest
 from curation.decisions.replay import effective, replay
-from curation.manifest import raw_manifest
+from curation.pipeline import summary
 from reports import cleaning_page
 from tests.unit.report_frames import Example, example, origin
 

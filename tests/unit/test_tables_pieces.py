@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import tables
+from curation.base import tables
 
 CELLS = st.tuples(st.text(max_size=3), st.integers(-5, 5), st.booleans())
 

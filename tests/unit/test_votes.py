@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import votes
-from curation.votes import Votes, VotesError
+from curation.labels import votes
+from curation.labels.votes import Votes, VotesError
 
 CLASSES = ("happy", "neutral", "sad")
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import workspace
+from curation.base import workspace
+from curation.base.workspace import WorkspaceError, bare_url, without_secrets
 from curation.decisions import log
-from curation.workspace import WorkspaceError, bare_url, without_secrets
 
 WORDS = st.text("abcXYZ019+/=_-", min_size=8, max_size=20).filter(lambda word: not word.strip("0123456789/").isdigit())
 

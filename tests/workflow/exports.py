@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from curation import manifest, tables, workspace
+from curation.base import tables, workspace
+from curation.decisions import manifest
 
 COLUMNS = tables.columns("manifest")
 

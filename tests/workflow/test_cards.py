@@ -10,9 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from curation import cards, manifest, tables, workspace
-from curation.cards import TO_FILL_IN
-from curation.findings.store import remembered
+from curation.base import tables, workspace
+from curation.decisions import manifest
+from curation.evidence import cards
+from curation.evidence.cards import TO_FILL_IN
+from curation.evidence.store import remembered
 from tests.conftest import Curate
 
 pytest.importorskip("datasets", reason="the extra exchange is not installed")

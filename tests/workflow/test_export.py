@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation import manifest, workspace
-from curation.export import export_version
-from curation.export import names as export_formats
-from curation.export.handover import gather
+from curation.base import workspace
+from curation.decisions import manifest
+from curation.formats.export import export_version
+from curation.formats.export_data import gather
+from curation.formats.registry import names as export_formats
 from tests.conftest import Curate, as_json
 from tests.workflow.exports import COLUMNS, kept_rows, require_same
 

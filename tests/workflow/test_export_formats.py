@@ -162,7 +162,7 @@ def test_torch_reads_a_version_one_import_away(curated: Path) -> None:
     torch = pytest.importorskip("torch")
     from torchvision.transforms.functional import pil_to_tensor
 
-    from curation.export.torch import CuratedFaces
+    from curation.formats.torch import CuratedFaces
 
     expected = kept_rows(curated)
     train = expected[expected["split"] == "train"].reset_index(drop=True)

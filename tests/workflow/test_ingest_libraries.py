@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from curation.errors import CurationError
-from curation.ingest import IngestError, Listing, read_source
+from curation.base.errors import CurationError
+from curation.formats.listing import IngestError, Listing
+from curation.formats.source import read_source
 from tests.conftest import Curate
 from tests.workflow.exports import kept_rows
 

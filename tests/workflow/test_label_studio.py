@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation.export.labelstudio import config
+from curation.formats.labelstudio import config
 from tests.conftest import Curate, as_json
 from tests.workflow.exports import kept_rows
 

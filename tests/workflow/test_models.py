@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from curation import workspace
-from curation.models import find_run
+from curation.base import workspace
+from curation.models.runs import find_run
 from tests.conftest import Curate, as_json
 
 CLASSES = ("happy", "neutral", "sad", "surprise")
@@ -33,15 +33,16 @@ def model(own: Path, curate: Curate) -> str:
 
 
 def test_the_augmentation_sheet_shows_every_level_on_images_of_every_class(own: Path) -> None:
-    from curation import models, workspace
+    from curation.base import workspace
+    from curation.models import runs
     from training.augment import LEVELS, SHEET_BORDER
 
-    path = models.augmentation_sheet(workspace.open_existing(own), "cleaned")
+    path = runs.augmentation_sheet(workspace.open_existing(own), "cleaned")
     picture = np.asarray(Image.open(path))
     rows = len(CLASSES) * 2
     assert picture.shape[0] >= len(LEVELS) * rows * SHEET_BORDER and (picture[:4] > 200).all()
     first = path.read_bytes()
-    assert models.augmentation_sheet(workspace.open_existing(own), "cleaned").read_bytes() == first
+    assert runs.augmentation_sheet(workspace.open_existing(own), "cleaned").read_bytes() == first
     sheets = np.array_split(picture, len(LEVELS))
     plain, augmented = sheets[0], sheets[-1]
     tile = picture.shape[1] // 9
@@ -105,12 +106,15 @@ def test_two_models_are_compared_on_the_same_images_and_shown_with_what_is_confu
 
 
 def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(curated: Path, tmp_path: Path) -> None:
-    from curation import evaluation, manifest, models, settings, workflow, workspace
-    from curation.progress import Display
+    from curation.base import settings, workspace
+    from curation.base.progress import Display
+    from curation.decisions import manifest
+    from curation.models import evaluation, runs
+    from curation.pipeline import steps
     from training.data import load_samples
 
     space = workspace.open_existing(Path(shutil.copytree(curated, tmp_path / "own")))
-    before = models.training_frame(space, manifest.find(space, "cleaned")).set_index("key")
+    before = runs.training_frame(space, manifest.find(space, "cleaned")).set_index("key")
     happy = before[(before["label"] == "happy") & (before["group"] == "")]
     (moved,) = happy[happy["split"] == "train"].index[:1]
     softened = happy[happy["split"] == "train"].index[1]
@@ -120,11 +124,11 @@ def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(cura
         (judged, "relabel", "sad"),
         (softened, "soften", '{"soft_label": {"happy": 0.75, "sad": 0.25}, "weight": 0.5}'),
     ):
-        workflow.decide(space, [path], action, value, "seen", "me", settings.load())
-    after = models.training_frame(space, manifest.find(space, "cleaned")).set_index("key")
+        steps.decide(space, [path], action, value, "seen", "me", settings.load())
+    after = runs.training_frame(space, manifest.find(space, "cleaned")).set_index("key")
     assert after.loc[moved, "label"] == "sad" and before.loc[moved, "label"] == "happy"
-    options = models.FitOptions(epochs=1, image_size=16, threads=1)
-    run_dir = models.train(space, "scratch", "cleaned", options, Display(quiet=True))
+    options = runs.FitOptions(epochs=1, image_size=16, threads=1)
+    run_dir = runs.train(space, "scratch", "cleaned", options, Display(quiet=True))
     config = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
     train = after[after["split"] == "train"]
     samples = load_samples(train, Path(), 16, config["classes"])

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.engines import EngineError, ray_pool
+from curation.base.pools import EngineError, ray_pool
+from curation.base.settings import EngineSettings
 from curation.measure import engine as measuring
 from curation.measure.tables import Batch
-from curation.settings import EngineSettings
 from tests.conftest import Curate, as_json
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
@@ -68,8 +68,8 @@ def test_a_file_that_only_the_nodes_cannot_read_ends_the_run(tmp_path: Path) -> 
 
 @given(st.integers(0, 2**32), st.integers(0, 12))
 def test_the_buckets_of_the_shuffle_hold_every_near_pair_once(seed: int, radius: int) -> None:
-    from curation.duplicates import on_ray
-    from curation.duplicates.candidates import hamming_pairs
+    from curation.checks.duplicates import on_ray
+    from curation.checks.duplicates.candidates import hamming_pairs
 
     hashes = near_hashes(40, seed)
     both = {
@@ -118,7 +118,7 @@ def test_a_node_with_other_packages_is_refused(monkeypatch: pytest.MonkeyPatch) 
 @needs_ray
 @pytest.mark.slow
 def test_searches_on_ray_find_what_searches_here_find(monkeypatch: pytest.MonkeyPatch) -> None:
-    from curation.duplicates import candidates, on_ray
+    from curation.checks.duplicates import candidates, on_ray
 
     hashes = near_hashes(2000, 3)
     here, there = candidates.hamming_pairs(hashes, hashes, 6), on_ray.shuffled_join(TWO, hashes, hashes, 6)

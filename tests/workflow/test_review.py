@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation import manifest, settings, workspace
-from curation.progress import Display
+from curation.base import settings, workspace
+from curation.base.progress import Display
+from curation.decisions import manifest
 from curation.review.desk import Desk, Image, Session
 from curation.review.journal import Journal, ReviewError
 from curation.review.pull import pull
@@ -34,7 +35,7 @@ def in_fiftyone(code: str, space: workspace.Workspace, uri: str) -> str:
     start = f"""
 import json
 from pathlib import Path
-from curation import settings, workspace
+from curation.base import settings, workspace
 from curation.review import push, read_model, views
 from curation.review.environment import fiftyone
 space = workspace.open_existing(Path({str(space.root)!r}))
@@ -122,7 +123,7 @@ def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(
     space: workspace.Workspace, curate: Curate
 ) -> None:
     pytest.importorskip("torch", reason="the extra `train` is not installed")
-    from curation.models import training_frame
+    from curation.models.runs import training_frame
 
     before = training_frame(space, manifest.find(space, "cleaned"))
     rows = manifest.rows(space, manifest.find(space, "cleaned"))

@@ -8,12 +8,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.errors import CurationError
+from curation.base.errors import CurationError
 from curation.measure.faces import weights
 
 if TYPE_CHECKING:
+    from curation.base.settings import MeasureSettings
     from curation.measure.faces.base import FaceDetector
-    from curation.settings import MeasureSettings
 
 FACES_REVISION = 1
 """Raised whenever a detector's result may change for the same pixels; makes cached faces stale."""

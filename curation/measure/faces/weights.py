@@ -10,8 +10,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation import workspace
-from curation.errors import CurationError
+from curation.base import workspace
+from curation.base.errors import CurationError
 
 SEARCH_VARIABLE = "CURATE_WEIGHTS_PATH"
 """Environment variable: folders with weights, separated as in PATH; looked at first."""

@@ -1,0 +1,249 @@
+"""Our pairs and a peer's, side by side: found by both, by us alone, by the peer alone and proved or refused by us.
+
+The issues table is not touched: whether a copy is flagged must not depend on which peers happen to be installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.audit.peers.brain import brain
+from curation.audit.peers.fastdup import fastdup
+from curation.audit.peers.judges import JUDGES, Given, Judge, ask, from_pairs, store
+from curation.audit.peers.peer import Opinion, Peer, require
+from curation.base import workspace
+from curation.base.errors import CurationError
+from curation.base.progress import Display
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace
+from curation.checks.duplicates.candidates import Candidates, Features
+from curation.checks.duplicates.features import Pictures, pictures
+from curation.checks.duplicates.find import NEAR_DUPLICATE
+from curation.checks.duplicates.kernel import EVIDENCE
+from curation.checks.duplicates.transform import decompose, in_words
+from curation.checks.duplicates.verification import joined, verify
+from curation.measure import load_thumbnails
+
+PAIR_PEERS = ("fastdup", "brain")
+"""Peers that name pairs of near copies, which we verify."""
+
+PEERS = (*PAIR_PEERS, *(name for name in JUDGES if name not in PAIR_PEERS))
+"""What ``--also`` takes."""
+
+Probabilities = np.ndarray[Any, np.dtype[np.float64]]
+
+REFUSED = "refused"
+
+_COLUMNS = ("i", "j", "found_by", "similarity", "probability", "verdict", "transform")
+_DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What came of asking.
+
+    counts -- a row a peer that names pairs: peer, version, both, ours_only, peer_only_verified, peer_only_refused
+              (pairs of contents)
+    pairs  -- a row a peer and pair: peer, path_a, path_b, found_by (both, ours, peer), similarity (the peer's own, NaN
+              where it did not name the pair), probability (0..1, ours), verdict (near_duplicate, same_session,
+              refused), transform (words)
+    findings -- what the peers flagged, as issue rows: see ``judges.ask``
+    """
+
+    counts: pd.DataFrame
+    pairs: pd.DataFrame
+    findings: pd.DataFrame
+
+    def record(self) -> list[dict[str, Any]]:
+        """Return the counts for machines."""
+        return [{str(key): value for key, value in row.items()} for row in self.counts.to_dict("records")]
+
+
+def second_opinions(
+    space: Workspace,
+    measurements: pd.DataFrame,
+    ours: pd.DataFrame,
+    settings: Settings,
+    display: Display,
+    *,
+    peers: Sequence[str],
+    python: str,
+) -> Opinions:
+    """Ask ``peers`` about the distinct contents and keep what they say.
+
+    Their findings go to ``opinion_issues.parquet``, judged pairs to ``opinions.json`` and ``opinions.parquet``.
+
+    Args:
+        space: a scanned workspace; the caller holds its lock
+        measurements: a row an image: path, sha256, error, pixel_sha256, dhash, phash
+        ours: verified pairs, as ``workflow.find_pairs`` returns them
+        settings: the threshold of probability
+        display: where progress is shown
+        peers: names among ``PEERS``
+        python: the interpreter that has them, see ``interpreter``
+
+    Raises:
+        CurationError: no such peer.
+        PeerError: a peer is not installed, or failed.
+
+    """
+    readable = measurements[measurements["error"] == ""].sort_values(["pixel_sha256", "path"])
+    contents = readable.drop_duplicates("pixel_sha256").reset_index(drop=True)
+    listing = workspace.read_table(space.listing).set_index("path")
+    urls = listing.loc[contents["path"], "url"].tolist()
+    unknown = [name for name in peers if name not in PEERS]
+    if unknown:
+        raise CurationError(f"there is no second opinion {unknown[0]!r}; --also takes {' or '.join(PEERS)}")
+    chosen = [_peer(name, urls, python) for name in dict.fromkeys(peers) if name in PAIR_PEERS]
+    judges = [JUDGES[name] for name in dict.fromkeys(peers) if name in JUDGES]
+    everybody: list[Peer | Judge] = [*chosen, *judges]
+    for asked in everybody:
+        require(asked.name, asked.module, python)
+    found = _compared(chosen, contents, _features(space, contents, settings), ours, settings, display)
+    given = _given(space, readable, listing, _features(space, readable, settings))
+    findings = [found.findings]
+    for judge in judges:
+        with display.step(f"Asking {judge.name} about each image"):
+            findings.append(ask(judge, given, python, space.peer_pages))
+    whole = replace(found, findings=pd.concat(findings, ignore_index=True))
+    if chosen:
+        workspace.write_table(space.root / "opinions.parquet", whole.pairs)
+        workspace.write_json(space.root / "opinions.json", whole.record())
+    store(space, whole.findings)
+    return whole
+
+
+def _compared(
+    peers: Sequence[Peer],
+    contents: pd.DataFrame,
+    features: Features,
+    ours: pd.DataFrame,
+    settings: Settings,
+    display: Display,
+) -> Opinions:
+    """Ask the peers that name pairs, and judge what they name."""
+    seen, known = pictures(features.thumbnails), _as_rows(ours, contents["pixel_sha256"])
+    counts, tables = [], [pd.DataFrame(columns=["peer", "path_a", "path_b", *_COLUMNS[2:]])]
+    for peer in peers:
+        with display.step(f"Asking {peer.name}"):
+            opinion = peer.ask(features)
+            table = compare(known, opinion, seen, settings.duplicates.min_probability)
+        counts.append({"peer": peer.name, "version": opinion.version, **_counts(table)})
+        tables.append(_with_paths(table, peer.name, contents["path"]))
+    pairs = pd.concat(tables[1:] or tables, ignore_index=True)
+    findings = from_pairs(pairs, {str(row["peer"]): str(row["version"]) for row in counts})
+    return Opinions(pd.DataFrame(counts), pairs, findings)
+
+
+def _given(space: Workspace, readable: pd.DataFrame, listing: pd.DataFrame, features: Features) -> Given:
+    """Return what judges are shown: every readable image, copies too."""
+    paths = readable["path"]
+    labels = listing.loc[paths, "label"].tolist()
+    urls = listing.loc[paths, "url"].tolist()
+    return Given(paths.tolist(), urls, labels, features, out_of_fold(space, paths, labels))
+
+
+def out_of_fold(space: Workspace, paths: pd.Series, labels: Sequence[str]) -> Probabilities | None:
+    """Return the newest out-of-fold probabilities that cover all ``paths``, (n, classes) by sorted label, or None."""
+    classes = sorted(set(labels))
+    tables = sorted(space.predictions.glob("oof_*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for table in tables:
+        known = workspace.read_table(table)
+        if {"path", *classes} <= set(known.columns) and set(paths) <= set(known["path"]):
+            chosen = known.drop_duplicates("path").set_index("path").loc[paths, classes].to_numpy(dtype=np.float64)
+            return np.asarray(chosen / chosen.sum(axis=1, keepdims=True))
+    return None
+
+
+def _peer(name: str, urls: Sequence[str], python: str) -> Peer:
+    make: dict[str, Callable[[], Peer]] = {"fastdup": lambda: fastdup(urls, python), "brain": lambda: brain(python)}
+    return make[name]()
+
+
+def _features(space: Workspace, contents: pd.DataFrame, settings: Settings) -> Features:
+    thumbnails = load_thumbnails(contents["sha256"].tolist(), space.measurements, settings.measure)
+    hashes = (contents[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
+    return Features(thumbnails, *hashes)
+
+
+def _as_rows(ours: pd.DataFrame, contents: pd.Series) -> pd.DataFrame:
+    """Return our pairs with row numbers (i, j) in place of hashes, their texts plain for others to come beside them."""
+    places = pd.Index(contents)
+    i, j = (places.get_indexer(ours[name]) for name in ("pixel_sha256_a", "pixel_sha256_b"))
+    plain = ours.astype({"relation": "str", "transform": "str"})
+    return plain.assign(i=np.minimum(i, j), j=np.maximum(i, j))
+
+
+def compare(ours: pd.DataFrame, opinion: Opinion, seen: Pictures, min_probability: float) -> pd.DataFrame:
+    """Lay a peer's pairs beside ours.
+
+    Args:
+        ours: verified pairs: i, j (row numbers, i < j), probability, relation, transform
+        opinion: the peer's answer
+        seen: pictures of all rows, for judging what only the peer names
+        min_probability: from which a pair is a near duplicate
+
+    Returns:
+        i, j, found_by, similarity, probability, verdict, transform (see ``Opinions``), sorted by i, j. A pair that we
+        call ``same_session`` is found by us only if the peer names it: it is no copy.
+
+    """
+    named = pd.DataFrame(opinion.pairs, columns=["i", "j"]).assign(similarity=opinion.similarity)
+    table = ours.rename(columns={"relation": "verdict"}).merge(named, on=["i", "j"], how="outer", sort=True)
+    unjudged = table["verdict"].isna().to_numpy()
+    judged = _judged(table.loc[unjudged, ["i", "j"]].to_numpy(dtype=np.int64), seen, min_probability)
+    for column in ("probability", "verdict", "transform"):
+        table.loc[unjudged, column] = judged[column].to_numpy()
+    copies = (table["verdict"] == NEAR_DUPLICATE).to_numpy() & ~unjudged
+    by_peer = table["similarity"].notna().to_numpy()
+    table["found_by"] = np.select([copies & by_peer, copies], ["both", "ours"], "peer")
+    return table.loc[copies | by_peer, list(_COLUMNS)].reset_index(drop=True)
+
+
+def _judged(pairs: np.ndarray[Any, np.dtype[np.int64]], seen: Pictures, min_probability: float) -> pd.DataFrame:
+    """Verify pairs, plain and mirrored, and return the likelier: probability, verdict, transform, a row a pair."""
+    candidates = Opinion("", pairs, np.zeros(len(pairs))).candidates()
+    verified = joined(verify(seen, candidates))
+    fine, quartile = (verified.evidence[:, EVIDENCE.index(name)] for name in ("fine_median", "fine_quartile"))
+    found: Candidates = verified.candidates
+    frame = pd.DataFrame(
+        {
+            "i": found.pairs[:, 0],
+            "j": found.pairs[:, 1],
+            "probability": verified.probability,
+            "transform": in_words(decompose(verified.maps), found.mirrored, fine, quartile),
+        }
+    )
+    best = frame.sort_values(["i", "j", "probability"], ascending=[True, True, False], kind="stable")
+    best = best.drop_duplicates(["i", "j"]).set_index(["i", "j"])
+    result = best.reindex(pd.MultiIndex.from_arrays(pairs.T, names=["i", "j"])).reset_index(drop=True)
+    result["probability"] = result["probability"].fillna(0.0)
+    proved = result["probability"] >= min_probability
+    result["transform"] = result["transform"].where(proved, "")
+    return result.assign(verdict=np.where(proved, NEAR_DUPLICATE, REFUSED))
+
+
+def _counts(table: pd.DataFrame) -> dict[str, int]:
+    alone, proved = table["found_by"] == "peer", table["verdict"] == NEAR_DUPLICATE
+    return {
+        "both": int((table["found_by"] == "both").sum()),
+        "ours_only": int((table["found_by"] == "ours").sum()),
+        "peer_only_verified": int((alone & proved).sum()),
+        "peer_only_refused": int((alone & ~proved).sum()),
+    }
+
+
+def _with_paths(table: pd.DataFrame, peer: str, paths: pd.Series) -> pd.DataFrame:
+    names = paths.to_numpy()
+    named = table.assign(
+        peer=peer,
+        path_a=names[table["i"].to_numpy(dtype=np.int64)],
+        path_b=names[table["j"].to_numpy(dtype=np.int64)],
+        similarity=table["similarity"].round(_DECIMALS),
+    )
+    return named[["peer", "path_a", "path_b", *_COLUMNS[2:]]]

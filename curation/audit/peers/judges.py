@@ -1,0 +1,206 @@
+"""Peers that judge single images: their findings as issue rows under their own name, laid beside ours.
+
+They are kept apart from the issues table: whether an image is flagged, and so every decision, must not depend on which
+peers happen to be installed.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.audit.peers.fastdup import lay_images
+from curation.audit.peers.peer import PeerError, require
+from curation.base import programs, tables, workspace
+from curation.base.workspace import Workspace
+from curation.checks.duplicates.candidates import Features
+from curation.checks.duplicates.features import PLAIN, descriptors
+from curation.checks.duplicates.groups import connected_groups
+
+_FASTDUP_QUIET: Mapping[str, str] = {"SENTRY_OPT_OUT": "1", "FASTDUP_PRODUCTION": "1"}
+
+_OFFLINE: Mapping[str, str] = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A peer that judges images in a process of its own.
+
+    name        -- as in ``--also``
+    module      -- what must be importable for it
+    checks      -- its name of a finding -> ours
+    galleries   -- whether it leaves HTML pages of its own in FOLDER/galleries
+    environment -- variables that its program gets
+    """
+
+    name: str
+    module: str
+    checks: Mapping[str, str]
+    galleries: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def program(self) -> Path:
+        """The script that asks it: given a folder, it adds ``found.json`` (see ``read_findings``)."""
+        return Path(__file__).with_name(f"program_{self.name}_images.py")
+
+
+JUDGES: dict[str, Judge] = {
+    "cleanvision": Judge(
+        "cleanvision",
+        "cleanvision",
+        {
+            "dark": "dark",
+            "light": "bright",
+            "low_information": "blank",
+            "blurry": "blurry",
+            "odd_size": "odd_size",
+            "odd_aspect_ratio": "odd_size",
+            "exact_duplicates": "exact_duplicate",
+            "near_duplicates": "near_duplicate",
+        },
+        environment=_OFFLINE,
+    ),
+    "cleanlab": Judge(
+        "cleanlab",
+        "cleanlab.datalab",
+        {"label": "mislabelled", "outlier": "outlier", "near_duplicate": "near_duplicate"},
+        environment=_OFFLINE,
+    ),
+    "fastdup": Judge("fastdup", "fastdup", {"outlier": "outlier"}, galleries=True, environment=_FASTDUP_QUIET),
+}
+"""Peers that judge images, by name."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What judges are shown, one row an image.
+
+    paths, urls, labels, features, and probabilities ((n, classes) out of fold, columns in
+    the sorted order of the labels) or None.
+    """
+
+    paths: Sequence[str]
+    urls: Sequence[str]
+    labels: Sequence[str]
+    features: Features
+    probabilities: np.ndarray[Any, np.dtype[np.float64]] | None = None
+
+
+def ask(judge: Judge, given: Given, python: str, pages: Path) -> pd.DataFrame:
+    """Ask one judge and return its findings.
+
+    Args:
+        judge: the peer
+        given: the images
+        python: the interpreter that has it
+        pages: folder for the HTML pages that it makes itself
+
+    Returns:
+        peer, version, path, check (our name), score (0 worst .. 1), is_issue, group, evidence (JSON: its own name of
+        the finding), one row a path and check.
+
+    Raises:
+        PeerError: it is not installed, or failed.
+
+    """
+    require(judge.name, judge.module, python)
+    with tempfile.TemporaryDirectory(prefix=f"curate-{judge.name}-") as scratch:
+        folder = Path(scratch)
+        lay_images(given.urls, folder / "images")
+        np.save(folder / "embeddings.npy", descriptors(given.features.thumbnails, PLAIN))
+        (folder / "labels.json").write_text(json.dumps(list(given.labels)), encoding="utf-8")
+        if given.probabilities is not None:
+            np.save(folder / "probabilities.npy", given.probabilities)
+        said = programs.run(python, judge.program, folder, judge.environment)
+        if said or not (folder / "found.json").exists():
+            said = said or "it said nothing"
+            raise PeerError(f"{judge.name} failed in {python} ({said}); leave out --also {judge.name}")
+        if judge.galleries:
+            _keep_pages(folder / "galleries", pages / judge.name)
+        answer = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    return read_findings(answer, judge, given.paths)
+
+
+def _keep_pages(made: Path, kept: Path) -> None:
+    for page in sorted(made.glob("**/*.html")):
+        workspace.write_bytes(kept / page.name, page.read_bytes())
+
+
+def read_findings(answer: Mapping[str, Any], judge: Judge, paths: Sequence[str]) -> pd.DataFrame:
+    """Return a program's answer as rows; see ``ask``.
+
+    Args:
+        answer: {"version": text, "issues": [[row, finding, score, is_issue, group], ...]}
+        judge: who answered; findings that it has no check for are left out
+        paths: the path of each row
+
+    """
+    frame = pd.DataFrame(answer["issues"], columns=["row", "finding", "score", "is_issue", "group"])
+    frame = frame[frame["finding"].isin(list(judge.checks))]
+    named = frame.assign(
+        peer=judge.name,
+        version=str(answer["version"]),
+        path=[paths[int(row)] for row in frame["row"]],
+        check=frame["finding"].map(judge.checks),
+        score=frame["score"].astype("float64").clip(0.0, 1.0),
+        is_issue=frame["is_issue"].astype(bool),
+        evidence=[json.dumps({"finding": finding}) for finding in frame["finding"]],
+    )
+    worst = named.sort_values(
+        ["check", "path", "is_issue", "score"], ascending=[True, True, False, True], kind="stable"
+    )
+    columns = ["peer", "version", *tables.columns("issues")]
+    return worst.drop_duplicates(["path", "check"])[columns].reset_index(drop=True)
+
+
+def from_pairs(pairs: pd.DataFrame, versions: Mapping[str, str]) -> pd.DataFrame:
+    """Return the near copies that pair-finding peers named as issue rows.
+
+    Args:
+        pairs: ``Opinions.pairs``
+        versions: peer -> its version
+
+    """
+    named = pairs[pairs["similarity"].notna()]
+    parts = []
+    for peer, of_peer in named.groupby("peer", sort=False):
+        ends = pd.concat([of_peer["path_a"], of_peer["path_b"]], ignore_index=True)
+        similarity = pd.concat([of_peer["similarity"], of_peer["similarity"]], ignore_index=True)
+        highest = similarity.groupby(ends).max().sort_index()
+        places = [pd.Index(highest.index).get_indexer(of_peer[name]) for name in ("path_a", "path_b")]
+        numbers = connected_groups(len(highest), np.stack(places, axis=1), np.ones(len(of_peer)))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "peer": peer,
+                    "version": versions[str(peer)],
+                    "path": highest.index.astype("str"),
+                    "check": "near_duplicate",
+                    "score": (1.0 - highest.to_numpy()).clip(0.0, 1.0),
+                    "is_issue": True,
+                    "group": [f"{peer}:{number}" for number in numbers],
+                    "evidence": [json.dumps({"similarity": round(float(value), 4)}) for value in highest],
+                }
+            )
+        )
+    columns = ["peer", "version", *tables.columns("issues")]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def store(space: Workspace, found: pd.DataFrame) -> None:
+    """Keep findings in the workspace, in place of what the same peers said of the same checks before."""
+    if space.opinion_issues.exists():
+        before = workspace.read_table(space.opinion_issues)
+        asked = set(zip(found["peer"], found["check"], strict=True))
+        again = [key in asked for key in zip(before["peer"], before["check"], strict=True)]
+        found = pd.concat([before[~np.array(again, dtype=bool)], found], ignore_index=True)
+    found = found.sort_values(["check", "peer", "score", "path"], ignore_index=True)
+    workspace.write_table(space.opinion_issues, found)

@@ -1,0 +1,207 @@
+"""Draw the sample: decide what is planted where, draw it, write it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from curation.audit.synthetic import defects, face
+from curation.audit.synthetic.detail import Tones, backdrop
+from curation.audit.synthetic.face import EXPRESSIONS, TYPICAL, Expression
+from curation.audit.synthetic.plant import Pixels, make_copy
+from curation.audit.synthetic.scenes import SCENES
+from curation.base.errors import CurationError
+
+SIDE = 48
+"""Side of the images in px, as in FER-2013."""
+
+MIN_IMAGES = 40
+"""Fewer cannot hold every defect and a few plain pictures to compare with."""
+
+_DRAWN_SIDE = 96
+"""Side in px at which pictures are drawn before they are made smaller."""
+
+_QUALITY = 92
+_SPLITS = {"train": 0.7, "validation": 0.2, "test": 0.1}
+_PLAIN = "plain"
+_VARIETY = 0.12
+"""Standard deviation by which each part of an expression differs from picture to picture."""
+
+
+class SampleError(CurationError):
+    """The sample cannot be written where it was asked for."""
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One file of the sample: its place, its content and the truth about it."""
+
+    split: str
+    folder: str
+    data: bytes
+    defect: str
+    true_label: str
+    of: int = -1
+
+
+def make_sample(destination: Path, *, images: int = 400, seed: int = 0) -> pd.DataFrame:
+    """Draw four expressions as 48x48 grey JPEGs below train, validation and test, with planted defects.
+
+    The same arguments give the same bytes.
+
+    Args:
+        destination: a folder that is absent or empty; it appears at once when it is whole.
+        images: how many files.
+        seed: another one draws other people.
+
+    Returns:
+        the truth, also written to truth.csv: path; defect ("plain", or the check that should find it and, after a
+        colon, its kind); of (path of the picture that a copy was made of, else ""); true_label (what is drawn: two
+        joined by "|" where ambiguous, "" where there is no face or no single one can be seen).
+
+    Raises:
+        SampleError: ``destination`` holds something or cannot be written, or ``images`` is too small.
+
+    """
+    if images < MIN_IMAGES:
+        raise SampleError(f"a sample of {images} images cannot hold every defect; ask for {MIN_IMAGES} or more")
+    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
+        raise SampleError(f"{destination} is not an empty folder; name a new one for the sample")
+    items = _drawn(images, np.random.default_rng(seed))
+    paths = _paths(items, np.random.default_rng([seed, 1]))
+    of = [paths[item.of] if item.of >= 0 else "" for item in items]
+    records = [
+        (path, item.defect, copied, item.true_label) for path, item, copied in zip(paths, items, of, strict=True)
+    ]
+    truth = pd.DataFrame(sorted(records), columns=["path", "defect", "of", "true_label"])
+    try:
+        _write(destination, dict(zip(paths, (item.data for item in items), strict=True)), truth)
+    except OSError as error:
+        raise SampleError(f"the sample cannot be written to {destination}: {error.strerror or error}") from error
+    return truth
+
+
+def _drawn(images: int, rng: np.random.Generator) -> list[_Item]:
+    planted = [kind for kind, share in defects.SHARES.items() for _ in range(max(1, round(share * images / 400)))]
+    items = [_plain(number, rng) for number in range(images - len(planted))]
+    originals = iter(rng.permutation(len(items)).tolist() * 2)
+    for number, kind in enumerate(planted):
+        name, _, detail = kind.partition(":")
+        if name in ("exact_duplicate", "near_duplicate"):
+            original = next(originals)
+            items.append(_copy(kind, original, items[original], rng))
+        elif name == "unreadable":
+            items.append(_unreadable(kind, detail, number, rng))
+        else:
+            items.append(_odd(kind, name, detail, number, rng))
+    return items
+
+
+def _split(rng: np.random.Generator) -> str:
+    return str(rng.choice(list(_SPLITS), p=list(_SPLITS.values())))
+
+
+def _other(choices: tuple[str, ...], one: str, rng: np.random.Generator) -> str:
+    return str(rng.choice([choice for choice in choices if choice != one]))
+
+
+def _label(number: int) -> str:
+    return EXPRESSIONS[number % len(EXPRESSIONS)]
+
+
+def _varied(expression: Expression, rng: np.random.Generator) -> Expression:
+    amounts = np.array(list(vars(expression).values()))
+    return Expression(*(amounts * rng.uniform(0.75, 1.15) + rng.normal(0, _VARIETY, len(amounts))).tolist())
+
+
+def _portrait(expression: Expression, rng: np.random.Generator) -> Tones:
+    """Return the drawing of a new person."""
+    return face.draw(_DRAWN_SIDE, face.draw_person(rng), _varied(expression, rng), face.draw_shot(rng), rng)
+
+
+def _pixels(tones: Tones) -> Pixels:
+    small = cv2.resize(tones, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return np.round(np.clip(small, 0, 1) * 255).astype(np.uint8)
+
+
+def _jpeg(pixels: Pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()
+
+
+def _plain(number: int, rng: np.random.Generator) -> _Item:
+    label = _label(number)
+    return _Item(_split(rng), label, _jpeg(_pixels(_portrait(TYPICAL[label], rng))), _PLAIN, label)
+
+
+def _copy(kind: str, number: int, original: _Item, rng: np.random.Generator) -> _Item:
+    name, _, detail = kind.partition(":")
+    split, folder, data = original.split, original.folder, original.data
+    if name == "near_duplicate":
+        pixels = np.array(Image.open(io.BytesIO(data)))
+        data = _jpeg(make_copy(pixels, detail, int(rng.integers(2**31))))
+        split = _split(rng)
+    elif detail == "other_split":
+        split = _other(tuple(_SPLITS), split, rng)
+    elif detail == "other_label":
+        folder = _other(EXPRESSIONS, folder, rng)
+    return _Item(split, folder, data, kind, original.true_label, of=number)
+
+
+def _unreadable(kind: str, detail: str, number: int, rng: np.random.Generator) -> _Item:
+    label = _label(number)
+    data = defects.broken(detail, _jpeg(_pixels(_portrait(TYPICAL[label], rng))), rng)
+    return _Item(_split(rng), label, data, kind, "")
+
+
+def _odd(kind: str, name: str, detail: str, number: int, rng: np.random.Generator) -> _Item:
+    """Return a picture that is not as it should be, in itself or in its folder."""
+    label = _label(number)
+    folder = true_label = label
+    if name in defects.BAD_LIGHT:
+        tones = defects.BAD_LIGHT[name](_portrait(TYPICAL[label], rng))
+    elif name == "blank":
+        tones, true_label = defects.blank(detail, SIDE, rng), ""
+    elif name == "no_face":
+        tones, true_label = SCENES[detail](_DRAWN_SIDE, rng), ""
+    elif name == "mislabelled":
+        tones, folder = _portrait(TYPICAL[label], rng), _other(EXPRESSIONS, label, rng)
+    elif name == "ambiguous":
+        second = _other(EXPRESSIONS, label, rng)
+        tones = _portrait(TYPICAL[label].mixed(TYPICAL[second], 0.5), rng)
+        true_label = "|".join(sorted((label, second)))
+    else:
+        tones = _badly_framed(name, TYPICAL[label], rng)
+    return _Item(_split(rng), folder, _jpeg(_pixels(tones)), kind, true_label)
+
+
+def _badly_framed(name: str, expression: Expression, rng: np.random.Generator) -> Tones:
+    shot = face.draw_shot(rng)
+    tones = backdrop(2 * _DRAWN_SIDE, shot.backdrop, rng)
+    for own in defects.badly_framed(name, rng):
+        tones = face.draw_on(tones, face.draw_person(rng), _varied(expression, rng), defects.framed(shot, own), rng)
+    return tones
+
+
+def _paths(items: list[_Item], rng: np.random.Generator) -> list[str]:
+    """Return a path for every item; the numbers say nothing of what was planted."""
+    numbers = rng.permutation(len(items))
+    return [f"{item.split}/{item.folder}/{n:05d}.jpg" for item, n in zip(items, numbers.tolist(), strict=True)]
+
+
+def _write(destination: Path, files: dict[str, bytes], truth: pd.DataFrame) -> None:
+    partial = destination.absolute().with_name(f".{destination.absolute().name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for path, data in files.items():
+        (partial / path).parent.mkdir(parents=True, exist_ok=True)
+        (partial / path).write_bytes(data)
+    truth.to_csv(partial / "truth.csv", index=False, lineterminator="\n")
+    partial.replace(destination.absolute())

@@ -1,0 +1,33 @@
+"""Where work runs when it is more than one process of this machine: a Ray cluster. Knows nothing of images.
+
+Both pools, ``local`` and ``ray_pool``, give out tasks and name those on which a process died; the work itself, and so
+every result, is the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+from curation.base.errors import CurationError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result", covariant=True)
+
+
+class EngineError(CurationError):
+    """The engine cannot start, or a node of it cannot do the work."""
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class TaskPool(Protocol[Task, Result]):
+    """Does tasks somewhere."""
+
+    def results(self, queue: deque[Task]) -> Iterator[tuple[Task, Result | None]]:
+        """Yield each task with its result, None where a process died on it; ``queue`` may grow meanwhile."""

@@ -1,0 +1,202 @@
+"""A pool of spawned processes that survives the death of any of them.
+
+The standard library's executors end the run when a worker dies and do not say which task it held. Here every worker has
+a pipe of its own and at most one task, so the task that a dead worker held is known and handed back. A worker whose
+parent dies ends by itself: its pipe closes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from multiprocessing import connection as pipes
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
+
+from curation.base.errors import CurationError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+Work = Callable[[Any], Any]
+"""Does one task; made once in each process."""
+
+_ONE_THREAD: Mapping[str, str] = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
+"""Libraries read these when they are loaded; the pool's processes are the parallelism."""
+
+_READY = "ready"
+
+_OUT_OF_MEMORY = (
+    "a measuring process is out of memory; free memory, take fewer --workers or lower measure.max_pixels, and give the "
+    "same command again: what is measured is kept"
+)
+
+_STOP_S = 5.0
+"""Seconds a worker has to end by itself."""
+
+
+class PoolError(CurationError):
+    """A worker could not start."""
+
+
+@dataclass
+class _Worker(Generic[Task]):
+    process: BaseProcess
+    pipe: Connection
+    task: Task | None = None
+    ready: bool = False
+
+
+class Pool(Generic[Task, Result]):
+    """Use as a context manager; leaving it ends every worker."""
+
+    def __init__(self, workers: int, make_work: Callable[..., Work], *arguments: Any) -> None:
+        """Prepare for ``workers`` processes, each of which calls ``make_work(*arguments)`` once.
+
+        ``make_work`` must be importable by name, and its arguments picklable.
+        """
+        self._size = workers
+        self._make_work = make_work
+        self._arguments = arguments
+        self._workers: list[_Worker[Task]] = []
+
+    def __enter__(self) -> Pool[Task, Result]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.pipe.close()
+            if worker.task is not None:
+                worker.process.kill()
+        for worker in self._workers:
+            worker.process.join(_STOP_S)
+            worker.process.kill()
+            worker.process.join()
+
+    def results(self, queue: deque[Task]) -> Iterator[tuple[Task, Result | None]]:
+        """Yield each task with its result as it is done, None where the worker died on it.
+
+        Tasks that the caller adds to ``queue`` meanwhile are done too. No new task is given out before the caller
+        asks for the next result, so what it commits is committed.
+
+        Raises:
+            PoolError: a worker cannot start or has not enough memory.
+
+        """
+        while queue or any(worker.task is not None for worker in self._workers):
+            self._give_out(queue)
+            for worker in self._first_to_report():
+                outcome = self._outcome(worker)
+                if outcome is not None:
+                    yield outcome
+
+    def _give_out(self, queue: deque[Task]) -> None:
+        for worker in self._workers:
+            if queue and worker.task is None and worker.ready:
+                self._send(worker, queue.popleft())
+        starting = sum(not worker.ready for worker in self._workers)
+        while len(self._workers) < self._size and starting < len(queue):
+            self._workers.append(self._started())
+            starting += 1
+
+    def _send(self, worker: _Worker[Task], task: Task) -> None:
+        worker.task = task
+        with contextlib.suppress(OSError):  # it died idle: its closed pipe reports that next
+            worker.pipe.send(task)
+
+    def _first_to_report(self) -> list[_Worker[Task]]:
+        ready = pipes.wait([worker.pipe for worker in self._workers])
+        return [worker for worker in self._workers if worker.pipe in ready]
+
+    def _outcome(self, worker: _Worker[Task]) -> tuple[Task, Result | None] | None:
+        """Take what a worker sent; None where that ended no task."""
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, OSError):
+            self._bury(worker)
+            return None if worker.task is None else (worker.task, None)
+        if not worker.ready:
+            if message != _READY:
+                raise PoolError(message)
+            worker.ready = True
+            return None
+        if isinstance(message, PoolError):
+            raise message
+        task, worker.task = worker.task, None
+        return None if task is None else (task, message)
+
+    def _bury(self, worker: _Worker[Task]) -> None:
+        worker.pipe.close()
+        worker.process.join()
+        self._workers.remove(worker)
+        if not worker.ready:
+            raise PoolError(
+                f"a measuring process ended while starting (exit status {worker.process.exitcode}); "
+                "check the installation of OpenCV and of the face detector, and the free memory"
+            )
+
+    def _started(self) -> _Worker[Task]:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self._make_work, self._arguments), daemon=True)
+        with _environment(_ONE_THREAD), _interrupts_held_back():
+            process.start()
+        theirs.close()  # so that the worker's death closes the pipe
+        return _Worker(process, ours)
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Start processes that never see Ctrl-C, not even while they import; the parent answers it a moment later."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # when it starts, it lets interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables while the block runs; a process started in it inherits them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _serve(pipe: Connection, make_work: Callable[..., Work], arguments: tuple[Any, ...]) -> None:
+    """Run in a worker: do tasks until the parent closes the pipe or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C and ends its workers
+    try:
+        work = make_work(*arguments)
+    except Exception as error:
+        pipe.send(str(error) if isinstance(error, CurationError) else f"measuring cannot start: {error!r}")
+        return
+    with contextlib.suppress(EOFError, OSError):
+        pipe.send(_READY)
+        while True:
+            try:
+                pipe.send(work(pipe.recv()))
+            except MemoryError:
+                # no fault of the file: nothing about it may be committed
+                pipe.send(PoolError(_OUT_OF_MEMORY))

@@ -1,0 +1,165 @@
+"""Schemas of the tables that pass between rooms, checked where a table enters or leaves one.
+
+The columns are the contract of the project; every room takes and gives pandas frames of these shapes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+from curation.base.errors import CurationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pandera.pandas import DataFrameSchema
+
+TableName = Literal["images", "issues", "decisions", "manifest"]
+
+CHECK_NAMES: tuple[str, ...] = (
+    "unreadable",
+    "dark",
+    "bright",
+    "low_contrast",
+    "blurry",
+    "blank",
+    "odd_size",
+    "no_face",
+    "many_faces",
+    "small_face",
+    "off_centre",
+    "cropped_face",
+    "turned_face",
+    "occluded_face",
+    "non_human_face",
+    "watermark",
+    "exact_duplicate",
+    "near_duplicate",
+    "label_conflict",
+    "split_leak",
+    "mislabelled",
+    "ambiguous",
+    "outlier",
+)
+"""Every name a check may have, in the order in which reports list them."""
+
+ACTIONS: tuple[str, ...] = ("keep", "exclude", "relabel", "soften")
+"""What a decision may do to an image."""
+
+STATUSES: tuple[str, ...] = ("kept", "excluded")
+
+
+class TableError(CurationError):
+    """A table does not have the shape that its schema states."""
+
+
+@cache
+def schema(name: TableName) -> DataFrameSchema:
+    """Return the pandera schema of one table.
+
+    images    -- key path: POSIX, relative to the data set's root. sha256 is "" and width, height are 0 where
+                 the file could not be read. split is "" where the source has no splits.
+    issues    -- key (path, check): score 0 worst .. 1 clean, group "" where the check has no groups,
+                 evidence a JSON object (what was measured, which threshold).
+    decisions -- key seq: time ISO 8601 UTC, actor "policy:NAME" or "person:NAME".
+    manifest  -- key path: status kept or excluded, soft_label a JSON object class -> probability or "".
+    """
+    import pandera.pandas as pa
+
+    text, whole, real, flag = (pa.Column(t, nullable=False) for t in ("str", "int64", "float64", "bool"))
+
+    def one_of(values: tuple[str, ...]) -> pa.Column:
+        return pa.Column("str", pa.Check.isin(values), nullable=False)
+
+    columns: dict[str, dict[str, pa.Column]] = {
+        "images": {
+            "path": pa.Column("str", unique=True),
+            "sha256": text,
+            "bytes": whole,
+            "width": whole,
+            "height": whole,
+            "mode": text,
+            "split": text,
+            "label": text,
+        },
+        "issues": {
+            "path": text,
+            "check": one_of(CHECK_NAMES),
+            "score": pa.Column("float64", pa.Check.in_range(0.0, 1.0), nullable=False),
+            "is_issue": flag,
+            "group": text,
+            "evidence": text,
+        },
+        "decisions": {
+            "seq": pa.Column("int64", unique=True),
+            "time": text,
+            "actor": text,
+            "path": text,
+            "action": one_of(ACTIONS),
+            "value": text,
+            "reason": text,
+            "issue": text,
+        },
+        "manifest": {
+            "path": pa.Column("str", unique=True),
+            "sha256": text,
+            "split": text,
+            "label": text,
+            "original_label": text,
+            "status": one_of(STATUSES),
+            "reason": text,
+            "group": text,
+            "weight": real,
+            "soft_label": text,
+        },
+    }
+    unique = ["path", "check"] if name == "issues" else None
+    return pa.DataFrameSchema(columns[name], strict=True, coerce=True, ordered=True, unique=unique, name=name)
+
+
+def columns(name: TableName) -> list[str]:
+    """Return the column names of a table, in order."""
+    return list(schema(name).columns)
+
+
+def checked(name: TableName, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return ``frame`` with the schema's column order and dtypes.
+
+    Raises:
+        TableError: a column is missing, of the wrong type, out of range, or a key occurs twice.
+
+    """
+    import pandera.errors
+
+    try:
+        ordered = frame[[column for column in columns(name) if column in frame.columns]]
+        return schema(name).validate(ordered)
+    except (pandera.errors.SchemaError, pandera.errors.SchemaErrors) as error:
+        first_line = str(error).splitlines()[0]
+        raise TableError(f"the {name} table is not valid: {first_line}") from error
+
+
+def join_pieces(frame: pd.DataFrame) -> None:
+    """Make each column of texts one piece, in place and one after the other: there is no room for all of them twice.
+
+    Of one in several pieces, as they come from files and from joining tables, Arrow copies the whole for every choice
+    of rows.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    for name in frame.columns:
+        kind = frame[name].dtype
+        if isinstance(kind, pd.StringDtype) and kind.storage == "pyarrow":
+            pieces = pa.array(frame[name].array)
+            if isinstance(pieces, pa.ChunkedArray) and pieces.num_chunks > 1:
+                frame[name] = kind.__from_arrow__(pieces.combine_chunks())
+                del pieces
+
+
+def empty_issues() -> pd.DataFrame:
+    """Return an issues table without rows, of a check that had nothing to look at."""
+    import pandas as pd
+
+    kinds = {"score": "float64", "is_issue": "bool"}
+    return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, "str")) for name in columns("issues")})

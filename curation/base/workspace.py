@@ -1,0 +1,506 @@
+"""The workspace: one folder on disk that holds every result; its paths, atomic writes and lock.
+
+A file is either replaced atomically or, once committed, never written again; a reader therefore needs no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation.base import tables
+from curation.base.errors import CurationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+"""Number of the folder's layout; a workspace with another number is refused, never guessed at."""
+
+_MARKER = "workspace.json"
+
+_JOURNAL = "curate"
+"""The logger of ``curation.base.progress``."""
+
+_JOURNAL_BYTES = 2**20
+"""Size at which the log is put aside as curate.log.1."""
+
+_SECRETS = re.compile(r"(?<=://)(?:[^/?#]*@|[^/:@]+:(?!\d+(?:[/?#]|$))[^?#]*@)|\?.*", re.DOTALL)
+"""What a URL may hide: user and password before the host (a key of S3 has slashes), and the query with its tokens."""
+
+_URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"]+")
+
+
+class WorkspaceError(CurationError):
+    """The workspace is absent, of another format, locked or not writable."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths inside one workspace folder."""
+
+    root: Path
+
+    @property
+    def marker(self) -> Path:
+        """What the workspace is: its format and the source of its data."""
+        return self.root / _MARKER
+
+    @property
+    def settings(self) -> Path:
+        """The user's settings, if any."""
+        return self.root / "curate.toml"
+
+    @property
+    def images(self) -> Path:
+        """The images table."""
+        return self.root / "images.parquet"
+
+    @property
+    def listing(self) -> Path:
+        """Where each image's bytes are: path, url, bytes, mtime_ns, split, label."""
+        return self.root / "listing.parquet"
+
+    @property
+    def ingest(self) -> Path:
+        """What was left out of the source and why."""
+        return self.root / "ingest.json"
+
+    @property
+    def measurements(self) -> Path:
+        """Folder of the measurements, by content hash and probe fingerprint."""
+        return self.root / "measurements"
+
+    @property
+    def issues(self) -> Path:
+        """The issues table."""
+        return self.root / "issues.parquet"
+
+    @property
+    def opinion_issues(self) -> Path:
+        """What peers found, as issue rows under their names; never read by a check or a policy."""
+        return self.root / "opinion_issues.parquet"
+
+    @property
+    def pairs(self) -> Path:
+        """Verified near-duplicate pairs of distinct contents."""
+        return self.root / "pairs.parquet"
+
+    @property
+    def decisions(self) -> Path:
+        """The append-only log of decisions."""
+        return self.root / "decisions.jsonl"
+
+    @property
+    def manifests(self) -> Path:
+        """Folder of the manifest versions."""
+        return self.root / "manifests"
+
+    @property
+    def tags(self) -> Path:
+        """Names given to versions, append-only."""
+        return self.manifests / "tags.jsonl"
+
+    @property
+    def models(self) -> Path:
+        """Folder of the training runs."""
+        return self.root / "models"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of the predictions tables."""
+        return self.root / "predictions"
+
+    @property
+    def labels(self) -> Path:
+        """The judgement of every label."""
+        return self.root / "labels.parquet"
+
+    @property
+    def folds(self) -> Path:
+        """Folder of the cross-validations' fits, by recipe and content."""
+        return self.predictions / "folds"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the pages."""
+        return self.root / "reports"
+
+    @property
+    def findings(self) -> Path:
+        """Folder of what was found out about models, by run and section."""
+        return self.root / "findings"
+
+    @property
+    def peer_pages(self) -> Path:
+        """Folder of the pages that peers made themselves, a folder a peer."""
+        return self.reports / "peers"
+
+    @property
+    def review(self) -> Path:
+        """Folder of what people answer in the App: journals, sessions, blind samples, conflicts."""
+        return self.root / "review"
+
+    @property
+    def votes(self) -> Path:
+        """Folder of the votes tables: imported ones and people's blind labels."""
+        return self.root / "votes"
+
+    @property
+    def blind_labels(self) -> Path:
+        """Votes table of people's blind labels: path, label, person, time."""
+        return self.votes / "blind.parquet"
+
+    @property
+    def sources(self) -> Path:
+        """Folder of unpacked archives, by content hash."""
+        return self.root / "sources"
+
+    @property
+    def state(self) -> Path:
+        """Which inputs the tables on disk were made from."""
+        return self.root / "state.json"
+
+    @property
+    def calibration(self) -> Path:
+        """Thresholds that an audit fitted to these images (``settings``) and what it measured (``evidence``)."""
+        return self.root / "calibration.json"
+
+    @property
+    def journal(self) -> Path:
+        """The command's own messages, for a person to read after the fact."""
+        return self.root / "curate.log"
+
+
+def create(root: Path) -> Workspace:
+    """Return the workspace at ``root``, made if it is absent.
+
+    Raises:
+        WorkspaceError: the folder exists, holds files and is no workspace, or cannot be written.
+
+    """
+    workspace = Workspace(root)
+    if workspace.marker.exists():
+        return open_existing(root)
+    try:
+        make_folder(root)
+        strangers = [entry.name for entry in os.scandir(root) if not _may_precede_marker(entry.name)]
+        if strangers:
+            raise WorkspaceError(
+                f"{root} holds other files ({strangers[0]}) and is no workspace; name an empty or new folder with -w"
+            )
+        write_json(workspace.marker, {"format": FORMAT})
+    except OSError as error:
+        raise WorkspaceError(f"cannot make a workspace at {root}: {error.strerror or error}") from error
+    return workspace
+
+
+def _may_precede_marker(name: str) -> bool:
+    """A settings file may be laid down first; locks and temporary files are ours."""
+    return name in {"curate.toml", "curate.log", "curate.log.1"} or name.startswith(".")
+
+
+def open_existing(root: Path) -> Workspace:
+    """Return the workspace at ``root``.
+
+    Raises:
+        WorkspaceError: there is none, or it is of another format.
+
+    """
+    workspace = Workspace(root)
+    try:
+        found = parsed(workspace.marker.read_text(encoding="utf-8"))
+        number = found["format"]
+    except FileNotFoundError as error:
+        raise WorkspaceError(f"no workspace at {root}; make one with: curate run DATA -w {root}") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WorkspaceError(f"{workspace.marker} cannot be read ({error}); restore it or use a new folder") from error
+    if number != FORMAT:
+        raise WorkspaceError(
+            f"{root} has workspace format {number}, this version reads {FORMAT}; use the version that made it"
+        )
+    return workspace
+
+
+@contextlib.contextmanager
+def locked(workspace: Workspace, timeout_s: float = 10.0) -> Iterator[None]:
+    """Hold the workspace's writer lock; the operating system frees it when its holder dies.
+
+    Raises:
+        WorkspaceError: another process holds it for longer than ``timeout_s`` seconds; it is named.
+
+    """
+    with locked_folder(workspace.root, "wait for it or use another workspace", timeout_s):
+        _remove_stale_temporaries(workspace.root)
+        with _journal_kept(workspace):
+            yield
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path, advice: str, timeout_s: float = 0.0) -> Iterator[None]:
+    """Hold the writer lock of one folder; the operating system frees it when its holder dies.
+
+    Args:
+        folder: made if it is absent
+        advice: what a person may do where another process holds it
+        timeout_s: seconds to wait for it
+
+    Raises:
+        WorkspaceError: another process holds it, which is named; or the folder cannot be written.
+
+    """
+    from filelock import FileLock, Timeout
+
+    owner_path = folder / ".lock-owner"
+    lock = FileLock(folder / ".lock")
+    try:
+        make_folder(folder)
+        lock.acquire(timeout=timeout_s)
+    except Timeout as error:
+        raise WorkspaceError(f"{folder} is being written by {_owner(owner_path)}; {advice}") from error
+    except (OSError, NotImplementedError) as error:
+        raise WorkspaceError(
+            f"{folder} cannot be written ({getattr(error, 'strerror', None) or error}); free space, mend its "
+            "permissions or name another with -w"
+        ) from error
+    try:
+        with contextlib.suppress(OSError):  # a full disk: whoever only frees space may still go on
+            owner_path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def _owner(path: Path) -> str:
+    """Return the holder's name, as it is written a moment after the lock is taken."""
+    try:
+        return path.read_text(encoding="utf-8").strip() or "another process"
+    except (OSError, UnicodeDecodeError):
+        return "another process"
+
+
+class _Journal(RotatingFileHandler):
+    """A log that a full disk silences: what is worth a sentence fails by itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's own name
+        """Go on without the line."""
+
+
+@contextlib.contextmanager
+def _journal_kept(workspace: Workspace) -> Iterator[None]:
+    """Write what is done under the lock to the workspace's log: the command, its steps, how it ended."""
+    logger = logging.getLogger(_JOURNAL)
+    handler = _Journal(workspace.journal, maxBytes=_JOURNAL_BYTES, backupCount=1, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    command = [Path(sys.argv[0]).name, *(bare_url(word) if "://" in word else word for word in sys.argv[1:])]
+    logger.info("begins: %s", " ".join(command))
+    try:
+        yield
+        logger.info("done")
+    except BaseException as error:
+        logger.error("failed: %s: %s", type(error).__name__, without_secrets(str(error)))
+        raise
+    finally:
+        logger.removeHandler(handler)
+        with contextlib.suppress(OSError):
+            handler.close()
+
+
+def _remove_stale_temporaries(root: Path) -> None:
+    """Delete what a killed writer left half written; only the lock's holder may call this."""
+    folders = (root, *(root / name for name in ("manifests", "reports", "review", "votes", "predictions")))
+    for folder in filter(Path.is_dir, folders):
+        for entry in folder.glob(".*.tmp"):
+            if _abandoned(entry):  # the App writes its journals without the lock
+                entry.unlink(missing_ok=True)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Delete what killed processes left of their attempts to write the file or folder ``path``."""
+    for unfinished in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if _abandoned(unfinished):
+            shutil.rmtree(unfinished, ignore_errors=True) if unfinished.is_dir() else unfinished.unlink(missing_ok=True)
+
+
+def _abandoned(unfinished: Path) -> bool:
+    """Tell whether the process in the name of ``.NAME.PROCESS.tmp`` is gone; one with our number was before us."""
+    number = unfinished.name.split(".")[-2]
+    try:
+        if number.isdigit() and int(number) != os.getpid():
+            os.kill(int(number), 0)
+            return False
+    except PermissionError:
+        return False  # somebody else's
+    except (OverflowError, ProcessLookupError):
+        return True
+    return number.isdigit()
+
+
+def bare_url(url: str) -> str:
+    """Return ``url`` without user, password and query."""
+    return _SECRETS.sub("", url)
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` with every URL in it bare of user, password and query."""
+    return _URL.sub(lambda url: bare_url(url.group()), text)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace ``path`` atomically and durably: after return, a power cut leaves the new bytes."""
+    temporary = _written_temporary(path, data)
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Create ``path`` atomically and durably; a committed file is never replaced.
+
+    Raises:
+        FileExistsError: ``path`` exists.
+
+    """
+    temporary = _written_temporary(path, data)
+    try:
+        os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _written_temporary(path: Path, data: bytes) -> Path:
+    make_folder(path.parent)
+    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and its parents, durably: what is written into it must not vanish with it."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync_folder(made.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and links inside ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return ``value`` as readable JSON, the same bytes for the same value."""
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file atomically."""
+    write_bytes(path, json_bytes(value))
+
+
+def parsed(text: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is none, or is nested too deeply to be read.
+
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file, or None where there is no file.
+
+    Raises:
+        WorkspaceError: it is damaged.
+
+    """
+    try:
+        found = parsed(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        reason = "it holds no object"
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        reason = str(error)
+    raise WorkspaceError(f"{path} is damaged ({reason}); restore it from a copy, or delete it and run again")
+
+
+def parquet_bytes(frame: pd.DataFrame) -> bytes:
+    """Return ``frame`` as Parquet (zstd), without pandas' index."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """Replace a Parquet file atomically."""
+    write_bytes(path, parquet_bytes(frame))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a Parquet file.
+
+    Raises:
+        WorkspaceError: it is absent or damaged.
+
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        frame = pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise WorkspaceError(f"{path} is absent; run: curate run DATA") from error
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise WorkspaceError(f"{path} is damaged ({error}); delete it and run again, it is made anew") from error
+    tables.join_pieces(frame)
+    return frame
+
+
+def read_listing(space: Workspace) -> pd.DataFrame:
+    """Read where each image's bytes are: path, url, bytes, mtime_ns, split, label.
+
+    Raises:
+        WorkspaceError: the table is absent or damaged.
+
+    """
+    found = read_table(space.listing)
+    missing = {"path", "url", "bytes", "mtime_ns", "split", "label"} - set(found.columns)
+    if missing:
+        raise WorkspaceError(f"{space.listing} is damaged (no column {min(missing)!r}); delete it and run again")
+    return found

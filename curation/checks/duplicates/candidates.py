@@ -1,0 +1,462 @@
+"""Wide, cheap searches for pairs that may be one picture. What they name is proved or dropped by verification.
+
+No search compares all with all: hashes meet in buckets of their chunks, descriptors in a nearest-neighbour index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, NamedTuple, Protocol
+
+import faiss
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, View, descriptors
+
+Indices = NDArray[np.int64]
+Hashes = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Report = Callable[[int, int], None]
+Join = Callable[[Hashes, Hashes, int], tuple[Indices, Indices]]
+"""Finds pairs of hashes within a radius, as ``hamming_pairs`` does."""
+
+Neighbours = tuple[Floats, Indices]
+"""(N, k) similarities, falling, and (N, k) row numbers, -1 where there is none."""
+
+Searcher = Callable[[Floats, int], Callable[[Floats], Neighbours]]
+"""Prepares descriptors for being searched for so many neighbours, as ``searcher`` does."""
+
+
+class Features(NamedTuple):
+    """What a search may look at, a row a distinct content.
+
+    thumbnails -- (N, 48, 48) uint8 grey levels
+    dhash, phash -- (N,) 64-bit perceptual hashes as signed integers, first row's first bit highest
+    """
+
+    thumbnails: Pixels
+    dhash: Hashes
+    phash: Hashes
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pairs that may be one picture: (M, 2) int64 with i < j, sorted, and (M,) whether j is to be mirrored."""
+
+    pairs: Indices
+    mirrored: Flags
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+
+class CandidateSource(Protocol):
+    """Anything that can name pairs: a search of ours, or a peer's answer."""
+
+    @property
+    def name(self) -> str:
+        """What the source is called in evidence and benchmarks."""
+
+    def pairs(self, features: Features) -> Candidates:
+        """Return candidate pairs; rows of ``features`` are numbered from 0."""
+
+
+def as_candidates(i: Indices, j: Indices, mirrored: Flags) -> Candidates:
+    """Order each pair, drop pairs of an image with itself and repetitions, and sort."""
+    low, high = np.minimum(i, j), np.maximum(i, j)
+    apart = low != high
+    key = np.sort((low[apart] << 33) | (high[apart] << 1) | mirrored[apart])
+    # not np.unique, which hashes: five times the cost for millions of pairs
+    key = key[np.diff(key, prepend=-1) != 0]
+    return Candidates(np.stack([key >> 33, (key >> 1) & 0xFFFFFFFF], axis=1), (key & 1).astype(np.bool_))
+
+
+def union(found: Sequence[Candidates]) -> Candidates:
+    """Return all pairs that any source named, each once."""
+    pairs = np.concatenate([np.empty((0, 2), dtype=np.int64), *(part.pairs for part in found)])
+    mirrored = np.concatenate([np.empty(0, dtype=np.bool_), *(part.mirrored for part in found)])
+    return as_candidates(pairs[:, 0], pairs[:, 1], mirrored)
+
+
+# --- hashes -----------------------------------------------------------------------------------------------------------
+
+CHUNKS = 4
+CHUNK_BITS = 16
+"""Multi-index hashing (Norouzi, Punjani & Fleet 2012): 64 bits are cut into four chunks of 16."""
+
+_ALL_PAIRS = 8
+"""Among so many images with one hash every pair is named; among more, each with the so many that follow it."""
+
+
+@dataclass(frozen=True)
+class HashSource:
+    """Pairs whose difference hashes or perceptual hashes are within ``radius`` bits, plain and mirrored."""
+
+    radius: int
+    join: Join | None = None
+    report: Report | None = None
+    name: str = "hashes"
+
+    SEARCHES: ClassVar[int] = 4
+    """Of which progress tells: two kinds of hash, plain and mirrored."""
+
+    def pairs(self, features: Features) -> Candidates:
+        """Return all such pairs; of images with one hash the first stands for the others."""
+        join = self.join or hamming_pairs
+        found = []
+        for hashes, mirrored in (
+            (features.dhash, mirrored_dhash(features.dhash)),
+            (features.phash, mirrored_phash(features.phash)),
+        ):
+            _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+            found.append(_within_groups(group.astype(np.int64)))
+            database = _dealt(hashes[first])
+            for turned, queries in ((False, database), (True, _dealt(mirrored[first]))):
+                a, b = join(queries, database, self.radius)
+                once = a < b  # what a is to b, plain or mirrored, b is to a
+                a, b = first[a[once]], first[b[once]]
+                found.append(as_candidates(a, b, np.full(len(a), turned)))
+                if self.report is not None:
+                    self.report(2 * (hashes is features.phash) + turned + 1, self.SEARCHES)
+        return union(found)
+
+
+_DEAL: Indices = np.argsort(np.add.outer(np.arange(8), np.arange(8)).ravel() % CHUNKS, kind="stable")
+"""An order of the 8 x 8 bits that puts neighbours along rows and columns into different chunks. They go together, and
+in chunks of whole rows a few values would hold most hashes: on 200,000 that is 2.5 times the comparisons."""
+
+
+def _dealt(hashes: Hashes) -> Hashes:
+    """Return hashes with their bits in another order, which leaves all distances as they are."""
+    return _packed(_bits(hashes).reshape(-1, 64)[:, _DEAL].reshape(-1, 8, 8))
+
+
+def _within_groups(group: Indices) -> Candidates:
+    """Pair the members of each group: the k-th with the next few, so that n members make at most 8 n pairs."""
+    order = np.argsort(group, kind="stable")
+    parts = []
+    for step in range(1, min(_ALL_PAIRS, len(order))):
+        same = group[order[step:]] == group[order[:-step]]
+        parts.append(np.stack([order[:-step][same], order[step:][same]], axis=1))
+    pairs = np.concatenate(parts) if parts else np.empty((0, 2), dtype=np.int64)
+    return as_candidates(pairs[:, 0], pairs[:, 1], np.zeros(len(pairs), dtype=np.bool_))
+
+
+def _bits(hashes: Hashes) -> NDArray[np.uint8]:
+    return np.unpackbits(hashes.astype(">i8").view(np.uint8).reshape(-1, 8, 1), axis=2)
+
+
+def _packed(bits: NDArray[np.uint8]) -> Hashes:
+    packed = np.ascontiguousarray(np.packbits(bits, axis=2)[:, :, 0])
+    return packed.view(">i8")[:, 0].astype(np.int64)
+
+
+def mirrored_dhash(hashes: Hashes) -> Hashes:
+    """Return the difference hashes of the mirrored pictures: each row reversed and inverted (equal cells aside)."""
+    return _packed(1 - _bits(hashes)[:, :, ::-1])
+
+
+def mirrored_phash(hashes: Hashes) -> Hashes:
+    """Return the perceptual hashes of the mirrored pictures, nearly: odd horizontal cosines change sign."""
+    bits = _bits(hashes)
+    bits[:, :, 1::2] = 1 - bits[:, :, 1::2]
+    return _packed(bits)
+
+
+def hamming_pairs(queries: Hashes, database: Hashes, radius: int) -> tuple[Indices, Indices]:
+    """Return all (query, database entry) pairs within ``radius`` bits, by multi-index hashing.
+
+    If two hashes differ in at most r bits, then in at least one chunk c they differ in at most r_c bits, where the
+    r_c + 1 add up to r + 1: buckets that near are looked into.
+
+    Args:
+        queries: (Q,) signed 64-bit hashes
+        database: (D,) signed 64-bit hashes
+        radius: 0..12 bits
+
+    Returns:
+        indices (M,) of queries and (M,) of database entries, sorted by query, then entry.
+
+    """
+    radii = chunk_radii(radius)
+    found = [_chunk_keys(queries, database, chunk, radius) for chunk in range(CHUNKS) if radii[chunk] >= 0]
+    return _apart(np.sort(np.concatenate(found)))
+
+
+def chunk_radii(radius: int) -> Indices:
+    """Return the r_c (4,) of ``hamming_pairs``, -1 for a chunk that need not be looked at."""
+    radii = np.full(CHUNKS, (radius + 1) // CHUNKS, dtype=np.int64)
+    radii[: (radius + 1) % CHUNKS] += 1
+    return radii - 1
+
+
+def chunk_pairs(queries: Hashes, database: Hashes, chunk: int, radius: int) -> tuple[Indices, Indices]:
+    """Return the pairs of ``hamming_pairs`` that ``chunk`` is the first to find, in no set order."""
+    return _apart(_chunk_keys(queries, database, chunk, radius))
+
+
+def _chunk_keys(queries: Hashes, database: Hashes, chunk: int, radius: int) -> Indices:
+    """Return the pairs of ``chunk_pairs`` as numbers (M,): the query's row times 2^32, and the entry's."""
+    order, bounds = _buckets(database, chunk)
+    asked, asked_bounds = _buckets(queries, chunk)
+    values = np.arange(2**CHUNK_BITS, dtype=np.uint16)
+    radii = chunk_radii(radius)
+    masks = values[np.bitwise_count(values) <= radii[chunk]].astype(np.int64)
+    # in order of their keys, so that what meets lies together in memory
+    bits = (queries[asked].view(np.uint64), database[order].view(np.uint64))
+    return _probe_buckets(*bits, asked, order, asked_bounds, bounds, chunk, radii, radius, masks)
+
+
+def _buckets(hashes: Hashes, chunk: int) -> tuple[Indices, Indices]:
+    """Return rows (N,) in order of the chunk's value, and where in it each value begins (65537,)."""
+    keys = chunk_of(hashes, chunk)
+    order = np.argsort(keys, kind="stable")
+    return order, np.searchsorted(keys[order], np.arange(2**CHUNK_BITS + 1))
+
+
+def _apart(keys: Indices) -> tuple[Indices, Indices]:
+    return keys >> 32, keys & 0xFFFFFFFF
+
+
+def chunk_of(hashes: Hashes, chunk: int) -> Indices:
+    """Return one chunk (N,) of each hash, 0..65535."""
+    return ((hashes.view(np.uint64) >> np.uint64(chunk * CHUNK_BITS)) & np.uint64(0xFFFF)).astype(np.int64)
+
+
+@njit(cache=True)
+def _popcount(value: np.uint64) -> int:
+    """Count bits by adding neighbours (Warren, Hacker's Delight, 5-1)."""
+    value = value - ((value >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    value = (value & np.uint64(0x3333333333333333)) + ((value >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    value = (value + (value >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return int((value * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@njit(cache=True)
+def _first_near_chunk(difference: np.uint64, radii: Indices) -> int:
+    for chunk in range(CHUNKS):
+        part = (difference >> np.uint64(chunk * CHUNK_BITS)) & np.uint64(0xFFFF)
+        if _popcount(part) <= radii[chunk]:
+            return chunk
+    return CHUNKS
+
+
+@njit(cache=True)
+def _probe_buckets(
+    queries: NDArray[np.uint64],
+    database: NDArray[np.uint64],
+    query_rows: Indices,
+    entry_rows: Indices,
+    query_bounds: Indices,
+    bounds: Indices,
+    chunk: int,
+    radii: Indices,
+    radius: int,
+    masks: Indices,
+) -> Indices:
+    """Return the pairs (M,) that this chunk is the first to find; both sides are sorted by it."""
+    found = np.empty(1024, dtype=np.int64)
+    count = 0
+    for key in range(bounds.shape[0] - 1):
+        for mask in masks:
+            first, last = bounds[key ^ mask], bounds[(key ^ mask) + 1]
+            for q in range(query_bounds[key], query_bounds[key + 1]):
+                for place in range(first, last):
+                    difference = queries[q] ^ database[place]
+                    if _popcount(difference) > radius or _first_near_chunk(difference, radii) != chunk:
+                        continue
+                    if count == found.shape[0]:
+                        found = np.concatenate((found, np.empty_like(found)))
+                    found[count] = (query_rows[q] << 32) | entry_rows[place]
+                    count += 1
+    return found[:count]
+
+
+# --- descriptors ------------------------------------------------------------------------------------------------------
+
+_TIGHTER = (View(1.12, 0.0, 0.0), View(1.25, 0.0, 0.0))
+"""Crops of 5 and 10 % on each side."""
+
+_STEP = 2.5
+"""Shift of the shifted views, px of 48: within 1 px of shifts of 2 and 3 px along both axes."""
+
+_PLAIN_VIEWS = (PLAIN, *_TIGHTER, View(1.0, _STEP, _STEP), View(1.0, -_STEP, _STEP))
+_MIRRORED_VIEWS = (PLAIN, *_TIGHTER, View(1.0, _STEP, _STEP), View(1.0, _STEP, -_STEP))
+"""A pair is looked for from both ends, so half of the diagonals suffice; mirroring swaps which half."""
+
+FLAT_LIMIT = 60_000
+"""Up to so many images all descriptors are compared by matrix products (under a minute); above, within partitions."""
+
+_PROBES = 16
+"""Partitions looked into per query."""
+
+_QUERIES = 131_072
+"""Queries a block: enough of them for each partition, and less memory than for all at once."""
+
+_TRAINING_POINTS = 64
+"""Descriptors a partition that k-means is shown; faiss asks for 39 at least, and k-means costs most of all."""
+
+_SEED = 1234
+"""Of the partitions' k-means."""
+
+
+@dataclass(frozen=True)
+class NeighbourSource:
+    """The nearest descriptors of every image and of its mirror image, seen through several views."""
+
+    neighbours: int
+    report: Report | None = None
+    searcher: Searcher | None = None
+    name: str = "neighbours"
+
+    SEARCHES: ClassVar[int] = len(_PLAIN_VIEWS) + len(_MIRRORED_VIEWS)
+    """Of which progress tells: one a view."""
+
+    def pairs(self, features: Features) -> Candidates:
+        """Return each image's ``neighbours`` nearest over all views, plain and mirrored."""
+        thumbnails = features.thumbnails
+        # one more, because an image is its own nearest
+        count = min(self.neighbours + 1, len(thumbnails))
+        plain = descriptors(thumbnails, PLAIN)
+        search = (self.searcher or searcher)(plain, count)
+        rows = np.arange(len(thumbnails), dtype=np.int64)
+        found = []
+        for mirrored, views in ((False, _PLAIN_VIEWS), (True, _MIRRORED_VIEWS)):
+            best = _empty_best(len(thumbnails), count)
+            for view in views:
+                seen = plain if view == PLAIN else descriptors(thumbnails, view)
+                best = _best_distinct(*best, *search(seen * MIRROR_SIGNS if mirrored else seen))
+                if self.report is not None:
+                    self.report(len(_PLAIN_VIEWS) * mirrored + views.index(view) + 1, self.SEARCHES)
+            known = best[1].ravel() >= 0
+            i = np.repeat(rows, count)[known]
+            found.append(as_candidates(i, best[1].ravel()[known], np.full(len(i), mirrored)))
+        return union(found)
+
+
+def _empty_best(rows: int, count: int) -> Neighbours:
+    return np.full((rows, count), -np.inf, dtype=np.float32), np.full((rows, count), -1, dtype=np.int64)
+
+
+def searcher(database: Floats, count: int) -> Callable[[Floats], Neighbours]:
+    """Return a function from descriptors (Q, 44) to their ``count`` nearest in ``database`` (N, 44)."""
+    if len(database) <= FLAT_LIMIT:
+        return partial(flat_search, database, count)
+    return partial(partition_search, partitioned(database), count)
+
+
+def flat_search(database: Floats, count: int, queries: Floats) -> Neighbours:
+    """Return the ``count`` nearest of ``database`` (N, 44) to each query (Q, 44), all being compared."""
+    similarity, index = faiss.knn(np.ascontiguousarray(queries), database, count, metric=faiss.METRIC_INNER_PRODUCT)
+    return similarity, index.astype(np.int64)
+
+
+class Partitions(NamedTuple):
+    """Descriptors laid down by partition.
+
+    centroids -- (P, D)
+    vectors   -- (N, D) descriptors in order of their partitions
+    rows      -- (N,) the row of each in the database
+    bounds    -- (P + 1,) where each partition begins
+    """
+
+    centroids: Floats
+    vectors: Floats
+    rows: Indices
+    bounds: Indices
+
+
+def partitioned(database: Floats) -> Partitions:
+    """Return partitions from a seeded k-means; their number follows faiss's own advice (4 sqrt N)."""
+    width = database.shape[1]
+    partitions = int(4 * len(database) ** 0.5)
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, partitions, faiss.METRIC_INNER_PRODUCT)
+    index.cp.seed = _SEED
+    index.cp.spherical = True
+    index.cp.max_points_per_centroid = _TRAINING_POINTS
+    index.train(database)
+    centroids = index.quantizer.reconstruct_n(0, partitions)
+    _, nearest = flat_search(centroids, 1, database)
+    rows = np.argsort(nearest[:, 0], kind="stable")
+    bounds = np.searchsorted(nearest[rows, 0], np.arange(partitions + 1))
+    return Partitions(centroids, database[rows], rows, bounds)
+
+
+def partition_search(partitions: Partitions, count: int, queries: Floats) -> Neighbours:
+    """Return the ``count`` most similar to each query (Q, D) in the partitions nearest to it; equals by row.
+
+    All queries that look into a partition are compared with it by one matrix product. Of whole-number descriptors the
+    result does not depend on which queries come together.
+    """
+    similarity = np.full((len(queries), count), -np.inf, dtype=np.float32)
+    index = np.full((len(queries), count), -1, dtype=np.int64)
+    for start in range(0, len(queries), _QUERIES):
+        asked = np.ascontiguousarray(queries[start : start + _QUERIES])
+        probes = flat_search(partitions.centroids, min(_PROBES, len(partitions.centroids)), asked)[1]
+        order = np.argsort(probes, axis=None, kind="stable")
+        bounds = np.searchsorted(probes.ravel()[order], np.arange(len(partitions.centroids) + 1))
+        order //= probes.shape[1]
+        best = similarity[start : start + _QUERIES], index[start : start + _QUERIES]
+        for partition in np.flatnonzero(np.diff(bounds)).tolist():
+            who = order[bounds[partition] : bounds[partition + 1]]
+            inside = slice(partitions.bounds[partition], partitions.bounds[partition + 1])
+            _keep_best(asked[who] @ partitions.vectors[inside].T, who, partitions.rows[inside], *best)
+    return similarity, index
+
+
+@njit(cache=True)
+def _keep_best(products: Floats, who: Indices, rows: Indices, similarity: Floats, index: Indices) -> None:
+    """Put the products (Q, M) of queries ``who`` with ``rows`` among the best (N, k), falling, equals by row."""
+    last = similarity.shape[1] - 1
+    for n in range(products.shape[0]):
+        query = who[n]
+        for m in range(products.shape[1]):
+            value = products[n, m]
+            if value < similarity[query, last]:
+                continue
+            place = last
+            if value == similarity[query, place] and rows[m] > index[query, place]:
+                continue
+            while place > 0 and (
+                value > similarity[query, place - 1]
+                or (value == similarity[query, place - 1] and rows[m] < index[query, place - 1])
+            ):
+                similarity[query, place] = similarity[query, place - 1]
+                index[query, place] = index[query, place - 1]
+                place -= 1
+            similarity[query, place] = value
+            index[query, place] = rows[m]
+
+
+@njit(cache=True)
+def _best_distinct(
+    similarity_a: Floats, index_a: Indices, similarity_b: Floats, index_b: Indices
+) -> tuple[Floats, Indices]:
+    """Merge two lists of neighbours (N, k) into the k most similar distinct ones; equals are ordered by index."""
+    rows, count = similarity_a.shape
+    similarity = np.full((rows, count), -np.inf, dtype=np.float32)
+    index = np.full((rows, count), -1, dtype=np.int64)
+    for row in range(rows):
+        a = b = filled = 0
+        while filled < count and a + b < 2 * count:
+            take_a = b >= count or (
+                a < count
+                and (
+                    similarity_a[row, a] > similarity_b[row, b]
+                    or (similarity_a[row, a] == similarity_b[row, b] and index_a[row, a] <= index_b[row, b])
+                )
+            )
+            value = similarity_a[row, a] if take_a else similarity_b[row, b]
+            place = index_a[row, a] if take_a else index_b[row, b]
+            a += take_a
+            b += not take_a
+            if place < 0 or place in index[row, :filled]:
+                continue
+            similarity[row, filled] = value
+            index[row, filled] = place
+            filled += 1
+    return similarity, index

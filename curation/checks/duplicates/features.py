@@ -1,0 +1,150 @@
+"""What the search derives from thumbnails: descriptors for finding candidates, small pictures for registering them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.base import scratch
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+SIDE = 48
+"""Side of a thumbnail, px."""
+
+
+class View(NamedTuple):
+    """How a picture is looked at when its copies are searched: zoom about the centre, and shift in px of 48."""
+
+    zoom: float
+    dx: float
+    dy: float
+
+
+PLAIN = View(1.0, 0.0, 0.0)
+
+_BLUR = 1.5
+"""Standard deviation in px of 48: a shift of 1 px changes the descriptor little."""
+
+_GRID = 16
+"""Descriptors are made from 16 x 16 averages."""
+
+_CUTOFF = 7.0
+"""Highest spatial frequency kept, in half waves a side: 44 coefficients."""
+
+_TILT = 0.5
+"""Coefficients are scaled by frequency to this power. The power in pictures falls with the square of frequency
+(Field 1987); half-way to white weighs coarse and fine so that neither one covered patch nor a shift decides."""
+
+_QUANTUM = 127
+"""Descriptors have about this length, and whole numbers for entries."""
+
+_MATRIX_SUM = 65_000
+"""Absolute entries of a column of the descriptor matrix add up to at most this: times 255 that is below 2^24."""
+
+_FREQUENCY = np.hypot(*np.mgrid[:_GRID, :_GRID])
+_KEPT = (_FREQUENCY > 0) & (_FREQUENCY <= _CUTOFF)
+
+MIRROR_SIGNS: Floats = np.where(np.nonzero(_KEPT)[1] % 2 == 1, -1, 1).astype(np.float32)
+"""(44,) factors that turn a plain view's descriptor into that of the mirrored picture: odd horizontal cosines flip."""
+
+_MIDDLE_BLUR = 1.2
+_SMALL_BLUR = 2.5
+"""Standard deviations in px of 48 before averaging over 2 x 2 and 4 x 4 px."""
+
+
+_SURROUND = 8.0
+"""Standard deviation of what counts as local, px of 48: a third of a face."""
+
+_FLAT = 8.0
+"""Added to the local standard deviation, grey levels: flat parts stay flat instead of showing their noise."""
+
+_UNIT = 50.0
+"""Evened levels a standard deviation; values beyond 2.5 deviations are clipped."""
+
+_BLOCK = 4096
+"""Pictures looked at before the memory of their thumbnails is given back, if those lie in a file."""
+
+
+class Pictures(NamedTuple):
+    """Evened pictures at three sizes: (N, 12, 12), (N, 24, 24) and (N, 48, 48) int8, all -127..127."""
+
+    small: NDArray[np.int8]
+    middle: NDArray[np.int8]
+    large: NDArray[np.int8]
+
+
+def pictures(thumbnails: Pixels, folder: Path | None = None) -> Pictures:
+    """Return thumbnails (N, 48, 48) uint8, evened (see ``evened``), at the three sizes.
+
+    They lie in files of ``folder`` (see ``scratch.room``), or in memory where it is None.
+    """
+    count = len(thumbnails)
+    small, middle, large = (scratch.room(folder, (count, side, side), np.int8) for side in (SIDE // 4, SIDE // 2, SIDE))
+    for n, thumbnail in enumerate(thumbnails):
+        large[n] = evened(thumbnail)
+        levels = large[n].astype(np.float32)
+        coarse, soft = cv2.GaussianBlur(levels, (0, 0), _SMALL_BLUR), cv2.GaussianBlur(levels, (0, 0), _MIDDLE_BLUR)
+        small[n] = np.rint(cv2.resize(coarse, small.shape[1:], interpolation=cv2.INTER_AREA))
+        middle[n] = np.rint(cv2.resize(soft, middle.shape[1:], interpolation=cv2.INTER_AREA))
+        if n % _BLOCK == _BLOCK - 1:
+            scratch.release(thumbnails, small, middle, large)
+    return Pictures(small, middle, large)
+
+
+def evened(thumbnail: Pixels) -> NDArray[np.int8]:
+    """Return (48, 48) int8: how many local standard deviations a pixel is from its local mean, times ``_UNIT``.
+
+    Divisive normalisation (as in Jarrett et al. 2009): light, tone and contrast drop out, and text or a covered patch
+    weighs no more than anything else.
+    """
+    levels = thumbnail.astype(np.float32)
+    difference = levels - cv2.GaussianBlur(levels, (0, 0), _SURROUND, borderType=cv2.BORDER_REFLECT)
+    variance = cv2.GaussianBlur(difference * difference, (0, 0), _SURROUND, borderType=cv2.BORDER_REFLECT)
+    even = np.rint(difference * (_UNIT / (np.sqrt(variance) + _FLAT)))
+    return np.asarray(np.clip(even, -127, 127), dtype=np.int8)
+
+
+def descriptors(thumbnails: Pixels, view: View) -> Floats:
+    """Return descriptors (N, 44) float32 of thumbnails (N, 48, 48) uint8 seen through ``view``.
+
+    A descriptor holds the low cosine coefficients (DCT-II, Ahmed, Natarajan & Rao 1974) of the blurred picture without
+    its mean, scaled to one length. Entries are whole numbers, so that every inner product is exact in single
+    precision, whatever the order of summation: the same neighbours on every machine.
+    """
+    matrix = _descriptor_matrix(view)
+    result = np.empty((len(thumbnails), matrix.shape[1]), dtype=np.float32)
+    flat = thumbnails.reshape(len(thumbnails), SIDE * SIDE)
+    for start in range(0, len(flat), _BLOCK):  # bounds the copy in single precision
+        spectrum = (flat[start : start + _BLOCK].astype(np.float32) @ matrix).astype(np.float64)
+        length = np.sqrt((spectrum**2).sum(axis=1, keepdims=True))
+        result[start : start + _BLOCK] = np.rint(spectrum * (_QUANTUM / np.maximum(length, 1.0)))
+        scratch.release(thumbnails)
+    return result
+
+
+def _descriptor_matrix(view: View) -> Floats:
+    """Return the whole-number matrix (2304, 44) that view, blur, averages and cosines are together: all are linear."""
+    centre = (SIDE - 1) / 2
+    into = np.array(
+        [
+            [1 / view.zoom, 0, centre - centre / view.zoom + view.dx],
+            [0, 1 / view.zoom, centre - centre / view.zoom + view.dy],
+        ]
+    )
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    rows = np.empty((SIDE * SIDE, _GRID, _GRID))
+    for n, impulse in enumerate(np.eye(SIDE * SIDE, dtype=np.float32).reshape(-1, SIDE, SIDE)):
+        seen = cv2.warpAffine(impulse, into, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        rows[n] = cv2.resize(cv2.GaussianBlur(seen, (0, 0), _BLUR), (_GRID, _GRID), interpolation=cv2.INTER_AREA)
+    k, x = np.mgrid[:_GRID, :_GRID]
+    cosines = np.cos(np.pi * (x + 0.5) * k / _GRID) * np.where(k == 0, np.sqrt(0.5), 1.0)
+    matrix = (cosines @ rows @ cosines.T)[:, _KEPT] * _FREQUENCY[_KEPT] ** _TILT
+    # one scale for all columns, or the tilt would be lost; rounding of impulses must not see the mean
+    matrix -= matrix.mean(axis=0)
+    return np.asarray(np.rint(matrix * (_MATRIX_SUM / np.abs(matrix).sum(axis=0).max())), dtype=np.float32)

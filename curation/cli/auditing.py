@@ -1,0 +1,57 @@
+"""The verb that measures what cleaning finds and misses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curation.cli import completion
+from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, load_settings
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer()
+
+
+@app.command()
+def audit(
+    images: Annotated[int, typer.Option("--images", min=100, help="How many of your images to plant among.")] = 2000,
+    per_kind: Annotated[int, typer.Option("--per-kind", min=5, help="Defects planted of each kind.")] = 50,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed plants elsewhere.")] = 0,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Refit the duplicate threshold from it.")] = False,
+    min_precision: Annotated[float, typer.Option("--min-precision", min=0.5, max=1.0)] = 0.99,
+    draw: Annotated[int, typer.Option("--sample", min=0, help="Instead: draw N flagged and N unflagged images.")] = 0,
+    check_name: Annotated[
+        str, typer.Option("--check", help="The check that --sample is about.", autocompletion=completion.checks)
+    ] = "near_duplicate",
+    output: Annotated[str, typer.Option("-o", "--output", help="Where --sample goes.")] = "",
+    answers: Annotated[str, typer.Option("--answers", help="Instead: a filled-in sample to judge.")] = "",
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what cleaning finds and misses: planted defects found blind, or a sample that you review."""
+    from curation.audit import planted, reviewed
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+
+    space = workspace.open_existing(folder)
+    form = "json" if as_json else "table"
+    if draw:
+        console.print_frame(reviewed.draw_sample(space, check_name, draw, seed), "csv", destination=output)
+    elif answers:
+        console.print_frame(reviewed.answers_table(space, Path(answers), seed), form)
+    else:
+        with workspace.locked(space):
+            found = planted.audit_planted(
+                space, load_settings(space), Display(quiet=as_json), images=images, per_kind=per_kind, seed=seed
+            )
+            lines = planted.store_calibration(space, found, min_precision) if calibrate else []
+        if as_json:
+            console.print_json(found.record())
+        else:
+            console.print_frame(found.kinds, "table")
+            console.print_lines([*found.lines(), *lines])

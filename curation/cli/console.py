@@ -1,0 +1,105 @@
+"""What the command prints: tables for people, JSON for machines. No other module prints results."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from curation.cli.doctor import Finding
+
+_MOST_ROWS = 40
+"""Rows of a table shown on a terminal before the rest is only counted."""
+
+_PIPED_WIDTH = 120
+"""Characters a line of a table that is not printed on a terminal."""
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` as JSON; dataclasses become objects."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a table's rows for JSON, which knows no NaN: what is not there is null."""
+    plain: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return plain
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print plain sentences, one a line."""
+    for line in lines:
+        print(line)
+
+
+def print_frame(
+    frame: pd.DataFrame, form: str, *, hint: str = "", destination: str = "", most: int = _MOST_ROWS
+) -> None:
+    """Print a table as ``table`` (at most ``most`` rows, 0: all), ``csv`` or ``json``, or write it to a file."""
+    if destination:
+        _write(frame, form, destination)
+    elif form == "csv":
+        sys.stdout.write(frame.to_csv(index=False, lineterminator="\n"))
+    elif form == "json":
+        print_json(records(frame))
+    else:
+        _print_table(frame, hint, most or len(frame))
+
+
+def _write(frame: pd.DataFrame, form: str, destination: str) -> None:
+    from pathlib import Path
+
+    from curation.base.workspace import json_bytes, write_bytes
+
+    as_json = form == "json"
+    data = json_bytes(records(frame)) if as_json else frame.to_csv(index=False).encode("utf-8")
+    write_bytes(Path(destination), data)
+    print(f"{len(frame):,} rows written to {destination}")
+
+
+def _print_table(frame: pd.DataFrame, hint: str, most: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in frame.columns:
+        right = frame[column].dtype.kind in "if"
+        table.add_column(str(column), justify="right" if right else "left", overflow="fold")
+    for row in frame.head(most).itertuples(index=False, name=None):
+        # Text, not markup: names from the file system must not be read as styles
+        table.add_row(*(Text(_cell(value)) for value in row))
+    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
+    if len(frame) > most:
+        print(f"... {len(frame) - most:,} more rows{hint}")
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    """Print what the doctor found, a line each, and below it what to do."""
+    from rich.console import Console
+    from rich.text import Text
+
+    marks = {"ok": ("ok    ", "green"), "absent": ("-     ", "dim"), "wrong": ("WRONG ", "bold red")}
+    screen = Console(soft_wrap=True)
+    for finding in findings:
+        mark, style = marks[finding.state]
+        screen.print(Text(mark, style) + Text(f"{finding.what:<22} {finding.facts}"))
+        if finding.to_do:
+            screen.print(Text(f"{'':<29}{finding.to_do}", "dim"))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)

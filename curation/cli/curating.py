@@ -1,0 +1,205 @@
+"""The verbs that curate: list and measure, check, let a policy decide, and all of it in one go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curation.cli import completion
+from curation.cli.options import (
+    DEFAULT_WORKSPACE,
+    Address,
+    AsJson,
+    Data,
+    Detector,
+    EngineKind,
+    FitThreads,
+    Folder,
+    FoldWorkers,
+    LabelRecipe,
+    Limit,
+    PolicyName,
+    Weights,
+    Workers,
+    load_settings,
+)
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    data: Data,
+    folder: Folder = DEFAULT_WORKSPACE,
+    policy: PolicyName = "",
+    labels: LabelRecipe = "",
+    threads: FitThreads = 0,
+    fold_workers: FoldWorkers = 0,
+    limit: Limit = 0,
+    workers: Workers = 0,
+    engine: EngineKind = None,
+    address: Address = "",
+    detector: Detector = "",
+    detector_weights: Weights = "",
+    as_json: AsJson = False,
+) -> None:
+    """Curate DATA up to a cleaned version and its report; a second run does only what is new."""
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.pipeline import steps
+
+    space = workspace.create(folder)
+    settings = load_settings(
+        space,
+        policy=policy,
+        engine={"workers": workers, "kind": engine, "address": address},
+        measure={"detector": detector, "detector_weights": detector_weights},
+        labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+    )
+    with workspace.locked(space):
+        outcome = steps.run(space, data, settings, Display(quiet=as_json), limit)
+    console.print_json(outcome.record) if as_json else console.print_lines(outcome.lines)
+
+
+@app.command()
+def scan(
+    data: Data,
+    folder: Folder = DEFAULT_WORKSPACE,
+    limit: Limit = 0,
+    workers: Workers = 0,
+    engine: EngineKind = None,
+    address: Address = "",
+    detector: Detector = "",
+    detector_weights: Weights = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the images of DATA and measure what is new."""
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.pipeline import steps
+
+    space = workspace.create(folder)
+    settings = load_settings(
+        space,
+        engine={"workers": workers, "kind": engine, "address": address},
+        measure={"detector": detector, "detector_weights": detector_weights},
+    )
+    with workspace.locked(space):
+        scanned = steps.scan(space, data, settings, Display(quiet=as_json), limit)
+    record = {"images": len(scanned.images), "measured_now": scanned.measured_now}
+    line = f"{record['images']:,} images, {record['measured_now']:,} of them measured now."
+    console.print_json(record) if as_json else console.print_lines([line, "Next: curate check"])
+
+
+@app.command()
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Print only these checks.", autocompletion=completion.checks)
+    ] = None,
+    folder: Folder = DEFAULT_WORKSPACE,
+    labels: LabelRecipe = "",
+    threads: FitThreads = 0,
+    fold_workers: FoldWorkers = 0,
+    workers: Workers = 0,
+    engine: EngineKind = None,
+    address: Address = "",
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--also", help="Also ask fastdup, brain, cleanvision, cleanlab; repeatable."),
+    ] = None,
+    peer_python: Annotated[
+        str, typer.Option("--peer-python", envvar="CURATE_PEER_PYTHON", help="The Python that has them.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Run the checks on what was scanned, write the issues table, and print how many images each flags."""
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.checks import registry
+    from curation.cli import console
+    from curation.pipeline import steps, summary
+
+    chosen = {check.name for check in registry.select(names or [])}
+    space = workspace.open_existing(folder)
+    settings = load_settings(
+        space,
+        engine={"workers": workers, "kind": engine, "address": address},
+        labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+    )
+    display = Display(quiet=as_json)
+    opinions = None
+    with workspace.locked(space):
+        scanned = steps.scanned_before(space, settings, display)
+        issues = steps.judge_labels(space, scanned, settings, display)
+        if also:
+            from curation.audit.peers import interpreter, second_opinions
+
+            pairs = steps.find_pairs(space, scanned, settings, display)
+            opinions = second_opinions(
+                space, scanned.measurements, pairs, settings, display, peers=also, python=interpreter(peer_python)
+            )
+    found = summary.check_summary(issues[issues["check"].isin(chosen)])
+    if opinions is not None and as_json:
+        side = summary.side_by_side(issues, opinions.findings).to_dict("records")
+        checks = found.to_dict("records")
+        console.print_json({"checks": checks, "opinions": opinions.record(), "side_by_side": side})
+        return
+    console.print_frame(found, "json" if as_json else "table")
+    if opinions is not None:
+        if len(opinions.pairs):
+            console.print_frame(opinions.counts, "table")
+            console.print_lines([f"Pairs of contents, each with our verdict: {space.root / 'opinions.parquet'}"])
+        console.print_frame(summary.side_by_side(issues, opinions.findings).drop(columns="check"), "table")
+        console.print_lines(["Next: curate report | curate issues --peer NAME"])
+
+
+@app.command()
+def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: AsJson = False) -> None:
+    """Let a policy decide on the issues and commit the cleaned version."""
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.pipeline import label_judgement, queries, steps
+
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        version = steps.apply(space, load_settings(space, policy=policy), Display(quiet=as_json))
+    if as_json:
+        console.print_json(version)
+        return
+    console.print_lines([*queries.version_lines(version), *label_judgement.outcome_lines(space, version)])
+
+
+@app.command()
+def sample(
+    destination: Annotated[Path, typer.Argument(help="A new folder.")],
+    images: Annotated[int, typer.Option("--images", min=40, help="About how many.")] = 400,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other faces.")] = 0,
+) -> None:
+    """Draw a small data set of four expressions with planted defects and their truth."""
+    from curation.audit.synthetic import make_sample
+
+    truth = make_sample(destination, images=images, seed=seed)
+    print(f"{len(truth):,} planted or plain images in {destination}; what was planted: {destination / 'truth.csv'}")
+
+
+@app.command()
+def doctor(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Say what is installed, which weights, database, threads and disk there are, and what to do about the rest."""
+    from curation.cli import console
+    from curation.cli import doctor as doctors
+
+    found = doctors.examine(folder)
+    if as_json:
+        console.print_json(found)
+    else:
+        console.print_findings(found)
+    if any(finding.state == "wrong" for finding in found):
+        raise typer.Exit(1)

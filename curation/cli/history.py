@@ -1,0 +1,201 @@
+"""The verbs on what was found and decided: issues, versions, the log, decisions of your own, taking back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curation.cli import completion
+from curation.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    By,
+    Folder,
+    TableFormat,
+    Version,
+    load_settings,
+    user_name,
+)
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer()
+
+
+@app.command()
+def issues(
+    folder: Folder = DEFAULT_WORKSPACE,
+    check_name: Annotated[str, typer.Option("--check", help="Only this check.", autocompletion=completion.checks)] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
+    peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
+    form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Print what the checks found, worst first."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.pipeline import queries
+
+    space = workspace.open_existing(folder)
+    found = queries.found_issues(space, check_name, flagged_only=not every, peer=peer)
+    chosen = "json" if as_json else form.value
+    console.print_frame(found, chosen, hint="; see all with --format csv", destination=output)
+
+
+@app.command()
+def show(
+    version: Version = "cleaned",
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Print a version: before and after by split and class, and where it comes from."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.pipeline import queries
+
+    space = workspace.open_existing(folder)
+    shown = queries.show(space, version)
+    if as_json:
+        console.print_json(shown.record)
+    else:
+        console.print_lines(shown.lines)
+        console.print_frame(shown.table, "table")
+
+
+@app.command()
+def versions(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """List all versions."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.pipeline import queries
+
+    console.print_frame(queries.version_list(workspace.open_existing(folder)), "json" if as_json else "table")
+
+
+@app.command()
+def log(
+    folder: Folder = DEFAULT_WORKSPACE,
+    path: Annotated[str, typer.Option("--path", help="Only decisions on this image.")] = "",
+    form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    as_json: AsJson = False,
+) -> None:
+    """Print the log of decisions, newest first."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.pipeline import queries
+
+    found = queries.log_table(workspace.open_existing(folder), path)
+    console.print_frame(found, "json" if as_json else form.value, hint="; see all with --format csv")
+
+
+@app.command()
+def explain(
+    path: Annotated[str, typer.Argument(help="An image's path, as curate issues prints it.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Say all that is known of one image: what was measured, found and decided, and why."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.pipeline import queries
+
+    explained = queries.explain(workspace.open_existing(folder), path)
+    console.print_json(explained.record) if as_json else console.print_lines(explained.lines)
+
+
+@app.command()
+def diff(
+    before: Version,
+    after: Version,
+    folder: Folder = DEFAULT_WORKSPACE,
+    form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    as_json: AsJson = False,
+) -> None:
+    """Print the images that two versions judge differently."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.pipeline import queries
+
+    found = queries.diff(workspace.open_existing(folder), before, after)
+    console.print_frame(found, "json" if as_json else form.value, hint="; see all with --format csv")
+
+
+@app.command()
+def decide(
+    paths: Annotated[list[str], typer.Argument(help="Images, as curate issues prints them.")],
+    keep: Annotated[bool, typer.Option("--keep", help="Keep as they came.")] = False,
+    exclude: Annotated[bool, typer.Option("--exclude", help="Leave out.")] = False,
+    relabel: Annotated[str, typer.Option("--relabel", help="Give this label.")] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the log.")] = "",
+    by: By = "",
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Decide on images yourself; a person's decision outranks every policy's."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.pipeline import queries, steps
+
+    chosen = [("keep", "")] * keep + [("exclude", "")] * exclude + [("relabel", relabel)] * bool(relabel)
+    if len(chosen) != 1:
+        raise typer.BadParameter("give exactly one of --keep, --exclude, --relabel LABEL")
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        version = steps.decide(space, paths, *chosen[0], reason, by or user_name(), load_settings(space))
+    console.print_json(version) if as_json else console.print_lines(queries.version_lines(version))
+
+
+@app.command()
+def undo(
+    target: Annotated[str, typer.Argument(help="A decision's number, or a version to take back whole.")],
+    by: By = "",
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Take back a decision or a version; the log keeps both the decision and its undoing."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.pipeline import queries, steps
+
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        version = steps.undo(space, target, by or user_name(), load_settings(space))
+    console.print_json(version) if as_json else console.print_lines(queries.version_lines(version))
+
+
+@app.command()
+def tag(
+    version: Version,
+    name: Annotated[str, typer.Argument(help="The name to give.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Give a version a name."""
+    from curation.base import workspace
+    from curation.decisions import manifest
+
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        found = manifest.find(space, version)
+        manifest.tag(space, found, name)
+    print(f"{found.name} is now also called {name}")
+
+
+@app.command()
+def verify(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Check that every version has its hash and that replaying the log gives each of them again."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.decisions import manifest
+
+    space = workspace.open_existing(folder)
+    problems = manifest.verify(space)
+    number = len(manifest.versions(space)) if not problems else 0
+    if as_json:
+        console.print_json({"ok": not problems, "problems": problems})
+    else:
+        console.print_lines(problems or [f"All well: {number} versions, each as its hash and the log state."])
+    if problems:
+        raise typer.Exit(1)

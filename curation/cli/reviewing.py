@@ -1,0 +1,148 @@
+"""The verbs of review: the App and back, and what people voted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curation.cli import completion, examples
+from curation.cli.options import DEFAULT_WORKSPACE, AsJson, By, Folder, On, Seed, load_settings, user_name
+
+if TYPE_CHECKING:
+    from curation.base.workspace import Workspace
+
+app = typer.Typer()
+
+review_app = typer.Typer(
+    invoke_without_command=True,
+    help="Review images in the FiftyOne App, and bring it back.",
+    epilog=examples.epilog("review"),
+)
+app.add_typer(review_app, name="review")
+
+
+@review_app.callback()
+def review(
+    context: typer.Context,
+    check_name: Annotated[
+        str, typer.Option("--check", help="Only what this check flags.", autocompletion=completion.checks)
+    ] = "",
+    queue: Annotated[
+        str, typer.Option("--queue", help="gain, worst, balance or random; unsure or disagreements; or a number.")
+    ] = "gain",
+    number: Annotated[int, typer.Option("--number", "-n", min=0, help="At most about N images; 0 = all.")] = 0,
+    blind: Annotated[bool, typer.Option("--blind", help="Label a stratified sample; labels are hidden.")] = False,
+    by: By = "",
+    reviewers: Annotated[str, typer.Option("--reviewers", help="Share the queue out: names, with commas.")] = "",
+    overlap: Annotated[float, typer.Option("--overlap", min=0, max=1, help="Share of it that everybody sees.")] = 0.1,
+    seed: Seed = 0,
+    on: On = "cleaned",
+    port: Annotated[int, typer.Option("--port", min=1024, max=65485, help="Of the App, on this machine.")] = 5151,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser here.")] = True,
+    pull: Annotated[bool, typer.Option("--pull/--no-pull", help="Bring the decisions in when it closes.")] = True,
+    push_only: Annotated[bool, typer.Option("--push-only", help="Only bring the data set into the App.")] = False,
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Open the FiftyOne App on a ranked queue: a key a decision. Then: curate review pull (or just close the App)."""
+    if context.invoked_subcommand is not None:
+        return
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.review import app as apps
+
+    space = workspace.open_existing(folder)
+    display = Display()
+    request = apps.Request(
+        reviewer=by or user_name(),
+        version=on,
+        check=check_name,
+        order="gain" if queue.isdigit() else queue,
+        images=int(queue) if queue.isdigit() else number,
+        blind=blind,
+        reviewers=tuple(filter(None, reviewers.split(","))),
+        overlap=overlap,
+        seed=seed,
+        port=port,
+        browser=browser,
+    )
+    opened = apps.open_review(space, request, load_settings(space), display)
+    if push_only:
+        console.print_lines(apps.push_words(opened))
+        return
+    with display.step("Starting the App"):
+        session, url = apps.start(space, opened, request)
+    console.print_lines(apps.words(opened, url, request))
+    apps.wait(session, url, request)
+    if pull:
+        _pull(space, as_json=False)
+
+
+@review_app.command("pull")
+def review_pull(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Bring what people answered into the log, and commit the version that follows; can be repeated."""
+    from curation.base import workspace
+
+    _pull(workspace.open_existing(folder), as_json=as_json)
+
+
+def _pull(space: Workspace, *, as_json: bool) -> None:
+    from curation.base import workspace
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.review.pull import pull
+
+    with workspace.locked(space):
+        pulled = pull(space, load_settings(space), Display(quiet=True))
+    console.print_json(pulled) if as_json else console.print_lines(pulled.lines())
+
+
+@review_app.command("conflicts")
+def review_conflicts(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Print the images on which people disagree, as of the last pull, one row an answer."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.review.pull import conflicts
+
+    console.print_frame(conflicts(workspace.open_existing(folder)), "json" if as_json else "table")
+
+
+votes_app = typer.Typer(
+    invoke_without_command=True,
+    help="People's votes: how accurate they are, how far they agree.",
+    epilog=examples.epilog("votes"),
+)
+app.add_typer(votes_app, name="votes")
+
+
+@votes_app.callback()
+def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+    """Print accuracy against the given labels and agreement between people, with 95 % intervals; write the page."""
+    if context.invoked_subcommand is not None:
+        return
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.labels import people
+
+    found = people.report(workspace.open_existing(folder), load_settings(workspace.open_existing(folder)).seed)
+    console.print_frame(found.table, "json" if as_json else "table", most=0)
+    if not as_json:
+        console.print_lines([f"Page: {found.page}"])
+
+
+@votes_app.command("import")
+def votes_import(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet: path and a count a class, or path and label.")],
+    name: Annotated[str, typer.Option("--name", help="What to call them; default: the file's name.")] = "",
+    folder: Folder = DEFAULT_WORKSPACE,
+) -> None:
+    """Take a table of votes into the workspace; reported like blind labels, and never fitted to."""
+    from curation.base import workspace
+    from curation.cli import console
+    from curation.labels import people
+
+    space = workspace.open_existing(folder)
+    with workspace.locked(space):
+        console.print_lines(people.import_votes(space, file, name))

@@ -1,0 +1,299 @@
+"""Immutable, content-addressed versions of the manifest: commit, find, diff, verify.
+
+A version is two files: ``vN.parquet`` (the rows) and ``vN.json`` (what it is and where it comes from). The JSON file
+is linked into place last and is the commit; a Parquet file without it is the left-over of a killed writer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from curation.base import tables, workspace
+from curation.base.workspace import Workspace, WorkspaceError
+from curation.decisions import log
+from curation.decisions.replay import replay
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_VERSION_NAME = re.compile(r"v[1-9][0-9]*")
+_SHORTEST_PREFIX = 4
+"""Fewest hexadecimal digits that may name a version by its hash."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """What ``vN.json`` states of a version.
+
+    kind is ``raw`` (as ingested) or ``cleaned`` (raw and decisions). base is the raw version that the log, up to and
+    including line ``log_through``, is replayed on. hash is the sha256 of the rows in canonical form.
+    """
+
+    name: str
+    kind: Literal["raw", "cleaned"]
+    hash: str
+    base: str
+    parent: str
+    log_through: int
+    created: str
+    counts: dict[str, dict[str, dict[str, int]]]
+    lineage: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def number(self) -> int:
+        """N of ``vN``."""
+        return int(self.name[1:])
+
+
+def raw_manifest(images: pd.DataFrame) -> pd.DataFrame:
+    """Return the manifest in which every image of the images table is kept under the label it came with."""
+    frame = images[["path", "sha256", "split", "label"]].assign(
+        original_label=images["label"], status="kept", reason="", group="", weight=1.0, soft_label=""
+    )
+    return tables.checked("manifest", frame.sort_values("path", ignore_index=True))
+
+
+def content_hash(manifest: pd.DataFrame) -> str:
+    """Return the sha256 of the rows, sorted by path, one JSON array a line; independent of file formats."""
+    ordered = manifest.sort_values("path")[tables.columns("manifest")]
+    digest = hashlib.sha256()
+    for row in ordered.itertuples(index=False, name=None):
+        digest.update(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def counts(manifest: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
+    """Return split -> label -> status -> number of images."""
+    result: dict[str, dict[str, dict[str, int]]] = {}
+    sizes = manifest.groupby(["split", "label", "status"], observed=True).size()
+    for (split, label, status), number in sizes.items():
+        result.setdefault(split, {}).setdefault(label, {})[status] = int(number)
+    return result
+
+
+def versions(space: Workspace) -> list[Version]:
+    """Return all committed versions, oldest first.
+
+    Raises:
+        WorkspaceError: a version's JSON file is damaged.
+
+    """
+    found = []
+    for path in space.manifests.glob("v*.json"):
+        if _VERSION_NAME.fullmatch(path.stem):
+            try:
+                found.append(Version(**workspace.parsed(path.read_text(encoding="utf-8"))))
+            except (ValueError, TypeError) as error:
+                raise WorkspaceError(f"{path} is damaged ({error}); restore it from a copy") from error
+    return sorted(found, key=lambda version: version.number)
+
+
+def rows(space: Workspace, version: Version) -> pd.DataFrame:
+    """Return the rows of a version as committed."""
+    return tables.checked("manifest", workspace.read_table(space.manifests / f"{version.name}.parquet"))
+
+
+def find(space: Workspace, name: str) -> Version:
+    """Return the version called ``name``: raw, cleaned, vN, a tag or the beginning of a content hash.
+
+    Raises:
+        WorkspaceError: there is none of that name, or a hash prefix fits several contents.
+
+    """
+    known = versions(space)
+    by_name = {version.name: version for version in known}
+    if name in ("raw", "cleaned"):
+        of_kind = [version for version in known if version.kind == name]
+        if of_kind:
+            return of_kind[-1]
+    elif name in by_name:
+        return by_name[name]
+    elif (target := tags(space).get(name)) in by_name:
+        return by_name[str(target)]
+    elif len(name) >= _SHORTEST_PREFIX:
+        fitting = [version for version in known if version.hash.startswith(name)]
+        if len({version.hash for version in fitting}) > 1:
+            raise WorkspaceError(f"{name!r} begins several versions' hashes; give more digits")
+        if fitting:
+            return fitting[-1]
+    offered = ", ".join(["raw", "cleaned", *by_name, *tags(space)]) if known else "none yet: run curate run DATA"
+    raise WorkspaceError(f"no version {name!r} in {space.root}; there are: {offered}")
+
+
+def tags(space: Workspace) -> dict[str, str]:
+    """Return tag -> version name; the last line of a tag counts.
+
+    Raises:
+        WorkspaceError: the file is damaged.
+
+    """
+    try:
+        lines = space.tags.read_text(encoding="utf-8").splitlines()
+        return {record["tag"]: record["version"] for record in map(workspace.parsed, lines)}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkspaceError(f"{space.tags} is damaged ({error}); restore it from a copy, or delete it") from error
+
+
+def tag(space: Workspace, version: Version, name: str) -> None:
+    """Give ``version`` a name; the caller holds the lock.
+
+    Raises:
+        WorkspaceError: the name could be taken for something else.
+
+    """
+    reserved = name in ("raw", "cleaned") or _VERSION_NAME.fullmatch(name)
+    if reserved or not re.fullmatch(r"[A-Za-z][\w.-]{0,63}", name):
+        raise WorkspaceError(f"{name!r} cannot be a tag: use letters, digits, '.', '_' or '-', not raw, cleaned or vN")
+    before = space.tags.read_bytes() if space.tags.exists() else b""
+    line = json.dumps({"tag": name, "version": version.name, "hash": version.hash}) + "\n"
+    workspace.write_bytes(space.tags, before + line.encode("utf-8"))
+
+
+def commit(
+    space: Workspace,
+    manifest: pd.DataFrame,
+    *,
+    kind: Literal["raw", "cleaned"],
+    log_through: int,
+    lineage: dict[str, Any],
+    now: datetime | None = None,
+) -> Version:
+    """Commit ``manifest`` as the next version, unless it equals the newest of its kind; the caller holds the lock.
+
+    Returns:
+        the new version, or the newest one where nothing has changed since.
+
+    """
+    known = versions(space)
+    manifest = tables.checked("manifest", manifest.sort_values("path", ignore_index=True))
+    digest = content_hash(manifest)
+    same_kind = [version for version in known if version.kind == kind]
+    raws = [version for version in known if version.kind == "raw"]
+    name = f"v{known[-1].number + 1 if known else 1}"
+    base = name if kind == "raw" else raws[-1].name
+    if same_kind and same_kind[-1].hash == digest and (kind == "raw" or same_kind[-1].base == base):
+        return same_kind[-1]
+    version = Version(
+        name=name,
+        kind=kind,
+        hash=digest,
+        base=base,
+        parent=known[-1].name if known else "",
+        log_through=log_through,
+        created=(now or datetime.now(UTC)).isoformat(timespec="seconds"),
+        counts=counts(manifest),
+        lineage=lineage,
+    )
+    workspace.write_table(space.manifests / f"{name}.parquet", manifest)
+    workspace.write_new(space.manifests / f"{name}.json", workspace.json_bytes(asdict(version)))
+    return version
+
+
+def rebuilt(space: Workspace, version: Version, entries: Sequence[log.Entry]) -> pd.DataFrame:
+    """Return a version made anew from its raw version and the log."""
+    base = rows(space, find(space, version.base))
+    return replay(base, [entry for entry in entries if entry.seq <= version.log_through])
+
+
+def require_whole_log(space: Workspace, entries: Sequence[log.Entry]) -> None:
+    """Refuse to go on with a log that is shorter than a committed version says it was.
+
+    Raises:
+        WorkspaceError: lines of the log are gone.
+
+    """
+    last = entries[-1].seq if entries else 0
+    for version in versions(space):
+        if version.log_through > last:
+            raise WorkspaceError(
+                f"{space.decisions} ends at decision {last}, but {version.name} rests on decision "
+                f"{version.log_through}; restore the log from a copy"
+            )
+
+
+def verify(space: Workspace) -> list[str]:
+    """Return what is wrong with the versions and the log, one sentence each; an empty list means all is well."""
+    try:
+        entries = log.read(space.decisions)
+        require_whole_log(space, entries)
+        known = versions(space)
+    except (log.LogError, WorkspaceError) as error:
+        return [str(error)]
+    problems = []
+    for version in known:
+        problems += _problems_of(space, version, entries)
+    numbers = [version.number for version in known]
+    if numbers != list(range(1, len(numbers) + 1)):
+        problems.append(f"{space.manifests}: the versions are not numbered 1 to {len(numbers)}: {numbers}")
+    return problems
+
+
+def _problems_of(space: Workspace, version: Version, entries: Sequence[log.Entry]) -> list[str]:
+    try:
+        stored = rows(space, version)
+        remade = stored if version.kind == "raw" else rebuilt(space, version, entries)
+    except (WorkspaceError, tables.TableError) as error:
+        return [f"{version.name}: {error}"]
+    if content_hash(stored) != version.hash:
+        return [f"{version.name}: its rows do not have the hash that {version.name}.json states; one was edited"]
+    if content_hash(remade) != version.hash:
+        return [f"{version.name}: replaying the log on {version.base} gives other rows; the log was edited"]
+    return []
+
+
+def diff(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each image that two manifests judge differently.
+
+    Returns:
+        columns path, change (added, removed, excluded, restored, relabelled, reweighted, other), before, after,
+        reason; sorted by change and path.
+
+    """
+    import pandas as pd
+
+    joined = before.merge(after, on="path", how="outer", suffixes=("_a", "_b"), indicator=True)
+    records = []
+    for row in joined.to_dict("records"):
+        change = _change(row)
+        if change:
+            records.append(
+                {
+                    "path": row["path"],
+                    "change": change,
+                    "before": _state(row, "_a"),
+                    "after": _state(row, "_b"),
+                    "reason": row["reason_b"] if row["_merge"] != "left_only" else "",
+                }
+            )
+    frame = pd.DataFrame(records, columns=["path", "change", "before", "after", "reason"])
+    return frame.sort_values(["change", "path"], ignore_index=True)
+
+
+def _change(row: dict[str, Any]) -> str:
+    if row["_merge"] != "both":
+        return "added" if row["_merge"] == "right_only" else "removed"
+    if row["status_a"] != row["status_b"]:
+        return "excluded" if row["status_b"] == "excluded" else "restored"
+    for column, change in (("label", "relabelled"), ("weight", "reweighted"), ("soft_label", "reweighted")):
+        if row[f"{column}_a"] != row[f"{column}_b"]:
+            return change
+    same = all(row[f"{column}_a"] == row[f"{column}_b"] for column in ("sha256", "split", "original_label"))
+    return "" if same else "other"
+
+
+def _state(row: dict[str, Any], suffix: str) -> str:
+    absent = row["_merge"] == ("right_only" if suffix == "_a" else "left_only")
+    if absent:
+        return ""
+    weight = row[f"weight{suffix}"]
+    text = f"{row[f'status{suffix}']} as {row[f'label{suffix}']}"
+    return text if weight == 1.0 else f"{text}, weight {weight:g}"

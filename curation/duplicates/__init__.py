@@ -1,8 +1,0 @@
-"""Near-duplicate search: candidates -> verification -> groups. Pure functions of arrays."""
-
-from curation.duplicates.find import Engine, find_near_duplicates
-
-REVISION = 3
-"""Raised whenever the same input may give other pairs than before."""
-
-__all__ = ["REVISION", "Engine", "find_near_duplicates"]

@@ -1,0 +1,153 @@
+"""Cards: what a data set and a model are, where they come from, what was done, what is known to be wrong with them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from curation.base import workspace
+from curation.base.workspace import Workspace
+from curation.decisions import log, manifest, replay
+from curation.evidence import words
+from curation.evidence.report import QUESTIONS
+from curation.evidence.store import read
+from curation.evidence.subject import newest_run
+from curation.formats import croissant, huggingface
+from curation.formats.export_data import Handover, gather
+from curation.models.runs import EVALUATION, ModelError, evaluated, find_run
+
+if TYPE_CHECKING:
+    from curation.evidence.store import Tables
+
+TO_FILL_IN = "TO FILL IN"
+"""Stands where only the owner knows the answer."""
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+"""The hub's size categories: fewer images than, name."""
+
+
+def write_cards(space: Workspace, version_name: str, model: str, destination: Path) -> list[Path]:
+    """Write the dataset card, its Croissant metadata and, where there is a model, its card; return the files.
+
+    Args:
+        space: with a curated data set.
+        version_name: the version that the dataset card describes.
+        model: a run; "" for the newest, if there is any.
+        destination: a folder.
+
+    """
+    handover = gather(space, version_name)
+    answers = _answers(space, model)
+    biases = [sentence for name in ("people", "groups") if name in answers for sentence in answers[name].sentences]
+    history = _history(space, handover.version)
+    told = [f"{action}, {cause}, by {actor}: {number:,} images" for action, cause, actor, number in history]
+    files = {
+        "dataset-card.md": _dataset_card(handover, history, biases),
+        "croissant.json": croissant.description(handover, croissant.Remarks(TO_FILL_IN, told, biases)),
+    }
+    run = _run(space, model)
+    if run is not None:
+        files["model-card.md"] = _model_card(run, answers)
+    for name, text in files.items():
+        workspace.write_bytes(destination / name, text.encode("utf-8"))
+    return [destination / name for name in files]
+
+
+def _run(space: Workspace, model: str) -> Path | None:
+    if model:
+        return find_run(space, model)
+    try:
+        return find_run(space, newest_run(space))
+    except ModelError:
+        return None
+
+
+def _answers(space: Workspace, model: str) -> dict[str, words.Answer]:
+    """Return what ``curate report --models`` found out about the model, by question."""
+    run = _run(space, model)
+    if run is None:
+        return {}
+    folder = space.findings / run.name
+    found: dict[str, Tables] = {name: read(folder / name) for name in QUESTIONS}
+    robust = read(folder / "robustness")
+    found["elsewhere"] = robust | found["elsewhere"] if robust else {}
+    return {name: words.ANSWERS[name](tables) for name, tables in found.items() if tables}
+
+
+def _dataset_card(handover: Handover, history: list[tuple[str, str, str, int]], biases: list[str]) -> str:
+    kept = len(handover.kept)
+    size = next((name for limit, name in SIZES if kept < limit), "n>1M")
+    fields = {
+        "license": "other",
+        "license_name": TO_FILL_IN,
+        "size_categories": [size],
+        "tags": ["faces", "expressions"],
+    }
+    excluded = handover.rows[handover.rows["status"] == "excluded"]
+    relabelled = int((handover.kept["label"] != handover.kept["original_label"]).sum())
+    lines = [
+        "## Provenance",
+        "",
+        f"- Source: {handover.source or TO_FILL_IN}",
+        f"- Collected by, how, with whose consent: {TO_FILL_IN}",
+        f"- Licence of the images, and of the labels: {TO_FILL_IN}",
+        f"- Made {handover.version.created}; manifest `{handover.version.hash}`.",
+        "",
+        "## Cleaning history",
+        "",
+        f"{len(handover.rows):,} images came in; {len(excluded):,} were left out, {relabelled:,} got another label.",
+        "",
+        "| decision | reason | by | images |",
+        "|---|---|---|---|",
+        *(f"| {action} | {cause} | {actor} | {number:,} |" for action, cause, actor, number in history),
+        "",
+        "## Known biases",
+        "",
+        *(
+            f"- {sentence}"
+            for sentence in biases or ["Not measured; run: curate report --models --votes, --attributes."]
+        ),
+        "",
+        "## Intended use",
+        "",
+        f"{TO_FILL_IN}. Expressions in photographs are not what people feel; the labels are in part wrong.",
+        "",
+    ]
+    return huggingface.dataset_card(handover, {}, fields, lines)
+
+
+def _history(space: Workspace, version: manifest.Version) -> list[tuple[str, str, str, int]]:
+    """Return action, check that it rests on, actor and number of each kind of decision that counts in the version."""
+    entries = [entry for entry in log.read(space.decisions) if entry.seq <= version.log_through]
+    counts = Counter(
+        (entry.action, entry.issue.partition("#")[0] or "a person's own", entry.actor)
+        for entry in replay.effective(entries)
+    )
+    return [(*kind, number) for kind, number in counts.most_common()]
+
+
+_FIGURES = ["view", "images", "metric", "class", "estimate", "low", "high"]
+"""Columns of an evaluation that a card shows."""
+
+
+def _model_card(run: Path, answers: dict[str, words.Answer]) -> str:
+    """Return the model's card: the hub's YAML, recipe and metrics, and what was found out about it."""
+    from training.model import model_card
+
+    judged = (run / EVALUATION).exists()
+    figures = evaluated(run) if judged else pd.DataFrame(columns=_FIGURES)
+    lines = [""] if judged else ["", f"Not evaluated yet; run: curate evaluate {run.name}", ""]
+    header = {"license": "other", "license_name": TO_FILL_IN, "pipeline_tag": "image-classification", "tags": ["faces"]}
+    yaml = "\n".join(f"{name}: {json.dumps(value)}" for name, value in header.items())
+    lines += ["## What was found out about it", ""]
+    for name, answer in answers.items():
+        lines += [f"### {QUESTIONS[name][1]}", "", *(f"- {sentence}" for sentence in answer.sentences), ""]
+        lines += ["It cannot say:", "", *(f"- {limit}" for limit in answer.limits), ""]
+    if not answers:
+        lines += ["Nothing yet; run: curate report --models", ""]
+    lines += ["## Intended use, and use that is out of scope", "", TO_FILL_IN, ""]
+    return f"---\n{yaml}\n---\n\n" + model_card(run, figures) + "\n".join(lines)

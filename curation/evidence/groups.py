@@ -1,0 +1,219 @@
+"""Gender, race and age: does the model treat groups alike, and does the cleaning? Figures by group."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from curation.base import workspace
+from curation.base.progress import Display
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
+from curation.evidence.alignment import aligned_files
+from curation.evidence.estimated import PREFIX, estimated_attributes
+from curation.evidence.store import Tables
+from curation.evidence.subject import Subject, places
+from curation.formats.source import read_source
+from curation.labels.votes import match_classes
+from curation.models.runs import ModelError, asked
+
+ATTRIBUTES = ("gender", "race", "age")
+
+AGE_GROUPS = ((0, 9), (10, 19), (20, 39), (40, 59), (60, 200))
+"""Years, first and last: child, teenager, and three adult groups that have images enough in most data."""
+
+_UTKFACE = re.compile(r"^(\d+)_([01])_([0-4])_\d+.*$")
+"""AGE_GENDER_RACE_DATE of UTKFace (Zhang, Song & Qi, 2017)."""
+
+_GENDERS = ("male", "female")
+_RACES = ("White", "Black", "Asian", "Indian", "other")
+
+
+class AttributesError(ModelError):
+    """A table or folder says nothing of the people in the images."""
+
+
+def read_attributes(source: str, space: Workspace) -> pd.DataFrame:
+    """Return what is known of the people in images.
+
+    Args:
+        source: a CSV or Parquet table with the columns path and gender, race, age (any of them; age in years or as a
+            group) and perhaps label; paths are of the data set, or relative to the table's folder. Or a folder whose
+            files are named as UTKFace's.
+        space: for what is unpacked.
+
+    Returns:
+        Columns path, url ("" for an image of the data set), label ("" where there is none), and the attributes as
+        names of groups, "" where unknown.
+
+    Raises:
+        AttributesError: there is no attribute in it.
+
+    """
+    file = Path(source)
+    if file.suffix.lower() in {".csv", ".parquet"}:
+        table = (
+            pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype=str, keep_default_na=False)
+        )
+        known = [name for name in ATTRIBUTES if name in table]
+        if "path" not in table or not known:
+            raise AttributesError(f"{source} must have a column path and one of {', '.join(ATTRIBUTES)}")
+        urls = [str(file.parent / path) if (file.parent / path).is_file() else "" for path in table["path"]]
+        labels = table.get("label", "")
+        frame = pd.DataFrame({"path": table["path"], "url": urls, "label": labels})
+        return frame.assign(**{name: _groups(name, table[name]) for name in known})
+    listing = read_source(source, space.sources).frame
+    parts = listing["path"].str.rpartition("/")[2].str.extract(_UTKFACE)
+    known_rows = parts[0].notna()
+    if not known_rows.any():
+        raise AttributesError(
+            f"no file of {source} is named AGE_GENDER_RACE_...; give a table with a column path instead"
+        )
+    listing, parts = listing[known_rows].reset_index(drop=True), parts[known_rows].reset_index(drop=True)
+    return pd.DataFrame(
+        {
+            "path": listing["path"],
+            "url": listing["url"],
+            "label": "",
+            "gender": [_GENDERS[int(code)] for code in parts[1]],
+            "race": [_RACES[int(code)] for code in parts[2]],
+            "age": _groups("age", parts[0]),
+        }
+    )
+
+
+def _groups(name: str, values: pd.Series) -> list[str]:
+    """Return names of groups; ages in years become age groups."""
+    return [_age_group(str(value)) if name == "age" else str(value) for value in values]
+
+
+def _as_groups(estimates: pd.DataFrame) -> pd.DataFrame:
+    """Return estimated attributes as ``read_attributes`` gives known ones."""
+    named = {name: _groups(name, estimates[name]) for name in ATTRIBUTES if name in estimates}
+    return estimates[["path"]].assign(url="", label="", **named)
+
+
+def _age_group(text: str) -> str:
+    if not text.replace(".", "", 1).isdigit():
+        return text
+    years = float(text)
+    first, last = next(group for group in AGE_GROUPS if years < group[1] + 1)
+    return f"{first} to {last}" if last < AGE_GROUPS[-1][1] else f"{first} and older"
+
+
+def groups(subject: Subject, source: str, images: int, display: Display) -> Tables:
+    """Return the model's figures and the cleaning's by group.
+
+    Images of the data set are judged as they are, others cropped and aligned like it. Where the table has labels,
+    accuracy and error rates are compared; else only what the model answers and how sure it is.
+
+    Args:
+        subject: the model.
+        source: of attributes, see ``read_attributes``; or insightface:PACK_OR_FOLDER, which estimates them.
+        images: at most so many are judged, drawn; 0 for all.
+        display: progress.
+
+    """
+    from training.fairness import by_group, group_estimates
+
+    estimated = source.startswith(PREFIX)
+    table = (
+        _as_groups(estimated_attributes(subject, source, display))
+        if estimated
+        else read_attributes(source, subject.space)
+    )
+    own = _of_data_set(subject, table)
+    chosen = own if own is not None else table[table["url"] != ""]
+    if chosen.empty:
+        raise AttributesError(f"{source} names neither images of the data set nor files beside it")
+    if images and len(chosen) > images:
+        chosen = chosen.sample(images, random_state=subject.seed).sort_index()
+    chosen = chosen.reset_index(drop=True)
+    known = [name for name in ATTRIBUTES if name in chosen]
+    probabilities, found = _judged(subject, chosen, own is not None, display)
+    labels = _labels(subject, chosen)
+    people = chosen[known].reset_index(drop=True)
+    tables = {
+        "model": asked(lambda: by_group(people, probabilities, subject.classes, labels, seed=subject.seed)),
+        "facts": pd.DataFrame(
+            {
+                "source": [source.rstrip("/").rpartition("/")[2]],
+                "images": [len(chosen)],
+                "found": [int(found.sum())],
+                "labelled": [labels is not None],
+                "own": [own is not None],
+                "estimated": [estimated],
+            }
+        ),
+        "cleaning": _cleaning(
+            subject, table, subject.space if own is not None else _curated_apart(subject, source, display)
+        ),
+    }
+    if labels is not None:
+        called = probabilities.argmax(axis=1).astype(np.int64)
+        parts = [group_estimates(labels, called, people[name]).assign(attribute=name) for name in known]
+        tables["accuracy"] = pd.concat(parts, ignore_index=True)
+    return tables
+
+
+def _of_data_set(subject: Subject, table: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the rows that are held-out images of the data set, with its labels; None where there is none."""
+    frame = subject.frame[["key", "path", "label"]].rename(columns={"path": "url"})
+    joined = table.drop(columns=["url", "label"]).merge(frame, left_on="path", right_on="key").drop(columns="key")
+    return joined if len(joined) else None
+
+
+def _judged(subject: Subject, chosen: pd.DataFrame, own: bool, display: Display) -> tuple[np.ndarray, np.ndarray]:
+    if own:
+        place = {key: number for number, key in enumerate(subject.frame["key"])}
+        rows = [place[path] for path in chosen["path"]]
+        return subject.probabilities[rows], np.ones(len(rows), bool)
+    with display.step("Aligning faces with attributes") as report:
+        faces = aligned_files(chosen["url"].tolist(), subject.reference, subject.settings, report)
+    with display.step("Predicting faces with attributes"):
+        return subject.model.probabilities(faces.images), faces.facts["found"].to_numpy(bool)
+
+
+def _labels(subject: Subject, chosen: pd.DataFrame) -> np.ndarray | None:
+    """Return the places of the labels if every image has one that the model knows."""
+    mine = match_classes(sorted(set(chosen["label"])), subject.classes)
+    names = {theirs: ours for ours, theirs in mine.items()}
+    if not chosen["label"].isin(names).all():
+        return None
+    return places(chosen["label"].map(names), subject.classes)
+
+
+def _cleaning(subject: Subject, table: pd.DataFrame, space: Workspace) -> pd.DataFrame:
+    """Return how often each group is flagged, removed and relabelled, in one workspace."""
+    from training.fairness import rates_by_group
+
+    rows = manifest.rows(space, manifest.find(space, "cleaned")).set_index("path")
+    issues = workspace.read_table(space.issues)
+    issues = issues[issues["is_issue"]]
+    mine = table[table["path"].isin(rows.index)].reset_index(drop=True)
+    state = rows.loc[mine["path"]]
+    flags = pd.DataFrame(
+        {
+            "removed": (state["status"] == "excluded").to_numpy(),
+            "relabelled": (state["label"] != state["original_label"]).to_numpy(),
+        }
+    )
+    for check, of_check in issues.groupby("check"):
+        flagged = mine["path"].isin(of_check["path"]).to_numpy()
+        if flagged.any():
+            flags[f"flagged: {check}"] = flagged
+    return rates_by_group(mine[[name for name in ATTRIBUTES if name in mine]], flags, seed=subject.seed)
+
+
+def _curated_apart(subject: Subject, source: str, display: Display) -> Workspace:
+    """Run the same checks and policy on the folder of images with attributes, in a workspace of its own; return it."""
+    from curation.pipeline import steps
+
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    space = workspace.create(subject.space.findings / "attribute-images")
+    with workspace.locked(space):
+        steps.run(space, str(folder), subject.settings, display)
+    return space

@@ -1,0 +1,105 @@
+"""What has it learned? Grad-CAM of single images and averages of aligned faces, and occlusion by region."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from curation.base.progress import Report
+from curation.evidence.store import Tables
+from curation.evidence.subject import Subject
+
+SHOWN_PER_CLASS = 2
+"""Single images shown for each class: the surest right one, and the surest wrong one."""
+
+PICTURE_SIDE = 112
+"""Pixels."""
+
+AVERAGE_OVER = 240
+"""Images behind the averages and the occlusion: a backward pass costs three forward ones."""
+
+
+def learned(subject: Subject, report: Report) -> Tables:
+    """Return average maps per class and confusion, occlusion by region, single images, and suspected shortcuts."""
+    from training.explain import (
+        face_regions,
+        grad_cam,
+        mass_by_region,
+        mean_maps,
+        occlusion_by_region,
+        region_mask,
+        shortcut_suspects,
+    )
+
+    images, there = subject.aligned_images()
+    chosen = np.flatnonzero(there)
+    if len(chosen) > AVERAGE_OVER:
+        chosen = np.sort(np.random.default_rng(subject.seed).choice(chosen, AVERAGE_OVER, replace=False))
+    images, labels = images[chosen], subject.labels[chosen]
+    called = subject.model.probabilities(images).argmax(axis=1).astype(np.int64)
+    report(1, 5)
+    regions = face_regions(subject.reference.flat)
+    maps = grad_cam(subject.model, images, called)
+    report(2, 5)
+    falls = occlusion_by_region(subject.model, images, labels, regions, subject.seed)
+    report(3, 5)
+    mass = mass_by_region(maps, regions).assign(given=[subject.classes[place] for place in labels])
+    looked = mass.groupby("given", sort=False).mean().reset_index().melt("given", var_name="region", value_name="mass")
+    side = images.shape[1]
+    averages = mean_maps(maps, labels, called, subject.classes)
+    faces = [_mean_face(images, labels, called, subject.classes, row) for row in averages.itertuples()]
+    pictures = _singles(subject, images, labels, called, maps)
+    report(5, 5)
+    return {
+        "averages": averages.assign(face=pd.Series(faces, index=averages.index, dtype=object), side=side),
+        "falls": falls,
+        "mass": looked,
+        "singles": pictures,
+        "suspects": shortcut_suspects(falls),
+        "regions": pd.DataFrame(
+            {"region": [one.name for one in regions], "area": [region_mask(one, side).mean() for one in regions]}
+        ),
+    }
+
+
+def _mean_face(
+    images: np.ndarray, labels: np.ndarray, called: np.ndarray, classes: tuple[str, ...], row: object
+) -> bytes:
+    """Return the average face with the average map over it, RGB bytes."""
+    from training.explain import overlay
+
+    given, predicted = classes.index(row.given), classes.index(row.predicted)  # type: ignore[attr-defined]
+    mask = (labels == given) & (called == predicted)
+    side = images.shape[1]
+    values = np.frombuffer(row.map, np.uint8).reshape(side, side).astype(np.float32)  # type: ignore[attr-defined]
+    return overlay(images[mask].mean(axis=0).round().astype(np.uint8), values, PICTURE_SIDE)
+
+
+def _singles(
+    subject: Subject, images: np.ndarray, labels: np.ndarray, called: np.ndarray, maps: np.ndarray
+) -> pd.DataFrame:
+    """Return, for each class, the surest right and the surest wrong images with Grad-CAM and the occlusion map."""
+    from training.explain import occlusion_maps, overlay
+
+    sure = subject.model.probabilities(images).max(axis=1)
+    chosen = []
+    for place in range(len(subject.classes)):
+        for right in (True, False):
+            mine = np.flatnonzero((labels == place) & ((called == labels) == right))
+            chosen += mine[np.argsort(-sure[mine], kind="stable")][: SHOWN_PER_CLASS // 2].tolist()
+    covered = occlusion_maps(subject.model, images[chosen], called[chosen])
+    rows = []
+    for number, place in enumerate(chosen):
+        plain = overlay(images[place], np.zeros_like(maps[place]), PICTURE_SIDE)
+        rows.append(
+            {
+                "label": subject.classes[labels[place]],
+                "predicted": subject.classes[called[place]],
+                "probability": float(sure[place]),
+                "image": plain,
+                "grad_cam": overlay(images[place], maps[place], PICTURE_SIDE),
+                "occlusion": overlay(images[place], covered[number], PICTURE_SIDE),
+            }
+        )
+    columns = ["label", "predicted", "probability", "image", "grad_cam", "occlusion"]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,171 @@
+"""How accurate are people? Votes against the given labels, agreement by class, and the model beside people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from curation.base import workspace
+from curation.base.progress import Display
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
+from curation.evidence.store import Tables
+from curation.evidence.subject import Subject, places
+from curation.labels import agreement
+from curation.labels.votes import Votes, entropy, for_label, majority, read_votes
+from curation.models.runs import FitOptions, ModelError, out_of_fold, training_frame
+
+DISPUTED = 24
+"""Images that people disagree on most, shown."""
+
+_FOLDS = "fast"
+"""The recipe whose out-of-fold answers stand beside people's, where a workspace has none yet."""
+
+
+def newest_votes(space: Workspace) -> Path | None:
+    """Return the table of votes that was imported, or labelled blind, last; None where there is none."""
+    files = sorted(space.votes.glob("*.parquet"), key=lambda file: (file.stat().st_mtime, file.name))
+    return files[-1] if files else None
+
+
+def people(subject: Subject, file: Path, images: int, display: Display) -> Tables:
+    """Return what people's votes say of the labels, of each other, and beside the model.
+
+    Votes mostly cover images that the model was fitted on; beside people therefore stand out-of-fold answers, each by
+    a model that has seen neither the image nor a copy of it.
+
+    Args:
+        subject: the model.
+        file: of votes, see ``curation.labels.votes``.
+        images: of which out-of-fold answers are made where there are none yet; 0 for all.
+        display: progress.
+
+    """
+    raw = training_frame(subject.space, manifest.find(subject.space, "raw")).set_index("key")
+    votes = read_votes(file, subject.classes)
+    votes = votes.take(np.array([path in raw.index for path in votes.paths]))
+    if not len(votes):
+        raise ModelError(f"{file} has no vote on an image of the data set; its paths must be those of curate issues")
+    labels = places(raw.loc[list(votes.paths), "label"], subject.classes)
+    files = raw.loc[list(votes.paths), "path"].to_numpy()
+    return {
+        "accuracy": _accuracy(votes, labels),
+        "kappa": _kappas(votes, subject.seed),
+        "beside": _beside(subject, votes, labels, images, display),
+        "disputed": _disputed(votes, labels, files),
+    }
+
+
+def _accuracy(votes: Votes, labels: np.ndarray) -> pd.DataFrame:
+    """Return one person's and the crowd's accuracy against the given labels, by class and for all."""
+    single = for_label(votes, labels)
+    answers = np.column_stack([votes.counts, votes.others])
+    most = answers.argmax(axis=1) == labels
+    chosen = majority(votes)
+    rows = []
+    for place in (-1, *range(len(votes.classes))):
+        mine = labels == place if place >= 0 else np.ones(len(labels), bool)
+        sure = mine & (chosen >= 0)
+        crowd, strict = agreement.accuracy(most[mine]), agreement.accuracy(chosen[sure] == labels[sure])
+        rows.append(
+            {
+                "class": votes.classes[place] if place >= 0 else "all",
+                "images": int(mine.sum()),
+                "person": float(single[mine].mean()) if mine.any() else np.nan,
+                "crowd": crowd.value,
+                "low": crowd.low,
+                "high": crowd.high,
+                "majority": strict.value,
+                "with_majority": int(sure.sum()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _kappas(votes: Votes, seed: int) -> pd.DataFrame:
+    """Return Fleiss' kappa over all answers and of each class against the rest."""
+    every = np.column_stack([votes.counts, votes.others])
+    named = [("all", every)]
+    for place, name in enumerate(votes.classes):
+        own = votes.counts[:, place]
+        named.append((name, np.column_stack([own, votes.total - own])))
+    rows = []
+    for name, counts in named:
+        found = agreement.fleiss_kappa(counts, seed)
+        rows.append((name, found.images, found.value, found.low, found.high))
+    return pd.DataFrame(rows, columns=["class", "images", "kappa", "low", "high"])
+
+
+def _beside(subject: Subject, votes: Votes, labels: np.ndarray, images: int, display: Display) -> pd.DataFrame:
+    """Return who agrees with whom on the same images: the label, one person, the crowd's majority, the model."""
+    answers = _out_of_fold(subject, images, display)
+    mine = answers[answers["path"].isin(votes.paths)].set_index("path")
+    rows_of = np.array([path in mine.index for path in votes.paths])
+    if not rows_of.any():
+        return pd.DataFrame(columns=["who", "with", "images", "value", "low", "high"])
+    chosen, given = votes.take(rows_of), labels[rows_of]
+    called = mine.loc[list(chosen.paths), list(subject.classes)].to_numpy().argmax(axis=1)
+    crowd = majority(chosen)
+    sure = crowd >= 0
+    rows = np.arange(len(chosen))
+    pairs = [
+        ("the model", "the given label", called == given),
+        ("the model", "the crowd's majority", (called == crowd)[sure]),
+        ("the given label", "the crowd's majority", (given == crowd)[sure]),
+    ]
+    found = [(who, other, *_values(agreement.accuracy(hits))) for who, other, hits in pairs]
+    for who, answer, among in (
+        ("one person", given, np.ones(len(chosen), bool)),
+        ("one person", crowd, sure),
+    ):
+        share = (chosen.counts[rows, np.maximum(answer, 0)] / chosen.total)[among]
+        other = "the given label" if answer is given else "the crowd's majority"
+        found.append((who, other, len(share), float(share.mean()), *_mean_interval(share, subject.seed)))
+    return pd.DataFrame(found, columns=["who", "with", "images", "value", "low", "high"])
+
+
+def _values(figure: agreement.Figure) -> tuple[int, float, float, float]:
+    return figure.images, figure.value, figure.low, figure.high
+
+
+def _mean_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+    """Return the bootstrap interval of a mean over images."""
+    draws = np.random.default_rng(seed).integers(0, len(values), (agreement.RESAMPLES, len(values)))
+    tail = (1 - agreement.CONFIDENCE) / 2
+    low, high = np.quantile(values[draws].mean(axis=1), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _out_of_fold(subject: Subject, images: int, display: Display) -> pd.DataFrame:
+    """Return the newest out-of-fold answers for these classes, made now where there are none."""
+    stored = sorted(subject.space.predictions.glob("oof_*.parquet"), key=lambda path: (path.stat().st_mtime, str(path)))
+    for path in reversed(stored):
+        table = workspace.read_table(path)
+        if set(subject.classes) <= set(table.columns):
+            return table
+    options = FitOptions(seed=subject.seed, images=images or None)
+    return out_of_fold(subject.space, _FOLDS, "raw", options, display).table
+
+
+def _disputed(votes: Votes, labels: np.ndarray, files: np.ndarray) -> pd.DataFrame:
+    """Return the images whose votes are spread most over our classes, with their pictures."""
+    from training.data import load_images
+
+    ours = votes.counts.sum(axis=1) / votes.total
+    order = np.lexsort((votes.paths.astype(str), -entropy(votes) * (ours >= 0.5)))[:DISPUTED]
+    words = [
+        ", ".join(f"{name} {n}" for name, n in zip(votes.classes, votes.counts[place], strict=True) if n)
+        + (f", other {votes.others[place].sum()}" if votes.others[place].any() else "")
+        for place in order
+    ]
+    pictures = [load_images([Path(files[place])], 96)[0].tobytes() for place in order]
+    return pd.DataFrame(
+        {
+            "path": [str(votes.paths[place]) for place in order],
+            "label": [votes.classes[labels[place]] for place in order],
+            "votes": words,
+            "thumbnail": pd.Series(pictures, dtype=object),
+        }
+    )

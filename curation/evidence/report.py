@@ -1,0 +1,226 @@
+"""The page on a model and its data: what is missing is computed, with progress, and kept; then it is laid out."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from curation.base import workspace
+from curation.base.progress import Display
+from curation.base.workspace import Workspace
+from curation.evidence import words
+from curation.evidence.elsewhere import elsewhere, robustness
+from curation.evidence.estimated import PREFIX, network_file
+from curation.evidence.exclusive import exclusive
+from curation.evidence.groups import groups
+from curation.evidence.learned import learned
+from curation.evidence.outsiders import outside_models
+from curation.evidence.people import newest_votes, people
+from curation.evidence.store import Tables, fingerprint, remembered
+from curation.evidence.subject import Subject, open_subject
+
+if TYPE_CHECKING:
+    from curation.base.settings import Settings
+    from reports.findings import Finding
+
+DEFAULT_IMAGES = 400
+"""Held-out images that are judged: an accuracy of 0.75 then has an interval of 4 points either way, and about fifty
+passes over them (corruption, occlusion) take minutes, not hours."""
+
+QUESTIONS = {
+    "people": ("People", "How accurate are people at labelling these images?"),
+    "elsewhere": ("Other pictures", "How much must the model generalise?"),
+    "outside": ("Other models", "How do other models for facial expressions compare?"),
+    "groups": ("Gender, race, age", "Does the model, or the cleaning, have gender, racial or age biases?"),
+    "learned": ("What it learned", "What features has it learned?"),
+    "exclusive": ("One class or several", "Must the classes be mutually exclusive?"),
+}
+"""The questions in the order of the page: short title, and as asked."""
+
+MISSING = {
+    "people": "Not answered: there are no votes. Label a sample blind with curate review --blind, or give a table of "
+    "votes (path and a column of counts a class): curate votes import FILE",
+    "outside": "Not answered: no other model was named. The network inside the package fer needs no download: "
+    "curate report --models --outside fer (also a MODEL.onnx, deepface, hsemotion, package.module:function)",
+    "groups": "Not answered: nothing is known of the people in the images. Give a table with the columns path and "
+    "gender, race, age, or a folder named as UTKFace's: curate report --models --attributes PATH; or let insightface "
+    "estimate gender and age, where you have one of its packs: --attributes insightface:buffalo_l",
+}
+"""Questions that need an input, and how to provide it."""
+
+NO_OTHER_DATA = (
+    "On pictures of another source: not measured, none were given; name a folder with a folder a class: "
+    "curate report --models --data DIR"
+)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the questions are answered from.
+
+    Attributes:
+        model: a run, or the beginning of its name; "" for the newest.
+        on: the version whose held-out images and labels count.
+        votes: a table of people's votes; None for the newest in the workspace, imported or from blind labelling.
+        data: labelled pictures of another source, or "".
+        attributes: a table or folder that says who is in the images, insightface:PACK_OR_FOLDER, or "".
+        outside: sources of other models.
+        images: held-out images that are judged; 0 for all.
+        seed: of every draw.
+
+    """
+
+    model: str = ""
+    on: str = "cleaned"
+    votes: Path | None = None
+    data: str = ""
+    attributes: str = ""
+    outside: tuple[str, ...] = ()
+    images: int = DEFAULT_IMAGES
+    seed: int = 0
+
+    def command(self, space: Workspace) -> str:
+        """Return what makes the page again."""
+        parts = ["curate", "report", "--models", self.model, "-w", str(space.root)]
+        named = {"--votes": self.votes, "--data": self.data, "--attributes": self.attributes}
+        for option, value in named.items():
+            parts += [option, str(value)] if value else []
+        for source in self.outside:
+            parts += ["--outside", source]
+        parts += ["--images", str(self.images)] if self.images != DEFAULT_IMAGES else []
+        return shlex.join(parts)
+
+
+def write_findings(space: Workspace, settings: Settings, inputs: Inputs, display: Display) -> Path:
+    """Compute what is missing, write the page, and return its path; the caller holds no lock.
+
+    Raises:
+        ModelError: no such model, or an input cannot be used.
+
+    """
+    from reports.findings import findings_page
+
+    inputs = replace(inputs, votes=inputs.votes or newest_votes(space))
+    subject = open_subject(space, settings, inputs.model, inputs.on, inputs.images, inputs.seed, display)
+    found = {name: _tables(subject, name, inputs, display) for name in QUESTIONS}
+    answers = {name: words.ANSWERS[name](tables) for name, tables in found.items() if tables}
+    path = space.reports / "models.html"
+    with display.step("Writing the page"):
+        html = findings_page(_laid_out(subject, inputs, found, answers))
+        workspace.write_bytes(path, html.encode("utf-8"))
+    return path
+
+
+def _tables(subject: Subject, name: str, inputs: Inputs, display: Display) -> Tables:
+    """Return a section's tables, remembered or computed; {} where an input is missing."""
+    folder = subject.space.findings / subject.run_dir.name
+    if name == "elsewhere":
+        with display.step("Corrupting images on purpose", "grades") as report:
+            tables = remembered(folder / "robustness", _key(subject, "robustness"), lambda: robustness(subject, report))
+        if inputs.data:
+            key = _key(subject, name, _stamp(inputs.data))
+            tables = tables | remembered(folder / name, key, lambda: elsewhere(subject, inputs.data, display))
+        return tables
+    wanted, compute = _section(subject, name, inputs, display)
+    if wanted is None:
+        return {}
+    return remembered(folder / name, _key(subject, name, wanted), compute)
+
+
+def _section(subject: Subject, name: str, inputs: Inputs, display: Display) -> tuple[Any, Callable[[], Tables]]:
+    """Return what a section is computed from (None where that is missing), and how."""
+    votes = _stamp(str(inputs.votes)) if inputs.votes else None
+    sections: dict[str, tuple[Any, Callable[[], Tables]]] = {
+        "people": (votes, lambda: people(subject, inputs.votes or Path(), 0, display)),
+        "outside": (
+            [*inputs.outside, _stamp(inputs.data)] if inputs.outside else None,
+            lambda: outside_models(subject, inputs.outside, inputs.data, display),
+        ),
+        "groups": (
+            _attributes_stamp(inputs.attributes) or None,
+            lambda: groups(subject, inputs.attributes, 2 * inputs.images, display),
+        ),
+        "learned": ("", lambda: _with_steps("Looking at what it looks at", display, lambda r: learned(subject, r))),
+        "exclusive": (
+            votes or "",
+            lambda: _with_steps(
+                "Sharing images between classes", display, lambda r: exclusive(subject, inputs.votes, r)
+            ),
+        ),
+    }
+    return sections[name]
+
+
+def _with_steps(title: str, display: Display, compute: Callable[[Any], Tables]) -> Tables:
+    with display.step(title, "steps") as report:
+        return compute(report)
+
+
+def _key(subject: Subject, *parts: Any) -> str:
+    return fingerprint(*subject.key, *parts)
+
+
+def _stamp(source: str) -> list[Any]:
+    """Return what tells whether an input has changed: its path, and size and time of the file or folder."""
+    if not source:
+        return []
+    path = Path(source)
+    if not path.exists():
+        return [source]
+    status = path.stat()
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def _attributes_stamp(source: str) -> list[Any]:
+    return _stamp(str(network_file(source))) if source.startswith(PREFIX) else _stamp(source)
+
+
+def _laid_out(subject: Subject, inputs: Inputs, found: dict[str, Tables], answers: dict[str, words.Answer]) -> Any:
+    from reports.findings import FindingsTables
+
+    source = str((workspace.read_json(subject.space.marker) or {}).get("source", ""))
+    tiles = [
+        {
+            "title": short,
+            "figure": answers[name].figure if name in answers else "not yet",
+            "note": answers[name].note if name in answers else "see below how to provide what it needs",
+        }
+        for name, (short, _) in QUESTIONS.items()
+    ]
+    config = subject.config
+    facts = [
+        ("Model", f"{subject.run_dir.name}, recipe {config['recipe']['name']}"),
+        ("Fitted on", f"{config['images']['train']:,} images, seed {config['seed']}"),
+        ("Starting weights", f"{config['weights']}; licence: {config['weights_licence']}"),
+        (
+            "Judged on",
+            f"{len(subject.frame):,} held-out images of version {subject.version.name}, none a copy of one fitted on",
+        ),
+        ("Manifest hash", subject.version.hash),
+    ]
+    named = replace(inputs, model=subject.run_dir.name)
+    return FindingsTables(
+        name=subject.run_dir.name,
+        data=source,
+        facts=facts,
+        tiles=pd.DataFrame(tiles),
+        findings=[_finding(name, found[name], answers.get(name)) for name in QUESTIONS],
+        command=named.command(subject.space),
+    )
+
+
+def _finding(name: str, tables: Tables, answer: words.Answer | None) -> Finding:
+    from reports.findings import Finding
+
+    short, question = QUESTIONS[name]
+    if answer is None:
+        return Finding(name, short, question, missing=MISSING[name])
+    sentences = list(answer.sentences)
+    if name == "elsewhere" and "metrics" not in tables:
+        sentences.append(NO_OTHER_DATA)
+    return Finding(name, short, question, sentences, answer.limits, tables=tables)

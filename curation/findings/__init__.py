@@ -1,9 +1,0 @@
-"""Evidence on six questions about a model and its data, computed once, kept in the workspace, and laid out as a page.
-
-People's accuracy, generalisation, other models, groups of people, what was learned, whether classes exclude each other.
-"""
-
-from curation.findings.elsewhere import evaluate_elsewhere
-from curation.findings.report import Inputs, write_findings
-
-__all__ = ["Inputs", "evaluate_elsewhere", "write_findings"]

@@ -1,0 +1,307 @@
+"""Zip and tar archives, unpacked once into the cache, under names of our own.
+
+A member is stored by its number, never by its name; its name only becomes the key in the listing. So no name can lead
+out of the cache, collide with another or be too long for the disk.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import io
+import json
+import lzma
+import os
+import shutil
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple, cast
+
+from curation.formats import kinds, names
+from curation.formats.folders import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
+from curation.formats.listing import Finds, FoundFile, IngestError
+
+MAX_MEMBERS = 2_000_000
+"""An archive with more members is refused."""
+
+MAX_RATIO = 200
+"""An archive that unpacks to more than this many times its size is refused as a bomb; photographs stay below 2,
+uncompressed images of flat colour below 100."""
+
+ALWAYS_ALLOWED_BYTES = 64 * 2**20
+"""Unpacked bytes that are no danger whatever their ratio."""
+
+MAX_MEMBER_BYTES = 512 * 2**20
+"""A larger member is left out; it is the size from which on no image is read (MeasureSettings.max_bytes)."""
+
+_INDEX = "index.json"
+_CHUNK = 1 << 20
+DAMAGED = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, struct.error),
+    *(NotImplementedError, RuntimeError, ValueError),
+)
+"""What the readers of the standard library raise for damaged, unknown and encrypted archives."""
+
+
+class Member(NamedTuple):
+    """One member of an archive: the name it states, its unpacked size in bytes, and why it is left out ("" if not)."""
+
+    name: str
+    size: int
+    fault: str
+
+
+class Budget:
+    """Counts members and unpacked bytes; raises where an archive turns out to be a bomb."""
+
+    def __init__(self, shown: str, archive_bytes: int) -> None:
+        self._shown = shown
+        self._bytes_left = max(MAX_RATIO * archive_bytes, ALWAYS_ALLOWED_BYTES)
+        self._members_left = MAX_MEMBERS
+
+    def take(self, size: int, members: int = 0) -> None:
+        """Count unpacked bytes and members.
+
+        Raises:
+            IngestError: it is a bomb.
+
+        """
+        self._bytes_left -= size
+        self._members_left -= members
+        if self._bytes_left < 0 or self._members_left < 0:
+            raise IngestError(
+                f"{self._shown} unpacks to over {MAX_RATIO} times its size or {MAX_MEMBERS:,} files, as a bomb would; "
+                "unpack it yourself if you trust it, and give the folder"
+            )
+
+
+class _Counted:
+    """A stream of unpacked bytes that charges a budget for what is read from it."""
+
+    def __init__(self, stream: IO[bytes], budget: Budget) -> None:
+        self._stream = stream
+        self._budget = budget
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._budget.take(len(data))
+        return data
+
+
+def unpack(archive: Path, kind: str, cache: Path, shown: str) -> Finds:
+    """Return the images of a zip or tar archive, unpacking it into ``cache`` unless that was done before.
+
+    The folder is named by the archive's SHA-256 and appears at once when it is whole; what an interrupted call has
+    unpacked is taken up again.
+
+    Args:
+        archive: a local file.
+        kind: "zip" or "tar" (plain or compressed by gzip, bzip2 or xz).
+        cache: the folder of unpacked archives.
+        shown: the archive's name for messages.
+
+    Raises:
+        IngestError: it is damaged as a whole, a bomb, or the cache cannot be written.
+
+    """
+    try:
+        target = cache / _sha256(archive)
+        known = _read_index(target)
+        if known is not None:
+            return known
+        shutil.rmtree(target, ignore_errors=True)
+        _unpack_whole(target, archive, kind, shown)
+    except DAMAGED as error:
+        raise IngestError(f"{shown} is damaged ({error}); get it again or unpack what can be saved") from error
+    except OSError as error:
+        raise IngestError(f"{shown} cannot be unpacked into {cache}: {error.strerror or error}") from error
+    found = _read_index(target)
+    if found is None:
+        raise IngestError(f"{target} changed while it was read; run the same command again")
+    return found
+
+
+def _unpack_whole(target: Path, archive: Path, kind: str, shown: str) -> None:
+    """Make the folder ``target``, whole or not at all."""
+    partial = target.with_suffix(".partial")
+    try:
+        _write_index(partial, _unpack_into(partial, archive, kind, shown))
+    except Exception:
+        # only what a killed or stopped call leaves is worth keeping; a bomb or a full disk is not
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    # one flush of the whole disk costs less than one of every small file; then the rename commits
+    os.sync()
+    partial.rename(target)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unpack_into(partial: Path, archive: Path, kind: str, shown: str) -> Finds:
+    """Store every image under ``partial``; the files' urls are relative to it."""
+    budget = Budget(shown, archive.stat().st_size)
+    members = _zip_members(archive, budget) if kind == "zip" else tar_members(archive, budget)
+    finds = Finds()
+    taken: set[str] = set()
+    for number, (member, stream) in enumerate(members):
+        path = names.inside(member.name.replace("\\", "/"))
+        fault = member.fault or _fault_of_name(path) or ("the same name again" if path in taken else "")
+        if path is None or fault:
+            finds.leave_out(names.escaped(member.name), fault)
+            continue
+        path = names.escaped(path)
+        taken.add(path)
+        place = f"{number // 1000:05d}/{number:08d}"
+        try:
+            fault = _store(stream, member.size, partial / place, path)
+        except DAMAGED as error:
+            if kind == "tar":
+                raise  # a tar is one stream: nothing behind the damage can be found
+            fault = f"cannot be unpacked: {error}"
+        if fault:
+            finds.leave_out(path, fault)
+        else:
+            finds.files.append(FoundFile(path, place, (partial / place).stat().st_size, 0))
+    return finds
+
+
+def _fault_of_name(path: str | None) -> str:
+    if path is None:
+        return OUTSIDE
+    return SYSTEM_FILE if any(names.is_system(part) for part in path.split("/")) else ""
+
+
+def _store(stream: IO[bytes], size: int, place: Path, name: str) -> str:
+    """Write one member, unless an earlier call did; return why it was left out, or ""."""
+    if place.exists() and place.stat().st_size == size:
+        return ""
+    head = stream.read(kinds.HEAD_BYTES)
+    if not (kinds.has_image_ending(name) or kinds.looks_like_image(head)):
+        return NOT_AN_IMAGE
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = place.with_suffix(".part")
+    with unfinished.open("wb") as file:
+        file.write(head)
+        shutil.copyfileobj(stream, file, _CHUNK)
+    unfinished.replace(place)
+    return ""
+
+
+def _zip_members(archive: Path, budget: Budget) -> Iterator[tuple[Member, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as opened:
+        budget.take(0, members=len(opened.infolist()))
+        for info in opened.infolist():
+            if info.filename.endswith("/"):  # a folder; is_dir() fails where there is no name
+                continue
+            fault = _zip_fault(info)
+            member = Member(_zip_name(info), info.file_size, fault)
+            if not fault:
+                budget.take(info.file_size)
+            yield member, cast("IO[bytes]", _ZipStream(opened, info))
+
+
+class _ZipStream:
+    """A zip member that is opened when it is first read, so that its damage is its own."""
+
+    def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        self._archive, self._info = archive, info
+        self._opened: IO[bytes] | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        if self._opened is None:
+            self._opened = self._archive.open(self._info)
+        return self._opened.read(size)
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str:
+    """Return the member's name; without the UTF-8 flag (bit 11, APPNOTE 4.4.4) most tools still write UTF-8."""
+    if info.flag_bits & 0x800:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
+
+
+def _zip_fault(info: zipfile.ZipInfo) -> str:
+    if not info.filename:
+        return "without a name"
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG):
+        return NOT_REGULAR
+    if info.flag_bits & 0x1:
+        return "encrypted"
+    return _fault_of_size(info.file_size)
+
+
+def _fault_of_size(size: int) -> str:
+    return f"larger than {MAX_MEMBER_BYTES:,} bytes" if size > MAX_MEMBER_BYTES else ""
+
+
+def budget(archive: Path) -> Budget:
+    """Return how many members and unpacked bytes an archive may have before it is taken for a bomb."""
+    return Budget(str(archive), archive.stat().st_size)
+
+
+def tar_members(archive: Path, budget: Budget) -> Iterator[tuple[Member, IO[bytes]]]:
+    """Yield a tar's members in order, each with its content, to be read before the next one.
+
+    Raises:
+        IngestError: it is a bomb.
+        DAMAGED: it cannot be read on.
+
+    """
+    with _unpacked_stream(archive) as stream:
+        counted = cast("IO[bytes]", _Counted(stream, budget))
+        with tarfile.open(fileobj=counted, mode="r|") as opened:
+            for info in opened:
+                budget.take(0, members=1)
+                opened.members.clear()  # type: ignore[attr-defined] # else millions of members are kept in memory
+                if info.isdir():
+                    continue
+                fault = _fault_of_size(info.size) if info.isreg() and not info.issparse() else NOT_REGULAR
+                content = None if fault else opened.extractfile(info)
+                yield Member(info.name, info.size, fault), content or io.BytesIO()
+
+
+def _unpacked_stream(archive: Path) -> IO[bytes]:
+    with archive.open("rb") as file:
+        head = file.read(6)
+    if head.startswith(b"\x1f\x8b"):
+        return cast("IO[bytes]", gzip.open(archive, "rb"))
+    if head.startswith(b"BZh"):
+        return bz2.open(archive, "rb")
+    if head.startswith(b"\xfd7zXZ\0"):
+        return lzma.open(archive, "rb")
+    return archive.open("rb")
+
+
+def _write_index(partial: Path, finds: Finds) -> None:
+    partial.mkdir(parents=True, exist_ok=True)
+    record = {"files": [[file.path, file.url, file.bytes] for file in finds.files], "problems": finds.problems}
+    (partial / _INDEX).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+
+
+def _read_index(target: Path) -> Finds | None:
+    """Return what an unpacked archive holds, or None where it is not there or not as it was left."""
+    try:
+        record = json.loads((target / _INDEX).read_text(encoding="utf-8"))
+        files = []
+        for path, place, size in record["files"]:
+            full = target.absolute() / place
+            status = full.stat()
+            if status.st_size != size:
+                return None
+            files.append(FoundFile(path, str(full), size, status.st_mtime_ns))
+        return Finds(files, [(path, reason) for path, reason in record["problems"]])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,100 @@
+"""Export as Croissant: Parquet shards with the images inside, described by ``croissant.json`` (MLCommons, 1.1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curation.base import tables
+from curation.base.errors import optional
+from curation.formats.export_data import Handover
+from curation.formats.export_files import new_folder, write_provenance
+from curation.formats.shards import EXTRA, write_shards
+
+_SHARDS = "shards"
+_RECORDS = "images"
+
+_MEANING = {
+    "path": "name of the image in the source",
+    "sha256": "SHA-256 of the image's bytes",
+    "split": "train, validation, test, another name, or empty",
+    "label": "label after cleaning: its place among the labels record set",
+    "original_label": "label that the image came with",
+    "status": "kept: other images are not handed on",
+    "reason": "why it was kept or changed",
+    "group": "copies that it belongs to",
+    "weight": "weight in training",
+    "soft_label": "JSON object, class to probability, or empty",
+}
+
+
+def write(handover: Handover, destination: Path) -> int:
+    """Write the kept images with their rows and description, and return how many."""
+    optional("mlcroissant", EXTRA, "the format croissant")
+    with new_folder(destination) as building:
+        write_shards(handover, building)
+        (building / "croissant.json").write_text(description(handover), encoding="utf-8")
+        write_provenance(handover, "croissant", building)
+    return len(handover.kept)
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """What a card adds to the description; "" and () are left out.
+
+    licence  -- of images and labels
+    history  -- how the data was cleaned, a sentence each
+    biases   -- what is known to be skewed, a sentence each
+    """
+
+    licence: str = ""
+    history: Sequence[str] = ()
+    biases: Sequence[str] = ()
+
+
+def description(handover: Handover, remarks: Remarks = Remarks()) -> str:
+    """Return the Croissant JSON-LD of a version as this format lays it down, checked by mlcroissant itself."""
+    mlc = optional("mlcroissant", EXTRA, "Croissant metadata")
+    described = _metadata(mlc, handover, remarks).to_json()
+    return json.dumps(described, indent=1, ensure_ascii=False, default=str) + "\n"
+
+
+def _metadata(mlc: Any, handover: Handover, remarks: Remarks) -> Any:
+    text, number, whole = mlc.DataType.TEXT, mlc.DataType.FLOAT, mlc.DataType.INTEGER
+    types = dict.fromkeys(tables.columns("manifest"), text) | {"weight": number, "label": whole}
+    fields = [
+        _field(mlc, "image", mlc.DataType.IMAGE_OBJECT, "the picture", transforms=[mlc.Transform(json_path="bytes")])
+    ]
+    fields += [_field(mlc, name, kind, _MEANING[name]) for name, kind in types.items()]
+    shards = mlc.FileSet(
+        id=_SHARDS, name=_SHARDS, includes=["data/*.parquet"], encoding_formats=["application/x-parquet"]
+    )
+    labels = mlc.RecordSet(
+        id="labels",
+        name="labels",
+        data_types=["sc:Enumeration"],
+        key="labels/name",
+        fields=[mlc.Field(id="labels/name", name="name", data_types=[text])],
+        data=[{"labels/name": name} for name in handover.classes],
+    )
+    records = mlc.RecordSet(id=_RECORDS, name=_RECORDS, description="one row an image", fields=fields)
+    return mlc.Metadata(
+        name=f"{handover.title} curated",
+        description=f"{len(handover.kept):,} face images, version {handover.version.name} of a curated data set.",
+        version=f"{handover.version.number}.0.0",
+        date_published=handover.version.created,
+        cite_as=f"manifest {handover.version.hash}",
+        license=remarks.licence or None,
+        data_preprocessing_protocol=list(remarks.history) or None,
+        data_biases=list(remarks.biases) or None,
+        distribution=[shards],
+        record_sets=[labels, records],
+    )
+
+
+def _field(mlc: Any, name: str, kind: Any, description: str, transforms: list[Any] | None = None) -> Any:
+    source = mlc.Source(file_set=_SHARDS, extract=mlc.Extract(column=name), transforms=transforms or [])
+    return mlc.Field(id=f"{_RECORDS}/{name}", name=name, description=description, data_types=[kind], source=source)

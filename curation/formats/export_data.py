@@ -1,0 +1,157 @@
+"""What every format is given: the rows to write, where their bytes are, and how files are laid down."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from curation.base import tables, workspace
+from curation.base.errors import CurationError
+from curation.base.progress import Report
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
+from curation.decisions.manifest import Version
+from curation.measure.batch import read_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Placement = Literal["copy", "hardlink", "symlink"]
+"""How image files come to lie in an export."""
+
+_MOST_BYTES = 512 * 2**20
+"""As ``measure.max_bytes``: no larger file has been measured."""
+
+
+class ExportError(CurationError):
+    """A version cannot be handed on as asked."""
+
+
+def _no_report(done: int, total: int) -> None:
+    """Show no progress."""
+
+
+@dataclass(frozen=True)
+class Handover:
+    """One version, or what changed in it since another, on its way out.
+
+    rows    -- the manifest's columns, then change ("" in a whole export; else added, removed, excluded, restored,
+               relabelled, reweighted or other), url, bytes, width, height, mode; sorted by path. Removed images are
+               there as they were before, without a url.
+    version -- what is exported
+    since   -- the earlier version that a partial export starts from, or None
+    space   -- the workspace's folder
+    source  -- where the data set was read from
+    place   -- how image files are laid down
+    report  -- called as the work advances
+    """
+
+    rows: pd.DataFrame
+    version: Version
+    space: Path
+    since: Version | None = None
+    source: str = ""
+    place: Placement = "copy"
+    report: Report = field(default=_no_report)
+
+    @property
+    def kept(self) -> pd.DataFrame:
+        """The rows whose images are handed on, numbered from 0."""
+        there = (self.rows["status"] == "kept") & (self.rows["change"] != "removed")
+        return self.rows[there].reset_index(drop=True)
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels of the whole version, sorted, so that partial exports number them alike."""
+        return sorted({label for labels in self.version.counts.values() for label in labels})
+
+    @property
+    def title(self) -> str:
+        """What people call the data set."""
+        return self.source.rstrip("/").rpartition("/")[2] or "faces"
+
+    def record(self) -> dict[str, Any]:
+        """Return where an export comes from, for the file that lies beside it."""
+        return {
+            "data_set": self.title,
+            "version": self.version.name,
+            "manifest_hash": self.version.hash,
+            "since": self.since.name if self.since else None,
+            "since_hash": self.since.hash if self.since else None,
+            "images": len(self.kept),
+        }
+
+
+def gather(
+    space: Workspace, version_name: str, since_name: str = "", place: Placement = "copy", report: Report = _no_report
+) -> Handover:
+    """Return a version, or what changed in it since ``since_name``, ready for a format.
+
+    Raises:
+        WorkspaceError: a version is unknown.
+
+    """
+    version = manifest.find(space, version_name)
+    rows = manifest.rows(space, version).assign(change="")
+    since = manifest.find(space, since_name) if since_name else None
+    if since is not None:
+        rows = _changed(manifest.rows(space, since), rows)
+    urls = workspace.read_listing(space)[["path", "url"]]
+    images = tables.checked("images", workspace.read_table(space.images))
+    measured = images[["path", "bytes", "width", "height", "mode"]]
+    rows = rows.merge(urls, on="path", how="left").merge(measured, on="path", how="left")
+    whole = {"bytes": 0, "width": 0, "height": 0}
+    rows = rows.fillna({"url": "", "mode": "", **whole}).astype(dict.fromkeys(whole, "int64"))
+    source = str((workspace.read_json(space.marker) or {}).get("source", ""))
+    return Handover(rows.sort_values("path", ignore_index=True), version, space.root, since, source, place, report)
+
+
+def _changed(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that two versions judge differently, with what changed; removed ones as they were."""
+    import pandas as pd
+
+    change = manifest.diff(before, after.drop(columns="change")).set_index("path")["change"]
+    now = after[after["path"].isin(change.index)].assign(change=lambda frame: frame["path"].map(change))
+    gone = before[before["path"].isin(change.index[change == "removed"])].assign(change="removed")
+    return pd.concat([now, gone], ignore_index=True)
+
+
+def content(row: Any) -> bytes:
+    """Return the bytes of an image (a row of ``Handover.kept``), proved to be those that were curated.
+
+    Raises:
+        ExportError: the file is gone, cannot be read, or is not what it was.
+
+    """
+    try:
+        data = read_bytes(row.url, _MOST_BYTES)
+    except Exception as error:
+        # every file system has errors of its own
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ExportError(
+            f"{row.path} cannot be read ({reason}); mount the source again, or run curate run on it anew"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != row.sha256:
+        raise ExportError(f"{row.path} is not the file that was curated; run curate run on the source again")
+    return data
+
+
+def shards(rows: pd.DataFrame, most_bytes: int, most_rows: int) -> Iterator[list[Any]]:
+    """Yield ``rows`` (of ``Handover.kept``) in order, in lists of at most so many image bytes and rows."""
+    shard: list[Any] = []
+    size = 0
+    for row in rows.itertuples(index=False):
+        if shard and (len(shard) == most_rows or size + row.bytes > most_bytes):
+            yield shard
+            shard, size = [], 0
+        shard.append(row)
+        size += row.bytes
+    if shard:
+        yield shard
+
+
+Write = Callable[[Handover, Path], int]
+"""Writes a handover to a destination and returns how many rows or images it wrote."""

@@ -1,0 +1,123 @@
+"""Image files in an export: their names, how they are laid down, and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from curation.base import workspace
+from curation.formats.export_data import ExportError, Handover, content
+
+PROVENANCE = "export.json"
+"""Where an export comes from: version, hash, earlier version of a partial one."""
+
+CHANGES = "changes.csv"
+"""In a partial export: every image that changed and how, those that left the version among them."""
+
+_UNSAFE = {"", ".", ".."}
+"""Labels that would not name a folder of their own."""
+
+_MOST_NAME_BYTES = 255
+"""The longest file name on ext4, XFS, APFS and NTFS."""
+
+_HASH_DIGITS = 10
+
+
+@contextlib.contextmanager
+def new_folder(destination: Path) -> Iterator[Path]:
+    """Yield a folder to fill, which becomes ``destination`` when the block ends well.
+
+    Raises:
+        ExportError: the destination exists and is no empty folder.
+
+    """
+    taken = destination.is_symlink() or destination.is_file()
+    if taken or (destination.exists() and any(destination.iterdir())):
+        raise ExportError(f"{destination} exists and is not empty; name a new folder")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    building = destination.parent / f".{destination.name}.{os.getpid()}.tmp"
+    building.mkdir()
+    try:
+        yield building
+        # one flush of the whole disk costs less than one of every small file; then the rename commits
+        os.sync()
+        if destination.exists():
+            destination.rmdir()
+        building.rename(destination)
+        workspace.sync_folder(destination.parent)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def write_provenance(handover: Handover, form: str, folder: Path) -> None:
+    """Say in ``folder`` where the export comes from and, for a partial one, what changed."""
+    (folder / PROVENANCE).write_bytes(workspace.json_bytes({"format": form, **handover.record()}))
+    if handover.since is not None:
+        columns = ["path", "change", "status", "split", "label", "reason"]
+        text = handover.rows[columns].to_csv(index=False, lineterminator="\n")
+        (folder / CHANGES).write_text(text, encoding="utf-8")
+
+
+def tree_place(row: Any) -> str:
+    """Return split/label/name, where an image of this row lies in an image folder; POSIX, unique among all paths.
+
+    Raises:
+        ExportError: its label or split cannot be a folder's name.
+
+    """
+    return str(PurePosixPath(_folder(row.split, "split"), _folder(row.label, "label"), flat_name(row.path)))
+
+
+def _folder(name: str, what: str) -> str:
+    """Return a split's or label's folder name; images without one lie one level higher."""
+    if not name:
+        return ""
+    if name in _UNSAFE or "/" in name or "\\" in name or "\0" in name:
+        raise ExportError(f"the {what} {name!r} cannot be the name of a folder; relabel it or export as csv")
+    return name
+
+
+def flat_name(path: str) -> str:
+    """Return one file name for a path: its parts joined by two underscores, as two folders may hold one name.
+
+    Where that would be ambiguous or too long for a disk, a part of the path's hash makes the name unique.
+    """
+    parts = PurePosixPath(path).parts
+    name = "__".join(parts)
+    plain = not any("__" in part or part.startswith("_") or part.endswith("_") for part in parts)
+    if plain and len(name.encode("utf-8")) <= _MOST_NAME_BYTES:
+        return name
+    stem, dot, ending = name.rpartition(".")
+    stem, ending = (stem, dot + ending) if dot and len(ending) <= 5 else (name, "")
+    mark = "~" + hashlib.sha256(path.encode("utf-8")).hexdigest()[:_HASH_DIGITS]
+    room = _MOST_NAME_BYTES - len((mark + ending).encode("utf-8"))
+    return stem.encode("utf-8")[:room].decode("utf-8", errors="ignore") + mark + ending
+
+
+def place(row: Any, target: Path, how: str) -> None:
+    """Lay the image of a row down at ``target`` as a copy, a hard link or a symbolic link.
+
+    Images that are no files of this machine are copied.
+
+    Raises:
+        ExportError: it cannot be read or linked, or is not what was curated.
+
+    """
+    data = content(row)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if how == "copy" or "://" in row.url:
+        target.write_bytes(data)
+        return
+    original = Path(row.url).resolve()
+    try:
+        target.symlink_to(original) if how == "symlink" else os.link(original, target)
+    except OSError as error:
+        raise ExportError(
+            f"{target} cannot be a {how} of {original} ({error.strerror}); links need one disk that allows them: "
+            "use --place copy"
+        ) from error

@@ -1,0 +1,132 @@
+"""FiftyOne datasets, in and out: one on disk (``FiftyOneDataset``), or one of the user's by its name.
+
+Written by FiftyOne itself, in a process with a database of its own, so that the user's datasets stay untouched.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from curation.base import programs, tables, workspace
+from curation.base.errors import MissingPackageError
+from curation.formats import layout, lists
+from curation.formats.export_data import ExportError, Handover
+from curation.formats.export_files import new_folder, place, tree_place, write_provenance
+from curation.formats.listing import Finds, IngestError
+from curation.formats.stored import Contents
+
+_READER = Path(__file__).with_name("program_read_fiftyone.py")
+
+
+_USUAL_FIELDS = ("ground_truth", "label", "labels")
+
+
+def is_dataset(folder: Path) -> bool:
+    """Return whether ``folder`` was exported as a ``FiftyOneDataset``."""
+    return (folder / "metadata.json").is_file() and (folder / "samples.json").is_file()
+
+
+def read_folder(folder: Path, cache: Path) -> Finds:
+    """Return the images of a dataset on disk; ``folder`` is absolute and without links.
+
+    Raises:
+        IngestError: it is damaged.
+
+    """
+    try:
+        samples = workspace.parsed((folder / "samples.json").read_text(encoding="utf-8"))["samples"]
+        entries = [_entry(number, sample, "") for number, sample in enumerate(samples, start=1)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IngestError(f"{folder / 'samples.json'} cannot be read ({error}); export the dataset again") from error
+    return lists.resolve(entries, str(folder), lists.local_locator(str(folder), cache))
+
+
+def read_named(name: str, cache: Path) -> tuple[str, Finds]:
+    """Return the images of the user's dataset ``NAME[:FIELD]``; FIELD holds the labels.
+
+    Raises:
+        IngestError: there is no such dataset, or its database does not answer.
+        MissingPackageError: FiftyOne is absent.
+
+    """
+    if importlib.util.find_spec("fiftyone") is None:
+        raise MissingPackageError(f"fiftyone:{name} needs that package; run: pip install 'face-curation[review]'")
+    dataset, _, field = name.partition(":")
+    with tempfile.TemporaryDirectory(prefix="curate-fiftyone-") as scratch:
+        folder = Path(scratch)
+        (folder / "order.json").write_text(json.dumps({"name": dataset}), encoding="utf-8")
+        said = programs.run(sys.executable, _READER, folder, {"FIFTYONE_DO_NOT_TRACK": "true"})
+        if said:
+            raise IngestError(
+                f"fiftyone:{name} cannot be read ({said}); fiftyone.list_datasets() names those there are"
+            )
+        with (folder / "samples.jsonl").open(encoding="utf-8") as lines:
+            samples = [json.loads(line) for line in lines]
+    contents = Contents(cache)
+    start = _shared_folder([sample["filepath"] for sample in samples])
+    for number, sample in enumerate(samples, start=1):
+        entry = _entry(number, sample, field)
+        split = layout.split_of(entry.split) or entry.split
+        contents.add_file(entry.path.removeprefix(start), entry.path, split, entry.label)
+    return f"fiftyone:{name}", contents.finds
+
+
+def _shared_folder(paths: list[str]) -> str:
+    """Return the folder, with its slash, that all paths lie below."""
+    if not paths:
+        return ""
+    first, last = min(paths), max(paths)
+    same = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[: first.rfind("/", 0, same) + 1]
+
+
+def _entry(number: int, sample: Mapping[str, Any], field: str) -> lists.Entry:
+    tags = [layout.split_of(tag) for tag in sample.get("tags", [])]
+    split = sample.get("split") if isinstance(sample.get("split"), str) else next(filter(None, tags), "")
+    return lists.Entry(number, str(sample["filepath"]), _label(sample, field), str(split))
+
+
+def _label(sample: Mapping[str, Any], field: str) -> str:
+    """Return the label of the named field, else of a usual one, else of the only classification."""
+    nested = {name: value for name, value in sample.items() if isinstance(value, Mapping)}
+    classified = {name: value for name, value in nested.items() if isinstance(value.get("label"), str)}
+    if field:
+        value = classified.get(field, {}).get("label", sample.get(field))
+        return value if isinstance(value, str) else ""
+    usual = [name for name in _USUAL_FIELDS if name in classified]
+    chosen = usual or (list(classified) if len(classified) == 1 else [])
+    return str(classified[chosen[0]]["label"]) if chosen else ""
+
+
+_WRITER = Path(__file__).with_name("program_write_fiftyone.py")
+
+
+def write(handover: Handover, destination: Path) -> int:
+    """Write data/, metadata.json and samples.json, and return how many images."""
+    if importlib.util.find_spec("fiftyone") is None:
+        raise MissingPackageError("the format fiftyone needs that package; run: pip install 'face-curation[review]'")
+    kept = handover.kept
+    with new_folder(destination) as building, programs.scratch_folder("curate-fiftyone-") as scratch:
+        folder = Path(scratch)
+        (folder / "database").mkdir()
+        lines = []
+        for number, row in enumerate(kept.itertuples(index=False), start=1):
+            where = building / "data" / tree_place(row)
+            place(row, where, handover.place)
+            record = {name: getattr(row, name) for name in tables.columns("manifest")}
+            lines.append(json.dumps({"file": str(where), **record}))
+            handover.report(number, len(kept))
+        order = {"rows": len(lines), "name": handover.title, "out": str(building), "info": handover.record()}
+        (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
+        said = programs.run(sys.executable, _WRITER, folder, programs.PRIVATE_FIFTYONE)
+        if said:
+            raise ExportError(f"FiftyOne failed ({said}); export as folder or coco, which FiftyOne reads too")
+        write_provenance(handover, "fiftyone", building)
+    return len(kept)

@@ -1,0 +1,59 @@
+"""Export as one table: the manifest's columns, every row, kept or not; what changed is one column more."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from curation.base import tables, workspace
+from curation.formats.export_data import Handover
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""How a cell begins that a spreadsheet may compute: it may drop a tab or a line end before a formula."""
+
+
+def write_csv(handover: Handover, destination: Path) -> int:
+    """Write a CSV file and return its number of rows."""
+    return _write_csv(_columns(handover), destination)
+
+
+def write_spreadsheet(handover: Handover, destination: Path) -> int:
+    """Write a CSV file for people who open it in a spreadsheet, and return its number of rows.
+
+    Names and labels that begin as a formula does get a ' before them, so they are not read back as they were.
+    """
+    rows = _columns(handover)
+    return _write_csv(rows.assign(**{name: rows[name].map(_as_text) for name in _texts(rows)}), destination)
+
+
+def _as_text(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def _write_csv(rows: pd.DataFrame, destination: Path) -> int:
+    # left to itself, it would leave a "\r" in a name unquoted, which readers take for the end of a line
+    odd = any("\r" in cell for name in _texts(rows) for cell in rows[name])
+    quoting = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
+    workspace.write_bytes(destination, rows.to_csv(index=False, lineterminator="\n", quoting=quoting).encode("utf-8"))
+    return len(rows)
+
+
+def _texts(rows: pd.DataFrame) -> list[str]:
+    return list(rows.select_dtypes(exclude="number").columns)
+
+
+def write_parquet(handover: Handover, destination: Path) -> int:
+    """Write a Parquet file and return its number of rows."""
+    rows = _columns(handover)
+    workspace.write_table(destination, rows)
+    return len(rows)
+
+
+def _columns(handover: Handover) -> pd.DataFrame:
+    extra = [] if handover.since is None else ["change"]
+    return handover.rows[[*tables.columns("manifest"), *extra]]

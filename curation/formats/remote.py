@@ -1,0 +1,171 @@
+"""Folders, archives and lists behind any fsspec URL."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from curation.base.workspace import bare_url
+from curation.formats import kinds, names
+from curation.formats.folders import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
+from curation.formats.listing import Finds, FoundFile, IngestError
+from curation.formats.lists import Locate
+
+_MODIFIED_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+"""Keys under which fsspec's file systems tell when a file was written, best first."""
+
+
+class Remote(NamedTuple):
+    """A place behind a URL: the file system, the path in it, the URL, and the URL without its secrets."""
+
+    fs: Any
+    path: str
+    url: str
+    shown: str
+
+
+def is_url(source: str) -> bool:
+    """Return whether ``source`` is a URL and not a path."""
+    return "://" in source
+
+
+def connect(url: str) -> Remote:
+    """Return the place that ``url`` names.
+
+    Raises:
+        IngestError: the protocol is unknown, needs a package that is absent, or refuses.
+
+    """
+    import fsspec
+
+    shown = bare_url(url)
+    if "::" in url:
+        raise IngestError(f"{shown} is a chain of URLs; give the archive or folder itself")
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+    except ImportError as error:
+        raise IngestError(f"{shown} needs another package: {error}") from error
+    except Exception as error:
+        raise _refused(shown, error) from None
+    return Remote(fs, path, url, shown)
+
+
+def _refused(shown: str, error: Exception) -> IngestError:
+    # messages of file systems repeat the URL, which may hold secrets: only the error's kind is told
+    kind = "it does not exist" if isinstance(error, FileNotFoundError) else type(error).__name__
+    return IngestError(f"{shown} cannot be read ({kind}); check the address and your access to it")
+
+
+@contextlib.contextmanager
+def refusals(shown: str) -> Iterator[None]:
+    """Turn whatever a file system raises (each has errors of its own) into one sentence without secrets."""
+    try:
+        yield
+    except IngestError:
+        raise
+    except Exception as error:
+        raise _refused(shown, error) from None
+
+
+def require_no_secrets(place: Remote) -> None:
+    """Refuse a URL with secrets where it would be stored with every image.
+
+    Raises:
+        IngestError: it has a user, a password or a query.
+
+    """
+    if place.shown != place.url:
+        raise IngestError(
+            f"{place.shown} was given with credentials or a query, which would be stored with every image; "
+            "put them into fsspec's configuration or the environment"
+        )
+
+
+def scan(place: Remote) -> Finds:
+    """Return the images below a remote folder."""
+    found = place.fs.find(place.path, detail=True)
+    finds = Finds()
+    for name, info in sorted(found.items()):
+        path = _relative(name, place.path)
+        fault = OUTSIDE if path is None else _fault_of(place.fs, name, path, info)
+        if path is None or fault:
+            finds.leave_out(names.escaped(path or name).encode("utf-8", "replace").decode("utf-8"), fault)
+        else:
+            finds.files.append(_found_file(place.url, path, info))
+    return finds
+
+
+def locator(parent: Remote) -> Locate:
+    """Return a function that finds files below the remote folder of a list."""
+    infos = {
+        _relative(name, parent.path): (name, info) for name, info in parent.fs.find(parent.path, detail=True).items()
+    }
+
+    def locate(path: str) -> FoundFile | str:
+        name, info = infos.get(path, ("", None))
+        if info is None:
+            return "cannot be read: no such file"
+        return _fault_of(parent.fs, name, path, info) or _found_file(parent.url, path, info)
+
+    return locate
+
+
+def parent_of(place: Remote) -> Remote:
+    """Return the folder that holds ``place``."""
+    url = place.url.rpartition("/")[0]
+    return Remote(place.fs, place.fs._parent(place.path), url, bare_url(url))
+
+
+def single(place: Remote) -> FoundFile:
+    """Return the file at ``place`` itself."""
+    return _found_file(parent_of(place).url, place.url.rpartition("/")[2], place.fs.info(place.path))
+
+
+@contextlib.contextmanager
+def downloaded(place: Remote, cache: Path) -> Iterator[Path]:
+    """Copy a remote file into the cache for as long as the context lasts."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".download-", dir=cache) as folder:
+        target = Path(folder) / "archive"
+        with refusals(place.shown):
+            place.fs.get_file(place.path, str(target))
+        yield target
+
+
+def _relative(name: str, root: str) -> str | None:
+    below = name.removeprefix(root.rstrip("/")).lstrip("/")
+    path = names.inside(below)
+    return path if path is not None and path == below and names.is_valid_unicode(path) else None
+
+
+def _fault_of(fs: Any, name: str, path: str, info: dict[str, Any]) -> str:
+    if any(names.is_system(part) for part in path.split("/")):
+        return SYSTEM_FILE
+    if info.get("type") != "file":
+        return NOT_REGULAR
+    if kinds.has_image_ending(path):
+        return ""
+    try:
+        return "" if kinds.looks_like_image(fs.cat_file(name, start=0, end=kinds.HEAD_BYTES)) else NOT_AN_IMAGE
+    except Exception as error:  # every file system has errors of its own
+        return f"cannot be read: {type(error).__name__}"
+
+
+def _found_file(root_url: str, path: str, info: dict[str, Any]) -> FoundFile:
+    return FoundFile(path, f"{root_url.rstrip('/')}/{path}", int(info.get("size") or 0), _modified_ns(info))
+
+
+def _modified_ns(info: dict[str, Any]) -> int:
+    """Return when a file was written in nanoseconds since 1970, or 0 where the file system does not tell."""
+    for key in _MODIFIED_KEYS:
+        value = info.get(key)
+        if isinstance(value, datetime):
+            aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+            return int(aware.timestamp()) * 10**9 + aware.microsecond * 1000
+        if isinstance(value, int | float):
+            return int(value * 10**9)
+    return 0

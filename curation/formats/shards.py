@@ -1,0 +1,77 @@
+"""Parquet shards with the images inside, typed as Hugging Face's features; the base of two formats."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from curation.base import tables
+from curation.base.errors import optional
+from curation.formats.export_data import Handover, content, shards
+
+SHARD_BYTES = 500 * 10**6
+"""Image bytes after which a new shard begins: the size Hugging Face's own writer aims at."""
+
+SHARD_ROWS = 1_000_000
+"""Rows after which a new shard begins, however small the images are."""
+
+_BATCH_ROWS = 256
+"""Rows written at a time: what is held in memory."""
+
+EXTRA = "exchange"
+
+
+def split_name(split: str) -> str:
+    """Return the name of a split's shards: Hugging Face allows letters, digits, underscores and dots."""
+    return re.sub(r"[^\w.]", "_", split) or "all"
+
+
+def features(handover: Handover) -> Any:
+    """Return the columns as ``datasets.Features``: image, label (a class) and the manifest's columns."""
+    datasets = optional("datasets", EXTRA, "this format")
+    plain = {
+        name: datasets.Value("float64" if name == "weight" else "string")
+        for name in tables.columns("manifest")
+        if name != "label"
+    }
+    return datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=handover.classes), **plain})
+
+
+def write_shards(handover: Handover, folder: Path) -> dict[str, list[Path]]:
+    """Write ``data/SPLIT-i-of-n.parquet`` below ``folder`` and return split name -> files relative to it.
+
+    Only a batch of images is in memory at a time.
+    """
+    typed = features(handover)
+    kept = handover.kept
+    done = 0
+    written: dict[str, list[Path]] = {}
+    (folder / "data").mkdir()
+    for split, rows in kept.groupby(kept["split"].map(split_name), sort=True):
+        parts: list[Path] = []
+        for shard in shards(rows, SHARD_BYTES, SHARD_ROWS):
+            part = folder / "data" / f"{split}-{len(parts):05d}.part"
+            done = _write_shard(part, typed.arrow_schema, shard, handover, done)
+            parts.append(part)
+        names = [f"{split}-{n:05d}-of-{len(parts):05d}.parquet" for n in range(len(parts))]
+        written[str(split)] = [part.rename(part.with_name(name)) for part, name in zip(parts, names, strict=True)]
+    return {split: [file.relative_to(folder) for file in files] for split, files in written.items()}
+
+
+def _write_shard(path: Path, schema: Any, rows: list[Any], handover: Handover, done: int) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    classes = {label: place for place, label in enumerate(handover.classes)}
+    total = len(handover.kept)
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for start in range(0, len(rows), _BATCH_ROWS):
+            batch = rows[start : start + _BATCH_ROWS]
+            columns: dict[str, list[Any]] = {name: [getattr(row, name, None) for row in batch] for name in schema.names}
+            columns["image"] = [{"bytes": content(row), "path": row.path} for row in batch]
+            columns["label"] = [classes[row.label] for row in batch]
+            writer.write_table(pa.table(columns, schema=schema))
+            done += len(batch)
+            handover.report(done, total)
+    return done

@@ -1,0 +1,93 @@
+"""A version as a PyTorch ``Dataset``: ``from curation.formats.torch import CuratedFaces``."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation.base import workspace
+from curation.base.errors import optional
+from curation.formats.export_data import ExportError, content, gather
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch.utils.data import Dataset
+
+    _Base = Dataset[tuple[Any, int]]
+else:
+    _Base = optional("torch.utils.data", "train", "curation.formats.torch").Dataset
+
+__all__ = ["CuratedFaces"]
+
+
+class CuratedFaces(_Base):
+    """The kept images of a version, read where they are.
+
+    Items are (picture, number of its class): the picture is a PIL image, or what ``transform`` makes of it.
+
+    Attributes:
+        classes: names of the classes of the whole version, sorted.
+        targets: the number of each image's class.
+        weights: weight of each image in training.
+        soft_targets: class -> probability of each image, or None where it has no soft label.
+        paths: name of each image, as the manifest has it.
+
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        version: str = "cleaned",
+        split: str = "",
+        *,
+        mode: str = "L",
+        transform: Callable[[Image.Image], Any] | None = None,
+    ) -> None:
+        """Take a version of a workspace.
+
+        Args:
+            folder: the workspace's folder
+            version: raw, cleaned, vN, a tag or the beginning of a hash
+            split: only this split; "" takes all
+            mode: Pillow's mode of the pictures: L (grey) or RGB
+            transform: called on every picture
+
+        Raises:
+            CurationError: no such workspace, version or split.
+
+        """
+        handover = gather(workspace.open_existing(Path(folder)), version)
+        kept = handover.kept
+        if split:
+            known = sorted(set(kept["split"]))
+            kept = kept[kept["split"] == split].reset_index(drop=True)
+            if kept.empty:
+                raise ExportError(f"version {version} has no split {split!r}; there are: {', '.join(known)}")
+        self.classes = handover.classes
+        place = {label: number for number, label in enumerate(self.classes)}
+        self.targets = [place[label] for label in kept["label"]]
+        self.weights = kept["weight"].tolist()
+        self.soft_targets = [json.loads(text) if text else None for text in kept["soft_label"]]
+        self.paths = kept["path"].tolist()
+        self.mode = mode
+        self.transform = transform
+        self._rows = list(kept[["path", "sha256", "url"]].itertuples(index=False))
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        """Return a picture and the number of its class.
+
+        Raises:
+            ExportError: the file is gone or not the one that was curated.
+
+        """
+        from PIL import Image
+
+        picture = Image.open(io.BytesIO(content(self._rows[index]))).convert(self.mode)
+        return (self.transform(picture) if self.transform else picture), self.targets[index]

@@ -1,0 +1,88 @@
+"""Torchvision's datasets as a source: ``torchvision:CLASS:ROOT[:SPLIT]``, as in ``torchvision:FER2013:data:train``."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from pathlib import Path
+from typing import Any
+
+from curation.base.errors import optional
+from curation.formats import layout
+from curation.formats.listing import Finds, IngestError
+from curation.formats.stored import Contents
+
+
+def read(name: str, cache: Path) -> tuple[str, Finds]:
+    """Return the images of one of ``torchvision.datasets``; nothing is downloaded.
+
+    Datasets of files are taken as they lie; others are laid down as PNG, which loses nothing of the pixels.
+
+    Raises:
+        IngestError: there is no such dataset, or it is not at ROOT.
+        MissingPackageError: torchvision is absent.
+
+    """
+    kind, _, rest = name.partition(":")
+    root, _, split = rest.rpartition(":") if ":" in rest else (rest, "", "")
+    datasets = optional("torchvision.datasets", "train", f"torchvision:{name}")
+    made = getattr(datasets, kind, None)
+    if not inspect.isclass(made) or not root:
+        raise IngestError(
+            f"torchvision:{name} is no dataset; give torchvision:CLASS:ROOT[:SPLIT], CLASS as in torchvision.datasets"
+        )
+    contents = Contents(cache)
+    splits = [split] if split else _splits(made)
+    for each in splits:
+        _take(contents, _opened(made, name, root, each), Path(root).resolve(), each)
+    return f"torchvision:{name}", contents.finds
+
+
+def _splits(made: Any) -> list[str]:
+    """Return the splits that a class offers by a ``split`` or ``train`` argument, [""] for none."""
+    arguments = inspect.signature(made.__init__).parameters
+    return ["train", "test"] if "split" in arguments or "train" in arguments else [""]
+
+
+def _opened(made: Any, name: str, root: str, split: str) -> Any:
+    arguments = inspect.signature(made.__init__).parameters
+    chosen: dict[str, Any] = {"root": root}
+    if split and "split" in arguments:
+        chosen["split"] = split
+    elif split and "train" in arguments:
+        chosen["train"] = split == "train"
+    elif split:
+        raise IngestError(f"torchvision:{name}: this dataset has no splits; leave {split} out")
+    try:
+        return made(**chosen)
+    except (RuntimeError, OSError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise IngestError(f"torchvision:{name} cannot be opened ({reason}); put its files below {root}") from error
+
+
+def _take(contents: Contents, data: Any, root: Path, split: str) -> None:
+    classes = getattr(data, "classes", None)
+    files = getattr(data, "samples", None)
+    shown = layout.split_of(split) or split
+    if files and isinstance(files[0][0], str):
+        for path, target in files:
+            contents.add_file(_below(path, root), str(Path(path).absolute()), shown, _label(target, classes))
+        return
+    for number in range(len(data)):
+        picture, target = data[number]
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        contents.add(f"{split or 'images'}/{number:08d}.png", buffer.getvalue(), shown, _label(target, classes))
+
+
+def _below(path: str, root: Path) -> str:
+    full = Path(path).resolve()
+    return full.relative_to(root).as_posix() if full.is_relative_to(root) else full.name
+
+
+def _label(target: Any, classes: Any) -> str:
+    if target is None:
+        return ""
+    if isinstance(target, int) and classes and 0 <= target < len(classes):
+        return str(classes[target])
+    return str(target)

@@ -1,0 +1,188 @@
+"""WebDataset shards, in and out.
+
+In a tar, the members that share a name up to its first dot are one sample; ours are KEY.jpg, KEY.cls and KEY.json.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from curation.base import tables, workspace
+from curation.formats import archives, kinds, layout, names
+from curation.formats.export_data import Handover, content, shards
+from curation.formats.export_files import new_folder, write_provenance
+from curation.formats.listing import Finds, IngestError
+from curation.formats.lists import COLUMN_NAMES
+from curation.formats.shards import split_name
+from curation.formats.stored import Contents
+
+SIDECARS = frozenset({"cls", "json", "txt"})
+
+
+"""Endings of members that may state a sample's label."""
+
+
+_LOOKED_AT = 3
+
+
+"""Members after which a tar is known to be a shard or not: a sample's image and its sidecars."""
+
+
+_MOST_DIGITS = 9
+
+
+"""Of the number of a class."""
+
+
+def is_shard(archive: Path) -> bool:
+    """Return whether a tar begins with a sample: an image and a sidecar of the same name."""
+    keys: dict[str, set[str]] = {}
+    try:
+        for number, (member, _) in enumerate(archives.tar_members(archive, archives.budget(archive))):
+            key, ending = _split_name(member.name)
+            keys.setdefault(key, set()).add(ending)
+            if number + 1 == _LOOKED_AT:
+                break
+    except archives.DAMAGED:
+        return False
+    return any(found & SIDECARS and found & kinds.IMAGE_ENDINGS for found in keys.values())
+
+
+def shards_in(folder: Path) -> list[Path]:
+    """Return the shards of a folder that holds nothing but tars (and small files about them), else nothing."""
+    tars = sorted(folder.glob("*.tar"))
+    others = [entry for entry in folder.iterdir() if entry.is_dir() or kinds.has_image_ending(entry.name)]
+    return tars if tars and not others and is_shard(tars[0]) else []
+
+
+def read(shards: list[Path], cache: Path) -> Finds:
+    """Return the images of shards with the label and split that their sidecars or names state.
+
+    A .cls holds the number of a class, named by ``classes.json`` (a list) beside the shards where there is one; a .json
+    may hold label, split and path under the names that lists may use; a .txt is a label.
+
+    Raises:
+        IngestError: a shard is damaged.
+
+    """
+    contents = Contents(cache)
+    classes = _classes(shards[0].parent / "classes.json")
+    for shard in shards:
+        split = layout.split_of(re.sub(r"[-_.]?[0-9]+$", "", shard.stem))
+        try:
+            for key, sample in _samples(shard):
+                _take(contents, f"{shard.stem}/{key}", sample, split, classes)
+        except archives.DAMAGED as error:
+            raise IngestError(f"{shard} is damaged ({error}); get it again") from error
+    return contents.finds
+
+
+def _classes(path: Path) -> list[str]:
+    try:
+        found = workspace.parsed(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [str(name) for name in found] if isinstance(found, list) else []
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """Return key and ending of a member, as WebDataset cuts names: at the first dot of the last part."""
+    folder, slash, last = name.rpartition("/")
+    stem, _, ending = last.partition(".")
+    return folder + slash + stem, ending.lower()
+
+
+def _samples(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield key and members by ending; members of one sample lie side by side."""
+    last, sample = "", dict[str, bytes]()
+    for member, stream in archives.tar_members(shard, archives.budget(shard)):
+        if member.fault:
+            continue
+        key, ending = _split_name(member.name)
+        if key != last and sample:
+            yield last, sample
+            sample = {}
+        last = key
+        sample[ending] = stream.read()
+    if sample:
+        yield last, sample
+
+
+def _take(contents: Contents, key: str, sample: Mapping[str, bytes], split: str, classes: list[str]) -> None:
+    images = [ending for ending in sample if ending.rpartition(".")[2] in kinds.IMAGE_ENDINGS]
+    if not images:
+        contents.finds.leave_out(names.escaped(key), "the sample has no image")
+        return
+    stated = _json(sample.get("json", b""))
+    path = _stated(stated, "path") or f"{key}.{images[0]}"
+    label = _stated(stated, "label") or _label(sample, classes)
+    own = _stated(stated, "split")
+    contents.add(path, sample[images[0]], layout.split_of(own) or own or split, label)
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        found = workspace.parsed(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _stated(record: Mapping[str, Any], column: str) -> str:
+    values = [record[name] for name in COLUMN_NAMES[column] if isinstance(record.get(name), str | int)]
+    return str(values[0]) if values else ""
+
+
+def _label(sample: Mapping[str, bytes], classes: list[str]) -> str:
+    text = sample.get("cls", sample.get("txt", b"")).decode("utf-8", errors="replace").strip()
+    number = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else -1
+    return classes[number] if 0 <= number < len(classes) else text
+
+
+SHARD_BYTES = 3 * 10**9
+
+
+SHARD_SAMPLES = 100_000
+
+
+"""A shard ends at these many bytes or samples: the defaults of webdataset.ShardWriter."""
+
+
+def write(handover: Handover, destination: Path) -> int:
+    """Write SPLIT-NNNNNN.tar files and classes.json, and return how many images.
+
+    The same version gives the same bytes: members carry no time and no owner.
+    """
+    kept = handover.kept
+    classes = {label: place for place, label in enumerate(handover.classes)}
+    with new_folder(destination) as building:
+        done = 0
+        for split, rows in kept.groupby(kept["split"].map(split_name), sort=True):
+            for number, shard in enumerate(shards(rows, SHARD_BYTES, SHARD_SAMPLES)):
+                with tarfile.open(building / f"{split}-{number:06d}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+                    for row in shard:
+                        _add(tar, row, f"{done:09d}", classes[row.label])
+                        done += 1
+                        handover.report(done, len(kept))
+        (building / "classes.json").write_text(json.dumps(handover.classes, ensure_ascii=False) + "\n", "utf-8")
+        write_provenance(handover, "webdataset", building)
+    return len(kept)
+
+
+def _add(tar: tarfile.TarFile, row: Any, key: str, label: int) -> None:
+    record = {name: getattr(row, name) for name in tables.columns("manifest")}
+    members = {
+        PurePosixPath(row.path).suffix.lstrip(".").lower() or "img": content(row),
+        "cls": str(label).encode(),
+        "json": json.dumps(record, ensure_ascii=False).encode("utf-8"),
+    }
+    for ending, data in members.items():
+        info = tarfile.TarInfo(f"{key}.{ending}")
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))

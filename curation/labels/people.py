@@ -1,0 +1,156 @@
+"""How accurate people are at labelling these images, and how far they agree: figures of every table of votes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curation.base import workspace
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
+from curation.labels import agreement
+from curation.labels.agreement import Figure
+from curation.labels.votes import Votes, VotesError, read_votes
+
+_FEWEST_SHARED = 10
+"""Two people who answered fewer images in common have no kappa: its interval would be as wide as its range."""
+
+PAGE = "people.html"
+
+
+@dataclass(frozen=True)
+class People:
+    """The figures (source, figure, class, value, low, high, images) and the page that shows them."""
+
+    table: pd.DataFrame
+    page: Path
+
+
+def import_votes(space: Workspace, file: Path, name: str = "") -> list[str]:
+    """Check a table of votes against the data set, keep it in the workspace, and say what it holds.
+
+    Raises:
+        VotesError: it is no table of votes, or none of its images is in the data set.
+
+    """
+    name = name or file.stem
+    if not re.fullmatch(r"[\w-]{1,64}", name) or f"{name}.parquet" == space.blind_labels.name:
+        raise VotesError(f"{name!r} cannot be the name of imported votes; give another with --name")
+    raw = manifest.rows(space, manifest.find(space, "raw"))
+    votes = read_votes(file, sorted(set(raw["label"]) - {""}))
+    known = np.isin(votes.paths, raw["path"].to_numpy(dtype=object))
+    if not known.any():
+        raise VotesError(f"no image of {file} is in this data set; its first path is {votes.paths[0]!r}")
+    votes = votes.take(known)
+    others = {f"other_{place}": votes.others[:, place] for place in range(votes.others.shape[1])}
+    counts = {label: votes.counts[:, place] for place, label in enumerate(votes.classes)}
+    workspace.write_table(space.votes / f"{name}.parquet", pd.DataFrame({"path": votes.paths, **counts, **others}))
+    left = int((~known).sum())
+    lines = [f"{len(votes):,} images with {int(votes.total.sum()):,} votes kept as {name}."]
+    return [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
+
+
+def vote_files(space: Workspace) -> list[Path]:
+    """Return the tables of votes in the workspace: imported ones, and people's blind labels."""
+    return sorted(space.votes.glob("*.parquet"))
+
+
+def figures(space: Workspace, seed: int) -> pd.DataFrame | None:
+    """Return the figures of every table of votes in the workspace, or None where there is none.
+
+    Returns:
+        columns source (the table of votes), figure, class, value, low, high (95 % interval), images.
+
+    """
+    files = vote_files(space)
+    if not files:
+        return None
+    raw = manifest.rows(space, manifest.find(space, "raw"))
+    return pd.concat([_of_file(file, raw, seed, blind=file == space.blind_labels) for file in files], ignore_index=True)
+
+
+def report(space: Workspace, seed: int) -> People:
+    """Return the figures of every table of votes in the workspace and write their page.
+
+    Raises:
+        VotesError: there are no votes.
+
+    """
+    table = figures(space, seed)
+    if table is None:
+        raise VotesError(
+            f"{space.root} has no votes; label a sample with curate review --blind, or: curate votes import FILE"
+        )
+    from reports.people import people_page
+
+    source = str((workspace.read_json(space.marker) or {}).get("source", ""))
+    page = space.reports / PAGE
+    workspace.write_bytes(page, people_page(table, source).encode("utf-8"))
+    return People(table, page)
+
+
+def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.DataFrame:
+    classes = sorted(set(raw["label"]) - {""})
+    votes = read_votes(file, classes)
+    given = dict(zip(raw["path"], raw["label"], strict=True))
+    votes = votes.take(np.isin(votes.paths, raw["path"].to_numpy(dtype=object)))
+    labels = np.array([classes.index(given[path]) for path in votes.paths], np.int64)
+    totals = raw["label"].value_counts().to_dict()
+    rows = [
+        *_accuracies(votes, labels, totals, seed),
+        ("agreement of all (Fleiss' kappa)", "all", _fleiss(votes, seed)),
+    ]
+    if blind:
+        rows += _by_person(workspace.read_table(file), given, classes, totals, seed)
+    records = [{"source": file.stem, "figure": what, "class": name, **vars(figure)} for what, name, figure in rows]
+    return pd.DataFrame(records)[["source", "figure", "class", "value", "low", "high", "images"]]
+
+
+Row = tuple[str, str, Figure]
+
+
+def _accuracies(votes: Votes, labels: npt.NDArray[np.int64], totals: dict[str, int], seed: int) -> list[Row]:
+    """Return by class how often people's most frequent answer, and any one vote, is the given label."""
+    answers = np.column_stack([votes.counts, votes.others])
+    own = answers[np.arange(len(votes)), labels]
+    rivals = answers.copy()
+    rivals[np.arange(len(votes)), labels] = -1
+    majority = own > rivals.max(axis=1)
+    names = np.asarray(votes.classes, dtype=object)[labels]
+    what = "most frequent answer is the given label"
+    rows: list[Row] = [(what, name, agreement.accuracy(majority[names == name])) for name in votes.classes]
+    rows.append((what, "all", agreement.stratified_accuracy(majority, names, totals, seed)))
+    share = own / votes.total
+    what = "share of single votes for the given label"
+    rows += [(what, name, agreement.mean(share[names == name], seed)) for name in votes.classes]
+    return rows
+
+
+def _fleiss(votes: Votes, seed: int) -> Figure:
+    return agreement.fleiss_kappa(np.column_stack([votes.counts, votes.others]), seed)
+
+
+def _by_person(
+    long: pd.DataFrame, given: dict[str, str], classes: list[str], totals: dict[str, int], seed: int
+) -> list[Row]:
+    """Return each person's accuracy, and Cohen's kappa of each two on the images that both labelled."""
+    rows: list[Row] = []
+    for person, mine in long.groupby("person"):
+        truth = mine["path"].map(given)
+        hits = (mine["label"] == truth).to_numpy()
+        rows.append((f"accuracy of {person}", "all", agreement.stratified_accuracy(hits, truth, totals, seed)))
+    answers = [*classes, *sorted(set(long["label"]) - set(classes))]
+    wide = long.pivot(index="path", columns="person", values="label")
+    for one, other in combinations(sorted(wide.columns), 2):
+        both = wide[[one, other]].dropna()
+        if len(both) >= _FEWEST_SHARED:
+            first, second = ([answers.index(label) for label in both[who]] for who in (one, other))
+            kappa = agreement.cohen_kappa(first, second, len(answers), seed)
+            rows.append((f"agreement of {one} and {other} (Cohen's kappa)", "all", kappa))
+    return rows

@@ -1,0 +1,247 @@
+"""People's votes on labels: read, matched to the data's classes, turned into soft labels, agreement and truth.
+
+Votes are one count a class and image, by people or models. They measure scores and make soft labels; no score is ever
+fitted to them. The form of a table of votes is wide (``path`` and a column of counts a class) or long (``path`` and
+``label``, a row a vote, as blind labelling writes it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curation.base.errors import CurationError
+
+Counts = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+MOST_VOTES_OF_WRONG = 0.1
+"""A label is called wrong when at most this share of its votes is for it: one person of ten."""
+
+MAJORITY = 0.6
+"""A class is the crowd's strict majority from this share of all votes on: six people of ten."""
+
+AGREED = 0.9
+"""An image is undisputed where at least this share of its votes is for its label: nine people of ten."""
+
+WORD_CLASSES: tuple[tuple[str, ...], ...] = (
+    ("happy", "happiness", "joy", "smile"),
+    ("sad", "sadness"),
+    ("surprise", "surprised"),
+    ("neutral", "none", "calm"),
+    ("anger", "angry"),
+    ("disgust", "disgusted"),
+    ("fear", "fearful", "afraid", "scared"),
+    ("contempt", "contemptuous"),
+)
+"""Words for one expression: the noun of one data set is the adjective of another (FER-2013 says happy, FER+
+happiness)."""
+
+
+class VotesError(CurationError):
+    """A table of votes cannot be read or does not fit the data."""
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Votes matched to a data set's classes, row by row.
+
+    Attributes:
+        paths: (n,) of the images, as the manifest has them.
+        classes: names in the order of the columns.
+        counts: (n, classes) votes for each class.
+        others: (n, answers) votes for each other answer: another emotion, "unknown", "not a face".
+
+    """
+
+    paths: npt.NDArray[np.object_]
+    classes: tuple[str, ...]
+    counts: Counts
+    others: Counts
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def total(self) -> Counts:
+        """(n,) votes an image has."""
+        total: Counts = self.counts.sum(axis=1) + self.others.sum(axis=1)
+        return total
+
+    def take(self, rows: Flags | Counts) -> Votes:
+        """Return some rows, by mask or by number."""
+        return Votes(self.paths[rows], self.classes, self.counts[rows], self.others[rows])
+
+
+def read_votes(file: Path, classes: Sequence[str]) -> Votes:
+    """Read votes from a CSV or Parquet file; images without any vote are left out.
+
+    Args:
+        file: wide (``path`` and a column of counts a class) or long (``path``, ``label``: a row a vote).
+        classes: of the data set; columns are matched by name, also by noun and adjective (happy, happiness).
+
+    Raises:
+        VotesError: the file cannot be read, has no paths, counts that are no whole numbers, or none of the classes.
+
+    """
+    table = _read(file)
+    if "path" not in table:
+        raise VotesError(f"{file} has no column 'path'; it has: {', '.join(map(str, table.columns))}")
+    wide = _widened(table) if {"label"} <= set(table.columns) else table
+    if wide["path"].duplicated().any():
+        path = wide.loc[wide["path"].duplicated(), "path"].iloc[0]
+        raise VotesError(f"{file} has two rows for {path!r}; write one row an image")
+    column_of = match_classes([str(column) for column in wide.columns if column != "path"], classes)
+    if not column_of:
+        raise VotesError(f"{file} has no column for any of the classes {', '.join(classes)}")
+    numbers = _whole_numbers(wide.drop(columns="path"), file)
+    counts = np.zeros((len(wide), len(classes)), np.int64)
+    for place, name in enumerate(classes):
+        if name in column_of:
+            counts[:, place] = numbers[column_of[name]]
+    others = numbers.drop(columns=list(column_of.values())).to_numpy(np.int64)
+    votes = Votes(wide["path"].astype(object).to_numpy(), tuple(classes), counts, others)
+    return votes.take(votes.total > 0)
+
+
+def match_classes(columns: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
+    """Return class -> the column that counts its votes, for the classes that have one."""
+    known = {_meaning(column): column for column in reversed(columns)}
+    return {name: known[_meaning(name)] for name in classes if _meaning(name) in known}
+
+
+def _meaning(name: str) -> str:
+    """Return what a class is called here, whatever it is called there."""
+    word = name.strip().lower().replace(" ", "_")
+    return next((words[0] for words in WORD_CLASSES if word in words), word)
+
+
+def _read(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, keep_default_na=False)
+    except OSError as error:
+        raise VotesError(f"the votes {file} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise VotesError(f"the votes {file} are no table: {error}") from error
+
+
+def _widened(table: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an image and a column a label from one row a vote; empty labels are no votes."""
+    given = table[table["label"].astype(str) != ""]
+    wide = pd.crosstab(given["path"], given["label"].astype(str)).reset_index()
+    return wide.rename_axis(columns=None)
+
+
+def _whole_numbers(table: pd.DataFrame, file: Path) -> pd.DataFrame:
+    numbers = table.apply(pd.to_numeric, errors="coerce")
+    strange = [column for column in numbers if numbers[column].isna().all()]
+    numbers = numbers.drop(columns=strange)  # columns of words, such as a note, are no counts
+    values = numbers.to_numpy(np.float64)
+    if not np.isfinite(values).all() or (values < 0).any() or (values != np.round(values)).any():
+        raise VotesError(f"{file}: votes must be whole numbers from 0 on, in every row and column")
+    return numbers.astype(np.int64)
+
+
+def for_label(votes: Votes, labels: npt.ArrayLike) -> Floats:
+    """Return the share of each image's votes that is for its given label, (n,) in 0..1.
+
+    Args:
+        votes: n images.
+        labels: (n,) places in ``votes.classes``.
+
+    """
+    places = np.asarray(labels, np.int64)
+    share: Floats = votes.counts[np.arange(len(votes)), places] / votes.total
+    return share
+
+
+def is_wrong(votes: Votes, labels: npt.ArrayLike, most: float = MOST_VOTES_OF_WRONG) -> Flags:
+    """Return (n,) whether at most the share ``most`` of the votes is for the given label."""
+    wrong: Flags = for_label(votes, labels) <= most
+    return wrong
+
+
+def is_agreed(votes: Votes, labels: npt.ArrayLike, least: float = AGREED) -> Flags:
+    """Return (n,) whether at least the share ``least`` of the votes is for the given label."""
+    agreed: Flags = for_label(votes, labels) >= least
+    return agreed
+
+
+def majority(votes: Votes, least: float = MAJORITY) -> Counts:
+    """Return the class that at least the share ``least`` of all votes is for, (n,) places; -1 where there is none."""
+    share = votes.counts / votes.total[:, None]
+    likeliest = share.argmax(axis=1)
+    found: Counts = np.where(share.max(axis=1) >= least, likeliest, -1).astype(np.int64)
+    return found
+
+
+def soft_labels(votes: Votes, prior: float = 0.0) -> Floats:
+    """Return the distribution of the votes over the classes, (n, classes); rows without such votes are even.
+
+    Args:
+        votes: n images; votes for anything else are left out.
+        prior: votes added to every class (additive smoothing); 0 takes the votes as they are.
+
+    """
+    counts = votes.counts + prior
+    total = counts.sum(axis=1, keepdims=True)
+    even = np.full_like(counts, 1.0 / len(votes.classes), dtype=np.float64)
+    soft: Floats = np.divide(counts, total, out=even, where=total > 0)
+    return soft
+
+
+def entropy(votes: Votes) -> Floats:
+    """Return each image's disagreement, (n,) in 0..1: entropy of all its votes over that of an even spread.
+
+    Votes for anything else count as one more class.
+    """
+    share = np.column_stack([votes.counts, votes.others.sum(axis=1)]) / votes.total[:, None]
+    logs = np.log(share, out=np.zeros_like(share), where=share > 0)
+    spread: Floats = -(share * logs).sum(axis=1) / np.log(share.shape[1])
+    return spread
+
+
+def agreement(votes: Votes, labels: npt.ArrayLike) -> pd.DataFrame:
+    """Return how far the votes support each class of given labels.
+
+    Returns:
+        One row a class and one for all (class "all"): class, images, most_frequent (share of images with the label
+        as their single most frequent answer), majority (share that has it for the label, of the images with a strict
+        majority for any class), with_majority (how many those are), wrong (share, see ``is_wrong``), agreed (share,
+        see ``is_agreed``), disagreement (mean of ``entropy``).
+
+    """
+    places = np.asarray(labels, np.int64)
+    answers = np.column_stack([votes.counts, votes.others])
+    rows = np.arange(len(votes))
+    own = answers[rows, places]
+    rivals = answers.copy()
+    rivals[rows, places] = -1
+    chosen = majority(votes)
+    facts = pd.DataFrame(
+        {
+            "class": np.asarray(votes.classes, dtype=object)[places],
+            "most_frequent": own > rivals.max(axis=1),
+            "majority": np.where(chosen >= 0, (chosen == places).astype(np.float64), np.nan),
+            "with_majority": chosen >= 0,
+            "wrong": is_wrong(votes, places),
+            "agreed": is_agreed(votes, places),
+            "disagreement": entropy(votes),
+        }
+    )
+    parts = [facts, facts.assign(**{"class": "all"})]
+    return pd.concat([_summary(part) for part in parts], ignore_index=True)
+
+
+def _summary(facts: pd.DataFrame) -> pd.DataFrame:
+    grouped = facts.groupby("class", sort=True)
+    table = grouped[["most_frequent", "majority", "wrong", "agreed", "disagreement"]].mean()
+    table.insert(0, "images", grouped.size())
+    table.insert(3, "with_majority", grouped["with_majority"].sum())
+    return table.reset_index()

@@ -1,0 +1,1 @@
+"""Models on versions of the manifest: runs, evaluation and comparison."""

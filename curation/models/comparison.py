@@ -1,0 +1,208 @@
+"""Did cleaning help? One recipe trained on two versions and on a control, all judged on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.base import workspace
+from curation.base.progress import Display
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
+from curation.labels import votes
+from curation.models.runs import FitOptions, ModelError, asked, training_frame
+
+AS_GIVEN, CLEANED, CROWD = "validation as given", "validation as cleaned", "people's majority"
+"""What the arms are judged on."""
+
+_HELD_OUT_SHARE = 0.5
+"""Of the train images with a majority of votes, judged on and trained on by no arm."""
+
+_SPLIT = "validation"
+
+_FITS = "compared"
+"""Folder of the fits, among the models: version A is fitted once for all that are compared with it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the experiment found.
+
+    Attributes:
+        verdict: plain sentences: whether cleaning helped, where and by how much, or that it did not.
+        accuracies: a row an evaluation, arm and seed.
+        differences: a row an evaluation and pair of arms, with paired 95 % intervals.
+        page: the report's file; the same as JSON beside it.
+
+    """
+
+    verdict: list[str]
+    accuracies: pd.DataFrame
+    differences: pd.DataFrame
+    page: Path
+
+
+def compare(
+    space: Workspace,
+    first: str,
+    second: str,
+    recipe_name: str,
+    options: FitOptions,
+    display: Display,
+    *,
+    seeds: int = 3,
+    votes_file: Path | None = None,
+) -> Comparison:
+    """Train on two versions and on the first with as many images removed at random, and compare them in pairs.
+
+    No arm trains on an image that is judged, nor on a copy of one. Finished fits are not run again.
+
+    Args:
+        space: with both versions.
+        first: the version to compare with, such as raw.
+        second: the version that should be better.
+        recipe_name: fitted by every arm.
+        options: of each fit; the seed is the first one's.
+        display: progress.
+        seeds: how many fits an arm.
+        votes_file: people's votes: half of the voted train images are then held out of training and judged by the
+            strict majority.
+
+    Raises:
+        ModelError: nothing to judge on, or a fit is impossible. VotesError: the votes cannot be used.
+
+    """
+    from training.compare import compare_versions
+    from training.recipes import recipe, within_budget
+
+    versions = [manifest.find(space, name) for name in (first, second)]
+    frames = [training_frame(space, version) for version in versions]
+    evaluations = _evaluations(frames, votes_file, options.seed)
+    if not evaluations:
+        raise ModelError(f"{space.root} has no {_SPLIT} split to judge on; give --votes FILE")
+    arms = [_without_copies_of(frame, frames, evaluations) for frame in frames]
+    chosen = within_budget(asked(lambda: recipe(recipe_name)), options.epochs, options.image_size)
+    name = f"compare_{recipe_name.replace('/', '-')}_{versions[0].hash[:8]}_{versions[1].hash[:8]}"
+    name += f"_{len(evaluations)}_e{chosen.epochs}_seed{options.seed}"
+    total = 3 * seeds
+
+    with display.step(f"Comparing {first} with {second}", "steps") as report:
+        done: list[tuple[str, int]] = []
+
+        def announce(arm: str, seed: int, step: int, steps: int) -> None:
+            if (arm, seed) not in done:
+                done.append((arm, seed))
+            report((len(done) - 1) * steps + step, total * steps)
+
+        found = asked(
+            lambda: compare_versions(
+                arms[0],
+                arms[1],
+                evaluations,
+                Path(),
+                chosen,
+                space.models / _FITS,
+                seeds=range(options.seed, options.seed + seeds),
+                weights=options.weights,
+                threads=options.threads,
+                announce=announce,
+            )
+        )
+    verdict = sentences(found.differences)
+    if not found.differences["contrast"].str.contains("control").any():
+        verdict.append("B leaves out none of the images that A trains on, so there is no control with fewer.")
+    page = space.reports / f"{name}.html"
+    facts = {"A": versions[0].name, "B": versions[1].name, "recipe": recipe_name, "seeds": seeds}
+    facts |= {"A_is": _described(versions[0]), "B_is": _described(versions[1])}
+    _write(page, verdict, found.accuracies, found.differences, facts)
+    return Comparison(verdict, found.accuracies, found.differences, page)
+
+
+def _described(version: manifest.Version) -> str:
+    """Return what made a version: raw, or its policy."""
+    return str(version.lineage.get("policy", {}).get("name", "cleaned")) if version.kind == "cleaned" else version.kind
+
+
+def _evaluations(frames: Sequence[pd.DataFrame], votes_file: Path | None, seed: int) -> dict[str, pd.DataFrame]:
+    """Return name -> key, path and label of the images that are judged."""
+    named = {AS_GIVEN: frames[0], CLEANED: frames[1]}
+    found = {name: frame[frame["split"] == _SPLIT] for name, frame in named.items()}
+    if votes_file is not None:
+        found[CROWD] = _voted(frames[0], votes_file, seed)
+    return {name: frame[["key", "path", "label"]] for name, frame in found.items() if len(frame)}
+
+
+def _voted(frame: pd.DataFrame, file: Path, seed: int) -> pd.DataFrame:
+    """Return half of the train images with a strict majority of votes, labelled by it."""
+    classes = sorted(frame["label"].unique())
+    said = votes.read_votes(file, classes)
+    chosen = pd.Series(votes.majority(said), index=said.paths)
+    chosen = chosen[chosen >= 0]
+    mine = frame[(frame["split"] == "train") & frame["key"].isin(chosen.index)]
+    if mine.empty:
+        raise votes.VotesError(f"{file} has no strict majority for any train image of this workspace")
+    count = round(_HELD_OUT_SHARE * len(mine))
+    rows = np.sort(np.random.default_rng(seed).choice(len(mine), count, replace=False))
+    held = mine.iloc[rows]
+    return held.assign(label=[classes[place] for place in chosen.loc[held["key"]]])
+
+
+def _without_copies_of(
+    frame: pd.DataFrame, frames: Sequence[pd.DataFrame], evaluations: dict[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """Return the train rows that are neither judged nor copies of what is judged."""
+    judged = set().union(*(set(table["key"]) for table in evaluations.values()))
+    every = pd.concat(frames)
+    groups = set(every.loc[every["key"].isin(judged) & (every["group"] != ""), "group"])
+    left = frame[(frame["split"] == "train") & ~frame["key"].isin(judged) & ~frame["group"].isin(groups)]
+    if left.empty:
+        raise ModelError("every train image is judged or a copy of a judged one; nothing is left to train on")
+    return left
+
+
+def sentences(differences: pd.DataFrame) -> list[str]:
+    """Return in plain words whether B is better than A and than the control, on each evaluation."""
+    lines = []
+    for row in differences.to_dict("records"):
+        if not row["contrast"].startswith("B - "):
+            continue
+        rival = "the control" if "control" in row["contrast"] else "A"
+        points = 100 * row["difference"]
+        span = f"{points:+.1f} points, 95 % interval {100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
+        if not row["excludes_zero"]:
+            what = f"no difference between B and {rival} could be shown"
+        else:
+            what = f"B is {'better' if points > 0 else 'worse'} than {rival}"
+        lines.append(f"On {row['evaluation']}: {what} ({span}; {row['images']:,} images, {row['seeds']} seeds).")
+    return lines
+
+
+def _write(
+    page: Path, verdict: list[str], accuracies: pd.DataFrame, differences: pd.DataFrame, facts: dict[str, Any]
+) -> None:
+    """Write the page and the same as JSON."""
+    from reports.comparison import comparison_page
+
+    means = accuracies.groupby(["evaluation", "arm"], sort=False)[["accuracy", "images"]].mean().reset_index()
+    workspace.write_bytes(page, comparison_page(verdict, means, differences, facts).encode("utf-8"))
+    record = {
+        **facts,
+        "verdict": verdict,
+        "accuracies": accuracies.to_dict("records"),
+        "differences": differences.to_dict("records"),
+    }
+    workspace.write_json(page.with_suffix(".json"), _plain(record))
+
+
+def _plain(value: Any) -> Any:
+    """Return a record with numpy's scalars as Python's."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,279 @@
+"""Judge a trained model on a workspace's images: three views side by side, against another model, what it confuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curation.base import workspace
+from curation.base.progress import Display
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
+from curation.models.runs import EVALUATION, ModelError, asked, find_run, training_frame
+
+_SPLITS = ("validation", "test")
+
+_DECK_QUESTIONED = ("sad", "neutral")
+"""Classes of the deck's four headings: "Actual sad?", "Actual neutral?", "Predicted sad?", "Predicted neutral?"."""
+
+_GALLERY_IMAGES = 24
+"""Images under a heading."""
+
+_THUMBNAIL_SIDE = 96
+"""Pixels."""
+
+_COLUMNS = ["split", "view", "images", "metric", "class"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known of a model.
+
+    Attributes:
+        table: split, view, images, metric, class, estimate, low, high (95 % intervals).
+        pairs: split, view, images, metric, class, other, model, difference, low, high, p_value (McNemar's, of
+            accuracy); no rows without another model.
+        predictions: the predictions table's file in the workspace.
+        page: the report's file.
+
+    """
+
+    table: pd.DataFrame
+    pairs: pd.DataFrame
+    predictions: Path
+    page: Path
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """The images that are judged: path, label, split, file, and for each split's views a mask and the labels."""
+
+    frame: pd.DataFrame
+    views: dict[str, dict[str, npt.NDArray[np.bool_]]]
+    version: manifest.Version
+
+    def label_column(self, view: str) -> str:
+        """Return the column of the labels that count in a view: the cleaned version has its own."""
+        return "cleaned_label" if view == "cleaned" else "label"
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """One model's probabilities, (n, classes), for the images of a scene."""
+
+    name: str
+    run_dir: Path
+    classes: tuple[str, ...]
+    probabilities: npt.NDArray[np.float64]
+
+
+def evaluate(space: Workspace, model_name: str, version_name: str, display: Display, against: str = "") -> Evaluation:
+    """Judge a model on validation and test: as given, without copies of train images, and on a cleaned version.
+
+    Writes the predictions table, the figures beside the model's run, and a page with galleries of confused images.
+
+    Args:
+        space: with a curated data set.
+        model_name: as ``find_run`` takes it.
+        version_name: the cleaned version of the third view; its labels count there.
+        display: progress.
+        against: another model, compared on the same images; "" for none.
+
+    Raises:
+        ModelError: no such model, no validation or test split, or models or data of other classes.
+
+    """
+    scene = _scene(space, version_name)
+    answers = _answers(space, scene, model_name, display)
+    other = _answers(space, scene, against, display) if against else None
+    if other is not None and other.classes != answers.classes:
+        raise ModelError(f"{other.name} knows {', '.join(other.classes)}, not {', '.join(answers.classes)}; retrain it")
+    predictions = space.predictions / f"{answers.name}.parquet"
+    workspace.write_table(predictions, _predictions(scene, answers))
+    with display.step("Judging"):
+        table = _each_view(scene, answers.classes, _metrics(answers))
+        pairs = _each_view(scene, answers.classes, _paired(answers, other)) if other else pd.DataFrame(columns=_COLUMNS)
+    workspace.write_bytes(answers.run_dir / EVALUATION, table.to_csv(index=False).encode("utf-8"))
+    page = space.reports / f"evaluation-{answers.name}.html"
+    with display.step("Writing the page"):
+        html = _page(scene, answers, table, pairs, other.name if other else "")
+        workspace.write_bytes(page, html.encode("utf-8"))
+    return Evaluation(table, pairs, predictions, page)
+
+
+def headline(evaluation: pd.DataFrame, form: str = ".3f") -> pd.DataFrame:
+    """Return an evaluation's accuracy with its interval, macro F1 and F1 by class, one row a split and view.
+
+    ``form`` is the interval's number format.
+    """
+    keys = ["split", "view", "images"]
+    chosen = evaluation[evaluation["metric"].isin(["accuracy", "macro_f1", "f1"])].copy()
+    chosen["what"] = (chosen["metric"] + " " + chosen["class"]).str.strip()
+    table = chosen.pivot_table(index=keys, columns="what", values="estimate", sort=False).reset_index()
+    accuracy = chosen[chosen["metric"] == "accuracy"].set_index(keys)
+    interval = [f"{low:{form}} to {high:{form}}" for low, high in accuracy[["low", "high"]].to_numpy()]
+    table.insert(table.columns.get_loc("accuracy") + 1, "95 %", interval)
+    return table.rename_axis(columns=None)
+
+
+def differences(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return a comparison's rows that fit a terminal: accuracy and macro F1; the page has all of them."""
+    chosen = pairs[pairs["metric"].isin(["accuracy", "macro_f1"])].reset_index(drop=True)
+    interval = [f"{low:.3f} to {high:.3f}" for low, high in chosen[["low", "high"]].to_numpy()]
+    p_value = ["" if np.isnan(value) else f"{value:.3g}" for value in chosen["p_value"]]
+    table = chosen[["split", "view", "metric", "other", "model", "difference"]]
+    return table.assign(**{"95 %": interval, "McNemar's p": p_value})
+
+
+def _scene(space: Workspace, version_name: str) -> _Scene:
+    """Return the images of validation and test as given, with the cleaned version's labels beside them."""
+    from training.evaluate import standard_views
+
+    version = manifest.find(space, version_name)
+    given = training_frame(space, manifest.find(space, "raw"))
+    cleaned = training_frame(space, version)
+    judged = given["split"].isin(_SPLITS).to_numpy()
+    if not judged.any():
+        raise ModelError(f"{space.root} has no validation or test split to evaluate on")
+    everything, kept = (frame.drop(columns="path").rename(columns={"key": "path"}) for frame in (given, cleaned))
+    views = {}
+    for split in _SPLITS:
+        masks = {name: mask[judged] for name, mask in standard_views(everything, split, kept).items()}
+        if any(mask.any() for mask in masks.values()):
+            views[split] = masks
+    frame = given.loc[judged, ["key", "path", "label", "split"]].reset_index(drop=True)
+    frame = frame.rename(columns={"path": "file", "key": "path"})
+    new = frame["path"].map(kept.set_index("path")["label"])
+    return _Scene(frame.assign(cleaned_label=frame["label"].mask(new.notna(), new)), views, version)
+
+
+def _answers(space: Workspace, scene: _Scene, model_name: str, display: Display) -> _Answers:
+    from training.model import load_model, predict_files
+
+    run_dir = find_run(space, model_name)
+    model = asked(lambda: load_model(run_dir))
+    strangers = sorted({*scene.frame["label"], *scene.frame["cleaned_label"]} - set(model.classes))
+    if strangers:
+        raise ModelError(f"the model knows {', '.join(model.classes)}, not {strangers[0]}; train one on these labels")
+    files = [Path(file) for file in scene.frame["file"]]
+    with display.step(f"Predicting with {run_dir.name}"):
+        table = asked(lambda: predict_files(model, files, run_dir.name))
+    return _Answers(run_dir.name, run_dir, model.classes, table[list(model.classes)].to_numpy(dtype=np.float64))
+
+
+def _predictions(scene: _Scene, answers: _Answers) -> pd.DataFrame:
+    from training.evaluate import predictions_table
+
+    return predictions_table(scene.frame["path"].tolist(), answers.probabilities, answers.classes, -1, answers.name)
+
+
+_Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], pd.DataFrame]
+"""Labels of the judged images and their mask -> a table with columns metric and class."""
+
+
+def _metrics(answers: _Answers) -> _Measure:
+    from training.evaluate import metrics
+
+    return lambda labels, mask: metrics(labels, answers.probabilities[mask], answers.classes)
+
+
+def _paired(answers: _Answers, other: _Answers) -> _Measure:
+    from training.evaluate import compare_pairs
+
+    def measured(labels: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_]) -> pd.DataFrame:
+        table = compare_pairs(labels, other.probabilities[mask], answers.probabilities[mask], answers.classes)
+        return table.rename(columns={"first": "other", "second": "model"})
+
+    return measured
+
+
+def _each_view(scene: _Scene, classes: Sequence[str], measure: _Measure) -> pd.DataFrame:
+    """Measure every split and view that has images; split, view and images come first."""
+    place = {name: number for number, name in enumerate(classes)}
+    parts = []
+    for split, masks in scene.views.items():
+        for view, mask in masks.items():
+            if mask.any():
+                labels = scene.frame.loc[mask, scene.label_column(view)].map(place).to_numpy(dtype=np.int64)
+                table = asked(partial(measure, labels, mask))
+                parts.append(table.assign(split=split, view=view, images=int(mask.sum())))
+    whole = pd.concat(parts, ignore_index=True)
+    return whole[[*_COLUMNS, *(column for column in whole.columns if column not in _COLUMNS)]]
+
+
+def _page(scene: _Scene, answers: _Answers, table: pd.DataFrame, pairs: pd.DataFrame, other: str) -> str:
+    from reports import EvaluationTables, evaluation_page
+
+    config = json.loads((answers.run_dir / "config.json").read_text(encoding="utf-8"))
+    facts = [
+        ("Recipe", config["recipe"]["name"]),
+        *((name.replace("_", " ").capitalize(), value) for name, value in config["provenance"].items()),
+        ("Trained on", f"{config['images']['train']:,} images, seed {config['seed']}"),
+        ("Starting weights", f"{config['weights']}; licence: {config['weights_licence']}"),
+        ("Judged on", f"the source as given, and version {scene.version.name} ({scene.version.hash})"),
+        ("Do this again", f"curate evaluate {answers.name}" + (f" --against {other}" if other else "")),
+    ]
+    return evaluation_page(
+        EvaluationTables(
+            name=answers.name,
+            other=other,
+            classes=answers.classes,
+            facts=facts,
+            headline=headline(table, ".1%").rename(columns={"95 %": "interval"}),
+            metrics=table,
+            confusion=_confusion(scene, answers),
+            gallery=_gallery(scene, answers, table),
+            pairs=pairs,
+        )
+    )
+
+
+def _confusion(scene: _Scene, answers: _Answers) -> pd.DataFrame:
+    """Return the counts and shares of every split as given."""
+    from training.evaluate import confusion
+
+    place = {name: number for number, name in enumerate(answers.classes)}
+    rows = []
+    for split in scene.views:
+        mask = (scene.frame["split"] == split).to_numpy()
+        labels = scene.frame.loc[mask, "label"].map(place).to_numpy(dtype=np.int64)
+        cells = confusion(labels, answers.probabilities[mask].argmax(axis=1), len(place))
+        rows += [
+            (split, given, predicted, int(count), count / max(1, cells[place[given]].sum()))
+            for given in answers.classes
+            for predicted, count in zip(answers.classes, cells[place[given]], strict=True)
+        ]
+    return pd.DataFrame(rows, columns=["split", "given", "predicted", "images", "share"])
+
+
+def _gallery(scene: _Scene, answers: _Answers, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the surest confusions of every split as given under the deck's four headings, with their pictures."""
+    from training.data import load_images
+    from training.evaluate import confused
+
+    predictions = _predictions(scene, answers).assign(label=scene.frame["label"], split=scene.frame["split"])
+    parts = []
+    for split in scene.views:
+        mine = predictions[predictions["split"] == split]
+        found = confused(mine, answers.classes, _questioned(answers.classes, table), limit=len(mine))
+        totals = found.groupby("heading")["path"].transform("size")
+        parts.append(found.assign(split=split, total=totals).groupby("heading", sort=False).head(_GALLERY_IMAGES))
+    gallery = pd.concat(parts, ignore_index=True)
+    files = gallery["path"].map(scene.frame.set_index("path")["file"])
+    pictures = [load_images([Path(file)], _THUMBNAIL_SIDE)[0].tobytes() for file in files]
+    return gallery.assign(thumbnail=pd.Series(pictures, dtype=object))
+
+
+def _questioned(classes: Sequence[str], table: pd.DataFrame) -> list[str]:
+    """Return the two classes to ask about: the deck's, or in other data those with the lowest F1."""
+    if set(_DECK_QUESTIONED) <= set(classes):
+        return list(_DECK_QUESTIONED)
+    f1 = table[table["metric"] == "f1"].groupby("class")["estimate"].mean()
+    return [str(name) for name in f1.sort_values().index[: len(_DECK_QUESTIONED)]]

@@ -1,6 +1,0 @@
-"""Second opinions: what peers call near duplicates, judged by our verification and laid beside our own pairs."""
-
-from curation.opinions.compare import PEERS, Opinions, compare, second_opinions
-from curation.opinions.peer import Opinion, Peer, PeerError, interpreter
-
-__all__ = ["PEERS", "Opinion", "Opinions", "Peer", "PeerError", "compare", "interpreter", "second_opinions"]

