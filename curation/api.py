@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from curation.base import notebook, settings, tables, workspace
+from curation.base import files, notebook, settings
+from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
-from curation.base.workspace import WorkspaceError
+from curation.base.workspace import create_workspace, locked, read_images, read_issues
 from curation.decisions import manifest
 from curation.decisions.manifest import Version as Committed
 from curation.formats import export
@@ -92,7 +93,7 @@ class Explanation:
 class Version:
     """One version of a workspace's manifest; ``rows`` has the manifest's columns, ``kept`` only what is kept."""
 
-    def __init__(self, space: workspace.Workspace, committed: Committed) -> None:
+    def __init__(self, space: WorkspaceFolder, committed: Committed) -> None:
         self._space, self._committed = space, committed
         self.name, self.kind, self.hash = committed.name, committed.kind, committed.hash
         self.lineage = committed.lineage
@@ -152,7 +153,7 @@ class Workspace:
             WorkspaceError: the folder holds something else.
 
         """
-        self._space = workspace.create(Path(folder))
+        self._space = create_workspace(Path(folder))
         self._display = Display(quiet=quiet)
         self._overrides = overrides
 
@@ -164,7 +165,7 @@ class Workspace:
     @property
     def settings(self) -> settings.Settings:
         """All settings in force."""
-        calibrated = (workspace.read_json(self._space.calibration) or {}).get("settings")
+        calibrated = (files.read_json(self._space.calibration) or {}).get("settings")
         return settings.load(self._space.settings, self._overrides, calibrated)
 
     def run(self, data: str | Path, *, policy: str = "", limit: int = 0) -> Outcome:
@@ -175,7 +176,7 @@ class Workspace:
 
         """
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
-        with workspace.locked(self._space):
+        with locked(self._space):
             outcome = steps.run(self._space, str(data), chosen, self._display, limit)
         return Outcome(tuple(outcome.lines), outcome.record)
 
@@ -190,7 +191,7 @@ class Workspace:
         if labels:
             judging = chosen.labels.model_copy(update={"recipe": labels})
             chosen = chosen.model_copy(update={"labels": judging})
-        with workspace.locked(self._space):
+        with locked(self._space):
             scanned = steps.scanned_before(self._space, chosen, self._display)
             return summary.check_summary(steps.judge_labels(self._space, scanned, chosen, self._display))
 
@@ -208,10 +209,10 @@ class Workspace:
         from curation.audit.peers import interpreter, second_opinions
 
         chosen = self.settings
-        with workspace.locked(self._space):
+        with locked(self._space):
             scanned = steps.scanned_before(self._space, chosen, self._display)
             pairs = steps.find_pairs(self._space, scanned, chosen, self._display)
-            known = tables.checked("issues", workspace.read_table(self._space.issues))
+            known = read_issues(self._space)
             found = second_opinions(
                 self._space, scanned.measurements, pairs, chosen, self._display, peers=peers, python=interpreter(python)
             )
@@ -221,19 +222,19 @@ class Workspace:
         """Plant known defects among ``images`` of your own, find them blind, and return recall and precision."""
         from curation.audit.planted import audit_planted
 
-        with workspace.locked(self._space):
+        with locked(self._space):
             return audit_planted(self._space, self.settings, self._display, images=images, per_kind=per_kind, seed=seed)
 
     def apply(self, policy: str = "") -> Version:
         """Let a policy decide again on the issues as they stand."""
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
-        with workspace.locked(self._space):
+        with locked(self._space):
             return Version(self._space, steps.apply(self._space, chosen, self._display))
 
     @property
     def images(self) -> pd.DataFrame:
         """The images table: path, sha256, bytes, width, height, mode, split, label."""
-        return tables.checked("images", workspace.read_table(self._space.images))
+        return read_images(self._space)
 
     def issues(self, check: str = "", *, flagged_only: bool = True) -> pd.DataFrame:
         """Return issue rows, worst first: path, check, score (0 worst .. 1), is_issue, group, evidence (JSON)."""
@@ -241,7 +242,7 @@ class Workspace:
 
     def checks(self) -> pd.DataFrame:
         """Return how many images each check scored and flagged."""
-        return summary.check_summary(tables.checked("issues", workspace.read_table(self._space.issues)))
+        return summary.check_summary(read_issues(self._space))
 
     def gallery(self, check: str, most: int = 24) -> Gallery:
         """Return the worst images of a check with their thumbnails."""
@@ -269,7 +270,7 @@ class Workspace:
         from curation.measure import load_measurements, thumbnail_bytes
         from reports.thumbnails import data_uris
 
-        listing = workspace.read_table(self._space.listing)
+        listing = files.read_table(self._space.listing)
         listing = listing[listing["path"].isin(paths)].reset_index(drop=True)
         measured = load_measurements(listing, self._space.measurements, self.settings.measure)
         pictures = thumbnail_bytes(paths, measured, self._space.measurements, self.settings.measure)
@@ -287,7 +288,7 @@ class Workspace:
         if (action == "relabel") != bool(label):
             raise WorkspaceError("give a label with relabel, and with relabel only")
         chosen = [paths] if isinstance(paths, str) else list(paths)
-        with workspace.locked(self._space):
+        with locked(self._space):
             committed = steps.decide(self._space, chosen, action, label, reason, by or getpass.getuser(), self.settings)
         return Version(self._space, committed)
 
@@ -296,7 +297,7 @@ class Workspace:
         from curation.review.label_studio import read, take
 
         answered = read(Path(file))
-        with workspace.locked(self._space):
+        with locked(self._space):
             taken = take(self._space, answered, self.settings, self._display)
         return Outcome(tuple(taken.lines()), asdict(taken))
 
@@ -325,14 +326,14 @@ class Workspace:
         """Bring what people answered in the App into the log, and commit the version that follows."""
         from curation.review.pull import pull
 
-        with workspace.locked(self._space):
+        with locked(self._space):
             pulled = pull(self._space, self.settings, self._display)
         counts = ("decided", "undone", "conflicts", "unsure", "blind_labels")
         return Outcome(tuple(pulled.lines()), {name: getattr(pulled, name) for name in counts})
 
     def undo(self, target: str | int, *, by: str = "") -> Version:
         """Take back a decision (its number) or a version (its name)."""
-        with workspace.locked(self._space):
+        with locked(self._space):
             committed = steps.undo(self._space, str(target), by or getpass.getuser(), self.settings)
         return Version(self._space, committed)
 
@@ -346,7 +347,7 @@ class Workspace:
 
     def tag(self, version: str, name: str) -> None:
         """Give a version a name."""
-        with workspace.locked(self._space):
+        with locked(self._space):
             manifest.tag(self._space, manifest.find(self._space, version), name)
 
     def diff(self, before: str, after: str) -> pd.DataFrame:
@@ -363,7 +364,7 @@ class Workspace:
 
     def report(self) -> Path:
         """Write the cleaning report and return its path."""
-        with workspace.locked(self._space):
+        with locked(self._space):
             return steps.report(self._space, self.settings, self._display)
 
     def train(self, recipe: str, on: str = "cleaned", **options: Any) -> Path:

@@ -19,10 +19,11 @@ import pandas as pd
 
 from curation.audit.estimates import Estimate, share
 from curation.audit.synthetic.plant import KINDS, Kind, Pixels, jpeg, make_copy
-from curation.base import tables, workspace
+from curation.base import files
+from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, WorkspaceError
+from curation.base.workspace import Workspace, create_workspace, read_issues, read_listing
 from curation.measure import read_pixels
 from curation.pipeline import steps
 
@@ -143,7 +144,7 @@ def audit_planted(
         folder = Path(scratch) / "data"
         with display.step("Planting", "images") as report:
             truth = _plant(chosen, folder, settings, per_kind, seed, report)
-        blind = workspace.create(Path(scratch) / "workspace")
+        blind = create_workspace(Path(scratch) / "workspace")
         scanned = steps.scan(blind, str(folder), settings, display)
         issues = steps.check(blind, scanned, settings, display)
         pairs = steps.find_pairs(blind, scanned, settings, display)
@@ -164,8 +165,8 @@ def audit_planted(
 
 def _chosen(space: Workspace, images: int, seed: int) -> pd.DataFrame:
     """Return listing rows of a random sample of the images that no check of interest flags."""
-    listing = workspace.read_listing(space)
-    issues = tables.checked("issues", workspace.read_table(space.issues))
+    listing = read_listing(space)
+    issues = read_issues(space)
     flagged = issues.loc[issues["is_issue"] & issues["check"].isin(CLEAN_OF), "path"]
     clean = listing[~listing["path"].isin(flagged)]
     if len(clean) < FEWEST_IMAGES:
@@ -262,7 +263,7 @@ def store_calibration(space: Workspace, audit: PlantedAudit, min_precision: floa
     """Refit the duplicate threshold to the audit, keep it for all later runs, and say so; see :func:`calibrate`."""
     threshold = calibrate(audit, min_precision)
     record = {"settings": {"duplicates": {"min_probability": threshold}}, "evidence": audit.record()}
-    workspace.write_json(space.calibration, record)
+    files.write_json(space.calibration, record)
     return [
         f"Pairs count as copies from probability {threshold:.4f} on, the lowest at which {min_precision:.1%} were "
         f"true; kept in {space.calibration}. Next: curate check, curate apply."

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from curation.audit.estimates import Remainder, Stratum, remainder
-from curation.base import tables, workspace
-from curation.base.workspace import Workspace, WorkspaceError
+from curation.base.errors import WorkspaceError
+from curation.base.workspace import Workspace, read_issues
 
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 """What may stand in the column ``bad`` of a filled-in sample; anything else is refused."""
@@ -40,7 +40,7 @@ def draw_sample(space: Workspace, check: str, per_stratum: int, seed: int) -> pd
 
 
 def _rows_of(space: Workspace, check: str) -> pd.DataFrame:
-    issues = tables.checked("issues", workspace.read_table(space.issues))
+    issues = read_issues(space)
     rows = issues[issues["check"] == check].sort_values("path")
     if rows.empty:
         raise WorkspaceError(f"the check {check!r} has scored no image of {space.root}; see curate check")

@@ -10,6 +10,10 @@ class CurationError(Exception):
     """Its text is one sentence: what went wrong, where, and what to do next. The command prints it and exits 1."""
 
 
+class WorkspaceError(CurationError):
+    """The workspace is absent, of another format, locked or not writable."""
+
+
 class MissingPackageError(CurationError):
     """An optional package is not installed."""
 

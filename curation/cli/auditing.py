@@ -34,18 +34,18 @@ def audit(
 ) -> None:
     """Measure what cleaning finds and misses: planted defects found blind, or a sample that you review."""
     from curation.audit import planted, reviewed
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
     from curation.cli import console
 
-    space = workspace.open_existing(folder)
+    space = open_workspace(folder)
     form = "json" if as_json else "table"
     if draw:
         console.print_frame(reviewed.draw_sample(space, check_name, draw, seed), "csv", destination=output)
     elif answers:
         console.print_frame(reviewed.answers_table(space, Path(answers), seed), form)
     else:
-        with workspace.locked(space):
+        with locked(space):
             found = planted.audit_planted(
                 space, load_settings(space), Display(quiet=as_json), images=images, per_kind=per_kind, seed=seed
             )

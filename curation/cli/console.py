@@ -58,7 +58,7 @@ def print_frame(
 def _write(frame: pd.DataFrame, form: str, destination: str) -> None:
     from pathlib import Path
 
-    from curation.base.workspace import json_bytes, write_bytes
+    from curation.base.files import json_bytes, write_bytes
 
     as_json = form == "json"
     data = json_bytes(records(frame)) if as_json else frame.to_csv(index=False).encode("utf-8")

@@ -49,12 +49,12 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Curate DATA up to a cleaned version and its report; a second run does only what is new."""
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import create_workspace, locked
     from curation.cli import console
     from curation.pipeline import steps
 
-    space = workspace.create(folder)
+    space = create_workspace(folder)
     settings = load_settings(
         space,
         policy=policy,
@@ -62,7 +62,7 @@ def run(
         measure={"detector": detector, "detector_weights": detector_weights},
         labels={"recipe": labels, "threads": threads, "workers": fold_workers},
     )
-    with workspace.locked(space):
+    with locked(space):
         outcome = steps.run(space, data, settings, Display(quiet=as_json), limit)
     console.print_json(outcome.record) if as_json else console.print_lines(outcome.lines)
 
@@ -80,18 +80,18 @@ def scan(
     as_json: AsJson = False,
 ) -> None:
     """List the images of DATA and measure what is new."""
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import create_workspace, locked
     from curation.cli import console
     from curation.pipeline import steps
 
-    space = workspace.create(folder)
+    space = create_workspace(folder)
     settings = load_settings(
         space,
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
     )
-    with workspace.locked(space):
+    with locked(space):
         scanned = steps.scan(space, data, settings, Display(quiet=as_json), limit)
     record = {"images": len(scanned.images), "measured_now": scanned.measured_now}
     line = f"{record['images']:,} images, {record['measured_now']:,} of them measured now."
@@ -120,14 +120,14 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Run the checks on what was scanned, write the issues table, and print how many images each flags."""
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
     from curation.checks import registry
     from curation.cli import console
     from curation.pipeline import steps, summary
 
     chosen = {check.name for check in registry.select(names or [])}
-    space = workspace.open_existing(folder)
+    space = open_workspace(folder)
     settings = load_settings(
         space,
         engine={"workers": workers, "kind": engine, "address": address},
@@ -135,7 +135,7 @@ def check(
     )
     display = Display(quiet=as_json)
     opinions = None
-    with workspace.locked(space):
+    with locked(space):
         scanned = steps.scanned_before(space, settings, display)
         issues = steps.judge_labels(space, scanned, settings, display)
         if also:
@@ -163,13 +163,13 @@ def check(
 @app.command()
 def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: AsJson = False) -> None:
     """Let a policy decide on the issues and commit the cleaned version."""
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
     from curation.cli import console
     from curation.pipeline import label_judgement, queries, steps
 
-    space = workspace.open_existing(folder)
-    with workspace.locked(space):
+    space = open_workspace(folder)
+    with locked(space):
         version = steps.apply(space, load_settings(space, policy=policy), Display(quiet=as_json))
     if as_json:
         console.print_json(version)

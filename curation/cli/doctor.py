@@ -13,7 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from curation.base.workspace import FORMAT, Workspace, WorkspaceError, open_existing
+from curation.base.errors import WorkspaceError
+from curation.base.workspace import FORMAT, Workspace, open_workspace
 from curation.measure.faces import weights
 
 State = Literal["ok", "absent", "wrong"]
@@ -147,7 +148,7 @@ def _disk(root: Path) -> Finding:
 
 def _workspace(root: Path) -> Finding:
     try:
-        space: Workspace = open_existing(root)
+        space: Workspace = open_workspace(root)
     except WorkspaceError as error:
         if not Workspace(root).marker.exists():
             return Finding("workspace", "absent", f"none at {root}", f"make one with: curate run DATA -w {root}")

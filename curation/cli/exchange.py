@@ -32,13 +32,13 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Hand a version on in a format that other tools read."""
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.formats.export import export_version
     from curation.formats.registry import find
 
-    space = workspace.open_existing(folder)
+    space = open_workspace(folder)
     display = Display(quiet=as_json)
     number = export_version(space, version, form, destination, since=since, place=place.value, display=display)
     record = {"written": number, "format": form, "destination": str(destination)}
@@ -53,14 +53,14 @@ def take_annotations(
     as_json: AsJson = False,
 ) -> None:
     """Take what people answered in Label Studio as their decisions, and commit."""
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
     from curation.cli import console
     from curation.review.label_studio import read, take
 
-    space = workspace.open_existing(folder)
+    space = open_workspace(folder)
     found = read(file)
-    with workspace.locked(space):
+    with locked(space):
         taken = take(space, found, load_settings(space), Display(quiet=as_json))
     console.print_json(taken) if as_json else console.print_lines(taken.lines())
 
@@ -83,12 +83,12 @@ def report(
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Write the cleaning report of the newest cleaned version, and with --models the page on a model."""
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
     from curation.pipeline import steps
 
-    space = workspace.open_existing(folder)
-    with workspace.locked(space):
+    space = open_workspace(folder)
+    with locked(space):
         print(steps.report(space, load_settings(space), Display()))
     if models:
         from curation.evidence import Inputs, write_findings
@@ -105,9 +105,9 @@ def card(
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Write a dataset card (Hugging Face, Croissant) and a model card; what only you know is left to fill in."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.evidence.cards import write_cards
 
-    files = write_cards(workspace.open_existing(folder), on, model, destination)
+    files = write_cards(open_workspace(folder), on, model, destination)
     console.print_lines([str(file) for file in files])

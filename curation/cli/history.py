@@ -35,11 +35,11 @@ def issues(
     as_json: AsJson = False,
 ) -> None:
     """Print what the checks found, worst first."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import queries
 
-    space = workspace.open_existing(folder)
+    space = open_workspace(folder)
     found = queries.found_issues(space, check_name, flagged_only=not every, peer=peer)
     chosen = "json" if as_json else form.value
     console.print_frame(found, chosen, hint="; see all with --format csv", destination=output)
@@ -52,11 +52,11 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print a version: before and after by split and class, and where it comes from."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import queries
 
-    space = workspace.open_existing(folder)
+    space = open_workspace(folder)
     shown = queries.show(space, version)
     if as_json:
         console.print_json(shown.record)
@@ -68,11 +68,11 @@ def show(
 @app.command()
 def versions(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """List all versions."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import queries
 
-    console.print_frame(queries.version_list(workspace.open_existing(folder)), "json" if as_json else "table")
+    console.print_frame(queries.version_list(open_workspace(folder)), "json" if as_json else "table")
 
 
 @app.command()
@@ -83,11 +83,11 @@ def log(
     as_json: AsJson = False,
 ) -> None:
     """Print the log of decisions, newest first."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import queries
 
-    found = queries.log_table(workspace.open_existing(folder), path)
+    found = queries.log_table(open_workspace(folder), path)
     console.print_frame(found, "json" if as_json else form.value, hint="; see all with --format csv")
 
 
@@ -98,11 +98,11 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say all that is known of one image: what was measured, found and decided, and why."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import queries
 
-    explained = queries.explain(workspace.open_existing(folder), path)
+    explained = queries.explain(open_workspace(folder), path)
     console.print_json(explained.record) if as_json else console.print_lines(explained.lines)
 
 
@@ -115,11 +115,11 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Print the images that two versions judge differently."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import queries
 
-    found = queries.diff(workspace.open_existing(folder), before, after)
+    found = queries.diff(open_workspace(folder), before, after)
     console.print_frame(found, "json" if as_json else form.value, hint="; see all with --format csv")
 
 
@@ -135,15 +135,15 @@ def decide(
     as_json: AsJson = False,
 ) -> None:
     """Decide on images yourself; a person's decision outranks every policy's."""
-    from curation.base import workspace
+    from curation.base.workspace import locked, open_workspace
     from curation.cli import console
     from curation.pipeline import queries, steps
 
     chosen = [("keep", "")] * keep + [("exclude", "")] * exclude + [("relabel", relabel)] * bool(relabel)
     if len(chosen) != 1:
         raise typer.BadParameter("give exactly one of --keep, --exclude, --relabel LABEL")
-    space = workspace.open_existing(folder)
-    with workspace.locked(space):
+    space = open_workspace(folder)
+    with locked(space):
         version = steps.decide(space, paths, *chosen[0], reason, by or user_name(), load_settings(space))
     console.print_json(version) if as_json else console.print_lines(queries.version_lines(version))
 
@@ -156,12 +156,12 @@ def undo(
     as_json: AsJson = False,
 ) -> None:
     """Take back a decision or a version; the log keeps both the decision and its undoing."""
-    from curation.base import workspace
+    from curation.base.workspace import locked, open_workspace
     from curation.cli import console
     from curation.pipeline import queries, steps
 
-    space = workspace.open_existing(folder)
-    with workspace.locked(space):
+    space = open_workspace(folder)
+    with locked(space):
         version = steps.undo(space, target, by or user_name(), load_settings(space))
     console.print_json(version) if as_json else console.print_lines(queries.version_lines(version))
 
@@ -173,11 +173,11 @@ def tag(
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Give a version a name."""
-    from curation.base import workspace
+    from curation.base.workspace import locked, open_workspace
     from curation.decisions import manifest
 
-    space = workspace.open_existing(folder)
-    with workspace.locked(space):
+    space = open_workspace(folder)
+    with locked(space):
         found = manifest.find(space, version)
         manifest.tag(space, found, name)
     print(f"{found.name} is now also called {name}")
@@ -186,11 +186,11 @@ def tag(
 @app.command()
 def verify(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Check that every version has its hash and that replaying the log gives each of them again."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.decisions import manifest
 
-    space = workspace.open_existing(folder)
+    space = open_workspace(folder)
     problems = manifest.verify(space)
     number = len(manifest.versions(space)) if not problems else 0
     if as_json:

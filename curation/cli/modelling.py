@@ -46,12 +46,12 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Fit a recipe on a version; a killed fit is resumed by the same command."""
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.models import runs
 
-    space = workspace.open_existing(folder)
+    space = open_workspace(folder)
     if show_augmentation:
         print(runs.augmentation_sheet(space, on, seed))
         return
@@ -82,12 +82,12 @@ def crossval(
     as_json: AsJson = False,
 ) -> None:
     """Judge each image by a model that has seen no copy of it; a killed run is resumed by the same command."""
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.models import runs
 
-    space = workspace.open_existing(folder)
+    space = open_workspace(folder)
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
     found = runs.out_of_fold(space, recipe, on, options, Display(quiet=as_json), folds=folds or None, workers=workers)
     figures = found.metrics()
@@ -111,21 +111,21 @@ def evaluate(
 
     With --data on pictures of another source, each face cropped and aligned as in the training data.
     """
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.models import evaluation
 
     if data:
         from curation.evidence import evaluate_elsewhere
 
-        space = workspace.open_existing(folder)
+        space = open_workspace(folder)
         table, path = evaluate_elsewhere(space, load_settings(space), model, data, Display(quiet=as_json))
         console.print_frame(table, "json" if as_json else "table")
         if not as_json:
             console.print_lines([f"Predictions: {path}"])
         return
-    found = evaluation.evaluate(workspace.open_existing(folder), model, on, Display(quiet=as_json), against)
+    found = evaluation.evaluate(open_workspace(folder), model, on, Display(quiet=as_json), against)
     if as_json:
         record = {"metrics": console.records(found.table), "pairs": console.records(found.pairs)}
         console.print_json({**record, "predictions": str(found.predictions), "page": str(found.page)})
@@ -152,12 +152,12 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Prove whether cleaning helped: train on A, on B and on a random-removal control, judge on the same images."""
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.models import comparison
 
-    space = workspace.open_existing(folder)
+    space = open_workspace(folder)
     options = _fit_options(seed, weights, threads, epochs, image_size, 0)
     file = Path(votes) if votes else None
     display = Display(quiet=as_json)
@@ -176,11 +176,11 @@ def evaluate_labels(
     as_json: AsJson = False,
 ) -> None:
     """Measure the judgement of the labels, and the labels of every version, against people's votes."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import label_judgement
 
-    found = label_judgement.evaluate(workspace.open_existing(folder), file)
+    found = label_judgement.evaluate(open_workspace(folder), file)
     if as_json:
         console.print_json({name: table.to_dict("records") for name, table in found.items()})
         return
@@ -204,8 +204,8 @@ def ladder(
     as_json: AsJson = False,
 ) -> None:
     """Fit the deck's versions one after the other, under a budget (--images, --epochs, --image-size) if you say so."""
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.models import runs
 
@@ -213,7 +213,7 @@ def ladder(
         console.print_frame(runs.recipe_table(), "json" if as_json else "table", most=0)
         return
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
-    found = runs.ladder(workspace.open_existing(folder), recipes or ["vgg16"], on, options, Display(quiet=as_json))
+    found = runs.ladder(open_workspace(folder), recipes or ["vgg16"], on, options, Display(quiet=as_json))
     if as_json:
         console.print_json({"recipes": console.records(found.result), "page": str(found.page)})
         return
@@ -229,11 +229,11 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """Print a model's probabilities for images."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.models import runs
 
-    found = runs.predict(workspace.open_existing(folder), model, images)
+    found = runs.predict(open_workspace(folder), model, images)
     console.print_frame(found, "json" if as_json else "table")
 
 
@@ -244,11 +244,11 @@ def export_model(
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Export a model to ONNX, checked against torch, with its card."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.models import runs
 
-    console.print_lines(runs.hand_over(workspace.open_existing(folder), model, destination))
+    console.print_lines(runs.hand_over(open_workspace(folder), model, destination))
 
 
 def _fit_options(seed: int, weights: str, threads: int, epochs: int, image_size: int, images: int) -> FitOptions:

@@ -89,7 +89,7 @@ def user_name() -> str:
 
 def load_settings(space: Workspace, **overrides: Any) -> Settings:
     """Return the settings in force: defaults, calibration, ``curate.toml``, environment, and what options gave."""
-    from curation.base import settings, workspace
+    from curation.base import files, settings
 
     given = {
         section: {key: value for key, value in values.items() if value not in ("", 0, None)}
@@ -97,5 +97,5 @@ def load_settings(space: Workspace, **overrides: Any) -> Settings:
         else values
         for section, values in overrides.items()
     }
-    calibrated = (workspace.read_json(space.calibration) or {}).get("settings")
+    calibrated = (files.read_json(space.calibration) or {}).get("settings")
     return settings.load(space.settings, {key: value for key, value in given.items() if value}, calibrated)

@@ -48,12 +48,12 @@ def review(
     """Open the FiftyOne App on a ranked queue: a key a decision. Then: curate review pull (or just close the App)."""
     if context.invoked_subcommand is not None:
         return
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.review import app as apps
 
-    space = workspace.open_existing(folder)
+    space = open_workspace(folder)
     display = Display()
     request = apps.Request(
         reviewer=by or user_name(),
@@ -83,18 +83,18 @@ def review(
 @review_app.command("pull")
 def review_pull(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Bring what people answered into the log, and commit the version that follows; can be repeated."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
 
-    _pull(workspace.open_existing(folder), as_json=as_json)
+    _pull(open_workspace(folder), as_json=as_json)
 
 
 def _pull(space: Workspace, *, as_json: bool) -> None:
-    from curation.base import workspace
     from curation.base.progress import Display
+    from curation.base.workspace import locked
     from curation.cli import console
     from curation.review.pull import pull
 
-    with workspace.locked(space):
+    with locked(space):
         pulled = pull(space, load_settings(space), Display(quiet=True))
     console.print_json(pulled) if as_json else console.print_lines(pulled.lines())
 
@@ -102,11 +102,11 @@ def _pull(space: Workspace, *, as_json: bool) -> None:
 @review_app.command("conflicts")
 def review_conflicts(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Print the images on which people disagree, as of the last pull, one row an answer."""
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.review.pull import conflicts
 
-    console.print_frame(conflicts(workspace.open_existing(folder)), "json" if as_json else "table")
+    console.print_frame(conflicts(open_workspace(folder)), "json" if as_json else "table")
 
 
 votes_app = typer.Typer(
@@ -122,11 +122,11 @@ def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: A
     """Print accuracy against the given labels and agreement between people, with 95 % intervals; write the page."""
     if context.invoked_subcommand is not None:
         return
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.labels import people
 
-    found = people.report(workspace.open_existing(folder), load_settings(workspace.open_existing(folder)).seed)
+    found = people.report(open_workspace(folder), load_settings(open_workspace(folder)).seed)
     console.print_frame(found.table, "json" if as_json else "table", most=0)
     if not as_json:
         console.print_lines([f"Page: {found.page}"])
@@ -139,10 +139,10 @@ def votes_import(
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Take a table of votes into the workspace; reported like blind labels, and never fitted to."""
-    from curation.base import workspace
+    from curation.base.workspace import locked, open_workspace
     from curation.cli import console
     from curation.labels import people
 
-    space = workspace.open_existing(folder)
-    with workspace.locked(space):
+    space = open_workspace(folder)
+    with locked(space):
         console.print_lines(people.import_votes(space, file, name))

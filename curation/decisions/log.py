@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.base.errors import CurationError
-from curation.base.workspace import make_folder, parsed, sync_folder
+from curation.base.files import make_folder, parsed, sync_folder
 
 LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "policy", "undo")
 """``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``."""

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from curation.base import tables, workspace
-from curation.base.workspace import Workspace, WorkspaceError
+from curation.base import files, tables
+from curation.base.errors import WorkspaceError
+from curation.base.workspace import Workspace
 from curation.decisions import log
 from curation.decisions.replay import replay
 
@@ -89,7 +90,7 @@ def versions(space: Workspace) -> list[Version]:
     for path in space.manifests.glob("v*.json"):
         if _VERSION_NAME.fullmatch(path.stem):
             try:
-                found.append(Version(**workspace.parsed(path.read_text(encoding="utf-8"))))
+                found.append(Version(**files.parsed(path.read_text(encoding="utf-8"))))
             except (ValueError, TypeError) as error:
                 raise WorkspaceError(f"{path} is damaged ({error}); restore it from a copy") from error
     return sorted(found, key=lambda version: version.number)
@@ -97,7 +98,7 @@ def versions(space: Workspace) -> list[Version]:
 
 def rows(space: Workspace, version: Version) -> pd.DataFrame:
     """Return the rows of a version as committed."""
-    return tables.checked("manifest", workspace.read_table(space.manifests / f"{version.name}.parquet"))
+    return tables.checked("manifest", files.read_table(space.manifests / f"{version.name}.parquet"))
 
 
 def find(space: Workspace, name: str) -> Version:
@@ -136,7 +137,7 @@ def tags(space: Workspace) -> dict[str, str]:
     """
     try:
         lines = space.tags.read_text(encoding="utf-8").splitlines()
-        return {record["tag"]: record["version"] for record in map(workspace.parsed, lines)}
+        return {record["tag"]: record["version"] for record in map(files.parsed, lines)}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as error:
@@ -155,7 +156,7 @@ def tag(space: Workspace, version: Version, name: str) -> None:
         raise WorkspaceError(f"{name!r} cannot be a tag: use letters, digits, '.', '_' or '-', not raw, cleaned or vN")
     before = space.tags.read_bytes() if space.tags.exists() else b""
     line = json.dumps({"tag": name, "version": version.name, "hash": version.hash}) + "\n"
-    workspace.write_bytes(space.tags, before + line.encode("utf-8"))
+    files.write_bytes(space.tags, before + line.encode("utf-8"))
 
 
 def commit(
@@ -193,8 +194,8 @@ def commit(
         counts=counts(manifest),
         lineage=lineage,
     )
-    workspace.write_table(space.manifests / f"{name}.parquet", manifest)
-    workspace.write_new(space.manifests / f"{name}.json", workspace.json_bytes(asdict(version)))
+    files.write_table(space.manifests / f"{name}.parquet", manifest)
+    files.write_new(space.manifests / f"{name}.json", files.json_bytes(asdict(version)))
     return version
 
 

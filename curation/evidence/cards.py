@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from curation.base import workspace
+from curation.base.files import write_bytes
 from curation.base.workspace import Workspace
 from curation.decisions import log, manifest, replay
 from curation.evidence import words
@@ -53,7 +53,7 @@ def write_cards(space: Workspace, version_name: str, model: str, destination: Pa
     if run is not None:
         files["model-card.md"] = _model_card(run, answers)
     for name, text in files.items():
-        workspace.write_bytes(destination / name, text.encode("utf-8"))
+        write_bytes(destination / name, text.encode("utf-8"))
     return [destination / name for name in files]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from curation.base import workspace
+from curation.base import files
 from curation.base.progress import Display, Report
 from curation.base.workspace import Workspace
 from curation.evidence.alignment import Faces, aligned_files
@@ -90,7 +90,7 @@ def evaluate_elsewhere(
     for place, one in enumerate(subject.classes):
         predictions[one] = probabilities[:, place].astype(np.float64)
     file = space.predictions / f"{subject.run_dir.name}_on_{Path(other.name).stem}.parquet"
-    workspace.write_table(file, predictions)
+    files.write_table(file, predictions)
     return table, file
 
 

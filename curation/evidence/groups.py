@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation.base import workspace
+from curation.base import files
 from curation.base.progress import Display
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, create_workspace, locked
 from curation.decisions import manifest
 from curation.evidence.alignment import aligned_files
 from curation.evidence.estimated import PREFIX, estimated_attributes
@@ -191,7 +191,7 @@ def _cleaning(subject: Subject, table: pd.DataFrame, space: Workspace) -> pd.Dat
     from training.fairness import rates_by_group
 
     rows = manifest.rows(space, manifest.find(space, "cleaned")).set_index("path")
-    issues = workspace.read_table(space.issues)
+    issues = files.read_table(space.issues)
     issues = issues[issues["is_issue"]]
     mine = table[table["path"].isin(rows.index)].reset_index(drop=True)
     state = rows.loc[mine["path"]]
@@ -213,7 +213,7 @@ def _curated_apart(subject: Subject, source: str, display: Display) -> Workspace
     from curation.pipeline import steps
 
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
-    space = workspace.create(subject.space.findings / "attribute-images")
-    with workspace.locked(space):
+    space = create_workspace(subject.space.findings / "attribute-images")
+    with locked(space):
         steps.run(space, str(folder), subject.settings, display)
     return space

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation.base import workspace
+from curation.base import files
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
@@ -142,7 +142,7 @@ def _out_of_fold(subject: Subject, images: int, display: Display) -> pd.DataFram
     """Return the newest out-of-fold answers for these classes, made now where there are none."""
     stored = sorted(subject.space.predictions.glob("oof_*.parquet"), key=lambda path: (path.stat().st_mtime, str(path)))
     for path in reversed(stored):
-        table = workspace.read_table(path)
+        table = files.read_table(path)
         if set(subject.classes) <= set(table.columns):
             return table
     options = FitOptions(seed=subject.seed, images=images or None)

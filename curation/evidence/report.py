@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from curation.base import workspace
+from curation.base import files
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.evidence import words
@@ -112,7 +112,7 @@ def write_findings(space: Workspace, settings: Settings, inputs: Inputs, display
     path = space.reports / "models.html"
     with display.step("Writing the page"):
         html = findings_page(_laid_out(subject, inputs, found, answers))
-        workspace.write_bytes(path, html.encode("utf-8"))
+        files.write_bytes(path, html.encode("utf-8"))
     return path
 
 
@@ -183,7 +183,7 @@ def _attributes_stamp(source: str) -> list[Any]:
 def _laid_out(subject: Subject, inputs: Inputs, found: dict[str, Tables], answers: dict[str, words.Answer]) -> Any:
     from reports.findings import FindingsTables
 
-    source = str((workspace.read_json(subject.space.marker) or {}).get("source", ""))
+    source = str((files.read_json(subject.space.marker) or {}).get("source", ""))
     tiles = [
         {
             "title": short,

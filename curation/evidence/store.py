@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import workspace
+from curation.base import files
 
 Tables = dict[str, pd.DataFrame]
 
@@ -35,19 +35,19 @@ def file_digest(path: Path) -> str:
 
 def remembered(folder: Path, key: str, compute: Callable[[], Tables]) -> Tables:
     """Return a section's tables from ``folder`` if they were computed for the inputs that ``key`` names, else anew."""
-    done = workspace.read_json(folder / _DONE)
+    done = files.read_json(folder / _DONE)
     if done and done["key"] == key:
         return read(folder)
     tables = compute()
     shutil.rmtree(folder, ignore_errors=True)
     for name, table in tables.items():
-        workspace.write_table(folder / f"{name}.parquet", table.reset_index(drop=True))
+        files.write_table(folder / f"{name}.parquet", table.reset_index(drop=True))
     # last: a section without it is computed anew
-    workspace.write_json(folder / _DONE, {"key": key, "tables": list(tables)})
+    files.write_json(folder / _DONE, {"key": key, "tables": list(tables)})
     return tables
 
 
 def read(folder: Path) -> Tables:
     """Return the tables of a section as they were last computed; {} where it was not."""
-    done = workspace.read_json(folder / _DONE)
-    return {name: workspace.read_table(folder / f"{name}.parquet") for name in done["tables"]} if done else {}
+    done = files.read_json(folder / _DONE)
+    return {name: files.read_table(folder / f"{name}.parquet") for name in done["tables"]} if done else {}

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base import workspace
+from curation.base import files
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
@@ -63,7 +63,7 @@ class Subject:
     @cached_property
     def config(self) -> dict[str, Any]:
         """How it was fitted."""
-        return workspace.read_json(self.run_dir / "config.json") or {}
+        return files.read_json(self.run_dir / "config.json") or {}
 
     @cached_property
     def key(self) -> tuple[str, ...]:
@@ -105,9 +105,9 @@ class Subject:
         """
         from curation.measure import load_faces
 
-        listing = workspace.read_table(self.space.listing)
+        listing = files.read_table(self.space.listing)
         found = load_faces(listing, self.space.measurements, self.settings.measure)
-        images = workspace.read_table(self.space.images)[["path", "sha256", "width"]]
+        images = files.read_table(self.space.images)[["path", "sha256", "width"]]
         best = images.merge(found[found["rank"] == 0], on="sha256", how="left", suffixes=("_image", "_face"))
         facts = best[["path", "rank", "x", "y", "height", "yaw", "pitch", "roll", "landmarks"]]
         facts = facts.assign(
@@ -204,7 +204,7 @@ def open_subject(
     version = manifest.find(space, on)
     with display.step("Choosing held-out images"):
         everything = training_frame(space, version)
-        provenance = (workspace.read_json(run_dir / "config.json") or {}).get("provenance", {})
+        provenance = (files.read_json(run_dir / "config.json") or {}).get("provenance", {})
         base = manifest.find(space, provenance["manifest_hash"]) if "manifest_hash" in provenance else version
         fitted = training_frame(space, base)
         fitted = fitted[fitted["split"] == "train"]

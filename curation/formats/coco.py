@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import tables, workspace
+from curation.base import files, tables
 from curation.formats import layout, lists
 from curation.formats.export_data import Handover
 from curation.formats.export_files import new_folder, place, tree_place, write_provenance
@@ -27,7 +27,7 @@ _PARTS = ("images", "annotations", "categories")
 def is_coco(path: Path) -> bool:
     """Return whether a JSON file holds images, annotations and categories."""
     try:
-        found = workspace.parsed(path.read_text(encoding="utf-8"))
+        found = files.parsed(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and all(isinstance(found.get(part), list) for part in _PARTS)
@@ -51,7 +51,7 @@ def read(files: list[Path], root: Path, cache: Path) -> Finds:
 
 def _entries(path: Path, root: Path) -> list[lists.Entry]:
     try:
-        found = workspace.parsed(path.read_text(encoding="utf-8"))
+        found = files.parsed(path.read_text(encoding="utf-8"))
         categories = {each["id"]: str(each["name"]) for each in found["categories"]}
         labels: dict[Any, set[str]] = {}
         for each in found["annotations"]:

@@ -39,11 +39,11 @@ def export_version(
             curated, or the format's library is not installed.
 
     """
-    from curation.base import workspace
+    from curation.base import files
     from curation.base.progress import Display
     from curation.formats.export_data import gather
 
     chosen = find(form)
-    workspace.remove_abandoned(destination)
+    files.remove_abandoned(destination)
     with (display or Display(quiet=True)).step(f"Exporting {version} as {form}") as report:
         return chosen.write(gather(space, version, since, place, report), destination)

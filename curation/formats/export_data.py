@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from curation.base import tables, workspace
+from curation.base import files
 from curation.base.errors import CurationError
 from curation.base.progress import Report
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_images, read_listing
 from curation.decisions import manifest
 from curation.decisions.manifest import Version
 from curation.measure.batch import read_bytes
@@ -99,13 +99,13 @@ def gather(
     since = manifest.find(space, since_name) if since_name else None
     if since is not None:
         rows = _changed(manifest.rows(space, since), rows)
-    urls = workspace.read_listing(space)[["path", "url"]]
-    images = tables.checked("images", workspace.read_table(space.images))
+    urls = read_listing(space)[["path", "url"]]
+    images = read_images(space)
     measured = images[["path", "bytes", "width", "height", "mode"]]
     rows = rows.merge(urls, on="path", how="left").merge(measured, on="path", how="left")
     whole = {"bytes": 0, "width": 0, "height": 0}
     rows = rows.fillna({"url": "", "mode": "", **whole}).astype(dict.fromkeys(whole, "int64"))
-    source = str((workspace.read_json(space.marker) or {}).get("source", ""))
+    source = str((files.read_json(space.marker) or {}).get("source", ""))
     return Handover(rows.sort_values("path", ignore_index=True), version, space.root, since, source, place, report)
 
 

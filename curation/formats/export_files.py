@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from curation.base import workspace
+from curation.base import files
 from curation.formats.export_data import ExportError, Handover, content
 
 PROVENANCE = "export.json"
@@ -49,14 +49,14 @@ def new_folder(destination: Path) -> Iterator[Path]:
         if destination.exists():
             destination.rmdir()
         building.rename(destination)
-        workspace.sync_folder(destination.parent)
+        files.sync_folder(destination.parent)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
 def write_provenance(handover: Handover, form: str, folder: Path) -> None:
     """Say in ``folder`` where the export comes from and, for a partial one, what changed."""
-    (folder / PROVENANCE).write_bytes(workspace.json_bytes({"format": form, **handover.record()}))
+    (folder / PROVENANCE).write_bytes(files.json_bytes({"format": form, **handover.record()}))
     if handover.since is not None:
         columns = ["path", "change", "status", "split", "label", "reason"]
         text = handover.rows[columns].to_csv(index=False, lineterminator="\n")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curation.base import programs, tables, workspace
+from curation.base import files, programs, tables
 from curation.base.errors import MissingPackageError
 from curation.formats import layout, lists
 from curation.formats.export_data import ExportError, Handover
@@ -40,7 +40,7 @@ def read_folder(folder: Path, cache: Path) -> Finds:
 
     """
     try:
-        samples = workspace.parsed((folder / "samples.json").read_text(encoding="utf-8"))["samples"]
+        samples = files.parsed((folder / "samples.json").read_text(encoding="utf-8"))["samples"]
         entries = [_entry(number, sample, "") for number, sample in enumerate(samples, start=1)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise IngestError(f"{folder / 'samples.json'} cannot be read ({error}); export the dataset again") from error

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.base import tables, workspace
+from curation.base import files, tables
 from curation.formats.export_data import Handover
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _write_csv(rows: pd.DataFrame, destination: Path) -> int:
     # left to itself, it would leave a "\r" in a name unquoted, which readers take for the end of a line
     odd = any("\r" in cell for name in _texts(rows) for cell in rows[name])
     quoting = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
-    workspace.write_bytes(destination, rows.to_csv(index=False, lineterminator="\n", quoting=quoting).encode("utf-8"))
+    files.write_bytes(destination, rows.to_csv(index=False, lineterminator="\n", quoting=quoting).encode("utf-8"))
     return len(rows)
 
 
@@ -50,7 +50,7 @@ def _texts(rows: pd.DataFrame) -> list[str]:
 def write_parquet(handover: Handover, destination: Path) -> int:
     """Write a Parquet file and return its number of rows."""
     rows = _columns(handover)
-    workspace.write_table(destination, rows)
+    files.write_table(destination, rows)
     return len(rows)
 
 

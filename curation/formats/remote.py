@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from curation.base.workspace import bare_url
+from curation.base.files import bare_url
 from curation.formats import kinds, names
 from curation.formats.folders import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
 from curation.formats.listing import Finds, FoundFile, IngestError

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation.base import workspace
 from curation.base.errors import optional
+from curation.base.workspace import open_workspace
 from curation.formats.export_data import ExportError, content, gather
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class CuratedFaces(_Base):
             CurationError: no such workspace, version or split.
 
         """
-        handover = gather(workspace.open_existing(Path(folder)), version)
+        handover = gather(open_workspace(Path(folder)), version)
         kept = handover.kept
         if split:
             known = sorted(set(kept["split"]))

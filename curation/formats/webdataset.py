@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from curation.base import tables, workspace
+from curation.base import files, tables
 from curation.formats import archives, kinds, layout, names
 from curation.formats.export_data import Handover, content, shards
 from curation.formats.export_files import new_folder, write_provenance
@@ -85,7 +85,7 @@ def read(shards: list[Path], cache: Path) -> Finds:
 
 def _classes(path: Path) -> list[str]:
     try:
-        found = workspace.parsed(path.read_text(encoding="utf-8"))
+        found = files.parsed(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
     return [str(name) for name in found] if isinstance(found, list) else []
@@ -128,7 +128,7 @@ def _take(contents: Contents, key: str, sample: Mapping[str, bytes], split: str,
 
 def _json(data: bytes) -> dict[str, Any]:
     try:
-        found = workspace.parsed(data)
+        found = files.parsed(data)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

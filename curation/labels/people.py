@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base import workspace
+from curation.base import files
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.labels import agreement
@@ -50,7 +50,7 @@ def import_votes(space: Workspace, file: Path, name: str = "") -> list[str]:
     votes = votes.take(known)
     others = {f"other_{place}": votes.others[:, place] for place in range(votes.others.shape[1])}
     counts = {label: votes.counts[:, place] for place, label in enumerate(votes.classes)}
-    workspace.write_table(space.votes / f"{name}.parquet", pd.DataFrame({"path": votes.paths, **counts, **others}))
+    files.write_table(space.votes / f"{name}.parquet", pd.DataFrame({"path": votes.paths, **counts, **others}))
     left = int((~known).sum())
     lines = [f"{len(votes):,} images with {int(votes.total.sum()):,} votes kept as {name}."]
     return [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
@@ -89,9 +89,9 @@ def report(space: Workspace, seed: int) -> People:
         )
     from reports.people import people_page
 
-    source = str((workspace.read_json(space.marker) or {}).get("source", ""))
+    source = str((files.read_json(space.marker) or {}).get("source", ""))
     page = space.reports / PAGE
-    workspace.write_bytes(page, people_page(table, source).encode("utf-8"))
+    files.write_bytes(page, people_page(table, source).encode("utf-8"))
     return People(table, page)
 
 
@@ -107,7 +107,7 @@ def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.Dat
         ("agreement of all (Fleiss' kappa)", "all", _fleiss(votes, seed)),
     ]
     if blind:
-        rows += _by_person(workspace.read_table(file), given, classes, totals, seed)
+        rows += _by_person(files.read_table(file), given, classes, totals, seed)
     records = [{"source": file.stem, "figure": what, "class": name, **vars(figure)} for what, name, figure in rows]
     return pd.DataFrame(records)[["source", "figure", "class", "value", "low", "high", "images"]]
 

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation.base import workspace
+from curation.base import files
 from curation.measure.tables import FACES_SCHEMA, FILES_SCHEMA, PIXELS_REVISION, PIXELS_SCHEMA
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def write_part(folder: Path, table: pa.Table) -> None:
     pq.write_table(table, buffer, compression="zstd", compression_level=1, use_dictionary=False)
     data = buffer.getvalue()
     number = max((_number(path) for path in _parts(folder)), default=0) + 1
-    workspace.write_bytes(folder / f"part-{number:06d}-{_digest(data)}.parquet", data)
+    files.write_bytes(folder / f"part-{number:06d}-{_digest(data)}.parquet", data)
 
 
 def read_parts(folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.base import workspace
+from curation.base import files
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
@@ -189,14 +189,14 @@ def _write(
     from reports.comparison import comparison_page
 
     means = accuracies.groupby(["evaluation", "arm"], sort=False)[["accuracy", "images"]].mean().reset_index()
-    workspace.write_bytes(page, comparison_page(verdict, means, differences, facts).encode("utf-8"))
+    files.write_bytes(page, comparison_page(verdict, means, differences, facts).encode("utf-8"))
     record = {
         **facts,
         "verdict": verdict,
         "accuracies": accuracies.to_dict("records"),
         "differences": differences.to_dict("records"),
     }
-    workspace.write_json(page.with_suffix(".json"), _plain(record))
+    files.write_json(page.with_suffix(".json"), _plain(record))
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base import workspace
+from curation.base import files
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
@@ -96,15 +96,15 @@ def evaluate(space: Workspace, model_name: str, version_name: str, display: Disp
     if other is not None and other.classes != answers.classes:
         raise ModelError(f"{other.name} knows {', '.join(other.classes)}, not {', '.join(answers.classes)}; retrain it")
     predictions = space.predictions / f"{answers.name}.parquet"
-    workspace.write_table(predictions, _predictions(scene, answers))
+    files.write_table(predictions, _predictions(scene, answers))
     with display.step("Judging"):
         table = _each_view(scene, answers.classes, _metrics(answers))
         pairs = _each_view(scene, answers.classes, _paired(answers, other)) if other else pd.DataFrame(columns=_COLUMNS)
-    workspace.write_bytes(answers.run_dir / EVALUATION, table.to_csv(index=False).encode("utf-8"))
+    files.write_bytes(answers.run_dir / EVALUATION, table.to_csv(index=False).encode("utf-8"))
     page = space.reports / f"evaluation-{answers.name}.html"
     with display.step("Writing the page"):
         html = _page(scene, answers, table, pairs, other.name if other else "")
-        workspace.write_bytes(page, html.encode("utf-8"))
+        files.write_bytes(page, html.encode("utf-8"))
     return Evaluation(table, pairs, predictions, page)
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from curation.base import memory, tables, workspace
+from curation.base import memory
 from curation.base.errors import CurationError
+from curation.base.files import locked_folder, read_table, write_bytes, write_table
 from curation.base.progress import Display
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_issues
 from curation.decisions import manifest
 
 if TYPE_CHECKING:
@@ -90,10 +91,10 @@ def training_frame(space: Workspace, version: manifest.Version) -> pd.DataFrame:
 
     """
     rows = manifest.rows(space, version)
-    issues = tables.checked("issues", workspace.read_table(space.issues))
+    issues = read_issues(space)
     unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
     rows = rows[~rows["path"].isin(unreadable)]
-    urls = workspace.read_table(space.listing).set_index("path")["url"]
+    urls = read_table(space.listing).set_index("path")["url"]
     frame = rows[rows["status"] == "kept"].rename(columns={"path": "key"})
     frame["path"] = frame["key"].map(urls)
     lost = frame["path"].isna() | frame["path"].fillna("").str.contains("://", regex=False)
@@ -131,7 +132,7 @@ def train(space: Workspace, recipe_name: str, version_name: str, options: FitOpt
     used = budgeted(frame[frame["split"].isin(["train", "validation"])], options.images, options.seed)
     run_dir = space.models / _run_name(recipe_name, version, options)
     provenance = {"data": version.name, "manifest_hash": version.hash}
-    alone = workspace.locked_folder(run_dir, "it is training this very run: wait for it")
+    alone = locked_folder(run_dir, "it is training this very run: wait for it")
     with alone, display.step(f"Training {recipe_name}", "steps") as report:
         asked(
             lambda: fit(
@@ -187,7 +188,7 @@ def out_of_fold(
     if frame.empty:
         raise ModelError(f"the version {version.name} has no kept image to judge")
     number = folds or DEFAULT_FOLDS
-    alone = workspace.locked_folder(space.folds, "it is cross-validating: wait for it")
+    alone = locked_folder(space.folds, "it is cross-validating: wait for it")
     with alone, display.step(f"Cross-validating {recipe_name}", "steps") as report:
         table = asked(
             lambda: out_of_fold(
@@ -209,7 +210,7 @@ def out_of_fold(
     table["path"] = frame["key"]
     name = "_".join(["oof", _run_name(recipe_name, version, options), f"k{number}"])
     path = space.predictions / f"{name}.parquet"
-    workspace.write_table(path, table)
+    write_table(path, table)
     return OutOfFold(path, classes, table.assign(label=frame["label"], split=frame["split"]))
 
 
@@ -330,9 +331,9 @@ def ladder(space: Workspace, names: Sequence[str], version_name: str, options: F
                 announce=lambda _name, done, total: report(done, total),
             )
         )
-    workspace.write_bytes(out_dir / "ladder.csv", result.to_csv(index=False).encode("utf-8"))
+    write_bytes(out_dir / "ladder.csv", result.to_csv(index=False).encode("utf-8"))
     page = space.reports / "ladder.html"
-    workspace.write_bytes(page, _ladder_page(result, str(budget), version, options).encode("utf-8"))
+    write_bytes(page, _ladder_page(result, str(budget), version, options).encode("utf-8"))
     return Ladder(result, str(budget), page)
 
 
@@ -388,7 +389,7 @@ def augmentation_sheet(space: Workspace, version_name: str, seed: int = 0) -> Pa
         for level in LEVELS
     }
     path = space.reports / "augmentation.png"
-    workspace.write_bytes(path, captioned_png(sheets))
+    write_bytes(path, captioned_png(sheets))
     return path
 
 
@@ -441,7 +442,7 @@ def hand_over(space: Workspace, model_name: str, destination: Path) -> list[str]
     destination.parent.mkdir(parents=True, exist_ok=True)
     difference = asked(lambda: export_onnx(load_model(run_dir), destination))
     card = destination.with_suffix(".md")
-    workspace.write_bytes(card, model_card(run_dir, evaluated(run_dir)).encode("utf-8"))
+    write_bytes(card, model_card(run_dir, evaluated(run_dir)).encode("utf-8"))
     classes = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))["classes"]
     return [
         f"{destination}: classes {', '.join(classes)}; largest difference of a logit from torch {difference:.1e}.",

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.base import workspace
 from curation.base.errors import CurationError
+from curation.base.files import read_json, read_table, write_json, write_table
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace
@@ -92,17 +92,17 @@ def data_digest(images: pd.DataFrame) -> str:
 
 def stored(space: Workspace, images: pd.DataFrame) -> pd.DataFrame | None:
     """Return the judgement in the workspace if it is of these very images and labels, else None."""
-    record = workspace.read_json(space.labels.with_suffix(".json"))
+    record = read_json(space.labels.with_suffix(".json"))
     if record is None or not space.labels.exists() or record["data"] != data_digest(images):
         return None
-    table = workspace.read_table(space.labels)
+    table = read_table(space.labels)
     table["believed"] = [json.loads(text) for text in table["believed"]]
     return table
 
 
 def record_of(space: Workspace) -> dict[str, Any]:
     """Return how the labels were judged: recipe, opinions, rates, calibration, cost; {} where they were not."""
-    return dict(workspace.read_json(space.labels.with_suffix(".json")) or {})
+    return dict(read_json(space.labels.with_suffix(".json")) or {})
 
 
 def judge(space: Workspace, images: pd.DataFrame, settings: Settings, display: Display) -> None:
@@ -135,7 +135,7 @@ def judge(space: Workspace, images: pd.DataFrame, settings: Settings, display: D
             seed=settings.seed,
         )
         table = _table(evidence, judgement)
-    workspace.write_table(space.labels, table)
+    write_table(space.labels, table)
     facts = {
         "key": key,
         "data": data_digest(images),
@@ -144,7 +144,7 @@ def judge(space: Workspace, images: pd.DataFrame, settings: Settings, display: D
         "accuracy": float((evidence.model.argmax(axis=1) == evidence.labels).mean()),
         **calibration_record(evidence, judgement, settings),
     }
-    workspace.write_json(space.labels.with_suffix(".json"), facts)
+    write_json(space.labels.with_suffix(".json"), facts)
 
 
 def _key(raw_hash: str, frame: pd.DataFrame, settings: Settings) -> str:
@@ -221,7 +221,7 @@ def _voter_opinion(
         return None
     path = space.predictions / "voter.parquet"
     if path.exists():
-        kept = workspace.read_table(path)
+        kept = read_table(path)
         if kept["path"].equals(frame["key"]) and (kept["model"] == name).all():
             return np.asarray(kept[[column_of[c] for c in classes]], dtype=np.float64)
     from training.data import load_images
@@ -229,7 +229,7 @@ def _voter_opinion(
 
     said = voter.voter_probabilities(load_images(files, _VOTER_SIDE))
     table = predictions_table(frame["key"].tolist(), said, voter.CLASSES, -1, name)
-    workspace.write_table(path, table)
+    write_table(path, table)
     return np.asarray(table[[column_of[c] for c in classes]], dtype=np.float64)
 
 
@@ -350,7 +350,7 @@ def outcome_of(space: Workspace, version: manifest.Version) -> LabelOutcome | No
     record = record_of(space)
     if not space.labels.exists() or "rate_draws" not in record:
         return None
-    judged = workspace.read_table(space.labels)
+    judged = read_table(space.labels)
     judged["believed"] = [json.loads(text) for text in judged["believed"]]
     entries = [entry for entry in log.read(space.decisions) if entry.seq <= version.log_through]
     gone = log.undone(entries)
@@ -384,7 +384,7 @@ def evaluate(space: Workspace, file: Path) -> dict[str, pd.DataFrame]:
     """
     if not space.labels.exists():
         raise LabellingError(f"the labels of {space.root} have not been judged; run: curate check --labels fast")
-    table = workspace.read_table(space.labels)
+    table = read_table(space.labels)
     classes = sorted(table["label"].unique())
     said = _matched(votes.read_votes(file, classes), table)
     mine = table.set_index("path").loc[list(said.paths)].reset_index()

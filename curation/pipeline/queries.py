@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import tables, workspace
-from curation.base.workspace import Workspace, WorkspaceError
+from curation.base import files, tables
+from curation.base.errors import WorkspaceError
+from curation.base.workspace import Workspace, read_images, read_issues
 from curation.decisions import log, manifest
 from curation.pipeline import label_judgement, summary
 
@@ -82,7 +83,7 @@ def found_issues(space: Workspace, check: str = "", *, flagged_only: bool = True
         WorkspaceError: no check of that name has been run.
 
     """
-    issues = _of_peer(space, peer) if peer else tables.checked("issues", workspace.read_table(space.issues))
+    issues = _of_peer(space, peer) if peer else read_issues(space)
     if check:
         if check not in tables.CHECK_NAMES:
             raise WorkspaceError(f"no check {check!r}; there are: {', '.join(tables.CHECK_NAMES)}")
@@ -98,7 +99,7 @@ def found_issues(space: Workspace, check: str = "", *, flagged_only: bool = True
 
 
 def _of_peer(space: Workspace, peer: str) -> pd.DataFrame:
-    said = workspace.read_table(space.opinion_issues) if space.opinion_issues.exists() else pd.DataFrame({"peer": []})
+    said = files.read_table(space.opinion_issues) if space.opinion_issues.exists() else pd.DataFrame({"peer": []})
     asked = sorted(set(said["peer"]))
     if peer not in asked:
         known = f"; there are answers of {', '.join(asked)}" if asked else ""
@@ -129,12 +130,12 @@ def explain(space: Workspace, path: str) -> Answer:
         WorkspaceError: no image has that path.
 
     """
-    images = tables.checked("images", workspace.read_table(space.images)).set_index("path")
+    images = read_images(space).set_index("path")
     if path not in images.index:
         similar = [known for known in images.index if known.endswith(path)]
         hint = f"; did you mean {similar[0]}?" if similar else "; give it as curate issues prints it"
         raise WorkspaceError(f"{path!r} is not in this data set{hint}")
-    issues = tables.checked("issues", workspace.read_table(space.issues))
+    issues = read_issues(space)
     mine = issues[issues["path"] == path].sort_values("score")
     state = _state(space, path)
     history = log_table(space, path).iloc[::-1]

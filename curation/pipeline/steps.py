@@ -18,10 +18,11 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import memory, scratch, tables, workspace
+from curation.base import files, memory, scratch, tables
+from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, WorkspaceError
+from curation.base.workspace import FORMAT, Workspace, read_images, read_issues, read_listing
 from curation.decisions import log, manifest, policy
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX, effective, overruled, policy_batch, replay
 from curation.labels import people
@@ -71,15 +72,15 @@ def scan(space: Workspace, source: str, settings: Settings, display: Display, li
         raise WorkspaceError(f"no images in {listing.root}" + "".join(f" ({text})" for text in left_out))
     _require_same_data(space, listing.root, frame)
     _write_problems(space, listing.problems, listing.warnings)
-    workspace.write_table(space.listing, frame)
-    workspace.write_json(space.marker, {"format": workspace.FORMAT, "source": listing.root, "limit": limit})
+    files.write_table(space.listing, frame)
+    files.write_json(space.marker, {"format": FORMAT, "source": listing.root, "limit": limit})
     return _measured(space, frame, settings, display)
 
 
 def scanned_before(space: Workspace, settings: Settings, display: Display) -> Scanned:
     """Return what the last scan found, measuring what the settings now ask for beyond it."""
     memory.require(memory.Needed.curating)
-    return _measured(space, workspace.read_listing(space), settings, display)
+    return _measured(space, read_listing(space), settings, display)
 
 
 def _measured(space: Workspace, listing: pd.DataFrame, settings: Settings, display: Display) -> Scanned:
@@ -89,7 +90,7 @@ def _measured(space: Workspace, listing: pd.DataFrame, settings: Settings, displ
         counts = measure(listing, space.measurements, settings.measure, settings.engine, report)
     measurements = load_measurements(listing, space.measurements, settings.measure)
     images = tables.checked("images", measurements.assign(split=listing["split"], label=listing["label"]))
-    workspace.write_table(space.images, images)
+    files.write_table(space.images, images)
     return Scanned(images, measurements, counts.measured)
 
 
@@ -102,11 +103,11 @@ def _require_same_data(space: Workspace, source: str, listing: pd.DataFrame) -> 
     """
     if not space.listing.exists():
         return
-    known = workspace.read_listing(space)["path"]
+    known = read_listing(space)["path"]
     still_there = known.isin(listing["path"]).mean()
     if still_there < _SAME_DATA_SHARE:
-        was = (workspace.read_json(space.marker) or {}).get("source", "another source")
-        given = workspace.bare_url(source)
+        was = (files.read_json(space.marker) or {}).get("source", "another source")
+        given = files.bare_url(source)
         raise WorkspaceError(
             f"{space.root} was made from {was}, and {given} lacks most of its images; use another workspace (-w DIR)"
         )
@@ -123,7 +124,7 @@ def _limited(frame: pd.DataFrame, limit: int) -> pd.DataFrame:
 def _write_problems(space: Workspace, problems: pd.DataFrame, warnings: Sequence[str]) -> None:
     """Keep what ingest left out and why, for the summary and the report."""
     record = {"left_out": problems.to_dict("records"), "warnings": list(warnings)}
-    workspace.write_json(space.ingest, record)
+    files.write_json(space.ingest, record)
 
 
 def find_pairs(space: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
@@ -139,9 +140,9 @@ def find_pairs(space: Workspace, scanned: Scanned, settings: Settings, display: 
     distinct = _distinct_contents(scanned.measurements)
     fingerprint = _digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
     if _is_current(space, "pairs", fingerprint, space.pairs):
-        return workspace.read_table(space.pairs)
+        return files.read_table(space.pairs)
     pairs = _near_pairs(space, distinct, settings, display)
-    workspace.write_table(space.pairs, pairs)
+    files.write_table(space.pairs, pairs)
     _note(space, "pairs", fingerprint)
     memory.give_back()
     return pairs
@@ -193,10 +194,10 @@ def check(space: Workspace, scanned: Scanned, settings: Settings, display: Displ
         "" if labels is None else label_judgement.record_of(space)["key"],
     )
     if _is_current(space, "issues", fingerprint, space.issues):
-        return tables.checked("issues", workspace.read_table(space.issues))
+        return read_issues(space)
     with display.step("Checking"):
         issues = registry.run(CheckInputs(scanned.images, scanned.measurements, pairs, settings, labels))
-    workspace.write_table(space.issues, issues)
+    files.write_table(space.issues, issues)
     _note(space, "issues", fingerprint)
     memory.give_back()
     return issues
@@ -218,8 +219,8 @@ def judge_labels(space: Workspace, scanned: Scanned, settings: Settings, display
 
 def apply(space: Workspace, settings: Settings, display: Display) -> manifest.Version:
     """Let the policy of the settings decide on the issues as they stand; the caller holds the lock."""
-    images = tables.checked("images", workspace.read_table(space.images))
-    issues = tables.checked("issues", workspace.read_table(space.issues))
+    images = read_images(space)
+    issues = read_issues(space)
     return decide_by_policy(space, images, issues, policy.load(settings.policy), settings, display)
 
 
@@ -308,7 +309,7 @@ def lineage_of(space: Workspace, settings: Settings, chosen: policy.Policy | Non
         },
         "detector": detector_fingerprint(settings.measure),
     }
-    calibration = workspace.read_json(space.calibration)
+    calibration = files.read_json(space.calibration)
     if calibration is not None:
         record["calibration"] = calibration
     if chosen is not None:
@@ -342,7 +343,7 @@ def run(space: Workspace, source: str, settings: Settings, display: Display, lim
     version = decide_by_policy(space, scanned.images, issues, chosen, settings, display)
     page = write_report(space, scanned, issues, version, settings, display)
     entries = effective(log.read(space.decisions))
-    left_out = len((workspace.read_json(space.ingest) or {}).get("left_out", []))
+    left_out = len((files.read_json(space.ingest) or {}).get("left_out", []))
     rows = manifest.rows(space, version)
     lines, record = summary.closing(scanned.images, issues, rows, entries, chosen.review.checks)
     record |= {
@@ -418,7 +419,7 @@ def decide(
         WorkspaceError: a path is not in the data set, or the workspace has not been curated yet.
 
     """
-    images = tables.checked("images", workspace.read_table(space.images))
+    images = read_images(space)
     strangers = sorted(set(paths) - set(images["path"]))
     if strangers:
         raise WorkspaceError(f"{strangers[0]!r} is not in the data set; give paths as curate issues prints them")
@@ -431,7 +432,7 @@ def decide(
 def report(space: Workspace, settings: Settings, display: Display) -> Path:
     """Write the cleaning report of the newest cleaned version; the caller holds the lock."""
     scanned = scanned_before(space, settings, display)
-    issues = tables.checked("issues", workspace.read_table(space.issues))
+    issues = read_issues(space)
     version = manifest.find(space, "cleaned")
     return write_report(space, scanned, issues, version, settings, display)
 
@@ -450,7 +451,7 @@ def write_report(
     chosen = policy.load(settings.policy)
     path = space.reports / "cleaning.html"
     found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
-    findings = workspace.read_table(space.opinion_issues) if space.opinion_issues.exists() else None
+    findings = files.read_table(space.opinion_issues) if space.opinion_issues.exists() else None
     said = [] if findings is None else [findings[column] for column in findings]
     votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(space)]
     judged = label_judgement.outcome_lines(space, version)
@@ -462,8 +463,8 @@ def write_report(
     with display.step("Writing the report"):
         from reports import cleaning_page
 
-        ingest = workspace.read_json(space.ingest) or {}
-        source = (workspace.read_json(space.marker) or {}).get("source", "")
+        ingest = files.read_json(space.ingest) or {}
+        source = (files.read_json(space.marker) or {}).get("source", "")
         origin = summary.provenance(source, version, chosen, ingest.get("left_out", []), ingest.get("warnings", []))
         raw = manifest.rows(space, manifest.find(space, version.base))
         cleaned = manifest.rows(space, version)
@@ -482,7 +483,7 @@ def write_report(
                 judged,
             )
         )
-        workspace.write_bytes(path, page.encode("utf-8"))
+        files.write_bytes(path, page.encode("utf-8"))
     _note(space, "report", fingerprint)
     return path
 
@@ -511,10 +512,10 @@ def _digest(*parts: Any) -> str:
 
 
 def _is_current(space: Workspace, step: str, fingerprint: str, path: Path) -> bool:
-    state = workspace.read_json(space.state) or {}
+    state = files.read_json(space.state) or {}
     return path.exists() and state.get(step) == fingerprint
 
 
 def _note(space: Workspace, step: str, fingerprint: str) -> None:
-    state = workspace.read_json(space.state) or {}
-    workspace.write_json(space.state, {**state, step: fingerprint})
+    state = files.read_json(space.state) or {}
+    files.write_json(space.state, {**state, step: fingerprint})

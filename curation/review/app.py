@@ -18,10 +18,9 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import tables, workspace
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_issues
 from curation.decisions import manifest
 from curation.review import blind, brain, journal, push, queues, views
 from curation.review.desk import PAGE, Desk, Session
@@ -113,7 +112,7 @@ def _queue(space: Workspace, request: Request, records: pd.DataFrame) -> tuple[p
     """Return the queue and its title."""
     if request.order in PEOPLE_QUEUES:
         return _queue_of_people(space, request.order), f"what people find {request.order}"
-    issues = tables.checked("issues", workspace.read_table(space.issues))
+    issues = read_issues(space)
     if request.order == "random" and not request.check:
         whole = records.assign(group="", score=1.0, gain=0.0)
         found = queues.ranked(whole[["path", "group", "score", "label", "gain"]], "random", request.seed)

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation.base import tables, workspace
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_issues
 from curation.decisions import manifest
 from curation.review.journal import ReviewError
 from curation.review.read_model import local_files, sample_id
@@ -31,7 +30,7 @@ def draw(space: Workspace, images: int, seed: int) -> pd.DataFrame:
 
     """
     rows = manifest.rows(space, manifest.find(space, "raw"))
-    issues = tables.checked("issues", workspace.read_table(space.issues))
+    issues = read_issues(space)
     unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
     rows = rows[~rows["path"].isin(unreadable)].drop_duplicates("sha256").sort_values("path", ignore_index=True)
     classes = sorted(set(rows["label"]) - {""})

@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base import workspace
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_listing
 from curation.checks.duplicates.features import View, descriptors
 from curation.measure import load_measurements, load_thumbnails
 from curation.review.read_model import sample_id
@@ -44,7 +43,7 @@ def embed(space: Workspace, dataset: Any, records: pd.DataFrame, settings: Setti
 
 
 def _features(space: Workspace, records: pd.DataFrame, settings: Settings) -> tuple[Floats, list[str]]:
-    measured = load_measurements(workspace.read_listing(space), space.measurements, settings.measure)
+    measured = load_measurements(read_listing(space), space.measurements, settings.measure)
     measured = measured[(measured["error"] == "") & measured["path"].isin(records["path"])]
     thumbnails = load_thumbnails(measured["sha256"].tolist(), space.measurements, settings.measure)
     found = descriptors(thumbnails, View(1.0, 0.0, 0.0)).astype(np.float64)

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curation.base import workspace
+from curation.base import files
+from curation.base.workspace import Workspace
 from curation.review import journal
 from curation.review.journal import Answer, Journal, ReviewError
 
@@ -70,12 +71,12 @@ class Session:
 
     def save(self, file: Path) -> None:
         """Write the session file."""
-        workspace.write_json(file, asdict(self))
+        files.write_json(file, asdict(self))
 
 
 def load_session(file: Path) -> Session:
     """Read a session file."""
-    record = workspace.read_json(file)
+    record = files.read_json(file)
     if record is None:
         raise ReviewError(f"{file} is absent; open the App with: curate review")
     record["classes"] = tuple(record["classes"])
@@ -110,7 +111,7 @@ class Desk:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.folder = workspace.Workspace(Path(session.workspace)).review / "journal"
+        self.folder = Workspace(Path(session.workspace)).review / "journal"
         self.journal = Journal(self.folder, session.reviewer)
         self.put_up: frozenset[str] = frozenset()  # what the queue brought up last: answering it brings up the next
         self.reselect = False  # whether the App is about to drop the selection, because the view changes

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from curation.base.errors import CurationError
-from curation.base.workspace import make_folder, sync_folder
+from curation.base.files import make_folder, sync_folder
 
 ANSWERS = ("keep", "exclude", "relabel", "soften", "unsure", "label")
 """What a person may answer; ``label`` is a blind label: a vote, never a decision. ``unsure`` decides nothing."""

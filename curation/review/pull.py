@@ -13,7 +13,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from curation.base import workspace
+from curation.base import files
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace
@@ -141,7 +141,7 @@ def pull(space: Workspace, settings: Settings, display: Display) -> Pulled:
     lines = journal.read(space.review / "journal")
     entries = log.read(space.decisions)
     manifest.require_whole_log(space, entries)
-    known = workspace.read_table(space.images)["path"]
+    known = files.read_table(space.images)["path"]
     found = plan(lines, entries, known)
     for reviewer, numbers in sorted(found.undo.items()):
         draft = log.Draft("", "undo", value=json.dumps(sorted(numbers)), reason="taken back in the App")
@@ -153,7 +153,7 @@ def pull(space: Workspace, settings: Settings, display: Display) -> Pulled:
     _write(space, CONFLICTS, found.conflicts)
     labels = _blind_labels(lines, known)
     if len(labels):
-        workspace.write_table(space.blind_labels, labels)
+        files.write_table(space.blind_labels, labels)
     # also where the log had them already: a pull that was killed before its version is finished here
     behind = bool(lines) and manifest.find(space, "cleaned").log_through < log.read(space.decisions)[-1].seq
     version = steps.judge_again(space, settings, display) if decided or undone or behind else None
@@ -163,7 +163,7 @@ def pull(space: Workspace, settings: Settings, display: Display) -> Pulled:
 
 def _write(space: Workspace, name: str, table: pd.DataFrame) -> None:
     space.review.mkdir(parents=True, exist_ok=True)
-    workspace.write_table(space.review / name, table)
+    files.write_table(space.review / name, table)
 
 
 def _blind_labels(lines: Sequence[Line], known: Iterable[str]) -> pd.DataFrame:
@@ -182,4 +182,4 @@ def conflicts(space: Workspace) -> pd.DataFrame:
     file = space.review / CONFLICTS
     if not file.exists():
         return answers_frame([])
-    return workspace.read_table(file)
+    return files.read_table(file)

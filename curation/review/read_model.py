@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.base import tables, workspace
+from curation.base import files
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_issues, read_listing
 from curation.decisions import manifest
 from curation.measure import load_faces
 from curation.pipeline import summary
@@ -78,7 +78,7 @@ def shown(space: Workspace, version_name: str, settings: Settings) -> Shown:
     """
     version = manifest.find(space, version_name)
     rows = manifest.rows(space, version)
-    issues = tables.checked("issues", workspace.read_table(space.issues))
+    issues = read_issues(space)
     issues = issues[issues["path"].isin(rows["path"])]
     records = rows.assign(filepath=local_files(space, rows["path"]), copy_group=_copy_groups(rows, issues))
     predictions = _predictions(space)
@@ -104,7 +104,7 @@ def local_files(space: Workspace, paths: pd.Series) -> pd.Series:
         ReviewError: an image is no file of this machine.
 
     """
-    urls = workspace.read_listing(space).set_index("path")["url"]
+    urls = read_listing(space).set_index("path")["url"]
     files = paths.map(urls)
     remote = files.isna() | files.fillna("").str.contains("://", regex=False)
     if remote.any():
@@ -127,7 +127,7 @@ def _copy_groups(rows: pd.DataFrame, issues: pd.DataFrame) -> pd.Series:
 
 
 def _faces(space: Workspace, settings: Settings) -> dict[str, list[dict[str, Any]]]:
-    listing = workspace.read_listing(space)
+    listing = read_listing(space)
     found = load_faces(listing, space.measurements, settings.measure)
     columns = ["sha256", "x", "y", "width", "height", "score", "landmarks"]
     faces: dict[str, list[dict[str, Any]]] = {}
@@ -146,7 +146,7 @@ def _predictions(space: Workspace) -> dict[str, pd.DataFrame]:
     """Return every predictions table's likeliest class and its probability, by the table's name."""
     found: dict[str, pd.DataFrame] = {}
     for file in sorted(space.predictions.glob("*.parquet")):
-        table = workspace.read_table(file)
+        table = files.read_table(file)
         if "path" not in table:
             continue
         numbers = table.drop(columns=["path", "fold", "model"], errors="ignore").select_dtypes("number")

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation.base import workspace
-from curation.base.workspace import Workspace
+from curation.base import files
+from curation.base.workspace import Workspace, open_workspace
 from curation.decisions import manifest
 from curation.labels import noise, ranking, votes
 from curation.models.runs import training_frame
@@ -61,7 +61,7 @@ def judged_anew(listing: pd.DataFrame, folder: Path, recipe: str) -> tuple[pd.Da
     cost, _ = measured([str(CURATE), "check", "--labels", recipe, "--threads", "1", "-w", str(space.root)])
     if cost.exit_status:
         raise SystemExit(f"curate check ended with {cost.exit_status}; see above")
-    table = workspace.read_table(space.labels)
+    table = files.read_table(space.labels)
     return table.set_index(table["path"].map(original)), cost.record()
 
 
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="of the work; kept, and gone on with")
     given = parser.parse_args()
-    listing, flips = planted(workspace.open_existing(given.workspace), given.votes, given.seed)
+    listing, flips = planted(open_workspace(given.workspace), given.votes, given.seed)
     folder = given.folder or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     table, cost = judged_anew(listing, folder, given.recipe)

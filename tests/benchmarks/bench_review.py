@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from curation.base import workspace
+from curation.base.workspace import open_workspace
 from curation.decisions import manifest
 from curation.review.journal import Journal
 from tests.benchmarks.cost import measured, print_figures
@@ -28,7 +28,7 @@ def main() -> None:
         shutil.copytree(parser.parse_args().workspace, copy, ignore=shutil.ignore_patterns("review"))
         command = [str(CURATE), "review", "--push-only", "--by", "bench", "-w", str(copy)]
         costs = {name: measured(command)[0].record() for name in ("first", "second")}
-        space = workspace.open_existing(copy)
+        space = open_workspace(copy)
         path = manifest.rows(space, manifest.find(space, "cleaned"))["path"].iloc[0]
         Journal(space.review / "journal", "bench").write("exclude", [path])
         costs["after one answer"] = measured(command)[0].record()

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation.base import settings, workspace
+from curation.base import files, settings
+from curation.base.workspace import open_workspace
 from curation.measure import load_measurements, load_thumbnails
 from curation.pipeline import label_judgement
 
@@ -18,10 +19,10 @@ ASKED = 10
 
 def judge_by_neighbours(folder: Path) -> None:
     """Write the judgement into a workspace, from where ``curate check mislabelled ambiguous`` takes it."""
-    space = workspace.open_existing(folder)
-    images = workspace.read_table(space.images)
+    space = open_workspace(folder)
+    images = files.read_table(space.images)
     asked = settings.load().measure
-    measured = load_measurements(workspace.read_table(space.listing), space.measurements, asked)
+    measured = load_measurements(files.read_table(space.listing), space.measurements, asked)
     readable = measured[measured["error"] == ""].merge(images[["path", "label"]], on="path")
     classes, labels = np.unique(readable["label"], return_inverse=True)
     thumbnails = load_thumbnails(readable["sha256"].tolist(), space.measurements, asked)
@@ -50,9 +51,9 @@ def judge_by_neighbours(folder: Path) -> None:
             "copies_say": "",
         }
     )
-    workspace.write_table(space.labels, table.assign(ambiguous=table["ambiguous"].clip(0, 1)))
+    files.write_table(space.labels, table.assign(ambiguous=table["ambiguous"].clip(0, 1)))
     record = {"key": "neighbours", "data": label_judgement.data_digest(images)}
-    workspace.write_json(space.labels.with_suffix(".json"), record)
+    files.write_json(space.labels.with_suffix(".json"), record)
 
 
 def _asked(thumbnails: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:

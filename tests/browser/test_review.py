@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from curation.base import workspace
+from curation.base.workspace import open_workspace
 from curation.decisions import log, manifest
 from curation.pipeline import summary
 from curation.review import journal
@@ -66,7 +66,7 @@ def person_decisions(space: Path) -> list[log.Entry]:
 
 
 def cleaned(space: Path) -> manifest.Version:
-    return manifest.find(workspace.open_existing(space), "cleaned")
+    return manifest.find(open_workspace(space), "cleaned")
 
 
 def pulled(curate: Curate, space: Path) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def test_three_are_selected_a_key_excludes_them_the_pull_has_exactly_those_and_u
     assert (found["decided"], found["undone"], found["conflicts"]) == (3, 0, 0)
     decisions = person_decisions(space)
     assert [(entry.actor, entry.action) for entry in decisions] == [("person:ada", "exclude")] * 3
-    after = manifest.rows(workspace.open_existing(space), cleaned(space))
+    after = manifest.rows(open_workspace(space), cleaned(space))
     mine = after[after["reason"].str.startswith("seen in the App")]
     assert sorted(mine["path"]) == sorted(entry.path for entry in decisions)
     assert set(mine["status"]) == {"excluded"}
@@ -166,7 +166,7 @@ def test_a_digit_relabels_s_with_two_digits_softens_and_no_key_does_anything_whi
 
     assert pulled(curate, space)["decided"] == 2
     relabelled, softened = person_decisions(space)[-2:]
-    rows = manifest.rows(workspace.open_existing(space), cleaned(space)).set_index("path")
+    rows = manifest.rows(open_workspace(space), cleaned(space)).set_index("path")
     assert (relabelled.action, softened.action) == ("relabel", "soften")
     assert rows.loc[relabelled.path, "label"] == "surprise"
     assert json.loads(rows.loc[softened.path, "soft_label"]) == {"neutral": 0.5, "sad": 0.5}
@@ -229,7 +229,7 @@ def test_blind_labels_are_given_without_a_hint_and_reported_with_kappas(
     finally:
         app.close()
     mine = [line for line in pressed(space) if line.reviewer == "cleo"]
-    raw = manifest.rows(workspace.open_existing(space), manifest.find(workspace.open_existing(space), "raw"))
+    raw = manifest.rows(open_workspace(space), manifest.find(open_workspace(space), "raw"))
     given = dict(zip(raw["path"], raw["label"], strict=True))
     other = journal.Journal(space / "review" / "journal", "dan")
     for path in (path for line in mine for path in line.paths):

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from curation.base import workspace
+from curation.base import files
 from curation.pipeline import summary
 from tests.browser.review_app import STEP_S, App, bar, choose, look_at, on_tiles, panel, picture, tiles
 from tests.conftest import Curate, as_json
@@ -67,7 +67,7 @@ def space(tmp_path_factory: pytest.TempPathFactory, sample: Path, curate: Curate
     shutil.copy(folder / f"{STEMS[0]}.jpg", folder.with_name(LABELS[0]) / f"copy {STEMS[0]}.jpg")
     found = top / LABELS[1]
     curate("run", top / STEMS[0], "-w", found)
-    paths = workspace.read_table(found / "images.parquet")["path"]
+    paths = files.read_table(found / "images.parquet")["path"]
     curate("decide", *paths, "--exclude", "--reason", REASON, "--by", "ben", "-w", found)
     return found
 

@@ -12,8 +12,8 @@ from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from typing import Any
 
-from curation.base import workspace
-from curation.base.workspace import Workspace, WorkspaceError
+from curation.base.errors import WorkspaceError
+from curation.base.workspace import Workspace, create_workspace, locked
 from curation.decisions import log, manifest
 from tests.faults import forked
 from tests.faults.kill import _image
@@ -32,7 +32,7 @@ def _write_rounds(root: str, name: str, rounds: int, start: Barrier, seed: int) 
     for number in range(rounds):
         start.wait(PATIENCE_S)
         time.sleep(dice.random() * JITTER_S)
-        with workspace.locked(space, PATIENCE_S):
+        with locked(space, PATIENCE_S):
             log.append(space.decisions, f"person:{name}", [log.Draft(f"{name}-{number}", "keep")])
 
 
@@ -54,7 +54,7 @@ def _read_on(root: str, over: Event, answers: Any) -> None:
 
 def interleavings(scratch: Path, rounds: int) -> dict[str, Any]:
     """Let two processes append at the same moment, ``rounds`` times, while a third reads."""
-    space = workspace.create(scratch / "interleaved")
+    space = create_workspace(scratch / "interleaved")
     context = multiprocessing.get_context("fork")
     start, over, answers = context.Barrier(WRITERS), context.Event(), context.Queue()
     root = str(space.root)
@@ -116,7 +116,7 @@ def _started(arguments: list[str]) -> int:
 
 def locks(scratch: Path) -> dict[str, Any]:
     """A held lock names its owner; that of a killed owner is free at once."""
-    space = workspace.create(scratch / "locked")
+    space = create_workspace(scratch / "locked")
     holder = multiprocessing.get_context("fork").Process(target=_hold, args=(str(space.root),))
     holder.start()
     deadline = time.monotonic() + PATIENCE_S
@@ -124,20 +124,20 @@ def locks(scratch: Path) -> dict[str, Any]:
         time.sleep(0.01)
     said = ""
     try:
-        with workspace.locked(space, 0.05):
+        with locked(space, 0.05):
             pass
     except WorkspaceError as error:
         said = str(error)
     os.kill(holder.pid or 0, signal.SIGKILL)
     holder.join()
     started = time.monotonic()
-    with workspace.locked(space, 10.0):
+    with locked(space, 10.0):
         waited = time.monotonic() - started
     return {"owner_named": f"process {holder.pid} on" in said, "recovered_after_s": round(waited, 3)}
 
 
 def _hold(root: str) -> None:
-    with workspace.locked(Workspace(Path(root))):
+    with locked(Workspace(Path(root))):
         time.sleep(PATIENCE_S)
 
 

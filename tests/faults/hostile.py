@@ -12,7 +12,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from curation.base import workspace
 from curation.base.errors import CurationError
 from curation.base.workspace import Workspace
 from tests.faults import corpus, forked
@@ -53,10 +52,10 @@ def images(scratch: Path) -> dict[str, Any]:
         faults.append("a file was executed")
     if faults:
         return {"inputs": len(files) + named, "faults": faults}
-    issues = workspace.read_table(space.issues)
+    issues = files.read_table(space.issues)
     unreadable = set(issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"])
-    rows = set(workspace.read_table(space.images)["path"])
-    left_out = [entry["path"] for entry in workspace.read_json(space.ingest)["left_out"]]
+    rows = set(files.read_table(space.images)["path"])
+    left_out = [entry["path"] for entry in files.read_json(space.ingest)["left_out"]]
     known = Counter(rows) + Counter(left_out)
     faults += [f"{name} is lost" for name in files if f"train/happy/{name}" not in known]
     if sum(known.values()) != len(files) + named:

@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curation.base import workspace
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, open_workspace
 from curation.decisions import log, manifest
 from curation.review.journal import Journal
 from tests.faults import forked
@@ -138,7 +137,7 @@ class Kept:
         if not space.marker.exists():
             return ["the workspace is gone"] if self.versions else []
         try:
-            workspace.open_existing(space.root)
+            open_workspace(space.root)
             entries = log.read(space.decisions)
             found = manifest.verify(space)
         except Exception as error:

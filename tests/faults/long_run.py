@@ -126,13 +126,14 @@ def figures(scratch: Path, sizes: Sequence[int]) -> dict[str, Any]:
 
 def main() -> None:
     """Curate a folder and write down the progress."""
-    from curation.base import settings, workspace
+    from curation.base import settings
+    from curation.base.workspace import create_workspace, locked
     from curation.pipeline import steps as workflow
 
     data, folder, notes = sys.argv[1:]
-    space = workspace.create(Path(folder))
+    space = create_workspace(Path(folder))
     display = Noted()
-    with workspace.locked(space):
+    with locked(space):
         workflow.run(space, data, settings.load(space.settings), display)
     Path(notes).write_text(json.dumps(display.steps))
 

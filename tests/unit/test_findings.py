@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.base import workspace
+from curation.base import files
+from curation.base.workspace import create_workspace
 from curation.evidence.alignment import LEAST_FACES, AlignmentError, Reference, aligned, reference_of, similarity
 from curation.evidence.people import newest_votes
 from curation.evidence.store import fingerprint, read, remembered
@@ -80,9 +81,9 @@ def test_a_section_that_was_interrupted_is_computed_anew(tmp_path: Path) -> None
 
 
 def test_the_newest_votes_of_the_workspace_count_where_none_are_named(tmp_path: Path) -> None:
-    space = workspace.create(tmp_path / "space")
+    space = create_workspace(tmp_path / "space")
     assert newest_votes(space) is None
     for age, name in enumerate(("blind", "crowd", "old")):
-        workspace.write_table(space.votes / f"{name}.parquet", pd.DataFrame({"path": ["a.jpg"], "happy": [1]}))
+        files.write_table(space.votes / f"{name}.parquet", pd.DataFrame({"path": ["a.jpg"], "happy": [1]}))
         os.utime(space.votes / f"{name}.parquet", (1000 - age, 1000 - age))
     assert newest_votes(space) == space.votes / "blind.parquet"

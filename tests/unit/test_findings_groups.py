@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.base import workspace
+from curation.base.workspace import Workspace, create_workspace
 from curation.evidence import estimated
 from curation.evidence.groups import AttributesError, read_attributes
 
 
 @pytest.fixture
-def space(tmp_path: Path) -> workspace.Workspace:
-    return workspace.create(tmp_path / "space")
+def space(tmp_path: Path) -> Workspace:
+    return create_workspace(tmp_path / "space")
 
 
-def test_a_folder_named_as_utkface_says_gender_race_and_age_group(tmp_path: Path, space: workspace.Workspace) -> None:
+def test_a_folder_named_as_utkface_says_gender_race_and_age_group(tmp_path: Path, space: Workspace) -> None:
     folder = tmp_path / "faces"
     folder.mkdir()
     for name in ("25_1_2_20170104.jpg", "7_0_4_20170104.jpg", "83_1_0_20170104.jpg", "holiday.jpg"):
@@ -30,7 +30,7 @@ def test_a_folder_named_as_utkface_says_gender_race_and_age_group(tmp_path: Path
     assert len(found) == 3
 
 
-def test_a_table_may_name_images_of_the_data_set_or_files_beside_it(tmp_path: Path, space: workspace.Workspace) -> None:
+def test_a_table_may_name_images_of_the_data_set_or_files_beside_it(tmp_path: Path, space: Workspace) -> None:
     (tmp_path / "mine.jpg").write_bytes(b"")
     file = tmp_path / "people.csv"
     file.write_text("path,age,label\nmine.jpg,12.5,sad\ntrain/happy/1.jpg,adult,\nx.jpg,,happy\n")
@@ -40,7 +40,7 @@ def test_a_table_may_name_images_of_the_data_set_or_files_beside_it(tmp_path: Pa
     assert found["label"].tolist() == ["sad", "", "happy"]
 
 
-def test_what_says_nothing_of_people_is_one_sentence(tmp_path: Path, space: workspace.Workspace) -> None:
+def test_what_says_nothing_of_people_is_one_sentence(tmp_path: Path, space: Workspace) -> None:
     file = tmp_path / "votes.csv"
     file.write_text("path,happy\na.jpg,3\n")
     with pytest.raises(AttributesError, match="column path and one of gender, race, age"):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.base.workspace import bare_url
+from curation.base.files import bare_url
 from curation.formats import layout, names
 from curation.formats.listing import IngestError, Listing
 from curation.formats.source import read_source

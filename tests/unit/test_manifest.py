@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from curation.base import workspace
-from curation.base.workspace import Workspace, WorkspaceError
+from curation.base import files
+from curation.base.errors import WorkspaceError
+from curation.base.workspace import Workspace, create_workspace, open_workspace
 from curation.decisions import log, manifest
 from curation.decisions.log import Draft
 from curation.decisions.manifest import content_hash, raw_manifest
@@ -20,7 +21,7 @@ RAW = raw_manifest(images(("a.jpg", "train", "sad"), ("b.jpg", "train", "happy")
 
 @pytest.fixture
 def space(tmp_path: Path) -> Workspace:
-    return workspace.create(tmp_path / "space")
+    return create_workspace(tmp_path / "space")
 
 
 def commit_raw(space: Workspace) -> manifest.Version:
@@ -74,7 +75,7 @@ def test_a_committed_version_is_never_rewritten(space: Workspace) -> None:
     commit_raw(space)
     before = (space.manifests / "v1.json").read_bytes()
     with pytest.raises(FileExistsError):
-        workspace.write_new(space.manifests / "v1.json", b"other")
+        files.write_new(space.manifests / "v1.json", b"other")
     assert (space.manifests / "v1.json").read_bytes() == before
 
 
@@ -84,7 +85,7 @@ def test_every_version_is_rebuilt_from_the_log_byte_for_byte(space: Workspace) -
     commit_cleaned(space, Draft("b.jpg", "relabel", "sad"))
     entries = log.read(space.decisions)
     for version in manifest.versions(space)[1:]:
-        rebuilt = workspace.parquet_bytes(manifest.rebuilt(space, version, entries))
+        rebuilt = files.parquet_bytes(manifest.rebuilt(space, version, entries))
         assert rebuilt == (space.manifests / f"{version.name}.parquet").read_bytes()
     assert manifest.verify(space) == []
 
@@ -101,7 +102,7 @@ def test_verify_names_an_edited_version(space: Workspace) -> None:
     commit_raw(space)
     commit_cleaned(space, Draft("a.jpg", "exclude"))
     edited = manifest.rows(space, manifest.find(space, "v2")).assign(label="happy")
-    workspace.write_table(space.manifests / "v2.parquet", edited)
+    files.write_table(space.manifests / "v2.parquet", edited)
     assert [problem[:3] for problem in manifest.verify(space)] == ["v2:"]
 
 
@@ -132,11 +133,11 @@ def test_diff_names_what_two_versions_judge_differently() -> None:
 def test_a_workspace_of_another_format_is_refused(space: Workspace) -> None:
     space.marker.write_text(json.dumps({"format": 99}))
     with pytest.raises(WorkspaceError, match="format 99"):
-        workspace.open_existing(space.root)
+        open_workspace(space.root)
 
 
 def test_a_folder_with_other_files_is_not_taken_for_a_workspace(tmp_path: Path) -> None:
     (tmp_path / "thesis.docx").write_text("years of work")
     with pytest.raises(WorkspaceError, match=r"thesis\.docx"):
-        workspace.create(tmp_path)
+        create_workspace(tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.docx"]

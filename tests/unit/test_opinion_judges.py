@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from curation.audit.peers.judges import JUDGES, from_pairs, read_findings, store
-from curation.base import tables, workspace
+from curation.base import files, tables
+from curation.base.workspace import Workspace, create_workspace
 from curation.pipeline import summary
 
 PATHS = ["a.jpg", "b.jpg", "c.jpg"]
@@ -54,15 +55,15 @@ def test_pairs_become_groups_of_near_copies() -> None:
 
 
 @pytest.fixture
-def space(tmp_path: Path) -> workspace.Workspace:
-    return workspace.create(tmp_path / "space")
+def space(tmp_path: Path) -> Workspace:
+    return create_workspace(tmp_path / "space")
 
 
-def test_asking_again_replaces_what_the_same_peer_said_and_keeps_the_others(space: workspace.Workspace) -> None:
+def test_asking_again_replaces_what_the_same_peer_said_and_keeps_the_others(space: Workspace) -> None:
     store(space, read_findings(answer((0, "dark", 0.1, True)), JUDGES["cleanvision"], PATHS))
     store(space, read_findings(answer((0, "outlier", 0.1, True)), JUDGES["cleanlab"], PATHS))
     store(space, read_findings(answer((1, "dark", 0.2, True)), JUDGES["cleanvision"], PATHS))
-    kept = workspace.read_table(space.opinion_issues)
+    kept = files.read_table(space.opinion_issues)
     assert kept[["peer", "path"]].to_numpy().tolist() == [["cleanvision", "b.jpg"], ["cleanlab", "a.jpg"]]
 
 

@@ -19,9 +19,9 @@ from sklearn.preprocessing import StandardScaler
 from curation.audit.synthetic import SampleError, make_sample
 from curation.audit.synthetic.defects import SHARES
 from curation.audit.synthetic.face import EXPRESSIONS
-from curation.base import workspace
 from curation.base.progress import Display
 from curation.base.settings import Settings
+from curation.base.workspace import create_workspace
 from curation.formats.source import read_source
 from curation.pipeline import steps
 
@@ -153,7 +153,7 @@ def test_the_expressions_can_be_learned(drawn: Path, truth: pd.DataFrame) -> Non
 @pytest.fixture(scope="module")
 def flagged(drawn: Path, truth: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """The issues that the workflow finds, with the truth about their images; source names what an image shows."""
-    space = workspace.create(tmp_path_factory.mktemp("flagged") / "space")
+    space = create_workspace(tmp_path_factory.mktemp("flagged") / "space")
     settings, quiet = Settings.model_validate({"engine": {"workers": 1}}), Display(quiet=True)
     issues = steps.check(space, steps.scan(space, str(drawn), settings, quiet), settings, quiet)
     told = truth.assign(source=truth["of"].where(truth["of"] != "", truth["path"]))

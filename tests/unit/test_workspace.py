@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.base import workspace
-from curation.base.workspace import WorkspaceError, bare_url, without_secrets
+from curation.base import files
+from curation.base.errors import WorkspaceError
+from curation.base.files import bare_url, without_secrets
+from curation.base.workspace import FORMAT, create_workspace, open_workspace, read_listing
 from curation.decisions import log
 
 WORDS = st.text("abcXYZ019+/=_-", min_size=8, max_size=20).filter(lambda word: not word.strip("0123456789/").isdigit())
@@ -21,10 +23,10 @@ WORDS = st.text("abcXYZ019+/=_-", min_size=8, max_size=20).filter(lambda word: n
 
 @pytest.mark.parametrize("number", [0, 2, 99, "one", None, [1]])
 def test_a_workspace_of_another_format_is_refused_in_one_sentence(tmp_path: Path, number: object) -> None:
-    space = workspace.create(tmp_path / "space")
+    space = create_workspace(tmp_path / "space")
     space.marker.write_text(json.dumps({"format": number}))
-    for opened in (workspace.open_existing, workspace.create):
-        with pytest.raises(WorkspaceError, match=f"reads {workspace.FORMAT}; use the version that made it") as caught:
+    for opened in (open_workspace, create_workspace):
+        with pytest.raises(WorkspaceError, match=f"reads {FORMAT}; use the version that made it") as caught:
             opened(space.root)
         assert "\n" not in str(caught.value)
     assert json.loads(space.marker.read_text()) == {"format": number}
@@ -34,15 +36,15 @@ def test_a_workspace_of_another_format_is_refused_in_one_sentence(tmp_path: Path
 def test_a_damaged_json_file_is_one_sentence(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "state.json").write_bytes(data)
     with pytest.raises(WorkspaceError, match=r"state\.json is damaged") as caught:
-        workspace.read_json(tmp_path / "state.json")
+        files.read_json(tmp_path / "state.json")
     assert "\n" not in str(caught.value)
 
 
 def test_a_listing_of_other_columns_is_one_sentence(tmp_path: Path) -> None:
-    space = workspace.create(tmp_path / "space")
-    workspace.write_table(space.listing, pd.DataFrame({"path": [1]}))
+    space = create_workspace(tmp_path / "space")
+    files.write_table(space.listing, pd.DataFrame({"path": [1]}))
     with pytest.raises(WorkspaceError, match=r"listing\.parquet is damaged .no column 'bytes'."):
-        workspace.read_listing(space)
+        read_listing(space)
 
 
 class Disk:
@@ -70,7 +72,7 @@ class Disk:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the names of open files are told by /proc")
-@pytest.mark.parametrize("write", [workspace.write_bytes, workspace.write_new])
+@pytest.mark.parametrize("write", [files.write_bytes, files.write_new])
 def test_a_written_file_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Any) -> None:
     disk = Disk(monkeypatch)
     write(tmp_path / "new" / "deep" / "file", b"data")

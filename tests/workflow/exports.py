@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import tables, workspace
+from curation.base import tables
+from curation.base.workspace import open_workspace
 from curation.decisions import manifest
 
 COLUMNS = tables.columns("manifest")
@@ -17,7 +18,7 @@ COLUMNS = tables.columns("manifest")
 
 def kept_rows(space: Path, version: str = "cleaned") -> pd.DataFrame:
     """The kept rows of a version, as committed."""
-    found = workspace.open_existing(space)
+    found = open_workspace(space)
     rows = manifest.rows(found, manifest.find(found, version))
     return rows[rows["status"] == "kept"].reset_index(drop=True)
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from curation.base import tables, workspace
+from curation.base import tables
+from curation.base.files import write_json
+from curation.base.workspace import open_workspace
 from curation.decisions import manifest
 from curation.evidence import cards
 from curation.evidence.cards import TO_FILL_IN
@@ -59,7 +61,7 @@ def test_the_cleaning_history_has_every_decision_that_counts_in_the_version(own:
     lines = [json.loads(line) for line in (own / "decisions.jsonl").read_text(encoding="utf-8").splitlines()]
     made = [line for line in lines if line.get("action") in tables.ACTIONS]
     assert told == Counter((line["action"], line["issue"].partition("#")[0]) for line in made)
-    space = workspace.open_existing(own)
+    space = open_workspace(own)
     left_out = (manifest.rows(space, manifest.find(space, "cleaned"))["status"] == "excluded").sum()
     assert f"{left_out:,} were left out" in card
     for heading in ("## Provenance", "## Known biases", "## Intended use"):
@@ -75,14 +77,14 @@ def test_mlcroissant_validates_the_metadata(written: Path) -> None:
 
 
 def test_the_model_card_has_metrics_and_what_was_found_out(own: Path, tmp_path: Path) -> None:
-    space = workspace.open_existing(Path(shutil.copytree(own, tmp_path / "own")))
+    space = open_workspace(Path(shutil.copytree(own, tmp_path / "own")))
     run = space.models / RUN
     run.mkdir(parents=True)
     (run / "model.safetensors").write_bytes(b"")
     recipe = {"name": "fast", "learning_rate": 0.001}
     config = {"recipe": recipe, "images": {"train": 90, "validation": 30}, "classes": ["happy", "sad"], "seed": 0}
     config |= {"weights": "bundled", "weights_licence": "BSD-3", "provenance": {"data": "v1"}}
-    workspace.write_json(run / "config.json", config)
+    write_json(run / "config.json", config)
     unjudged = cards.write_cards(space, "cleaned", "", tmp_path / "cards")[2].read_text(encoding="utf-8")
     assert f"curate evaluate {RUN}" in unjudged and "curate report --models" in unjudged
     row = {"split": "test", "view": "as given", "images": 30, "metric": "accuracy", "class": ""}

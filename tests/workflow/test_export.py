@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation.base import workspace
+from curation.base.workspace import open_workspace
 from curation.decisions import manifest
 from curation.formats.export import export_version
 from curation.formats.export_data import gather
@@ -99,7 +99,7 @@ def test_a_partial_folder_holds_only_what_changed_and_says_what_left(
 
 @pytest.mark.parametrize("form", TABLES)
 def test_a_table_is_the_manifest_row_by_row(form: str, curated: Path, tmp_path: Path) -> None:
-    space = workspace.open_existing(curated)
+    space = open_workspace(curated)
     committed = manifest.rows(space, manifest.find(space, "cleaned"))
     assert export_version(space, "cleaned", form, tmp_path / "out") == len(committed)
     reader = pd.read_parquet if form == "parquet" else partial(pd.read_csv, keep_default_na=False)
@@ -111,7 +111,7 @@ def test_a_table_is_the_manifest_row_by_row(form: str, curated: Path, tmp_path: 
 def test_every_format_of_images_can_hold_what_changed_and_says_what_left(
     form: str, edited: Path, tmp_path: Path
 ) -> None:
-    space = workspace.open_existing(edited)
+    space = open_workspace(edited)
     changed = gather(space, "cleaned", "v2")
     number = export_version(space, "cleaned", form, tmp_path / "out", since="v2")
     assert number == len(changed.kept) and 2 <= number < len(kept_rows(edited)) / 4

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from curation.base import workspace
+from curation.base.workspace import open_workspace
 from curation.models.runs import find_run
 from tests.conftest import Curate, as_json
 
@@ -33,16 +33,16 @@ def model(own: Path, curate: Curate) -> str:
 
 
 def test_the_augmentation_sheet_shows_every_level_on_images_of_every_class(own: Path) -> None:
-    from curation.base import workspace
+    from curation.base.workspace import open_workspace
     from curation.models import runs
     from training.augment import LEVELS, SHEET_BORDER
 
-    path = runs.augmentation_sheet(workspace.open_existing(own), "cleaned")
+    path = runs.augmentation_sheet(open_workspace(own), "cleaned")
     picture = np.asarray(Image.open(path))
     rows = len(CLASSES) * 2
     assert picture.shape[0] >= len(LEVELS) * rows * SHEET_BORDER and (picture[:4] > 200).all()
     first = path.read_bytes()
-    assert runs.augmentation_sheet(workspace.open_existing(own), "cleaned").read_bytes() == first
+    assert runs.augmentation_sheet(open_workspace(own), "cleaned").read_bytes() == first
     sheets = np.array_split(picture, len(LEVELS))
     plain, augmented = sheets[0], sheets[-1]
     tile = picture.shape[1] // 9
@@ -106,14 +106,15 @@ def test_two_models_are_compared_on_the_same_images_and_shown_with_what_is_confu
 
 
 def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(curated: Path, tmp_path: Path) -> None:
-    from curation.base import settings, workspace
+    from curation.base import settings
     from curation.base.progress import Display
+    from curation.base.workspace import open_workspace
     from curation.decisions import manifest
     from curation.models import evaluation, runs
     from curation.pipeline import steps
     from training.data import load_samples
 
-    space = workspace.open_existing(Path(shutil.copytree(curated, tmp_path / "own")))
+    space = open_workspace(Path(shutil.copytree(curated, tmp_path / "own")))
     before = runs.training_frame(space, manifest.find(space, "cleaned")).set_index("key")
     happy = before[(before["label"] == "happy") & (before["group"] == "")]
     (moved,) = happy[happy["split"] == "train"].index[:1]
@@ -208,7 +209,7 @@ def test_a_ladder_states_its_budget_charts_what_ran_and_says_what_did_not(own: P
     assert [row["recipe"] for row in found["recipes"]] == list(recipes)
     for row in found["recipes"]:
         assert f"{row['validation_accuracy']:.3f}" in done.stdout
-    space = workspace.open_existing(own)
+    space = open_workspace(own)
     fitted = [run.parent for run in space.models.glob("ladder_*/scratch*/model.safetensors")]
     assert [find_run(space, run.relative_to(space.models).as_posix()) for run in fitted] == fitted
     page = Path(found["page"]).read_text(encoding="utf-8")

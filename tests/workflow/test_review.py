@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from curation.base import settings, workspace
+from curation.base import files, settings
 from curation.base.progress import Display
+from curation.base.workspace import Workspace, create_workspace, locked, open_workspace
 from curation.decisions import manifest
 from curation.review.desk import Desk, Image, Session
 from curation.review.journal import Journal, ReviewError
@@ -25,20 +26,21 @@ pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
 
 
 @pytest.fixture
-def space(tmp_path: Path, curated: Path) -> workspace.Workspace:
+def space(tmp_path: Path, curated: Path) -> Workspace:
     shutil.copytree(curated, tmp_path / "space")
-    return workspace.open_existing(tmp_path / "space")
+    return open_workspace(tmp_path / "space")
 
 
-def in_fiftyone(code: str, space: workspace.Workspace, uri: str) -> str:
+def in_fiftyone(code: str, space: Workspace, uri: str) -> str:
     """Run code in a process of its own: FiftyOne reads its environment once."""
     start = f"""
 import json
 from pathlib import Path
-from curation.base import settings, workspace
+from curation.base import settings, files
+from curation.base.workspace import Workspace, create_workspace, locked, open_workspace
 from curation.review import push, read_model, views
 from curation.review.environment import fiftyone
-space = workspace.open_existing(Path({str(space.root)!r}))
+space = open_workspace(Path({str(space.root)!r}))
 fo = fiftyone(space)
 shown = read_model.shown(space, "cleaned", settings.load())
 """
@@ -57,9 +59,9 @@ print(json.dumps([done.added, done.changed, done.removed, done.unchanged]))
 
 
 def test_a_second_push_writes_only_what_changed_and_a_wiped_database_shows_the_answers_again(
-    space: workspace.Workspace, mongodb: str
+    space: Workspace, mongodb: str
 ) -> None:
-    images = len(workspace.read_table(space.images))
+    images = len(files.read_table(space.images))
     assert json.loads(in_fiftyone(PUSH, space, mongodb)) == [images, 0, 0, 0]
     assert json.loads(in_fiftyone(PUSH, space, mongodb)) == [0, 0, 0, images]
     path = manifest.rows(space, manifest.find(space, "cleaned"))["path"].iloc[0]
@@ -70,7 +72,7 @@ def test_a_second_push_writes_only_what_changed_and_a_wiped_database_shows_the_a
     assert found == "exclude"
 
 
-def test_the_documents_are_those_that_fiftyone_itself_writes(space: workspace.Workspace, mongodb: str) -> None:
+def test_the_documents_are_those_that_fiftyone_itself_writes(space: Workspace, mongodb: str) -> None:
     compare = (
         PUSH
         + """
@@ -105,7 +107,7 @@ print("same")
     ],
 )
 def test_a_database_that_does_not_answer_or_start_is_one_sentence(
-    space: workspace.Workspace,
+    space: Workspace,
     curate: Curate,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
@@ -119,9 +121,7 @@ def test_a_database_that_does_not_answer_or_start_is_one_sentence(
     assert done.stderr.splitlines()[-1].startswith(f"curate: {said}") and advice in done.stderr
 
 
-def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(
-    space: workspace.Workspace, curate: Curate
-) -> None:
+def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(space: Workspace, curate: Curate) -> None:
     pytest.importorskip("torch", reason="the extra `train` is not installed")
     from curation.models.runs import training_frame
 
@@ -132,7 +132,7 @@ def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(
     assert len(chosen) == 50
     desk = Desk(session(space, "ada"))
     desk.answer("relabel", [Image(path, "happy", "happy") for path in chosen], "sad")
-    with workspace.locked(space):
+    with locked(space):
         done = pull(space, settings.load(), Display(quiet=True))
     assert done.decided == 50 and done.version is not None
     frame = training_frame(space, done.version).set_index("key")
@@ -140,16 +140,16 @@ def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(
     run = json.loads(curate("train", "scratch", "--epochs", 1, "--threads", 1, "--json", "-w", space.root).stdout)[
         "name"
     ]
-    config = workspace.read_json(space.models / run / "config.json")
+    config = files.read_json(space.models / run / "config.json")
     assert config["provenance"]["manifest_hash"] == done.version.hash
     wanted = before.assign(label=before["label"].mask(before["key"].isin(chosen), "sad"))
     assert config["fingerprints"] == fingerprints(wanted, config) != fingerprints(before, config)
-    with workspace.locked(space):
+    with locked(space):
         again = pull(space, settings.load(), Display(quiet=True))
     assert again.decided == 0
     assert manifest.find(space, "cleaned").hash == done.version.hash
     desk.undo()
-    with workspace.locked(space):
+    with locked(space):
         back = pull(space, settings.load(), Display(quiet=True))
     assert back.undone == 50 and manifest.content_hash(manifest.rows(space, back.version)) == manifest.content_hash(
         rows
@@ -166,22 +166,22 @@ def fingerprints(frame: pd.DataFrame, config: dict[str, Any]) -> dict[str, str]:
     return {"train": samples.take(is_train).fingerprint(), "validation": samples.take(~is_train).fingerprint()}
 
 
-def test_a_soft_answer_becomes_a_soft_label(space: workspace.Workspace) -> None:
+def test_a_soft_answer_becomes_a_soft_label(space: Workspace) -> None:
     rows = manifest.rows(space, manifest.find(space, "cleaned"))
     path = rows.loc[(rows["status"] == "kept") & (rows["group"] == ""), "path"].iloc[0]
     Desk(session(space, "ada")).answer("soften", [Image(path)], json.dumps({"sad": 0.5, "neutral": 0.5}))
-    with workspace.locked(space):
+    with locked(space):
         done = pull(space, settings.load(), Display(quiet=True))
     after = manifest.rows(space, done.version).set_index("path")
     assert json.loads(after.loc[path, "soft_label"]) == {"neutral": 0.5, "sad": 0.5}
 
 
-def session(space: workspace.Workspace, who: str, items: tuple[tuple[str, str], ...] = ()) -> Session:
+def session(space: Workspace, who: str, items: tuple[tuple[str, str], ...] = ()) -> Session:
     return Session(str(space.root), who, "dataset", "queue", ("happy", "neutral", "sad", "surprise"), items)
 
 
 def test_the_queue_is_resumable_goes_on_by_whole_groups_and_counts_agreement(tmp_path: Path) -> None:
-    space = workspace.create(tmp_path / "space")
+    space = create_workspace(tmp_path / "space")
     items = (("a", ""), ("b", "g"), ("c", "g"), ("d", ""))
     ada = Desk(session(space, "ada", items))
     assert ada.upcoming(2) == (["a", "b", "c"], ["a"])
@@ -200,7 +200,7 @@ def test_the_queue_is_resumable_goes_on_by_whole_groups_and_counts_agreement(tmp
         ada.answer("keep", [])
 
 
-def test_votes_and_blind_labels_are_reported_with_intervals(space: workspace.Workspace, curate: Curate) -> None:
+def test_votes_and_blind_labels_are_reported_with_intervals(space: Workspace, curate: Curate) -> None:
     raw = manifest.rows(space, manifest.find(space, "raw"))
     chosen = raw[raw["label"] != ""].head(40)
     for who, wrong in (("ada", 4), ("ben", 8)):

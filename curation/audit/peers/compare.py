@@ -16,7 +16,7 @@ from curation.audit.peers.brain import brain
 from curation.audit.peers.fastdup import fastdup
 from curation.audit.peers.judges import JUDGES, Given, Judge, ask, from_pairs, store
 from curation.audit.peers.peer import Opinion, Peer, require
-from curation.base import workspace
+from curation.base import files
 from curation.base.errors import CurationError
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -94,7 +94,7 @@ def second_opinions(
     """
     readable = measurements[measurements["error"] == ""].sort_values(["pixel_sha256", "path"])
     contents = readable.drop_duplicates("pixel_sha256").reset_index(drop=True)
-    listing = workspace.read_table(space.listing).set_index("path")
+    listing = files.read_table(space.listing).set_index("path")
     urls = listing.loc[contents["path"], "url"].tolist()
     unknown = [name for name in peers if name not in PEERS]
     if unknown:
@@ -112,8 +112,8 @@ def second_opinions(
             findings.append(ask(judge, given, python, space.peer_pages))
     whole = replace(found, findings=pd.concat(findings, ignore_index=True))
     if chosen:
-        workspace.write_table(space.root / "opinions.parquet", whole.pairs)
-        workspace.write_json(space.root / "opinions.json", whole.record())
+        files.write_table(space.root / "opinions.parquet", whole.pairs)
+        files.write_json(space.root / "opinions.json", whole.record())
     store(space, whole.findings)
     return whole
 
@@ -153,7 +153,7 @@ def out_of_fold(space: Workspace, paths: pd.Series, labels: Sequence[str]) -> Pr
     classes = sorted(set(labels))
     tables = sorted(space.predictions.glob("oof_*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
     for table in tables:
-        known = workspace.read_table(table)
+        known = files.read_table(table)
         if {"path", *classes} <= set(known.columns) and set(paths) <= set(known["path"]):
             chosen = known.drop_duplicates("path").set_index("path").loc[paths, classes].to_numpy(dtype=np.float64)
             return np.asarray(chosen / chosen.sum(axis=1, keepdims=True))

@@ -18,7 +18,7 @@ import pandas as pd
 
 from curation.audit.peers.fastdup import lay_images
 from curation.audit.peers.peer import PeerError, require
-from curation.base import programs, tables, workspace
+from curation.base import files, programs, tables
 from curation.base.workspace import Workspace
 from curation.checks.duplicates.candidates import Features
 from curation.checks.duplicates.features import PLAIN, descriptors
@@ -131,7 +131,7 @@ def ask(judge: Judge, given: Given, python: str, pages: Path) -> pd.DataFrame:
 
 def _keep_pages(made: Path, kept: Path) -> None:
     for page in sorted(made.glob("**/*.html")):
-        workspace.write_bytes(kept / page.name, page.read_bytes())
+        files.write_bytes(kept / page.name, page.read_bytes())
 
 
 def read_findings(answer: Mapping[str, Any], judge: Judge, paths: Sequence[str]) -> pd.DataFrame:
@@ -198,9 +198,9 @@ def from_pairs(pairs: pd.DataFrame, versions: Mapping[str, str]) -> pd.DataFrame
 def store(space: Workspace, found: pd.DataFrame) -> None:
     """Keep findings in the workspace, in place of what the same peers said of the same checks before."""
     if space.opinion_issues.exists():
-        before = workspace.read_table(space.opinion_issues)
+        before = files.read_table(space.opinion_issues)
         asked = set(zip(found["peer"], found["check"], strict=True))
         again = [key in asked for key in zip(before["peer"], before["check"], strict=True)]
         found = pd.concat([before[~np.array(again, dtype=bool)], found], ignore_index=True)
     found = found.sort_values(["check", "peer", "score", "path"], ignore_index=True)
-    workspace.write_table(space.opinion_issues, found)
+    files.write_table(space.opinion_issues, found)

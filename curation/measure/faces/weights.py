@@ -10,7 +10,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation.base import workspace
+from curation.base import files
 from curation.base.errors import CurationError
 
 SEARCH_VARIABLE = "CURATE_WEIGHTS_PATH"
@@ -132,7 +132,7 @@ def _downloaded(name: str, published: Published) -> tuple[Path, str]:
             "kept, fetch the file from a source you trust"
         )
     path = _OWN_FOLDER.expanduser() / name / published.file
-    workspace.write_bytes(path, content)
+    files.write_bytes(path, content)
     return path, found
 
 
