@@ -22,6 +22,7 @@ import pandas as pd
 from curation.base import files, notebook, settings
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
+from curation.base.workspace import Workspace as WorkspaceFolder
 from curation.base.workspace import create_workspace, locked, read_images, read_issues
 from curation.decisions import manifest
 from curation.decisions.manifest import Version as Committed
@@ -93,15 +94,15 @@ class Explanation:
 class Version:
     """One version of a workspace's manifest; ``rows`` has the manifest's columns, ``kept`` only what is kept."""
 
-    def __init__(self, space: WorkspaceFolder, committed: Committed) -> None:
-        self._space, self._committed = space, committed
+    def __init__(self, workspace: WorkspaceFolder, committed: Committed) -> None:
+        self._workspace, self._committed = workspace, committed
         self.name, self.kind, self.hash = committed.name, committed.kind, committed.hash
         self.lineage = committed.lineage
 
     @property
     def rows(self) -> pd.DataFrame:
         """Every row of the manifest, kept or not."""
-        return manifest.rows(self._space, self._committed)
+        return manifest.rows(self._workspace, self._committed)
 
     @property
     def kept(self) -> pd.DataFrame:
@@ -109,7 +110,7 @@ class Version:
         rows = self.rows
         return rows[rows["status"] == "kept"].reset_index(drop=True)
 
-    def export(self, form: str, destination: Path | str, *, since: str = "", place: Placement = "copy") -> int:
+    def export(self, format_name: str, destination: Path | str, *, since: str = "", place: Placement = "copy") -> int:
         """Write this version in a format among ``curation.formats.registry.names()``; return how many rows or images.
 
         Raises:
@@ -117,21 +118,21 @@ class Version:
 
         """
         return export.export_version(
-            self._space, self.name, form, Path(destination), since=since, place=place, display=Display()
+            self._workspace, self.name, format_name, Path(destination), since=since, place=place, display=Display()
         )
 
     def torch(self, split: str = "", **options: Any) -> CuratedFaces:
         """Return the kept images as a PyTorch dataset; options as ``curation.formats.torch.CuratedFaces``."""
         from curation.formats.torch import CuratedFaces
 
-        return CuratedFaces(self._space.root, self.name, split, **options)
+        return CuratedFaces(self._workspace.root, self.name, split, **options)
 
     def __repr__(self) -> str:
         """Return what the version is."""
         return f"<{queries.version_lines(self._committed)[0]}>"
 
     def _repr_html_(self) -> str:
-        shown = queries.show(self._space, self.name)
+        shown = queries.show(self._workspace, self.name)
         return str(notebook.sentences(shown.lines) + notebook.table(shown.table))
 
 
@@ -153,20 +154,20 @@ class Workspace:
             WorkspaceError: the folder holds something else.
 
         """
-        self._space = create_workspace(Path(folder))
+        self._workspace = create_workspace(Path(folder))
         self._display = Display(quiet=quiet)
         self._overrides = overrides
 
     @property
     def folder(self) -> Path:
         """The workspace's folder."""
-        return self._space.root
+        return self._workspace.root
 
     @property
     def settings(self) -> settings.Settings:
         """All settings in force."""
-        calibrated = (files.read_json(self._space.calibration) or {}).get("settings")
-        return settings.load(self._space.settings, self._overrides, calibrated)
+        calibrated = (files.read_json(self._workspace.calibration) or {}).get("settings")
+        return settings.load(self._workspace.settings, self._overrides, calibrated)
 
     def run(self, data: str | Path, *, policy: str = "", limit: int = 0) -> Outcome:
         """Curate ``data`` up to a cleaned version and its report; a second run does only what is new.
@@ -176,8 +177,8 @@ class Workspace:
 
         """
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
-        with locked(self._space):
-            outcome = steps.run(self._space, str(data), chosen, self._display, limit)
+        with locked(self._workspace):
+            outcome = steps.run(self._workspace, str(data), chosen, self._display, limit)
         return Outcome(tuple(outcome.lines), outcome.record)
 
     def check(self, *, labels: str = "") -> pd.DataFrame:
@@ -191,9 +192,9 @@ class Workspace:
         if labels:
             judging = chosen.labels.model_copy(update={"recipe": labels})
             chosen = chosen.model_copy(update={"labels": judging})
-        with locked(self._space):
-            scanned = steps.scanned_before(self._space, chosen, self._display)
-            return summary.check_summary(steps.judge_labels(self._space, scanned, chosen, self._display))
+        with locked(self._workspace):
+            scanned = steps.scanned_before(self._workspace, chosen, self._display)
+            return summary.check_summary(steps.judge_labels(self._workspace, scanned, chosen, self._display))
 
     def opinions(self, *peers: str, python: str = "") -> pd.DataFrame:
         """Ask peers (``curation.audit.peers.PEERS``) and return what they flag beside ours, a row a check and peer.
@@ -209,12 +210,18 @@ class Workspace:
         from curation.audit.peers import interpreter, second_opinions
 
         chosen = self.settings
-        with locked(self._space):
-            scanned = steps.scanned_before(self._space, chosen, self._display)
-            pairs = steps.find_pairs(self._space, scanned, chosen, self._display)
-            known = read_issues(self._space)
+        with locked(self._workspace):
+            scanned = steps.scanned_before(self._workspace, chosen, self._display)
+            pairs = steps.find_pairs(self._workspace, scanned, chosen, self._display)
+            known = read_issues(self._workspace)
             found = second_opinions(
-                self._space, scanned.measurements, pairs, chosen, self._display, peers=peers, python=interpreter(python)
+                self._workspace,
+                scanned.measurements,
+                pairs,
+                chosen,
+                self._display,
+                peers=peers,
+                python=interpreter(python),
             )
         return summary.side_by_side(known, found.findings)
 
@@ -222,34 +229,36 @@ class Workspace:
         """Plant known defects among ``images`` of your own, find them blind, and return recall and precision."""
         from curation.audit.planted import audit_planted
 
-        with locked(self._space):
-            return audit_planted(self._space, self.settings, self._display, images=images, per_kind=per_kind, seed=seed)
+        with locked(self._workspace):
+            return audit_planted(
+                self._workspace, self.settings, self._display, images=images, per_kind=per_kind, seed=seed
+            )
 
     def apply(self, policy: str = "") -> Version:
         """Let a policy decide again on the issues as they stand."""
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
-        with locked(self._space):
-            return Version(self._space, steps.apply(self._space, chosen, self._display))
+        with locked(self._workspace):
+            return Version(self._workspace, steps.apply(self._workspace, chosen, self._display))
 
     @property
     def images(self) -> pd.DataFrame:
         """The images table: path, sha256, bytes, width, height, mode, split, label."""
-        return read_images(self._space)
+        return read_images(self._workspace)
 
     def issues(self, check: str = "", *, flagged_only: bool = True) -> pd.DataFrame:
         """Return issue rows, worst first: path, check, score (0 worst .. 1), is_issue, group, evidence (JSON)."""
-        return queries.found_issues(self._space, check, flagged_only=flagged_only)
+        return queries.found_issues(self._workspace, check, flagged_only=flagged_only)
 
     def checks(self) -> pd.DataFrame:
         """Return how many images each check scored and flagged."""
-        return summary.check_summary(read_issues(self._space))
+        return summary.check_summary(read_issues(self._workspace))
 
-    def gallery(self, check: str, most: int = 24) -> Gallery:
+    def gallery(self, check: str, limit: int = 24) -> Gallery:
         """Return the worst images of a check with their thumbnails."""
         import json
 
         found = self.issues(check)
-        shown = found.head(most)
+        shown = found.head(limit)
         known = self.images.set_index("path").loc[shown["path"], ["label", "split"]].reset_index(drop=True)
         words = [summary.evidence_words(json.loads(text)) for text in shown["evidence"]]
         frame = shown[["path", "score", "group"]].reset_index(drop=True).join(known).assign(evidence=words)
@@ -263,17 +272,17 @@ class Workspace:
             WorkspaceError: no image has that path.
 
         """
-        answer = queries.explain(self._space, path)
+        answer = queries.explain(self._workspace, path)
         return Explanation(tuple(answer.lines), answer.record, self._thumbnails([path]).get(path, ""))
 
     def _thumbnails(self, paths: Sequence[str]) -> dict[str, str]:
         from curation.measure import load_measurements, thumbnail_bytes
         from reports.thumbnails import data_uris
 
-        listing = files.read_table(self._space.listing)
+        listing = files.read_table(self._workspace.listing)
         listing = listing[listing["path"].isin(paths)].reset_index(drop=True)
-        measured = load_measurements(listing, self._space.measurements, self.settings.measure)
-        pictures = thumbnail_bytes(paths, measured, self._space.measurements, self.settings.measure)
+        measured = load_measurements(listing, self._workspace.measurements, self.settings.measure)
+        pictures = thumbnail_bytes(paths, measured, self._workspace.measurements, self.settings.measure)
         return data_uris(list(pictures), list(pictures.values()))
 
     def decide(
@@ -288,17 +297,19 @@ class Workspace:
         if (action == "relabel") != bool(label):
             raise WorkspaceError("give a label with relabel, and with relabel only")
         chosen = [paths] if isinstance(paths, str) else list(paths)
-        with locked(self._space):
-            committed = steps.decide(self._space, chosen, action, label, reason, by or getpass.getuser(), self.settings)
-        return Version(self._space, committed)
+        with locked(self._workspace):
+            committed = steps.decide(
+                self._workspace, chosen, action, label, reason, by or getpass.getuser(), self.settings
+            )
+        return Version(self._workspace, committed)
 
     def annotations(self, file: str | Path) -> Outcome:
         """Take what people answered in Label Studio (its JSON export) as their decisions, and commit."""
         from curation.review.label_studio import read, take
 
         answered = read(Path(file))
-        with locked(self._space):
-            taken = take(self._space, answered, self.settings, self._display)
+        with locked(self._workspace):
+            taken = take(self._workspace, answered, self.settings, self._display)
         return Outcome(tuple(taken.lines()), asdict(taken))
 
     def review(self, check: str = "", *, number: int = 0, by: str = "", port: int = 5151) -> Any:
@@ -318,7 +329,7 @@ class Workspace:
 
         request = app.Request(by or getpass.getuser(), check=check, images=number, port=port, browser=False)
         session, _ = app.start(
-            self._space, app.open_review(self._space, request, self.settings, self._display), request
+            self._workspace, app.open_review(self._workspace, request, self.settings, self._display), request
         )
         return session
 
@@ -326,58 +337,58 @@ class Workspace:
         """Bring what people answered in the App into the log, and commit the version that follows."""
         from curation.review.pull import pull
 
-        with locked(self._space):
-            pulled = pull(self._space, self.settings, self._display)
+        with locked(self._workspace):
+            pulled = pull(self._workspace, self.settings, self._display)
         counts = ("decided", "undone", "conflicts", "unsure", "blind_labels")
         return Outcome(tuple(pulled.lines()), {name: getattr(pulled, name) for name in counts})
 
     def undo(self, target: str | int, *, by: str = "") -> Version:
         """Take back a decision (its number) or a version (its name)."""
-        with locked(self._space):
-            committed = steps.undo(self._space, str(target), by or getpass.getuser(), self.settings)
-        return Version(self._space, committed)
+        with locked(self._workspace):
+            committed = steps.undo(self._workspace, str(target), by or getpass.getuser(), self.settings)
+        return Version(self._workspace, committed)
 
     def version(self, name: str = "cleaned") -> Version:
         """Return a version: raw, cleaned, vN, a tag or the beginning of a hash."""
-        return Version(self._space, manifest.find(self._space, name))
+        return Version(self._workspace, manifest.find(self._workspace, name))
 
     def versions(self) -> pd.DataFrame:
         """Return one row a version."""
-        return queries.version_list(self._space)
+        return queries.version_list(self._workspace)
 
     def tag(self, version: str, name: str) -> None:
         """Give a version a name."""
-        with locked(self._space):
-            manifest.tag(self._space, manifest.find(self._space, version), name)
+        with locked(self._workspace):
+            manifest.tag(self._workspace, manifest.find(self._workspace, version), name)
 
     def diff(self, before: str, after: str) -> pd.DataFrame:
         """Return the images that two versions judge differently."""
-        return queries.diff(self._space, before, after)
+        return queries.diff(self._workspace, before, after)
 
     def log(self, path: str = "") -> pd.DataFrame:
         """Return the log of decisions, newest first."""
-        return queries.log_table(self._space, path)
+        return queries.log_table(self._workspace, path)
 
     def verify(self) -> list[str]:
         """Return what is wrong with the versions and the log; an empty list means all is well."""
-        return manifest.verify(self._space)
+        return manifest.verify(self._workspace)
 
     def report(self) -> Path:
         """Write the cleaning report and return its path."""
-        with locked(self._space):
-            return steps.report(self._space, self.settings, self._display)
+        with locked(self._workspace):
+            return steps.report(self._workspace, self.settings, self._display)
 
     def train(self, recipe: str, on: str = "cleaned", **options: Any) -> Path:
         """Fit a recipe on a version and return its run's folder; options as ``curation.models.runs.FitOptions``."""
-        return runs.train(self._space, recipe, on, runs.FitOptions(**options), self._display)
+        return runs.train(self._workspace, recipe, on, runs.FitOptions(**options), self._display)
 
     def evaluate(self, model: str, on: str = "cleaned") -> pd.DataFrame:
         """Evaluate a model on validation and test, with intervals; see ``curation.models.evaluation.evaluate``."""
-        return evaluation.evaluate(self._space, model, on, self._display).table
+        return evaluation.evaluate(self._workspace, model, on, self._display).table
 
     def crossval(self, recipe: str = "fast", on: str = "raw", **options: Any) -> runs.OutOfFold:
         """Judge each image by a model that has seen no copy of it; see ``curation.models.runs.out_of_fold``."""
-        return runs.out_of_fold(self._space, recipe, on, runs.FitOptions(**options), self._display)
+        return runs.out_of_fold(self._workspace, recipe, on, runs.FitOptions(**options), self._display)
 
     def compare(
         self, first: str, second: str, recipe: str = "fast", *, seeds: int = 3, votes: str | Path = "", **options: Any
@@ -386,32 +397,32 @@ class Workspace:
         from curation.models.comparison import compare
 
         file, chosen = Path(votes) if votes else None, runs.FitOptions(**options)
-        return compare(self._space, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
+        return compare(self._workspace, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
 
     def ladder(self, *recipes: str, on: str = "cleaned", **options: Any) -> runs.Ladder:
         """Fit several recipes under one budget; see ``curation.models.runs.ladder``."""
-        return runs.ladder(self._space, recipes or ("vgg16",), on, runs.FitOptions(**options), self._display)
+        return runs.ladder(self._workspace, recipes or ("vgg16",), on, runs.FitOptions(**options), self._display)
 
     def predict(self, model: str, images: Sequence[str]) -> pd.DataFrame:
         """Return a model's probabilities for image files, a row a file."""
-        return runs.predict(self._space, model, images)
+        return runs.predict(self._workspace, model, images)
 
     def export_model(self, model: str, destination: str | Path) -> Outcome:
         """Export a model to ONNX, checked against torch, with its card."""
-        return Outcome(tuple(runs.hand_over(self._space, model, Path(destination))), {"model": model})
+        return Outcome(tuple(runs.hand_over(self._workspace, model, Path(destination))), {"model": model})
 
     def cards(self, destination: str | Path = "cards", model: str = "", on: str = "cleaned") -> list[Path]:
         """Write a dataset card, Croissant metadata and a model card; return the files."""
         from curation.evidence.cards import write_cards
 
-        return write_cards(self._space, on, model, Path(destination))
+        return write_cards(self._workspace, on, model, Path(destination))
 
     def __repr__(self) -> str:
         """Return where it is and how many versions it has."""
-        return f"<Workspace {self._space.root}, {len(manifest.versions(self._space))} versions>"
+        return f"<Workspace {self._workspace.root}, {len(manifest.versions(self._workspace))} versions>"
 
     def _repr_html_(self) -> str:
         head = notebook.sentences([repr(self).strip("<>")])
-        if not self._space.issues.exists():
+        if not self._workspace.issues.exists():
             return str(head)
         return str(head + notebook.table(self.versions()) + notebook.table(self.checks(), "What the checks found"))

@@ -299,13 +299,13 @@ _ROW_PX = 26
 """Height of one row of an interval chart."""
 
 
-def interval_chart(frame: pd.DataFrame, title: str, form: str = ".0%", zero: bool = False) -> go.Figure:
+def interval_chart(frame: pd.DataFrame, title: str, number_format: str = ".0%", zero: bool = False) -> go.Figure:
     """Return points with their intervals, a row a name, a colour a series.
 
     Args:
         frame: columns name, series, estimate, low, high; NaN is not drawn.
         title: of the axis.
-        form: number format of the axis and the labels.
+        number_format: number format of the axis and the labels.
         zero: draw a line at 0, for differences.
 
     """
@@ -328,7 +328,7 @@ def interval_chart(frame: pd.DataFrame, title: str, form: str = ".0%", zero: boo
                 "thickness": 1.6,
                 "width": 4,
             },
-            hovertemplate=f"%{{y}}, %{{fullData.name}}: %{{x:{form}}}<extra></extra>",
+            hovertemplate=f"%{{y}}, %{{fullData.name}}: %{{x:{number_format}}}<extra></extra>",
         )
     if zero:
         figure.add_vline(x=0, line={"color": "var(--ink-2)", "width": 1})
@@ -336,7 +336,9 @@ def interval_chart(frame: pd.DataFrame, title: str, form: str = ".0%", zero: boo
     figure.update_layout(
         showlegend=frame["series"].nunique() > 1,
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "itemclick": False},
-        xaxis=_axis(title={"text": escape(title), "font": {"size": 12}}, tickformat=form, nticks=5, tickangle=0),
+        xaxis=_axis(
+            title={"text": escape(title), "font": {"size": 12}}, tickformat=number_format, nticks=5, tickangle=0
+        ),
         yaxis=_axis(type="category", categoryorder="array", categoryarray=names[::-1], showgrid=True),
     )
     return figure

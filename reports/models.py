@@ -86,10 +86,13 @@ def _headline(tables: EvaluationTables) -> Table:
     return Table("headline", "Accuracy with its 95 % interval, and F1", tables.headline, columns)
 
 
-def _with_intervals(frame: pd.DataFrame, form: str = ".3f") -> pd.DataFrame:
+def _with_intervals(frame: pd.DataFrame, number_format: str = ".3f") -> pd.DataFrame:
     """Return the frame with the text ``interval`` of its columns low and high, or "" where there is none."""
     known = frame["low"].notna()
-    texts = [f"{low:{form}} to {high:{form}}" for low, high in zip(frame["low"], frame["high"], strict=True)]
+    texts = [
+        f"{low:{number_format}} to {high:{number_format}}"
+        for low, high in zip(frame["low"], frame["high"], strict=True)
+    ]
     return frame.assign(interval=pd.Series(texts, index=frame.index, dtype=object).where(known, ""))
 
 

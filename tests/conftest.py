@@ -66,9 +66,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def curated(tmp_path_factory: pytest.TempPathFactory, sample: Path, curate: Curate) -> Path:
     """A workspace in which the sample was curated; tests that change it work on a copy."""
-    space = tmp_path_factory.mktemp("curated") / "space"
-    curate("run", sample, "-w", space)
-    return space
+    workspace = tmp_path_factory.mktemp("curated") / "space"
+    curate("run", sample, "-w", workspace)
+    return workspace
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from training.augment import contact_sheet
+    from training.class_overlap import conformal_sets
     from training.compare import Comparison, compare_versions
     from training.crossval import assign_folds, out_of_fold
     from training.evaluate import compare_pairs, metrics, predictions_table, side_by_side, standard_views
-    from training.exclusive import conformal_sets
     from training.explain import grad_cam, occlusion_maps
     from training.fairness import by_group, group_estimates
     from training.fit import FitResult, fit

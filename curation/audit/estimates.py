@@ -67,8 +67,8 @@ def remainder(flagged: Stratum, unflagged: Stratum, seed: int) -> Remainder:
         seed: of the posterior draws.
 
     """
-    dice = np.random.default_rng(seed)
-    found, missed = (_draws(stratum, dice) for stratum in (flagged, unflagged))
+    rng = np.random.default_rng(seed)
+    found, missed = (_draws(stratum, rng) for stratum in (flagged, unflagged))
     recall_draws = found / np.maximum(found + missed, np.finfo(float).tiny)
     tail = (1.0 - CONFIDENCE) / 2.0
     found_point, missed_point = (_expected(stratum) for stratum in (flagged, unflagged))
@@ -87,7 +87,7 @@ def _expected(stratum: Stratum) -> float:
     return stratum.total * stratum.bad / stratum.reviewed if stratum.reviewed else 0.0
 
 
-def _draws(stratum: Stratum, dice: np.random.Generator) -> npt.NDArray[np.int64]:
+def _draws(stratum: Stratum, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Return draws (_DRAWS,) of the number of bad images in the whole stratum: those seen plus those not looked at."""
-    rates = dice.beta(stratum.bad + 0.5, stratum.reviewed - stratum.bad + 0.5, size=_DRAWS)
-    return stratum.bad + dice.binomial(stratum.total - stratum.reviewed, rates)
+    rates = rng.beta(stratum.bad + 0.5, stratum.reviewed - stratum.bad + 0.5, size=_DRAWS)
+    return stratum.bad + rng.binomial(stratum.total - stratum.reviewed, rates)

@@ -44,34 +44,34 @@ CLEAN_OF = (
 """An image flagged by one of these is not planted on: a natural copy or defect would be counted as a false alarm."""
 
 
-def _too_dark(image: Pixels, dice: np.random.Generator) -> Pixels:
+def _too_dark(image: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(image * 0.08, dtype=np.uint8)
 
 
-def _too_bright(image: Pixels, dice: np.random.Generator) -> Pixels:
+def _too_bright(image: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(245 + image * 0.04, dtype=np.uint8)
 
 
-def _flattened(image: Pixels, dice: np.random.Generator) -> Pixels:
+def _flattened(image: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(image.mean() + (image - image.mean()) * 0.06, dtype=np.uint8)
 
 
-def _blurred(image: Pixels, dice: np.random.Generator) -> Pixels:
+def _blurred(image: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), min(image.shape[:2]) / 12), dtype=np.uint8)
 
 
-def _one_tone(image: Pixels, dice: np.random.Generator) -> Pixels:
-    return np.full_like(image, dice.integers(0, 256))
+def _one_tone(image: Pixels, rng: np.random.Generator) -> Pixels:
+    return np.full_like(image, rng.integers(0, 256))
 
 
-def _scrambled(image: Pixels, dice: np.random.Generator) -> Pixels:
+def _scrambled(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Deal the image's tiles anew, each turned by 180 degrees: the same light and grain, but no face."""
     tile = min(image.shape[:2]) // 6
     height, width = (length // tile * tile for length in image.shape[:2])
     tiles = [
         image[y : y + tile, x : x + tile][::-1, ::-1] for y in range(0, height, tile) for x in range(0, width, tile)
     ]
-    order = dice.permutation(len(tiles))
+    order = rng.permutation(len(tiles))
     across = width // tile
     lines = [np.hstack([tiles[n] for n in order[row : row + across]]) for row in range(0, len(tiles), across)]
     return np.ascontiguousarray(np.vstack(lines))
@@ -131,7 +131,7 @@ class PlantedAudit:
 
 
 def audit_planted(
-    space: Workspace, settings: Settings, display: Display, *, images: int, per_kind: int, seed: int
+    workspace: Workspace, settings: Settings, display: Display, *, images: int, per_kind: int, seed: int
 ) -> PlantedAudit:
     """Plant ``per_kind`` defects of every kind among ``images`` of the workspace's images and count what is found.
 
@@ -139,7 +139,7 @@ def audit_planted(
         WorkspaceError: too few images are free of issues to plant on.
 
     """
-    chosen = _chosen(space, images, seed)
+    chosen = _chosen(workspace, images, seed)
     with tempfile.TemporaryDirectory(prefix="curate-audit-") as scratch:
         folder = Path(scratch) / "data"
         with display.step("Planting", "images") as report:
@@ -163,15 +163,15 @@ def audit_planted(
     )
 
 
-def _chosen(space: Workspace, images: int, seed: int) -> pd.DataFrame:
+def _chosen(workspace: Workspace, images: int, seed: int) -> pd.DataFrame:
     """Return listing rows of a random sample of the images that no check of interest flags."""
-    listing = read_listing(space)
-    issues = read_issues(space)
+    listing = read_listing(workspace)
+    issues = read_issues(workspace)
     flagged = issues.loc[issues["is_issue"] & issues["check"].isin(CLEAN_OF), "path"]
     clean = listing[~listing["path"].isin(flagged)]
     if len(clean) < FEWEST_IMAGES:
         raise WorkspaceError(
-            f"only {len(clean)} images of {space.root} are free of issues; an audit needs at least {FEWEST_IMAGES}"
+            f"only {len(clean)} images of {workspace.root} are free of issues; an audit needs at least {FEWEST_IMAGES}"
         )
     return clean.sample(min(images, len(clean)), random_state=seed).reset_index(drop=True)
 
@@ -180,13 +180,13 @@ def _plant(
     chosen: pd.DataFrame, folder: Path, settings: Settings, per_kind: int, seed: int, report: Callable[[int, int], None]
 ) -> pd.DataFrame:
     """Write the chosen images and the planted ones; return path, base (place in ``chosen``) and kind ("" if plain)."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     labels = sorted(set(chosen["label"]))
     planted = [kind for kind in (*KINDS, *DEFECTS) if kind != FLIPPED or len(labels) > 1]
     per_kind = min(per_kind, len(chosen))
-    names = dice.permutation(10_000_000)[: len(chosen) + per_kind * len(planted)]
+    names = rng.permutation(10_000_000)[: len(chosen) + per_kind * len(planted)]
     kinds = [kind for kind in planted for _ in range(per_kind)]
-    bases = [int(place) for _ in planted for place in dice.permutation(len(chosen))[:per_kind]]
+    bases = [int(place) for _ in planted for place in rng.permutation(len(chosen))[:per_kind]]
     rows = [*((place, "") for place in range(len(chosen))), *zip(bases, kinds, strict=True)]
     records = []
     for number, (place, kind) in enumerate(rows):
@@ -259,14 +259,14 @@ def _columns(recall: Estimate) -> dict[str, float]:
     return {"recall": recall.value, "low": recall.low, "high": recall.high}
 
 
-def store_calibration(space: Workspace, audit: PlantedAudit, min_precision: float) -> list[str]:
+def store_calibration(workspace: Workspace, audit: PlantedAudit, min_precision: float) -> list[str]:
     """Refit the duplicate threshold to the audit, keep it for all later runs, and say so; see :func:`calibrate`."""
     threshold = calibrate(audit, min_precision)
     record = {"settings": {"duplicates": {"min_probability": threshold}}, "evidence": audit.record()}
-    files.write_json(space.calibration, record)
+    files.write_json(workspace.calibration, record)
     return [
         f"Pairs count as copies from probability {threshold:.4f} on, the lowest at which {min_precision:.1%} were "
-        f"true; kept in {space.calibration}. Next: curate check, curate apply."
+        f"true; kept in {workspace.calibration}. Next: curate check, curate apply."
     ]
 
 

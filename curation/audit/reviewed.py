@@ -18,7 +18,7 @@ ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 COLUMNS = ["path", "check", "flagged", "bad"]
 
 
-def draw_sample(space: Workspace, check: str, per_stratum: int, seed: int) -> pd.DataFrame:
+def draw_sample(workspace: Workspace, check: str, per_stratum: int, seed: int) -> pd.DataFrame:
     """Return a shuffled sample of images that ``check`` flags and of images that it does not.
 
     Returns:
@@ -28,34 +28,34 @@ def draw_sample(space: Workspace, check: str, per_stratum: int, seed: int) -> pd
         WorkspaceError: the check has scored no image.
 
     """
-    rows = _rows_of(space, check)
-    dice = np.random.default_rng(seed)
+    rows = _rows_of(workspace, check)
+    rng = np.random.default_rng(seed)
     parts = []
     for flagged, members in rows.groupby("is_issue"):
-        places = dice.permutation(len(members))[:per_stratum]
+        places = rng.permutation(len(members))[:per_stratum]
         paths = members["path"].to_numpy()[np.sort(places)]
         parts.append(pd.DataFrame({"path": paths, "check": check, "flagged": "y" if flagged else "n", "bad": ""}))
     sample = pd.concat(parts, ignore_index=True)
-    return sample.iloc[dice.permutation(len(sample))].reset_index(drop=True)[COLUMNS]
+    return sample.iloc[rng.permutation(len(sample))].reset_index(drop=True)[COLUMNS]
 
 
-def _rows_of(space: Workspace, check: str) -> pd.DataFrame:
-    issues = read_issues(space)
+def _rows_of(workspace: Workspace, check: str) -> pd.DataFrame:
+    issues = read_issues(workspace)
     rows = issues[issues["check"] == check].sort_values("path")
     if rows.empty:
-        raise WorkspaceError(f"the check {check!r} has scored no image of {space.root}; see curate check")
+        raise WorkspaceError(f"the check {check!r} has scored no image of {workspace.root}; see curate check")
     return rows
 
 
-def answers_table(space: Workspace, answers: Path, seed: int) -> pd.DataFrame:
+def answers_table(workspace: Workspace, answers: Path, seed: int) -> pd.DataFrame:
     """Return what a filled-in sample says as rows: check, figure (precision, missed, recall), value, low, high."""
-    check, found = judge_answers(space, answers, seed)
+    check, found = judge_answers(workspace, answers, seed)
     figures = {"precision": found.precision, "missed images": found.missed, "recall": found.recall}
     rows = [{"check": check, "figure": name, **estimate.record()} for name, estimate in figures.items()]
     return pd.DataFrame(rows)
 
 
-def judge_answers(space: Workspace, answers: Path, seed: int) -> tuple[str, Remainder]:
+def judge_answers(workspace: Workspace, answers: Path, seed: int) -> tuple[str, Remainder]:
     """Return the check that a filled-in sample is about and what it says of precision, missed images and recall.
 
     Raises:
@@ -76,7 +76,7 @@ def judge_answers(space: Workspace, answers: Path, seed: int) -> tuple[str, Rema
     if wrong.any():
         raise WorkspaceError(f"{answers}, line {int(wrong.idxmax()) + 2}: {given[wrong.idxmax()]!r} is neither y nor n")
     check = str(filled["check"].iloc[0])
-    rows = _rows_of(space, check)
+    rows = _rows_of(workspace, check)
     answered = filled.assign(given=given)[given != ""].merge(rows[["path", "is_issue"]], on="path")
     flagged, unflagged = (_stratum(rows, answered, flag) for flag in (True, False))
     return check, remainder(flagged, unflagged, seed)

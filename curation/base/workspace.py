@@ -182,10 +182,10 @@ def create_workspace(root: Path) -> Workspace:
         return open_workspace(root)
     try:
         files.make_folder(root)
-        strangers = [entry.name for entry in os.scandir(root) if not _may_precede_marker(entry.name)]
-        if strangers:
+        other_files = [entry.name for entry in os.scandir(root) if not _may_precede_marker(entry.name)]
+        if other_files:
             raise WorkspaceError(
-                f"{root} holds other files ({strangers[0]}) and is no workspace; name an empty or new folder with -w"
+                f"{root} holds other files ({other_files[0]}) and is no workspace; name an empty or new folder with -w"
             )
         files.write_json(workspace.marker, {"format": FORMAT})
     except OSError as error:
@@ -273,35 +273,35 @@ def _remove_stale_temporaries(root: Path) -> None:
                 entry.unlink(missing_ok=True)
 
 
-def read_listing(space: Workspace) -> pd.DataFrame:
+def read_listing(workspace: Workspace) -> pd.DataFrame:
     """Read where each image's bytes are: path, url, bytes, mtime_ns, split, label.
 
     Raises:
         WorkspaceError: the table is absent or damaged.
 
     """
-    found = files.read_table(space.listing)
+    found = files.read_table(workspace.listing)
     missing = {"path", "url", "bytes", "mtime_ns", "split", "label"} - set(found.columns)
     if missing:
-        raise WorkspaceError(f"{space.listing} is damaged (no column {min(missing)!r}); delete it and run again")
+        raise WorkspaceError(f"{workspace.listing} is damaged (no column {min(missing)!r}); delete it and run again")
     return found
 
 
-def read_images(space: Workspace) -> pd.DataFrame:
+def read_images(workspace: Workspace) -> pd.DataFrame:
     """Return the images table, checked against its schema.
 
     Raises:
         WorkspaceError: the table is absent or damaged.
 
     """
-    return tables.checked("images", files.read_table(space.images))
+    return tables.checked("images", files.read_table(workspace.images))
 
 
-def read_issues(space: Workspace) -> pd.DataFrame:
+def read_issues(workspace: Workspace) -> pd.DataFrame:
     """Return the issues table, checked against its schema.
 
     Raises:
         WorkspaceError: the table is absent or damaged.
 
     """
-    return tables.checked("issues", files.read_table(space.issues))
+    return tables.checked("issues", files.read_table(workspace.issues))

@@ -38,18 +38,18 @@ def audit(
     from curation.base.workspace import locked, open_workspace
     from curation.cli import console
 
-    space = open_workspace(folder)
-    form = "json" if as_json else "table"
+    workspace = open_workspace(folder)
+    format_name = "json" if as_json else "table"
     if draw:
-        console.print_frame(reviewed.draw_sample(space, check_name, draw, seed), "csv", destination=output)
+        console.print_frame(reviewed.draw_sample(workspace, check_name, draw, seed), "csv", destination=output)
     elif answers:
-        console.print_frame(reviewed.answers_table(space, Path(answers), seed), form)
+        console.print_frame(reviewed.answers_table(workspace, Path(answers), seed), format_name)
     else:
-        with locked(space):
+        with locked(workspace):
             found = planted.audit_planted(
-                space, load_settings(space), Display(quiet=as_json), images=images, per_kind=per_kind, seed=seed
+                workspace, load_settings(workspace), Display(quiet=as_json), images=images, per_kind=per_kind, seed=seed
             )
-            lines = planted.store_calibration(space, found, min_precision) if calibrate else []
+            lines = planted.store_calibration(workspace, found, min_precision) if calibrate else []
         if as_json:
             console.print_json(found.record())
         else:

@@ -42,31 +42,31 @@ def print_lines(lines: Sequence[str]) -> None:
 
 
 def print_frame(
-    frame: pd.DataFrame, form: str, *, hint: str = "", destination: str = "", most: int = _MOST_ROWS
+    frame: pd.DataFrame, format_name: str, *, hint: str = "", destination: str = "", limit: int = _MOST_ROWS
 ) -> None:
-    """Print a table as ``table`` (at most ``most`` rows, 0: all), ``csv`` or ``json``, or write it to a file."""
+    """Print a table as ``table`` (at most ``limit`` rows, 0: all), ``csv`` or ``json``, or write it to a file."""
     if destination:
-        _write(frame, form, destination)
-    elif form == "csv":
+        _write(frame, format_name, destination)
+    elif format_name == "csv":
         sys.stdout.write(frame.to_csv(index=False, lineterminator="\n"))
-    elif form == "json":
+    elif format_name == "json":
         print_json(records(frame))
     else:
-        _print_table(frame, hint, most or len(frame))
+        _print_table(frame, hint, limit or len(frame))
 
 
-def _write(frame: pd.DataFrame, form: str, destination: str) -> None:
+def _write(frame: pd.DataFrame, format_name: str, destination: str) -> None:
     from pathlib import Path
 
     from curation.base.files import json_bytes, write_bytes
 
-    as_json = form == "json"
+    as_json = format_name == "json"
     data = json_bytes(records(frame)) if as_json else frame.to_csv(index=False).encode("utf-8")
     write_bytes(Path(destination), data)
     print(f"{len(frame):,} rows written to {destination}")
 
 
-def _print_table(frame: pd.DataFrame, hint: str, most: int) -> None:
+def _print_table(frame: pd.DataFrame, hint: str, limit: int) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -75,12 +75,12 @@ def _print_table(frame: pd.DataFrame, hint: str, most: int) -> None:
     for column in frame.columns:
         right = frame[column].dtype.kind in "if"
         table.add_column(str(column), justify="right" if right else "left", overflow="fold")
-    for row in frame.head(most).itertuples(index=False, name=None):
+    for row in frame.head(limit).itertuples(index=False, name=None):
         # Text, not markup: names from the file system must not be read as styles
         table.add_row(*(Text(_cell(value)) for value in row))
     Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
-    if len(frame) > most:
-        print(f"... {len(frame) - most:,} more rows{hint}")
+    if len(frame) > limit:
+        print(f"... {len(frame) - limit:,} more rows{hint}")
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -54,16 +54,16 @@ def run(
     from curation.cli import console
     from curation.pipeline import steps
 
-    space = create_workspace(folder)
+    workspace = create_workspace(folder)
     settings = load_settings(
-        space,
+        workspace,
         policy=policy,
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
         labels={"recipe": labels, "threads": threads, "workers": fold_workers},
     )
-    with locked(space):
-        outcome = steps.run(space, data, settings, Display(quiet=as_json), limit)
+    with locked(workspace):
+        outcome = steps.run(workspace, data, settings, Display(quiet=as_json), limit)
     console.print_json(outcome.record) if as_json else console.print_lines(outcome.lines)
 
 
@@ -85,14 +85,14 @@ def scan(
     from curation.cli import console
     from curation.pipeline import steps
 
-    space = create_workspace(folder)
+    workspace = create_workspace(folder)
     settings = load_settings(
-        space,
+        workspace,
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
     )
-    with locked(space):
-        scanned = steps.scan(space, data, settings, Display(quiet=as_json), limit)
+    with locked(workspace):
+        scanned = steps.scan(workspace, data, settings, Display(quiet=as_json), limit)
     record = {"images": len(scanned.images), "measured_now": scanned.measured_now}
     line = f"{record['images']:,} images, {record['measured_now']:,} of them measured now."
     console.print_json(record) if as_json else console.print_lines([line, "Next: curate check"])
@@ -127,23 +127,23 @@ def check(
     from curation.pipeline import steps, summary
 
     chosen = {check.name for check in registry.select(names or [])}
-    space = open_workspace(folder)
+    workspace = open_workspace(folder)
     settings = load_settings(
-        space,
+        workspace,
         engine={"workers": workers, "kind": engine, "address": address},
         labels={"recipe": labels, "threads": threads, "workers": fold_workers},
     )
     display = Display(quiet=as_json)
     opinions = None
-    with locked(space):
-        scanned = steps.scanned_before(space, settings, display)
-        issues = steps.judge_labels(space, scanned, settings, display)
+    with locked(workspace):
+        scanned = steps.scanned_before(workspace, settings, display)
+        issues = steps.judge_labels(workspace, scanned, settings, display)
         if also:
             from curation.audit.peers import interpreter, second_opinions
 
-            pairs = steps.find_pairs(space, scanned, settings, display)
+            pairs = steps.find_pairs(workspace, scanned, settings, display)
             opinions = second_opinions(
-                space, scanned.measurements, pairs, settings, display, peers=also, python=interpreter(peer_python)
+                workspace, scanned.measurements, pairs, settings, display, peers=also, python=interpreter(peer_python)
             )
     found = summary.check_summary(issues[issues["check"].isin(chosen)])
     if opinions is not None and as_json:
@@ -155,7 +155,7 @@ def check(
     if opinions is not None:
         if len(opinions.pairs):
             console.print_frame(opinions.counts, "table")
-            console.print_lines([f"Pairs of contents, each with our verdict: {space.root / 'opinions.parquet'}"])
+            console.print_lines([f"Pairs of contents, each with our verdict: {workspace.root / 'opinions.parquet'}"])
         console.print_frame(summary.side_by_side(issues, opinions.findings).drop(columns="check"), "table")
         console.print_lines(["Next: curate report | curate issues --peer NAME"])
 
@@ -168,13 +168,13 @@ def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: 
     from curation.cli import console
     from curation.pipeline import label_judgement, queries, steps
 
-    space = open_workspace(folder)
-    with locked(space):
-        version = steps.apply(space, load_settings(space, policy=policy), Display(quiet=as_json))
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        version = steps.apply(workspace, load_settings(workspace, policy=policy), Display(quiet=as_json))
     if as_json:
         console.print_json(version)
         return
-    console.print_lines([*queries.version_lines(version), *label_judgement.outcome_lines(space, version)])
+    console.print_lines([*queries.version_lines(version), *label_judgement.outcome_lines(workspace, version)])
 
 
 @app.command()

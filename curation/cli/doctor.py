@@ -148,12 +148,12 @@ def _disk(root: Path) -> Finding:
 
 def _workspace(root: Path) -> Finding:
     try:
-        space: Workspace = open_workspace(root)
+        workspace: Workspace = open_workspace(root)
     except WorkspaceError as error:
         if not Workspace(root).marker.exists():
             return Finding("workspace", "absent", f"none at {root}", f"make one with: curate run DATA -w {root}")
         return Finding("workspace", "wrong", str(error), "use another folder with -w DIR")
-    versions = len(list(space.manifests.glob("v*.json")))
+    versions = len(list(workspace.manifests.glob("v*.json")))
     return Finding("workspace", "ok", f"{root}, format {FORMAT}, {versions} versions", "")
 
 

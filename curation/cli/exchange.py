@@ -21,7 +21,7 @@ app = typer.Typer()
 def export(
     version: Version,
     destination: Annotated[Path, typer.Option("-o", "--output", help="The file or new folder to write.")],
-    form: Annotated[
+    format_name: Annotated[
         str, typer.Option("--format", help=f"{', '.join(export_formats())}.", autocompletion=completion.formats)
     ] = "csv",
     since: Annotated[
@@ -38,11 +38,13 @@ def export(
     from curation.formats.export import export_version
     from curation.formats.registry import find
 
-    space = open_workspace(folder)
+    workspace = open_workspace(folder)
     display = Display(quiet=as_json)
-    number = export_version(space, version, form, destination, since=since, place=place.value, display=display)
-    record = {"written": number, "format": form, "destination": str(destination)}
-    line = f"{number:,} {find(form).unit} written to {destination}"
+    number = export_version(
+        workspace, version, format_name, destination, since=since, place=place.value, display=display
+    )
+    record = {"written": number, "format": format_name, "destination": str(destination)}
+    line = f"{number:,} {find(format_name).unit} written to {destination}"
     console.print_json(record) if as_json else console.print_lines([line])
 
 
@@ -58,10 +60,10 @@ def take_annotations(
     from curation.cli import console
     from curation.review.label_studio import read, take
 
-    space = open_workspace(folder)
+    workspace = open_workspace(folder)
     found = read(file)
-    with locked(space):
-        taken = take(space, found, load_settings(space), Display(quiet=as_json))
+    with locked(workspace):
+        taken = take(workspace, found, load_settings(workspace), Display(quiet=as_json))
     console.print_json(taken) if as_json else console.print_lines(taken.lines())
 
 
@@ -87,14 +89,14 @@ def report(
     from curation.base.workspace import locked, open_workspace
     from curation.pipeline import steps
 
-    space = open_workspace(folder)
-    with locked(space):
-        print(steps.report(space, load_settings(space), Display()))
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        print(steps.report(workspace, load_settings(workspace), Display()))
     if models:
         from curation.evidence import Inputs, write_findings
 
         inputs = Inputs(model, on, votes, data, attributes, tuple(outside or ()), images, seed)
-        print(write_findings(space, load_settings(space), inputs, Display()))
+        print(write_findings(workspace, load_settings(workspace), inputs, Display()))
 
 
 @app.command()

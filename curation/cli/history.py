@@ -30,7 +30,7 @@ def issues(
     check_name: Annotated[str, typer.Option("--check", help="Only this check.", autocompletion=completion.checks)] = "",
     every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
     peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
-    form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -39,9 +39,9 @@ def issues(
     from curation.cli import console
     from curation.pipeline import queries
 
-    space = open_workspace(folder)
-    found = queries.found_issues(space, check_name, flagged_only=not every, peer=peer)
-    chosen = "json" if as_json else form.value
+    workspace = open_workspace(folder)
+    found = queries.found_issues(workspace, check_name, flagged_only=not every, peer=peer)
+    chosen = "json" if as_json else format_name.value
     console.print_frame(found, chosen, hint="; see all with --format csv", destination=output)
 
 
@@ -56,8 +56,8 @@ def show(
     from curation.cli import console
     from curation.pipeline import queries
 
-    space = open_workspace(folder)
-    shown = queries.show(space, version)
+    workspace = open_workspace(folder)
+    shown = queries.show(workspace, version)
     if as_json:
         console.print_json(shown.record)
     else:
@@ -79,7 +79,7 @@ def versions(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> Non
 def log(
     folder: Folder = DEFAULT_WORKSPACE,
     path: Annotated[str, typer.Option("--path", help="Only decisions on this image.")] = "",
-    form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     as_json: AsJson = False,
 ) -> None:
     """Print the log of decisions, newest first."""
@@ -88,7 +88,7 @@ def log(
     from curation.pipeline import queries
 
     found = queries.log_table(open_workspace(folder), path)
-    console.print_frame(found, "json" if as_json else form.value, hint="; see all with --format csv")
+    console.print_frame(found, "json" if as_json else format_name.value, hint="; see all with --format csv")
 
 
 @app.command()
@@ -111,7 +111,7 @@ def diff(
     before: Version,
     after: Version,
     folder: Folder = DEFAULT_WORKSPACE,
-    form: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     as_json: AsJson = False,
 ) -> None:
     """Print the images that two versions judge differently."""
@@ -120,7 +120,7 @@ def diff(
     from curation.pipeline import queries
 
     found = queries.diff(open_workspace(folder), before, after)
-    console.print_frame(found, "json" if as_json else form.value, hint="; see all with --format csv")
+    console.print_frame(found, "json" if as_json else format_name.value, hint="; see all with --format csv")
 
 
 @app.command()
@@ -142,9 +142,9 @@ def decide(
     chosen = [("keep", "")] * keep + [("exclude", "")] * exclude + [("relabel", relabel)] * bool(relabel)
     if len(chosen) != 1:
         raise typer.BadParameter("give exactly one of --keep, --exclude, --relabel LABEL")
-    space = open_workspace(folder)
-    with locked(space):
-        version = steps.decide(space, paths, *chosen[0], reason, by or user_name(), load_settings(space))
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        version = steps.decide(workspace, paths, *chosen[0], reason, by or user_name(), load_settings(workspace))
     console.print_json(version) if as_json else console.print_lines(queries.version_lines(version))
 
 
@@ -160,9 +160,9 @@ def undo(
     from curation.cli import console
     from curation.pipeline import queries, steps
 
-    space = open_workspace(folder)
-    with locked(space):
-        version = steps.undo(space, target, by or user_name(), load_settings(space))
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        version = steps.undo(workspace, target, by or user_name(), load_settings(workspace))
     console.print_json(version) if as_json else console.print_lines(queries.version_lines(version))
 
 
@@ -176,10 +176,10 @@ def tag(
     from curation.base.workspace import locked, open_workspace
     from curation.decisions import manifest
 
-    space = open_workspace(folder)
-    with locked(space):
-        found = manifest.find(space, version)
-        manifest.tag(space, found, name)
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        found = manifest.find(workspace, version)
+        manifest.tag(workspace, found, name)
     print(f"{found.name} is now also called {name}")
 
 
@@ -190,9 +190,9 @@ def verify(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     from curation.cli import console
     from curation.decisions import manifest
 
-    space = open_workspace(folder)
-    problems = manifest.verify(space)
-    number = len(manifest.versions(space)) if not problems else 0
+    workspace = open_workspace(folder)
+    problems = manifest.verify(workspace)
+    number = len(manifest.versions(workspace)) if not problems else 0
     if as_json:
         console.print_json({"ok": not problems, "problems": problems})
     else:

@@ -51,15 +51,15 @@ def train(
     from curation.cli import console
     from curation.models import runs
 
-    space = open_workspace(folder)
+    workspace = open_workspace(folder)
     if show_augmentation:
-        print(runs.augmentation_sheet(space, on, seed))
+        print(runs.augmentation_sheet(workspace, on, seed))
         return
     if not recipe:
         raise typer.BadParameter("name a recipe; curate ladder --list prints all of them")
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
     is_speaker = os.environ.get("RANK", "0") == "0"  # under torchrun one of the processes speaks for all
-    run_dir = runs.train(space, recipe, on, options, Display(quiet=as_json or not is_speaker))
+    run_dir = runs.train(workspace, recipe, on, options, Display(quiet=as_json or not is_speaker))
     if not is_speaker:
         return
     lines = [f"Trained: {run_dir}", f"Next: curate evaluate {run_dir.name}"]
@@ -87,9 +87,11 @@ def crossval(
     from curation.cli import console
     from curation.models import runs
 
-    space = open_workspace(folder)
+    workspace = open_workspace(folder)
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
-    found = runs.out_of_fold(space, recipe, on, options, Display(quiet=as_json), folds=folds or None, workers=workers)
+    found = runs.out_of_fold(
+        workspace, recipe, on, options, Display(quiet=as_json), folds=folds or None, workers=workers
+    )
     figures = found.metrics()
     if as_json:
         console.print_json({"predictions": str(found.path), "metrics": console.records(figures)})
@@ -119,8 +121,8 @@ def evaluate(
     if data:
         from curation.evidence import evaluate_elsewhere
 
-        space = open_workspace(folder)
-        table, path = evaluate_elsewhere(space, load_settings(space), model, data, Display(quiet=as_json))
+        workspace = open_workspace(folder)
+        table, path = evaluate_elsewhere(workspace, load_settings(workspace), model, data, Display(quiet=as_json))
         console.print_frame(table, "json" if as_json else "table")
         if not as_json:
             console.print_lines([f"Predictions: {path}"])
@@ -157,11 +159,11 @@ def compare(
     from curation.cli import console
     from curation.models import comparison
 
-    space = open_workspace(folder)
+    workspace = open_workspace(folder)
     options = _fit_options(seed, weights, threads, epochs, image_size, 0)
     file = Path(votes) if votes else None
     display = Display(quiet=as_json)
-    found = comparison.compare(space, first, second, recipe, options, display, seeds=seeds, votes_file=file)
+    found = comparison.compare(workspace, first, second, recipe, options, display, seeds=seeds, votes_file=file)
     if as_json:
         console.print_json({"verdict": found.verdict, "differences": found.differences.to_dict("records")})
         return
@@ -210,14 +212,14 @@ def ladder(
     from curation.models import runs
 
     if listed:
-        console.print_frame(runs.recipe_table(), "json" if as_json else "table", most=0)
+        console.print_frame(runs.recipe_table(), "json" if as_json else "table", limit=0)
         return
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
     found = runs.ladder(open_workspace(folder), recipes or ["vgg16"], on, options, Display(quiet=as_json))
     if as_json:
         console.print_json({"recipes": console.records(found.result), "page": str(found.page)})
         return
-    console.print_frame(found.summary(), "table", most=0)
+    console.print_frame(found.summary(), "table", limit=0)
     console.print_lines(found.lines())
 
 

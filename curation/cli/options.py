@@ -87,7 +87,7 @@ def user_name() -> str:
         return "unknown"
 
 
-def load_settings(space: Workspace, **overrides: Any) -> Settings:
+def load_settings(workspace: Workspace, **overrides: Any) -> Settings:
     """Return the settings in force: defaults, calibration, ``curate.toml``, environment, and what options gave."""
     from curation.base import files, settings
 
@@ -97,5 +97,5 @@ def load_settings(space: Workspace, **overrides: Any) -> Settings:
         else values
         for section, values in overrides.items()
     }
-    calibrated = (files.read_json(space.calibration) or {}).get("settings")
-    return settings.load(space.settings, {key: value for key, value in given.items() if value}, calibrated)
+    calibrated = (files.read_json(workspace.calibration) or {}).get("settings")
+    return settings.load(workspace.settings, {key: value for key, value in given.items() if value}, calibrated)

@@ -53,7 +53,7 @@ def review(
     from curation.cli import console
     from curation.review import app as apps
 
-    space = open_workspace(folder)
+    workspace = open_workspace(folder)
     display = Display()
     request = apps.Request(
         reviewer=by or user_name(),
@@ -68,16 +68,16 @@ def review(
         port=port,
         browser=browser,
     )
-    opened = apps.open_review(space, request, load_settings(space), display)
+    opened = apps.open_review(workspace, request, load_settings(workspace), display)
     if push_only:
         console.print_lines(apps.push_words(opened))
         return
     with display.step("Starting the App"):
-        session, url = apps.start(space, opened, request)
+        session, url = apps.start(workspace, opened, request)
     console.print_lines(apps.words(opened, url, request))
     apps.wait(session, url, request)
     if pull:
-        _pull(space, as_json=False)
+        _pull(workspace, as_json=False)
 
 
 @review_app.command("pull")
@@ -88,14 +88,14 @@ def review_pull(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> 
     _pull(open_workspace(folder), as_json=as_json)
 
 
-def _pull(space: Workspace, *, as_json: bool) -> None:
+def _pull(workspace: Workspace, *, as_json: bool) -> None:
     from curation.base.progress import Display
     from curation.base.workspace import locked
     from curation.cli import console
     from curation.review.pull import pull
 
-    with locked(space):
-        pulled = pull(space, load_settings(space), Display(quiet=True))
+    with locked(workspace):
+        pulled = pull(workspace, load_settings(workspace), Display(quiet=True))
     console.print_json(pulled) if as_json else console.print_lines(pulled.lines())
 
 
@@ -127,7 +127,7 @@ def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: A
     from curation.labels import people
 
     found = people.report(open_workspace(folder), load_settings(open_workspace(folder)).seed)
-    console.print_frame(found.table, "json" if as_json else "table", most=0)
+    console.print_frame(found.table, "json" if as_json else "table", limit=0)
     if not as_json:
         console.print_lines([f"Page: {found.page}"])
 
@@ -143,6 +143,6 @@ def votes_import(
     from curation.cli import console
     from curation.labels import people
 
-    space = open_workspace(folder)
-    with locked(space):
-        console.print_lines(people.import_votes(space, file, name))
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        console.print_lines(people.import_votes(workspace, file, name))

@@ -79,7 +79,7 @@ def counts(manifest: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
     return result
 
 
-def versions(space: Workspace) -> list[Version]:
+def versions(workspace: Workspace) -> list[Version]:
     """Return all committed versions, oldest first.
 
     Raises:
@@ -87,7 +87,7 @@ def versions(space: Workspace) -> list[Version]:
 
     """
     found = []
-    for path in space.manifests.glob("v*.json"):
+    for path in workspace.manifests.glob("v*.json"):
         if _VERSION_NAME.fullmatch(path.stem):
             try:
                 found.append(Version(**files.parsed(path.read_text(encoding="utf-8"))))
@@ -96,19 +96,19 @@ def versions(space: Workspace) -> list[Version]:
     return sorted(found, key=lambda version: version.number)
 
 
-def rows(space: Workspace, version: Version) -> pd.DataFrame:
+def rows(workspace: Workspace, version: Version) -> pd.DataFrame:
     """Return the rows of a version as committed."""
-    return tables.checked("manifest", files.read_table(space.manifests / f"{version.name}.parquet"))
+    return tables.checked("manifest", files.read_table(workspace.manifests / f"{version.name}.parquet"))
 
 
-def find(space: Workspace, name: str) -> Version:
+def find(workspace: Workspace, name: str) -> Version:
     """Return the version called ``name``: raw, cleaned, vN, a tag or the beginning of a content hash.
 
     Raises:
         WorkspaceError: there is none of that name, or a hash prefix fits several contents.
 
     """
-    known = versions(space)
+    known = versions(workspace)
     by_name = {version.name: version for version in known}
     if name in ("raw", "cleaned"):
         of_kind = [version for version in known if version.kind == name]
@@ -116,7 +116,7 @@ def find(space: Workspace, name: str) -> Version:
             return of_kind[-1]
     elif name in by_name:
         return by_name[name]
-    elif (target := tags(space).get(name)) in by_name:
+    elif (target := tags(workspace).get(name)) in by_name:
         return by_name[str(target)]
     elif len(name) >= _SHORTEST_PREFIX:
         fitting = [version for version in known if version.hash.startswith(name)]
@@ -124,11 +124,11 @@ def find(space: Workspace, name: str) -> Version:
             raise WorkspaceError(f"{name!r} begins several versions' hashes; give more digits")
         if fitting:
             return fitting[-1]
-    offered = ", ".join(["raw", "cleaned", *by_name, *tags(space)]) if known else "none yet: run curate run DATA"
-    raise WorkspaceError(f"no version {name!r} in {space.root}; there are: {offered}")
+    offered = ", ".join(["raw", "cleaned", *by_name, *tags(workspace)]) if known else "none yet: run curate run DATA"
+    raise WorkspaceError(f"no version {name!r} in {workspace.root}; there are: {offered}")
 
 
-def tags(space: Workspace) -> dict[str, str]:
+def tags(workspace: Workspace) -> dict[str, str]:
     """Return tag -> version name; the last line of a tag counts.
 
     Raises:
@@ -136,15 +136,15 @@ def tags(space: Workspace) -> dict[str, str]:
 
     """
     try:
-        lines = space.tags.read_text(encoding="utf-8").splitlines()
+        lines = workspace.tags.read_text(encoding="utf-8").splitlines()
         return {record["tag"]: record["version"] for record in map(files.parsed, lines)}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as error:
-        raise WorkspaceError(f"{space.tags} is damaged ({error}); restore it from a copy, or delete it") from error
+        raise WorkspaceError(f"{workspace.tags} is damaged ({error}); restore it from a copy, or delete it") from error
 
 
-def tag(space: Workspace, version: Version, name: str) -> None:
+def tag(workspace: Workspace, version: Version, name: str) -> None:
     """Give ``version`` a name; the caller holds the lock.
 
     Raises:
@@ -154,13 +154,13 @@ def tag(space: Workspace, version: Version, name: str) -> None:
     reserved = name in ("raw", "cleaned") or _VERSION_NAME.fullmatch(name)
     if reserved or not re.fullmatch(r"[A-Za-z][\w.-]{0,63}", name):
         raise WorkspaceError(f"{name!r} cannot be a tag: use letters, digits, '.', '_' or '-', not raw, cleaned or vN")
-    before = space.tags.read_bytes() if space.tags.exists() else b""
+    before = workspace.tags.read_bytes() if workspace.tags.exists() else b""
     line = json.dumps({"tag": name, "version": version.name, "hash": version.hash}) + "\n"
-    files.write_bytes(space.tags, before + line.encode("utf-8"))
+    files.write_bytes(workspace.tags, before + line.encode("utf-8"))
 
 
 def commit(
-    space: Workspace,
+    workspace: Workspace,
     manifest: pd.DataFrame,
     *,
     kind: Literal["raw", "cleaned"],
@@ -174,7 +174,7 @@ def commit(
         the new version, or the newest one where nothing has changed since.
 
     """
-    known = versions(space)
+    known = versions(workspace)
     manifest = tables.checked("manifest", manifest.sort_values("path", ignore_index=True))
     digest = content_hash(manifest)
     same_kind = [version for version in known if version.kind == kind]
@@ -194,18 +194,18 @@ def commit(
         counts=counts(manifest),
         lineage=lineage,
     )
-    files.write_table(space.manifests / f"{name}.parquet", manifest)
-    files.write_new(space.manifests / f"{name}.json", files.json_bytes(asdict(version)))
+    files.write_table(workspace.manifests / f"{name}.parquet", manifest)
+    files.write_new(workspace.manifests / f"{name}.json", files.json_bytes(asdict(version)))
     return version
 
 
-def rebuilt(space: Workspace, version: Version, entries: Sequence[log.Entry]) -> pd.DataFrame:
+def rebuilt(workspace: Workspace, version: Version, entries: Sequence[log.Entry]) -> pd.DataFrame:
     """Return a version made anew from its raw version and the log."""
-    base = rows(space, find(space, version.base))
+    base = rows(workspace, find(workspace, version.base))
     return replay(base, [entry for entry in entries if entry.seq <= version.log_through])
 
 
-def require_whole_log(space: Workspace, entries: Sequence[log.Entry]) -> None:
+def require_whole_log(workspace: Workspace, entries: Sequence[log.Entry]) -> None:
     """Refuse to go on with a log that is shorter than a committed version says it was.
 
     Raises:
@@ -213,35 +213,35 @@ def require_whole_log(space: Workspace, entries: Sequence[log.Entry]) -> None:
 
     """
     last = entries[-1].seq if entries else 0
-    for version in versions(space):
+    for version in versions(workspace):
         if version.log_through > last:
             raise WorkspaceError(
-                f"{space.decisions} ends at decision {last}, but {version.name} rests on decision "
+                f"{workspace.decisions} ends at decision {last}, but {version.name} rests on decision "
                 f"{version.log_through}; restore the log from a copy"
             )
 
 
-def verify(space: Workspace) -> list[str]:
+def verify(workspace: Workspace) -> list[str]:
     """Return what is wrong with the versions and the log, one sentence each; an empty list means all is well."""
     try:
-        entries = log.read(space.decisions)
-        require_whole_log(space, entries)
-        known = versions(space)
+        entries = log.read(workspace.decisions)
+        require_whole_log(workspace, entries)
+        known = versions(workspace)
     except (log.LogError, WorkspaceError) as error:
         return [str(error)]
     problems = []
     for version in known:
-        problems += _problems_of(space, version, entries)
+        problems += _problems_of(workspace, version, entries)
     numbers = [version.number for version in known]
     if numbers != list(range(1, len(numbers) + 1)):
-        problems.append(f"{space.manifests}: the versions are not numbered 1 to {len(numbers)}: {numbers}")
+        problems.append(f"{workspace.manifests}: the versions are not numbered 1 to {len(numbers)}: {numbers}")
     return problems
 
 
-def _problems_of(space: Workspace, version: Version, entries: Sequence[log.Entry]) -> list[str]:
+def _problems_of(workspace: Workspace, version: Version, entries: Sequence[log.Entry]) -> list[str]:
     try:
-        stored = rows(space, version)
-        remade = stored if version.kind == "raw" else rebuilt(space, version, entries)
+        stored = rows(workspace, version)
+        remade = stored if version.kind == "raw" else rebuilt(workspace, version, entries)
     except (WorkspaceError, tables.TableError) as error:
         return [f"{version.name}: {error}"]
     if content_hash(stored) != version.hash:

@@ -13,11 +13,11 @@ from curation.base.files import write_bytes
 from curation.base.workspace import Workspace
 from curation.decisions import log, manifest, replay
 from curation.evidence import words
+from curation.evidence.evaluated_model import newest_run
 from curation.evidence.report import QUESTIONS
 from curation.evidence.store import read
-from curation.evidence.subject import newest_run
 from curation.formats import croissant, huggingface
-from curation.formats.export_data import Handover, gather
+from curation.formats.export_data import ExportData, load_export_data
 from curation.models.runs import EVALUATION, ModelError, evaluated, find_run
 
 if TYPE_CHECKING:
@@ -30,26 +30,26 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 """The hub's size categories: fewer images than, name."""
 
 
-def write_cards(space: Workspace, version_name: str, model: str, destination: Path) -> list[Path]:
+def write_cards(workspace: Workspace, version_name: str, model: str, destination: Path) -> list[Path]:
     """Write the dataset card, its Croissant metadata and, where there is a model, its card; return the files.
 
     Args:
-        space: with a curated data set.
+        workspace: with a curated data set.
         version_name: the version that the dataset card describes.
         model: a run; "" for the newest, if there is any.
         destination: a folder.
 
     """
-    handover = gather(space, version_name)
-    answers = _answers(space, model)
+    export_data = load_export_data(workspace, version_name)
+    answers = _answers(workspace, model)
     biases = [sentence for name in ("people", "groups") if name in answers for sentence in answers[name].sentences]
-    history = _history(space, handover.version)
-    told = [f"{action}, {cause}, by {actor}: {number:,} images" for action, cause, actor, number in history]
+    history = _history(workspace, export_data.version)
+    translate_errors = [f"{action}, {cause}, by {actor}: {number:,} images" for action, cause, actor, number in history]
     files = {
-        "dataset-card.md": _dataset_card(handover, history, biases),
-        "croissant.json": croissant.description(handover, croissant.Remarks(TO_FILL_IN, told, biases)),
+        "dataset-card.md": _dataset_card(export_data, history, biases),
+        "croissant.json": croissant.description(export_data, croissant.Remarks(TO_FILL_IN, translate_errors, biases)),
     }
-    run = _run(space, model)
+    run = _run(workspace, model)
     if run is not None:
         files["model-card.md"] = _model_card(run, answers)
     for name, text in files.items():
@@ -57,29 +57,29 @@ def write_cards(space: Workspace, version_name: str, model: str, destination: Pa
     return [destination / name for name in files]
 
 
-def _run(space: Workspace, model: str) -> Path | None:
+def _run(workspace: Workspace, model: str) -> Path | None:
     if model:
-        return find_run(space, model)
+        return find_run(workspace, model)
     try:
-        return find_run(space, newest_run(space))
+        return find_run(workspace, newest_run(workspace))
     except ModelError:
         return None
 
 
-def _answers(space: Workspace, model: str) -> dict[str, words.Answer]:
+def _answers(workspace: Workspace, model: str) -> dict[str, words.SectionSummary]:
     """Return what ``curate report --models`` found out about the model, by question."""
-    run = _run(space, model)
+    run = _run(workspace, model)
     if run is None:
         return {}
-    folder = space.findings / run.name
+    folder = workspace.findings / run.name
     found: dict[str, Tables] = {name: read(folder / name) for name in QUESTIONS}
     robust = read(folder / "robustness")
     found["elsewhere"] = robust | found["elsewhere"] if robust else {}
     return {name: words.ANSWERS[name](tables) for name, tables in found.items() if tables}
 
 
-def _dataset_card(handover: Handover, history: list[tuple[str, str, str, int]], biases: list[str]) -> str:
-    kept = len(handover.kept)
+def _dataset_card(export_data: ExportData, history: list[tuple[str, str, str, int]], biases: list[str]) -> str:
+    kept = len(export_data.kept)
     size = next((name for limit, name in SIZES if kept < limit), "n>1M")
     fields = {
         "license": "other",
@@ -87,19 +87,19 @@ def _dataset_card(handover: Handover, history: list[tuple[str, str, str, int]], 
         "size_categories": [size],
         "tags": ["faces", "expressions"],
     }
-    excluded = handover.rows[handover.rows["status"] == "excluded"]
-    relabelled = int((handover.kept["label"] != handover.kept["original_label"]).sum())
+    excluded = export_data.rows[export_data.rows["status"] == "excluded"]
+    relabelled = int((export_data.kept["label"] != export_data.kept["original_label"]).sum())
     lines = [
         "## Provenance",
         "",
-        f"- Source: {handover.source or TO_FILL_IN}",
+        f"- Source: {export_data.source or TO_FILL_IN}",
         f"- Collected by, how, with whose consent: {TO_FILL_IN}",
         f"- Licence of the images, and of the labels: {TO_FILL_IN}",
-        f"- Made {handover.version.created}; manifest `{handover.version.hash}`.",
+        f"- Made {export_data.version.created}; manifest `{export_data.version.hash}`.",
         "",
         "## Cleaning history",
         "",
-        f"{len(handover.rows):,} images came in; {len(excluded):,} were left out, {relabelled:,} got another label.",
+        f"{len(export_data.rows):,} images came in; {len(excluded):,} were left out, {relabelled:,} got another label.",
         "",
         "| decision | reason | by | images |",
         "|---|---|---|---|",
@@ -117,12 +117,12 @@ def _dataset_card(handover: Handover, history: list[tuple[str, str, str, int]], 
         f"{TO_FILL_IN}. Expressions in photographs are not what people feel; the labels are in part wrong.",
         "",
     ]
-    return huggingface.dataset_card(handover, {}, fields, lines)
+    return huggingface.dataset_card(export_data, {}, fields, lines)
 
 
-def _history(space: Workspace, version: manifest.Version) -> list[tuple[str, str, str, int]]:
+def _history(workspace: Workspace, version: manifest.Version) -> list[tuple[str, str, str, int]]:
     """Return action, check that it rests on, actor and number of each kind of decision that counts in the version."""
-    entries = [entry for entry in log.read(space.decisions) if entry.seq <= version.log_through]
+    entries = [entry for entry in log.read(workspace.decisions) if entry.seq <= version.log_through]
     counts = Counter(
         (entry.action, entry.issue.partition("#")[0] or "a person's own", entry.actor)
         for entry in replay.effective(entries)
@@ -134,7 +134,7 @@ _FIGURES = ["view", "images", "metric", "class", "estimate", "low", "high"]
 """Columns of an evaluation that a card shows."""
 
 
-def _model_card(run: Path, answers: dict[str, words.Answer]) -> str:
+def _model_card(run: Path, answers: dict[str, words.SectionSummary]) -> str:
     """Return the model's card: the hub's YAML, recipe and metrics, and what was found out about it."""
     from training.model import model_card
 

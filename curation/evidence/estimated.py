@@ -11,7 +11,7 @@ import pandas as pd
 
 from curation.base.progress import Display
 from curation.decisions import manifest
-from curation.evidence.subject import Subject
+from curation.evidence.evaluated_model import EvaluatedModel
 from curation.models.runs import ModelError, training_frame
 
 if TYPE_CHECKING:
@@ -107,11 +107,11 @@ class _Face(dict[str, Any]):
         return found
 
 
-def estimated_attributes(subject: Subject, source: str, display: Display) -> pd.DataFrame:
+def estimated_attributes(evaluated: EvaluatedModel, source: str, display: Display) -> pd.DataFrame:
     """Return gender and age (years) of the judged images and of a sample of the whole data set.
 
     Args:
-        subject: the model and its images.
+        evaluated: the model and its images.
         source: insightface:PACK_OR_FOLDER.
         display: progress.
 
@@ -122,15 +122,15 @@ def estimated_attributes(subject: Subject, source: str, display: Display) -> pd.
     from curation.measure.batch import read_pixels
 
     network = open_network(network_file(source))
-    everything = training_frame(subject.space, manifest.find(subject.space, "raw"))
-    sample = everything.sample(min(SAMPLE, len(everything)), random_state=subject.seed)
-    chosen = pd.concat([subject.frame, sample])[["key", "path"]].drop_duplicates("key").reset_index(drop=True)
-    boxes = subject.faces.reindex(chosen["key"])[["x", "y", "width", "height"]].to_numpy(np.float64)
+    everything = training_frame(evaluated.workspace, manifest.find(evaluated.workspace, "raw"))
+    sample = everything.sample(min(SAMPLE, len(everything)), random_state=evaluated.seed)
+    chosen = pd.concat([evaluated.frame, sample])[["key", "path"]].drop_duplicates("key").reset_index(drop=True)
+    boxes = evaluated.faces.reindex(chosen["key"])[["x", "y", "width", "height"]].to_numpy(np.float64)
     rows = []
     with display.step("Estimating gender and age") as report:
         for place, (key, file) in enumerate(zip(chosen["key"], chosen["path"], strict=True)):
             known = np.isfinite(boxes[place]).all()
-            said = estimate(network, read_pixels(file, subject.settings.measure), boxes[place]) if known else ("", "")
+            said = estimate(network, read_pixels(file, evaluated.settings.measure), boxes[place]) if known else ("", "")
             rows.append((key, said[0], str(said[1])))
             report(place + 1, len(chosen))
     return pd.DataFrame(rows, columns=["path", "gender", "age"])

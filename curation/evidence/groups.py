@@ -14,11 +14,11 @@ from curation.base.workspace import Workspace, create_workspace, locked
 from curation.decisions import manifest
 from curation.evidence.alignment import aligned_files
 from curation.evidence.estimated import PREFIX, estimated_attributes
+from curation.evidence.evaluated_model import EvaluatedModel, places
 from curation.evidence.store import Tables
-from curation.evidence.subject import Subject, places
 from curation.formats.source import read_source
 from curation.labels.votes import match_classes
-from curation.models.runs import ModelError, asked
+from curation.models.runs import ModelError, translate_errors
 
 ATTRIBUTES = ("gender", "race", "age")
 
@@ -36,14 +36,14 @@ class AttributesError(ModelError):
     """A table or folder says nothing of the people in the images."""
 
 
-def read_attributes(source: str, space: Workspace) -> pd.DataFrame:
+def read_attributes(source: str, workspace: Workspace) -> pd.DataFrame:
     """Return what is known of the people in images.
 
     Args:
         source: a CSV or Parquet table with the columns path and gender, race, age (any of them; age in years or as a
             group) and perhaps label; paths are of the data set, or relative to the table's folder. Or a folder whose
             files are named as UTKFace's.
-        space: for what is unpacked.
+        workspace: for what is unpacked.
 
     Returns:
         Columns path, url ("" for an image of the data set), label ("" where there is none), and the attributes as
@@ -65,7 +65,7 @@ def read_attributes(source: str, space: Workspace) -> pd.DataFrame:
         labels = table.get("label", "")
         frame = pd.DataFrame({"path": table["path"], "url": urls, "label": labels})
         return frame.assign(**{name: _groups(name, table[name]) for name in known})
-    listing = read_source(source, space.sources).frame
+    listing = read_source(source, workspace.sources).frame
     parts = listing["path"].str.rpartition("/")[2].str.extract(_UTKFACE)
     known_rows = parts[0].notna()
     if not known_rows.any():
@@ -104,14 +104,14 @@ def _age_group(text: str) -> str:
     return f"{first} to {last}" if last < AGE_GROUPS[-1][1] else f"{first} and older"
 
 
-def groups(subject: Subject, source: str, images: int, display: Display) -> Tables:
+def groups(evaluated: EvaluatedModel, source: str, images: int, display: Display) -> Tables:
     """Return the model's figures and the cleaning's by group.
 
     Images of the data set are judged as they are, others cropped and aligned like it. Where the table has labels,
     accuracy and error rates are compared; else only what the model answers and how sure it is.
 
     Args:
-        subject: the model.
+        evaluated: the model.
         source: of attributes, see ``read_attributes``; or insightface:PACK_OR_FOLDER, which estimates them.
         images: at most so many are judged, drawn; 0 for all.
         display: progress.
@@ -121,23 +121,25 @@ def groups(subject: Subject, source: str, images: int, display: Display) -> Tabl
 
     estimated = source.startswith(PREFIX)
     table = (
-        _as_groups(estimated_attributes(subject, source, display))
+        _as_groups(estimated_attributes(evaluated, source, display))
         if estimated
-        else read_attributes(source, subject.space)
+        else read_attributes(source, evaluated.workspace)
     )
-    own = _of_data_set(subject, table)
+    own = _of_data_set(evaluated, table)
     chosen = own if own is not None else table[table["url"] != ""]
     if chosen.empty:
         raise AttributesError(f"{source} names neither images of the data set nor files beside it")
     if images and len(chosen) > images:
-        chosen = chosen.sample(images, random_state=subject.seed).sort_index()
+        chosen = chosen.sample(images, random_state=evaluated.seed).sort_index()
     chosen = chosen.reset_index(drop=True)
     known = [name for name in ATTRIBUTES if name in chosen]
-    probabilities, found = _judged(subject, chosen, own is not None, display)
-    labels = _labels(subject, chosen)
+    probabilities, found = _judged(evaluated, chosen, own is not None, display)
+    labels = _labels(evaluated, chosen)
     people = chosen[known].reset_index(drop=True)
     tables = {
-        "model": asked(lambda: by_group(people, probabilities, subject.classes, labels, seed=subject.seed)),
+        "model": translate_errors(
+            lambda: by_group(people, probabilities, evaluated.classes, labels, seed=evaluated.seed)
+        ),
         "facts": pd.DataFrame(
             {
                 "source": [source.rstrip("/").rpartition("/")[2]],
@@ -149,7 +151,7 @@ def groups(subject: Subject, source: str, images: int, display: Display) -> Tabl
             }
         ),
         "cleaning": _cleaning(
-            subject, table, subject.space if own is not None else _curated_apart(subject, source, display)
+            evaluated, table, evaluated.workspace if own is not None else _curated_apart(evaluated, source, display)
         ),
     }
     if labels is not None:
@@ -159,39 +161,41 @@ def groups(subject: Subject, source: str, images: int, display: Display) -> Tabl
     return tables
 
 
-def _of_data_set(subject: Subject, table: pd.DataFrame) -> pd.DataFrame | None:
+def _of_data_set(evaluated: EvaluatedModel, table: pd.DataFrame) -> pd.DataFrame | None:
     """Return the rows that are held-out images of the data set, with its labels; None where there is none."""
-    frame = subject.frame[["key", "path", "label"]].rename(columns={"path": "url"})
+    frame = evaluated.frame[["key", "path", "label"]].rename(columns={"path": "url"})
     joined = table.drop(columns=["url", "label"]).merge(frame, left_on="path", right_on="key").drop(columns="key")
     return joined if len(joined) else None
 
 
-def _judged(subject: Subject, chosen: pd.DataFrame, own: bool, display: Display) -> tuple[np.ndarray, np.ndarray]:
+def _judged(
+    evaluated: EvaluatedModel, chosen: pd.DataFrame, own: bool, display: Display
+) -> tuple[np.ndarray, np.ndarray]:
     if own:
-        place = {key: number for number, key in enumerate(subject.frame["key"])}
+        place = {key: number for number, key in enumerate(evaluated.frame["key"])}
         rows = [place[path] for path in chosen["path"]]
-        return subject.probabilities[rows], np.ones(len(rows), bool)
+        return evaluated.probabilities[rows], np.ones(len(rows), bool)
     with display.step("Aligning faces with attributes") as report:
-        faces = aligned_files(chosen["url"].tolist(), subject.reference, subject.settings, report)
+        faces = aligned_files(chosen["url"].tolist(), evaluated.reference, evaluated.settings, report)
     with display.step("Predicting faces with attributes"):
-        return subject.model.probabilities(faces.images), faces.facts["found"].to_numpy(bool)
+        return evaluated.model.probabilities(faces.images), faces.facts["found"].to_numpy(bool)
 
 
-def _labels(subject: Subject, chosen: pd.DataFrame) -> np.ndarray | None:
+def _labels(evaluated: EvaluatedModel, chosen: pd.DataFrame) -> np.ndarray | None:
     """Return the places of the labels if every image has one that the model knows."""
-    mine = match_classes(sorted(set(chosen["label"])), subject.classes)
+    mine = match_classes(sorted(set(chosen["label"])), evaluated.classes)
     names = {theirs: ours for ours, theirs in mine.items()}
     if not chosen["label"].isin(names).all():
         return None
-    return places(chosen["label"].map(names), subject.classes)
+    return places(chosen["label"].map(names), evaluated.classes)
 
 
-def _cleaning(subject: Subject, table: pd.DataFrame, space: Workspace) -> pd.DataFrame:
+def _cleaning(evaluated: EvaluatedModel, table: pd.DataFrame, workspace: Workspace) -> pd.DataFrame:
     """Return how often each group is flagged, removed and relabelled, in one workspace."""
     from training.fairness import rates_by_group
 
-    rows = manifest.rows(space, manifest.find(space, "cleaned")).set_index("path")
-    issues = files.read_table(space.issues)
+    rows = manifest.rows(workspace, manifest.find(workspace, "cleaned")).set_index("path")
+    issues = files.read_table(workspace.issues)
     issues = issues[issues["is_issue"]]
     mine = table[table["path"].isin(rows.index)].reset_index(drop=True)
     state = rows.loc[mine["path"]]
@@ -205,15 +209,15 @@ def _cleaning(subject: Subject, table: pd.DataFrame, space: Workspace) -> pd.Dat
         flagged = mine["path"].isin(of_check["path"]).to_numpy()
         if flagged.any():
             flags[f"flagged: {check}"] = flagged
-    return rates_by_group(mine[[name for name in ATTRIBUTES if name in mine]], flags, seed=subject.seed)
+    return rates_by_group(mine[[name for name in ATTRIBUTES if name in mine]], flags, seed=evaluated.seed)
 
 
-def _curated_apart(subject: Subject, source: str, display: Display) -> Workspace:
+def _curated_apart(evaluated: EvaluatedModel, source: str, display: Display) -> Workspace:
     """Run the same checks and policy on the folder of images with attributes, in a workspace of its own; return it."""
     from curation.pipeline import steps
 
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
-    space = create_workspace(subject.space.findings / "attribute-images")
-    with locked(space):
-        steps.run(space, str(folder), subject.settings, display)
-    return space
+    workspace = create_workspace(evaluated.workspace.findings / "attribute-images")
+    with locked(workspace):
+        steps.run(workspace, str(folder), evaluated.settings, display)
+    return workspace

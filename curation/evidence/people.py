@@ -11,8 +11,8 @@ from curation.base import files
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
+from curation.evidence.evaluated_model import EvaluatedModel, places
 from curation.evidence.store import Tables
-from curation.evidence.subject import Subject, places
 from curation.labels import agreement
 from curation.labels.votes import Votes, entropy, for_label, majority, read_votes
 from curation.models.runs import FitOptions, ModelError, out_of_fold, training_frame
@@ -24,36 +24,36 @@ _FOLDS = "fast"
 """The recipe whose out-of-fold answers stand beside people's, where a workspace has none yet."""
 
 
-def newest_votes(space: Workspace) -> Path | None:
+def newest_votes(workspace: Workspace) -> Path | None:
     """Return the table of votes that was imported, or labelled blind, last; None where there is none."""
-    files = sorted(space.votes.glob("*.parquet"), key=lambda file: (file.stat().st_mtime, file.name))
+    files = sorted(workspace.votes.glob("*.parquet"), key=lambda file: (file.stat().st_mtime, file.name))
     return files[-1] if files else None
 
 
-def people(subject: Subject, file: Path, images: int, display: Display) -> Tables:
+def people(evaluated: EvaluatedModel, file: Path, images: int, display: Display) -> Tables:
     """Return what people's votes say of the labels, of each other, and beside the model.
 
     Votes mostly cover images that the model was fitted on; beside people therefore stand out-of-fold answers, each by
     a model that has seen neither the image nor a copy of it.
 
     Args:
-        subject: the model.
+        evaluated: the model.
         file: of votes, see ``curation.labels.votes``.
         images: of which out-of-fold answers are made where there are none yet; 0 for all.
         display: progress.
 
     """
-    raw = training_frame(subject.space, manifest.find(subject.space, "raw")).set_index("key")
-    votes = read_votes(file, subject.classes)
+    raw = training_frame(evaluated.workspace, manifest.find(evaluated.workspace, "raw")).set_index("key")
+    votes = read_votes(file, evaluated.classes)
     votes = votes.take(np.array([path in raw.index for path in votes.paths]))
     if not len(votes):
         raise ModelError(f"{file} has no vote on an image of the data set; its paths must be those of curate issues")
-    labels = places(raw.loc[list(votes.paths), "label"], subject.classes)
+    labels = places(raw.loc[list(votes.paths), "label"], evaluated.classes)
     files = raw.loc[list(votes.paths), "path"].to_numpy()
     return {
         "accuracy": _accuracy(votes, labels),
-        "kappa": _kappas(votes, subject.seed),
-        "beside": _beside(subject, votes, labels, images, display),
+        "kappa": _kappas(votes, evaluated.seed),
+        "beside": _beside(evaluated, votes, labels, images, display),
         "disputed": _disputed(votes, labels, files),
     }
 
@@ -98,15 +98,15 @@ def _kappas(votes: Votes, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class", "images", "kappa", "low", "high"])
 
 
-def _beside(subject: Subject, votes: Votes, labels: np.ndarray, images: int, display: Display) -> pd.DataFrame:
+def _beside(evaluated: EvaluatedModel, votes: Votes, labels: np.ndarray, images: int, display: Display) -> pd.DataFrame:
     """Return who agrees with whom on the same images: the label, one person, the crowd's majority, the model."""
-    answers = _out_of_fold(subject, images, display)
+    answers = _out_of_fold(evaluated, images, display)
     mine = answers[answers["path"].isin(votes.paths)].set_index("path")
     rows_of = np.array([path in mine.index for path in votes.paths])
     if not rows_of.any():
         return pd.DataFrame(columns=["who", "with", "images", "value", "low", "high"])
     chosen, given = votes.take(rows_of), labels[rows_of]
-    called = mine.loc[list(chosen.paths), list(subject.classes)].to_numpy().argmax(axis=1)
+    called = mine.loc[list(chosen.paths), list(evaluated.classes)].to_numpy().argmax(axis=1)
     crowd = majority(chosen)
     sure = crowd >= 0
     rows = np.arange(len(chosen))
@@ -122,7 +122,7 @@ def _beside(subject: Subject, votes: Votes, labels: np.ndarray, images: int, dis
     ):
         share = (chosen.counts[rows, np.maximum(answer, 0)] / chosen.total)[among]
         other = "the given label" if answer is given else "the crowd's majority"
-        found.append((who, other, len(share), float(share.mean()), *_mean_interval(share, subject.seed)))
+        found.append((who, other, len(share), float(share.mean()), *_mean_interval(share, evaluated.seed)))
     return pd.DataFrame(found, columns=["who", "with", "images", "value", "low", "high"])
 
 
@@ -138,15 +138,17 @@ def _mean_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _out_of_fold(subject: Subject, images: int, display: Display) -> pd.DataFrame:
+def _out_of_fold(evaluated: EvaluatedModel, images: int, display: Display) -> pd.DataFrame:
     """Return the newest out-of-fold answers for these classes, made now where there are none."""
-    stored = sorted(subject.space.predictions.glob("oof_*.parquet"), key=lambda path: (path.stat().st_mtime, str(path)))
+    stored = sorted(
+        evaluated.workspace.predictions.glob("oof_*.parquet"), key=lambda path: (path.stat().st_mtime, str(path))
+    )
     for path in reversed(stored):
         table = files.read_table(path)
-        if set(subject.classes) <= set(table.columns):
+        if set(evaluated.classes) <= set(table.columns):
             return table
-    options = FitOptions(seed=subject.seed, images=images or None)
-    return out_of_fold(subject.space, _FOLDS, "raw", options, display).table
+    options = FitOptions(seed=evaluated.seed, images=images or None)
+    return out_of_fold(evaluated.workspace, _FOLDS, "raw", options, display).table
 
 
 def _disputed(votes: Votes, labels: np.ndarray, files: np.ndarray) -> pd.DataFrame:

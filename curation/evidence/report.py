@@ -14,15 +14,15 @@ from curation.base import files
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.evidence import words
-from curation.evidence.elsewhere import elsewhere, robustness
+from curation.evidence.class_overlap import class_overlap
 from curation.evidence.estimated import PREFIX, network_file
-from curation.evidence.exclusive import exclusive
+from curation.evidence.evaluated_model import EvaluatedModel, open_subject
+from curation.evidence.explanations import explanations
+from curation.evidence.external_data import external_data, robustness
+from curation.evidence.external_models import outside_models
 from curation.evidence.groups import groups
-from curation.evidence.learned import learned
-from curation.evidence.outsiders import outside_models
 from curation.evidence.people import newest_votes, people
 from curation.evidence.store import Tables, fingerprint, remembered
-from curation.evidence.subject import Subject, open_subject
 
 if TYPE_CHECKING:
     from curation.base.settings import Settings
@@ -84,9 +84,9 @@ class Inputs:
     images: int = DEFAULT_IMAGES
     seed: int = 0
 
-    def command(self, space: Workspace) -> str:
+    def command(self, workspace: Workspace) -> str:
         """Return what makes the page again."""
-        parts = ["curate", "report", "--models", self.model, "-w", str(space.root)]
+        parts = ["curate", "report", "--models", self.model, "-w", str(workspace.root)]
         named = {"--votes": self.votes, "--data": self.data, "--attributes": self.attributes}
         for option, value in named.items():
             parts += [option, str(value)] if value else []
@@ -96,7 +96,7 @@ class Inputs:
         return shlex.join(parts)
 
 
-def write_findings(space: Workspace, settings: Settings, inputs: Inputs, display: Display) -> Path:
+def write_findings(workspace: Workspace, settings: Settings, inputs: Inputs, display: Display) -> Path:
     """Compute what is missing, write the page, and return its path; the caller holds no lock.
 
     Raises:
@@ -105,51 +105,58 @@ def write_findings(space: Workspace, settings: Settings, inputs: Inputs, display
     """
     from reports.findings import findings_page
 
-    inputs = replace(inputs, votes=inputs.votes or newest_votes(space))
-    subject = open_subject(space, settings, inputs.model, inputs.on, inputs.images, inputs.seed, display)
-    found = {name: _tables(subject, name, inputs, display) for name in QUESTIONS}
+    inputs = replace(inputs, votes=inputs.votes or newest_votes(workspace))
+    evaluated = open_subject(workspace, settings, inputs.model, inputs.on, inputs.images, inputs.seed, display)
+    found = {name: _tables(evaluated, name, inputs, display) for name in QUESTIONS}
     answers = {name: words.ANSWERS[name](tables) for name, tables in found.items() if tables}
-    path = space.reports / "models.html"
+    path = workspace.reports / "models.html"
     with display.step("Writing the page"):
-        html = findings_page(_laid_out(subject, inputs, found, answers))
+        html = findings_page(_laid_out(evaluated, inputs, found, answers))
         files.write_bytes(path, html.encode("utf-8"))
     return path
 
 
-def _tables(subject: Subject, name: str, inputs: Inputs, display: Display) -> Tables:
+def _tables(evaluated: EvaluatedModel, name: str, inputs: Inputs, display: Display) -> Tables:
     """Return a section's tables, remembered or computed; {} where an input is missing."""
-    folder = subject.space.findings / subject.run_dir.name
+    folder = evaluated.workspace.findings / evaluated.run_dir.name
     if name == "elsewhere":
         with display.step("Corrupting images on purpose", "grades") as report:
-            tables = remembered(folder / "robustness", _key(subject, "robustness"), lambda: robustness(subject, report))
+            tables = remembered(
+                folder / "robustness", _key(evaluated, "robustness"), lambda: robustness(evaluated, report)
+            )
         if inputs.data:
-            key = _key(subject, name, _stamp(inputs.data))
-            tables = tables | remembered(folder / name, key, lambda: elsewhere(subject, inputs.data, display))
+            key = _key(evaluated, name, _stamp(inputs.data))
+            tables = tables | remembered(folder / name, key, lambda: external_data(evaluated, inputs.data, display))
         return tables
-    wanted, compute = _section(subject, name, inputs, display)
+    wanted, compute = _section(evaluated, name, inputs, display)
     if wanted is None:
         return {}
-    return remembered(folder / name, _key(subject, name, wanted), compute)
+    return remembered(folder / name, _key(evaluated, name, wanted), compute)
 
 
-def _section(subject: Subject, name: str, inputs: Inputs, display: Display) -> tuple[Any, Callable[[], Tables]]:
+def _section(
+    evaluated: EvaluatedModel, name: str, inputs: Inputs, display: Display
+) -> tuple[Any, Callable[[], Tables]]:
     """Return what a section is computed from (None where that is missing), and how."""
     votes = _stamp(str(inputs.votes)) if inputs.votes else None
     sections: dict[str, tuple[Any, Callable[[], Tables]]] = {
-        "people": (votes, lambda: people(subject, inputs.votes or Path(), 0, display)),
+        "people": (votes, lambda: people(evaluated, inputs.votes or Path(), 0, display)),
         "outside": (
             [*inputs.outside, _stamp(inputs.data)] if inputs.outside else None,
-            lambda: outside_models(subject, inputs.outside, inputs.data, display),
+            lambda: outside_models(evaluated, inputs.outside, inputs.data, display),
         ),
         "groups": (
             _attributes_stamp(inputs.attributes) or None,
-            lambda: groups(subject, inputs.attributes, 2 * inputs.images, display),
+            lambda: groups(evaluated, inputs.attributes, 2 * inputs.images, display),
         ),
-        "learned": ("", lambda: _with_steps("Looking at what it looks at", display, lambda r: learned(subject, r))),
+        "learned": (
+            "",
+            lambda: _with_steps("Looking at what it looks at", display, lambda r: explanations(evaluated, r)),
+        ),
         "exclusive": (
             votes or "",
             lambda: _with_steps(
-                "Sharing images between classes", display, lambda r: exclusive(subject, inputs.votes, r)
+                "Sharing images between classes", display, lambda r: class_overlap(evaluated, inputs.votes, r)
             ),
         ),
     }
@@ -161,8 +168,8 @@ def _with_steps(title: str, display: Display, compute: Callable[[Any], Tables]) 
         return compute(report)
 
 
-def _key(subject: Subject, *parts: Any) -> str:
-    return fingerprint(*subject.key, *parts)
+def _key(evaluated: EvaluatedModel, *parts: Any) -> str:
+    return fingerprint(*evaluated.key, *parts)
 
 
 def _stamp(source: str) -> list[Any]:
@@ -180,10 +187,12 @@ def _attributes_stamp(source: str) -> list[Any]:
     return _stamp(str(network_file(source))) if source.startswith(PREFIX) else _stamp(source)
 
 
-def _laid_out(subject: Subject, inputs: Inputs, found: dict[str, Tables], answers: dict[str, words.Answer]) -> Any:
+def _laid_out(
+    evaluated: EvaluatedModel, inputs: Inputs, found: dict[str, Tables], answers: dict[str, words.SectionSummary]
+) -> Any:
     from reports.findings import FindingsTables
 
-    source = str((files.read_json(subject.space.marker) or {}).get("source", ""))
+    source = str((files.read_json(evaluated.workspace.marker) or {}).get("source", ""))
     tiles = [
         {
             "title": short,
@@ -192,29 +201,30 @@ def _laid_out(subject: Subject, inputs: Inputs, found: dict[str, Tables], answer
         }
         for name, (short, _) in QUESTIONS.items()
     ]
-    config = subject.config
+    config = evaluated.config
     facts = [
-        ("Model", f"{subject.run_dir.name}, recipe {config['recipe']['name']}"),
+        ("Model", f"{evaluated.run_dir.name}, recipe {config['recipe']['name']}"),
         ("Fitted on", f"{config['images']['train']:,} images, seed {config['seed']}"),
         ("Starting weights", f"{config['weights']}; licence: {config['weights_licence']}"),
         (
             "Judged on",
-            f"{len(subject.frame):,} held-out images of version {subject.version.name}, none a copy of one fitted on",
+            f"{len(evaluated.frame):,} held-out images of version {evaluated.version.name}, "
+            "none a copy of one fitted on",
         ),
-        ("Manifest hash", subject.version.hash),
+        ("Manifest hash", evaluated.version.hash),
     ]
-    named = replace(inputs, model=subject.run_dir.name)
+    named = replace(inputs, model=evaluated.run_dir.name)
     return FindingsTables(
-        name=subject.run_dir.name,
+        name=evaluated.run_dir.name,
         data=source,
         facts=facts,
         tiles=pd.DataFrame(tiles),
         findings=[_finding(name, found[name], answers.get(name)) for name in QUESTIONS],
-        command=named.command(subject.space),
+        command=named.command(evaluated.workspace),
     )
 
 
-def _finding(name: str, tables: Tables, answer: words.Answer | None) -> Finding:
+def _finding(name: str, tables: Tables, answer: words.SectionSummary | None) -> Finding:
     from reports.findings import Finding
 
     short, question = QUESTIONS[name]

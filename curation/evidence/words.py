@@ -10,7 +10,7 @@ from curation.evidence.store import Tables
 
 
 @dataclass(frozen=True)
-class Answer:
+class SectionSummary:
     """What a section says: a figure and note for the summary, sentences, and what it cannot say."""
 
     figure: str
@@ -19,7 +19,7 @@ class Answer:
     limits: list[str]
 
 
-def people(tables: Tables) -> Answer:
+def people(tables: Tables) -> SectionSummary:
     """Return what people's votes say."""
     accuracy, kappa, beside = tables["accuracy"], tables["kappa"], tables["beside"]
     whole = accuracy[accuracy["class"] == "all"].iloc[0]
@@ -44,7 +44,7 @@ def people(tables: Tables) -> Answer:
             f"({model['low']:.0%} to {model['high']:.0%}) of {model['images']:,} images, and one person for "
             f"{person['value']:.0%}."
         )
-    return Answer(
+    return SectionSummary(
         f"{whole['crowd']:.0%}",
         "of labels are people's most frequent answer",
         sentences,
@@ -56,7 +56,7 @@ def people(tables: Tables) -> Answer:
     )
 
 
-def elsewhere(tables: Tables) -> Answer:
+def external_data(tables: Tables) -> SectionSummary:
     """Return what other data and corruption say."""
     curves = tables["curves"]
     clean = curves[curves["severity"] == 0].iloc[0]
@@ -75,7 +75,7 @@ def elsewhere(tables: Tables) -> Answer:
         "A covariate that explains a gap need not cause it.",
     ]
     if "metrics" not in tables:
-        return Answer(f"{worst['change']:.0%}", f"under the strongest {worst['corruption']}", sentences, limits)
+        return SectionSummary(f"{worst['change']:.0%}", f"under the strongest {worst['corruption']}", sentences, limits)
     metrics, gap, facts = tables["metrics"], tables["gap"], tables["facts"].iloc[0]
     accuracy = metrics[metrics["metric"] == "accuracy"].set_index("data")
     here, there = accuracy.loc["held out"], accuracy.loc[facts["data"]]
@@ -86,7 +86,7 @@ def elsewhere(tables: Tables) -> Answer:
         "images "
         "of the same source."
     )
-    return Answer(
+    return SectionSummary(
         f"{there['estimate']:.0%}",
         f"right on {facts['data']}, {here['estimate']:.0%} here",
         [first, _gap(gap), *sentences],
@@ -137,7 +137,7 @@ def _weakest(covariates: pd.DataFrame) -> list[str]:
     ]
 
 
-def outside(tables: Tables) -> Answer:
+def outside(tables: Tables) -> SectionSummary:
     """Return how other models compare."""
     pairs, facts = tables["pairs"], tables["facts"].set_index("model")
     sentences = []
@@ -153,7 +153,7 @@ def outside(tables: Tables) -> Answer:
     for name in facts.index:
         sentences.append(f"Has {name} seen this data? {_sentence(facts.loc[name, 'seen'])}.")
     first = pairs[pairs["metric"] == "accuracy"].iloc[0]
-    return Answer(
+    return SectionSummary(
         f"{first['second']:.0%}",
         f"ours, on {first['data']} images; {first['model']}: {first['first']:.0%}",
         sentences,
@@ -166,7 +166,7 @@ def outside(tables: Tables) -> Answer:
     )
 
 
-def groups(tables: Tables) -> Answer:
+def groups(tables: Tables) -> SectionSummary:
     """Return which groups are treated otherwise."""
     model, cleaning, facts = tables["model"], tables["cleaning"], tables["facts"].iloc[0]
     differing, cleaned = model[model["differs"]], cleaning[cleaning["differs"]]
@@ -202,7 +202,7 @@ def groups(tables: Tables) -> Answer:
             "same checks and policy do to the faces with attributes. Those have one label, so that nothing is "
             "relabelled."
         )
-    return Answer(
+    return SectionSummary(
         str(len(differing) + len(cleaned)),
         f"figures differ between groups: {len(differing)} of the model, {len(cleaned)} of the cleaning",
         sentences,
@@ -225,7 +225,7 @@ def _differences(frame: pd.DataFrame, what: str) -> list[str]:
     ]
 
 
-def learned(tables: Tables) -> Answer:
+def explanations(tables: Tables) -> SectionSummary:
     """Return what the model looks at."""
     falls, suspects = tables["falls"], tables["suspects"]
     whole = falls[falls["class"] == ""].sort_values("fall", ascending=False)
@@ -246,7 +246,7 @@ def learned(tables: Tables) -> Answer:
         )
     else:
         sentences.append("For no class does the border of the image matter more than the face.")
-    return Answer(
+    return SectionSummary(
         str(first["region"]),
         f"matters most: {first['fall']:.0%} of the probability",
         sentences,
@@ -261,7 +261,7 @@ SHARED_ENOUGH = 0.1
 """From this share of images with two expressions on, soft labels are recommended: one image of ten."""
 
 
-def exclusive(tables: Tables) -> Answer:
+def class_overlap(tables: Tables) -> SectionSummary:
     """Return what follows for exclusive classes."""
     coverage, heads, answers, shared = (tables[name] for name in ("coverage", "heads", "answers", "shared"))
     whole = coverage[coverage["class"] == ""].set_index("method").loc["lac"]
@@ -296,7 +296,7 @@ def exclusive(tables: Tables) -> Answer:
         )
     else:
         advice = "For this data, yes: so few faces carry two classes that one answer a face loses little."
-    return Answer(
+    return SectionSummary(
         f"{evidence:.0%}",
         "of the faces show two classes to people" if people is not None else "of the faces need a set of two or more",
         [advice, *sentences],
@@ -320,9 +320,9 @@ def _sentence(text: str) -> str:
 
 ANSWERS = {
     "people": people,
-    "elsewhere": elsewhere,
+    "elsewhere": external_data,
     "outside": outside,
     "groups": groups,
-    "learned": learned,
-    "exclusive": exclusive,
+    "learned": explanations,
+    "exclusive": class_overlap,
 }

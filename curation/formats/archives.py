@@ -25,7 +25,7 @@ from typing import IO, NamedTuple, cast
 
 from curation.formats import kinds, names
 from curation.formats.folders import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
-from curation.formats.listing import Finds, FoundFile, IngestError
+from curation.formats.listing import FoundFile, IngestError, SourceContents
 
 MAX_MEMBERS = 2_000_000
 """An archive with more members is refused."""
@@ -94,7 +94,7 @@ class _Counted:
         return data
 
 
-def unpack(archive: Path, kind: str, cache: Path, shown: str) -> Finds:
+def unpack(archive: Path, kind: str, cache: Path, shown: str) -> SourceContents:
     """Return the images of a zip or tar archive, unpacking it into ``cache`` unless that was done before.
 
     The folder is named by the archive's SHA-256 and appears at once when it is whole; what an interrupted call has
@@ -146,17 +146,17 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _unpack_into(partial: Path, archive: Path, kind: str, shown: str) -> Finds:
+def _unpack_into(partial: Path, archive: Path, kind: str, shown: str) -> SourceContents:
     """Store every image under ``partial``; the files' urls are relative to it."""
     budget = Budget(shown, archive.stat().st_size)
     members = _zip_members(archive, budget) if kind == "zip" else tar_members(archive, budget)
-    finds = Finds()
+    contents = SourceContents()
     taken: set[str] = set()
     for number, (member, stream) in enumerate(members):
         path = names.inside(member.name.replace("\\", "/"))
         fault = member.fault or _fault_of_name(path) or ("the same name again" if path in taken else "")
         if path is None or fault:
-            finds.leave_out(names.escaped(member.name), fault)
+            contents.leave_out(names.escaped(member.name), fault)
             continue
         path = names.escaped(path)
         taken.add(path)
@@ -168,10 +168,10 @@ def _unpack_into(partial: Path, archive: Path, kind: str, shown: str) -> Finds:
                 raise  # a tar is one stream: nothing behind the damage can be found
             fault = f"cannot be unpacked: {error}"
         if fault:
-            finds.leave_out(path, fault)
+            contents.leave_out(path, fault)
         else:
-            finds.files.append(FoundFile(path, place, (partial / place).stat().st_size, 0))
-    return finds
+            contents.files.append(FoundFile(path, place, (partial / place).stat().st_size, 0))
+    return contents
 
 
 def _fault_of_name(path: str | None) -> str:
@@ -285,13 +285,13 @@ def _unpacked_stream(archive: Path) -> IO[bytes]:
     return archive.open("rb")
 
 
-def _write_index(partial: Path, finds: Finds) -> None:
+def _write_index(partial: Path, contents: SourceContents) -> None:
     partial.mkdir(parents=True, exist_ok=True)
-    record = {"files": [[file.path, file.url, file.bytes] for file in finds.files], "problems": finds.problems}
+    record = {"files": [[file.path, file.url, file.bytes] for file in contents.files], "problems": contents.problems}
     (partial / _INDEX).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
 
 
-def _read_index(target: Path) -> Finds | None:
+def _read_index(target: Path) -> SourceContents | None:
     """Return what an unpacked archive holds, or None where it is not there or not as it was left."""
     try:
         record = json.loads((target / _INDEX).read_text(encoding="utf-8"))
@@ -302,6 +302,6 @@ def _read_index(target: Path) -> Finds | None:
             if status.st_size != size:
                 return None
             files.append(FoundFile(path, str(full), size, status.st_mtime_ns))
-        return Finds(files, [(path, reason) for path, reason in record["problems"]])
+        return SourceContents(files, [(path, reason) for path, reason in record["problems"]])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -16,9 +16,9 @@ import pandas as pd
 
 from curation.base import files, tables
 from curation.formats import layout, lists
-from curation.formats.export_data import Handover
+from curation.formats.export_data import ExportData
 from curation.formats.export_files import new_folder, place, tree_place, write_provenance
-from curation.formats.listing import Finds, IngestError
+from curation.formats.listing import IngestError, SourceContents
 from curation.formats.shards import split_name
 
 _PARTS = ("images", "annotations", "categories")
@@ -38,7 +38,7 @@ def annotations_in(folder: Path) -> list[Path]:
     return [path for path in sorted((folder / "annotations").glob("*.json")) if is_coco(path)]
 
 
-def read(files: list[Path], root: Path, cache: Path) -> Finds:
+def read(files: list[Path], root: Path, cache: Path) -> SourceContents:
     """Return the images that COCO files name, below ``root`` (absolute, without links in it).
 
     Raises:
@@ -92,9 +92,9 @@ def _folder(images: list[Mapping[str, Any]], path: Path, root: Path) -> str:
     return ""
 
 
-def write(handover: Handover, destination: Path) -> int:
+def write(export_data: ExportData, destination: Path) -> int:
     """Write images/ and annotations/SPLIT.json, and return how many images."""
-    kept = handover.kept
+    kept = export_data.kept
     with new_folder(destination) as building:
         (building / "annotations").mkdir()
         done = 0
@@ -102,19 +102,19 @@ def write(handover: Handover, destination: Path) -> int:
             places = []
             for row in rows.itertuples(index=False):
                 places.append(f"images/{tree_place(row)}")
-                place(row, building / places[-1], handover.place)
+                place(row, building / places[-1], export_data.place)
                 done += 1
-                handover.report(done, len(kept))
-            record = _coco(handover, rows, places)
+                export_data.report(done, len(kept))
+            record = _coco(export_data, rows, places)
             text = json.dumps(record, ensure_ascii=False) + "\n"
             (building / "annotations" / f"{split}.json").write_text(text, encoding="utf-8")
-        write_provenance(handover, "coco", building)
+        write_provenance(export_data, "coco", building)
     return len(kept)
 
 
-def _coco(handover: Handover, rows: pd.DataFrame, places: list[str]) -> dict[str, Any]:
+def _coco(export_data: ExportData, rows: pd.DataFrame, places: list[str]) -> dict[str, Any]:
     """Return the JSON of one split; numbers of images and categories count from 1, as COCO's own do."""
-    categories = {label: number for number, label in enumerate(handover.classes, start=1)}
+    categories = {label: number for number, label in enumerate(export_data.classes, start=1)}
     images, annotations = [], []
     for number, (row, where) in enumerate(zip(rows.itertuples(index=False), places, strict=True), start=1):
         curated = {name: getattr(row, name) for name in tables.columns("manifest") if name != "label"}
@@ -130,7 +130,7 @@ def _coco(handover: Handover, rows: pd.DataFrame, places: list[str]) -> dict[str
             }
         )
     return {
-        "info": handover.record(),
+        "info": export_data.record(),
         "images": images,
         "annotations": annotations,
         "categories": [{"id": number, "name": label} for label, number in categories.items()],

@@ -10,7 +10,7 @@ from typing import Any
 
 from curation.base import tables
 from curation.base.errors import optional
-from curation.formats.export_data import Handover
+from curation.formats.export_data import ExportData
 from curation.formats.export_files import new_folder, write_provenance
 from curation.formats.shards import EXTRA, write_shards
 
@@ -31,14 +31,14 @@ _MEANING = {
 }
 
 
-def write(handover: Handover, destination: Path) -> int:
+def write(export_data: ExportData, destination: Path) -> int:
     """Write the kept images with their rows and description, and return how many."""
     optional("mlcroissant", EXTRA, "the format croissant")
     with new_folder(destination) as building:
-        write_shards(handover, building)
-        (building / "croissant.json").write_text(description(handover), encoding="utf-8")
-        write_provenance(handover, "croissant", building)
-    return len(handover.kept)
+        write_shards(export_data, building)
+        (building / "croissant.json").write_text(description(export_data), encoding="utf-8")
+        write_provenance(export_data, "croissant", building)
+    return len(export_data.kept)
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Remarks:
     biases: Sequence[str] = ()
 
 
-def description(handover: Handover, remarks: Remarks = Remarks()) -> str:
+def description(export_data: ExportData, remarks: Remarks = Remarks()) -> str:
     """Return the Croissant JSON-LD of a version as this format lays it down, checked by mlcroissant itself."""
     mlc = optional("mlcroissant", EXTRA, "Croissant metadata")
-    described = _metadata(mlc, handover, remarks).to_json()
+    described = _metadata(mlc, export_data, remarks).to_json()
     return json.dumps(described, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
-def _metadata(mlc: Any, handover: Handover, remarks: Remarks) -> Any:
+def _metadata(mlc: Any, export_data: ExportData, remarks: Remarks) -> Any:
     text, number, whole = mlc.DataType.TEXT, mlc.DataType.FLOAT, mlc.DataType.INTEGER
     types = dict.fromkeys(tables.columns("manifest"), text) | {"weight": number, "label": whole}
     fields = [
@@ -78,15 +78,15 @@ def _metadata(mlc: Any, handover: Handover, remarks: Remarks) -> Any:
         data_types=["sc:Enumeration"],
         key="labels/name",
         fields=[mlc.Field(id="labels/name", name="name", data_types=[text])],
-        data=[{"labels/name": name} for name in handover.classes],
+        data=[{"labels/name": name} for name in export_data.classes],
     )
     records = mlc.RecordSet(id=_RECORDS, name=_RECORDS, description="one row an image", fields=fields)
     return mlc.Metadata(
-        name=f"{handover.title} curated",
-        description=f"{len(handover.kept):,} face images, version {handover.version.name} of a curated data set.",
-        version=f"{handover.version.number}.0.0",
-        date_published=handover.version.created,
-        cite_as=f"manifest {handover.version.hash}",
+        name=f"{export_data.title} curated",
+        description=f"{len(export_data.kept):,} face images, version {export_data.version.name} of a curated data set.",
+        version=f"{export_data.version.number}.0.0",
+        date_published=export_data.version.created,
+        cite_as=f"manifest {export_data.version.hash}",
         license=remarks.licence or None,
         data_preprocessing_protocol=list(remarks.history) or None,
         data_biases=list(remarks.biases) or None,

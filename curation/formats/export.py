@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def export_version(
-    space: Workspace,
+    workspace: Workspace,
     version: str,
-    form: str,
+    format_name: str,
     destination: Path,
     *,
     since: str = "",
@@ -26,9 +26,9 @@ def export_version(
     """Write a version to ``destination`` and return the number of rows or images written.
 
     Args:
-        space: a curated workspace
+        workspace: a curated workspace
         version: raw, cleaned, vN, a tag or the beginning of a hash
-        form: a name among ``names()``
+        format_name: a name among ``names()``
         destination: the file or new folder to write
         since: only what changed since this version
         place: whether image files are copied or linked
@@ -41,9 +41,9 @@ def export_version(
     """
     from curation.base import files
     from curation.base.progress import Display
-    from curation.formats.export_data import gather
+    from curation.formats.export_data import load_export_data
 
-    chosen = find(form)
+    chosen = find(format_name)
     files.remove_abandoned(destination)
-    with (display or Display(quiet=True)).step(f"Exporting {version} as {form}") as report:
-        return chosen.write(gather(space, version, since, place, report), destination)
+    with (display or Display(quiet=True)).step(f"Exporting {version} as {format_name}") as report:
+        return chosen.write(load_export_data(workspace, version, since, place, report), destination)

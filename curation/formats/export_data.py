@@ -35,7 +35,7 @@ def _no_report(done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Handover:
+class ExportData:
     """One version, or what changed in it since another, on its way out.
 
     rows    -- the manifest's columns, then change ("" in a whole export; else added, removed, excluded, restored,
@@ -51,7 +51,7 @@ class Handover:
 
     rows: pd.DataFrame
     version: Version
-    space: Path
+    workspace: Path
     since: Version | None = None
     source: str = ""
     place: Placement = "copy"
@@ -85,28 +85,34 @@ class Handover:
         }
 
 
-def gather(
-    space: Workspace, version_name: str, since_name: str = "", place: Placement = "copy", report: Report = _no_report
-) -> Handover:
+def load_export_data(
+    workspace: Workspace,
+    version_name: str,
+    since_name: str = "",
+    place: Placement = "copy",
+    report: Report = _no_report,
+) -> ExportData:
     """Return a version, or what changed in it since ``since_name``, ready for a format.
 
     Raises:
         WorkspaceError: a version is unknown.
 
     """
-    version = manifest.find(space, version_name)
-    rows = manifest.rows(space, version).assign(change="")
-    since = manifest.find(space, since_name) if since_name else None
+    version = manifest.find(workspace, version_name)
+    rows = manifest.rows(workspace, version).assign(change="")
+    since = manifest.find(workspace, since_name) if since_name else None
     if since is not None:
-        rows = _changed(manifest.rows(space, since), rows)
-    urls = read_listing(space)[["path", "url"]]
-    images = read_images(space)
+        rows = _changed(manifest.rows(workspace, since), rows)
+    urls = read_listing(workspace)[["path", "url"]]
+    images = read_images(workspace)
     measured = images[["path", "bytes", "width", "height", "mode"]]
     rows = rows.merge(urls, on="path", how="left").merge(measured, on="path", how="left")
     whole = {"bytes": 0, "width": 0, "height": 0}
     rows = rows.fillna({"url": "", "mode": "", **whole}).astype(dict.fromkeys(whole, "int64"))
-    source = str((files.read_json(space.marker) or {}).get("source", ""))
-    return Handover(rows.sort_values("path", ignore_index=True), version, space.root, since, source, place, report)
+    source = str((files.read_json(workspace.marker) or {}).get("source", ""))
+    return ExportData(
+        rows.sort_values("path", ignore_index=True), version, workspace.root, since, source, place, report
+    )
 
 
 def _changed(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
@@ -120,7 +126,7 @@ def _changed(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
 
 
 def content(row: Any) -> bytes:
-    """Return the bytes of an image (a row of ``Handover.kept``), proved to be those that were curated.
+    """Return the bytes of an image (a row of ``ExportData.kept``), proved to be those that were curated.
 
     Raises:
         ExportError: the file is gone, cannot be read, or is not what it was.
@@ -140,7 +146,7 @@ def content(row: Any) -> bytes:
 
 
 def shards(rows: pd.DataFrame, most_bytes: int, most_rows: int) -> Iterator[list[Any]]:
-    """Yield ``rows`` (of ``Handover.kept``) in order, in lists of at most so many image bytes and rows."""
+    """Yield ``rows`` (of ``ExportData.kept``) in order, in lists of at most so many image bytes and rows."""
     shard: list[Any] = []
     size = 0
     for row in rows.itertuples(index=False):
@@ -153,5 +159,5 @@ def shards(rows: pd.DataFrame, most_bytes: int, most_rows: int) -> Iterator[list
         yield shard
 
 
-Write = Callable[[Handover, Path], int]
+Write = Callable[[ExportData, Path], int]
 """Writes a handover to a destination and returns how many rows or images it wrote."""

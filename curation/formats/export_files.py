@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curation.base import files
-from curation.formats.export_data import ExportError, Handover, content
+from curation.formats.export_data import ExportData, ExportError, content
 
 PROVENANCE = "export.json"
 """Where an export comes from: version, hash, earlier version of a partial one."""
@@ -54,12 +54,12 @@ def new_folder(destination: Path) -> Iterator[Path]:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def write_provenance(handover: Handover, form: str, folder: Path) -> None:
+def write_provenance(export_data: ExportData, format_name: str, folder: Path) -> None:
     """Say in ``folder`` where the export comes from and, for a partial one, what changed."""
-    (folder / PROVENANCE).write_bytes(files.json_bytes({"format": form, **handover.record()}))
-    if handover.since is not None:
+    (folder / PROVENANCE).write_bytes(files.json_bytes({"format": format_name, **export_data.record()}))
+    if export_data.since is not None:
         columns = ["path", "change", "status", "split", "label", "reason"]
-        text = handover.rows[columns].to_csv(index=False, lineterminator="\n")
+        text = export_data.rows[columns].to_csv(index=False, lineterminator="\n")
         (folder / CHANGES).write_text(text, encoding="utf-8")
 
 

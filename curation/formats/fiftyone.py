@@ -16,9 +16,9 @@ from typing import Any
 from curation.base import files, programs, tables
 from curation.base.errors import MissingPackageError
 from curation.formats import layout, lists
-from curation.formats.export_data import ExportError, Handover
+from curation.formats.export_data import ExportData, ExportError
 from curation.formats.export_files import new_folder, place, tree_place, write_provenance
-from curation.formats.listing import Finds, IngestError
+from curation.formats.listing import IngestError, SourceContents
 from curation.formats.stored import Contents
 
 _READER = Path(__file__).with_name("program_read_fiftyone.py")
@@ -32,7 +32,7 @@ def is_dataset(folder: Path) -> bool:
     return (folder / "metadata.json").is_file() and (folder / "samples.json").is_file()
 
 
-def read_folder(folder: Path, cache: Path) -> Finds:
+def read_folder(folder: Path, cache: Path) -> SourceContents:
     """Return the images of a dataset on disk; ``folder`` is absolute and without links.
 
     Raises:
@@ -47,7 +47,7 @@ def read_folder(folder: Path, cache: Path) -> Finds:
     return lists.resolve(entries, str(folder), lists.local_locator(str(folder), cache))
 
 
-def read_named(name: str, cache: Path) -> tuple[str, Finds]:
+def read_named(name: str, cache: Path) -> tuple[str, SourceContents]:
     """Return the images of the user's dataset ``NAME[:FIELD]``; FIELD holds the labels.
 
     Raises:
@@ -74,7 +74,7 @@ def read_named(name: str, cache: Path) -> tuple[str, Finds]:
         entry = _entry(number, sample, field)
         split = layout.split_of(entry.split) or entry.split
         contents.add_file(entry.path.removeprefix(start), entry.path, split, entry.label)
-    return f"fiftyone:{name}", contents.finds
+    return f"fiftyone:{name}", contents.contents
 
 
 def _shared_folder(paths: list[str]) -> str:
@@ -107,26 +107,26 @@ def _label(sample: Mapping[str, Any], field: str) -> str:
 _WRITER = Path(__file__).with_name("program_write_fiftyone.py")
 
 
-def write(handover: Handover, destination: Path) -> int:
+def write(export_data: ExportData, destination: Path) -> int:
     """Write data/, metadata.json and samples.json, and return how many images."""
     if importlib.util.find_spec("fiftyone") is None:
         raise MissingPackageError("the format fiftyone needs that package; run: pip install 'face-curation[review]'")
-    kept = handover.kept
+    kept = export_data.kept
     with new_folder(destination) as building, programs.scratch_folder("curate-fiftyone-") as scratch:
         folder = Path(scratch)
         (folder / "database").mkdir()
         lines = []
         for number, row in enumerate(kept.itertuples(index=False), start=1):
             where = building / "data" / tree_place(row)
-            place(row, where, handover.place)
+            place(row, where, export_data.place)
             record = {name: getattr(row, name) for name in tables.columns("manifest")}
             lines.append(json.dumps({"file": str(where), **record}))
-            handover.report(number, len(kept))
-        order = {"rows": len(lines), "name": handover.title, "out": str(building), "info": handover.record()}
+            export_data.report(number, len(kept))
+        order = {"rows": len(lines), "name": export_data.title, "out": str(building), "info": export_data.record()}
         (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
         (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
         said = programs.run(sys.executable, _WRITER, folder, programs.PRIVATE_FIFTYONE)
         if said:
             raise ExportError(f"FiftyOne failed ({said}); export as folder or coco, which FiftyOne reads too")
-        write_provenance(handover, "fiftyone", building)
+        write_provenance(export_data, "fiftyone", building)
     return len(kept)

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from curation.formats import kinds, names
-from curation.formats.listing import Finds, FoundFile, IngestError
+from curation.formats.listing import FoundFile, IngestError, SourceContents
 
 NOT_AN_IMAGE = "not an image, neither by its ending nor by its content"
 OUTSIDE = "leads outside the data set"
@@ -16,7 +16,7 @@ SYSTEM_FILE = "a hidden or system file"
 NOT_REGULAR = "not a regular file"
 
 
-def scan(root: str, cache: Path) -> Finds:
+def scan(root: str, cache: Path) -> SourceContents:
     """Return the images below the folder ``root`` (absolute, without links in it).
 
     Links to files inside the folder are taken; links to folders are not followed, so that every image has one path.
@@ -26,42 +26,46 @@ def scan(root: str, cache: Path) -> Finds:
         IngestError: ``root`` itself cannot be listed.
 
     """
-    finds = Finds()
+    contents = SourceContents()
     pending = [""]
     while pending:
         folder = pending.pop()
         try:
             with os.scandir(f"{root}/{folder}") as entries:
                 for entry in entries:
-                    _take(entry, folder + entry.name, root, finds, pending, cache)
+                    _take(entry, folder + entry.name, root, contents, pending, cache)
         except OSError as error:
             if not folder:
                 raise IngestError(f"{root} cannot be listed: {error.strerror}; check its permissions") from error
-            finds.leave_out(names.escaped(folder.rstrip("/")), f"folder cannot be listed: {error.strerror}")
-    return finds
+            contents.leave_out(names.escaped(folder.rstrip("/")), f"folder cannot be listed: {error.strerror}")
+    return contents
 
 
-def _take(entry: os.DirEntry[str], path: str, root: str, finds: Finds, pending: list[str], cache: Path) -> None:
+def _take(
+    entry: os.DirEntry[str], path: str, root: str, contents: SourceContents, pending: list[str], cache: Path
+) -> None:
     if names.is_system(entry.name):
-        finds.leave_out(names.escaped(path), SYSTEM_FILE)
+        contents.leave_out(names.escaped(path), SYSTEM_FILE)
     elif entry.is_dir(follow_symlinks=False):
         pending.append(path + "/")
     else:
         linked = entry.is_symlink()
         fault = fault_of_link(entry.path, root) if linked else ""
-        _take_file(entry, path, f"{root}/{path}", fault, finds, cache)
+        _take_file(entry, path, f"{root}/{path}", fault, contents, cache)
 
 
-def _take_file(entry: os.DirEntry[str], path: str, full: str, fault: str, finds: Finds, cache: Path) -> None:
+def _take_file(
+    entry: os.DirEntry[str], path: str, full: str, fault: str, contents: SourceContents, cache: Path
+) -> None:
     try:
         status = entry.stat(follow_symlinks=not fault)
         fault = fault or fault_of_file(full, status)
     except OSError as error:
         fault = f"cannot be read: {error.strerror}"
     if fault:
-        finds.leave_out(names.escaped(path), fault)
+        contents.leave_out(names.escaped(path), fault)
     else:
-        finds.files.append(FoundFile(names.escaped(path), openable(full, cache), status.st_size, status.st_mtime_ns))
+        contents.files.append(FoundFile(names.escaped(path), openable(full, cache), status.st_size, status.st_mtime_ns))
 
 
 def fault_of_link(full: str, root: str) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 
 from curation.base.errors import optional
 from curation.formats import layout, names
-from curation.formats.export_data import Handover
+from curation.formats.export_data import ExportData
 from curation.formats.export_files import new_folder, write_provenance
-from curation.formats.listing import Finds, IngestError
+from curation.formats.listing import IngestError, SourceContents
 from curation.formats.lists import COLUMN_NAMES
 from curation.formats.shards import features, write_shards
 from curation.formats.stored import Contents
@@ -29,7 +29,7 @@ def is_saved(folder: Path) -> bool:
     return alone or (folder / "dataset_dict.json").is_file()
 
 
-def read(name: str, cache: Path) -> tuple[str, Finds]:
+def read(name: str, cache: Path) -> tuple[str, SourceContents]:
     """Return the root and images of a saved dataset, a dataset folder, or a name on the hub (``OWNER/NAME[:CONFIG]``).
 
     The first column of images is taken, and the first that is a class or has the name of a label.
@@ -60,7 +60,7 @@ def read(name: str, cache: Path) -> tuple[str, Finds]:
     return (str(folder.resolve()) if folder.is_dir() else f"hf:{name}"), _images(parts, datasets, name, cache)
 
 
-def _images(parts: dict[str, Any], datasets: Any, name: str, cache: Path) -> Finds:
+def _images(parts: dict[str, Any], datasets: Any, name: str, cache: Path) -> SourceContents:
     contents = Contents(cache)
     for part_name, part in parts.items():
         pictures = [column for column, kind in part.features.items() if isinstance(kind, datasets.Image)]
@@ -70,7 +70,7 @@ def _images(parts: dict[str, Any], datasets: Any, name: str, cache: Path) -> Fin
         for number, row in enumerate(part.cast_column(pictures[0], datasets.Image(decode=False))):
             split = _split(row, part_name if len(parts) > 1 or layout.split_of(part_name) else "")
             _take(contents, row[pictures[0]], number, split, _label(row, label, part.features))
-    return contents.finds
+    return contents.contents
 
 
 def _label_column(features: Any, datasets: Any) -> str:
@@ -106,21 +106,21 @@ def _take(contents: Contents, picture: Any, number: int, split: str, label: str)
     elif stated:
         contents.add_file(path, stated, split, label)
     else:
-        contents.finds.leave_out(path, "the row has no image")
+        contents.contents.leave_out(path, "the row has no image")
 
 
-def write(handover: Handover, destination: Path) -> int:
+def write(export_data: ExportData, destination: Path) -> int:
     """Write the kept images with their rows, and return how many."""
     with new_folder(destination) as building:
-        shards = write_shards(handover, building)
+        shards = write_shards(export_data, building)
         files = {split: [path.as_posix() for path in paths] for split, paths in shards.items()}
-        (building / "README.md").write_text(dataset_card(handover, files), encoding="utf-8")
-        write_provenance(handover, "huggingface", building)
-    return len(handover.kept)
+        (building / "README.md").write_text(dataset_card(export_data, files), encoding="utf-8")
+        write_provenance(export_data, "huggingface", building)
+    return len(export_data.kept)
 
 
 def dataset_card(
-    handover: Handover,
+    export_data: ExportData,
     files: Mapping[str, Sequence[str]],
     fields: Mapping[str, Any] | None = None,
     sections: Sequence[str] = (),
@@ -128,14 +128,14 @@ def dataset_card(
     """Return the dataset card: YAML for the hub, and what the set is, for people.
 
     Args:
-        handover: the version.
+        export_data: the version.
         files: split -> its data files; none for a card without data.
         fields: more of the YAML.
         sections: more lines of the text.
 
     """
-    kept = handover.kept
-    since = f", only what changed since {handover.since.name}" if handover.since else ""
+    kept = export_data.kept
+    since = f", only what changed since {export_data.since.name}" if export_data.since else ""
     counts = kept.groupby(["split", "label"]).size()
     rows = [f"| {split or '(none)'} | {label} | {number:,} |" for (split, label), number in counts.items()]
     # JSON is YAML, and quotes every name safely
@@ -146,9 +146,9 @@ def dataset_card(
                 "data_files": [{"split": split, "path": paths} for split, paths in files.items()],
             }
         ],
-        "dataset_info": {"features": features(handover)._to_yaml_list()},
+        "dataset_info": {"features": features(export_data)._to_yaml_list()},
         "task_categories": ["image-classification"],
-        "pretty_name": handover.title,
+        "pretty_name": export_data.title,
         **(fields or {}),
     }
     if not files:
@@ -160,10 +160,10 @@ def dataset_card(
             yaml,
             "---",
             "",
-            f"# {handover.title}, curated",
+            f"# {export_data.title}, curated",
             "",
-            f"Version {handover.version.name}{since}; {len(kept):,} images kept. The licence is that of the source.",
-            f"Content hash of the manifest: `{handover.version.hash}`.",
+            f"Version {export_data.version.name}{since}; {len(kept):,} images kept. The licence is that of the source.",
+            f"Content hash of the manifest: `{export_data.version.hash}`.",
             "",
             "`label` is the label after cleaning, `original_label` the one it came with; `path` names the image in the "
             "source, `sha256` its bytes; `weight` and `soft_label` (JSON, class to probability, or empty) are for "

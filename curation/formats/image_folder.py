@@ -6,27 +6,27 @@ import json
 from pathlib import Path
 
 from curation.base import tables
-from curation.formats.export_data import Handover
+from curation.formats.export_data import ExportData
 from curation.formats.export_files import new_folder, place, tree_place, write_provenance
 
 METADATA = "metadata.jsonl"
 """Beside the class folders of a split: every column of the manifest, under the name that Hugging Face reads."""
 
 
-def write(handover: Handover, destination: Path) -> int:
+def write(export_data: ExportData, destination: Path) -> int:
     """Write the kept images under ``destination``/split/label and return how many; a relabelled image moves."""
-    kept = handover.kept
+    kept = export_data.kept
     with new_folder(destination) as building:
         lines: dict[str, list[str]] = {}
         for number, row in enumerate(kept.itertuples(index=False), start=1):
             where = tree_place(row)
-            place(row, building / where, handover.place)
+            place(row, building / where, export_data.place)
             record = {"file_name": where.removeprefix(f"{row.split}/")} | {
                 name: getattr(row, name) for name in tables.columns("manifest")
             }
             lines.setdefault(row.split, []).append(json.dumps(record, ensure_ascii=False))
-            handover.report(number, len(kept))
+            export_data.report(number, len(kept))
         for split, records in lines.items():
             (building / split / METADATA).write_text("\n".join(records) + "\n", encoding="utf-8")
-        write_provenance(handover, "folder", building)
+        write_provenance(export_data, "folder", building)
     return len(kept)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from curation.formats.export_data import Handover, content
+from curation.formats.export_data import ExportData, content
 from curation.formats.export_files import new_folder, place, tree_place, write_provenance
 
 LABEL, VERDICT = "label", "verdict"
@@ -34,18 +34,18 @@ _SETUP = """Label Studio
 """
 
 
-def write(handover: Handover, destination: Path) -> int:
+def write(export_data: ExportData, destination: Path) -> int:
     """Write tasks.json, config.xml and images too large to embed; return how many tasks."""
-    kept = handover.kept
+    kept = export_data.kept
     with new_folder(destination) as building:
         tasks = []
         for number, row in enumerate(kept.itertuples(index=False), start=1):
-            tasks.append(_task(handover, row, building, destination.name))
-            handover.report(number, len(kept))
+            tasks.append(_task(export_data, row, building, destination.name))
+            export_data.report(number, len(kept))
         (building / "tasks.json").write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
-        (building / "config.xml").write_text(config(handover.classes), encoding="utf-8")
+        (building / "config.xml").write_text(config(export_data.classes), encoding="utf-8")
         (building / "README.txt").write_text(_SETUP, encoding="utf-8")
-        write_provenance(handover, "labelstudio", building)
+        write_provenance(export_data, "labelstudio", building)
     return len(kept)
 
 
@@ -69,15 +69,15 @@ def config(classes: list[str]) -> str:
     )
 
 
-def _task(handover: Handover, row: Any, building: Path, name: str) -> dict[str, Any]:
+def _task(export_data: ExportData, row: Any, building: Path, name: str) -> dict[str, Any]:
     """Return one task; its present label is a prediction, so that a person only confirms or changes it."""
     if row.bytes <= MOST_EMBEDDED_BYTES:
         kind = mimetypes.guess_type(row.path)[0] or "image/jpeg"
         image = f"data:{kind};base64,{base64.b64encode(content(row)).decode('ascii')}"
     else:
         where = f"images/{tree_place(row)}"
-        place(row, building / where, handover.place)
+        place(row, building / where, export_data.place)
         image = f"/data/local-files/?d={name}/{where}"
     answer = {"from_name": LABEL, "to_name": "image", "type": "choices", "value": {"choices": [row.label]}}
     data = {"image": image, "path": row.path, "split": row.split, "label": row.label, "sha256": row.sha256}
-    return {"data": data, "predictions": [{"model_version": handover.version.name, "result": [answer]}]}
+    return {"data": data, "predictions": [{"model_version": export_data.version.name, "result": [answer]}]}

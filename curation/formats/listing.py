@@ -30,7 +30,7 @@ class FoundFile(NamedTuple):
 
 
 @dataclass
-class Finds:
+class SourceContents:
     """What a reader of one kind of source collects while it goes through it."""
 
     files: list[FoundFile] = field(default_factory=list)
@@ -60,22 +60,22 @@ class Listing:
     warnings: tuple[str, ...]
 
 
-def from_folders(root: str, finds: Finds) -> Listing:
+def from_folders(root: str, contents: SourceContents) -> Listing:
     """Return the listing of files whose folders state their split and label."""
-    folders = Counter(_folders(file.path) for file in finds.files)
+    folders = Counter(_folders(file.path) for file in contents.files)
     places, warnings = layout.assign(folders)
-    labelled = [file._replace(**places[_folders(file.path)]._asdict()) for file in finds.files]
-    return from_rows(root, Finds(labelled, finds.problems, [*finds.warnings, *warnings]))
+    labelled = [file._replace(**places[_folders(file.path)]._asdict()) for file in contents.files]
+    return from_rows(root, SourceContents(labelled, contents.problems, [*contents.warnings, *warnings]))
 
 
-def from_rows(root: str, finds: Finds) -> Listing:
+def from_rows(root: str, contents: SourceContents) -> Listing:
     """Return the listing of files whose split and label are known."""
-    files = sorted(finds.files)
+    files = sorted(contents.files)
     frame = pd.DataFrame(files, columns=list(FoundFile._fields))
     texts = {name: "str" for name in ("path", "url", "split", "label")}
     frame = frame.astype(texts | {"bytes": "int64", "mtime_ns": "int64"})
-    problems = pd.DataFrame(sorted(set(finds.problems)), columns=["path", "reason"]).astype("str")
-    warnings = (*finds.warnings, *_alike_labels({file.label for file in files}))
+    problems = pd.DataFrame(sorted(set(contents.problems)), columns=["path", "reason"]).astype("str")
+    warnings = (*contents.warnings, *_alike_labels({file.label for file in files}))
     return Listing(root, frame, problems, warnings)
 
 

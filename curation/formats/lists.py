@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curation.formats import folders, layout, names
-from curation.formats.listing import Finds, FoundFile, IngestError
+from curation.formats.listing import FoundFile, IngestError, SourceContents
 
 COLUMN_NAMES = {
     "path": ("path", "file", "file_path", "filepath", "file_name", "filename", "image", "image_path", "img", "name"),
@@ -116,7 +116,7 @@ def _text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def resolve(entries: Iterable[Entry], root: str, locate: Locate) -> Finds:
+def resolve(entries: Iterable[Entry], root: str, locate: Locate) -> SourceContents:
     """Return the files that a list names; what is absent, outside or named twice is left out.
 
     Args:
@@ -125,21 +125,23 @@ def resolve(entries: Iterable[Entry], root: str, locate: Locate) -> Finds:
         locate: finds one file.
 
     """
-    finds = Finds()
+    contents = SourceContents()
     first: dict[str, Entry] = {}
     for entry in entries:
         shown = names.escaped(entry.path) or f"row {entry.row}"
         found = _found(entry, root, locate)
         if isinstance(found, str):
-            finds.leave_out(shown, found)
+            contents.leave_out(shown, found)
         elif found.path in first:
             same = first[found.path][2:] == entry[2:]
-            finds.leave_out(shown, "listed again" if same else "listed again with another label or split; first kept")
+            contents.leave_out(
+                shown, "listed again" if same else "listed again with another label or split; first kept"
+            )
         else:
             first[found.path] = entry
             split = layout.split_of(entry.split) or names.escaped(entry.split.strip())
-            finds.files.append(found._replace(label=names.escaped(entry.label), split=split))
-    return finds
+            contents.files.append(found._replace(label=names.escaped(entry.label), split=split))
+    return contents
 
 
 def _found(entry: Entry, root: str, locate: Locate) -> FoundFile | str:

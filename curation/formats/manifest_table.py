@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curation.base import files, tables
-from curation.formats.export_data import Handover
+from curation.formats.export_data import ExportData
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,17 +17,17 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """How a cell begins that a spreadsheet may compute: it may drop a tab or a line end before a formula."""
 
 
-def write_csv(handover: Handover, destination: Path) -> int:
+def write_csv(export_data: ExportData, destination: Path) -> int:
     """Write a CSV file and return its number of rows."""
-    return _write_csv(_columns(handover), destination)
+    return _write_csv(_columns(export_data), destination)
 
 
-def write_spreadsheet(handover: Handover, destination: Path) -> int:
+def write_spreadsheet(export_data: ExportData, destination: Path) -> int:
     """Write a CSV file for people who open it in a spreadsheet, and return its number of rows.
 
     Names and labels that begin as a formula does get a ' before them, so they are not read back as they were.
     """
-    rows = _columns(handover)
+    rows = _columns(export_data)
     return _write_csv(rows.assign(**{name: rows[name].map(_as_text) for name in _texts(rows)}), destination)
 
 
@@ -47,13 +47,13 @@ def _texts(rows: pd.DataFrame) -> list[str]:
     return list(rows.select_dtypes(exclude="number").columns)
 
 
-def write_parquet(handover: Handover, destination: Path) -> int:
+def write_parquet(export_data: ExportData, destination: Path) -> int:
     """Write a Parquet file and return its number of rows."""
-    rows = _columns(handover)
+    rows = _columns(export_data)
     files.write_table(destination, rows)
     return len(rows)
 
 
-def _columns(handover: Handover) -> pd.DataFrame:
-    extra = [] if handover.since is None else ["change"]
-    return handover.rows[[*tables.columns("manifest"), *extra]]
+def _columns(export_data: ExportData) -> pd.DataFrame:
+    extra = [] if export_data.since is None else ["change"]
+    return export_data.rows[[*tables.columns("manifest"), *extra]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from curation.base.errors import CurationError
 
 if TYPE_CHECKING:
-    from curation.formats.export_data import Handover, Write
+    from curation.formats.export_data import ExportData, Write
 
 
 class UnknownFormatError(CurationError):
@@ -32,11 +32,11 @@ class Format:
     writer: str
     unit: str = "images"
 
-    def write(self, handover: Handover, destination: Path) -> int:
-        """Write ``handover`` to ``destination`` and return how many rows or images were written."""
+    def write(self, export_data: ExportData, destination: Path) -> int:
+        """Write ``export_data`` to ``destination`` and return how many rows or images were written."""
         module, _, function = self.writer.partition(":")
         writer = cast("Write", getattr(importlib.import_module(f"curation.formats.{module}"), function))
-        return writer(handover, destination)
+        return writer(export_data, destination)
 
 
 FORMATS: tuple[Format, ...] = (
@@ -67,7 +67,7 @@ FORMATS: tuple[Format, ...] = (
 
 def names() -> list[str]:
     """Return the names of all formats."""
-    return [form.name for form in FORMATS]
+    return [known.name for known in FORMATS]
 
 
 def find(name: str) -> Format:
@@ -77,7 +77,7 @@ def find(name: str) -> Format:
         UnknownFormatError: there is none.
 
     """
-    for form in FORMATS:
-        if form.name == name:
-            return form
+    for known in FORMATS:
+        if known.name == name:
+            return known
     raise UnknownFormatError(f"no export format {name!r}; there are: {', '.join(names())}")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from curation.base.files import bare_url
 from curation.formats import kinds, names
 from curation.formats.folders import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
-from curation.formats.listing import Finds, FoundFile, IngestError
+from curation.formats.listing import FoundFile, IngestError, SourceContents
 from curation.formats.lists import Locate
 
 _MODIFIED_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
@@ -85,18 +85,18 @@ def require_no_secrets(place: Remote) -> None:
         )
 
 
-def scan(place: Remote) -> Finds:
+def scan(place: Remote) -> SourceContents:
     """Return the images below a remote folder."""
     found = place.fs.find(place.path, detail=True)
-    finds = Finds()
+    contents = SourceContents()
     for name, info in sorted(found.items()):
         path = _relative(name, place.path)
         fault = OUTSIDE if path is None else _fault_of(place.fs, name, path, info)
         if path is None or fault:
-            finds.leave_out(names.escaped(path or name).encode("utf-8", "replace").decode("utf-8"), fault)
+            contents.leave_out(names.escaped(path or name).encode("utf-8", "replace").decode("utf-8"), fault)
         else:
-            finds.files.append(_found_file(place.url, path, info))
-    return finds
+            contents.files.append(_found_file(place.url, path, info))
+    return contents
 
 
 def locator(parent: Remote) -> Locate:

@@ -8,7 +8,7 @@ from typing import Any
 
 from curation.base import tables
 from curation.base.errors import optional
-from curation.formats.export_data import Handover, content, shards
+from curation.formats.export_data import ExportData, content, shards
 
 SHARD_BYTES = 500 * 10**6
 """Image bytes after which a new shard begins: the size Hugging Face's own writer aims at."""
@@ -27,7 +27,7 @@ def split_name(split: str) -> str:
     return re.sub(r"[^\w.]", "_", split) or "all"
 
 
-def features(handover: Handover) -> Any:
+def features(export_data: ExportData) -> Any:
     """Return the columns as ``datasets.Features``: image, label (a class) and the manifest's columns."""
     datasets = optional("datasets", EXTRA, "this format")
     plain = {
@@ -35,16 +35,18 @@ def features(handover: Handover) -> Any:
         for name in tables.columns("manifest")
         if name != "label"
     }
-    return datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=handover.classes), **plain})
+    return datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=export_data.classes), **plain}
+    )
 
 
-def write_shards(handover: Handover, folder: Path) -> dict[str, list[Path]]:
+def write_shards(export_data: ExportData, folder: Path) -> dict[str, list[Path]]:
     """Write ``data/SPLIT-i-of-n.parquet`` below ``folder`` and return split name -> files relative to it.
 
     Only a batch of images is in memory at a time.
     """
-    typed = features(handover)
-    kept = handover.kept
+    typed = features(export_data)
+    kept = export_data.kept
     done = 0
     written: dict[str, list[Path]] = {}
     (folder / "data").mkdir()
@@ -52,19 +54,19 @@ def write_shards(handover: Handover, folder: Path) -> dict[str, list[Path]]:
         parts: list[Path] = []
         for shard in shards(rows, SHARD_BYTES, SHARD_ROWS):
             part = folder / "data" / f"{split}-{len(parts):05d}.part"
-            done = _write_shard(part, typed.arrow_schema, shard, handover, done)
+            done = _write_shard(part, typed.arrow_schema, shard, export_data, done)
             parts.append(part)
         names = [f"{split}-{n:05d}-of-{len(parts):05d}.parquet" for n in range(len(parts))]
         written[str(split)] = [part.rename(part.with_name(name)) for part, name in zip(parts, names, strict=True)]
     return {split: [file.relative_to(folder) for file in files] for split, files in written.items()}
 
 
-def _write_shard(path: Path, schema: Any, rows: list[Any], handover: Handover, done: int) -> int:
+def _write_shard(path: Path, schema: Any, rows: list[Any], export_data: ExportData, done: int) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    classes = {label: place for place, label in enumerate(handover.classes)}
-    total = len(handover.kept)
+    classes = {label: place for place, label in enumerate(export_data.classes)}
+    total = len(export_data.kept)
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for start in range(0, len(rows), _BATCH_ROWS):
             batch = rows[start : start + _BATCH_ROWS]
@@ -73,5 +75,5 @@ def _write_shard(path: Path, schema: Any, rows: list[Any], handover: Handover, d
             columns["label"] = [classes[row.label] for row in batch]
             writer.write_table(pa.table(columns, schema=schema))
             done += len(batch)
-            handover.report(done, total)
+            export_data.report(done, total)
     return done

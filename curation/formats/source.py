@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from curation.formats import archives, folders, kinds, lists, names, remote
-from curation.formats.listing import Finds, FoundFile, IngestError, Listing, from_folders, from_rows
+from curation.formats.listing import FoundFile, IngestError, Listing, SourceContents, from_folders, from_rows
 
 _HEAD_BYTES = 512
 """Enough to tell an archive, a Parquet file or an image (the mark of a tar is at byte 257)."""
@@ -116,7 +116,7 @@ def _read_local_file(full: str, kind: str, shown: str, cache: Path) -> Listing:
         status = Path(full).stat()
         name = names.escaped(full.rpartition("/")[2])
         found = FoundFile(name, folders.openable(full, cache), status.st_size, status.st_mtime_ns)
-        return from_rows(root, Finds([found]))
+        return from_rows(root, SourceContents([found]))
     folder = full.rpartition("/")[0]
     entries = _entries(kind, Path(full).read_bytes() if kind in _LISTS else b"", shown)
     return from_rows(root, lists.resolve(entries, folder, lists.local_locator(folder, cache)))
@@ -140,7 +140,7 @@ def _read_remote(place: remote.Remote, cache: Path) -> Listing:
                 return from_folders(place.shown, archives.unpack(archive, kind, cache, place.shown))
         remote.require_no_secrets(place)
         if kind == "image":
-            return from_rows(place.shown, Finds([remote.single(place)]))
+            return from_rows(place.shown, SourceContents([remote.single(place)]))
         entries = _entries(kind, place.fs.cat_file(place.path) if kind in _LISTS else b"", place.shown)
         parent = remote.parent_of(place)
         return from_rows(place.shown, lists.resolve(entries, parent.path, remote.locator(parent)))

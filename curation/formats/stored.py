@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from curation.formats import folders, names
-from curation.formats.listing import Finds, FoundFile
+from curation.formats.listing import FoundFile, SourceContents
 
 _FOLDER = "contents"
 
@@ -21,7 +21,7 @@ class Contents:
     def __init__(self, cache: Path) -> None:
         self._folder = cache.absolute() / _FOLDER
         self._taken: set[str] = set()
-        self.finds = Finds()
+        self.contents = SourceContents()
 
     def add(self, path: str, data: bytes, split: str = "", label: str = "") -> None:
         """Take one image; a path that is taken already is told apart by a number."""
@@ -43,11 +43,11 @@ class Contents:
         except OSError as error:
             fault = f"cannot be read: {error.strerror}"
         if fault:
-            self.finds.leave_out(key, fault)
+            self.contents.leave_out(key, fault)
             return
         self._taken.add(key)
         label, split = names.escaped(label), names.escaped(split)
-        self.finds.files.append(FoundFile(key, url, status.st_size, status.st_mtime_ns, split, label))
+        self.contents.files.append(FoundFile(key, url, status.st_size, status.st_mtime_ns, split, label))
 
     def _free(self, path: str) -> str:
         """Return ``path``, or the first like it with a number that is not taken."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from curation.base.errors import optional
 from curation.base.workspace import open_workspace
-from curation.formats.export_data import ExportError, content, gather
+from curation.formats.export_data import ExportError, content, load_export_data
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -59,14 +59,14 @@ class CuratedFaces(_Base):
             CurationError: no such workspace, version or split.
 
         """
-        handover = gather(open_workspace(Path(folder)), version)
-        kept = handover.kept
+        export_data = load_export_data(open_workspace(Path(folder)), version)
+        kept = export_data.kept
         if split:
             known = sorted(set(kept["split"]))
             kept = kept[kept["split"] == split].reset_index(drop=True)
             if kept.empty:
                 raise ExportError(f"version {version} has no split {split!r}; there are: {', '.join(known)}")
-        self.classes = handover.classes
+        self.classes = export_data.classes
         place = {label: number for number, label in enumerate(self.classes)}
         self.targets = [place[label] for label in kept["label"]]
         self.weights = kept["weight"].tolist()

@@ -9,11 +9,11 @@ from typing import Any
 
 from curation.base.errors import optional
 from curation.formats import layout
-from curation.formats.listing import Finds, IngestError
+from curation.formats.listing import IngestError, SourceContents
 from curation.formats.stored import Contents
 
 
-def read(name: str, cache: Path) -> tuple[str, Finds]:
+def read(name: str, cache: Path) -> tuple[str, SourceContents]:
     """Return the images of one of ``torchvision.datasets``; nothing is downloaded.
 
     Datasets of files are taken as they lie; others are laid down as PNG, which loses nothing of the pixels.
@@ -35,7 +35,7 @@ def read(name: str, cache: Path) -> tuple[str, Finds]:
     splits = [split] if split else _splits(made)
     for each in splits:
         _take(contents, _opened(made, name, root, each), Path(root).resolve(), each)
-    return f"torchvision:{name}", contents.finds
+    return f"torchvision:{name}", contents.contents
 
 
 def _splits(made: Any) -> list[str]:

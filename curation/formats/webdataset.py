@@ -15,9 +15,9 @@ from typing import Any
 
 from curation.base import files, tables
 from curation.formats import archives, kinds, layout, names
-from curation.formats.export_data import Handover, content, shards
+from curation.formats.export_data import ExportData, content, shards
 from curation.formats.export_files import new_folder, write_provenance
-from curation.formats.listing import Finds, IngestError
+from curation.formats.listing import IngestError, SourceContents
 from curation.formats.lists import COLUMN_NAMES
 from curation.formats.shards import split_name
 from curation.formats.stored import Contents
@@ -61,7 +61,7 @@ def shards_in(folder: Path) -> list[Path]:
     return tars if tars and not others and is_shard(tars[0]) else []
 
 
-def read(shards: list[Path], cache: Path) -> Finds:
+def read(shards: list[Path], cache: Path) -> SourceContents:
     """Return the images of shards with the label and split that their sidecars or names state.
 
     A .cls holds the number of a class, named by ``classes.json`` (a list) beside the shards where there is one; a .json
@@ -80,7 +80,7 @@ def read(shards: list[Path], cache: Path) -> Finds:
                 _take(contents, f"{shard.stem}/{key}", sample, split, classes)
         except archives.DAMAGED as error:
             raise IngestError(f"{shard} is damaged ({error}); get it again") from error
-    return contents.finds
+    return contents.contents
 
 
 def _classes(path: Path) -> list[str]:
@@ -117,7 +117,7 @@ def _samples(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 def _take(contents: Contents, key: str, sample: Mapping[str, bytes], split: str, classes: list[str]) -> None:
     images = [ending for ending in sample if ending.rpartition(".")[2] in kinds.IMAGE_ENDINGS]
     if not images:
-        contents.finds.leave_out(names.escaped(key), "the sample has no image")
+        contents.contents.leave_out(names.escaped(key), "the sample has no image")
         return
     stated = _json(sample.get("json", b""))
     path = _stated(stated, "path") or f"{key}.{images[0]}"
@@ -154,13 +154,13 @@ SHARD_SAMPLES = 100_000
 """A shard ends at these many bytes or samples: the defaults of webdataset.ShardWriter."""
 
 
-def write(handover: Handover, destination: Path) -> int:
+def write(export_data: ExportData, destination: Path) -> int:
     """Write SPLIT-NNNNNN.tar files and classes.json, and return how many images.
 
     The same version gives the same bytes: members carry no time and no owner.
     """
-    kept = handover.kept
-    classes = {label: place for place, label in enumerate(handover.classes)}
+    kept = export_data.kept
+    classes = {label: place for place, label in enumerate(export_data.classes)}
     with new_folder(destination) as building:
         done = 0
         for split, rows in kept.groupby(kept["split"].map(split_name), sort=True):
@@ -169,9 +169,9 @@ def write(handover: Handover, destination: Path) -> int:
                     for row in shard:
                         _add(tar, row, f"{done:09d}", classes[row.label])
                         done += 1
-                        handover.report(done, len(kept))
-        (building / "classes.json").write_text(json.dumps(handover.classes, ensure_ascii=False) + "\n", "utf-8")
-        write_provenance(handover, "webdataset", building)
+                        export_data.report(done, len(kept))
+        (building / "classes.json").write_text(json.dumps(export_data.classes, ensure_ascii=False) + "\n", "utf-8")
+        write_provenance(export_data, "webdataset", building)
     return len(kept)
 
 

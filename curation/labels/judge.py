@@ -96,7 +96,7 @@ class Judgement:
         ambiguous: (n,) probability that it is not, but that ten people would not agree on any class.
         suggestion: (n,) the likeliest other class.
         suggestion_right: (n,) probability that the suggestion is the true class; never above ``wrong``.
-        believed: (n, classes) probability of each class being the true one, given label included; the rest of a row
+        posterior: (n, classes) probability of each class being the true one, given label included; the rest of a row
             is "none of these".
         rates: (classes,) estimated share of wrong labels, by given class.
         curve: from evidence to P(wrong).
@@ -109,7 +109,7 @@ class Judgement:
     ambiguous: Floats
     suggestion: Whole
     suggestion_right: Floats
-    believed: Floats
+    posterior: Floats
     rates: Floats
     curve: Curve
     pooled: Floats
@@ -121,7 +121,7 @@ def judge(
     opinions: Opinions,
     groups: npt.ArrayLike,
     *,
-    witnesses: Opinions | None = None,
+    noise_estimators: Opinions | None = None,
     kinds: tuple[noise.Kind, ...] = ("instance",),
     seed: int = 0,
 ) -> Judgement:
@@ -132,7 +132,7 @@ def judge(
         opinions: formed without them.
         groups: (n,) names of groups of copies, "" for none: copies are one picture and are judged as one, and a copy
             under another label is evidence.
-        witnesses: opinions from which the share of wrong labels of each class is estimated; None takes
+        noise_estimators: opinions from which the share of wrong labels of each class is estimated; None takes
             ``opinions``, which then should be two or more.
         kinds: of planted noise that the curve is fitted to. Instance-dependent noise is the hardest and the likest to
             people's mistakes; symmetric noise makes a curve that is too sure of itself.
@@ -141,7 +141,7 @@ def judge(
     """
     pool = _shared_by_copies(opinions.pooled(), groups)
     named = pool / pool.sum(axis=1, keepdims=True)
-    rates = class_rates(labels, witnesses or opinions)
+    rates = class_rates(labels, noise_estimators or opinions)
     rng = np.random.default_rng(seed)
     confused = joint(labels, named)
     planted = np.concatenate(
@@ -161,7 +161,7 @@ def judge(
         ambiguous=(1.0 - wrong) * no_majority(named),
         suggestion=suggestion,
         suggestion_right=wrong * right_if_wrong,
-        believed=_believed(labels, wrong, others),
+        posterior=_posterior(labels, wrong, others),
         rates=rates,
         curve=curve,
         pooled=pool,
@@ -304,11 +304,11 @@ def _share_of_best(others: Floats) -> Floats:
     return share
 
 
-def _believed(labels: Whole, wrong: Floats, others: Floats) -> Floats:
+def _posterior(labels: Whole, wrong: Floats, others: Floats) -> Floats:
     """Return the probability of each class: the given one unless it is wrong, the others as the opinions have them."""
-    believed: Floats = others / np.maximum(others.sum(axis=1, keepdims=True), SURENESS) * wrong[:, None]
-    believed[np.arange(len(labels)), labels] = 1.0 - wrong
-    return believed
+    posterior: Floats = others / np.maximum(others.sum(axis=1, keepdims=True), SURENESS) * wrong[:, None]
+    posterior[np.arange(len(labels)), labels] = 1.0 - wrong
+    return posterior
 
 
 def _without(pool: Floats, labels: Whole) -> Floats:

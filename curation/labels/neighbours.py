@@ -43,11 +43,11 @@ def nearest(embedding: Embedding, groups: npt.ArrayLike, spaces: npt.ArrayLike, 
         k: neighbours.
 
     """
-    names, space = np.asarray(groups, dtype=object), np.asarray(spaces)
+    names, workspace = np.asarray(groups, dtype=object), np.asarray(spaces)
     rows = np.full((len(names), k), -1, np.int64)
     similarity = np.zeros((len(names), k))
-    for name in np.unique(space):
-        members = np.flatnonzero(space == name)
+    for name in np.unique(workspace):
+        members = np.flatnonzero(workspace == name)
         found, near = _searched(embedding[members], k + 1 + _MOST_COPIES)
         own = (found == np.arange(len(members))[:, None]) | (found < 0)
         copies = (names[members][:, None] != "") & (names[members][found] == names[members][:, None])

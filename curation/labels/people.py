@@ -32,7 +32,7 @@ class People:
     page: Path
 
 
-def import_votes(space: Workspace, file: Path, name: str = "") -> list[str]:
+def import_votes(workspace: Workspace, file: Path, name: str = "") -> list[str]:
     """Check a table of votes against the data set, keep it in the workspace, and say what it holds.
 
     Raises:
@@ -40,9 +40,9 @@ def import_votes(space: Workspace, file: Path, name: str = "") -> list[str]:
 
     """
     name = name or file.stem
-    if not re.fullmatch(r"[\w-]{1,64}", name) or f"{name}.parquet" == space.blind_labels.name:
+    if not re.fullmatch(r"[\w-]{1,64}", name) or f"{name}.parquet" == workspace.blind_labels.name:
         raise VotesError(f"{name!r} cannot be the name of imported votes; give another with --name")
-    raw = manifest.rows(space, manifest.find(space, "raw"))
+    raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
     votes = read_votes(file, sorted(set(raw["label"]) - {""}))
     known = np.isin(votes.paths, raw["path"].to_numpy(dtype=object))
     if not known.any():
@@ -50,47 +50,49 @@ def import_votes(space: Workspace, file: Path, name: str = "") -> list[str]:
     votes = votes.take(known)
     others = {f"other_{place}": votes.others[:, place] for place in range(votes.others.shape[1])}
     counts = {label: votes.counts[:, place] for place, label in enumerate(votes.classes)}
-    files.write_table(space.votes / f"{name}.parquet", pd.DataFrame({"path": votes.paths, **counts, **others}))
+    files.write_table(workspace.votes / f"{name}.parquet", pd.DataFrame({"path": votes.paths, **counts, **others}))
     left = int((~known).sum())
     lines = [f"{len(votes):,} images with {int(votes.total.sum()):,} votes kept as {name}."]
     return [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
 
 
-def vote_files(space: Workspace) -> list[Path]:
+def vote_files(workspace: Workspace) -> list[Path]:
     """Return the tables of votes in the workspace: imported ones, and people's blind labels."""
-    return sorted(space.votes.glob("*.parquet"))
+    return sorted(workspace.votes.glob("*.parquet"))
 
 
-def figures(space: Workspace, seed: int) -> pd.DataFrame | None:
+def figures(workspace: Workspace, seed: int) -> pd.DataFrame | None:
     """Return the figures of every table of votes in the workspace, or None where there is none.
 
     Returns:
         columns source (the table of votes), figure, class, value, low, high (95 % interval), images.
 
     """
-    files = vote_files(space)
+    files = vote_files(workspace)
     if not files:
         return None
-    raw = manifest.rows(space, manifest.find(space, "raw"))
-    return pd.concat([_of_file(file, raw, seed, blind=file == space.blind_labels) for file in files], ignore_index=True)
+    raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
+    return pd.concat(
+        [_of_file(file, raw, seed, blind=file == workspace.blind_labels) for file in files], ignore_index=True
+    )
 
 
-def report(space: Workspace, seed: int) -> People:
+def report(workspace: Workspace, seed: int) -> People:
     """Return the figures of every table of votes in the workspace and write their page.
 
     Raises:
         VotesError: there are no votes.
 
     """
-    table = figures(space, seed)
+    table = figures(workspace, seed)
     if table is None:
         raise VotesError(
-            f"{space.root} has no votes; label a sample with curate review --blind, or: curate votes import FILE"
+            f"{workspace.root} has no votes; label a sample with curate review --blind, or: curate votes import FILE"
         )
     from reports.people import people_page
 
-    source = str((files.read_json(space.marker) or {}).get("source", ""))
-    page = space.reports / PAGE
+    source = str((files.read_json(workspace.marker) or {}).get("source", ""))
+    page = workspace.reports / PAGE
     files.write_bytes(page, people_page(table, source).encode("utf-8"))
     return People(table, page)
 

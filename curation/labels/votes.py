@@ -161,9 +161,9 @@ def for_label(votes: Votes, labels: npt.ArrayLike) -> Floats:
     return share
 
 
-def is_wrong(votes: Votes, labels: npt.ArrayLike, most: float = MOST_VOTES_OF_WRONG) -> Flags:
-    """Return (n,) whether at most the share ``most`` of the votes is for the given label."""
-    wrong: Flags = for_label(votes, labels) <= most
+def is_wrong(votes: Votes, labels: npt.ArrayLike, most_votes: float = MOST_VOTES_OF_WRONG) -> Flags:
+    """Return (n,) whether at most the share ``most_votes`` of the votes is for the given label."""
+    wrong: Flags = for_label(votes, labels) <= most_votes
     return wrong
 
 

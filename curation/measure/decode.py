@@ -125,17 +125,17 @@ def memory_is_short(settings: MeasureSettings) -> bool:
 def _decode_plain_jpeg(data: bytes, settings: MeasureSettings) -> Decoded | None:
     """Return the image, or None where Pillow must look at it: CMYK, or anything the strict decoder objects to."""
     try:
-        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        height, width, workspace, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    if space not in {"Gray", "YCbCr", "RGB"}:
+    if workspace not in {"Gray", "YCbCr", "RGB"}:
         return None
     _refuse_bomb(width, height, settings)
     factor = min(_power_of_two_below(_reduction(width, height, settings)), _LARGEST_JPEG_FACTOR)
     try:
         pixels = simplejpeg.decode_jpeg(
             data,
-            "GRAY" if space == "Gray" else "RGB",
+            "GRAY" if workspace == "Gray" else "RGB",
             min_height=-(-height // factor) if factor > 1 else 0,
             min_width=-(-width // factor) if factor > 1 else 0,
         )
@@ -145,7 +145,7 @@ def _decode_plain_jpeg(data: bytes, settings: MeasureSettings) -> Decoded | None
     if orientation > 4:
         width, height = height, width
     upright = _turned_upright(_grey_if_colourless(pixels), orientation)
-    return Decoded(upright, width, height, "L" if space == "Gray" else "RGB", "JPEG", 1)
+    return Decoded(upright, width, height, "L" if workspace == "Gray" else "RGB", "JPEG", 1)
 
 
 def _refuse_bomb(width: int, height: int, settings: MeasureSettings) -> None:

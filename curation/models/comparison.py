@@ -15,7 +15,7 @@ from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.labels import votes
-from curation.models.runs import FitOptions, ModelError, asked, training_frame
+from curation.models.runs import FitOptions, ModelError, training_frame, translate_errors
 
 AS_GIVEN, CLEANED, CROWD = "validation as given", "validation as cleaned", "people's majority"
 """What the arms are judged on."""
@@ -48,7 +48,7 @@ class Comparison:
 
 
 def compare(
-    space: Workspace,
+    workspace: Workspace,
     first: str,
     second: str,
     recipe_name: str,
@@ -63,7 +63,7 @@ def compare(
     No arm trains on an image that is judged, nor on a copy of one. Finished fits are not run again.
 
     Args:
-        space: with both versions.
+        workspace: with both versions.
         first: the version to compare with, such as raw.
         second: the version that should be better.
         recipe_name: fitted by every arm.
@@ -80,13 +80,13 @@ def compare(
     from training.compare import compare_versions
     from training.recipes import recipe, within_budget
 
-    versions = [manifest.find(space, name) for name in (first, second)]
-    frames = [training_frame(space, version) for version in versions]
+    versions = [manifest.find(workspace, name) for name in (first, second)]
+    frames = [training_frame(workspace, version) for version in versions]
     evaluations = _evaluations(frames, votes_file, options.seed)
     if not evaluations:
-        raise ModelError(f"{space.root} has no {_SPLIT} split to judge on; give --votes FILE")
+        raise ModelError(f"{workspace.root} has no {_SPLIT} split to judge on; give --votes FILE")
     arms = [_without_copies_of(frame, frames, evaluations) for frame in frames]
-    chosen = within_budget(asked(lambda: recipe(recipe_name)), options.epochs, options.image_size)
+    chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
     name = f"compare_{recipe_name.replace('/', '-')}_{versions[0].hash[:8]}_{versions[1].hash[:8]}"
     name += f"_{len(evaluations)}_e{chosen.epochs}_seed{options.seed}"
     total = 3 * seeds
@@ -99,14 +99,14 @@ def compare(
                 done.append((arm, seed))
             report((len(done) - 1) * steps + step, total * steps)
 
-        found = asked(
+        found = translate_errors(
             lambda: compare_versions(
                 arms[0],
                 arms[1],
                 evaluations,
                 Path(),
                 chosen,
-                space.models / _FITS,
+                workspace.models / _FITS,
                 seeds=range(options.seed, options.seed + seeds),
                 weights=options.weights,
                 threads=options.threads,
@@ -116,7 +116,7 @@ def compare(
     verdict = sentences(found.differences)
     if not found.differences["contrast"].str.contains("control").any():
         verdict.append("B leaves out none of the images that A trains on, so there is no control with fewer.")
-    page = space.reports / f"{name}.html"
+    page = workspace.reports / f"{name}.html"
     facts = {"A": versions[0].name, "B": versions[1].name, "recipe": recipe_name, "seeds": seeds}
     facts |= {"A_is": _described(versions[0]), "B_is": _described(versions[1])}
     _write(page, verdict, found.accuracies, found.differences, facts)

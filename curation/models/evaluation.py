@@ -16,7 +16,7 @@ from curation.base import files
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
-from curation.models.runs import EVALUATION, ModelError, asked, find_run, training_frame
+from curation.models.runs import EVALUATION, ModelError, find_run, training_frame, translate_errors
 
 _SPLITS = ("validation", "test")
 
@@ -74,13 +74,15 @@ class _Answers:
     probabilities: npt.NDArray[np.float64]
 
 
-def evaluate(space: Workspace, model_name: str, version_name: str, display: Display, against: str = "") -> Evaluation:
+def evaluate(
+    workspace: Workspace, model_name: str, version_name: str, display: Display, against: str = ""
+) -> Evaluation:
     """Judge a model on validation and test: as given, without copies of train images, and on a cleaned version.
 
     Writes the predictions table, the figures beside the model's run, and a page with galleries of confused images.
 
     Args:
-        space: with a curated data set.
+        workspace: with a curated data set.
         model_name: as ``find_run`` takes it.
         version_name: the cleaned version of the third view; its labels count there.
         display: progress.
@@ -90,35 +92,37 @@ def evaluate(space: Workspace, model_name: str, version_name: str, display: Disp
         ModelError: no such model, no validation or test split, or models or data of other classes.
 
     """
-    scene = _scene(space, version_name)
-    answers = _answers(space, scene, model_name, display)
-    other = _answers(space, scene, against, display) if against else None
+    scene = _scene(workspace, version_name)
+    answers = _answers(workspace, scene, model_name, display)
+    other = _answers(workspace, scene, against, display) if against else None
     if other is not None and other.classes != answers.classes:
         raise ModelError(f"{other.name} knows {', '.join(other.classes)}, not {', '.join(answers.classes)}; retrain it")
-    predictions = space.predictions / f"{answers.name}.parquet"
+    predictions = workspace.predictions / f"{answers.name}.parquet"
     files.write_table(predictions, _predictions(scene, answers))
     with display.step("Judging"):
         table = _each_view(scene, answers.classes, _metrics(answers))
         pairs = _each_view(scene, answers.classes, _paired(answers, other)) if other else pd.DataFrame(columns=_COLUMNS)
     files.write_bytes(answers.run_dir / EVALUATION, table.to_csv(index=False).encode("utf-8"))
-    page = space.reports / f"evaluation-{answers.name}.html"
+    page = workspace.reports / f"evaluation-{answers.name}.html"
     with display.step("Writing the page"):
         html = _page(scene, answers, table, pairs, other.name if other else "")
         files.write_bytes(page, html.encode("utf-8"))
     return Evaluation(table, pairs, predictions, page)
 
 
-def headline(evaluation: pd.DataFrame, form: str = ".3f") -> pd.DataFrame:
+def headline(evaluation: pd.DataFrame, number_format: str = ".3f") -> pd.DataFrame:
     """Return an evaluation's accuracy with its interval, macro F1 and F1 by class, one row a split and view.
 
-    ``form`` is the interval's number format.
+    ``number_format`` is the interval's number format.
     """
     keys = ["split", "view", "images"]
     chosen = evaluation[evaluation["metric"].isin(["accuracy", "macro_f1", "f1"])].copy()
     chosen["what"] = (chosen["metric"] + " " + chosen["class"]).str.strip()
     table = chosen.pivot_table(index=keys, columns="what", values="estimate", sort=False).reset_index()
     accuracy = chosen[chosen["metric"] == "accuracy"].set_index(keys)
-    interval = [f"{low:{form}} to {high:{form}}" for low, high in accuracy[["low", "high"]].to_numpy()]
+    interval = [
+        f"{low:{number_format}} to {high:{number_format}}" for low, high in accuracy[["low", "high"]].to_numpy()
+    ]
     table.insert(table.columns.get_loc("accuracy") + 1, "95 %", interval)
     return table.rename_axis(columns=None)
 
@@ -132,16 +136,16 @@ def differences(pairs: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{"95 %": interval, "McNemar's p": p_value})
 
 
-def _scene(space: Workspace, version_name: str) -> _Scene:
+def _scene(workspace: Workspace, version_name: str) -> _Scene:
     """Return the images of validation and test as given, with the cleaned version's labels beside them."""
     from training.evaluate import standard_views
 
-    version = manifest.find(space, version_name)
-    given = training_frame(space, manifest.find(space, "raw"))
-    cleaned = training_frame(space, version)
+    version = manifest.find(workspace, version_name)
+    given = training_frame(workspace, manifest.find(workspace, "raw"))
+    cleaned = training_frame(workspace, version)
     judged = given["split"].isin(_SPLITS).to_numpy()
     if not judged.any():
-        raise ModelError(f"{space.root} has no validation or test split to evaluate on")
+        raise ModelError(f"{workspace.root} has no validation or test split to evaluate on")
     everything, kept = (frame.drop(columns="path").rename(columns={"key": "path"}) for frame in (given, cleaned))
     views = {}
     for split in _SPLITS:
@@ -154,17 +158,19 @@ def _scene(space: Workspace, version_name: str) -> _Scene:
     return _Scene(frame.assign(cleaned_label=frame["label"].mask(new.notna(), new)), views, version)
 
 
-def _answers(space: Workspace, scene: _Scene, model_name: str, display: Display) -> _Answers:
+def _answers(workspace: Workspace, scene: _Scene, model_name: str, display: Display) -> _Answers:
     from training.model import load_model, predict_files
 
-    run_dir = find_run(space, model_name)
-    model = asked(lambda: load_model(run_dir))
-    strangers = sorted({*scene.frame["label"], *scene.frame["cleaned_label"]} - set(model.classes))
-    if strangers:
-        raise ModelError(f"the model knows {', '.join(model.classes)}, not {strangers[0]}; train one on these labels")
+    run_dir = find_run(workspace, model_name)
+    model = translate_errors(lambda: load_model(run_dir))
+    unknown_labels = sorted({*scene.frame["label"], *scene.frame["cleaned_label"]} - set(model.classes))
+    if unknown_labels:
+        raise ModelError(
+            f"the model knows {', '.join(model.classes)}, not {unknown_labels[0]}; train one on these labels"
+        )
     files = [Path(file) for file in scene.frame["file"]]
     with display.step(f"Predicting with {run_dir.name}"):
-        table = asked(lambda: predict_files(model, files, run_dir.name))
+        table = translate_errors(lambda: predict_files(model, files, run_dir.name))
     return _Answers(run_dir.name, run_dir, model.classes, table[list(model.classes)].to_numpy(dtype=np.float64))
 
 
@@ -202,7 +208,7 @@ def _each_view(scene: _Scene, classes: Sequence[str], measure: _Measure) -> pd.D
         for view, mask in masks.items():
             if mask.any():
                 labels = scene.frame.loc[mask, scene.label_column(view)].map(place).to_numpy(dtype=np.int64)
-                table = asked(partial(measure, labels, mask))
+                table = translate_errors(partial(measure, labels, mask))
                 parts.append(table.assign(split=split, view=view, images=int(mask.sum())))
     whole = pd.concat(parts, ignore_index=True)
     return whole[[*_COLUMNS, *(column for column in whole.columns if column not in _COLUMNS)]]

@@ -76,10 +76,12 @@ class OutOfFold:
 
         place = {name: number for number, name in enumerate(self.classes)}
         labels = self.table["label"].map(place).to_numpy(dtype=np.int64)
-        return asked(lambda: metrics(labels, self.table[self.classes].to_numpy(dtype=np.float64), self.classes))
+        return translate_errors(
+            lambda: metrics(labels, self.table[self.classes].to_numpy(dtype=np.float64), self.classes)
+        )
 
 
-def training_frame(space: Workspace, version: manifest.Version) -> pd.DataFrame:
+def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFrame:
     """Return a version's kept rows as training takes them; unreadable files of a raw version are left out.
 
     Returns:
@@ -90,11 +92,11 @@ def training_frame(space: Workspace, version: manifest.Version) -> pd.DataFrame:
         ModelError: the images are not files on this machine.
 
     """
-    rows = manifest.rows(space, version)
-    issues = read_issues(space)
+    rows = manifest.rows(workspace, version)
+    issues = read_issues(workspace)
     unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
     rows = rows[~rows["path"].isin(unreadable)]
-    urls = read_table(space.listing).set_index("path")["url"]
+    urls = read_table(workspace.listing).set_index("path")["url"]
     frame = rows[rows["status"] == "kept"].rename(columns={"path": "key"})
     frame["path"] = frame["key"].map(urls)
     lost = frame["path"].isna() | frame["path"].fillna("").str.contains("://", regex=False)
@@ -117,7 +119,7 @@ def _copy_groups(issues: pd.DataFrame) -> dict[str, str]:
     return groups
 
 
-def train(space: Workspace, recipe_name: str, version_name: str, options: FitOptions, display: Display) -> Path:
+def train(workspace: Workspace, recipe_name: str, version_name: str, options: FitOptions, display: Display) -> Path:
     """Fit a recipe on a version's train split, watching its validation split; return the run's folder.
 
     A finished run of the same data and settings is returned as it is, an unfinished one resumed.
@@ -126,15 +128,15 @@ def train(space: Workspace, recipe_name: str, version_name: str, options: FitOpt
     from training.ladder import budgeted
     from training.recipes import recipe, within_budget
 
-    version = manifest.find(space, version_name)
-    chosen = within_budget(asked(lambda: recipe(recipe_name)), options.epochs, options.image_size)
-    frame = training_frame(space, version)
+    version = manifest.find(workspace, version_name)
+    chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
+    frame = training_frame(workspace, version)
     used = budgeted(frame[frame["split"].isin(["train", "validation"])], options.images, options.seed)
-    run_dir = space.models / _run_name(recipe_name, version, options)
+    run_dir = workspace.models / _run_name(recipe_name, version, options)
     provenance = {"data": version.name, "manifest_hash": version.hash}
     alone = locked_folder(run_dir, "it is training this very run: wait for it")
     with alone, display.step(f"Training {recipe_name}", "steps") as report:
-        asked(
+        translate_errors(
             lambda: fit(
                 used,
                 Path(),
@@ -151,7 +153,7 @@ def train(space: Workspace, recipe_name: str, version_name: str, options: FitOpt
 
 
 def out_of_fold(
-    space: Workspace,
+    workspace: Workspace,
     recipe_name: str,
     version_name: str,
     options: FitOptions,
@@ -166,7 +168,7 @@ def out_of_fold(
     are read, an unfinished one goes on where it stopped. The table is kept in the workspace.
 
     Args:
-        space: with a curated data set.
+        workspace: with a curated data set.
         recipe_name: fitted once a fold; ``fast`` and ``thorough`` are made for this.
         version_name: ``raw`` for every readable image.
         options: of each fit; ``images`` draws so many by split and class.
@@ -182,20 +184,20 @@ def out_of_fold(
     from training.ladder import budgeted
     from training.recipes import recipe, within_budget
 
-    version = manifest.find(space, version_name)
-    chosen = within_budget(asked(lambda: recipe(recipe_name)), options.epochs, options.image_size)
-    frame = budgeted(training_frame(space, version), options.images, options.seed).reset_index(drop=True)
+    version = manifest.find(workspace, version_name)
+    chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
+    frame = budgeted(training_frame(workspace, version), options.images, options.seed).reset_index(drop=True)
     if frame.empty:
         raise ModelError(f"the version {version.name} has no kept image to judge")
     number = folds or DEFAULT_FOLDS
-    alone = locked_folder(space.folds, "it is cross-validating: wait for it")
+    alone = locked_folder(workspace.folds, "it is cross-validating: wait for it")
     with alone, display.step(f"Cross-validating {recipe_name}", "steps") as report:
-        table = asked(
+        table = translate_errors(
             lambda: out_of_fold(
                 frame,
                 Path(),
                 chosen,
-                space.folds,
+                workspace.folds,
                 key=version.hash,
                 folds=number,
                 seed=options.seed,
@@ -209,7 +211,7 @@ def out_of_fold(
     classes = [column for column in table.columns if column not in ("path", "fold", "model")]
     table["path"] = frame["key"]
     name = "_".join(["oof", _run_name(recipe_name, version, options), f"k{number}"])
-    path = space.predictions / f"{name}.parquet"
+    path = workspace.predictions / f"{name}.parquet"
     write_table(path, table)
     return OutOfFold(path, classes, table.assign(label=frame["label"], split=frame["split"]))
 
@@ -235,11 +237,11 @@ def _start(options: FitOptions) -> list[str]:
         return []
     from training.backbones import weights_identity
 
-    name, _, digest = asked(lambda: weights_identity(str(options.weights))).partition(" sha256:")
+    name, _, digest = translate_errors(lambda: weights_identity(str(options.weights))).partition(" sha256:")
     return [f"{Path(name).stem}-{digest[:_HASH_DIGITS]}" if digest else name]
 
 
-def asked(call: Callable[[], T]) -> T:
+def translate_errors(call: Callable[[], T]) -> T:
     """Run a call into training, whose own errors are sentences for the user too."""
     memory.require(memory.Needed.training)
     from training.backbones import WeightsError
@@ -255,7 +257,7 @@ def asked(call: Callable[[], T]) -> T:
         raise ModelError(str(error)) from error
 
 
-def find_run(space: Workspace, name: str) -> Path:
+def find_run(workspace: Workspace, name: str) -> Path:
     """Return the folder of a finished run, by name, by the beginning of its name, or by path.
 
     Runs of a ladder are named with the ladder's folder before them.
@@ -267,8 +269,8 @@ def find_run(space: Workspace, name: str) -> Path:
     direct = Path(name)
     if (direct / "config.json").exists():
         return direct
-    files = [*space.models.glob("*/model.safetensors"), *space.models.glob("ladder_*/*/model.safetensors")]
-    runs = {path.parent.relative_to(space.models).as_posix(): path.parent for path in sorted(files)}
+    files = [*workspace.models.glob("*/model.safetensors"), *workspace.models.glob("ladder_*/*/model.safetensors")]
+    runs = {path.parent.relative_to(workspace.models).as_posix(): path.parent for path in sorted(files)}
     fitting = [run for run in runs if run == name] or [run for run in runs if run.startswith(name)]
     if len(fitting) == 1:
         return runs[fitting[0]]
@@ -300,11 +302,13 @@ class Ladder:
         ]
 
 
-def ladder(space: Workspace, names: Sequence[str], version_name: str, options: FitOptions, display: Display) -> Ladder:
+def ladder(
+    workspace: Workspace, names: Sequence[str], version_name: str, options: FitOptions, display: Display
+) -> Ladder:
     """Fit several recipes under one budget and chart them; finished ones are not run again.
 
     Args:
-        space: with a curated data set.
+        workspace: with a curated data set.
         names: recipes; a backbone alone means its twelve versions.
         version_name: the data.
         options: the budget (images, epochs, image_size), seed, weights and threads.
@@ -313,14 +317,16 @@ def ladder(space: Workspace, names: Sequence[str], version_name: str, options: F
     """
     from training.ladder import Budget, run_ladder
 
-    version = manifest.find(space, version_name)
-    recipes = asked(lambda: _rungs(names))
+    version = manifest.find(workspace, version_name)
+    recipes = translate_errors(lambda: _rungs(names))
     budget = Budget(images=options.images, epochs=options.epochs, image_size=options.image_size)
-    out_dir = space.models / "_".join(["ladder", version.hash[:_HASH_DIGITS], f"seed{options.seed}", *_start(options)])
+    out_dir = workspace.models / "_".join(
+        ["ladder", version.hash[:_HASH_DIGITS], f"seed{options.seed}", *_start(options)]
+    )
     with display.step("Climbing the ladder", "steps") as report:
-        result = asked(
+        result = translate_errors(
             lambda: run_ladder(
-                training_frame(space, version),
+                training_frame(workspace, version),
                 Path(),
                 recipes,
                 out_dir,
@@ -332,7 +338,7 @@ def ladder(space: Workspace, names: Sequence[str], version_name: str, options: F
             )
         )
     write_bytes(out_dir / "ladder.csv", result.to_csv(index=False).encode("utf-8"))
-    page = space.reports / "ladder.html"
+    page = workspace.reports / "ladder.html"
     write_bytes(page, _ladder_page(result, str(budget), version, options).encode("utf-8"))
     return Ladder(result, str(budget), page)
 
@@ -363,7 +369,7 @@ def _ladder_page(result: pd.DataFrame, budget: str, version: manifest.Version, o
     return ladder_page(LadderTables(result, budget, facts))
 
 
-def augmentation_sheet(space: Workspace, version_name: str, seed: int = 0) -> Path:
+def augmentation_sheet(workspace: Workspace, version_name: str, seed: int = 0) -> Path:
     """Draw a contact sheet of every level of augmentation on some of a version's train images; return its file.
 
     Each row is an image, as it is on the left and augmented beside it.
@@ -373,14 +379,14 @@ def augmentation_sheet(space: Workspace, version_name: str, seed: int = 0) -> Pa
     from training.data import load_images
     from training.recipes import RECIPES
 
-    version = manifest.find(space, version_name)
-    frame = training_frame(space, version)
+    version = manifest.find(workspace, version_name)
+    frame = training_frame(workspace, version)
     train = frame[frame["split"] == "train"]
     if train.empty:
         raise ModelError(f"the version {version.name} has no train split to draw from")
     shown = train.sample(frac=1, random_state=seed).groupby("label", sort=True).head(_SHEET_IMAGES_A_CLASS)
     files = [Path(path) for path in shown.sort_values("label", kind="stable")["path"]]
-    images = asked(lambda: load_images(files, _SHEET_SIDE))
+    images = translate_errors(lambda: load_images(files, _SHEET_SIDE))
     users = {level: sorted({name for name, r in RECIPES.items() if level == r.augmentation}) for level in LEVELS}
     sheets = {
         f"{level}" + (f" (recipes {', '.join(users[level])})" if users[level] else ""): contact_sheet(
@@ -388,7 +394,7 @@ def augmentation_sheet(space: Workspace, version_name: str, seed: int = 0) -> Pa
         )
         for level in LEVELS
     }
-    path = space.reports / "augmentation.png"
+    path = workspace.reports / "augmentation.png"
     write_bytes(path, captioned_png(sheets))
     return path
 
@@ -406,7 +412,7 @@ def recipe_table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def predict(space: Workspace, model_name: str, images: Sequence[str]) -> pd.DataFrame:
+def predict(workspace: Workspace, model_name: str, images: Sequence[str]) -> pd.DataFrame:
     """Return a model's probabilities for image files, with the likeliest class.
 
     Raises:
@@ -415,9 +421,9 @@ def predict(space: Workspace, model_name: str, images: Sequence[str]) -> pd.Data
     """
     from training.model import load_model, predict_files
 
-    run_dir = find_run(space, model_name)
+    run_dir = find_run(workspace, model_name)
     model = load_model(run_dir)
-    table = asked(lambda: predict_files(model, [Path(image) for image in images], run_dir.name))
+    table = translate_errors(lambda: predict_files(model, [Path(image) for image in images], run_dir.name))
     likeliest = table[list(model.classes)].to_numpy().argmax(axis=1)
     table.insert(1, "predicted", [model.classes[place] for place in likeliest])
     return table.drop(columns=["fold", "model"])
@@ -432,15 +438,15 @@ def evaluated(run_dir: Path) -> pd.DataFrame:
     )
 
 
-def hand_over(space: Workspace, model_name: str, destination: Path) -> list[str]:
+def hand_over(workspace: Workspace, model_name: str, destination: Path) -> list[str]:
     """Export a model to ONNX, checked against torch, with its card beside it, and say what was written."""
     from training.model import export_onnx, load_model, model_card
 
-    run_dir = find_run(space, model_name)
+    run_dir = find_run(workspace, model_name)
     if not (run_dir / EVALUATION).exists():
         raise ModelError(f"{run_dir.name} has not been evaluated; run: curate evaluate {run_dir.name}")
     destination.parent.mkdir(parents=True, exist_ok=True)
-    difference = asked(lambda: export_onnx(load_model(run_dir), destination))
+    difference = translate_errors(lambda: export_onnx(load_model(run_dir), destination))
     card = destination.with_suffix(".md")
     write_bytes(card, model_card(run_dir, evaluated(run_dir)).encode("utf-8"))
     classes = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))["classes"]

@@ -75,7 +75,7 @@ class _Evidence:
         return Opinions(("model", "voter"), np.stack([self.model, self.voter]))
 
     @property
-    def witnesses(self) -> Opinions:
+    def noise_estimators(self) -> Opinions:
         """Who testifies to how noisy each class is: a single model has its neighbours as a second witness."""
         if self.voter is not None:
             return self.opinions
@@ -90,22 +90,22 @@ def data_digest(images: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def stored(space: Workspace, images: pd.DataFrame) -> pd.DataFrame | None:
+def stored(workspace: Workspace, images: pd.DataFrame) -> pd.DataFrame | None:
     """Return the judgement in the workspace if it is of these very images and labels, else None."""
-    record = read_json(space.labels.with_suffix(".json"))
-    if record is None or not space.labels.exists() or record["data"] != data_digest(images):
+    record = read_json(workspace.labels.with_suffix(".json"))
+    if record is None or not workspace.labels.exists() or record["data"] != data_digest(images):
         return None
-    table = read_table(space.labels)
+    table = read_table(workspace.labels)
     table["believed"] = [json.loads(text) for text in table["believed"]]
     return table
 
 
-def record_of(space: Workspace) -> dict[str, Any]:
+def record_of(workspace: Workspace) -> dict[str, Any]:
     """Return how the labels were judged: recipe, opinions, rates, calibration, cost; {} where they were not."""
-    return dict(read_json(space.labels.with_suffix(".json")) or {})
+    return dict(read_json(workspace.labels.with_suffix(".json")) or {})
 
 
-def judge(space: Workspace, images: pd.DataFrame, settings: Settings, display: Display) -> None:
+def judge(workspace: Workspace, images: pd.DataFrame, settings: Settings, display: Display) -> None:
     """Judge every label of the raw version and write ``labels.parquet``; what is cached is not done again.
 
     The caller holds the lock, has run the checks of copies and committed the raw version.
@@ -115,27 +115,29 @@ def judge(space: Workspace, images: pd.DataFrame, settings: Settings, display: D
 
     """
     chosen = settings.labels
-    raw = manifest.find(space, "raw")
-    frame = runs.training_frame(space, raw)
+    raw = manifest.find(workspace, "raw")
+    frame = runs.training_frame(workspace, raw)
     key = _key(raw.hash, frame, settings)
-    before = record_of(space)
-    if before.get("key") == key and before.get("data") == data_digest(images) and space.labels.exists():
+    before = record_of(workspace)
+    if before.get("key") == key and before.get("data") == data_digest(images) and workspace.labels.exists():
         return
     started = time.monotonic()
     options = runs.FitOptions(seed=settings.seed, threads=chosen.threads or None)
-    found = runs.out_of_fold(space, chosen.recipe, "raw", options, display, folds=chosen.folds, workers=chosen.workers)
+    found = runs.out_of_fold(
+        workspace, chosen.recipe, "raw", options, display, folds=chosen.folds, workers=chosen.workers
+    )
     with display.step("Judging the labels", "steps"):
-        evidence = _evidence(space, frame, found, settings)
+        evidence = _evidence(workspace, frame, found, settings)
         judgement = judging.judge(
             evidence.labels,
             evidence.opinions,
             frame["group"],
-            witnesses=evidence.witnesses,
+            noise_estimators=evidence.noise_estimators,
             kinds=chosen.planted,
             seed=settings.seed,
         )
         table = _table(evidence, judgement)
-    write_table(space.labels, table)
+    write_table(workspace.labels, table)
     facts = {
         "key": key,
         "data": data_digest(images),
@@ -144,7 +146,7 @@ def judge(space: Workspace, images: pd.DataFrame, settings: Settings, display: D
         "accuracy": float((evidence.model.argmax(axis=1) == evidence.labels).mean()),
         **calibration_record(evidence, judgement, settings),
     }
-    write_json(space.labels.with_suffix(".json"), facts)
+    write_json(workspace.labels.with_suffix(".json"), facts)
 
 
 def _key(raw_hash: str, frame: pd.DataFrame, settings: Settings) -> str:
@@ -159,21 +161,21 @@ def _voter_name(settings: Settings) -> str:
     """Return the voter that would be asked, "" for none."""
     if not settings.labels.voter:
         return ""
-    from training import voter
+    from training import fer_model
 
-    return voter.NAME if voter.available() else ""
+    return fer_model.NAME if fer_model.available() else ""
 
 
-def _evidence(space: Workspace, frame: pd.DataFrame, found: runs.OutOfFold, settings: Settings) -> _Evidence:
+def _evidence(workspace: Workspace, frame: pd.DataFrame, found: runs.OutOfFold, settings: Settings) -> _Evidence:
     """Gather every opinion on the images of the out-of-fold run."""
     from training.held_out import held_out
 
     files = [Path(path) for path in frame["path"]]
-    heard = held_out(found.table, files, space.folds)
+    heard = held_out(found.table, files, workspace.folds)
     place = {name: number for number, name in enumerate(found.classes)}
     labels = frame["label"].map(place).to_numpy(dtype=np.int64)
     around = neighbours.nearest(heard.embedding, frame["group"], found.table["fold"])
-    area, forgotten = _learned(found.table, labels, space.folds)
+    area, forgotten = _learned(found.table, labels, workspace.folds)
     return _Evidence(
         area=area,
         forgotten=forgotten,
@@ -181,7 +183,7 @@ def _evidence(space: Workspace, frame: pd.DataFrame, found: runs.OutOfFold, sett
         classes=found.classes,
         labels=labels,
         model=heard.members.astype(np.float64).mean(axis=0),
-        voter=_voter_opinion(space, frame, files, found.classes, settings),
+        voter=_voter_opinion(workspace, frame, files, found.classes, settings),
         neighbours=neighbours.votes(around, labels, len(found.classes)),
         copies=neighbours.copies_votes(labels, frame["group"], len(found.classes)),
     )
@@ -205,7 +207,7 @@ def _learned(table: pd.DataFrame, labels: scores.Whole, cache_dir: Path) -> tupl
 
 
 def _voter_opinion(
-    space: Workspace, frame: pd.DataFrame, files: list[Path], classes: list[str], settings: Settings
+    workspace: Workspace, frame: pd.DataFrame, files: list[Path], classes: list[str], settings: Settings
 ) -> scores.Floats | None:
     """Return the voter's probabilities of these classes, (n, classes); None without a voter that knows them all.
 
@@ -214,12 +216,12 @@ def _voter_opinion(
     name = _voter_name(settings)
     if not name:
         return None
-    from training import voter
+    from training import fer_model
 
-    column_of = votes.match_classes(list(voter.CLASSES), classes)
+    column_of = votes.match_classes(list(fer_model.CLASSES), classes)
     if set(column_of) != set(classes):
         return None
-    path = space.predictions / "voter.parquet"
+    path = workspace.predictions / "fer_model.parquet"
     if path.exists():
         kept = read_table(path)
         if kept["path"].equals(frame["key"]) and (kept["model"] == name).all():
@@ -227,8 +229,8 @@ def _voter_opinion(
     from training.data import load_images
     from training.evaluate import predictions_table
 
-    said = voter.voter_probabilities(load_images(files, _VOTER_SIDE))
-    table = predictions_table(frame["key"].tolist(), said, voter.CLASSES, -1, name)
+    said = fer_model.fer_probabilities(load_images(files, _VOTER_SIDE))
+    table = predictions_table(frame["key"].tolist(), said, fer_model.CLASSES, -1, name)
     write_table(path, table)
     return np.asarray(table[[column_of[c] for c in classes]], dtype=np.float64)
 
@@ -244,7 +246,7 @@ def _table(evidence: _Evidence, judgement: Judgement) -> pd.DataFrame:
         ambiguous=judgement.ambiguous,
         suggestion=names[judgement.suggestion],
         suggestion_right=judgement.suggestion_right,
-        believed=[_as_json(evidence.classes, row) for row in judgement.believed],
+        believed=[_as_json(evidence.classes, row) for row in judgement.posterior],
         self_confidence=1.0 - scores.self_confidence(labels, evidence.model),
         margin=1.0 - scores.normalised_margin(labels, evidence.model),
         disagreement=judgement.disagreement,
@@ -306,7 +308,7 @@ def calibration_record(evidence: _Evidence, judgement: Judgement, settings: Sett
             labels,
             evidence.opinions,
             [""] * len(labels),
-            witnesses=evidence.witnesses,
+            noise_estimators=evidence.noise_estimators,
             kinds=settings.labels.planted,
             seed=settings.seed,
         )
@@ -329,11 +331,11 @@ def calibration_record(evidence: _Evidence, judgement: Judgement, settings: Sett
 def _rate_draws(evidence: _Evidence, seed: int) -> scores.Floats:
     """Return the classes' rates of wrong labels in bootstrap samples of the images, (draws, classes)."""
     rng = np.random.default_rng(seed)
-    witnesses, count = evidence.witnesses, len(evidence.labels)
+    noise_estimators, count = evidence.noise_estimators, len(evidence.labels)
     draws = []
     for _ in range(_RATE_DRAWS):
         rows = rng.integers(0, count, count)
-        drawn = Opinions(witnesses.names, witnesses.said[:, rows])
+        drawn = Opinions(noise_estimators.names, noise_estimators.said[:, rows])
         draws.append(judging.class_rates(evidence.labels[rows], drawn))
     return np.stack(draws)
 
@@ -345,30 +347,30 @@ _PLANTED_SHARE = 0.1
 """Of the undoubted labels, flipped to measure how well flips are found."""
 
 
-def outcome_of(space: Workspace, version: manifest.Version) -> LabelOutcome | None:
+def outcome_of(workspace: Workspace, version: manifest.Version) -> LabelOutcome | None:
     """Return what a version did about the labels, and what it is expected to leave; None where none were judged."""
-    record = record_of(space)
-    if not space.labels.exists() or "rate_draws" not in record:
+    record = record_of(workspace)
+    if not workspace.labels.exists() or "rate_draws" not in record:
         return None
-    judged = read_table(space.labels)
+    judged = read_table(workspace.labels)
     judged["believed"] = [json.loads(text) for text in judged["believed"]]
-    entries = [entry for entry in log.read(space.decisions) if entry.seq <= version.log_through]
+    entries = [entry for entry in log.read(workspace.decisions) if entry.seq <= version.log_through]
     gone = log.undone(entries)
     people = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX) and entry.seq not in gone}
     causes = {entry.path: entry.issue for entry in policy_batch(entries)[1]}
-    rows = manifest.rows(space, version)
+    rows = manifest.rows(workspace, version)
     rows["issue"] = rows["path"].map(lambda path: causes.get(path, ""))
     rows["by_person"] = rows["path"].isin(people)
     return label_outcome.outcome(rows, judged, np.asarray(record["rate_draws"]), record["rates"])
 
 
-def outcome_lines(space: Workspace, version: manifest.Version) -> list[str]:
+def outcome_lines(workspace: Workspace, version: manifest.Version) -> list[str]:
     """Return ``outcome_of`` a cleaned version in plain sentences; [] of a raw one, or where no label was judged."""
-    found = outcome_of(space, version) if version.kind == "cleaned" else None
+    found = outcome_of(workspace, version) if version.kind == "cleaned" else None
     return [] if found is None else found.lines()
 
 
-def evaluate(space: Workspace, file: Path) -> dict[str, pd.DataFrame]:
+def evaluate(workspace: Workspace, file: Path) -> dict[str, pd.DataFrame]:
     """Measure every score against people's votes.
 
     Returns:
@@ -382,9 +384,9 @@ def evaluate(space: Workspace, file: Path) -> dict[str, pd.DataFrame]:
         LabellingError: labels have not been judged. VotesError: the votes cannot be used.
 
     """
-    if not space.labels.exists():
-        raise LabellingError(f"the labels of {space.root} have not been judged; run: curate check --labels fast")
-    table = read_table(space.labels)
+    if not workspace.labels.exists():
+        raise LabellingError(f"the labels of {workspace.root} have not been judged; run: curate check --labels fast")
+    table = read_table(workspace.labels)
     classes = sorted(table["label"].unique())
     said = _matched(votes.read_votes(file, classes), table)
     mine = table.set_index("path").loc[list(said.paths)].reset_index()
@@ -397,7 +399,7 @@ def evaluate(space: Workspace, file: Path) -> dict[str, pd.DataFrame]:
         "scores": ranking.evaluate(wrong, ranked),
         "ambiguous": ranking.evaluate(unsettled, {"P(ambiguous)": mine["ambiguous"].to_numpy()}),
         "calibration": _calibration(wrong, votes.majority(said) != labels, mine["wrong"].to_numpy()),
-        "versions": _versions(space, said),
+        "versions": _versions(workspace, said),
     }
 
 
@@ -427,14 +429,14 @@ def _calibration(wrong: scores.Flags, unconfirmed: scores.Flags, probability: sc
     return table.reset_index(drop=True)
 
 
-def _versions(space: Workspace, said: votes.Votes) -> pd.DataFrame:
+def _versions(workspace: Workspace, said: votes.Votes) -> pd.DataFrame:
     """Return, for each version, how the labels of its kept images fit the strict majority of the votes."""
     chosen = pd.Series(votes.majority(said), index=said.paths)
     chosen = chosen[chosen >= 0]
     truth = pd.Series(np.asarray(said.classes, dtype=object)[chosen.to_numpy()], index=chosen.index)
     records = []
-    for version in manifest.versions(space):
-        rows = manifest.rows(space, version).set_index("path")
+    for version in manifest.versions(workspace):
+        rows = manifest.rows(workspace, version).set_index("path")
         kept = rows[rows["status"] == "kept"]
         judged = kept.loc[kept.index.isin(truth.index), "label"]
         right = judged == truth.loc[judged.index]

@@ -17,7 +17,7 @@ from curation.pipeline import label_judgement, summary
 
 
 @dataclass(frozen=True)
-class Answer:
+class QueryResult:
     """The same answer three ways: sentences, a record for machines, and a table where there is one."""
 
     lines: list[str]
@@ -41,13 +41,13 @@ def version_lines(version: manifest.Version) -> list[str]:
     ]
 
 
-def version_list(space: Workspace) -> pd.DataFrame:
+def version_list(workspace: Workspace) -> pd.DataFrame:
     """Return one row a version: name, kind, kept, excluded, hash, created, tags."""
     named: dict[str, list[str]] = {}
-    for tag, name in manifest.tags(space).items():
+    for tag, name in manifest.tags(workspace).items():
         named.setdefault(name, []).append(tag)
     records = []
-    for version in manifest.versions(space):
+    for version in manifest.versions(workspace):
         totals = {"kept": 0, "excluded": 0}
         for classes in version.counts.values():
             for statuses in classes.values():
@@ -66,24 +66,24 @@ def version_list(space: Workspace) -> pd.DataFrame:
     return pd.DataFrame(records)
 
 
-def show(space: Workspace, name: str) -> Answer:
+def show(workspace: Workspace, name: str) -> QueryResult:
     """Return a version beside the raw one it rests on, by split and class."""
-    version = manifest.find(space, name)
-    raw = manifest.rows(space, manifest.find(space, version.base))
-    rows = manifest.rows(space, version)
+    version = manifest.find(workspace, name)
+    raw = manifest.rows(workspace, manifest.find(workspace, version.base))
+    rows = manifest.rows(workspace, version)
     table = summary.before_after(raw, rows)
     record = {**asdict(version), "before_after": table.to_dict("records")}
-    return Answer([*version_lines(version), *label_judgement.outcome_lines(space, version)], record, table)
+    return QueryResult([*version_lines(version), *label_judgement.outcome_lines(workspace, version)], record, table)
 
 
-def found_issues(space: Workspace, check: str = "", *, flagged_only: bool = True, peer: str = "") -> pd.DataFrame:
+def found_issues(workspace: Workspace, check: str = "", *, flagged_only: bool = True, peer: str = "") -> pd.DataFrame:
     """Return issue rows, worst first within each check: ours, or those of a peer, with its name and version.
 
     Raises:
         WorkspaceError: no check of that name has been run.
 
     """
-    issues = _of_peer(space, peer) if peer else read_issues(space)
+    issues = _of_peer(workspace, peer) if peer else read_issues(workspace)
     if check:
         if check not in tables.CHECK_NAMES:
             raise WorkspaceError(f"no check {check!r}; there are: {', '.join(tables.CHECK_NAMES)}")
@@ -98,8 +98,10 @@ def found_issues(space: Workspace, check: str = "", *, flagged_only: bool = True
     return ordered.drop(columns="place")
 
 
-def _of_peer(space: Workspace, peer: str) -> pd.DataFrame:
-    said = files.read_table(space.opinion_issues) if space.opinion_issues.exists() else pd.DataFrame({"peer": []})
+def _of_peer(workspace: Workspace, peer: str) -> pd.DataFrame:
+    said = (
+        files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else pd.DataFrame({"peer": []})
+    )
     asked = sorted(set(said["peer"]))
     if peer not in asked:
         known = f"; there are answers of {', '.join(asked)}" if asked else ""
@@ -107,9 +109,9 @@ def _of_peer(space: Workspace, peer: str) -> pd.DataFrame:
     return said[said["peer"] == peer]
 
 
-def log_table(space: Workspace, path: str = "") -> pd.DataFrame:
+def log_table(workspace: Workspace, path: str = "") -> pd.DataFrame:
     """Return the log's lines, newest first, with a column that says which are undone."""
-    entries = log.read(space.decisions)
+    entries = log.read(workspace.decisions)
     gone = log.undone(entries)
     records = [
         {**asdict(entry), "undone": entry.seq in gone} for entry in reversed(entries) if not path or entry.path == path
@@ -117,28 +119,28 @@ def log_table(space: Workspace, path: str = "") -> pd.DataFrame:
     return pd.DataFrame(records, columns=[*log.Entry.__dataclass_fields__, "undone"])
 
 
-def diff(space: Workspace, before: str, after: str) -> pd.DataFrame:
+def diff(workspace: Workspace, before: str, after: str) -> pd.DataFrame:
     """Return the images that two versions judge differently; see :func:`curation.decisions.manifest.diff`."""
-    first, second = (manifest.rows(space, manifest.find(space, name)) for name in (before, after))
+    first, second = (manifest.rows(workspace, manifest.find(workspace, name)) for name in (before, after))
     return manifest.diff(first, second)
 
 
-def explain(space: Workspace, path: str) -> Answer:
+def explain(workspace: Workspace, path: str) -> QueryResult:
     """Return all that is known of one image.
 
     Raises:
         WorkspaceError: no image has that path.
 
     """
-    images = read_images(space).set_index("path")
+    images = read_images(workspace).set_index("path")
     if path not in images.index:
         similar = [known for known in images.index if known.endswith(path)]
         hint = f"; did you mean {similar[0]}?" if similar else "; give it as curate issues prints it"
         raise WorkspaceError(f"{path!r} is not in this data set{hint}")
-    issues = read_issues(space)
+    issues = read_issues(workspace)
     mine = issues[issues["path"] == path].sort_values("score")
-    state = _state(space, path)
-    history = log_table(space, path).iloc[::-1]
+    state = _state(workspace, path)
+    history = log_table(workspace, path).iloc[::-1]
     record = {
         "path": path,
         "image": images.loc[path].to_dict(),
@@ -148,15 +150,15 @@ def explain(space: Workspace, path: str) -> Answer:
         ],
         "decisions": history.drop(columns="path").to_dict("records"),
     }
-    return Answer(_explained(record), record, mine)
+    return QueryResult(_explained(record), record, mine)
 
 
-def _state(space: Workspace, path: str) -> dict[str, Any]:
+def _state(workspace: Workspace, path: str) -> dict[str, Any]:
     try:
-        version = manifest.find(space, "cleaned")
+        version = manifest.find(workspace, "cleaned")
     except WorkspaceError:
         return {}
-    rows = manifest.rows(space, version).set_index("path")
+    rows = manifest.rows(workspace, version).set_index("path")
     return {"version": version.name, **rows.loc[path].to_dict()} if path in rows.index else {}
 
 

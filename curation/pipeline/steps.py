@@ -59,57 +59,58 @@ class Scanned:
     measured_now: int
 
 
-def scan(space: Workspace, source: str, settings: Settings, display: Display, limit: int = 0) -> Scanned:
+def scan(workspace: Workspace, source: str, settings: Settings, display: Display, limit: int = 0) -> Scanned:
     """List the images of ``source``, measure what has not been measured yet, and write the images table."""
     from curation.formats.source import read_source
 
     memory.require(memory.Needed.curating)
     with display.step("Listing the images"):
-        listing = read_source(source, space.sources)
+        listing = read_source(source, workspace.sources)
         frame = _limited(listing.frame, limit)
     if frame.empty:
         left_out = [f"{row['path']}: {row['reason']}" for row in listing.problems.head(1).to_dict("records")]
         raise WorkspaceError(f"no images in {listing.root}" + "".join(f" ({text})" for text in left_out))
-    _require_same_data(space, listing.root, frame)
-    _write_problems(space, listing.problems, listing.warnings)
-    files.write_table(space.listing, frame)
-    files.write_json(space.marker, {"format": FORMAT, "source": listing.root, "limit": limit})
-    return _measured(space, frame, settings, display)
+    _require_same_data(workspace, listing.root, frame)
+    _write_problems(workspace, listing.problems, listing.warnings)
+    files.write_table(workspace.listing, frame)
+    files.write_json(workspace.marker, {"format": FORMAT, "source": listing.root, "limit": limit})
+    return _measured(workspace, frame, settings, display)
 
 
-def scanned_before(space: Workspace, settings: Settings, display: Display) -> Scanned:
+def scanned_before(workspace: Workspace, settings: Settings, display: Display) -> Scanned:
     """Return what the last scan found, measuring what the settings now ask for beyond it."""
     memory.require(memory.Needed.curating)
-    return _measured(space, read_listing(space), settings, display)
+    return _measured(workspace, read_listing(workspace), settings, display)
 
 
-def _measured(space: Workspace, listing: pd.DataFrame, settings: Settings, display: Display) -> Scanned:
+def _measured(workspace: Workspace, listing: pd.DataFrame, settings: Settings, display: Display) -> Scanned:
     from curation.measure import load_measurements, measure
 
     with display.step("Measuring") as report:
-        counts = measure(listing, space.measurements, settings.measure, settings.engine, report)
-    measurements = load_measurements(listing, space.measurements, settings.measure)
+        counts = measure(listing, workspace.measurements, settings.measure, settings.engine, report)
+    measurements = load_measurements(listing, workspace.measurements, settings.measure)
     images = tables.checked("images", measurements.assign(split=listing["split"], label=listing["label"]))
-    files.write_table(space.images, images)
+    files.write_table(workspace.images, images)
     return Scanned(images, measurements, counts.measured)
 
 
-def _require_same_data(space: Workspace, source: str, listing: pd.DataFrame) -> None:
+def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame) -> None:
     """Refuse to mix two data sets in one workspace; a data set may grow, shrink a little or move.
 
     Raises:
         WorkspaceError: most images that the workspace knows are not in ``source``.
 
     """
-    if not space.listing.exists():
+    if not workspace.listing.exists():
         return
-    known = read_listing(space)["path"]
+    known = read_listing(workspace)["path"]
     still_there = known.isin(listing["path"]).mean()
     if still_there < _SAME_DATA_SHARE:
-        was = (files.read_json(space.marker) or {}).get("source", "another source")
+        was = (files.read_json(workspace.marker) or {}).get("source", "another source")
         given = files.bare_url(source)
         raise WorkspaceError(
-            f"{space.root} was made from {was}, and {given} lacks most of its images; use another workspace (-w DIR)"
+            f"{workspace.root} was made from {was}, and {given} lacks most of its images; "
+            "use another workspace (-w DIR)"
         )
 
 
@@ -121,13 +122,13 @@ def _limited(frame: pd.DataFrame, limit: int) -> pd.DataFrame:
     return frame.iloc[places].reset_index(drop=True)
 
 
-def _write_problems(space: Workspace, problems: pd.DataFrame, warnings: Sequence[str]) -> None:
+def _write_problems(workspace: Workspace, problems: pd.DataFrame, warnings: Sequence[str]) -> None:
     """Keep what ingest left out and why, for the summary and the report."""
     record = {"left_out": problems.to_dict("records"), "warnings": list(warnings)}
-    files.write_json(space.ingest, record)
+    files.write_json(workspace.ingest, record)
 
 
-def find_pairs(space: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
+def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
     """Return the verified near-duplicate pairs among the distinct contents, found anew only where inputs changed.
 
     Returns:
@@ -139,11 +140,11 @@ def find_pairs(space: Workspace, scanned: Scanned, settings: Settings, display: 
 
     distinct = _distinct_contents(scanned.measurements)
     fingerprint = _digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
-    if _is_current(space, "pairs", fingerprint, space.pairs):
-        return files.read_table(space.pairs)
-    pairs = _near_pairs(space, distinct, settings, display)
-    files.write_table(space.pairs, pairs)
-    _note(space, "pairs", fingerprint)
+    if _is_current(workspace, "pairs", fingerprint, workspace.pairs):
+        return files.read_table(workspace.pairs)
+    pairs = _near_pairs(workspace, distinct, settings, display)
+    files.write_table(workspace.pairs, pairs)
+    _note(workspace, "pairs", fingerprint)
     memory.give_back()
     return pairs
 
@@ -153,14 +154,14 @@ def _distinct_contents(measurements: pd.DataFrame) -> pd.DataFrame:
     return readable.drop_duplicates("pixel_sha256").sort_values("pixel_sha256", ignore_index=True)
 
 
-def _near_pairs(space: Workspace, distinct: pd.DataFrame, settings: Settings, display: Display) -> pd.DataFrame:
+def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings, display: Display) -> pd.DataFrame:
     import numpy as np
 
     from curation.checks.duplicates import find_near_duplicates
     from curation.measure import THUMBNAIL_SIDE, load_thumbnails
 
-    room = scratch.room(space.root, (len(distinct), THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
-    thumbnails = load_thumbnails(distinct["sha256"].tolist(), space.measurements, settings.measure, room)
+    room = scratch.mapped_zeros(workspace.root, (len(distinct), THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
+    thumbnails = load_thumbnails(distinct["sha256"].tolist(), workspace.measurements, settings.measure, room)
     dhash, phash = (distinct[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
     engine = None
     if settings.engine.kind == "ray":
@@ -168,7 +169,7 @@ def _near_pairs(space: Workspace, distinct: pd.DataFrame, settings: Settings, di
 
         engine = ray_engine(settings.engine)
     found = find_near_duplicates(
-        thumbnails, dhash, phash, settings.duplicates, display, engine=engine, folder=space.root
+        thumbnails, dhash, phash, settings.duplicates, display, engine=engine, folder=workspace.root
     )
     # distinct contents are sorted, and found is sorted by i, j
     names = pd.CategoricalDtype(distinct["pixel_sha256"])
@@ -177,13 +178,13 @@ def _near_pairs(space: Workspace, distinct: pd.DataFrame, settings: Settings, di
     return kept.assign(pixel_sha256_a=a, pixel_sha256_b=b)
 
 
-def check(space: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
+def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
     """Run all checks, unless nothing that they read has changed, and return the issues table."""
     from curation.checks import registry
     from curation.checks.base import CheckInputs
 
-    pairs = find_pairs(space, scanned, settings, display)
-    labels = label_judgement.stored(space, scanned.images)
+    pairs = find_pairs(workspace, scanned, settings, display)
+    labels = label_judgement.stored(workspace, scanned.images)
     fingerprint = _digest(
         *(scanned.images[column] for column in scanned.images),
         *(scanned.measurements[column] for column in scanned.measurements),
@@ -191,62 +192,62 @@ def check(space: Workspace, scanned: Scanned, settings: Settings, display: Displ
         settings.checks.model_dump_json(),
         settings.duplicates.model_dump_json(),
         CHECKS_REVISION,
-        "" if labels is None else label_judgement.record_of(space)["key"],
+        "" if labels is None else label_judgement.record_of(workspace)["key"],
     )
-    if _is_current(space, "issues", fingerprint, space.issues):
-        return read_issues(space)
+    if _is_current(workspace, "issues", fingerprint, workspace.issues):
+        return read_issues(workspace)
     with display.step("Checking"):
         issues = registry.run(CheckInputs(scanned.images, scanned.measurements, pairs, settings, labels))
-    files.write_table(space.issues, issues)
-    _note(space, "issues", fingerprint)
+    files.write_table(workspace.issues, issues)
+    _note(workspace, "issues", fingerprint)
     memory.give_back()
     return issues
 
 
-def judge_labels(space: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
+def judge_labels(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
     """Run all checks, with the labels judged by the recipe of the settings, and return the issues table.
 
     With the recipe ``off`` nothing is fitted; a judgement of these images that is there already still counts.
     """
-    issues = check(space, scanned, settings, display)
+    issues = check(workspace, scanned, settings, display)
     if settings.labels.recipe == "off":
         return issues
     raw = manifest.raw_manifest(scanned.images)
-    manifest.commit(space, raw, kind="raw", log_through=0, lineage=lineage_of(space, settings))
-    label_judgement.judge(space, scanned.images, settings, display)
-    return check(space, scanned, settings, display)
+    manifest.commit(workspace, raw, kind="raw", log_through=0, lineage=lineage_of(workspace, settings))
+    label_judgement.judge(workspace, scanned.images, settings, display)
+    return check(workspace, scanned, settings, display)
 
 
-def apply(space: Workspace, settings: Settings, display: Display) -> manifest.Version:
+def apply(workspace: Workspace, settings: Settings, display: Display) -> manifest.Version:
     """Let the policy of the settings decide on the issues as they stand; the caller holds the lock."""
-    images = read_images(space)
-    issues = read_issues(space)
-    return decide_by_policy(space, images, issues, policy.load(settings.policy), settings, display)
+    images = read_images(workspace)
+    issues = read_issues(workspace)
+    return decide_by_policy(workspace, images, issues, policy.load(settings.policy), settings, display)
 
 
-def judge_again(space: Workspace, settings: Settings, display: Display) -> manifest.Version:
+def judge_again(workspace: Workspace, settings: Settings, display: Display) -> manifest.Version:
     """Let the policy in force judge beside what people decided since, and commit; the caller holds the lock.
 
     The policy is the one that the log names, not the settings' own: a person's word on one image does not change the
     policy for all of them. Where its file is gone or was edited, its decisions stand as they are.
     """
-    entries = log.read(space.decisions)
-    manifest.require_whole_log(space, entries)
+    entries = log.read(workspace.decisions)
+    manifest.require_whole_log(workspace, entries)
     opening, _ = policy_batch(entries)
     if opening is None:
-        return apply(space, settings, display)
+        return apply(workspace, settings, display)
     for name in (opening.actor.removeprefix(POLICY_PREFIX), settings.policy):
         try:
             same = policy.load(name).fingerprint == opening.value
         except policy.PolicyError:
             continue
         if same:
-            return apply(space, settings.model_copy(update={"policy": name}), display)
-    return commit_cleaned(space, entries, lineage_of(space, settings))
+            return apply(workspace, settings.model_copy(update={"policy": name}), display)
+    return commit_cleaned(workspace, entries, lineage_of(workspace, settings))
 
 
 def decide_by_policy(
-    space: Workspace,
+    workspace: Workspace,
     images: pd.DataFrame,
     issues: pd.DataFrame,
     chosen: policy.Policy,
@@ -259,29 +260,29 @@ def decide_by_policy(
     person relabelled has that label.
     """
     with display.step("Deciding"):
-        entries = log.read(space.decisions)
-        manifest.require_whole_log(space, entries)
+        entries = log.read(workspace.decisions)
+        manifest.require_whole_log(workspace, entries)
         raw = manifest.raw_manifest(images)
-        lineage = lineage_of(space, settings, chosen)
-        manifest.commit(space, raw, kind="raw", log_through=0, lineage=lineage)
+        lineage = lineage_of(workspace, settings, chosen)
+        manifest.commit(workspace, raw, kind="raw", log_through=0, lineage=lineage)
         people = [entry for entry in entries if entry.actor.startswith(PERSON_PREFIX)]
         judged = replay(raw, people)
         drafts = policy.decide(chosen, judged[judged["status"] == "kept"], issues)
-        entries += _logged_if_new(space, chosen, drafts, entries)
-        version = commit_cleaned(space, entries, lineage)
+        entries += _logged_if_new(workspace, chosen, drafts, entries)
+        version = commit_cleaned(workspace, entries, lineage)
     memory.give_back()
     return version
 
 
-def commit_cleaned(space: Workspace, entries: Sequence[log.Entry], lineage: dict[str, Any]) -> manifest.Version:
+def commit_cleaned(workspace: Workspace, entries: Sequence[log.Entry], lineage: dict[str, Any]) -> manifest.Version:
     """Replay the log on the newest raw version and commit the result."""
-    raw = manifest.rows(space, manifest.find(space, "raw"))
+    raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
     through = entries[-1].seq if entries else 0
-    return manifest.commit(space, replay(raw, entries), kind="cleaned", log_through=through, lineage=lineage)
+    return manifest.commit(workspace, replay(raw, entries), kind="cleaned", log_through=through, lineage=lineage)
 
 
 def _logged_if_new(
-    space: Workspace, chosen: policy.Policy, drafts: list[log.Draft], entries: list[log.Entry]
+    workspace: Workspace, chosen: policy.Policy, drafts: list[log.Draft], entries: list[log.Entry]
 ) -> list[log.Entry]:
     """Append the policy's batch unless the policy in force is the same one and decided the same."""
     taken_back = overruled(entries)
@@ -291,10 +292,10 @@ def _logged_if_new(
     if same_policy and [log.Draft(e.path, e.action, e.value, e.reason, e.issue) for e in before] == drafts:
         return []
     start = log.Draft("", "policy", value=chosen.fingerprint, reason=chosen.description)
-    return log.append(space.decisions, POLICY_PREFIX + chosen.name, [start, *drafts])
+    return log.append(workspace.decisions, POLICY_PREFIX + chosen.name, [start, *drafts])
 
 
-def lineage_of(space: Workspace, settings: Settings, chosen: policy.Policy | None = None) -> dict[str, Any]:
+def lineage_of(workspace: Workspace, settings: Settings, chosen: policy.Policy | None = None) -> dict[str, Any]:
     """Return what a version rests on besides its rows: settings, policy, tool versions, detector weights."""
     from curation.measure import detector_fingerprint
 
@@ -309,7 +310,7 @@ def lineage_of(space: Workspace, settings: Settings, chosen: policy.Policy | Non
         },
         "detector": detector_fingerprint(settings.measure),
     }
-    calibration = files.read_json(space.calibration)
+    calibration = files.read_json(workspace.calibration)
     if calibration is not None:
         record["calibration"] = calibration
     if chosen is not None:
@@ -333,18 +334,18 @@ class Outcome:
     record: dict[str, Any]
 
 
-def run(space: Workspace, source: str, settings: Settings, display: Display, limit: int = 0) -> Outcome:
+def run(workspace: Workspace, source: str, settings: Settings, display: Display, limit: int = 0) -> Outcome:
     """Run every step up to a cleaned version and its report; the caller holds the lock."""
     from curation.pipeline import summary
 
     chosen = policy.load(settings.policy)
-    scanned = scan(space, source, settings, display, limit)
-    issues = judge_labels(space, scanned, settings, display)
-    version = decide_by_policy(space, scanned.images, issues, chosen, settings, display)
-    page = write_report(space, scanned, issues, version, settings, display)
-    entries = effective(log.read(space.decisions))
-    left_out = len((files.read_json(space.ingest) or {}).get("left_out", []))
-    rows = manifest.rows(space, version)
+    scanned = scan(workspace, source, settings, display, limit)
+    issues = judge_labels(workspace, scanned, settings, display)
+    version = decide_by_policy(workspace, scanned.images, issues, chosen, settings, display)
+    page = write_report(workspace, scanned, issues, version, settings, display)
+    entries = effective(log.read(workspace.decisions))
+    left_out = len((files.read_json(workspace.ingest) or {}).get("left_out", []))
+    rows = manifest.rows(workspace, version)
     lines, record = summary.closing(scanned.images, issues, rows, entries, chosen.review.checks)
     record |= {
         "version": version.name,
@@ -354,14 +355,14 @@ def run(space: Workspace, source: str, settings: Settings, display: Display, lim
         "left_out": left_out,
         "report": str(page),
     }
-    lines += label_judgement.outcome_lines(space, version)
-    return Outcome([*lines, *_what_next(space, version, page, left_out)], record)
+    lines += label_judgement.outcome_lines(workspace, version)
+    return Outcome([*lines, *_what_next(workspace, version, page, left_out)], record)
 
 
-def _what_next(space: Workspace, version: manifest.Version, page: Path, left_out: int) -> list[str]:
-    option = "" if space.root == Path("workspace") else f" -w {space.root}"
-    lines = [f"{left_out:,} other files were left out: see {space.ingest}"] if left_out else []
-    if not label_judgement.record_of(space):
+def _what_next(workspace: Workspace, version: manifest.Version, page: Path, left_out: int) -> list[str]:
+    option = "" if workspace.root == Path("workspace") else f" -w {workspace.root}"
+    lines = [f"{left_out:,} other files were left out: see {workspace.ingest}"] if left_out else []
+    if not label_judgement.record_of(workspace):
         lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
     return [
         *lines,
@@ -372,46 +373,50 @@ def _what_next(space: Workspace, version: manifest.Version, page: Path, left_out
     ]
 
 
-def undo(space: Workspace, target: str, by: str, settings: Settings) -> manifest.Version:
+def undo(workspace: Workspace, target: str, by: str, settings: Settings) -> manifest.Version:
     """Take back one decision (its sequence number) or all that made one version (its name), as a new version.
 
     Raises:
         WorkspaceError: there is no such decision or version, or nothing is left to take back.
 
     """
-    entries = log.read(space.decisions)
-    manifest.require_whole_log(space, entries)
-    chosen = _targets(space, target, entries)
+    entries = log.read(workspace.decisions)
+    manifest.require_whole_log(workspace, entries)
+    chosen = _targets(workspace, target, entries)
     gone = log.undone(entries)
     chosen = [seq for seq in chosen if seq not in gone]
-    if not chosen and _newest_cleaned(space) < len(entries):
-        return commit_cleaned(space, entries, lineage_of(space, settings))  # killed between the log and the version
+    if not chosen and _newest_cleaned(workspace) < len(entries):
+        return commit_cleaned(
+            workspace, entries, lineage_of(workspace, settings)
+        )  # killed between the log and the version
     if not chosen:
         raise WorkspaceError(f"{target}: nothing to take back; it is undone already or changed nothing")
     draft = log.Draft("", "undo", value=json.dumps(chosen), reason=f"took back {target}")
-    entries += log.append(space.decisions, PERSON_PREFIX + by, [draft])
-    return commit_cleaned(space, entries, lineage_of(space, settings))
+    entries += log.append(workspace.decisions, PERSON_PREFIX + by, [draft])
+    return commit_cleaned(workspace, entries, lineage_of(workspace, settings))
 
 
-def _newest_cleaned(space: Workspace) -> int:
+def _newest_cleaned(workspace: Workspace) -> int:
     """Return up to which decision the newest cleaned version goes."""
-    return max((version.log_through for version in manifest.versions(space) if version.kind == "cleaned"), default=0)
+    return max(
+        (version.log_through for version in manifest.versions(workspace) if version.kind == "cleaned"), default=0
+    )
 
 
-def _targets(space: Workspace, target: str, entries: Sequence[log.Entry]) -> list[int]:
+def _targets(workspace: Workspace, target: str, entries: Sequence[log.Entry]) -> list[int]:
     if target.isdigit():
         if not 1 <= int(target) <= len(entries):
             raise WorkspaceError(f"no decision {target}; the log has 1 to {len(entries)}: see curate log")
         return [int(target)]
-    version = manifest.find(space, target)
+    version = manifest.find(workspace, target)
     if version.kind == "raw":
         raise WorkspaceError(f"{version.name} is the data as it came; there is no decision in it to take back")
-    start = max((v.log_through for v in manifest.versions(space) if v.number < version.number), default=0)
+    start = max((v.log_through for v in manifest.versions(workspace) if v.number < version.number), default=0)
     return [entry.seq for entry in entries if start < entry.seq <= version.log_through]
 
 
 def decide(
-    space: Workspace, paths: Sequence[str], action: str, value: str, reason: str, by: str, settings: Settings
+    workspace: Workspace, paths: Sequence[str], action: str, value: str, reason: str, by: str, settings: Settings
 ) -> manifest.Version:
     """Log a person's decisions, let the policy judge again beside them, and commit; the caller holds the lock.
 
@@ -419,26 +424,26 @@ def decide(
         WorkspaceError: a path is not in the data set, or the workspace has not been curated yet.
 
     """
-    images = read_images(space)
-    strangers = sorted(set(paths) - set(images["path"]))
-    if strangers:
-        raise WorkspaceError(f"{strangers[0]!r} is not in the data set; give paths as curate issues prints them")
-    manifest.require_whole_log(space, log.read(space.decisions))
+    images = read_images(workspace)
+    unknown_paths = sorted(set(paths) - set(images["path"]))
+    if unknown_paths:
+        raise WorkspaceError(f"{unknown_paths[0]!r} is not in the data set; give paths as curate issues prints them")
+    manifest.require_whole_log(workspace, log.read(workspace.decisions))
     drafts = [log.Draft(path, action, value, reason) for path in sorted(set(paths))]
-    log.append(space.decisions, PERSON_PREFIX + by, drafts)
-    return judge_again(space, settings, Display(quiet=True))
+    log.append(workspace.decisions, PERSON_PREFIX + by, drafts)
+    return judge_again(workspace, settings, Display(quiet=True))
 
 
-def report(space: Workspace, settings: Settings, display: Display) -> Path:
+def report(workspace: Workspace, settings: Settings, display: Display) -> Path:
     """Write the cleaning report of the newest cleaned version; the caller holds the lock."""
-    scanned = scanned_before(space, settings, display)
-    issues = read_issues(space)
-    version = manifest.find(space, "cleaned")
-    return write_report(space, scanned, issues, version, settings, display)
+    scanned = scanned_before(workspace, settings, display)
+    issues = read_issues(workspace)
+    version = manifest.find(workspace, "cleaned")
+    return write_report(workspace, scanned, issues, version, settings, display)
 
 
 def write_report(
-    space: Workspace,
+    workspace: Workspace,
     scanned: Scanned,
     issues: pd.DataFrame,
     version: manifest.Version,
@@ -449,26 +454,26 @@ def write_report(
     from curation.pipeline import summary
 
     chosen = policy.load(settings.policy)
-    path = space.reports / "cleaning.html"
+    path = workspace.reports / "cleaning.html"
     found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
-    findings = files.read_table(space.opinion_issues) if space.opinion_issues.exists() else None
+    findings = files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else None
     said = [] if findings is None else [findings[column] for column in findings]
-    votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(space)]
-    judged = label_judgement.outcome_lines(space, version)
+    votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(workspace)]
+    judged = label_judgement.outcome_lines(workspace, version)
     fingerprint = _digest(
         version.name, version.hash, chosen.fingerprint, *found, *said, *votes, *judged, REPORT_REVISION
     )
-    if _is_current(space, "report", fingerprint, path):
+    if _is_current(workspace, "report", fingerprint, path):
         return path
     with display.step("Writing the report"):
         from reports import cleaning_page
 
-        ingest = files.read_json(space.ingest) or {}
-        source = (files.read_json(space.marker) or {}).get("source", "")
+        ingest = files.read_json(workspace.ingest) or {}
+        source = (files.read_json(workspace.marker) or {}).get("source", "")
         origin = summary.provenance(source, version, chosen, ingest.get("left_out", []), ingest.get("warnings", []))
-        raw = manifest.rows(space, manifest.find(space, version.base))
-        cleaned = manifest.rows(space, version)
-        entries = effective([entry for entry in log.read(space.decisions) if entry.seq <= version.log_through])
+        raw = manifest.rows(workspace, manifest.find(workspace, version.base))
+        cleaned = manifest.rows(workspace, version)
+        entries = effective([entry for entry in log.read(workspace.decisions) if entry.seq <= version.log_through])
         page = cleaning_page(
             summary.cleaning_report_tables(
                 issues,
@@ -476,27 +481,27 @@ def write_report(
                 raw,
                 cleaned,
                 origin,
-                partial(_pictures, space, scanned, settings),
+                partial(_pictures, workspace, scanned, settings),
                 findings,
-                _peer_pages(space),
-                people.figures(space, settings.seed),
+                _peer_pages(workspace),
+                people.figures(workspace, settings.seed),
                 judged,
             )
         )
         files.write_bytes(path, page.encode("utf-8"))
-    _note(space, "report", fingerprint)
+    _note(workspace, "report", fingerprint)
     return path
 
 
-def _pictures(space: Workspace, scanned: Scanned, settings: Settings, paths: Sequence[str]) -> dict[str, bytes]:
+def _pictures(workspace: Workspace, scanned: Scanned, settings: Settings, paths: Sequence[str]) -> dict[str, bytes]:
     from curation.measure import thumbnail_bytes
 
-    return thumbnail_bytes(paths, scanned.measurements, space.measurements, settings.measure)
+    return thumbnail_bytes(paths, scanned.measurements, workspace.measurements, settings.measure)
 
 
-def _peer_pages(space: Workspace) -> list[str]:
+def _peer_pages(workspace: Workspace) -> list[str]:
     """Return the pages that peers made themselves, relative to the reports."""
-    return [path.relative_to(space.reports).as_posix() for path in sorted(space.peer_pages.glob("*/*.html"))]
+    return [path.relative_to(workspace.reports).as_posix() for path in sorted(workspace.peer_pages.glob("*/*.html"))]
 
 
 def _digest(*parts: Any) -> str:
@@ -511,11 +516,11 @@ def _digest(*parts: Any) -> str:
     return digest.hexdigest()
 
 
-def _is_current(space: Workspace, step: str, fingerprint: str, path: Path) -> bool:
-    state = files.read_json(space.state) or {}
+def _is_current(workspace: Workspace, step: str, fingerprint: str, path: Path) -> bool:
+    state = files.read_json(workspace.state) or {}
     return path.exists() and state.get(step) == fingerprint
 
 
-def _note(space: Workspace, step: str, fingerprint: str) -> None:
-    state = files.read_json(space.state) or {}
-    files.write_json(space.state, {**state, step: fingerprint})
+def _note(workspace: Workspace, step: str, fingerprint: str) -> None:
+    state = files.read_json(workspace.state) or {}
+    files.write_json(workspace.state, {**state, step: fingerprint})

@@ -23,11 +23,11 @@ from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_issues
 from curation.decisions import manifest
 from curation.review import blind, brain, journal, push, queues, views
-from curation.review.desk import PAGE, Desk, Session
 from curation.review.environment import ADDRESS, SESSION_VARIABLE, fiftyone, plugins_folder, prepare
 from curation.review.journal import ReviewError
 from curation.review.pull import conflicts
 from curation.review.read_model import classes_of, sample_id, shown, state_of
+from curation.review.review_session import PAGE, ReviewSession, Session
 
 _PLUGIN_FOLDER = "face-curation"
 
@@ -66,53 +66,55 @@ class Opened:
     view: Any
 
 
-def open_review(space: Workspace, request: Request, settings: Settings, display: Display) -> Opened:
+def open_review(workspace: Workspace, request: Request, settings: Settings, display: Display) -> Opened:
     """Push what is asked for and write the session; starts the database, not the App."""
     journal.checked_name(request.reviewer)
-    prepare(space)
-    _install_plugin(space)
+    prepare(workspace)
+    _install_plugin(workspace)
     if request.blind:
-        return _open_blind(space, request, display)
-    version = manifest.find(space, request.version)
-    rows = manifest.rows(space, version)
-    queue, title = _queue(space, request, rows)
+        return _open_blind(workspace, request, display)
+    version = manifest.find(workspace, request.version)
+    rows = manifest.rows(workspace, version)
+    queue, title = _queue(workspace, request, rows)
     with display.step("Starting the database"):
-        fo = fiftyone(space)
-    dataset, pushed = _pushed(fo, space, version, settings, display)
+        fo = fiftyone(workspace)
+    dataset, pushed = _pushed(fo, workspace, version, settings, display)
     items = tuple(queue[["path", "group"]].itertuples(index=False, name=None))
-    session = Session(str(space.root.resolve()), request.reviewer, dataset.name, title, tuple(classes_of(rows)), items)
+    session = Session(
+        str(workspace.root.resolve()), request.reviewer, dataset.name, title, tuple(classes_of(rows)), items
+    )
     ids = [sample_id(path) for path, _ in items]
     view = views.queue_view(dataset, ids)
     dataset.save_view(f"Queue of {request.reviewer}", view, description=title, overwrite=True)
-    page, _ = Desk(session).upcoming(PAGE)
+    page, _ = ReviewSession(session).upcoming(PAGE)
     opening = views.queue_view(dataset, [sample_id(path) for path in page]) if page else view
-    return Opened(dataset, session, _saved(space, session), pushed, opening)
+    return Opened(dataset, session, _saved(workspace, session), pushed, opening)
 
 
 def _pushed(
-    fo: Any, space: Workspace, version: manifest.Version, settings: Settings, display: Display
+    fo: Any, workspace: Workspace, version: manifest.Version, settings: Settings, display: Display
 ) -> tuple[Any, push.Pushed]:
     """Return the version's dataset, as it is where nothing that it shows has changed since it was pushed."""
-    state = state_of(space, version)
-    current = push.current(fo, space, version, state)
+    state = state_of(workspace, version)
+    current = push.current(fo, workspace, version, state)
     if current is not None:
         return current
     with display.step("Reading"):
-        found = shown(space, version.name, settings)
+        found = shown(workspace, version.name, settings)
     with display.step("Pushing") as report:
-        dataset, pushed = push.push(fo, space, found, report)
+        dataset, pushed = push.push(fo, workspace, found, report)
         views.arrange(fo, dataset, found)
     with display.step("Drawing the map"):
-        brain.embed(space, dataset, found.records, settings)
+        brain.embed(workspace, dataset, found.records, settings)
     push.note(dataset, state)
     return dataset, pushed
 
 
-def _queue(space: Workspace, request: Request, records: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def _queue(workspace: Workspace, request: Request, records: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the queue and its title."""
     if request.order in PEOPLE_QUEUES:
-        return _queue_of_people(space, request.order), f"what people find {request.order}"
-    issues = read_issues(space)
+        return _queue_of_people(workspace, request.order), f"what people find {request.order}"
+    issues = read_issues(workspace)
     if request.order == "random" and not request.check:
         whole = records.assign(group="", score=1.0, gain=0.0)
         found = queues.ranked(whole[["path", "group", "score", "label", "gain"]], "random", request.seed)
@@ -125,33 +127,33 @@ def _queue(space: Workspace, request: Request, records: pd.DataFrame) -> tuple[p
     return queues.cut(found, request.images), title
 
 
-def _queue_of_people(space: Workspace, order: str) -> pd.DataFrame:
+def _queue_of_people(workspace: Workspace, order: str) -> pd.DataFrame:
     if order == "disagreements":
-        paths = sorted(set(conflicts(space)["path"]))
+        paths = sorted(set(conflicts(workspace)["path"]))
     else:
-        answers = journal.standing(journal.read(space.review / "journal")).values()
+        answers = journal.latest_answers(journal.read(workspace.review / "journal")).values()
         paths = sorted({answer.path for answer in answers if answer.action == "unsure"})
     if not paths:
         raise ReviewError(f"nothing is in the queue {order}")
     return pd.DataFrame({"path": paths, "group": ""})
 
 
-def _open_blind(space: Workspace, request: Request, display: Display) -> Opened:
+def _open_blind(workspace: Workspace, request: Request, display: Display) -> Opened:
     """Prepare a dataset of pictures alone; the names of files, labels and what models say stay outside."""
-    sample = blind.draw(space, request.images or 200, request.seed)
-    files = blind.neutral_files(space, sample)
+    sample = blind.draw(workspace, request.images or 200, request.seed)
+    files = blind.neutral_files(workspace, sample)
     names = dict(zip(sample["name"], sample["path"], strict=True))
-    said = journal.blind_labels(journal.read(space.review / "journal"))
+    said = journal.blind_labels(journal.read(workspace.review / "journal"))
     mine = {
         name: said[path, request.reviewer].value for name, path in names.items() if (path, request.reviewer) in said
     }
     with display.step("Starting the database"):
-        fo = fiftyone(space)
-    name = push.dataset_name(space, f"blind {request.reviewer}")
+        fo = fiftyone(workspace)
+    name = push.dataset_name(workspace, f"blind {request.reviewer}")
     dataset = _blind_dataset(fo, name, blind.documents(files, mine))
-    raw = manifest.rows(space, manifest.find(space, "raw"))
+    raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
     session = Session(
-        workspace=str(space.root.resolve()),
+        workspace=str(workspace.root.resolve()),
         reviewer=request.reviewer,
         dataset=name,
         queue=f"blind labels, seed {request.seed}",
@@ -161,7 +163,7 @@ def _open_blind(space: Workspace, request: Request, display: Display) -> Opened:
         names=names,
     )
     pushed = push.Pushed(name, len(files), 0, 0, 0)
-    return Opened(dataset, session, _saved(space, session), pushed, dataset.view())
+    return Opened(dataset, session, _saved(workspace, session), pushed, dataset.view())
 
 
 def _blind_dataset(fo: Any, name: str, documents: Sequence[dict[str, Any]]) -> Any:
@@ -184,9 +186,9 @@ def _blind_dataset(fo: Any, name: str, documents: Sequence[dict[str, Any]]) -> A
     return dataset
 
 
-def _saved(space: Workspace, session: Session) -> Path:
+def _saved(workspace: Workspace, session: Session) -> Path:
     """Write the session for the server, and forget sessions of a month ago."""
-    folder = space.review / "sessions"
+    folder = workspace.review / "sessions"
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.json"):
         if time.time() - old.stat().st_mtime > 30 * 24 * 3600:
@@ -196,9 +198,9 @@ def _saved(space: Workspace, session: Session) -> Path:
     return file
 
 
-def _install_plugin(space: Workspace) -> None:
+def _install_plugin(workspace: Workspace) -> None:
     """Lay the plugin into a folder that only this workspace's App reads; nothing of the user's own is touched."""
-    target = plugins_folder(space) / _PLUGIN_FOLDER
+    target = plugins_folder(workspace) / _PLUGIN_FOLDER
     with resources.as_file(resources.files("curation.review") / "plugin") as source:
         shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
 
@@ -212,10 +214,10 @@ def free_port(wanted: int) -> int:
     raise ReviewError(f"ports {wanted} to {wanted + 49} are all taken; name another with --port")
 
 
-def start(space: Workspace, opened: Opened, request: Request) -> tuple[Any, str]:
+def start(workspace: Workspace, opened: Opened, request: Request) -> tuple[Any, str]:
     """Start the App's server on this machine only; return FiftyOne's session and the address to open."""
     os.environ[SESSION_VARIABLE] = str(opened.file)
-    fo = fiftyone(space)
+    fo = fiftyone(workspace)
     port = free_port(request.port)
     layout = views.layout(fo, blind=opened.session.blind)
     options = {"view": opened.view, "spaces": layout, "remote": True, "address": ADDRESS, "port": port, "auto": False}

@@ -19,7 +19,7 @@ from curation.review.journal import ReviewError
 from curation.review.read_model import local_files, sample_id
 
 
-def draw(space: Workspace, images: int, seed: int) -> pd.DataFrame:
+def draw(workspace: Workspace, images: int, seed: int) -> pd.DataFrame:
     """Return a random sample of the raw version, as many of each class as of any other, in random order.
 
     The same seed draws the same images for every person, so that their answers can be compared. Unreadable images are
@@ -29,13 +29,13 @@ def draw(space: Workspace, images: int, seed: int) -> pd.DataFrame:
         columns path, label, name (what the App calls the image).
 
     """
-    rows = manifest.rows(space, manifest.find(space, "raw"))
-    issues = read_issues(space)
+    rows = manifest.rows(workspace, manifest.find(workspace, "raw"))
+    issues = read_issues(workspace)
     unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
     rows = rows[~rows["path"].isin(unreadable)].drop_duplicates("sha256").sort_values("path", ignore_index=True)
     classes = sorted(set(rows["label"]) - {""})
     if not classes:
-        raise ReviewError(f"the images of {space.root} have no labels to compare with")
+        raise ReviewError(f"the images of {workspace.root} have no labels to compare with")
     rng = np.random.default_rng(seed)
     each = -(-images // len(classes))
     parts = []
@@ -48,12 +48,12 @@ def draw(space: Workspace, images: int, seed: int) -> pd.DataFrame:
     return chosen[["path", "label"]].assign(name=names)
 
 
-def neutral_files(space: Workspace, sample: pd.DataFrame) -> dict[str, str]:
+def neutral_files(workspace: Workspace, sample: pd.DataFrame) -> dict[str, str]:
     """Return name -> a copy of the image under a path that does not tell its class."""
-    folder = space.review / "blind"
+    folder = workspace.review / "blind"
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, str] = {}
-    for name, path, file in zip(sample["name"], sample["path"], local_files(space, sample["path"]), strict=True):
+    for name, path, file in zip(sample["name"], sample["path"], local_files(workspace, sample["path"]), strict=True):
         target = folder / (sample_id(path) + Path(file).suffix.lower())
         if not target.exists():
             partial = target.with_suffix(f".{os.getpid()}.tmp")

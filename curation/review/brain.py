@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 _REVISION = "1"
 
 
-def embed(space: Workspace, dataset: Any, records: pd.DataFrame, settings: Settings) -> None:
+def embed(workspace: Workspace, dataset: Any, records: pd.DataFrame, settings: Settings) -> None:
     """Give the dataset a similarity index and a map, unless it has those of the same images.
 
     The features are the low cosine coefficients of each picture: pictures are near that look alike as a whole.
@@ -31,7 +31,7 @@ def embed(space: Workspace, dataset: Any, records: pd.DataFrame, settings: Setti
         return
     import fiftyone.brain as fob
 
-    features, ids = _features(space, records, settings)
+    features, ids = _features(workspace, records, settings)
     for key in (MAP_KEY, SIMILAR_KEY):
         if dataset.has_brain_run(key):
             dataset.delete_brain_run(key)
@@ -42,10 +42,10 @@ def embed(space: Workspace, dataset: Any, records: pd.DataFrame, settings: Setti
     dataset.save()
 
 
-def _features(space: Workspace, records: pd.DataFrame, settings: Settings) -> tuple[Floats, list[str]]:
-    measured = load_measurements(read_listing(space), space.measurements, settings.measure)
+def _features(workspace: Workspace, records: pd.DataFrame, settings: Settings) -> tuple[Floats, list[str]]:
+    measured = load_measurements(read_listing(workspace), workspace.measurements, settings.measure)
     measured = measured[(measured["error"] == "") & measured["path"].isin(records["path"])]
-    thumbnails = load_thumbnails(measured["sha256"].tolist(), space.measurements, settings.measure)
+    thumbnails = load_thumbnails(measured["sha256"].tolist(), workspace.measurements, settings.measure)
     found = descriptors(thumbnails, View(1.0, 0.0, 0.0)).astype(np.float64)
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     return found / np.maximum(lengths, 1e-12), [sample_id(path) for path in measured["path"]]

@@ -28,16 +28,16 @@ _OWN_SERVER = (
 )
 
 
-def prepare(space: Workspace) -> None:
+def prepare(workspace: Workspace) -> None:
     """Set what FiftyOne is to read from the environment; what the user has set already stays.
 
     Analytics are off whatever was set. The database lies in the workspace, unless the user names a server or a folder:
     FiftyOne's upgrades then never touch another project's data.
     """
-    os.environ.update(FIFTYONE_DO_NOT_TRACK="true", FIFTYONE_PLUGINS_DIR=str(plugins_folder(space)))
+    os.environ.update(FIFTYONE_DO_NOT_TRACK="true", FIFTYONE_PLUGINS_DIR=str(plugins_folder(workspace)))
     own = {
         "FIFTYONE_DATABASE_VALIDATION": "false",  # only prints a notice that mongod 6 is older than advised
-        "FIFTYONE_DATABASE_DIR": str((space.review / "mongo").resolve()),
+        "FIFTYONE_DATABASE_DIR": str((workspace.review / "mongo").resolve()),
         "FIFTYONE_DEFAULT_APP_ADDRESS": ADDRESS,
         "FIFTYONE_SHOW_PROGRESS_BARS": "false",
         "FIFTYONE_LOGGING_LEVEL": "ERROR",
@@ -52,19 +52,19 @@ def prepare(space: Workspace) -> None:
         os.environ["FIFTYONE_DATABASE_URI"] = f"{uri}{path}{'&' if has_query else '?'}serverSelectionTimeoutMS=5000"
 
 
-def plugins_folder(space: Workspace) -> Path:
+def plugins_folder(workspace: Workspace) -> Path:
     """Return the folder of plugins that only this workspace's App reads."""
-    return (space.review / "plugins").resolve()
+    return (workspace.review / "plugins").resolve()
 
 
-def fiftyone(space: Workspace) -> Any:
+def fiftyone(workspace: Workspace) -> Any:
     """Return the module ``fiftyone``, connected to its database.
 
     Raises:
         ReviewError: it is not installed, or its database does not start or answer; what to do.
 
     """
-    prepare(space)
+    prepare(workspace)
     # the driver warns of every server beside its own; what fails is said below, once
     logging.getLogger("pymongo").setLevel(logging.CRITICAL)
     try:

@@ -55,7 +55,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReviewAnswer:
     """What one person says of one image, as of their last press."""
 
     path: str
@@ -145,7 +145,7 @@ def read(folder: Path) -> list[Line]:
     return sorted(lines, key=lambda line: (line.time, line.id))
 
 
-def live(lines: Iterable[Line]) -> list[Line]:
+def active_presses(lines: Iterable[Line]) -> list[Line]:
     """Return the presses that were not taken back, oldest first."""
     lines = list(lines)
     gone = {line.value for line in lines if line.action == _UNDO}
@@ -159,21 +159,21 @@ def taken_back(lines: Iterable[Line]) -> list[Line]:
     return [line for line in lines if line.action != _UNDO and line.id in gone]
 
 
-def standing(lines: Iterable[Line]) -> dict[tuple[str, str], Answer]:
+def latest_answers(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
     """Return (path, reviewer) -> that person's last answer on that image; blind labels are not among them."""
-    return _last(line for line in live(lines) if line.action != "label")
+    return _last(line for line in active_presses(lines) if line.action != "label")
 
 
-def blind_labels(lines: Iterable[Line]) -> dict[tuple[str, str], Answer]:
+def blind_labels(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
     """Return (path, reviewer) -> that person's last blind label of that image."""
-    return _last(line for line in live(lines) if line.action == "label")
+    return _last(line for line in active_presses(lines) if line.action == "label")
 
 
-def _last(lines: Iterable[Line]) -> dict[tuple[str, str], Answer]:
-    found: dict[tuple[str, str], Answer] = {}
+def _last(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
+    found: dict[tuple[str, str], ReviewAnswer] = {}
     for line in lines:
         for path in line.paths:
-            found[path, line.reviewer] = Answer(
+            found[path, line.reviewer] = ReviewAnswer(
                 path, line.reviewer, line.action, line.value, line.time, line.queue, line.reason, line.issue
             )
     return found

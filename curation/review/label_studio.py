@@ -23,7 +23,7 @@ class AnnotationsError(CurationError):
 
 
 @dataclass(frozen=True)
-class Answer:
+class LabelStudioAnnotation:
     """What one person said of one image: label ("" where none was chosen) and whether to leave it out."""
 
     path: str
@@ -52,7 +52,7 @@ class Taken:
     decided: int
     known: int
     unanswered: int
-    strangers: int
+    unknown_paths: int
     disagreed: int
 
     def lines(self) -> list[str]:
@@ -61,7 +61,7 @@ class Taken:
         for number, words in (
             (self.known, "say what was decided already"),
             (self.unanswered, "hold no answer"),
-            (self.strangers, "are about images that this data set does not have, or has no longer as they were"),
+            (self.unknown_paths, "are about images that this data set does not have, or has no longer as they were"),
             (self.disagreed, "contradict those of another person on the same image; none of them was taken"),
         ):
             if number:
@@ -69,7 +69,7 @@ class Taken:
         return found
 
 
-def read(path: Path) -> list[Answer]:
+def read(path: Path) -> list[LabelStudioAnnotation]:
     """Return the answers in a JSON export of Label Studio; of one person and image the last.
 
     Raises:
@@ -83,13 +83,13 @@ def read(path: Path) -> list[Answer]:
         raise AnnotationsError(
             f"{path} cannot be read as annotations ({type(error).__name__}: {error}); export the project as JSON"
         ) from error
-    last: dict[tuple[str, str], Answer] = {}
+    last: dict[tuple[str, str], LabelStudioAnnotation] = {}
     for answer in sorted(answers, key=lambda each: each.time):
         last[answer.path, answer.person] = answer
     return sorted(last.values(), key=lambda each: (each.path, each.person))
 
 
-def _answers(task: Mapping[str, Any]) -> Iterator[Answer]:
+def _answers(task: Mapping[str, Any]) -> Iterator[LabelStudioAnnotation]:
     data = task["data"]
     for annotation in task["annotations"]:
         if annotation.get("was_cancelled"):
@@ -102,7 +102,7 @@ def _answers(task: Mapping[str, Any]) -> Iterator[Answer]:
         label = next(iter(chosen.get(LABEL, [])), "")
         time = str(annotation.get("updated_at") or annotation.get("created_at") or "")
         person = _person(annotation.get("completed_by"))
-        yield Answer(
+        yield LabelStudioAnnotation(
             str(data["path"]), str(data["sha256"]), person, time, str(label), EXCLUDE in chosen.get(VERDICT, [])
         )
 
@@ -114,14 +114,14 @@ def _person(completed_by: Any) -> str:
     return str(completed_by).partition("@")[0] if completed_by is not None else "labelstudio"
 
 
-def take(space: Workspace, answers: Sequence[Answer], settings: Settings, display: Display) -> Taken:
+def take(workspace: Workspace, answers: Sequence[LabelStudioAnnotation], settings: Settings, display: Display) -> Taken:
     """Log what people answered as their decisions, and commit; the caller holds the lock.
 
     Where people contradict each other on an image, nothing is taken; taking a file twice changes nothing.
     """
-    entries = log.read(space.decisions)
-    manifest.require_whole_log(space, entries)
-    rows = manifest.rows(space, manifest.find(space, "cleaned"))
+    entries = log.read(workspace.decisions)
+    manifest.require_whole_log(workspace, entries)
+    rows = manifest.rows(workspace, manifest.find(workspace, "cleaned"))
     # of the whole version: an image that the policy left out since may be annotated all the same
     labels = {(row.path, row.sha256): row.label for row in rows.itertuples(index=False)}
     now = {entry.path: entry for entry in effective(entries) if entry.actor.startswith(PERSON_PREFIX)}
@@ -146,8 +146,8 @@ def take(space: Workspace, answers: Sequence[Answer], settings: Settings, displa
             for person, draft in said:
                 new.setdefault(person, []).append(draft)
     for person, drafts in sorted(new.items()):
-        log.append(space.decisions, PERSON_PREFIX + person, drafts)
-    version = steps.apply(space, settings, display) if new else manifest.find(space, "cleaned")
+        log.append(workspace.decisions, PERSON_PREFIX + person, drafts)
+    version = steps.apply(workspace, settings, display) if new else manifest.find(workspace, "cleaned")
     return Taken(version.name, sum(map(len, new.values())), **counts)
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from curation.review import desk as desks
-from curation.review.desk import PAGE, Desk, Image
+from curation.review import review_session as desks
 from curation.review.environment import SESSION_VARIABLE
 from curation.review.journal import ReviewError
 from curation.review.push import answered_of, classification, words
 from curation.review.read_model import sample_id
+from curation.review.review_session import PAGE, Image, ReviewSession
 from curation.review.views import PANEL
 
 PLUGIN = "@face-curation/review"
@@ -32,9 +32,9 @@ _panel_ids: set[str] = set()
 
 
 @cache
-def the_desk() -> Desk:
+def the_desk() -> ReviewSession:
     """Return the desk of the command that started this server."""
-    return Desk(desks.load_session(Path(os.environ[SESSION_VARIABLE])))
+    return ReviewSession(desks.load_session(Path(os.environ[SESSION_VARIABLE])))
 
 
 def _is_ours(ctx: Any) -> bool:
@@ -82,15 +82,15 @@ def _show_answers(ctx: Any, names: Sequence[str]) -> None:
     from bson import ObjectId
     from pymongo import UpdateOne
 
-    desk = the_desk()
-    paths = {desk.path(name) for name in names}
-    answers = [answer for (path, _), answer in desk.answers().items() if path in paths]
-    if desk.session.blind:  # nobody sees what the others said
-        answers = [answer for answer in answers if answer.reviewer == desk.session.reviewer]
+    review_session = the_desk()
+    paths = {review_session.path(name) for name in names}
+    answers = [answer for (path, _), answer in review_session.answers().items() if path in paths]
+    if review_session.session.blind:  # nobody sees what the others said
+        answers = [answer for answer in answers if answer.reviewer == review_session.session.reviewer]
     said = answered_of(answers)
     updates = []
     for name in names:
-        path = desk.path(name)
+        path = review_session.path(name)
         state = {
             "decided": classification(said.decided.get(path, "")),
             "reviewers": said.reviewers.get(path, []),
@@ -108,19 +108,19 @@ def _put_up(ctx: Any) -> str:
         what there is to say where the queue is done, else "".
 
     """
-    desk = the_desk()
-    names, first = desk.upcoming(PAGE)
+    review_session = the_desk()
+    names, first = review_session.upcoming(PAGE)
     if not names:
         ctx.ops.clear_selected_samples()
-        desk.put_up = frozenset()
+        review_session.current_selection = frozenset()
         return "the queue is done"
     if ctx.current_sample:
         ctx.ops.open_sample(id=sample_id(first[0]))
-        desk.put_up = frozenset(first[:1])
+        review_session.current_selection = frozenset(first[:1])
     else:
         _show_page(ctx, names)
         ctx.ops.set_selected_samples([sample_id(name) for name in first])
-        desk.put_up = frozenset(first)
+        review_session.current_selection = frozenset(first)
     return ""
 
 
@@ -174,18 +174,18 @@ class _Answer(foo.Operator):  # type: ignore[misc]
         """Answer for what is chosen."""
         if not _is_ours(ctx):
             return {}
-        desk = the_desk()
+        review_session = the_desk()
         images = _images(ctx)
         names = [image.name for image in images]
         try:
             value = self.value(ctx)
-            desk.answer(self.action, images, value, str(ctx.params.get("reason") or ""))
+            review_session.answer(self.action, images, value, str(ctx.params.get("reason") or ""))
         except ReviewError as error:
             ctx.ops.notify(str(error), variant="warning")
             return {"error": str(error)}
         _show_answers(ctx, names)
         message = ""
-        if desk.put_up and desk.put_up == set(names):
+        if review_session.current_selection and review_session.current_selection == set(names):
             message = _put_up(ctx)
         elif not ctx.current_sample:
             ctx.ops.clear_selected_samples()
@@ -286,7 +286,7 @@ class Undo(foo.Operator):  # type: ignore[misc]
         _show_answers(ctx, names)
         if not ctx.current_sample:
             ctx.ops.set_selected_samples([sample_id(name) for name in names])
-        the_desk().put_up = frozenset(names)
+        the_desk().current_selection = frozenset(names)
         _after(ctx, f"{_state()}; taken back: {len(names):,}")
         return {"undone": len(names)}
 
@@ -330,10 +330,10 @@ class FaceReview(foo.Panel):  # type: ignore[misc]
 
     def on_change_selected(self, ctx: Any) -> None:
         """Choose again what the queue has put up, where the App dropped it while it changed the view."""
-        desk = the_desk() if _is_ours(ctx) else None
-        if desk is not None and desk.reselect and not ctx.selected:
-            desk.reselect = False
-            ctx.ops.set_selected_samples([sample_id(name) for name in sorted(desk.put_up)])
+        review_session = the_desk() if _is_ours(ctx) else None
+        if review_session is not None and review_session.reselect and not ctx.selected:
+            review_session.reselect = False
+            ctx.ops.set_selected_samples([sample_id(name) for name in sorted(review_session.current_selection)])
 
     def on_change_current_sample(self, ctx: Any) -> None:
         """Render again."""
@@ -355,15 +355,16 @@ def _panel_output(ctx: Any) -> Any:
 
 
 def _queue_words() -> str:
-    desk = the_desk()
-    progress = desk.progress()
+    review_session = the_desk()
+    progress = review_session.progress()
     lines = [
-        f"**Queue: {_plain(desk.session.queue)}**",
-        f"**{progress.left:,}** of {progress.total:,} left for {_plain(desk.session.reviewer)}; `n` brings the next.",
+        f"**Queue: {_plain(review_session.session.queue)}**",
+        f"**{progress.left:,}** of {progress.total:,} left for {_plain(review_session.session.reviewer)}; "
+        "`n` brings the next.",
     ]
-    if progress.answered and not desk.session.blind:
+    if progress.answered and not review_session.session.blind:
         lines.append(f"You kept {progress.kept_label:,} of the {progress.answered:,} images you answered as they came.")
-    if progress.shared and not desk.session.blind:
+    if progress.shared and not review_session.session.blind:
         lines.append(f"Agreement with others: {progress.agreed:,} of {progress.shared:,} answers on the same images.")
     return "\n\n".join(lines)
 

@@ -21,7 +21,7 @@ from curation.decisions import log, manifest
 from curation.decisions.replay import PERSON_PREFIX
 from curation.pipeline import steps
 from curation.review import journal, queues
-from curation.review.journal import DECISIONS, Answer, Line
+from curation.review.journal import DECISIONS, Line, ReviewAnswer
 from curation.review.push import answers_frame
 
 CONFLICTS = "conflicts.parquet"
@@ -85,7 +85,7 @@ def plan(lines: Sequence[Line], entries: Sequence[log.Entry], known: Iterable[st
     gone = log.undone(entries)
     logged = {_mark_of(entry): entry for entry in entries if entry.actor.startswith(PERSON_PREFIX) and entry.path}
     last_word = _last_words(entries, gone)
-    answers = [a for a in journal.standing(lines).values() if a.action in DECISIONS and a.path in paths]
+    answers = [a for a in journal.latest_answers(lines).values() if a.action in DECISIONS and a.path in paths]
     unsettled = [a for a in answers if _moment(a.time) >= last_word.get(a.path, _moment(a.time))]
     conflicts = queues.disagreements(answers_frame(unsettled))
     disputed = set(conflicts["path"])
@@ -96,7 +96,7 @@ def plan(lines: Sequence[Line], entries: Sequence[log.Entry], known: Iterable[st
     return Plan(drafts, _taken_back(lines, logged, gone), conflicts)
 
 
-def _mark(answer: Answer) -> _Mark:
+def _mark(answer: ReviewAnswer) -> _Mark:
     return answer.time, PERSON_PREFIX + answer.reviewer, answer.path
 
 
@@ -117,7 +117,7 @@ def _last_words(entries: Sequence[log.Entry], gone: set[int]) -> dict[str, datet
     return found
 
 
-def _draft(answer: Answer) -> log.Draft:
+def _draft(answer: ReviewAnswer) -> log.Draft:
     value = answer.value
     if answer.action == "soften":
         value = json.dumps({"soft_label": json.loads(value)}, sort_keys=True, ensure_ascii=False)
@@ -136,34 +136,34 @@ def _taken_back(lines: Sequence[Line], logged: Mapping[_Mark, log.Entry], gone: 
     return found
 
 
-def pull(space: Workspace, settings: Settings, display: Display) -> Pulled:
+def pull(workspace: Workspace, settings: Settings, display: Display) -> Pulled:
     """Bring the journals into the log and commit the version that follows; the caller holds the lock."""
-    lines = journal.read(space.review / "journal")
-    entries = log.read(space.decisions)
-    manifest.require_whole_log(space, entries)
-    known = files.read_table(space.images)["path"]
+    lines = journal.read(workspace.review / "journal")
+    entries = log.read(workspace.decisions)
+    manifest.require_whole_log(workspace, entries)
+    known = files.read_table(workspace.images)["path"]
     found = plan(lines, entries, known)
     for reviewer, numbers in sorted(found.undo.items()):
         draft = log.Draft("", "undo", value=json.dumps(sorted(numbers)), reason="taken back in the App")
-        log.append(space.decisions, PERSON_PREFIX + reviewer, [draft])
+        log.append(workspace.decisions, PERSON_PREFIX + reviewer, [draft])
     for reviewer, drafts in sorted(found.drafts.items()):
-        log.append(space.decisions, PERSON_PREFIX + reviewer, drafts)
+        log.append(workspace.decisions, PERSON_PREFIX + reviewer, drafts)
     decided = sum(map(len, found.drafts.values()))
     undone = sum(map(len, found.undo.values()))
-    _write(space, CONFLICTS, found.conflicts)
+    _write(workspace, CONFLICTS, found.conflicts)
     labels = _blind_labels(lines, known)
     if len(labels):
-        files.write_table(space.blind_labels, labels)
+        files.write_table(workspace.blind_labels, labels)
     # also where the log had them already: a pull that was killed before its version is finished here
-    behind = bool(lines) and manifest.find(space, "cleaned").log_through < log.read(space.decisions)[-1].seq
-    version = steps.judge_again(space, settings, display) if decided or undone or behind else None
-    unsure = sum(answer.action == "unsure" for answer in journal.standing(lines).values())
+    behind = bool(lines) and manifest.find(workspace, "cleaned").log_through < log.read(workspace.decisions)[-1].seq
+    version = steps.judge_again(workspace, settings, display) if decided or undone or behind else None
+    unsure = sum(answer.action == "unsure" for answer in journal.latest_answers(lines).values())
     return Pulled(version, decided, undone, found.conflicts["path"].nunique(), unsure, len(labels))
 
 
-def _write(space: Workspace, name: str, table: pd.DataFrame) -> None:
-    space.review.mkdir(parents=True, exist_ok=True)
-    files.write_table(space.review / name, table)
+def _write(workspace: Workspace, name: str, table: pd.DataFrame) -> None:
+    workspace.review.mkdir(parents=True, exist_ok=True)
+    files.write_table(workspace.review / name, table)
 
 
 def _blind_labels(lines: Sequence[Line], known: Iterable[str]) -> pd.DataFrame:
@@ -177,9 +177,9 @@ def _blind_labels(lines: Sequence[Line], known: Iterable[str]) -> pd.DataFrame:
     return pd.DataFrame(sorted(rows), columns=["path", "label", "person", "time"])
 
 
-def conflicts(space: Workspace) -> pd.DataFrame:
+def conflicts(workspace: Workspace) -> pd.DataFrame:
     """Return the images on which people disagree, as of the last pull, one row an answer."""
-    file = space.review / CONFLICTS
+    file = workspace.review / CONFLICTS
     if not file.exists():
         return answers_frame([])
     return files.read_table(file)

@@ -48,21 +48,21 @@ class Pushed:
     unchanged: int
 
 
-def dataset_name(space: Workspace, version: str) -> str:
+def dataset_name(workspace: Workspace, version: str) -> str:
     """Return the dataset's name: the workspace's folder, a mark of where it lies, and the version."""
-    mark = hashlib.sha256(str(space.root.resolve()).encode("utf-8")).hexdigest()[:6]
-    return f"{space.root.resolve().name} {mark} {version}"
+    mark = hashlib.sha256(str(workspace.root.resolve()).encode("utf-8")).hexdigest()[:6]
+    return f"{workspace.root.resolve().name} {mark} {version}"
 
 
-def push(fo: Any, space: Workspace, shown: Shown, report: Report) -> tuple[Any, Pushed]:
+def push(fo: Any, workspace: Workspace, shown: Shown, report: Report) -> tuple[Any, Pushed]:
     """Bring what is shown into FiftyOne's database and return the dataset; tags that people gave in the App stay."""
-    name = dataset_name(space, shown.version.name)
-    dataset = _opened(fo, name, _siblings(fo, space))
+    name = dataset_name(workspace, shown.version.name)
+    dataset = _opened(fo, name, _siblings(fo, workspace))
     _declare(fo, dataset, shown)
     known = {str(found["_id"]): found.get("digest", "") for found in dataset._sample_collection.find({}, {"digest": 1})}
     new, changed = [], []
     wanted = set()
-    for document in documents(shown, answered(space)):
+    for document in documents(shown, answered(workspace)):
         key = str(document["_id"])
         wanted.add(key)
         if key not in known:
@@ -71,15 +71,15 @@ def push(fo: Any, space: Workspace, shown: Shown, report: Report) -> tuple[Any, 
             changed.append(document)
     gone = [key for key in known if key not in wanted]
     _write(dataset, new, changed, gone, report)
-    dataset.info[INFO] = {"workspace": str(space.root.resolve()), "version": shown.version.name}
+    dataset.info[INFO] = {"workspace": str(workspace.root.resolve()), "version": shown.version.name}
     dataset.save()
-    _forget_old(fo, space, name)
+    _forget_old(fo, workspace, name)
     return dataset, Pushed(name, len(new), len(changed), len(gone), len(known) - len(changed) - len(gone))
 
 
-def current(fo: Any, space: Workspace, version: manifest.Version, state: str) -> tuple[Any, Pushed] | None:
+def current(fo: Any, workspace: Workspace, version: manifest.Version, state: str) -> tuple[Any, Pushed] | None:
     """Return a version's dataset and that nothing was pushed, or None where it is absent or not of this state."""
-    name = dataset_name(space, version.name)
+    name = dataset_name(workspace, version.name)
     if not fo.dataset_exists(name):
         return None
     dataset = fo.load_dataset(name)
@@ -97,9 +97,9 @@ def note(dataset: Any, state: str) -> None:
     dataset.save()
 
 
-def _siblings(fo: Any, space: Workspace) -> list[str]:
+def _siblings(fo: Any, workspace: Workspace) -> list[str]:
     """Return the datasets of this workspace's versions, oldest version first."""
-    prefix = dataset_name(space, "v")
+    prefix = dataset_name(workspace, "v")
     names = [name for name in fo.list_datasets() if name.startswith(prefix) and name[len(prefix) :].isdigit()]
     return sorted(names, key=lambda name: int(name[len(prefix) :]))
 
@@ -113,8 +113,8 @@ def _opened(fo: Any, name: str, siblings: Sequence[str]) -> Any:
     return fo.Dataset(name, persistent=True)
 
 
-def _forget_old(fo: Any, space: Workspace, current: str) -> None:
-    for name in _siblings(fo, space)[:-_KEPT_DATASETS]:
+def _forget_old(fo: Any, workspace: Workspace, current: str) -> None:
+    for name in _siblings(fo, workspace)[:-_KEPT_DATASETS]:
         if name != current:
             fo.delete_dataset(name)
 
@@ -162,14 +162,14 @@ class Answered:
     disagree: frozenset[str]
 
 
-def answered(space: Workspace) -> Answered:
+def answered(workspace: Workspace) -> Answered:
     """Read the journals; a wiped database thereby shows again what was answered."""
-    return answered_of(journal.standing(journal.read(space.review / "journal")).values())
+    return answered_of(journal.latest_answers(journal.read(workspace.review / "journal")).values())
 
 
 def answered_of(answers: Any) -> Answered:
     """Return the state that the App shows of standing answers."""
-    by_path: dict[str, list[journal.Answer]] = {}
+    by_path: dict[str, list[journal.ReviewAnswer]] = {}
     for answer in answers:
         by_path.setdefault(answer.path, []).append(answer)
     decided, reviewers, differing = {}, {}, set()
@@ -305,6 +305,6 @@ def _batches(items: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 def answers_frame(answers: Any) -> pd.DataFrame:
     """Return standing answers as a table: path, reviewer, action, value, time, queue, reason, issue, says."""
-    columns = [*journal.Answer.__dataclass_fields__, "says"]
+    columns = [*journal.ReviewAnswer.__dataclass_fields__, "says"]
     rows = [{**vars(answer), "says": " ".join(answer.says).strip()} for answer in answers]
     return pd.DataFrame(rows, columns=columns)

@@ -87,12 +87,12 @@ def ranked(found: pd.DataFrame, order: str, seed: int) -> pd.DataFrame:
     return ordered[["path", "group"]]
 
 
-def cut(queue: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return the first ``most`` images (0: all), with the rest of the group in which the cut falls."""
-    if not 0 < most < len(queue):
+def cut(queue: pd.DataFrame, limit: int) -> pd.DataFrame:
+    """Return the first ``limit`` images (0: all), with the rest of the group in which the cut falls."""
+    if not 0 < limit < len(queue):
         return queue
-    last = queue["group"].iloc[most - 1]
-    end = most
+    last = queue["group"].iloc[limit - 1]
+    end = limit
     while last and end < len(queue) and queue["group"].iloc[end] == last:
         end += 1
     return queue.iloc[:end].reset_index(drop=True)

@@ -62,26 +62,31 @@ def sample_id(path: str) -> str:
     return hashlib.sha256(path.encode("utf-8")).hexdigest()[:_ID_DIGITS]
 
 
-def state_of(space: Workspace, version: manifest.Version) -> str:
+def state_of(workspace: Workspace, version: manifest.Version) -> str:
     """Return a fingerprint of all that the App shows of a version: which files there are, of what size and time."""
-    files = [space.issues, space.listing, *space.predictions.glob("*.parquet"), *space.review.glob("journal/*.jsonl")]
+    files = [
+        workspace.issues,
+        workspace.listing,
+        *workspace.predictions.glob("*.parquet"),
+        *workspace.review.glob("journal/*.jsonl"),
+    ]
     found = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files) if file.exists()]
     return hashlib.sha256(json.dumps([version.hash, found]).encode("utf-8")).hexdigest()
 
 
-def shown(space: Workspace, version_name: str, settings: Settings) -> Shown:
+def shown(workspace: Workspace, version_name: str, settings: Settings) -> Shown:
     """Gather what the App shows of a version.
 
     Raises:
         ReviewError: the images are no files of this machine.
 
     """
-    version = manifest.find(space, version_name)
-    rows = manifest.rows(space, version)
-    issues = read_issues(space)
+    version = manifest.find(workspace, version_name)
+    rows = manifest.rows(workspace, version)
+    issues = read_issues(workspace)
     issues = issues[issues["path"].isin(rows["path"])]
-    records = rows.assign(filepath=local_files(space, rows["path"]), copy_group=_copy_groups(rows, issues))
-    predictions = _predictions(space)
+    records = rows.assign(filepath=local_files(workspace, rows["path"]), copy_group=_copy_groups(rows, issues))
+    predictions = _predictions(workspace)
     flagged = issues[issues["is_issue"]]
     return Shown(
         version=version,
@@ -92,19 +97,19 @@ def shown(space: Workspace, version_name: str, settings: Settings) -> Shown:
         },
         flagged=flagged.groupby("path")["check"].agg(sorted).to_dict(),
         evidence=_evidence(records, flagged, predictions),
-        faces=_faces(space, settings),
+        faces=_faces(workspace, settings),
         predictions=predictions,
     )
 
 
-def local_files(space: Workspace, paths: pd.Series) -> pd.Series:
+def local_files(workspace: Workspace, paths: pd.Series) -> pd.Series:
     """Return the files of images.
 
     Raises:
         ReviewError: an image is no file of this machine.
 
     """
-    urls = read_listing(space).set_index("path")["url"]
+    urls = read_listing(workspace).set_index("path")["url"]
     files = paths.map(urls)
     remote = files.isna() | files.fillna("").str.contains("://", regex=False)
     if remote.any():
@@ -126,9 +131,9 @@ def _copy_groups(rows: pd.DataFrame, issues: pd.DataFrame) -> pd.Series:
     return rows["path"].map(lambda path: groups.get(path, ""))
 
 
-def _faces(space: Workspace, settings: Settings) -> dict[str, list[dict[str, Any]]]:
-    listing = read_listing(space)
-    found = load_faces(listing, space.measurements, settings.measure)
+def _faces(workspace: Workspace, settings: Settings) -> dict[str, list[dict[str, Any]]]:
+    listing = read_listing(workspace)
+    found = load_faces(listing, workspace.measurements, settings.measure)
     columns = ["sha256", "x", "y", "width", "height", "score", "landmarks"]
     faces: dict[str, list[dict[str, Any]]] = {}
     for sha256, *box, score, landmarks in found[columns].itertuples(index=False, name=None):
@@ -142,10 +147,10 @@ def _pairs(landmarks: Any) -> Any:
     return np.asarray(landmarks, np.float64).reshape(-1, 2)
 
 
-def _predictions(space: Workspace) -> dict[str, pd.DataFrame]:
+def _predictions(workspace: Workspace) -> dict[str, pd.DataFrame]:
     """Return every predictions table's likeliest class and its probability, by the table's name."""
     found: dict[str, pd.DataFrame] = {}
-    for file in sorted(space.predictions.glob("*.parquet")):
+    for file in sorted(workspace.predictions.glob("*.parquet")):
         table = files.read_table(file)
         if "path" not in table:
             continue

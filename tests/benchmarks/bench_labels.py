@@ -30,9 +30,9 @@ SHARE = 0.1
 """Of the agreed labels."""
 
 
-def planted(space: Workspace, file: Path, seed: int) -> tuple[pd.DataFrame, pd.Series]:
+def planted(workspace: Workspace, file: Path, seed: int) -> tuple[pd.DataFrame, pd.Series]:
     """Return path, label and split of every image, some labels flipped, and which of the agreed ones were: by path."""
-    frame = training_frame(space, manifest.find(space, "raw"))
+    frame = training_frame(workspace, manifest.find(workspace, "raw"))
     classes = sorted(frame["label"].unique())
     labels = frame["label"].map({name: place for place, name in enumerate(classes)}).to_numpy(np.int64)
     said = votes.read_votes(file, classes)
@@ -56,12 +56,12 @@ def judged_anew(listing: pd.DataFrame, folder: Path, recipe: str) -> tuple[pd.Da
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(row["path"], target)
-    space = Workspace(folder / "space")
-    _, _ = measured([str(CURATE), "run", str(folder / "data"), "-w", str(space.root)])
-    cost, _ = measured([str(CURATE), "check", "--labels", recipe, "--threads", "1", "-w", str(space.root)])
+    workspace = Workspace(folder / "space")
+    _, _ = measured([str(CURATE), "run", str(folder / "data"), "-w", str(workspace.root)])
+    cost, _ = measured([str(CURATE), "check", "--labels", recipe, "--threads", "1", "-w", str(workspace.root)])
     if cost.exit_status:
         raise SystemExit(f"curate check ended with {cost.exit_status}; see above")
-    table = files.read_table(space.labels)
+    table = files.read_table(workspace.labels)
     return table.set_index(table["path"].map(original)), cost.record()
 
 

@@ -28,9 +28,9 @@ def main() -> None:
         shutil.copytree(parser.parse_args().workspace, copy, ignore=shutil.ignore_patterns("review"))
         command = [str(CURATE), "review", "--push-only", "--by", "bench", "-w", str(copy)]
         costs = {name: measured(command)[0].record() for name in ("first", "second")}
-        space = open_workspace(copy)
-        path = manifest.rows(space, manifest.find(space, "cleaned"))["path"].iloc[0]
-        Journal(space.review / "journal", "bench").write("exclude", [path])
+        workspace = open_workspace(copy)
+        path = manifest.rows(workspace, manifest.find(workspace, "cleaned"))["path"].iloc[0]
+        Journal(workspace.review / "journal", "bench").write("exclude", [path])
         costs["after one answer"] = measured(command)[0].record()
     print_figures("review", costs)
 

@@ -19,13 +19,13 @@ ASKED = 10
 
 def judge_by_neighbours(folder: Path) -> None:
     """Write the judgement into a workspace, from where ``curate check mislabelled ambiguous`` takes it."""
-    space = open_workspace(folder)
-    images = files.read_table(space.images)
+    workspace = open_workspace(folder)
+    images = files.read_table(workspace.images)
     asked = settings.load().measure
-    measured = load_measurements(files.read_table(space.listing), space.measurements, asked)
+    measured = load_measurements(files.read_table(workspace.listing), workspace.measurements, asked)
     readable = measured[measured["error"] == ""].merge(images[["path", "label"]], on="path")
     classes, labels = np.unique(readable["label"], return_inverse=True)
-    thumbnails = load_thumbnails(readable["sha256"].tolist(), space.measurements, asked)
+    thumbnails = load_thumbnails(readable["sha256"].tolist(), workspace.measurements, asked)
     share, votes = _asked(thumbnails, labels, len(classes))
     rows = np.arange(len(labels))
     others = share.copy()
@@ -51,9 +51,9 @@ def judge_by_neighbours(folder: Path) -> None:
             "copies_say": "",
         }
     )
-    files.write_table(space.labels, table.assign(ambiguous=table["ambiguous"].clip(0, 1)))
+    files.write_table(workspace.labels, table.assign(ambiguous=table["ambiguous"].clip(0, 1)))
     record = {"key": "neighbours", "data": label_judgement.data_digest(images)}
-    files.write_json(space.labels.with_suffix(".json"), record)
+    files.write_json(workspace.labels.with_suffix(".json"), record)
 
 
 def _asked(thumbnails: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -34,12 +34,12 @@ QUIET_APP = "window.IS_PLAYWRIGHT = true"
 class App:
     """``curate review`` of one person, from its start to its end; its database and plugins lie in the workspace."""
 
-    def __init__(self, space: Path, *options: object) -> None:
+    def __init__(self, workspace: Path, *options: object) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [str(CURATE), "review", "-w", str(space), "--port", str(port), "--no-browser", "--no-pull"]
-        self.said = space.parent / f"said-{port}.txt"
+        command = [str(CURATE), "review", "-w", str(workspace), "--port", str(port), "--no-browser", "--no-pull"]
+        self.said = workspace.parent / f"said-{port}.txt"
         with self.said.open("w") as output:
             self.running = subprocess.Popen(
                 [*command, *map(str, options)], stdout=output, stderr=subprocess.STDOUT, start_new_session=True

@@ -55,7 +55,7 @@ MARKUP = """() => [...document.querySelectorAll("*")].flatMap((node) => [...node
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory, sample: Path, curate: Curate) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory, sample: Path, curate: Curate) -> Path:
     """A workspace of attacks: its own name, its source's, labels, file names, and a person's reason for every image."""
     top = tmp_path_factory.mktemp("hostile")
     pictures = iter(sorted(sample.rglob("*.jpg")))
@@ -73,8 +73,8 @@ def space(tmp_path_factory: pytest.TempPathFactory, sample: Path, curate: Curate
 
 
 @pytest.fixture(scope="module")
-def app(space: Path, browser: Browser) -> Iterator[App]:
-    started = App(space, "--by", "ada", "--queue", "random", "--pull")
+def app(workspace: Path, browser: Browser) -> Iterator[App]:
+    started = App(workspace, "--by", "ada", "--queue", "random", "--pull")
     yield started
     started.close()
 
@@ -109,13 +109,13 @@ def page(opened: Page, heard: list[Response], asked: list[str]) -> Iterator[Page
     assert [answer.url for answer in heard if urlsplit(answer.url).path.endswith("/x")] == []
 
 
-def conflicts(page: Page, space: Path, curate: Curate) -> None:
+def conflicts(page: Page, workspace: Path, curate: Curate) -> None:
     """Show the two copies under different labels: their evidence names both."""
-    found = as_json(curate("issues", "--check", "label_conflict", "--json", "-w", space))
+    found = as_json(curate("issues", "--check", "label_conflict", "--json", "-w", workspace))
     look_at(page, summary.check_words("label_conflict")[0], len(found))
 
 
-def test_in_the_review_panel_and_on_the_tiles(page: Page, space: Path, curate: Curate) -> None:
+def test_in_the_review_panel_and_on_the_tiles(page: Page, workspace: Path, curate: Curate) -> None:
     look_at(page, "Excluded by this version", 2 * len(STEMS) + 1)
     said = panel(page)
     for place in range(len(STEMS) + 1):  # one label's, in the order of their paths
@@ -126,15 +126,15 @@ def test_in_the_review_panel_and_on_the_tiles(page: Page, space: Path, curate: C
         assert page.evaluate(MARKUP) == []
         choose(page, place)
         said.get_by_text("Select images, or open one").wait_for()
-    conflicts(page, space, curate)
+    conflicts(page, workspace, curate)
     choose(page, 0, 1)
     said.get_by_text(f"{LABELS[1]}/{STEMS[0]}.jpg").first.wait_for()
     picture(page, "hostile-panel")
     choose(page, 0, 1)
 
 
-def test_in_the_bar_of_keys_and_in_an_answer(page: Page, space: Path, curate: Curate) -> None:
-    conflicts(page, space, curate)
+def test_in_the_bar_of_keys_and_in_an_answer(page: Page, workspace: Path, curate: Curate) -> None:
+    conflicts(page, workspace, curate)
     choose(page, 0)
     page.keyboard.press("s")
     page.keyboard.press("1")

@@ -28,12 +28,12 @@ PATIENCE_S = 60.0
 
 def _write_rounds(root: str, name: str, rounds: int, start: Barrier, seed: int) -> None:
     """Append one decision a round, each in its own batch, from the moment at which all writers are let go."""
-    space, dice = Workspace(Path(root)), random.Random(seed)
+    workspace, rng = Workspace(Path(root)), random.Random(seed)
     for number in range(rounds):
         start.wait(PATIENCE_S)
-        time.sleep(dice.random() * JITTER_S)
-        with locked(space, PATIENCE_S):
-            log.append(space.decisions, f"person:{name}", [log.Draft(f"{name}-{number}", "keep")])
+        time.sleep(rng.random() * JITTER_S)
+        with locked(workspace, PATIENCE_S):
+            log.append(workspace.decisions, f"person:{name}", [log.Draft(f"{name}-{number}", "keep")])
 
 
 def _read_on(root: str, over: Event, answers: Any) -> None:
@@ -54,10 +54,10 @@ def _read_on(root: str, over: Event, answers: Any) -> None:
 
 def interleavings(scratch: Path, rounds: int) -> dict[str, Any]:
     """Let two processes append at the same moment, ``rounds`` times, while a third reads."""
-    space = create_workspace(scratch / "interleaved")
+    workspace = create_workspace(scratch / "interleaved")
     context = multiprocessing.get_context("fork")
     start, over, answers = context.Barrier(WRITERS), context.Event(), context.Queue()
-    root = str(space.root)
+    root = str(workspace.root)
     writers = [
         context.Process(target=_write_rounds, args=(root, f"w{n}", rounds, start, SEED + n)) for n in range(WRITERS)
     ]
@@ -69,7 +69,7 @@ def interleavings(scratch: Path, rounds: int) -> dict[str, Any]:
     over.set()
     reads, torn = answers.get(timeout=PATIENCE_S)
     reader.join()
-    entries = log.read(space.decisions)
+    entries = log.read(workspace.decisions)
     written = {f"w{n}-{number}" for n in range(WRITERS) for number in range(rounds)}
     whole = sum(
         all(
@@ -94,15 +94,15 @@ def commands_at_once(curated: Path, scratch: Path, rounds: int) -> dict[str, Any
     """Give two ``curate decide`` at the same moment while ``verify`` reads; the last version must hold both."""
     folder = scratch / "at-once"
     shutil.copytree(curated, folder / "space")
-    space = Workspace(folder / "space")
+    workspace = Workspace(folder / "space")
     lost = bad_reads = failed = 0
     for number in range(rounds):
         images = [_image(folder, 2 * number), _image(folder, 2 * number + 1)]
-        children = [_started(["decide", image, "--exclude", "-w", str(space.root)]) for image in images]
-        problems = manifest.verify(space)
+        children = [_started(["decide", image, "--exclude", "-w", str(workspace.root)]) for image in images]
+        problems = manifest.verify(workspace)
         bad_reads += bool(problems)
         failed += sum(os.waitpid(child, 0)[1] != 0 for child in children)
-        rows = manifest.rows(space, manifest.find(space, "cleaned")).set_index("path")
+        rows = manifest.rows(workspace, manifest.find(workspace, "cleaned")).set_index("path")
         lost += sum(rows.loc[image, "status"] != "excluded" for image in images)
     return {"rounds": rounds, "decisions_lost": lost, "commands_failed": failed, "bad_reads": bad_reads}
 
@@ -116,22 +116,22 @@ def _started(arguments: list[str]) -> int:
 
 def locks(scratch: Path) -> dict[str, Any]:
     """A held lock names its owner; that of a killed owner is free at once."""
-    space = create_workspace(scratch / "locked")
-    holder = multiprocessing.get_context("fork").Process(target=_hold, args=(str(space.root),))
+    workspace = create_workspace(scratch / "locked")
+    holder = multiprocessing.get_context("fork").Process(target=_hold, args=(str(workspace.root),))
     holder.start()
     deadline = time.monotonic() + PATIENCE_S
-    while not (space.root / ".lock-owner").exists() and time.monotonic() < deadline:
+    while not (workspace.root / ".lock-owner").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     said = ""
     try:
-        with locked(space, 0.05):
+        with locked(workspace, 0.05):
             pass
     except WorkspaceError as error:
         said = str(error)
     os.kill(holder.pid or 0, signal.SIGKILL)
     holder.join()
     started = time.monotonic()
-    with locked(space, 10.0):
+    with locked(workspace, 10.0):
         waited = time.monotonic() - started
     return {"owner_named": f"process {holder.pid} on" in said, "recovered_after_s": round(waited, 3)}
 

@@ -69,15 +69,15 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 def image_files() -> Iterator[Case]:
     """Yield image files that are damaged, extreme or only odd."""
-    dice = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SEED)
     for kind in FORMATS:
         data = encoded(picture(), kind)
         for tenth in range(10):
             yield f"{kind}-cut-{tenth}.{kind.lower()}", data[: len(data) * tenth // 10]
         for number in range(FLIPS):
             changed = bytearray(data)
-            for place in dice.integers(0, len(data), 1 + 3 * number):
-                changed[place] ^= 1 << int(dice.integers(8))
+            for place in rng.integers(0, len(data), 1 + 3 * number):
+                changed[place] ^= 1 << int(rng.integers(8))
             yield f"{kind}-flipped-{number}.{kind.lower()}", bytes(changed)
         for ending in ("jpg", "txt", "exe"):
             yield f"{kind}-as.{ending}" if ending != "jpg" else f"{kind}-wrong.jpg", data
@@ -139,7 +139,7 @@ def _bombs() -> Iterator[Case]:
 
 
 def _no_images() -> Iterator[Case]:
-    dice = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SEED)
     yield "empty.jpg", b""
     yield "zeros.jpg", bytes(5000)
     yield "zeros-large.png", bytes(2 * 2**20)
@@ -151,9 +151,9 @@ def _no_images() -> Iterator[Case]:
     yield "zip.jpg", b"PK\x03\x04" + bytes(100)
     yield "postscript.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(pwned) (w) file\n"
     for number in range(12):
-        yield f"noise-{number}.jpg", dice.bytes(1 + 700 * number)
+        yield f"noise-{number}.jpg", rng.bytes(1 + 700 * number)
     for kind in FORMATS:
-        yield f"head-{kind}.{kind.lower()}", encoded(picture(), kind)[:24] + dice.bytes(2000)
+        yield f"head-{kind}.{kind.lower()}", encoded(picture(), kind)[:24] + rng.bytes(2000)
 
 
 def odd_names(root: Path) -> int:
@@ -387,41 +387,41 @@ Damage = Callable[[Path], object]
 
 
 def _replace(name: str, data: bytes) -> Damage:
-    return lambda space: (space / name).write_bytes(data)
+    return lambda workspace: (workspace / name).write_bytes(data)
 
 
 def _torn(name: str) -> Damage:
-    def damage(space: Path) -> None:
-        data = (space / name).read_bytes()
-        (space / name).write_bytes(data[: len(data) // 2])
+    def damage(workspace: Path) -> None:
+        data = (workspace / name).read_bytes()
+        (workspace / name).write_bytes(data[: len(data) // 2])
 
     return damage
 
 
 def _absent(name: str) -> Damage:
-    return lambda space: (space / name).unlink()
+    return lambda workspace: (workspace / name).unlink()
 
 
-def _edit_manifest(space: Path) -> None:
-    rows = pd.read_parquet(space / "manifests" / "v2.parquet")
-    rows.assign(label="edited").to_parquet(space / "manifests" / "v2.parquet")
+def _edit_manifest(workspace: Path) -> None:
+    rows = pd.read_parquet(workspace / "manifests" / "v2.parquet")
+    rows.assign(label="edited").to_parquet(workspace / "manifests" / "v2.parquet")
 
 
 def _append(name: str, data: bytes) -> Damage:
-    def damage(space: Path) -> None:
-        with (space / name).open("ab") as file:
+    def damage(workspace: Path) -> None:
+        with (workspace / name).open("ab") as file:
             file.write(data)
 
     return damage
 
 
-def _drop_first_line(space: Path) -> None:
-    lines = (space / "decisions.jsonl").read_bytes().splitlines(keepends=True)
-    (space / "decisions.jsonl").write_bytes(b"".join(lines[1:]))
+def _drop_first_line(workspace: Path) -> None:
+    lines = (workspace / "decisions.jsonl").read_bytes().splitlines(keepends=True)
+    (workspace / "decisions.jsonl").write_bytes(b"".join(lines[1:]))
 
 
 def _wrong_types(name: str) -> Damage:
-    return lambda space: pd.DataFrame({"path": [1, 2], "x": [[1], [2]]}).to_parquet(space / name)
+    return lambda workspace: pd.DataFrame({"path": [1, 2], "x": [[1], [2]]}).to_parquet(workspace / name)
 
 
 def damages() -> dict[str, Damage]:
@@ -439,8 +439,8 @@ def damages() -> dict[str, Damage]:
         "a log with noise behind": _append("decisions.jsonl", b"\xff\xfe\0\n"),
         "a log without its first line": _drop_first_line,
         "a log of another kind": _replace("decisions.jsonl", b"[1]\n{}\n"),
-        "no log": lambda space: (space / "decisions.jsonl").unlink(),
-        "no manifests": lambda space: shutil.rmtree(space / "manifests"),
+        "no log": lambda workspace: (workspace / "decisions.jsonl").unlink(),
+        "no manifests": lambda workspace: shutil.rmtree(workspace / "manifests"),
         "tags of noise": _replace("manifests/tags.jsonl", b"\xff{\n[]\n"),
         "a version of nonsense": _replace("manifests/v3.json", b"{}"),
         "settings unknown": _replace("curate.toml", b"[measure]\nnothing = 1\n"),
@@ -452,11 +452,14 @@ def damages() -> dict[str, Damage]:
         "a state, deep": _replace("state.json", DEEP_JSON),
         "a marker, deep": _replace("workspace.json", DEEP_JSON),
         "a log, deep": _append("decisions.jsonl", DEEP_JSON + b"\n"),
-        "a file for the measurements": lambda space: (
-            shutil.rmtree(space / "measurements"),
-            (space / "measurements").write_bytes(b"x"),
+        "a file for the measurements": lambda workspace: (
+            shutil.rmtree(workspace / "measurements"),
+            (workspace / "measurements").write_bytes(b"x"),
         ),
-        "a folder for a table": lambda space: ((space / "issues.parquet").unlink(), (space / "issues.parquet").mkdir()),
+        "a folder for a table": lambda workspace: (
+            (workspace / "issues.parquet").unlink(),
+            (workspace / "issues.parquet").mkdir(),
+        ),
         "a lock of root's": _replace(".lock-owner", b"\xff\xfe"),
     }
     found |= {f"{name} torn": _torn(name) for name in (*tables, *texts[:5])}

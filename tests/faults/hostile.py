@@ -37,25 +37,25 @@ def _snapshot(top: Path, *, without: Path) -> dict[str, str]:
 
 def images(scratch: Path) -> dict[str, Any]:
     """Curate one folder of all hostile image files and names; every file must be a row or on the list of left out."""
-    top, space = scratch / "images", Workspace(scratch / "images-space")
+    top, workspace = scratch / "images", Workspace(scratch / "images-space")
     (top / "train" / "happy").mkdir(parents=True)
     files = dict(corpus.image_files())
     for name, data in files.items():
         (top / "train" / "happy" / name).write_bytes(data)
     named = corpus.odd_names(top)
-    before = _snapshot(scratch, without=space.root)
-    ended = forked.curate(["run", str(top), "-w", str(space.root)], limit_s=600)
+    before = _snapshot(scratch, without=workspace.root)
+    ended = forked.curate(["run", str(top), "-w", str(workspace.root)], limit_s=600)
     faults = [] if ended.went_well else [f"run: {ended.status} {ended.output[-500:]}"]
-    if _snapshot(scratch, without=space.root) != before:
+    if _snapshot(scratch, without=workspace.root) != before:
         faults.append("something was written outside the workspace")
     if Path("pwned").exists() or (top / "pwned").exists():
         faults.append("a file was executed")
     if faults:
         return {"inputs": len(files) + named, "faults": faults}
-    issues = files.read_table(space.issues)
+    issues = files.read_table(workspace.issues)
     unreadable = set(issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"])
-    rows = set(files.read_table(space.images)["path"])
-    left_out = [entry["path"] for entry in files.read_json(space.ingest)["left_out"]]
+    rows = set(files.read_table(workspace.images)["path"])
+    left_out = [entry["path"] for entry in files.read_json(workspace.ingest)["left_out"]]
     known = Counter(rows) + Counter(left_out)
     faults += [f"{name} is lost" for name in files if f"train/happy/{name}" not in known]
     if sum(known.values()) != len(files) + named:
@@ -120,17 +120,17 @@ def workspaces(curated: Path, scratch: Path) -> dict[str, Any]:
     outcomes = {" ".join(words[:2]): Counter(worked=0, refused=0, failed=0) for words in COMMANDS}
     found = corpus.damages()
     for number, (name, damage) in enumerate(found.items()):
-        space = scratch / f"damaged-{number}" / "space"
-        shutil.copytree(curated, space)
-        damage(space)
+        workspace = scratch / f"damaged-{number}" / "space"
+        shutil.copytree(curated, workspace)
+        damage(workspace)
         for words in COMMANDS:
-            given = [word.format(out=space.parent / "out.csv") for word in words]
-            ended = forked.curate([*given, "-w", str(space)], limit_s=LIMIT_S)
+            given = [word.format(out=workspace.parent / "out.csv") for word in words]
+            ended = forked.curate([*given, "-w", str(workspace)], limit_s=LIMIT_S)
             outcome = "worked" if ended.went_well else "refused" if ended.said_one_sentence else "failed"
             outcomes[" ".join(words[:2])][outcome] += 1
             if outcome == "failed":
                 faults.append(f"{name}, {words[0]}: {ended.status} {ended.output.strip()[-300:]}")
-        shutil.rmtree(space.parent)
+        shutil.rmtree(workspace.parent)
     return {"inputs": len(found), "commands": outcomes, "faults": faults}
 
 
@@ -140,7 +140,7 @@ def fuzz(scratch: Path, seconds: float) -> dict[str, Any]:
     from curation.formats.source import read_source
     from curation.measure.decode import DecodeError, decode
 
-    dice = random.Random(corpus.SEED)
+    rng = random.Random(corpus.SEED)
     folder = scratch / "fuzz"
     folder.mkdir()
     seeds = {f"x.{kind.lower()}": corpus.encoded(corpus.picture(side=24), kind) for kind in corpus.FORMATS}
@@ -151,8 +151,8 @@ def fuzz(scratch: Path, seconds: float) -> dict[str, Any]:
     faults: list[str] = []
     tried = 0
     while time.monotonic() < deadline and len(faults) < 10:
-        name, data = dice.choice(list(seeds.items()))
-        data = _mutated(data, dice)
+        name, data = rng.choice(list(seeds.items()))
+        data = _mutated(data, rng)
         tried += 1
         started = time.monotonic()
         try:
@@ -171,19 +171,19 @@ def fuzz(scratch: Path, seconds: float) -> dict[str, Any]:
     return {"tried": tried, "seconds": seconds, "faults": faults}
 
 
-def _mutated(data: bytes, dice: random.Random) -> bytes:
+def _mutated(data: bytes, rng: random.Random) -> bytes:
     changed = bytearray(data)
-    for _ in range(dice.randint(1, 6)):
-        place = dice.randrange(len(changed)) if changed else 0
-        match dice.randrange(4):
+    for _ in range(rng.randint(1, 6)):
+        place = rng.randrange(len(changed)) if changed else 0
+        match rng.randrange(4):
             case 0:
-                changed[place : place + 1] = bytes([dice.randrange(256)])
+                changed[place : place + 1] = bytes([rng.randrange(256)])
             case 1:
-                del changed[place : place + dice.randint(1, 40)]
+                del changed[place : place + rng.randint(1, 40)]
             case 2:
-                changed[place:place] = dice.randbytes(dice.randint(1, 20))
+                changed[place:place] = rng.randbytes(rng.randint(1, 20))
             case _:
-                changed[place : place + 4] = dice.choice([b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff"])
+                changed[place : place + 4] = rng.choice([b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff"])
     return bytes(changed)
 
 

@@ -64,14 +64,14 @@ def _interrupted(stage: Stage, after_s: float) -> tuple[float | None, list[str]]
 
 def campaign(sample: Path, curated: Path, scratch: Path, interrupts: Mapping[str, int]) -> dict[str, Any]:
     """Interrupt each named command so many times, spread over the length of an undisturbed run."""
-    dice = random.Random(SEED)
+    rng = random.Random(SEED)
     rows = []
     for name, number in interrupts.items():
         stage = Stage(act(name), sample, curated, scratch)
         faults: list[str] = []
         took: list[float] = []
         for place in range(number):
-            spent, found = _interrupted(stage, stage.seconds * (place + dice.random()) / number)
+            spent, found = _interrupted(stage, stage.seconds * (place + rng.random()) / number)
             faults += found
             took += [] if spent is None else [spent]
         rows.append(

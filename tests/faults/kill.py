@@ -40,7 +40,7 @@ Arguments = list[str]
 class Act:
     """A command that is killed.
 
-    arguments -- of the command in a scratch folder that holds ``sample`` and, unless it starts with none, ``space``
+    arguments -- of the command in a scratch folder that holds ``sample`` and, unless it starts with none, ``workspace``
     starts    -- "nothing", or "curated": with the sample's workspace
     result    -- a fingerprint of what the command is for
     first     -- what leads up to it, once
@@ -132,19 +132,21 @@ class Kept:
     entries: list[log.Entry] = field(default_factory=list)
     versions: Mapping[str, bytes] = field(default_factory=dict)
 
-    def losses(self, space: Workspace) -> list[str]:
-        """Return what is wrong in ``space`` or gone since the last look; look again."""
-        if not space.marker.exists():
+    def losses(self, workspace: Workspace) -> list[str]:
+        """Return what is wrong in ``workspace`` or gone since the last look; look again."""
+        if not workspace.marker.exists():
             return ["the workspace is gone"] if self.versions else []
         try:
-            open_workspace(space.root)
-            entries = log.read(space.decisions)
-            found = manifest.verify(space)
+            open_workspace(workspace.root)
+            entries = log.read(workspace.decisions)
+            found = manifest.verify(workspace)
         except Exception as error:
             return [f"{type(error).__name__}: {error}"]
-        names = {version.name for version in manifest.versions(space)}
+        names = {version.name for version in manifest.versions(workspace)}
         versions = {
-            path.name: path.read_bytes() for path in space.manifests.glob("v*.*") if path.name.split(".")[0] in names
+            path.name: path.read_bytes()
+            for path in workspace.manifests.glob("v*.*")
+            if path.name.split(".")[0] in names
         }
         if entries[: len(self.entries)] != self.entries:
             found.append("a decision is gone or changed")
@@ -257,14 +259,14 @@ def _policy_of(chosen: Act) -> list[str]:
 
 def campaign(sample: Path, curated: Path, scratch: Path, kills: Mapping[str, int]) -> dict[str, Any]:
     """Kill each named command so many times, half at random moments and half before random writes."""
-    dice = random.Random(SEED)
+    rng = random.Random(SEED)
     rows = []
     for name, number in kills.items():
         stage = Stage(act(name), sample, curated, scratch)
         at_writes = number // 2
-        moments = [(place + dice.random()) / max(1, number - at_writes) for place in range(number - at_writes)]
-        writes = sorted(dice.sample(range(1, stage.writes + 1), min(at_writes, stage.writes)))
-        writes += [dice.randint(1, stage.writes) for _ in range(at_writes - len(writes))]
+        moments = [(place + rng.random()) / max(1, number - at_writes) for place in range(number - at_writes)]
+        writes = sorted(rng.sample(range(1, stage.writes + 1), min(at_writes, stage.writes)))
+        writes += [rng.randint(1, stage.writes) for _ in range(at_writes - len(writes))]
         rows.append(stage.kill(moments, writes))
     total = sum(row["kills"] for row in rows)
     faulty = sum(sum(row["faults"].values()) for row in rows)

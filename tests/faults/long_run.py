@@ -42,12 +42,12 @@ def make_images(folder: Path, count: int) -> None:
     import numpy as np
     import simplejpeg
 
-    dice = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SEED)
     y, x = np.mgrid[0 : 1 : SIDE * 1j, 0 : 1 : SIDE * 1j]
     for number in range(count):
-        waves, phase = dice.uniform(0.5, 4, 4), dice.uniform(0, 7, 2)
+        waves, phase = rng.uniform(0.5, 4, 4), rng.uniform(0, 7, 2)
         smooth = np.sin(waves[0] * 6 * x + waves[1] * 6 * y + phase[0]) + np.cos(waves[2] * 6 * x - waves[3] * 6 * y)
-        levels = (128 + 45 * smooth + dice.normal(0, 12, smooth.shape)).clip(0, 255).astype(np.uint8)
+        levels = (128 + 45 * smooth + rng.normal(0, 12, smooth.shape)).clip(0, 255).astype(np.uint8)
         place = folder / ("validation" if number // len(CLASSES) % 4 == 0 else "train") / CLASSES[number % len(CLASSES)]
         if number < 4 * len(CLASSES):
             place.mkdir(parents=True, exist_ok=True)
@@ -131,10 +131,10 @@ def main() -> None:
     from curation.pipeline import steps as workflow
 
     data, folder, notes = sys.argv[1:]
-    space = create_workspace(Path(folder))
+    workspace = create_workspace(Path(folder))
     display = Noted()
-    with locked(space):
-        workflow.run(space, data, settings.load(space.settings), display)
+    with locked(workspace):
+        workflow.run(workspace, data, settings.load(workspace.settings), display)
     Path(notes).write_text(json.dumps(display.steps))
 
 

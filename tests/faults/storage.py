@@ -93,12 +93,14 @@ def full_disk(sample: Path, curated: Path, scratch: Path, steps: int) -> dict[st
     for step in range(steps):
         size = max(8, needed * step // steps)
         with disk(scratch / f"full-{step}", size) as small:
-            kept, space = Kept(), Workspace(small / "space")
-            failed += _judge(forked.curate(["run", str(sample), "-w", str(space.root)]), faults, f"run in {size} KiB")
-            faults += kept.losses(space)
+            kept, workspace = Kept(), Workspace(small / "space")
+            failed += _judge(
+                forked.curate(["run", str(sample), "-w", str(workspace.root)]), faults, f"run in {size} KiB"
+            )
+            faults += kept.losses(workspace)
             remount(small, f"size={4 * needed}k")
-            finished(["run", str(sample), "-w", str(space.root)])
-            faults += kept.losses(space)
+            finished(["run", str(sample), "-w", str(workspace.root)])
+            faults += kept.losses(workspace)
             if cleaned_hash(small) != expected:
                 faults.append(f"run in {size} KiB: another result after it")
     small_writes, said = _full_for_small_writes(curated, scratch, faults)
@@ -115,16 +117,16 @@ def _image_of(curated: Path) -> str:
     return str(manifest.rows(Workspace(curated), manifest.find(Workspace(curated), "raw"))["path"][0])
 
 
-def _writers(curated: Path, space: Path) -> list[list[str]]:
+def _writers(curated: Path, workspace: Path) -> list[list[str]]:
     """Return commands that write a little into a curated workspace."""
-    option = ["-w", str(space)]
+    option = ["-w", str(workspace)]
     return [
         ["decide", _image_of(curated), "--exclude", *option],
         ["apply", "--policy", "deck", *option],
         ["undo", "v2", *option],
         ["tag", "cleaned", "name", *option],
-        ["export", "cleaned", "-o", str(space.parent / "out.csv"), *option],
-        ["export", "cleaned", "--format", "folder", "-o", str(space.parent / "out"), *option],
+        ["export", "cleaned", "-o", str(workspace.parent / "out.csv"), *option],
+        ["export", "cleaned", "--format", "folder", "-o", str(workspace.parent / "out"), *option],
     ]
 
 
@@ -154,15 +156,19 @@ def read_only(sample: Path, curated: Path, scratch: Path) -> dict[str, Any]:
     with disk(scratch / "read-only", 64 * KIB) as place:
         shutil.copytree(curated, place / "space")
         remount(place, "ro")
-        space = place / "space"
-        writers = [["run", str(sample), "-w", str(space)], ["report", "-w", str(space)], *_writers(curated, space)]
+        workspace = place / "space"
+        writers = [
+            ["run", str(sample), "-w", str(workspace)],
+            ["report", "-w", str(workspace)],
+            *_writers(curated, workspace),
+        ]
         for arguments in writers:
             ended = forked.curate(arguments)
             if not ended.said_one_sentence:
                 faults.append(f"{arguments[0]}: {ended.status} {ended.output[-300:]}")
         readers = ["show", "versions", "issues", "log", "verify", "explain"]
         for verb in readers:
-            ended = forked.curate([verb, *([_image_of(curated)] if verb == "explain" else []), "-w", str(space)])
+            ended = forked.curate([verb, *([_image_of(curated)] if verb == "explain" else []), "-w", str(workspace)])
             if not ended.went_well:
                 faults.append(f"{verb}: {ended.status} {ended.output[-300:]}")
     return {"writers": len(writers), "readers": len(readers), "faults": faults}
@@ -176,11 +182,11 @@ def no_temporary_space(sample: Path, curated: Path, scratch: Path) -> dict[str, 
         (place / "filler").write_bytes(bytes(used_kib(place)))
         for number, folder in enumerate([place, scratch / "absent"]):
             os.environ["TMPDIR"] = str(folder)
-            space = scratch / f"tmp-{number}" / "space"
-            _judge(forked.curate(["run", str(sample), "-w", str(space)]), faults, f"run with TMPDIR {folder.name}")
+            workspace = scratch / f"tmp-{number}" / "space"
+            _judge(forked.curate(["run", str(sample), "-w", str(workspace)]), faults, f"run with TMPDIR {folder.name}")
             del os.environ["TMPDIR"]
-            finished(["run", str(sample), "-w", str(space)])
-            if cleaned_hash(space.parent) != expected:
+            finished(["run", str(sample), "-w", str(workspace)])
+            if cleaned_hash(workspace.parent) != expected:
                 faults.append("another result after a run without temporary space")
     return {"cases": 2, "faults": faults}
 
@@ -197,14 +203,14 @@ def little_memory(sample: Path, curated: Path, scratch: Path, shares: list[float
     for number, share in enumerate(shares):
         limit = int(peak * share)
         folder = scratch / f"memory-{number}"
-        kept, space = Kept(), Workspace(folder / "space")
-        ended = forked.curate(["run", str(sample), "-w", str(space.root)], inside=_limited_to(limit))
+        kept, workspace = Kept(), Workspace(folder / "space")
+        ended = forked.curate(["run", str(sample), "-w", str(workspace.root)], inside=_limited_to(limit))
         failed += _judge(ended, faults, f"run in {limit // MIB} MiB")
         if share >= ENOUGH and not ended.went_well:
             faults.append(f"run in {limit // MIB} MiB, which is enough: {ended.output.strip()[-300:]}")
-        faults += kept.losses(space)
-        finished(["run", str(sample), "-w", str(space.root)])
-        faults += kept.losses(space)
+        faults += kept.losses(workspace)
+        finished(["run", str(sample), "-w", str(workspace.root)])
+        faults += kept.losses(workspace)
         if cleaned_hash(folder) != expected:
             faults.append(f"run in {limit // MIB} MiB: another result after it")
     return {"peak_mib": peak // MIB, "limits": len(shares), "ended_with_a_sentence": failed, "faults": faults}

@@ -36,13 +36,13 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_hash(
     started = time.monotonic()
     curate("run", sample, "-w", tmp_path / "timed")
     length = time.monotonic() - started
-    dice = random.Random(5)
-    space = tmp_path / "killed"
+    rng = random.Random(5)
+    workspace = tmp_path / "killed"
     for kill in range(KILLS):
-        kill_after(length * (kill + dice.random()) / KILLS, "run", sample, "-w", space)
-        if (space / "manifests").exists():
-            assert as_json(curate("verify", "-w", space, "--json"))["ok"]
-    assert as_json(curate("run", sample, "-w", space, "--json"))["manifest_hash"] == undisturbed
-    assert as_json(curate("verify", "-w", space, "--json"))["ok"]
-    left_over = [path for path in space.rglob("*.tmp") if path.is_file()]
+        kill_after(length * (kill + rng.random()) / KILLS, "run", sample, "-w", workspace)
+        if (workspace / "manifests").exists():
+            assert as_json(curate("verify", "-w", workspace, "--json"))["ok"]
+    assert as_json(curate("run", sample, "-w", workspace, "--json"))["manifest_hash"] == undisturbed
+    assert as_json(curate("verify", "-w", workspace, "--json"))["ok"]
+    left_over = [path for path in workspace.rglob("*.tmp") if path.is_file()]
     assert left_over == []

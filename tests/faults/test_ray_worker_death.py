@@ -29,10 +29,10 @@ AGENTS_END_S = 180.0
 """Ray's own helpers notice the death of their node by a time limit of their own, up to about two minutes."""
 
 
-def started_on_ray(sample: Path, space: Path, log: Path) -> subprocess.Popen[bytes]:
+def started_on_ray(sample: Path, workspace: Path, log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as file:
         return subprocess.Popen(
-            [str(CURATE), "run", str(sample), "-w", str(space), "--engine", "ray", "--workers", "2"],
+            [str(CURATE), "run", str(sample), "-w", str(workspace), "--engine", "ray", "--workers", "2"],
             env={**os.environ, **SMALL_SHARDS},
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -85,41 +85,41 @@ def listening_addresses(processes: list[psutil.Process]) -> set[str]:
     return found
 
 
-def parts(space: Path) -> int:
-    return len(list(space.glob("measurements/files-*/part-*")))
+def parts(workspace: Path) -> int:
+    return len(list(workspace.glob("measurements/files-*/part-*")))
 
 
 def test_a_worker_killed_half_way_through_each_step_changes_nothing(
     curated: Path, sample: Path, curate: Curate, tmp_path: Path
 ) -> None:
     undisturbed = as_json(curate("show", "cleaned", "-w", curated, "--json"))["hash"]
-    space, log = tmp_path / "space", tmp_path / "log"
-    run = started_on_ray(sample, space, log)
-    wait_for(lambda: parts(space) >= 5, run, log)
+    workspace, log = tmp_path / "space", tmp_path / "log"
+    run = started_on_ray(sample, workspace, log)
+    wait_for(lambda: parts(workspace) >= 5, run, log)
     kill_a_worker(run, log)
-    assert not (space / "images.parquet").exists(), "measuring was over before the kill"
-    wait_for(lambda: (space / "images.parquet").exists(), run, log)
+    assert not (workspace / "images.parquet").exists(), "measuring was over before the kill"
+    wait_for(lambda: (workspace / "images.parquet").exists(), run, log)
     kill_a_worker(run, log)
-    assert not (space / "pairs.parquet").exists(), "the search was over before the kill"
+    assert not (workspace / "pairs.parquet").exists(), "the search was over before the kill"
     assert run.wait(PATIENCE_S) == 0, log.read_text()[-2000:]
     assert "A worker died or was killed" in log.read_text()
-    assert as_json(curate("show", "cleaned", "-w", space, "--json"))["hash"] == undisturbed
-    assert (space / "issues.parquet").read_bytes() == (curated / "issues.parquet").read_bytes()
+    assert as_json(curate("show", "cleaned", "-w", workspace, "--json"))["hash"] == undisturbed
+    assert (workspace / "issues.parquet").read_bytes() == (curated / "issues.parquet").read_bytes()
 
 
 def test_a_run_on_ray_listens_on_loopback_and_when_killed_leaves_no_process_and_goes_on_locally(
     curated: Path, sample: Path, curate: Curate, tmp_path: Path
 ) -> None:
     undisturbed = as_json(curate("show", "cleaned", "-w", curated, "--json"))["hash"]
-    space, log = tmp_path / "space", tmp_path / "log"
-    run = started_on_ray(sample, space, log)
-    wait_for(lambda: parts(space) >= 5, run, log)
+    workspace, log = tmp_path / "space", tmp_path / "log"
+    run = started_on_ray(sample, workspace, log)
+    wait_for(lambda: parts(workspace) >= 5, run, log)
     family = family_of(run)
     assert listening_addresses(family) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
     run.kill()
     run.wait()
     _, alive = psutil.wait_procs(family, timeout=AGENTS_END_S)
     assert alive == []
-    resumed = as_json(curate("run", sample, "-w", space, "--json"))
+    resumed = as_json(curate("run", sample, "-w", workspace, "--json"))
     assert 0 < resumed["measured_now"] < resumed["images"]
     assert resumed["manifest_hash"] == undisturbed

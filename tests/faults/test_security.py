@@ -298,10 +298,10 @@ def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     server.shutdown()
 
 
-def told(space: Path, *said: str) -> list[str]:
+def told(workspace: Path, *said: str) -> list[str]:
     """Return where the secret is found: in what was printed or in any file of the workspace."""
     found = [text for text in said if SECRET in text]
-    for path in space.rglob("*"):
+    for path in workspace.rglob("*"):
         if path.is_file() and (SECRET.encode() in path.read_bytes() or SECRET in path.name):
             found.append(str(path))
     return found
@@ -319,21 +319,21 @@ def test_the_secrets_of_a_url_are_neither_printed_nor_stored(
     (folder / "other.zip").write_bytes((folder / "faces.zip").read_bytes()[:-30])
     with zipfile.ZipFile(folder / "strange.zip", "w") as archive:
         archive.write(next(sample.rglob("*.jpg")), "strange.jpg")
-    space = tmp_path / "space"
+    workspace = tmp_path / "space"
     url = f"http://ann:{SECRET}@{host}/faces.zip?token={SECRET}"
     runs = [
-        curate("run", url, "-w", space),
-        curate("run", url, "-w", space, "--json"),
-        curate("run", url.replace("faces", "strange"), "-w", space, check=False),
+        curate("run", url, "-w", workspace),
+        curate("run", url, "-w", workspace, "--json"),
+        curate("run", url.replace("faces", "strange"), "-w", workspace, check=False),
         curate("run", url.replace("faces", "other"), "-w", tmp_path / "other", check=False),
-        curate("show", "-w", space, "--json"),
-        curate("report", "-w", space),
-        curate("doctor", "-w", space, check=False),
+        curate("show", "-w", workspace, "--json"),
+        curate("report", "-w", workspace),
+        curate("doctor", "-w", workspace, check=False),
     ]
     assert [done.returncode for done in runs[:4]] == [0, 0, 1, 1]
     printed = [done.stdout + done.stderr for done in runs]
-    assert f"http://{host}/faces.zip" in (space / "workspace.json").read_text()
-    assert told(space, *printed) == told(tmp_path / "other") == []
+    assert f"http://{host}/faces.zip" in (workspace / "workspace.json").read_text()
+    assert told(workspace, *printed) == told(tmp_path / "other") == []
 
 
 @pytest.mark.parametrize(

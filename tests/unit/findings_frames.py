@@ -12,7 +12,7 @@ from curation.evidence import words
 from curation.evidence.report import MISSING, QUESTIONS
 from curation.evidence.store import Tables
 from reports.findings import Finding, FindingsTables
-from training import evaluate, exclusive, explain, fairness, robustness
+from training import class_overlap, evaluate, explain, fairness, robustness
 from training.data import Bytes
 from training.evaluate import Probabilities
 from training.model import Model
@@ -171,20 +171,20 @@ def exclusive_tables(faces: Drawn) -> Tables:
     """Return shared probability, sets of classes and two heads."""
     said, half = faces.probabilities(faces.images), len(faces.labels) // 2
     sets = {
-        method: exclusive.conformal_sets(said[:half], faces.labels[:half], said[half:], method)
+        method: class_overlap.conformal_sets(said[:half], faces.labels[:half], said[half:], method)
         for method in ("lac", "aps")
     }
     covered = [
-        exclusive.coverage(found, faces.labels[half:], CLASSES).assign(method=name) for name, found in sets.items()
+        class_overlap.coverage(found, faces.labels[half:], CLASSES).assign(method=name) for name, found in sets.items()
     ]
     logits = np.log(said.astype(np.float64) + 1e-6)
-    heads = exclusive.compare_heads(logits[:half], faces.labels[:half], logits[half:], faces.labels[half:], CLASSES)
-    shared = exclusive.shared_probability(said, CLASSES)
+    heads = class_overlap.compare_heads(logits[:half], faces.labels[:half], logits[half:], faces.labels[half:], CLASSES)
+    shared = class_overlap.shared_probability(said, CLASSES)
     gallery = pd.DataFrame({"first": ["sad"], "first_p": [0.5], "second": ["neutral"], "second_p": [0.4]})
     return {
         "shared": shared,
         "coverage": pd.concat(covered, ignore_index=True),
-        "sets": exclusive.set_counts(sets["lac"], CLASSES),
+        "sets": class_overlap.set_counts(sets["lac"], CLASSES),
         "heads": heads.compared,
         "answers": heads.answers,
         "gallery": gallery.assign(path=f"test/sad/{EVIL}.jpg", label="sad", thumbnail=_thumbnails(faces, [3])),

@@ -63,7 +63,7 @@ def test_progress_ends_where_it_said(crowd: tuple[np.ndarray, list[str]]) -> Non
 def test_what_lies_in_files_gives_the_same_and_leaves_nothing_behind(
     crowd: tuple[np.ndarray, list[str]], tmp_path: Path
 ) -> None:
-    thumbnails = scratch.room(tmp_path, crowd[0].shape, np.uint8)
+    thumbnails = scratch.mapped_zeros(tmp_path, crowd[0].shape, np.uint8)
     thumbnails[:] = crowd[0]
     _, *hashes = features_of(crowd[0])
     found = find_near_duplicates(thumbnails, *hashes, DuplicateSettings(), folder=tmp_path)

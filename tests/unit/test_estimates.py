@@ -39,9 +39,9 @@ def test_the_interval_of_a_reviewed_recall_covers_the_truth(bad_flagged: int, ba
     truth = bad_flagged / (bad_flagged + bad_unflagged)
     covered = 0
     for seed in range(100):
-        dice = np.random.default_rng(seed)
-        seen_flagged = int(dice.hypergeometric(bad_flagged, flagged - bad_flagged, looked_at))
-        seen_unflagged = int(dice.hypergeometric(bad_unflagged, unflagged - bad_unflagged, looked_at))
+        rng = np.random.default_rng(seed)
+        seen_flagged = int(rng.hypergeometric(bad_flagged, flagged - bad_flagged, looked_at))
+        seen_unflagged = int(rng.hypergeometric(bad_unflagged, unflagged - bad_unflagged, looked_at))
         found = remainder(
             Stratum(flagged, looked_at, seen_flagged), Stratum(unflagged, looked_at, seen_unflagged), seed
         )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from curation.base import tables
 from curation.decisions import manifest
-from curation.formats.export_data import ExportError, Handover
+from curation.formats.export_data import ExportData, ExportError
 from curation.formats.export_files import flat_name, new_folder, place, tree_place
 from curation.formats.registry import UnknownFormatError, find, names
 
@@ -85,7 +85,7 @@ def test_a_table_for_a_spreadsheet_has_no_formulas_and_is_else_the_csv(tmp_path:
     cells = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "'quoted", "a=1", ""]
     rows = pd.DataFrame({name: cells for name in tables.columns("manifest")}).assign(weight=-0.5, change="=2")
     version = manifest.Version("v1", "raw", "0" * 64, "v1", "", 0, "", {})
-    table = Handover(rows, version, tmp_path, since=version)
+    table = ExportData(rows, version, tmp_path, since=version)
     assert find("spreadsheet").write(table, tmp_path / "safe.csv") == find("csv").write(table, tmp_path / "plain.csv")
     safe, plain = (pd.read_csv(tmp_path / name, keep_default_na=False) for name in ("safe.csv", "plain.csv"))
     assert list(plain["label"]) == cells and list(safe.columns) == list(plain.columns)

@@ -81,9 +81,9 @@ def test_a_section_that_was_interrupted_is_computed_anew(tmp_path: Path) -> None
 
 
 def test_the_newest_votes_of_the_workspace_count_where_none_are_named(tmp_path: Path) -> None:
-    space = create_workspace(tmp_path / "space")
-    assert newest_votes(space) is None
+    workspace = create_workspace(tmp_path / "space")
+    assert newest_votes(workspace) is None
     for age, name in enumerate(("blind", "crowd", "old")):
-        files.write_table(space.votes / f"{name}.parquet", pd.DataFrame({"path": ["a.jpg"], "happy": [1]}))
-        os.utime(space.votes / f"{name}.parquet", (1000 - age, 1000 - age))
-    assert newest_votes(space) == space.votes / "blind.parquet"
+        files.write_table(workspace.votes / f"{name}.parquet", pd.DataFrame({"path": ["a.jpg"], "happy": [1]}))
+        os.utime(workspace.votes / f"{name}.parquet", (1000 - age, 1000 - age))
+    assert newest_votes(workspace) == workspace.votes / "blind.parquet"

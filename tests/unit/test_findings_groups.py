@@ -14,42 +14,42 @@ from curation.evidence.groups import AttributesError, read_attributes
 
 
 @pytest.fixture
-def space(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
     return create_workspace(tmp_path / "space")
 
 
-def test_a_folder_named_as_utkface_says_gender_race_and_age_group(tmp_path: Path, space: Workspace) -> None:
+def test_a_folder_named_as_utkface_says_gender_race_and_age_group(tmp_path: Path, workspace: Workspace) -> None:
     folder = tmp_path / "faces"
     folder.mkdir()
     for name in ("25_1_2_20170104.jpg", "7_0_4_20170104.jpg", "83_1_0_20170104.jpg", "holiday.jpg"):
         (folder / name).write_bytes(b"")
-    found = read_attributes(str(folder), space).set_index("path")[["gender", "race", "age"]]
+    found = read_attributes(str(folder), workspace).set_index("path")[["gender", "race", "age"]]
     assert found.loc["25_1_2_20170104.jpg"].tolist() == ["female", "Asian", "20 to 39"]
     assert found.loc["7_0_4_20170104.jpg"].tolist() == ["male", "other", "0 to 9"]
     assert found.loc["83_1_0_20170104.jpg"].tolist() == ["female", "White", "60 and older"]
     assert len(found) == 3
 
 
-def test_a_table_may_name_images_of_the_data_set_or_files_beside_it(tmp_path: Path, space: Workspace) -> None:
+def test_a_table_may_name_images_of_the_data_set_or_files_beside_it(tmp_path: Path, workspace: Workspace) -> None:
     (tmp_path / "mine.jpg").write_bytes(b"")
     file = tmp_path / "people.csv"
     file.write_text("path,age,label\nmine.jpg,12.5,sad\ntrain/happy/1.jpg,adult,\nx.jpg,,happy\n")
-    found = read_attributes(str(file), space)
+    found = read_attributes(str(file), workspace)
     assert found["url"].tolist() == [str(tmp_path / "mine.jpg"), "", ""]
     assert found["age"].tolist() == ["10 to 19", "adult", ""]
     assert found["label"].tolist() == ["sad", "", "happy"]
 
 
-def test_what_says_nothing_of_people_is_one_sentence(tmp_path: Path, space: Workspace) -> None:
+def test_what_says_nothing_of_people_is_one_sentence(tmp_path: Path, workspace: Workspace) -> None:
     file = tmp_path / "votes.csv"
     file.write_text("path,happy\na.jpg,3\n")
     with pytest.raises(AttributesError, match="column path and one of gender, race, age"):
-        read_attributes(str(file), space)
+        read_attributes(str(file), workspace)
     folder = tmp_path / "faces"
     folder.mkdir()
     (folder / "holiday.jpg").write_bytes(b"")
     with pytest.raises(AttributesError, match="AGE_GENDER_RACE"):
-        read_attributes(str(folder), space)
+        read_attributes(str(folder), workspace)
 
 
 def test_an_absent_pack_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> None:

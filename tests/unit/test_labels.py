@@ -137,7 +137,7 @@ def test_probabilities_are_probabilities_and_the_same_seed_gives_the_same() -> N
         assert ((values >= 0) & (values <= 1)).all()
     assert (found.suggestion != labels).all()
     assert (found.wrong + found.ambiguous <= 1 + 1e-9).all()
-    assert found.believed.sum(axis=1) == pytest.approx(1)
+    assert found.posterior.sum(axis=1) == pytest.approx(1)
     assert np.array_equal(found.wrong, again.wrong)
 
 

@@ -20,19 +20,21 @@ RAW = raw_manifest(images(("a.jpg", "train", "sad"), ("b.jpg", "train", "happy")
 
 
 @pytest.fixture
-def space(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
     return create_workspace(tmp_path / "space")
 
 
-def commit_raw(space: Workspace) -> manifest.Version:
-    return manifest.commit(space, RAW, kind="raw", log_through=0, lineage={})
+def commit_raw(workspace: Workspace) -> manifest.Version:
+    return manifest.commit(workspace, RAW, kind="raw", log_through=0, lineage={})
 
 
-def commit_cleaned(space: Workspace, *drafts: Draft) -> manifest.Version:
-    log.append(space.decisions, "person:ada", list(drafts))
-    entries = log.read(space.decisions)
+def commit_cleaned(workspace: Workspace, *drafts: Draft) -> manifest.Version:
+    log.append(workspace.decisions, "person:ada", list(drafts))
+    entries = log.read(workspace.decisions)
     rows = replay(RAW, entries)
-    return manifest.commit(space, rows, kind="cleaned", log_through=entries[-1].seq, lineage={"policy": {"name": "p"}})
+    return manifest.commit(
+        workspace, rows, kind="cleaned", log_through=entries[-1].seq, lineage={"policy": {"name": "p"}}
+    )
 
 
 def test_the_hash_depends_on_the_rows_and_not_on_their_order() -> None:
@@ -50,76 +52,76 @@ def test_the_hash_is_that_of_one_json_array_a_row_sorted_by_path() -> None:
     assert content_hash(RAW) == hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def test_a_version_is_found_by_kind_name_tag_and_hash(space: Workspace) -> None:
-    raw, cleaned = commit_raw(space), commit_cleaned(space, Draft("a.jpg", "exclude"))
-    manifest.tag(space, cleaned, "paper")
+def test_a_version_is_found_by_kind_name_tag_and_hash(workspace: Workspace) -> None:
+    raw, cleaned = commit_raw(workspace), commit_cleaned(workspace, Draft("a.jpg", "exclude"))
+    manifest.tag(workspace, cleaned, "paper")
     names = {"raw": "v1", "v1": "v1", "cleaned": "v2", "v2": "v2", "paper": "v2", raw.hash[:8]: "v1"}
-    assert {name: manifest.find(space, name).name for name in names} == names
+    assert {name: manifest.find(workspace, name).name for name in names} == names
     with pytest.raises(WorkspaceError, match="there are: raw, cleaned, v1, v2, paper"):
-        manifest.find(space, "nothing")
+        manifest.find(workspace, "nothing")
 
 
 @pytest.mark.parametrize("name", ["raw", "cleaned", "v7", "two words", "", "../x"])
-def test_a_tag_cannot_take_the_name_of_something_else(space: Workspace, name: str) -> None:
-    version = commit_raw(space)
+def test_a_tag_cannot_take_the_name_of_something_else(workspace: Workspace, name: str) -> None:
+    version = commit_raw(workspace)
     with pytest.raises(WorkspaceError, match="cannot be a tag"):
-        manifest.tag(space, version, name)
+        manifest.tag(workspace, version, name)
 
 
-def test_committing_the_same_rows_again_makes_no_new_version(space: Workspace) -> None:
-    assert commit_raw(space) == commit_raw(space)
-    assert len(manifest.versions(space)) == 1
+def test_committing_the_same_rows_again_makes_no_new_version(workspace: Workspace) -> None:
+    assert commit_raw(workspace) == commit_raw(workspace)
+    assert len(manifest.versions(workspace)) == 1
 
 
-def test_a_committed_version_is_never_rewritten(space: Workspace) -> None:
-    commit_raw(space)
-    before = (space.manifests / "v1.json").read_bytes()
+def test_a_committed_version_is_never_rewritten(workspace: Workspace) -> None:
+    commit_raw(workspace)
+    before = (workspace.manifests / "v1.json").read_bytes()
     with pytest.raises(FileExistsError):
-        files.write_new(space.manifests / "v1.json", b"other")
-    assert (space.manifests / "v1.json").read_bytes() == before
+        files.write_new(workspace.manifests / "v1.json", b"other")
+    assert (workspace.manifests / "v1.json").read_bytes() == before
 
 
-def test_every_version_is_rebuilt_from_the_log_byte_for_byte(space: Workspace) -> None:
-    commit_raw(space)
-    commit_cleaned(space, Draft("a.jpg", "exclude", reason="r"))
-    commit_cleaned(space, Draft("b.jpg", "relabel", "sad"))
-    entries = log.read(space.decisions)
-    for version in manifest.versions(space)[1:]:
-        rebuilt = files.parquet_bytes(manifest.rebuilt(space, version, entries))
-        assert rebuilt == (space.manifests / f"{version.name}.parquet").read_bytes()
-    assert manifest.verify(space) == []
+def test_every_version_is_rebuilt_from_the_log_byte_for_byte(workspace: Workspace) -> None:
+    commit_raw(workspace)
+    commit_cleaned(workspace, Draft("a.jpg", "exclude", reason="r"))
+    commit_cleaned(workspace, Draft("b.jpg", "relabel", "sad"))
+    entries = log.read(workspace.decisions)
+    for version in manifest.versions(workspace)[1:]:
+        rebuilt = files.parquet_bytes(manifest.rebuilt(workspace, version, entries))
+        assert rebuilt == (workspace.manifests / f"{version.name}.parquet").read_bytes()
+    assert manifest.verify(workspace) == []
 
 
-def test_a_left_over_of_a_killed_commit_is_no_version_and_is_replaced(space: Workspace) -> None:
-    commit_raw(space)
-    (space.manifests / "v2.parquet").write_bytes(b"half")
-    assert [version.name for version in manifest.versions(space)] == ["v1"]
-    assert commit_cleaned(space, Draft("a.jpg", "exclude")).name == "v2"
-    assert manifest.verify(space) == []
+def test_a_left_over_of_a_killed_commit_is_no_version_and_is_replaced(workspace: Workspace) -> None:
+    commit_raw(workspace)
+    (workspace.manifests / "v2.parquet").write_bytes(b"half")
+    assert [version.name for version in manifest.versions(workspace)] == ["v1"]
+    assert commit_cleaned(workspace, Draft("a.jpg", "exclude")).name == "v2"
+    assert manifest.verify(workspace) == []
 
 
-def test_verify_names_an_edited_version(space: Workspace) -> None:
-    commit_raw(space)
-    commit_cleaned(space, Draft("a.jpg", "exclude"))
-    edited = manifest.rows(space, manifest.find(space, "v2")).assign(label="happy")
-    files.write_table(space.manifests / "v2.parquet", edited)
-    assert [problem[:3] for problem in manifest.verify(space)] == ["v2:"]
+def test_verify_names_an_edited_version(workspace: Workspace) -> None:
+    commit_raw(workspace)
+    commit_cleaned(workspace, Draft("a.jpg", "exclude"))
+    edited = manifest.rows(workspace, manifest.find(workspace, "v2")).assign(label="happy")
+    files.write_table(workspace.manifests / "v2.parquet", edited)
+    assert [problem[:3] for problem in manifest.verify(workspace)] == ["v2:"]
 
 
-def test_verify_names_an_edited_log(space: Workspace) -> None:
-    commit_raw(space)
-    commit_cleaned(space, Draft("a.jpg", "exclude"))
-    space.decisions.write_text(space.decisions.read_text().replace("a.jpg", "b.jpg"))
-    assert any("log was edited" in problem for problem in manifest.verify(space))
+def test_verify_names_an_edited_log(workspace: Workspace) -> None:
+    commit_raw(workspace)
+    commit_cleaned(workspace, Draft("a.jpg", "exclude"))
+    workspace.decisions.write_text(workspace.decisions.read_text().replace("a.jpg", "b.jpg"))
+    assert any("log was edited" in problem for problem in manifest.verify(workspace))
 
 
-def test_a_log_that_lost_lines_is_refused(space: Workspace) -> None:
-    commit_raw(space)
-    commit_cleaned(space, Draft("a.jpg", "exclude"))
-    space.decisions.write_text("")
-    assert any("restore the log" in problem for problem in manifest.verify(space))
+def test_a_log_that_lost_lines_is_refused(workspace: Workspace) -> None:
+    commit_raw(workspace)
+    commit_cleaned(workspace, Draft("a.jpg", "exclude"))
+    workspace.decisions.write_text("")
+    assert any("restore the log" in problem for problem in manifest.verify(workspace))
     with pytest.raises(WorkspaceError, match="restore the log"):
-        manifest.require_whole_log(space, [])
+        manifest.require_whole_log(workspace, [])
 
 
 def test_diff_names_what_two_versions_judge_differently() -> None:
@@ -130,10 +132,10 @@ def test_diff_names_what_two_versions_judge_differently() -> None:
     assert manifest.diff(RAW, RAW).empty
 
 
-def test_a_workspace_of_another_format_is_refused(space: Workspace) -> None:
-    space.marker.write_text(json.dumps({"format": 99}))
+def test_a_workspace_of_another_format_is_refused(workspace: Workspace) -> None:
+    workspace.marker.write_text(json.dumps({"format": 99}))
     with pytest.raises(WorkspaceError, match="format 99"):
-        open_workspace(space.root)
+        open_workspace(workspace.root)
 
 
 def test_a_folder_with_other_files_is_not_taken_for_a_workspace(tmp_path: Path) -> None:

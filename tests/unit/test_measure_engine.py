@@ -34,8 +34,8 @@ IMAGES = 24
 
 def drawn(seed: int) -> bytes:
     """A picture of blobs as PNG."""
-    dice = np.random.default_rng(seed)
-    rough = Image.fromarray(dice.integers(0, 256, (6, 6), dtype=np.uint8))
+    rng = np.random.default_rng(seed)
+    rough = Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8))
     buffer = io.BytesIO()
     rough.resize((48, 48), Image.Resampling.BICUBIC).save(buffer, "PNG")
     return buffer.getvalue()
@@ -129,7 +129,7 @@ def test_thumbnails_come_in_the_order_asked_for_also_twice_and_into_a_file(pictu
     assert np.allclose(plain.mean(axis=(1, 2)), 255 * good["brightness_mean"], atol=3)
     turned = load_thumbnails([*contents[::-1], contents[0]], store, SETTINGS)
     assert (turned[:-1] == plain[::-1]).all() and (turned[-1] == plain[0]).all()
-    assert (load_thumbnails(contents, store, SETTINGS, scratch.room(tmp_path, shape, np.uint8)) == plain).all()
+    assert (load_thumbnails(contents, store, SETTINGS, scratch.mapped_zeros(tmp_path, shape, np.uint8)) == plain).all()
     assert load_thumbnails([], store, SETTINGS).shape == (0, *shape[1:])
 
     named = thumbnail_bytes(frame["path"], frame, store, SETTINGS)

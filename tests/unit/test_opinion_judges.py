@@ -55,15 +55,15 @@ def test_pairs_become_groups_of_near_copies() -> None:
 
 
 @pytest.fixture
-def space(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
     return create_workspace(tmp_path / "space")
 
 
-def test_asking_again_replaces_what_the_same_peer_said_and_keeps_the_others(space: Workspace) -> None:
-    store(space, read_findings(answer((0, "dark", 0.1, True)), JUDGES["cleanvision"], PATHS))
-    store(space, read_findings(answer((0, "outlier", 0.1, True)), JUDGES["cleanlab"], PATHS))
-    store(space, read_findings(answer((1, "dark", 0.2, True)), JUDGES["cleanvision"], PATHS))
-    kept = files.read_table(space.opinion_issues)
+def test_asking_again_replaces_what_the_same_peer_said_and_keeps_the_others(workspace: Workspace) -> None:
+    store(workspace, read_findings(answer((0, "dark", 0.1, True)), JUDGES["cleanvision"], PATHS))
+    store(workspace, read_findings(answer((0, "outlier", 0.1, True)), JUDGES["cleanlab"], PATHS))
+    store(workspace, read_findings(answer((1, "dark", 0.2, True)), JUDGES["cleanvision"], PATHS))
+    kept = files.read_table(workspace.opinion_issues)
     assert kept[["peer", "path"]].to_numpy().tolist() == [["cleanvision", "b.jpg"], ["cleanlab", "a.jpg"]]
 
 

@@ -74,7 +74,7 @@ def test_the_section_on_other_pictures_is_filled_without_other_pictures(sections
 
 def test_sentences_carry_the_tables_figures(sections: dict[str, Tables]) -> None:
     gap = sections["elsewhere"]["gap"].set_index("covariate")
-    said = " ".join(words.elsewhere(sections["elsewhere"]).sentences)
+    said = " ".join(words.external_data(sections["elsewhere"]).sentences)
     assert f"a gap of {100 * gap.loc['all together', 'gap']:.1f} points" in said
     assert f"{sections['people']['accuracy']['crowd'].iloc[0]:.0%}" == words.people(sections["people"]).figure
 
@@ -89,9 +89,9 @@ def test_a_suspected_shortcut_is_said(sections: dict[str, Tables]) -> None:
     tables = dict(sections["learned"])
     row = {"class": "sad", "border": 0.5, "face": 0.1, "region": "mouth"}
     tables["suspects"] = pd.DataFrame([row])
-    assert any("Suspected shortcut: for sad" in sentence for sentence in words.learned(tables).sentences)
+    assert any("Suspected shortcut: for sad" in sentence for sentence in words.explanations(tables).sentences)
     tables["suspects"] = tables["suspects"].iloc[:0]
-    assert any(sentence.startswith("For no class") for sentence in words.learned(tables).sentences)
+    assert any(sentence.startswith("For no class") for sentence in words.explanations(tables).sentences)
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(0.3, "No"), (0.02, "yes")])
@@ -99,7 +99,7 @@ def test_the_recommendation_follows_from_people_where_there_are_votes(
     sections: dict[str, Tables], share: float, verdict: str
 ) -> None:
     tables = sections["exclusive"] | {"votes": sections["exclusive"]["votes"].assign(any_second=share)}
-    assert verdict in words.exclusive(tables).sentences[0]
+    assert verdict in words.class_overlap(tables).sentences[0]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_gap_is_explained_only_where_the_interval_says_so(
 ) -> None:
     rows = [("sharpness", gap, 0.03, 0.0, 0.05, 0.3), ("all together", gap, 0.04, low, 0.06, 0.4)]
     table = pd.DataFrame(rows, columns=["covariate", "gap", "explained", "low", "high", "share"])
-    assert said in words.elsewhere(sections["elsewhere"] | {"gap": table}).sentences[1]
+    assert said in words.external_data(sections["elsewhere"] | {"gap": table}).sentences[1]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def test_the_last_answer_of_a_person_counts_and_two_people_do_not_overwrite_each
     ada.write("exclude", ["a.jpg", "b.jpg"])
     ben.write("keep", ["a.jpg"])
     ada.write("relabel", ["a.jpg"], "sad")
-    found = journal.standing(journal.read(tmp_path))
+    found = journal.latest_answers(journal.read(tmp_path))
     assert {key: answer.says for key, answer in found.items()} == {
         ("a.jpg", "ada"): ("relabel", "sad"),
         ("b.jpg", "ada"): ("exclude", ""),
@@ -28,7 +28,7 @@ def test_taking_back_brings_the_answer_before_it_back(tmp_path: Path) -> None:
     ada.write("exclude", ["a.jpg"])
     second = ada.write("keep", ["a.jpg"])
     ada.undo(second)
-    assert journal.standing(journal.read(tmp_path))["a.jpg", "ada"].action == "exclude"
+    assert journal.latest_answers(journal.read(tmp_path))["a.jpg", "ada"].action == "exclude"
     assert [line.action for line in journal.taken_back(journal.read(tmp_path))] == ["keep"]
 
 
@@ -40,7 +40,7 @@ def test_an_app_killed_in_the_middle_of_a_line_loses_that_line_only(tmp_path: Pa
     first = whole.index(b"\n") + 1
     for cut in (first, first + 1, len(whole) - 1):
         ada.path.write_bytes(whole[:cut])
-        assert [answer.path for answer in journal.standing(journal.read(tmp_path)).values()] == ["a.jpg"]
+        assert [answer.path for answer in journal.latest_answers(journal.read(tmp_path)).values()] == ["a.jpg"]
 
 
 def test_a_damaged_line_is_named_not_skipped(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_blind_labels_are_never_answers(tmp_path: Path) -> None:
     ada = Journal(tmp_path, "ada")
     ada.write("label", ["a.jpg"], "sad")
     lines = journal.read(tmp_path)
-    assert journal.standing(lines) == {}
+    assert journal.latest_answers(lines) == {}
     assert journal.blind_labels(lines)["a.jpg", "ada"].value == "sad"
 
 

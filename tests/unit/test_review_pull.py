@@ -108,7 +108,7 @@ def test_however_often_it_is_pulled_in_between_the_log_says_what_people_said_las
         if action == "pull":
             carried_out(file, plan(lines, log.read(file), PATHS))
         elif action == "undo":
-            mine = [one for one in journal.live(lines) if one.reviewer == who]
+            mine = [one for one in journal.active_presses(lines) if one.reviewer == who]
             if mine:
                 lines.append(Line(f"{number:04d}", line(number, who, "undo").time, who, "undo", mine[-1].id, (), "q"))
         else:
@@ -119,9 +119,9 @@ def test_however_often_it_is_pulled_in_between_the_log_says_what_people_said_las
     marks = [(entry.time, entry.actor, entry.path) for entry in entries if entry.path]
     assert len(marks) == len(set(marks))
     gone = log.undone(entries)
-    standing = journal.standing(lines)
+    latest_answers = journal.latest_answers(lines)
     for path in set(PATHS) - set(last.conflicts["path"]):
-        said = {a.says for (p, _), a in standing.items() if p == path and a.action != "unsure"}
+        said = {a.says for (p, _), a in latest_answers.items() if p == path and a.action != "unsure"}
         in_force = [e for e in entries if e.path == path and e.seq not in gone]
         if said:
             assert (in_force[-1].action, in_force[-1].value) in said

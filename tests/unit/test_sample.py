@@ -153,9 +153,9 @@ def test_the_expressions_can_be_learned(drawn: Path, truth: pd.DataFrame) -> Non
 @pytest.fixture(scope="module")
 def flagged(drawn: Path, truth: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """The issues that the workflow finds, with the truth about their images; source names what an image shows."""
-    space = create_workspace(tmp_path_factory.mktemp("flagged") / "space")
+    workspace = create_workspace(tmp_path_factory.mktemp("flagged") / "space")
     settings, quiet = Settings.model_validate({"engine": {"workers": 1}}), Display(quiet=True)
-    issues = steps.check(space, steps.scan(space, str(drawn), settings, quiet), settings, quiet)
+    issues = steps.check(workspace, steps.scan(workspace, str(drawn), settings, quiet), settings, quiet)
     told = truth.assign(source=truth["of"].where(truth["of"] != "", truth["path"]))
     return issues[issues["is_issue"]].merge(told, on="path", validate="many_to_one")
 

@@ -15,7 +15,7 @@ MIB = 2**20
 
 
 def test_memory_that_was_given_back_is_gone_and_what_was_written_is_not(tmp_path: Path) -> None:
-    room = scratch.room(tmp_path, (64, MIB), np.uint8)
+    room = scratch.mapped_zeros(tmp_path, (64, MIB), np.uint8)
     assert not room.any()
     room[:] = np.arange(64, dtype=np.uint8)[:, None]
     process = psutil.Process()
@@ -27,8 +27,8 @@ def test_memory_that_was_given_back_is_gone_and_what_was_written_is_not(tmp_path
 
 
 def test_without_a_folder_or_entries_it_is_in_memory(tmp_path: Path) -> None:
-    assert scratch.room(None, (2, 3), np.int8).tolist() == [[0, 0, 0], [0, 0, 0]]
-    assert scratch.room(tmp_path, (0, 48), np.int8).shape == (0, 48)
+    assert scratch.mapped_zeros(None, (2, 3), np.int8).tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert scratch.mapped_zeros(tmp_path, (0, 48), np.int8).shape == (0, 48)
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot set room aside")
@@ -39,7 +39,7 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_written(tmp_path: P
     resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, before[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            scratch.room(tmp_path, (2 * MIB,), np.uint8)
+            scratch.mapped_zeros(tmp_path, (2 * MIB,), np.uint8)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []

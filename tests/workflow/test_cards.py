@@ -61,8 +61,8 @@ def test_the_cleaning_history_has_every_decision_that_counts_in_the_version(own:
     lines = [json.loads(line) for line in (own / "decisions.jsonl").read_text(encoding="utf-8").splitlines()]
     made = [line for line in lines if line.get("action") in tables.ACTIONS]
     assert told == Counter((line["action"], line["issue"].partition("#")[0]) for line in made)
-    space = open_workspace(own)
-    left_out = (manifest.rows(space, manifest.find(space, "cleaned"))["status"] == "excluded").sum()
+    workspace = open_workspace(own)
+    left_out = (manifest.rows(workspace, manifest.find(workspace, "cleaned"))["status"] == "excluded").sum()
     assert f"{left_out:,} were left out" in card
     for heading in ("## Provenance", "## Known biases", "## Intended use"):
         assert heading in card
@@ -77,22 +77,22 @@ def test_mlcroissant_validates_the_metadata(written: Path) -> None:
 
 
 def test_the_model_card_has_metrics_and_what_was_found_out(own: Path, tmp_path: Path) -> None:
-    space = open_workspace(Path(shutil.copytree(own, tmp_path / "own")))
-    run = space.models / RUN
+    workspace = open_workspace(Path(shutil.copytree(own, tmp_path / "own")))
+    run = workspace.models / RUN
     run.mkdir(parents=True)
     (run / "model.safetensors").write_bytes(b"")
     recipe = {"name": "fast", "learning_rate": 0.001}
     config = {"recipe": recipe, "images": {"train": 90, "validation": 30}, "classes": ["happy", "sad"], "seed": 0}
     config |= {"weights": "bundled", "weights_licence": "BSD-3", "provenance": {"data": "v1"}}
     write_json(run / "config.json", config)
-    unjudged = cards.write_cards(space, "cleaned", "", tmp_path / "cards")[2].read_text(encoding="utf-8")
+    unjudged = cards.write_cards(workspace, "cleaned", "", tmp_path / "cards")[2].read_text(encoding="utf-8")
     assert f"curate evaluate {RUN}" in unjudged and "curate report --models" in unjudged
     row = {"split": "test", "view": "as given", "images": 30, "metric": "accuracy", "class": ""}
     pd.DataFrame([row | {"estimate": 0.8, "low": 0.7, "high": 0.9}]).to_csv(run / "evaluation.csv", index=False)
     falls = pd.DataFrame({"class": ["", ""], "region": ["mouth", "eyes"], "fall": [0.3, 0.1], "low": 0.0, "high": 0.4})
     suspects = pd.DataFrame(columns=["class", "border", "face", "region"])
-    remembered(space.findings / RUN / "learned", "key", lambda: {"falls": falls, "suspects": suspects})
-    files = cards.write_cards(space, "cleaned", "", tmp_path / "cards")
+    remembered(workspace.findings / RUN / "learned", "key", lambda: {"falls": falls, "suspects": suspects})
+    files = cards.write_cards(workspace, "cleaned", "", tmp_path / "cards")
     card = files[2].read_text(encoding="utf-8")
     assert header(card)["pipeline_tag"] == "image-classification"
     assert "Not evaluated" not in card

@@ -14,7 +14,7 @@ import pytest
 from curation.base.workspace import open_workspace
 from curation.decisions import manifest
 from curation.formats.export import export_version
-from curation.formats.export_data import gather
+from curation.formats.export_data import load_export_data
 from curation.formats.registry import names as export_formats
 from tests.conftest import Curate, as_json
 from tests.workflow.exports import COLUMNS, kept_rows, require_same
@@ -99,9 +99,9 @@ def test_a_partial_folder_holds_only_what_changed_and_says_what_left(
 
 @pytest.mark.parametrize("form", TABLES)
 def test_a_table_is_the_manifest_row_by_row(form: str, curated: Path, tmp_path: Path) -> None:
-    space = open_workspace(curated)
-    committed = manifest.rows(space, manifest.find(space, "cleaned"))
-    assert export_version(space, "cleaned", form, tmp_path / "out") == len(committed)
+    workspace = open_workspace(curated)
+    committed = manifest.rows(workspace, manifest.find(workspace, "cleaned"))
+    assert export_version(workspace, "cleaned", form, tmp_path / "out") == len(committed)
     reader = pd.read_parquet if form == "parquet" else partial(pd.read_csv, keep_default_na=False)
     read = reader(tmp_path / "out")
     pd.testing.assert_frame_equal(read[COLUMNS], committed[COLUMNS], check_dtype=False)
@@ -111,9 +111,9 @@ def test_a_table_is_the_manifest_row_by_row(form: str, curated: Path, tmp_path: 
 def test_every_format_of_images_can_hold_what_changed_and_says_what_left(
     form: str, edited: Path, tmp_path: Path
 ) -> None:
-    space = open_workspace(edited)
-    changed = gather(space, "cleaned", "v2")
-    number = export_version(space, "cleaned", form, tmp_path / "out", since="v2")
+    workspace = open_workspace(edited)
+    changed = load_export_data(workspace, "cleaned", "v2")
+    number = export_version(workspace, "cleaned", form, tmp_path / "out", since="v2")
     assert number == len(changed.kept) and 2 <= number < len(kept_rows(edited)) / 4
     listed = pd.read_csv(tmp_path / "out" / "changes.csv", keep_default_na=False)
     assert "excluded" in set(listed["change"]) and set(changed.kept["path"]) <= set(listed["path"])

@@ -272,7 +272,7 @@ def test_processes_of_ray_read_a_bucket_themselves_with_the_same_result(
     pytest.importorskip("ray")
     curate("run", bucket, "-w", tmp_path / "here", "--workers", 1)
     curate("run", bucket, "-w", tmp_path / "ray", "--engine", "ray", "--workers", 2)
-    here, there = ((tmp_path / space / "issues.parquet").read_bytes() for space in ("here", "ray"))
+    here, there = ((tmp_path / workspace / "issues.parquet").read_bytes() for workspace in ("here", "ray"))
     assert here == there
 
 

@@ -19,14 +19,14 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory, curated: Path, curate: Curate) -> Path:
     """A workspace of the drawn sample whose labels were judged."""
-    space = tmp_path_factory.mktemp("judged") / "space"
-    shutil.copytree(curated, space)
-    curate("check", "mislabelled", "--labels", "fast", "--threads", 1, "-w", space)
-    return space
+    workspace = tmp_path_factory.mktemp("judged") / "space"
+    shutil.copytree(curated, workspace)
+    curate("check", "mislabelled", "--labels", "fast", "--threads", 1, "-w", workspace)
+    return workspace
 
 
-def issues(curate: Curate, space: Path, check: str) -> pd.DataFrame:
-    return pd.DataFrame(as_json(curate("issues", "--check", check, "--all", "--json", "-w", space)))
+def issues(curate: Curate, workspace: Path, check: str) -> pd.DataFrame:
+    return pd.DataFrame(as_json(curate("issues", "--check", check, "--all", "--json", "-w", workspace)))
 
 
 def test_every_readable_image_is_scored_with_evidence_and_a_second_check_fits_nothing(
@@ -45,11 +45,11 @@ def test_every_readable_image_is_scored_with_evidence_and_a_second_check_fits_no
 
 
 def test_a_label_policy_is_applied_verified_and_taken_back(judged: Path, curate: Curate, tmp_path: Path) -> None:
-    space = tmp_path / "space"
-    shutil.copytree(judged, space)
+    workspace = tmp_path / "space"
+    shutil.copytree(judged, workspace)
     rule = tmp_path / "mine.toml"
     rule.write_text('name = "mine"\ndescription = "d"\n[labels]\nexclude_above = 0.05\nmax_share_per_class = 0.2\n')
-    version = as_json(curate("apply", "--policy", rule, "--json", "-w", space))
+    version = as_json(curate("apply", "--policy", rule, "--json", "-w", workspace))
     gone = [
         (label, counts.get("excluded", 0) / sum(counts.values()))
         for split, labels in version["counts"].items()
@@ -57,13 +57,13 @@ def test_a_label_policy_is_applied_verified_and_taken_back(judged: Path, curate:
         for label, counts in labels.items()
     ]
     assert any(share > 0 for _, share in gone)
-    said = curate("show", "-w", space).stdout
+    said = curate("show", "-w", workspace).stdout
     assert "Wrong labels expected among the" in said and "95 % interval" in said and "are expected to be wrong" in said
-    assert as_json(curate("verify", "--json", "-w", space))["ok"]
+    assert as_json(curate("verify", "--json", "-w", workspace))["ok"]
     before = as_json(curate("versions", "--json", "-w", judged))[-1]["hash"]
-    curate("undo", version["name"], "-w", space)
-    assert as_json(curate("versions", "--json", "-w", space))[-1]["hash"] == before
-    assert as_json(curate("verify", "--json", "-w", space))["ok"]
+    curate("undo", version["name"], "-w", workspace)
+    assert as_json(curate("versions", "--json", "-w", workspace))[-1]["hash"] == before
+    assert as_json(curate("verify", "--json", "-w", workspace))["ok"]
 
 
 def test_votes_measure_every_score(judged: Path, curate: Curate, tmp_path: Path) -> None:
@@ -93,11 +93,11 @@ def test_labels_that_were_not_judged_are_one_sentence(curated: Path, curate: Cur
 def test_versions_are_compared_with_a_control_and_the_page_says_so(
     curated: Path, curate: Curate, tmp_path: Path
 ) -> None:
-    space = tmp_path / "space"
-    shutil.copytree(curated, space)
+    workspace = tmp_path / "space"
+    shutil.copytree(curated, workspace)
     options = ("--recipe", "fast", "--seeds", 1, "--epochs", 1, "--image-size", 32, "--threads", 1)
-    found = as_json(curate("compare", "raw", "cleaned", *options, "--json", "-w", space))
+    found = as_json(curate("compare", "raw", "cleaned", *options, "--json", "-w", workspace))
     assert {row["contrast"] for row in found["differences"]} >= {"B - A", "B - control"}
     assert all("interval" in line for line in found["verdict"])
-    page = next((space / "reports").glob("compare_*.html"))
+    page = next((workspace / "reports").glob("compare_*.html"))
     assert "Did cleaning help?" in page.read_text(encoding="utf-8")

@@ -114,8 +114,8 @@ def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(cura
     from curation.pipeline import steps
     from training.data import load_samples
 
-    space = open_workspace(Path(shutil.copytree(curated, tmp_path / "own")))
-    before = runs.training_frame(space, manifest.find(space, "cleaned")).set_index("key")
+    workspace = open_workspace(Path(shutil.copytree(curated, tmp_path / "own")))
+    before = runs.training_frame(workspace, manifest.find(workspace, "cleaned")).set_index("key")
     happy = before[(before["label"] == "happy") & (before["group"] == "")]
     (moved,) = happy[happy["split"] == "train"].index[:1]
     softened = happy[happy["split"] == "train"].index[1]
@@ -125,11 +125,11 @@ def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(cura
         (judged, "relabel", "sad"),
         (softened, "soften", '{"soft_label": {"happy": 0.75, "sad": 0.25}, "weight": 0.5}'),
     ):
-        steps.decide(space, [path], action, value, "seen", "me", settings.load())
-    after = runs.training_frame(space, manifest.find(space, "cleaned")).set_index("key")
+        steps.decide(workspace, [path], action, value, "seen", "me", settings.load())
+    after = runs.training_frame(workspace, manifest.find(workspace, "cleaned")).set_index("key")
     assert after.loc[moved, "label"] == "sad" and before.loc[moved, "label"] == "happy"
     options = runs.FitOptions(epochs=1, image_size=16, threads=1)
-    run_dir = runs.train(space, "scratch", "cleaned", options, Display(quiet=True))
+    run_dir = runs.train(workspace, "scratch", "cleaned", options, Display(quiet=True))
     config = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
     train = after[after["split"] == "train"]
     samples = load_samples(train, Path(), 16, config["classes"])
@@ -137,7 +137,7 @@ def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(cura
     row = samples.targets[train.index.get_loc(softened)], samples.weights[train.index.get_loc(softened)]
     assert dict(zip(CLASSES, row[0], strict=True)) == {"happy": 0.75, "neutral": 0, "sad": 0.25, "surprise": 0}
     assert row[1] == 0.5
-    found = evaluation.evaluate(space, run_dir.name, "cleaned", Display(quiet=True))
+    found = evaluation.evaluate(workspace, run_dir.name, "cleaned", Display(quiet=True))
     shares = found.table[(found.table["metric"] == "confusion") & (found.table["split"] == "validation")]
     predictions = pd.read_parquet(found.predictions).set_index("path")
     called = predictions.loc[judged, list(CLASSES)].astype(float).idxmax()
@@ -209,9 +209,9 @@ def test_a_ladder_states_its_budget_charts_what_ran_and_says_what_did_not(own: P
     assert [row["recipe"] for row in found["recipes"]] == list(recipes)
     for row in found["recipes"]:
         assert f"{row['validation_accuracy']:.3f}" in done.stdout
-    space = open_workspace(own)
-    fitted = [run.parent for run in space.models.glob("ladder_*/scratch*/model.safetensors")]
-    assert [find_run(space, run.relative_to(space.models).as_posix()) for run in fitted] == fitted
+    workspace = open_workspace(own)
+    fitted = [run.parent for run in workspace.models.glob("ladder_*/scratch*/model.safetensors")]
+    assert [find_run(workspace, run.relative_to(workspace.models).as_posix()) for run in fitted] == fitted
     page = Path(found["page"]).read_text(encoding="utf-8")
     assert all(name in page for name in ("images 60, epochs 1", "chart-accuracy", "chart-f1-mobilenetv2", '"M9"'))
 

@@ -38,11 +38,11 @@ def make_multiplier(factor: int) -> Callable[[int], int]:
 
 def near_hashes(number: int, seed: int) -> np.ndarray:
     """Hashes of which half differ from another one in up to seven bits."""
-    dice = np.random.default_rng(seed)
-    base = dice.integers(-(2**63), 2**63, number, dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    base = rng.integers(-(2**63), 2**63, number, dtype=np.int64)
     near = base.copy()
     for _ in range(7):
-        near ^= np.int64(1) << dice.integers(0, 64, number)
+        near ^= np.int64(1) << rng.integers(0, 64, number)
     return np.unique(np.concatenate([base, near]))
 
 
@@ -125,8 +125,8 @@ def test_searches_on_ray_find_what_searches_here_find(monkeypatch: pytest.Monkey
     assert len(here[0]) > len(hashes)
     assert all(np.array_equal(a, b) for a, b in zip(here, there, strict=True))
 
-    dice = np.random.default_rng(4)
-    vectors = dice.integers(-40, 40, (9000, 44)).astype(np.float32)
+    rng = np.random.default_rng(4)
+    vectors = rng.integers(-40, 40, (9000, 44)).astype(np.float32)
     for limit in (candidates.FLAT_LIMIT, 1000):
         for module in (candidates, on_ray):
             monkeypatch.setattr(module, "FLAT_LIMIT", limit)
@@ -143,7 +143,7 @@ def test_a_run_on_ray_gives_the_issues_and_the_manifest_of_a_local_run(
     there = as_json(curate("run", sample, "-w", tmp_path / "ray", "--engine", "ray", "--workers", 2, "--json"))
     assert there["manifest_hash"] == local
     for table in ("issues", "pairs"):
-        here, away = (pd.read_parquet(space / f"{table}.parquet") for space in (curated, tmp_path / "ray"))
+        here, away = (pd.read_parquet(workspace / f"{table}.parquet") for workspace in (curated, tmp_path / "ray"))
         pd.testing.assert_frame_equal(here, away)
 
 

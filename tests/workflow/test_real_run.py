@@ -17,19 +17,19 @@ DECK = {"train": 13_972, "validation": 4_831, "test": 128}
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory, faces: Path, curate: Curate) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory, faces: Path, curate: Curate) -> Path:
     folder = tmp_path_factory.mktemp("real") / "space"
     curate("run", faces, "-w", folder, timeout=900)
     return folder
 
 
 @pytest.fixture(scope="module")
-def issues(space: Path) -> pd.DataFrame:
-    return pd.read_parquet(space / "issues.parquet")
+def issues(workspace: Path) -> pd.DataFrame:
+    return pd.read_parquet(workspace / "issues.parquet")
 
 
-def kept(space: Path, version: str) -> pd.DataFrame:
-    rows = pd.read_parquet(space / "manifests" / f"{version}.parquet")
+def kept(workspace: Path, version: str) -> pd.DataFrame:
+    rows = pd.read_parquet(workspace / "manifests" / f"{version}.parquet")
     return rows[rows["status"] == "kept"]
 
 
@@ -49,8 +49,8 @@ def test_conflicts_and_leaks_among_exact_copies_are_all_found(
     assert (members.nunique(), len(members)) == (groups, files)
 
 
-def test_balanced_keeps_no_two_images_of_equal_pixels_and_no_leak(space: Path, issues: pd.DataFrame) -> None:
-    left = set(kept(space, "v2")["path"])
+def test_balanced_keeps_no_two_images_of_equal_pixels_and_no_leak(workspace: Path, issues: pd.DataFrame) -> None:
+    left = set(kept(workspace, "v2")["path"])
     for check in ("exact_duplicate", "near_duplicate"):
         rows = issues[(issues["check"] == check) & issues["is_issue"] & issues["path"].isin(left)]
         assert not rows["group"].duplicated().any()
@@ -62,8 +62,8 @@ def test_every_image_has_a_row_of_every_check_of_pixels_and_copies(issues: pd.Da
         assert sizes[check] == 20_214
 
 
-def test_the_deck_policy_ends_within_one_percent_of_the_deck(space: Path, curate: Curate) -> None:
-    shown = as_json(curate("apply", "--policy", "deck", "-w", space, "--json"))
-    sizes = kept(space, shown["name"])["split"].value_counts().to_dict()
+def test_the_deck_policy_ends_within_one_percent_of_the_deck(workspace: Path, curate: Curate) -> None:
+    shown = as_json(curate("apply", "--policy", "deck", "-w", workspace, "--json"))
+    sizes = kept(workspace, shown["name"])["split"].value_counts().to_dict()
     assert {split: pytest.approx(number, rel=0.01) for split, number in DECK.items()} == sizes
-    assert as_json(curate("verify", "-w", space, "--json"))["ok"]
+    assert as_json(curate("verify", "-w", workspace, "--json"))["ok"]

@@ -17,21 +17,21 @@ from curation.base import files, settings
 from curation.base.progress import Display
 from curation.base.workspace import Workspace, create_workspace, locked, open_workspace
 from curation.decisions import manifest
-from curation.review.desk import Desk, Image, Session
 from curation.review.journal import Journal, ReviewError
 from curation.review.pull import pull
+from curation.review.review_session import Image, ReviewSession, Session
 from tests.conftest import Curate
 
 pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
 
 
 @pytest.fixture
-def space(tmp_path: Path, curated: Path) -> Workspace:
+def workspace(tmp_path: Path, curated: Path) -> Workspace:
     shutil.copytree(curated, tmp_path / "space")
     return open_workspace(tmp_path / "space")
 
 
-def in_fiftyone(code: str, space: Workspace, uri: str) -> str:
+def in_fiftyone(code: str, workspace: Workspace, uri: str) -> str:
     """Run code in a process of its own: FiftyOne reads its environment once."""
     start = f"""
 import json
@@ -40,7 +40,7 @@ from curation.base import settings, files
 from curation.base.workspace import Workspace, create_workspace, locked, open_workspace
 from curation.review import push, read_model, views
 from curation.review.environment import fiftyone
-space = open_workspace(Path({str(space.root)!r}))
+space = open_workspace(Path({str(workspace.root)!r}))
 fo = fiftyone(space)
 shown = read_model.shown(space, "cleaned", settings.load())
 """
@@ -59,20 +59,20 @@ print(json.dumps([done.added, done.changed, done.removed, done.unchanged]))
 
 
 def test_a_second_push_writes_only_what_changed_and_a_wiped_database_shows_the_answers_again(
-    space: Workspace, mongodb: str
+    workspace: Workspace, mongodb: str
 ) -> None:
-    images = len(files.read_table(space.images))
-    assert json.loads(in_fiftyone(PUSH, space, mongodb)) == [images, 0, 0, 0]
-    assert json.loads(in_fiftyone(PUSH, space, mongodb)) == [0, 0, 0, images]
-    path = manifest.rows(space, manifest.find(space, "cleaned"))["path"].iloc[0]
-    Journal(space.review / "journal", "ada").write("exclude", [path])
-    assert json.loads(in_fiftyone(PUSH, space, mongodb)) == [0, 1, 0, images - 1]
+    images = len(files.read_table(workspace.images))
+    assert json.loads(in_fiftyone(PUSH, workspace, mongodb)) == [images, 0, 0, 0]
+    assert json.loads(in_fiftyone(PUSH, workspace, mongodb)) == [0, 0, 0, images]
+    path = manifest.rows(workspace, manifest.find(workspace, "cleaned"))["path"].iloc[0]
+    Journal(workspace.review / "journal", "ada").write("exclude", [path])
+    assert json.loads(in_fiftyone(PUSH, workspace, mongodb)) == [0, 1, 0, images - 1]
     wiped = "for name in fo.list_datasets(): fo.delete_dataset(name)" + PUSH
-    found = in_fiftyone(wiped + f"print(dataset.match({{'path': {path!r}}}).first().decided.label)", space, mongodb)
+    found = in_fiftyone(wiped + f"print(dataset.match({{'path': {path!r}}}).first().decided.label)", workspace, mongodb)
     assert found == "exclude"
 
 
-def test_the_documents_are_those_that_fiftyone_itself_writes(space: Workspace, mongodb: str) -> None:
+def test_the_documents_are_those_that_fiftyone_itself_writes(workspace: Workspace, mongodb: str) -> None:
     compare = (
         PUSH
         + """
@@ -96,7 +96,7 @@ assert 0 < len(grouped) < dataset.match(fo.ViewField("copies") > 1).count()
 print("same")
 """
     )
-    assert in_fiftyone(compare, space, mongodb) == "same"
+    assert in_fiftyone(compare, workspace, mongodb) == "same"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ print("same")
     ],
 )
 def test_a_database_that_does_not_answer_or_start_is_one_sentence(
-    space: Workspace,
+    workspace: Workspace,
     curate: Curate,
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
@@ -116,42 +116,42 @@ def test_a_database_that_does_not_answer_or_start_is_one_sentence(
     advice: str,
 ) -> None:
     monkeypatch.setenv(variable, value)
-    done = curate("review", "--push-only", "-w", space.root, check=False)
+    done = curate("review", "--push-only", "-w", workspace.root, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"curate: {said}") and advice in done.stderr
 
 
-def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(space: Workspace, curate: Curate) -> None:
+def test_fifty_relabelled_images_are_trained_on_under_their_new_labels(workspace: Workspace, curate: Curate) -> None:
     pytest.importorskip("torch", reason="the extra `train` is not installed")
     from curation.models.runs import training_frame
 
-    before = training_frame(space, manifest.find(space, "cleaned"))
-    rows = manifest.rows(space, manifest.find(space, "cleaned"))
+    before = training_frame(workspace, manifest.find(workspace, "cleaned"))
+    rows = manifest.rows(workspace, manifest.find(workspace, "cleaned"))
     kept = rows[(rows["status"] == "kept") & (rows["group"] == "") & (rows["label"] != "sad")]
     chosen = kept["path"].head(50).tolist()
     assert len(chosen) == 50
-    desk = Desk(session(space, "ada"))
-    desk.answer("relabel", [Image(path, "happy", "happy") for path in chosen], "sad")
-    with locked(space):
-        done = pull(space, settings.load(), Display(quiet=True))
+    review_session = ReviewSession(session(workspace, "ada"))
+    review_session.answer("relabel", [Image(path, "happy", "happy") for path in chosen], "sad")
+    with locked(workspace):
+        done = pull(workspace, settings.load(), Display(quiet=True))
     assert done.decided == 50 and done.version is not None
-    frame = training_frame(space, done.version).set_index("key")
+    frame = training_frame(workspace, done.version).set_index("key")
     assert set(frame.loc[chosen, "label"]) == {"sad"}
-    run = json.loads(curate("train", "scratch", "--epochs", 1, "--threads", 1, "--json", "-w", space.root).stdout)[
+    run = json.loads(curate("train", "scratch", "--epochs", 1, "--threads", 1, "--json", "-w", workspace.root).stdout)[
         "name"
     ]
-    config = files.read_json(space.models / run / "config.json")
+    config = files.read_json(workspace.models / run / "config.json")
     assert config["provenance"]["manifest_hash"] == done.version.hash
     wanted = before.assign(label=before["label"].mask(before["key"].isin(chosen), "sad"))
     assert config["fingerprints"] == fingerprints(wanted, config) != fingerprints(before, config)
-    with locked(space):
-        again = pull(space, settings.load(), Display(quiet=True))
+    with locked(workspace):
+        again = pull(workspace, settings.load(), Display(quiet=True))
     assert again.decided == 0
-    assert manifest.find(space, "cleaned").hash == done.version.hash
-    desk.undo()
-    with locked(space):
-        back = pull(space, settings.load(), Display(quiet=True))
-    assert back.undone == 50 and manifest.content_hash(manifest.rows(space, back.version)) == manifest.content_hash(
+    assert manifest.find(workspace, "cleaned").hash == done.version.hash
+    review_session.undo()
+    with locked(workspace):
+        back = pull(workspace, settings.load(), Display(quiet=True))
+    assert back.undone == 50 and manifest.content_hash(manifest.rows(workspace, back.version)) == manifest.content_hash(
         rows
     )
 
@@ -166,29 +166,29 @@ def fingerprints(frame: pd.DataFrame, config: dict[str, Any]) -> dict[str, str]:
     return {"train": samples.take(is_train).fingerprint(), "validation": samples.take(~is_train).fingerprint()}
 
 
-def test_a_soft_answer_becomes_a_soft_label(space: Workspace) -> None:
-    rows = manifest.rows(space, manifest.find(space, "cleaned"))
+def test_a_soft_answer_becomes_a_soft_label(workspace: Workspace) -> None:
+    rows = manifest.rows(workspace, manifest.find(workspace, "cleaned"))
     path = rows.loc[(rows["status"] == "kept") & (rows["group"] == ""), "path"].iloc[0]
-    Desk(session(space, "ada")).answer("soften", [Image(path)], json.dumps({"sad": 0.5, "neutral": 0.5}))
-    with locked(space):
-        done = pull(space, settings.load(), Display(quiet=True))
-    after = manifest.rows(space, done.version).set_index("path")
+    ReviewSession(session(workspace, "ada")).answer("soften", [Image(path)], json.dumps({"sad": 0.5, "neutral": 0.5}))
+    with locked(workspace):
+        done = pull(workspace, settings.load(), Display(quiet=True))
+    after = manifest.rows(workspace, done.version).set_index("path")
     assert json.loads(after.loc[path, "soft_label"]) == {"neutral": 0.5, "sad": 0.5}
 
 
-def session(space: Workspace, who: str, items: tuple[tuple[str, str], ...] = ()) -> Session:
-    return Session(str(space.root), who, "dataset", "queue", ("happy", "neutral", "sad", "surprise"), items)
+def session(workspace: Workspace, who: str, items: tuple[tuple[str, str], ...] = ()) -> Session:
+    return Session(str(workspace.root), who, "dataset", "queue", ("happy", "neutral", "sad", "surprise"), items)
 
 
 def test_the_queue_is_resumable_goes_on_by_whole_groups_and_counts_agreement(tmp_path: Path) -> None:
-    space = create_workspace(tmp_path / "space")
+    workspace = create_workspace(tmp_path / "space")
     items = (("a", ""), ("b", "g"), ("c", "g"), ("d", ""))
-    ada = Desk(session(space, "ada", items))
+    ada = ReviewSession(session(workspace, "ada", items))
     assert ada.upcoming(2) == (["a", "b", "c"], ["a"])
     ada.answer("keep", [Image("a")])
-    resumed = Desk(session(space, "ada", items))
+    resumed = ReviewSession(session(workspace, "ada", items))
     assert resumed.upcoming(1) == (["b", "c"], ["b", "c"])
-    ben = Desk(session(space, "ben", items))
+    ben = ReviewSession(session(workspace, "ben", items))
     assert ben.progress().left == 4
     ben.answer("keep", [Image("a")])
     ben.answer("exclude", [Image("b")])
@@ -200,32 +200,32 @@ def test_the_queue_is_resumable_goes_on_by_whole_groups_and_counts_agreement(tmp
         ada.answer("keep", [])
 
 
-def test_votes_and_blind_labels_are_reported_with_intervals(space: Workspace, curate: Curate) -> None:
-    raw = manifest.rows(space, manifest.find(space, "raw"))
+def test_votes_and_blind_labels_are_reported_with_intervals(workspace: Workspace, curate: Curate) -> None:
+    raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
     chosen = raw[raw["label"] != ""].head(40)
     for who, wrong in (("ada", 4), ("ben", 8)):
-        journal = Journal(space.review / "journal", who)
+        journal = Journal(workspace.review / "journal", who)
         for place, (path, label) in enumerate(chosen[["path", "label"]].itertuples(index=False)):
             journal.write("label", [path], label if place >= wrong else "unknown")
-    before = manifest.find(space, "cleaned").hash
-    pulled = json.loads(curate("review", "pull", "--json", "-w", space.root).stdout)
+    before = manifest.find(workspace, "cleaned").hash
+    pulled = json.loads(curate("review", "pull", "--json", "-w", workspace.root).stdout)
     assert pulled["blind_labels"] == 80 and pulled["decided"] == 0
-    assert manifest.find(space, "cleaned").hash == before  # votes decide nothing
-    votes = space.root / "more.csv"
+    assert manifest.find(workspace, "cleaned").hash == before  # votes decide nothing
+    votes = workspace.root / "more.csv"
     lines = [
         f"{path},{3 if label == 'happy' else 0},{0 if label == 'happy' else 3}"
         for path, label in chosen[["path", "label"]].itertuples(index=False)
     ]
     votes.write_text("path,happiness,fear\n" + "\n".join(lines) + "\n")
-    curate("votes", "import", votes, "--name", "crowd", "-w", space.root)
-    table = json.loads(curate("votes", "--json", "-w", space.root).stdout)
+    curate("votes", "import", votes, "--name", "crowd", "-w", workspace.root)
+    table = json.loads(curate("votes", "--json", "-w", workspace.root).stdout)
     figure = {(row["source"], row["figure"], row["class"]): row for row in table}
     accuracy = figure["blind", "accuracy of ada", "all"]
     assert accuracy["low"] < accuracy["value"] < accuracy["high"] and accuracy["images"] == 40
     assert figure["blind", "agreement of ada and ben (Cohen's kappa)", "all"]["value"] == pytest.approx(0.9, abs=0.12)
     assert figure["crowd", "most frequent answer is the given label", "happy"]["value"] == 1.0
-    assert (space.reports / "people.html").exists()
-    curate("report", "-w", space.root)
-    page = (space.reports / "cleaning.html").read_text(encoding="utf-8")
+    assert (workspace.reports / "people.html").exists()
+    curate("report", "-w", workspace.root)
+    page = (workspace.reports / "cleaning.html").read_text(encoding="utf-8")
     for words in ("Votes: blind", "Votes: crowd", "accuracy of ada", "Cohen&#39;s kappa", "Fleiss&#39; kappa"):
         assert words in page

@@ -18,14 +18,14 @@ def own(curated: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(curated, tmp_path / "own"))
 
 
-def contents(space: Path) -> dict[Path, bytes]:
+def contents(workspace: Path) -> dict[Path, bytes]:
     """Every file but locks and the log of what was tried."""
-    files = (path for path in space.rglob("*") if path.is_file())
+    files = (path for path in workspace.rglob("*") if path.is_file())
     return {path: path.read_bytes() for path in files if path.name[0] != "." and path.name != "curate.log"}
 
 
-def hash_of(curate: Curate, space: Path, version: str = "cleaned") -> str:
-    found: str = as_json(curate("show", version, "-w", space, "--json"))["hash"]
+def hash_of(curate: Curate, workspace: Path, version: str = "cleaned") -> str:
+    found: str = as_json(curate("show", version, "-w", workspace, "--json"))["hash"]
     return found
 
 

@@ -65,7 +65,7 @@ class Opinions:
 
 
 def second_opinions(
-    space: Workspace,
+    workspace: Workspace,
     measurements: pd.DataFrame,
     ours: pd.DataFrame,
     settings: Settings,
@@ -79,7 +79,7 @@ def second_opinions(
     Their findings go to ``opinion_issues.parquet``, judged pairs to ``opinions.json`` and ``opinions.parquet``.
 
     Args:
-        space: a scanned workspace; the caller holds its lock
+        workspace: a scanned workspace; the caller holds its lock
         measurements: a row an image: path, sha256, error, pixel_sha256, dhash, phash
         ours: verified pairs, as ``workflow.find_pairs`` returns them
         settings: the threshold of probability
@@ -94,7 +94,7 @@ def second_opinions(
     """
     readable = measurements[measurements["error"] == ""].sort_values(["pixel_sha256", "path"])
     contents = readable.drop_duplicates("pixel_sha256").reset_index(drop=True)
-    listing = files.read_table(space.listing).set_index("path")
+    listing = files.read_table(workspace.listing).set_index("path")
     urls = listing.loc[contents["path"], "url"].tolist()
     unknown = [name for name in peers if name not in PEERS]
     if unknown:
@@ -104,17 +104,17 @@ def second_opinions(
     everybody: list[Peer | Judge] = [*chosen, *judges]
     for asked in everybody:
         require(asked.name, asked.module, python)
-    found = _compared(chosen, contents, _features(space, contents, settings), ours, settings, display)
-    given = _given(space, readable, listing, _features(space, readable, settings))
+    found = _compared(chosen, contents, _features(workspace, contents, settings), ours, settings, display)
+    given = _given(workspace, readable, listing, _features(workspace, readable, settings))
     findings = [found.findings]
     for judge in judges:
         with display.step(f"Asking {judge.name} about each image"):
-            findings.append(ask(judge, given, python, space.peer_pages))
+            findings.append(ask(judge, given, python, workspace.peer_pages))
     whole = replace(found, findings=pd.concat(findings, ignore_index=True))
     if chosen:
-        files.write_table(space.root / "opinions.parquet", whole.pairs)
-        files.write_json(space.root / "opinions.json", whole.record())
-    store(space, whole.findings)
+        files.write_table(workspace.root / "opinions.parquet", whole.pairs)
+        files.write_json(workspace.root / "opinions.json", whole.record())
+    store(workspace, whole.findings)
     return whole
 
 
@@ -140,18 +140,18 @@ def _compared(
     return Opinions(pd.DataFrame(counts), pairs, findings)
 
 
-def _given(space: Workspace, readable: pd.DataFrame, listing: pd.DataFrame, features: Features) -> Given:
+def _given(workspace: Workspace, readable: pd.DataFrame, listing: pd.DataFrame, features: Features) -> Given:
     """Return what judges are shown: every readable image, copies too."""
     paths = readable["path"]
     labels = listing.loc[paths, "label"].tolist()
     urls = listing.loc[paths, "url"].tolist()
-    return Given(paths.tolist(), urls, labels, features, out_of_fold(space, paths, labels))
+    return Given(paths.tolist(), urls, labels, features, out_of_fold(workspace, paths, labels))
 
 
-def out_of_fold(space: Workspace, paths: pd.Series, labels: Sequence[str]) -> Probabilities | None:
+def out_of_fold(workspace: Workspace, paths: pd.Series, labels: Sequence[str]) -> Probabilities | None:
     """Return the newest out-of-fold probabilities that cover all ``paths``, (n, classes) by sorted label, or None."""
     classes = sorted(set(labels))
-    tables = sorted(space.predictions.glob("oof_*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
+    tables = sorted(workspace.predictions.glob("oof_*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
     for table in tables:
         known = files.read_table(table)
         if {"path", *classes} <= set(known.columns) and set(paths) <= set(known["path"]):
@@ -165,8 +165,8 @@ def _peer(name: str, urls: Sequence[str], python: str) -> Peer:
     return make[name]()
 
 
-def _features(space: Workspace, contents: pd.DataFrame, settings: Settings) -> Features:
-    thumbnails = load_thumbnails(contents["sha256"].tolist(), space.measurements, settings.measure)
+def _features(workspace: Workspace, contents: pd.DataFrame, settings: Settings) -> Features:
+    thumbnails = load_thumbnails(contents["sha256"].tolist(), workspace.measurements, settings.measure)
     hashes = (contents[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
     return Features(thumbnails, *hashes)
 

@@ -195,12 +195,12 @@ def from_pairs(pairs: pd.DataFrame, versions: Mapping[str, str]) -> pd.DataFrame
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def store(space: Workspace, found: pd.DataFrame) -> None:
+def store(workspace: Workspace, found: pd.DataFrame) -> None:
     """Keep findings in the workspace, in place of what the same peers said of the same checks before."""
-    if space.opinion_issues.exists():
-        before = files.read_table(space.opinion_issues)
+    if workspace.opinion_issues.exists():
+        before = files.read_table(workspace.opinion_issues)
         asked = set(zip(found["peer"], found["check"], strict=True))
         again = [key in asked for key in zip(before["peer"], before["check"], strict=True)]
         found = pd.concat([before[~np.array(again, dtype=bool)], found], ignore_index=True)
     found = found.sort_values(["check", "peer", "score", "path"], ignore_index=True)
-    files.write_table(space.opinion_issues, found)
+    files.write_table(workspace.opinion_issues, found)

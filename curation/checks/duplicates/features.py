@@ -82,10 +82,12 @@ class Pictures(NamedTuple):
 def pictures(thumbnails: Pixels, folder: Path | None = None) -> Pictures:
     """Return thumbnails (N, 48, 48) uint8, evened (see ``evened``), at the three sizes.
 
-    They lie in files of ``folder`` (see ``scratch.room``), or in memory where it is None.
+    They lie in files of ``folder`` (see ``scratch.mapped_zeros``), or in memory where it is None.
     """
     count = len(thumbnails)
-    small, middle, large = (scratch.room(folder, (count, side, side), np.int8) for side in (SIDE // 4, SIDE // 2, SIDE))
+    small, middle, large = (
+        scratch.mapped_zeros(folder, (count, side, side), np.int8) for side in (SIDE // 4, SIDE // 2, SIDE)
+    )
     for n, thumbnail in enumerate(thumbnails):
         large[n] = evened(thumbnail)
         levels = large[n].astype(np.float32)

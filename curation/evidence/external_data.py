@@ -13,11 +13,11 @@ from curation.base import files
 from curation.base.progress import Display, Report
 from curation.base.workspace import Workspace
 from curation.evidence.alignment import Faces, aligned_files
+from curation.evidence.evaluated_model import EvaluatedModel, joined_covariates, open_subject, places
 from curation.evidence.store import Tables
-from curation.evidence.subject import Subject, joined_covariates, open_subject, places
 from curation.formats.source import read_source
 from curation.labels.votes import match_classes
-from curation.models.runs import ModelError, asked
+from curation.models.runs import ModelError, translate_errors
 
 if TYPE_CHECKING:
     from curation.base.settings import Settings
@@ -40,30 +40,30 @@ class Other:
     faces: Faces
 
 
-def read_other(subject: Subject, source: str, display: Display) -> Other:
+def read_other(evaluated: EvaluatedModel, source: str, display: Display) -> Other:
     """Return the labelled faces of a folder, archive or list, cropped and aligned as the data that the model knows.
 
     Raises:
         ModelError: no image has a label that is a class of the model.
 
     """
-    listing = read_source(source, subject.space.sources).frame
-    mine = match_classes(sorted(set(listing["label"])), subject.classes)
+    listing = read_source(source, evaluated.workspace.sources).frame
+    mine = match_classes(sorted(set(listing["label"])), evaluated.classes)
     names = {theirs: ours for ours, theirs in mine.items()}
     known = listing[listing["label"].isin(names)].reset_index(drop=True)
     if known.empty:
         raise ModelError(
-            f"no image of {source} is labelled {', '.join(subject.classes)}; make it a folder with a folder a class"
+            f"no image of {source} is labelled {', '.join(evaluated.classes)}; make it a folder with a folder a class"
         )
     frame = known[["path", "url"]].assign(label=known["label"].map(names))
     name = source.rstrip("/").rpartition("/")[2]
     with display.step(f"Aligning {name}") as report:
-        faces = aligned_files(frame["url"].tolist(), subject.reference, subject.settings, report)
+        faces = aligned_files(frame["url"].tolist(), evaluated.reference, evaluated.settings, report)
     return Other(name, frame, faces)
 
 
 def evaluate_elsewhere(
-    space: Workspace, settings: Settings, name: str, source: str, display: Display
+    workspace: Workspace, settings: Settings, name: str, source: str, display: Display
 ) -> tuple[pd.DataFrame, Path]:
     """Evaluate a model on any labelled source, each face cropped and aligned as in the training data.
 
@@ -77,70 +77,72 @@ def evaluate_elsewhere(
     """
     from training.evaluate import side_by_side
 
-    subject = open_subject(space, settings, name, "cleaned", 1, 0, display)
-    other = read_other(subject, source, display)
+    evaluated = open_subject(workspace, settings, name, "cleaned", 1, 0, display)
+    other = read_other(evaluated, source, display)
     with display.step("Predicting"):
-        probabilities = subject.model.probabilities(other.faces.images)
-    labels, found = places(other.frame["label"], subject.classes), other.faces.facts["found"].to_numpy(bool)
+        probabilities = evaluated.model.probabilities(other.faces.images)
+    labels, found = places(other.frame["label"], evaluated.classes), other.faces.facts["found"].to_numpy(bool)
     views = {other.name: np.ones(len(labels), bool)}
     if not found.all():
         views |= {f"{other.name}, face found": found}
-    table = asked(lambda: side_by_side(labels, probabilities, subject.classes, views))
+    table = translate_errors(lambda: side_by_side(labels, probabilities, evaluated.classes, views))
     predictions = other.frame[["path", "label"]].assign(found=found)
-    for place, one in enumerate(subject.classes):
+    for place, one in enumerate(evaluated.classes):
         predictions[one] = probabilities[:, place].astype(np.float64)
-    file = space.predictions / f"{subject.run_dir.name}_on_{Path(other.name).stem}.parquet"
+    file = workspace.predictions / f"{evaluated.run_dir.name}_on_{Path(other.name).stem}.parquet"
     files.write_table(file, predictions)
     return table, file
 
 
-def robustness(subject: Subject, report: Report) -> Tables:
+def robustness(evaluated: EvaluatedModel, report: Report) -> Tables:
     """Return accuracy under graded corruption, and by covariate, of the held-out images."""
     from training.robustness import by_covariate, curves
 
-    right = subject.predicted == subject.labels
+    right = evaluated.predicted == evaluated.labels
     return {
-        "curves": curves(subject.model.probabilities, subject.images, subject.labels, seed=subject.seed, report=report),
-        "covariates": by_covariate(right, subject.covariates(), subject.seed),
+        "curves": curves(
+            evaluated.model.probabilities, evaluated.images, evaluated.labels, seed=evaluated.seed, report=report
+        ),
+        "covariates": by_covariate(right, evaluated.covariates(), evaluated.seed),
     }
 
 
-def elsewhere(subject: Subject, source: str, display: Display) -> Tables:
+def external_data(evaluated: EvaluatedModel, source: str, display: Display) -> Tables:
     """Return the metrics on other data beside the held-out images, what explains the gap, and the wrong images."""
     from training.evaluate import confusion, metrics
     from training.robustness import covariates, explained_gap
 
-    other = read_other(subject, source, display)
+    other = read_other(evaluated, source, display)
     with display.step(f"Predicting {other.name}"):
-        theirs = subject.model.probabilities(other.faces.images)
-    labels = places(other.frame["label"], subject.classes)
-    sides = {"held out": (subject.labels, subject.probabilities), other.name: (labels, theirs)}
+        theirs = evaluated.model.probabilities(other.faces.images)
+    labels = places(other.frame["label"], evaluated.classes)
+    sides = {"held out": (evaluated.labels, evaluated.probabilities), other.name: (labels, theirs)}
     both = [
-        metrics(given, scores, subject.classes).assign(data=data, images=len(given))
+        metrics(given, scores, evaluated.classes).assign(data=data, images=len(given))
         for data, (given, scores) in sides.items()
     ]
-    right, other_right = subject.predicted == subject.labels, theirs.argmax(axis=1) == labels
-    values = subject.covariates()
+    right, other_right = evaluated.predicted == evaluated.labels, theirs.argmax(axis=1) == labels
+    values = evaluated.covariates()
     others = joined_covariates(covariates(other.faces.images), other.faces.facts)
     named = [
-        frame.assign(**{"mix of classes": labelled}) for frame, labelled in _labelled(subject, other, values, others)
+        frame.assign(**{"mix of classes": labelled}) for frame, labelled in _labelled(evaluated, other, values, others)
     ]
-    cells = confusion(labels, theirs.argmax(axis=1).astype(np.int64), len(subject.classes))
+    cells = confusion(labels, theirs.argmax(axis=1).astype(np.int64), len(evaluated.classes))
     return {
         "metrics": pd.concat(both, ignore_index=True),
-        "gap": explained_gap(right, other_right, named[0], named[1], seed=subject.seed),
+        "gap": explained_gap(right, other_right, named[0], named[1], seed=evaluated.seed),
         "facts": pd.DataFrame(
             {"data": [other.name], "images": [len(labels)], "found": [int(other.faces.facts["found"].sum())]}
         ),
-        "confusion": _cells(cells, subject.classes),
-        "wrong": _wrong(subject, other, labels, theirs),
+        "confusion": _cells(cells, evaluated.classes),
+        "wrong": _wrong(evaluated, other, labels, theirs),
     }
 
 
 def _labelled(
-    subject: Subject, other: Other, values: pd.DataFrame, others: pd.DataFrame
+    evaluated: EvaluatedModel, other: Other, values: pd.DataFrame, others: pd.DataFrame
 ) -> list[tuple[pd.DataFrame, pd.Series]]:
-    return [(values, subject.frame["label"].reset_index(drop=True)), (others, other.frame["label"])]
+    return [(values, evaluated.frame["label"].reset_index(drop=True)), (others, other.frame["label"])]
 
 
 def _cells(cells: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
@@ -152,7 +154,7 @@ def _cells(cells: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["given", "predicted", "images", "share"])
 
 
-def _wrong(subject: Subject, other: Other, labels: np.ndarray, theirs: np.ndarray) -> pd.DataFrame:
+def _wrong(evaluated: EvaluatedModel, other: Other, labels: np.ndarray, theirs: np.ndarray) -> pd.DataFrame:
     """Return the surest mistakes, with their pictures."""
     called, sure = theirs.argmax(axis=1), theirs.max(axis=1)
     order = [int(place) for place in np.argsort(-sure, kind="stable") if called[place] != labels[place]][:OTHERS]
@@ -160,7 +162,7 @@ def _wrong(subject: Subject, other: Other, labels: np.ndarray, theirs: np.ndarra
         {
             "path": other.frame["path"].iloc[order].to_numpy(),
             "label": other.frame["label"].iloc[order].to_numpy(),
-            "predicted": [subject.classes[called[place]] for place in order],
+            "predicted": [evaluated.classes[called[place]] for place in order],
             "probability": [float(sure[place]) for place in order],
             "thumbnail": pd.Series([other.faces.images[place].tobytes() for place in order], dtype=object),
         }

@@ -9,8 +9,8 @@ import pandas as pd
 
 from curation.base.progress import Report
 from curation.decisions import manifest
+from curation.evidence.evaluated_model import EvaluatedModel, places
 from curation.evidence.store import Tables
-from curation.evidence.subject import Subject, places
 from curation.labels.votes import Votes, read_votes
 from curation.models.runs import training_frame
 
@@ -24,85 +24,87 @@ SECOND_VOTES = 0.2
 """People see a second expression where at least this share of an image's votes is for it: two of ten."""
 
 
-def exclusive(subject: Subject, votes_file: Path | None, report: Report) -> Tables:
+def class_overlap(evaluated: EvaluatedModel, votes_file: Path | None, report: Report) -> Tables:
     """Return the evidence: who shares images with whom, by the model and by people, and what follows from it.
 
     Half of the held-out images calibrate the sets of classes, the other half measures their coverage.
     """
-    from training.exclusive import conformal_sets, coverage, set_counts, shared_probability
+    from training.class_overlap import conformal_sets, coverage, set_counts, shared_probability
 
-    probabilities, labels, classes = subject.probabilities, subject.labels, subject.classes
-    half = np.random.default_rng(subject.seed).permutation(len(labels)) < len(labels) // 2
+    probabilities, labels, classes = evaluated.probabilities, evaluated.labels, evaluated.classes
+    half = np.random.default_rng(evaluated.seed).permutation(len(labels)) < len(labels) // 2
     sets = {
         name: conformal_sets(probabilities[half], labels[half], probabilities[~half], name) for name in ("lac", "aps")
     }
     report(1, 3)
     covered = [
-        coverage(found, labels[~half], classes, subject.seed).assign(method=name) for name, found in sets.items()
+        coverage(found, labels[~half], classes, evaluated.seed).assign(method=name) for name, found in sets.items()
     ]
     tables = {
         "shared": shared_probability(probabilities, classes),
         "coverage": pd.concat(covered, ignore_index=True),
         "sets": set_counts(sets["lac"], classes),
-        "gallery": _gallery(subject, ~half, sets["lac"]),
-        **_heads(subject),
+        "gallery": _gallery(evaluated, ~half, sets["lac"]),
+        **_heads(evaluated),
     }
     report(2, 3)
     if votes_file is not None:
-        tables["votes"] = _vote_overlap(subject, votes_file)
+        tables["votes"] = _vote_overlap(evaluated, votes_file)
     report(3, 3)
     return tables
 
 
-def _heads(subject: Subject) -> Tables:
+def _heads(evaluated: EvaluatedModel) -> Tables:
+    from training.class_overlap import compare_heads, features
     from training.data import load_images
-    from training.exclusive import compare_heads, features
     from training.ladder import budgeted
 
-    train = budgeted(subject.trained, HEAD_IMAGES, subject.seed)
-    images = load_images([Path(file) for file in train["path"]], subject.model.recipe.image_size)
+    train = budgeted(evaluated.trained, HEAD_IMAGES, evaluated.seed)
+    images = load_images([Path(file) for file in train["path"]], evaluated.model.recipe.image_size)
     heads = compare_heads(
-        features(subject.model, images),
-        places(train["label"], subject.classes),
-        features(subject.model, subject.images),
-        subject.labels,
-        subject.classes,
-        subject.seed,
+        features(evaluated.model, images),
+        places(train["label"], evaluated.classes),
+        features(evaluated.model, evaluated.images),
+        evaluated.labels,
+        evaluated.classes,
+        evaluated.seed,
     )
     return {"heads": heads.compared.assign(train_images=len(train)), "answers": heads.answers}
 
 
-def _gallery(subject: Subject, rows: np.ndarray, sets: np.ndarray) -> pd.DataFrame:
+def _gallery(evaluated: EvaluatedModel, rows: np.ndarray, sets: np.ndarray) -> pd.DataFrame:
     """Return the faces whose set holds two classes, the most even first, by pair, with their pictures."""
     numbers = np.flatnonzero(rows)
     two = sets.sum(axis=1) == 2
     found = []
     for place, inside in zip(numbers[two], sets[two], strict=True):
-        one, other = sorted(np.flatnonzero(inside), key=lambda c: -subject.probabilities[place, c])
-        scores = subject.probabilities[place, [one, other]]
-        pair = " and ".join(sorted((subject.classes[one], subject.classes[other])))
-        found.append((pair, place, subject.classes[one], float(scores[0]), subject.classes[other], float(scores[1])))
+        one, other = sorted(np.flatnonzero(inside), key=lambda c: -evaluated.probabilities[place, c])
+        scores = evaluated.probabilities[place, [one, other]]
+        pair = " and ".join(sorted((evaluated.classes[one], evaluated.classes[other])))
+        found.append(
+            (pair, place, evaluated.classes[one], float(scores[0]), evaluated.classes[other], float(scores[1]))
+        )
     table = pd.DataFrame(found, columns=["pair", "place", "first", "first_p", "second", "second_p"])
     table = table.assign(gap=table["first_p"] - table["second_p"]).sort_values(["gap", "place"])
     table = table.groupby("pair", sort=False).head(max(4, GALLERY // max(1, table["pair"].nunique()))).head(GALLERY)
     chosen = table["place"].to_numpy(np.int64)
-    pictures = pd.Series([subject.images[place].tobytes() for place in chosen], index=table.index, dtype=object)
-    frame = subject.frame.iloc[chosen]
+    pictures = pd.Series([evaluated.images[place].tobytes() for place in chosen], index=table.index, dtype=object)
+    frame = evaluated.frame.iloc[chosen]
     table = table.assign(path=frame["key"].to_numpy(), label=frame["label"].to_numpy(), thumbnail=pictures)
     return table.sort_values(["pair", "gap"]).drop(columns=["place", "gap"])
 
 
-def _vote_overlap(subject: Subject, file: Path) -> pd.DataFrame:
+def _vote_overlap(evaluated: EvaluatedModel, file: Path) -> pd.DataFrame:
     """Return how often people see a second class in images of each class (the label), and the share of its votes."""
-    raw = training_frame(subject.space, manifest.find(subject.space, "raw")).set_index("key")
-    votes: Votes = read_votes(file, subject.classes)
+    raw = training_frame(evaluated.workspace, manifest.find(evaluated.workspace, "raw")).set_index("key")
+    votes: Votes = read_votes(file, evaluated.classes)
     votes = votes.take(np.array([path in raw.index for path in votes.paths]))
-    labels = places(raw.loc[list(votes.paths), "label"], subject.classes)
+    labels = places(raw.loc[list(votes.paths), "label"], evaluated.classes)
     share = votes.counts / votes.total[:, None]
     rows = []
-    for one, name in enumerate(subject.classes):
+    for one, name in enumerate(evaluated.classes):
         mine = (labels == one) & (share[:, one] >= SECOND_VOTES)
-        for two, other in enumerate(subject.classes):
+        for two, other in enumerate(evaluated.classes):
             if one != two:
                 both = mine & (share[:, two] >= SECOND_VOTES)
                 mean = float(share[labels == one, two].mean()) if (labels == one).any() else np.nan

@@ -17,7 +17,7 @@ from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.evidence.alignment import Reference, aligned, reference_of
 from curation.evidence.store import file_digest
-from curation.models.runs import ModelError, asked, find_run, training_frame
+from curation.models.runs import ModelError, find_run, training_frame, translate_errors
 
 if TYPE_CHECKING:
     from curation.base.settings import Settings
@@ -31,11 +31,11 @@ HELD_OUT = ("validation", "test")
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedModel:
     """A model and the held-out images that it is judged on.
 
     Attributes:
-        space: the workspace.
+        workspace: the workspace.
         settings: of the workspace.
         run_dir: of the model.
         model: loaded.
@@ -46,7 +46,7 @@ class Subject:
 
     """
 
-    space: Workspace
+    workspace: Workspace
     settings: Settings
     run_dir: Path
     model: Model
@@ -80,7 +80,9 @@ class Subject:
         """(n, side, side) grey, as the model is given them."""
         from training.data import load_images
 
-        return asked(lambda: load_images([Path(file) for file in self.frame["path"]], self.model.recipe.image_size))
+        return translate_errors(
+            lambda: load_images([Path(file) for file in self.frame["path"]], self.model.recipe.image_size)
+        )
 
     @cached_property
     def labels(self) -> Labels:
@@ -105,9 +107,9 @@ class Subject:
         """
         from curation.measure import load_faces
 
-        listing = files.read_table(self.space.listing)
-        found = load_faces(listing, self.space.measurements, self.settings.measure)
-        images = files.read_table(self.space.images)[["path", "sha256", "width"]]
+        listing = files.read_table(self.workspace.listing)
+        found = load_faces(listing, self.workspace.measurements, self.settings.measure)
+        images = files.read_table(self.workspace.images)[["path", "sha256", "width"]]
         best = images.merge(found[found["rank"] == 0], on="sha256", how="left", suffixes=("_image", "_face"))
         facts = best[["path", "rank", "x", "y", "height", "yaw", "pitch", "roll", "landmarks"]]
         facts = facts.assign(
@@ -165,26 +167,26 @@ def places(labels: pd.Series, classes: tuple[str, ...]) -> Labels:
     return found
 
 
-def newest_run(space: Workspace) -> str:
+def newest_run(workspace: Workspace) -> str:
     """Return the name of the run that was finished last.
 
     Raises:
         ModelError: there is none.
 
     """
-    weights = sorted(space.models.glob("*/model.safetensors"), key=lambda path: (path.stat().st_mtime, str(path)))
+    weights = sorted(workspace.models.glob("*/model.safetensors"), key=lambda path: (path.stat().st_mtime, str(path)))
     if not weights:
-        raise ModelError(f"{space.models} holds no trained model; run: curate train fast")
+        raise ModelError(f"{workspace.models} holds no trained model; run: curate train fast")
     return weights[-1].parent.name
 
 
 def open_subject(
-    space: Workspace, settings: Settings, name: str, on: str, images: int, seed: int, display: Display
-) -> Subject:
+    workspace: Workspace, settings: Settings, name: str, on: str, images: int, seed: int, display: Display
+) -> EvaluatedModel:
     """Return a model and about ``images`` (0: all) images that are held out from it.
 
     Args:
-        space: with a curated data set.
+        workspace: with a curated data set.
         settings: of it.
         name: of the run; "" for the newest.
         on: the version whose images and labels count.
@@ -199,14 +201,14 @@ def open_subject(
     from training.ladder import budgeted
     from training.model import load_model
 
-    run_dir = find_run(space, name or newest_run(space))
-    model = asked(lambda: load_model(run_dir))
-    version = manifest.find(space, on)
+    run_dir = find_run(workspace, name or newest_run(workspace))
+    model = translate_errors(lambda: load_model(run_dir))
+    version = manifest.find(workspace, on)
     with display.step("Choosing held-out images"):
-        everything = training_frame(space, version)
+        everything = training_frame(workspace, version)
         provenance = (files.read_json(run_dir / "config.json") or {}).get("provenance", {})
-        base = manifest.find(space, provenance["manifest_hash"]) if "manifest_hash" in provenance else version
-        fitted = training_frame(space, base)
+        base = manifest.find(workspace, provenance["manifest_hash"]) if "manifest_hash" in provenance else version
+        fitted = training_frame(workspace, base)
         fitted = fitted[fitted["split"] == "train"]
         copies = set(fitted["group"]) - {""}
         held_out = everything[everything["split"].isin(HELD_OUT) & ~everything["group"].isin(copies)]
@@ -214,4 +216,4 @@ def open_subject(
     if held_out.empty:
         raise ModelError(f"{version.name} has no validation or test image that {run_dir.name} has not seen")
     chosen = budgeted(held_out, images or None, seed).reset_index(drop=True)
-    return Subject(space, settings, run_dir, model, version, chosen, fitted.reset_index(drop=True), seed)
+    return EvaluatedModel(workspace, settings, run_dir, model, version, chosen, fitted.reset_index(drop=True), seed)

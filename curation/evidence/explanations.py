@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from curation.base.progress import Report
+from curation.evidence.evaluated_model import EvaluatedModel
 from curation.evidence.store import Tables
-from curation.evidence.subject import Subject
 
 SHOWN_PER_CLASS = 2
 """Single images shown for each class: the surest right one, and the surest wrong one."""
@@ -19,7 +19,7 @@ AVERAGE_OVER = 240
 """Images behind the averages and the occlusion: a backward pass costs three forward ones."""
 
 
-def learned(subject: Subject, report: Report) -> Tables:
+def explanations(evaluated: EvaluatedModel, report: Report) -> Tables:
     """Return average maps per class and confusion, occlusion by region, single images, and suspected shortcuts."""
     from training.explain import (
         face_regions,
@@ -31,24 +31,24 @@ def learned(subject: Subject, report: Report) -> Tables:
         shortcut_suspects,
     )
 
-    images, there = subject.aligned_images()
+    images, there = evaluated.aligned_images()
     chosen = np.flatnonzero(there)
     if len(chosen) > AVERAGE_OVER:
-        chosen = np.sort(np.random.default_rng(subject.seed).choice(chosen, AVERAGE_OVER, replace=False))
-    images, labels = images[chosen], subject.labels[chosen]
-    called = subject.model.probabilities(images).argmax(axis=1).astype(np.int64)
+        chosen = np.sort(np.random.default_rng(evaluated.seed).choice(chosen, AVERAGE_OVER, replace=False))
+    images, labels = images[chosen], evaluated.labels[chosen]
+    called = evaluated.model.probabilities(images).argmax(axis=1).astype(np.int64)
     report(1, 5)
-    regions = face_regions(subject.reference.flat)
-    maps = grad_cam(subject.model, images, called)
+    regions = face_regions(evaluated.reference.flat)
+    maps = grad_cam(evaluated.model, images, called)
     report(2, 5)
-    falls = occlusion_by_region(subject.model, images, labels, regions, subject.seed)
+    falls = occlusion_by_region(evaluated.model, images, labels, regions, evaluated.seed)
     report(3, 5)
-    mass = mass_by_region(maps, regions).assign(given=[subject.classes[place] for place in labels])
+    mass = mass_by_region(maps, regions).assign(given=[evaluated.classes[place] for place in labels])
     looked = mass.groupby("given", sort=False).mean().reset_index().melt("given", var_name="region", value_name="mass")
     side = images.shape[1]
-    averages = mean_maps(maps, labels, called, subject.classes)
-    faces = [_mean_face(images, labels, called, subject.classes, row) for row in averages.itertuples()]
-    pictures = _singles(subject, images, labels, called, maps)
+    averages = mean_maps(maps, labels, called, evaluated.classes)
+    faces = [_mean_face(images, labels, called, evaluated.classes, row) for row in averages.itertuples()]
+    pictures = _singles(evaluated, images, labels, called, maps)
     report(5, 5)
     return {
         "averages": averages.assign(face=pd.Series(faces, index=averages.index, dtype=object), side=side),
@@ -76,25 +76,25 @@ def _mean_face(
 
 
 def _singles(
-    subject: Subject, images: np.ndarray, labels: np.ndarray, called: np.ndarray, maps: np.ndarray
+    evaluated: EvaluatedModel, images: np.ndarray, labels: np.ndarray, called: np.ndarray, maps: np.ndarray
 ) -> pd.DataFrame:
     """Return, for each class, the surest right and the surest wrong images with Grad-CAM and the occlusion map."""
     from training.explain import occlusion_maps, overlay
 
-    sure = subject.model.probabilities(images).max(axis=1)
+    sure = evaluated.model.probabilities(images).max(axis=1)
     chosen = []
-    for place in range(len(subject.classes)):
+    for place in range(len(evaluated.classes)):
         for right in (True, False):
             mine = np.flatnonzero((labels == place) & ((called == labels) == right))
             chosen += mine[np.argsort(-sure[mine], kind="stable")][: SHOWN_PER_CLASS // 2].tolist()
-    covered = occlusion_maps(subject.model, images[chosen], called[chosen])
+    covered = occlusion_maps(evaluated.model, images[chosen], called[chosen])
     rows = []
     for number, place in enumerate(chosen):
         plain = overlay(images[place], np.zeros_like(maps[place]), PICTURE_SIDE)
         rows.append(
             {
-                "label": subject.classes[labels[place]],
-                "predicted": subject.classes[called[place]],
+                "label": evaluated.classes[labels[place]],
+                "predicted": evaluated.classes[called[place]],
                 "probability": float(sure[place]),
                 "image": plain,
                 "grad_cam": overlay(images[place], maps[place], PICTURE_SIDE),

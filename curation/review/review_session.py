@@ -14,7 +14,7 @@ from typing import Any
 from curation.base import files
 from curation.base.workspace import Workspace
 from curation.review import journal
-from curation.review.journal import Answer, Journal, ReviewError
+from curation.review.journal import Journal, ReviewAnswer, ReviewError
 
 BLIND_OTHER = {"unsure": "unknown", "exclude": "unusable"}
 """What a blind "unsure" and "exclude" count as among the votes."""
@@ -106,14 +106,16 @@ class Progress:
     agreed: int
 
 
-class Desk:
+class ReviewSession:
     """Takes the answers of one reviewer in one session."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.folder = Workspace(Path(session.workspace)).review / "journal"
         self.journal = Journal(self.folder, session.reviewer)
-        self.put_up: frozenset[str] = frozenset()  # what the queue brought up last: answering it brings up the next
+        self.current_selection: frozenset[str] = (
+            frozenset()
+        )  # what the queue brought up last: answering it brings up the next
         self.reselect = False  # whether the App is about to drop the selection, because the view changes
         self._path_of = dict(session.names)
         self._name_of = {path: name for name, path in self._path_of.items()}
@@ -130,9 +132,9 @@ class Desk:
         """Return every line of every journal: other reviewers may be at work."""
         return journal.read(self.folder)
 
-    def answers(self) -> dict[tuple[str, str], Answer]:
+    def answers(self) -> dict[tuple[str, str], ReviewAnswer]:
         """Return (path, reviewer) -> answer, of the kind that this session is about."""
-        read = journal.blind_labels if self.session.blind else journal.standing
+        read = journal.blind_labels if self.session.blind else journal.latest_answers
         return read(self.lines())
 
     def answer(self, action: str, images: Sequence[Image], value: str = "", reason: str = "") -> None:
@@ -175,7 +177,7 @@ class Desk:
 
     def undo(self) -> list[str]:
         """Take this reviewer's last press back and return the names of its images; [] where there is none."""
-        mine = [line for line in journal.live(self.lines()) if line.reviewer == self.session.reviewer]
+        mine = [line for line in journal.active_presses(self.lines()) if line.reviewer == self.session.reviewer]
         mine = [line for line in mine if (line.action == "label") == self.session.blind]
         if not mine:
             return []
@@ -187,12 +189,12 @@ class Desk:
         answers = self.answers()
         return [item for item in self.session.items if (item[0], self.session.reviewer) not in answers]
 
-    def upcoming(self, most: int) -> tuple[list[str], list[str]]:
+    def upcoming(self, limit: int) -> tuple[list[str], list[str]]:
         """Return the names of the next page of open images, groups whole, and of its first image or group."""
         items = self.open_items()
         if not items:
             return [], []
-        end = min(most, len(items))
+        end = min(limit, len(items))
         while end < len(items) and items[end][1] and items[end][1] == items[end - 1][1]:
             end += 1
         group = items[0][1]
