@@ -26,6 +26,14 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SourceSettings(_Section):
+    """What is read of a source and how its names are understood."""
+
+    subject_from: str = Field("", description="regular expression on paths; its first group names the person")
+    merge_labels: bool = Field(False, description="whether labels that are spellings of one word are one class")
+    outside: bool = Field(False, description="whether links and lists may name files outside the source")
+
+
 class MeasureSettings(_Section):
     """How images are decoded and what is measured on them."""
 
@@ -83,6 +91,7 @@ class Settings(_Section):
 
     seed: int = Field(0, description="of every random draw; the same seed gives the same result")
     policy: str = Field("balanced", description="a policy's name or the path of a policy file")
+    source: SourceSettings = SourceSettings()
     measure: MeasureSettings = MeasureSettings()
     engine: EngineSettings = EngineSettings()
     checks: CheckSettings = CheckSettings()

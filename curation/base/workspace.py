@@ -56,7 +56,7 @@ class Workspace:
 
     @property
     def listing(self) -> Path:
-        """Where each image's bytes are: path, url, bytes, mtime_ns, split, label."""
+        """Where each image's bytes are and what the source says of it; see ``read_listing``."""
         return self.root / "listing.parquet"
 
     @property
@@ -274,7 +274,7 @@ def _remove_stale_temporaries(root: Path) -> None:
 
 
 def read_listing(workspace: Workspace) -> pd.DataFrame:
-    """Read where each image's bytes are: path, url, bytes, mtime_ns, split, label.
+    """Read where each image's bytes are: path, url, bytes, mtime_ns, split, label, subject, soft_label.
 
     Raises:
         WorkspaceError: the table is absent or damaged.
@@ -284,7 +284,7 @@ def read_listing(workspace: Workspace) -> pd.DataFrame:
     missing = {"path", "url", "bytes", "mtime_ns", "split", "label"} - set(found.columns)
     if missing:
         raise WorkspaceError(f"{workspace.listing} is damaged (no column {min(missing)!r}); delete it and run again")
-    return found
+    return found.assign(**{name: "" for name in ("subject", "soft_label") if name not in found})
 
 
 def read_images(workspace: Workspace) -> pd.DataFrame:

@@ -17,6 +17,7 @@ COLUMN_NAMES = {
     "path": ("path", "file", "file_path", "filepath", "file_name", "filename", "image", "image_path", "img", "name"),
     "label": ("label", "class", "class_name", "category", "emotion", "expression", "target", "cls", "y"),
     "split": ("split", "subset", "partition", "set", "usage"),
+    "subject": ("subject", "subject_id", "person", "person_id", "identity", "actor", "speaker"),
 }
 """For each column, the names that are taken for it, best first; case, spaces and hyphens do not matter."""
 
@@ -30,6 +31,7 @@ class Entry(NamedTuple):
     path: str
     label: str
     split: str
+    subject: str = ""
 
 
 Locate = Callable[[str], FoundFile | str]
@@ -103,8 +105,7 @@ def _columns(header: Sequence[str], shown: str) -> dict[str, int]:
 
 
 def _entry(number: int, columns: dict[str, int], cells: dict[int, Any]) -> Entry:
-    path, label, split = (_text(cells.get(columns.get(name, -1))) for name in ("path", "label", "split"))
-    return Entry(number, path, label, split)
+    return Entry(number, *(_text(cells.get(columns.get(name, -1))) for name in COLUMN_NAMES))
 
 
 def _text(value: Any) -> str:
@@ -140,7 +141,8 @@ def resolve(entries: Iterable[Entry], root: str, locate: Locate) -> SourceConten
         else:
             first[found.path] = entry
             split = layout.split_of(entry.split) or names.escaped(entry.split.strip())
-            contents.files.append(found._replace(label=names.escaped(entry.label), split=split))
+            subject = names.escaped(entry.subject.strip())
+            contents.files.append(found._replace(label=names.escaped(entry.label), split=split, subject=subject))
     return contents
 
 

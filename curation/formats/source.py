@@ -7,8 +7,11 @@ import stat
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from curation.base.settings import SourceSettings
 from curation.formats import archives, folders, kinds, lists, names, remote
-from curation.formats.listing import FoundFile, IngestError, Listing, SourceContents, from_folders, from_rows
+from curation.formats.listing import FoundFile, IngestError, Listing, SourceContents, finished, from_folders, from_rows
+
+_DEFAULTS = SourceSettings()
 
 _HEAD_BYTES = 512
 """Enough to tell an archive, a Parquet file or an image (the mark of a tar is at byte 257)."""
@@ -22,7 +25,7 @@ NAMED = ("hf", "fiftyone", "torchvision", "kaggle")
 """What may stand before a colon for a source that is no path: the library that knows it."""
 
 
-def read_source(source: str, cache: Path) -> Listing:
+def read_source(source: str, cache: Path, settings: SourceSettings = _DEFAULTS) -> Listing:
     """Return which images ``source`` holds; only what tells a file's kind is read of them.
 
     Args:
@@ -32,11 +35,16 @@ def read_source(source: str, cache: Path) -> Listing:
             saved, that holds WebDataset shards, or images with COCO annotations; or hf:NAME, fiftyone:NAME,
             torchvision:CLASS:ROOT, kaggle:OWNER/NAME.
         cache: folder in which archives are unpacked, each once, by its content.
+        settings: how names are understood, and whether paths may lead outside the source.
 
     Raises:
         IngestError: there is no such source, or it cannot be read as a whole.
 
     """
+    return finished(_read(source, cache), settings)
+
+
+def _read(source: str, cache: Path) -> Listing:
     library, _, name = source.partition(":")
     if library in NAMED and name and not remote.is_url(source):
         return _read_named(library, name, cache)

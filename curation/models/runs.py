@@ -13,9 +13,9 @@ import pandas as pd
 
 from curation.base import memory
 from curation.base.errors import CurationError
-from curation.base.files import locked_folder, read_table, write_bytes, write_table
+from curation.base.files import locked_folder, write_bytes, write_table
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, read_issues
+from curation.base.workspace import Workspace, read_issues, read_listing
 from curation.decisions import manifest
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
 
     Returns:
         columns key (the manifest's path), path (absolute, of the file), label, split, weight, soft_label, group (of
-        copies; "" for none).
+        copies; "" for none), subject ("" where unknown).
 
     Raises:
         ModelError: the images are not files on this machine.
@@ -96,7 +96,7 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
     issues = read_issues(workspace)
     unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
     rows = rows[~rows["path"].isin(unreadable)]
-    urls = read_table(workspace.listing).set_index("path")["url"]
+    urls = read_listing(workspace).set_index("path")["url"]
     frame = rows[rows["status"] == "kept"].rename(columns={"path": "key"})
     frame["path"] = frame["key"].map(urls)
     lost = frame["path"].isna() | frame["path"].fillna("").str.contains("://", regex=False)
@@ -105,7 +105,7 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
         raise ModelError(f"{key} is no file on this machine; export the version as a folder and curate that")
     groups = _copy_groups(issues)
     frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
-    return frame[["key", "path", "label", "split", "weight", "soft_label", "group"]].reset_index(drop=True)
+    return frame[["key", "path", "label", "split", "weight", "soft_label", "group", "subject"]].reset_index(drop=True)
 
 
 def _copy_groups(issues: pd.DataFrame) -> dict[str, str]:

@@ -65,7 +65,7 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
 
     memory.require(memory.Needed.curating)
     with display.step("Listing the images"):
-        listing = read_source(source, workspace.sources)
+        listing = read_source(source, workspace.sources, settings.source)
         frame = _limited(listing.frame, limit)
     if frame.empty:
         left_out = [f"{row['path']}: {row['reason']}" for row in listing.problems.head(1).to_dict("records")]
@@ -89,7 +89,8 @@ def _measured(workspace: Workspace, listing: pd.DataFrame, settings: Settings, d
     with display.step("Measuring") as report:
         counts = measure(listing, workspace.measurements, settings.measure, settings.engine, report)
     measurements = load_measurements(listing, workspace.measurements, settings.measure)
-    images = tables.checked("images", measurements.assign(split=listing["split"], label=listing["label"]))
+    stated = {name: listing[name] for name in ("split", "label", "subject", "soft_label")}
+    images = tables.checked("images", measurements.assign(**stated))
     files.write_table(workspace.images, images)
     return Scanned(images, measurements, counts.measured)
 

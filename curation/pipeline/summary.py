@@ -236,8 +236,10 @@ def outcomes(
     cause |= {entry.path: entry.issue.partition("#")[0] for entry in entries if entry.issue}
     by_person = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX)}
     doubtful = set(flagged.loc[flagged["check"].isin(list(review_checks)), "path"]) - by_person
+    # the source may give soft labels of its own
+    softened = frame["soft_label"].ne("") & frame.index.isin([e.path for e in entries if e.action == "soften"])
     changed = np.select(
-        [frame["status"] == "excluded", frame["label"] != frame["original_label"], frame["soft_label"] != ""],
+        [frame["status"] == "excluded", frame["label"] != frame["original_label"], softened],
         ["left out", "relabelled", "softened"],
         "kept",
     )

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.base.files import bare_url
+from curation.base.settings import SourceSettings
 from curation.formats import layout, names
 from curation.formats.listing import IngestError, Listing
 from curation.formats.source import read_source
@@ -65,7 +66,8 @@ def test_a_folder_lists_its_images_sorted_with_split_label_size_and_time(tmp_pat
     assert first["mtime_ns"] == Path(first["url"]).stat().st_mtime_ns
     assert listing.problems.empty and listing.warnings == ()
     assert {name: str(kind) for name, kind in listing.frame.dtypes.items()} == {
-        **dict.fromkeys(("path", "url", "split", "label"), str(pd.Series(["a"]).dtype)),  # object before pandas 3
+        # object before pandas 3
+        **dict.fromkeys(("path", "url", "split", "label", "subject", "soft_label"), str(pd.Series(["a"]).dtype)),
         **dict.fromkeys(("bytes", "mtime_ns"), "int64"),
     }
 
@@ -364,3 +366,16 @@ def test_the_real_faces_are_listed_without_being_opened(
 
 def forbidden(*_: object, **__: object) -> None:
     raise AssertionError("a listing opened a file")
+
+
+def test_a_list_or_a_pattern_names_the_person_of_each_image(tmp_path: Path) -> None:
+    row = b"path,label,Person\nim/S01_1.jpg,sad,ann\n"
+    lay(tmp_path, {"im/S01_1.jpg": JPEG, "im/S02_1.jpg": JPEG, "list.csv": row})
+    assert read_source(str(tmp_path / "list.csv"), tmp_path / "cache").frame["subject"].tolist() == ["ann"]
+    by_pattern = SourceSettings(subject_from=r"(S\d+)_")
+    found = read_source(str(tmp_path / "im"), tmp_path / "cache", by_pattern)
+    assert found.frame["subject"].tolist() == ["S01", "S02"]
+    assert read_source(str(tmp_path / "im"), tmp_path / "cache").frame["subject"].tolist() == ["", ""]
+    for pattern, words in (("nobody", "fits no path"), ("(", "no regular expression")):
+        with pytest.raises(IngestError, match=words):
+            read_source(str(tmp_path / "im"), tmp_path / "cache", SourceSettings(subject_from=pattern))

@@ -20,7 +20,7 @@ from curation.base import files
 from curation.base.errors import CurationError
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_listing
 from curation.checks.duplicates.candidates import Candidates, Features
 from curation.checks.duplicates.features import Pictures, pictures
 from curation.checks.duplicates.find import NEAR_DUPLICATE
@@ -94,7 +94,7 @@ def second_opinions(
     """
     readable = measurements[measurements["error"] == ""].sort_values(["pixel_sha256", "path"])
     contents = readable.drop_duplicates("pixel_sha256").reset_index(drop=True)
-    listing = files.read_table(workspace.listing).set_index("path")
+    listing = read_listing(workspace).set_index("path")
     urls = listing.loc[contents["path"], "url"].tolist()
     unknown = [name for name in peers if name not in PEERS]
     if unknown:
