@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base.classes import meaning
 from curation.base.errors import CurationError
 
 Counts = npt.NDArray[np.int64]
@@ -29,19 +30,6 @@ MAJORITY = 0.6
 
 AGREED = 0.9
 """An image is undisputed where at least this share of its votes is for its label: nine people of ten."""
-
-WORD_CLASSES: tuple[tuple[str, ...], ...] = (
-    ("happy", "happiness", "joy", "smile"),
-    ("sad", "sadness"),
-    ("surprise", "surprised"),
-    ("neutral", "none", "calm"),
-    ("anger", "angry"),
-    ("disgust", "disgusted"),
-    ("fear", "fearful", "afraid", "scared"),
-    ("contempt", "contemptuous"),
-)
-"""Words for one expression: the noun of one data set is the adjective of another (FER-2013 says happy, FER+
-happiness)."""
 
 
 class VotesError(CurationError):
@@ -112,14 +100,8 @@ def read_votes(file: Path, classes: Sequence[str]) -> Votes:
 
 def match_classes(columns: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
     """Return class -> the column that counts its votes, for the classes that have one."""
-    known = {_meaning(column): column for column in reversed(columns)}
-    return {name: known[_meaning(name)] for name in classes if _meaning(name) in known}
-
-
-def _meaning(name: str) -> str:
-    """Return what a class is called here, whatever it is called there."""
-    word = name.strip().lower().replace(" ", "_")
-    return next((words[0] for words in WORD_CLASSES if word in words), word)
+    known = {meaning(column): column for column in reversed(columns)}
+    return {name: known[meaning(name)] for name in classes if meaning(name) in known}
 
 
 def _read(file: Path) -> pd.DataFrame:
