@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from training.classes import in_order
+
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Whole = npt.NDArray[np.int64]
@@ -66,13 +68,13 @@ class Samples:
 
 
 def class_names(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Return the labels of a frame in alphabetical order.
+    """Return the labels of a frame, in order.
 
     Raises:
         DataError: there are fewer than two.
 
     """
-    names = tuple(sorted(frame["label"].unique()))
+    names = tuple(in_order(frame["label"]))
     if len(names) < 2:
         raise DataError(f"training needs two classes or more, and the data has {len(names)}")
     return names

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+
+from training.classes import in_order, sort_key
+
+__all__ = ["WORD_CLASSES", "alike", "in_order", "is_expression", "meaning", "sort_key", "spelling"]
 
 WORD_CLASSES: tuple[tuple[str, ...], ...] = (
     ("happy", "happiness", "joy", "smile"),
@@ -29,19 +32,6 @@ _STATES = (
     "excited excitement pain tired sleepy drowsy frustrated frustration engaged embarrassed shame pride relaxed "
     "serious wink ahegao other unknown uncertain non_face no_face"
 )
-
-_WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
-
-
-def in_order(labels: Iterable[str]) -> list[str]:
-    """Return the distinct labels in the order that every table and key shows: numbers by value, then words."""
-    return sorted(set(labels), key=sort_key)
-
-
-def sort_key(label: str) -> tuple[bool, int, str]:
-    """Return what labels are sorted by: whole numbers first, by value."""
-    number = bool(_WHOLE.fullmatch(label))
-    return not number, int(label) if number else 0, label
 
 
 def spelling(label: str) -> str:

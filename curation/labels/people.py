@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.classes import in_order
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.labels import agreement
@@ -43,7 +44,7 @@ def import_votes(workspace: Workspace, file: Path, name: str = "") -> list[str]:
     if not re.fullmatch(r"[\w-]{1,64}", name) or f"{name}.parquet" == workspace.blind_labels.name:
         raise VotesError(f"{name!r} cannot be the name of imported votes; give another with --name")
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
-    votes = read_votes(file, sorted(set(raw["label"]) - {""}))
+    votes = read_votes(file, in_order(set(raw["label"]) - {""}))
     known = np.isin(votes.paths, raw["path"].to_numpy(dtype=object))
     if not known.any():
         raise VotesError(f"no image of {file} is in this data set; its first path is {votes.paths[0]!r}")
@@ -98,7 +99,7 @@ def report(workspace: Workspace, seed: int) -> People:
 
 
 def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.DataFrame:
-    classes = sorted(set(raw["label"]) - {""})
+    classes = in_order(set(raw["label"]) - {""})
     votes = read_votes(file, classes)
     given = dict(zip(raw["path"], raw["label"], strict=True))
     votes = votes.take(np.isin(votes.paths, raw["path"].to_numpy(dtype=object)))
@@ -147,7 +148,7 @@ def _by_person(
         truth = mine["path"].map(given)
         hits = (mine["label"] == truth).to_numpy()
         rows.append((f"accuracy of {person}", "all", agreement.stratified_accuracy(hits, truth, totals, seed)))
-    answers = [*classes, *sorted(set(long["label"]) - set(classes))]
+    answers = [*classes, *in_order(set(long["label"]) - set(classes))]
     wide = long.pivot(index="path", columns="person", values="label")
     for one, other in combinations(sorted(wide.columns), 2):
         both = wide[[one, other]].dropna()

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curation.base import tables
+from curation.base.classes import in_order
 from curation.decisions.replay import PERSON_PREFIX
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
         " (class)" after its name.
 
     """
-    labels = sorted(set(raw["label"]) | set(cleaned["label"]))
+    labels = in_order([*raw["label"], *cleaned["label"]])
     splits = _ordered_splits(raw["split"])
     reserved = {"version", "split", _TOTAL, "share"}
     names = {label: f"{label} (class)" if label in reserved else label for label in labels}
@@ -122,10 +123,11 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
     counts = frame.groupby(["split", "label"])["gone"].agg(["size", "sum"]).reset_index()
     counts.columns = pd.Index(["split", "label", "before", "left_out"])
     counts["share"] = counts["left_out"] / counts["before"]
-    place = {split: n for n, split in enumerate(_ordered_splits(raw["split"]))}
-    return counts.sort_values(["split", "label"], key=lambda c: c.map(place) if c.name == "split" else c).reset_index(
-        drop=True
-    )
+    place = {
+        "split": {split: n for n, split in enumerate(_ordered_splits(raw["split"]))},
+        "label": {label: n for n, label in enumerate(in_order(raw["label"]))},
+    }
+    return counts.sort_values(["split", "label"], key=lambda c: c.map(place[c.name]), ignore_index=True)
 
 
 def check_summary(issues: pd.DataFrame) -> pd.DataFrame:

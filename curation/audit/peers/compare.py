@@ -17,6 +17,7 @@ from curation.audit.peers.fastdup import fastdup
 from curation.audit.peers.judges import JUDGES, Given, Judge, ask, from_pairs, store
 from curation.audit.peers.peer import Opinion, Peer, require
 from curation.base import files
+from curation.base.classes import in_order
 from curation.base.errors import CurationError
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -150,7 +151,7 @@ def _given(workspace: Workspace, readable: pd.DataFrame, listing: pd.DataFrame, 
 
 def out_of_fold(workspace: Workspace, paths: pd.Series, labels: Sequence[str]) -> Probabilities | None:
     """Return the newest out-of-fold probabilities that cover all ``paths``, (n, classes) by sorted label, or None."""
-    classes = sorted(set(labels))
+    classes = in_order(labels)
     tables = sorted(workspace.predictions.glob("oof_*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
     for table in tables:
         known = files.read_table(table)
