@@ -104,9 +104,11 @@ def scan(
     )
     with locked(workspace):
         scanned = steps.scan(workspace, data, settings, Display(quiet=as_json), limit)
-    record = {"images": len(scanned.images), "measured_now": scanned.measured_now}
+    record = {"images": len(scanned.images), "measured_now": scanned.measured_now, "notes": list(scanned.notes)}
     line = f"{record['images']:,} images, {record['measured_now']:,} of them measured now."
-    console.print_json(record) if as_json else console.print_lines([line, "Next: curate check"])
+    console.print_json(record) if as_json else console.print_lines(
+        [*steps.note_lines(scanned), line, "Next: curate check"]
+    )
 
 
 @app.command()
