@@ -47,6 +47,7 @@ def read(name: str, cache: Path, *, outside: bool = False) -> tuple[str, SourceC
 
     """
     datasets = optional("datasets", EXTRA, f"hf:{name}")
+    datasets.disable_progress_bars()
     folder = Path(name)
     root = os.path.realpath(folder) if folder.is_dir() else os.path.realpath(datasets.config.HF_CACHE_HOME)
     gate = Gate(root, cache, outside)

@@ -24,7 +24,7 @@ __all__ = ["CuratedFaces"]
 
 
 class CuratedFaces(_Base):
-    """The kept images of a version, read where they are.
+    """The kept images of a version that have a label, read where they are.
 
     Items are (picture, number of its class): the picture is a PIL image, or what ``transform`` makes of it.
 
@@ -61,6 +61,7 @@ class CuratedFaces(_Base):
         """
         export_data = load_export_data(open_workspace(Path(folder)), version)
         kept = export_data.kept
+        kept = kept[kept["label"] != ""].reset_index(drop=True)
         if split:
             known = sorted(set(kept["split"]))
             kept = kept[kept["split"] == split].reset_index(drop=True)

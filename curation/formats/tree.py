@@ -134,5 +134,10 @@ class Tree:
 
 def _may_hold_labels(path: str) -> bool:
     name = path.rpartition("/")[2].lower()
-    speaking = name.rpartition(".")[2] in SPEAKING and "." in name
-    return speaking and not any(fnmatch.fnmatchcase(name, pattern) for pattern in _ABOUT)
+    return name.rpartition(".")[2] in SPEAKING and "." in name and not is_about(path)
+
+
+def is_about(path: str) -> bool:
+    """Return whether a file is about a data set (a readme, a licence), not of it."""
+    name = path.rpartition("/")[2].lower()
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in _ABOUT)

@@ -73,9 +73,9 @@ def figures(workspace: Workspace, seed: int) -> pd.DataFrame | None:
     if not files:
         return None
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
-    return pd.concat(
-        [_of_file(file, raw, seed, blind=file == workspace.blind_labels) for file in files], ignore_index=True
-    )
+    tables = [_of_file(file, raw, seed, blind=file == workspace.blind_labels) for file in files]
+    told = [table for table in tables if table is not None]
+    return pd.concat(told, ignore_index=True) if told else None
 
 
 def report(workspace: Workspace, seed: int) -> People:
@@ -88,7 +88,8 @@ def report(workspace: Workspace, seed: int) -> People:
     table = figures(workspace, seed)
     if table is None:
         raise VotesError(
-            f"{workspace.root} has no votes; label a sample with curate review --blind, or: curate votes import FILE"
+            f"{workspace.root} has no votes on images with a label; label a sample with curate review --blind, or: "
+            "curate votes import FILE"
         )
     from reports.people import people_page
 
@@ -98,11 +99,15 @@ def report(workspace: Workspace, seed: int) -> People:
     return People(table, page)
 
 
-def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.DataFrame:
-    classes = in_order(set(raw["label"]) - {""})
-    votes = read_votes(file, classes)
+def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.DataFrame | None:
+    """Return the figures of one table of votes, None where no image with votes has a label."""
+    raw = raw[raw["label"] != ""]
+    classes = in_order(raw["label"])
+    votes = read_votes(file, classes) if classes else None
     given = dict(zip(raw["path"], raw["label"], strict=True))
-    votes = votes.take(np.isin(votes.paths, raw["path"].to_numpy(dtype=object)))
+    votes = votes.take(np.isin(votes.paths, raw["path"].to_numpy(dtype=object))) if votes else None
+    if not votes:
+        return None
     labels = np.array([classes.index(given[path]) for path in votes.paths], np.int64)
     totals = raw["label"].value_counts().to_dict()
     rows = [
@@ -144,6 +149,7 @@ def _by_person(
 ) -> list[Row]:
     """Return each person's accuracy, and Cohen's kappa of each two on the images that both labelled."""
     rows: list[Row] = []
+    long = long[long["path"].isin(set(given))]
     for person, mine in long.groupby("person"):
         truth = mine["path"].map(given)
         hits = (mine["label"] == truth).to_numpy()

@@ -82,7 +82,9 @@ class OutOfFold:
 
 
 def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFrame:
-    """Return a version's kept rows as training takes them; unreadable files of a raw version are left out.
+    """Return a version's kept rows with a label as training takes them; unreadable files of a raw version are left out.
+
+    Soft labels hold the classes of these rows only.
 
     Returns:
         columns key (the manifest's path), path (absolute, of the file), label, split, weight, soft_label, group (of
@@ -97,7 +99,8 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
     unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
     rows = rows[~rows["path"].isin(unreadable)]
     urls = read_listing(workspace).set_index("path")["url"]
-    frame = rows[rows["status"] == "kept"].rename(columns={"path": "key"})
+    frame = rows[(rows["status"] == "kept") & (rows["label"] != "")].rename(columns={"path": "key"})
+    frame["soft_label"] = _within(frame["soft_label"], set(frame["label"]))
     frame["path"] = frame["key"].map(urls)
     lost = frame["path"].isna() | frame["path"].fillna("").str.contains("://", regex=False)
     if lost.any():
@@ -106,6 +109,15 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
     groups = _copy_groups(issues)
     frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
     return frame[["key", "path", "label", "split", "weight", "soft_label", "group", "subject"]].reset_index(drop=True)
+
+
+def _within(soft_labels: pd.Series, classes: set[str]) -> list[str]:
+    """Return soft labels without classes that no image has for its label: votes may name more than the data does."""
+    kept = []
+    for text in soft_labels:
+        shares = {name: share for name, share in json.loads(text).items() if name in classes} if text else {}
+        kept.append(json.dumps(shares, sort_keys=True, ensure_ascii=False) if sum(shares.values()) > 0 else "")
+    return kept
 
 
 def _copy_groups(issues: pd.DataFrame) -> dict[str, str]:
@@ -188,7 +200,7 @@ def out_of_fold(
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
     frame = budgeted(training_frame(workspace, version), options.images, options.seed).reset_index(drop=True)
     if frame.empty:
-        raise ModelError(f"the version {version.name} has no kept image to judge")
+        raise ModelError(f"the version {version.name} has no kept image with a label to judge")
     number = folds or DEFAULT_FOLDS
     alone = locked_folder(workspace.folds, "it is cross-validating: wait for it")
     with alone, display.step(f"Cross-validating {recipe_name}", "steps") as report:

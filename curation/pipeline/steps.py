@@ -47,7 +47,7 @@ _SAME_DATA_SHARE = 0.5
 REPORT_REVISION = 2
 """Raised whenever the report's page may change for the same tables."""
 
-CHECKS_REVISION = 2
+CHECKS_REVISION = 3
 """Raised whenever a check's result may change for the same measurements; makes kept issues stale."""
 
 
@@ -121,8 +121,8 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame,
         lost = int(gone.str.startswith(f"{path}/").sum())
         if lost:
             raise WorkspaceError(
-                f"{path}: {reason}, though {lost:,} images of it are known; mend its permissions, or move it out of the "
-                "data where they are to go"
+                f"{path}: {reason}, though {lost:,} images of it are known; mend its permissions, or move it out of "
+                "the data where they are to go"
             )
     if 1 - len(gone) / max(len(known), 1) < _SAME_DATA_SHARE:
         was = (files.read_json(workspace.marker) or {}).get("source", "another source")

@@ -16,7 +16,7 @@ from curation.formats.layouts import affectnet
 from curation.formats.listing import FoundFile, IngestError, SourceContents, by_folders
 from curation.formats.lists import Finder
 from curation.formats.table import Table
-from curation.formats.tree import Tree
+from curation.formats.tree import Tree, is_about
 
 _PATTERNS = ("*.csv", "*.tsv", "*.txt", "*.lst", "*.json", "*.jsonl", "*.ndjson", "*.parquet")
 _MOST = 0.9
@@ -36,7 +36,7 @@ def recognise(tree: Tree) -> SourceContents | None:
         try:
             found, about = _one(tree, path)
         except IngestError as error:
-            said.append(f"not read as a list: {error}")
+            said += [f"not read as a list: {error}"] if path.lower().endswith(("csv", "tsv")) else []
             continue
         if found:
             used.append(path)
@@ -82,7 +82,7 @@ def split_of_name(path: str) -> str:
 
 def _candidates(tree: Tree) -> list[str]:
     by_ending = [tree.named(pattern) for pattern in _PATTERNS]
-    return [path for paths in by_ending if len(paths) <= _MOST_LISTS for path in paths]
+    return [path for paths in by_ending if len(paths) <= _MOST_LISTS for path in paths if not is_about(path)]
 
 
 def _one(tree: Tree, path: str) -> tuple[list[FoundFile], list[str]]:
