@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+ANSWER_S = 60.0
+"""Seconds in which a server must have sent an image."""
+
+_MOST_SILENT = 3
+"""After so many images in a row without an answer, a server is not asked again by this process."""
+
+_silent: dict[str, int] = {}
 
 
 class NoAnswerError(TimeoutError):
@@ -37,6 +47,32 @@ def answered(call: Callable[[], T], seconds: float) -> T:
     if failure:
         raise failure[0]
     if not outcome:
-        raise NoAnswerError(f"no answer within {seconds:g} s")
+        raise NoAnswerError(errno.ETIMEDOUT, f"no answer within {seconds:g} s")
     result: T = outcome[0]
     return result
+
+
+def remote_bytes(url: str, limit: int) -> bytes:
+    """Return at most ``limit`` bytes of what a URL names, in time.
+
+    Raises:
+        NoAnswerError: its server does not answer, or did not for several images before.
+        Exception: whatever the file system raises.
+
+    """
+    import fsspec
+
+    def fetched() -> bytes:
+        with fsspec.open(url, "rb") as remote:
+            return bytes(remote.read(limit))
+
+    server = "/".join(url.split("/")[:3])
+    if _silent.get(server, 0) >= _MOST_SILENT:
+        raise NoAnswerError(errno.ETIMEDOUT, f"the server did not answer {_MOST_SILENT} times in a row")
+    try:
+        data = answered(fetched, ANSWER_S)
+    except NoAnswerError:
+        _silent[server] = _silent.get(server, 0) + 1
+        raise
+    _silent.pop(server, None)
+    return data

@@ -12,15 +12,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from curation.base.files import bare_url
-from curation.base.waiting import NoAnswerError, answered
+from curation.base.waiting import ANSWER_S, NoAnswerError, answered
 from curation.formats import kinds, names
 from curation.formats.gate import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
 from curation.formats.listing import FoundFile, IngestError
 from curation.formats.lists import Finder, among
 from curation.formats.tree import Tree
-
-ANSWER_S = 60.0
-"""Seconds in which a server must answer a question about a file."""
 
 LISTING_S = 3600.0
 """Seconds in which it must have listed a folder: a bucket of a million objects takes minutes."""
@@ -75,7 +72,7 @@ def connect(url: str) -> Remote:
 def _refused(shown: str, error: Exception) -> IngestError:
     # messages of file systems repeat the URL, which may hold secrets: only the error's kind is told
     if isinstance(error, NoAnswerError):
-        return IngestError(f"{shown} does not answer ({error}); try again later, or copy the data here")
+        return IngestError(f"{shown} does not answer ({error.strerror}); try again later, or copy the data here")
     kind = "it does not exist" if isinstance(error, FileNotFoundError) else type(error).__name__
     return IngestError(f"{shown} cannot be read ({kind}); check the address and your access to it")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -45,16 +46,36 @@ def import_votes(workspace: Workspace, file: Path, name: str = "") -> list[str]:
         raise VotesError(f"{name!r} cannot be the name of imported votes; give another with --name")
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
     votes = read_votes(file, in_order(set(raw["label"]) - {""}))
-    known = np.isin(votes.paths, raw["path"].to_numpy(dtype=object))
+    paths, by_name = _paths_in(votes, raw["path"])
+    known = np.array([bool(path) for path in paths], dtype=np.bool_)
     if not known.any():
         raise VotesError(f"no image of {file} is in this data set; its first path is {votes.paths[0]!r}")
-    votes = votes.take(known)
+    votes = replace(votes, paths=paths).take(known)
     others = {f"other_{place}": votes.others[:, place] for place in range(votes.others.shape[1])}
     counts = {label: votes.counts[:, place] for place, label in enumerate(votes.classes)}
     files.write_table(workspace.votes / f"{name}.parquet", pd.DataFrame({"path": votes.paths, **counts, **others}))
     left = int((~known).sum())
     lines = [f"{len(votes):,} images with {int(votes.total.sum()):,} votes kept as {name}."]
+    lines += [f"{by_name:,} of them were found by the names of their files alone."] if by_name else []
     return [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
+
+
+def _paths_in(votes: Votes, known: pd.Series) -> tuple[npt.NDArray[np.object_], int]:
+    """Return the data set's path of each row of votes ("" for none), and how many were found by the name alone.
+
+    A name that several images or several rows have finds none.
+    """
+    exact = set(known) & set(votes.paths)
+    names = known.str.rpartition("/")[2]
+    only = dict(zip(names[~names.duplicated(keep=False)], known[~names.duplicated(keep=False)], strict=True))
+    stated = [path.rpartition("/")[2] for path in votes.paths]
+    once = {name for name, number in Counter(stated).items() if number == 1 and only.get(name, "") not in exact}
+    found = [
+        path if path in exact else only.get(name, "") if name in once else ""
+        for path, name in zip(votes.paths, stated, strict=True)
+    ]
+    by_name = sum(bool(path) and path not in exact for path in found)
+    return np.array(found, dtype=object), by_name
 
 
 def vote_files(workspace: Workspace) -> list[Path]:
