@@ -204,14 +204,21 @@ def _distribution(given: Table, rest: Sequence[int], alone: bool) -> dict[int, s
     adds up to one.
     """
     cells = {place: numbers for place in rest if (numbers := table.numbers(given.column(place))) is not None}
+    cells = {place: numbers for place, numbers in cells.items() if not _counts_rows(numbers)}
     names = _bare({place: given.header[place] for place in cells})
     known = {place: name for place, name in names.items() if is_expression(name) or plain_name(name) in NO_CLASS}
     if len(known) > 1:
         return known
     if not alone or len(cells) < 2 or not given.rows:
         return {}
-    near = sum(abs(sum(row) - 1) <= _NEAR_ONE for row in zip(*cells.values(), strict=True))
+    sums = [sum(row) for row in zip(*cells.values(), strict=True)]
+    near = max(sum(abs(total / whole - 1) <= _NEAR_ONE for total in sums) for whole in (1, 100))
     return names if near >= 0.99 * len(given.rows) else {}
+
+
+def _counts_rows(numbers: Sequence[float]) -> bool:
+    """Return whether a column numbers the rows, from 0 or 1 on."""
+    return len(numbers) > 2 and any(list(numbers) == list(range(first, first + len(numbers))) for first in (0, 1))
 
 
 def _bare(names: dict[int, str]) -> dict[int, str]:

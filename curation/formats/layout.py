@@ -61,7 +61,20 @@ def assign(images_in: Mapping[Folders, int]) -> tuple[dict[Folders, Place], list
         label = {folders: folders[above] if len(folders) > above else "" for folders in images_in}
         said += _read_above(images_in, above, level, split, subject)
     places = {folders: Place(split[folders], label[folders], subject[folders]) for folders in images_in}
-    return places, [*said, *_warnings(places, level)]
+    return places, [*said, *_numbers_below(places), *_warnings(places, level)]
+
+
+def _numbers_below(places: Mapping[Folders, Place]) -> list[str]:
+    """Return a sentence where the folders below each class are the same numbers, and so may be the classes."""
+    below: dict[str, set[str]] = {}
+    for folders, place in places.items():
+        if place.label in folders[:-1]:
+            below.setdefault(place.label, set()).add(folders[folders.index(place.label) + 1])
+    sets = list(below.values())
+    same = len(sets) > 1 and all(names == sets[0] for names in sets) and len(sets[0]) > 1
+    if not same or not all(name.isdecimal() for name in sets[0]) or all(map(is_expression, below)):
+        return []
+    return [f"below {_some(set(below))} are folders of the same numbers; where those are the classes, give a list"]
 
 
 def _split_at(folders: Folders, level: int) -> str:

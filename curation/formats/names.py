@@ -7,7 +7,8 @@ import re
 _SYSTEM_NAMES = frozenset(
     (
         *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information"),
-        *("@eadir", "#recycle", "#snapshot", "lost+found", "_thumbs", "_thumbnails"),
+        *("@eadir", "@recycle", "@tmp", "@recently-snapshot", "#recycle", "#snapshot", "lost+found", "recycler"),
+        *("network trash folder", "temporary items", "_thumbs", "_thumbnails", "picasa.ini", "_gsdata_"),
     )
 )
 """What file managers, network disks and file systems leave behind, in lower case; hidden names (a leading dot) are

@@ -50,8 +50,8 @@ def _label(tree: Tree, path: str) -> str:
     """Return the class in an annotation file: a number, or a number as text."""
     try:
         with tree.open(path) as file:
-            value = np.load(io.BytesIO(file.read(_MOST_BYTES)), allow_pickle=False)
-        return named(str(value.reshape(-1)[0]).strip())
+            value = np.load(io.BytesIO(file.read(_MOST_BYTES)), allow_pickle=False).reshape(-1)[0].item()
+        return named((value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip())
     except (OSError, ValueError, IndexError, EOFError, IngestError):
         return ""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import BinaryIO
 import numpy as np
 
 from curation.base import splits
-from curation.formats.columns import plain_name
+from curation.formats.columns import NAMES, plain_name
 from curation.formats.listing import SourceContents
 from curation.formats.stored import Contents, grey_png, once
 from curation.formats.tree import Tree
@@ -32,22 +33,37 @@ _REVISION = "fer2013-1"
 HEADER_BYTES = 4096
 """Enough to tell such a CSV by its header."""
 _MOST_CELL_BYTES = 2**24
+_FEWEST_PIXELS = 64
+_LABELS = ("emotion", "label", "expression", "class")
 
 
 def header(first: bytes) -> list[str]:
-    """Return the columns of a CSV whose header names one ``pixels``, by its first bytes; [] for any other file."""
+    """Return the columns of a CSV that holds pixels, in one column or one each, by its first bytes; [] for no such."""
     line = first.decode("utf-8-sig", errors="replace").partition("\n")[0]
-    columns = [plain_name(name) for name in line.split(",")]
-    return columns if "pixels" in columns else []
+    columns = _columns(line, _delimiter(line))
+    return columns if "pixels" in columns or sum(map(_is_pixel, columns)) >= _FEWEST_PIXELS else []
+
+
+def _delimiter(line: str) -> str:
+    return max(",;\t|", key=line.count)
+
+
+def _columns(line: str, delimiter: str) -> list[str]:
+    names = [plain_name(name.strip().strip('"')) for name in line.split(delimiter)]
+    return ["pixels" if name == "pixel" else name for name in names]
+
+
+def _is_pixel(name: str) -> bool:
+    return re.fullmatch(r"(?:pixel|px|p)_?\d+", name) is not None
 
 
 def recognise(tree: Tree) -> SourceContents | None:
     """Return the images in the CSV files of a tree without images; of several whole files the first is taken."""
     if tree.images:
         return None
-    columns = {path: header(tree.head(path, HEADER_BYTES)) for path in tree.named("*.csv")}
+    columns = {path: header(tree.head(path, HEADER_BYTES)) for path in tree.named("*.csv", "*.tsv", "*.txt")}
     with_pixels = {path: names for path, names in columns.items() if names}
-    whole = [path for path, names in with_pixels.items() if "usage" in names]
+    whole = [path for path, names in with_pixels.items() if set(names) & set(NAMES["split"])]
     chosen = whole[:1] or list(with_pixels)
     contents = SourceContents()
     for path in chosen:
@@ -75,7 +91,8 @@ def _decoded(file: BinaryIO, cache: Path) -> SourceContents:
         if picture is None:
             contents.contents.leave_out(key, "its pixels are no square of numbers from 0 to 255")
         else:
-            contents.add(key, picture, row.get("usage", ""), _label(row.get("emotion", "")))
+            label = next((row[name] for name in _LABELS if name in row), "")
+            contents.add(key, picture, next((row[name] for name in NAMES["split"] if name in row), ""), _label(label))
     return contents.contents
 
 
@@ -83,11 +100,15 @@ def _rows(file: BinaryIO) -> Iterator[dict[str, str]]:
     """Yield the rows by the plain names of their columns; cells of pixels may be long."""
     before = csv.field_size_limit(_MOST_CELL_BYTES)
     try:
-        reader = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=""))
-        columns = [plain_name(name) for name in next(reader, [])]
-        for row in reader:
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
+        line = text.readline()
+        delimiter = _delimiter(line)
+        columns = _columns(line.strip(), delimiter)
+        pixels = [place for place, name in enumerate(columns) if _is_pixel(name)]
+        for row in csv.reader(text, delimiter=delimiter):
             if row:
-                yield dict(zip(columns, (cell.strip() for cell in row), strict=False))
+                cells = dict(zip(columns, (cell.strip() for cell in row), strict=False))
+                yield cells if "pixels" in cells else cells | {"pixels": " ".join(row[place] for place in pixels)}
     finally:
         csv.field_size_limit(before)
 
@@ -101,7 +122,7 @@ def _label(emotion: str) -> str:
 def _picture(text: str) -> bytes | None:
     """Return a square of grey levels as PNG, or None where the text is none."""
     try:
-        levels = np.array(text.split(), dtype=np.int64)
+        levels = np.array(re.split(r"[\s,;]+", text.strip("[] ")), dtype=np.int64)
     except (ValueError, OverflowError):
         return None
     side = math.isqrt(len(levels))

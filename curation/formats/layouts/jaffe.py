@@ -19,4 +19,6 @@ CLASSES = {
     "SU": "surprise",
 }
 
-recognise = NameCode(re.compile(r"(?:^|/)(?P<person>[A-Z]{2})\.(?P<code>[A-Z]{2})-?\d\.\d+\.\w+$"), CLASSES).recognise
+_NAME = r"(?:^|/)(?P<person>[A-Z]{2})\.(?P<code>[A-Z]{2})-?\d\.\d+(?:\.\w+)+$"
+
+recognise = NameCode(re.compile(_NAME, re.IGNORECASE), CLASSES).recognise
