@@ -75,8 +75,9 @@ def recognise(tree: Tree) -> SourceContents | None:
         for image in found.files:
             contents.files.append(image._replace(path=folder + image.path, split=image.split or split))
         contents.problems += [(folder + row, reason) for row, reason in found.problems]
-    if len(whole) > 1:
-        contents.warnings.append(f"of several CSV files with pixels, {chosen[0]!r} is read")
+    if others := [path for path in with_pixels if path not in chosen]:
+        told = ", ".join(map(repr, others[:3]))
+        contents.warnings.append(f"of several CSV files with pixels, {chosen[0]!r} is read, and {told} not")
     if votes := tree.named("fer2013new.csv"):
         tree.used.update(votes)
         contents.warnings.append(f"{votes[0]!r} holds FER+'s votes: curate votes import FILE takes them in")
