@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,33 +25,27 @@ from curation.formats.shards import split_names
 from curation.formats.stored import Contents
 
 SIDECARS = frozenset({"cls", "json", "txt"})
-
-
 """Endings of members that may state a sample's label."""
 
-
-_LOOKED_AT = 3
-
-
-"""Members after which a tar is known to be a shard or not: a sample's image and its sidecars."""
-
+_LOOKED_AT = 6
+"""Members after which a tar is known to be a shard or not: a sample's images and its sidecars."""
 
 _MOST_DIGITS = 9
-
-
 """Of the number of a class."""
 
-
 _MOST_CLASS_BYTES = 2**24
+_BOXES = re.compile(rb"\s*(\d+(\.\d*)?\s+){4}")
+"""How a text of boxes begins, which YOLO lays beside an image: no label."""
 
 
 def is_shard(archive: Path) -> bool:
     """Return whether a tar begins with a sample: an image and a sidecar of the same name."""
     keys: dict[str, set[str]] = {}
     try:
-        for number, (member, _) in enumerate(archives.tar_members(archive, archives.budget(archive))):
+        for number, (member, stream) in enumerate(archives.tar_members(archive, archives.budget(archive))):
             key, ending = _split_name(member.name)
-            keys.setdefault(key, set()).add(ending)
+            if ending != "txt" or not _BOXES.match(stream.read(64)):
+                keys.setdefault(key, set()).add(ending.rpartition(".")[2])
             if number + 1 == _LOOKED_AT:
                 break
     except archives.DAMAGED:
