@@ -73,13 +73,14 @@ class Columns:
     said: list[str] = field(default_factory=list)
 
 
-def understood(given: Table, exists: Callable[[str], bool], prefer: str = "") -> Columns:
+def understood(given: Table, exists: Callable[[str], bool], prefer: str = "", *, strict: bool = False) -> Columns:
     """Return what the columns of a list mean.
 
     Args:
         given: the list.
         exists: whether there is an image of that path, as it stands.
         prefer: a column of paths that wins over the others where it is there.
+        strict: whether only a column of a usual name is the label; "true_label", say, may be another one.
 
     Raises:
         IngestError: no column holds paths.
@@ -96,14 +97,14 @@ def understood(given: Table, exists: Callable[[str], bool], prefer: str = "") ->
     if not any(given.header):
         _without_header(given, found)
         return found
-    labels = [place for place in _label_columns(plain) if place not in taken]
+    labels = [place for place in _label_columns(plain, strict) if place not in taken]
     found.label = _chosen_label(given, labels, found)
     if strange := given.nested & {path, found.label}:
         name = given.header[next(iter(strange))]
         raise IngestError(f"{given.shown}: column {name!r} is nested; it must hold text or numbers")
     rest = [place for place in range(len(plain)) if place not in taken | set(labels) and given.header[place]]
     found.distribution = _distribution(given, rest, found.label < 0)
-    if found.label < 0 and not found.distribution and found.soft < 0:
+    if found.label < 0 and not (strict or found.distribution or found.soft >= 0):
         found.label = _label_by_cells(given, rest, found)
     return found
 
@@ -154,11 +155,11 @@ def _without_header(given: Table, found: Columns) -> None:
         found.said[-1] += f", column {found.label + 1} for the label"
 
 
-def _label_columns(plain: Sequence[str]) -> list[int]:
+def _label_columns(plain: Sequence[str], strict: bool) -> list[int]:
     named = [plain.index(known) for known in NAMES["label"] if known in plain]
     for place, name in enumerate(plain):
         words = set(name.split("_"))
-        if place not in named and words & _LABEL_WORDS and words <= _LABEL_WORDS | _BESIDE_LABEL:
+        if not strict and place not in named and words & _LABEL_WORDS and words <= _LABEL_WORDS | _BESIDE_LABEL:
             named.append(place)
     return named
 

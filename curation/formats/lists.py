@@ -69,19 +69,20 @@ def among(images: Sequence[FoundFile], base: str = "") -> Finder:
     return Finder(find, lambda: images)
 
 
-def read(given: Table, finder: Finder, prefer: str = "") -> SourceContents:
+def read(given: Table, finder: Finder, prefer: str = "", *, strict: bool = False) -> SourceContents:
     """Return the images that a list names, with what it states of them.
 
     Args:
         given: the list.
         finder: finds its files.
         prefer: a column of paths that wins over the others where it is there.
+        strict: whether only a column of a usual name is the label.
 
     Raises:
         IngestError: no column holds paths.
 
     """
-    columns, entries, said = understood(given, finder, prefer)
+    columns, entries, said = _understood(given, finder, prefer, strict)
     contents = resolve(entries, finder)
     if columns.label < 0 and not columns.distribution and columns.soft < 0 and contents.files:
         have = ", ".join(repr(name) for name in given.header[:10] if name)
@@ -90,13 +91,15 @@ def read(given: Table, finder: Finder, prefer: str = "") -> SourceContents:
     return contents
 
 
-def understood(given: Table, finder: Finder, prefer: str = "") -> tuple[meanings.Columns, list[Entry], list[str]]:
+def _understood(
+    given: Table, finder: Finder, prefer: str, strict: bool
+) -> tuple[meanings.Columns, list[Entry], list[str]]:
     """Return what the columns of a list mean, its rows, and sentences about how they were read."""
 
     def exists(cell: str) -> bool:
         return any(isinstance(finder.find(reading), FoundFile) for reading in _readings(cell))
 
-    columns = meanings.understood(given, exists, prefer)
+    columns = meanings.understood(given, exists, prefer, strict=strict)
     labels, softs, said = meanings.labels_of(given, columns)
     paths, splits, subjects = (
         given.column(place) if place >= 0 else [""] * len(given.rows)

@@ -18,8 +18,18 @@ SPEAKING = (
 )
 """Endings, in lower case, of files that may hold labels."""
 
-_ABOUT = ("readme*", "license*", "licence*", "requirements*", "citation*", "changes.csv", "export.json", "classes.*")
-"""Files about a data set, not of it."""
+_ABOUT = (
+    "readme*",
+    "license*",
+    "licence*",
+    "requirements*",
+    "citation*",
+    "changes.csv",
+    "export.json",
+    "classes.*",
+    "truth.csv",
+)
+"""Files about a data set, not of it; the last says what ``curate sample`` planted."""
 
 
 @dataclass

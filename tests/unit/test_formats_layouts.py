@@ -162,12 +162,10 @@ def test_a_list_wins_over_class_folders_it_corrects_and_one_of_few_rows_does_not
     assert column(listing, "label")["happy/2.jpg"] == "sad"
     assert "1 images lie in another class' folder" in said(listing)
     (tmp_path / "data" / "labels.csv").unlink()
-    lay(
-        tmp_path / "data",
-        {"truth.csv": "path,true_label\n" + "".join(f"{path},\n" for path in paths[1:]) + f"{paths[0]},sad\n"},
-    )
-    listing = listed(tmp_path / "data")
-    assert column(listing, "label")["happy/0.jpg"] == "happy" and "not read: 1 .csv" in said(listing)
+    for header, rows in (("path,label", paths[:3]), ("path,true_label", paths)):
+        lay(tmp_path / "data", {"other.csv": f"{header}\n" + "".join(f"{path},sad\n" for path in rows)})
+        listing = listed(tmp_path / "data")
+        assert column(listing, "label")["happy/0.jpg"] == "happy" and "not read: 1 .csv" in said(listing)
 
 
 def raf(root: Path, *, aligned: bool = True, original: bool = False) -> Path:

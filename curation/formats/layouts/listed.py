@@ -30,11 +30,13 @@ def recognise(tree: Tree) -> SourceContents | None:
     """Return the images with what the lists among them state, where these name at least half of the images."""
     if not tree.images:
         return None
+    placed = by_folders(SourceContents(tree.images)).files
+    in_class_folders = 2 * sum(is_expression(image.label) for image in placed) > len(placed)
     stated: dict[str, FoundFile] = {}
     said, used = list[str](), list[str]()
     for path in _candidates(tree):
         try:
-            found, about = _one(tree, path)
+            found, about = _one(tree, path, strict=in_class_folders)
         except IngestError as error:
             said += [f"not read as a list: {error}"] if path.lower().endswith(("csv", "tsv")) else []
             continue
@@ -44,8 +46,6 @@ def recognise(tree: Tree) -> SourceContents | None:
             disagreeing = [image for image in found if stated.setdefault(image.path, image)[4:6] != image[4:6]]
             if disagreeing:
                 said.append(f"{path!r} contradicts an earlier list on {len(disagreeing):,} images: the earlier counts")
-    placed = by_folders(SourceContents(tree.images)).files
-    in_class_folders = 2 * sum(is_expression(image.label) for image in placed) > len(placed)
     if not used or len(stated) < (_MOST if in_class_folders else 0.5) * len(placed):
         tree.contents.warnings += said
         return None
@@ -57,7 +57,7 @@ def recognise(tree: Tree) -> SourceContents | None:
     return contents
 
 
-def read_list(given: Table, finder: Finder, prefer: str = "") -> SourceContents:
+def read_list(given: Table, finder: Finder, prefer: str = "", *, strict: bool = False) -> SourceContents:
     """Return the images that a list names; numbers become names where a layout's own list or images say which.
 
     Raises:
@@ -66,7 +66,7 @@ def read_list(given: Table, finder: Finder, prefer: str = "") -> SourceContents:
     """
     from curation.formats.layouts import rafdb
 
-    contents = lists.read(given, finder, prefer)
+    contents = lists.read(given, finder, prefer, strict=strict)
     if affectnet.is_official(given.header):
         contents.files = [image._replace(label=affectnet.named(image.label)) for image in contents.files]
     elif all(rafdb.is_aligned(image) for image in contents.files):
@@ -85,7 +85,7 @@ def _candidates(tree: Tree) -> list[str]:
     return [path for paths in by_ending if len(paths) <= _MOST_LISTS for path in paths if not is_about(path)]
 
 
-def _one(tree: Tree, path: str) -> tuple[list[FoundFile], list[str]]:
+def _one(tree: Tree, path: str, strict: bool) -> tuple[list[FoundFile], list[str]]:
     """Return the images that one file lists, [] where it is no list of these images, and sentences about it."""
     given = table.read(tree.data(path), path, path)
     tree.used.discard(path)
@@ -93,7 +93,7 @@ def _one(tree: Tree, path: str) -> tuple[list[FoundFile], list[str]]:
         return [], []
     prefer = "file_name" if path.rpartition("/")[2].lower().startswith("metadata.") else ""
     try:
-        contents = read_list(given, lists.among(tree.images, path.rpartition("/")[0]), prefer)
+        contents = read_list(given, lists.among(tree.images, path.rpartition("/")[0]), prefer, strict=strict)
     except IngestError:
         return [], []
     if 2 * len(contents.files) < len(given.rows) or not _states_much(contents.files):
