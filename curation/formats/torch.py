@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.base.errors import optional
+from curation.base.settings import MeasureSettings
 from curation.base.workspace import open_workspace
 from curation.formats.export_data import ExportError, content, load_export_data
 
@@ -21,6 +21,9 @@ else:
     _Base = optional("torch.utils.data", "train", "curation.formats.torch").Dataset
 
 __all__ = ["CuratedFaces"]
+
+_WHOLE = 2**20
+"""A side that no image has: pictures are not reduced."""
 
 
 class CuratedFaces(_Base):
@@ -75,6 +78,7 @@ class CuratedFaces(_Base):
         self.paths = kept["path"].tolist()
         self.mode = mode
         self.transform = transform
+        self._settings = MeasureSettings(analysis_side=_WHOLE)
         self._rows = list(kept[["path", "sha256", "url"]].itertuples(index=False))
 
     def __len__(self) -> int:
@@ -86,9 +90,12 @@ class CuratedFaces(_Base):
 
         Raises:
             ExportError: the file is gone or not the one that was curated.
+            DecodeError: it is no image; a raw version has such rows.
 
         """
         from PIL import Image
 
-        picture = Image.open(io.BytesIO(content(self._rows[index]))).convert(self.mode)
+        from curation.measure.decode import decode
+
+        picture = Image.fromarray(decode(content(self._rows[index]), self._settings).pixels).convert(self.mode)
         return (self.transform(picture) if self.transform else picture), self.targets[index]
