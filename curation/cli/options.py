@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Folder = Annotated[Path, typer.Option("--workspace", "-w", help="The workspace folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Data = Annotated[str, typer.Argument(help="A folder, archive, CSV/Parquet list, image or fsspec URL.")]
+Data = Annotated[str, typer.Argument(help="A folder, archive, list (CSV, JSON, Parquet), image or fsspec URL.")]
 PolicyName = Annotated[
     str, typer.Option("--policy", help="balanced, deck, or a policy file.", autocompletion=completion.policies)
 ]
