@@ -18,7 +18,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate run fer2013.csv", "pixels in a CSV, as FER-2013 was published"),
         (
             "curate run faces --subject-from '(S[0-9]+)_' --merge-labels",
-            "persons from the paths, Happy and happy as one",
+            "persons from paths; Happy and happy as one",
         ),
     ),
     "sample": (("curate sample faces --images 160 --seed 1", "a smaller one; the same seed draws the same faces"),),
