@@ -8,7 +8,6 @@ never matched across classes or splits.
 
 from __future__ import annotations
 
-import os
 import posixpath
 import unicodedata
 from collections import Counter
@@ -124,7 +123,8 @@ def resolve(entries: Iterable[Entry], finder: Finder) -> SourceContents:
             contents.leave_out(shown, LISTED_AGAIN if first[file.path][2:] == entry[2:] else OTHER_LABEL)
         else:
             first[file.path] = entry
-            label, split, subject = (_text(cell) for cell in (entry.label, entry.split.strip(), entry.subject.strip()))
+            stated = (entry.label, entry.split.strip(), entry.subject.strip())
+            label, split, subject = map(names.as_windows, stated)
             contents.files.append(file._replace(label=label, split=split, subject=subject, soft_label=entry.soft_label))
     contents.warnings += matched + _said_of(rows, contents)
     return contents
@@ -142,11 +142,6 @@ def _said_of(rows: Sequence[Entry], contents: SourceContents) -> list[str]:
     if other := sum(reason == OTHER_LABEL for _, reason in contents.problems):
         said.append(f"an image is named again with another label or split in {other:,} rows: its first row counts")
     return said
-
-
-def _text(cell: str) -> str:
-    """Return a cell as valid Unicode; bytes that are not UTF-8 are taken for Windows' code page 1252."""
-    return cell if names.is_valid_unicode(cell) else os.fsencode(cell).decode("cp1252", errors="replace")
 
 
 def _found(entry: Entry, finder: Finder) -> FoundFile | str:
@@ -174,7 +169,7 @@ def _readings(path: str) -> list[str]:
     elif "%" in bare:
         readings.append(unquote(bare))
     if not names.is_valid_unicode(bare):
-        readings.append(os.fsencode(bare).decode("cp1252", errors="replace"))
+        readings.append(names.as_windows(bare))
     return list(dict.fromkeys(readings))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 _SYSTEM_NAMES = frozenset(
@@ -54,6 +55,11 @@ def is_valid_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def as_windows(text: str) -> str:
+    """Return text of a file as valid Unicode: bytes that are not UTF-8 are taken for Windows' code page 1252."""
+    return text if is_valid_unicode(text) else os.fsencode(text).decode("cp1252", errors="replace")
 
 
 def is_system(name: str) -> bool:

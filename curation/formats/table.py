@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation.base.files import parsed
-from curation.formats import kinds
+from curation.formats import kinds, names
 from curation.formats.listing import IngestError
 
 _DELIMITERS = ",;\t|"
@@ -64,7 +64,7 @@ def _csv(data: bytes, shown: str) -> Table:
     text, delimiter = _body(text)
     rows = _spaced(text) if delimiter == " " else _separated(text, delimiter, shown)
     if rows and _is_header(rows[0]):
-        header, rows = [cell.strip() for cell in rows[0]], rows[1:]
+        header, rows = [names.as_windows(cell.strip()) for cell in rows[0]], rows[1:]
         _require_distinct(header, shown)
     else:
         header = [""] * max(map(len, rows), default=0)
