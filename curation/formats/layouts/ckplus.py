@@ -1,9 +1,9 @@
 """Extended Cohn-Kanade (CK+): frames of sequences, and a label for the last frame of some of them.
 
 Source: Lucey et al., "The Extended Cohn-Kanade Dataset (CK+)" (2010), and its ReadMe: cohn-kanade-images/S005/001/
-S005_001_00000001.png ..., Emotion/S005/001/S005_001_00000011_emotion.txt with one number as below, for the last frame of
-the sequence, its peak. The others have no label: the first is neutral by the set's design, and those between are on the
-way. S005 is the person. Sets cut from it (CK+48) keep the names of the frames.
+S005_001_00000001.png ..., Emotion/S005/001/S005_001_00000011_emotion.txt with one number as below, for the last frame
+of the sequence, its peak. The others have no label: the first is neutral by the set's design, and those between are on
+the way. S005 is the person. Sets cut from it (CK+48) keep the names of the frames.
 """
 
 from __future__ import annotations
