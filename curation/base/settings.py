@@ -123,6 +123,9 @@ def load(
             values = _merged(values, tomllib.loads(path.read_text(encoding="utf-8")))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path} is not valid TOML: {error}; mend or delete it") from error
+        if isinstance(values.get("source"), dict) and "outside" in values["source"]:
+            # the workspace may come from somebody else
+            raise SettingsError(f"{path}: setting 'source.outside' stands in no file; give --follow-links each time")
     values = _merged(_merged(values, _environment()), overrides or {})
     try:
         return Settings.model_validate(values)

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
@@ -104,7 +105,12 @@ def finished(root: str, contents: SourceContents, settings: SourceSettings) -> L
         IngestError: ``settings.subject_from`` is no regular expression, or fits no path.
 
     """
-    files, said = _with_splits(sorted(contents.files))
+    files = sorted(contents.files)
+    for before, again in pairwise(files):
+        if before.path == again.path:
+            contents.leave_out(again.path, "the same name again")
+    files = [file for place, file in enumerate(files) if not place or file.path != files[place - 1].path]
+    files, said = _with_splits(files)
     files, about_persons = _with_subjects(files, settings.subject_from)
     files, about_labels = _with_labels(files, merge=settings.merge_labels)
     texts = {name: "str" for name in ("path", "url", "split", "label", "subject", "soft_label")}

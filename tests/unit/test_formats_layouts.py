@@ -368,3 +368,14 @@ def test_a_zip_of_a_layout_is_read_as_its_folder(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "archive.zip").write_bytes(buffer.getvalue())
     assert list(told(listed(tmp_path / "data" / "archive.zip")).values()) == list(zip(SPLITS, NAMES, strict=True))
+
+
+def test_archives_inside_that_hold_the_same_name_give_it_once(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("faces.zip", "faces.ZIP"):
+        with zipfile.ZipFile(tmp_path / "data" / name, "w") as archive:
+            archive.writestr("happy/1.jpg", JPEG)
+            archive.writestr("sad/2.jpg", JPEG)
+    listing = listed(tmp_path / "data")
+    assert list(told(listing)) == ["faces/happy/1.jpg", "faces/sad/2.jpg"]
+    assert set(reasons(listing).values()) == {"the same name again"}

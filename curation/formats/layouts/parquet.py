@@ -42,9 +42,8 @@ def recognise(tree: Tree) -> SourceContents | None:
                 found = once(file, _REVISION, tree.cache, partial(_decoded, cache=tree.cache))
         except OSError as error:
             raise IngestError(f"{path} cannot be read: {error.strerror or error}") from error
-        stem = path.rpartition("/")[2].rpartition(".")[0]
-        split = next((name for name in (stem, path.rpartition("/")[0].rpartition("/")[2]) if standard(name)), "")
-        split = standard(split)
+        stem = path.removesuffix(".parquet")
+        split = next((name for name in reversed(stem.split("/")) if standard(name)), "")
         for image in found.files:
             numbered = image.path.removeprefix(_NUMBERED)
             key = image.path if numbered == image.path and numbered not in taken else f"{stem}/{numbered}"
