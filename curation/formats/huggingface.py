@@ -96,7 +96,7 @@ def _require_own_files(folder: Path) -> None:
     configs = header.get("configs") if isinstance(header, dict) else None
     for config in configs if isinstance(configs, list) else []:
         named = [config.get("data_files"), config.get("data_dir")] if isinstance(config, dict) else []
-        for path in _texts(named):
+        for path in _texts(named, set()):
             if "://" in path or path.startswith(("/", "~", "hf:")) or ".." in re.split(r"[/\\]", path):
                 raise IngestError(
                     f"{card} names data outside its folder ({path!r}); remove that, or give --follow-links if you "
@@ -104,17 +104,15 @@ def _require_own_files(folder: Path) -> None:
                 )
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in nested lists and objects, the values of ``split`` aside."""
+def _texts(value: Any, seen: set[int]) -> Iterator[str]:
+    """Yield every text in nested lists and objects, the values of ``split`` aside; what aliases repeat is seen once."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
-    elif isinstance(value, dict):
-        for key, each in value.items():
-            if key != "split":
-                yield from _texts(each)
+    elif isinstance(value, list | dict) and id(value) not in seen:
+        seen.add(id(value))
+        inner = value if isinstance(value, list) else [each for key, each in value.items() if key != "split"]
+        for each in inner:
+            yield from _texts(each, seen)
 
 
 def _images(parts: dict[str, Any], datasets: Any, name: str, gate: Gate) -> SourceContents:

@@ -213,3 +213,18 @@ def test_coco_that_numbers_two_things_alike_is_one_sentence(
 def test_two_categories_of_one_name_are_one_class_and_said(tmp_path: Path) -> None:
     listing = listed(coco(tmp_path, categories=[{"id": 1, "name": "happy"}, {"id": 2, "name": "happy"}]))
     assert "several categories 'happy'" in said(listing)
+
+
+def bomb(last: str) -> str:
+    """YAML that says little and means a text of ten to the power of twelve characters."""
+    levels = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12))
+    return f"a0: &a0 [x]\n{levels}\n{last}\n"
+
+
+def test_a_description_that_grows_without_an_end_is_passed_over(root: Path, tmp_path: Path) -> None:
+    tree = {"images/1.jpg": JPEG, "labels/1.txt": "0 .5 .5 1 1", "data.yaml": bomb("names: [*a11, ok]\ntrain: *a11")}
+    assert told(listed(lay(tmp_path / "yolo", tree))) == {"images/1.jpg": ("", "0")}
+    pytest.importorskip("datasets")
+    lay(root, {"README.md": f"---\n{bomb('configs: [{data_files: [*a11, ../x]}]')}---\n"})
+    with pytest.raises(IngestError, match="names data outside its folder"):
+        listed(f"hf:{root}")

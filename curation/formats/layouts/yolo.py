@@ -15,6 +15,8 @@ from curation.formats.lists import among
 from curation.formats.tree import Tree
 
 _ROW = re.compile(rb"\s*(\d+)(?:\.0*)?(?:\s+-?[\d.]+(?:[eE][+-]?\d+)?){4,}\s*")
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_PLAIN = (str, int, float)
 _LOOKED_AT = 20
 
 
@@ -69,9 +71,12 @@ def _names(tree: Tree) -> tuple[dict[int, str], dict[str, Any]]:
             continue
         names = found.get("names") if isinstance(found, dict) else None
         if isinstance(names, list):
-            return {number: str(name) for number, name in enumerate(names)}, found
+            names = dict(enumerate(names))
         if isinstance(names, dict):
-            return {int(number): str(name) for number, name in names.items() if str(number).isdecimal()}, found
+            # aliases of YAML may make a small file a huge text, so only plain values are looked at
+            plain = {number: name for number, name in names.items() if isinstance(name, _PLAIN)}
+            known = {int(number): str(name) for number, name in plain.items() if _NUMBER.fullmatch(str(number))}
+            return known, {key: value for key, value in found.items() if isinstance(value, _PLAIN)}
     for path in tree.named("classes.txt", "*.names", "_darknet.labels"):
         lines = [line.strip() for line in tree.text(path).splitlines()]
         return dict(enumerate(filter(None, lines))), {}
