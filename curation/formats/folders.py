@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
+from collections.abc import Iterator
 
-from curation.formats import names
+from curation.formats import kinds, names
 from curation.formats.gate import LINKED_FOLDER, NOT_AN_IMAGE, SYSTEM_FILE, Gate, is_within
 from curation.formats.listing import IngestError
 from curation.formats.tree import Tree
@@ -90,6 +90,11 @@ def _take_file(entry: os.DirEntry[str], path: str, fault: str, gate: Gate, tree:
         tree.contents.leave_out(names.escaped(path), found)
 
 
-def of(folder: str | Path, cache: Path, *, outside: bool = False) -> Tree:
-    """Return what lies below ``folder`` (absolute, without links in it)."""
-    return scan(Gate(str(folder), cache, outside))
+def image_names(root: str) -> Iterator[str]:
+    """Yield the paths, relative to ``root``, of all files below it that are called like images; none is opened."""
+    for folder, below, here in os.walk(root):
+        below[:] = [name for name in below if not names.is_system(name)]
+        inside = folder[len(root.rstrip("/")) + 1 :]
+        for name in here:
+            if kinds.has_image_ending(name) and not names.is_system(name):
+                yield f"{inside}/{name}" if inside else name

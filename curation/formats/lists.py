@@ -42,16 +42,16 @@ class Finder:
     """Where the files of a list are looked for.
 
     find       -- takes a path as a row states it; returns the file, or the reason why it is left out
-    everything -- returns all images, for rows whose path is not there as it stands
+    everything -- yields the paths of all images, for rows whose path is not there as it stands
     """
 
     find: Callable[[str], FoundFile | str]
-    everything: Callable[[], Sequence[FoundFile]]
+    everything: Callable[[], Iterable[str]]
 
 
 def local(gate: Gate) -> Finder:
     """Return a finder of files below a folder of this machine, through its gate."""
-    return Finder(gate.find, lambda: folders.scan(gate).images)
+    return Finder(gate.find, lambda: folders.image_names(gate.root))
 
 
 def among(images: Sequence[FoundFile], base: str = "") -> Finder:
@@ -59,13 +59,15 @@ def among(images: Sequence[FoundFile], base: str = "") -> Finder:
     known = {image.path: image for image in images}
 
     def find(path: str) -> FoundFile | str:
+        if path in known:
+            return known[path]
         for folder in dict.fromkeys((base, "")):
             full = posixpath.normpath(posixpath.join(folder, names.escaped(path)))
             if full in known:
                 return known[full]
         return OUTSIDE if full.startswith("../") else ABSENT
 
-    return Finder(find, lambda: images)
+    return Finder(find, lambda: known)
 
 
 def read(given: Table, finder: Finder, prefer: str = "", *, strict: bool = False) -> SourceContents:
@@ -192,15 +194,16 @@ def _matched_by_end(rows: Sequence[Entry], found: list[FoundFile | str], finder:
     absent = [place for place, file in enumerate(found) if file == ABSENT]
     if not absent:
         return []
-    index: dict[str, list[tuple[list[str], FoundFile]]] = {}
-    for file in finder.everything():
-        parts = file.path.split("/")
-        index.setdefault(_key(_bare(parts[-1])), []).append((parts, file))
+    index: dict[str, list[list[str]]] = {}
+    for path in finder.everything():
+        parts = path.split("/")
+        index.setdefault(_key(_bare(parts[-1])), []).append(parts)
     paths = [_parts(entry.path) for entry in rows if entry.path.strip()]
     shared = posixpath.commonprefix([parts[:-1] for parts in paths])  # of lists, element by element
     matched = []
     for place in absent:
-        found[place] = _by_end(_parts(rows[place].path), len(shared), index)
+        fitting = _by_end(_parts(rows[place].path), len(shared), index)
+        found[place] = finder.find("/".join(fitting[0])) if len(fitting) == 1 else _why_not(fitting)
         if isinstance(found[place], FoundFile):
             matched.append(place)
     if not matched:
@@ -213,22 +216,27 @@ def _matched_by_end(rows: Sequence[Entry], found: list[FoundFile | str], finder:
     ]
 
 
-def _by_end(parts: list[str], droppable: int, index: dict[str, list[tuple[list[str], FoundFile]]]) -> FoundFile | str:
-    """Return the one image whose path ends as ``parts`` do, of which so many leading ones may be dropped."""
+def _by_end(parts: list[str], droppable: int, index: dict[str, list[list[str]]]) -> list[list[str]]:
+    """Return the paths, in parts, that end as ``parts`` do, of which so many leading ones may be dropped."""
     same_name = index.get(_key(_bare(parts[-1])), []) if parts else []
     for dropped in range(droppable + 1):
         end = parts[dropped:]
         keys = [_key(part) for part in end[:-1]]
         fitting = [
-            (its, file)
-            for its, file in same_name
+            its
+            for its in same_name
             if len(its) >= len(end) and [_key(part) for part in its[len(its) - len(end) : -1]] == keys
         ]
         if len(fitting) > 1:
-            exact = [(its, file) for its, file in fitting if its[-len(end) :] == end]
+            exact = [its for its in fitting if its[-len(end) :] == end]
             fitting = exact if len(exact) == 1 else fitting
-        if len(fitting) > 1:
-            return f"fits several images, such as {fitting[0][1].path!r} and {fitting[1][1].path!r}"
         if fitting:
-            return fitting[0][1]
-    return ABSENT
+            return fitting
+    return []
+
+
+def _why_not(fitting: list[list[str]]) -> str:
+    if not fitting:
+        return ABSENT
+    some = " and ".join(repr(names.escaped("/".join(parts))) for parts in fitting[:2])
+    return f"fits several images, such as {some}"
