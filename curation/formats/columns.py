@@ -80,7 +80,8 @@ def understood(given: Table, exists: Callable[[str], bool], prefer: str = "", *,
         given: the list.
         exists: whether there is an image of that path, as it stands.
         prefer: a column of paths that wins over the others where it is there.
-        strict: whether only a column of a usual name is the label; "true_label", say, may be another one.
+        strict: whether only a column of a usual name is the label: "true_label" may be another one, and a column a
+            class what a model said.
 
     Raises:
         IngestError: no column holds paths.
@@ -103,7 +104,7 @@ def understood(given: Table, exists: Callable[[str], bool], prefer: str = "", *,
         name = given.header[next(iter(strange))]
         raise IngestError(f"{given.shown}: column {name!r} is nested; it must hold text or numbers")
     rest = [place for place in range(len(plain)) if place not in taken | set(labels) and given.header[place]]
-    found.distribution = _distribution(given, rest, found.label < 0)
+    found.distribution = {} if strict else _distribution(given, rest, found.label < 0)
     if found.label < 0 and not (strict or found.distribution or found.soft >= 0):
         found.label = _label_by_cells(given, rest, found)
     return found

@@ -162,8 +162,12 @@ def test_a_list_wins_over_class_folders_it_corrects_and_one_of_few_rows_does_not
     assert column(listing, "label")["happy/2.jpg"] == "sad"
     assert "1 images lie in another class' folder" in said(listing)
     (tmp_path / "data" / "labels.csv").unlink()
-    for header, rows in (("path,label", paths[:3]), ("path,true_label", paths)):
-        lay(tmp_path / "data", {"other.csv": f"{header}\n" + "".join(f"{path},sad\n" for path in rows)})
+    for header, rows, cells in (
+        ("path,label", paths[:3], "sad"),
+        ("path,true_label", paths, "sad"),
+        ("path,happy,sad", paths, "0.1,0.9"),
+    ):
+        lay(tmp_path / "data", {"other.csv": f"{header}\n" + "".join(f"{path},{cells}\n" for path in rows)})
         listing = listed(tmp_path / "data")
         assert column(listing, "label")["happy/0.jpg"] == "happy" and "not read: 1 .csv" in said(listing)
 
