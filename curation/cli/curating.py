@@ -10,6 +10,7 @@ import typer
 from curation.cli import completion
 from curation.cli.options import (
     DEFAULT_WORKSPACE,
+    AcceptLoss,
     Address,
     AsJson,
     Data,
@@ -41,6 +42,7 @@ def run(
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     limit: Limit = 0,
+    accept_loss: AcceptLoss = False,
     workers: Workers = 0,
     engine: EngineKind = None,
     address: Address = "",
@@ -52,7 +54,7 @@ def run(
     from curation.base.progress import Display
     from curation.base.workspace import create_workspace, locked
     from curation.cli import console
-    from curation.pipeline import steps
+    from curation.pipeline import curating
 
     workspace = create_workspace(folder)
     settings = load_settings(
@@ -63,7 +65,7 @@ def run(
         labels={"recipe": labels, "threads": threads, "workers": fold_workers},
     )
     with locked(workspace):
-        outcome = steps.run(workspace, data, settings, Display(quiet=as_json), limit)
+        outcome = curating.run(workspace, data, settings, Display(quiet=as_json), limit, accept_loss=accept_loss)
     console.print_json(outcome.record) if as_json else console.print_lines(outcome.lines)
 
 
@@ -124,7 +126,7 @@ def check(
     from curation.base.workspace import locked, open_workspace
     from curation.checks import registry
     from curation.cli import console
-    from curation.pipeline import steps, summary
+    from curation.pipeline import curating, steps, summary
 
     chosen = {check.name for check in registry.select(names or [])}
     workspace = open_workspace(folder)
@@ -137,7 +139,7 @@ def check(
     opinions = None
     with locked(workspace):
         scanned = steps.scanned_before(workspace, settings, display)
-        issues = steps.judge_labels(workspace, scanned, settings, display)
+        issues = curating.judge_labels(workspace, scanned, settings, display)
         if also:
             from curation.audit.peers import interpreter, second_opinions
 
@@ -161,20 +163,29 @@ def check(
 
 
 @app.command()
-def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: AsJson = False) -> None:
+def apply(
+    folder: Folder = DEFAULT_WORKSPACE,
+    policy: PolicyName = "",
+    accept_loss: AcceptLoss = False,
+    as_json: AsJson = False,
+) -> None:
     """Let a policy decide on the issues and commit the cleaned version."""
     from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
+    from curation.base.workspace import locked, open_workspace, read_images, read_issues
     from curation.cli import console
-    from curation.pipeline import label_judgement, queries, steps
+    from curation.pipeline import curating, decisions, label_judgement, queries
 
     workspace = open_workspace(folder)
+    settings = load_settings(workspace, policy=policy)
     with locked(workspace):
-        version = steps.apply(workspace, load_settings(workspace, policy=policy), Display(quiet=as_json))
+        recorded = decisions.apply(workspace, settings, Display(quiet=as_json), accept_loss=accept_loss)
+    version = recorded.version
     if as_json:
         console.print_json(version)
         return
-    console.print_lines([*queries.version_lines(version), *label_judgement.outcome_lines(workspace, version)])
+    said, _ = curating.said_of(workspace, read_images(workspace), read_issues(workspace), version, settings)
+    judged = label_judgement.outcome_lines(workspace, version)
+    console.print_lines([*queries.version_lines(version), *said, *recorded.notes, *judged])
 
 
 @app.command()

@@ -1,0 +1,148 @@
+"""Decisions follow the picture: which images of a raw manifest people's decisions are about, and which none any more.
+
+A person decided on a picture (the SHA-256 of its file) under a label. A renamed or moved file keeps the decision,
+another picture under an old name does not inherit it, and "keep", "relabel" and "soften", which speak of the label, end
+where the data come with another one. Of several files with one content the decision's path says which was meant; where
+that path has gone, it is about those that came since, not about copies that lay beside it then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from curation.base.files import parsed
+from curation.decisions.log import LogError, undone_in
+from curation.decisions.replay import people_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+
+class Image(NamedTuple):
+    """What a raw manifest says of a path."""
+
+    content: str
+    label: str
+
+
+Images = Mapping[str, Image]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A log's table whose people's rows are about the paths of a raw manifest, and the rows that are about none.
+
+    lost: seq, actor, path, action, value, content, why; of each picture the last decision.
+    """
+
+    table: pd.DataFrame
+    lost: pd.DataFrame
+
+
+def images_of(raw: pd.DataFrame) -> dict[str, Image]:
+    """Return path -> content and given label of a raw manifest."""
+    return dict(zip(raw["path"], map(Image, raw["sha256"], raw["original_label"]), strict=True))
+
+
+def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Callable[[int], list[Images]]) -> Followed:
+    """Return the log as it applies to ``raw``; see the module.
+
+    Decisions of older versions name no content: theirs is that of the manifest in force when they were logged.
+
+    Args:
+        table: of the log.
+        raw: the rows of a raw version.
+        past: gives the raw manifests that a decision may have been taken on, by its number, the likeliest first.
+
+    """
+    import pandas as pd
+
+    people = people_rows(table)
+    now = images_of(raw)
+    paths_of = cache(lambda: raw.groupby("sha256")["path"].agg(list).to_dict())
+    targets: list[tuple[int, str]] = []
+    lost: list[tuple[int, str]] = []
+    rows = people[["seq", "path", "action", "value", "content", "label"]].itertuples(index=False, name=None)
+    for seq, path, action, value, content, label in rows:
+        taken_on = Image(content, label) if content else _taken_on(past(seq), path)
+        found = list(_about(taken_on, path, now, paths_of, partial(past, seq)))
+        if action == "keep" and len(found) > 1:
+            found = [min(found, key=lambda other: (other.rpartition("/")[2] != path.rpartition("/")[2], other))]
+        applying = [other for other in found if _applies(action, value, taken_on, now[other])]
+        targets += [(seq, other) for other in applying]
+        if not applying:
+            lost.append((seq, _why(taken_on, path, [now[other] for other in found], now)))
+    moved = pd.DataFrame(targets, columns=["seq", "target"]).merge(people, on="seq")
+    followed = moved.assign(path=moved["target"])[list(table.columns)]
+    others = table[~table["seq"].isin(people["seq"])]
+    gone = pd.DataFrame(lost, columns=["seq", "why"]).merge(people, on="seq")
+    gone = gone.drop_duplicates(["path", "content"], keep="last")
+    whole = pd.concat([others, followed]).sort_values("seq", kind="stable", ignore_index=True)
+    return Followed(whole.astype(table.dtypes), gone[["seq", "actor", "path", "action", "value", "content", "why"]])
+
+
+def parting(images: Mapping[str, Image], paths: Collection[str]) -> str:
+    """Return the value of a ``not_copies`` line about images: their contents, and their paths for people to read."""
+    return json.dumps(
+        {"contents": sorted({images[path].content for path in paths}), "paths": sorted(paths)}, ensure_ascii=False
+    )
+
+
+def parted(table: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Return the sets of contents that people said are not copies of each other, and did not take back.
+
+    Raises:
+        LogError: a line names no contents.
+
+    """
+    rows = table[(table["action"] == "not_copies") & ~table["seq"].isin(undone_in(table))]
+    found = set()
+    for seq, value in rows[["seq", "value"]].itertuples(index=False, name=None):
+        try:
+            found.add(tuple(str(content) for content in parsed(value)["contents"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise LogError(f"decision {seq} parts {value!r}, no contents; restore the log from a copy") from error
+    return sorted(found)
+
+
+def _taken_on(pasts: list[Images], path: str) -> Image | None:
+    """Return what a decision without content was taken on, None where nothing tells."""
+    return next((images[path] for images in pasts if path in images), None)
+
+
+def _about(
+    taken_on: Image | None,
+    path: str,
+    now: Images,
+    paths_of: Callable[[], dict[str, list[str]]],
+    past: Callable[[], list[Images]],
+) -> Iterator[str]:
+    """Yield the paths that a decision is about now."""
+    if path in now and (taken_on is None or now[path].content == taken_on.content):
+        yield path
+    elif taken_on is not None and taken_on.content:
+        content = taken_on.content
+        then: Images = next((images for images in past() if path in images and images[path].content == content), {})
+        for other in paths_of().get(content, []):
+            if other not in then or then[other].content != content:
+                yield other
+
+
+def _applies(action: str, value: str, taken_on: Image | None, now: Image) -> bool:
+    """Tell whether a decision still says something of a picture that may come with another label now."""
+    same = taken_on is None or taken_on.label == now.label
+    return same or action == "exclude" or (action == "relabel" and value == now.label)
+
+
+def _why(taken_on: Image | None, path: str, found: list[Image], now: Images) -> str:
+    if found and taken_on is not None:
+        return (
+            f"it was taken on the label {taken_on.label or 'none'!r}, and the data say {found[0].label or 'none'!r} now"
+        )
+    return "another picture has this name now" if path in now else "the picture is gone"
