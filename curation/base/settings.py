@@ -73,8 +73,8 @@ class BrakeSettings(_Section):
     """Where a policy stops short: beyond these losses, images stay kept and wait for a person."""
 
     class_share: float = Field(0.5, ge=0, le=1, description="of a class, left out at most")
-    split_share: float = Field(0.5, ge=0, le=1, description="of a split, left out at most")
-    subject_share: float = Field(0.5, ge=0, le=1, description="of a person's images, left out at most")
+    split_share: float = Field(0.75, ge=0, le=1, description="of a split, left out at most")
+    subject_share: float = Field(0.75, ge=0, le=1, description="of a person's images, left out at most")
     conflict_share: float = Field(0.5, ge=0, le=1, description="of the groups of copies, under several labels at most")
     min_images: int = Field(
         10, ge=1, description="losses of fewer images are no reason to stop, unless nothing is left"

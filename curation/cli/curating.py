@@ -22,6 +22,7 @@ from curation.cli.options import (
     LabelRecipe,
     Limit,
     PolicyName,
+    TableFormat,
     Weights,
     Workers,
     load_settings,
@@ -186,6 +187,36 @@ def apply(
     said, _ = curating.said_of(workspace, read_images(workspace), read_issues(workspace), version, settings)
     judged = label_judgement.outcome_lines(workspace, version)
     console.print_lines([*queries.version_lines(version), *said, *recorded.notes, *judged])
+
+
+@app.command()
+def overlap(
+    other: Annotated[str, typer.Argument(help="Another data set, as curate run takes it, or a workspace.")],
+    theirs: Annotated[
+        bool, typer.Option("--theirs", help="Print the other's images that are here, not these.")
+    ] = False,
+    folder: Folder = DEFAULT_WORKSPACE,
+    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    as_json: AsJson = False,
+) -> None:
+    """List what this data shares with OTHER: exact and near copies, by split and class, with pictures on a page."""
+    from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
+    from curation.cli import console
+    from curation.pipeline.overlap import overlap as find_overlap
+
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        found = find_overlap(workspace, other, load_settings(workspace), Display(quiet=as_json))
+    shown = (found.theirs if theirs else found.mine).drop(columns=["sha256", "other_sha256"])
+    if as_json:
+        console.print_json(found.record())
+    elif format_name is TableFormat.table:
+        console.print_frame(found.counts, "table")
+        console.print_frame(shown, "table", hint="; see all with --format csv")
+        console.print_lines(found.lines)
+    else:
+        console.print_frame(shown, format_name.value)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -89,6 +90,8 @@ def log(
     from curation.pipeline import queries
 
     found = queries.log_table(open_workspace(folder), path)
+    if format_name is TableFormat.table and not as_json:  # what decisions are about is for machines
+        found = found.drop(columns=["content", "label"])
     console.print_frame(found, "json" if as_json else format_name.value, hint="; see all with --format csv")
 
 
@@ -176,6 +179,30 @@ def undo(
     with locked(workspace):
         recorded = decisions.undo(workspace, target, by or user_name(), load_settings(workspace))
     _print_recorded(recorded, as_json=as_json)
+
+
+@app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(help="Another workspace of the same data; it is only read.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Take what people decided in another workspace of the same data; contradictions are named."""
+    from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
+    from curation.cli import console
+    from curation.pipeline.merge import merge as merge_workspaces
+
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        merged = merge_workspaces(workspace, other, load_settings(workspace), Display(quiet=True))
+    conflicts = merged.conflicts.to_dict("records")
+    if as_json:
+        console.print_json({**vars(merged), "version": merged.version.name, "conflicts": conflicts})
+        return
+    console.print_lines(merged.lines())
+    if conflicts:
+        console.print_frame(merged.conflicts, "table", limit=0)
 
 
 def _print_recorded(recorded: Recorded, *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ that path has gone, it is about those that came since, not about copies that lay
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,8 +19,6 @@ from curation.decisions.log import LogError, undone_in
 from curation.decisions.replay import people_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
 
 
@@ -50,38 +48,58 @@ def images_of(raw: pd.DataFrame) -> dict[str, Image]:
     return dict(zip(raw["path"], map(Image, raw["sha256"], raw["original_label"]), strict=True))
 
 
-def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Callable[[int], list[Images]]) -> Followed:
-    """Return the log as it applies to ``raw``; see the module.
+Past = Callable[[int], Sequence[Images]]
+"""Gives the raw manifests that a decision may have been taken on, by its number, the likeliest first."""
+
+
+def identified(table: pd.DataFrame, past: Past) -> pd.DataFrame:
+    """Return people's decisions on images that were not undone, with the pictures that they are about.
 
     Decisions of older versions name no content: theirs is that of the manifest in force when they were logged.
+    """
+    people = people_rows(table)
+    content, label = people["content"].tolist(), people["label"].tolist()
+    for place, (seq, path, known) in enumerate(zip(people["seq"], people["path"], content, strict=True)):
+        if not known:
+            then = next((images[path] for images in past(seq) if path in images), None)
+            content[place], label[place] = then or (UNKNOWN, "")
+    return people.assign(content=content, label=label)
+
+
+UNKNOWN = "?"
+"""Content of a decision of which nothing tells what it was taken on: it goes by its path."""
+
+
+def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
+    """Return the log as it applies to ``raw``; see the module.
 
     Args:
         table: of the log.
         raw: the rows of a raw version.
-        past: gives the raw manifests that a decision may have been taken on, by its number, the likeliest first.
+        past: tells what decisions were taken on.
 
     """
     import pandas as pd
 
-    people = people_rows(table)
+    people = identified(table, past)
     now = images_of(raw)
     paths_of = cache(lambda: raw.groupby("sha256")["path"].agg(list).to_dict())
     targets: list[tuple[int, str]] = []
     lost: list[tuple[int, str]] = []
     rows = people[["seq", "path", "action", "value", "content", "label"]].itertuples(index=False, name=None)
-    for seq, path, action, value, content, label in rows:
-        taken_on = Image(content, label) if content else _taken_on(past(seq), path)
-        found = list(_about(taken_on, path, now, paths_of, partial(past, seq)))
+    for seq, path, action, value, *taken_on in rows:
+        about = Image(*taken_on)
+        found = list(_about(about, path, now, paths_of, partial(past, seq)))
         if action == "keep" and len(found) > 1:
             found = [min(found, key=lambda other: (other.rpartition("/")[2] != path.rpartition("/")[2], other))]
-        applying = [other for other in found if _applies(action, value, taken_on, now[other])]
+        applying = [other for other in found if _applies(action, value, about, now[other])]
         targets += [(seq, other) for other in applying]
         if not applying:
-            lost.append((seq, _why(taken_on, path, [now[other] for other in found], now)))
-    moved = pd.DataFrame(targets, columns=["seq", "target"]).merge(people, on="seq")
+            lost.append((seq, _why(about, path, [now[other] for other in found], now)))
+    moved = pd.DataFrame(targets, columns=["seq", "target"]).astype({"seq": "int64"}).merge(people, on="seq")
     followed = moved.assign(path=moved["target"])[list(table.columns)]
     others = table[~table["seq"].isin(people["seq"])]
-    gone = pd.DataFrame(lost, columns=["seq", "why"]).merge(people, on="seq")
+    gone = pd.DataFrame(lost, columns=["seq", "why"]).astype({"seq": "int64"}).merge(people, on="seq")
     gone = gone.drop_duplicates(["path", "content"], keep="last")
     whole = pd.concat([others, followed]).sort_values("seq", kind="stable", ignore_index=True)
     return Followed(whole.astype(table.dtypes), gone[["seq", "actor", "path", "action", "value", "content", "why"]])
@@ -111,38 +129,31 @@ def parted(table: pd.DataFrame) -> list[tuple[str, ...]]:
     return sorted(found)
 
 
-def _taken_on(pasts: list[Images], path: str) -> Image | None:
-    """Return what a decision without content was taken on, None where nothing tells."""
-    return next((images[path] for images in pasts if path in images), None)
-
-
 def _about(
-    taken_on: Image | None,
+    about: Image,
     path: str,
     now: Images,
     paths_of: Callable[[], dict[str, list[str]]],
-    past: Callable[[], list[Images]],
+    past: Callable[[], Sequence[Images]],
 ) -> Iterator[str]:
     """Yield the paths that a decision is about now."""
-    if path in now and (taken_on is None or now[path].content == taken_on.content):
+    if path in now and about.content in (UNKNOWN, now[path].content):
         yield path
-    elif taken_on is not None and taken_on.content:
-        content = taken_on.content
-        then: Images = next((images for images in past() if path in images and images[path].content == content), {})
-        for other in paths_of().get(content, []):
-            if other not in then or then[other].content != content:
+    elif about.content not in ("", UNKNOWN):
+        nothing = Image("", "")
+        then: Images = next((images for images in past() if images.get(path, nothing).content == about.content), {})
+        for other in paths_of().get(about.content, []):
+            if other not in then or then[other].content != about.content:
                 yield other
 
 
-def _applies(action: str, value: str, taken_on: Image | None, now: Image) -> bool:
+def _applies(action: str, value: str, about: Image, now: Image) -> bool:
     """Tell whether a decision still says something of a picture that may come with another label now."""
-    same = taken_on is None or taken_on.label == now.label
+    same = about.content == UNKNOWN or about.label == now.label
     return same or action == "exclude" or (action == "relabel" and value == now.label)
 
 
-def _why(taken_on: Image | None, path: str, found: list[Image], now: Images) -> str:
-    if found and taken_on is not None:
-        return (
-            f"it was taken on the label {taken_on.label or 'none'!r}, and the data say {found[0].label or 'none'!r} now"
-        )
+def _why(about: Image, path: str, found: list[Image], now: Images) -> str:
+    if found:
+        return f"it was taken on the label {about.label or 'none'!r}, and the data say {found[0].label or 'none'!r} now"
     return "another picture has this name now" if path in now else "the picture is gone"

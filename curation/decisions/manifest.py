@@ -18,7 +18,8 @@ from curation.base import files, tables
 from curation.base.errors import WorkspaceError
 from curation.base.workspace import Workspace
 from curation.decisions import log
-from curation.decisions.follow import Followed, Images, follow, images_of
+from curation.decisions.follow import Followed, Images, Past, follow, images_of
+from curation.decisions.follow import identified as follow_identified
 from curation.decisions.replay import BY_CONTENT, BY_PATH, replay
 
 if TYPE_CHECKING:
@@ -230,6 +231,19 @@ def rebuilt(workspace: Workspace, version: Version, table: pd.DataFrame) -> pd.D
 
 def followed(workspace: Workspace, table: pd.DataFrame, raw: pd.DataFrame) -> Followed:
     """Return the log as it applies to the rows of a raw version; see ``curation.decisions.follow``."""
+    return follow(table, raw, _past(workspace, raw))
+
+
+def identified(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:
+    """Return people's decisions on images that stand, with the pictures that they are about."""
+    return follow_identified(table, _past(workspace, rows(workspace, find(workspace, "raw"))))
+
+
+def _past(workspace: Workspace, raw: pd.DataFrame) -> Past:
+    """Return what tells which raw versions a decision may have been taken on.
+
+    The base of the version before it, then of the one after, which is ``raw`` where none was committed since.
+    """
     cleaned = [version for version in versions(workspace) if version.kind == "cleaned"]
     images_now = images_of(raw)
 
@@ -237,13 +251,13 @@ def followed(workspace: Workspace, table: pd.DataFrame, raw: pd.DataFrame) -> Fo
     def images(name: str) -> Images:
         return images_of(rows(workspace, find(workspace, name)))
 
+    @cache
     def past(seq: int) -> list[Images]:
-        """Give what a decision may have been taken on: the base of the version before it, then of the one after."""
         before = [version.base for version in cleaned if version.log_through < seq][-1:]
         after = [version.base for version in cleaned if version.log_through >= seq][:1]
         return [images(name) for name in (*before, *after)] + [images_now] * (not after)
 
-    return follow(table, raw, past)
+    return past
 
 
 def require_whole_log(workspace: Workspace, through: int) -> None:

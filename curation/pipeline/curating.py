@@ -67,8 +67,7 @@ def run(
         "report": str(page),
     }
     lines += [*recorded.notes, *label_judgement.outcome_lines(workspace, version)]
-    lines += [f"Labels were not judged: {not_judged}."] if not_judged else []
-    return Outcome([*lines, *_what_next(workspace, version, page, left_out)], record)
+    return Outcome([*lines, *_what_next(workspace, version, page, left_out, not_judged)], record)
 
 
 def judge_labels(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
@@ -127,10 +126,14 @@ def _option(workspace: Workspace) -> str:
     return "" if workspace.root == Path("workspace") else f" -w {workspace.root}"
 
 
-def _what_next(workspace: Workspace, version: manifest.Version, page: Path, left_out: int) -> list[str]:
+def _what_next(
+    workspace: Workspace, version: manifest.Version, page: Path, left_out: int, not_judged: str
+) -> list[str]:
     option = _option(workspace)
     lines = [f"{left_out:,} other files were left out: see {workspace.ingest}"] if left_out else []
-    if not label_judgement.record_of(workspace):
+    if not_judged:
+        lines += [f"Labels were not judged: {not_judged}."]
+    elif not label_judgement.record_of(workspace):
         lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
     return [
         *lines,

@@ -171,6 +171,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
     pairs = find_pairs(workspace, scanned, settings, display)
     apart = parted(Log(workspace.decisions).table)
     labels = label_judgement.stored(workspace, scanned.images)
+    shared = _shared(workspace)
     fingerprint = digest(
         *(scanned.images[column] for column in scanned.images),
         *(scanned.measurements[column] for column in scanned.measurements),
@@ -180,6 +181,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         CHECKS_REVISION,
         "" if labels is None else label_judgement.record_of(workspace)["key"],
         *apart,
+        *([] if shared is None else (shared[column] for column in shared)),
     )
     current = is_current(workspace, "issues", fingerprint, workspace.issues)
     changed = settings_of.differences(settings, settings_of.made_with(workspace))
@@ -191,11 +193,24 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         return read_issues(workspace)
     with display.step("Checking"):
         linked = kept_apart(pairs, scanned.measurements, apart)
-        issues = registry.run(CheckInputs(scanned.images, scanned.measurements, linked, settings, labels))
+        issues = registry.run(CheckInputs(scanned.images, scanned.measurements, linked, settings, labels, shared))
     files.write_table(workspace.issues, issues)
     note(workspace, "issues", fingerprint, made_with=made, parted=digest(*apart))
     memory.give_back()
     return issues
+
+
+def _shared(workspace: Workspace) -> pd.DataFrame | None:
+    """Return what was found shared with other data sets (``curation.pipeline.overlap``), None where none was named.
+
+    Columns sha256, kind, probability, transform, other (its name), other_path.
+    """
+    columns = ["sha256", "kind", "probability", "transform", "other_path"]
+    tables = [
+        files.read_table(path)[columns].assign(other=path.parent.name.rpartition("-")[0])
+        for path in sorted(workspace.overlaps.glob("*/shared.parquet"))
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else None
 
 
 def copy_graph(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
