@@ -58,11 +58,11 @@ def identified(table: pd.DataFrame, past: Past) -> pd.DataFrame:
     Decisions of older versions name no content: theirs is that of the manifest in force when they were logged.
     """
     people = people_rows(table)
-    content, label = people["content"].tolist(), people["label"].tolist()
-    for place, (seq, path, known) in enumerate(zip(people["seq"], people["path"], content, strict=True)):
-        if not known:
-            then = next((images[path] for images in past(seq) if path in images), None)
-            content[place], label[place] = then or (UNKNOWN, "")
+    content, label = people["content"].copy(), people["label"].copy()
+    unnamed = people.loc[content == "", ["seq", "path"]]
+    for place, seq, path in unnamed.itertuples(name=None):
+        then = next((images[path] for images in past(seq) if path in images), None)
+        content[place], label[place] = then or (UNKNOWN, "")
     return people.assign(content=content, label=label)
 
 
@@ -83,6 +83,21 @@ def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
 
     people = identified(table, past)
     now = images_of(raw)
+    at_home = people["content"].eq(people["path"].map(dict(zip(raw["path"], raw["sha256"], strict=True))))
+    same_label = people["label"].eq(people["path"].map(dict(zip(raw["path"], raw["original_label"], strict=True))))
+    plain = people[at_home & (same_label | people["action"].eq("exclude"))]
+    targets, lost = _looked_for(people[~people["seq"].isin(plain["seq"])], now, raw, past)
+    moved = targets.merge(people, on="seq").assign(path=lambda rows: rows["target"])[list(table.columns)]
+    others = table[~table["seq"].isin(people["seq"])]
+    whole = pd.concat([others, plain, moved]).sort_values("seq", kind="stable", ignore_index=True)
+    gone = lost.merge(people, on="seq").drop_duplicates(["path", "content"], keep="last")
+    return Followed(whole.astype(table.dtypes), gone[["seq", "actor", "path", "action", "value", "content", "why"]])
+
+
+def _looked_for(people: pd.DataFrame, now: Images, raw: pd.DataFrame, past: Past) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return where decisions apply (seq, target: a path) and which do not any more (seq, why)."""
+    import pandas as pd
+
     paths_of = cache(lambda: raw.groupby("sha256")["path"].agg(list).to_dict())
     targets: list[tuple[int, str]] = []
     lost: list[tuple[int, str]] = []
@@ -96,13 +111,11 @@ def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
         targets += [(seq, other) for other in applying]
         if not applying:
             lost.append((seq, _why(about, path, [now[other] for other in found], now)))
-    moved = pd.DataFrame(targets, columns=["seq", "target"]).astype({"seq": "int64"}).merge(people, on="seq")
-    followed = moved.assign(path=moved["target"])[list(table.columns)]
-    others = table[~table["seq"].isin(people["seq"])]
-    gone = pd.DataFrame(lost, columns=["seq", "why"]).astype({"seq": "int64"}).merge(people, on="seq")
-    gone = gone.drop_duplicates(["path", "content"], keep="last")
-    whole = pd.concat([others, followed]).sort_values("seq", kind="stable", ignore_index=True)
-    return Followed(whole.astype(table.dtypes), gone[["seq", "actor", "path", "action", "value", "content", "why"]])
+    whole = {"seq": "int64"}
+    return (
+        pd.DataFrame(targets, columns=["seq", "target"]).astype(whole),
+        pd.DataFrame(lost, columns=["seq", "why"]).astype(whole),
+    )
 
 
 def parting(images: Mapping[str, Image], paths: Collection[str]) -> str:

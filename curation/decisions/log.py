@@ -392,6 +392,9 @@ def targets_of(seq: int, value: str) -> list[int]:
 
     """
     try:
-        return [int(number) for number in parsed(value)]
+        numbers = parsed(value)
+        if not isinstance(numbers, list):
+            raise ValueError("not a list")
+        return [int(number) for number in numbers]
     except (ValueError, TypeError, OverflowError) as error:
         raise LogError(f"decision {seq} takes back {value!r}, no list of decisions; restore the log") from error

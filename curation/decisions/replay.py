@@ -43,15 +43,15 @@ def standing(table: pd.DataFrame) -> pd.DataFrame:
 
 def people_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return people's decisions on images that were not undone, oldest first."""
-    mine = table[~_by_policy(table) & table["action"].isin(_IMAGE_ACTIONS)]
-    return mine[~mine["seq"].isin(undone_in(table))]
+    mine = ~_by_policy(table) & table["action"].isin(_IMAGE_ACTIONS) & ~table["seq"].isin(undone_in(table))
+    return table[mine]
 
 
 def policy_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the decisions of the policy in force that were not undone, oldest first."""
     opening, end = _in_force(table)
-    rows = table[_by_policy(table) & table["action"].isin(_IMAGE_ACTIONS)]
-    return rows[(rows["seq"] > opening) & (rows["seq"] < end) & ~rows["seq"].isin(undone_in(table))]
+    inside = _by_policy(table) & table["action"].isin(_IMAGE_ACTIONS) & table["seq"].between(opening + 1, end - 1)
+    return table[inside & ~table["seq"].isin(undone_in(table))]
 
 
 def opening_of(table: pd.DataFrame) -> Entry | None:
@@ -122,10 +122,10 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
             ``BY_CONTENT``: an image that was left out keeps the reason for that.
 
     """
-    table = entries if not isinstance(entries, (list, tuple)) else table_of(entries)
-    rows = standing(table)
+    table: pd.DataFrame = table_of(entries) if isinstance(entries, Sequence) else entries
+    rows = standing(table[["seq", "actor", "path", "action", "value", "reason", "issue"]])
     rows = rows[rows["path"].isin(raw["path"])].reset_index(drop=True)
-    rows = rows.assign(place=rows.index, group=[group_of(issue) for issue in rows["issue"]])
+    rows["place"] = rows.index
     kept_at = _last(rows[rows["action"] == "keep"], "place")
     status = rows[rows["action"].isin(["keep", "exclude"])]
     label = _after(rows[rows["action"] == "relabel"], kept_at)
@@ -140,7 +140,7 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
         "status": {path: _STATUS[action] for path, action in _last(status, "action").items()},
         "label": labels,
         "reason": reasons,
-        "group": _last(rows[rows["group"] != ""], "group"),
+        "group": {path: group_of(issue) for path, issue in _last(_with_group(rows), "issue").items()},
         "weight": weights,
         # a soft label that the source gave is of the old label
         "soft_label": dict.fromkeys(labels, "") | soft_labels,
@@ -151,6 +151,10 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
         values = result.loc[there, "path"].map(new)
         result.loc[there, column] = values.astype(result[column].dtype)
     return result.reset_index(drop=True)
+
+
+def _with_group(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["issue"].str.contains("#", regex=False) & ~rows["issue"].str.endswith("#")]
 
 
 _STATUS = {"keep": "kept", "exclude": "excluded"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -117,9 +117,10 @@ def _complete(draft: Draft, place: Mapping[str, Image]) -> Draft:
     return replace(draft, content=place[draft.path].content, label=place[draft.path].label)
 
 
-def _new_ones(log: Log, actor: str, drafts: Iterable[Draft]) -> list[Draft]:
+def _new_ones(log: Log, actor: str, drafts: Sequence[Draft]) -> list[Draft]:
     """Return the drafts but those that a person's last word on the same picture says already."""
     rows = replay.people_rows(log.table)
+    rows = rows[rows["path"].isin([draft.path for draft in drafts])]
     columns = ["path", "content", "label", "actor", "action", "value", "reason"]
     last = {(row[0], row[1]): row for row in rows[columns].itertuples(index=False, name=None)}
     found = []
@@ -403,7 +404,18 @@ def _decided(
         version = _committed(workspace, log, raw, lineage)
     steps.note_policy(workspace, source)
     memory.give_back()
-    return Recorded(version, 0)
+    return Recorded(version, 0, _other_settings(workspace, settings))
+
+
+def _other_settings(workspace: Workspace, settings: Settings) -> list[str]:
+    """Say where the settings in force are others than those that the issues were made with."""
+    changed = settings_of.differences(settings, settings_of.made_with(workspace))
+    if not changed:
+        return []
+    return [
+        f"The issues were made with other settings than those in force now ({'; '.join(changed)}): decisions rest on "
+        "the issues as they are; curate check makes them anew."
+    ]
 
 
 def _accepted(table: pd.DataFrame, chosen: policy.Policy) -> set[str]:

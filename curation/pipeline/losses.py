@@ -87,8 +87,8 @@ def no_longer_applying(lost: pd.DataFrame) -> tuple[list[str], dict[str, Any]]:
         f"{row['path']} ({row['action']} by {row['actor'].removeprefix(PERSON_PREFIX)}, no. {row['seq']}): {row['why']}"
         for row in lost.to_dict("records")
     ]
-    plural = "decision of a person applies" if len(said) == 1 else "decisions of people apply"
-    return [f"{len(said):,} {plural} no longer: {_named(said)}."], record
+    plural = "decision of a person no longer applies" if len(said) == 1 else "decisions of people no longer apply"
+    return [f"{len(said):,} {plural}: {_named(said)}."], record
 
 
 def _named(texts: Sequence[str]) -> str:
