@@ -212,8 +212,9 @@ def overlap(
     if as_json:
         console.print_json(found.record())
     elif format_name is TableFormat.table:
-        console.print_frame(found.counts, "table")
-        console.print_frame(shown, "table", hint="; see all with --format csv")
+        if len(shown):
+            console.print_frame(found.counts, "table")
+            console.print_frame(shown, "table", hint="; see all with --format csv")
         console.print_lines(found.lines)
     else:
         console.print_frame(shown, format_name.value)

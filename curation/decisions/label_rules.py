@@ -69,9 +69,8 @@ def label_drafts(rule: Labels, left: pd.DataFrame, issues: pd.DataFrame) -> dict
 
 
 def _protected(rule: Labels, split: str) -> bool:
-    """Tell whether a split's labels are left to a person; with test, every other split is that is held out by name."""
-    like_test = "test" in rule.protect_splits and split != "validation" and splits.role(split) == "held-out"
-    return split in rule.protect_splits or like_test
+    """Tell whether a split's labels are left to a person; a split of another name is what its name stands for."""
+    return split in rule.protect_splits or splits.standard(split) in rule.protect_splits
 
 
 def _judged(left: pd.DataFrame, issues: pd.DataFrame, check: str) -> list[dict[str, Any]]:

@@ -263,20 +263,20 @@ def _rows_of(check: str, issues: pd.DataFrame) -> pd.DataFrame:
 def _split_priority(rule: Duplicates, left: pd.DataFrame) -> dict[tuple[str, str], float]:
     """Return (split, label) -> order in which copies are kept, lowest first.
 
-    A split that an order does not name is never emptied for the one that is fitted on: it comes before train, one that
-    is held out (by its name) at the place of the first held-out split, one of unknown use right before train.
+    A split that an order does not name takes the place of the one that its name stands for. One of unknown use is never
+    emptied for the one that is fitted on: it comes right before train.
     """
     pairs = left[["split", "label"]].drop_duplicates().itertuples(index=False, name=None)
     if rule.keep_split == "short_of_class":
         share = left.groupby("split")["label"].value_counts(normalize=True)
         return {(split, label): float(share[split, label]) for split, label in pairs}
     order = {split: float(place) for place, split in enumerate(rule.keep_split)}
-    roles = {split: splits.role(split) for split in {*order, *left["split"]}}
-    places = {role: [place for split, place in order.items() if roles[split] == role] for role in roles.values()}
-    before_train = min(places.get("train", []), default=len(order)) - 0.5
-    held_out = min([*places.get("held-out", []), before_train])
-    unnamed = {"held-out": held_out, "unknown": before_train, "train": before_train + 0.5}
-    return {(split, label): order.get(split, unnamed[roles[split]]) for split, label in pairs}
+    train = order.get("train", float(len(order)))
+    places = {
+        split: order.get(split, order.get(splits.standard(split), train - 0.5 * (splits.role(split) != "train")))
+        for split in left["split"].unique()
+    }
+    return {(split, label): places[split] for split, label in pairs}
 
 
 def _judged(rule: Duplicates, name: str, members: pd.DataFrame, priority: dict[tuple[str, str], float]) -> list[Draft]:
