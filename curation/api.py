@@ -369,6 +369,33 @@ class Workspace:
         counts = ("decided", "undone", "conflicts", "unsure", "blind_labels")
         return Outcome(tuple(pulled.lines()), {name: getattr(pulled, name) for name in counts})
 
+    def merge(self, other: str | Path) -> Outcome:
+        """Take what people decided in another workspace of the same data; ``record["conflicts"]`` are contradictions.
+
+        Raises:
+            WorkspaceError: there is no other workspace, or it is this one.
+
+        """
+        from curation.pipeline.merge import merge
+
+        with locked(self._workspace):
+            merged = merge(self._workspace, Path(other), self.settings, self._display)
+        record = {**vars(merged), "version": merged.version.name, "conflicts": merged.conflicts.to_dict("records")}
+        return Outcome(tuple(merged.lines()), record)
+
+    def overlap(self, other: str | Path) -> Outcome:
+        """Find what this data shares with another data set or workspace; ``record`` has shared, theirs and counts.
+
+        Raises:
+            CurationError: there is no such data set, or it holds no images.
+
+        """
+        from curation.pipeline.overlap import overlap
+
+        with locked(self._workspace):
+            found = overlap(self._workspace, str(other), self.settings, self._display)
+        return Outcome(tuple(found.lines), found.record())
+
     def undo(self, target: str | int, *, by: str = "") -> Version:
         """Take back a decision (its number) or a version (its name)."""
         with locked(self._workspace):

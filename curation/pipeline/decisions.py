@@ -88,7 +88,7 @@ def record(
     """
     images = read_images(workspace)
     log = Log(workspace.decisions)
-    manifest.require_whole_log(workspace, log.through)
+    _require_judgeable(workspace, log, images, settings)
     place = _places(images)
     whole = {who: [_complete(draft, place) for draft in drafts] for who, drafts in by_person.items()}
     if not new_class:
@@ -102,6 +102,16 @@ def record(
     if steps.parted_since(workspace, parted(log.table)):
         steps.check(workspace, steps.scanned_before(workspace, settings, display), settings, display)
     return replace(judge_again(workspace, log, settings, display, judge=judge), logged=logged)
+
+
+def _require_judgeable(workspace: Workspace, log: Log, images: pd.DataFrame, settings: Settings) -> None:
+    """Refuse decisions after which the policy in force could not judge, before anything is logged."""
+    manifest.require_whole_log(workspace, log.through)
+    if not workspace.issues.exists():
+        raise WorkspaceError(f"{workspace.root} has not been checked yet; run: curate check")
+    found = in_force(workspace, log.table, settings)
+    if found is not None:
+        policy.require_splits(found[0], set(images["split"]))
 
 
 def _places(images: pd.DataFrame) -> dict[str, Image]:
@@ -141,10 +151,18 @@ def known_classes(images: pd.DataFrame, table: pd.DataFrame) -> set[str]:
 
 
 def labels_of(draft: Draft) -> list[str]:
-    """Return the classes that a decision gives."""
-    if draft.action == "relabel":
-        return [draft.value]
-    return list(json.loads(draft.value).get("soft_label") or {}) if draft.action == "soften" else []
+    """Return the classes that a decision gives.
+
+    Raises:
+        WorkspaceError: it softens by what is no JSON object.
+
+    """
+    if draft.action != "soften":
+        return [draft.value] if draft.action == "relabel" else []
+    try:
+        return [str(name) for name in dict(files.parsed(draft.value).get("soft_label") or {})]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise WorkspaceError(f"{draft.path!r} is softened by {draft.value!r}, no JSON object of classes") from error
 
 
 def require_class(label: str, known: set[str]) -> None:

@@ -124,12 +124,13 @@ def log_table(workspace: Workspace, path: str = "") -> pd.DataFrame:
 def _lines_on(workspace: Workspace, table: pd.DataFrame, path: str) -> set[int]:
     """Return the numbers of the lines on an image: of policies by name, of people by picture."""
     named = set(table.loc[table["path"] == path, "seq"])
-    images = read_images(workspace) if workspace.images.exists() else None
-    content = "" if images is None else next(iter(images.loc[images["path"] == path, "sha256"]), "")
+    if not workspace.images.exists():
+        return named
+    images = read_images(workspace)
+    content = next(iter(images.loc[images["path"] == path, "sha256"]), "")
     if not content:
         return named
-    raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
-    moved = manifest.followed(workspace, table, raw).table
+    moved = manifest.followed(workspace, table, manifest.raw_manifest(images)).table
     here = set(moved.loc[moved["path"] == path, "seq"])
     parted = table["action"].eq("not_copies") & table["value"].str.contains(content, regex=False)
     # a person's line that names the path is of another picture where it names another content

@@ -21,7 +21,7 @@ from curation.decisions import log, manifest
 from curation.decisions.replay import PERSON_PREFIX
 from curation.pipeline import decisions
 from curation.review import journal, queues
-from curation.review.journal import DECISIONS, Line, ReviewAnswer
+from curation.review.journal import DECISIONS, Line, ReviewAnswer, ReviewError
 from curation.review.push import answers_frame
 
 CONFLICTS = "conflicts.parquet"
@@ -136,7 +136,14 @@ def _settled(lines: Sequence[Line], entries: Sequence[log.Entry], gone: set[int]
 def _draft(answer: ReviewAnswer) -> log.Draft:
     value = answer.value
     if answer.action == "soften":
-        value = json.dumps({"soft_label": json.loads(value)}, sort_keys=True, ensure_ascii=False)
+        try:
+            shares = {str(name): float(share) for name, share in dict(files.parsed(value)).items()}
+        except (ValueError, TypeError) as error:
+            raise ReviewError(
+                f"{answer.reviewer}'s answer on {answer.path} softens by {value!r}, no JSON object of shares: "
+                "mend it in review/journal"
+            ) from error
+        value = json.dumps({"soft_label": shares}, sort_keys=True, ensure_ascii=False)
     reason = answer.reason or f"seen in the App, {answer.queue}"
     return log.Draft(answer.path, answer.action, value, reason, answer.issue, answer.time, answer.content, answer.label)
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import curation
 from curation.audit.synthetic import make_sample
 from curation.base import settings
 from curation.base.errors import CurationError
@@ -95,8 +96,8 @@ def test_of_another_workspace_only_its_measurements_are_read(own: Workspace, sam
     second = create_workspace(tmp_path / "second")
     curating.run(second, str(tmp_path / "other"), settings.of_workspace(second), QUIET)
     shutil.rmtree(tmp_path / "other")
-    found = overlap(own, str(second.root), settings.of_workspace(own), QUIET)
-    assert set(found.mine["path"]) == {*equal, *again}
+    found = curation.Workspace(own.root, quiet=True).overlap(second.root)
+    assert {row["path"] for row in found.record["shared"]} == {*equal, *again}
     flagged = read_issues(own).query("check == 'overlap' and is_issue")
     assert set(flagged["path"]) == {*equal, *again}
 
