@@ -48,7 +48,9 @@ class Loss:
         share = f"{self.left_out:,} of {self.of:,} ({self.left_out / self.of:.0%})"
         if self.kind == "label conflicts":
             return f"{share} groups of copies carry several labels"
-        return f"{share} of the {self.kind} {self.name or 'without a name'!r}"
+        if not self.name:
+            return f"{share} of {'all' if self.kind == 'split' else 'the unlabelled'} images"
+        return f"{share} of the {self.kind} {self.name!r}"
 
     def record(self) -> dict[str, Any]:
         """Return it for a version's record."""

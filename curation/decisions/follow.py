@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from curation.base.files import parsed
 from curation.decisions.log import LogError, undone_in
-from curation.decisions.replay import people_rows
+from curation.decisions.replay import overruled, people_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +116,17 @@ def _looked_for(people: pd.DataFrame, now: Images, raw: pd.DataFrame, past: Past
         pd.DataFrame(targets, columns=["seq", "target"]).astype(whole),
         pd.DataFrame(lost, columns=["seq", "why"]).astype(whole),
     )
+
+
+def overruled_now(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> set[tuple[str, str]]:
+    """Return the (path, action) of ``raw`` in which people overruled a policy: they overruled it on the picture."""
+    rows = overruled(table)
+    found: set[tuple[str, str]] = set()
+    for seq, path, action in rows[["seq", "path", "action"]].itertuples(index=False, name=None):
+        then = next((images[path].content for images in past(seq) if path in images), "")
+        same = raw.loc[raw["sha256"] == then, "path"] if then else raw.loc[raw["path"] == path, "path"]
+        found |= {(other, action) for other in ([path] if path in set(same) else same)}
+    return found
 
 
 def parting(images: Mapping[str, Image], paths: Collection[str]) -> str:

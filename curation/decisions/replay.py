@@ -87,20 +87,20 @@ def _end(table: pd.DataFrame) -> int:
     return int(table["seq"].max()) + 1 if len(table) else 1
 
 
-def overruled(table: pd.DataFrame) -> set[tuple[str, str]]:
-    """Return the (path, action) of policies' decisions that a person took back one by one.
+def overruled(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of policies' decisions that a person took back one by one.
 
     A policy that is applied again does not repeat them; taking back a policy, or a version, as a whole overrules
     nothing.
     """
     gone = undone_in(table)
     undos = table[(table["action"] == "undo") & ~_by_policy(table) & ~table["seq"].isin(gone)]
-    result: set[tuple[str, str]] = set()
+    found: set[int] = set()
     for seq, value in undos[["seq", "value"]].itertuples(index=False, name=None):
         targets = table[table["seq"].isin(targets_of(seq, value))]
         if (_by_policy(targets) & targets["action"].isin(_IMAGE_ACTIONS)).all():
-            result |= set(targets[["path", "action"]].itertuples(index=False, name=None))
-    return result
+            found.update(targets["seq"])
+    return table[table["seq"].isin(found)]
 
 
 def _by_policy(table: pd.DataFrame) -> pd.Series:
