@@ -47,7 +47,7 @@ class Loss:
         """Return it in words."""
         share = f"{self.left_out:,} of {self.of:,} ({self.left_out / self.of:.0%})"
         if self.kind == "label conflicts":
-            return f"{share} groups of copies carry several labels"
+            return f"{share} groups of copies, for their different labels"
         if not self.name:
             return f"{share} of {'all' if self.kind == 'split' else 'the unlabelled'} images"
         return f"{share} of the {self.kind} {self.name!r}"
