@@ -132,7 +132,7 @@ def held_back(images: pd.DataFrame, drafts: Sequence[Draft], beyond: Collection[
         held |= {path for path, draft in chosen.items() if draft.issue.partition("#")[0] in _COPIES}
     groups = {group_of(chosen[path].issue) for path in held} - {""}
     held |= {path for path, draft in chosen.items() if group_of(draft.issue) in groups}
-    return [_held(draft) if draft.path in held else draft for draft in drafts]
+    return [_held(draft) if draft.action == "exclude" and draft.path in held else draft for draft in drafts]
 
 
 def _held(draft: Draft) -> Draft:

@@ -66,6 +66,9 @@ def identified(table: pd.DataFrame, past: Past) -> pd.DataFrame:
     return people.assign(content=content, label=label)
 
 
+_ON_THE_LABEL = ("keep", "relabel", "soften")
+"""Actions that speak of the label; all others hold for the picture under any."""
+
 UNKNOWN = "?"
 """Content of a decision of which nothing tells what it was taken on: it goes by its path."""
 
@@ -85,7 +88,7 @@ def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
     now = images_of(raw)
     at_home = people["content"].eq(people["path"].map(dict(zip(raw["path"], raw["sha256"], strict=True))))
     same_label = people["label"].eq(people["path"].map(dict(zip(raw["path"], raw["original_label"], strict=True))))
-    plain = people[at_home & (same_label | people["action"].eq("exclude"))]
+    plain = people[at_home & (same_label | ~people["action"].isin(_ON_THE_LABEL))]
     targets, lost = _looked_for(people[~people["seq"].isin(plain["seq"])], now, raw, past)
     moved = targets.merge(people, on="seq").assign(path=lambda rows: rows["target"])[list(table.columns)]
     others = table[~table["seq"].isin(people["seq"])]
@@ -174,7 +177,7 @@ def _about(
 def _applies(action: str, value: str, about: Image, now: Image) -> bool:
     """Tell whether a decision still says something of a picture that may come with another label now."""
     same = about.content == UNKNOWN or about.label == now.label
-    return same or action == "exclude" or (action == "relabel" and value == now.label)
+    return same or action not in _ON_THE_LABEL or (action == "relabel" and value == now.label)
 
 
 def _why(about: Image, path: str, found: list[Image], now: Images) -> str:
