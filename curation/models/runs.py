@@ -81,10 +81,15 @@ class OutOfFold:
         )
 
 
-def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFrame:
+def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return a version's kept rows with a label as training takes them; unreadable files of a raw version are left out.
 
     Soft labels hold the classes of these rows only.
+
+    Args:
+        workspace: that was curated.
+        version: of its manifest.
+        copies: the readable images with their groups of copies (path, group); None: as the checks found them.
 
     Returns:
         columns key (the manifest's path), path (absolute, of the file), label, split, weight, soft_label, group (of
@@ -95,9 +100,13 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
 
     """
     rows = manifest.rows(workspace, version)
-    issues = read_issues(workspace)
-    unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
-    rows = rows[~rows["path"].isin(unreadable)]
+    if copies is None:
+        issues = read_issues(workspace)
+        unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
+        rows, groups = rows[~rows["path"].isin(unreadable)], _copy_groups(issues)
+    else:
+        rows = rows[rows["path"].isin(copies["path"])]
+        groups = dict(zip(copies["path"], copies["group"], strict=True))
     urls = read_listing(workspace).set_index("path")["url"]
     frame = rows[(rows["status"] == "kept") & (rows["label"] != "")].rename(columns={"path": "key"})
     frame["soft_label"] = _within(frame["soft_label"], set(frame["label"]))
@@ -106,7 +115,6 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
     if lost.any():
         key = frame.loc[lost, "key"].iloc[0]
         raise ModelError(f"{key} is no file on this machine; export the version as a folder and curate that")
-    groups = _copy_groups(issues)
     frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
     return frame[["key", "path", "label", "split", "weight", "soft_label", "group", "subject"]].reset_index(drop=True)
 
@@ -173,6 +181,7 @@ def out_of_fold(
     *,
     folds: int | None = None,
     workers: int = 1,
+    frame: pd.DataFrame | None = None,
 ) -> OutOfFold:
     """Judge each kept image of a version by a model that has seen neither it nor a copy of it.
 
@@ -187,6 +196,7 @@ def out_of_fold(
         display: shows an estimate of the time before the first fit, and progress.
         folds: number of models, at least 2; None for the default.
         workers: folds fitted at once, each in a process of its own.
+        frame: rows of ``training_frame`` to judge; None for all of them.
 
     Raises:
         ModelError: no such recipe, its weights cannot be had, or a class has fewer images than there are folds.
@@ -198,7 +208,8 @@ def out_of_fold(
 
     version = manifest.find(workspace, version_name)
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
-    frame = budgeted(training_frame(workspace, version), options.images, options.seed).reset_index(drop=True)
+    frame = training_frame(workspace, version) if frame is None else frame
+    frame = budgeted(frame, options.images, options.seed).reset_index(drop=True)
     if frame.empty:
         raise ModelError(f"the version {version.name} has no kept image with a label to judge")
     number = folds or DEFAULT_FOLDS
