@@ -185,9 +185,13 @@ def sample(
 ) -> None:
     """Draw a small data set of four expressions with planted defects and their truth."""
     from curation.audit.synthetic import make_sample
+    from curation.base.destinations import Destinations
+    from curation.cli import console
 
+    Destinations(None).allow_place(destination)
     truth = make_sample(destination, images=images, seed=seed)
-    print(f"{len(truth):,} planted or plain images in {destination}; what was planted: {destination / 'truth.csv'}")
+    where = destination / "truth.csv"
+    console.print_lines([f"{len(truth):,} planted or plain images in {destination}; what was planted: {where}"])
 
 
 @app.command()

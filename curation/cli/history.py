@@ -12,6 +12,7 @@ from curation.cli.options import (
     AsJson,
     By,
     Folder,
+    Force,
     TableFormat,
     Version,
     load_settings,
@@ -32,9 +33,11 @@ def issues(
     peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Print what the checks found, worst first."""
+    from curation.base.destinations import Destinations
     from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import queries
@@ -42,7 +45,10 @@ def issues(
     workspace = open_workspace(folder)
     found = queries.found_issues(workspace, check_name, flagged_only=not every, peer=peer)
     chosen = "json" if as_json else format_name.value
-    console.print_frame(found, chosen, hint="; see all with --format csv", destination=output)
+    if output:
+        console.write_frame(found, chosen, output, Destinations(workspace, force))
+    else:
+        console.print_frame(found, chosen, hint="; see all with --format csv")
 
 
 @app.command()
@@ -174,13 +180,14 @@ def tag(
 ) -> None:
     """Give a version a name."""
     from curation.base.workspace import locked, open_workspace
+    from curation.cli import console
     from curation.decisions import manifest
 
     workspace = open_workspace(folder)
     with locked(workspace):
         found = manifest.find(workspace, version)
         manifest.tag(workspace, found, name)
-    print(f"{found.name} is now also called {name}")
+    console.print_lines([f"{found.name} is now also called {name}"])
 
 
 @app.command()

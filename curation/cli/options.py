@@ -47,6 +47,7 @@ Threads = Annotated[int, typer.Option("--threads", min=0, help="Torch's threads;
 Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Fewer epochs than the recipe has; 0 = its own.")]
 ImageSize = Annotated[int, typer.Option("--image-size", min=0, help="Another input side, px; 0 = the recipe's.")]
 Images = Annotated[int, typer.Option("--images", min=0, help="Train and validate on about N images; 0 = all.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over a file that this workspace did not write.")]
 ModelName = Annotated[str, typer.Argument(help="A run under models/, or the beginning of its name.")]
 DEFAULT_WORKSPACE = Path("workspace")
 

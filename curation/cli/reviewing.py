@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curation.cli import completion, examples
-from curation.cli.options import DEFAULT_WORKSPACE, AsJson, By, Folder, On, Seed, load_settings, user_name
+from curation.cli.options import DEFAULT_WORKSPACE, AsJson, By, Folder, Force, On, Seed, load_settings, user_name
 
 if TYPE_CHECKING:
     from curation.base.workspace import Workspace
@@ -136,6 +136,7 @@ def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: A
 def votes_import(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet: path and a count a class, or path and label.")],
     name: Annotated[str, typer.Option("--name", help="What to call them; default: the file's name.")] = "",
+    force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Take a table of votes into the workspace; reported like blind labels, and never fitted to."""
@@ -145,4 +146,4 @@ def votes_import(
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        console.print_lines(people.import_votes(workspace, file, name))
+        console.print_lines(people.import_votes(workspace, file, name, force=force))

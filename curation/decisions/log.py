@@ -8,7 +8,6 @@ told of, is cut off by the next writer.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from curation.base.errors import CurationError
-from curation.base.files import make_folder, parsed, sync_folder
+from curation.base.files import append as append_lines
+from curation.base.files import parsed
+from curation.base.reading import contents
 
 LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "policy", "undo")
 """``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``."""
@@ -93,29 +94,14 @@ def append(path: Path, actor: str, drafts: Sequence[Draft], *, now: datetime | N
 
 
 def _write_batch(path: Path, committed_bytes: int, lines: Iterable[dict[str, Any]]) -> None:
-    make_folder(path.parent)
     data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        os.ftruncate(descriptor, committed_bytes)
-        os.lseek(descriptor, committed_bytes, os.SEEK_SET)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        except OSError:
-            os.ftruncate(descriptor, committed_bytes)
-            raise
-    finally:
-        os.close(descriptor)
-    sync_folder(path.parent)
+    append_lines(path, data, committed_bytes)
 
 
 def _scan(path: Path) -> tuple[list[Entry], int]:
     """Return the committed entries and the length in bytes of the committed part."""
     try:
-        data = path.read_bytes()
+        data = contents(path)
     except FileNotFoundError:
         return [], 0
     entries: list[Entry] = []

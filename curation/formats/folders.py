@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
 from pathlib import Path
 
+from curation.base import reading
+from curation.base.workspace import MARKER, is_workspace
 from curation.formats import kinds, names
 from curation.formats.listing import FoundFile, IngestError, SourceContents
 
@@ -20,18 +23,26 @@ def scan(root: str, cache: Path) -> SourceContents:
     """Return the images below the folder ``root`` (absolute, without links in it).
 
     Links to files inside the folder are taken; links to folders are not followed, so that every image has one path.
-    Names that are not UTF-8 are escaped, and such files are reached by a link in ``cache``.
+    Names that are not UTF-8 are escaped, and such files are reached by a link in ``cache``. What this tool itself wrote
+    below it, a workspace or an export, is left out.
 
     Raises:
-        IngestError: ``root`` itself cannot be listed.
+        IngestError: ``root`` itself cannot be listed, or is a workspace.
 
     """
+    if is_workspace(Path(root)):
+        raise IngestError(f"{root} is a workspace and no data set; give the data, or an export of one of its versions")
     contents = SourceContents()
     pending = [""]
     while pending:
         folder = pending.pop()
         try:
-            with os.scandir(f"{root}/{folder}") as entries:
+            with os.scandir(f"{root}/{folder}") as listed:
+                entries = list(listed)
+            if own := _own_output(f"{root}/{folder}", {entry.name for entry in entries}) if folder else "":
+                contents.leave_out(names.escaped(folder.rstrip("/")), own)
+                contents.warnings.append(f"{names.escaped(folder.rstrip('/'))} was left out: it is {own}")
+            else:
                 for entry in entries:
                     _take(entry, folder + entry.name, root, contents, pending, cache)
         except OSError as error:
@@ -39,6 +50,18 @@ def scan(root: str, cache: Path) -> SourceContents:
                 raise IngestError(f"{root} cannot be listed: {error.strerror}; check its permissions") from error
             contents.leave_out(names.escaped(folder.rstrip("/")), f"folder cannot be listed: {error.strerror}")
     return contents
+
+
+def _own_output(full: str, inside: set[str]) -> str:
+    """Return what this tool wrote into the folder ``full`` with these entries, or "" for anybody else's folder."""
+    if MARKER in inside and is_workspace(Path(full)):
+        return "a workspace of this tool"
+    if names.PROVENANCE in inside:
+        with contextlib.suppress(OSError, ValueError):
+            record = reading.json_object(reading.contents(f"{full}/{names.PROVENANCE}"))
+            if {"format", "version", "manifest_hash"} <= record.keys():
+                return f"an export of this tool ({record['format']})"
+    return ""
 
 
 def _take(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+PROVENANCE = "export.json"
+"""Where an export comes from: version, hash, earlier version of a partial one."""
+
 _SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin"})
 """What file managers leave behind, in lower case; hidden names (a leading dot) are left out as well."""
 

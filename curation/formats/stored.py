@@ -6,9 +6,9 @@ A second reading finds them there and writes nothing; a killed one goes on; equa
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
+from curation.base import files
 from curation.formats import folders, names
 from curation.formats.listing import FoundFile, SourceContents
 
@@ -27,11 +27,8 @@ class Contents:
         """Take one image; a path that is taken already is told apart by a number."""
         digest = hashlib.sha256(data).hexdigest()
         place = self._folder / digest[:2] / digest
-        if not (place.exists() and place.stat().st_size == len(data)):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = place.with_suffix(f".{os.getpid()}.part")
-            unfinished.write_bytes(data)
-            unfinished.replace(place)
+        if not files.holds(place, data):  # a damaged copy is made anew
+            files.write_bytes(place, data, durable=False)
         self.add_file(path, str(place), split, label)
 
     def add_file(self, path: str, url: str, split: str = "", label: str = "") -> None:

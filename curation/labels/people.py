@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.destinations import Destinations
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.labels import agreement
@@ -32,11 +33,14 @@ class People:
     page: Path
 
 
-def import_votes(workspace: Workspace, file: Path, name: str = "") -> list[str]:
+def import_votes(workspace: Workspace, file: Path, name: str = "", *, force: bool = False) -> list[str]:
     """Check a table of votes against the data set, keep it in the workspace, and say what it holds.
+
+    Votes of another file that were kept under the same name stay, unless ``force`` is given.
 
     Raises:
         VotesError: it is no table of votes, or none of its images is in the data set.
+        DestinationError: votes of another file have that name.
 
     """
     name = name or file.stem
@@ -50,7 +54,12 @@ def import_votes(workspace: Workspace, file: Path, name: str = "") -> list[str]:
     votes = votes.take(known)
     others = {f"other_{place}": votes.others[:, place] for place in range(votes.others.shape[1])}
     counts = {label: votes.counts[:, place] for place, label in enumerate(votes.classes)}
-    files.write_table(workspace.votes / f"{name}.parquet", pd.DataFrame({"path": votes.paths, **counts, **others}))
+    data = files.parquet_bytes(pd.DataFrame({"path": votes.paths, **counts, **others}))
+    kept, gate, origin = workspace.votes / f"{name}.parquet", Destinations(workspace, force), str(file.resolve())
+    if not files.holds(kept, data):
+        gate.allow_over(kept, origin)
+    files.write_bytes(kept, data)
+    gate.note(kept, origin)
     left = int((~known).sum())
     lines = [f"{len(votes):,} images with {int(votes.total.sum()):,} votes kept as {name}."]
     return [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines

@@ -438,7 +438,7 @@ def evaluated(run_dir: Path) -> pd.DataFrame:
     )
 
 
-def hand_over(workspace: Workspace, model_name: str, destination: Path) -> list[str]:
+def hand_over(workspace: Workspace, model_name: str, destination: Path, *, force: bool = False) -> list[str]:
     """Export a model to ONNX, checked against torch, with its card beside it, and say what was written."""
     from training.model import export_onnx, load_model, model_card
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import files, memory, scratch, tables
+from curation.base import files, memory, scratch, tables, trust
+from curation.base.destinations import DestinationError, Destinations
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -73,21 +74,27 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
     _require_same_data(workspace, listing.root, frame)
     _write_problems(workspace, listing.problems, listing.warnings)
     files.write_table(workspace.listing, frame)
-    files.write_json(workspace.marker, {"format": FORMAT, "source": listing.root, "limit": limit})
+    folders = trust.image_folders(listing.root, frame["url"], workspace.sources)
+    record = {"format": FORMAT, "source": listing.root, "limit": limit, "folders": folders}
+    files.write_json(workspace.marker, record)
     return _measured(workspace, frame, settings, display)
 
 
 def scanned_before(workspace: Workspace, settings: Settings, display: Display) -> Scanned:
     """Return what the last scan found, measuring what the settings now ask for beyond it."""
     memory.require(memory.Needed.curating)
-    return _measured(workspace, read_listing(workspace), settings, display)
+    return _measured(workspace, read_listing(workspace), settings, display, look_again=False)
 
 
-def _measured(workspace: Workspace, listing: pd.DataFrame, settings: Settings, display: Display) -> Scanned:
+def _measured(
+    workspace: Workspace, listing: pd.DataFrame, settings: Settings, display: Display, *, look_again: bool = True
+) -> Scanned:
     from curation.measure import load_measurements, measure
 
     with display.step("Measuring") as report:
-        counts = measure(listing, workspace.measurements, settings.measure, settings.engine, report)
+        counts = measure(
+            listing, workspace.measurements, settings.measure, settings.engine, report, look_again=look_again
+        )
     measurements = load_measurements(listing, workspace.measurements, settings.measure)
     images = tables.checked("images", measurements.assign(split=listing["split"], label=listing["label"]))
     files.write_table(workspace.images, images)
@@ -103,7 +110,7 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame)
     """
     if not workspace.listing.exists():
         return
-    known = read_listing(workspace)["path"]
+    known = files.read_table(workspace.listing)["path"]
     still_there = known.isin(listing["path"]).mean()
     if still_there < _SAME_DATA_SHARE:
         was = (files.read_json(workspace.marker) or {}).get("source", "another source")
@@ -369,8 +376,18 @@ def _what_next(workspace: Workspace, version: manifest.Version, page: Path, left
         f"Version {version.name} ({version.hash[:12]}) is committed; nothing in the source was changed.",
         f"Report: {page}",
         f"Next: curate show{option} | curate issues{option} --check label_conflict | curate explain PATH{option} "
-        f"| curate export cleaned --format csv -o cleaned.csv{option}",
+        f"| curate export cleaned --format csv -o {_place_outside(workspace)}{option}",
     ]
+
+
+def _place_outside(workspace: Workspace) -> Path:
+    """Return where an export can be written: here, or beside the data for who stands in it."""
+    source = Path((files.read_json(workspace.marker) or {}).get("source", ""))
+    try:
+        Destinations(workspace).allow_place(Path("cleaned.csv"))
+    except DestinationError:
+        return source.parent / "cleaned.csv"
+    return Path("cleaned.csv")
 
 
 def undo(workspace: Workspace, target: str, by: str, settings: Settings) -> manifest.Version:

@@ -7,7 +7,6 @@ A line is one key press on any number of images. Lines are never rewritten: taki
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 import uuid
@@ -15,9 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from curation.base import files, reading
 from curation.base.errors import CurationError
-from curation.base.files import make_folder, sync_folder
 
 ANSWERS = ("keep", "exclude", "relabel", "soften", "unsure", "label")
 """What a person may answer; ``label`` is a blind label: a vote, never a decision. ``unsure`` decides nothing."""
@@ -26,6 +26,9 @@ DECISIONS = frozenset({"keep", "exclude", "relabel", "soften"})
 """Answers that become decisions of the log."""
 
 _UNDO = "undo"
+
+_MEND = "restore it from a copy, or move it out of the folder: what it holds is then not brought in"
+"""What to do about a journal that cannot be read."""
 
 _NAME = re.compile(r"[^\W_][\w.@ -]{0,63}")
 
@@ -104,20 +107,8 @@ class Journal:
         with self._lock:
             now = datetime.now(UTC).isoformat(timespec="microseconds")
             line = Line(uuid.uuid4().hex, now, self.reviewer, action, value, tuple(paths), queue, reason, issue)
-            self._append(json.dumps(asdict(line), ensure_ascii=False) + "\n")
+            files.append(self.path, (json.dumps(asdict(line), ensure_ascii=False) + "\n").encode("utf-8"))
         return line
-
-    def _append(self, text: str) -> None:
-        make_folder(self.path.parent)
-        is_new = not self.path.exists()
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(descriptor, text.encode("utf-8"))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if is_new:
-            sync_folder(self.path.parent)
 
     def undo(self, line: Line) -> Line:
         """Take one press back."""
@@ -133,16 +124,51 @@ def read(folder: Path) -> list[Line]:
     """
     lines: list[Line] = []
     for path in sorted(folder.glob("*.jsonl")):
-        texts = path.read_bytes().split(b"\n")
+        with reading.refusing(path, _MEND, ReviewError):
+            texts = reading.contents(path).split(b"\n")
         for number, text in enumerate(texts[:-1], start=1):
-            try:
-                record = json.loads(text)
-                lines.append(Line(**{**record, "paths": tuple(record["paths"])}))
-            except (ValueError, TypeError, KeyError) as error:
-                raise ReviewError(
-                    f"{path}, line {number} is damaged ({error}); restore the file from a copy"
-                ) from error
+            with reading.refusing(f"{path}, line {number}", _MEND, ReviewError):
+                lines.append(_line(reading.json_object(text)))
     return sorted(lines, key=lambda line: (line.time, line.id))
+
+
+def _line(record: dict[str, Any]) -> Line:
+    """Return a line of which every field is what it should be: journals may be edited by hand.
+
+    Raises:
+        ValueError: one is not.
+
+    """
+    paths = record.get("paths")
+    if not (isinstance(paths, list) and all(isinstance(path, str) for path in paths)):
+        raise ValueError("its paths are no list of texts")
+    line = reading.built(Line, {**record, "paths": tuple(paths)})
+    texts = [name for name, value in asdict(line).items() if name != "paths" and not isinstance(value, str)]
+    if texts:
+        raise ValueError(f"its {texts[0]} is no text")
+    if line.action not in (*ANSWERS, _UNDO):
+        raise reading.NewerError(f"it has the answer {line.action!r}")
+    checked_name(line.reviewer)
+    if datetime.fromisoformat(line.time).tzinfo is None:
+        raise ValueError(f"its time {line.time!r} has no zone")
+    if line.action == "soften":
+        shares_of(line.value)
+    return line
+
+
+def shares_of(value: str) -> dict[str, float]:
+    """Return the shares of a soft label, class -> share.
+
+    Raises:
+        ValueError: it is no JSON object of at least one share above 0.
+
+    """
+    shares = reading.json_object(value)
+    if not all(isinstance(share, int | float) and 0 <= share < float("inf") for share in shares.values()):
+        raise ValueError("its soft label holds something other than shares")
+    if not sum(shares.values()):
+        raise ValueError("its soft label has no share above 0")
+    return shares
 
 
 def active_presses(lines: Iterable[Line]) -> list[Line]:
