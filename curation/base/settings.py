@@ -7,12 +7,12 @@ workspace, environment variables (``CURATE_SECTION__NAME``, ``CURATE_SEED``, ``C
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from curation.base import reading
 from curation.base.errors import CurationError
 
 ENVIRONMENT_PREFIX = "CURATE_"
@@ -81,7 +81,7 @@ class LabelSettings(_Section):
 class Settings(_Section):
     """All settings of one workspace."""
 
-    seed: int = Field(0, description="of every random draw; the same seed gives the same result")
+    seed: int = Field(0, ge=0, lt=2**32, description="of every random draw; the same seed gives the same result")
     policy: str = Field("balanced", description="a policy's name or the path of a policy file")
     measure: MeasureSettings = MeasureSettings()
     engine: EngineSettings = EngineSettings()
@@ -89,6 +89,9 @@ class Settings(_Section):
     duplicates: DuplicateSettings = DuplicateSettings()
     labels: LabelSettings = LabelSettings()
 
+
+_CALIBRATED = frozenset({"duplicates"})
+"""Sections that an audit may fit; a calibration that came with a workspace sets nothing else."""
 
 _WITHOUT_SECTION = ("seed", "policy")
 
@@ -104,16 +107,22 @@ def load(
         SettingsError: one sentence naming the file or variable and the setting that is wrong.
 
     """
-    if not isinstance(calibrated or {}, dict):
-        raise SettingsError("calibration.json holds no table of settings; delete it, or run: curate audit --calibrate")
+    if not isinstance(calibrated or {}, dict) or set(calibrated or {}) - _CALIBRATED:
+        raise SettingsError(
+            "calibration.json holds other settings than an audit fits; delete it, or run: curate audit --calibrate"
+        )
     values: dict[str, Any] = _merged({}, calibrated or {})
     source = "the settings"
     if path is not None and path.exists():
         source = str(path)
-        try:
-            values = _merged(values, tomllib.loads(path.read_text(encoding="utf-8")))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{path} is not valid TOML: {error}; mend or delete it") from error
+        with reading.refusing(path, "mend or delete it", SettingsError):
+            given = reading.toml_table(reading.contents(path))
+        if isinstance(given.get("engine"), dict) and given["engine"].get("address"):
+            raise SettingsError(
+                f"{path}: setting 'engine.address' names where programs run, so no workspace may set it; give "
+                "--address or CURATE_ENGINE__ADDRESS"
+            )
+        values = _merged(values, given)
     values = _merged(_merged(values, _environment()), overrides or {})
     try:
         return Settings.model_validate(values)

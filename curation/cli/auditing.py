@@ -20,7 +20,7 @@ app = typer.Typer()
 def audit(
     images: Annotated[int, typer.Option("--images", min=100, help="How many of your images to plant among.")] = 2000,
     per_kind: Annotated[int, typer.Option("--per-kind", min=5, help="Defects planted of each kind.")] = 50,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed plants elsewhere.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed plants elsewhere.")] = 0,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Refit the duplicate threshold from it.")] = False,
     min_precision: Annotated[float, typer.Option("--min-precision", min=0.5, max=1.0)] = 0.99,
     draw: Annotated[int, typer.Option("--sample", min=0, help="Instead: draw N flagged and N unflagged images.")] = 0,

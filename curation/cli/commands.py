@@ -72,6 +72,8 @@ def main() -> None:
         _explain(error)
     finally:
         signal.signal(signal.SIGINT, interrupts.end_at_once)
+        code = getattr(sys.exc_info()[1], "code", 0)
+        interrupts.limit_exit(code if isinstance(code, int) else 1)
 
 
 def _explain(error: Exception) -> NoReturn:

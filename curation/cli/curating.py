@@ -181,7 +181,7 @@ def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: 
 def sample(
     destination: Annotated[Path, typer.Argument(help="A new folder.")],
     images: Annotated[int, typer.Option("--images", min=40, help="About how many.")] = 400,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other faces.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed draws other faces.")] = 0,
 ) -> None:
     """Draw a small data set of four expressions with planted defects and their truth."""
     from curation.audit.synthetic import make_sample

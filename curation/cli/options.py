@@ -41,7 +41,7 @@ On = Annotated[
         "--on", help="The version: raw, cleaned, vN, a tag or a hash's beginning.", autocompletion=completion.versions
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of new layers, order and draws.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of new layers, order and draws.")]
 ModelWeights = Annotated[str, typer.Option("--weights", help="downloaded, bundled, none, or a file.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Torch's threads; 0 = measured.")]
 Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Fewer epochs than the recipe has; 0 = its own.")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from curation.base import tables
+from curation.base import reading, tables
 from curation.base.errors import CurationError
 from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft
@@ -91,17 +90,19 @@ def load(name_or_path: str) -> Policy:
     if "+" in name_or_path and not Path(name_or_path).exists():
         return joined([load(part) for part in name_or_path.split("+")])
     if name_or_path in names():
-        text = (resources.files("curation.decisions") / "policies" / f"{name_or_path}.toml").read_text("utf-8")
+        data = (resources.files("curation.decisions") / "policies" / f"{name_or_path}.toml").read_bytes()
     else:
         try:
-            text = Path(name_or_path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            data = reading.contents(name_or_path)
+        except (OSError, ValueError) as error:
             known = ", ".join(names())
             raise PolicyError(f"no policy {name_or_path!r}: not one of {known}, nor a readable file") from error
     try:
-        policy = Policy.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"policy {name_or_path} is not valid TOML: {error}") from error
+        table = reading.toml_table(data)
+    except ValueError as error:
+        raise PolicyError(f"policy {name_or_path} is not valid TOML: {reading.first_line(error)}") from error
+    try:
+        policy = Policy.model_validate(table)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

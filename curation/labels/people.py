@@ -81,9 +81,10 @@ def figures(workspace: Workspace, seed: int) -> pd.DataFrame | None:
     if not files:
         return None
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
-    return pd.concat(
-        [_of_file(file, raw, seed, blind=file == workspace.blind_labels) for file in files], ignore_index=True
-    )
+    labelled = raw[raw["label"] != ""]  # votes on an image without a label have nothing to be compared with
+    tables = [_of_file(file, labelled, seed, blind=file == workspace.blind_labels) for file in files]
+    found = [table for table in tables if len(table)]
+    return pd.concat(found, ignore_index=True) if found else None
 
 
 def report(workspace: Workspace, seed: int) -> People:
@@ -96,7 +97,8 @@ def report(workspace: Workspace, seed: int) -> People:
     table = figures(workspace, seed)
     if table is None:
         raise VotesError(
-            f"{workspace.root} has no votes; label a sample with curate review --blind, or: curate votes import FILE"
+            f"{workspace.root} has no votes on labelled images; label a sample with curate review --blind, or: curate "
+            "votes import FILE"
         )
     from reports.people import people_page
 
@@ -107,10 +109,15 @@ def report(workspace: Workspace, seed: int) -> People:
 
 
 def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.DataFrame:
-    classes = sorted(set(raw["label"]) - {""})
-    votes = read_votes(file, classes)
+    classes = sorted(set(raw["label"]))
+    if not classes:
+        return pd.DataFrame()
+    to_do = "move it away" if blind else "delete it, and import the votes again"
+    votes = read_votes(file, classes, f"{to_do}: curate run goes on without it")
     given = dict(zip(raw["path"], raw["label"], strict=True))
     votes = votes.take(np.isin(votes.paths, raw["path"].to_numpy(dtype=object)))
+    if not len(votes):
+        return pd.DataFrame()
     labels = np.array([classes.index(given[path]) for path in votes.paths], np.int64)
     totals = raw["label"].value_counts().to_dict()
     rows = [
@@ -118,7 +125,8 @@ def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.Dat
         ("agreement of all (Fleiss' kappa)", "all", _fleiss(votes, seed)),
     ]
     if blind:
-        rows += _by_person(files.read_table(file), given, classes, totals, seed)
+        said = files.read_table(file)
+        rows += _by_person(said[said["path"].isin(given)], given, classes, totals, seed)
     records = [{"source": file.stem, "figure": what, "class": name, **vars(figure)} for what, name, figure in rows]
     return pd.DataFrame(records)[["source", "figure", "class", "value", "low", "high", "images"]]
 
