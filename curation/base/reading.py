@@ -166,6 +166,8 @@ def toml_table(data: bytes) -> dict[str, Any]:
         found = tomllib.loads(text_of(data))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"it is not valid TOML: {error}") from error
     if _is_deep(found):
         raise ValueError("it is nested too deeply")
     return found

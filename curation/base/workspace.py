@@ -318,6 +318,23 @@ def read_listing(workspace: Workspace) -> pd.DataFrame:
     return found
 
 
+def foreign(root: Path) -> list[str]:
+    """Return what the workspace at ``root``, which somebody sent, would touch or wants to be trusted with.
+
+    Raises:
+        WorkspaceError: there is none, or it is damaged.
+
+    """
+    workspace = Workspace(root)
+    if not is_workspace(root):
+        raise WorkspaceError(f"no workspace at {root}; name the folder that was sent with -w")
+    marker = reading.json_object(reading.contents(workspace.marker))
+    listing = None
+    if workspace.listing.is_file() and not workspace.listing.is_symlink():
+        listing = files.read_table(workspace.listing)[["path", "url"]].astype("str")
+    return trust.foreign(root, marker, listing)
+
+
 def read_images(workspace: Workspace) -> pd.DataFrame:
     """Return the images table, checked against its schema.
 

@@ -191,12 +191,23 @@ def tag(
 
 
 @app.command()
-def verify(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def verify(
+    received: Annotated[
+        bool, typer.Option("--foreign", help="Instead: say what a workspace that somebody sent would touch.")
+    ] = False,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
     """Check that every version has its hash and that replaying the log gives each of them again."""
-    from curation.base.workspace import open_workspace
+    from curation.base.workspace import foreign, open_workspace
     from curation.cli import console
     from curation.decisions import manifest
 
+    if received:
+        sentences = foreign(folder)
+        nothing = [f"{folder} names nothing outside itself."]
+        console.print_json({"touches": sentences}) if as_json else console.print_lines(sentences or nothing)
+        return
     workspace = open_workspace(folder)
     problems = manifest.verify(workspace)
     number = len(manifest.versions(workspace)) if not problems else 0

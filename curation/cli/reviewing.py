@@ -48,6 +48,7 @@ def review(
     """Open the FiftyOne App on a ranked queue: a key a decision. Then: curate review pull (or just close the App)."""
     if context.invoked_subcommand is not None:
         return
+    from curation.base import reading
     from curation.base.progress import Display
     from curation.base.workspace import open_workspace
     from curation.cli import console
@@ -55,12 +56,13 @@ def review(
 
     workspace = open_workspace(folder)
     display = Display()
+    asked = reading.whole_number(queue)
     request = apps.Request(
         reviewer=by or user_name(),
         version=on,
         check=check_name,
-        order="gain" if queue.isdigit() else queue,
-        images=int(queue) if queue.isdigit() else number,
+        order=queue if asked is None else "gain",
+        images=number if asked is None else asked,
         blind=blind,
         reviewers=tuple(filter(None, reviewers.split(","))),
         overlap=overlap,

@@ -18,6 +18,7 @@ from curation.base.errors import CurationError
 from curation.base.files import append as append_lines
 from curation.base.files import parsed
 from curation.base.reading import contents
+from curation.base.text import is_text
 
 LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "policy", "undo")
 """``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``."""
@@ -81,6 +82,9 @@ def append(path: Path, actor: str, drafts: Sequence[Draft], *, now: datetime | N
     unknown = {draft.action for draft in drafts} - set(LOG_ACTIONS)
     if unknown:
         raise LogError(f"unknown action {sorted(unknown)[0]!r}; known are {', '.join(LOG_ACTIONS)}")
+    for draft in drafts:
+        if not is_text("".join([actor, *map(str, asdict(draft).values())])):
+            raise LogError(f"the decision on {draft.path!r} holds text that is not UTF-8; give it in UTF-8")
     known, committed_bytes = _scan(path)
     stamp = (now or datetime.now(UTC)).isoformat(timespec="seconds")
     first = known[-1].seq + 1 if known else 1

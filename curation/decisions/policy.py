@@ -100,7 +100,7 @@ def load(name_or_path: str) -> Policy:
     try:
         table = reading.toml_table(data)
     except ValueError as error:
-        raise PolicyError(f"policy {name_or_path} is not valid TOML: {reading.first_line(error)}") from error
+        raise PolicyError(f"policy {name_or_path}: {reading.first_line(error)}") from error
     try:
         policy = Policy.model_validate(table)
     except ValidationError as error:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import files, memory, scratch, tables, trust
+from curation.base import files, memory, reading, scratch, tables, trust
 from curation.base.destinations import DestinationError, Destinations
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
@@ -421,10 +421,11 @@ def _newest_cleaned(workspace: Workspace) -> int:
 
 
 def _targets(workspace: Workspace, target: str, entries: Sequence[log.Entry]) -> list[int]:
-    if target.isdigit():
-        if not 1 <= int(target) <= len(entries):
-            raise WorkspaceError(f"no decision {target}; the log has 1 to {len(entries)}: see curate log")
-        return [int(target)]
+    if target.isdecimal():
+        number = reading.whole_number(target) or 0
+        if not 1 <= number <= len(entries):
+            raise WorkspaceError(f"no decision {target[:40]}; the log has 1 to {len(entries)}: see curate log")
+        return [number]
     version = manifest.find(workspace, target)
     if version.kind == "raw":
         raise WorkspaceError(f"{version.name} is the data as it came; there is no decision in it to take back")
