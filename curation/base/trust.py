@@ -144,8 +144,8 @@ def allowed_folders(marker: Mapping[str, Any]) -> list[str]:
     if isinstance(recorded, list):
         return [str(folder).rstrip("/") for folder in recorded if folder]
     source = str(marker.get("source", "")).rstrip("/")  # of an older version: its folder, or that of the list
-    folders = (source, source.rpartition("/")[0])
-    return [folder for folder in folders if folder.startswith("/") or "://" in folder]
+    beside = source.rpartition("/")[0] if "://" in source or Path(source).is_file() else ""
+    return [folder for folder in (source, beside) if folder.startswith("/") or "://" in folder]
 
 
 def foreign(root: Path, marker: Mapping[str, Any], listing: pd.DataFrame | None) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,11 @@ def mark_of(status: os.stat_result) -> Mark:
 
 _INT64 = 2**63 - 1
 
+_TICK_NS = 20_000_000
+"""Nanoseconds that the times of files are apart at most, whatever their last digits say: two ticks of a slow kernel."""
+
+_UNSETTLED = -1
+
 
 def read_bytes(url: str, limit: int) -> bytes:
     """Return at most ``limit`` bytes of a local path or an fsspec URL; what is no regular file is refused.
@@ -126,7 +132,10 @@ def read_bytes(url: str, limit: int) -> bytes:
 def _read_marked(url: str, limit: int) -> tuple[bytes, Mark]:
     if "://" not in url:
         with open_regular(url) as file:
-            return file.read(limit), mark_of(os.fstat(file.fileno()))
+            inode, changed = mark_of(os.fstat(file.fileno()))
+            # what was changed in the very moment may change once more without another time: it is looked at again
+            is_settled = time.time_ns() - changed > _TICK_NS
+            return file.read(limit), (inode, changed if is_settled else _UNSETTLED)
     import fsspec
 
     with fsspec.open(url, "rb") as remote:

@@ -148,7 +148,8 @@ def _line(record: dict[str, Any]) -> Line:
         raise ValueError(f"its {texts[0]} is no text")
     if line.action not in (*ANSWERS, _UNDO):
         raise reading.NewerError(f"it has the answer {line.action!r}")
-    checked_name(line.reviewer)
+    if not _NAME.fullmatch(line.reviewer):
+        raise ValueError(f"its reviewer {line.reviewer!r} is no name")
     if datetime.fromisoformat(line.time).tzinfo is None:
         raise ValueError(f"its time {line.time!r} has no zone")
     if line.action == "soften":

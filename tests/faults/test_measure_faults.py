@@ -141,7 +141,7 @@ def test_a_killed_run_leaves_no_process_behind_and_resumes(pictures, tmp_path):
     assert 0 < committed < len(listing), "the kill came too late to prove anything"
     gone, alive = psutil.wait_procs(orphans, timeout=20)
     assert alive == [] and len(gone) == len(orphans) > 0
-    (store / "files-1" / ".part-000001.123.tmp").write_bytes(b"half")
+    (store / "files-2" / ".part-000001.123.tmp").write_bytes(b"half")
     done = measure(listing, store, SETTINGS, EngineSettings())
     assert len(listing) - committed - 1 <= done.read <= len(listing) - committed
     assert list(store.rglob("*.tmp")) == []

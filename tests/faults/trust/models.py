@@ -227,4 +227,4 @@ def _changed(home: Home, name: str) -> None:
     home.begin("a model handed on, twice")
     home.done("export-model", "scratch", "-o", str(home.out / "m.onnx"))
     home.done("export-model", "scratch", "-o", str(home.out / "m.onnx"))
-    home.refused("export-model", "scratch", "-o", str(home.images()[0]), saying="lies in the data set")
+    home.refused("export-model", "scratch", "-o", str(home.images()[0]), saying="lies inside the data set")

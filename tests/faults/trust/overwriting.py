@@ -181,7 +181,7 @@ def _force(home: Home) -> None:
         place = home.out / "theirs.csv"
         place.write_text("theirs\n")
         home.done(*words, place, "--force")
-        home.expect(place.read_text() != "theirs\n", "nothing was written")
+        home.expect(place.read_bytes() != b"theirs\n", "nothing was written")
         home.begin(f"{name} with --force over a link")
         place.symlink_to(home.other / "thesis.csv")
         unhurt = home.keep(home.other)
