@@ -24,7 +24,9 @@ def escaped(name: str) -> str:
     """
     if name.isascii() and "\\" not in name:
         return name
-    return _TO_ESCAPE.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", name)
+    named = _TO_ESCAPE.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", name)
+    # half a character, as JSON can hold it, is no name that any disk has: it is spelled
+    return named if is_valid_unicode(named) else named.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def unescaped(name: str) -> str:
