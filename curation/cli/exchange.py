@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curation.cli import completion
-from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, Force, On, Placing, Seed, Version, load_settings
+from curation.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    Folder,
+    Force,
+    NewClass,
+    On,
+    Placing,
+    Seed,
+    Version,
+    load_settings,
+)
 from curation.formats.registry import names as export_formats
 
 if TYPE_CHECKING:
@@ -52,6 +63,7 @@ def export(
 @app.command("annotations")
 def take_annotations(
     file: Annotated[Path, typer.Argument(help="Label Studio's JSON export of a project.")],
+    new_class: NewClass = False,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -64,7 +76,7 @@ def take_annotations(
     workspace = open_workspace(folder)
     found = read(file)
     with locked(workspace):
-        taken = take(workspace, found, load_settings(workspace), Display(quiet=as_json))
+        taken = take(workspace, found, load_settings(workspace), Display(quiet=as_json), new_class=new_class)
     console.print_json(taken) if as_json else console.print_lines(taken.lines())
 
 
@@ -89,11 +101,11 @@ def report(
     from curation.base.progress import Display
     from curation.base.workspace import locked, open_workspace
     from curation.cli import console
-    from curation.pipeline import steps
+    from curation.pipeline import curating
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        console.print_lines([str(steps.report(workspace, load_settings(workspace), Display()))])
+        console.print_lines([str(curating.report(workspace, load_settings(workspace), Display()))])
     if models:
         from curation.evidence import Inputs, write_findings
 

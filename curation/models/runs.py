@@ -81,8 +81,13 @@ class OutOfFold:
         )
 
 
-def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFrame:
+def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return a version's kept rows as training takes them; unreadable files, and images without a label, are left out.
+
+    Args:
+        workspace: that was curated.
+        version: of its manifest.
+        copies: the readable images with their groups of copies (path, group); None: as the checks found them.
 
     Returns:
         columns key (the manifest's path), path (absolute, of the file), label, split, weight, soft_label, group (of
@@ -93,9 +98,13 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
 
     """
     rows = manifest.rows(workspace, version)
-    issues = read_issues(workspace)
-    unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
-    rows = rows[~rows["path"].isin(unreadable)]
+    if copies is None:
+        issues = read_issues(workspace)
+        unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
+        rows, groups = rows[~rows["path"].isin(unreadable)], _copy_groups(issues)
+    else:
+        rows = rows[rows["path"].isin(copies["path"])]
+        groups = dict(zip(copies["path"], copies["group"], strict=True))
     urls = read_listing(workspace).set_index("path")["url"]
     kept = rows[rows["status"] == "kept"].rename(columns={"path": "key"})
     frame = kept[kept["label"] != ""].copy()
@@ -106,7 +115,6 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
     if lost.any():
         key = frame.loc[lost, "key"].iloc[0]
         raise ModelError(f"{key} is no file on this machine; export the version as a folder and curate that")
-    groups = _copy_groups(issues)
     frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
     columns = ["key", "path", "label", "split", "weight", "soft_label", "group", "sha256"]
     return frame[columns].reset_index(drop=True)
@@ -165,6 +173,7 @@ def out_of_fold(
     *,
     folds: int | None = None,
     workers: int = 1,
+    copies: pd.DataFrame | None = None,
 ) -> OutOfFold:
     """Judge each kept image of a version by a model that has seen neither it nor a copy of it.
 
@@ -179,6 +188,7 @@ def out_of_fold(
         display: shows an estimate of the time before the first fit, and progress.
         folds: number of models, at least 2; None for the default.
         workers: folds fitted at once, each in a process of its own.
+        copies: as of ``training_frame``.
 
     Raises:
         ModelError: no such recipe, its weights cannot be had, or a class has fewer images than there are folds.
@@ -190,7 +200,7 @@ def out_of_fold(
 
     version = manifest.find(workspace, version_name)
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
-    frame = budgeted(training_frame(workspace, version), options.images, options.seed).reset_index(drop=True)
+    frame = budgeted(training_frame(workspace, version, copies), options.images, options.seed).reset_index(drop=True)
     if frame.empty:
         raise ModelError(f"the version {version.name} has no kept image to judge")
     number = folds or DEFAULT_FOLDS

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curation.base import tables
-from curation.decisions.replay import PERSON_PREFIX
+from curation.decisions.replay import HELD, PERSON_PREFIX
 
 if TYPE_CHECKING:
     from curation.decisions.log import Entry
@@ -224,8 +224,8 @@ def outcomes(
 
     Returns:
         index path; columns label, split, outcome ("kept", "left out", "relabelled", "softened"), waits (bool: an
-        issue is left to a person, none has decided yet, and the image was not left out for another reason), cause (a
-        check's name or ""), reason.
+        issue is left to a person, or the brake held its exclusion back; none has decided yet, and the image was not
+        left out for another reason), cause (a check's name or ""), reason.
 
     """
     frame = manifest.set_index("path")
@@ -235,7 +235,8 @@ def outcomes(
     cause = worst.set_index("path")["check"].to_dict()
     cause |= {entry.path: entry.issue.partition("#")[0] for entry in entries if entry.issue}
     by_person = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX)}
-    doubtful = set(flagged.loc[flagged["check"].isin(list(review_checks)), "path"]) - by_person
+    held = {entry.path for entry in entries if entry.action == "keep" and entry.value == HELD}
+    doubtful = (set(flagged.loc[flagged["check"].isin(list(review_checks)), "path"]) | held) - by_person
     changed = np.select(
         [frame["status"] == "excluded", frame["label"] != frame["original_label"], frame["soft_label"] != ""],
         ["left out", "relabelled", "softened"],
@@ -267,8 +268,8 @@ def closing(
 
     Returns:
         sentences, and a record with images, clean (images without any issue), kept, excluded, relabelled, softened,
-        waiting, issues (check -> images), groups (check -> groups), excluded_by (check -> images) and leaks_left
-        (groups of known copies that still lie in two splits among the kept images).
+        waiting, issues (check -> images), groups (check -> groups), excluded_by (check -> images), leaks_left (groups
+        of known copies that still lie in two splits among the kept images) and emptied (splits without kept images).
 
     """
     issues = _by_check(issues)
@@ -288,6 +289,7 @@ def closing(
         "groups": {check: int(n) for check, n in found["groups"].items() if check in COPY_CHECKS},
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
         "leaks_left": _leaks_left(manifest, issues),
+        "emptied": sorted(set(manifest["split"]) - set(manifest.loc[manifest["status"] == "kept", "split"])),
     }
     return _sentences(images, record), record
 
@@ -344,9 +346,11 @@ def _decided_sentences(record: Mapping[str, Any]) -> list[str]:
     lines = [line]
     if record["waiting"]:
         lines.append(f"{_counted(record['waiting'], 'image')} should be looked at by a person.")
+    for split in record["emptied"]:
+        lines.append(f"No image of the split {split or 'without a name'!r} is kept.")
     if record["leaks_left"]:
         lines.append(f"{_counted(record['leaks_left'], 'group')} of known copies still lie in more than one split.")
-    elif record["groups"].get("split_leak"):
+    elif record["groups"].get("split_leak") and not record["emptied"]:
         lines.append("No kept image has a known copy in another split any more.")
     return lines
 
@@ -354,39 +358,43 @@ def _decided_sentences(record: Mapping[str, Any]) -> list[str]:
 def provenance(
     source: str,
     version: Version,
-    policy: Policy,
+    policy: Policy | None,
     left_out_files: Sequence[Mapping[str, str]] = (),
     warnings: Sequence[str] = (),
+    made: Mapping[str, Any] | None = None,
 ) -> Provenance:
     """Return where a cleaning report's figures come from and how to get them again.
 
     Args:
         source: where the data set was read from.
         version: the cleaned version that the report is about.
-        policy: the policy in force.
+        policy: that the version was made with, None where it is not known any more.
         left_out_files: path and reason of files that ingest did not take.
-        warnings: what ingest remarked.
+        warnings: what ingest remarked, and what else there is to remark.
+        made: what the issues that the report shows were made with (``curation.base.settings.made_with``).
 
     """
     from reports.cleaning import Provenance
 
-    lineage = version.lineage
+    lineage, made = version.lineage, made or {}
+    name = policy.name if policy else lineage.get("policy", {}).get("name", "none")
+    detector = made.get("detector") or lineage.get("detector", "")
     return Provenance(
         source=source,
         version=version.name,
         manifest_hash=version.hash,
         created=version.created,
-        policy=policy.name,
-        policy_description=policy.description,
-        review_checks=policy.review.checks,
+        policy=name,
+        policy_description=policy.description if policy else "",
+        review_checks=policy.review.checks if policy else (),
         commands=(
-            f"curate run {source} --policy {policy.name}",
+            f"curate run {source} --policy {name}",
             f"curate show {version.name}",
             "curate verify",
         ),
         tools={str(name): str(value) for name, value in lineage.get("tools", {}).items()},
-        detector=json.dumps(lineage.get("detector", ""), ensure_ascii=False).strip('"'),
-        settings=lineage.get("settings", {}),
+        detector=json.dumps(detector, ensure_ascii=False).strip('"'),
+        settings={**lineage.get("settings", {}), **made.get("settings", {}), "policy": name},
         left_out=tuple((str(row["path"]), str(row["reason"])) for row in left_out_files),
         warnings=tuple(warnings),
     )
@@ -402,7 +410,7 @@ def cleaning_report_tables(
     findings: pd.DataFrame | None = None,
     peer_pages: Sequence[str] = (),
     people: pd.DataFrame | None = None,
-    label_sentences: Sequence[str] = (),
+    around: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> CleaningTables:
     """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
 
@@ -416,7 +424,7 @@ def cleaning_report_tables(
         findings: issue rows of peers (see :func:`side_by_side`), if any were asked.
         peer_pages: pages that peers made themselves, relative to the report.
         people: figures of people's votes (see ``curation.labels.people.figures``), if there are any.
-        label_sentences: what the version did about labels (``curation.pipeline.label_judgement.outcome_lines``).
+        around: sentences that stand before and after those on what was found and decided: losses, labels.
 
     """
     from reports.cleaning import CleaningTables
@@ -431,7 +439,7 @@ def cleaning_report_tables(
     sentences, record = closing(raw, issues, cleaned, entries, origin.review_checks)
     return CleaningTables(
         provenance=origin,
-        sentences=(*sentences, *label_sentences),
+        sentences=(*around[0], *sentences, *around[1]),
         headline=_headline(record),
         before_after=before_after(raw, cleaned),
         left_out=left_out(raw, cleaned),
