@@ -18,7 +18,7 @@ from curation.evidence.report import QUESTIONS
 from curation.evidence.store import read
 from curation.formats import croissant, huggingface
 from curation.formats.export_data import ExportData, load_export_data
-from curation.models.runs import EVALUATION, ModelError, evaluated, find_run
+from curation.models.runs import EVALUATION, ModelError, evaluated, find_run, translate_errors
 from curation.pipeline import curating
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def write_cards(
     answers = _answers(workspace, model)
     biases = [sentence for name in ("people", "groups") if name in answers for sentence in answers[name].sentences]
     history = _history(workspace, export_data.version)
-    translate_errors = [f"{action}, {cause}, by {actor}: {number:,} images" for action, cause, actor, number in history]
+    kinds = [f"{action}, {cause}, by {actor}: {number:,} images" for action, cause, actor, number in history]
     texts = {
         "dataset-card.md": _dataset_card(export_data, history, biases),
-        "croissant.json": croissant.description(export_data, croissant.Remarks(TO_FILL_IN, translate_errors, biases)),
+        "croissant.json": croissant.description(export_data, croissant.Remarks(TO_FILL_IN, kinds, biases)),
     }
     run = _run(workspace, model)
     if run is not None:
@@ -156,4 +156,5 @@ def _model_card(run: Path, answers: dict[str, words.SectionSummary]) -> str:
     if not answers:
         lines += ["Nothing yet; run: curate report --models", ""]
     lines += ["## Intended use, and use that is out of scope", "", TO_FILL_IN, ""]
-    return f"---\n{yaml}\n---\n\n" + model_card(run, figures) + "\n".join(lines)
+    card = translate_errors(lambda: model_card(run, figures))
+    return f"---\n{yaml}\n---\n\n{card}" + "\n".join(lines)
