@@ -278,8 +278,13 @@ def _gallery(scene: _Scene, answers: _Answers, table: pd.DataFrame) -> pd.DataFr
         totals = found.groupby("heading")["path"].transform("size")
         parts.append(found.assign(split=split, total=totals).groupby("heading", sort=False).head(_GALLERY_IMAGES))
     gallery = pd.concat(parts, ignore_index=True)
-    files = gallery["path"].map(scene.frame.set_index("path")["file"])
-    pictures = [load_images([Path(file)], _THUMBNAIL_SIDE)[0].tobytes() for file in files]
+    shown = scene.frame.set_index("path").loc[gallery["path"], ["file", "sha256"]]
+    pictures = translate_errors(
+        lambda: [
+            load_images([Path(file)], _THUMBNAIL_SIDE, [sha256])[0].tobytes()
+            for file, sha256 in shown.itertuples(index=False, name=None)
+        ]
+    )
     return gallery.assign(thumbnail=pd.Series(pictures, dtype=object))
 
 

@@ -51,6 +51,7 @@ class Home:
 
     def __init__(self, top: Path, tally: Tally, sample: Path) -> None:
         self.top, self.tally, self._pristine = top / "home", tally, top / "pristine"
+        self._before: list[Path] = []
         self.case = ""
         shutil.copytree(sample, self.data)
         self.other.mkdir()
@@ -93,14 +94,14 @@ class Home:
 
     def remember(self) -> None:
         """Take things as they are now for what every next case begins with."""
-        self._before = self._pristine
-        self._pristine = self._pristine.with_name("pristine-now")
+        self._before.append(self._pristine)
+        self._pristine = self._pristine.with_name(f"pristine-{len(self._before)}")
         shutil.rmtree(self._pristine, ignore_errors=True)
         shutil.copytree(self.top, self._pristine, symlinks=True)
 
     def forget(self) -> None:
         """Begin the next cases as before ``remember``."""
-        self._pristine = self._before
+        self._pristine = self._before.pop()
 
     def run(
         self,

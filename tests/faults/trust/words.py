@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -89,7 +90,7 @@ def _terminal(home: Home) -> None:
         home.expect(told is None, f"{told and told[0]!r} reaches the terminal")
         if "--json" in words:
             value = json.loads(ended.output)
-            home.expect("\x1b" in json.dumps(value, ensure_ascii=False) or words[0] != "log", "JSON lost a character")
+            home.expect(words[0] != "log" or value[0]["reason"] == ODD, "JSON lost a character")
     home.forget()
 
 
@@ -190,6 +191,8 @@ def _permissions(home: Home) -> None:
 
 
 def _as_nobody() -> None:
+    codecs.lookup("utf-8-sig")  # the interpreter's own files may be out of nobody's reach
+    codecs.lookup("utf-16")
     if os.geteuid() == 0:
         os.setgid(65534)
         os.setuid(65534)
