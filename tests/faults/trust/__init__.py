@@ -37,16 +37,18 @@ SHORT = {"overwriting": 23, "let in": 13, "hangs": 19, "damage": 41, "journals":
 def figures(sample: Path, scratch: Path, *, long: bool, only: str = "") -> dict[str, Any]:
     """Return the figures of this part: cases and faults by kind, and the seconds of each group."""
     tally, seconds = Tally(), {}
+    home = Home(scratch / "trust", tally, sample)
     for name, run in GROUPS.items():
         if (only and name != only) or (not long and name not in SHORT):
             continue
         if name in OF_MODELS and importlib.util.find_spec("lightning") is None:
             continue
         started = time.monotonic()
-        home = Home(scratch / name.replace(" ", "-"), tally, sample)
+        home.mend()
         if name in ("damage", "words"):
             damage.lay_down(home)
-            home.remember()
+        home.remember()
         run(home, every=1 if long else SHORT[name])
+        home.forget()
         seconds[name] = round(time.monotonic() - started, 1)
     return {**tally.record(), "seconds_of": seconds}

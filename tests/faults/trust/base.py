@@ -88,6 +88,10 @@ class Home:
         """Make everything whole again and name the next case."""
         self.case = case
         self.tally.cases += 1
+        self.mend()
+
+    def mend(self) -> None:
+        """Make everything whole again."""
         shutil.rmtree(self.top)
         shutil.copytree(self._pristine, self.top, symlinks=True)
         self.out.mkdir(exist_ok=True)
