@@ -86,5 +86,5 @@ def judge_answers(workspace: Workspace, answers: Path, seed: int) -> tuple[str, 
 
 
 def _stratum(rows: pd.DataFrame, answered: pd.DataFrame, flagged: bool) -> Stratum:
-    mine: Any = answered.loc[answered["is_issue"] == flagged, "given"].map(ANSWERS)
+    mine: Any = answered.loc[answered["is_issue"] == flagged, "given"].map(ANSWERS).astype(bool)
     return Stratum(int((rows["is_issue"] == flagged).sum()), len(mine), int(mine.sum()))

@@ -44,6 +44,9 @@ for _verb in app.registered_commands:
 _DEBUG = "CURATE_DEBUG"
 """Environment variable under which a fault of our own ends with its traceback."""
 
+OWN_FAULT = "a fault of this tool"
+"""How the command ends where nobody thought of what happened; no test is content with it."""
+
 OUT_OF_MEMORY = (
     "curate: out of memory; nothing already committed was changed: free memory, or take --workers 1, and give the same "
     "command again"
@@ -90,7 +93,7 @@ def _explain(error: Exception) -> NoReturn:
     place = traceback.extract_tb(error.__traceback__)[-1]
     what = f"{type(error).__name__}: {reading.first_line(error)}"
     _end(
-        f"a fault of this tool ({what}, in {place.filename}, line {place.lineno}); nothing already committed was "
+        f"{OWN_FAULT} ({what}, in {place.filename}, line {place.lineno}); nothing already committed was "
         f"changed: please report it with what the same command prints under {_DEBUG}=1"
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from curation.cli.commands import OWN_FAULT
 from tests.faults import forked
 from tests.faults.forked import Ended
 
@@ -19,9 +20,6 @@ LIMIT_S = 90.0
 KINDS = ("lost", "let_in", "hung", "tracebacks", "wrong")
 """What a case may show: something overwritten or gone; read or written outside; no end; a traceback or no sentence of
 the tool's own; another answer than the right one."""
-
-OWN_FAULT = "a fault of this tool"
-"""How the command ends where nobody thought of what happened: as bad as a traceback."""
 
 _KEPT_APART = {"curate.log", "curate.log.1", ".lock", ".lock-owner", "written"}
 """What a command that fails may write all the same."""
