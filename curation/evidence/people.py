@@ -15,7 +15,14 @@ from curation.evidence.evaluated_model import EvaluatedModel, places
 from curation.evidence.store import Tables
 from curation.labels import agreement
 from curation.labels.votes import Votes, entropy, for_label, majority, read_votes
-from curation.models.runs import FitOptions, ModelError, out_of_fold, training_frame, translate_errors
+from curation.models.runs import (
+    FitOptions,
+    ModelError,
+    of_present_contents,
+    out_of_fold,
+    training_frame,
+    translate_errors,
+)
 
 DISPUTED = 24
 """Images that people disagree on most, shown."""
@@ -145,7 +152,8 @@ def _out_of_fold(evaluated: EvaluatedModel, images: int, display: Display) -> pd
     )
     for path in reversed(stored):
         table = files.read_table(path)
-        if set(evaluated.classes) <= set(table.columns):
+        mine = of_present_contents(evaluated.workspace, table)
+        if len(mine) == len(table) > 0 and set(evaluated.classes) <= set(table.columns):
             return table
     options = FitOptions(seed=evaluated.seed, images=images or None)
     return out_of_fold(evaluated.workspace, _FOLDS, "raw", options, display).table

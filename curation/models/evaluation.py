@@ -182,7 +182,9 @@ def _answers(workspace: Workspace, scene: _Scene, model_name: str, display: Disp
 def _predictions(scene: _Scene, answers: _Answers) -> pd.DataFrame:
     from training.evaluate import predictions_table
 
-    return predictions_table(scene.frame["path"].tolist(), answers.probabilities, answers.classes, -1, answers.name)
+    paths = scene.frame["path"].tolist()
+    table = predictions_table(paths, answers.probabilities, answers.classes, -1, answers.name)
+    return table.assign(sha256=scene.frame["sha256"])
 
 
 _Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], pd.DataFrame]

@@ -15,7 +15,7 @@ from curation.base.destinations import Destinations
 from curation.base.errors import CurationError
 from curation.base.files import locked_folder, write_bytes, write_table
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, read_issues, read_listing
+from curation.base.workspace import Workspace, read_images, read_issues, read_listing
 from curation.decisions import manifest
 
 if TYPE_CHECKING:
@@ -223,11 +223,19 @@ def out_of_fold(
             )
         )
     classes = [column for column in table.columns if column not in ("path", "fold", "model")]
-    table["path"] = frame["key"]
+    table = table.assign(path=frame["key"], sha256=frame["sha256"])
     name = "_".join(["oof", _run_name(recipe_name, version, options), f"k{number}"])
     path = workspace.predictions / f"{name}.parquet"
     write_table(path, table)
     return OutOfFold(path, classes, table.assign(label=frame["label"], split=frame["split"]))
+
+
+def of_present_contents(workspace: Workspace, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a predictions table whose images are still those that the model was asked about."""
+    if not {"path", "sha256"} <= set(predictions.columns):
+        return predictions.head(0)
+    now = predictions["path"].map(read_images(workspace).set_index("path")["sha256"])
+    return predictions[(predictions["sha256"] == now).to_numpy()]
 
 
 def _duration(seconds: float) -> str:
