@@ -162,3 +162,14 @@ def test_nothing_in_a_name_steers_a_terminal() -> None:
     value = {"a\x9b": ["\u202e", "b\u2028"]}
     text = json_printable(json.dumps(value, indent=1, ensure_ascii=False))
     assert json.loads(text) == value and "\u202e" not in text
+
+
+def test_predictions_of_other_bytes_are_not_taken_for_these(space: Workspace) -> None:
+    from curation.models.runs import of_present_contents
+
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    images = {"path": names, "sha256": ["1", "2", "3"], "bytes": 1, "width": 1, "height": 1}
+    files.write_table(space.images, pd.DataFrame({**images, "mode": "L", "split": "", "label": ""}))
+    said = pd.DataFrame({"path": [*names, "gone.jpg"], "happy": 0.5, "sha256": ["2", "1", "3", "4"]})
+    assert of_present_contents(space, said)["path"].tolist() == ["c.jpg"]
+    assert of_present_contents(space, said.drop(columns="sha256")).empty
