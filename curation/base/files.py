@@ -64,6 +64,7 @@ def locked_folder(folder: Path, advice: str, timeout_s: float = 0.0, written: It
 
     owner_path = folder / ".lock-owner"
     lock = FileLock(folder / ".lock")
+    is_new = not folder.exists()
     try:
         make_folder(folder)
         for each in (folder, *written):
@@ -81,6 +82,8 @@ def locked_folder(folder: Path, advice: str, timeout_s: float = 0.0, written: It
             _overwrite(owner_path, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield
     finally:
+        if is_new and folder.is_dir() and {path.name for path in folder.iterdir()} <= {".lock", ".lock-owner"}:
+            shutil.rmtree(folder, ignore_errors=True)  # nothing came of it
         lock.release()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.faults import corpus
 from tests.faults.trust.base import Home
 from tests.faults.trust.damage import ANY, TEXT, Damage
+from tests.faults.trust.stale import _kept, _same_time, _swap
 
 FIT = ("--epochs", "1", "--images", "40", "--threads", "1")
 
@@ -51,7 +52,7 @@ def run(home: Home, *, every: int = 1) -> None:
 def _damaged(home: Home, name: str, file: str, what: str, damage: Damage) -> None:
     home.begin(f"a run's {file} {what}")
     damage(home.space / "models" / name / file, home)
-    image = str(home.images()[0])
+    image = _image(home)
     unhurt = home.keep(home.data, home.other)
     for words in COMMANDS:
         ended = home.run(*(word.format(image=image, out=home.out) for word in words))
@@ -74,7 +75,7 @@ def _recipes(home: Home, name: str) -> None:
         config = json.loads(place.read_text())
         config["recipe"] = [1] if change is None else {**config["recipe"], **change}
         place.write_text(json.dumps(config))
-        for words in (("evaluate", "scratch"), ("predict", "scratch", str(home.images()[0])), ("card", "-o", "c")):
+        for words in (("evaluate", "scratch"), ("predict", "scratch", _image(home)), ("card", "-o", "c")):
             home.refused(*words)
     home.begin("a recipe of an older version, with fewer fields")
     place = home.space / "models" / name / "config.json"
@@ -82,7 +83,7 @@ def _recipes(home: Home, name: str) -> None:
     for field in ("members", "bf16", "mixup"):
         config["recipe"].pop(field)
     place.write_text(json.dumps(config))
-    home.done("predict", "scratch", str(home.images()[0]))
+    home.done("predict", "scratch", _image(home))
 
 
 def _weights(home: Home, name: str) -> None:
@@ -106,9 +107,13 @@ def _weights(home: Home, name: str) -> None:
         home.refused("train", "scratch", *FIT, "--weights", place)
         home.begin(f"weights of a finished model: {what}")
         make(home.space / "models" / name / "model.safetensors")
-        home.refused("predict", "scratch", str(home.images()[0]))
+        home.refused("predict", "scratch", _image(home))
         home.refused("evaluate", "scratch")
         home.refused("train", "scratch", *FIT)
+
+
+def _image(home: Home) -> str:
+    return str(home.data / _kept(home)[0])
 
 
 def _half(home: Home, name: str) -> bytes:
@@ -118,8 +123,6 @@ def _half(home: Home, name: str) -> bytes:
 
 def _images(home: Home, name: str) -> None:
     """Images that are no longer those of the version are neither trained on nor judged."""
-    from tests.faults.trust.stale import _kept, _same_time, _swap
-
     kept = [home.data / path for path in _kept(home)]
     for what in ("other bytes", "swapped", "gone", "a pipe", "another size"):
         home.begin(f"images are {what} by the time of a fit")
@@ -227,4 +230,4 @@ def _changed(home: Home, name: str) -> None:
     home.begin("a model handed on, twice")
     home.done("export-model", "scratch", "-o", str(home.out / "m.onnx"))
     home.done("export-model", "scratch", "-o", str(home.out / "m.onnx"))
-    home.refused("export-model", "scratch", "-o", str(home.images()[0]), saying="lies inside the data set")
+    home.refused("export-model", "scratch", "-o", _image(home), saying="lies inside the data set")
