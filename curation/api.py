@@ -110,7 +110,15 @@ class Version:
         rows = self.rows
         return rows[rows["status"] == "kept"].reset_index(drop=True)
 
-    def export(self, format_name: str, destination: Path | str, *, since: str = "", place: Placement = "copy") -> int:
+    def export(
+        self,
+        format_name: str,
+        destination: Path | str,
+        *,
+        since: str = "",
+        place: Placement = "copy",
+        force: bool = False,
+    ) -> int:
         """Write this version in a format among ``curation.formats.registry.names()``; return how many rows or images.
 
         Raises:
@@ -118,7 +126,14 @@ class Version:
 
         """
         return export.export_version(
-            self._workspace, self.name, format_name, Path(destination), since=since, place=place, display=Display()
+            self._workspace,
+            self.name,
+            format_name,
+            Path(destination),
+            since=since,
+            place=place,
+            force=force,
+            display=Display(),
         )
 
     def torch(self, split: str = "", **options: Any) -> CuratedFaces:

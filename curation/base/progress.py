@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from curation.base import notebook
+from curation.base.text import printable
 
 JOURNAL = "curate"
 """The logger whose lines ``workspace.locked`` writes to the workspace's log file."""
@@ -26,12 +27,13 @@ class Display:
     def note(self, sentence: str) -> None:
         """Say something beside the bars, such as how long a step will take."""
         if not self.quiet:
-            print(sentence, file=sys.stderr, flush=True)
+            print(printable(sentence), file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def step(self, title: str, unit: str = "images") -> Iterator[Report]:
         """Show one step while the block runs; the yielded function moves its bar."""
         started = time.monotonic()
+        title = printable(title)
         if self.quiet:
             yield lambda done, total: None
         elif notebook.running():

@@ -9,13 +9,12 @@ workspace was made counts before what it was made with.
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from curation.base import files
+from curation.base import files, reading
 from curation.base.errors import CurationError
 from curation.base.workspace import Workspace
 
@@ -106,7 +105,7 @@ class LabelSettings(_Section):
 class Settings(_Section):
     """All settings of one workspace."""
 
-    seed: int = Field(0, description="of every random draw; the same seed gives the same result")
+    seed: int = Field(0, ge=0, lt=2**32, description="of every random draw; the same seed gives the same result")
     policy: str = Field("balanced", description="a policy's name or the path of a policy file")
     source: SourceSettings = SourceSettings()
     measure: MeasureSettings = MeasureSettings()
@@ -116,6 +115,9 @@ class Settings(_Section):
     labels: LabelSettings = LabelSettings()
     brake: BrakeSettings = BrakeSettings()
 
+
+_CALIBRATED = frozenset({"duplicates"})
+"""Sections that an audit may fit; a calibration that came with a workspace sets nothing else."""
 
 _WITHOUT_SECTION = ("seed", "policy")
 
@@ -152,10 +154,10 @@ def made_with(workspace: Workspace) -> dict[str, Any] | None:
     kept = (files.read_json(workspace.state) or {}).get("made_with")
     if isinstance(kept, dict) and isinstance(kept.get("settings"), dict):
         return kept
-    records = [path for path in workspace.manifests.glob("v*.json") if path.stem[1:].isdigit()]
-    if not records:
+    numbers = [reading.whole_number(path.stem[1:]) or 0 for path in workspace.manifests.glob("v*.json")]
+    if not any(numbers):
         return None
-    lineage = (files.read_json(max(records, key=lambda path: int(path.stem[1:]))) or {}).get("lineage")
+    lineage = (files.read_json(workspace.manifests / f"v{max(numbers)}.json") or {}).get("lineage")
     if not isinstance(lineage, dict) or not isinstance(lineage.get("settings"), dict):
         return None
     settings = {name: value for name, value in lineage["settings"].items() if name not in _OF_THE_MOMENT}
@@ -231,8 +233,10 @@ def load(
         SettingsError: one sentence naming the file or variable and the setting that is wrong.
 
     """
-    if not isinstance(calibrated or {}, dict):
-        raise SettingsError("calibration.json holds no table of settings; delete it, or run: curate audit --calibrate")
+    if not isinstance(calibrated or {}, dict) or set(calibrated or {}) - _CALIBRATED:
+        raise SettingsError(
+            "calibration.json holds other settings than an audit fits; delete it, or run: curate audit --calibrate"
+        )
     given = _from_file(path) if path is not None else {}
     source = str(path) if given else "the settings"
     values = _merged(calibrated or {}, given)
@@ -248,14 +252,17 @@ def load(
 def _from_file(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}; mend or delete it") from error
-    if isinstance(values.get("source"), dict) and "outside" in values["source"]:
+    with reading.refusing(path, "mend or delete it", SettingsError):
+        given = reading.toml_table(reading.contents(path))
+    if isinstance(given.get("source"), dict) and "outside" in given["source"]:
         # the workspace may come from somebody else
         raise SettingsError(f"{path}: setting 'source.outside' stands in no file; give --follow-links each time")
-    return values
+    if isinstance(given.get("engine"), dict) and given["engine"].get("address"):
+        raise SettingsError(
+            f"{path}: setting 'engine.address' names where programs run, so no workspace may set it; give --address or "
+            "CURATE_ENGINE__ADDRESS"
+        )
+    return given
 
 
 def _environment() -> dict[str, Any]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
+import traceback
+from typing import NoReturn
 
 import typer
 
-from curation.base import interrupts, memory
+from curation.base import interrupts, memory, reading
 from curation.base.errors import CurationError
+from curation.base.text import printable
 from curation.cli import auditing, curating, examples, exchange, history, modelling, reviewing
 
 app = typer.Typer(
@@ -37,6 +41,12 @@ for _verb in app.registered_commands:
     _verb.epilog = examples.epilog(_name)
 
 
+_DEBUG = "CURATE_DEBUG"
+"""Environment variable under which a fault of our own ends with its traceback."""
+
+OWN_FAULT = "a fault of this tool"
+"""How the command ends where nobody thought of what happened; no test is content with it."""
+
 OUT_OF_MEMORY = (
     "curate: out of memory; nothing already committed was changed: free memory, or take --workers 1, and give the same "
     "command again"
@@ -47,10 +57,11 @@ def main() -> None:
     """Run the command; what a user can mend is one sentence on standard error and exit status 1."""
     # a broken pipe (curate issues | head) is no error; threads of libraries are set by the workers on purpose
     signal.signal(signal.SIGINT, interrupts.unwind)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding shows what it can
     try:
         app()
-    except CurationError as error:
-        sys.exit(f"curate: {error}")
     except KeyboardInterrupt:
         interrupts.say()
         sys.exit(interrupts.STATUS)
@@ -60,15 +71,35 @@ def main() -> None:
         raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (MemoryError, ImportError, RuntimeError, OSError) as error:
-        if memory.ran_out(error):
-            sys.exit(OUT_OF_MEMORY)
-        if not isinstance(error, OSError):
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        sys.exit(f"curate: {error.strerror or error}{where}; nothing already committed was changed")
+    except Exception as error:
+        _explain(error)
     finally:
         signal.signal(signal.SIGINT, interrupts.end_at_once)
+        code = getattr(sys.exc_info()[1], "code", 0)
+        interrupts.limit_exit(code if isinstance(code, int) else 1)
+
+
+def _explain(error: Exception) -> NoReturn:
+    """End with one sentence: what a user can mend, or that a fault is our own."""
+    if isinstance(error, CurationError):
+        _end(str(error))
+    if memory.ran_out(error):
+        sys.exit(OUT_OF_MEMORY)
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        _end(f"{error.strerror or error}{where}; nothing already committed was changed")
+    if os.environ.get(_DEBUG):
+        raise error
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__}: {reading.first_line(error)}"
+    _end(
+        f"{OWN_FAULT} ({what}, in {place.filename}, line {place.lineno}); nothing already committed was "
+        f"changed: please report it with what the same command prints under {_DEBUG}=1"
+    )
+
+
+def _end(sentence: str) -> NoReturn:
+    sys.exit(f"curate: {printable(sentence)}")
 
 
 if __name__ == "__main__":

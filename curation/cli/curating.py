@@ -237,13 +237,17 @@ def overlap(
 def sample(
     destination: Annotated[Path, typer.Argument(help="A new folder.")],
     images: Annotated[int, typer.Option("--images", min=40, help="About how many.")] = 400,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other faces.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed draws other faces.")] = 0,
 ) -> None:
     """Draw a small data set of four expressions with planted defects and their truth."""
     from curation.audit.synthetic import make_sample
+    from curation.base.destinations import Destinations
+    from curation.cli import console
 
+    Destinations(None).allow_place(destination)
     truth = make_sample(destination, images=images, seed=seed)
-    print(f"{len(truth):,} planted or plain images in {destination}; what was planted: {destination / 'truth.csv'}")
+    where = destination / "truth.csv"
+    console.print_lines([f"{len(truth):,} planted or plain images in {destination}; what was planted: {where}"])
 
 
 @app.command()

@@ -38,7 +38,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "show": (("curate show raw", "the data as it came"), ("curate show cleaned --json", "for machines")),
     "versions": (("curate versions --json", "name, kind, hash, parent, counts"),),
-    "verify": (("curate verify", "does every version follow from the log, byte for byte"),),
+    "verify": (
+        ("curate verify", "does every version follow from the log, byte for byte"),
+        ("curate verify --foreign -w received", "what a workspace that somebody sent would touch"),
+    ),
     "log": (("curate log --path train/happy/1.jpg", "what was decided on one image"),),
     "explain": (("curate explain train/happy/1.jpg", "measured, found, decided, and why"),),
     "diff": (("curate diff raw cleaned --format csv", "every image that cleaning changed"),),

@@ -13,6 +13,7 @@ from curation.cli.options import (
     AsJson,
     By,
     Folder,
+    Force,
     NewClass,
     TableFormat,
     Version,
@@ -34,9 +35,11 @@ def issues(
     peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Print what the checks found, worst first."""
+    from curation.base.destinations import Destinations
     from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import queries
@@ -44,7 +47,10 @@ def issues(
     workspace = open_workspace(folder)
     found = queries.found_issues(workspace, check_name, flagged_only=not every, peer=peer)
     chosen = "json" if as_json else format_name.value
-    console.print_frame(found, chosen, hint="; see all with --format csv", destination=output)
+    if output:
+        console.write_frame(found, chosen, output, Destinations(workspace, force))
+    else:
+        console.print_frame(found, chosen, hint="; see all with --format csv")
 
 
 @app.command()
@@ -222,22 +228,34 @@ def tag(
 ) -> None:
     """Give a version a name."""
     from curation.base.workspace import locked, open_workspace
+    from curation.cli import console
     from curation.decisions import manifest
 
     workspace = open_workspace(folder)
     with locked(workspace):
         found = manifest.find(workspace, version)
         manifest.tag(workspace, found, name)
-    print(f"{found.name} is now also called {name}")
+    console.print_lines([f"{found.name} is now also called {name}"])
 
 
 @app.command()
-def verify(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def verify(
+    received: Annotated[
+        bool, typer.Option("--foreign", help="Instead: say what a workspace that somebody sent would touch.")
+    ] = False,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
     """Check that no version, record or line of the log was edited, and that replaying the log gives every version."""
-    from curation.base.workspace import open_workspace
+    from curation.base.workspace import foreign, open_workspace
     from curation.cli import console
     from curation.decisions import manifest
 
+    if received:
+        sentences = foreign(folder)
+        nothing = [f"{folder} names nothing outside itself."]
+        console.print_json({"touches": sentences}) if as_json else console.print_lines(sentences or nothing)
+        return
     workspace = open_workspace(folder)
     problems = manifest.verify(workspace)
     notes = [] if problems else manifest.not_sealed(workspace)

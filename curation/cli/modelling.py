@@ -13,6 +13,7 @@ from curation.cli.options import (
     AsJson,
     Epochs,
     Folder,
+    Force,
     Images,
     ImageSize,
     ModelName,
@@ -53,7 +54,7 @@ def train(
 
     workspace = open_workspace(folder)
     if show_augmentation:
-        print(runs.augmentation_sheet(workspace, on, seed))
+        console.print_lines([str(runs.augmentation_sheet(workspace, on, seed))])
         return
     if not recipe:
         raise typer.BadParameter("name a recipe; curate ladder --list prints all of them")
@@ -243,6 +244,7 @@ def predict(
 def export_model(
     model: ModelName,
     destination: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Export a model to ONNX, checked against torch, with its card."""
@@ -250,7 +252,7 @@ def export_model(
     from curation.cli import console
     from curation.models import runs
 
-    console.print_lines(runs.hand_over(open_workspace(folder), model, destination))
+    console.print_lines(runs.hand_over(open_workspace(folder), model, destination, force=force))
 
 
 def _fit_options(seed: int, weights: str, threads: int, epochs: int, image_size: int, images: int) -> FitOptions:

@@ -48,12 +48,13 @@ On = Annotated[
         "--on", help="The version: raw, cleaned, vN, a tag or a hash's beginning.", autocompletion=completion.versions
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of new layers, order and draws.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of new layers, order and draws.")]
 ModelWeights = Annotated[str, typer.Option("--weights", help="downloaded, bundled, none, or a file.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Torch's threads; 0 = measured.")]
 Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Fewer epochs than the recipe has; 0 = its own.")]
 ImageSize = Annotated[int, typer.Option("--image-size", min=0, help="Another input side, px; 0 = the recipe's.")]
 Images = Annotated[int, typer.Option("--images", min=0, help="Train and validate on about N images; 0 = all.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over a file that this workspace did not write.")]
 ModelName = Annotated[str, typer.Argument(help="A run under models/, or the beginning of its name.")]
 AcceptLoss = Annotated[
     bool, typer.Option("--accept-loss", help="Leave out also what the brake holds back; it stays accepted.")

@@ -22,7 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curation.base.errors import CurationError
-from curation.base.files import make_folder, parsed, sync_folder
+from curation.base.files import append as append_lines
+from curation.base.files import parsed
+from curation.base.reading import contents
+from curation.base.text import is_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,6 +137,9 @@ class Log:
         unknown = {draft.action for draft in drafts} - set(LOG_ACTIONS)
         if unknown:
             raise LogError(f"unknown action {sorted(unknown)[0]!r}; known are {', '.join(LOG_ACTIONS)}")
+        for draft in drafts:
+            if not is_text("".join([actor, *map(str, vars(draft).values())])):
+                raise LogError(f"the decision on {draft.path!r} holds text that is not UTF-8; give it in UTF-8")
         stamp = (now or datetime.now(UTC)).isoformat(timespec="seconds")
         entries = [
             Entry(n, d.time or stamp, actor, d.path, d.action, d.value, d.reason, d.issue, d.content, d.label)
@@ -143,7 +149,7 @@ class Log:
         chain = _chained(self.chain, data, len(entries), entries[-1].seq)
         commit = json.dumps({_COMMIT: len(entries), "through": entries[-1].seq, "chain": chain}) + "\n"
         data += commit.encode("utf-8")
-        _write_batch(self.path, self._bytes, data)
+        append_lines(self.path, data, self._bytes)
         self._bytes += len(data)
         self.chain = chain
         self.table = pd.concat([self.table, table_of(entries)], ignore_index=True)
@@ -196,29 +202,10 @@ def _chained(before: str, lines: bytes, number: int, through: int) -> str:
     return hashlib.sha256(before.encode() + lines + f"{number} {through}".encode()).hexdigest()
 
 
-def _write_batch(path: Path, committed_bytes: int, data: bytes) -> None:
-    make_folder(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        os.ftruncate(descriptor, committed_bytes)
-        os.lseek(descriptor, committed_bytes, os.SEEK_SET)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        except OSError:
-            os.ftruncate(descriptor, committed_bytes)
-            raise
-    finally:
-        os.close(descriptor)
-    sync_folder(path.parent)
-
-
 def _scan(path: Path) -> tuple[pd.DataFrame, int, str]:
     """Return the committed entries, the length in bytes of the committed part, and the chain's value behind it."""
     try:
-        data = path.read_bytes()
+        data = contents(path)
     except FileNotFoundError:
         data = b""
     found = _parsed_at_once(data) or _parsed_by_line(path, data)
@@ -340,7 +327,7 @@ class Chain:
 
 def chain_of(path: Path) -> Chain:
     """Return the chain of a log that can be read, computed anew."""
-    data = path.read_bytes() if path.exists() else b""
+    data = contents(path) if path.exists() else b""
     values, begins, position = {0: hashlib.sha256(b"").hexdigest()}, 0, 0
     value = values[0]
     for match in _COMMIT_LINE.finditer(data):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import tomllib
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from curation.base import files, splits, tables
+from curation.base import files, reading, splits, tables
 from curation.base.errors import CurationError
 from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft
@@ -92,17 +91,18 @@ def load(name_or_path: str) -> Policy:
     if "+" in name_or_path and not Path(name_or_path).exists():
         return joined([load(part) for part in name_or_path.split("+")])
     if name_or_path in names():
-        text = (resources.files("curation.decisions") / "policies" / f"{name_or_path}.toml").read_text("utf-8")
+        data = (resources.files("curation.decisions") / "policies" / f"{name_or_path}.toml").read_bytes()
     else:
         try:
-            text = Path(name_or_path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            data = reading.contents(name_or_path)
+        except (OSError, ValueError) as error:
             known = ", ".join(names())
             raise PolicyError(f"no policy {name_or_path!r}: not one of {known}, nor a readable file") from error
     try:
-        policy = _validated(name_or_path, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"policy {name_or_path} is not valid TOML: {error}") from error
+        table = reading.toml_table(data)
+    except ValueError as error:
+        raise PolicyError(f"policy {name_or_path}: {reading.first_line(error)}") from error
+    policy = _validated(name_or_path, table)
     unknown = {rule.check for rule in policy.exclude} | set(policy.review.checks)
     for check in sorted(unknown - set(tables.CHECK_NAMES)):
         raise PolicyError(f"policy {name_or_path} names the check {check!r}, which does not exist")

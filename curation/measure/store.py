@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_FILES_FORMAT = 1
+_FILES_FORMAT = 2
 """Raised whenever the columns of the files table change."""
 
 _STORED_FILES_SCHEMA = FILES_SCHEMA.append(pa.field("bytes", pa.int64())).append(pa.field("mtime_ns", pa.int64()))
-"""The files rows, with the size and time by which a file is taken for unchanged."""
+"""The files rows, with the size and time by which a file is taken for unchanged, besides its inode and ctime."""
 
 _LISTING_SCHEMA = pa.schema([_STORED_FILES_SCHEMA.field(name) for name in ("path", "url", "bytes", "mtime_ns")])
 

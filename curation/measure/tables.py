@@ -48,9 +48,12 @@ FILES_SCHEMA = pa.schema(
         ("sha256", pa.string()),
         ("error_kind", pa.string()),
         ("error", pa.string()),
+        ("inode", pa.int64()),
+        ("ctime_ns", pa.int64()),
     ]
 )
-"""One row a file: its content's hash, "" where it could not be read, which the error tells."""
+"""One row a file: its content's hash, "" where it could not be read, which the error tells. Its inode and the time of
+its last change of any kind, in nanoseconds, as it was read; both 0 where it is no file of this machine."""
 
 PIXEL_FLOATS = (
     "brightness_mean",

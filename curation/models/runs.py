@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from curation.base import memory
+from curation.base import files, memory
+from curation.base.destinations import Destinations
 from curation.base.errors import CurationError
 from curation.base.files import locked_folder, write_bytes, write_table
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, read_issues, read_listing
+from curation.base.workspace import Workspace, read_images, read_issues, read_listing
 from curation.decisions import manifest
 
 if TYPE_CHECKING:
@@ -93,10 +94,11 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
 
     Returns:
         columns key (the manifest's path), path (absolute, of the file), label, split, weight, soft_label, group (of
-        copies; "" for none), subject ("" where unknown).
+        copies; "" for none), subject ("" where unknown), sha256 (of the file: whoever reads it proves that it is
+            this one).
 
     Raises:
-        ModelError: the images are not files on this machine.
+        ModelError: the images are not files on this machine, or none has a label.
 
     """
     rows = manifest.rows(workspace, version)
@@ -108,7 +110,10 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
         rows = rows[rows["path"].isin(copies["path"])]
         groups = dict(zip(copies["path"], copies["group"], strict=True))
     urls = read_listing(workspace).set_index("path")["url"]
-    frame = rows[(rows["status"] == "kept") & (rows["label"] != "")].rename(columns={"path": "key"})
+    kept = rows[rows["status"] == "kept"].rename(columns={"path": "key"})
+    frame = kept[kept["label"] != ""].copy()
+    if frame.empty and len(kept):
+        raise ModelError(f"no kept image of the version {version.name} has a label; give labels and curate them again")
     frame["soft_label"] = _within(frame["soft_label"], set(frame["label"]))
     frame["path"] = frame["key"].map(urls)
     lost = frame["path"].isna() | frame["path"].fillna("").str.contains("://", regex=False)
@@ -116,7 +121,8 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
         key = frame.loc[lost, "key"].iloc[0]
         raise ModelError(f"{key} is no file on this machine; export the version as a folder and curate that")
     frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
-    return frame[["key", "path", "label", "split", "weight", "soft_label", "group", "subject"]].reset_index(drop=True)
+    columns = ["key", "path", "label", "split", "weight", "soft_label", "group", "subject", "sha256"]
+    return frame[columns].reset_index(drop=True)
 
 
 def _within(soft_labels: pd.Series, classes: set[str]) -> list[str]:
@@ -232,11 +238,19 @@ def out_of_fold(
             )
         )
     classes = [column for column in table.columns if column not in ("path", "fold", "model")]
-    table["path"] = frame["key"]
+    table = table.assign(path=frame["key"], sha256=frame["sha256"])
     name = "_".join(["oof", _run_name(recipe_name, version, options), f"k{number}"])
     path = workspace.predictions / f"{name}.parquet"
     write_table(path, table)
     return OutOfFold(path, classes, table.assign(label=frame["label"], split=frame["split"]))
+
+
+def of_present_contents(workspace: Workspace, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a predictions table whose images are still those that the model was asked about."""
+    if not {"path", "sha256"} <= set(predictions.columns):
+        return predictions.head(0)
+    now = predictions["path"].map(read_images(workspace).set_index("path")["sha256"])
+    return predictions[(predictions["sha256"] == now).to_numpy()]
 
 
 def _duration(seconds: float) -> str:
@@ -399,7 +413,7 @@ def augmentation_sheet(workspace: Workspace, version_name: str, seed: int = 0) -
     """
     from reports import captioned_png
     from training.augment import LEVELS, contact_sheet
-    from training.data import load_images
+    from training.data import digests_of, load_images
     from training.recipes import RECIPES
 
     version = manifest.find(workspace, version_name)
@@ -408,8 +422,8 @@ def augmentation_sheet(workspace: Workspace, version_name: str, seed: int = 0) -
     if train.empty:
         raise ModelError(f"the version {version.name} has no train split to draw from")
     shown = train.sample(frac=1, random_state=seed).groupby("label", sort=True).head(_SHEET_IMAGES_A_CLASS)
-    files = [Path(path) for path in shown.sort_values("label", kind="stable")["path"]]
-    images = translate_errors(lambda: load_images(files, _SHEET_SIDE))
+    shown = shown.sort_values("label", kind="stable")
+    images = translate_errors(lambda: load_images([*map(Path, shown["path"])], _SHEET_SIDE, digests_of(shown)))
     users = {level: sorted({name for name, r in RECIPES.items() if level == r.augmentation}) for level in LEVELS}
     sheets = {
         f"{level}" + (f" (recipes {', '.join(users[level])})" if users[level] else ""): contact_sheet(
@@ -445,7 +459,7 @@ def predict(workspace: Workspace, model_name: str, images: Sequence[str]) -> pd.
     from training.model import load_model, predict_files
 
     run_dir = find_run(workspace, model_name)
-    model = load_model(run_dir)
+    model = translate_errors(lambda: load_model(run_dir))
     table = translate_errors(lambda: predict_files(model, [Path(image) for image in images], run_dir.name))
     likeliest = table[list(model.classes)].to_numpy().argmax(axis=1)
     table.insert(1, "predicted", [model.classes[place] for place in likeliest])
@@ -453,26 +467,47 @@ def predict(workspace: Workspace, model_name: str, images: Sequence[str]) -> pd.
 
 
 def evaluated(run_dir: Path) -> pd.DataFrame:
-    """Return the figures of ``curate evaluate`` as cards show them: view is the split and the images judged."""
-    figures = pd.read_csv(run_dir / EVALUATION)
-    # an empty class means all of them; readers of CSV take it for a missing value
-    return figures.assign(
-        view=figures["split"] + ", " + figures["view"], **{"class": figures["class"].astype(object).fillna("")}
-    )
+    """Return the figures of ``curate evaluate`` as cards show them: view is the split and the images judged.
+
+    Raises:
+        ModelError: the file is absent or damaged.
+
+    """
+    from training.files import read_csv
+
+    path, to_do = run_dir / EVALUATION, f"run: curate evaluate {run_dir.name}"
+    numbers, texts = ("images", "estimate", "low", "high"), ("split", "view", "metric", "class")
+    figures = translate_errors(lambda: read_csv(path, numbers, texts, to_do))
+    return figures.assign(view=figures["split"] + ", " + figures["view"], images=figures["images"].astype("int64"))
 
 
-def hand_over(workspace: Workspace, model_name: str, destination: Path) -> list[str]:
-    """Export a model to ONNX, checked against torch, with its card beside it, and say what was written."""
-    from training.model import export_onnx, load_model, model_card
+def hand_over(workspace: Workspace, model_name: str, destination: Path, *, force: bool = False) -> list[str]:
+    """Export a model to ONNX, checked against torch, with its card beside it, and say what was written.
 
-    run_dir = find_run(workspace, model_name)
+    Raises:
+        ModelError: no such model, or it has not been evaluated.
+        DestinationError: one of the two files may not be written there.
+
+    """
+    from training.model import export_onnx, load_model, model_card, read_config
+
+    run_dir, card = find_run(workspace, model_name), destination.with_suffix(".md")
     if not (run_dir / EVALUATION).exists():
         raise ModelError(f"{run_dir.name} has not been evaluated; run: curate evaluate {run_dir.name}")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    difference = translate_errors(lambda: export_onnx(load_model(run_dir), destination))
-    card = destination.with_suffix(".md")
-    write_bytes(card, model_card(run_dir, evaluated(run_dir)).encode("utf-8"))
-    classes = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))["classes"]
+    if card == destination:
+        raise ModelError(f"{destination} is where the model's card goes; name a file that ends in .onnx")
+    gate = Destinations(workspace, force)
+    text = translate_errors(lambda: model_card(run_dir, evaluated(run_dir)))
+    for path in (destination, card):
+        gate.allow(path)
+    with files.unfinished_folder(destination) as building:
+        difference = translate_errors(lambda: export_onnx(load_model(run_dir), building / destination.name))
+        for made in sorted(building.iterdir()):  # a large model has its weights in a second file
+            gate.allow(destination.with_name(made.name))
+            made.replace(destination.with_name(made.name))
+    gate.note(destination)
+    gate.write({card: text.encode("utf-8")})
+    classes = translate_errors(lambda: read_config(run_dir))["classes"]
     return [
         f"{destination}: classes {', '.join(classes)}; largest difference of a logit from torch {difference:.1e}.",
         f"{card}: its card.",

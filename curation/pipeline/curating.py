@@ -14,6 +14,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base import settings as settings_of
+from curation.base.destinations import DestinationError, Destinations
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_issues
@@ -151,8 +152,18 @@ def _what_next(
         f"Version {version.name} ({version.hash[:12]}) is committed; nothing in the source was changed.",
         f"Report: {page}",
         f"Next: curate show{option} | curate issues{option} --check label_conflict | curate explain PATH{option} "
-        f"| curate export cleaned --format csv -o cleaned.csv{option}",
+        f"| curate export cleaned --format csv -o {_place_outside(workspace)}{option}",
     ]
+
+
+def _place_outside(workspace: Workspace) -> Path:
+    """Return where an export can be written: here, or beside the data for who stands in it."""
+    source = Path((files.read_json(workspace.marker) or {}).get("source", ""))
+    try:
+        Destinations(workspace).allow_place(Path("cleaned.csv"))
+    except DestinationError:
+        return source.parent / "cleaned.csv"
+    return Path("cleaned.csv")
 
 
 def report(workspace: Workspace, settings: Settings, display: Display) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import files, memory
+from curation.base import files, memory, reading
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
@@ -284,10 +284,10 @@ def _newest_cleaned(workspace: Workspace) -> int:
 
 
 def _targets(workspace: Workspace, target: str, table: pd.DataFrame) -> list[int]:
-    if target.isdecimal() and target.isascii():
-        if not 1 <= int(target) <= len(table):
+    if (number := reading.whole_number(target)) is not None:
+        if not 1 <= number <= len(table):
             raise WorkspaceError(f"no decision {target}; the log has 1 to {len(table)}: see curate log")
-        return [int(target)]
+        return [number]
     version = manifest.find(workspace, target)
     if version.kind == "raw":
         raise WorkspaceError(f"{version.name} is the data as it came; there is no decision in it to take back")

@@ -198,7 +198,7 @@ def _evidence(workspace: Workspace, frame: pd.DataFrame, found: runs.OutOfFold, 
     from training.held_out import held_out
 
     files = [Path(path) for path in frame["path"]]
-    heard = held_out(found.table, files, workspace.folds)
+    heard = runs.translate_errors(lambda: held_out(found.table, files, workspace.folds, frame["sha256"]))
     place = {name: number for number, name in enumerate(found.classes)}
     labels = frame["label"].map(place).to_numpy(dtype=np.int64)
     around = neighbours.nearest(heard.embedding, frame["group"], found.table["fold"])
@@ -251,13 +251,15 @@ def _voter_opinion(
     path = workspace.predictions / "fer_model.parquet"
     if path.exists():
         kept = read_table(path)
-        if kept["path"].equals(frame["key"]) and (kept["model"] == name).all():
+        if "sha256" in kept and kept["sha256"].equals(frame["sha256"]) and (kept["model"] == name).all():
             return np.asarray(kept[[column_of[c] for c in classes]], dtype=np.float64)
     from training.data import load_images
     from training.evaluate import predictions_table
 
-    said = fer_model.fer_probabilities(load_images(files, _VOTER_SIDE))
+    images = runs.translate_errors(lambda: load_images(files, _VOTER_SIDE, frame["sha256"]))
+    said = fer_model.fer_probabilities(images)
     table = predictions_table(frame["key"].tolist(), said, fer_model.CLASSES, -1, name)
+    table["sha256"] = frame["sha256"]
     write_table(path, table)
     return np.asarray(table[[column_of[c] for c in classes]], dtype=np.float64)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import files, memory, scratch, tables
+from curation.base import files, memory, scratch, tables, trust
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
@@ -59,22 +59,27 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
     notes = (*listing.warnings, *([f"{gone:,} images of the last scan are gone"] if gone and not limit else []))
     _write_problems(workspace, listing.problems, notes)
     files.write_table(workspace.listing, frame)
-    record = {"format": FORMAT, "source": listing.root, "limit": limit, "folder": str(workspace.root.absolute())}
-    files.write_json(workspace.marker, record)
+    folders = trust.image_folders(listing.root, frame["url"], workspace.sources)
+    record = {"format": FORMAT, "source": listing.root, "limit": limit, "folders": folders}
+    files.write_json(workspace.marker, {**record, "folder": str(workspace.root.absolute())})
     return replace(_measured(workspace, frame, settings, display), notes=notes)
 
 
 def scanned_before(workspace: Workspace, settings: Settings, display: Display) -> Scanned:
     """Return what the last scan found, measuring what the settings now ask for beyond it."""
     memory.require(memory.Needed.curating)
-    return _measured(workspace, read_listing(workspace), settings, display)
+    return _measured(workspace, read_listing(workspace), settings, display, look_again=False)
 
 
-def _measured(workspace: Workspace, listing: pd.DataFrame, settings: Settings, display: Display) -> Scanned:
+def _measured(
+    workspace: Workspace, listing: pd.DataFrame, settings: Settings, display: Display, *, look_again: bool = True
+) -> Scanned:
     from curation.measure import load_measurements, measure
 
     with display.step("Measuring") as report:
-        counts = measure(listing, workspace.measurements, settings.measure, settings.engine, report)
+        counts = measure(
+            listing, workspace.measurements, settings.measure, settings.engine, report, look_again=look_again
+        )
     measurements = load_measurements(listing, workspace.measurements, settings.measure)
     stated = {name: listing[name] for name in ("split", "label", "subject", "soft_label")}
     images = tables.checked("images", measurements.assign(**stated))

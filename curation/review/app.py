@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 import uuid
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from curation.base import interrupts
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_issues
 from curation.decisions import manifest
 from curation.review import blind, brain, journal, push, queues, views
-from curation.review.environment import ADDRESS, SESSION_VARIABLE, fiftyone, plugins_folder, prepare
+from curation.review.environment import ADDRESS, SESSION_VARIABLE, database_errors, fiftyone, prepare
 from curation.review.journal import ReviewError
 from curation.review.pull import conflicts
 from curation.review.read_model import classes_of, sample_id, shown, state_of
 from curation.review.review_session import PAGE, ReviewSession, Session
 
-_PLUGIN_FOLDER = "face-curation"
-
 _IDLE_S = 3.0
 """Seconds without any open window after which the App counts as closed: a reload of the page takes less."""
+
+_CLOSE_S = 6.0
+"""Seconds that the server and the database have to stop: one on a quiet machine."""
 
 PEOPLE_QUEUES = ("unsure", "disagreements")
 """Queues that are made of what people said, not of what checks found."""
@@ -67,10 +69,19 @@ class Opened:
 
 
 def open_review(workspace: Workspace, request: Request, settings: Settings, display: Display) -> Opened:
-    """Push what is asked for and write the session; starts the database, not the App."""
+    """Push what is asked for and write the session; starts the database, not the App.
+
+    Raises:
+        ReviewError: the reviewer cannot be called so, there is nothing to review, or the database does not answer.
+
+    """
     journal.checked_name(request.reviewer)
     prepare(workspace)
-    _install_plugin(workspace)
+    with database_errors():
+        return _opened(workspace, request, settings, display)
+
+
+def _opened(workspace: Workspace, request: Request, settings: Settings, display: Display) -> Opened:
     if request.blind:
         return _open_blind(workspace, request, display)
     version = manifest.find(workspace, request.version)
@@ -198,13 +209,6 @@ def _saved(workspace: Workspace, session: Session) -> Path:
     return file
 
 
-def _install_plugin(workspace: Workspace) -> None:
-    """Lay the plugin into a folder that only this workspace's App reads; nothing of the user's own is touched."""
-    target = plugins_folder(workspace) / _PLUGIN_FOLDER
-    with resources.as_file(resources.files("curation.review") / "plugin") as source:
-        shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-
-
 def free_port(wanted: int) -> int:
     """Return the port, or the next one that nobody listens on."""
     for port in range(wanted, wanted + 50):
@@ -243,7 +247,27 @@ def wait(session: Any, url: str, request: Request) -> None:
     finally:
         for number, answer in before.items():
             signal.signal(number, answer)
-        session.close()
+        _close(session)
+
+
+def _close(session: Any) -> None:
+    """Stop the App's server and database; what does not stop, as a server whose database has died, is ended.
+
+    FiftyOne would wait for them without end, here and once more when the interpreter ends.
+    """
+    import psutil
+
+    interrupts.exit_limit_s = _CLOSE_S
+    closing = threading.Thread(target=session.close, daemon=True)
+    closing.start()
+    closing.join(_CLOSE_S)
+    if closing.is_alive():
+        started = psutil.Process().children(recursive=True)
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for process in started:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    end(process)
+            _, started = psutil.wait_procs(started, timeout=_CLOSE_S / 2)
 
 
 def push_words(opened: Opened) -> list[str]:

@@ -7,7 +7,6 @@ A line is one key press on any number of images. Lines are never rewritten: taki
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 import uuid
@@ -15,9 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from curation.base import files, reading
 from curation.base.errors import CurationError
-from curation.base.files import make_folder, sync_folder
 from curation.decisions.log import through as log_through
 
 ANSWERS = ("keep", "exclude", "relabel", "soften", "unsure", "label")
@@ -27,6 +27,9 @@ DECISIONS = frozenset({"keep", "exclude", "relabel", "soften"})
 """Answers that become decisions of the log."""
 
 _UNDO = "undo"
+
+_MEND = "restore it from a copy, or move it out of the folder: what it holds is then not brought in"
+"""What to do about a journal that cannot be read."""
 
 _NAME = re.compile(r"[^\W_][\w.@ -]{0,63}")
 
@@ -147,20 +150,8 @@ class Journal:
                 tuple(contents),
                 tuple(labels),
             )
-            self._append(json.dumps(asdict(line), ensure_ascii=False) + "\n")
+            files.append(self.path, (json.dumps(asdict(line), ensure_ascii=False) + "\n").encode("utf-8"))
         return line
-
-    def _append(self, text: str) -> None:
-        make_folder(self.path.parent)
-        is_new = not self.path.exists()
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(descriptor, text.encode("utf-8"))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if is_new:
-            sync_folder(self.path.parent)
 
     def undo(self, line: Line) -> Line:
         """Take one press back."""
@@ -179,20 +170,59 @@ def read(folder: Path) -> list[Line]:
     """
     lines: list[tuple[int, str, str, int, Line]] = []
     for path in sorted(folder.glob("*.jsonl")):
+        with reading.refusing(path, _MEND, ReviewError):
+            texts = reading.contents(path).split(b"\n")
         latest = ""
-        texts = path.read_bytes().split(b"\n")
         for number, text in enumerate(texts[:-1], start=1):
-            try:
-                record = json.loads(text)
-                tuples = {name: tuple(record.get(name, ())) for name in ("paths", "contents", "labels")}
-                line = Line(**{**record, **tuples})
-            except (ValueError, TypeError, KeyError) as error:
-                raise ReviewError(
-                    f"{path}, line {number} is damaged ({error}); restore the file from a copy"
-                ) from error
+            with reading.refusing(f"{path}, line {number}", _MEND, ReviewError):
+                line = _line(reading.json_object(text))
             latest = max(latest, line.time)
             lines.append((line.order, latest, path.name, number, line))
     return [line for *_, line in sorted(lines, key=lambda each: each[:4])]
+
+
+def _line(record: dict[str, Any]) -> Line:
+    """Return a line of which every field is what it should be: journals may be edited by hand.
+
+    Raises:
+        ValueError: one is not.
+
+    """
+    lists = {name: record.get(name, []) for name in ("paths", "contents", "labels")}
+    for name, texts in lists.items():
+        if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+            raise ValueError(f"its {name} are no list of texts")
+    if "paths" not in record:
+        raise ValueError("it lacks the field 'paths'")
+    line = reading.built(Line, {**record, **{name: tuple(texts) for name, texts in lists.items()}})
+    for name, value in asdict(line).items():
+        wanted = tuple if name in lists else int if name in ("order", "after") else str
+        if not isinstance(value, wanted):
+            raise ValueError(f"its {name} is {value!r}")
+    if line.action not in (*ANSWERS, _UNDO):
+        raise reading.NewerError(f"it has the answer {line.action!r}")
+    if not _NAME.fullmatch(line.reviewer):
+        raise ValueError(f"its reviewer {line.reviewer!r} is no name")
+    if datetime.fromisoformat(line.time).tzinfo is None:
+        raise ValueError(f"its time {line.time!r} has no zone")
+    if line.action == "soften":
+        shares_of(line.value)
+    return line
+
+
+def shares_of(value: str) -> dict[str, float]:
+    """Return the shares of a soft label, class -> share.
+
+    Raises:
+        ValueError: it is no JSON object of at least one share above 0.
+
+    """
+    shares = reading.json_object(value)
+    if not all(isinstance(share, int | float) and 0 <= share < float("inf") for share in shares.values()):
+        raise ValueError("its soft label holds something other than shares")
+    if not sum(shares.values()):
+        raise ValueError("its soft label has no share above 0")
+    return shares
 
 
 def active_presses(lines: Iterable[Line]) -> list[Line]:

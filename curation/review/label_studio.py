@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from curation.base import reading
 from curation.base.errors import CurationError
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -82,13 +82,11 @@ def read(path: Path) -> list[LabelStudioAnnotation]:
         AnnotationsError: the file is no such export.
 
     """
-    try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))
+    with reading.refusing(path, "export the project from Label Studio as JSON", AnnotationsError):
+        tasks = reading.json_value(reading.contents(path))
+        if not isinstance(tasks, list):
+            raise ValueError("it holds no list of tasks")
         answers = [answer for task in tasks for answer in _answers(task)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AnnotationsError(
-            f"{path} cannot be read as annotations ({type(error).__name__}: {error}); export the project as JSON"
-        ) from error
     last: dict[tuple[str, str], LabelStudioAnnotation] = {}
     for answer in sorted(answers, key=lambda each: each.time):
         last[answer.path, answer.person] = answer

@@ -18,6 +18,7 @@ from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_issues, read_listing
 from curation.decisions import manifest
 from curation.measure import load_faces
+from curation.models.runs import of_present_contents
 from curation.pipeline import summary
 from curation.review.journal import ReviewError
 
@@ -152,9 +153,7 @@ def _predictions(workspace: Workspace) -> dict[str, pd.DataFrame]:
     """Return every predictions table's likeliest class and its probability, by the table's name."""
     found: dict[str, pd.DataFrame] = {}
     for file in sorted(workspace.predictions.glob("*.parquet")):
-        table = files.read_table(file)
-        if "path" not in table:
-            continue
+        table = of_present_contents(workspace, files.read_table(file)).reset_index(drop=True)
         numbers = table.drop(columns=["path", "fold", "model"], errors="ignore").select_dtypes("number")
         if numbers.empty:
             continue

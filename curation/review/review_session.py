@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from curation.base import files
+from curation.base import files, reading
 from curation.base.workspace import Workspace, read_images
 from curation.review import journal
 from curation.review.journal import Journal, ReviewAnswer, ReviewError
@@ -77,12 +77,12 @@ class Session:
 
 def load_session(file: Path) -> Session:
     """Read a session file."""
-    record = files.read_json(file)
-    if record is None:
-        raise ReviewError(f"{file} is absent; open the App with: curate review")
-    record["classes"] = tuple(record["classes"])
-    record["items"] = tuple((path, group) for path, group in record["items"])
-    return Session(**record)
+    to_do = "open the App with: curate review"
+    with reading.refusing(file, to_do, ReviewError):
+        record = reading.json_object(reading.contents(file))
+        record["classes"] = tuple(record["classes"])
+        record["items"] = tuple((path, group) for path, group in record["items"])
+        return reading.built(Session, record)
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class ReviewSession:
         return result
 
     def _softened(self, value: str) -> str:
-        shares = json.loads(value)
+        shares = journal.shares_of(value)
         unknown = [name for name in shares if name not in self.session.classes]
         if unknown or len(shares) < 2:
             raise ReviewError("soften takes two different classes")
