@@ -24,6 +24,12 @@ Limit = Annotated[int, typer.Option("--limit", min=0, help="Take only about N im
 SubjectFrom = Annotated[
     str, typer.Option("--subject-from", help="Regular expression on paths: its first group names the person.")
 ]
+Identity = Annotated[
+    str,
+    typer.Option(
+        "--identity", help="Find who is who, by dlib, insightface:PACK or FILE.onnx; used again until curate forget identity."
+    ),
+]
 MergeLabels = Annotated[bool, typer.Option("--merge-labels", help="Take spellings of one word for one class.")]
 Outside = Annotated[
     bool, typer.Option("--follow-links", "--outside", help="Also read what links and lists name outside DATA.")

@@ -18,7 +18,7 @@ from typing import Any
 from curation.base.errors import CurationError
 from curation.base.files import make_folder, parsed, sync_folder
 
-LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "policy", "undo")
+LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "move", "subject", "policy", "undo")
 """``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``."""
 
 _COMMIT = "commit"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 POLICY_PREFIX = "policy:"
 PERSON_PREFIX = "person:"
 
-_IMAGE_ACTIONS = frozenset({"keep", "exclude", "relabel", "soften"})
+_IMAGE_ACTIONS = frozenset({"keep", "exclude", "relabel", "soften", "move", "subject"})
 
 
 def effective(entries: Sequence[Entry]) -> list[Entry]:
@@ -74,13 +74,17 @@ _TAKEN_BACK = {"keep": ("label", "weight", "soft_label"), "relabel": ("weight", 
 """Manifest columns in which earlier decisions no longer hold after an action."""
 
 
+COLUMN_SET = {"move": "split", "subject": "subject"}
+"""Actions that set one column and say nothing of whether the image is kept."""
+
+
 def replay(raw: pd.DataFrame, entries: Sequence[Entry]) -> pd.DataFrame:
     """Return the manifest that ``entries`` make of the ``raw`` one (both of the manifest schema).
 
-    exclude and keep set the status, relabel the label, soften the soft label and weight; relabel takes an earlier
-    softening back, for training would prefer the soft label; keep also means "as it came": it takes earlier changes
-    of label and weight back. Decisions on paths that the raw manifest does not hold (the file has gone) have no
-    effect.
+    exclude and keep set the status, relabel the label, soften the soft label and weight, move the split, subject the
+    person; relabel takes an earlier softening back, for training would prefer the soft label; keep also means "as it
+    came": it takes earlier changes of label and weight back. Decisions on paths that the raw manifest does not hold
+    (the file has gone) have no effect.
     """
     import pandas as pd
 
@@ -101,6 +105,8 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry]) -> pd.DataFrame:
 
 def _effect(entry: Entry) -> dict[str, object]:
     """Return the manifest columns that one decision sets."""
+    if entry.action in COLUMN_SET:
+        return {COLUMN_SET[entry.action]: entry.value}
     change: dict[str, object] = {"reason": entry.reason}
     if group_of(entry.issue):
         change["group"] = group_of(entry.issue)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +26,7 @@ from curation.base.workspace import FORMAT, Workspace, read_images, read_issues,
 from curation.decisions import log, manifest, policy
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX, effective, overruled, policy_batch, replay
 from curation.labels import people
-from curation.pipeline import label_judgement
+from curation.pipeline import label_judgement, subjects
 
 _TOOLS = (
     "numpy",
@@ -46,7 +46,7 @@ _SAME_DATA_SHARE = 0.5
 REPORT_REVISION = 2
 """Raised whenever the report's page may change for the same tables."""
 
-CHECKS_REVISION = 2
+CHECKS_REVISION = 3
 """Raised whenever a check's result may change for the same measurements; makes kept issues stale."""
 
 
@@ -186,6 +186,8 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
 
     pairs = find_pairs(workspace, scanned, settings, display)
     labels = label_judgement.stored(workspace, scanned.images)
+    inputs = CheckInputs(scanned.images, scanned.measurements, pairs, settings, labels)
+    known = subjects.find(workspace, inputs, display)
     fingerprint = _digest(
         *(scanned.images[column] for column in scanned.images),
         *(scanned.measurements[column] for column in scanned.measurements),
@@ -194,11 +196,12 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         settings.duplicates.model_dump_json(),
         CHECKS_REVISION,
         "" if labels is None else label_judgement.record_of(workspace)["key"],
+        "" if known is None else subjects.record_of(workspace)["key"],
     )
     if _is_current(workspace, "issues", fingerprint, workspace.issues):
         return read_issues(workspace)
     with display.step("Checking"):
-        issues = registry.run(CheckInputs(scanned.images, scanned.measurements, pairs, settings, labels))
+        issues = registry.run(replace(inputs, subjects=known))
     files.write_table(workspace.issues, issues)
     _note(workspace, "issues", fingerprint)
     memory.give_back()

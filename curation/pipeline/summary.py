@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curation.base import tables
 from curation.base.classes import in_order
-from curation.decisions.replay import PERSON_PREFIX
+from curation.decisions.replay import COLUMN_SET, PERSON_PREFIX
 
 if TYPE_CHECKING:
     from curation.decisions.log import Entry
@@ -236,7 +236,7 @@ def outcomes(
     worst = flagged.assign(place=place).sort_values(["score", "place"], kind="stable").drop_duplicates("path")
     cause = worst.set_index("path")["check"].to_dict()
     cause |= {entry.path: entry.issue.partition("#")[0] for entry in entries if entry.issue}
-    by_person = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX)}
+    by_person = {e.path for e in entries if e.actor.startswith(PERSON_PREFIX) and e.action not in COLUMN_SET}
     doubtful = set(flagged.loc[flagged["check"].isin(list(review_checks)), "path"]) - by_person
     # the source may give soft labels of its own
     softened = frame["soft_label"].ne("") & frame.index.isin([e.path for e in entries if e.action == "soften"])

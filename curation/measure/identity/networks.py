@@ -53,6 +53,7 @@ class IdentityNetwork:
     """A network that is ready to be made, in this process or another.
 
     name   -- as the settings have it
+    digest -- SHA-256 of the weights as they are published
     model  -- serialised ONNX model
     points -- (5, 2) where eyes, nose and mouth corners lie in its input, px
     side   -- of its square input, px
@@ -61,6 +62,7 @@ class IdentityNetwork:
     """
 
     name: str
+    digest: str
     model: bytes
     points: tuple[tuple[float, float], ...]
     side: int
@@ -71,9 +73,8 @@ class IdentityNetwork:
     @property
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the network and how faces are shown to it, the same on every machine."""
-        digest = hashlib.sha256(self.model).hexdigest()
         shown = [self.points, self.side, self.mean, self.scale, self.unit]
-        return {"revision": REVISION, "model": digest, "shown": shown}
+        return {"revision": REVISION, "weights": self.digest, "shown": shown}
 
     def make(self) -> Embedder:
         """Return the network, loaded; one thread.
@@ -193,13 +194,45 @@ def choose_network(name: str) -> IdentityNetwork:
         square = (np.asarray(_DLIB_POINTS) + _DLIB_BORDER) / (1 + 2 * _DLIB_BORDER) * dlib_weights.SIDE
         model = dlib_weights.onnx_model(dlib_weights.read_weights())
         return IdentityNetwork(
-            name, model, _as_points(square), dlib_weights.SIDE, dlib_weights.MEAN, dlib_weights.SCALE, unit=False
+            name,
+            dlib_weights.SHA256,
+            model,
+            _as_points(square),
+            dlib_weights.SIDE,
+            dlib_weights.MEAN,
+            dlib_weights.SCALE,
+            unit=False,
         )
+    return _like_arcface(name, _file_of(name))
+
+
+def weights_digest(name: str) -> str:
+    """Return the SHA-256 of the weights of the network called ``name``, without loading it.
+
+    Raises:
+        IdentityError: there is no such network.
+
+    """
+    if name == "dlib":
+        from curation.measure.identity import dlib_weights
+
+        return dlib_weights.SHA256
+    return hashlib.sha256(_read(_file_of(name))).hexdigest()
+
+
+def _file_of(name: str) -> Path:
     if name.startswith(_INSIGHTFACE):
-        return _like_arcface(name, _in_pack(name.removeprefix(_INSIGHTFACE)))
+        return _in_pack(name.removeprefix(_INSIGHTFACE))
     if name.endswith(".onnx"):
-        return _like_arcface(name, Path(name).expanduser())
+        return Path(name).expanduser()
     raise IdentityError(f"identity.network is {name!r}; it must be dlib, insightface:PACK_OR_FOLDER or an .onnx file")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise IdentityError(f"cannot read the identity network {path}: {error.strerror or error}") from error
 
 
 def _as_points(places: npt.NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
@@ -218,14 +251,13 @@ def _in_pack(pack: str) -> Path:
 def _like_arcface(name: str, path: Path) -> IdentityNetwork:
     """Return a network that sees faces as insightface's do: aligned by ArcFace's points, RGB scaled to -1..1."""
     runtime = optional("onnxruntime", "identity", f"the identity network {name}")
+    model = _read(path)
     try:
-        model = path.read_bytes()
         shape = runtime.InferenceSession(model, providers=["CPUExecutionProvider"]).get_inputs()[0].shape
-    except OSError as error:
-        raise IdentityError(f"cannot read the identity network {path}: {error.strerror or error}") from error
     except Exception as error:  # onnxruntime raises kinds of its own
         raise IdentityError(f"{path} is no ONNX model that can be run") from error
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or not isinstance(shape[2], int):
         raise IdentityError(f"{path} takes {shape}, not square RGB pictures (n, 3, side, side)")
     points = np.asarray(_ARCFACE_POINTS) / _ARCFACE_SIDE * shape[2]
-    return IdentityNetwork(name, model, _as_points(points), shape[2], (127.5, 127.5, 127.5), 127.5, unit=True)
+    digest = hashlib.sha256(model).hexdigest()
+    return IdentityNetwork(name, digest, model, _as_points(points), shape[2], (127.5, 127.5, 127.5), 127.5, unit=True)
