@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "Gallery", "Outcome", "Version", "Workspace"]
 
-Action = Literal["keep", "exclude", "relabel"]
+Action = Literal["keep", "exclude", "relabel", "move", "subject"]
+
+_PLAIN_ACTIONS = ("keep", "exclude")
 
 
 @dataclass(frozen=True)
@@ -181,14 +183,21 @@ class Workspace:
             outcome = steps.run(self._workspace, str(data), chosen, self._display, limit)
         return Outcome(tuple(outcome.lines), outcome.record)
 
-    def check(self, *, labels: str = "") -> pd.DataFrame:
-        """Run the checks on what was scanned and return how many images each flags; a recipe in ``labels`` judges them.
+    def check(self, *, labels: str = "", identity: str = "") -> pd.DataFrame:
+        """Run the checks on what was scanned and return how many images each flags.
+
+        Args:
+            labels: a recipe that judges the labels, such as fast
+            identity: a network that finds who is who: dlib, insightface:PACK or FILE.onnx
 
         Raises:
             CurationError: nothing was scanned yet, or a recipe cannot be fitted.
 
         """
         chosen = self.settings
+        if identity:
+            finding = chosen.identity.model_copy(update={"network": identity})
+            chosen = chosen.model_copy(update={"identity": finding})
         if labels:
             judging = chosen.labels.model_copy(update={"recipe": labels})
             chosen = chosen.model_copy(update={"labels": judging})
@@ -286,20 +295,27 @@ class Workspace:
         return data_uris(list(pictures), list(pictures.values()))
 
     def decide(
-        self, paths: str | Sequence[str], action: Action, label: str = "", *, reason: str = "", by: str = ""
+        self, paths: str | Sequence[str], action: Action, value: str = "", *, reason: str = "", by: str = ""
     ) -> Version:
         """Decide on images yourself; a person's decision outranks every policy's.
 
+        Args:
+            paths: of the images
+            action: what is decided
+            value: the label of relabel, the split of move, the name of subject (whose face it is)
+            reason: for the log
+            by: your name, for the log
+
         Raises:
-            WorkspaceError: a path is unknown, or relabel was given no label.
+            WorkspaceError: a path is unknown, or the value is missing or not asked for.
 
         """
-        if (action == "relabel") != bool(label):
-            raise WorkspaceError("give a label with relabel, and with relabel only")
+        if (action in _PLAIN_ACTIONS) == bool(value):
+            raise WorkspaceError("give a value with relabel (label), move (split) and subject (name), and only there")
         chosen = [paths] if isinstance(paths, str) else list(paths)
         with locked(self._workspace):
             committed = steps.decide(
-                self._workspace, chosen, action, label, reason, by or getpass.getuser(), self.settings
+                self._workspace, chosen, action, value, reason, by or getpass.getuser(), self.settings
             )
         return Version(self._workspace, committed)
 
@@ -341,6 +357,27 @@ class Workspace:
             pulled = pull(self._workspace, self.settings, self._display)
         counts = ("decided", "undone", "conflicts", "unsure", "blind_labels")
         return Outcome(tuple(pulled.lines()), {name: getattr(pulled, name) for name in counts})
+
+    def split(self, *, train: float = 0.75, validation: float = 0.2, test: float = 0.05, by: str = "") -> Version:
+        """Divide the kept images anew so that no person, copy or session is in two splits; ``undo`` takes it back.
+
+        Raises:
+            WorkspaceError: nobody's person is known, or the shares do not sum to 1.
+
+        """
+        from curation.pipeline import splitting
+
+        shares = {"train": train, "validation": validation, "test": test}
+        with locked(self._workspace):
+            committed, _ = splitting.split(
+                self._workspace, shares, by or getpass.getuser(), self.settings, self._display
+            )
+        return Version(self._workspace, committed)
+
+    def forget_identity(self) -> int:
+        """Delete the embeddings of faces and who was found by them; return how many bytes they took."""
+        with locked(self._workspace):
+            return steps.forget_identity(self._workspace, self.settings, self._display)
 
     def undo(self, target: str | int, *, by: str = "") -> Version:
         """Take back a decision (its number) or a version (its name)."""

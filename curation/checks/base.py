@@ -31,8 +31,8 @@ class CheckInputs:
     """What checks may read.
 
     images and measurements have one row an image, in the same order; pairs holds verified near-duplicate pairs of
-    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation). subjects says who is who
-    (see ``curation.pipeline.subjects.find``); None where nobody is known.
+    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation). subjects says who is
+    who (see ``curation.pipeline.subjects.find``); None where nobody is known.
     """
 
     images: pd.DataFrame

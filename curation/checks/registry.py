@@ -37,10 +37,16 @@ CHECKS: dict[str, Check] = {
         Check("label_conflict", "Label conflicts", "Copies of it carry another label.", copies.label_conflict),
         Check("split_leak", "Split leaks", "Copies of it are in another split.", copies.split_leak),
         Check(
-            "subject_leak", "One person in several splits", "The same person is in another split.", subjects.subject_leak
+            "subject_leak",
+            "One person in several splits",
+            "The person is also in another split.",
+            subjects.subject_leak,
         ),
         Check(
-            "subject_shift", "One class a person", "All pictures of this person are of one class.", subjects.subject_shift
+            "subject_shift",
+            "One class a person",
+            "All pictures of the person are of one class.",
+            subjects.subject_shift,
         ),
         Check(
             "mislabelled",

@@ -27,7 +27,8 @@ SubjectFrom = Annotated[
 Identity = Annotated[
     str,
     typer.Option(
-        "--identity", help="Find who is who, by dlib, insightface:PACK or FILE.onnx; used again until curate forget identity."
+        "--identity",
+        help="Find who is who by dlib, insightface:PACK or FILE.onnx; kept until curate forget identity.",
     ),
 ]
 MergeLabels = Annotated[bool, typer.Option("--merge-labels", help="Take spellings of one word for one class.")]
@@ -72,6 +73,13 @@ class Engine(StrEnum):
 
 
 EngineKind = Annotated[Engine | None, typer.Option("--engine", help="Processes here, or Ray. Never changes a result.")]
+
+
+class Apart(StrEnum):
+    """What is never divided among folds or splits."""
+
+    copy = "copy"
+    subject = "subject"
 
 
 class TableFormat(StrEnum):

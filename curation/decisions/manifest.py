@@ -290,7 +290,8 @@ def _change(row: dict[str, Any]) -> str:
         return "added" if row["_merge"] == "right_only" else "removed"
     if row["status_a"] != row["status_b"]:
         return "excluded" if row["status_b"] == "excluded" else "restored"
-    for column, change in (("split", "moved"), ("label", "relabelled"), ("weight", "reweighted"), ("soft_label", "reweighted")):
+    changes = {"split": "moved", "label": "relabelled", "weight": "reweighted", "soft_label": "reweighted"}
+    for column, change in changes.items():
         if row[f"{column}_a"] != row[f"{column}_b"]:
             return change
     same = all(row[f"{column}_a"] == row[f"{column}_b"] for column in ("sha256", "split", "original_label", "subject"))

@@ -51,6 +51,13 @@ class Duplicates(_Part):
     keep_copy: Literal["best", "first"]
 
 
+class Subjects(_Part):
+    """What is done where one person is in several splits: the images outside the split that keeps the person."""
+
+    action: Literal["exclude", "move"]
+    keep_split: tuple[str, ...]
+
+
 class Policy(_Part):
     """One policy file."""
 
@@ -61,15 +68,17 @@ class Policy(_Part):
     review: Review = Review()
     duplicates: Duplicates | None = None
     labels: Labels | None = None
+    subjects: Subjects | None = None
 
     @property
     def fingerprint(self) -> str:
         """Sha256 of what the policy says; comments and layout do not count, nor does a part that it does not have."""
-        absent: dict[str, bool | set[str]] = {}
+        # parts that are younger than logs that hold fingerprints
+        absent: dict[str, bool | set[str]] = {} if self.subjects else {"subjects": True}
         if self.labels is None:
-            absent = {"labels": True}
-        elif self.labels.believe_above is None:  # younger than logs that hold fingerprints
-            absent = {"labels": {"believe_above"}}
+            absent |= {"labels": True}
+        elif self.labels.believe_above is None:
+            absent |= {"labels": {"believe_above"}}
         return hashlib.sha256(self.model_dump_json(exclude=absent).encode("utf-8")).hexdigest()
 
 
@@ -116,10 +125,10 @@ def joined(parts: Sequence[Policy]) -> Policy:
     """Return several policies as one.
 
     Raises:
-        PolicyError: two of them say what to do with copies, or with labels, or they judge different splits.
+        PolicyError: two of them say what to do with copies, labels or people, or they judge different splits.
 
     """
-    for name in ("duplicates", "labels", "splits"):
+    for name in ("duplicates", "labels", "splits", "subjects"):
         said = [part.name for part in parts if getattr(part, name)]
         if len(said) > 1:
             raise PolicyError(f"the policies {' and '.join(said)} cannot be joined: both have {name}")
@@ -131,11 +140,12 @@ def joined(parts: Sequence[Policy]) -> Policy:
         review=Review(checks=tuple(dict.fromkeys(check for part in parts for check in part.review.checks))),
         duplicates=next((part.duplicates for part in parts if part.duplicates), None),
         labels=next((part.labels for part in parts if part.labels), None),
+        subjects=next((part.subjects for part in parts if part.subjects), None),
     )
 
 
 def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
-    """Return the decisions that ``policy`` draws from the issues, at most one an image, sorted by path.
+    """Return the decisions that ``policy`` draws from the issues, sorted by path: one an image, and a move beside it.
 
     Exclusions by rule come first, then labels; copies are looked for among the images that are left, under the labels
     that they then have: a relabelled copy may end a conflict, and one that is surplus goes whatever its label.
@@ -153,7 +163,13 @@ def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[D
         copies = _by_copies(policy.duplicates, left, issues)
         # to keep a copy is no reason to take its new label back
         drafts |= {path: draft for path, draft in copies.items() if draft.action != "keep" or path not in drafts}
-    return [drafts[path] for path in sorted(drafts)]
+    moves: list[Draft] = []
+    if policy.subjects is not None:
+        gone = [path for path, draft in drafts.items() if draft.action == "exclude"]
+        apart = _by_subjects(policy.subjects, frame[~frame["path"].isin(gone)], issues)
+        drafts |= {draft.path: draft for draft in apart if draft.action == "exclude"}
+        moves = [draft for draft in apart if draft.action == "move"]
+    return sorted([*drafts.values(), *moves], key=lambda draft: (draft.path, draft.action))
 
 
 def _as_relabelled(frame: pd.DataFrame, drafts: Mapping[str, Draft]) -> pd.DataFrame:
@@ -171,6 +187,22 @@ def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict
             inside = path in split_of and (not rule.splits or split_of[path] in rule.splits)
             if inside and path not in drafts:
                 drafts[path] = Draft(path, "exclude", reason=rule.reason, issue=rule.check)
+    return drafts
+
+
+def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
+    """Return what is done with the images of people who are left in several splits: one split keeps each person."""
+    people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
+    found = left.merge(people, on="path")
+    order = {split: place for place, split in enumerate(rule.keep_split)}
+    found = found[found.groupby("group")["split"].transform("nunique") > 1]
+    drafts = []
+    for name, members in found.groupby("group"):
+        kept = min(set(members["split"]), key=lambda split: (order.get(split, len(order)), split))
+        reference = issue_reference("subject_leak", str(name))
+        reason = f"the same person is in {kept}"
+        for path in members.loc[members["split"] != kept, "path"]:
+            drafts.append(Draft(path, rule.action, kept if rule.action == "move" else "", reason, reference))
     return drafts
 
 

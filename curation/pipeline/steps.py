@@ -366,6 +366,8 @@ def run(workspace: Workspace, source: str, settings: Settings, display: Display,
 def _what_next(workspace: Workspace, version: manifest.Version, page: Path, left_out: int) -> list[str]:
     option = "" if workspace.root == Path("workspace") else f" -w {workspace.root}"
     lines = [f"{left_out:,} other files were left out: see {workspace.ingest}"] if left_out else []
+    if not subjects.record_of(workspace) and read_images(workspace)["split"].nunique() > 1:
+        lines += [f"One person in several splits was not looked for: curate check subject_leak --identity dlib{option}"]
     if not label_judgement.record_of(workspace):
         lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
     return [
@@ -375,6 +377,18 @@ def _what_next(workspace: Workspace, version: manifest.Version, page: Path, left
         f"Next: curate show{option} | curate issues{option} --check label_conflict | curate explain PATH{option} "
         f"| curate export cleaned --format csv -o cleaned.csv{option}",
     ]
+
+
+def forget_identity(workspace: Workspace, settings: Settings, display: Display) -> int:
+    """Delete the embeddings of faces and who was found by them; return how many bytes they took.
+
+    The caller holds the lock. Names that the source gives stay, and so do decisions that people took.
+    """
+    size = subjects.forget(workspace)
+    if workspace.issues.exists():
+        unasked = settings.model_copy(update={"identity": settings.identity.model_copy(update={"network": ""})})
+        check(workspace, scanned_before(workspace, unasked, display), unasked, display)
+    return size
 
 
 def undo(workspace: Workspace, target: str, by: str, settings: Settings) -> manifest.Version:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from curation.checks.base import CheckInputs
     from curation.checks.graph import CopyGraph
     from curation.checks.subjects import Subjects
-    from curation.measure.identity import Embeddings, IdentityNetwork
+    from curation.measure.identity import Embeddings
 
 _NAME_DIGITS = 12
 """Hexadecimal digits of a content hash in the name of a person found."""
+
+_SUREST = 0.9999
+"""No group that was found is surer: the law of distances is not known further."""
 
 _COMPARED = 512
 """Pictures of one person that a picture is compared with to find the nearest."""
@@ -51,7 +54,7 @@ def record_of(workspace: Workspace) -> dict[str, Any]:
 
 
 def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.DataFrame | None:
-    """Return who is who, found anew only where something has changed; None where nothing is known and none is asked for.
+    """Return who is who, found anew only where something has changed; None where nobody is known or asked for.
 
     Returns:
         one row an image whose person is known: path, person (a name), given (bool), sure (expected share of right
@@ -68,8 +71,7 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
     if record_of(workspace).get("key") == key and workspace.subjects.exists():
         return files.read_table(workspace.subjects)
     members = _pictures(inputs.copies, names)
-    found, record = _found(workspace, inputs, members, network, display)
-    table = _table(members, found)
+    table, record = _found(workspace, inputs, members, network, display)
     files.write_table(workspace.subjects, table)
     files.write_json(workspace.subjects.with_suffix(".json"), {"key": key, "network": network, **record})
     return table
@@ -117,112 +119,123 @@ def _pictures(graph: CopyGraph, names: pd.Series) -> pd.DataFrame:
 
 def _found(
     workspace: Workspace, inputs: CheckInputs, members: pd.DataFrame, network: str, display: Display
-) -> tuple[tuple[Subjects, Real, npt.NDArray[np.int64]], dict[str, Any]]:
-    """Return who is who among the pictures with a face or a name, their embeddings, and the places of these pictures."""
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return who is who, a row an image, and how that was found."""
     from curation.checks.subjects import find_subjects
 
     settings = inputs.settings
+    own, different = np.full((len(members), 0), np.nan, dtype=np.float32), None
+    if network:
+        embeddings, own = _embeddings(workspace, inputs, network, display)
+        members = _unlike_apart(members, own, settings.seed)
+        different = _different(embeddings, own, members["name"].to_numpy(dtype=object), settings.seed)
     first = members.drop_duplicates("picture").sort_values("picture")
     names = first["name"].to_numpy(dtype=object)
-    faces, different = np.full((len(first), 0), np.nan, dtype=np.float32), None
-    if network:
-        embeddings, contents = _embeddings(workspace, inputs, network, display)
-        faces = _means(embeddings, contents, inputs, members, len(first))
-        different = _different(embeddings, faces, names, settings.seed)
-    seen = ~np.isnan(faces).any(axis=1) if faces.shape[1] else np.zeros(len(first), dtype=np.bool_)
+    faces = _means(own, members["picture"].to_numpy(), len(first))
+    seen = _known(faces)
     with display.step("Telling people apart"):
-        subjects = find_subjects(faces[seen], names[seen].tolist(), settings.identity.precision, settings.seed, different)
+        given = names[seen].tolist()
+        subjects = find_subjects(faces[seen], given, settings.identity.precision, settings.seed, different)
     record = {
         "precision": settings.identity.precision,
         "pictures": len(first),
         "faces": int(seen.sum()),
-        "limit": subjects.limit if np.isfinite(subjects.limit) else None,
-        "distance": round(subjects.distance, 4),
         "pairs": subjects.pairs,
         "expected_false": round(subjects.expected_false, 2),
         **_proven(inputs.copies, members, seen, subjects),
     }
-    return _with_named(subjects, seen, names, faces.astype(np.float64)), record
+    whole, places = _with_named(subjects, seen, names)
+    return _table(members, whole, faces.astype(np.float64)[places], places), record
 
 
 def _with_named(
-    subjects: Subjects, seen: npt.NDArray[np.bool_], names: npt.NDArray[np.object_], faces: Real
-) -> tuple[Subjects, Real, npt.NDArray[np.int64]]:
-    """Add the pictures without a face whose person is given by name, each to that name's people."""
-    from dataclasses import replace
-
+    subjects: Subjects, seen: npt.NDArray[np.bool_], names: npt.NDArray[np.object_]
+) -> tuple[Subjects, npt.NDArray[np.int64]]:
+    """Add the pictures without a face whose person is given by name; return also the places of all pictures told."""
     places = np.flatnonzero(seen | (names != ""))
-    extra = len(places) - int(seen.sum())
-    if not extra:
-        return subjects, faces[places], places
-    group, perhaps = (np.full(len(names), -1, dtype=np.int64) for _ in range(2))
-    group[seen], perhaps[seen] = subjects.group, subjects.perhaps
+    group, perhaps = np.arange(len(names)) + len(names), np.arange(len(names)) + len(names)
     sure, unsure = np.ones(len(names)), np.ones(len(names))
-    sure[seen], unsure[seen] = subjects.sure, subjects.unsure
-    of_name = {name: place for place, name in enumerate(names) if name and seen[place]}
-    for number, place in enumerate(np.flatnonzero(~seen & (names != ""))):
-        holder = of_name.setdefault(names[place], place)
-        fresh = len(names) + number
-        group[place] = group[holder] if holder != place else fresh
-        perhaps[place] = perhaps[holder] if holder != place else fresh
-    whole = replace(subjects, group=group[places], perhaps=perhaps[places], sure=sure[places], unsure=unsure[places])
-    return whole, faces[places], places
+    for whole, part in ((group, subjects.group), (perhaps, subjects.perhaps)):
+        whole[seen] = part
+    for share, part_share in ((sure, subjects.sure), (unsure, subjects.unsure)):
+        share[seen] = part_share
+    for whole in (group, perhaps):
+        # one with a face first, so that the others of that name join its people
+        named = pd.DataFrame({"name": names, "faceless": ~seen, "group": whole}).query("name != ''")
+        of_name = named.sort_values("faceless", kind="stable").drop_duplicates("name").set_index("name")["group"]
+        without = ~seen & (names != "")
+        whole[without] = of_name.reindex(names[without]).to_numpy()
+    told = replace(subjects, group=group[places], perhaps=perhaps[places], sure=sure[places], unsure=unsure[places])
+    return told, places
 
 
 def _embeddings(
     workspace: Workspace, inputs: CheckInputs, name: str, display: Display
-) -> tuple[Embeddings, list[str]]:
-    """Return the embeddings of all contents, those that are new made now, and the contents' hashes."""
+) -> tuple[Embeddings, npt.NDArray[np.float32]]:
+    """Return the embeddings of all contents, new ones made now, and those of the readable images, row by row."""
     from curation.measure.identity import choose_network, load_embeddings, measure_identity
 
     settings = inputs.settings
-    network: IdentityNetwork = choose_network(name)
+    network = choose_network(name)
     listing = read_listing(workspace)
     chosen = (settings.measure, settings.identity, settings.engine)
     with display.step("Recognising faces") as report:
-        measure_identity(
-            listing, inputs.measurements, workspace.measurements, chosen, network, display.note, report
-        )
-    readable = inputs.measurements["sha256"][inputs.readable]
-    contents = readable.drop_duplicates().tolist()
-    return load_embeddings(contents, workspace.measurements, settings.measure, network), contents
+        measure_identity(listing, inputs.measurements, workspace.measurements, chosen, network, display.note, report)
+    hashes = inputs.measurements["sha256"][inputs.readable]
+    contents = hashes.drop_duplicates().tolist()
+    found = load_embeddings(contents, workspace.measurements, settings.measure, network)
+    return found, found.first[pd.Index(contents).get_indexer(hashes)]
 
 
-def _means(
-    embeddings: Embeddings, contents: list[str], inputs: CheckInputs, members: pd.DataFrame, pictures: int
-) -> npt.NDArray[np.float32]:
-    """Return (pictures, numbers) the mean embedding of each picture's contents, NaN where none has one."""
-    numbers = embeddings.first.shape[1]
-    place = pd.Index(contents).get_indexer(inputs.measurements["sha256"][inputs.readable])
-    pairs = pd.DataFrame({"picture": members["picture"].to_numpy(), "place": place}).drop_duplicates()
-    pairs = pairs[embeddings.known[pairs["place"]]]
-    total, count = np.zeros((pictures, numbers)), np.zeros(pictures)
-    np.add.at(total, pairs["picture"], embeddings.first[pairs["place"]].astype(np.float64))
-    np.add.at(count, pairs["picture"], 1)
+def _unlike_apart(members: pd.DataFrame, own: npt.NDArray[np.float32], seed: int) -> pd.DataFrame:
+    """Return the members with copies whose faces differ as pictures of their own: no proof of copies is without error.
+
+    Two faces differ here from half of the distance that two people usually have.
+    """
+    drawn = np.random.default_rng(seed).integers(0, max(len(own), 1), (2, _DIFFERENT_PAIRS))
+    usual = np.nanmedian(np.linalg.norm(own[drawn[0]] - own[drawn[1]], axis=1)) if len(own) > 1 else np.nan
+    known = _known(own)
+    head = pd.Series(np.arange(len(own))).where(known).groupby(members["picture"].to_numpy()).transform("first")
+    head = head.fillna(0).to_numpy(dtype=np.int64)
+    unlike = known & (np.linalg.norm(own - own[head], axis=1) > usual / 2)
+    alone = members["picture"].astype(str) + "\0" + members["content"].where(unlike, "")
+    return members.assign(picture=pd.factorize(alone, sort=True)[0])
+
+
+def _known(faces: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return (N,) which rows are embeddings."""
+    if not faces.shape[1]:
+        return np.zeros(len(faces), dtype=np.bool_)
+    return np.asarray(~np.isnan(faces[:, 0]), dtype=np.bool_)
+
+
+def _means(own: npt.NDArray[np.float32], picture: npt.NDArray[np.int64], pictures: int) -> npt.NDArray[np.float32]:
+    """Return (pictures, numbers) the mean embedding of each picture's images, NaN where none has one."""
+    known = _known(own)
+    total, count = np.zeros((pictures, own.shape[1])), np.zeros(pictures)
+    np.add.at(total, picture[known], own[known].astype(np.float64))
+    np.add.at(count, picture[known], 1)
     with np.errstate(invalid="ignore"):
         return (total / np.where(count > 0, count, np.nan)[:, None]).astype(np.float32)
 
 
 def _different(
-    embeddings: Embeddings, faces: npt.NDArray[np.float32], names: npt.NDArray[np.object_], seed: int
+    embeddings: Embeddings, own: npt.NDArray[np.float32], names: npt.NDArray[np.object_], seed: int
 ) -> Real | None:
     """Return (M, 2, numbers) faces of two people for certain: two in one picture, or of two given names."""
     rng = np.random.default_rng(seed)
     together = np.stack([embeddings.others, embeddings.first[embeddings.beside]], axis=1)
-    together = together[~np.isnan(together).any(axis=(1, 2))]
-    named = np.flatnonzero((names != "") & ~np.isnan(faces).any(axis=1))
-    parts = [together]
+    parts = [together[~np.isnan(together).any(axis=(1, 2))]]
+    named = np.flatnonzero((names != "") & ~np.isnan(own).any(axis=1))
     if len(named):
         one, other = rng.choice(named, (2, _DIFFERENT_PAIRS))
         apart = names[one] != names[other]
-        parts.append(np.stack([faces[one[apart]], faces[other[apart]]], axis=1))
+        parts.append(np.stack([own[one[apart]], own[other[apart]]], axis=1))
     found = np.concatenate(parts).astype(np.float64)
     return found if len(found) else None
 
 
-def _proven(
-    graph: CopyGraph, members: pd.DataFrame, seen: npt.NDArray[np.bool_], subjects: Subjects
-) -> dict[str, Any]:
+def _proven(graph: CopyGraph, members: pd.DataFrame, seen: npt.NDArray[np.bool_], subjects: Subjects) -> dict[str, Any]:
     """Return how many pairs that the search for copies called shots of one session are in one group, and how many not.
 
     A check of what is found by what was proved without it; about one in ten such pairs only looks alike.
@@ -236,9 +249,8 @@ def _proven(
     return {"session_pairs": int(both.sum()), "session_pairs_joined": int((group[one] == group[other])[both].sum())}
 
 
-def _table(members: pd.DataFrame, found: tuple[Subjects, Real, npt.NDArray[np.int64]]) -> pd.DataFrame:
-    """Return who is who, a row an image; see ``find``."""
-    subjects, faces, pictures = found
+def _table(members: pd.DataFrame, subjects: Subjects, faces: Real, pictures: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """Return who is who, a row an image; see ``find``. ``pictures`` are those told, ``faces`` their embeddings."""
     place = np.full(int(members["picture"].to_numpy().max(initial=-1)) + 1, -1, dtype=np.int64)
     place[pictures] = np.arange(len(pictures))
     at = place[members["picture"]]
@@ -248,9 +260,9 @@ def _table(members: pd.DataFrame, found: tuple[Subjects, Real, npt.NDArray[np.in
             "path": known["path"].to_numpy(),
             "person": _named(known, subjects.group[at], "person"),
             "given": (known["name"] != "").to_numpy(),
-            "sure": np.round(subjects.sure[at], 6),
+            "sure": np.round(np.where(known["name"] != "", 1.0, np.minimum(subjects.sure[at], _SUREST)), 6),
             "perhaps": _named(known, subjects.perhaps[at], "perhaps"),
-            "unsure": np.round(subjects.unsure[at], 6),
+            "unsure": np.round(np.minimum(subjects.unsure[at], _SUREST), 6),
         }
     )
     alone = pd.Series(subjects.group[at]).groupby(subjects.perhaps[at]).transform("nunique").to_numpy() == 1
@@ -271,9 +283,8 @@ def _named(known: pd.DataFrame, number: npt.NDArray[np.int64], kind: str) -> pd.
 def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: npt.NDArray[np.int64], faces: Real) -> list[str]:
     """Return for each image the most similar other picture of its person, of another split where there is one."""
     nearest = np.full(len(frame), -1, dtype=np.int64)
-    pool = frame["person"].where(
-        pd.Series(split).groupby(frame["person"]).transform("nunique").gt(1) | (frame["perhaps"] == ""), frame["perhaps"]
-    )
+    leaks = pd.Series(split).groupby(frame["person"]).transform("nunique").gt(1)
+    pool = frame["person"].where(leaks | (frame["perhaps"] == ""), frame["perhaps"])
     for _, rows in frame.groupby(pool).indices.items():
         if len(rows) < 2:
             continue

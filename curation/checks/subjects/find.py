@@ -29,8 +29,9 @@ _FEW = 2048
 _CHANCE_EDGES = 2.0
 """Pairs of strangers a face that are looked at: a limit so far out that no group of use lies beyond it."""
 
-_ROUNDS = 2
-"""The second learns the law without the pairs that the first found to be of one person."""
+_ROUNDS = 3
+"""Each learns from the people that the last one found: the law of strangers without their pairs, and in which
+directions a person's own pictures differ."""
 
 _HEIGHTS = np.linspace(-1.5, -9.0, 151)
 """Limits tried, standard deviations."""
@@ -52,7 +53,6 @@ class Subjects:
     perhaps    -- places of people at the precision ``UNSURE``
     unsure     -- the same share for those
     limit      -- standard deviations: heights of groups are at most this
-    distance   -- the embedding distance of two single faces that this is
     expected_false -- pairs of two people expected in the groups by chance
     pairs      -- pairs that the groups hold
     """
@@ -62,7 +62,6 @@ class Subjects:
     perhaps: Whole
     unsure: Real
     limit: float
-    distance: float
     expected_false: float
     pairs: int
 
@@ -84,25 +83,26 @@ def find_subjects(
         different: (M, 2, numbers) embeddings of pairs of faces that are known to be of two people
 
     """
-    points, names = faces.astype(np.float64), np.asarray(given, dtype=object)
+    names = np.asarray(given, dtype=object)
     leaf = _leaves(names)
-    if len(points) < _LEAST_FACES:
+    if len(faces) < _LEAST_FACES:
         return _as_given(leaf)
     number = leaf
     for _ in range(_ROUNDS):
-        law = null.learn(points, number, seed, different)
+        points, known = null.without_own_variation(faces.astype(np.float64), number, different)
+        law = null.learn(points, number, seed, known)
         start = null.grouped(points, leaf, law.typical)
         leaf_names = names[np.unique(leaf, return_index=True)[1]].tolist()
         strangers = _stranger_pairs(start.size, leaf_names)
         if not strangers:
             return _as_given(leaf)
-        limit = float(norm.ppf(min(_LOOSEST, _CHANCE_EDGES * len(points) / strangers)))
+        limit = float(norm.ppf(min(_LOOSEST, _CHANCE_EDGES * len(faces) / strangers)))
         found, nodes = tree.build(start, _edges(points, leaf), law, leaf_names, limit)
         people = int(number.max()) + 1
         told = tree.with_neighbourhoods(found, nodes, start, law, people)
         curve = _Curve.of(told, nodes.size, start.size, strangers)
         number = _numbers(told, curve.limit(precision))[leaf]
-    return _as_subjects(told, curve, law, leaf, precision)
+    return _as_subjects(told, curve, leaf, precision)
 
 
 _LOOSEST = 0.1
@@ -120,7 +120,7 @@ def _leaves(names: npt.NDArray[np.object_]) -> Whole:
 
 def _as_given(leaf: Whole) -> Subjects:
     ones = np.ones(len(leaf))
-    return Subjects(leaf, ones, leaf, ones, -np.inf, 0.0, 0.0, 0)
+    return Subjects(leaf, ones, leaf, ones, -np.inf, 0.0, 0)
 
 
 def _stranger_pairs(size: Real, names: list[str]) -> float:
@@ -191,17 +191,14 @@ class _Curve:
         return told
 
 
-def _as_subjects(
-    found: tree.Tree, curve: _Curve, law: null.Distances, leaf: Whole, precision: float
-) -> Subjects:
+def _as_subjects(found: tree.Tree, curve: _Curve, leaf: Whole, precision: float) -> Subjects:
     limit = curve.limit(precision)
     group, sure = _with_sureness(found, curve, limit)
     perhaps, unsure = _with_sureness(found, curve, curve.limit(UNSURE))
-    place = int((_HEIGHTS >= limit).sum()) - 1 if np.isfinite(limit) else len(_HEIGHTS) - 1
+    place = int((limit <= _HEIGHTS).sum()) - 1 if np.isfinite(limit) else len(_HEIGHTS) - 1
     pairs = int(curve.pairs[place]) if np.isfinite(limit) else 0
-    distance = max(0.0, law.middle + limit * float(law.spread(1, 1))) if np.isfinite(limit) else 0.0
     false = float(curve.false[place]) if pairs else 0.0
-    return Subjects(group[leaf], sure[leaf], perhaps[leaf], unsure[leaf], limit, distance, false, pairs)
+    return Subjects(group[leaf], sure[leaf], perhaps[leaf], unsure[leaf], limit, false, pairs)
 
 
 def _with_sureness(found: tree.Tree, curve: _Curve, limit: float) -> tuple[Whole, Real]:

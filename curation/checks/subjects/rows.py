@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base.tables import empty_issues
-from curation.checks.base import ISSUE_SCORE, CheckInputs, as_json, rows
+from curation.checks.base import ISSUE_SCORE, CheckInputs, Flags, as_json, rows
 
 _LEAST_PICTURES = 3
 """Pictures of a person, copies counted once, from which one class can be no accident."""
@@ -24,8 +24,8 @@ def subject_leak(inputs: CheckInputs) -> pd.DataFrame:
     """One person in several splits; a row for every image whose person is known, ``group`` is the person.
 
     People whom the source names count as certain; of found ones the score is 1 - the expected share of right pairs.
-    Images that are perhaps of a person in another split are not flagged: their evidence says whose, and their score lies
-    between 0.5 and 1.
+    Images that are perhaps of a person in another split are not flagged: their evidence says whose, and their score
+    lies between 0.5 and 1.
     """
     if inputs.subjects is None:
         return empty_issues()
@@ -33,7 +33,7 @@ def subject_leak(inputs: CheckInputs) -> pd.DataFrame:
     flags = _several_splits(found, "person")
     doubt = ~flags & (found["perhaps"] != "").to_numpy() & _several_splits(found, "perhaps")
     surely = np.where(found["given"], 1.0, found["sure"])
-    scores = np.where(flags, np.minimum(1 - surely, 0.49), np.where(doubt, 1 - found["unsure"] / 2, 1.0))
+    scores = np.where(flags, np.minimum(1 - surely, 0.49), np.where(doubt, 1 - found["unsure"] / 2, 1.0)).astype("f8")
     facts = _facts(found, "person", flags) | _facts(found, "perhaps", doubt)
     evidence = [
         as_json(**_leak(row, facts, sure=flag)) if flag or maybe else "{}"
@@ -95,11 +95,11 @@ def _with_images(inputs: CheckInputs) -> pd.DataFrame:
     return known.assign(picture=known["path"].map(pd.Series(picture.to_numpy(), index=members["path"])).fillna(""))
 
 
-def _several_splits(found: pd.DataFrame, column: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    return (found.groupby(column)["split"].transform("nunique") > 1).to_numpy(dtype=np.bool_)
+def _several_splits(found: pd.DataFrame, column: str) -> Flags:
+    return np.asarray(found.groupby(column)["split"].transform("nunique") > 1, dtype=np.bool_)
 
 
-def _facts(found: pd.DataFrame, column: str, flags: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, dict[str, Any]]:
+def _facts(found: pd.DataFrame, column: str, flags: Flags) -> dict[str, dict[str, Any]]:
     """Return group -> number of its images, their splits and labels."""
     told = found[found[column].isin(found.loc[flags, column])].groupby(column)
     return {

@@ -20,13 +20,13 @@ from curation.checks.subjects.null import Distances, Groups, Real, Whole, apart
 _RANKS = slice(2, 12)
 """The third to twelfth nearest stranger tell how dense a neighbourhood is: the first two may be the same person."""
 
-_NARROWEST, _WIDEST = 0.75, 3.0
-"""Bounds of how much narrower or wider a neighbourhood may be than the whole. In a set of celebrities and babies, babies
-are near to each other and no person among them can be told."""
+_NARROWEST, _WIDEST = 0.65, 3.0
+"""Bounds of how much narrower or wider a neighbourhood may be than the whole. In a set of celebrities and babies, the
+babies are near to each other and no person among them can be told."""
 
-_FEW_PEOPLE = 1000
-"""With few people the strangers near a face belong to a handful of them and say little of its neighbourhood: up to a
-quarter of this many, a narrower one is believed by that much less."""
+_MANY_PEOPLE = 1000
+"""With few people the strangers near a face belong to a handful of them and say little of its neighbourhood: with so
+many the bounds are the widest, with a tenth of them they lie a tenth below and two tenths above one."""
 
 _BLOCK = 256
 """Nodes compared with all faces at a time."""
@@ -83,10 +83,8 @@ class Tree:
         return sorted(found)
 
 
-def build(
-    start: Groups, edges: Whole, law: Distances, apart_by: Sequence[str], limit: float
-) -> tuple[Tree, Groups]:
-    """Join groups until no two that an edge connects are nearer than ``limit``; return the tree and its nodes as points.
+def build(start: Groups, edges: Whole, law: Distances, apart_by: Sequence[str], limit: float) -> tuple[Tree, Groups]:
+    """Join groups until no two that an edge connects are nearer than ``limit``; return the tree and its nodes.
 
     Args:
         start: what there is to join, (N,) single faces or groups given
@@ -192,7 +190,7 @@ def with_neighbourhoods(tree: Tree, nodes: Groups, start: Groups, law: Distances
 
     """
     leaves, height = tree.leaves, tree.height.copy()
-    narrowest = max(_NARROWEST, 1 - people / _FEW_PEOPLE)
+    narrowest, widest = max(_NARROWEST, 1 - people / _MANY_PEOPLE), min(_WIDEST, 1 + 2 * people / _MANY_PEOPLE)
     for first in range(leaves, len(height), _BLOCK):
         block = np.arange(first, min(first + _BLOCK, len(height)))
         some = Groups(nodes.centre[block], nodes.scatter[block], nodes.size[block], nodes.typical[block])
@@ -205,5 +203,5 @@ def with_neighbourhoods(tree: Tree, nodes: Groups, start: Groups, law: Distances
             if strangers > 2 * _RANKS.stop:
                 nearest = np.sort(np.partition(away[row], _RANKS.stop)[: _RANKS.stop])[_RANKS]
                 usual = norm.ppf((np.arange(_RANKS.start, _RANKS.stop) + 0.6) / strangers)
-                height[node] /= np.clip(np.median(nearest / usual), narrowest, _WIDEST)
+                height[node] /= np.clip(np.median(nearest / usual), narrowest, widest)
     return Tree(tree.children, height, tree.roots)
