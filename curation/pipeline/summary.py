@@ -200,7 +200,7 @@ def _sure_words(evidence: Mapping[str, Any]) -> str:
     how = {"given": "named by the source", "found": "found", "perhaps": "perhaps"}.get(str(evidence.get("person")), "")
     if "probability" not in evidence:
         return how
-    return f"{how}: groups as sure as this are right in {evidence['probability']:.1%} of their pairs"
+    return f"{how}: groups as sure as this are right in {evidence['probability']:.2%} of their pairs"
 
 
 def _measured_words(evidence: Mapping[str, Any]) -> str:

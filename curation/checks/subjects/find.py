@@ -39,7 +39,7 @@ _HEIGHTS = np.linspace(-1.5, -9.0, 151)
 _LEAST_FACES = 30
 """With fewer faces nothing can be said of what two people's usually look like."""
 
-UNSURE = 0.5
+UNSURE = 0.9
 """Groups that are expected to be right in at least so many of their pairs, but in less than the precision asked for,
 wait for a person."""
 
