@@ -36,6 +36,12 @@ directions a person's own pictures differ."""
 _HEIGHTS = np.linspace(-1.5, -9.0, 151)
 """Limits tried, standard deviations."""
 
+_WINDOW = 10
+"""Steps of ``_HEIGHTS``: half a standard deviation, in which joins are compared with those expected by chance."""
+
+_LARGEST_LOCAL = 15
+"""Joins just below the limit may be wrong so many times as often as pairs on the whole: at 0.99 about one in seven."""
+
 _LEAST_FACES = 30
 """With fewer faces nothing can be said of what two people's usually look like."""
 
@@ -158,9 +164,17 @@ def _numbers(found: tree.Tree, limit: float) -> Whole:
 
 @dataclass(frozen=True)
 class _Curve:
-    """What each limit of heights would give: pairs in groups, and pairs expected below it by chance."""
+    """What each limit of heights would give.
+
+    pairs  -- pairs of faces in groups
+    groups -- how many groups there are, faces alone among them
+    chance -- share of strangers that are nearer
+    false  -- pairs of strangers expected to be nearer
+    """
 
     pairs: Real
+    groups: Real
+    chance: Real
     false: Real
 
     @classmethod
@@ -170,8 +184,11 @@ class _Curve:
         for place, (one, other) in enumerate(found.children.tolist()):
             own[found.leaves + place] = own[one] + own[other]
         joined = (sizes**2 - own) / 2
-        pairs = np.array([joined[found.cut(limit)].sum() for limit in _HEIGHTS])
-        return cls(pairs, strangers * norm.cdf(_HEIGHTS))
+        cuts = [found.cut(limit) for limit in _HEIGHTS]
+        pairs = np.array([joined[cut].sum() for cut in cuts])
+        groups = np.array([float(len(cut)) for cut in cuts])
+        chance = np.asarray(norm.cdf(_HEIGHTS), dtype=np.float64)
+        return cls(pairs, groups, chance, strangers * chance)
 
     @property
     def precision(self) -> Real:
@@ -181,8 +198,15 @@ class _Curve:
         return rising
 
     def limit(self, precision: float) -> float:
-        """Return the highest limit with that expected precision; -inf where there is none."""
+        """Return the highest limit with that expected precision; -inf where there is none.
+
+        The joins just below it must be right too, not only all together: where the surest groups leave room for false
+        pairs, nothing is joined only because it fits in (local against tail-area false discovery rate: Efron, 2004).
+        """
         enough = (1 - self.false / np.maximum(self.pairs, 1e-9)) >= precision
+        lower = np.minimum(np.arange(len(_HEIGHTS)) + _WINDOW, len(_HEIGHTS) - 1)
+        joins, by_chance = self.groups[lower] - self.groups, self.chance - self.chance[lower]
+        enough &= self.groups**2 / 2 * by_chance <= _LARGEST_LOCAL * (1 - precision) * joins
         return float(_HEIGHTS[enough.argmax()]) if enough.any() else -np.inf
 
     def at(self, heights: Real) -> Real:

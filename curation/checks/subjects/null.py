@@ -44,9 +44,8 @@ _SHRINKAGE = 0.7
 """Of the covariance within people towards a sphere. Of 40 people at 92, 48, 40, 32, 28 and 24 px 0.7 joined the most
 pairs, 0.5 and 0.9 hardly fewer, all more than none."""
 
-_LOWER = (0.1587, 0.05, 0.01)
-"""Shares of pairs at which the lower side is read; the widest counts. None below the share of pairs that are known to be
-of one person, for nearly as many may be left among the rest."""
+_LOWER = (0.1587, 0.05)
+"""Shares of pairs at which the lower side is read; the wider one counts."""
 
 
 @dataclass(frozen=True)
@@ -149,16 +148,16 @@ def learn(faces: Real, number: Whole, seed: int, different: Real | None = None) 
     distance = _lengths(faces, one, other)
     law = Distances(float(np.median(distance)), 1.0, 0.0, typical)
     rest = distance - law.expected(typical[one], typical[other])
-    single = _lower_side(rest, _same_share(number))
+    single = _lower_side(rest)
     if different is not None and len(different) >= _LEAST_KNOWN:
         nobody = np.full(len(different), -1)
         a, b = (_typical(different[:, side], faces[cohort], nobody, number[cohort]) for side in (0, 1))
         known = np.linalg.norm(different[:, 0] - different[:, 1], axis=1) - law.expected(a, b)
         single = max(single, float(np.quantile(known, _LOWER[1]) / norm.ppf(_LOWER[1])))
-    return _with_sizes(law, single, grouped(faces, number, typical), _same_share(number))
+    return _with_sizes(law, single, grouped(faces, number, typical))
 
 
-def _with_sizes(law: Distances, single: float, groups: Groups, same: float) -> Distances:
+def _with_sizes(law: Distances, single: float, groups: Groups) -> Distances:
     """Return the law with its variance divided into what people and what single faces add to it."""
     large = np.flatnonzero(groups.size >= _LARGE)
     within = 0.0
@@ -168,7 +167,7 @@ def _with_sizes(law: Distances, single: float, groups: Groups, same: float) -> D
         upper = np.triu_indices(len(large), 1)
         rest = (apart(chosen, chosen) - law.expected(chosen.typical[:, None], chosen.typical))[upper]
         inverse = float((1 / chosen.size[:, None] + 1 / chosen.size)[upper].mean())
-        within = max(0.0, (single**2 - _lower_side(rest, same) ** 2) / (2 - inverse))
+        within = max(0.0, (single**2 - _lower_side(rest) ** 2) / (2 - inverse))
     return Distances(law.middle, max(single**2 - 2 * within, 1e-9), within, law.typical)
 
 
@@ -183,17 +182,10 @@ def _lengths(faces: Real, one: Whole, other: Whole) -> Real:
     return length
 
 
-def _same_share(number: Whole) -> float:
-    """Return the share of all pairs that are inside a group; all of the smallest shares' while nothing is known."""
-    size = np.bincount(number).astype(np.float64)
-    inside = float((size * (size - 1)).sum()) / max(len(number) * (len(number) - 1.0), 1.0)
-    return inside or _LOWER[1]
-
-
-def _lower_side(values: Real, same: float) -> float:
+def _lower_side(values: Real) -> float:
     """Return the standard deviation that the values below their median speak for."""
     middle = np.median(values)
-    return float(max((np.quantile(values, share) - middle) / norm.ppf(share) for share in _LOWER if share >= min(same, _LOWER[0])))
+    return float(max((np.quantile(values, share) - middle) / norm.ppf(share) for share in _LOWER))
 
 
 def _typical(faces: Real, cohort: Real, number: Whole, cohort_number: Whole) -> Real:
