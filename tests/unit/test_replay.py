@@ -129,3 +129,17 @@ def test_a_soft_label_of_the_source_ends_with_its_label_and_comes_back_with_it()
     assert relabelled.set_index("path")["soft_label"].tolist() == ["", '{"sad": 1.0}', '{"sad": 1.0}']
     kept = replay(raw, entries(("person:ada", "a.jpg", "relabel", "happy"), ("person:ada", "a.jpg", "keep", "")))
     assert kept["soft_label"].tolist() == ['{"sad": 1.0}'] * 3
+
+
+def test_a_move_sets_the_split_and_a_name_the_person_and_neither_says_whether_it_is_kept() -> None:
+    said = [
+        ("policy:x", "", "policy", "f"),
+        ("policy:x", "a.jpg", "exclude", ""),
+        ("person:ada", "a.jpg", "move", "test"),
+        ("person:ada", "b.jpg", "subject", "ann"),
+    ]
+    made = replay(RAW, entries(*said)).set_index("path")
+    assert (made.loc["a.jpg", "split"], made.loc["a.jpg", "status"]) == ("test", "excluded")
+    assert (made.loc["b.jpg", "subject"], made.loc["b.jpg", "status"], made.loc["b.jpg", "reason"]) == ("ann", "kept", "")
+    back = replay(RAW, entries(*said, ("person:ada", "", "undo", "[3, 4]"))).set_index("path")
+    assert back.loc["a.jpg", "split"] == "train" and back.loc["b.jpg", "subject"] == ""

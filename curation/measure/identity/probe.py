@@ -142,18 +142,18 @@ def _pictures(
 ) -> list[_Picture]:
     """Return the contents with a face to embed, each once."""
     one = measurements.assign(url=listing["url"].to_numpy()).drop_duplicates("sha256")
-    facts = one[one["error"] == ""].set_index("sha256")[["url", "width", "height"]]
+    facts = one[one["error"] == ""].set_index("sha256")[["url", "width", "height"]].add_suffix("_image")
     faces = load_faces(listing, store, measuring)
     wanted = (faces["rank"] == 0) | ((faces["rank"] == 1) & (faces["score"] >= _SECOND_FACE_SCORE))
-    faces = faces[wanted & faces["sha256"].isin(facts.index)].join(facts, on="sha256", rsuffix="_px")
-    side = np.minimum(faces["width"] * faces["width_px"], faces["height"] * faces["height_px"])
+    faces = faces[wanted & faces["sha256"].isin(facts.index)].join(facts, on="sha256")
+    side = np.minimum(faces["width"] * faces["width_image"], faces["height"] * faces["height_image"])
     faces = faces[side >= identity.smallest_face]
     found: dict[str, _Picture] = {}
     for row in faces.itertuples(index=False):
         points = None if row.landmarks is None else tuple(row.landmarks)
         face = (int(row.rank), points, (row.x, row.y, row.width, row.height))
         before = found.get(row.sha256)
-        found[row.sha256] = _Picture(row.sha256, row.url, (*(before.faces if before else ()), face))
+        found[row.sha256] = _Picture(row.sha256, row.url_image, (*(before.faces if before else ()), face))
     return list(found.values())
 
 
