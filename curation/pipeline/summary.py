@@ -318,7 +318,7 @@ def closing(
         "softened": int(by_outcome.get("softened", 0)),
         "waiting": int(states["waits"].sum()),
         "issues": {check: int(n) for check, n in found["issues"].items()},
-        "groups": {check: int(n) for check, n in found["groups"].items() if check in GROUP_CHECKS},
+        "groups": {check: int(found.loc[check, "groups"]) for check in _grouping(found)},
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
         "leaks_left": _leaks_left(manifest, issues),
         "subject_leaks_left": _subject_leaks_left(manifest, issues),
@@ -336,6 +336,13 @@ def _leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
     copies = issues[issues["is_issue"] & issues["check"].isin(["exact_duplicate", "near_duplicate"])]
     splits = kept.merge(copies[["path", "group"]], on="path").groupby("group")["split"].nunique()
     return int((splits > 1).sum())
+
+
+def _grouping(found: pd.DataFrame) -> list[str]:
+    """Return the checks that come in groups; of people only where somebody was looked for."""
+    return [
+        check for check in found.index if check in COPY_CHECKS or (check in GROUP_CHECKS and found.loc[check, "scored"])
+    ]
 
 
 def _subject_leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:

@@ -22,7 +22,7 @@ SETTINGS = Settings()
 
 
 def own_network(path: Path, side: int = 8) -> str:
-    """Write a network whose vector is the mean of each channel, as the graph of an embedding is, and return its name."""
+    """Write a network whose vector is the mean of each channel, and return its name."""
     value, real = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
     nodes = [
         onnx.helper.make_node("GlobalAveragePool", ["input"], ["pooled"]),
@@ -125,7 +125,9 @@ def test_each_content_is_embedded_once_and_forgotten_whole(tmp_path: Path) -> No
     assert measure_identity(listing, measured, store, chosen, network, said.append) == 0 and len(said) == 1
     contents = measured["sha256"].drop_duplicates().tolist()
     found = load_embeddings(contents, store, SETTINGS.measure, network)
-    assert found.known.sum() == 6 and not found.known[contents.index(measured.set_index("path")["sha256"]["broken.png"])]
+    assert (
+        found.known.sum() == 6 and not found.known[contents.index(measured.set_index("path")["sha256"]["broken.png"])]
+    )
     assert found.first.shape == (len(contents), 3) and np.linalg.norm(found.first[found.known], axis=1).max() <= 1.001
     # another network has embeddings of its own
     other = choose_network(own_network(tmp_path / "other.onnx", side=16))

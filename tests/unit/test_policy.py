@@ -144,7 +144,9 @@ def test_a_policy_may_move_people_instead(tmp_path: Path) -> None:
 def test_what_a_policy_says_of_people_is_part_of_its_fingerprint_and_silence_is_not() -> None:
     with_people = policy.load("subject-disjoint")
     other = with_people.model_copy(
-        update={"subjects": with_people.subjects.model_copy(update={"action": "move"}) if with_people.subjects else None}
+        update={
+            "subjects": with_people.subjects.model_copy(update={"action": "move"}) if with_people.subjects else None
+        }
     )
     assert other.fingerprint != with_people.fingerprint
     # as it was before policies could say anything of people: it is in people's logs

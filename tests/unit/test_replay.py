@@ -140,6 +140,10 @@ def test_a_move_sets_the_split_and_a_name_the_person_and_neither_says_whether_it
     ]
     made = replay(RAW, entries(*said)).set_index("path")
     assert (made.loc["a.jpg", "split"], made.loc["a.jpg", "status"]) == ("test", "excluded")
-    assert (made.loc["b.jpg", "subject"], made.loc["b.jpg", "status"], made.loc["b.jpg", "reason"]) == ("ann", "kept", "")
+    assert (made.loc["b.jpg", "subject"], made.loc["b.jpg", "status"], made.loc["b.jpg", "reason"]) == (
+        "ann",
+        "kept",
+        "",
+    )
     back = replay(RAW, entries(*said, ("person:ada", "", "undo", "[3, 4]"))).set_index("path")
     assert back.loc["a.jpg", "split"] == "train" and back.loc["b.jpg", "subject"] == ""

@@ -77,7 +77,9 @@ def test_splits_by_person_leave_none_and_are_taken_back(space: Path, curate: Cur
     assert (splits_of(space) == 1).all()
     after = curation.Workspace(space, quiet=True).version("cleaned")
     share = after.kept["split"].value_counts(normalize=True)
-    assert all(abs(share[name] - asked) <= 0.05 for name, asked in (("train", 0.5), ("validation", 0.25), ("test", 0.25)))
+    assert all(
+        abs(share[name] - asked) <= 0.05 for name, asked in (("train", 0.5), ("validation", 0.25), ("test", 0.25))
+    )
     assert set(curation.Workspace(space, quiet=True).diff(before.name, after.name)["change"]) == {"moved"}
     curate("undo", after.name, "-w", space)
     assert curation.Workspace(space, quiet=True).version("cleaned").hash == before.hash
@@ -94,7 +96,9 @@ def test_the_policy_leaves_one_split_a_person_and_test_keeps_them(space: Path, c
     }
 
 
-def test_shares_that_are_none_and_people_who_are_unknown_are_refused(space: Path, curated: Path, curate: Curate) -> None:
+def test_shares_that_are_none_and_people_who_are_unknown_are_refused(
+    space: Path, curated: Path, curate: Curate
+) -> None:
     failed = curate("split", "--train", "0.5", "-w", space, check=False)
     assert failed.returncode == 1 and "sum to" in failed.stderr
     with pytest.raises(CurationError, match="nobody's person is known"):
