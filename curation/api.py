@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "Gallery", "Outcome", "Version", "Workspace"]
 
-Action = Literal["keep", "exclude", "relabel", "not_copies"]
+Action = Literal["keep", "exclude", "relabel", "move", "subject", "not_copies"]
+
+_PLAIN_ACTIONS = ("keep", "exclude", "not_copies")
 
 
 @dataclass(frozen=True)
@@ -197,14 +199,21 @@ class Workspace:
             outcome = curating.run(self._workspace, str(data), chosen, self._display, limit, accept_loss=accept_loss)
         return Outcome(tuple(outcome.lines), outcome.record)
 
-    def check(self, *, labels: str = "") -> pd.DataFrame:
-        """Run the checks on what was scanned and return how many images each flags; a recipe in ``labels`` judges them.
+    def check(self, *, labels: str = "", identity: str = "") -> pd.DataFrame:
+        """Run the checks on what was scanned and return how many images each flags.
+
+        Args:
+            labels: a recipe that judges the labels, such as fast
+            identity: a network that finds who is who: dlib, insightface:PACK or FILE.onnx
 
         Raises:
             CurationError: nothing was scanned yet, or a recipe cannot be fitted.
 
         """
         chosen = self.settings
+        if identity:
+            finding = chosen.identity.model_copy(update={"network": identity})
+            chosen = chosen.model_copy(update={"identity": finding})
         if labels:
             judging = chosen.labels.model_copy(update={"recipe": labels})
             chosen = chosen.model_copy(update={"labels": judging})
@@ -306,7 +315,7 @@ class Workspace:
         self,
         paths: str | Sequence[str],
         action: Action,
-        label: str = "",
+        value: str = "",
         *,
         reason: str = "",
         by: str = "",
@@ -316,25 +325,25 @@ class Workspace:
 
         Args:
             paths: of images; with not_copies also names of groups
-            action: keep, exclude, relabel, or not_copies (no two of them are copies of each other)
-            label: the new one, of relabel
+            action: keep, exclude, relabel, move, subject, or not_copies (no two of them are copies of each other)
+            value: the label of relabel, the split of move, the name of subject (whose face it is)
             reason: for the log
             by: who decides; "" for the user of this machine
             new_class: whether a label that no image has yet is meant
 
         Raises:
-            WorkspaceError: a path or a class is unknown, or relabel was given no label.
+            WorkspaceError: a path or a class is unknown, or the value is missing or not asked for.
 
         """
-        if (action == "relabel") != bool(label):
-            raise WorkspaceError("give a label with relabel, and with relabel only")
+        if (action in _PLAIN_ACTIONS) == bool(value):
+            raise WorkspaceError("give a value with relabel (label), move (split) and subject (name), and only there")
         chosen = [paths] if isinstance(paths, str) else list(paths)
         with locked(self._workspace):
             recorded = decisions.decide(
                 self._workspace,
                 chosen,
                 action,
-                label,
+                value,
                 reason,
                 by or getpass.getuser(),
                 self.settings,
@@ -410,6 +419,27 @@ class Workspace:
         with locked(self._workspace):
             found = overlap(self._workspace, str(other), self.settings, self._display)
         return Outcome(tuple(found.lines), found.record())
+
+    def split(self, *, train: float = 0.75, validation: float = 0.2, test: float = 0.05, by: str = "") -> Version:
+        """Divide the kept images anew so that no person, copy or session is in two splits; ``undo`` takes it back.
+
+        Raises:
+            WorkspaceError: nobody's person is known, or the shares do not sum to 1.
+
+        """
+        from curation.pipeline import splitting
+
+        shares = {"train": train, "validation": validation, "test": test}
+        with locked(self._workspace):
+            committed, _ = splitting.split(
+                self._workspace, shares, by or getpass.getuser(), self.settings, self._display
+            )
+        return Version(self._workspace, committed)
+
+    def forget_identity(self) -> int:
+        """Delete the embeddings of faces and who was found by them; return how many bytes they took."""
+        with locked(self._workspace):
+            return steps.forget_identity(self._workspace, self.settings, self._display)
 
     def undo(self, target: str | int, *, by: str = "") -> Version:
         """Take back a decision (its number) or a version (its name)."""

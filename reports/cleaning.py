@@ -15,6 +15,7 @@ from reports.people import people_tables
 KIND_WORDS: Mapping[str, tuple[str, str]] = {
     "label_conflict": ("Label conflicts", "Copies of one picture under different labels."),
     "split_leak": ("Split leaks", "Copies of one picture in several splits, under one label."),
+    "subject_leak": ("One person in several splits", "A model that has met a person is judged too well on them."),
     "near_duplicate": ("Near copies", "The same picture, changed a little, within one split and class."),
     "exact_duplicate": ("Exact copies", "The same pixels several times, within one split and class."),
 }

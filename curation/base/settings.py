@@ -89,6 +89,14 @@ class BrakeSettings(_Section):
     headline_share: float = Field(0.25, ge=0, le=1, description="of a class in a split; more copies are a headline")
 
 
+class IdentitySettings(_Section):
+    """Whose face it is; nobody is recognised until a network is named."""
+
+    network: str = Field("", description="dlib, insightface:PACK_OR_FOLDER or FILE.onnx; empty = off")
+    precision: float = Field(0.99, gt=0.5, lt=1, description="share of a group's pairs expected to be one person")
+    smallest_face: int = Field(20, ge=1, description="smaller faces are not recognised, px")
+
+
 class LabelSettings(_Section):
     """How labels are judged; nothing is judged until a recipe is named."""
 
@@ -112,6 +120,7 @@ class Settings(_Section):
     engine: EngineSettings = EngineSettings()
     checks: CheckSettings = CheckSettings()
     duplicates: DuplicateSettings = DuplicateSettings()
+    identity: IdentitySettings = IdentitySettings()
     labels: LabelSettings = LabelSettings()
     brake: BrakeSettings = BrakeSettings()
 

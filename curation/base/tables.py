@@ -38,13 +38,15 @@ CHECK_NAMES: tuple[str, ...] = (
     "label_conflict",
     "split_leak",
     "overlap",
+    "subject_leak",
+    "subject_shift",
     "mislabelled",
     "ambiguous",
     "outlier",
 )
 """Every name a check may have, in the order in which reports list them."""
 
-ACTIONS: tuple[str, ...] = ("keep", "exclude", "relabel", "soften")
+ACTIONS: tuple[str, ...] = ("keep", "exclude", "relabel", "soften", "move", "subject")
 """What a decision may do to an image."""
 
 STATUSES: tuple[str, ...] = ("kept", "excluded")

@@ -87,6 +87,11 @@ class Workspace:
         return self.root / "pairs.parquet"
 
     @property
+    def subjects(self) -> Path:
+        """Who is who among the faces, where somebody asked; how it was found is beside it as JSON."""
+        return self.root / "subjects.parquet"
+
+    @property
     def decisions(self) -> Path:
         """The append-only log of decisions."""
         return self.root / "decisions.jsonl"

@@ -19,6 +19,7 @@ from curation.cli.options import (
     FitThreads,
     Folder,
     FoldWorkers,
+    Identity,
     LabelRecipe,
     Limit,
     MergeLabels,
@@ -45,6 +46,7 @@ def run(
     labels: LabelRecipe = "",
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
+    identity: Identity = "",
     limit: Limit = 0,
     subject_from: SubjectFrom = "",
     merge_labels: MergeLabels = False,
@@ -71,6 +73,7 @@ def run(
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
         labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+        identity={"network": identity},
     )
     with locked(workspace):
         outcome = curating.run(workspace, data, settings, Display(quiet=as_json), limit, accept_loss=accept_loss)
@@ -123,6 +126,7 @@ def check(
     labels: LabelRecipe = "",
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
+    identity: Identity = "",
     workers: Workers = 0,
     engine: EngineKind = None,
     address: Address = "",
@@ -148,6 +152,7 @@ def check(
         workspace,
         engine={"workers": workers, "kind": engine, "address": address},
         labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+        identity={"network": identity},
     )
     display = Display(quiet=as_json)
     opinions = None

@@ -27,6 +27,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate check near_duplicate", "one check's count"),
         ("curate check --also cleanvision --also cleanlab", "lay what peers find beside ours"),
         ("curate check mislabelled ambiguous --labels fast", "judge the labels by models that did not see them"),
+        ("curate check subject_leak --identity dlib", "is one person in several splits"),
     ),
     "apply": (
         ("curate apply --policy deck", "judge again by another policy, without measuring again"),
@@ -55,6 +56,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate overlap ../affectnet", "is my test set in their training set"),
         ("curate overlap new.zip --theirs", "which of these new images do I have already"),
     ),
+    "split": (("curate split --by subject --train 0.8 --validation 0.1 --test 0.1", "nobody in two splits"),),
+    "forget": (("curate forget identity", "delete the embeddings of faces"),),
     "undo": (("curate undo 17", "take back one decision"), ("curate undo v3", "take back all that made a version")),
     "tag": (("curate tag cleaned paper", "a name that stays with this version"),),
     "export": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from curation.cli import completion
 from curation.cli.options import (
     DEFAULT_WORKSPACE,
+    Apart,
     AsJson,
     By,
     Folder,
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from curation.pipeline.decisions import Recorded
 
 app = typer.Typer()
+
+
+class Forgettable(StrEnum):
+    """What can be deleted from a workspace by name."""
+
+    identity = "identity"
 
 
 @app.command()
@@ -145,6 +153,8 @@ def decide(
         bool, typer.Option("--not-copies", help="No two of them are copies of each other, for good.")
     ] = False,
     new_class: NewClass = False,
+    move: Annotated[str, typer.Option("--move", help="Put into this split.")] = "",
+    subject: Annotated[str, typer.Option("--subject", help="Say whose face it is: any name, one a person.")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why, for the log.")] = "",
     by: By = "",
     folder: Folder = DEFAULT_WORKSPACE,
@@ -158,16 +168,68 @@ def decide(
         ("keep", ""): keep,
         ("exclude", ""): exclude,
         ("relabel", relabel): relabel,
+        ("move", move): move,
+        ("subject", subject): subject,
         ("not_copies", ""): not_copies,
     }
     chosen = [act for act, given in named.items() if given]
     if len(chosen) != 1:
-        raise typer.BadParameter("give exactly one of --keep, --exclude, --relabel LABEL, --not-copies")
+        raise typer.BadParameter(
+            "give exactly one of --keep, --exclude, --relabel LABEL, --move SPLIT, --subject NAME, --not-copies"
+        )
     workspace = open_workspace(folder)
     with locked(workspace):
         settings, who = load_settings(workspace), by or user_name()
         recorded = decisions.decide(workspace, paths, *chosen[0], reason, who, settings, new_class=new_class)
     _print_recorded(recorded, as_json=as_json)
+
+
+@app.command()
+def split(
+    by: Annotated[Apart, typer.Option("--by", help="What is never divided.")] = Apart.subject,
+    train: Annotated[float, typer.Option("--train", min=0, max=1, help="Share of the kept images.")] = 0.75,
+    validation: Annotated[float, typer.Option("--validation", min=0, max=1, help="Share.")] = 0.2,
+    test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share.")] = 0.05,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Divide the images anew so that no person, copy or session is in two splits; curate undo VERSION takes it back."""
+    from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
+    from curation.cli import console
+    from curation.pipeline import queries, splitting
+
+    workspace = open_workspace(folder)
+    shares = {"train": train, "validation": validation, "test": test}
+    with locked(workspace):
+        version, lines = splitting.split(
+            workspace,
+            shares,
+            user_name(),
+            load_settings(workspace),
+            Display(quiet=as_json),
+            by_subject=by is Apart.subject,
+        )
+    console.print_json(version) if as_json else console.print_lines([*lines, *queries.version_lines(version)])
+
+
+@app.command()
+def forget(
+    what: Annotated[Forgettable, typer.Argument(help="identity: the embeddings of faces, and who was found by them.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what says whose face it is; names that the source gives, and decisions, stay."""
+    from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
+    from curation.cli import console
+    from curation.pipeline import steps
+
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        size = steps.forget_identity(workspace, load_settings(workspace), Display(quiet=as_json))
+    line = f"{size / 1e6:.1f} MB of embeddings deleted; nobody who was found by them is known any more."
+    console.print_json({"forgotten": what.value, "bytes": size}) if as_json else console.print_lines([line])
 
 
 @app.command()

@@ -10,6 +10,7 @@ import typer
 
 from curation.cli.options import (
     DEFAULT_WORKSPACE,
+    Apart,
     AsJson,
     Epochs,
     Folder,
@@ -73,6 +74,7 @@ def crossval(
     on: On = "raw",
     folds: Annotated[int, typer.Option("--folds", min=0, help="Models to fit; 0 = 3.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Folds fitted at once, a process each.")] = 1,
+    by: Annotated[Apart, typer.Option("--by", help="What stays in one fold: copies, or all of a person.")] = Apart.copy,
     seed: Seed = 0,
     weights: ModelWeights = "",
     threads: Threads = 0,
@@ -91,7 +93,14 @@ def crossval(
     workspace = open_workspace(folder)
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
     found = runs.out_of_fold(
-        workspace, recipe, on, options, Display(quiet=as_json), folds=folds or None, workers=workers
+        workspace,
+        recipe,
+        on,
+        options,
+        Display(quiet=as_json),
+        folds=folds or None,
+        workers=workers,
+        by_subject=by is Apart.subject,
     )
     figures = found.metrics()
     if as_json:

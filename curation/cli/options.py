@@ -24,6 +24,13 @@ Limit = Annotated[int, typer.Option("--limit", min=0, help="Take only about N im
 SubjectFrom = Annotated[
     str, typer.Option("--subject-from", help="Regular expression on paths: its first group names the person.")
 ]
+Identity = Annotated[
+    str,
+    typer.Option(
+        "--identity",
+        help="Find who is who by dlib, insightface:PACK or FILE.onnx; kept until curate forget identity.",
+    ),
+]
 MergeLabels = Annotated[bool, typer.Option("--merge-labels", help="Take spellings of one word for one class.")]
 Outside = Annotated[
     bool, typer.Option("--follow-links", "--outside", help="Also read what links and lists name outside DATA.")
@@ -71,6 +78,13 @@ class Engine(StrEnum):
 
 
 EngineKind = Annotated[Engine | None, typer.Option("--engine", help="Processes here, or Ray. Never changes a result.")]
+
+
+class Apart(StrEnum):
+    """What is never divided among folds or splits."""
+
+    copy = "copy"
+    subject = "subject"
 
 
 class TableFormat(StrEnum):

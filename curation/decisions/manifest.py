@@ -349,7 +349,7 @@ def diff(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each image that two manifests judge differently.
 
     Returns:
-        columns path, change (added, removed, excluded, restored, relabelled, reweighted, other), before, after,
+        columns path, change (added, removed, excluded, restored, moved, relabelled, reweighted, other), before, after,
         reason; sorted by change and path.
 
     """
@@ -378,7 +378,8 @@ def _change(row: dict[str, Any]) -> str:
         return "added" if row["_merge"] == "right_only" else "removed"
     if row["status_a"] != row["status_b"]:
         return "excluded" if row["status_b"] == "excluded" else "restored"
-    for column, change in (("label", "relabelled"), ("weight", "reweighted"), ("soft_label", "reweighted")):
+    changes = {"split": "moved", "label": "relabelled", "weight": "reweighted", "soft_label": "reweighted"}
+    for column, change in changes.items():
         if row[f"{column}_a"] != row[f"{column}_b"]:
             return change
     same = all(row[f"{column}_a"] == row[f"{column}_b"] for column in ("sha256", "split", "original_label", "subject"))

@@ -51,6 +51,13 @@ class Duplicates(_Part):
     keep_copy: Literal["best", "first"]
 
 
+class Subjects(_Part):
+    """What is done where one person is in several splits: the images outside the split that keeps the person."""
+
+    action: Literal["exclude", "move"]
+    keep_split: tuple[str, ...]
+
+
 class Policy(_Part):
     """One policy file."""
 
@@ -61,15 +68,17 @@ class Policy(_Part):
     review: Review = Review()
     duplicates: Duplicates | None = None
     labels: Labels | None = None
+    subjects: Subjects | None = None
 
     @property
     def fingerprint(self) -> str:
         """Sha256 of what the policy says; comments and layout do not count, nor does a part that it does not have."""
-        absent: dict[str, bool | set[str]] = {}
+        # parts that are younger than logs that hold fingerprints
+        absent: dict[str, bool | set[str]] = {} if self.subjects else {"subjects": True}
         if self.labels is None:
-            absent = {"labels": True}
-        elif self.labels.believe_above is None:  # younger than logs that hold fingerprints
-            absent = {"labels": {"believe_above"}}
+            absent |= {"labels": True}
+        elif self.labels.believe_above is None:
+            absent |= {"labels": {"believe_above"}}
         return hashlib.sha256(self.model_dump_json(exclude=absent).encode("utf-8")).hexdigest()
 
 
@@ -143,10 +152,10 @@ def joined(parts: Sequence[Policy]) -> Policy:
     """Return several policies as one.
 
     Raises:
-        PolicyError: two of them say what to do with copies, or with labels, or they judge different splits.
+        PolicyError: two of them say what to do with copies, labels or people, or they judge different splits.
 
     """
-    for name in ("duplicates", "labels", "splits"):
+    for name in ("duplicates", "labels", "splits", "subjects"):
         said = [part.name for part in parts if getattr(part, name)]
         if len(said) > 1:
             raise PolicyError(f"the policies {' and '.join(said)} cannot be joined: both have {name}")
@@ -158,6 +167,7 @@ def joined(parts: Sequence[Policy]) -> Policy:
         review=Review(checks=tuple(dict.fromkeys(check for part in parts for check in part.review.checks))),
         duplicates=next((part.duplicates for part in parts if part.duplicates), None),
         labels=next((part.labels for part in parts if part.labels), None),
+        subjects=next((part.subjects for part in parts if part.subjects), None),
     )
 
 
@@ -177,6 +187,8 @@ def require_splits(policy: Policy, there: Collection[str]) -> None:
         named |= set(policy.duplicates.keep_split)
     if policy.labels is not None:
         named |= set(policy.labels.protect_splits)
+    if policy.subjects is not None:
+        named |= set(policy.subjects.keep_split)
     have = ", ".join(repr(split) for split in sorted(there) if split) or "none"
     for split in sorted(named - _SPLITS - set(there)):
         nearest = difflib.get_close_matches(split, [*there, *_SPLITS], 1)
@@ -190,7 +202,7 @@ def require_splits(policy: Policy, there: Collection[str]) -> None:
 
 
 def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
-    """Return the decisions that ``policy`` draws from the issues, at most one an image, sorted by path.
+    """Return the decisions that ``policy`` draws from the issues, sorted by path: one an image, and a move beside it.
 
     Exclusions by rule come first, then labels; copies are looked for among the images that are left, under the labels
     that they then have: a relabelled copy may end a conflict, and one that is surplus goes whatever its label.
@@ -208,7 +220,13 @@ def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[D
         copies = _by_copies(policy.duplicates, left, issues)
         # to keep a copy is no reason to take its new label back
         drafts |= {path: draft for path, draft in copies.items() if draft.action != "keep" or path not in drafts}
-    return [drafts[path] for path in sorted(drafts)]
+    moves: list[Draft] = []
+    if policy.subjects is not None:
+        gone = [path for path, draft in drafts.items() if draft.action == "exclude"]
+        apart = _by_subjects(policy.subjects, frame[~frame["path"].isin(gone)], issues)
+        drafts |= {draft.path: draft for draft in apart if draft.action == "exclude"}
+        moves = [draft for draft in apart if draft.action == "move"]
+    return sorted([*drafts.values(), *moves], key=lambda draft: (draft.path, draft.action))
 
 
 def _as_relabelled(frame: pd.DataFrame, drafts: Mapping[str, Draft]) -> pd.DataFrame:
@@ -226,6 +244,22 @@ def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict
             inside = path in split_of and (not rule.splits or split_of[path] in rule.splits)
             if inside and path not in drafts:
                 drafts[path] = Draft(path, "exclude", reason=rule.reason, issue=rule.check)
+    return drafts
+
+
+def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
+    """Return what is done with the images of people who are left in several splits: one split keeps each person."""
+    people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
+    found = left.merge(people, on="path")
+    order = _split_places(rule.keep_split, found["split"])
+    found = found[found.groupby("group")["split"].transform("nunique") > 1]
+    drafts = []
+    for name, members in found.groupby("group"):
+        kept = min(set(members["split"]), key=lambda split: (order[split], split))
+        reference = issue_reference("subject_leak", str(name))
+        reason = f"the same person is in {kept}"
+        for path in members.loc[members["split"] != kept, "path"]:
+            drafts.append(Draft(path, rule.action, kept if rule.action == "move" else "", reason, reference))
     return drafts
 
 
@@ -261,22 +295,27 @@ def _rows_of(check: str, issues: pd.DataFrame) -> pd.DataFrame:
 
 
 def _split_priority(rule: Duplicates, left: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Return (split, label) -> order in which copies are kept, lowest first.
-
-    A split that an order does not name takes the place of the one that its name stands for. One of unknown use is never
-    emptied for the one that is fitted on: it comes right before train.
-    """
+    """Return (split, label) -> order in which copies are kept, lowest first."""
     pairs = left[["split", "label"]].drop_duplicates().itertuples(index=False, name=None)
     if rule.keep_split == "short_of_class":
         share = left.groupby("split")["label"].value_counts(normalize=True)
         return {(split, label): float(share[split, label]) for split, label in pairs}
-    order = {split: float(place) for place, split in enumerate(rule.keep_split)}
-    train = order.get("train", float(len(order)))
-    places = {
-        split: order.get(split, order.get(splits.standard(split), train - 0.5 * (splits.role(split) != "train")))
-        for split in left["split"].unique()
-    }
+    places = _split_places(rule.keep_split, left["split"])
     return {(split, label): places[split] for split, label in pairs}
+
+
+def _split_places(keep_split: Sequence[str], there: pd.Series) -> dict[str, float]:
+    """Return split -> its place in an order of splits; the lowest is kept first.
+
+    A split that the order does not name takes the place of the one that its name stands for. One of unknown use is
+    never emptied for the one that is fitted on: it comes right before train.
+    """
+    order = {split: float(place) for place, split in enumerate(keep_split)}
+    train = order.get("train", float(len(order)))
+    return {
+        split: order.get(split, order.get(splits.standard(split), train - 0.5 * (splits.role(split) != "train")))
+        for split in there.unique()
+    }
 
 
 def _judged(rule: Duplicates, name: str, members: pd.DataFrame, priority: dict[tuple[str, str], float]) -> list[Draft]:

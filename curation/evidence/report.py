@@ -18,7 +18,7 @@ from curation.evidence.class_overlap import class_overlap
 from curation.evidence.estimated import PREFIX, network_file
 from curation.evidence.evaluated_model import EvaluatedModel, open_subject
 from curation.evidence.explanations import explanations
-from curation.evidence.external_data import external_data, robustness
+from curation.evidence.external_data import external_data, new_people, robustness
 from curation.evidence.external_models import outside_models
 from curation.evidence.groups import groups
 from curation.evidence.people import newest_votes, people
@@ -125,6 +125,7 @@ def _tables(evaluated: EvaluatedModel, name: str, inputs: Inputs, display: Displ
             tables = remembered(
                 folder / "robustness", _key(evaluated, "robustness"), lambda: robustness(evaluated, report)
             )
+        tables = tables | new_people(evaluated)
         if inputs.data:
             key = _key(evaluated, name, _stamp(inputs.data))
             tables = tables | remembered(folder / name, key, lambda: external_data(evaluated, inputs.data, display))

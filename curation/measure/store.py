@@ -43,6 +43,10 @@ _DIGEST_BYTES = 8
 """64 bits tell any accident from an intact part; this is no defence against forgery."""
 
 
+IDENTITY_FOLDERS = "identity-"
+"""Beginning of the names of the folders of embeddings, so that all of them can be found and deleted."""
+
+
 @dataclass(frozen=True)
 class Folders:
     """Where the parts of one set of settings are: path -> content, and content -> measurements of each probe."""
@@ -62,6 +66,15 @@ def folders(store: Path, settings: MeasureSettings, detector: Mapping[str, str])
         store / f"pixels-{_fingerprint(decoding)}",
         store / f"faces-{_fingerprint(faces)}",
     )
+
+
+def identity_folder(
+    store: Path, settings: MeasureSettings, detector: Mapping[str, str], network: Mapping[str, Any]
+) -> Path:
+    """Return the folder of a network's embeddings, named after all that they depend on."""
+    decoding = {"max_pixels": settings.max_pixels, "analysis_side": settings.analysis_side}
+    seen = {"detector": dict(detector), "min_face_score": settings.min_face_score, **decoding, "network": dict(network)}
+    return store / f"{IDENTITY_FOLDERS}{_fingerprint(seen)}"
 
 
 def _fingerprint(identity: Mapping[str, Any]) -> str:

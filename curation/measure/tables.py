@@ -92,6 +92,9 @@ _FACE = pa.struct([*((name, pa.float64()) for name in FACE_FLOATS), ("landmarks"
 FACES_SCHEMA = pa.schema([("sha256", pa.string()), ("faces", pa.list_(_FACE))])
 """One row a content: its faces, best first; see ``Face`` and ``Pose``."""
 
+IDENTITY_SCHEMA = pa.schema([("sha256", pa.string()), ("rank", pa.int64()), ("embedding", pa.binary())])
+"""One row a face: float32 numbers as they lie in memory, no bytes where the picture could not be read."""
+
 NO_PIXELS: Mapping[str, object] = {
     "width": 0,
     "height": 0,

@@ -79,7 +79,8 @@ def evaluate(
 ) -> Evaluation:
     """Judge a model on validation and test: as given, without copies of train images, and on a cleaned version.
 
-    Writes the predictions table, the figures beside the model's run, and a page with galleries of confused images.
+    Where people are known, also without the people in train. Writes the predictions table, the figures beside the
+    model's run, and a page with galleries of confused images.
 
     Args:
         workspace: with a curated data set.
@@ -147,6 +148,8 @@ def _scene(workspace: Workspace, version_name: str) -> _Scene:
     version = manifest.find(workspace, version_name)
     given = training_frame(workspace, manifest.find(workspace, "raw"))
     cleaned = training_frame(workspace, version)
+    moved = manifest.rows(workspace, version).set_index("path")["split"]
+    given["split"] = given["key"].map(moved).fillna(given["split"])  # what a decision moved was trained on elsewhere
     judged = given["split"].isin(_SPLITS).to_numpy()
     if not judged.any():
         raise ModelError(f"{workspace.root} has no validation or test split to evaluate on")

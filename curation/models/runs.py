@@ -18,6 +18,7 @@ from curation.base.files import locked_folder, write_bytes, write_table
 from curation.base.progress import Display
 from curation.base.workspace import Workspace, read_images, read_issues, read_listing
 from curation.decisions import manifest
+from curation.decisions.division import together
 
 if TYPE_CHECKING:
     from training.recipes import Recipe
@@ -106,6 +107,8 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
         issues = read_issues(workspace)
         unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
         rows, groups = rows[~rows["path"].isin(unreadable)], _copy_groups(issues)
+        people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")].set_index("path")["group"]
+        rows = rows.assign(subject=rows["path"].map(people).fillna(rows["subject"]))
     else:
         rows = rows[rows["path"].isin(copies["path"])]
         groups = dict(zip(copies["path"], copies["group"], strict=True))
@@ -188,11 +191,13 @@ def out_of_fold(
     folds: int | None = None,
     workers: int = 1,
     frame: pd.DataFrame | None = None,
+    by_subject: bool = False,
 ) -> OutOfFold:
     """Judge each kept image of a version by a model that has seen neither it nor a copy of it.
 
-    Exact and near copies, as the checks found them, stay in one fold. Finished folds of the same data and settings
-    are read, an unfinished one goes on where it stopped. The table is kept in the workspace.
+    Exact and near copies, as the checks found them, stay in one fold; with ``by_subject`` the images of one person
+    do. Finished folds of the same data and settings are read, an unfinished one goes on where it stopped. The table is
+    kept in the workspace.
 
     Args:
         workspace: with a curated data set.
@@ -203,9 +208,11 @@ def out_of_fold(
         folds: number of models, at least 2; None for the default.
         workers: folds fitted at once, each in a process of its own.
         frame: rows of ``training_frame`` to judge; None for all of them.
+        by_subject: whether all images of a person are judged by a model that has seen none of them.
 
     Raises:
-        ModelError: no such recipe, its weights cannot be had, or a class has fewer images than there are folds.
+        ModelError: no such recipe, its weights cannot be had, a class has fewer images than there are folds, or
+            people are asked for and nobody is known.
 
     """
     from training.crossval import DEFAULT_FOLDS, out_of_fold
@@ -218,6 +225,8 @@ def out_of_fold(
     frame = budgeted(frame, options.images, options.seed).reset_index(drop=True)
     if frame.empty:
         raise ModelError(f"the version {version.name} has no kept image with a label to judge")
+    if by_subject:
+        frame["group"] = _with_people(frame)
     number = folds or DEFAULT_FOLDS
     alone = locked_folder(workspace.folds, "it is cross-validating: wait for it")
     with alone, display.step(f"Cross-validating {recipe_name}", "steps") as report:
@@ -239,7 +248,8 @@ def out_of_fold(
         )
     classes = [column for column in table.columns if column not in ("path", "fold", "model")]
     table = table.assign(path=frame["key"], sha256=frame["sha256"])
-    name = "_".join(["oof", _run_name(recipe_name, version, options), f"k{number}"])
+    parts = ["oof", _run_name(recipe_name, version, options), f"k{number}", *(["people"] if by_subject else [])]
+    name = "_".join(parts)
     path = workspace.predictions / f"{name}.parquet"
     write_table(path, table)
     return OutOfFold(path, classes, table.assign(label=frame["label"], split=frame["split"]))
@@ -251,6 +261,22 @@ def of_present_contents(workspace: Workspace, predictions: pd.DataFrame) -> pd.D
         return predictions.head(0)
     now = predictions["path"].map(read_images(workspace).set_index("path")["sha256"])
     return predictions[(predictions["sha256"] == now).to_numpy()]
+
+
+def _with_people(frame: pd.DataFrame) -> pd.Series:
+    """Return groups in which copies and the images of one person are together.
+
+    Raises:
+        ModelError: nobody is known.
+
+    """
+    if not (frame["subject"] != "").any():
+        raise ModelError("nobody's person is known; run: curate check subject_leak --identity dlib")
+    named = [frame.loc[frame[name] != "", ["key", name]].set_axis(["path", "group"], axis=1) for name in _GROUPED]
+    return together(frame["key"], named).astype(str)
+
+
+_GROUPED = ("group", "subject")
 
 
 def _duration(seconds: float) -> str:

@@ -17,10 +17,10 @@ from curation.base import settings as settings_of
 from curation.base.destinations import DestinationError, Destinations
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_issues
+from curation.base.workspace import Workspace, read_images, read_issues
 from curation.decisions import log, manifest, policy, replay
 from curation.labels import people
-from curation.pipeline import decisions, label_judgement, losses, steps
+from curation.pipeline import decisions, label_judgement, losses, steps, subjects
 from curation.pipeline.steps import Scanned
 
 REPORT_REVISION = 3
@@ -143,6 +143,8 @@ def _what_next(
         reason, number = Counter(problem["reason"].partition(": ")[0] for problem in left_out).most_common(1)[0]
         most = "" if number == len(left_out) else f"{number:,} of them: "
         lines.append(f"{len(left_out):,} other files were left out ({most}{reason}): see {workspace.ingest}")
+    if not subjects.record_of(workspace) and read_images(workspace)["split"].nunique() > 1:
+        lines += [f"One person in several splits was not looked for: curate check subject_leak --identity dlib{option}"]
     if not_judged:
         lines += [f"Labels were not judged: {not_judged}."]
     elif not label_judgement.record_of(workspace):

@@ -212,8 +212,8 @@ def decide(
     Args:
         workspace: that was curated.
         paths: of images; for ``not_copies`` also names of groups, as curate issues prints them.
-        action: keep, exclude, relabel, soften, or not_copies.
-        value: the label of relabel, JSON of soften.
+        action: keep, exclude, relabel, soften, move, subject, or not_copies.
+        value: the label of relabel, JSON of soften, the split of move, the person's name of subject.
         reason: for the log.
         by: the person's name.
         settings: in force.

@@ -22,12 +22,12 @@ from curation.base.settings import Settings
 from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing
 from curation.decisions.follow import parted
 from curation.decisions.log import Log
-from curation.pipeline import label_judgement
+from curation.pipeline import label_judgement, subjects
 
 _SAME_DATA_SHARE = 0.5
 """A source with fewer than this share of a workspace's images is taken for another data set."""
 
-CHECKS_REVISION = 4
+CHECKS_REVISION = 5
 """Raised whenever a check's result may change for the same measurements; makes kept issues stale."""
 
 
@@ -199,8 +199,11 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
 
     pairs = find_pairs(workspace, scanned, settings, display)
     apart = parted(Log(workspace.decisions).table)
+    pairs = kept_apart(pairs, scanned.measurements, apart)
     labels = label_judgement.stored(workspace, scanned.images)
     shared = _shared(workspace)
+    inputs = CheckInputs(scanned.images, scanned.measurements, pairs, settings, labels, shared)
+    known = subjects.find(workspace, inputs, display)
     fingerprint = digest(
         *(scanned.images[column] for column in scanned.images),
         *(scanned.measurements[column] for column in scanned.measurements),
@@ -211,6 +214,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         "" if labels is None else label_judgement.record_of(workspace)["key"],
         *apart,
         *([] if shared is None else (shared[column] for column in shared)),
+        "" if known is None else subjects.record_of(workspace)["key"],
     )
     current = is_current(workspace, "issues", fingerprint, workspace.issues)
     changed = settings_of.differences(settings, settings_of.made_with(workspace))
@@ -221,8 +225,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         note(workspace, "issues", fingerprint, made_with=made, parted=digest(*apart))
         return read_issues(workspace)
     with display.step("Checking"):
-        linked = kept_apart(pairs, scanned.measurements, apart)
-        issues = registry.run(CheckInputs(scanned.images, scanned.measurements, linked, settings, labels, shared))
+        issues = registry.run(replace(inputs, subjects=known))
     files.write_table(workspace.issues, issues)
     note(workspace, "issues", fingerprint, made_with=made, parted=digest(*apart))
     memory.give_back()
@@ -261,6 +264,18 @@ def _made_with(workspace: Workspace, settings: Settings) -> dict[str, Any]:
         "configured": settings_of.configured(workspace),
         "detector": detector_fingerprint(settings.measure),
     }
+
+
+def forget_identity(workspace: Workspace, settings: Settings, display: Display) -> int:
+    """Delete the embeddings of faces and who was found by them; return how many bytes they took.
+
+    The caller holds the lock. Names that the source gives stay, and so do decisions that people took.
+    """
+    size = subjects.forget(workspace)
+    if workspace.issues.exists():
+        unasked = settings.model_copy(update={"identity": settings.identity.model_copy(update={"network": ""})})
+        check(workspace, scanned_before(workspace, unasked, display), unasked, display)
+    return size
 
 
 def parted_since(workspace: Workspace, apart: Sequence[Sequence[str]]) -> bool:

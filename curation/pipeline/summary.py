@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curation.base import tables
 from curation.base.classes import in_order
-from curation.decisions.replay import HELD, PERSON_PREFIX
+from curation.decisions.replay import COLUMN_SET, HELD, PERSON_PREFIX
 
 if TYPE_CHECKING:
     from curation.decisions.log import Entry
@@ -29,6 +29,9 @@ Thumbnails = Callable[[Sequence[str]], Mapping[str, bytes]]
 COPY_CHECKS = ("exact_duplicate", "near_duplicate", "label_conflict", "split_leak")
 """Checks whose issues come in groups of copies; the report shows them as groups, not one by one."""
 
+GROUP_CHECKS = (*COPY_CHECKS, "subject_leak")
+"""Checks whose issues come in groups: of copies, or of one person."""
+
 PICTURES_PER_CLASS = 12
 """Examples shown for each check and class: two rows on a laptop."""
 
@@ -38,8 +41,14 @@ _BLOCK = 16_384
 MEMBERS_SHOWN = 24
 """Of a group of copies in the report: a chain of thousands would fill the page."""
 
-GROUPS_SHOWN = {"label_conflict": 80, "split_leak": 40, "near_duplicate": 24, "exact_duplicate": 24}
-"""Groups of copies shown, most serious kind first; a group is shown once, under its most serious kind."""
+GROUPS_SHOWN = {
+    "label_conflict": 80,
+    "split_leak": 40,
+    "subject_leak": 40,
+    "near_duplicate": 24,
+    "exact_duplicate": 24,
+}
+"""Groups shown, most serious kind first; a group is shown once, under its most serious kind."""
 
 PEER_PICTURES = 8
 """Examples shown of what only a peer flags, for each check and peer: one row on a laptop."""
@@ -170,11 +179,30 @@ def evidence_words(evidence: Mapping[str, Any]) -> str:
         return f"cannot be decoded: {evidence['error']}"
     if "believed" in evidence:
         return _label_words(evidence)
+    if "person" in evidence:
+        return _person_words(evidence)
     if "measure" in evidence and "value" in evidence:
         return _measured_words(evidence)
     if "kind" in evidence:
         return _copy_words(evidence)
     return ", ".join(f"{key} {value}" for key, value in evidence.items() if key not in ("dhash", "rank"))
+
+
+def _person_words(evidence: Mapping[str, Any]) -> str:
+    """Return whose image it is: "the person of B, found, sure to 0.998; 12 images in test and train"."""
+    same = f"the same person as {evidence['of']}" if evidence.get("of") else "one person"
+    told = f"{same}, {_sure_words(evidence)}; {evidence['images']} images"
+    if "splits" in evidence:
+        return f"{told} in {_listed([str(split) or 'no split' for split in evidence['splits']])}"
+    return f"{told}, all {evidence['labels'][0]}; {evidence['expected']:.2g} such people would be chance"
+
+
+def _sure_words(evidence: Mapping[str, Any]) -> str:
+    """Return how sure it is that these are one person."""
+    how = {"given": "named by the source", "found": "found", "perhaps": "perhaps"}.get(str(evidence.get("person")), "")
+    if "probability" not in evidence:
+        return how
+    return f"{how}: groups as sure as this are right in {evidence['probability']:.2%} of their pairs"
 
 
 def _measured_words(evidence: Mapping[str, Any]) -> str:
@@ -238,7 +266,7 @@ def outcomes(
     worst = flagged.assign(place=place).sort_values(["score", "place"], kind="stable").drop_duplicates("path")
     cause = worst.set_index("path")["check"].to_dict()
     cause |= {entry.path: entry.issue.partition("#")[0] for entry in entries if entry.issue}
-    by_person = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX)}
+    by_person = {e.path for e in entries if e.actor.startswith(PERSON_PREFIX) and e.action not in COLUMN_SET}
     held = {entry.path for entry in entries if entry.action == "keep" and entry.value == HELD}
     doubtful = (set(flagged.loc[flagged["check"].isin(list(review_checks)), "path"]) | held) - by_person
     # the source may give soft labels of its own
@@ -276,7 +304,8 @@ def closing(
     Returns:
         sentences, and a record with images, clean (images without any issue), kept, excluded, relabelled, softened,
         waiting, issues (check -> images), groups (check -> groups), excluded_by (check -> images), leaks_left (groups
-        of known copies that still lie in two splits among the kept images) and emptied (splits without kept images).
+        of known copies that still lie in two splits among the kept images), subject_leaks_left (the same of people)
+        and emptied (splits without kept images).
 
     """
     issues = _by_check(issues)
@@ -293,10 +322,11 @@ def closing(
         "softened": int(by_outcome.get("softened", 0)),
         "waiting": int(states["waits"].sum()),
         "issues": {check: int(n) for check, n in found["issues"].items()},
-        "groups": {check: int(n) for check, n in found["groups"].items() if check in COPY_CHECKS},
+        "groups": {check: int(found.loc[check, "groups"]) for check in _grouping(found)},
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
         "leaks_left": _leaks_left(manifest, issues),
         "emptied": sorted(set(manifest["split"]) - set(manifest.loc[manifest["status"] == "kept", "split"])),
+        "subject_leaks_left": _subject_leaks_left(manifest, issues),
     }
     return _sentences(images, record), record
 
@@ -311,6 +341,19 @@ def _leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
     copies = issues[issues["is_issue"] & issues["check"].isin(["exact_duplicate", "near_duplicate"])]
     splits = kept.merge(copies[["path", "group"]], on="path").groupby("group")["split"].nunique()
     return int((splits > 1).sum())
+
+
+def _grouping(found: pd.DataFrame) -> list[str]:
+    """Return the checks that come in groups; of people only where somebody was looked for."""
+    return [
+        check for check in found.index if check in COPY_CHECKS or (check in GROUP_CHECKS and found.loc[check, "scored"])
+    ]
+
+
+def _subject_leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
+    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
+    people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
+    return int((kept.merge(people, on="path").groupby("group")["split"].nunique() > 1).sum())
 
 
 def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
@@ -334,9 +377,12 @@ def _found_sentences(record: Mapping[str, Any]) -> list[str]:
         )
         if record["issues"].get(check)
     ]
-    single = [(check, n) for check, n in record["issues"].items() if n and check not in COPY_CHECKS]
+    single = [(check, n) for check, n in record["issues"].items() if n and check not in GROUP_CHECKS]
     single.sort(key=lambda item: -item[1])
     lines = [f"Copies found: {_listed(copies)}."] if copies else ["No copies were found."]
+    if record["issues"].get("subject_leak"):
+        people = _counted(record["groups"]["subject_leak"], "person", "people")
+        lines.append(f"In several splits: {people}, {_counted(record['issues']['subject_leak'], 'image')}.")
     if single:
         named = [f"{check_words(check)[0].lower()} ({n:,})" for check, n in single]
         lines.append(f"Found in single images: {_listed(named)}.")
@@ -359,6 +405,11 @@ def _decided_sentences(record: Mapping[str, Any]) -> list[str]:
         lines.append(f"{_counted(record['leaks_left'], 'group')} of known copies still lie in more than one split.")
     elif record["groups"].get("split_leak") and not record["emptied"]:
         lines.append("No kept image has a known copy in another split any more.")
+    if record["subject_leaks_left"]:
+        people = _counted(record["subject_leaks_left"], "person has", "people have")
+        lines.append(f"{people} kept images in more than one split: curate split --by subject.")
+    elif record["groups"].get("subject_leak"):
+        lines.append("No known person has kept images in more than one split any more.")
     return lines
 
 
@@ -507,6 +558,11 @@ def _peer_gallery(issues: pd.DataFrame, findings: pd.DataFrame, states: pd.DataF
 
 def _headline(record: Mapping[str, Any]) -> pd.DataFrame:
     total = max(record["images"], 1)
+    people = (
+        [(record["groups"]["subject_leak"], "people", "in several splits")]
+        if "subject_leak" in record["groups"]
+        else []
+    )
     rows = [
         (record["images"], "images", f"{record['clean']:,} passed every check"),
         (record["kept"], "kept", f"{record['kept'] / total:.1%} of all"),
@@ -514,6 +570,7 @@ def _headline(record: Mapping[str, Any]) -> pd.DataFrame:
         (record["waiting"], "to look at", "doubts that the policy leaves to a person"),
         (record["groups"].get("label_conflict", 0), "label conflicts", "groups of copies under different labels"),
         (record["groups"].get("split_leak", 0), "split leaks", "groups of copies across splits"),
+        *people,
     ]
     return pd.DataFrame(rows, columns=["figure", "title", "note"])
 
@@ -549,7 +606,7 @@ def _flow(states: pd.DataFrame) -> pd.DataFrame:
 def _distributions(issues: pd.DataFrame) -> pd.DataFrame:
     columns = ["check", "title", "measure", "threshold", "left", "right", "passed", "flagged"]
     parts = []
-    for check in [name for name in tables.CHECK_NAMES if name not in {*COPY_CHECKS, "unreadable"}]:
+    for check in [name for name in tables.CHECK_NAMES if name not in {*GROUP_CHECKS, "unreadable"}]:
         rows = issues.loc[issues["check"] == check, ["is_issue", "evidence"]]
         for measure, values in _measured_values(rows).groupby("measure", observed=True):
             parts.append(_histogram(check, str(measure), values))
@@ -598,7 +655,7 @@ def _histogram(check: str, measure: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     """Pick each check's and class's worst images."""
-    flagged = issues[issues["is_issue"] & ~issues["check"].isin(COPY_CHECKS)].astype({"check": "str"})
+    flagged = issues[issues["is_issue"] & ~issues["check"].isin(GROUP_CHECKS)].astype({"check": "str"})
     frame = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
     frame["total"] = frame.groupby(["check", "label"])["path"].transform("size")
     frame = frame.sort_values(["score", "path"]).groupby(["check", "label"]).head(PICTURES_PER_CLASS)
@@ -609,8 +666,8 @@ def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
 
 
 def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    """Pick groups of copies, the widest group of each image, each group under its most serious kind."""
-    copies = issues.loc[issues["is_issue"] & issues["check"].isin(COPY_CHECKS), ["path", "check", "score", "group"]]
+    """Pick groups, of copies the widest one of each image, each group under its most serious kind."""
+    copies = issues.loc[issues["is_issue"] & issues["check"].isin(GROUP_CHECKS), ["path", "check", "score", "group"]]
     copies = copies.astype({"check": "str"})
     near = set(copies.loc[copies["check"] == "near_duplicate", "path"])
     copies = copies[(copies["check"] != "exact_duplicate") | ~copies["path"].isin(near)]
@@ -633,6 +690,10 @@ def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     said = issues[(issues["check"] == "near_duplicate") & issues["is_issue"] & issues["path"].isin(chosen["path"])]
     evidence = said.set_index("path")["evidence"].reindex(chosen["path"]).fillna("{}")
     chosen["evidence"] = [_link_words(facts) for facts in _parsed(evidence)]
+    of_person = (chosen["kind"] == "subject_leak").to_numpy()
+    said = issues[(issues["check"] == "subject_leak") & issues["path"].isin(chosen.loc[of_person, "path"])]
+    evidence = said.set_index("path")["evidence"].reindex(chosen.loc[of_person, "path"]).fillna("{}")
+    chosen.loc[of_person, "evidence"] = [_sure_words(facts) for facts in _parsed(evidence)]
     return chosen.sort_values(["rank", "path"])[["kind", "total", "group", "copies", "path", "evidence", "label"]]
 
 

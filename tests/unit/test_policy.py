@@ -168,3 +168,44 @@ def test_a_kept_policy_is_the_policy_and_an_edited_one_is_none(tmp_path: Path) -
     (file,) = tmp_path.iterdir()
     file.write_text(file.read_text().replace("0.7", "0.1"))
     assert policy.stored(tmp_path, chosen.fingerprint) is None
+
+
+def person(path: str, group: str) -> dict[str, object]:
+    return issue(path, "subject_leak", group, "{}")
+
+
+def test_subject_disjoint_leaves_each_person_in_one_split_and_protects_test() -> None:
+    table = images(("a", "train", "sad"), ("b", "test", "sad"), ("c", "validation", "sad"), ("d", "train", "sad"))
+    rows = [person("a", "p"), person("b", "p"), person("c", "q"), person("d", "q")]
+    assert decide("subject-disjoint", table, *rows) == {"a": "exclude", "d": "exclude"}
+    alone = [person("a", "p"), person("b", "r"), person("c", "q"), person("d", "s")]
+    assert decide("subject-disjoint", table, *alone) == {}
+
+
+def test_joined_with_balanced_only_people_who_are_left_count() -> None:
+    table = images(("a", "train", "sad"), ("b", "test", "sad"))
+    rows = [exact("a", "e", 1), exact("b", "e", 2), person("a", "p"), person("b", "p")]
+    assert decide("balanced+subject-disjoint", table, *rows) == {"a": "exclude", "b": "keep"}
+
+
+def test_a_policy_may_move_people_instead(tmp_path: Path) -> None:
+    text = 'name = "m"\ndescription = ""\n[subjects]\naction = "move"\nkeep_split = ["test", "train"]\n'
+    (tmp_path / "m.toml").write_text(text)
+    table = images(("a", "train", "sad"), ("b", "test", "sad"))
+    found = policy.decide(
+        policy.load(str(tmp_path / "m.toml")), table, pd.DataFrame([person("a", "p"), person("b", "p")])
+    )
+    assert [(draft.path, draft.action, draft.value) for draft in found] == [("a", "move", "test")]
+    assert found[0].issue == "subject_leak#p"
+
+
+def test_what_a_policy_says_of_people_is_part_of_its_fingerprint_and_silence_is_not() -> None:
+    with_people = policy.load("subject-disjoint")
+    other = with_people.model_copy(
+        update={
+            "subjects": with_people.subjects.model_copy(update={"action": "move"}) if with_people.subjects else None
+        }
+    )
+    assert other.fingerprint != with_people.fingerprint
+    # as it was before policies could say anything of people: it is in people's logs
+    assert policy.load("balanced").fingerprint.startswith("bf8b6dede682ab7d")

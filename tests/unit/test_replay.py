@@ -140,3 +140,21 @@ def test_moving_sets_the_split_and_nothing_else() -> None:
     )
     row = replay(RAW, log).set_index("path").loc["a.jpg"]
     assert (row["split"], row["status"], row["label"], row["reason"]) == ("test", "excluded", "sad", "why")
+
+
+def test_a_move_sets_the_split_and_a_name_the_person_and_neither_says_whether_it_is_kept() -> None:
+    said = [
+        ("policy:x", "", "policy", "f"),
+        ("policy:x", "a.jpg", "exclude", ""),
+        ("person:ada", "a.jpg", "move", "test"),
+        ("person:ada", "b.jpg", "subject", "ann"),
+    ]
+    made = replay(RAW, entries(*said)).set_index("path")
+    assert (made.loc["a.jpg", "split"], made.loc["a.jpg", "status"]) == ("test", "excluded")
+    assert (made.loc["b.jpg", "subject"], made.loc["b.jpg", "status"], made.loc["b.jpg", "reason"]) == (
+        "ann",
+        "kept",
+        "",
+    )
+    back = replay(RAW, entries(*said, ("person:ada", "", "undo", "[3, 4]"))).set_index("path")
+    assert back.loc["a.jpg", "split"] == "train" and back.loc["b.jpg", "subject"] == ""
