@@ -181,16 +181,28 @@ def create_workspace(root: Path) -> Workspace:
     if workspace.marker.exists():
         return open_workspace(root)
     try:
+        require_own(root)
         files.make_folder(root)
-        other_files = [entry.name for entry in os.scandir(root) if not _may_precede_marker(entry.name)]
-        if other_files:
-            raise WorkspaceError(
-                f"{root} holds other files ({other_files[0]}) and is no workspace; name an empty or new folder with -w"
-            )
         files.write_json(workspace.marker, {"format": FORMAT})
     except OSError as error:
         raise WorkspaceError(f"cannot make a workspace at {root}: {error.strerror or error}") from error
     return workspace
+
+
+def require_own(root: Path) -> None:
+    """Refuse a folder that is no workspace and cannot become one; nothing is made.
+
+    Raises:
+        WorkspaceError: it holds other files.
+
+    """
+    if not root.exists() or Workspace(root).marker.exists():
+        return
+    other_files = [entry.name for entry in os.scandir(root) if not _may_precede_marker(entry.name)]
+    if other_files:
+        raise WorkspaceError(
+            f"{root} holds other files ({other_files[0]}) and is no workspace; name an empty or new folder with -w"
+        )
 
 
 def _may_precede_marker(name: str) -> bool:

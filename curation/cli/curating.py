@@ -146,12 +146,19 @@ def check(
                 workspace, scanned.measurements, pairs, settings, display, peers=also, python=interpreter(peer_python)
             )
     found = summary.check_summary(issues[issues["check"].isin(chosen)])
+    not_run = [name for name in registry.CHECKS if name in chosen and name not in set(found["check"])]
     if opinions is not None and as_json:
         side = summary.side_by_side(issues, opinions.findings).to_dict("records")
         checks = found.to_dict("records")
         console.print_json({"checks": checks, "opinions": opinions.record(), "side_by_side": side})
         return
-    console.print_frame(found, "json" if as_json else "table")
+    if as_json:
+        console.print_json(console.records(found) + [{"check": name, "scored": 0, "issues": None} for name in not_run])
+        return
+    if len(found):
+        console.print_frame(found, "table")
+    if not_run:
+        console.print_lines([f"Not run, for no labels were judged: {', '.join(not_run)}. {summary.JUDGE_LABELS}"])
     if opinions is not None:
         if len(opinions.pairs):
             console.print_frame(opinions.counts, "table")

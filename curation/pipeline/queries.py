@@ -172,7 +172,9 @@ def _explained(record: dict[str, Any]) -> list[str]:
         lines.append(f"In {state['version']}: {state['status']}{label}{why}.")
     found = [issue for issue in record["issues"] if issue["is_issue"]]
     lines.append(f"Found: {_listed(found)}" if found else "Found: nothing; every check passed.")
-    lines += [f"  {issue['check']} (score {issue['score']:.2f}): {_evidence(issue)}" for issue in found]
+    for issue in found:
+        words = summary.evidence_words(issue["evidence"], record["path"])
+        lines.append(f"  {issue['check']} (score {issue['score']:.2f}): {words}")
     for decision in record["decisions"]:
         undone = " (undone)" if decision["undone"] else ""
         reason = f" because {decision['reason']}" if decision["reason"] else ""
@@ -186,7 +188,3 @@ def _explained(record: dict[str, Any]) -> list[str]:
 
 def _listed(found: Sequence[dict[str, Any]]) -> str:
     return ", ".join(issue["check"] for issue in found)
-
-
-def _evidence(issue: dict[str, Any]) -> str:
-    return summary.evidence_words(issue["evidence"])

@@ -6,9 +6,11 @@ inputs have not changed is not run again. A killed run is resumed by the same co
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import platform
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -451,9 +453,10 @@ def write_report(
     display: Display,
 ) -> Path:
     """Write the cleaning report of ``version`` unless it stands there already, and return its path."""
-    from curation.pipeline import summary
+    from curation.pipeline import report_tables
 
-    chosen = policy.load(settings.policy)
+    logged = [entry for entry in log.read(workspace.decisions) if entry.seq <= version.log_through]
+    chosen, named = policy_in_force(logged, version, settings)
     path = workspace.reports / "cleaning.html"
     found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
     findings = files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else None
@@ -469,13 +472,20 @@ def write_report(
         from reports import cleaning_page
 
         ingest = files.read_json(workspace.ingest) or {}
-        source = (files.read_json(workspace.marker) or {}).get("source", "")
-        origin = summary.provenance(source, version, chosen, ingest.get("left_out", []), ingest.get("warnings", []))
+        marker = files.read_json(workspace.marker) or {}
+        origin = report_tables.provenance(
+            marker.get("source", ""),
+            version,
+            chosen,
+            ingest.get("left_out", []),
+            ingest.get("warnings", []),
+            command=_run_again(marker, version, named),
+        )
         raw = manifest.rows(workspace, manifest.find(workspace, version.base))
         cleaned = manifest.rows(workspace, version)
-        entries = effective([entry for entry in log.read(workspace.decisions) if entry.seq <= version.log_through])
+        entries = effective(logged)
         page = cleaning_page(
-            summary.cleaning_report_tables(
+            report_tables.cleaning_report_tables(
                 issues,
                 entries,
                 raw,
@@ -491,6 +501,34 @@ def write_report(
         files.write_bytes(path, page.encode("utf-8"))
     _note(workspace, "report", fingerprint)
     return path
+
+
+def policy_in_force(
+    entries: Sequence[log.Entry], version: manifest.Version, settings: Settings
+) -> tuple[policy.Policy, str]:
+    """Return the policy that the log names last, and how it was named; without its review where its file has gone.
+
+    The settings' own policy may be another: ``apply --policy X`` is for one time, and its decisions stay in force.
+    """
+    opening, _ = policy_batch(entries)
+    if opening is None:
+        return policy.load(settings.policy), settings.policy
+    known_as = opening.actor.removeprefix(POLICY_PREFIX)
+    for named in (known_as, str(version.lineage.get("settings", {}).get("policy", "")), settings.policy):
+        with contextlib.suppress(policy.PolicyError):
+            found = policy.load(named)
+            if found.fingerprint == opening.value:
+                return found, named
+    return policy.Policy(name=known_as, description=opening.reason), known_as
+
+
+def _run_again(marker: dict[str, Any], version: manifest.Version, policy_name: str) -> str:
+    """Return the command that curates the same images in the same way."""
+    options = f" --policy {shlex.quote(policy_name)}"
+    recipe = version.lineage.get("settings", {}).get("labels", {}).get("recipe", "off")
+    options += f" --labels {shlex.quote(recipe)}" if recipe != "off" else ""
+    options += f" --limit {marker['limit']}" if marker.get("limit") else ""
+    return f"curate run {shlex.quote(marker.get('source', ''))}{options}"
 
 
 def _pictures(workspace: Workspace, scanned: Scanned, settings: Settings, paths: Sequence[str]) -> dict[str, bytes]:

@@ -178,7 +178,7 @@ def _evidence(
     ordered = flagged.sort_values(["path", "score", "check"])
     for path, check, text in ordered[["path", "check", "evidence"]].itertuples(index=False, name=None):
         title = summary.check_words(check)[0]
-        lines.setdefault(path, []).append(f"{title}: {summary.evidence_words(json.loads(text))}")
+        lines.setdefault(path, []).append(f"{title}: {summary.evidence_words(json.loads(text), path)}")
     for name, frame in predictions.items():
         mine = frame[frame.index.isin(lines.keys())]
         for path, label, confidence in mine.reset_index()[["path", "label", "confidence"]].itertuples(index=False):
