@@ -34,8 +34,9 @@ class Shown:
     """What the App is to show of one workspace and version.
 
     records is one row an image: path, filepath, split, status, label, original_label, reason, weight, soft_label,
-    copy_group, sha256. scores maps a check to path -> score; flagged maps path -> names of checks; evidence path ->
-    lines; faces sha256 -> faces; predictions maps a model to a frame with index path and columns label, confidence.
+    copy_group, sha256. scores maps a check to path -> score; flagged maps path -> names of checks, the worst first;
+    evidence path -> lines; faces sha256 -> faces; suggestions path -> the class that the judgement of labels names
+    instead; predictions maps a model, as people call it, to a frame with index path and columns label, confidence.
     """
 
     version: manifest.Version
@@ -44,6 +45,7 @@ class Shown:
     flagged: dict[str, list[str]]
     evidence: dict[str, list[str]]
     faces: dict[str, list[dict[str, Any]]]
+    suggestions: dict[str, str] = field(default_factory=dict)
     predictions: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
@@ -95,9 +97,10 @@ def shown(workspace: Workspace, version_name: str, settings: Settings) -> Shown:
             str(check): dict(zip(mine["path"], mine["score"].round(_SCORE_DIGITS), strict=True))
             for check, mine in issues.groupby("check")
         },
-        flagged=flagged.groupby("path")["check"].agg(sorted).to_dict(),
+        flagged=flagged.sort_values(["score", "check"]).groupby("path")["check"].agg(list).to_dict(),
         evidence=_evidence(records, flagged, predictions),
         faces=_faces(workspace, settings),
+        suggestions=_suggestions(records, flagged),
         predictions=predictions,
     )
 
@@ -147,10 +150,31 @@ def _pairs(landmarks: Any) -> Any:
     return np.asarray(landmarks, np.float64).reshape(-1, 2)
 
 
+def _suggestions(records: pd.DataFrame, flagged: pd.DataFrame) -> dict[str, str]:
+    """Return path -> the likeliest class of the images whose label is in doubt, where it is not the label."""
+    doubted = flagged[flagged["check"].isin(["mislabelled", "ambiguous"])].drop_duplicates("path")
+    label_of = dict(zip(records["path"], records["label"], strict=True))
+    found = {}
+    for path, text in doubted[["path", "evidence"]].itertuples(index=False, name=None):
+        facts = json.loads(text)
+        believed: dict[str, float] = facts.get("believed") or {}
+        likeliest = facts.get("suggestion") or max(believed, key=lambda name: believed[name], default="")
+        if likeliest and likeliest != label_of[path]:
+            found[path] = str(likeliest)
+    return found
+
+
+def _called(stem: str) -> str:
+    """Return what people call the model whose predictions a file holds."""
+    if stem.startswith("oof_"):
+        return "models"
+    return "expression network" if stem == "fer_model" else "model " + stem.partition("_")[0]
+
+
 def _predictions(workspace: Workspace) -> dict[str, pd.DataFrame]:
-    """Return every predictions table's likeliest class and its probability, by the table's name."""
+    """Return each model's likeliest class and its probability; of several tables of one name the newest."""
     found: dict[str, pd.DataFrame] = {}
-    for file in sorted(workspace.predictions.glob("*.parquet")):
+    for file in sorted(workspace.predictions.glob("*.parquet"), key=lambda file: (file.stat().st_mtime_ns, file.name)):
         table = files.read_table(file)
         if "path" not in table:
             continue
@@ -166,7 +190,7 @@ def _predictions(workspace: Workspace) -> dict[str, pd.DataFrame]:
                 "confidence": values[np.arange(len(values)), likeliest].round(_SCORE_DIGITS),
             }
         )
-        found[file.stem] = frame.drop_duplicates("path").set_index("path")
+        found[_called(file.stem)] = frame.drop_duplicates("path").set_index("path")
     return found
 
 
@@ -182,7 +206,7 @@ def _evidence(
     for name, frame in predictions.items():
         mine = frame[frame.index.isin(lines.keys())]
         for path, label, confidence in mine.reset_index()[["path", "label", "confidence"]].itertuples(index=False):
-            lines[path].append(f"model {name}: {confidence:.2f} {label}")
+            lines[path].append(f"{name}: {confidence:.2f} {label}")
     for path, words in _copies(records):
         lines.setdefault(path, []).append(words)
     return lines
