@@ -73,7 +73,7 @@ def dataset(fo: Any, name: str, files: Mapping[str, str], answers: Mapping[str, 
     made.add_sample_field("disagree", fo.BooleanField)
     for field in ("path", "copy_group", "digest"):
         made.add_sample_field(field, fo.StringField)
-    samples = [
+    samples: list[dict[str, Any]] = [
         {
             "_id": {"$oid": sample_id(key)},
             "filepath": file,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,8 +57,8 @@ def difference(reference: bytes, copy: bytes) -> Difference:
     first, second = (decode(data, MeasureSettings()).pixels for data in (reference, copy))
     if np.array_equal(first, second):
         return Difference(b"", 0.0, mirrored=False, same=True)
-    wanted, shown = _grey(first), _grey(second)
-    wanted = cv2.resize(wanted, shown.shape[::-1], interpolation=cv2.INTER_AREA)
+    shown = _grey(second)
+    wanted: Grey = np.asarray(cv2.resize(_grey(first), shown.shape[::-1], interpolation=cv2.INTER_AREA), np.float32)
     tries = [_registered(image, shown) for image in (wanted, np.ascontiguousarray(wanted[:, ::-1]))]
     mirrored = tries[1][0] > tries[0][0]
     _, laid, inside = tries[mirrored]
@@ -78,19 +79,22 @@ def _grey(pixels: NDArray[np.uint8]) -> Grey:
 
 def _registered(image: Grey, onto: Grey) -> tuple[float, Grey, Grey]:
     """Return how well the image fits onto the other (correlation), the image so laid, and where it has pixels (1)."""
-    warp, fit = np.eye(2, 3, dtype=np.float32), 0.0
+    register: Any = cv2.findTransformECC  # its stubs want a mask, which is optional
+    warp: Any = np.eye(2, 3, dtype=np.float32)
+    fit = 0.0
     for scale in _SCALES:
-        small = [cv2.resize(each, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for each in (onto, image)]
+        shape = tuple(max(round(side * scale), 8) for side in onto.shape[::-1])
+        small = [cv2.resize(each, shape, interpolation=cv2.INTER_AREA) for each in (onto, image)]
         warp[:, 2] *= scale
         try:
-            fit, warp = cv2.findTransformECC(*small, warp, cv2.MOTION_AFFINE, _STEPS, None, 5)
+            fit, warp = register(*small, warp, cv2.MOTION_AFFINE, _STEPS, None, 5)
         except cv2.error:  # nothing in common, or flat
             fit = 0.0
         warp[:, 2] /= scale
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     size = onto.shape[::-1]
-    inside = cv2.warpAffine(np.ones_like(image), warp, size, flags=flags)
-    return float(fit), cv2.warpAffine(image, warp, size, flags=flags), np.floor(inside + 1e-3)
+    laid, inside = (np.asarray(cv2.warpAffine(each, warp, size, flags=flags)) for each in (image, np.ones_like(image)))
+    return float(fit), laid.astype(np.float32), np.floor(inside + 1e-3).astype(np.float32)
 
 
 def _fitted(image: Grey, to: Grey, inside: Grey) -> Grey:

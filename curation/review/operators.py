@@ -9,7 +9,7 @@ import base64
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -208,13 +208,24 @@ def _standing(sample: _Sample) -> str:
     return f"came as {sample.original_label}" if sample.original_label != sample.label else ""
 
 
-class Look(foo.Operator):  # type: ignore[misc]
-    """Say what the opened view is to show: names given, the opened sample and its like in the grid, or the queue."""
+class _Operator(foo.Operator):  # type: ignore[misc]
+    """Common to the operators: ``key`` is the name that the App's JavaScript calls, ``title`` what a person reads."""
+
+    key = ""
+    title = ""
+    options: Mapping[str, bool] = {}
 
     @property
     def config(self) -> Any:
         """What the App is told of the operator."""
-        return foo.OperatorConfig(name="look", label="Review: what comes next", unlisted=True, view_target=False)
+        return foo.OperatorConfig(name=self.key, label=f"Review: {self.title}", view_target=False, **self.options)
+
+
+class Look(_Operator):
+    """Say what the opened view is to show: names given, the opened sample and its like in the grid, or the queue."""
+
+    key, title = "look", "what comes next"
+    options: Mapping[str, bool] = {"unlisted": True}
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Return the names in order, the place to begin at, and the first images or groups."""
@@ -239,16 +250,8 @@ def _view_around(ctx: Any) -> tuple[int, list[str]]:
     return place - start, names[start : start + WALK]
 
 
-class _Answer(foo.Operator):  # type: ignore[misc]
+class _Answer(_Operator):
     """Common to the answers: write the press down and show it."""
-
-    action = ""
-    label = ""
-
-    @property
-    def config(self) -> Any:
-        """What the App is told of the operator."""
-        return foo.OperatorConfig(name=self.action, label=f"Review: {self.label}", dynamic=False, view_target=False)
 
     def value(self, ctx: Any) -> str:
         """Return the answer's value."""
@@ -262,13 +265,13 @@ class _Answer(foo.Operator):  # type: ignore[misc]
         try:
             value = self.value(ctx)
             images = [sample.image for sample in samples]
-            the_session().answer(self.action, images, value, str(ctx.params.get("reason") or ""))
+            the_session().answer(self.key, images, value, str(ctx.params.get("reason") or ""))
         except ReviewError as error:
             return _refused(ctx, error)
         shown = _show_answers(ctx, [sample.path for sample in samples])
         if not ctx.params.get("names") and not ctx.current_sample:
             ctx.ops.clear_selected_samples()
-        note = f"{words(self.action, value)}: {len(samples):,}"
+        note = f"{words(self.key, value)}: {len(samples):,}"
         _after(ctx, note, shown)
         decided = {str(sample["path"]): (sample["decided"] or {}).get("label", "") for sample in shown}
         return {"decided": decided, "note": note}
@@ -282,31 +285,31 @@ def _reason(inputs: Any) -> Any:
 class Keep(_Answer):
     """The image stays as it came."""
 
-    action, label = "keep", "keep as it came"
+    key, title = "keep", "keep as it came"
 
 
 class Exclude(_Answer):
     """The image is left out."""
 
-    action, label = "exclude", "exclude"
+    key, title = "exclude", "exclude"
 
 
 class Unsure(_Answer):
     """Nothing is decided; another person should look."""
 
-    action, label = "unsure", "unsure"
+    key, title = "unsure", "unsure"
 
 
 class Accept(_Answer):
     """Each image gets the label that is suggested for it."""
 
-    action, label = "accept", "accept the suggestion"
+    key, title = "accept", "accept the suggestion"
 
 
 class Relabel(_Answer):
     """The image gets another label."""
 
-    action, label = "relabel", "relabel"
+    key, title = "relabel", "relabel"
 
     def resolve_input(self, ctx: Any) -> Any:
         """Ask for the class."""
@@ -323,7 +326,7 @@ class Relabel(_Answer):
 class Soften(_Answer):
     """The image lies between two classes."""
 
-    action, label = "soften", "between two classes"
+    key, title = "soften", "between two classes"
 
     def resolve_input(self, ctx: Any) -> Any:
         """Ask for two classes and the share of the first."""
@@ -340,13 +343,10 @@ class Soften(_Answer):
         return json.dumps({str(ctx.params.get("first")): share, str(ctx.params.get("second")): 1 - share})
 
 
-class Undo(foo.Operator):  # type: ignore[misc]
+class Undo(_Operator):
     """Take the last answer back."""
 
-    @property
-    def config(self) -> Any:
-        """What the App is told of the operator."""
-        return foo.OperatorConfig(name="undo", label="Review: undo", view_target=False)
+    key, title = "undo", "undo"
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Take back, and say what it was about, so that it is shown again."""
@@ -360,13 +360,10 @@ class Undo(foo.Operator):  # type: ignore[misc]
         return {"names": names, "note": note}
 
 
-class Queue(foo.Operator):  # type: ignore[misc]
+class Queue(_Operator):
     """Make a queue of what was lassoed on the map, or of what the grid shows: a selection, else all of its view."""
 
-    @property
-    def config(self) -> Any:
-        """What the App is told of the operator."""
-        return foo.OperatorConfig(name="queue", label="Review: queue what the grid shows", view_target=False)
+    key, title = "queue", "queue what the grid shows"
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Put the images into the queue, in the grid's order."""
@@ -382,13 +379,11 @@ class Queue(foo.Operator):  # type: ignore[misc]
         return {"queued": len(names)}
 
 
-class Map(foo.Operator):  # type: ignore[misc]
+class Map(_Operator):
     """Say where each image lies on the map, and what it may be coloured by."""
 
-    @property
-    def config(self) -> Any:
-        """What the App is told of the operator."""
-        return foo.OperatorConfig(name="map", label="Review: map of all images", unlisted=True, view_target=False)
+    key, title = "map", "map of all images"
+    options: Mapping[str, bool] = {"unlisted": True}
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Return names, places (x and y, 16 bits each) and a code a colouring, base64."""
@@ -433,13 +428,11 @@ def _text(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-class MarkDifference(foo.Operator):  # type: ignore[misc]
+class MarkDifference(_Operator):
     """Mark where copies differ from the first of them."""
 
-    @property
-    def config(self) -> Any:
-        """What the App is told of the operator."""
-        return foo.OperatorConfig(name="mark_difference", label="Review: difference", unlisted=True, view_target=False)
+    key, title = "mark_difference", "difference"
+    options: Mapping[str, bool] = {"unlisted": True}
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Return for each copy a picture to lay over it, and words."""
@@ -467,15 +460,11 @@ def _marks(reference: str, copy: str) -> dict[str, str]:
     return {"words": f"{mirrored}differs from the first where marked, {share} % of it", "overlay": overlay}
 
 
-class OpenSession(foo.Operator):  # type: ignore[misc]
+class OpenSession(_Operator):
     """Tell the App's JavaScript the keys when the dataset under review is opened; none on any other."""
 
-    @property
-    def config(self) -> Any:
-        """What the App is told of the operator."""
-        return foo.OperatorConfig(
-            name="open_session", label="Review: show the keys", on_dataset_open=True, unlisted=True, view_target=False
-        )
+    key, title = "open_session", "show the keys"
+    options: Mapping[str, bool] = {"unlisted": True, "on_dataset_open": True}
 
     def execute(self, ctx: Any) -> None:
         """Show the keys."""

@@ -13,6 +13,7 @@
   const VIEWER = "face-curation-viewer";
   const LOOK_MS = 150; // a picture that was painted just now has not been seen: the shortest glance
   const LATE_MS = 20000;
+  const WARNED_MS = 2500;
   const HERE = document.currentScript && document.currentScript.src;
   const operators = window.__foo__;
   const state_ = window.__fos__ || {};
@@ -23,6 +24,7 @@
   let state = "";
   let note = "";
   let warned = false; // the note says why something was not done
+  let saidAt = 0;
   let map = null; // the opened map of all images, or null
 
   // ---- elements; every text comes in as text: names of classes and files come from folders
@@ -36,6 +38,7 @@
   }
 
   const STYLE = `
+#root { height: calc(100vh - var(--bar, 0px)) !important; } /* nothing of the App's own lies under the bar */
 #${BAR}, #${VIEWER} { font: 14px/1.45 system-ui, sans-serif; color: #f4f4f4; }
 #${BAR} { position: fixed; left: 0; right: 0; bottom: 0; z-index: 100001; display: flex; flex-wrap: wrap; gap: 4px 6px;
   align-items: center; padding: 5px 14px; background: rgba(20, 20, 24, .96); border-top: 1px solid #555; }
@@ -241,9 +244,15 @@
     document.getElementById(VIEWER)?.style.setProperty("--bar", `${found.offsetHeight}px`);
   }
 
+  function hideBar() {
+    document.getElementById(BAR)?.replaceChildren();
+    document.documentElement.style.setProperty("--bar", "0px");
+  }
+
   function say(text, warning) {
     note = text;
     warned = Boolean(warning);
+    saidAt = Date.now();
     draw();
   }
 
@@ -498,13 +507,16 @@
         softening = null;
       }
       if (params.state !== undefined) state = params.state;
-      if (params.note !== undefined) [note, warned] = [params.note, Boolean(params.refused)];
+      if (params.note !== undefined) {
+        const lately = warned && Date.now() - saidAt < WARNED_MS; // what was refused meanwhile is still to be read
+        [note, warned] = [lately ? `${params.note}; ${note}` : params.note, lately || Boolean(params.refused)];
+      }
       if (params.samples && params.samples.length) {
         if (hooks && hooks.updateSamples) hooks.updateSamples(params.samples.map((sample) => [sample._id, sample]));
         if (!tiles.update(params.samples)) operators.executeOperator("reload_dataset", {});
       }
       if (keys.size) draw();
-      else document.getElementById(BAR)?.remove();
+      else hideBar();
     }
   }
 
