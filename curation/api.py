@@ -29,7 +29,7 @@ from curation.decisions import manifest
 from curation.decisions.manifest import Version as Committed
 from curation.formats import export
 from curation.models import evaluation, runs
-from curation.pipeline import queries, steps, summary
+from curation.pipeline import curating, decisions, queries, steps, summary
 
 if TYPE_CHECKING:
     from curation.audit.planted import PlantedAudit
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "Gallery", "Outcome", "Version", "Workspace"]
 
-Action = Literal["keep", "exclude", "relabel"]
+Action = Literal["keep", "exclude", "relabel", "not_copies"]
 
 
 @dataclass(frozen=True)
@@ -194,12 +194,12 @@ class Workspace:
     @property
     def settings(self) -> settings.Settings:
         """All settings in force; printed, they are the text of a ``curate.toml``."""
-        workspace = WorkspaceFolder(self.folder)
-        calibrated = (files.read_json(workspace.calibration) or {}).get("settings")
-        return settings.load(workspace.settings, self._overrides, calibrated)
+        return settings.of_workspace(WorkspaceFolder(self.folder), self._overrides)
 
-    def run(self, data: str | Path, *, policy: str = "", limit: int = 0) -> Outcome:
+    def run(self, data: str | Path, *, policy: str = "", limit: int = 0, accept_loss: bool = False) -> Outcome:
         """Curate ``data`` up to a cleaned version and its report; a second run does only what is new.
+
+        With ``accept_loss`` the policy goes through with what the brake would hold back.
 
         Raises:
             CurationError: the source, a setting or the policy is wrong.
@@ -208,7 +208,7 @@ class Workspace:
         workspace = create_workspace(self.folder)
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
         with locked(workspace):
-            outcome = steps.run(workspace, str(data), chosen, self._display, limit)
+            outcome = curating.run(workspace, str(data), chosen, self._display, limit, accept_loss=accept_loss)
         return Outcome(tuple(outcome.lines), outcome.record)
 
     def check(self, *, labels: str = "") -> pd.DataFrame:
@@ -224,7 +224,7 @@ class Workspace:
             chosen = chosen.model_copy(update={"labels": judging})
         with locked(self._workspace):
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
-            return summary.check_summary(steps.judge_labels(self._workspace, scanned, chosen, self._display))
+            return summary.check_summary(curating.judge_labels(self._workspace, scanned, chosen, self._display))
 
     def opinions(self, *peers: str, python: str = "") -> pd.DataFrame:
         """Ask peers (``curation.audit.peers.PEERS``) and return what they flag beside ours, a row a check and peer.
@@ -264,11 +264,12 @@ class Workspace:
                 self._workspace, self.settings, self._display, images=images, per_kind=per_kind, seed=seed
             )
 
-    def apply(self, policy: str = "") -> Version:
-        """Let a policy decide again on the issues as they stand."""
+    def apply(self, policy: str = "", *, accept_loss: bool = False) -> Version:
+        """Let a policy decide again on the issues as they stand; ``accept_loss`` as of ``run``."""
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
         with locked(self._workspace):
-            return Version(self._workspace, steps.apply(self._workspace, chosen, self._display))
+            recorded = decisions.apply(self._workspace, chosen, self._display, accept_loss=accept_loss)
+        return Version(self._workspace, recorded.version)
 
     @property
     def images(self) -> pd.DataFrame:
@@ -322,30 +323,55 @@ class Workspace:
         return data_uris(list(pictures), list(pictures.values()))
 
     def decide(
-        self, paths: str | Sequence[str], action: Action, label: str = "", *, reason: str = "", by: str = ""
+        self,
+        paths: str | Sequence[str],
+        action: Action,
+        label: str = "",
+        *,
+        reason: str = "",
+        by: str = "",
+        new_class: bool = False,
     ) -> Version:
-        """Decide on images yourself; a person's decision outranks every policy's.
+        """Decide on images yourself; a person's decision outranks every policy's and follows the picture.
+
+        Args:
+            paths: of images; with not_copies also names of groups
+            action: keep, exclude, relabel, or not_copies (no two of them are copies of each other)
+            label: the new one, of relabel
+            reason: for the log
+            by: who decides; "" for the user of this machine
+            new_class: whether a label that no image has yet is meant
 
         Raises:
-            WorkspaceError: a path is unknown, or relabel was given no label.
+            WorkspaceError: a path or a class is unknown, or relabel was given no label.
 
         """
         if (action == "relabel") != bool(label):
             raise WorkspaceError("give a label with relabel, and with relabel only")
         chosen = [paths] if isinstance(paths, str) else list(paths)
         with locked(self._workspace):
-            committed = steps.decide(
-                self._workspace, chosen, action, label, reason, by or getpass.getuser(), self.settings
+            recorded = decisions.decide(
+                self._workspace,
+                chosen,
+                action,
+                label,
+                reason,
+                by or getpass.getuser(),
+                self.settings,
+                new_class=new_class,
             )
-        return Version(self._workspace, committed)
+        return Version(self._workspace, recorded.version)
 
-    def annotations(self, file: str | Path) -> Outcome:
-        """Take what people answered in Label Studio (its JSON export) as their decisions, and commit."""
+    def annotations(self, file: str | Path, *, new_class: bool = False) -> Outcome:
+        """Take what people answered in Label Studio (its JSON export) as their decisions, and commit.
+
+        Classes that no image has yet are taken with ``new_class`` only.
+        """
         from curation.review.label_studio import read, take
 
         answered = read(Path(file))
         with locked(self._workspace):
-            taken = take(self._workspace, answered, self.settings, self._display)
+            taken = take(self._workspace, answered, self.settings, self._display, new_class=new_class)
         return Outcome(tuple(taken.lines()), asdict(taken))
 
     def review(self, check: str = "", *, number: int = 0, by: str = "", port: int = 5151) -> Any:
@@ -369,20 +395,47 @@ class Workspace:
         )
         return session
 
-    def pull(self) -> Outcome:
-        """Bring what people answered in the App into the log, and commit the version that follows."""
+    def pull(self, *, new_class: bool = False) -> Outcome:
+        """Bring what people answered in the App into the log, and commit; ``new_class`` as of ``decide``."""
         from curation.review.pull import pull
 
         with locked(self._workspace):
-            pulled = pull(self._workspace, self.settings, self._display)
+            pulled = pull(self._workspace, self.settings, self._display, new_class=new_class)
         counts = ("decided", "undone", "conflicts", "unsure", "blind_labels")
         return Outcome(tuple(pulled.lines()), {name: getattr(pulled, name) for name in counts})
+
+    def merge(self, other: str | Path) -> Outcome:
+        """Take what people decided in another workspace of the same data; ``record["conflicts"]`` are contradictions.
+
+        Raises:
+            WorkspaceError: there is no other workspace, or it is this one.
+
+        """
+        from curation.pipeline.merge import merge
+
+        with locked(self._workspace):
+            merged = merge(self._workspace, Path(other), self.settings, self._display)
+        record = {**vars(merged), "version": merged.version.name, "conflicts": merged.conflicts.to_dict("records")}
+        return Outcome(tuple(merged.lines()), record)
+
+    def overlap(self, other: str | Path) -> Outcome:
+        """Find what this data shares with another data set or workspace; ``record`` has shared, theirs and counts.
+
+        Raises:
+            CurationError: there is no such data set, or it holds no images.
+
+        """
+        from curation.pipeline.overlap import overlap
+
+        with locked(self._workspace):
+            found = overlap(self._workspace, str(other), self.settings, self._display)
+        return Outcome(tuple(found.lines), found.record())
 
     def undo(self, target: str | int, *, by: str = "") -> Version:
         """Take back a decision (its number) or a version (its name)."""
         with locked(self._workspace):
-            committed = steps.undo(self._workspace, str(target), by or getpass.getuser(), self.settings)
-        return Version(self._workspace, committed)
+            recorded = decisions.undo(self._workspace, str(target), by or getpass.getuser(), self.settings)
+        return Version(self._workspace, recorded.version)
 
     def version(self, name: str = "cleaned") -> Version:
         """Return a version: raw, cleaned, vN, a tag or the beginning of a hash."""
@@ -412,7 +465,7 @@ class Workspace:
     def report(self) -> Path:
         """Write the cleaning report and return its path."""
         with locked(self._workspace):
-            return steps.report(self._workspace, self.settings, self._display)
+            return curating.report(self._workspace, self.settings, self._display)
 
     def train(self, recipe: str, on: str = "cleaned", **options: Any) -> Path:
         """Fit a recipe on a version and return its run's folder; options as ``curation.models.runs.FitOptions``."""

@@ -4,6 +4,7 @@ from reports.cleaning import CleaningTables, Provenance, cleaning_page
 from reports.comparison import comparison_page
 from reports.findings import Finding, FindingsTables, findings_page
 from reports.models import EvaluationTables, LadderTables, evaluation_page, ladder_page
+from reports.overlap import overlap_page
 from reports.people import people_page
 from reports.thumbnails import captioned_png, data_uris
 
@@ -21,5 +22,6 @@ __all__ = [
     "evaluation_page",
     "findings_page",
     "ladder_page",
+    "overlap_page",
     "people_page",
 ]

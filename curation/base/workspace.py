@@ -90,6 +90,16 @@ class Workspace:
         return self.root / "decisions.jsonl"
 
     @property
+    def policies(self) -> Path:
+        """Folder of the policies that were applied, by their fingerprints."""
+        return self.root / "policies"
+
+    @property
+    def overlaps(self) -> Path:
+        """Folder of what this data shares with others, and of what was measured on those."""
+        return self.root / "overlaps"
+
+    @property
     def manifests(self) -> Path:
         """Folder of the manifest versions."""
         return self.root / "manifests"

@@ -10,6 +10,7 @@ import typer
 from curation.cli import completion
 from curation.cli.options import (
     DEFAULT_WORKSPACE,
+    AcceptLoss,
     Address,
     AsJson,
     Data,
@@ -21,6 +22,7 @@ from curation.cli.options import (
     LabelRecipe,
     Limit,
     PolicyName,
+    TableFormat,
     Weights,
     Workers,
     load_settings,
@@ -41,6 +43,7 @@ def run(
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     limit: Limit = 0,
+    accept_loss: AcceptLoss = False,
     workers: Workers = 0,
     engine: EngineKind = None,
     address: Address = "",
@@ -52,7 +55,7 @@ def run(
     from curation.base.progress import Display
     from curation.base.workspace import create_workspace, locked
     from curation.cli import console
-    from curation.pipeline import steps
+    from curation.pipeline import curating
 
     workspace = create_workspace(folder)
     settings = load_settings(
@@ -63,7 +66,7 @@ def run(
         labels={"recipe": labels, "threads": threads, "workers": fold_workers},
     )
     with locked(workspace):
-        outcome = steps.run(workspace, data, settings, Display(quiet=as_json), limit)
+        outcome = curating.run(workspace, data, settings, Display(quiet=as_json), limit, accept_loss=accept_loss)
     console.print_json(outcome.record) if as_json else console.print_lines(outcome.lines)
 
 
@@ -124,7 +127,7 @@ def check(
     from curation.base.workspace import locked, open_workspace
     from curation.checks import registry
     from curation.cli import console
-    from curation.pipeline import steps, summary
+    from curation.pipeline import curating, steps, summary
 
     chosen = {check.name for check in registry.select(names or [])}
     workspace = open_workspace(folder)
@@ -137,7 +140,7 @@ def check(
     opinions = None
     with locked(workspace):
         scanned = steps.scanned_before(workspace, settings, display)
-        issues = steps.judge_labels(workspace, scanned, settings, display)
+        issues = curating.judge_labels(workspace, scanned, settings, display)
         if also:
             from curation.audit.peers import interpreter, second_opinions
 
@@ -168,20 +171,60 @@ def check(
 
 
 @app.command()
-def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: AsJson = False) -> None:
+def apply(
+    folder: Folder = DEFAULT_WORKSPACE,
+    policy: PolicyName = "",
+    accept_loss: AcceptLoss = False,
+    as_json: AsJson = False,
+) -> None:
     """Let a policy decide on the issues and commit the cleaned version."""
     from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
+    from curation.base.workspace import locked, open_workspace, read_images, read_issues
     from curation.cli import console
-    from curation.pipeline import label_judgement, queries, steps
+    from curation.pipeline import curating, decisions, label_judgement, queries
 
     workspace = open_workspace(folder)
+    settings = load_settings(workspace, policy=policy)
     with locked(workspace):
-        version = steps.apply(workspace, load_settings(workspace, policy=policy), Display(quiet=as_json))
+        recorded = decisions.apply(workspace, settings, Display(quiet=as_json), accept_loss=accept_loss)
+    version = recorded.version
     if as_json:
         console.print_json(version)
         return
-    console.print_lines([*queries.version_lines(version), *label_judgement.outcome_lines(workspace, version)])
+    said, _ = curating.said_of(workspace, read_images(workspace), read_issues(workspace), version, settings)
+    judged = label_judgement.outcome_lines(workspace, version)
+    console.print_lines([*queries.version_lines(version), *said, *recorded.notes, *judged])
+
+
+@app.command()
+def overlap(
+    other: Annotated[str, typer.Argument(help="Another data set, as curate run takes it, or a workspace.")],
+    theirs: Annotated[
+        bool, typer.Option("--theirs", help="Print the other's images that are here, not these.")
+    ] = False,
+    folder: Folder = DEFAULT_WORKSPACE,
+    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    as_json: AsJson = False,
+) -> None:
+    """List what this data shares with OTHER: exact and near copies, by split and class, with pictures on a page."""
+    from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
+    from curation.cli import console
+    from curation.pipeline.overlap import overlap as find_overlap
+
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        found = find_overlap(workspace, other, load_settings(workspace), Display(quiet=as_json))
+    shown = (found.theirs if theirs else found.mine).drop(columns=["sha256", "other_sha256"])
+    if as_json:
+        console.print_json(found.record())
+    elif format_name is TableFormat.table:
+        if len(shown):
+            console.print_frame(found.counts, "table")
+            console.print_frame(shown, "table", hint="; see all with --format csv")
+        console.print_lines(found.lines)
+    else:
+        console.print_frame(shown, format_name.value)
 
 
 @app.command()

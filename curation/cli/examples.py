@@ -23,7 +23,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate check --also cleanvision --also cleanlab", "lay what peers find beside ours"),
         ("curate check mislabelled ambiguous --labels fast", "judge the labels by models that did not see them"),
     ),
-    "apply": (("curate apply --policy deck", "judge again by another policy, without measuring again"),),
+    "apply": (
+        ("curate apply --policy deck", "judge again by another policy, without measuring again"),
+        ("curate apply --accept-loss", "leave out also what the brake held back"),
+    ),
     "issues": (
         ("curate issues --check blurry", "worst first"),
         ("curate issues --format csv -o issues.csv", "all flagged images as a file"),
@@ -37,6 +40,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "decide": (
         ("curate decide train/happy/1.jpg --exclude --reason 'no face'", "leave an image out"),
         ("curate decide train/happy/1.jpg train/happy/2.jpg --relabel sad", "give images another label"),
+        ("curate decide 1.jpg 2.jpg --not-copies", "two pictures that are no copies of each other, for good"),
+    ),
+    "merge": (("curate merge ../anns/workspace", "what Ann decided in her copy of the workspace"),),
+    "overlap": (
+        ("curate overlap ../affectnet", "is my test set in their training set"),
+        ("curate overlap new.zip --theirs", "which of these new images do I have already"),
     ),
     "undo": (("curate undo 17", "take back one decision"), ("curate undo v3", "take back all that made a version")),
     "tag": (("curate tag cleaned paper", "a name that stays with this version"),),

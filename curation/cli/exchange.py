@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curation.cli import completion
-from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, On, Placing, Seed, Version, load_settings
+from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, NewClass, On, Placing, Seed, Version, load_settings
 from curation.formats.registry import names as export_formats
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def export(
 @app.command("annotations")
 def take_annotations(
     file: Annotated[Path, typer.Argument(help="Label Studio's JSON export of a project.")],
+    new_class: NewClass = False,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -63,7 +64,7 @@ def take_annotations(
     workspace = open_workspace(folder)
     found = read(file)
     with locked(workspace):
-        taken = take(workspace, found, load_settings(workspace), Display(quiet=as_json))
+        taken = take(workspace, found, load_settings(workspace), Display(quiet=as_json), new_class=new_class)
     console.print_json(taken) if as_json else console.print_lines(taken.lines())
 
 
@@ -87,11 +88,11 @@ def report(
     """Write the cleaning report of the newest cleaned version, and with --models the page on a model."""
     from curation.base.progress import Display
     from curation.base.workspace import locked, open_workspace
-    from curation.pipeline import steps
+    from curation.pipeline import curating
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        print(steps.report(workspace, load_settings(workspace), Display()))
+        print(curating.report(workspace, load_settings(workspace), Display()))
     if models:
         from curation.evidence import Inputs, write_findings
 

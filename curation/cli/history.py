@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from curation.cli.options import (
     AsJson,
     By,
     Folder,
+    NewClass,
     TableFormat,
     Version,
     load_settings,
@@ -19,7 +21,7 @@ from curation.cli.options import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from curation.pipeline.decisions import Recorded
 
 app = typer.Typer()
 
@@ -88,6 +90,8 @@ def log(
     from curation.pipeline import queries
 
     found = queries.log_table(open_workspace(folder), path)
+    if format_name is TableFormat.table and not as_json:  # what decisions are about is for machines
+        found = found.drop(columns=["content", "label"])
     console.print_frame(found, "json" if as_json else format_name.value, hint="; see all with --format csv")
 
 
@@ -125,27 +129,39 @@ def diff(
 
 @app.command()
 def decide(
-    paths: Annotated[list[str], typer.Argument(help="Images, as curate issues prints them.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Images (with --not-copies also groups), as curate issues prints them.")
+    ],
     keep: Annotated[bool, typer.Option("--keep", help="Keep as they came.")] = False,
     exclude: Annotated[bool, typer.Option("--exclude", help="Leave out.")] = False,
     relabel: Annotated[str, typer.Option("--relabel", help="Give this label.")] = "",
+    not_copies: Annotated[
+        bool, typer.Option("--not-copies", help="No two of them are copies of each other, for good.")
+    ] = False,
+    new_class: NewClass = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the log.")] = "",
     by: By = "",
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Decide on images yourself; a person's decision outranks every policy's."""
+    """Decide on images yourself; a person's decision outranks every policy's, and follows the picture, not its name."""
     from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
-    from curation.pipeline import queries, steps
+    from curation.pipeline import decisions
 
-    chosen = [("keep", "")] * keep + [("exclude", "")] * exclude + [("relabel", relabel)] * bool(relabel)
+    named = {
+        ("keep", ""): keep,
+        ("exclude", ""): exclude,
+        ("relabel", relabel): relabel,
+        ("not_copies", ""): not_copies,
+    }
+    chosen = [act for act, given in named.items() if given]
     if len(chosen) != 1:
-        raise typer.BadParameter("give exactly one of --keep, --exclude, --relabel LABEL")
+        raise typer.BadParameter("give exactly one of --keep, --exclude, --relabel LABEL, --not-copies")
     workspace = open_workspace(folder)
     with locked(workspace):
-        version = steps.decide(workspace, paths, *chosen[0], reason, by or user_name(), load_settings(workspace))
-    console.print_json(version) if as_json else console.print_lines(queries.version_lines(version))
+        settings, who = load_settings(workspace), by or user_name()
+        recorded = decisions.decide(workspace, paths, *chosen[0], reason, who, settings, new_class=new_class)
+    _print_recorded(recorded, as_json=as_json)
 
 
 @app.command()
@@ -157,13 +173,45 @@ def undo(
 ) -> None:
     """Take back a decision or a version; the log keeps both the decision and its undoing."""
     from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
-    from curation.pipeline import queries, steps
+    from curation.pipeline import decisions
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        version = steps.undo(workspace, target, by or user_name(), load_settings(workspace))
-    console.print_json(version) if as_json else console.print_lines(queries.version_lines(version))
+        recorded = decisions.undo(workspace, target, by or user_name(), load_settings(workspace))
+    _print_recorded(recorded, as_json=as_json)
+
+
+@app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(help="Another workspace of the same data; it is only read.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Take what people decided in another workspace of the same data; contradictions are named."""
+    from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
+    from curation.cli import console
+    from curation.pipeline.merge import merge as merge_workspaces
+
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        merged = merge_workspaces(workspace, other, load_settings(workspace), Display(quiet=True))
+    conflicts = merged.conflicts.to_dict("records")
+    if as_json:
+        console.print_json({**vars(merged), "version": merged.version.name, "conflicts": conflicts})
+        return
+    console.print_lines(merged.lines())
+    if conflicts:
+        console.print_frame(merged.conflicts, "table", limit=0)
+
+
+def _print_recorded(recorded: Recorded, *, as_json: bool) -> None:
+    """Print the version that follows decisions, and what else there is to say."""
+    from curation.cli import console
+    from curation.pipeline import queries
+
+    lines = [*queries.version_lines(recorded.version), *recorded.notes]
+    console.print_json(recorded.version) if as_json else console.print_lines(lines)
 
 
 @app.command()
@@ -185,17 +233,18 @@ def tag(
 
 @app.command()
 def verify(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
-    """Check that every version has its hash and that replaying the log gives each of them again."""
+    """Check that no version, record or line of the log was edited, and that replaying the log gives every version."""
     from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.decisions import manifest
 
     workspace = open_workspace(folder)
     problems = manifest.verify(workspace)
+    notes = [] if problems else manifest.not_sealed(workspace)
     number = len(manifest.versions(workspace)) if not problems else 0
     if as_json:
-        console.print_json({"ok": not problems, "problems": problems})
+        console.print_json({"ok": not problems, "problems": problems, "notes": notes})
     else:
-        console.print_lines(problems or [f"All well: {number} versions, each as its hash and the log state."])
+        console.print_lines(problems or [f"All well: {number} versions, each as its hash and the log state.", *notes])
     if problems:
         raise typer.Exit(1)

@@ -48,6 +48,10 @@ Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Fewer epochs than 
 ImageSize = Annotated[int, typer.Option("--image-size", min=0, help="Another input side, px; 0 = the recipe's.")]
 Images = Annotated[int, typer.Option("--images", min=0, help="Train and validate on about N images; 0 = all.")]
 ModelName = Annotated[str, typer.Argument(help="A run under models/, or the beginning of its name.")]
+AcceptLoss = Annotated[
+    bool, typer.Option("--accept-loss", help="Leave out also what the brake holds back; it stays accepted.")
+]
+NewClass = Annotated[bool, typer.Option("--new-class", help="A class that no image has yet is meant.")]
 DEFAULT_WORKSPACE = Path("workspace")
 
 
@@ -88,8 +92,8 @@ def user_name() -> str:
 
 
 def load_settings(workspace: Workspace, **overrides: Any) -> Settings:
-    """Return the settings in force: defaults, calibration, ``curate.toml``, environment, and what options gave."""
-    from curation.base import files, settings
+    """Return the settings in force: the workspace's own, changed by environment and options."""
+    from curation.base import settings
 
     given = {
         section: {key: value for key, value in values.items() if value not in ("", 0, None)}
@@ -97,5 +101,4 @@ def load_settings(workspace: Workspace, **overrides: Any) -> Settings:
         else values
         for section, values in overrides.items()
     }
-    calibrated = (files.read_json(workspace.calibration) or {}).get("settings")
-    return settings.load(workspace.settings, {key: value for key, value in given.items() if value}, calibrated)
+    return settings.of_workspace(workspace, {key: value for key, value in given.items() if value})

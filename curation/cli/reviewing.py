@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curation.cli import completion, examples
-from curation.cli.options import DEFAULT_WORKSPACE, AsJson, By, Folder, On, Seed, load_settings, user_name
+from curation.cli.options import DEFAULT_WORKSPACE, AsJson, By, Folder, NewClass, On, Seed, load_settings, user_name
 
 if TYPE_CHECKING:
     from curation.base.workspace import Workspace
@@ -81,21 +81,21 @@ def review(
 
 
 @review_app.command("pull")
-def review_pull(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def review_pull(new_class: NewClass = False, folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Bring what people answered into the log, and commit the version that follows; can be repeated."""
     from curation.base.workspace import open_workspace
 
-    _pull(open_workspace(folder), as_json=as_json)
+    _pull(open_workspace(folder), new_class=new_class, as_json=as_json)
 
 
-def _pull(workspace: Workspace, *, as_json: bool) -> None:
+def _pull(workspace: Workspace, *, new_class: bool = False, as_json: bool) -> None:
     from curation.base.progress import Display
     from curation.base.workspace import locked
     from curation.cli import console
     from curation.review.pull import pull
 
     with locked(workspace):
-        pulled = pull(workspace, load_settings(workspace), Display(quiet=True))
+        pulled = pull(workspace, load_settings(workspace), Display(quiet=True), new_class=new_class)
     console.print_json(pulled) if as_json else console.print_lines(pulled.lines())
 
 

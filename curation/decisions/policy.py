@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from curation.base import tables
+from curation.base import files, splits, tables
 from curation.base.errors import CurationError
 from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft
@@ -99,17 +100,43 @@ def load(name_or_path: str) -> Policy:
             known = ", ".join(names())
             raise PolicyError(f"no policy {name_or_path!r}: not one of {known}, nor a readable file") from error
     try:
-        policy = Policy.model_validate(tomllib.loads(text))
+        policy = _validated(name_or_path, tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise PolicyError(f"policy {name_or_path} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PolicyError(f"policy {name_or_path}, {where}: {first['msg']}") from error
     unknown = {rule.check for rule in policy.exclude} | set(policy.review.checks)
     for check in sorted(unknown - set(tables.CHECK_NAMES)):
         raise PolicyError(f"policy {name_or_path} names the check {check!r}, which does not exist")
     return policy
+
+
+def _validated(name: str, record: Any) -> Policy:
+    try:
+        return Policy.model_validate(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PolicyError(f"policy {name}, {where}: {first['msg']}") from error
+
+
+def store(folder: Path, policy: Policy, source: str) -> None:
+    """Keep an applied policy in a workspace, so that it can judge again when its file (``source``) has gone."""
+    path = _stored_at(folder, policy.fingerprint)
+    if not path.exists():
+        files.write_json(path, {"source": source, "policy": policy.model_dump(mode="json")})
+
+
+def stored(folder: Path, fingerprint: str) -> tuple[Policy, str] | None:
+    """Return the kept policy of that fingerprint and where it came from; None where there is none, or it was edited."""
+    try:
+        record = files.read_json(_stored_at(folder, fingerprint)) or {}
+        policy = _validated(fingerprint, record.get("policy"))
+    except CurationError:
+        return None
+    return (policy, str(record.get("source", ""))) if policy.fingerprint == fingerprint else None
+
+
+def _stored_at(folder: Path, fingerprint: str) -> Path:
+    return folder / f"{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}.json"
 
 
 def joined(parts: Sequence[Policy]) -> Policy:
@@ -132,6 +159,34 @@ def joined(parts: Sequence[Policy]) -> Policy:
         duplicates=next((part.duplicates for part in parts if part.duplicates), None),
         labels=next((part.labels for part in parts if part.labels), None),
     )
+
+
+_SPLITS = frozenset({"", "train", "validation", "test"})
+"""Splits that a policy may name though the data have none of that name."""
+
+
+def require_splits(policy: Policy, there: Collection[str]) -> None:
+    """Refuse a policy that names splits which data with the splits ``there`` cannot mean.
+
+    Raises:
+        PolicyError: a name is mistyped, or all that the policy judges are absent.
+
+    """
+    named = {*policy.splits, *(split for rule in policy.exclude for split in rule.splits)}
+    if policy.duplicates is not None and policy.duplicates.keep_split != "short_of_class":
+        named |= set(policy.duplicates.keep_split)
+    if policy.labels is not None:
+        named |= set(policy.labels.protect_splits)
+    have = ", ".join(repr(split) for split in sorted(there) if split) or "none"
+    for split in sorted(named - _SPLITS - set(there)):
+        nearest = difflib.get_close_matches(split, [*there, *_SPLITS], 1)
+        meant = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise PolicyError(f"policy {policy.name} names the split {split!r}; the splits of this data are: {have}{meant}")
+    if policy.splits and not set(policy.splits) & set(there):
+        raise PolicyError(
+            f"policy {policy.name} judges only the splits {', '.join(policy.splits)}, and the splits of this data are: "
+            f"{have}; use another policy, or a copy of it with splits = []"
+        )
 
 
 def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
@@ -206,26 +261,35 @@ def _rows_of(check: str, issues: pd.DataFrame) -> pd.DataFrame:
 
 
 def _split_priority(rule: Duplicates, left: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Return (split, label) -> order in which copies are kept, lowest first."""
+    """Return (split, label) -> order in which copies are kept, lowest first.
+
+    A split that an order does not name takes the place of the one that its name stands for. One of unknown use is never
+    emptied for the one that is fitted on: it comes right before train.
+    """
     pairs = left[["split", "label"]].drop_duplicates().itertuples(index=False, name=None)
     if rule.keep_split == "short_of_class":
         share = left.groupby("split")["label"].value_counts(normalize=True)
         return {(split, label): float(share[split, label]) for split, label in pairs}
     order = {split: float(place) for place, split in enumerate(rule.keep_split)}
-    return {(split, label): order.get(split, float(len(order))) for split, label in pairs}
+    train = order.get("train", float(len(order)))
+    places = {
+        split: order.get(split, order.get(splits.standard(split), train - 0.5 * (splits.role(split) != "train")))
+        for split in left["split"].unique()
+    }
+    return {(split, label): places[split] for split, label in pairs}
 
 
 def _judged(rule: Duplicates, name: str, members: pd.DataFrame, priority: dict[tuple[str, str], float]) -> list[Draft]:
     """Return the decisions on one group: a conflict excludes every copy, otherwise one copy is kept."""
     records = members.to_dict("records")
-    labels = sorted(set(members["label"]))
+    labels = sorted(set(members["label"]) - {""})  # no label contradicts none
     if len(labels) > 1 and rule.conflicts == "exclude":
         reason = f"its {len(records)} copies carry different labels: {', '.join(labels)}"
         reference = issue_reference("label_conflict", name)
         return [Draft(record["path"], "exclude", reason=reason, issue=reference) for record in records]
     by_rank = rule.keep_copy == "best"
     records.sort(
-        key=lambda r: (priority[r["split"], r["label"]], r["rank"] if by_rank else 0, r["path"]),
+        key=lambda r: (priority[r["split"], r["label"]], not r["label"], r["rank"] if by_rank else 0, r["path"]),
     )
     kept, *surplus = records
     reference = issue_reference(kept["check"], name)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from curation.base.files import bare_url, write_bytes
 from curation.base.workspace import Workspace
-from curation.decisions import log, manifest, replay
+from curation.decisions import manifest
 from curation.evidence import words
 from curation.evidence.evaluated_model import newest_run
 from curation.evidence.report import QUESTIONS
@@ -19,6 +19,7 @@ from curation.evidence.store import read
 from curation.formats import croissant, huggingface
 from curation.formats.export_data import ExportData, load_export_data
 from curation.models.runs import EVALUATION, ModelError, evaluated, find_run
+from curation.pipeline import curating
 
 if TYPE_CHECKING:
     from curation.evidence.store import Tables
@@ -128,10 +129,9 @@ def _public(source: str) -> str:
 
 def _history(workspace: Workspace, version: manifest.Version) -> list[tuple[str, str, str, int]]:
     """Return action, check that it rests on, actor and number of each kind of decision that counts in the version."""
-    entries = [entry for entry in log.read(workspace.decisions) if entry.seq <= version.log_through]
     counts = Counter(
         (entry.action, entry.issue.partition("#")[0] or "a person's own", entry.actor)
-        for entry in replay.effective(entries)
+        for entry in curating.entries_of(workspace, version)
     )
     return [(*kind, number) for kind, number in counts.most_common()]
 

@@ -214,10 +214,10 @@ def _cleaning(evaluated: EvaluatedModel, table: pd.DataFrame, workspace: Workspa
 
 def _curated_apart(evaluated: EvaluatedModel, source: str, display: Display) -> Workspace:
     """Run the same checks and policy on the folder of images with attributes, in a workspace of its own; return it."""
-    from curation.pipeline import steps
+    from curation.pipeline import curating
 
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
     workspace = create_workspace(evaluated.workspace.findings / "attribute-images")
     with locked(workspace):
-        steps.run(workspace, str(folder), evaluated.settings, display)
+        curating.run(workspace, str(folder), evaluated.settings, display)
     return workspace

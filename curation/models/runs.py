@@ -81,8 +81,13 @@ class OutOfFold:
         )
 
 
-def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFrame:
+def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return a version's kept rows as training takes them; unreadable files of a raw version are left out.
+
+    Args:
+        workspace: that was curated.
+        version: of its manifest.
+        copies: the readable images with their groups of copies (path, group); None: as the checks found them.
 
     Returns:
         columns key (the manifest's path), path (absolute, of the file), label, split, weight, soft_label, group (of
@@ -93,9 +98,13 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
 
     """
     rows = manifest.rows(workspace, version)
-    issues = read_issues(workspace)
-    unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
-    rows = rows[~rows["path"].isin(unreadable)]
+    if copies is None:
+        issues = read_issues(workspace)
+        unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
+        rows, groups = rows[~rows["path"].isin(unreadable)], _copy_groups(issues)
+    else:
+        rows = rows[rows["path"].isin(copies["path"])]
+        groups = dict(zip(copies["path"], copies["group"], strict=True))
     urls = read_table(workspace.listing).set_index("path")["url"]
     frame = rows[rows["status"] == "kept"].rename(columns={"path": "key"})
     frame["path"] = frame["key"].map(urls)
@@ -103,7 +112,6 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
     if lost.any():
         key = frame.loc[lost, "key"].iloc[0]
         raise ModelError(f"{key} is no file on this machine; export the version as a folder and curate that")
-    groups = _copy_groups(issues)
     frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
     return frame[["key", "path", "label", "split", "weight", "soft_label", "group"]].reset_index(drop=True)
 
@@ -161,6 +169,7 @@ def out_of_fold(
     *,
     folds: int | None = None,
     workers: int = 1,
+    copies: pd.DataFrame | None = None,
 ) -> OutOfFold:
     """Judge each kept image of a version by a model that has seen neither it nor a copy of it.
 
@@ -175,6 +184,7 @@ def out_of_fold(
         display: shows an estimate of the time before the first fit, and progress.
         folds: number of models, at least 2; None for the default.
         workers: folds fitted at once, each in a process of its own.
+        copies: as of ``training_frame``.
 
     Raises:
         ModelError: no such recipe, its weights cannot be had, or a class has fewer images than there are folds.
@@ -186,7 +196,7 @@ def out_of_fold(
 
     version = manifest.find(workspace, version_name)
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
-    frame = budgeted(training_frame(workspace, version), options.images, options.seed).reset_index(drop=True)
+    frame = budgeted(training_frame(workspace, version, copies), options.images, options.seed).reset_index(drop=True)
     if frame.empty:
         raise ModelError(f"the version {version.name} has no kept image to judge")
     number = folds or DEFAULT_FOLDS

@@ -110,13 +110,32 @@ def _of_peer(workspace: Workspace, peer: str) -> pd.DataFrame:
 
 
 def log_table(workspace: Workspace, path: str = "") -> pd.DataFrame:
-    """Return the log's lines, newest first, with a column that says which are undone."""
-    entries = log.read(workspace.decisions)
-    gone = log.undone(entries)
-    records = [
-        {**asdict(entry), "undone": entry.seq in gone} for entry in reversed(entries) if not path or entry.path == path
-    ]
-    return pd.DataFrame(records, columns=[*log.Entry.__dataclass_fields__, "undone"])
+    """Return the log's lines, newest first, with a column that says which are undone; with ``path`` those on an image.
+
+    A line on an image is one that names it, or the picture that it is now, whatever its name was then.
+    """
+    table = log.Log(workspace.decisions).table
+    found = table.assign(undone=table["seq"].isin(log.undone_in(table)))
+    if path:
+        found = found[found["seq"].isin(_lines_on(workspace, table, path))]
+    return found.iloc[::-1].reset_index(drop=True)
+
+
+def _lines_on(workspace: Workspace, table: pd.DataFrame, path: str) -> set[int]:
+    """Return the numbers of the lines on an image: of policies by name, of people by picture."""
+    named = set(table.loc[table["path"] == path, "seq"])
+    if not workspace.images.exists():
+        return named
+    images = read_images(workspace)
+    content = next(iter(images.loc[images["path"] == path, "sha256"]), "")
+    if not content:
+        return named
+    moved = manifest.followed(workspace, table, manifest.raw_manifest(images)).table
+    here = set(moved.loc[moved["path"] == path, "seq"])
+    parted = table["action"].eq("not_copies") & table["value"].str.contains(content, regex=False)
+    # a person's line that names the path is of another picture where it names another content
+    others = set(table.loc[(table["path"] == path) & ~table["content"].isin(["", content]), "seq"])
+    return (named - others) | here | set(table.loc[parted, "seq"])
 
 
 def diff(workspace: Workspace, before: str, after: str) -> pd.DataFrame:
@@ -140,7 +159,7 @@ def explain(workspace: Workspace, path: str) -> QueryResult:
     issues = read_issues(workspace)
     mine = issues[issues["path"] == path].sort_values("score")
     state = _state(workspace, path)
-    history = log_table(workspace, path).iloc[::-1]
+    history = log_table(workspace, path).iloc[::-1].drop(columns=["content", "label"])
     record = {
         "path": path,
         "image": images.loc[path].to_dict(),
@@ -179,11 +198,19 @@ def _explained(record: dict[str, Any]) -> list[str]:
         undone = " (undone)" if decision["undone"] else ""
         reason = f" because {decision['reason']}" if decision["reason"] else ""
         lines.append(
-            f"Decision {decision['seq']}, {decision['time']}, {decision['actor']}: "
-            f"{decision['action']} {decision['value']}".rstrip()
-            + f"{reason}{undone}"
+            f"Decision {decision['seq']}, {decision['time']}, {decision['actor']}: {_act(decision)}{reason}{undone}"
         )
     return lines
+
+
+def _act(decision: dict[str, Any]) -> str:
+    """Return what a line of the log does, in words."""
+    if decision["action"] != "not_copies":
+        return f"{decision['action']} {decision['value']}".rstrip()
+    try:
+        return f"not copies of each other: {', '.join(map(str, files.parsed(decision['value'])['paths']))}"
+    except (ValueError, TypeError, KeyError):
+        return "not copies"
 
 
 def _listed(found: Sequence[dict[str, Any]]) -> str:

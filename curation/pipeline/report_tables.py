@@ -50,9 +50,10 @@ _BINS = 40
 def provenance(
     source: str,
     version: Version,
-    policy: Policy,
+    policy: Policy | None,
     left_out_files: Sequence[Mapping[str, str]] = (),
     warnings: Sequence[str] = (),
+    made: Mapping[str, Any] | None = None,
     *,
     command: str,
 ) -> Provenance:
@@ -61,27 +62,30 @@ def provenance(
     Args:
         source: where the data set was read from.
         version: the cleaned version that the report is about.
-        policy: the policy in force.
+        policy: that the version was made with, None where it is not known any more.
         left_out_files: path and reason of files that ingest did not take.
-        warnings: what ingest remarked.
+        warnings: what ingest remarked, and what else there is to remark.
+        made: what the issues that the report shows were made with (``curation.base.settings.made_with``).
         command: what curates the same images in the same way.
 
     """
     from reports.cleaning import Provenance
 
-    lineage = version.lineage
+    lineage, made = version.lineage, made or {}
+    name = policy.name if policy else lineage.get("policy", {}).get("name", "none")
+    detector = made.get("detector") or lineage.get("detector", "")
     return Provenance(
         source=source,
         version=version.name,
         manifest_hash=version.hash,
         created=version.created,
-        policy=policy.name,
-        policy_description=policy.description,
-        review_checks=policy.review.checks,
+        policy=name,
+        policy_description=policy.description if policy else "",
+        review_checks=policy.review.checks if policy else (),
         commands=(command, f"curate show {version.name}", "curate verify"),
         tools={str(name): str(value) for name, value in lineage.get("tools", {}).items()},
-        detector=json.dumps(lineage.get("detector", ""), ensure_ascii=False).strip('"'),
-        settings=lineage.get("settings", {}),
+        detector=json.dumps(detector, ensure_ascii=False).strip('"'),
+        settings={**lineage.get("settings", {}), **made.get("settings", {}), "policy": name},
         left_out=tuple((str(row["path"]), str(row["reason"])) for row in left_out_files),
         warnings=tuple(warnings),
     )
@@ -97,7 +101,7 @@ def cleaning_report_tables(
     findings: pd.DataFrame | None = None,
     peer_pages: Sequence[str] = (),
     people: pd.DataFrame | None = None,
-    label_sentences: Sequence[str] = (),
+    around: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> CleaningTables:
     """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
 
@@ -111,7 +115,7 @@ def cleaning_report_tables(
         findings: issue rows of peers (see :func:`side_by_side`), if any were asked.
         peer_pages: pages that peers made themselves, relative to the report.
         people: figures of people's votes (see ``curation.labels.people.figures``), if there are any.
-        label_sentences: what the version did about labels (``curation.pipeline.label_judgement.outcome_lines``).
+        around: sentences that stand before and after those on what was found and decided: losses, labels.
 
     """
     from reports.cleaning import CleaningTables
@@ -126,7 +130,7 @@ def cleaning_report_tables(
     sentences, record = summary.closing(raw, issues, cleaned, entries, origin.review_checks)
     return CleaningTables(
         provenance=origin,
-        sentences=(*sentences, *label_sentences),
+        sentences=(*around[0], *sentences, *around[1]),
         headline=_headline(record),
         before_after=summary.before_after(raw, cleaned),
         left_out=summary.left_out(raw, cleaned),

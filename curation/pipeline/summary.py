@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base import tables
-from curation.decisions.replay import PERSON_PREFIX
+from curation.decisions.replay import HELD, PERSON_PREFIX
 
 if TYPE_CHECKING:
     from curation.decisions.log import Entry
@@ -208,8 +208,8 @@ def outcomes(
 
     Returns:
         index path; columns label, split, outcome ("kept", "left out", "relabelled", "softened"), waits (bool: an
-        issue is left to a person, none has decided yet, and the image was not left out for another reason), cause (a
-        check's name or ""), reason.
+        issue is left to a person, or the brake held its exclusion back; none has decided yet, and the image was not
+        left out for another reason), cause (a check's name or ""), reason.
 
     """
     frame = manifest.set_index("path")
@@ -219,7 +219,8 @@ def outcomes(
     cause = worst.set_index("path")["check"].to_dict()
     cause |= {entry.path: entry.issue.partition("#")[0] for entry in entries if entry.issue}
     by_person = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX)}
-    doubtful = set(flagged.loc[flagged["check"].isin(list(review_checks)), "path"]) - by_person
+    held = {entry.path for entry in entries if entry.action == "keep" and entry.value == HELD}
+    doubtful = (set(flagged.loc[flagged["check"].isin(list(review_checks)), "path"]) | held) - by_person
     changed = np.select(
         [frame["status"] == "excluded", frame["label"] != frame["original_label"], frame["soft_label"] != ""],
         ["left out", "relabelled", "softened"],
@@ -251,8 +252,8 @@ def closing(
 
     Returns:
         sentences, and a record with images, clean (images without any issue), kept, excluded, relabelled, softened,
-        waiting, issues (check -> images), groups (check -> groups), excluded_by (check -> images) and leaks_left
-        (groups of known copies that still lie in two splits among the kept images).
+        waiting, issues (check -> images), groups (check -> groups), excluded_by (check -> images), leaks_left (groups
+        of known copies that still lie in two splits among the kept images) and emptied (splits without kept images).
 
     """
     issues = by_check(issues)
@@ -272,6 +273,7 @@ def closing(
         "groups": {check: int(n) for check, n in found["groups"].items() if check in COPY_CHECKS},
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
         "leaks_left": _leaks_left(manifest, issues),
+        "emptied": sorted(set(manifest["split"]) - set(manifest.loc[manifest["status"] == "kept", "split"])),
     }
     return _sentences(images, record), record
 
@@ -328,9 +330,11 @@ def _decided_sentences(record: Mapping[str, Any]) -> list[str]:
     lines = [line]
     if record["waiting"]:
         lines.append(f"{_counted(record['waiting'], 'image')} should be looked at by a person.")
+    for split in record["emptied"]:
+        lines.append(f"No image of the split {split or 'without a name'!r} is kept.")
     if record["leaks_left"]:
         lines.append(f"{_counted(record['leaks_left'], 'group')} of known copies still lie in more than one split.")
-    elif record["groups"].get("split_leak"):
+    elif record["groups"].get("split_leak") and not record["emptied"]:
         lines.append("No kept image has a known copy in another split any more.")
     return lines
 

@@ -11,13 +11,14 @@ import os
 import re
 import threading
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from curation.base.errors import CurationError
 from curation.base.files import make_folder, sync_folder
+from curation.decisions.log import through as log_through
 
 ANSWERS = ("keep", "exclude", "relabel", "soften", "unsure", "label")
 """What a person may answer; ``label`` is a blind label: a vote, never a decision. ``unsure`` decides nothing."""
@@ -41,6 +42,10 @@ class Line:
     id is unique over all journals; time is ISO 8601 UTC with microseconds; queue is what the person was working
     through; value is a class, for soften a JSON object class -> probability; undo lines hold the id that they take back
     in ``value`` and no paths.
+
+    order grows with every line of every journal, whatever the clock says, and after is the last decision that the log
+    held; 0 and -1 in lines of older versions. contents (SHA-256 of the files) and labels (that they came with) are what
+    the answer is about, one a path; () in lines of older versions.
     """
 
     id: str
@@ -52,11 +57,15 @@ class Line:
     queue: str
     reason: str = ""
     issue: str = ""
+    order: int = 0
+    after: int = -1
+    contents: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ReviewAnswer:
-    """What one person says of one image, as of their last press."""
+    """What one person says of one image, as of their last press; place is that press's among all, the first is 0."""
 
     path: str
     reviewer: str
@@ -66,6 +75,10 @@ class ReviewAnswer:
     queue: str
     reason: str
     issue: str
+    place: int = 0
+    after: int = -1
+    content: str = ""
+    label: str = ""
 
     @property
     def says(self) -> tuple[str, str]:
@@ -88,22 +101,52 @@ def checked_name(name: str) -> str:
 class Journal:
     """The file that one session writes; safe to use from several threads of one process."""
 
-    def __init__(self, folder: Path, reviewer: str) -> None:
+    def __init__(self, folder: Path, reviewer: str, log: Path | None = None) -> None:
+        """Take the folder of the journals, who answers, and the log of decisions that the answers come after."""
         self.reviewer = checked_name(reviewer)
+        self._log = log
+        self._order = 0
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         slug = re.sub(r"[^\w.-]", "_", reviewer)
         self.path = folder / f"{slug}-{stamp}-{uuid.uuid4().hex[:8]}.jsonl"
         self._lock = threading.Lock()
 
     def write(
-        self, action: str, paths: Sequence[str], value: str = "", *, queue: str = "", reason: str = "", issue: str = ""
+        self,
+        action: str,
+        paths: Sequence[str],
+        value: str = "",
+        *,
+        queue: str = "",
+        reason: str = "",
+        issue: str = "",
+        contents: Sequence[str] = (),
+        labels: Sequence[str] = (),
     ) -> Line:
         """Append one press durably and return it."""
         if action not in (*ANSWERS, _UNDO):
             raise ReviewError(f"no answer {action!r}; there are: {', '.join(ANSWERS)}")
         with self._lock:
             now = datetime.now(UTC).isoformat(timespec="microseconds")
-            line = Line(uuid.uuid4().hex, now, self.reviewer, action, value, tuple(paths), queue, reason, issue)
+            # journals only ever grow, so their size is a clock that all sessions share and nobody can set back
+            self._order = max(
+                self._order + 1, sum(path.stat().st_size for path in self.path.parent.glob("*.jsonl")) + 1
+            )
+            line = Line(
+                uuid.uuid4().hex,
+                now,
+                self.reviewer,
+                action,
+                value,
+                tuple(paths),
+                queue,
+                reason,
+                issue,
+                self._order,
+                -1 if self._log is None else log_through(self._log),
+                tuple(contents),
+                tuple(labels),
+            )
             self._append(json.dumps(asdict(line), ensure_ascii=False) + "\n")
         return line
 
@@ -127,22 +170,29 @@ class Journal:
 def read(folder: Path) -> list[Line]:
     """Return the lines of all journals in a folder, oldest first; a torn last line of a killed App is left out.
 
+    Oldest by their order, not by the clock; of lines of older versions, which have none, by the clock between files
+    and by their places within one.
+
     Raises:
         ReviewError: a line before the last of a file is damaged.
 
     """
-    lines: list[Line] = []
+    lines: list[tuple[int, str, str, int, Line]] = []
     for path in sorted(folder.glob("*.jsonl")):
+        latest = ""
         texts = path.read_bytes().split(b"\n")
         for number, text in enumerate(texts[:-1], start=1):
             try:
                 record = json.loads(text)
-                lines.append(Line(**{**record, "paths": tuple(record["paths"])}))
+                tuples = {name: tuple(record.get(name, ())) for name in ("paths", "contents", "labels")}
+                line = Line(**{**record, **tuples})
             except (ValueError, TypeError, KeyError) as error:
                 raise ReviewError(
                     f"{path}, line {number} is damaged ({error}); restore the file from a copy"
                 ) from error
-    return sorted(lines, key=lambda line: (line.time, line.id))
+            latest = max(latest, line.time)
+            lines.append((line.order, latest, path.name, number, line))
+    return [line for *_, line in sorted(lines, key=lambda each: each[:4])]
 
 
 def active_presses(lines: Iterable[Line]) -> list[Line]:
@@ -161,19 +211,33 @@ def taken_back(lines: Iterable[Line]) -> list[Line]:
 
 def latest_answers(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
     """Return (path, reviewer) -> that person's last answer on that image; blind labels are not among them."""
-    return _last(line for line in active_presses(lines) if line.action != "label")
+    return _last(lines, lambda line: line.action != "label")
 
 
 def blind_labels(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
     """Return (path, reviewer) -> that person's last blind label of that image."""
-    return _last(line for line in active_presses(lines) if line.action == "label")
+    return _last(lines, lambda line: line.action == "label")
 
 
-def _last(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
+def _last(lines: Iterable[Line], wanted: Callable[[Line], bool]) -> dict[tuple[str, str], ReviewAnswer]:
+    lines = list(lines)
+    place = {line.id: number for number, line in enumerate(lines)}
     found: dict[tuple[str, str], ReviewAnswer] = {}
-    for line in lines:
-        for path in line.paths:
+    for line in filter(wanted, active_presses(lines)):
+        for number, path in enumerate(line.paths):
+            content, label = (each[number] if number < len(each) else "" for each in (line.contents, line.labels))
             found[path, line.reviewer] = ReviewAnswer(
-                path, line.reviewer, line.action, line.value, line.time, line.queue, line.reason, line.issue
+                path,
+                line.reviewer,
+                line.action,
+                line.value,
+                line.time,
+                line.queue,
+                line.reason,
+                line.issue,
+                place[line.id],
+                line.after,
+                content,
+                label,
             )
     return found

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from curation.base import files
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_images
 from curation.review import journal
 from curation.review.journal import Journal, ReviewAnswer, ReviewError
 
@@ -119,8 +120,9 @@ class ReviewSession:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.folder = Workspace(Path(session.workspace)).review / "journal"
-        self.journal = Journal(self.folder, session.reviewer)
+        workspace = Workspace(Path(session.workspace))
+        self.folder = workspace.review / "journal"
+        self.journal = Journal(self.folder, session.reviewer, workspace.decisions)
         self._path_of = dict(session.names)
         self._name_of = {path: name for name, path in self._path_of.items()}
 
@@ -160,7 +162,26 @@ class ReviewSession:
             value = self._softened(value)
         for said, mine in self._sorted_out(action, value, images).items():
             paths = [self.path(image.name) for image in mine]
-            self.journal.write(said[0], paths, said[1], queue=self.session.queue, reason=reason)
+            about = [self._about.get(path, ("", "")) for path in paths]
+            contents, labels = [content for content, _ in about], [label for _, label in about]
+            self.journal.write(
+                said[0],
+                paths,
+                said[1],
+                queue=self.session.queue,
+                reason=reason,
+                contents=contents,
+                labels=labels,
+            )
+
+    @cached_property
+    def _about(self) -> dict[str, tuple[str, str]]:
+        """Path -> content and given label when the session began: what a person sees and answers."""
+        workspace = Workspace(Path(self.session.workspace))
+        if not workspace.images.exists():
+            return {}
+        images = read_images(workspace)
+        return dict(zip(images["path"], zip(images["sha256"], images["label"], strict=True), strict=True))
 
     def _sorted_out(self, action: str, value: str, images: Sequence[Image]) -> dict[tuple[str, str], list[Image]]:
         """Return (action, value) -> images: a blind answer is a label; naming an image's own label is keeping it.

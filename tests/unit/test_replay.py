@@ -6,7 +6,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.decisions.log import Entry
+from curation.decisions.log import Entry, table_of
 from curation.decisions.manifest import content_hash, raw_manifest
 from curation.decisions.replay import overruled, replay
 from tests.unit.frames import images
@@ -92,8 +92,9 @@ def test_only_single_decisions_of_a_policy_are_overruled() -> None:
         ("policy:deck", "b.jpg", "exclude", ""),
         ("person:ada", "", "undo", "[2]"),
     )
-    assert overruled(log) == {("a.jpg", "exclude")}
-    assert overruled([*log[:3], *entries(("person:ada", "", "undo", "[1, 2, 3]"))]) == set()
+    assert overruled(table_of(log)) == {("a.jpg", "exclude")}
+    whole = [*log[:3], Entry(4, "t", "person:ada", "", "undo", "[1, 2, 3]", "", "")]
+    assert overruled(table_of(whole)) == set()
 
 
 ACTIONS = st.tuples(
