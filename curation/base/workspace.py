@@ -6,8 +6,10 @@ A file is either replaced atomically or, once committed, never written again; a 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -178,6 +180,17 @@ class Workspace:
     def journal(self) -> Path:
         """The command's own messages, for a person to read after the fact."""
         return self.root / "curate.log"
+
+
+def option_of(workspace: Workspace) -> str:
+    """Return what names a workspace on the command line; "" for the default one."""
+    return "" if workspace.root == Path("workspace") else f" -w {shlex.quote(str(workspace.root))}"
+
+
+def app_dataset(root: Path, version: str) -> str:
+    """Return what a version is called in the App: the workspace's folder, a mark of where it lies, and the version."""
+    mark = hashlib.sha256(str(root.resolve()).encode("utf-8")).hexdigest()[:6]
+    return f"{root.resolve().name} {mark} {version}"
 
 
 def create_workspace(root: Path) -> Workspace:

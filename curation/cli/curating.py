@@ -161,7 +161,8 @@ def check(
     if len(found):
         console.print_frame(found, "table")
     if not_run:
-        console.print_lines([f"Not run, for no labels were judged: {', '.join(not_run)}. {summary.JUDGE_LABELS}"])
+        names = ", ".join(not_run)
+        console.print_lines([f"Not run, for no labels were judged: {names}. Judge them: {summary.JUDGE_LABELS}"])
     if opinions is not None:
         if len(opinions.pairs):
             console.print_frame(opinions.counts, "table")

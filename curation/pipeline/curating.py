@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -16,14 +17,18 @@ from curation.base import files
 from curation.base import settings as settings_of
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_issues
+from curation.base.workspace import Workspace, app_dataset, option_of, read_issues
 from curation.decisions import log, manifest, policy, replay
 from curation.labels import people
 from curation.pipeline import decisions, label_judgement, losses, steps
 from curation.pipeline.steps import Scanned
 
-REPORT_REVISION = 3
+REPORT_REVISION = 4
 """Raised whenever the report's page may change for the same tables."""
+
+
+APP = "http://localhost:5151"
+"""Where ``curate review`` shows the App, unless it is told another port or this one is taken."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ def said_of(
     chosen = policy_of(workspace, version, settings)
     lines, record = summary.closing(images, issues, rows, entries, chosen.review.checks if chosen else ())
     headline = losses.headline(raw, rows, entries, settings.brake)
-    held, held_record = losses.held(version, entries, _option(workspace))
+    held, held_record = losses.held(version, entries, option_of(workspace))
     lost, lost_record = losses.no_longer_applying(decisions.no_longer_applying(workspace))
     return [*headline, *held, *lines, *lost], {**record, "headline": headline, **held_record, **lost_record}
 
@@ -130,14 +135,10 @@ def _policy_and_name(
     return found or (None, version.lineage.get("policy", {}).get("name", ""))
 
 
-def _option(workspace: Workspace) -> str:
-    return "" if workspace.root == Path("workspace") else f" -w {workspace.root}"
-
-
 def _what_next(
     workspace: Workspace, version: manifest.Version, page: Path, left_out: int, not_judged: str
 ) -> list[str]:
-    option = _option(workspace)
+    option = option_of(workspace)
     lines = [f"{left_out:,} other files were left out: see {workspace.ingest}"] if left_out else []
     if not_judged:
         lines += [f"Labels were not judged: {not_judged}."]
@@ -207,11 +208,13 @@ def write_report(
             warnings,
             made,
             command=_run_again(marker, version, called),
+            option=option_of(workspace),
+            app=f"{APP}/datasets/{quote(app_dataset(workspace.root, version.name))}",
         )
         raw = manifest.rows(workspace, manifest.find(workspace, version.base))
         cleaned = manifest.rows(workspace, version)
         entries = entries_of(workspace, version)
-        stopped, _ = losses.held(version, entries, _option(workspace))
+        stopped, _ = losses.held(version, entries, option_of(workspace))
         lost, _ = losses.no_longer_applying(decisions.no_longer_applying(workspace))
         page = cleaning_page(
             report_tables.cleaning_report_tables(

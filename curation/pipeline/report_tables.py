@@ -43,6 +43,12 @@ PEER_PICTURES = 8
 DECISIONS_SHOWN = 60
 """Lines of each kind of decision in the page's table; ``curate log`` has them all."""
 
+_LARGE_LOSS = 0.25
+"""Share of a class in a split above which its loss is said first."""
+
+_LOSSES = 4
+"""Losses that are said first; the chart has them all."""
+
 _BINS = 40
 """Bins of a histogram between its smallest and largest value."""
 
@@ -56,6 +62,8 @@ def provenance(
     made: Mapping[str, Any] | None = None,
     *,
     command: str,
+    option: str = "",
+    app: str = "",
 ) -> Provenance:
     """Return where a cleaning report's figures come from and how to get them again.
 
@@ -67,6 +75,8 @@ def provenance(
         warnings: what ingest remarked, and what else there is to remark.
         made: what the issues that the report shows were made with (``curation.base.settings.made_with``).
         command: what curates the same images in the same way.
+        option: names the workspace on the command line.
+        app: where the version's images are in the App while it runs.
 
     """
     from reports.cleaning import Provenance
@@ -82,12 +92,14 @@ def provenance(
         policy=name,
         policy_description=policy.description if policy else "",
         review_checks=policy.review.checks if policy else (),
-        commands=(command, f"curate show {version.name}", "curate verify"),
+        commands=(command, f"curate show {version.name}{option}", f"curate verify{option}"),
         tools={str(name): str(value) for name, value in lineage.get("tools", {}).items()},
         detector=json.dumps(detector, ensure_ascii=False).strip('"'),
         settings={**lineage.get("settings", {}), **made.get("settings", {}), "policy": name},
         left_out=tuple((str(row["path"]), str(row["reason"])) for row in left_out_files),
         warnings=tuple(warnings),
+        option=option,
+        app=app,
     )
 
 
@@ -126,14 +138,20 @@ def cleaning_report_tables(
     hashes = raw.set_index("path")["sha256"]
     shown = (_gallery(issues, states), _groups(issues, states), _peer_gallery(issues, said, states))
     pictures = thumbnails(sorted({path for frame in shown for path in frame["path"]}))
-    gallery, groups, peer_gallery = (_with_pictures(_with_states(frame, states), hashes, pictures) for frame in shown)
+    labels = cleaned.set_index("path")["label"]
+    gallery, groups, peer_gallery = (
+        _with_pictures(_with_states(frame, states, labels), hashes, pictures) for frame in shown
+    )
+    lost = summary.left_out(raw, cleaned)
     sentences, record = summary.closing(raw, issues, cleaned, entries, origin.review_checks)
     return CleaningTables(
         provenance=origin,
-        sentences=(*around[0], *sentences, *around[1]),
+        first=around[0],
+        anomalies=_anomalies(record, lost, issues, cleaned, around[0]),
+        sentences=(*sentences, *around[1]),
         headline=_headline(record),
         before_after=summary.before_after(raw, cleaned),
-        left_out=summary.left_out(raw, cleaned),
+        left_out=lost,
         checks=_checks_table(issues, states),
         check_classes=_check_classes(issues, states),
         flow=_flow(states),
@@ -163,27 +181,114 @@ def _peer_gallery(issues: pd.DataFrame, findings: pd.DataFrame, states: pd.DataF
     return chosen.assign(label=labels, evidence=words)
 
 
+def _anomalies(
+    record: Mapping[str, Any],
+    left_out: pd.DataFrame,
+    issues: pd.DataFrame,
+    cleaned: pd.DataFrame,
+    said: Sequence[str],
+) -> pd.DataFrame:
+    """Return what a person should know first, beside what is ``said`` already, worst first.
+
+    Returns:
+        columns text, command (without the workspace) and view (a saved one's name in the App, or "").
+
+    """
+    found, groups = record["issues"], record["groups"]
+    rows: list[tuple[str, str, str]] = []
+
+    def add(number: int, text: str, command: str, check: str = "") -> None:
+        if number:
+            rows.append((text, command, summary.check_words(check)[0] if check else ""))
+
+    leaks = record["leaks_left"]
+    text = f"Copies in more than one split are left: {summary.counted(leaks, 'group')}."
+    add(leaks, text, _look("split_leak"), "split_leak")
+    large = left_out[left_out["share"] > _LARGE_LOSS].sort_values("share", ascending=False).head(_LOSSES)
+    for row in large.itertuples():
+        where = " ".join(filter(None, [f"{row.split}'s" if row.split else "", str(row.label)]))
+        text = f"{row.share:.0%} of {where} is left out: {row.left_out:,} of {row.before:,} images."
+        if not any(f" of {where} " in sentence for sentence in said):
+            rows.append((text, "curate diff raw cleaned --page", "Excluded by this version"))
+    conflicts = found.get("label_conflict", 0)
+    of = summary.counted(groups.get("label_conflict", 0), "group")
+    text = f"{conflicts:,} images are copies under different labels, in {of}."
+    add(conflicts, text, _look("label_conflict"), "label_conflict")
+    wrong = found.get("mislabelled", 0)
+    text = f"More likely wrong than right: {summary.counted(wrong, 'label')}."
+    add(wrong, text, _look("mislabelled"), "mislabelled")
+    shots = _sessions(issues, cleaned)
+    text = (
+        f"Another shot of the same session, alike but no copy, is in another split: {summary.counted(shots, 'image')}."
+    )
+    add(shots, text, "curate issues --check near_duplicate --all --format csv")
+    broken = found.get("unreadable", 0)
+    add(broken, f"Cannot be read: {summary.counted(broken, 'file')}.", "curate issues --check unreadable", "unreadable")
+    not_run = [check for check in summary.LABEL_CHECKS if check not in found]
+    add(len(not_run), "Labels were not judged: nothing is known of wrong ones.", summary.JUDGE_LABELS)
+    return pd.DataFrame(rows, columns=["text", "command", "view"])
+
+
+def _look(check: str) -> str:
+    """Return the command by which a person looks at what a check flags, and decides."""
+    return f"curate review --check {check}"
+
+
+def _sessions(issues: pd.DataFrame, cleaned: pd.DataFrame) -> int:
+    """Count the kept images of which another shot of the same session is kept in another split."""
+    shot = issues["evidence"].str.contains('"same_session"', regex=False)
+    near = issues[(issues["check"] == "near_duplicate") & shot]
+    split = cleaned.loc[cleaned["status"] == "kept"].set_index("path")["split"]
+    other = [facts["same_session"] for facts in _parsed(near["evidence"])]
+    pairs = pd.DataFrame({"own": near["path"].map(split).to_numpy(), "other": split.reindex(other).to_numpy()}).dropna()
+    return int((pairs["own"] != pairs["other"]).sum())
+
+
 def _headline(record: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the figures at the top; NaN where the check that would count them was not run."""
     total = max(record["images"], 1)
+    found, groups = record["issues"], record["groups"]
+    kinds = ("label_conflict", "split_leak")
+    conflicts, leaks = (groups.get(check, 0) if check in found else np.nan for check in kinds)
     rows = [
-        (record["images"], "images", f"{record['clean']:,} passed every check"),
-        (record["kept"], "kept", f"{record['kept'] / total:.1%} of all"),
-        (record["excluded"], "left out", f"{record['excluded'] / total:.1%} of all"),
-        (record["waiting"], "to look at", "doubts that the policy leaves to a person"),
-        (record["groups"].get("label_conflict", 0), "label conflicts", "groups of copies under different labels"),
-        (record["groups"].get("split_leak", 0), "split leaks", "groups of copies across splits"),
+        (record["images"], "images", f"{record['clean']:,} passed every check", "curate show raw", ""),
+        (record["kept"], "kept", f"{record['kept'] / total:.1%} of all", "curate show cleaned", ""),
+        (
+            record["excluded"],
+            "left out",
+            f"{record['excluded'] / total:.1%} of all",
+            "curate diff raw cleaned --page",
+            "Excluded by this version",
+        ),
+        (record["waiting"], "to look at", "doubts that are left to a person", "curate review", ""),
+        (
+            conflicts,
+            "label conflicts",
+            "groups of copies under different labels",
+            _look("label_conflict"),
+            "Label conflicts, group by group",
+        ),
+        (leaks, "split leaks", "groups of copies across splits", _look("split_leak"), "Split leaks"),
     ]
-    return pd.DataFrame(rows, columns=["figure", "title", "note"])
+    return pd.DataFrame(rows, columns=["figure", "title", "note", "command", "view"])
 
 
 def _checks_table(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    table = summary.check_summary(issues)
-    words = [summary.check_words(check) for check in table["check"]]
+    """Return a row for every check there is; those that were not run have NaN for what they would have found."""
+    from curation.checks.registry import CHECKS
+
+    run = summary.check_summary(issues).set_index("check")
+    known = [name for name in tables.CHECK_NAMES if name in run.index or name in CHECKS]
+    table = run.reindex(known).rename_axis("check").reset_index()
+    words = [summary.check_words(check) for check in known]
     dropped = states.loc[states["outcome"] == "left out", "cause"].value_counts()
+    judged = [check in run.index for check in known]
     return table.assign(
         title=[title for title, _ in words],
         explanation=[text for _, text in words],
-        left_out=[int(dropped.get(check, 0)) for check in table["check"]],
+        left_out=[int(dropped.get(check, 0)) for check in known],
+        command=[_look(one) if ran else summary.how_to_run(one) for one, ran in zip(known, judged, strict=True)],
+        view=[title if ran else "" for (title, _), ran in zip(words, judged, strict=True)],
     )
 
 
@@ -296,7 +401,8 @@ def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     said = issues[(issues["check"] == "near_duplicate") & issues["is_issue"] & issues["path"].isin(chosen["path"])]
     evidence = said.set_index("path")["evidence"].reindex(chosen["path"]).fillna("{}")
     chosen["evidence"] = [_link_words(facts) for facts in _parsed(evidence)]
-    return chosen.sort_values(["rank", "path"])[["kind", "total", "group", "copies", "path", "evidence", "label"]]
+    columns = ["kind", "total", "group", "copies", "path", "score", "evidence", "label"]
+    return chosen.sort_values(["rank", "path"])[columns]
 
 
 def _every_kind_of_member(members: pd.DataFrame, split: NDArray[np.object_]) -> pd.DataFrame:
@@ -312,9 +418,10 @@ def _link_words(evidence: Mapping[str, Any]) -> str:
     return summary.evidence_words(link)
 
 
-def _with_states(chosen: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
+def _with_states(chosen: pd.DataFrame, states: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
     there = states.reindex(chosen["path"])
     return chosen.assign(
+        becomes=labels.reindex(chosen["path"]).to_numpy(),
         split=there["split"].to_numpy(),
         outcome=there["outcome"].to_numpy(),
         waits=there["waits"].to_numpy(dtype=bool),
@@ -330,13 +437,14 @@ def _with_pictures(chosen: pd.DataFrame, hashes: pd.Series, pictures: Mapping[st
 
 
 def _decision_counts(entries: Sequence[Entry]) -> pd.DataFrame:
-    columns = ["actor", "action", "cause", "images", "example"]
+    columns = ["actor", "action", "cause", "images", "example", "command"]
     frame = pd.DataFrame(
         [(e.actor, e.action, e.issue.partition("#")[0], e.reason) for e in entries],
         columns=["actor", "action", "cause", "example"],
     )
     grouped = frame.groupby(["actor", "action", "cause"])["example"]
     counts = grouped.agg(images="size", example="first").reset_index()
+    counts["command"] = [f"curate issues --check {cause}" if cause else "curate log" for cause in counts["cause"]]
     counts["cause"] = [summary.check_words(cause)[0] if cause else "" for cause in counts["cause"]]
     return counts.sort_values(["images", "actor", "cause"], ascending=[False, True, True], ignore_index=True)[columns]
 

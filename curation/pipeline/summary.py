@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 COPY_CHECKS = ("exact_duplicate", "near_duplicate", "label_conflict", "split_leak")
 """Checks whose issues come in groups of copies; the report shows them as groups, not one by one."""
 
-JUDGE_LABELS = "Judge them with: curate check mislabelled ambiguous --labels fast"
-"""What to do about checks of labels that were not run."""
+LABEL_CHECKS = ("mislabelled", "ambiguous")
+"""Checks that have something to say only where labels were judged."""
+
+JUDGE_LABELS = "curate check mislabelled ambiguous --labels fast"
+"""The command that judges labels."""
+
+_HOW_TO_RUN = {**dict.fromkeys(LABEL_CHECKS, JUDGE_LABELS), "overlap": "curate overlap OTHER_DATA"}
 
 FINDINGS = ("peer", "version", "path", "check", "score", "is_issue", "group", "evidence")
 """Columns of peers' issue rows."""
@@ -121,6 +126,7 @@ def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
     counts.index = counts.index.astype(object)
     ordered = counts.reindex([name for name in tables.CHECK_NAMES if name in counts.index])
     ordered = ordered.fillna(0).astype("int64")
+    ordered = ordered[ordered["scored"] > 0]
     ordered["share"] = ordered["issues"] / ordered["scored"]
     return ordered.rename_axis("check").reset_index()
 
@@ -132,6 +138,11 @@ def check_words(check: str) -> tuple[str, str]:
     if check in CHECKS:
         return CHECKS[check].title, CHECKS[check].explanation
     return check.replace("_", " ").capitalize(), ""
+
+
+def how_to_run(check: str) -> str:
+    """Return the command that runs a check that was not run."""
+    return _HOW_TO_RUN.get(check, f"curate check {check}")
 
 
 def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
@@ -292,9 +303,9 @@ def _leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
 
 def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
     splits, classes = images["split"].nunique(), images["label"].nunique()
-    where = f" in {_counted(splits, 'split')}" if splits > 1 else ""
+    where = f" in {counted(splits, 'split')}" if splits > 1 else ""
     lines = [
-        f"{_counted(record['images'], 'image')}{where}, {_counted(classes, 'class', 'classes')}: "
+        f"{counted(record['images'], 'image')}{where}, {counted(classes, 'class', 'classes')}: "
         f"{record['clean']:,} passed every check."
     ]
     return [*lines, *_found_sentences(record), *_decided_sentences(record)]
@@ -302,7 +313,7 @@ def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
 
 def _found_sentences(record: Mapping[str, Any]) -> list[str]:
     copies = [
-        f"{record['issues'][check]:,} {words} in {_counted(record['groups'][check], 'group')}"
+        f"{record['issues'][check]:,} {words} in {counted(record['groups'][check], 'group')}"
         for check, words in (
             ("exact_duplicate", "exact copies"),
             ("near_duplicate", "near copies"),
@@ -329,11 +340,11 @@ def _decided_sentences(record: Mapping[str, Any]) -> list[str]:
         line += f" Of the kept, {_listed(changes)}."
     lines = [line]
     if record["waiting"]:
-        lines.append(f"{_counted(record['waiting'], 'image')} should be looked at by a person.")
+        lines.append(f"{counted(record['waiting'], 'image')} should be looked at by a person.")
     for split in record["emptied"]:
         lines.append(f"No image of the split {split or 'without a name'!r} is kept.")
     if record["leaks_left"]:
-        lines.append(f"{_counted(record['leaks_left'], 'group')} of known copies still lie in more than one split.")
+        lines.append(f"{counted(record['leaks_left'], 'group')} of known copies still lie in more than one split.")
     elif record["groups"].get("split_leak") and not record["emptied"]:
         lines.append("No kept image has a known copy in another split any more.")
     return lines
@@ -370,7 +381,8 @@ def _ordered_splits(splits: pd.Series) -> list[str]:
     return [*(s for s in _SPLIT_ORDER if s in known), *sorted(known - set(_SPLIT_ORDER))]
 
 
-def _counted(number: int, singular: str, plural: str = "") -> str:
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """Return a number with its noun."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 

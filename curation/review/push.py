@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from curation.base.progress import Report
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, app_dataset
 from curation.decisions import manifest
 from curation.pipeline import summary
 from curation.review import journal
@@ -48,8 +48,7 @@ class Pushed:
 
 def dataset_name(workspace: Workspace, version: str) -> str:
     """Return the dataset's name: the workspace's folder, a mark of where it lies, and the version."""
-    mark = hashlib.sha256(str(workspace.root.resolve()).encode("utf-8")).hexdigest()[:6]
-    return f"{workspace.root.resolve().name} {mark} {version}"
+    return app_dataset(workspace.root, version)
 
 
 def push(fo: Any, workspace: Workspace, shown: Shown, report: Report) -> tuple[Any, Pushed]:

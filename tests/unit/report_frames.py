@@ -57,6 +57,8 @@ def origin(**changes: Any) -> Provenance:
         "settings": {"seed": 0, "checks": {"face_score": 0.5}},
         "left_out": (("notes.txt", "not an image"),),
         "warnings": ("labels differ by case only: Sad, sad",),
+        "option": " -w mine",
+        "app": "http://localhost:5151/datasets/faces%20v2",
     }
     return Provenance(**(values | changes))
 
