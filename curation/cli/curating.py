@@ -161,8 +161,8 @@ def check(
     if len(found):
         console.print_frame(found, "table")
     if not_run:
-        names = ", ".join(not_run)
-        console.print_lines([f"Not run, for no labels were judged: {names}. Judge them: {summary.JUDGE_LABELS}"])
+        absent = ", ".join(not_run)
+        console.print_lines([f"Not run, for no labels were judged: {absent}. Judge them: {summary.JUDGE_LABELS}"])
     if opinions is not None:
         if len(opinions.pairs):
             console.print_frame(opinions.counts, "table")

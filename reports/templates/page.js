@@ -35,8 +35,8 @@
     showTheme();
   });
 
-  // ---- a phone begins with the summary and what is folded; a click unfolds
-  if (matchMedia("(max-width: 560px)").matches) {
+  // ---- on a phone a long page begins with its summary and checks; a click unfolds the rest
+  if (document.getElementById("filters") && matchMedia("(max-width: 560px)").matches) {
     all("details.sub, details.section:not(#checks-section)").forEach((details) => { details.open = false; });
   }
 
