@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from curation.base import files, notebook, settings
+from curation.base import notebook, settings
 from curation.base.errors import CurationError, WorkspaceError, did_you_mean
 from curation.base.progress import Display
 from curation.base.workspace import Workspace as WorkspaceFolder
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from curation.formats.export_data import Placement
     from curation.formats.torch import CuratedFaces
     from curation.models.comparison import Comparison
+    from curation.pipeline.gate import Gate
 
 __all__ = ["Explanation", "Gallery", "Outcome", "Version", "Workspace"]
 
@@ -313,13 +314,9 @@ class Workspace:
         return Explanation(tuple(answer.lines), answer.record, self._thumbnails([path]).get(path, ""))
 
     def _thumbnails(self, paths: Sequence[str]) -> dict[str, str]:
-        from curation.measure import load_measurements, thumbnail_bytes
         from reports.thumbnails import data_uris
 
-        listing = files.read_table(self._workspace.listing)
-        listing = listing[listing["path"].isin(paths)].reset_index(drop=True)
-        measured = load_measurements(listing, self._workspace.measurements, self.settings.measure)
-        pictures = thumbnail_bytes(paths, measured, self._workspace.measurements, self.settings.measure)
+        pictures = queries.thumbnails(self._workspace, self.settings, paths)
         return data_uris(list(pictures), list(pictures.values()))
 
     def decide(
@@ -454,9 +451,34 @@ class Workspace:
         """Return the images that two versions judge differently."""
         return queries.diff(self._workspace, before, after)
 
+    def changes_page(self, before: str, after: str) -> Path:
+        """Write the page that shows what two versions judge differently, and return its path."""
+        from curation.pipeline.changes import write_changes
+
+        with locked(self._workspace):
+            return write_changes(self._workspace, before, after, self.settings)
+
     def log(self, path: str = "") -> pd.DataFrame:
         """Return the log of decisions, newest first."""
         return queries.log_table(self._workspace, path)
+
+    def gate(self, limits: Mapping[str, Any] | str | Path = "", version: str = "cleaned") -> Gate:
+        """Hold a version against limits; ``holds`` says whether it keeps to all of them.
+
+        Args:
+            limits: name -> the most allowed, or a TOML file; "" for the workspace's ``gate.toml``, else the defaults
+            version: which one
+
+        Raises:
+            CurationError: a limit is unknown, or its file cannot be read.
+
+        """
+        from curation.pipeline import gate
+
+        workspace = self._workspace
+        if not isinstance(limits, Mapping):
+            limits = gate.limits_of(workspace, Path(limits) if limits else None)
+        return gate.check_version(workspace, version, limits, self.settings)
 
     def verify(self) -> list[str]:
         """Return what is wrong with the versions and the log; an empty list means all is well."""

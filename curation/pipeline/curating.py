@@ -135,6 +135,11 @@ def _policy_and_name(
     return found or (None, version.lineage.get("policy", {}).get("name", ""))
 
 
+def app_of(workspace: Workspace, version: manifest.Version) -> str:
+    """Return the address of a version's images in the App, while it runs."""
+    return f"{APP}/datasets/{quote(app_dataset(workspace.root, version.name))}"
+
+
 def _what_next(
     workspace: Workspace, version: manifest.Version, page: Path, left_out: int, not_judged: str
 ) -> list[str]:
@@ -170,7 +175,7 @@ def write_report(
     display: Display,
 ) -> Path:
     """Write the cleaning report of ``version`` unless it stands there already, and return its path."""
-    from curation.pipeline import report_tables
+    from curation.pipeline import changes, report_tables
 
     chosen, called = _policy_and_name(workspace, version, settings)
     made = settings_of.made_with(workspace) or {}
@@ -209,7 +214,7 @@ def write_report(
             made,
             command=_run_again(marker, version, called),
             option=option_of(workspace),
-            app=f"{APP}/datasets/{quote(app_dataset(workspace.root, version.name))}",
+            app=app_of(workspace, version),
         )
         raw = manifest.rows(workspace, manifest.find(workspace, version.base))
         cleaned = manifest.rows(workspace, version)
@@ -228,6 +233,7 @@ def write_report(
                 _peer_pages(workspace),
                 people.figures(workspace, settings.seed),
                 ([*losses.headline(raw, cleaned, entries, settings.brake), *stopped], [*lost, *judged]),
+                changes.since_last(workspace, version, settings),
             )
         )
         files.write_bytes(path, page.encode("utf-8"))

@@ -114,6 +114,7 @@ def cleaning_report_tables(
     peer_pages: Sequence[str] = (),
     people: pd.DataFrame | None = None,
     around: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    changes_page: str = "",
 ) -> CleaningTables:
     """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
 
@@ -128,6 +129,7 @@ def cleaning_report_tables(
         peer_pages: pages that peers made themselves, relative to the report.
         people: figures of people's votes (see ``curation.labels.people.figures``), if there are any.
         around: sentences that stand before and after those on what was found and decided: losses, labels.
+        changes_page: the page of what changed since the version before, if there is one.
 
     """
     from reports.cleaning import CleaningTables
@@ -165,6 +167,7 @@ def cleaning_report_tables(
         peer_gallery=peer_gallery,
         peer_pages=tuple(peer_pages),
         people=people,
+        changes_page=changes_page,
     )
 
 

@@ -78,6 +78,12 @@ def fiftyone(workspace: Workspace) -> Any:
     try:
         _be_patient()
         _keep_to_own_folder()
+    except (AttributeError, ImportError) as error:
+        raise ReviewError(
+            f"FiftyOne {module.__version__} starts its database in a way that is not known here ({error}), and might "
+            "share another workspace's; install one that is: pip install 'fiftyone>=1.22.1,<1.23'"
+        ) from error
+    try:
         module.list_datasets()
     except Exception as error:
         raise _unreachable(error) from error
