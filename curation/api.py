@@ -12,8 +12,9 @@ Examples:
 from __future__ import annotations
 
 import getpass
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -105,17 +106,21 @@ class OptionError(CurationError, TypeError):
     """A keyword that a method does not know."""
 
 
-def _fit_options(options: dict[str, Any]) -> runs.FitOptions:
-    """Return the options of a fit.
+def _require_known(options: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse a keyword that is not known, and name the one that was probably meant.
 
     Raises:
-        OptionError: one is unknown; which was probably meant.
+        OptionError: one is unknown.
 
     """
-    known = [each.name for each in fields(runs.FitOptions)]
+    known = list(known)
     for name in options:
         if name not in known:
             raise OptionError(f"no option {name!r}; {did_you_mean(name, known)}")
+
+
+def _fit_options(options: dict[str, Any]) -> runs.FitOptions:
+    _require_known(options, [each.name for each in fields(runs.FitOptions)])
     return runs.FitOptions(**options)
 
 
@@ -153,6 +158,7 @@ class Version:
         """Return the kept images as a PyTorch dataset; options as ``curation.formats.torch.CuratedFaces``."""
         from curation.formats.torch import CuratedFaces
 
+        _require_known(options, list(inspect.signature(CuratedFaces).parameters)[3:])
         return CuratedFaces(self._workspace.root, self.name, split, **options)
 
     def __repr__(self) -> str:

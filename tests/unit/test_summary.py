@@ -242,3 +242,10 @@ def test_order_of_rows_does_not_change_the_tables(found: Example) -> None:
     first, second = found.tables(origin()), mixed.tables(origin())
     for name in ("checks", "flow", "gallery", "groups", "distributions", "left_out", "before_after"):
         pd.testing.assert_frame_equal(getattr(first, name), getattr(second, name))
+
+
+def test_the_best_of_a_group_is_called_a_copy_of_no_other() -> None:
+    facts = {"kind": "near", "of": "a.jpg", "copies": 2, "labels": ["happy"], "splits": ["test", "train"], "rank": 1}
+    assert summary.evidence_words(facts, "b.jpg").startswith("near copy of a.jpg")
+    own = summary.evidence_words(facts, "a.jpg")
+    assert "copy of a.jpg" not in own and own.startswith("the best of its near copies")
