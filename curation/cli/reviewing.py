@@ -68,8 +68,10 @@ def review(
         port=port,
         browser=browser,
     )
-    opened = apps.open_review(workspace, request, load_settings(workspace), display)
+    opened = apps.open_review(workspace, request, load_settings(workspace), display, serve=not push_only)
     if push_only:
+        if opened.later is not None:
+            opened.later()
         console.print_lines(apps.push_words(opened))
         return
     with display.step("Starting the App"):

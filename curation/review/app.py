@@ -7,10 +7,12 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 import urllib.request
 import uuid
 import webbrowser
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
@@ -66,6 +68,8 @@ class Opened:
     pushed: push.Pushed
     view: Any
     server: tuple[int, Future[Any]] | None = None
+    later: Callable[[], None] | None = None
+    """What can wait until the App is up."""
 
 
 def open_review(
@@ -84,7 +88,7 @@ def open_review(
     with display.step("Starting the database"):
         fo = fiftyone(workspace)
     server = _serve(request, file) if serve else None
-    dataset, pushed = _pushed(fo, workspace, version, settings, display)
+    dataset, pushed, later = _pushed(fo, workspace, version, settings, display)
     items = tuple(queue[["path", "group"]].itertuples(index=False, name=None))
     session = Session(
         str(workspace.root.resolve()), request.reviewer, dataset.name, title, tuple(classes_of(rows)), items
@@ -95,26 +99,26 @@ def open_review(
     page = [name for unit in ReviewSession(session).upcoming(PAGE) for name in unit][:PAGE]
     opening = views.queue_view(dataset, [sample_id(name) for name in page]) if page else view
     session.save(file)
-    return Opened(dataset, session, file, pushed, opening, server)
+    return Opened(dataset, session, file, pushed, opening, server, later)
 
 
 def _pushed(
     fo: Any, workspace: Workspace, version: manifest.Version, settings: Settings, display: Display
-) -> tuple[Any, push.Pushed]:
+) -> tuple[Any, push.Pushed, Callable[[], None] | None]:
     """Return the version's dataset, as it is where nothing that it shows has changed since it was pushed."""
     state = state_of(workspace, version)
     current = push.current(fo, workspace, version, state)
     if current is not None:
-        return current
+        return *current, None
     with display.step("Reading"):
         found = shown(workspace, version.name, settings)
     with display.step("Pushing") as report:
         dataset, pushed = push.push(fo, workspace, found, report)
         views.arrange(fo, dataset, found)
     with display.step("Drawing the map"):
-        brain.embed(workspace, dataset, found.records, settings)
+        later = brain.embed(workspace, dataset, found.records, settings)
     push.note(dataset, state)
-    return dataset, pushed
+    return dataset, pushed, later
 
 
 def _queue(workspace: Workspace, request: Request, records: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -222,9 +226,12 @@ def start(workspace: Workspace, opened: Opened, request: Request) -> tuple[Any, 
     try:
         server.result()
         _wait_for_answer(port)
-        return fo.launch_app(opened.dataset, **options), f"http://localhost:{port}/"
+        session = fo.launch_app(opened.dataset, **options)
     except Exception as error:
         raise ReviewError(f"the App does not start on {ADDRESS}:{port} ({error}); try again, or --port") from error
+    if opened.later is not None:
+        threading.Thread(target=opened.later, daemon=True).start()
+    return session, f"http://localhost:{port}/"
 
 
 def _wait_for_answer(port: int) -> None:

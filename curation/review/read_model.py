@@ -214,12 +214,14 @@ def _evidence(
 
 def _copies(records: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Yield (path, what copies it has where, under which label) for the images that have copies."""
-    grouped = records[records["copy_group"] != ""]
-    for _, members in grouped.groupby("copy_group"):
-        seen = list(members[["path", "split", "label"]].itertuples(index=False, name=None))
-        for path, _, _ in seen:
+    groups: dict[str, list[tuple[str, str, str]]] = {}
+    columns = ["copy_group", "path", "split", "label"]
+    for group, *seen in records.loc[records["copy_group"] != "", columns].itertuples(index=False, name=None):
+        groups.setdefault(group, []).append((seen[0], seen[1], seen[2]))
+    for members in groups.values():
+        for path, _, _ in members:
             others = [
-                f"{other} in {split or 'the set'}, labelled {label}" for other, split, label in seen if other != path
+                f"{other} in {split or 'the set'}, labelled {label}" for other, split, label in members if other != path
             ]
             if others:
                 more = f" and {len(others) - _COPIES_NAMED} more" if len(others) > _COPIES_NAMED else ""

@@ -209,7 +209,7 @@ def test_in_an_opened_image_its_record_and_the_panel_beside_it(page: Page) -> No
     picture(page, "hostile-record")
     page.keyboard.press("j")
     modal.locator("[data-cy=panel-tab-face_review]").click()
-    modal.locator("[data-cy=panel-content-face_review]").get_by_text(f"left out: {REASON}").wait_for()
+    modal.locator("[data-cy=panel-content-face_review]").get_by_text(f"left out: {REASON}").first.wait_for()
     picture(page, "hostile-image-panel")
     page.keyboard.press("Escape")
 
