@@ -31,7 +31,7 @@ INFO = "curation"
 _KEPT_DATASETS = 2
 """Newest versions whose datasets stay in the database; older ones can be pushed again at any time."""
 
-_REVISION = 2
+_REVISION = 3
 """Raised whenever the documents of the same records may change."""
 
 

@@ -100,7 +100,7 @@ def shown(workspace: Workspace, version_name: str, settings: Settings) -> Shown:
         flagged=flagged.sort_values(["score", "check"]).groupby("path")["check"].agg(list).to_dict(),
         evidence=_evidence(records, flagged, predictions),
         faces=_faces(workspace, settings),
-        suggestions=_suggestions(records, flagged),
+        suggestions=_suggestions(records, issues),
         predictions=predictions,
     )
 
@@ -150,17 +150,30 @@ def _pairs(landmarks: Any) -> Any:
     return np.asarray(landmarks, np.float64).reshape(-1, 2)
 
 
-def _suggestions(records: pd.DataFrame, flagged: pd.DataFrame) -> dict[str, str]:
-    """Return path -> the likeliest class of the images whose label is in doubt, where it is not the label."""
-    doubted = flagged[flagged["check"].isin(["mislabelled", "ambiguous"])].drop_duplicates("path")
+def _suggestions(records: pd.DataFrame, issues: pd.DataFrame) -> dict[str, str]:
+    """Return path -> the likeliest class of the images whose label is in doubt, where it is not the label.
+
+    Of copies of one picture it is one class, the likeliest by what is believed of all of them together: each by itself
+    may name the other's.
+    """
+    judged = issues[issues["check"].isin(["mislabelled", "ambiguous"])]
+    group_of = dict(zip(records["path"], records["copy_group"], strict=True))
     label_of = dict(zip(records["path"], records["label"], strict=True))
+    doubted = set(judged.loc[judged["is_issue"], "path"])
+    wanted = {group_of[path] or path for path in doubted}
+    believed: dict[str, dict[str, float]] = {}
+    for path, text in judged.drop_duplicates("path")[["path", "evidence"]].itertuples(index=False, name=None):
+        unit = group_of[path] or path
+        if unit in wanted:
+            sums = believed.setdefault(unit, {})
+            for name, share in (json.loads(text).get("believed") or {}).items():
+                sums[name] = sums.get(name, 0.0) + share
     found = {}
-    for path, text in doubted[["path", "evidence"]].itertuples(index=False, name=None):
-        facts = json.loads(text)
-        believed: dict[str, float] = facts.get("believed") or {}
-        likeliest = facts.get("suggestion") or max(believed, key=lambda name: believed[name], default="")
+    for path in doubted:
+        sums = believed.get(group_of[path] or path, {})
+        likeliest = max(sums, key=lambda name: sums[name], default="")
         if likeliest and likeliest != label_of[path]:
-            found[path] = str(likeliest)
+            found[path] = likeliest
     return found
 
 

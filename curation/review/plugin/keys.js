@@ -75,8 +75,8 @@
 #${VIEWER} figcaption { color: #c9c6be; font-size: 12.5px; overflow-wrap: anywhere; padding-top: 3px; }
 #${VIEWER} figcaption em { font-style: normal; color: #ff9c8f; display: block; }
 #${VIEWER} aside { overflow: auto; padding: 4px 18px 12px 6px; min-height: 0; }
-#${VIEWER} aside h3 { font-size: 14px; margin: 12px 0 4px; overflow-wrap: anywhere; }
-#${VIEWER} aside ul { margin: 0; padding-left: 18px; } #${VIEWER} aside li { margin: 3px 0; overflow-wrap: anywhere; }
+#${VIEWER} aside h3 { font-size: 14px; font-weight: 650; margin: 12px 0 4px; overflow-wrap: anywhere; }
+#${VIEWER} aside ul { margin: 0; padding-left: 18px; list-style: disc; } #${VIEWER} aside li { margin: 3px 0; overflow-wrap: anywhere; }
 #${VIEWER} .suggested { border: 1px solid #ffd166; border-radius: 8px; padding: 6px 12px; margin: 6px 0; }
 @media (max-width: 900px) { #${VIEWER} { grid-template: auto minmax(0, 1fr) minmax(0, 34%) / minmax(0, 1fr); } }
 `;
@@ -295,6 +295,7 @@
       const told = await run("look", params);
       if (told.error) return say(told.error, true);
       if (told.state) state = told.state;
+      [note, warned] = ["", false];
       [walk, place, units] = [told.walk || [], told.place || 0, new Map()];
       inQueue = !params.here && !params.names;
       remember(told.units);
@@ -509,7 +510,8 @@
       if (params.state !== undefined) state = params.state;
       if (params.note !== undefined) {
         const lately = warned && Date.now() - saidAt < WARNED_MS; // what was refused meanwhile is still to be read
-        [note, warned] = [lately ? `${params.note}; ${note}` : params.note, lately || Boolean(params.refused)];
+        const both = lately && note !== params.note ? `${params.note}; ${note}` : params.note;
+        [note, warned] = [both, lately || Boolean(params.refused)];
       }
       if (params.samples && params.samples.length) {
         if (hooks && hooks.updateSamples) hooks.updateSamples(params.samples.map((sample) => [sample._id, sample]));
