@@ -134,6 +134,10 @@ _OF_THE_MOMENT = {"engine", "labels", "brake"}
 """Sections that say what to do now; all others are part of what a workspace's tables are."""
 
 
+_NEVER_KEPT = {("measure", "allow_download"), ("source", "outside")}
+"""Settings that let something in: they hold for the command that gives them, for a workspace may come from others."""
+
+
 def own_settings(settings: Settings) -> dict[str, Any]:
     """Return the settings that a workspace's tables rest on, as they are kept with them."""
     return settings.model_dump(mode="json", exclude=_OF_THE_MOMENT)
@@ -180,7 +184,7 @@ def _kept(made: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
     for path, value in _leaves({name: made["settings"][name] for name in made["settings"] if _known(name)}):
         configured_now = _leaf(now, path)
         same = configured_now == _leaf(then, path) if isinstance(then, dict) else configured_now is None
-        if same and _known(*path):
+        if same and path not in _NEVER_KEPT and _known(*path):
             unchanged = _merged(unchanged, _nested(path, value))
     return unchanged
 

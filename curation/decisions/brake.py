@@ -47,8 +47,10 @@ class Loss:
         """Return it in words."""
         share = f"{self.left_out:,} of {self.of:,} ({self.left_out / self.of:.0%})"
         if self.kind == "label conflicts":
-            return f"{share} groups of copies carry several labels"
-        return f"{share} of the {self.kind} {self.name or 'without a name'!r}"
+            return f"{share} groups of copies, for their different labels"
+        if not self.name:
+            return f"{share} of {'all' if self.kind == 'split' else 'the unlabelled'} images"
+        return f"{share} of the {self.kind} {self.name!r}"
 
     def record(self) -> dict[str, Any]:
         """Return it for a version's record."""
@@ -130,7 +132,7 @@ def held_back(images: pd.DataFrame, drafts: Sequence[Draft], beyond: Collection[
         held |= {path for path, draft in chosen.items() if draft.issue.partition("#")[0] in _COPIES}
     groups = {group_of(chosen[path].issue) for path in held} - {""}
     held |= {path for path, draft in chosen.items() if group_of(draft.issue) in groups}
-    return [_held(draft) if draft.path in held else draft for draft in drafts]
+    return [_held(draft) if draft.action == "exclude" and draft.path in held else draft for draft in drafts]
 
 
 def _held(draft: Draft) -> Draft:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from curation.base.files import parsed
 from curation.decisions.log import LogError, undone_in
-from curation.decisions.replay import people_rows
+from curation.decisions.replay import overruled, people_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +66,9 @@ def identified(table: pd.DataFrame, past: Past) -> pd.DataFrame:
     return people.assign(content=content, label=label)
 
 
+_ON_THE_LABEL = ("keep", "relabel", "soften")
+"""Actions that speak of the label; all others hold for the picture under any."""
+
 UNKNOWN = "?"
 """Content of a decision of which nothing tells what it was taken on: it goes by its path."""
 
@@ -85,7 +88,7 @@ def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
     now = images_of(raw)
     at_home = people["content"].eq(people["path"].map(dict(zip(raw["path"], raw["sha256"], strict=True))))
     same_label = people["label"].eq(people["path"].map(dict(zip(raw["path"], raw["original_label"], strict=True))))
-    plain = people[at_home & (same_label | people["action"].eq("exclude"))]
+    plain = people[at_home & (same_label | ~people["action"].isin(_ON_THE_LABEL))]
     targets, lost = _looked_for(people[~people["seq"].isin(plain["seq"])], now, raw, past)
     moved = targets.merge(people, on="seq").assign(path=lambda rows: rows["target"])[list(table.columns)]
     others = table[~table["seq"].isin(people["seq"])]
@@ -116,6 +119,17 @@ def _looked_for(people: pd.DataFrame, now: Images, raw: pd.DataFrame, past: Past
         pd.DataFrame(targets, columns=["seq", "target"]).astype(whole),
         pd.DataFrame(lost, columns=["seq", "why"]).astype(whole),
     )
+
+
+def overruled_now(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> set[tuple[str, str]]:
+    """Return the (path, action) of ``raw`` in which people overruled a policy: they overruled it on the picture."""
+    rows = overruled(table)
+    found: set[tuple[str, str]] = set()
+    for seq, path, action in rows[["seq", "path", "action"]].itertuples(index=False, name=None):
+        then = next((images[path].content for images in past(seq) if path in images), "")
+        same = raw.loc[raw["sha256"] == then, "path"] if then else raw.loc[raw["path"] == path, "path"]
+        found |= {(other, action) for other in ([path] if path in set(same) else same)}
+    return found
 
 
 def parting(images: Mapping[str, Image], paths: Collection[str]) -> str:
@@ -163,7 +177,7 @@ def _about(
 def _applies(action: str, value: str, about: Image, now: Image) -> bool:
     """Tell whether a decision still says something of a picture that may come with another label now."""
     same = about.content == UNKNOWN or about.label == now.label
-    return same or action == "exclude" or (action == "relabel" and value == now.label)
+    return same or action not in _ON_THE_LABEL or (action == "relabel" and value == now.label)
 
 
 def _why(about: Image, path: str, found: list[Image], now: Images) -> str:

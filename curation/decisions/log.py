@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "policy", "undo", "not_copies")
+LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "move", "subject", "policy", "undo", "not_copies")
 """``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``;
 ``not_copies`` parts the contents in ``value`` for good."""
 

@@ -18,7 +18,7 @@ from curation.base import files, tables
 from curation.base.errors import WorkspaceError
 from curation.base.workspace import Workspace
 from curation.decisions import log
-from curation.decisions.follow import Followed, Images, Past, follow, images_of
+from curation.decisions.follow import Followed, Images, Past, follow, images_of, overruled_now
 from curation.decisions.follow import identified as follow_identified
 from curation.decisions.replay import BY_CONTENT, BY_PATH, replay
 
@@ -237,6 +237,11 @@ def followed(workspace: Workspace, table: pd.DataFrame, raw: pd.DataFrame) -> Fo
 def identified(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:
     """Return people's decisions on images that stand, with the pictures that they are about."""
     return follow_identified(table, _past(workspace, rows(workspace, find(workspace, "raw"))))
+
+
+def overruled(workspace: Workspace, table: pd.DataFrame, raw: pd.DataFrame) -> set[tuple[str, str]]:
+    """Return the (path, action) of a raw version's images in which people overruled a policy."""
+    return overruled_now(table, raw, _past(workspace, raw))
 
 
 def _past(workspace: Workspace, raw: pd.DataFrame) -> Past:

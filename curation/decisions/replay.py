@@ -26,7 +26,10 @@ HELD = "held"
 BY_PATH, BY_CONTENT = 1, 2
 """Rules of replay: older versions of manifests followed names; a person's decision now follows the picture."""
 
-_IMAGE_ACTIONS = ("keep", "exclude", "relabel", "soften")
+COLUMN_SET = {"move": "split", "subject": "subject"}
+"""Actions that set one column and say nothing of whether the image is kept, nor why."""
+
+_IMAGE_ACTIONS = ("keep", "exclude", "relabel", "soften", *COLUMN_SET)
 
 
 def effective(entries: Sequence[Entry]) -> list[Entry]:
@@ -87,20 +90,20 @@ def _end(table: pd.DataFrame) -> int:
     return int(table["seq"].max()) + 1 if len(table) else 1
 
 
-def overruled(table: pd.DataFrame) -> set[tuple[str, str]]:
-    """Return the (path, action) of policies' decisions that a person took back one by one.
+def overruled(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of policies' decisions that a person took back one by one.
 
     A policy that is applied again does not repeat them; taking back a policy, or a version, as a whole overrules
     nothing.
     """
     gone = undone_in(table)
     undos = table[(table["action"] == "undo") & ~_by_policy(table) & ~table["seq"].isin(gone)]
-    result: set[tuple[str, str]] = set()
+    found: set[int] = set()
     for seq, value in undos[["seq", "value"]].itertuples(index=False, name=None):
         targets = table[table["seq"].isin(targets_of(seq, value))]
         if (_by_policy(targets) & targets["action"].isin(_IMAGE_ACTIONS)).all():
-            result |= set(targets[["path", "action"]].itertuples(index=False, name=None))
-    return result
+            found.update(targets["seq"])
+    return table[table["seq"].isin(found)]
 
 
 def _by_policy(table: pd.DataFrame) -> pd.Series:
@@ -110,9 +113,10 @@ def _by_policy(table: pd.DataFrame) -> pd.Series:
 def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: int = BY_CONTENT) -> pd.DataFrame:
     """Return the manifest that entries make of the ``raw`` one (both of the manifest schema).
 
-    exclude and keep set the status, relabel the label, soften the soft label and weight; relabel takes an earlier
-    softening back, for training would prefer the soft label; keep also means "as it came": it takes earlier changes
-    of label and weight back. Decisions on paths that the raw manifest does not hold have no effect.
+    exclude and keep set the status, relabel the label, soften the soft label and weight, move the split, subject the
+    person; relabel takes an earlier softening back, for training would prefer the soft label; keep also means "as it
+    came": it takes earlier changes of label and weight back. Decisions on paths that the raw manifest does not hold
+    have no effect.
 
     Args:
         raw: the manifest before any decision.
@@ -126,6 +130,8 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
     rows = standing(table[["seq", "actor", "path", "action", "value", "reason", "issue"]])
     rows = rows[rows["path"].isin(raw["path"])].reset_index(drop=True)
     rows["place"] = rows.index
+    columns = {column: _last(rows[rows["action"] == action], "value") for action, column in COLUMN_SET.items()}
+    rows = rows[~rows["action"].isin(list(COLUMN_SET))]
     kept_at = _last(rows[rows["action"] == "keep"], "place")
     status = rows[rows["action"].isin(["keep", "exclude"])]
     label = _after(rows[rows["action"] == "relabel"], kept_at)
@@ -137,6 +143,7 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
     weights, soft_labels = _softened(soft)
     labels = _last(label, "value")
     changes: dict[str, dict[str, Any]] = {
+        **{column: new for column, new in columns.items() if column in raw},
         "status": {path: _STATUS[action] for path, action in _last(status, "action").items()},
         "label": labels,
         "reason": reasons,

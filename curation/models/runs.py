@@ -169,7 +169,7 @@ def out_of_fold(
     *,
     folds: int | None = None,
     workers: int = 1,
-    copies: pd.DataFrame | None = None,
+    frame: pd.DataFrame | None = None,
 ) -> OutOfFold:
     """Judge each kept image of a version by a model that has seen neither it nor a copy of it.
 
@@ -184,7 +184,7 @@ def out_of_fold(
         display: shows an estimate of the time before the first fit, and progress.
         folds: number of models, at least 2; None for the default.
         workers: folds fitted at once, each in a process of its own.
-        copies: as of ``training_frame``.
+        frame: rows of ``training_frame`` to judge; None for all of them.
 
     Raises:
         ModelError: no such recipe, its weights cannot be had, or a class has fewer images than there are folds.
@@ -196,7 +196,8 @@ def out_of_fold(
 
     version = manifest.find(workspace, version_name)
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
-    frame = budgeted(training_frame(workspace, version, copies), options.images, options.seed).reset_index(drop=True)
+    frame = training_frame(workspace, version) if frame is None else frame
+    frame = budgeted(frame, options.images, options.seed).reset_index(drop=True)
     if frame.empty:
         raise ModelError(f"the version {version.name} has no kept image to judge")
     number = folds or DEFAULT_FOLDS

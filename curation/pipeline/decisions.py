@@ -407,15 +407,20 @@ def _decided(
         raw = commit_raw(workspace, images, settings)
         rows = manifest.rows(workspace, raw)
         people = log.table[log.table["actor"].str.startswith(PERSON_PREFIX)]
-        judged = replay.replay(rows, manifest.followed(workspace, people, rows).table)
+        people = manifest.followed(workspace, people, rows).table
+        judged = replay.replay(rows, people)
         judged = judged[judged["status"] == "kept"]
         drafts = policy.decide(chosen, judged, issues)
-        beyond = brake.losses(judged, drafts, settings.brake)
+        stands = replay.people_rows(people)
+        kept = set(stands.loc[stands["action"] == "keep", "path"])  # by people, whatever the policy says
+        beyond = brake.losses(judged, [draft for draft in drafts if draft.path not in kept], settings.brake)
         accepted = _accepted(log.table, chosen) | ({loss.key for loss in beyond} if accept_loss else set())
         stopped = [loss for loss in beyond if loss.key not in accepted]
+        overruled = manifest.overruled(workspace, log.table, rows)
         drafts = brake.held_back(judged, drafts, stopped)
+        drafts = [draft for draft in drafts if (draft.path, draft.action) not in overruled]
         policy.store(workspace.policies, chosen, source)
-        _log_what_is_new(log, chosen, drafts, accepted & {loss.key for loss in beyond})
+        _log_what_is_new(log, chosen, drafts, accepted)
         lineage = lineage_of(workspace, settings, chosen)
         if stopped:
             lineage["brake"] = [loss.record() for loss in stopped]
@@ -452,8 +457,6 @@ def _log_what_is_new(log: Log, chosen: policy.Policy, drafts: Sequence[Draft], a
 
     Another policy, other losses accepted, or a policy that a later undoing brought back begin a batch of their own.
     """
-    taken_back = replay.overruled(log.table)
-    wanted = [draft for draft in drafts if (draft.path, draft.action) not in taken_back]
     opening = replay.opening_of(log.table)
     issue = f"{_ACCEPTED} {json.dumps(sorted(accepted), ensure_ascii=False)}" if accepted else ""
     actor = POLICY_PREFIX + chosen.name
@@ -461,14 +464,14 @@ def _log_what_is_new(log: Log, chosen: policy.Policy, drafts: Sequence[Draft], a
     before = replay.policy_rows(log.table) if same else log.table[:0]
     fields = ["path", "action", "value", "reason", "issue"]
     stands = {Draft(*row): seq for seq, *row in before[["seq", *fields]].itertuples(index=False, name=None)}
-    gone = sorted(set(stands.values()) - {stands.get(draft) for draft in wanted})
-    new = [draft for draft in wanted if draft not in stands]
+    gone = sorted(set(stands.values()) - {stands.get(draft) for draft in drafts})
+    new = [draft for draft in drafts if draft not in stands]
     if same and not gone and not new:
         return
     if same and replay.may_grow(log.table):
         log.append(actor, [Draft("", "undo", json.dumps(gone), "judged again"), *new])
     else:
-        log.append(actor, [Draft("", "policy", chosen.fingerprint, chosen.description, issue), *wanted])
+        log.append(actor, [Draft("", "policy", chosen.fingerprint, chosen.description, issue), *drafts])
 
 
 def commit_raw(workspace: Workspace, images: pd.DataFrame, settings: Settings) -> manifest.Version:

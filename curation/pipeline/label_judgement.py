@@ -136,7 +136,7 @@ def judge(
         return
     started = time.monotonic()
     options = runs.FitOptions(seed=settings.seed, threads=chosen.threads or None)
-    found = _out_of_fold(workspace, copies, chosen, options, display)
+    found = _out_of_fold(workspace, frame, chosen, options, display)
     with display.step("Judging the labels", "steps"):
         evidence = _evidence(workspace, frame, found, settings)
         judgement = judging.judge(
@@ -161,13 +161,13 @@ def judge(
 
 
 def _out_of_fold(
-    workspace: Workspace, copies: pd.DataFrame, chosen: LabelSettings, options: runs.FitOptions, display: Display
+    workspace: Workspace, frame: pd.DataFrame, chosen: LabelSettings, options: runs.FitOptions, display: Display
 ) -> runs.OutOfFold:
     from training.data import DataError
 
     try:
         return runs.out_of_fold(
-            workspace, chosen.recipe, "raw", options, display, folds=chosen.folds, workers=chosen.workers, copies=copies
+            workspace, chosen.recipe, "raw", options, display, folds=chosen.folds, workers=chosen.workers, frame=frame
         )
     except runs.ModelError as error:
         if isinstance(error.__cause__, DataError):

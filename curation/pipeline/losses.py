@@ -56,7 +56,8 @@ def held(version: Version, entries: Sequence[Entry], option: str) -> tuple[list[
         option: names the workspace on the command line.
 
     """
-    beyond = [Loss(**record) for record in version.lineage.get("brake", [])]
+    stated = [record for record in version.lineage.get("brake", []) if set(record) == set(Loss.__dataclass_fields__)]
+    beyond = [Loss(**record) for record in stated]
     decided = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX)}
     waiting = {e.path for e in entries if e.actor.startswith(POLICY_PREFIX) and e.value == HELD} - decided
     record = {"held": len(waiting), "losses": [loss.record() for loss in beyond]}

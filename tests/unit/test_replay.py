@@ -92,9 +92,9 @@ def test_only_single_decisions_of_a_policy_are_overruled() -> None:
         ("policy:deck", "b.jpg", "exclude", ""),
         ("person:ada", "", "undo", "[2]"),
     )
-    assert overruled(table_of(log)) == {("a.jpg", "exclude")}
+    assert overruled(table_of(log))[["path", "action"]].to_numpy().tolist() == [["a.jpg", "exclude"]]
     whole = [*log[:3], Entry(4, "t", "person:ada", "", "undo", "[1, 2, 3]", "", "")]
-    assert overruled(table_of(whole)) == set()
+    assert overruled(table_of(whole)).empty
 
 
 ACTIONS = st.tuples(
@@ -122,3 +122,13 @@ def test_a_relabel_takes_an_earlier_softening_back() -> None:
     )
     row = replay(RAW, relabelled).set_index("path").loc["a.jpg"]
     assert (row["label"], row["weight"], row["soft_label"]) == ("happy", 1.0, "")
+
+
+def test_moving_sets_the_split_and_nothing_else() -> None:
+    log = entries(
+        ("policy:balanced", "", "policy", "f1"),
+        ("policy:balanced", "a.jpg", "exclude", ""),
+        ("person:ada", "a.jpg", "move", "test"),
+    )
+    row = replay(RAW, log).set_index("path").loc["a.jpg"]
+    assert (row["split"], row["status"], row["label"], row["reason"]) == ("test", "excluded", "sad", "why")

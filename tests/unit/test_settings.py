@@ -102,3 +102,10 @@ def test_what_to_do_now_is_no_part_of_what_a_workspace_was_made_with(tmp_path: P
     made(workspace, of_workspace(workspace, {"labels": {"recipe": "fast"}, "engine": {"workers": 7}}))
     again = of_workspace(workspace)
     assert (again.labels.recipe, again.engine.workers) == ("off", 0)
+
+
+def test_what_lets_something_in_is_never_kept_in_a_workspace(tmp_path: Path) -> None:
+    workspace = create_workspace(tmp_path / "space")
+    made(workspace, of_workspace(workspace, {"measure": {"allow_download": True, "analysis_side": 256}}))
+    again = of_workspace(workspace).measure
+    assert (again.allow_download, again.analysis_side) == (False, 256)

@@ -279,6 +279,18 @@ def test_decisions_go_with_renamed_and_moved_files_and_what_no_longer_applies_is
     assert manifest.verify(own) == []
 
 
+def test_a_policy_overruled_on_a_picture_stays_overruled_when_it_is_renamed(own: Workspace, data: Path) -> None:
+    kept, copy = leak(own)
+    line = next(e for e in log.read(own.decisions) if e.path == copy and e.action == "exclude")
+    undo(own, str(line.seq))
+    assert now(own).at[copy, "status"] == "kept"
+    renamed = str(Path(copy).with_name("renamed.jpg"))
+    (data / copy).rename(data / renamed)
+    run(own, data)
+    assert now(own).loc[[kept, renamed], "status"].tolist() == ["kept", "kept"]
+    assert manifest.verify(own) == []
+
+
 def test_another_data_set_with_the_same_names_inherits_nothing(own: Workspace, data: Path) -> None:
     path = alone(own)[0]
     decide(own, [path], "exclude")
