@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import pandas as pd
 import pytest
 
-from reports import cleaning_page
+from reports import changes_page, cleaning_page
+from reports.changes import Origin
 from tests.browser.chromium import ARTIFACTS, SIZES, Watched, screenshot, serious_violations
 from tests.unit.report_frames import example, origin
 
@@ -166,9 +168,51 @@ def test_in_print_sections_are_unfolded_and_fit_eight_pages(browser: Browser, de
     page.close()
 
 
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = example(40)
+    kinds = ["left out", "left out", "relabelled", "kept again"]
+    frame = pd.DataFrame(
+        {
+            "kind": kinds,
+            "why": ["Near copies", "looks odd", "looks odd", "no decision is in force any more"],
+            "who": ["policy balanced", "ada", "<b>ben</b>", "nobody"],
+            "total": [90, 1, 1, 1],
+            "path": found.paths[1:5],
+            "before": "kept as happy",
+            "after": ["excluded as happy", "excluded as happy", "kept as sad", "kept as happy"],
+            "reason": ["a copy of x.jpg", "looks odd", "looks odd", ""],
+            "label": "happy",
+            "split": ["train", "validation", "train", "train"],
+            "sha256": [f"{n:064x}" for n in range(4)],
+            "thumbnail": [found.pictures[path] for path in found.paths[1:5]],
+        }
+    )
+    path = tmp_path_factory.mktemp("changed") / "changes.html"
+    path.write_text(changes_page(frame, Origin("faces", "v2", "v3", "2026-01-02")), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_of_what_changed_fits_every_screen_and_asks_for_nothing(
+    browser: Browser, changed: Path, size: str
+) -> None:
+    width, height = SIZES[size]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    watched = Watched(page)
+    page.goto(changed.as_uri())
+    page.locator("[data-fold=open]").click()
+    assert watched.fits(width) and watched.errors == [] and watched.outside() == []
+    text = page.locator("body").inner_text()
+    assert "by <b>ben</b>" in text and "Here: 1 of them." in text
+    screenshot(page, f"changes-{size}")
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation(browser: Browser, report: Path, scheme: str) -> None:
+def test_axe_finds_no_serious_violation(browser: Browser, report: Path, changed: Path, scheme: str) -> None:
     assert serious_violations(browser, report, scheme) == []
+    assert serious_violations(browser, changed, scheme) == []
 
 
 def test_a_page_of_twenty_thousand_images_is_small_and_can_be_used_within_two_seconds(
