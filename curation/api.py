@@ -12,18 +12,20 @@ Examples:
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import inspect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
 from curation.base import notebook, settings
-from curation.base.errors import WorkspaceError
+from curation.base.errors import CurationError, WorkspaceError, did_you_mean
 from curation.base.progress import Display
 from curation.base.workspace import Workspace as WorkspaceFolder
-from curation.base.workspace import create_workspace, locked, read_images, read_issues, read_listing
+from curation.base.workspace import create_workspace, locked, open_workspace, read_images, read_issues, require_own
 from curation.decisions import manifest
 from curation.decisions.manifest import Version as Committed
 from curation.formats import export
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from curation.formats.export_data import Placement
     from curation.formats.torch import CuratedFaces
     from curation.models.comparison import Comparison
+    from curation.pipeline.gate import Gate
 
 __all__ = ["Explanation", "Gallery", "Outcome", "Version", "Workspace"]
 
@@ -57,6 +60,8 @@ class Outcome:
         """Return the sentences, one a line."""
         return "\n".join(self.lines)
 
+    __repr__ = __str__
+
 
 @dataclass(frozen=True)
 class Gallery:
@@ -75,6 +80,10 @@ class Gallery:
         """Return the number of images."""
         return len(self.frame)
 
+    def __repr__(self) -> str:
+        """Return the images as a table: outside a notebook there are no pictures."""
+        return f"{self.title}\n{self.frame.to_string(index=False, max_colwidth=60)}"
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -91,6 +100,30 @@ class Explanation:
     def __str__(self) -> str:
         """Return the sentences, one a line."""
         return "\n".join(self.lines)
+
+    __repr__ = __str__
+
+
+class OptionError(CurationError, TypeError):
+    """A keyword that a method does not know."""
+
+
+def _require_known(options: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse a keyword that is not known, and name the one that was probably meant.
+
+    Raises:
+        OptionError: one is unknown.
+
+    """
+    known = list(known)
+    for name in options:
+        if name not in known:
+            raise OptionError(f"no option {name!r}; {did_you_mean(name, known)}")
+
+
+def _fit_options(options: dict[str, Any]) -> runs.FitOptions:
+    _require_known(options, [each.name for each in fields(runs.FitOptions)])
+    return runs.FitOptions(**options)
 
 
 class Version:
@@ -142,6 +175,7 @@ class Version:
         """Return the kept images as a PyTorch dataset; options as ``curation.formats.torch.CuratedFaces``."""
         from curation.formats.torch import CuratedFaces
 
+        _require_known(options, list(inspect.signature(CuratedFaces).parameters)[3:])
         return CuratedFaces(self._workspace.root, self.name, split, **options)
 
     def __repr__(self) -> str:
@@ -160,7 +194,7 @@ class Workspace:
     """
 
     def __init__(self, folder: Path | str = "workspace", *, quiet: bool = False, **overrides: Any) -> None:
-        """Open the workspace at ``folder``, making it if it is absent.
+        """Open the workspace at ``folder``; where there is none yet, only :meth:`run` makes it.
 
         Args:
             folder: the workspace's folder
@@ -168,22 +202,23 @@ class Workspace:
             overrides: settings by section, as in ``measure={"detector": "yunet"}``; they win over file and environment
 
         Raises:
-            WorkspaceError: the folder holds something else.
+            CurationError: the folder holds something else, or a setting is wrong.
 
         """
-        self._workspace = create_workspace(Path(folder))
+        self.folder = Path(folder)
+        require_own(self.folder)
+        settings.load(None, overrides)
         self._display = Display(quiet=quiet)
         self._overrides = overrides
 
     @property
-    def folder(self) -> Path:
-        """The workspace's folder."""
-        return self._workspace.root
+    def _workspace(self) -> WorkspaceFolder:
+        return open_workspace(self.folder)
 
     @property
     def settings(self) -> settings.Settings:
-        """All settings in force."""
-        return settings.of_workspace(self._workspace, self._overrides)
+        """All settings in force; printed, they are the text of a ``curate.toml``."""
+        return settings.of_workspace(WorkspaceFolder(self.folder), self._overrides)
 
     def run(self, data: str | Path, *, policy: str = "", limit: int = 0, accept_loss: bool = False) -> Outcome:
         """Curate ``data`` up to a cleaned version and its report; a second run does only what is new.
@@ -194,9 +229,10 @@ class Workspace:
             CurationError: the source, a setting or the policy is wrong.
 
         """
+        workspace = create_workspace(self.folder)
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
-        with locked(self._workspace):
-            outcome = curating.run(self._workspace, str(data), chosen, self._display, limit, accept_loss=accept_loss)
+        with locked(workspace):
+            outcome = curating.run(workspace, str(data), chosen, self._display, limit, accept_loss=accept_loss)
         return Outcome(tuple(outcome.lines), outcome.record)
 
     def check(self, *, labels: str = "", identity: str = "") -> pd.DataFrame:
@@ -272,8 +308,17 @@ class Workspace:
         return read_images(self._workspace)
 
     def issues(self, check: str = "", *, flagged_only: bool = True) -> pd.DataFrame:
-        """Return issue rows, worst first: path, check, score (0 worst .. 1), is_issue, group, evidence (JSON)."""
-        return queries.found_issues(self._workspace, check, flagged_only=flagged_only)
+        """Return issue rows, worst first.
+
+        Returns:
+            path, check, score (0 worst .. 1), is_issue, group, words (the evidence as a sentence), and a column for
+            each fact of the evidence, such as value and threshold; NaN where a check has no such fact.
+
+        """
+        found = queries.found_issues(self._workspace, check, flagged_only=flagged_only)
+        facts = [json.loads(text) for text in found["evidence"]]
+        words = [summary.evidence_words(fact, path) for fact, path in zip(facts, found["path"], strict=True)]
+        return found.drop(columns="evidence").assign(words=words).join(pd.DataFrame(facts, index=found.index))
 
     def checks(self) -> pd.DataFrame:
         """Return how many images each check scored and flagged."""
@@ -281,13 +326,10 @@ class Workspace:
 
     def gallery(self, check: str, limit: int = 24) -> Gallery:
         """Return the worst images of a check with their thumbnails."""
-        import json
-
         found = self.issues(check)
         shown = found.head(limit)
         known = self.images.set_index("path").loc[shown["path"], ["label", "split"]].reset_index(drop=True)
-        words = [summary.evidence_words(json.loads(text)) for text in shown["evidence"]]
-        frame = shown[["path", "score", "group"]].reset_index(drop=True).join(known).assign(evidence=words)
+        frame = shown[["path", "score", "group"]].reset_index(drop=True).join(known).assign(evidence=shown["words"])
         title = f"{summary.check_words(check)[0]}: {len(frame):,} of {len(found):,} images"
         return Gallery(title, frame, self._thumbnails(shown["path"].tolist()))
 
@@ -302,13 +344,9 @@ class Workspace:
         return Explanation(tuple(answer.lines), answer.record, self._thumbnails([path]).get(path, ""))
 
     def _thumbnails(self, paths: Sequence[str]) -> dict[str, str]:
-        from curation.measure import load_measurements, thumbnail_bytes
         from reports.thumbnails import data_uris
 
-        listing = read_listing(self._workspace)
-        listing = listing[listing["path"].isin(paths)].reset_index(drop=True)
-        measured = load_measurements(listing, self._workspace.measurements, self.settings.measure)
-        pictures = thumbnail_bytes(paths, measured, self._workspace.measurements, self.settings.measure)
+        pictures = queries.thumbnails(self._workspace, self.settings, paths)
         return data_uris(list(pictures), list(pictures.values()))
 
     def decide(
@@ -464,9 +502,34 @@ class Workspace:
         """Return the images that two versions judge differently."""
         return queries.diff(self._workspace, before, after)
 
+    def changes_page(self, before: str, after: str) -> Path:
+        """Write the page that shows what two versions judge differently, and return its path."""
+        from curation.pipeline.changes import write_changes
+
+        with locked(self._workspace):
+            return write_changes(self._workspace, before, after, self.settings)
+
     def log(self, path: str = "") -> pd.DataFrame:
         """Return the log of decisions, newest first."""
         return queries.log_table(self._workspace, path)
+
+    def gate(self, limits: Mapping[str, Any] | str | Path = "", version: str = "cleaned") -> Gate:
+        """Hold a version against limits; ``holds`` says whether it keeps to all of them.
+
+        Args:
+            limits: name -> the most allowed, or a TOML file; "" for the workspace's ``gate.toml``, else the defaults
+            version: which one
+
+        Raises:
+            CurationError: a limit is unknown, or its file cannot be read.
+
+        """
+        from curation.pipeline import gate
+
+        workspace = self._workspace
+        if not isinstance(limits, Mapping):
+            limits = gate.limits_of(workspace, Path(limits) if limits else None)
+        return gate.check_version(workspace, version, limits, self.settings)
 
     def verify(self) -> list[str]:
         """Return what is wrong with the versions and the log; an empty list means all is well."""
@@ -479,7 +542,7 @@ class Workspace:
 
     def train(self, recipe: str, on: str = "cleaned", **options: Any) -> Path:
         """Fit a recipe on a version and return its run's folder; options as ``curation.models.runs.FitOptions``."""
-        return runs.train(self._workspace, recipe, on, runs.FitOptions(**options), self._display)
+        return runs.train(self._workspace, recipe, on, _fit_options(options), self._display)
 
     def evaluate(self, model: str, on: str = "cleaned") -> pd.DataFrame:
         """Evaluate a model on validation and test, with intervals; see ``curation.models.evaluation.evaluate``."""
@@ -487,7 +550,7 @@ class Workspace:
 
     def crossval(self, recipe: str = "fast", on: str = "raw", **options: Any) -> runs.OutOfFold:
         """Judge each image by a model that has seen no copy of it; see ``curation.models.runs.out_of_fold``."""
-        return runs.out_of_fold(self._workspace, recipe, on, runs.FitOptions(**options), self._display)
+        return runs.out_of_fold(self._workspace, recipe, on, _fit_options(options), self._display)
 
     def compare(
         self, first: str, second: str, recipe: str = "fast", *, seeds: int = 3, votes: str | Path = "", **options: Any
@@ -495,12 +558,12 @@ class Workspace:
         """Train on two versions and a random-removal control; see ``curation.models.comparison.compare``."""
         from curation.models.comparison import compare
 
-        file, chosen = Path(votes) if votes else None, runs.FitOptions(**options)
+        file, chosen = Path(votes) if votes else None, _fit_options(options)
         return compare(self._workspace, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
 
     def ladder(self, *recipes: str, on: str = "cleaned", **options: Any) -> runs.Ladder:
         """Fit several recipes under one budget; see ``curation.models.runs.ladder``."""
-        return runs.ladder(self._workspace, recipes or ("vgg16",), on, runs.FitOptions(**options), self._display)
+        return runs.ladder(self._workspace, recipes or ("vgg16",), on, _fit_options(options), self._display)
 
     def predict(self, model: str, images: Sequence[str]) -> pd.DataFrame:
         """Return a model's probabilities for image files, a row a file."""
@@ -517,11 +580,18 @@ class Workspace:
         return write_cards(self._workspace, on, model, Path(destination))
 
     def __repr__(self) -> str:
-        """Return where it is and how many versions it has."""
-        return f"<Workspace {self._workspace.root}, {len(manifest.versions(self._workspace))} versions>"
+        """Return where it is and what it holds."""
+        workspace = WorkspaceFolder(self.folder)
+        if not workspace.marker.exists():
+            return f"<Workspace {self.folder}: nothing there yet; run(DATA) makes it>"
+        held = f"{len(manifest.versions(workspace))} versions"
+        if workspace.issues.exists():
+            found = self.checks()
+            held += "; flagged: " + ", ".join(f"{row.check} {row.issues:,}" for row in found.itertuples() if row.issues)
+        return f"<Workspace {self.folder}, {held}>"
 
     def _repr_html_(self) -> str:
         head = notebook.sentences([repr(self).strip("<>")])
-        if not self._workspace.issues.exists():
+        if not WorkspaceFolder(self.folder).issues.exists():
             return str(head)
         return str(head + notebook.table(self.versions()) + notebook.table(self.checks(), "What the checks found"))

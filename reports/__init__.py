@@ -1,5 +1,6 @@
 """Pages and figures made from tables: a leaf that computes no statistics of its own."""
 
+from reports.changes import changes_page
 from reports.cleaning import CleaningTables, Provenance, cleaning_page
 from reports.comparison import comparison_page
 from reports.findings import Finding, FindingsTables, findings_page
@@ -16,6 +17,7 @@ __all__ = [
     "LadderTables",
     "Provenance",
     "captioned_png",
+    "changes_page",
     "cleaning_page",
     "comparison_page",
     "data_uris",

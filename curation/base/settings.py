@@ -8,6 +8,7 @@ workspace was made counts before what it was made with.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from curation.base import files, reading
-from curation.base.errors import CurationError
+from curation.base.errors import CurationError, did_you_mean
 from curation.base.workspace import Workspace
 
 ENVIRONMENT_PREFIX = "CURATE_"
@@ -123,6 +124,25 @@ class Settings(_Section):
     identity: IdentitySettings = IdentitySettings()
     labels: LabelSettings = LabelSettings()
     brake: BrakeSettings = BrakeSettings()
+
+    def __str__(self) -> str:
+        """Return the settings as the text of a ``curate.toml``, with what each is for."""
+        own, sections = [], []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, _Section):
+                sections += ["", f"[{name}]", *(_toml(key, value) for key in type(value).model_fields)]
+            else:
+                own.append(_toml(name, self))
+        return "\n".join([*own, *sections]) + "\n"
+
+    __repr__ = __str__
+
+
+def _toml(name: str, section: BaseModel) -> str:
+    """Return one setting as a line of TOML; what JSON knows of texts, numbers, truth and lists, TOML reads too."""
+    value, description = getattr(section, name), type(section).model_fields[name].description
+    return f"{name} = {json.dumps(value, ensure_ascii=False)}" + (f"  # {description}" if description else "")
 
 
 _CALIBRATED = frozenset({"duplicates"})
@@ -255,7 +275,16 @@ def load(
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{source}: setting {where!r}: {first['msg']}") from error
+        raise SettingsError(f"{source}: setting {where!r}: {_said(first)}") from error
+
+
+def _said(error: Any) -> str:
+    """Return what is wrong with a setting; of an unknown one, which was probably meant."""
+    if error["type"] != "extra_forbidden":
+        return str(error["msg"])
+    *section, name = (str(part) for part in error["loc"])
+    known = Settings.model_fields[section[0]].default.__class__.model_fields if section else Settings.model_fields
+    return f"there is no such setting; {did_you_mean(name, known)}"
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -6,8 +6,10 @@ A file is either replaced atomically or, once committed, never written again; a 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -200,6 +202,17 @@ def is_workspace(folder: Path) -> bool:
         return False
 
 
+def option_of(workspace: Workspace) -> str:
+    """Return what names a workspace on the command line; "" for the default one."""
+    return "" if workspace.root == Path("workspace") else f" -w {shlex.quote(str(workspace.root))}"
+
+
+def app_dataset(root: Path, version: str) -> str:
+    """Return what a version is called in the App: the workspace's folder, a mark of where it lies, and the version."""
+    mark = hashlib.sha256(str(root.resolve()).encode("utf-8")).hexdigest()[:6]
+    return f"{root.resolve().name} {mark} {version}"
+
+
 def create_workspace(root: Path) -> Workspace:
     """Return the workspace at ``root``, made if it is absent.
 
@@ -212,12 +225,8 @@ def create_workspace(root: Path) -> Workspace:
     try:
         if os.path.lexists(workspace.marker):
             return open_workspace(root)
+        require_own(root)
         files.make_folder(root)
-        other_files = [entry.name for entry in os.scandir(root) if not _may_precede_marker(entry.name)]
-        if other_files:
-            raise WorkspaceError(
-                f"{root} holds other files ({other_files[0]}) and is no workspace; name an empty or new folder with -w"
-            )
         trust.require_plain(root)
         files.write_json(workspace.marker, {"format": FORMAT})
     except (OSError, ValueError) as error:
@@ -229,6 +238,23 @@ def create_workspace(root: Path) -> Workspace:
 def _require_text(root: Path) -> None:
     if not is_text(str(root.absolute())):
         raise WorkspaceError(f"the folder {str(root)!r} has a name that is not UTF-8; name another with -w")
+
+
+def require_own(root: Path) -> None:
+    """Refuse a folder that is no workspace and cannot become one; nothing is made.
+
+    Raises:
+        WorkspaceError: it holds other files.
+
+    """
+    _require_text(root)
+    if not root.exists() or os.path.lexists(Workspace(root).marker):
+        return
+    other_files = [entry.name for entry in os.scandir(root) if not _may_precede_marker(entry.name)]
+    if other_files:
+        raise WorkspaceError(
+            f"{root} holds other files ({other_files[0]}) and is no workspace; name an empty or new folder with -w"
+        )
 
 
 def _may_precede_marker(name: str) -> bool:

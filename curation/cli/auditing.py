@@ -1,4 +1,4 @@
-"""The verb that measures what cleaning finds and misses."""
+"""The verbs that measure what cleaning finds and misses, and hold a version against limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curation.cli import completion
-from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, Force, load_settings
+from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, Force, Version, load_settings
 
 if TYPE_CHECKING:
     pass
@@ -61,3 +61,30 @@ def audit(
         else:
             console.print_frame(found.kinds, "table")
             console.print_lines([*found.lines(), *lines])
+
+
+@app.command()
+def gate(
+    version: Version = "cleaned",
+    limits: Annotated[
+        Path | None,
+        typer.Option("--limits", help="TOML file of limits; none = gate.toml in the workspace, or defaults."),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML for a CI to this file.")] = None,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a version against limits (leaks, conflicts, wrong labels, losses); exit 1 where one does not hold."""
+    from curation.base.files import write_bytes
+    from curation.base.workspace import open_workspace
+    from curation.cli import console
+    from curation.pipeline import gate as gates
+
+    workspace = open_workspace(folder)
+    asked = gates.limits_of(workspace, limits)
+    found = gates.check_version(workspace, version, asked, load_settings(workspace))
+    if junit is not None:
+        write_bytes(junit, found.junit())
+    console.print_json(found.record()) if as_json else console.print_lines(found.lines())
+    if not found.holds:
+        raise typer.Exit(1)

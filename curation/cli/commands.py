@@ -33,12 +33,33 @@ def _before_any_command() -> None:
     memory.require(memory.Needed.reading)
 
 
+PANELS: dict[str, tuple[str, ...]] = {
+    "Curate": ("run", "scan", "check", "apply", "overlap", "sample", "doctor"),
+    "Look": ("report", "issues", "show", "explain", "diff", "versions", "log"),
+    "Decide": ("review", "decide", "undo", "merge", "annotations", "votes", "tag"),
+    "Make sure": ("gate", "verify", "audit", "evaluate-labels"),
+    "Hand on": ("export", "card", "export-model"),
+    "Models": ("train", "ladder", "crossval", "evaluate", "compare", "predict"),
+}
+"""The verbs as the help lists them: by what somebody is after."""
+
 for _family in (curating, history, exchange, auditing, modelling, reviewing):
     app.registered_commands += _family.app.registered_commands
     app.registered_groups += _family.app.registered_groups
+_PANEL_OF = {verb: panel for panel, verbs in PANELS.items() for verb in verbs}
+_PLACE = {verb: place for place, verb in enumerate(_PANEL_OF)}
+
+
+def _name_of(verb: typer.models.CommandInfo) -> str:
+    return verb.name or (verb.callback.__name__ if verb.callback else "")
+
+
+app.registered_commands.sort(key=lambda verb: _PLACE.get(_name_of(verb), len(_PLACE)))
 for _verb in app.registered_commands:
-    _name = _verb.name or (_verb.callback.__name__ if _verb.callback else "")
-    _verb.epilog = examples.epilog(_name)
+    _verb.epilog = examples.epilog(_name_of(_verb))
+    _verb.rich_help_panel = _PANEL_OF.get(_name_of(_verb))
+for _group in app.registered_groups:
+    _group.rich_help_panel = _PANEL_OF.get(_group.name or "")
 
 
 _DEBUG = "CURATE_DEBUG"

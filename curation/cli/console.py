@@ -24,6 +24,9 @@ _MOST_ROWS = 40
 _PIPED_WIDTH = 120
 """Characters a line of a table that is not printed on a terminal."""
 
+_BESIDE_PATHS = 70
+"""Characters that the other columns have beside the longest path; a narrower terminal breaks the lines itself."""
+
 
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON; dataclasses become objects. Nothing in it steers a terminal, whatever its encoding."""
@@ -88,11 +91,21 @@ def _print_table(frame: pd.DataFrame, hint: str, limit: int) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in frame.columns:
         right = frame[column].dtype.kind in "if"
-        table.add_column(Text(printable(str(column))), justify="right" if right else "left", overflow="fold")
+        # a path that is broken into lines cannot be copied
+        table.add_column(
+            Text(printable(str(column))),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=column == "path",
+        )
     for row in frame.head(limit).itertuples(index=False, name=None):
         # Text, not markup: names from the file system must not be read as styles
         table.add_row(*(Text(_cell(value)) for value in row))
-    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
+    screen = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    longest = max(frame["path"].head(limit).astype(str).str.len(), default=0) if "path" in frame else 0
+    if longest + _BESIDE_PATHS > screen.width:
+        screen = Console(width=longest + _BESIDE_PATHS)
+    screen.print(table)
     if len(frame) > limit:
         print(f"... {len(frame) - limit:,} more rows{hint}")
 

@@ -144,9 +144,9 @@ def check(
     from curation.base.workspace import locked, open_workspace
     from curation.checks import registry
     from curation.cli import console
-    from curation.pipeline import curating, steps, summary
+    from curation.pipeline import curating, queries, steps, summary
 
-    chosen = {check.name for check in registry.select(names or [])}
+    chosen = [check.name for check in registry.select(names or [])]
     workspace = open_workspace(folder)
     settings = load_settings(
         workspace,
@@ -167,12 +167,17 @@ def check(
                 workspace, scanned.measurements, pairs, settings, display, peers=also, python=interpreter(peer_python)
             )
     found = summary.check_summary(issues[issues["check"].isin(chosen)])
-    if opinions is not None and as_json:
-        side = summary.side_by_side(issues, opinions.findings).to_dict("records")
-        checks = found.to_dict("records")
-        console.print_json({"checks": checks, "opinions": opinions.record(), "side_by_side": side})
+    absent = queries.not_run(found, chosen)
+    if as_json:
+        side = None if opinions is None else summary.side_by_side(issues, opinions.findings).to_dict("records")
+        asked = None if opinions is None else opinions.record()
+        console.print_json(
+            {"checks": console.records(found), "not_run": absent, "opinions": asked, "side_by_side": side}
+        )
         return
-    console.print_frame(found, "json" if as_json else "table")
+    if len(found):
+        console.print_frame(found, "table")
+    console.print_lines(queries.not_run_words(absent))
     if opinions is not None:
         if len(opinions.pairs):
             console.print_frame(opinions.counts, "table")
@@ -197,6 +202,7 @@ def apply(
     workspace = open_workspace(folder)
     settings = load_settings(workspace, policy=policy)
     with locked(workspace):
+        before = queries.newest(workspace)
         recorded = decisions.apply(workspace, settings, Display(quiet=as_json), accept_loss=accept_loss)
     version = recorded.version
     if as_json:
@@ -204,7 +210,7 @@ def apply(
         return
     said, _ = curating.said_of(workspace, read_images(workspace), read_issues(workspace), version, settings)
     judged = label_judgement.outcome_lines(workspace, version)
-    console.print_lines([*queries.version_lines(version), *said, *recorded.notes, *judged])
+    console.print_lines([*said, *recorded.notes, *judged, *queries.what_changed(workspace, before, version)])
 
 
 @app.command()

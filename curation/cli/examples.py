@@ -34,6 +34,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate apply --accept-loss", "leave out also what the brake held back"),
     ),
     "issues": (
+        ("curate issues", "what each check found, and the worst images"),
         ("curate issues --check blurry", "worst first"),
         ("curate issues --format csv -o issues.csv", "all flagged images as a file"),
     ),
@@ -43,9 +44,15 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate verify", "does every version follow from the log, byte for byte"),
         ("curate verify --foreign -w received", "what a workspace that somebody sent would touch"),
     ),
-    "log": (("curate log --path train/happy/1.jpg", "what was decided on one image"),),
+    "log": (
+        ("curate log --by ada -n 10", "the last ten decisions of one person"),
+        ("curate log --path train/happy/1.jpg", "what was decided on one image"),
+    ),
     "explain": (("curate explain train/happy/1.jpg", "measured, found, decided, and why"),),
-    "diff": (("curate diff raw cleaned --format csv", "every image that cleaning changed"),),
+    "diff": (
+        ("curate diff raw cleaned --page", "what cleaning changed, in pictures"),
+        ("curate diff v2 v3 --format csv", "every image that two versions judge differently"),
+    ),
     "decide": (
         ("curate decide train/happy/1.jpg --exclude --reason 'no face'", "leave an image out"),
         ("curate decide train/happy/1.jpg train/happy/2.jpg --relabel sad", "give images another label"),
@@ -74,6 +81,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "audit": (
         ("curate audit --calibrate", "planted defects found blind; the duplicate threshold refitted"),
         ("curate audit --sample 200 --check no_face -o review.csv", "draw images for a person to judge"),
+    ),
+    "gate": (
+        ("curate gate", "leaks, conflicts, unreadable 0; wrong labels under 5 %, loss of a class under 20 %"),
+        ("curate gate cleaned --limits limits.toml --junit gate.xml", "your own limits, and a file for a CI"),
     ),
     "train": (
         ("curate train fast --on cleaned", "one of our recipes"),

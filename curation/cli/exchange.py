@@ -71,13 +71,20 @@ def take_annotations(
     from curation.base.progress import Display
     from curation.base.workspace import locked, open_workspace
     from curation.cli import console
+    from curation.decisions import manifest
+    from curation.pipeline import queries
     from curation.review.label_studio import read, take
 
     workspace = open_workspace(folder)
     found = read(file)
     with locked(workspace):
+        before = queries.newest(workspace)
         taken = take(workspace, found, load_settings(workspace), Display(quiet=as_json), new_class=new_class)
-    console.print_json(taken) if as_json else console.print_lines(taken.lines())
+    if as_json:
+        console.print_json(taken)
+    else:
+        after = manifest.find(workspace, taken.version)
+        console.print_lines([*taken.lines(), *queries.what_changed(workspace, before, after)])
 
 
 @app.command()

@@ -17,6 +17,7 @@ from curation.cli.options import (
     Folder,
     Force,
     NewClass,
+    Rows,
     TableFormat,
     Version,
     load_settings,
@@ -24,6 +25,8 @@ from curation.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from curation.base.workspace import Workspace
+    from curation.decisions import manifest
     from curation.pipeline.decisions import Recorded
 
 app = typer.Typer()
@@ -41,14 +44,15 @@ def issues(
     check_name: Annotated[str, typer.Option("--check", help="Only this check.", autocompletion=completion.checks)] = "",
     every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
     peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
+    number: Rows = 20,
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print what the checks found, worst first."""
+    """Print what the checks found: a summary by check, conflicts and leaks on top, then the worst images."""
     from curation.base.destinations import Destinations
-    from curation.base.workspace import open_workspace
+    from curation.base.workspace import open_workspace, option_of
     from curation.cli import console
     from curation.pipeline import queries
 
@@ -57,8 +61,19 @@ def issues(
     chosen = "json" if as_json else format_name.value
     if output:
         console.write_frame(found, chosen, output, Destinations(workspace, force))
-    else:
-        console.print_frame(found, chosen, hint="; see all with --format csv")
+        return
+    if chosen != "table":  # for machines: every row, with the evidence as JSON
+        console.print_frame(found, chosen)
+        return
+    if not check_name and not peer:
+        by_check = queries.issue_summary(workspace)
+        console.print_frame(by_check, "table", limit=0)
+        console.print_lines([*queries.not_run_words(queries.not_run(by_check)), ""])
+    hint = "; -n 0 prints all, --format csv the numbers behind the words"
+    console.print_frame(queries.issue_words(found), "table", hint=hint, limit=number)
+    if len(found):
+        look = f" --check {check_name}" if check_name else " --check NAME"
+        console.print_lines([f"Decide on them: curate review{look}{option_of(workspace)}"])
 
 
 @app.command()
@@ -95,18 +110,24 @@ def versions(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> Non
 def log(
     folder: Folder = DEFAULT_WORKSPACE,
     path: Annotated[str, typer.Option("--path", help="Only decisions on this image.")] = "",
+    who: Annotated[str, typer.Option("--by", help="Only what this person or policy decided.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every line, also each of a policy's.")] = False,
+    number: Rows = 40,
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     as_json: AsJson = False,
 ) -> None:
-    """Print the log of decisions, newest first."""
+    """Print what people decided, and a line each time that a policy did, newest first."""
     from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import queries
 
     found = queries.log_table(open_workspace(folder), path)
-    if format_name is TableFormat.table and not as_json:  # what decisions are about is for machines
-        found = found.drop(columns=["content", "label"])
-    console.print_frame(found, "json" if as_json else format_name.value, hint="; see all with --format csv")
+    chosen = "json" if as_json else format_name.value
+    if chosen == "table":
+        found = queries.log_summary(found, who, every=every or bool(path))
+    elif who:
+        found = found[found["actor"].isin([who, f"person:{who}", f"policy:{who}"])]
+    console.print_frame(found, chosen, hint="; -n 0 prints all, --all each line", limit=number)
 
 
 @app.command()
@@ -128,17 +149,33 @@ def explain(
 def diff(
     before: Version,
     after: Version,
+    page: Annotated[bool, typer.Option("--page", help="Write a page that shows them in pictures.")] = False,
     folder: Folder = DEFAULT_WORKSPACE,
+    number: Rows = 40,
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     as_json: AsJson = False,
 ) -> None:
-    """Print the images that two versions judge differently."""
-    from curation.base.workspace import open_workspace
+    """Print the images that two versions judge differently, or show them on a page."""
+    from curation.base.workspace import locked, open_workspace
     from curation.cli import console
     from curation.pipeline import queries
 
-    found = queries.diff(open_workspace(folder), before, after)
-    console.print_frame(found, "json" if as_json else format_name.value, hint="; see all with --format csv")
+    workspace = open_workspace(folder)
+    found = queries.diff(workspace, before, after)
+    chosen = "json" if as_json else format_name.value
+    if page:
+        from curation.pipeline.changes import write_changes
+
+        with locked(workspace):
+            print(write_changes(workspace, before, after, load_settings(workspace)))
+    elif chosen != "table":
+        console.print_frame(found, chosen)
+    elif found.empty:
+        console.print_lines([f"No differences: {before} and {after} judge every image alike."])
+    else:
+        counts = found["change"].value_counts()
+        console.print_lines([", ".join(f"{name} {size:,}" for name, size in counts.items()), ""])
+        console.print_frame(found, "table", hint="; -n 0 prints all", limit=number)
 
 
 @app.command()
@@ -162,7 +199,7 @@ def decide(
 ) -> None:
     """Decide on images yourself; a person's decision outranks every policy's, and follows the picture, not its name."""
     from curation.base.workspace import locked, open_workspace
-    from curation.pipeline import decisions
+    from curation.pipeline import decisions, queries
 
     named = {
         ("keep", ""): keep,
@@ -179,9 +216,9 @@ def decide(
         )
     workspace = open_workspace(folder)
     with locked(workspace):
-        settings, who = load_settings(workspace), by or user_name()
+        settings, who, before = load_settings(workspace), by or user_name(), queries.newest(workspace)
         recorded = decisions.decide(workspace, paths, *chosen[0], reason, who, settings, new_class=new_class)
-    _print_recorded(recorded, as_json=as_json)
+    _print_recorded(workspace, before, recorded, as_json=as_json)
 
 
 @app.command()
@@ -241,12 +278,13 @@ def undo(
 ) -> None:
     """Take back a decision or a version; the log keeps both the decision and its undoing."""
     from curation.base.workspace import locked, open_workspace
-    from curation.pipeline import decisions
+    from curation.pipeline import decisions, queries
 
     workspace = open_workspace(folder)
     with locked(workspace):
+        before = queries.newest(workspace)
         recorded = decisions.undo(workspace, target, by or user_name(), load_settings(workspace))
-    _print_recorded(recorded, as_json=as_json)
+    _print_recorded(workspace, before, recorded, as_json=as_json)
 
 
 @app.command()
@@ -273,13 +311,17 @@ def merge(
         console.print_frame(merged.conflicts, "table", limit=0)
 
 
-def _print_recorded(recorded: Recorded, *, as_json: bool) -> None:
-    """Print the version that follows decisions, and what else there is to say."""
+def _print_recorded(
+    workspace: Workspace, before: manifest.Version | None, recorded: Recorded, *, as_json: bool
+) -> None:
+    """Print what decisions have changed, and what else there is to say."""
     from curation.cli import console
     from curation.pipeline import queries
 
-    lines = [*queries.version_lines(recorded.version), *recorded.notes]
-    console.print_json(recorded.version) if as_json else console.print_lines(lines)
+    if as_json:
+        console.print_json(recorded.version)
+    else:
+        console.print_lines([*recorded.notes, *queries.what_changed(workspace, before, recorded.version)])
 
 
 @app.command()

@@ -81,8 +81,10 @@ def review(
         port=port,
         browser=browser,
     )
-    opened = apps.open_review(workspace, request, load_settings(workspace), display)
+    opened = apps.open_review(workspace, request, load_settings(workspace), display, serve=not push_only)
     if push_only:
+        if opened.later is not None:
+            opened.later()
         console.print_lines(apps.push_words(opened))
         return
     with display.step("Starting the App"):
@@ -105,11 +107,17 @@ def _pull(workspace: Workspace, *, new_class: bool = False, as_json: bool) -> No
     from curation.base.progress import Display
     from curation.base.workspace import locked
     from curation.cli import console
+    from curation.pipeline import queries
     from curation.review.pull import pull
 
     with locked(workspace):
+        before = queries.newest(workspace)
         pulled = pull(workspace, load_settings(workspace), Display(quiet=True), new_class=new_class)
-    console.print_json(pulled) if as_json else console.print_lines(pulled.lines())
+    if as_json:
+        console.print_json(pulled)
+        return
+    changed = queries.what_changed(workspace, before, pulled.version) if pulled.version else []
+    console.print_lines([*pulled.lines(), *changed])
 
 
 @review_app.command("conflicts")

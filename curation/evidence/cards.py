@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from curation.base.destinations import Destinations
+from curation.base.files import bare_url
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.evidence import words
@@ -99,7 +100,7 @@ def _dataset_card(export_data: ExportData, history: list[tuple[str, str, str, in
     lines = [
         "## Provenance",
         "",
-        f"- Source: {export_data.source or TO_FILL_IN}",
+        f"- Source: {_public(export_data.source) or TO_FILL_IN}",
         f"- Collected by, how, with whose consent: {TO_FILL_IN}",
         f"- Licence of the images, and of the labels: {TO_FILL_IN}",
         f"- Made {export_data.version.created}; manifest `{export_data.version.hash}`.",
@@ -125,6 +126,12 @@ def _dataset_card(export_data: ExportData, history: list[tuple[str, str, str, in
         "",
     ]
     return huggingface.dataset_card(export_data, {}, fields, lines)
+
+
+def _public(source: str) -> str:
+    """Return a source without what is nobody's business: of a path on this machine the last part only."""
+    is_path = source.startswith(("/", ".", "~")) or Path(source).is_absolute()
+    return Path(source).name if is_path else bare_url(source)
 
 
 def _history(workspace: Workspace, version: manifest.Version) -> list[tuple[str, str, str, int]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -17,14 +19,18 @@ from curation.base import settings as settings_of
 from curation.base.destinations import DestinationError, Destinations
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_images, read_issues
+from curation.base.workspace import Workspace, app_dataset, option_of, read_images, read_issues
 from curation.decisions import log, manifest, policy, replay
 from curation.labels import people
 from curation.pipeline import decisions, label_judgement, losses, steps, subjects
 from curation.pipeline.steps import Scanned
 
-REPORT_REVISION = 3
+REPORT_REVISION = 4
 """Raised whenever the report's page may change for the same tables."""
+
+
+APP = "http://localhost:5151"
+"""Where ``curate review`` shows the App, unless it is told another port or this one is taken."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def said_of(
     chosen = policy_of(workspace, version, settings)
     lines, record = summary.closing(images, issues, rows, entries, chosen.review.checks if chosen else ())
     headline = losses.headline(raw, rows, entries, settings.brake)
-    held, held_record = losses.held(version, entries, _option(workspace))
+    held, held_record = losses.held(version, entries, option_of(workspace))
     lost, lost_record = losses.no_longer_applying(decisions.no_longer_applying(workspace))
     return [*headline, *held, *lines, *lost], {**record, "headline": headline, **held_record, **lost_record}
 
@@ -121,13 +127,21 @@ def entries_of(workspace: Workspace, version: manifest.Version) -> list[log.Entr
 
 def policy_of(workspace: Workspace, version: manifest.Version, settings: Settings) -> policy.Policy | None:
     """Return the policy that a version was made with, None where it is not known any more."""
+    return _policy_and_name(workspace, version, settings)[0]
+
+
+def _policy_and_name(
+    workspace: Workspace, version: manifest.Version, settings: Settings
+) -> tuple[policy.Policy | None, str]:
+    """Return the policy that a version was made with, and the name or file that it was asked for by."""
     table = log.Log(workspace.decisions).table
     found = decisions.in_force(workspace, table[table["seq"] <= version.log_through], settings)
-    return None if found is None else found[0]
+    return found or (None, version.lineage.get("policy", {}).get("name", ""))
 
 
-def _option(workspace: Workspace) -> str:
-    return "" if workspace.root == Path("workspace") else f" -w {workspace.root}"
+def app_of(workspace: Workspace, version: manifest.Version) -> str:
+    """Return the address of a version's images in the App, while it runs."""
+    return f"{APP}/datasets/{quote(app_dataset(workspace.root, version.name))}"
 
 
 def _what_next(
@@ -137,7 +151,7 @@ def _what_next(
     left_out: Sequence[dict[str, str]],
     not_judged: str,
 ) -> list[str]:
-    option = _option(workspace)
+    option = option_of(workspace)
     lines = []
     if left_out:
         reason, number = Counter(problem["reason"].partition(": ")[0] for problem in left_out).most_common(1)[0]
@@ -185,9 +199,9 @@ def write_report(
     display: Display,
 ) -> Path:
     """Write the cleaning report of ``version`` unless it stands there already, and return its path."""
-    from curation.pipeline import summary
+    from curation.pipeline import changes, report_tables
 
-    chosen = policy_of(workspace, version, settings)
+    chosen, called = _policy_and_name(workspace, version, settings)
     made = settings_of.made_with(workspace) or {}
     path = workspace.reports / "cleaning.html"
     found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
@@ -213,16 +227,26 @@ def write_report(
         from reports import cleaning_page
 
         ingest = files.read_json(workspace.ingest) or {}
-        source = (files.read_json(workspace.marker) or {}).get("source", "")
+        marker = files.read_json(workspace.marker) or {}
         warnings = [*ingest.get("warnings", []), *_other_settings(version, made)]
-        origin = summary.provenance(source, version, chosen, ingest.get("left_out", []), warnings, made)
+        origin = report_tables.provenance(
+            marker.get("source", ""),
+            version,
+            chosen,
+            ingest.get("left_out", []),
+            warnings,
+            made,
+            command=_run_again(marker, version, called),
+            option=option_of(workspace),
+            app=app_of(workspace, version),
+        )
         raw = manifest.rows(workspace, manifest.find(workspace, version.base))
         cleaned = manifest.rows(workspace, version)
         entries = entries_of(workspace, version)
-        stopped, _ = losses.held(version, entries, _option(workspace))
+        stopped, _ = losses.held(version, entries, option_of(workspace))
         lost, _ = losses.no_longer_applying(decisions.no_longer_applying(workspace))
         page = cleaning_page(
-            summary.cleaning_report_tables(
+            report_tables.cleaning_report_tables(
                 issues,
                 entries,
                 raw,
@@ -233,6 +257,7 @@ def write_report(
                 _peer_pages(workspace),
                 people.figures(workspace, settings.seed),
                 ([*losses.headline(raw, cleaned, entries, settings.brake), *stopped], [*lost, *judged]),
+                changes.since_last(workspace, version, settings),
             )
         )
         files.write_bytes(path, page.encode("utf-8"))
@@ -250,6 +275,15 @@ def _other_settings(version: manifest.Version, made: Mapping[str, Any]) -> list[
         f"The issues were made anew with other settings ({', '.join(changed)}) since {version.name} was decided; the "
         "figures are those of now. Decide on them: curate apply."
     ]
+
+
+def _run_again(marker: Mapping[str, Any], version: manifest.Version, policy_name: str) -> str:
+    """Return the command that curates the same images in the same way."""
+    recipe = version.lineage.get("settings", {}).get("labels", {}).get("recipe", "off")
+    words = ["curate", "run", str(marker.get("source", "")), "--policy", policy_name]
+    words += ["--labels", recipe] if recipe != "off" else []
+    words += ["--limit", str(marker["limit"])] if marker.get("limit") else []
+    return shlex.join(words)
 
 
 def _pictures(workspace: Workspace, scanned: Scanned, settings: Settings, paths: Sequence[str]) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from curation.base import files, reading
 from curation.base.classes import in_order
 from curation.base.workspace import Workspace, read_issues
 from curation.decisions import manifest
+from curation.review import push
 from curation.review.journal import ReviewError
 from curation.review.read_model import local_files, sample_id
 
@@ -70,25 +72,30 @@ def neutral_files(workspace: Workspace, sample: pd.DataFrame) -> dict[str, str]:
     return found
 
 
-def documents(laid: Mapping[str, str], answers: Mapping[str, str]) -> list[dict[str, object]]:
-    """Return the samples' documents: a picture, a neutral name, and this person's own answer so far."""
-    from bson import ObjectId
-
-    from curation.review.push import classification
-
-    return [
+def dataset(fo: Any, name: str, files: Mapping[str, str], answers: Mapping[str, str]) -> Any:
+    """Return a FiftyOne dataset of pictures alone: a neutral name, and this person's own answer so far."""
+    made = fo.Dataset(name, persistent=True, overwrite=True)
+    made.add_sample_field("decided", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
+    made.add_sample_field("reviewers", fo.ListField, subfield=fo.StringField)
+    made.add_sample_field("disagree", fo.BooleanField)
+    for field in ("path", "copy_group", "digest"):
+        made.add_sample_field(field, fo.StringField)
+    samples: list[dict[str, Any]] = [
         {
-            "_id": ObjectId(sample_id(name)),
+            "_id": {"$oid": sample_id(key)},
             "filepath": file,
             "tags": [],
-            "path": name,
-            "_rand": number / len(laid),
+            "path": key,
+            "_rand": place / len(files),
             "_media_type": "image",
-            "decided": classification(answers.get(name, "")),
+            "decided": push.classification(answers.get(key, "")),
             "reviewers": [],
             "disagree": False,
-            "copy_group": None,
-            "digest": None,
         }
-        for number, (name, file) in enumerate(laid.items())
+        for place, (key, file) in enumerate(files.items())
     ]
+    made.media_type = "image"
+    push.import_documents(fo, made, samples, lambda *_: None)
+    made.app_config.active_fields = fo.ActiveFields(paths=["decided"], exclude=False)
+    made.save()
+    return made

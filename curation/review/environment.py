@@ -26,7 +26,7 @@ SESSION_VARIABLE = "CURATE_REVIEW_SESSION"
 
 ADDRESS = "127.0.0.1"
 
-_PATIENCE_S = 180
+PATIENCE_S = 180
 """Seconds that mongod, and the App's server, may take to start: 5 on a quiet machine, more than 60 on a busy one."""
 
 _OWN_SERVER = (
@@ -103,6 +103,12 @@ def fiftyone(workspace: Workspace) -> Any:
     try:
         _be_patient()
         _keep_to_own_folder()
+    except (AttributeError, ImportError) as error:
+        raise ReviewError(
+            f"FiftyOne {module.__version__} starts its database in a way that is not known here ({error}), and might "
+            "share another workspace's; install one that is: pip install 'fiftyone>=1.22.1,<1.23'"
+        ) from error
+    try:
         module.list_datasets()
     except Exception as error:
         raise _unreachable(error) from error
@@ -129,7 +135,7 @@ def _be_patient() -> None:
     """Let FiftyOne wait longer for what it starts than its own minute, which is fixed."""
     from fiftyone.core.service import Service
 
-    Service._wait_for_child_port.__defaults__ = (None, _PATIENCE_S)
+    Service._wait_for_child_port.__defaults__ = (None, PATIENCE_S)
 
 
 def _keep_to_own_folder() -> None:

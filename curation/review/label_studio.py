@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +26,13 @@ class AnnotationsError(CurationError):
 
 @dataclass(frozen=True)
 class LabelStudioAnnotation:
-    """What one person said of one image: label ("" where none was chosen) and whether to leave it out."""
+    """What one person said of one image: the labels chosen, of which several mean between them, or to leave it out."""
 
     path: str
     sha256: str
     person: str
     time: str
-    label: str
+    labels: tuple[str, ...]
     exclude: bool
 
     def decision(self, path: str, given: str) -> log.Draft | None:
@@ -42,11 +43,15 @@ class LabelStudioAnnotation:
         about = {"time": "", "content": self.sha256, "label": given}
         if self.exclude:
             return log.Draft(path, "exclude", reason="left out in Label Studio", **about)
-        if not self.label:
+        if not self.labels:
             return None
-        if self.label == given:
+        if len(self.labels) > 1:
+            shares = {"soft_label": dict.fromkeys(self.labels, 1 / len(self.labels))}
+            value = json.dumps(shares, sort_keys=True, ensure_ascii=False)
+            return log.Draft(path, "soften", value, reason="several labels chosen in Label Studio", **about)
+        if self.labels[0] == given:
             return log.Draft(path, "keep", reason="label confirmed in Label Studio", **about)
-        return log.Draft(path, "relabel", self.label, reason="relabelled in Label Studio", **about)
+        return log.Draft(path, "relabel", self.labels[0], reason="relabelled in Label Studio", **about)
 
 
 @dataclass(frozen=True)
@@ -103,11 +108,11 @@ def _answers(task: Mapping[str, Any]) -> Iterator[LabelStudioAnnotation]:
             for result in annotation["result"]
             if result.get("type") == "choices"
         }
-        label = next(iter(chosen.get(LABEL, [])), "")
+        labels = tuple(sorted(set(map(str, chosen.get(LABEL, [])))))
         time = str(annotation.get("updated_at") or annotation.get("created_at") or "")
         person = _person(annotation.get("completed_by"))
         yield LabelStudioAnnotation(
-            str(data["path"]), str(data["sha256"]), person, time, str(label), EXCLUDE in chosen.get(VERDICT, [])
+            str(data["path"]), str(data["sha256"]), person, time, labels, EXCLUDE in chosen.get(VERDICT, [])
         )
 
 
