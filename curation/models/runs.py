@@ -108,7 +108,8 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
         unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
         rows, groups = rows[~rows["path"].isin(unreadable)], _copy_groups(issues)
         people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")].set_index("path")["group"]
-        rows = rows.assign(subject=rows["path"].map(people).fillna(rows["subject"]))
+        found = rows["path"].isin(people.index)
+        rows = rows.assign(subject=rows["subject"].mask(found, rows["path"].map(people.to_dict().get)))
     else:
         rows = rows[rows["path"].isin(copies["path"])]
         groups = dict(zip(copies["path"], copies["group"], strict=True))
