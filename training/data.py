@@ -110,6 +110,11 @@ def load_images(paths: Sequence[Path], largest_side: int) -> Bytes:
     return out
 
 
+def load_squares(paths: Sequence[Path], side: int) -> Bytes:
+    """Return images as one array (n, side, side) of grey bytes, each enlarged, reduced or squeezed to that very side."""
+    return np.stack([_resized(decode_grey(path), side) for path in paths])
+
+
 def decode_grey(path: Path) -> Bytes:
     """Return one image as luminance, (height, width) uint8.
 

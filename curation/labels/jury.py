@@ -1,0 +1,354 @@
+"""Who sits on the jury, and what each opinion on it is worth: learned from the data, without any truth.
+
+The given label is one juror more, whose opinion is what its class has turned out to mean (Dawid & Skene, 1979). Every
+other opinion is set right by the consensus of all others (one slope, one shift a class: its probabilities come from
+another world with other shares of the classes; Saerens, Latinne & Decaestecker, 2002) and counts as far as the others
+can confirm it. Opinions that err alike share one seat. One that agrees with the given labels where the out-of-fold
+models doubt them, more often than even a perfect reader would, has seen them: that share of it is taken out.
+
+The consensus is the geometric mean (the logarithmic pool; Genest & Zidek, 1986): jurors are taken to depend on each
+other. It is then made as sharp as the estimated share of wrong labels asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq, minimize
+from scipy.special import log_softmax, softmax
+
+from curation.labels.crowds import dawid_skene
+from curation.labels.scores import Floats, Whole
+
+SURENESS = 1e-3
+"""Probabilities are kept this far from 0: opinions formed on thousands of images know no more."""
+
+SAMPLE = 5000
+"""Images that slopes and shifts are fitted to; they are a handful of numbers a juror."""
+
+ROUNDS = 4
+"""Of setting every opinion right by the others'; weights move by less than a hundredth after three."""
+
+ALIKE = 0.8
+"""Correlation of two opinions' departures from the consensus from which on they are one juror."""
+
+WITNESS = 0.35
+"""Weight from which on an opinion's first choices count in the model of annotators."""
+
+MOSTLY_SEEN = 0.5
+"""Share of answers that repeat given labels from which on an opinion is no witness of how noisy they are."""
+
+CALLED_OUT = 0.15
+"""Share of answers that repeat given labels from which on it is said of an opinion."""
+
+COPIES_FIT = 0.9
+"""Least Bhattacharyya coefficient of an image's opinions and its copies': of proven copies 99 % have more."""
+
+COPY_LABEL = 0.5
+"""Weight of a copy's other label: a juror that contradicts another of the same kind."""
+
+SLOPES = (0.0, 3.0)
+SHARPNESS = (0.05, 50.0)
+"""Bounds of what is fitted."""
+
+
+@dataclass(frozen=True)
+class Juror:
+    """What was learned of one opinion.
+
+    Attributes:
+        name: of the opinion.
+        weight: 0..1, of the consensus, relative to the heaviest juror.
+        seen: 0..1, share of its answers that only repeat given labels; 0 where that cannot be shown.
+        skill: 0..1, share of the others' consensus that it explains.
+        slope: that its log-probabilities are multiplied by; above 1 where it is too modest.
+        confusion: (classes + 1, classes + 1) of what it says (columns) where the consensus has a class (rows), each
+            row summing to 1; the last is "none of these".
+
+    """
+
+    name: str
+    weight: float
+    seen: float
+    skill: float
+    slope: float
+    confusion: Floats
+
+    def sentence(self) -> str:
+        """Return what it is worth, for a person."""
+        said = f"{self.name}: weight {self.weight:.2f}, explains {100 * self.skill:.0f} % of what the others agree on"
+        if self.seen >= CALLED_OUT:
+            said += f"; about {100 * self.seen:.0f} % of its answers repeat given labels that it has seen: discounted"
+        return said + "."
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """What the jury says.
+
+    Attributes:
+        jurors: in the order of the opinions.
+        calibrated: (opinions, n, classes + 1) log-probabilities, each opinion set right.
+        meaning: (classes, classes + 1) probability of each true class, "none of these" last, of a given label.
+        shared: (n, classes + 1) probabilities, not sharpened: about how a crowd would answer.
+        posterior: (n, classes + 1) probabilities, sharpened: which class is true.
+
+    """
+
+    jurors: tuple[Juror, ...]
+    calibrated: Floats
+    meaning: Floats
+    shared: Floats
+    posterior: Floats
+
+    @property
+    def rates(self) -> Floats:
+        """Return the estimated share of wrong labels of each given class, (classes,)."""
+        rates: Floats = 1.0 - np.diagonal(self.meaning)
+        return rates
+
+
+def closed(said: npt.NDArray[np.floating[Any]]) -> Floats:
+    """Return probabilities with "none of these" as one class more, none below ``SURENESS``, (n, classes + 1)."""
+    data = np.asarray(said, dtype=np.float64)
+    whole = np.column_stack([data, np.clip(1.0 - data.sum(axis=1), 0.0, 1.0)])
+    whole = np.maximum(whole, SURENESS)
+    shares: Floats = whole / whole.sum(axis=1, keepdims=True)
+    return shares
+
+
+def deliberate(
+    names: Sequence[str],
+    said: npt.NDArray[np.floating[Any]],
+    labels: Whole,
+    neighbours: Floats,
+    groups: npt.ArrayLike,
+    *,
+    seed: int = 0,
+) -> Consensus:
+    """Return the consensus of all opinions and the given label.
+
+    Args:
+        names: of the opinions; the first are the out-of-fold models, which have not seen the labels.
+        said: (opinions, n, classes) probabilities; a row sums to at most 1.
+        labels: (n,) given classes.
+        neighbours: (n, classes) probabilities of the neighbours' labels: a second witness beside the models.
+        groups: (n,) names of groups of copies, "" for none.
+        seed: of the sample that slopes are fitted to.
+
+    """
+    whole = np.stack([closed(opinion) for opinion in said])
+    witness = closed(neighbours)
+    seen = np.array([0.0, *(_seen(opinion, whole[0], witness, labels) for opinion in said[1:])])
+    logs = np.log(np.stack([_without_memory(opinion, labels, share) for opinion, share in zip(whole, seen, strict=True)]))
+    rng = np.random.default_rng(seed)
+    sample = rng.permutation(len(labels))[:SAMPLE]
+    seats = _Seats(whole, logs, labels, witness, seen, sample)
+    for _ in range(ROUNDS):
+        seats.settle()
+    shared = softmax(seats.mean(groups), axis=1)
+    doubt = 1.0 - seats.meaning[np.arange(seats.classes), np.arange(seats.classes)][labels].mean()
+    posterior = sharpened(shared, labels, doubt)
+    jurors = [
+        Juror(name, *map(float, (seats.weights[k], seen[k], seats.skills[k], seats.slopes[k])), _confusion(posterior, w))
+        for k, (name, w) in enumerate(zip(names, whole, strict=True))
+    ]
+    return Consensus(tuple(jurors), seats.calibrated, seats.meaning, shared, posterior)
+
+
+class _Seats:
+    """The jurors' slopes, shifts, weights and seats, found in turns with the consensus."""
+
+    def __init__(
+        self, whole: Floats, logs: Floats, labels: Whole, witness: Floats, seen: Floats, sample: Whole
+    ) -> None:
+        self.whole, self.logs, self.labels, self.witness = whole, logs, labels, witness
+        self.seen, self.sample, self.classes = seen, sample, whole.shape[2] - 1
+        self.calibrated, self.weights = logs, 1.0 - seen
+        self.skills, self.slopes = np.ones(len(whole)), np.ones(len(whole))
+        self.seats = np.arange(len(whole))
+        self.meaning = self._meaning()
+
+    def settle(self) -> None:
+        """Set every opinion right by the others, and weigh it anew."""
+        rows, label = self.sample, np.log(self.meaning)[self.labels[self.sample]]
+        fitted = []
+        for seat in self.seats:
+            others = np.where(self.seats == seat, 0.0, self.weights)
+            total = np.einsum("k,kit->it", others, self.calibrated[:, rows]) + label
+            target = softmax(total / (others.sum() + 1.0), axis=1)
+            fitted.append(_calibration(self.logs[len(fitted)][rows], target))
+        self.slopes, shifts = np.array([f[0] for f in fitted]), np.stack([f[1] for f in fitted])
+        self.skills = np.array([f[2] for f in fitted])
+        self.calibrated = log_softmax(self.slopes[:, None, None] * self.logs + shifts[:, None, :], axis=2)
+        weights = (1.0 - self.seen) * self.skills / max(self.skills.max(), SURENESS)
+        self.seats = self._alike(label)
+        weights = weights / np.bincount(self.seats)[self.seats]
+        self.weights = weights / max(weights.max(), SURENESS)
+        self.meaning = self._meaning()
+
+    def _meaning(self) -> Floats:
+        """Return what a given label means, (classes, classes + 1), from the first choices of who knows the labels not.
+
+        A single model has its neighbours as a second witness.
+        """
+        chosen = [
+            place
+            for place in range(len(self.whole))
+            if self.weights[place] >= WITNESS * self.weights.max() / np.bincount(self.seats)[self.seats[place]]
+            and self.seen[place] < MOSTLY_SEEN
+            and place == np.flatnonzero(self.seats == self.seats[place])[0]
+        ]
+        votes = [self.whole[place] for place in chosen]
+        return meaning_of(self.labels, votes if len(votes) > 1 else [*votes, self.witness])
+
+    def _alike(self, label: Floats) -> Whole:
+        """Return each opinion's seat, (opinions,): those that depart from the consensus alike share one."""
+        consensus = np.einsum("k,kit->it", self.weights, self.calibrated[:, self.sample]) + label
+        axis = _centred(softmax(consensus / (self.weights.sum() + 1.0), axis=1))
+        own = [_centred(opinion) for opinion in self.whole[:, self.sample]]
+        departures = [row - (row @ axis) / max(axis @ axis, SURENESS) * axis for row in own]
+        norms = np.array([np.linalg.norm(row) for row in departures])
+        silent = norms < SURENESS * len(axis) ** 0.5
+        alike = np.stack(departures) @ np.stack(departures).T / np.maximum(np.outer(norms, norms), SURENESS)
+        alike[silent] = alike[:, silent] = 0.0
+        seats = np.arange(len(norms))
+        for place in range(len(norms)):
+            same = np.flatnonzero(alike[place, :place] > ALIKE)
+            seats[place] = seats[same[0]] if len(same) else place
+        return seats
+
+    def mean(self, groups: npt.ArrayLike) -> Floats:
+        """Return the logarithmic pool of all jurors, (n, classes + 1); proven copies are heard together."""
+        said = np.einsum("k,kit->it", self.weights, self.calibrated)
+        said, label = _with_copies(said, self.weights.sum(), self.labels, np.log(self.meaning), groups)
+        return np.asarray((said + label) / (self.weights.sum() + 1.0))
+
+
+def meaning_of(labels: Whole, votes: Sequence[Floats]) -> Floats:
+    """Return the probability of each true class, "none of these" last, given a label, (classes, classes + 1).
+
+    The given label and the first choices of the votes are annotators of Dawid and Skene's model. A single model's
+    confusion would be no measure of noise: probabilities that are calibrated confuse two classes equally often in both
+    directions, whichever of them is mislabelled.
+
+    Args:
+        labels: (n,).
+        votes: each (n, classes + 1) probabilities, formed without the labels.
+
+    """
+    kinds = votes[0].shape[1]
+    start = (np.sum(votes, axis=0) + 0.5 * np.eye(kinds)[labels]) / (len(votes) + 0.5)
+    true = dawid_skene([labels, *(vote.argmax(axis=1).astype(np.int64) for vote in votes)], kinds, start)
+    total = np.full((kinds - 1, kinds), SURENESS)
+    np.add.at(total, labels, true)
+    shares = np.maximum(total / total.sum(axis=1, keepdims=True), SURENESS)
+    meaning: Floats = shares / shares.sum(axis=1, keepdims=True)
+    return meaning
+
+
+def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, witness: Floats, labels: Whole) -> float:
+    """Return the share of an opinion's answers that repeat given labels, at least (its lower 95 % bound).
+
+    Where the out-of-fold models doubt labels, a perfect reader agrees with as many as are right there all the same; that
+    share is the annotators' model's, of models, neighbours and label. What is above it is memory.
+    """
+    own = (np.arange(len(labels)), labels)
+    doubt = 1.0 - models[own]
+    kinds = models.shape[1]
+    start = (models + witness + 0.5 * np.eye(kinds)[labels]) / 2.5
+    true = dawid_skene([labels, models.argmax(axis=1), witness.argmax(axis=1)], kinds, start)
+    right = (doubt * true[own]).sum() / doubt.sum()
+    agrees = (doubt * (np.asarray(said).argmax(axis=1) == labels)).sum() / doubt.sum()
+    error = 2.0 * np.sqrt(agrees * (1.0 - agrees) * (doubt**2).sum()) / doubt.sum()
+    return float(np.clip((agrees - error - right) / max(1.0 - right, SURENESS), 0.0, 0.95))
+
+
+def _without_memory(whole: Floats, labels: Whole, seen: float) -> Floats:
+    """Return how likely an opinion's answer is for each true class, where a share of it is the given label repeated."""
+    likely = (1.0 - seen) * whole + seen * whole[np.arange(len(labels)), labels][:, None]
+    shares: Floats = likely / likely.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _calibration(logs: Floats, target: Floats) -> tuple[float, Floats, float]:
+    """Return the slope, the shifts (classes + 1,) and the skill of an opinion against what the others agree on.
+
+    A multinomial logistic regression of the target distributions on the log-probabilities (vector scaling with one
+    slope; Guo et al., ICML 2017). The skill is the share of the target's entropy over images that it explains, 0..1.
+    """
+    count, kinds = logs.shape
+
+    def loss(parameters: Floats) -> tuple[float, Floats]:
+        fitted = log_softmax(parameters[0] * logs + parameters[1:], axis=1)
+        rest = np.exp(fitted) - target
+        return -(target * fitted).sum() / count, np.append((rest * logs).sum(), rest.sum(axis=0)) / count
+
+    start = np.append(0.5, np.zeros(kinds))
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[SLOPES, *[(-SLOPES[1], SLOPES[1])] * kinds])
+    shares = target.mean(axis=0)
+    entropy = -(shares * np.log(shares)).sum()
+    return float(found.x[0]), found.x[1:], float(np.clip((entropy - found.fun) / max(entropy, SURENESS), 0.0, 1.0))
+
+
+def _centred(whole: Floats) -> Floats:
+    """Return probabilities less each class' mean, as one row."""
+    flat: Floats = (whole - whole.mean(axis=0)).ravel()
+    return flat
+
+
+def sharpened(shared: Floats, labels: Whole, doubt: float) -> Floats:
+    """Return the probabilities raised to the one power at which the expected share of wrong labels is ``doubt``."""
+    logs, own = np.log(shared), (np.arange(len(labels)), labels)
+
+    def excess(power: float) -> float:
+        return float(1.0 - softmax(power * logs, axis=1)[own].mean() - doubt)
+
+    low, high = SHARPNESS
+    if excess(low) * excess(high) > 0:  # a class that is mostly wrong, or none that is: as it was said
+        return shared
+    posterior: Floats = softmax(brentq(excess, low, high, xtol=1e-4) * logs, axis=1)
+    return posterior
+
+
+def _with_copies(
+    said: Floats, weight: float, labels: Whole, meaning: Floats, groups: npt.ArrayLike
+) -> tuple[Floats, Floats]:
+    """Return what is said of each image and of its label, each (n, classes + 1), with its copies heard too.
+
+    A member whose own opinions do not fit the others' is no copy, whatever the group says, and is heard alone.
+    """
+    label = meaning[labels]
+    names = np.asarray(groups, dtype=object)
+    members = np.flatnonzero(names != "")
+    if not len(members):
+        return said, label
+    number = np.unique(names[members].astype(str), return_inverse=True)[1]
+    alone = softmax(said[members] / max(weight, SURENESS), axis=1)
+    others = (_sums(alone, number) - alone) / np.maximum(np.bincount(number)[number] - 1, 1)[:, None]
+    fits = np.sqrt(alone * others).sum(axis=1) >= COPIES_FIT
+    members, number = members[fits], number[fits]
+    said, label = said.copy(), label.copy()
+    said[members] = _sums(said[members], number) / np.bincount(number)[number][:, None]
+    carried = _sums(np.eye(meaning.shape[0])[labels[members]], number) > 0
+    carried[np.arange(len(members)), labels[members]] = False
+    label[members] += COPY_LABEL * carried @ meaning
+    return said, label
+
+
+def _sums(values: Floats, number: Whole) -> Floats:
+    """Return the sum over each row's group, in every member's row."""
+    total = np.zeros((number.max() + 1 if len(number) else 0, values.shape[1]))
+    np.add.at(total, number, values)
+    return total[number]
+
+
+def _confusion(posterior: Floats, whole: Floats) -> Floats:
+    """Return what an opinion says of images of each class, (classes + 1, classes + 1); rows sum to 1."""
+    counts = posterior.T @ whole + SURENESS
+    shares: Floats = counts / counts.sum(axis=1, keepdims=True)
+    return shares
