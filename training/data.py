@@ -111,7 +111,7 @@ def load_images(paths: Sequence[Path], largest_side: int) -> Bytes:
 
 
 def load_squares(paths: Sequence[Path], side: int) -> Bytes:
-    """Return images as one array (n, side, side) of grey bytes, each enlarged, reduced or squeezed to that very side."""
+    """Return images as one array (n, side, side) of grey bytes, each enlarged, reduced or squeezed to that side."""
     return np.stack([_resized(decode_grey(path), side) for path in paths])
 
 

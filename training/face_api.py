@@ -90,9 +90,7 @@ class FaceApiNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(
-            *(_Block(WIDTHS[n], WIDTHS[n + 1], first=n == 0) for n in range(len(WIDTHS) - 1))
-        )
+        self.blocks = nn.Sequential(*(_Block(WIDTHS[n], WIDTHS[n + 1], first=n == 0) for n in range(len(WIDTHS) - 1)))
         self.last = nn.Linear(WIDTHS[-1], len(CLASSES))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -136,8 +134,10 @@ def _arrays(manifest: Path, stored: bytes) -> list[tuple[str, Floats]]:
         count, scaled = int(np.prod(entry["shape"])), entry.get("quantization")
         raw = np.frombuffer(stored, np.uint8 if scaled else np.dtype("<f4"), count, at)
         at += raw.nbytes
-        values = raw * np.float32(scaled["scale"]) + np.float32(scaled["min"]) if scaled else raw
-        found.append((str(entry["name"]), values.reshape(entry["shape"]).astype(np.float32)))
+        values = raw.astype(np.float32)
+        if scaled:
+            values = values * np.float32(scaled["scale"]) + np.float32(scaled["min"])
+        found.append((str(entry["name"]), values.reshape(entry["shape"])))
     return found
 
 

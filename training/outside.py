@@ -1,8 +1,8 @@
 """Models that others have trained, behind one interface: grey faces in, probabilities of our classes out.
 
 A source is named by one word or path: ``fer`` (the network inside the package of that name), ``face_api:PATH`` (the
-expression network of face-api.js), ``MODEL.onnx`` (with a ``MODEL.json`` beside it that says how it wants its input; the
-eight-class FER+ network is known), ``hf:NAME`` (an image classification model of Hugging Face, by name or folder),
+expression network of face-api.js), ``MODEL.onnx`` (with a ``MODEL.json`` beside it that says how it wants its input;
+the eight-class FER+ network is known), ``hf:NAME`` (an image classification model of Hugging Face, by name or folder),
 ``deepface``, ``hsemotion`` or ``emotiefflib`` (packages that download their weights), or ``package.module:function``.
 """
 
@@ -302,7 +302,8 @@ def onnx_model(file: Path) -> OutsideModel:
     def predict(images: Bytes) -> Real:
         batch = _resized(images, wanted.side).astype(np.float32)[:, None] * (wanted.white / 255)
         batch = np.repeat(batch, wanted.channels, axis=1)
-        batch = (batch - np.float32(wanted.mean)[:, None, None]) / np.float32(wanted.std)[:, None, None]
+        mean, std = (np.array(values, np.float32)[:, None, None] for values in (wanted.mean, wanted.std))
+        batch = (batch - mean) / std
         batch = batch.transpose(0, 2, 3, 1) if wanted.channels_last else batch
         whole = not isinstance(given.shape[0], int)
         parts = [batch] if whole else [batch[row : row + 1] for row in range(len(batch))]
@@ -310,7 +311,9 @@ def onnx_model(file: Path) -> OutsideModel:
         return _softmax(scores) if wanted.softmax else np.asarray(scores, np.float64)
 
     mark = f"onnx {hashlib.sha256(file.read_bytes()).hexdigest()} {wanted}"
-    return OutsideModel(wanted.name or file.stem, wanted.classes, predict, wanted.licence, wanted.seen, mark, wanted.side)
+    return OutsideModel(
+        wanted.name or file.stem, wanted.classes, predict, wanted.licence, wanted.seen, mark, wanted.side
+    )
 
 
 def _wanted(file: Path, given: list[Any], gives: list[Any]) -> _Wanted:

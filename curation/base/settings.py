@@ -70,10 +70,11 @@ class LabelSettings(_Section):
 
     recipe: str = Field("off", description="off, fast, thorough, or another recipe: fits out-of-fold models with it")
     folds: int = Field(3, ge=2, description="models; each judges the images that it was not trained on")
-    voter: bool = Field(True, description="whether the bundled expression network votes, where it is installed")
-    planted: tuple[Literal["symmetric", "class", "instance"], ...] = Field(
-        ("instance",), min_length=1, description="kinds of flips that P(wrong) is calibrated by"
+    opinions: tuple[str, ...] = Field(
+        ("fer",), description="who sits on the jury beside them: fer, face_api:PATH, MODEL.onnx, hf:NAME, TABLE.csv ..."
     )
+    code: tuple[str, ...] = Field((), description="opinions that run code; the command line's --opinion alone sets it")
+    teach: bool = Field(True, description="whether people's answers teach the judge")
     threads: int = Field(0, ge=0, description="of each fit; 0 = measured")
     workers: int = Field(1, ge=1, description="folds fitted at once")
 
@@ -111,7 +112,7 @@ def load(
     if path is not None and path.exists():
         source = str(path)
         try:
-            values = _merged(values, tomllib.loads(path.read_text(encoding="utf-8")))
+            values = _merged(values, _harmless(tomllib.loads(path.read_text(encoding="utf-8")), source))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path} is not valid TOML: {error}; mend or delete it") from error
     values = _merged(_merged(values, _environment()), overrides or {})
@@ -121,6 +122,20 @@ def load(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{source}: setting {where!r}: {first['msg']}") from error
+
+
+def _harmless(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return the settings of a file, which is data: a workspace that was received must not run code by it.
+
+    Raises:
+        SettingsError: it names code to run.
+
+    """
+    if "code" in (values.get("labels") or {}):
+        raise SettingsError(
+            f"{source}: setting 'labels.code' is the command line's alone; use --opinion module:function"
+        )
+    return values
 
 
 def _environment() -> dict[str, Any]:

@@ -18,11 +18,13 @@ from curation.cli.options import (
     FitThreads,
     Folder,
     FoldWorkers,
+    LabelOpinions,
     LabelRecipe,
     Limit,
     PolicyName,
     Weights,
     Workers,
+    label_settings,
     load_settings,
 )
 
@@ -38,6 +40,7 @@ def run(
     folder: Folder = DEFAULT_WORKSPACE,
     policy: PolicyName = "",
     labels: LabelRecipe = "",
+    opinion: LabelOpinions = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     limit: Limit = 0,
@@ -60,7 +63,7 @@ def run(
         policy=policy,
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
-        labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+        labels=label_settings(labels, opinion, threads, fold_workers),
     )
     with locked(workspace):
         outcome = steps.run(workspace, data, settings, Display(quiet=as_json), limit)
@@ -105,6 +108,7 @@ def check(
     ] = None,
     folder: Folder = DEFAULT_WORKSPACE,
     labels: LabelRecipe = "",
+    opinion: LabelOpinions = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     workers: Workers = 0,
@@ -131,7 +135,7 @@ def check(
     settings = load_settings(
         workspace,
         engine={"workers": workers, "kind": engine, "address": address},
-        labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+        labels=label_settings(labels, opinion, threads, fold_workers),
     )
     display = Display(quiet=as_json)
     opinions = None

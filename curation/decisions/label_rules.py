@@ -71,6 +71,8 @@ def _judged(left: pd.DataFrame, issues: pd.DataFrame, check: str) -> list[dict[s
     """Return the evidence of each image that a check judged under the label that it still has, with its path."""
     mine = left.merge(issues.loc[issues["check"] == check, ["path", "evidence"]], on="path")
     rows = [{**json.loads(row["evidence"]), **row} for row in mine.to_dict("records")]
+    for row in rows:
+        row.setdefault("posterior", row.get("believed"))  # its name in issues of earlier versions
     return [row for row in rows if row["given"] == row["label"]]
 
 
@@ -103,7 +105,7 @@ def _capped(choices: list[_Choice | None], rule: Labels, left: pd.DataFrame) -> 
 def _softened(rule: Labels, row: dict[str, Any]) -> Draft | None:
     """Return the soft label or lower weight that the thresholds ask for.
 
-    A soft label is what is believed of the classes: training on it is the maximisation step of a model in which the
+    A soft label is the posterior of the classes: training on it is the maximisation step of a model in which the
     true class is hidden (Dempster, Laird & Rubin, 1977). A weight is how much the given label is believed.
     """
     path, given = row["path"], row["given"]
@@ -121,7 +123,7 @@ def _softened(rule: Labels, row: dict[str, Any]) -> Draft | None:
 
 
 def _soft_label(row: dict[str, Any]) -> str:
-    """Return what is believed of the classes as a decision's value; the probabilities sum to 1."""
-    total = sum(row["believed"].values())
-    soft = {name: round(share / total, DIGITS) for name, share in row["believed"].items()}
+    """Return the posterior of the classes as a decision's value; the probabilities sum to 1."""
+    total = sum(row["posterior"].values())
+    soft = {name: round(share / total, DIGITS) for name, share in row["posterior"].items()}
     return json.dumps({"soft_label": soft}, sort_keys=True)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from scipy.optimize import brentq, minimize
 from scipy.special import log_softmax, softmax
 
-from curation.labels.crowds import dawid_skene
+from curation.labels.crowds import Patterns
 from curation.labels.scores import Floats, Whole
 
 SURENESS = 1e-3
@@ -94,16 +94,18 @@ class Consensus:
         jurors: in the order of the opinions.
         calibrated: (opinions, n, classes + 1) log-probabilities, each opinion set right.
         meaning: (classes, classes + 1) probability of each true class, "none of these" last, of a given label.
-        shared: (n, classes + 1) probabilities, not sharpened: about how a crowd would answer.
-        posterior: (n, classes + 1) probabilities, sharpened: which class is true.
+        witnesses: each (n, classes + 1): whose first choices that is learned from.
+        posterior: (n, classes + 1) probabilities: which class is true.
+        sharpness: power that made them so; without it (``softened``) they are about how a crowd would answer.
 
     """
 
     jurors: tuple[Juror, ...]
     calibrated: Floats
     meaning: Floats
-    shared: Floats
+    witnesses: list[Floats]
     posterior: Floats
+    sharpness: float
 
     @property
     def rates(self) -> Floats:
@@ -144,7 +146,8 @@ def deliberate(
     whole = np.stack([closed(opinion) for opinion in said])
     witness = closed(neighbours)
     seen = np.array([0.0, *(_seen(opinion, whole[0], witness, labels) for opinion in said[1:])])
-    logs = np.log(np.stack([_without_memory(opinion, labels, share) for opinion, share in zip(whole, seen, strict=True)]))
+    honest = [_without_memory(opinion, labels, share) for opinion, share in zip(whole, seen, strict=True)]
+    logs = np.log(np.stack(honest))
     rng = np.random.default_rng(seed)
     sample = rng.permutation(len(labels))[:SAMPLE]
     seats = _Seats(whole, logs, labels, witness, seen, sample)
@@ -152,12 +155,20 @@ def deliberate(
         seats.settle()
     shared = softmax(seats.mean(groups), axis=1)
     doubt = 1.0 - seats.meaning[np.arange(seats.classes), np.arange(seats.classes)][labels].mean()
-    posterior = sharpened(shared, labels, doubt)
+    sharpness = sharpness_for(shared, labels, doubt)
+    posterior = softmax(sharpness * np.log(shared), axis=1)
     jurors = [
-        Juror(name, *map(float, (seats.weights[k], seen[k], seats.skills[k], seats.slopes[k])), _confusion(posterior, w))
-        for k, (name, w) in enumerate(zip(names, whole, strict=True))
+        Juror(
+            name=name,
+            weight=float(seats.weights[place]),
+            seen=float(seen[place]),
+            skill=float(seats.skills[place]),
+            slope=float(seats.slopes[place]),
+            confusion=_confusion(posterior, whole[place]),
+        )
+        for place, name in enumerate(names)
     ]
-    return Consensus(tuple(jurors), seats.calibrated, seats.meaning, shared, posterior)
+    return Consensus(tuple(jurors), seats.calibrated, seats.meaning, seats.witnesses(), posterior, sharpness)
 
 
 class _Seats:
@@ -176,7 +187,7 @@ class _Seats:
     def settle(self) -> None:
         """Set every opinion right by the others, and weigh it anew."""
         rows, label = self.sample, np.log(self.meaning)[self.labels[self.sample]]
-        fitted = []
+        fitted: list[tuple[float, Floats, float]] = []
         for seat in self.seats:
             others = np.where(self.seats == seat, 0.0, self.weights)
             total = np.einsum("k,kit->it", others, self.calibrated[:, rows]) + label
@@ -185,14 +196,14 @@ class _Seats:
         self.slopes, shifts = np.array([f[0] for f in fitted]), np.stack([f[1] for f in fitted])
         self.skills = np.array([f[2] for f in fitted])
         self.calibrated = log_softmax(self.slopes[:, None, None] * self.logs + shifts[:, None, :], axis=2)
-        weights = (1.0 - self.seen) * self.skills / max(self.skills.max(), SURENESS)
+        weights = (1.0 - self.seen) * self.skills / max(float(self.skills.max()), SURENESS)
         self.seats = self._alike(label)
         weights = weights / np.bincount(self.seats)[self.seats]
-        self.weights = weights / max(weights.max(), SURENESS)
+        self.weights = weights / max(float(weights.max()), SURENESS)
         self.meaning = self._meaning()
 
-    def _meaning(self) -> Floats:
-        """Return what a given label means, (classes, classes + 1), from the first choices of who knows the labels not.
+    def witnesses(self) -> list[Floats]:
+        """Return who testifies to what given labels mean: one a seat, of some weight, that has not seen them.
 
         A single model has its neighbours as a second witness.
         """
@@ -204,14 +215,17 @@ class _Seats:
             and place == np.flatnonzero(self.seats == self.seats[place])[0]
         ]
         votes = [self.whole[place] for place in chosen]
-        return meaning_of(self.labels, votes if len(votes) > 1 else [*votes, self.witness])
+        return votes if len(votes) > 1 else [*votes, self.witness]
+
+    def _meaning(self) -> Floats:
+        return meaning_of(self.labels, self.witnesses())
 
     def _alike(self, label: Floats) -> Whole:
         """Return each opinion's seat, (opinions,): those that depart from the consensus alike share one."""
         consensus = np.einsum("k,kit->it", self.weights, self.calibrated[:, self.sample]) + label
         axis = _centred(softmax(consensus / (self.weights.sum() + 1.0), axis=1))
         own = [_centred(opinion) for opinion in self.whole[:, self.sample]]
-        departures = [row - (row @ axis) / max(axis @ axis, SURENESS) * axis for row in own]
+        departures = [row - (row @ axis) / max(float(axis @ axis), SURENESS) * axis for row in own]
         norms = np.array([np.linalg.norm(row) for row in departures])
         silent = norms < SURENESS * len(axis) ** 0.5
         alike = np.stack(departures) @ np.stack(departures).T / np.maximum(np.outer(norms, norms), SURENESS)
@@ -241,11 +255,28 @@ def meaning_of(labels: Whole, votes: Sequence[Floats]) -> Floats:
         votes: each (n, classes + 1) probabilities, formed without the labels.
 
     """
+    patterns = _patterns(labels, votes)
+    return _meaning_with(patterns, patterns.counts)
+
+
+def rate_draws(labels: Whole, votes: Sequence[Floats], draws: int, seed: int) -> Floats:
+    """Return the classes' rates of wrong labels in bootstrap samples of the images, (draws, classes)."""
+    patterns = _patterns(labels, votes)
+    rng, images = np.random.default_rng(seed), len(labels)
+    counts = rng.multinomial(images, patterns.counts / images, draws).astype(np.float64)
+    return np.stack([1.0 - np.diagonal(_meaning_with(patterns, drawn)) for drawn in counts])
+
+
+def _patterns(labels: Whole, votes: Sequence[Floats]) -> Patterns:
     kinds = votes[0].shape[1]
     start = (np.sum(votes, axis=0) + 0.5 * np.eye(kinds)[labels]) / (len(votes) + 0.5)
-    true = dawid_skene([labels, *(vote.argmax(axis=1).astype(np.int64) for vote in votes)], kinds, start)
-    total = np.full((kinds - 1, kinds), SURENESS)
-    np.add.at(total, labels, true)
+    return Patterns.of([labels, *(vote.argmax(axis=1).astype(np.int64) for vote in votes)], kinds, start)
+
+
+def _meaning_with(patterns: Patterns, counts: Floats) -> Floats:
+    true = patterns.believed(counts) * counts[:, None]
+    total = np.full((patterns.kinds - 1, patterns.kinds), SURENESS)
+    np.add.at(total, patterns.answers[:, 0], true)
     shares = np.maximum(total / total.sum(axis=1, keepdims=True), SURENESS)
     meaning: Floats = shares / shares.sum(axis=1, keepdims=True)
     return meaning
@@ -254,14 +285,13 @@ def meaning_of(labels: Whole, votes: Sequence[Floats]) -> Floats:
 def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, witness: Floats, labels: Whole) -> float:
     """Return the share of an opinion's answers that repeat given labels, at least (its lower 95 % bound).
 
-    Where the out-of-fold models doubt labels, a perfect reader agrees with as many as are right there all the same; that
-    share is the annotators' model's, of models, neighbours and label. What is above it is memory.
+    Where the out-of-fold models doubt labels, a perfect reader agrees with as many as are right there all the same;
+    that share is the annotators' model's, of models, neighbours and label. What is above it is memory.
     """
     own = (np.arange(len(labels)), labels)
     doubt = 1.0 - models[own]
-    kinds = models.shape[1]
-    start = (models + witness + 0.5 * np.eye(kinds)[labels]) / 2.5
-    true = dawid_skene([labels, models.argmax(axis=1), witness.argmax(axis=1)], kinds, start)
+    patterns = _patterns(labels, [models, witness])
+    true = patterns.believed(patterns.counts)[patterns.of_image]
     right = (doubt * true[own]).sum() / doubt.sum()
     agrees = (doubt * (np.asarray(said).argmax(axis=1) == labels)).sum() / doubt.sum()
     error = 2.0 * np.sqrt(agrees * (1.0 - agrees) * (doubt**2).sum()) / doubt.sum()
@@ -301,18 +331,23 @@ def _centred(whole: Floats) -> Floats:
     return flat
 
 
-def sharpened(shared: Floats, labels: Whole, doubt: float) -> Floats:
-    """Return the probabilities raised to the one power at which the expected share of wrong labels is ``doubt``."""
+def sharpness_for(shared: Floats, labels: Whole, doubt: float) -> float:
+    """Return the one power of the probabilities at which the expected share of wrong labels is ``doubt``."""
     logs, own = np.log(shared), (np.arange(len(labels)), labels)
 
     def excess(power: float) -> float:
         return float(1.0 - softmax(power * logs, axis=1)[own].mean() - doubt)
 
     low, high = SHARPNESS
-    if excess(low) * excess(high) > 0:  # a class that is mostly wrong, or none that is: as it was said
-        return shared
-    posterior: Floats = softmax(brentq(excess, low, high, xtol=1e-4) * logs, axis=1)
-    return posterior
+    if excess(low) * excess(high) > 0:  # mostly wrong, or never: as it was said
+        return 1.0
+    return float(brentq(excess, low, high, xtol=1e-4))
+
+
+def softened(posterior: Floats, sharpness: float) -> Floats:
+    """Return a posterior's probabilities as they were before they were sharpened, (n, classes + 1)."""
+    shared: Floats = softmax(np.log(np.maximum(posterior, 1e-300)) / sharpness, axis=1)
+    return shared
 
 
 def _with_copies(

@@ -1,8 +1,8 @@
 """Opinions on what images show, formed without looking at their labels: one interface for every source of them.
 
-An opinion has a name, class probabilities for images, and a word on whether it may have seen this data. The out-of-fold
-models are one; others are networks of other people (``training.outside``) or a table of predictions. What a network said
-of a picture is kept under the picture's content and the network's fingerprint, and never asked again.
+An opinion has a name, class probabilities for images, and a word on whether it may have seen this data. The
+out-of-fold models are one; others are networks of other people (``training.outside``) or a table of predictions. What a
+network said of a picture is kept under the picture's content and the network's fingerprint, and never asked again.
 """
 
 from __future__ import annotations
@@ -97,6 +97,22 @@ def gather(
     return opinions
 
 
+def mark(source: str) -> str:
+    """Return a text that changes when what a source says may change: its name, and the contents of its file."""
+    file = Path(source.rpartition(":")[2] if source.startswith("face_api:") else source)
+    if file.is_file():
+        digest = hashlib.sha256(file.read_bytes())
+        beside = file.with_suffix(".json")
+        if file.suffix == ".onnx" and beside.is_file():
+            digest.update(beside.read_bytes())
+        return f"{source} {digest.hexdigest()}"
+    if source == OPTIONAL:
+        from training import fer_model
+
+        return f"{source} {fer_model.available()}"
+    return source
+
+
 def _opened(source: str, code: Sequence[str], download: bool) -> OutsideModel | None:
     """Return the network of a source; None where the optional one is not installed."""
     from training.outside import OutsideError, is_code, open_model
@@ -127,7 +143,7 @@ def _asked(model: OutsideModel, images: pd.DataFrame, cache: Path, report: Repor
         if model.fingerprint:
             write_table(file, known)
     rows = pd.Index(known["sha256"]).get_indexer(images["sha256"])
-    return known[list(model.classes)].to_numpy(np.float32)[rows]
+    return np.asarray(known[list(model.classes)].to_numpy(np.float32)[rows])
 
 
 def _nothing_said(model: OutsideModel) -> pd.DataFrame:
@@ -145,7 +161,7 @@ def _both_ways(model: OutsideModel, files: Sequence[Path]) -> npt.NDArray[np.flo
         said = [all_probabilities(model, view) for view in (faces, np.ascontiguousarray(faces[:, :, ::-1]))]
     except (OutsideError, DataError) as error:
         raise OpinionError(str(error)) from error
-    return np.mean(said, axis=0).astype(np.float32)
+    return np.asarray(np.mean(said, axis=0), np.float32)
 
 
 def _matched(model: OutsideModel, said: npt.NDArray[np.float32], classes: Sequence[str]) -> Opinion:
@@ -168,7 +184,7 @@ def _column_of(name: str, theirs: Sequence[str], classes: Sequence[str]) -> dict
     column_of = match_classes(theirs, classes)
     if len(column_of) < 2:
         raise OpinionError(
-            f"{name} knows {', '.join(map(str, theirs))}: too few of the classes {', '.join(classes)} to have an opinion"
+            f"{name} knows too few of the classes {', '.join(classes)} to have an opinion; it has {', '.join(theirs)}"
         )
     return column_of
 
@@ -208,12 +224,10 @@ def completed(opinions: Sequence[Opinion], models: npt.NDArray[np.floating[Any]]
     """Return what each says, (n, classes), with the out-of-fold models' word wherever it says nothing."""
     found = []
     for opinion in opinions:
-        said = opinion.said.astype(np.float64)
-        unknown = np.isnan(said)
-        filled = np.where(unknown, models, said)
-        borrowed = np.where(unknown, models, 0.0).sum(axis=1, keepdims=True)
-        known = np.where(unknown, 0.0, said).sum(axis=1, keepdims=True)
+        unknown = np.isnan(opinion.said)
+        own = np.where(unknown, 0.0, opinion.said.astype(np.float64))
+        borrowed = np.where(unknown, models, 0.0)
         # what it does know shares what the borrowed classes leave
-        room = np.where(unknown.any(axis=1, keepdims=True), np.minimum(1.0, (1.0 - borrowed) / np.maximum(known, 1e-9)), 1.0)
-        found.append(np.where(unknown, filled, said * room))
+        room = (1.0 - borrowed.sum(axis=1, keepdims=True)) / np.maximum(own.sum(axis=1, keepdims=True), 1e-9)
+        found.append(borrowed + own * np.where(unknown.any(axis=1, keepdims=True), np.minimum(1.0, room), 1.0))
     return found

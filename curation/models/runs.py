@@ -86,7 +86,7 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
 
     Returns:
         columns key (the manifest's path), path (absolute, of the file), label, split, weight, soft_label, group (of
-        copies; "" for none).
+        copies; "" for none), kin (of copies and of shots of one session; "" for none).
 
     Raises:
         ModelError: the images are not files on this machine.
@@ -105,7 +105,9 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
         raise ModelError(f"{key} is no file on this machine; export the version as a folder and curate that")
     groups = _copy_groups(issues)
     frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
-    return frame[["key", "path", "label", "split", "weight", "soft_label", "group"]].reset_index(drop=True)
+    frame = frame.reset_index(drop=True)
+    frame["kin"] = _kin(frame, issues)
+    return frame[["key", "path", "label", "split", "weight", "soft_label", "group", "kin"]]
 
 
 def _copy_groups(issues: pd.DataFrame) -> dict[str, str]:
@@ -117,6 +119,38 @@ def _copy_groups(issues: pd.DataFrame) -> dict[str, str]:
         mine = copies[copies["check"] == check]
         groups |= dict(zip(mine["path"], mine["group"], strict=True))
     return groups
+
+
+def _kin(frame: pd.DataFrame, issues: pd.DataFrame) -> list[str]:
+    """Return the names of what stays in one fold, "" for an image alone: copies, and shots of one session.
+
+    A session's mistaken label is in all of its shots: a model that has learned it from one of them confirms it in the
+    others. What would be more than a twentieth of the images is no session any more, and keeps its copies alone.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    near = issues[
+        (issues["check"] == "near_duplicate") & issues["evidence"].str.contains('"same_session"', regex=False)
+    ]
+    said = [
+        (path, json.loads(text).get("same_session")) for path, text in zip(near["path"], near["evidence"], strict=True)
+    ]
+    links = [(path, one) for path, other in said for one in (other if isinstance(other, list) else [other])]
+    place = {key: row for row, key in enumerate(frame["key"])}
+    first = frame[frame["group"] != ""].groupby("group", sort=False)["key"].transform("first")
+    links += list(zip(frame.loc[first.index, "key"], first, strict=True))
+    edges = np.array([(place[a], place[b]) for a, b in links if a in place and b in place], np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(frame), len(frame)))
+    number = connected_components(graph, directed=False)[1]
+    size = np.bincount(number)[number]
+    is_session = (size > 1) & (size <= max(len(frame) / _LARGEST_KIN, 2))
+    names = np.where(is_session, [f"kin-{one}" for one in number], frame["group"].to_numpy(dtype=object))
+    return [str(name) for name in names]
+
+
+_LARGEST_KIN = 20
+"""Share of the images, as one in so many, that shots of one session may be."""
 
 
 def train(workspace: Workspace, recipe_name: str, version_name: str, options: FitOptions, display: Display) -> Path:
@@ -161,11 +195,12 @@ def out_of_fold(
     *,
     folds: int | None = None,
     workers: int = 1,
+    frame: pd.DataFrame | None = None,
 ) -> OutOfFold:
     """Judge each kept image of a version by a model that has seen neither it nor a copy of it.
 
-    Exact and near copies, as the checks found them, stay in one fold. Finished folds of the same data and settings
-    are read, an unfinished one goes on where it stopped. The table is kept in the workspace.
+    Exact and near copies, as the checks found them, and shots of one session stay in one fold. Finished folds of the
+    same data and settings are read, an unfinished one goes on where it stopped. The table is kept in the workspace.
 
     Args:
         workspace: with a curated data set.
@@ -175,6 +210,7 @@ def out_of_fold(
         display: shows an estimate of the time before the first fit, and progress.
         folds: number of models, at least 2; None for the default.
         workers: folds fitted at once, each in a process of its own.
+        frame: rows of ``training_frame`` to judge; None for all of them.
 
     Raises:
         ModelError: no such recipe, its weights cannot be had, or a class has fewer images than there are folds.
@@ -186,7 +222,8 @@ def out_of_fold(
 
     version = manifest.find(workspace, version_name)
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
-    frame = budgeted(training_frame(workspace, version), options.images, options.seed).reset_index(drop=True)
+    frame = training_frame(workspace, version) if frame is None else frame
+    frame = budgeted(frame, options.images, options.seed).reset_index(drop=True)
     if frame.empty:
         raise ModelError(f"the version {version.name} has no kept image to judge")
     number = folds or DEFAULT_FOLDS
@@ -194,7 +231,7 @@ def out_of_fold(
     with alone, display.step(f"Cross-validating {recipe_name}", "steps") as report:
         table = translate_errors(
             lambda: out_of_fold(
-                frame,
+                frame.assign(group=frame["kin"]),
                 Path(),
                 chosen,
                 workspace.folds,

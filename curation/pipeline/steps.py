@@ -192,7 +192,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         settings.checks.model_dump_json(),
         settings.duplicates.model_dump_json(),
         CHECKS_REVISION,
-        "" if labels is None else label_judgement.record_of(workspace)["key"],
+        "" if labels is None else label_judgement.state_of(workspace),
     )
     if _is_current(workspace, "issues", fingerprint, workspace.issues):
         return read_issues(workspace)
@@ -218,6 +218,17 @@ def judge_labels(workspace: Workspace, scanned: Scanned, settings: Settings, dis
     return check(workspace, scanned, settings, display)
 
 
+def _refresh_label_issues(workspace: Workspace) -> None:
+    """Write the issues of labels anew, as the judge now sees them; the other checks' stay."""
+    from curation.checks import labels as label_checks
+
+    judged = label_judgement.read_labels(workspace)
+    issues = read_issues(workspace)
+    fresh = {"mislabelled": label_checks.mislabelled_rows(judged), "ambiguous": label_checks.ambiguous_rows(judged)}
+    parts = [fresh[check] if check in fresh else issues[issues["check"] == check] for check in issues["check"].unique()]
+    files.write_table(workspace.issues, tables.checked("issues", pd.concat(parts, ignore_index=True)))
+
+
 def apply(workspace: Workspace, settings: Settings, display: Display) -> manifest.Version:
     """Let the policy of the settings decide on the issues as they stand; the caller holds the lock."""
     images = read_images(workspace)
@@ -231,6 +242,8 @@ def judge_again(workspace: Workspace, settings: Settings, display: Display) -> m
     The policy is the one that the log names, not the settings' own: a person's word on one image does not change the
     policy for all of them. Where its file is gone or was edited, its decisions stand as they are.
     """
+    if label_judgement.learn(workspace, settings):
+        _refresh_label_issues(workspace)
     entries = log.read(workspace.decisions)
     manifest.require_whole_log(workspace, entries)
     opening, _ = policy_batch(entries)
@@ -355,7 +368,7 @@ def run(workspace: Workspace, source: str, settings: Settings, display: Display,
         "left_out": left_out,
         "report": str(page),
     }
-    lines += label_judgement.outcome_lines(workspace, version)
+    lines += [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]
     return Outcome([*lines, *_what_next(workspace, version, page, left_out)], record)
 
 
@@ -459,7 +472,7 @@ def write_report(
     findings = files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else None
     said = [] if findings is None else [findings[column] for column in findings]
     votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(workspace)]
-    judged = label_judgement.outcome_lines(workspace, version)
+    judged = [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]
     fingerprint = _digest(
         version.name, version.hash, chosen.fingerprint, *found, *said, *votes, *judged, REPORT_REVISION
     )

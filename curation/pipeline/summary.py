@@ -164,7 +164,7 @@ def evidence_words(evidence: Mapping[str, Any]) -> str:
     """Return an issue's evidence in words; keys that are meant for machines (dhash, rank) are left out."""
     if "error" in evidence:
         return f"cannot be decoded: {evidence['error']}"
-    if "believed" in evidence:
+    if "posterior" in evidence or "believed" in evidence:
         return _label_words(evidence)
     if "measure" in evidence and "value" in evidence:
         return _measured_words(evidence)
