@@ -66,7 +66,7 @@ def _mended(known: Known, taught: Taught, asked: Whole, draws: Floats, noise: Fl
     """
     information = _information(known, taught, asked)
     told_draws = information @ draws + _root(information) @ noise
-    learned: Floats = np.linalg.solve(taught.precision + information, told_draws)
+    learned = np.asarray(np.linalg.solve(taught.precision + information, told_draws), np.float64)
     names = known.groups[asked]
     told = np.union1d(asked, np.flatnonzero(np.isin(known.groups, names[names != ""])))
     rest = np.setdiff1d(sample, told)

@@ -362,11 +362,9 @@ def _words(evidence: _Evidence, names: npt.NDArray[np.object_]) -> list[str]:
 def calibration_record(evidence: _Evidence, consensus: Consensus, settings: Settings) -> dict[str, Any]:
     """Return what was learned of the labels and the jury, and how well planted flips are found again, kind by kind.
 
-    The flips are counterfactual: 10 % of the labels that no opinion doubts are judged as if they had been others.
+    The flips are counterfactual: 10 % of the labels that the jury does not doubt are judged as if they had been others.
     """
-    # flips land where the opinions as they were given would have them, not where the jury weighs them
-    pooled = evidence.said.mean(axis=0)
-    named = pooled / np.maximum(pooled.sum(axis=1, keepdims=True), 1e-9)
+    named = consensus.posterior[:, :-1]
     confused = scores.joint(evidence.labels, evidence.said[0])
     undoubted = named.argmax(axis=1) == evidence.labels
     planted = {}
