@@ -32,8 +32,8 @@ class People:
     page: Path
 
 
-def import_votes(workspace: Workspace, file: Path, name: str = "") -> list[str]:
-    """Check a table of votes against the data set, keep it in the workspace, and say what it holds.
+def import_votes(workspace: Workspace, file: Path, name: str = "") -> tuple[str, list[str]]:
+    """Check a table of votes against the data set, keep it in the workspace; return its name, and say what it holds.
 
     Raises:
         VotesError: it is no table of votes, or none of its images is in the data set.
@@ -53,7 +53,7 @@ def import_votes(workspace: Workspace, file: Path, name: str = "") -> list[str]:
     files.write_table(workspace.votes / f"{name}.parquet", pd.DataFrame({"path": votes.paths, **counts, **others}))
     left = int((~known).sum())
     lines = [f"{len(votes):,} images with {int(votes.total.sum()):,} votes kept as {name}."]
-    return [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
+    return name, [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
 
 
 def vote_files(workspace: Workspace) -> list[Path]:

@@ -87,11 +87,13 @@ def taught_names(workspace: Workspace) -> list[str]:
     return list((read_json(workspace.votes / TAUGHT) or {}).get("names", []))
 
 
-def let_teach(workspace: Workspace, name: str, *, teach: bool) -> None:
-    """Note whether a table of votes teaches or measures."""
-    names = {one for one in taught_names(workspace) if one != name} | ({name} if teach else set())
-    if names or (workspace.votes / TAUGHT).exists():
-        write_json(workspace.votes / TAUGHT, {"names": sorted(names)})
+def let_teach(workspace: Workspace, name: str, *, teach: bool) -> bool:
+    """Note whether a table of votes teaches or measures; tell whether the judge has to learn anew."""
+    before = taught_names(workspace)
+    names = sorted({one for one in before if one != name} | ({name} if teach else set()))
+    if names != before:
+        write_json(workspace.votes / TAUGHT, {"names": names})
+    return teach or names != before
 
 
 def as_answers(given: pd.DataFrame, paths: pd.Series, classes: Sequence[str]) -> tuple[Answers, list[str]]:
