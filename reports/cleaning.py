@@ -66,6 +66,9 @@ class CleaningTables:
     opinions          check, title, peer, both, ours_only, peer_only (images): what peers flag beside our checks
     peer_gallery      check, peer, path, score, label, evidence, split, outcome, waits, reason, sha256, thumbnail
     peer_pages        pages that peers made themselves, relative to this one
+    jury              name, weight, skill, seen (0..1), sentence: who judged the labels and what each is worth
+    plan              order, answers, expected, low, high: share of labels right after so many answers
+    reached           what, expected, reached, low, high: what answers were expected to show, and what they showed
     people            source, figure, class, value, low, high, images: how people answered, if they were asked
     decisions         seq, actor, path, action, value, reason, issue: the first of decisions_total
 
@@ -90,6 +93,9 @@ class CleaningTables:
     peer_gallery: pd.DataFrame | None = None
     peer_pages: Sequence[str] = ()
     people: pd.DataFrame | None = None
+    jury: pd.DataFrame | None = None
+    plan: pd.DataFrame | None = None
+    reached: pd.DataFrame | None = None
 
 
 def cleaning_page(tables: CleaningTables) -> str:
@@ -118,6 +124,9 @@ def cleaning_page(tables: CleaningTables) -> str:
         "opinions": _opinions(tables),
         "peer_gallery": _peer_gallery(tables, uris),
         "peer_pages": tables.peer_pages,
+        "jury": _jury(tables.jury),
+        "plan": _plan(tables.plan),
+        "reached": _reached(tables.reached),
         "people": [] if tables.people is None else people_tables(tables.people),
         "decision_counts": _decision_counts(tables.decision_counts),
         "decisions": _decisions(tables.decisions),
@@ -157,6 +166,51 @@ def _left_out(frame: pd.DataFrame) -> Chart:
     worst = frame.sort_values(["share", "split", "label"], ascending=[False, True, True]).iloc[0]
     alt = f"Bars: share of images left out by class and split; most of {worst['label']} in {worst['split'] or 'all'}, "
     return Chart("chart-left-out", figures.left_out_chart(frame), f"{alt}{worst['share']:.1%}.", 320, table)
+
+
+def _jury(frame: pd.DataFrame | None) -> Table | None:
+    if frame is None or frame.empty:
+        return None
+    columns = [
+        Column("name", "opinion"),
+        Column("weight", "weight", "decimal", "in the consensus, relative to the heaviest"),
+        Column("skill", "explains", "share", "of what the others agree on"),
+        Column("seen", "memory", "share", "of its answers only repeat given labels: taken out"),
+        Column("sentence", "in words"),
+    ]
+    return Table("jury", "Who judged the labels", frame[["name", "weight", "skill", "seen", "sentence"]], columns)
+
+
+def _plan(frame: pd.DataFrame | None) -> Chart | None:
+    if frame is None or frame.empty:
+        return None
+    columns = [
+        Column("order", "order of asking"),
+        Column("answers", "answers", "count"),
+        Column("expected", "labels right", "share", "each label taken as its likeliest class"),
+        Column("low", "from", "share", "lower end of the 95 % interval"),
+        Column("high", "to", "share", "upper end of the 95 % interval"),
+    ]
+    table = Table("plan", "Labels expected to be right after so many answers", frame, columns)
+    ends = frame[frame["order"] == frame["order"].iloc[0]].iloc[[0, -1]]
+    alt = (
+        f"Lines: labels expected to be right by number of answers; asked by {ends['order'].iloc[0]}, "
+        f"{ends['expected'].iloc[0]:.1%} now and {ends['expected'].iloc[1]:.1%} after {ends['answers'].iloc[1]:,}."
+    )
+    return Chart("chart-plan", figures.plan_chart(frame), alt, 300, table)
+
+
+def _reached(frame: pd.DataFrame | None) -> Table | None:
+    if frame is None or frame.empty:
+        return None
+    columns = [
+        Column("what", "what"),
+        Column("expected", "expected", "share"),
+        Column("reached", "reached", "share"),
+        Column("low", "from", "share", "lower end of the 95 % interval"),
+        Column("high", "to", "share", "upper end of the 95 % interval"),
+    ]
+    return Table("reached", "What answers were expected to show, and what they showed", frame, columns)
 
 
 def _flow(frame: pd.DataFrame) -> Chart | None:

@@ -376,6 +376,33 @@ def grade_chart(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
+def plan_chart(frame: pd.DataFrame) -> go.Figure:
+    """Return the label accuracy that is expected after so many answers, a line an order of asking.
+
+    Args:
+        frame: columns order, answers, expected (0..1), low, high.
+
+    """
+    figure = go.Figure(layout=_layout())
+    for place, (name, rows) in enumerate(frame.groupby("order", sort=False)):
+        figure.add_scatter(
+            name=escape(str(name)),
+            x=[int(value) for value in rows["answers"]],
+            y=[float(value) for value in rows["expected"]],
+            mode="lines+markers",
+            line={"color": series_colour(place), "width": 2},
+            marker={"size": 7, "symbol": place},
+            customdata=[f"{low:.1%} to {high:.1%}" for low, high in zip(rows["low"], rows["high"], strict=True)],
+            hovertemplate="%{fullData.name}, %{x:,} answers: %{y:.1%} (%{customdata})<extra></extra>",
+        )
+    figure.update_layout(
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "itemclick": False},
+        xaxis=_axis(title={"text": "answers", "font": {"size": 12}}, showgrid=False),
+        yaxis=_axis(title={"text": "labels expected to be right", "font": {"size": 12}}, tickformat=".1%", nticks=6),
+    )
+    return figure
+
+
 def short_numbers(values: Sequence[float]) -> list[str]:
     """Return numbers with as few digits, two to four, as tell them apart."""
     texts: list[str] = []

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -406,16 +407,27 @@ class _Run:
         images, smoothed = self._mixed(images, self._smoothed(targets))
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate * self._factor(step)
-        logits = self.wrapped(images)
-        losses = soft_cross_entropy(logits, smoothed, weights, self.class_weights)
-        self.fabric.backward(losses.mean())
+        parts, said = self._parts(len(images)), []
+        for part in parts:
+            logits = self.wrapped(images[part])
+            losses = soft_cross_entropy(logits, smoothed[part], weights[part], self.class_weights)
+            self.fabric.backward(losses.sum() / len(images))
+            said.append((logits.detach(), losses.detach()))
+        logits, losses = (torch.cat(both) for both in zip(*said, strict=True))
         self.optimiser.step()
         self.optimiser.zero_grad()
         self._average(step)
         if self.recorder is not None:
-            self.recorder.note(mine, logits.detach())
-        right = (logits.detach().argmax(1) == targets.argmax(1)).sum()
-        return torch.stack([losses.detach().sum().cpu(), right.cpu()]) / (1 if is_shared else world)
+            self.recorder.note(mine, logits)
+        right = (logits.argmax(1) == targets.argmax(1)).sum()
+        return torch.stack([losses.sum().cpu(), right.cpu()]) / (1 if is_shared else world)
+
+    def _parts(self, images: int) -> list[slice]:
+        """Return the parts of a batch that are passed one after the other: an accelerator takes it whole."""
+        micro = self.recipe.micro_batch if self.fabric.device.type == "cpu" else 0
+        number = max(1, round(images / micro)) if micro else 1
+        ends = np.linspace(0, images, number + 1).astype(int).tolist()
+        return [slice(start, end) for start, end in pairwise(ends)]
 
     def _factor(self, step: int) -> float:
         return rate_factor(step, self.recipe.epochs * self.batches, self.recipe.one_cycle)

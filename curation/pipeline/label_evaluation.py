@@ -62,10 +62,9 @@ def evaluate(workspace: Workspace, file: Path) -> dict[str, pd.DataFrame]:
     words = {**SCORES, **{name: f"{name.removeprefix(DOUBT)} alone" for name in doubts}}
     ranked = {text: mine[name].to_numpy() for name, text in words.items() if mine[name].notna().all()}
     unsettled = (votes.majority(said) < 0) & ~wrong
-    members = label_judgement.record_of(workspace)["jury"]
     return {
         "measured": pd.DataFrame({"what": sentences}),
-        "jury": pd.DataFrame(members)[["name", "weight", "seen", "skill", "slope", "sentence"]],
+        "jury": pd.DataFrame(label_judgement.jury_of(workspace)),
         "agreement": votes.agreement(said, labels),
         "scores": ranking.evaluate(wrong, ranked),
         "ambiguous": ranking.evaluate(unsettled, {"P(ambiguous)": mine["ambiguous"].to_numpy()}),

@@ -143,6 +143,13 @@ def remarks_of(workspace: Workspace) -> list[str]:
     return [*lines, *record.get("taught", {}).get("sentences", [])]
 
 
+def jury_of(workspace: Workspace) -> pd.DataFrame | None:
+    """Return who judged the labels: name, weight, seen, skill, slope, sentence; None where they were not judged."""
+    if not is_judged(workspace):
+        return None
+    return pd.DataFrame(record_of(workspace)["jury"])[["name", "weight", "seen", "skill", "slope", "sentence"]]
+
+
 def judge(workspace: Workspace, images: pd.DataFrame, settings: Settings, display: Display) -> None:
     """Judge every label of the raw version and write ``labels.parquet``; what is cached is not done again.
 

@@ -20,7 +20,10 @@ from curation.pipeline import answers as people
 from curation.pipeline.label_judgement import LabellingError, Memory, memory_of, record_of
 
 PLAN = "plan.json"
-"""In the folder of reviews: what was expected when a plan was first made, and with how many answers."""
+"""In the folder of reviews: the first plan and the newest of the judgement in force."""
+
+REACHED = ("what", "expected", "reached", "low", "high")
+"""Columns of what was expected and what came."""
 
 ORDERS = ("gain", "random", "cleanlab")
 """Ways to ask that a plan compares: by gain, at random, and by cleanlab's self-confidence."""
@@ -119,8 +122,27 @@ def plan_review(workspace: Workspace, seed: int = 0) -> ReviewPlan:
     }
     expected = planning.plan(memory.known, queue.taught, orders, seed=seed)
     given = float(answers.weights.sum())
-    reached = _reached(memory, found.answers, _first_plan(workspace, expected, given), expected)
+    first = _first_plan(workspace, expected, given)
+    reached = _reached(memory, found.answers, first, expected)
+    newest = {"expected": expected.to_dict("records"), "reached": reached.to_dict("records")}
+    workspace.review.mkdir(parents=True, exist_ok=True)
+    write_json(workspace.review / PLAN, {"key": record_of(workspace)["key"], "first": first, "newest": newest})
     return ReviewPlan(expected, reached, _lines(expected, queue.taught, reached, given))
+
+
+def newest_plan(workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Return the tables of the newest plan of the judgement in force (see ``ReviewPlan``), None where there is none."""
+    plan = _plan_in_force(workspace)
+    if plan is None:
+        return None
+    newest = plan["newest"]
+    return pd.DataFrame(newest["expected"]), pd.DataFrame(newest["reached"], columns=list(REACHED))
+
+
+def _plan_in_force(workspace: Workspace) -> dict[str, Any] | None:
+    plan = read_json(workspace.review / PLAN) or {}
+    is_mine = {"first", "newest"} <= set(plan) and plan.get("key") == record_of(workspace).get("key")
+    return plan if is_mine else None
 
 
 def _by_self_confidence(table: pd.DataFrame, open_: Flags) -> Whole:
@@ -136,15 +158,12 @@ def _one_a_group(rows: Whole, memory: Memory) -> Whole:
 
 
 def _first_plan(workspace: Workspace, expected: pd.DataFrame, given: float) -> dict[str, Any]:
-    """Return the first plan of this judgement, with how much was answered then; it is kept the first time."""
-    file, key = workspace.review / PLAN, record_of(workspace)["key"]
-    plan = read_json(file)
-    if plan is None or plan.get("key") != key:
-        mine = expected[expected["order"] == "gain"]
-        plan = {"key": key, "given": given, "answers": mine["answers"].tolist(), "expected": mine["expected"].tolist()}
-        workspace.review.mkdir(parents=True, exist_ok=True)
-        write_json(file, plan)
-    return plan
+    """Return the first plan of this judgement, and how much was answered when it was made."""
+    plan = _plan_in_force(workspace)
+    if plan is not None:
+        return dict(plan["first"])
+    mine = expected[expected["order"] == "gain"]
+    return {"given": given, "answers": mine["answers"].tolist(), "expected": mine["expected"].tolist()}
 
 
 def _reached(memory: Memory, given: pd.DataFrame, plan: dict[str, Any], expected: pd.DataFrame) -> pd.DataFrame:
@@ -168,7 +187,7 @@ def _reached(memory: Memory, given: pd.DataFrame, plan: dict[str, Any], expected
         then = float(likely[np.arange(len(chosen)), chosen].mean())
         what = f"answers that name the untaught judge's class, of {len(whole):,}"
         records.append((what, then, *share_interval(whole.kinds == chosen)))
-    return pd.DataFrame(records, columns=["what", "expected", "reached", "low", "high"])
+    return pd.DataFrame(records, columns=list(REACHED))
 
 
 def _lines(expected: pd.DataFrame, taught: Taught, reached: pd.DataFrame, given: float) -> list[str]:

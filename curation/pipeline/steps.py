@@ -26,7 +26,7 @@ from curation.base.workspace import FORMAT, Workspace, read_images, read_issues,
 from curation.decisions import log, manifest, policy
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX, effective, overruled, policy_batch, replay
 from curation.labels import people
-from curation.pipeline import label_judgement
+from curation.pipeline import label_judgement, label_queue
 
 _TOOLS = (
     "numpy",
@@ -43,7 +43,7 @@ _TOOLS = (
 _SAME_DATA_SHARE = 0.5
 """A source with fewer than this share of a workspace's images is taken for another data set."""
 
-REPORT_REVISION = 2
+REPORT_REVISION = 3
 """Raised whenever the report's page may change for the same tables."""
 
 CHECKS_REVISION = 2
@@ -472,9 +472,10 @@ def write_report(
     findings = files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else None
     said = [] if findings is None else [findings[column] for column in findings]
     votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(workspace)]
+    jury, plan = label_judgement.jury_of(workspace), label_queue.newest_plan(workspace)
     judged = [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]
     fingerprint = _digest(
-        version.name, version.hash, chosen.fingerprint, *found, *said, *votes, *judged, REPORT_REVISION
+        version.name, version.hash, chosen.fingerprint, *found, *said, *votes, *judged, jury, plan, REPORT_REVISION
     )
     if _is_current(workspace, "report", fingerprint, path):
         return path
@@ -499,6 +500,8 @@ def write_report(
                 _peer_pages(workspace),
                 people.figures(workspace, settings.seed),
                 judged,
+                jury,
+                plan,
             )
         )
         files.write_bytes(path, page.encode("utf-8"))

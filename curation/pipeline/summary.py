@@ -403,6 +403,8 @@ def cleaning_report_tables(
     peer_pages: Sequence[str] = (),
     people: pd.DataFrame | None = None,
     label_sentences: Sequence[str] = (),
+    jury: pd.DataFrame | None = None,
+    plan: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> CleaningTables:
     """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
 
@@ -417,6 +419,8 @@ def cleaning_report_tables(
         peer_pages: pages that peers made themselves, relative to the report.
         people: figures of people's votes (see ``curation.labels.people.figures``), if there are any.
         label_sentences: what the version did about labels (``curation.pipeline.label_judgement.outcome_lines``).
+        jury: who judged the labels (``curation.pipeline.label_judgement.jury_of``), if they were judged.
+        plan: what answers are expected to reach, and what they reached (``curation.pipeline.label_queue.newest_plan``).
 
     """
     from reports.cleaning import CleaningTables
@@ -448,6 +452,9 @@ def cleaning_report_tables(
         peer_gallery=peer_gallery,
         peer_pages=tuple(peer_pages),
         people=people,
+        jury=jury,
+        plan=None if plan is None else plan[0],
+        reached=None if plan is None else plan[1],
     )
 
 

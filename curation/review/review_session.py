@@ -15,6 +15,7 @@ from curation.base import files
 from curation.base.workspace import Workspace
 from curation.review import journal
 from curation.review.journal import Journal, ReviewAnswer, ReviewError
+from curation.review.learning import Learning
 
 BLIND_OTHER = {"unsure": "unknown", "exclude": "unusable"}
 """What a blind "unsure" and "exclude" count as among the votes."""
@@ -57,7 +58,7 @@ class Session:
     """What one ``curate review`` is about.
 
     items are (path, group) in the queue's order. names maps what the App calls an image to its path where the App must
-    not know the path (blind); empty otherwise.
+    not know the path (blind); empty otherwise. Where a session learns, answers change the order of what is open.
     """
 
     workspace: str
@@ -68,6 +69,7 @@ class Session:
     items: tuple[tuple[str, str], ...]
     blind: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+    learns: bool = False
 
     def save(self, file: Path) -> None:
         """Write the session file."""
@@ -117,6 +119,7 @@ class ReviewSession:
             frozenset()
         )  # what the queue brought up last: answering it brings up the next
         self.reselect = False  # whether the App is about to drop the selection, because the view changes
+        self.learning = Learning(Workspace(Path(session.workspace)))
         self._path_of = dict(session.names)
         self._name_of = {path: name for name, path in self._path_of.items()}
 
@@ -187,7 +190,8 @@ class ReviewSession:
     def open_items(self) -> list[tuple[str, str]]:
         """Return (path, group) of the queue's images that this reviewer has not answered, in order."""
         answers = self.answers()
-        return [item for item in self.session.items if (item[0], self.session.reviewer) not in answers]
+        items = self.learning.ordered(self.session.items, answers) if self.session.learns else self.session.items
+        return [item for item in items if (item[0], self.session.reviewer) not in answers]
 
     def upcoming(self, limit: int) -> tuple[list[str], list[str]]:
         """Return the names of the next page of open images, groups whole, and of its first image or group."""
