@@ -188,14 +188,15 @@ def _hugging_face(name: str, download: bool) -> OutsideModel:
     side = max((int(value) for value in dict(size).values() if value), default=224)
     digest = hashlib.sha256(json.dumps(reader.to_dict(), sort_keys=True, default=str).encode())
     for parameter in network.state_dict().values():
-        digest.update(parameter.contiguous().view(torch.uint8).numpy().data)
+        digest.update(parameter.contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
     def predict(images: Bytes) -> Real:
         inputs = reader([cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in images], return_tensors="pt")
         with torch.inference_mode():
             return _softmax(network(**inputs).logits.float().numpy())
 
-    return OutsideModel(name, classes, predict, fingerprint=f"hf {digest.hexdigest()}", side=side)
+    short = Path(name).name if Path(name).is_dir() else name
+    return OutsideModel(short, classes, predict, fingerprint=f"hf {digest.hexdigest()}", side=side)
 
 
 def _deepface() -> OutsideModel:

@@ -28,6 +28,7 @@ class Labels(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     relabel_above: float | None = Field(None, ge=0, le=1, description="P(the suggestion is right)")
+    relabel_likelier: bool = Field(False, description="relabel wherever the suggestion is likelier than the label")
     exclude_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong)")
     soften_above: float | None = Field(None, ge=0, le=1, description="P(the label is ambiguous)")
     downweight_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong): it weighs 1 - P")
@@ -79,7 +80,8 @@ def _judged(left: pd.DataFrame, issues: pd.DataFrame, check: str) -> list[dict[s
 def _changed(rule: Labels, row: dict[str, Any]) -> _Choice | None:
     """Return the relabelling or exclusion that the thresholds ask for."""
     path, given, wrong, right = row["path"], row["given"], row["wrong"], row["probability"]
-    if rule.relabel_above is not None and right >= rule.relabel_above:
+    is_likelier = rule.relabel_likelier and right > row["posterior"].get(given, 0.0)
+    if is_likelier or (rule.relabel_above is not None and right >= rule.relabel_above):
         reason = f"labelled {given}, {row['suggestion']} is right with probability {right:.2f}"
         return _Choice(path, given, right, Draft(path, "relabel", row["suggestion"], reason, "mislabelled"))
     if rule.exclude_above is not None and wrong >= rule.exclude_above:

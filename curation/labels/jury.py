@@ -39,16 +39,16 @@ ALIKE = 0.8
 WITNESS = 0.35
 """Weight from which on an opinion's first choices count in the model of annotators."""
 
-MOSTLY_SEEN = 0.5
+MOSTLY_SEEN = 0.45
 """Share of answers that repeat given labels from which on an opinion is no witness of how noisy they are."""
 
 CALLED_OUT = 0.15
 """Share of answers that repeat given labels from which on it is said of an opinion."""
 
-COPIES_FIT = 0.9
-"""Least Bhattacharyya coefficient of an image's opinions and its copies': of proven copies 99 % have more."""
+COPIES_APART = 0.25
+"""Largest squared distance of what is said of an image and of its copies, of that of two images taken at random."""
 
-COPY_LABEL = 0.5
+COPY_LABEL = 0.2
 """Weight of a copy's other label: a juror that contradicts another of the same kind."""
 
 SLOPES = (0.0, 3.0)
@@ -179,7 +179,9 @@ class _Seats:
     ) -> None:
         self.whole, self.logs, self.labels, self.witness = whole, logs, labels, witness
         self.seen, self.sample, self.classes = seen, sample, whole.shape[2] - 1
-        self.calibrated, self.weights = logs, 1.0 - seen
+        # squared: how much an opinion has seen is known as a lower bound only
+        self.trust = (1.0 - seen) ** 2
+        self.calibrated, self.weights = logs, self.trust
         self.skills, self.slopes = np.ones(len(whole)), np.ones(len(whole))
         self.seats = np.arange(len(whole))
         self.meaning = self._meaning()
@@ -196,7 +198,7 @@ class _Seats:
         self.slopes, shifts = np.array([f[0] for f in fitted]), np.stack([f[1] for f in fitted])
         self.skills = np.array([f[2] for f in fitted])
         self.calibrated = log_softmax(self.slopes[:, None, None] * self.logs + shifts[:, None, :], axis=2)
-        weights = (1.0 - self.seen) * self.skills / max(float(self.skills.max()), SURENESS)
+        weights = self.trust * self.skills / max(float(self.skills.max()), SURENESS)
         self.seats = self._alike(label)
         weights = weights / np.bincount(self.seats)[self.seats]
         self.weights = weights / max(float(weights.max()), SURENESS)
@@ -239,7 +241,7 @@ class _Seats:
     def mean(self, groups: npt.ArrayLike) -> Floats:
         """Return the logarithmic pool of all jurors, (n, classes + 1); proven copies are heard together."""
         said = np.einsum("k,kit->it", self.weights, self.calibrated)
-        said, label = _with_copies(said, self.weights.sum(), self.labels, np.log(self.meaning), groups)
+        said, label = _with_copies(said, self.labels, np.log(self.meaning), groups)
         return np.asarray((said + label) / (self.weights.sum() + 1.0))
 
 
@@ -283,19 +285,24 @@ def _meaning_with(patterns: Patterns, counts: Floats) -> Floats:
 
 
 def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, witness: Floats, labels: Whole) -> float:
-    """Return the share of an opinion's answers that repeat given labels, at least (its lower 95 % bound).
+    """Return the share of an opinion's answers that repeat given labels; 0 unless it is above what honesty can reach.
 
     Where the out-of-fold models doubt labels, a perfect reader agrees with as many as are right there all the same;
-    that share is the annotators' model's, of models, neighbours and label. What is above it is memory.
+    that share is the annotators' model's, of models, neighbours and label. An opinion that agrees with more has seen
+    them, and the share is what it has beyond an honest one that reads as well as the models (lower 95 % bounds).
     """
     own = (np.arange(len(labels)), labels)
-    doubt = 1.0 - models[own]
+    doubt = (1.0 - models[own]) / (1.0 - models[own]).sum()
     patterns = _patterns(labels, [models, witness])
     true = patterns.believed(patterns.counts)[patterns.of_image]
-    right = (doubt * true[own]).sum() / doubt.sum()
-    agrees = (doubt * (np.asarray(said).argmax(axis=1) == labels)).sum() / doubt.sum()
-    error = 2.0 * np.sqrt(agrees * (1.0 - agrees) * (doubt**2).sum()) / doubt.sum()
-    return float(np.clip((agrees - error - right) / max(1.0 - right, SURENESS), 0.0, 0.95))
+    confused = true.T @ np.eye(models.shape[1])[models.argmax(axis=1)] + SURENESS
+    confused = confused / confused.sum(axis=1, keepdims=True)
+    perfect, honest = (doubt * true[own]).sum(), (doubt * (true * confused[:, labels].T).sum(axis=1)).sum()
+    agrees = (doubt * (np.asarray(said).argmax(axis=1) == labels)).sum()
+    least = agrees - 2.0 * np.sqrt(agrees * (1.0 - agrees) * (doubt**2).sum())
+    if least <= perfect:
+        return 0.0
+    return float(np.clip((least - honest) / max(1.0 - honest, SURENESS), 0.0, 0.95))
 
 
 def _without_memory(whole: Floats, labels: Whole, seen: float) -> Floats:
@@ -350,12 +357,11 @@ def softened(posterior: Floats, sharpness: float) -> Floats:
     return shared
 
 
-def _with_copies(
-    said: Floats, weight: float, labels: Whole, meaning: Floats, groups: npt.ArrayLike
-) -> tuple[Floats, Floats]:
+def _with_copies(said: Floats, labels: Whole, meaning: Floats, groups: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Return what is said of each image and of its label, each (n, classes + 1), with its copies heard too.
 
-    A member whose own opinions do not fit the others' is no copy, whatever the group says, and is heard alone.
+    A member of whom other things are said than of the others is no copy, whatever the group says, and is heard alone. A
+    copy's other label counts as far as what is said of the picture leaves room for it.
     """
     label = meaning[labels]
     names = np.asarray(groups, dtype=object)
@@ -363,16 +369,27 @@ def _with_copies(
     if not len(members):
         return said, label
     number = np.unique(names[members].astype(str), return_inverse=True)[1]
-    alone = softmax(said[members] / max(weight, SURENESS), axis=1)
-    others = (_sums(alone, number) - alone) / np.maximum(np.bincount(number)[number] - 1, 1)[:, None]
-    fits = np.sqrt(alone * others).sum(axis=1) >= COPIES_FIT
+    fits = _fits(said, members, number)
     members, number = members[fits], number[fits]
     said, label = said.copy(), label.copy()
     said[members] = _sums(said[members], number) / np.bincount(number)[number][:, None]
     carried = _sums(np.eye(meaning.shape[0])[labels[members]], number) > 0
     carried[np.arange(len(members)), labels[members]] = False
-    label[members] += COPY_LABEL * carried @ meaning
+    room = np.exp(said[members] - said[members].max(axis=1, keepdims=True))[:, :-1]
+    label[members] += COPY_LABEL * (carried * room) @ meaning
     return said, label
+
+
+def _fits(said: Floats, members: Whole, number: Whole) -> npt.NDArray[np.bool_]:
+    """Return whether what is said of each member is what is said of the rest of its group, (members,)."""
+    spread = said.var(axis=0).sum()
+    total, size = _sums(said[members], number), np.bincount(number)[number][:, None]
+    others = (total - said[members]) / np.maximum(size - 1, 1)
+    apart = ((said[members] - others) ** 2).sum(axis=1)
+    # two images taken at random are twice the variance apart, and one from the mean of several others a little less
+    expected = spread * (1.0 + 1.0 / np.maximum(size[:, 0] - 1, 1))
+    fits: npt.NDArray[np.bool_] = apart <= COPIES_APART * expected
+    return fits
 
 
 def _sums(values: Floats, number: Whole) -> Floats:

@@ -18,8 +18,8 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from curation.labels.scores import Floats, Whole
 
-SLOPE_SCALES = (0.02, 0.05, 0.1)
-SHIFT_SCALES = (0.1, 0.2, 0.4, 0.8)
+SLOPE_SCALES = (0.02, 0.05)
+SHIFT_SCALES = (0.1, 0.2)
 """Standard deviations that parameters may have around 0: of slopes of log-probabilities, and of shifts of log-odds."""
 
 USUAL_SLOPE, USUAL_SHIFT = 0.05, 0.2
