@@ -132,9 +132,7 @@ def _harmless(values: dict[str, Any], source: str) -> dict[str, Any]:
 
     """
     if "code" in (values.get("labels") or {}):
-        raise SettingsError(
-            f"{source}: setting 'labels.code' is the command line's alone; use --opinion module:function"
-        )
+        raise SettingsError(f"{source}: only the command line may set 'labels.code'; use --opinion module:function")
     return values
 
 

@@ -22,6 +22,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate check near_duplicate", "one check's count"),
         ("curate check --also cleanvision --also cleanlab", "lay what peers find beside ours"),
         ("curate check mislabelled ambiguous --labels fast", "judge the labels by models that did not see them"),
+        (
+            "curate check --labels fast --opinion fer --opinion face_api:package/model",
+            "and by networks of other people",
+        ),
     ),
     "apply": (("curate apply --policy deck", "judge again by another policy, without measuring again"),),
     "issues": (
@@ -55,6 +59,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate audit --calibrate", "planted defects found blind; the duplicate threshold refitted"),
         ("curate audit --sample 200 --check no_face -o review.csv", "draw images for a person to judge"),
     ),
+    "plan-review": (
+        ("curate plan-review", "labels expected to be right after 100, 300 and 1,000 answers"),
+        ("curate plan-review --next 25", "what to ask about next"),
+    ),
     "train": (
         ("curate train fast --on cleaned", "one of our recipes"),
         ("curate train vgg16/7 --on raw --weights none", "the deck's final model, from scratch"),
@@ -75,7 +83,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "votes": (
         ("curate votes", "accuracy and agreement of people"),
-        ("curate votes import votes.csv", "take a table in"),
+        ("curate votes import votes.csv", "take a table in, to measure"),
+        ("curate votes import answers.csv --teach", "take a table in, and let it teach the judge"),
     ),
     "predict": (("curate predict fast face.jpg", "probabilities for your own images"),),
     "doctor": (("curate doctor -w faces --json", "for machines"),),

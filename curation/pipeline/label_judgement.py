@@ -183,7 +183,8 @@ def judge(workspace: Workspace, images: pd.DataFrame, settings: Settings, displa
         consensus = evidence.deliberated(evidence.labels, evidence.groups, settings.seed)
         table = _table(evidence, consensus)
         facts = calibration_record(evidence, consensus, settings)
-    _write_memory(workspace, key, evidence, consensus)
+    near = neighbours.share(evidence.neighbours)
+    write_memory(workspace, key, evidence.labels, consensus, near, evidence.dynamics)
     write_table(workspace.labels, table)
     facts |= {
         "key": key,
@@ -388,7 +389,7 @@ def calibration_record(evidence: _Evidence, consensus: Consensus, settings: Sett
     draws = jury.rate_draws(evidence.labels, consensus.witnesses, _RATE_DRAWS, settings.seed)
     own = np.arange(len(evidence.labels)), evidence.labels
     return {
-        "jury": [_juror_record(juror) for juror in consensus.jurors],
+        "jury": [juror_record(juror) for juror in consensus.jurors],
         "meaning": consensus.meaning.round(4).tolist(),
         "rates": dict(zip(evidence.classes, consensus.rates.round(4).tolist(), strict=True)),
         "rate_draws": draws.round(5).tolist(),
@@ -398,7 +399,8 @@ def calibration_record(evidence: _Evidence, consensus: Consensus, settings: Sett
     }
 
 
-def _juror_record(juror: jury.Juror) -> dict[str, Any]:
+def juror_record(juror: jury.Juror) -> dict[str, Any]:
+    """Return what was learned of one opinion, for the record and the pages."""
     numbers = {name: round(getattr(juror, name), 3) for name in ("weight", "seen", "skill", "slope")}
     return {
         "name": juror.name,
@@ -419,17 +421,24 @@ def _memory_file(workspace: Workspace) -> Path:
     return workspace.labels.with_suffix(".npz")
 
 
-def _write_memory(workspace: Workspace, key: str, evidence: _Evidence, consensus: Consensus) -> None:
+def write_memory(
+    workspace: Workspace,
+    key: str,
+    labels: scores.Whole,
+    consensus: Consensus,
+    near: scores.Floats,
+    dynamics: scores.Floats,
+) -> None:
     """Keep what features are made of; rows are those of the labels table, and ``key`` says which judgement it is of."""
     stream = io.BytesIO()
     np.savez(
         stream,
         key=np.array(key),
-        labels=evidence.labels,
+        labels=labels,
         posterior=consensus.posterior,
         calibrated=consensus.calibrated.astype(np.float32),
-        neighbours=neighbours.share(evidence.neighbours),
-        dynamics=evidence.dynamics,
+        neighbours=near,
+        dynamics=dynamics,
     )
     write_bytes(_memory_file(workspace), stream.getvalue())
 
