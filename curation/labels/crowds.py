@@ -29,6 +29,7 @@ class Patterns:
         of_image: (n,) each image's pattern.
         start: (patterns, true classes) first belief, the mean over a pattern's images.
         kinds: of answers.
+        known: (true classes, kinds) images that the first annotator is taken to have answered so, beside those seen.
 
     """
 
@@ -37,15 +38,18 @@ class Patterns:
     of_image: Whole
     start: Floats
     kinds: int
+    known: Floats
 
     @classmethod
-    def of(cls, answers: Sequence[Whole], kinds: int, start: Floats) -> Patterns:
+    def of(cls, answers: Sequence[Whole], kinds: int, start: Floats, known: Floats | None = None) -> Patterns:
         """Return the patterns of answers, each (n,), and of a first belief (n, true classes)."""
         found, of_image, counts = np.unique(np.column_stack(answers), axis=0, return_inverse=True, return_counts=True)
         of_image = of_image.reshape(-1)
         first = np.zeros((len(found), start.shape[1]))
         np.add.at(first, of_image, start)
-        return cls(found, counts.astype(np.float64), of_image, first / counts[:, None], kinds)
+        nothing = np.zeros((start.shape[1], kinds))
+        whole = counts.astype(np.float64)
+        return cls(found, whole, of_image, first / counts[:, None], kinds, nothing if known is None else known)
 
     def believed(self, counts: Floats) -> Floats:
         """Return the probability of each true class, (patterns, true classes), with so many images a pattern.
@@ -59,8 +63,8 @@ class Patterns:
         for _ in range(ROUNDS):
             weighed = believed * counts[:, None]
             log_odds = np.log(np.maximum(weighed.sum(axis=0) / counts.sum(), SMALLEST))[None, :]
-            for answer in shown:
-                confused = weighed.T @ answer + SMALLEST
+            for place, answer in enumerate(shown):
+                confused = weighed.T @ answer + SMALLEST + (self.known if place == 0 else 0.0)
                 log_odds = log_odds + answer @ np.log(confused / confused.sum(axis=1, keepdims=True)).T
             log_odds = log_odds - log_odds.max(axis=1, keepdims=True)
             odds = np.exp(log_odds)

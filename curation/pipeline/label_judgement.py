@@ -193,7 +193,7 @@ def judge(workspace: Workspace, images: pd.DataFrame, settings: Settings, displa
         "recipe": settings.labels.recipe,
         "classes": evidence.classes,
         "sharpness": consensus.sharpness,
-        "remarks": [*remarks, *evidence.remarks],
+        "remarks": [*remarks, *evidence.remarks, *_weakness(evidence)],
         "seconds": round(time.monotonic() - started, 1),
         "accuracy": float((evidence.said[0].argmax(axis=1) == evidence.labels).mean()),
     }
@@ -419,6 +419,26 @@ _PLANTED_SHARE = 0.1
 
 def _memory_file(workspace: Workspace) -> Path:
     return workspace.labels.with_suffix(".npz")
+
+
+def _weakness(evidence: _Evidence) -> list[str]:
+    """Return a sentence where no opinion can tell the classes apart much better than chance."""
+    labels, shares = evidence.labels, np.bincount(evidence.labels) / len(evidence.labels)
+    found = []
+    for said in evidence.said:
+        chosen = said.argmax(axis=1)
+        by_chance = float((np.bincount(chosen, minlength=len(shares)) / len(labels)) @ shares)
+        found.append(((chosen == labels).mean() - by_chance) / max(1.0 - by_chance, 1e-9))
+    if max(found) >= _WEAK_KAPPA:
+        return []
+    return [
+        f"No opinion agrees with the labels much more than chance would (Cohen's kappa {max(found):.2f} at best): take the "
+        "suspects as an order to look at, not as wrong labels; more images, answers or another --opinion would help."
+    ]
+
+
+_WEAK_KAPPA = 0.4
+"""Below it agreement is fair at most (Landis & Koch, Biometrics 1977)."""
 
 
 def write_memory(
