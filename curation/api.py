@@ -181,8 +181,12 @@ class Workspace:
             outcome = steps.run(self._workspace, str(data), chosen, self._display, limit)
         return Outcome(tuple(outcome.lines), outcome.record)
 
-    def check(self, *, labels: str = "") -> pd.DataFrame:
+    def check(self, *, labels: str = "", opinions: Sequence[str] | None = None) -> pd.DataFrame:
         """Run the checks on what was scanned and return how many images each flags; a recipe in ``labels`` judges them.
+
+        Args:
+            labels: recipe of the out-of-fold models, such as ``fast``
+            opinions: who else judges, as ``--opinion`` of the command; None for the settings' own
 
         Raises:
             CurationError: nothing was scanned yet, or a recipe cannot be fitted.
@@ -190,7 +194,8 @@ class Workspace:
         """
         chosen = self.settings
         if labels:
-            judging = chosen.labels.model_copy(update={"recipe": labels})
+            asked = {} if opinions is None else {"opinions": tuple(opinions), "code": tuple(opinions)}
+            judging = chosen.labels.model_copy(update={"recipe": labels, **asked})
             chosen = chosen.model_copy(update={"labels": judging})
         with locked(self._workspace):
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
@@ -332,6 +337,12 @@ class Workspace:
             self._workspace, app.open_review(self._workspace, request, self.settings, self._display), request
         )
         return session
+
+    def plan_review(self, seed: int = 0) -> pd.DataFrame:
+        """Return the share of labels expected to be right after so many answers: order, answers, expected, low, high."""
+        from curation.pipeline import label_queue
+
+        return label_queue.plan_review(self._workspace, seed).table
 
     def pull(self) -> Outcome:
         """Bring what people answered in the App into the log, and commit the version that follows."""

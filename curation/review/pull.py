@@ -19,7 +19,7 @@ from curation.base.settings import Settings
 from curation.base.workspace import Workspace
 from curation.decisions import log, manifest
 from curation.decisions.replay import PERSON_PREFIX
-from curation.pipeline import steps
+from curation.pipeline import label_judgement, steps
 from curation.review import journal, queues
 from curation.review.journal import DECISIONS, Line, ReviewAnswer
 from curation.review.push import answers_frame
@@ -156,7 +156,8 @@ def pull(workspace: Workspace, settings: Settings, display: Display) -> Pulled:
         files.write_table(workspace.blind_labels, labels)
     # also where the log had them already: a pull that was killed before its version is finished here
     behind = bool(lines) and manifest.find(workspace, "cleaned").log_through < log.read(workspace.decisions)[-1].seq
-    version = steps.judge_again(workspace, settings, display) if decided or undone or behind else None
+    teaches = bool(len(labels)) and label_judgement.is_judged(workspace)
+    version = steps.judge_again(workspace, settings, display) if decided or undone or behind or teaches else None
     unsure = sum(answer.action == "unsure" for answer in journal.latest_answers(lines).values())
     return Pulled(version, decided, undone, found.conflicts["path"].nunique(), unsure, len(labels))
 
