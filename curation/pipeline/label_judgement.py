@@ -432,8 +432,8 @@ def _weakness(evidence: _Evidence) -> list[str]:
     if max(found) >= _WEAK_KAPPA:
         return []
     return [
-        f"No opinion agrees with the labels much more than chance would (Cohen's kappa {max(found):.2f} at best): take the "
-        "suspects as an order to look at, not as wrong labels; more images, answers or another --opinion would help."
+        f"No opinion agrees with the labels much more than chance would (Cohen's kappa {max(found):.2f} at best): take "
+        "the suspects as an order to look at, not as wrong labels; more images, answers or another --opinion would help."
     ]
 
 
