@@ -339,7 +339,7 @@ class Workspace:
         return session
 
     def plan_review(self, seed: int = 0) -> pd.DataFrame:
-        """Return the share of labels expected to be right after so many answers, a row an order of asking and number."""
+        """Return the share of labels expected to be right after so many answers, by order of asking."""
         from curation.pipeline import label_queue
 
         return label_queue.plan_review(self._workspace, seed).table

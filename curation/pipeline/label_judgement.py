@@ -433,7 +433,7 @@ def _weakness(evidence: _Evidence) -> list[str]:
         return []
     return [
         f"No opinion agrees with the labels much more than chance would (Cohen's kappa {max(found):.2f} at best): take "
-        "the suspects as an order to look at, not as wrong labels; more images, answers or another --opinion would help."
+        "the suspects as an order to look at, not as wrong labels; more images, answers or another --opinion help."
     ]
 
 
