@@ -38,6 +38,11 @@ class Asking:
     memory: Memory
     answers: pd.DataFrame
 
+    @property
+    def right_untaught(self) -> float:
+        """Share of all labels expected to be right before any answer, each taken as its likeliest class."""
+        return float(self.memory.known.posterior.max(axis=1).mean())
+
     def rank_queue(self, more: pd.DataFrame | None = None, paths: Sequence[str] | None = None) -> pd.DataFrame:
         """Teach the judge and return what to ask, the best first.
 
@@ -48,7 +53,8 @@ class Asking:
                 not asked again.
 
         Returns:
-            path, group ("" or that of its copies, which stand together), gain (labels expected to be mended).
+            path, group ("" or that of its copies, which stand together), gain (labels expected to be mended); in
+            ``attrs``, "right": the share of all labels expected to be right now.
 
         """
         table = self.memory.table
@@ -56,7 +62,9 @@ class Asking:
         may = None if paths is None else table["path"].isin(set(paths)).to_numpy()
         queue = rank_queue(self.memory.known, answers, may)
         found = table.loc[queue.rows, ["path", "group"]].reset_index(drop=True)
-        return found.assign(gain=queue.gain)
+        found = found.assign(gain=queue.gain)
+        found.attrs["right"] = float(queue.taught.posterior.max(axis=1).mean())
+        return found
 
     def _with(self, more: pd.DataFrame | None) -> pd.DataFrame:
         if more is None or more.empty:

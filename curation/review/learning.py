@@ -24,6 +24,7 @@ class Learning:
         self._workspace = workspace
         self._ranked = -1
         self._place: dict[str, int] = {}
+        self._right = 0.0
 
     @cached_property
     def _asking(self) -> Asking | None:
@@ -47,8 +48,19 @@ class Learning:
             more = pd.DataFrame(list(_taught(answers, given)), columns=list(COLUMNS))
             queue = self._asking.rank_queue(more, [path for path, _ in items])
             self._place = {path: place for place, path in enumerate(queue["path"])}
+            self._right = queue.attrs["right"]
         last = len(self._place)
         return sorted(items, key=lambda item: self._place.get(item[0], last))
+
+    def words(self) -> str:
+        """Return what the answers have reached, for the panel; "" before anything was ranked."""
+        if self._asking is None or self._ranked < 0:
+            return ""
+        before = self._asking.right_untaught
+        return (
+            f"Labels expected to be right: {self._right:.1%}, {before:.1%} before any answer; what comes next is ranked "
+            f"anew after every {BATCH} answers."
+        )
 
 
 def _taught(
