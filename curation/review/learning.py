@@ -58,8 +58,8 @@ class Learning:
             return ""
         before = self._asking.right_untaught
         return (
-            f"Labels expected to be right: {self._right:.1%}, {before:.1%} before any answer; what comes next is ranked "
-            f"anew after every {BATCH} answers."
+            f"Labels expected to be right: {self._right:.1%}, {before:.1%} before any answer; what comes next is "
+            f"ranked anew after every {BATCH} answers."
         )
 
 
