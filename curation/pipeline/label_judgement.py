@@ -70,6 +70,7 @@ class _Evidence:
     classes: list[str]
     labels: scores.Whole
     names: list[str]
+    seen: list[str]
     said: npt.NDArray[np.float64]
     remarks: list[str]
     neighbours: scores.Floats
@@ -261,6 +262,7 @@ def _gathered(
         classes=found.classes,
         labels=labels,
         names=[MODELS, *(opinion.name for opinion in others)],
+        seen=["", *(opinion.seen for opinion in others)],
         said=np.stack([models, *opinions.completed(others, models)]),
         remarks=[remark for opinion in others for remark in opinion.remarks],
         neighbours=neighbours.votes(around, labels, len(found.classes)),
@@ -389,7 +391,7 @@ def calibration_record(evidence: _Evidence, consensus: Consensus, settings: Sett
     draws = jury.rate_draws(evidence.labels, consensus.witnesses, _RATE_DRAWS, settings.seed)
     own = np.arange(len(evidence.labels)), evidence.labels
     return {
-        "jury": [juror_record(juror) for juror in consensus.jurors],
+        "jury": [juror_record(*both) for both in zip(consensus.jurors, evidence.seen, strict=True)],
         "meaning": consensus.meaning.round(4).tolist(),
         "rates": dict(zip(evidence.classes, consensus.rates.round(4).tolist(), strict=True)),
         "rate_draws": draws.round(5).tolist(),
@@ -399,14 +401,14 @@ def calibration_record(evidence: _Evidence, consensus: Consensus, settings: Sett
     }
 
 
-def juror_record(juror: jury.Juror) -> dict[str, Any]:
-    """Return what was learned of one opinion, for the record and the pages."""
+def juror_record(juror: jury.Juror, seen: str = "") -> dict[str, Any]:
+    """Return what was learned of one opinion, and what its source says of the data it saw, for the record and pages."""
     numbers = {name: round(getattr(juror, name), 3) for name in ("weight", "seen", "skill", "slope")}
     return {
         "name": juror.name,
         **numbers,
         "confusion": juror.confusion.round(3).tolist(),
-        "sentence": juror.sentence(),
+        "sentence": f"{juror.sentence()} Its source: {seen}." if seen else juror.sentence(),
     }
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from curation.base.workspace import Workspace
 from curation.pipeline.answers import COLUMNS
-from curation.pipeline.label_queue import BATCH, Asking, asking
+from curation.pipeline.label_queue import BATCH, Asking, asking, newest_plan
 from curation.review.journal import ReviewAnswer
 
 Item = tuple[str, str]
@@ -57,10 +57,16 @@ class Learning:
         if self._asking is None or self._ranked < 0:
             return ""
         before = self._asking.right_untaught
-        return (
+        said = (
             f"Labels expected to be right: {self._right:.1%}, {before:.1%} before any answer; what comes next is "
             f"ranked anew after every {BATCH} answers."
         )
+        plan = newest_plan(self._workspace)
+        if plan is None:
+            return f"{said} How far more answers get: `curate plan-review`."
+        mine = plan[0][(plan[0]["order"] == "gain") & (plan[0]["answers"] > 0)]
+        steps = [f"{row['expected']:.1%} after {row['answers']:,}" for row in mine.to_dict("records")]
+        return f"{said} As planned: {', '.join(steps)}."
 
 
 def _taught(
