@@ -77,7 +77,10 @@ class Known:
         near = np.column_stack([near, near.mean(axis=1)])
         trained = [given * _standard(self.dynamics[:, place])[rows, None] for place in (0, 1)]
         each = np.eye(given.shape[1], dtype=np.float32)
-        slopes = [*self.calibrated[:, rows], near, *trained, *(prior * kind for kind in each)]
+        heard = [*self.calibrated[:, rows], prior]
+        # what is said of the given label may weigh otherwise than what is said of the others
+        own = [said * given for said in heard]
+        slopes = [*heard[:-1], *own, near, *trained, *(prior * kind for kind in each)]
         shifts = [given, *(np.broadcast_to(kind, given.shape) for kind in each)]
         for place in range(given.shape[1] - 1):
             mine = given[:, place : place + 1]
