@@ -137,7 +137,9 @@ def _asked(model: OutsideModel, images: pd.DataFrame, cache: Path, report: Repor
     for start in range(0, len(fresh), CHUNK):
         report(len(known), len(known) + len(fresh) - start)
         part = fresh.iloc[start : start + CHUNK]
-        said = pd.DataFrame(_both_ways(model, [Path(path) for path in part["path"]]), columns=list(model.classes))
+        said = pd.DataFrame(
+            _both_ways(model, [Path(path) for path in part["path"]], part["sha256"]), columns=list(model.classes)
+        )
         said.insert(0, "sha256", part["sha256"].to_numpy())
         known = pd.concat([known, said], ignore_index=True) if len(known) else said
         if model.fingerprint:
@@ -150,14 +152,14 @@ def _nothing_said(model: OutsideModel) -> pd.DataFrame:
     return pd.DataFrame({"sha256": [], **{name: [] for name in model.classes}})
 
 
-def _both_ways(model: OutsideModel, files: Sequence[Path]) -> npt.NDArray[np.float32]:
+def _both_ways(model: OutsideModel, files: Sequence[Path], digests: Sequence[str]) -> npt.NDArray[np.float32]:
     """Return the mean of what a network says of each picture and of its mirror image: an expression is the same."""
     from training.data import DataError, load_squares
     from training.outside import OutsideError, all_probabilities
 
     try:
         # one by one to the network's own side: what is said of a picture must not depend on those beside it
-        faces = load_squares(files, model.side)
+        faces = load_squares(files, model.side, digests)
         said = [all_probabilities(model, view) for view in (faces, np.ascontiguousarray(faces[:, :, ::-1]))]
     except (OutsideError, DataError) as error:
         raise OpinionError(str(error)) from error

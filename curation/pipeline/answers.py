@@ -11,7 +11,7 @@ import pandas as pd
 from curation.base.files import read_json, read_table, write_json
 from curation.base.workspace import Workspace
 from curation.decisions import log, manifest
-from curation.decisions.replay import PERSON_PREFIX
+from curation.decisions.replay import COLUMN_SET, PERSON_PREFIX, people_rows
 from curation.labels.teach import Answers
 from curation.labels.votes import read_votes
 
@@ -42,20 +42,20 @@ def collected(workspace: Workspace, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def _decided(workspace: Workspace, classes: Sequence[str]) -> Iterator[tuple[str, str, str, float]]:
-    entries = log.read(workspace.decisions)
-    gone = log.undone(entries)
-    mine = [e for e in entries if e.actor.startswith(PERSON_PREFIX) and e.path and e.seq not in gone]
-    last = {(entry.path, entry.actor): entry for entry in mine}
-    if not last:
+    table = people_rows(log.Log(workspace.decisions).table)
+    if table.empty:
         return
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
+    table = people_rows(manifest.followed(workspace, log.Log(workspace.decisions).table, raw).table)
+    table = table[~table["action"].isin(list(COLUMN_SET))]
+    last = table.drop_duplicates(["path", "actor"], keep="last")
     given = dict(zip(raw["path"], raw["label"], strict=True))
-    for (path, actor), entry in last.items():
+    for path, actor, action, value in last[["path", "actor", "action", "value"]].itertuples(index=False, name=None):
         person = actor.removeprefix(PERSON_PREFIX)
-        if entry.action == "soften":
-            shares = json.loads(entry.value).get("soft_label", {})
+        if action == "soften":
+            shares = json.loads(value).get("soft_label", {})
         else:
-            said = {"keep": given.get(path, ""), "relabel": entry.value}.get(entry.action, "")
+            said = {"keep": given.get(path, ""), "relabel": value}.get(action, "")
             shares = {said: 1.0}
         for name, share in shares.items():
             if name in classes and share > 0:

@@ -24,8 +24,7 @@ from curation.base.files import read_json, read_table, write_bytes, write_json, 
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace
-from curation.decisions import log, manifest
-from curation.decisions.replay import PERSON_PREFIX, policy_batch
+from curation.decisions import log, manifest, replay
 from curation.labels import jury, neighbours, noise, opinions, ranking, scores
 from curation.labels import outcome as label_outcome
 from curation.labels.judge import Judgement, judgement
@@ -38,6 +37,8 @@ from curation.pipeline import answers as people
 
 REVISION = 3
 """Raised whenever the judgement may change for the same data, recipe and settings."""
+
+_NOTHING_TO_JUDGE = pd.DataFrame({name: pd.Series(dtype="str") for name in ("key", "label", "group", "kin")})
 
 MODELS = "models"
 """Name of the out-of-fold models among the opinions."""
@@ -151,11 +152,20 @@ def jury_of(workspace: Workspace) -> pd.DataFrame | None:
     return pd.DataFrame(record_of(workspace)["jury"])[["name", "weight", "seen", "skill", "slope", "sentence"]]
 
 
-def judge(workspace: Workspace, images: pd.DataFrame, settings: Settings, display: Display) -> None:
+def judge(
+    workspace: Workspace, images: pd.DataFrame, copies: pd.DataFrame, settings: Settings, display: Display
+) -> None:
     """Judge every label of the raw version and write ``labels.parquet``; what is cached is not done again.
 
     Classes that are too small for the folds are left out with a sentence; where fewer than two are left, nothing is
-    judged, and the record says why. The caller holds the lock, has run the checks and committed the raw version.
+    judged, and the record says why. The caller holds the lock and has committed the raw version.
+
+    Args:
+        workspace: that was scanned.
+        images: the images table.
+        copies: the readable images with their groups of copies (``curation.pipeline.steps.copy_graph``).
+        settings: in force.
+        display: shows the steps.
 
     Raises:
         ModelError: the recipe is unknown, or its models cannot be fitted.
@@ -163,8 +173,8 @@ def judge(workspace: Workspace, images: pd.DataFrame, settings: Settings, displa
 
     """
     raw = manifest.find(workspace, "raw")
-    whole = runs.training_frame(workspace, raw)
-    frame, remarks = _with_enough(whole, settings.labels.folds)
+    whole = runs.training_frame(workspace, raw, copies) if (images["label"] != "").any() else _NOTHING_TO_JUDGE
+    frame, remarks = _with_enough(whole, settings.labels.folds, int((images["label"] == "").sum()))
     key = _key(raw.hash, whole, settings)
     data = data_digest(images)
     before = record_of(workspace)
@@ -179,7 +189,7 @@ def judge(workspace: Workspace, images: pd.DataFrame, settings: Settings, displa
         write_json(_record_file(workspace), {"key": key, "data": data, "skipped": True, "remarks": remarks})
         return
     started = time.monotonic()
-    evidence = _gathered(workspace, frame, images, settings, display)
+    evidence = _gathered(workspace, frame, settings, display)
     with display.step("Judging the labels", "steps"):
         consensus = evidence.deliberated(evidence.labels, evidence.groups, settings.seed)
         table = _table(evidence, consensus)
@@ -206,18 +216,17 @@ def _record_file(workspace: Workspace) -> Path:
     return workspace.labels.with_suffix(".json")
 
 
-def _with_enough(frame: pd.DataFrame, folds: int) -> tuple[pd.DataFrame, list[str]]:
+def _with_enough(labelled: pd.DataFrame, folds: int, unlabelled: int) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows of classes that every fold can hold out a picture of, and a sentence on what is left out.
 
     Copies and shots of one session are one picture here: they stay in one fold.
     """
-    labelled = frame[frame["label"] != ""]
     unit = labelled["kin"].where(labelled["kin"] != "", labelled["key"])
     pictures = unit.groupby(labelled["label"]).nunique()
     small = pictures[pictures < folds]
     said = []
-    if len(labelled) < len(frame):
-        said.append(f"{len(frame) - len(labelled):,} images have no label to judge.")
+    if unlabelled:
+        said.append(f"{unlabelled:,} images have no label to judge.")
     for label, number in small.items():
         said.append(
             f"The labels of class {label!r} were not judged: it has {number} different "
@@ -239,9 +248,7 @@ def _key(raw_hash: str, frame: pd.DataFrame, settings: Settings) -> str:
     return hashlib.sha256(parts + groups).hexdigest()
 
 
-def _gathered(
-    workspace: Workspace, frame: pd.DataFrame, images: pd.DataFrame, settings: Settings, display: Display
-) -> _Evidence:
+def _gathered(workspace: Workspace, frame: pd.DataFrame, settings: Settings, display: Display) -> _Evidence:
     """Fit the models and hear every opinion."""
     from training.held_out import held_out
 
@@ -250,13 +257,14 @@ def _gathered(
     found = runs.out_of_fold(
         workspace, chosen.recipe, "raw", options, display, folds=chosen.folds, workers=chosen.workers, frame=frame
     )
-    heard = held_out(found.table, [Path(path) for path in frame["path"]], workspace.folds)
+    files = [Path(path) for path in frame["path"]]
+    heard = runs.translate_errors(lambda: held_out(found.table, files, workspace.folds, frame["sha256"]))
     place = {name: number for number, name in enumerate(found.classes)}
     labels = frame["label"].map(place).to_numpy(dtype=np.int64)
     models = heard.members.astype(np.float64).mean(axis=0)
     # shots of one session carry one mistake together: none of them speaks for another
     around = neighbours.nearest(heard.embedding, frame["kin"], found.table["fold"])
-    others = _asked(workspace, frame, images, found.classes, settings, display)
+    others = _asked(workspace, frame, found.classes, settings, display)
     return _Evidence(
         frame=frame,
         classes=found.classes,
@@ -274,17 +282,15 @@ def _gathered(
 def _asked(
     workspace: Workspace,
     frame: pd.DataFrame,
-    images: pd.DataFrame,
     classes: Sequence[str],
     settings: Settings,
     display: Display,
 ) -> list[Opinion]:
     """Return the opinions beside the models'."""
-    asked = frame[["key", "path"]].assign(sha256=images.set_index("path")["sha256"].loc[frame["key"]].to_numpy())
     with display.step("Hearing other opinions") as report:
         return opinions.gather(
             settings.labels.opinions,
-            asked,
+            frame[["key", "path", "sha256"]],
             classes,
             workspace.predictions / "opinions",
             code=settings.labels.code,
@@ -538,10 +544,12 @@ def outcome_of(workspace: Workspace, version: manifest.Version) -> LabelOutcome 
     if not is_judged(workspace):
         return None
     judged = read_labels(workspace)
-    entries = [entry for entry in log.read(workspace.decisions) if entry.seq <= version.log_through]
-    gone = log.undone(entries)
-    people = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX) and entry.seq not in gone}
-    causes = {entry.path: entry.issue for entry in policy_batch(entries)[1]}
+    table = log.Log(workspace.decisions).table
+    table = table[table["seq"] <= version.log_through]
+    raw = manifest.rows(workspace, manifest.find(workspace, version.base))
+    people = set(replay.people_rows(manifest.followed(workspace, table, raw).table)["path"])
+    decided = replay.policy_rows(table)
+    causes = dict(zip(decided["path"], decided["issue"], strict=True))
     rows = manifest.rows(workspace, version)
     rows["issue"] = rows["path"].map(lambda path: causes.get(path, ""))
     rows["by_person"] = rows["path"].isin(people)
