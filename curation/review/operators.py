@@ -237,7 +237,8 @@ class Look(_Operator):
         elif not walk:
             walk = [unit[0] for unit in the_session().upcoming(WALK)]
         units = _with_copies(ctx, _named(ctx, walk[place : place + _AHEAD]))
-        return {"walk": walk, "place": place, "units": [_unit(unit) for unit in units], "state": _state()}
+        told = {"walk": walk, "place": place, "ranking": the_session().ranking}
+        return {**told, "units": [_unit(unit) for unit in units], "state": _state()}
 
 
 def _view_around(ctx: Any) -> tuple[int, list[str]]:
@@ -274,7 +275,7 @@ class _Answer(_Operator):
         note = f"{words(self.key, value)}: {len(samples):,}"
         _after(ctx, note, shown)
         decided = {str(sample["path"]): (sample["decided"] or {}).get("label", "") for sample in shown}
-        return {"decided": decided, "note": note}
+        return {"decided": decided, "note": note, "ranking": the_session().ranking}
 
 
 def _reason(inputs: Any) -> Any:

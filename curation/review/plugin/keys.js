@@ -181,7 +181,7 @@
       const names = viewer.isOpen() ? viewer.chosen() : [];
       const told = await run(operator, names.length ? { ...params, names } : params);
       if (told.error) return say(told.error, true);
-      if (names.length) await viewer.answered(told.decided);
+      if (names.length) await viewer.answered(told.decided, told.ranking);
     });
   }
 
@@ -259,13 +259,12 @@
   // ---- the opened view: an image, or a group of copies, large, with what speaks for and against it
   const frames = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
   const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-  const source = (file) =>
-    state_.getSampleSrc ? state_.getSampleSrc(file) : `/media?filepath=${encodeURIComponent(file)}`;
+  const source = (file) => (state_.getSampleSrc || ((path) => `/media?filepath=${encodeURIComponent(path)}`))(file);
 
   const viewer = (() => {
     let walk = []; // names in order; the first of each image or group is enough
-    let place = 0;
-    let inQueue = false; // the walk is the queue's: at its end the queue is asked again
+    let [place, ranking] = [0, 0]; // in the walk; the number of the queue's order that the walk has
+    let inQueue = false; // the walk is the queue's: at its end, and when it was ranked anew, the queue is asked again
     let units = new Map(); // name of every image -> what is known of its group
     let current = null;
     let off = new Set(); // names of the current group that a key is not about
@@ -296,7 +295,7 @@
       if (told.error) return say(told.error, true);
       if (told.state) state = told.state;
       [note, warned] = ["", false];
-      [walk, place, units] = [told.walk || [], told.place || 0, new Map()];
+      [walk, place, units, ranking] = [told.walk || [], told.place || 0, new Map(), told.ranking];
       inQueue = !params.here && !params.names;
       remember(told.units);
       if (!walk.length) {
@@ -412,6 +411,14 @@
       return show(units.get(walk[place]));
     };
 
+    /** Take what comes next from the queue as it is now; what was shown stays behind. */
+    const rankAnew = async () => {
+      const told = await run("look", {});
+      const behind = walk.slice(0, place + 1);
+      const shown = new Set(behind.flatMap((name) => [name, ...(units.get(name)?.images || []).map((image) => image.name)]));
+      [walk, ranking] = [[...behind, ...(told.walk || []).filter((name) => !shown.has(name))], told.ranking];
+    };
+
     const close = () => {
       showing += 1;
       current = null;
@@ -450,13 +457,14 @@
         return modalIsOpen() ? alone(() => begin({ here: true })) : say("open an image first", true);
       },
       /** Draw what was decided, and go on where nothing of the group is left open. */
-      answered: async (decided) => {
+      answered: async (decided, now) => {
         for (const image of current.images) image.decided = decided[image.name] ?? image.decided;
         if (current.images.some((image) => !image.decided)) {
           off = new Set(current.images.filter((image) => image.decided).map(({ name }) => name));
           return render();
         }
         render();
+        if (inQueue && now !== ranking) await rankAnew();
         return move(1);
       },
       /** Show what was taken back, in its place of the walk. */
