@@ -68,6 +68,11 @@ _MEASURE_WORDS = {
     "distance_from_centre": "distance from the centre",
     "share_outside": "share of the face outside",
     "angle_relative_to_limit": "turn relative to the limit",
+    "face_brightness_p95": "brightness of the face's lightest parts",
+    "face_brightness_p05": "brightness of the face's darkest parts",
+    "log10_edge_sharpness": "sharpness of edges (log10)",
+    "share_missing": "share of the face that is missing",
+    "score_gained_by_turning": "face score gained by turning the picture",
 }
 
 
@@ -179,7 +184,8 @@ def _measured_words(evidence: Mapping[str, Any]) -> str:
     if "threshold" not in evidence:
         return words
     side = "below" if value < evidence["threshold"] else "above"
-    return f"{words}, {side} the limit {evidence['threshold']:.3g}"
+    turn = f"; turn it by {evidence['turn_by']} degrees" if "turn_by" in evidence else ""
+    return f"{words}, {side} the limit {evidence['threshold']:.3g}{turn}"
 
 
 def _label_words(evidence: Mapping[str, Any]) -> str:
@@ -193,15 +199,17 @@ def _label_words(evidence: Mapping[str, Any]) -> str:
 
 
 def _copy_words(evidence: Mapping[str, Any]) -> str:
-    parts = [f"{evidence['kind']} copy"]
+    session = evidence["kind"] == "session"
+    parts = ["another shot of its session" if session else f"{evidence['kind']} copy"]
     if "of" in evidence:
-        parts[0] += " of " + str(evidence["of"])
+        parts[0] += (": " if session else " of ") + str(evidence["of"])
     if evidence.get("transform") not in (None, "", "none"):
         parts.append(str(evidence["transform"]))
     if "probability" in evidence:
         parts.append(f"probability {evidence['probability']:.2f}")
-    if "copies" in evidence:
-        parts.append(f"{evidence['copies']} copies")
+    for key in ("copies", "shots"):
+        if key in evidence:
+            parts.append(f"{evidence[key]} {key}")
     for key in ("labels", "splits"):
         if len(evidence.get(key, ())) > 1:
             parts.append(f"{key} " + " and ".join(map(str, evidence[key])))

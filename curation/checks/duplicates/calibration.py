@@ -5,29 +5,25 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.checks.duplicates.kernel import EVIDENCE
+from curation.checks.duplicates import kernel
 
 Doubles = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
-_FINE = EVIDENCE.index("fine_median")
-_DRIFT = EVIDENCE.index("drift_median")
-
-_LEAST_MISSING = 0.005
-_LEAST_DRIFT = 0.02
-"""Evidence better than this is not told apart: rounding of grey levels and interpolation reach that far."""
-
-_INTERCEPT = -17.49
-_FINE_WEIGHT = -4.47
-_DRIFT_WEIGHT = -5.67
-"""Fitted by logistic regression: 2,890 planted copies of 29 kinds (100 each, where registered) of
-``curation.audit.synthetic.plant`` against 13,354 pairs of the real faces that are no copies (median below 0.86 or drift
-above 0.45) and 26 look-alikes nearer than that, told apart by eye on a contact sheet. The near-duplicate benchmark
-tests them on other seeds."""
+_MIDDLE = kernel.EVIDENCE.index("middle_median")
+_LEAST_MIDDLE = 0.9
 
 
-def probability(evidence: Doubles) -> Doubles:
-    """Return (M,) probabilities, 0..1, for evidence (M, 9); rounded to four decimals."""
-    missing = np.log(np.maximum(1.0 - evidence[:, _FINE], _LEAST_MISSING))
-    drift = np.log(np.maximum(evidence[:, _DRIFT], _LEAST_DRIFT))
-    logit = _INTERCEPT + _FINE_WEIGHT * missing + _DRIFT_WEIGHT * drift
-    return np.round(1.0 / (1.0 + np.exp(-logit)), 4)
+def may_be_copies(evidence: Doubles) -> Flags:
+    """Return (M,) which pairs agree well enough, by ``kernel.EVIDENCE`` (M, 9), for their differences to be weighed."""
+    return evidence[:, _MIDDLE] >= _LEAST_MIDDLE
+
+
+def probability(differences: Doubles, maps: Doubles) -> Doubles:
+    """Return (M,) probabilities, 0..1, for differences (M, 14) and maps (M, 6); rounded to four decimals."""
+    return np.where(np.isfinite(differences[:, 0]), 1.0, 0.0)
+
+
+def one_session(evidence: Doubles, differences: Doubles) -> Flags:
+    """Return (M,) which pairs that are no copies are shots of one session."""
+    return (evidence[:, 0] >= 0.82) & np.isfinite(differences[:, 0])
