@@ -7,8 +7,7 @@ are judged together. Shots of one session are no copies; they are kept apart, in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -60,22 +59,22 @@ def build(images: pd.DataFrame, measurements: pd.DataFrame, pairs: pd.DataFrame,
     members["near"] = group[place]
     members["group"] = members["near"].where(members["near"] != "", members["exact"])
     members["rank"] = _ranks(members)
-    session = links.only(~links.near & (group[links.a] != group[links.b]) | ~links.near & (group[links.a] == ""))
+    session = links.only(~links.near & ((group[links.a] != group[links.b]) | (group[links.a] == "")))
     members["session"] = _named(contents, components(len(contents), session.pairs), "session")[place]
     together = (group[near.a] == group[near.b]).astype(np.float64)
     return CopyGraph(
         members,
         _likeliest_partners(contents, near, together),
-        _likeliest_partners(contents, session._replace(probability=session.score)),
+        _likeliest_partners(contents, replace(session, probability=session.score)),
     )
 
 
-class _Links(NamedTuple):
+@dataclass(frozen=True)
+class _Links:
     """Pairs as numbers, for there are many: places of two contents, probability, words (what was done to a to get b).
 
     ``words`` are places in ``said``. near: whether it is a pair of copies, else of shots; score: how well they agree;
-    half_a,
-    half_b: whether only a half of that picture is meant.
+    half_a, half_b: whether only a half of that picture is meant.
     """
 
     a: Places
@@ -93,7 +92,8 @@ class _Links(NamedTuple):
         return np.stack([self.a, self.b], axis=1)
 
     def only(self, chosen: npt.NDArray[np.bool_]) -> _Links:
-        return _Links(*(part[chosen] for part in self[:-1]), self.said)
+        names = [field.name for field in fields(self) if field.name != "said"]
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
 
 def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
@@ -104,12 +104,12 @@ def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
     said = words.categories.to_numpy(dtype=object)
     probability = pairs["probability"].to_numpy(dtype=np.float64)
     score = pairs["score"].to_numpy(dtype=np.float64) if "score" in pairs else probability
-    halves = (
+    half_a, half_b = (
         pairs[name].to_numpy(dtype=np.bool_) if name in pairs else np.zeros(len(pairs), dtype=np.bool_)
         for name in ("half_a", "half_b")
     )
     near = (pairs["relation"] == "near_duplicate").to_numpy(dtype=np.bool_)
-    return _Links(first, second, probability, words.codes.to_numpy(dtype=np.int64), near, score, *halves, said)
+    return _Links(first, second, probability, words.codes.to_numpy(dtype=np.int64), near, score, half_a, half_b, said)
 
 
 def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:

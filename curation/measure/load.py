@@ -150,7 +150,8 @@ def load_parts(contents: Sequence[str], store: Path, settings: MeasureSettings) 
 def load_landmarks(contents: Sequence[str], store: Path, settings: MeasureSettings, min_score: float) -> Floats:
     """Return the landmarks (N, 10; see ``Face``) of the best face of contents.
 
-    These are named by their SHA-256, each at most once. NaN where there is no face of at least ``min_score`` (0..1), or the detector gives none.
+    These are named by their SHA-256, each at most once. NaN where there is no face of at least ``min_score`` (0..1), or
+    the detector gives none.
     """
     import pandas as pd
 

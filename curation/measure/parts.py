@@ -10,10 +10,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from curation.base.tables import FRAMED, HALF
 from curation.measure.decode import Pixels
-
-FRAMED, HALF = 1, 2
-"""Kinds of parts: the picture within a margin; one of two pictures."""
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom, px."""
@@ -132,7 +130,6 @@ def _seam(grey: Pixels, wide: bool) -> int | None:
     first, last = (round(share * width) for share in _SEAM_PLACES)
     place = first + int(np.argmax(strength[first:last]))
     around = np.median(strength[max(place - 10, 0) : place + 11])
-    clear = strength[place] >= _SEAM * around + 4 and (jumps[:, place] >= _SEAM_LEVELS).mean() >= _SEAM_SHARE
-    if clear:
-        return place + 1
-    return width // 2 if wide else None
+    clear = bool(strength[place] >= _SEAM * around + 4 and (jumps[:, place] >= _SEAM_LEVELS).mean() >= _SEAM_SHARE)
+    middle = width // 2 if wide else None
+    return place + 1 if clear else middle

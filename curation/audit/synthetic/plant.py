@@ -168,7 +168,8 @@ def frame(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Add a frame of 4 to 12 % of any one colour."""
     width = round(min(image.shape[:2]) * rng.uniform(0.04, 0.12))
     colour = rng.integers(0, 256, 3).tolist()
-    return np.asarray(cv2.copyMakeBorder(image, *[width] * 4, cv2.BORDER_CONSTANT, value=colour), np.uint8)
+    framed = cv2.copyMakeBorder(image, width, width, width, width, cv2.BORDER_CONSTANT, value=colour)
+    return np.asarray(framed, dtype=np.uint8)
 
 
 def shift_diagonally(image: Pixels, rng: np.random.Generator, share: float) -> Pixels:

@@ -167,7 +167,7 @@ def _deviation(pictures: Floats, size: int) -> Floats:
     window = (1, size, size)
     mean = ndimage.uniform_filter(pictures, window, mode="nearest")
     squares = ndimage.uniform_filter(pictures * pictures, window, mode="nearest")
-    return np.sqrt(np.maximum(squares - mean * mean, 0))
+    return np.asarray(np.sqrt(np.maximum(squares - mean * mean, 0)))
 
 
 _IN_PLANE = np.zeros((3, 3, 3), dtype=np.bool_)
@@ -276,7 +276,7 @@ class Comparison(NamedTuple):
 
 
 def _total(pictures: Floats) -> Floats:
-    return pictures.sum(axis=(1, 2), keepdims=True)
+    return np.asarray(pictures.sum(axis=(1, 2), keepdims=True))
 
 
 def _levelled(template: Floats, other: Floats, weight: Floats) -> Floats:
@@ -291,7 +291,7 @@ def _levelled(template: Floats, other: Floats, weight: Floats) -> Floats:
     matrix += ridge[:, :, None] * np.eye(4)
     curve = np.linalg.solve(matrix, right).astype(np.float32)
     mapped = (curve.transpose(0, 2, 1) @ terms).reshape(other.shape)
-    return np.where(weight > 0, mapped, template)
+    return np.asarray(np.where(weight > 0, mapped, template))
 
 
 @cache
@@ -311,7 +311,7 @@ def _noise_model(squares: Floats, energy: Floats, mask: Floats) -> Floats:
     """Return (B, 2) the constant and the share of energy that typical residuals (mean squares) have."""
     constant = np.maximum(_masked_quantile(squares, mask, 0.25), _LEAST_NOISE)
     upper = mask * (energy >= _masked_quantile(energy, mask, 0.5)[:, None, None])
-    ratio = np.maximum(squares - constant[:, None, None], 0) / (energy + 1)
+    ratio = np.asarray(np.maximum(squares - constant[:, None, None], 0) / (energy + 1), dtype=np.float32)
     return np.stack([constant, np.maximum(_masked_quantile(ratio, upper, 0.5), _LEAST_CONTRAST_NOISE)], axis=1)
 
 
@@ -339,7 +339,7 @@ def _compared(
         energy = np.minimum(_blurred(matched**2, _ENERGY), own_energy)
         model = _noise_model(squares, energy, mask)
         variance = model[:, 0, None, None] + model[:, 1, None, None] * energy
-        weight = 1 / (1 + squares / (variance * np.float32(_TAIL)))
+        weight = np.asarray(1 / (1 + squares / (variance * np.float32(_TAIL))))
     return Comparison(mask, level, own, matched, gain, residual, squares, energy, variance, weight, model), enough
 
 
@@ -370,7 +370,7 @@ def after(first: Doubles, second: Doubles) -> Doubles:
 
 def inverse(maps: Doubles) -> Doubles:
     """Return the inverse maps (B, 6)."""
-    return np.linalg.inv(_as_matrices(maps))[:, :2].reshape(-1, 6)
+    return np.asarray(np.linalg.inv(_as_matrices(maps))[:, :2].reshape(-1, 6), dtype=np.float64)
 
 
 _IDENTITY = np.array([1.0, 0, 0, 0, 1.0, 0])
@@ -445,7 +445,7 @@ def _displacements(seen: Comparison) -> tuple[Floats, Floats, Floats]:
 
     That is their length, px, and of the mean square residual the explained part, and all of it.
     """
-    gx, gy = (gradient * seen.mask for gradient in _gradients((seen.own + seen.matched) / 2))
+    gx, gy = (gradient * seen.mask for gradient in _gradients(np.float32(0.5) * (seen.own + seen.matched)))
     window = _blurred(seen.mask, _ENERGY) + np.float32(1e-6)
     products = (gx * gx, gy * gy, gx * gy, gx * seen.residual, gy * seen.residual, seen.residual**2)
     xx, yy, xy, xr, yr, rr = (_blurred(product, _ENERGY) / window for product in products)
@@ -508,7 +508,8 @@ def find_changes(template: Floats, seen: Comparison, zones: Ints, explained: Flo
     parts = parts.astype(np.int64)
 
     def per_part(values: NDArray[np.generic], where: Ints) -> Doubles:
-        return np.bincount(where.ravel(), weights=values.ravel().astype(np.float64), minlength=count + 1)
+        weights = values.ravel().astype(np.float64)
+        return np.asarray(np.bincount(where.ravel(), weights=weights, minlength=count + 1), dtype=np.float64)
 
     size = np.maximum(per_part(changed, parts), 1)
     strongest = np.zeros(count + 1)
@@ -595,7 +596,7 @@ def face_zones(landmarks: Doubles, side: int) -> Ints:
         side: of the pictures, px
 
     """
-    known = np.isfinite(landmarks).all(axis=1)
+    known = np.asarray(np.isfinite(landmarks).all(axis=1))
     points = np.where(known[:, None], landmarks, _USUAL).reshape(-1, 5, 2) * side - 0.5
     eyes, mouth = (points[:, 0] + points[:, 1]) / 2, (points[:, 3] + points[:, 4]) / 2
     down = mouth - eyes

@@ -122,7 +122,7 @@ def _flat_areas(thumbnails: Pixels) -> NDArray[np.bool_]:
     large[0] = False
     flat[some] = ndimage.binary_dilation(large[parts], _IN_PLANE, iterations=_FLAT_EDGE)
     flat[flat.all(axis=(1, 2))] = False
-    return flat
+    return np.asarray(flat)
 
 
 def _filling(thumbnail: Pixels, flat: NDArray[np.bool_]) -> Pixels:

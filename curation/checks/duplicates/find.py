@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from curation.base import scratch
 from curation.base.progress import Display
+from curation.base.tables import HALF, WHOLE
 
 if TYPE_CHECKING:
     from curation.base.settings import DuplicateSettings
@@ -102,13 +103,13 @@ def find_near_duplicates(
 
         def examined(pairs: Candidates, report: Report | None) -> pd.DataFrame:
             batches = (verification.nothing(), *chosen.verify(pictures, pairs, report))
-            frames = [_as_frame(batch, looks, settings.min_probability, texts) for batch in batches]
-            return _likeliest(pd.concat(frames, ignore_index=True))
+            return pd.concat([_as_frame(batch, looks, texts) for batch in batches], ignore_index=True)
 
-        found = examined(named, compared)
-        missing = _missing_pairs(found, named, len(thumbnails))
+        weighed = _likeliest(examined(named, compared))
+        missing = _missing_pairs(_judged(weighed, settings.min_probability), named, len(thumbnails))
         if len(missing):
-            found = _likeliest(pd.concat([found, examined(missing, None)], ignore_index=True))
+            weighed = _likeliest(pd.concat([weighed, examined(missing, None)], ignore_index=True))
+        found = _judged(weighed, settings.min_probability)
     return _with_texts(found, texts)
 
 
@@ -211,57 +212,71 @@ def _landmarks_of(looks: Looks, landmarks: Doubles | None) -> Doubles:
         return np.full((len(looks.owner), 10), np.nan)
     points = landmarks[looks.owner].reshape(-1, 5, 2)
     points = (points - looks.box[:, None, :2]) / (looks.box[:, None, 2:] - looks.box[:, None, :2])
-    whole = looks.kind == 0
+    whole = looks.kind == WHOLE
     inside = whole | ((points >= 0) & (points <= 1)).all(axis=(1, 2))
     return np.where(inside[:, None], points.reshape(-1, 10), np.nan)
 
 
 def _likeliest(found: pd.DataFrame) -> pd.DataFrame:
     """Keep the likeliest row of each pair, plain before mirrored: a symmetric face may match both ways."""
-    order = np.lexsort([found["mirrored"], -found["score"], -found["probability"], found["j"], found["i"]])
+    order = np.lexsort([found["mirrored"], -found["score"], -found["odds"], found["j"], found["i"]])
     return found.iloc[order].drop_duplicates(["i", "j"]).reset_index(drop=True)
 
 
-def _as_frame(verified: Verified, looks: Looks, min_probability: float, texts: dict[str, int]) -> pd.DataFrame:
-    """Return what is told of a batch, by contents.
+def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.DataFrame:
+    """Return what is told of a batch's weighed pairs, by contents.
 
     There may be many times as many pairs as images, so columns are narrow: transform is a place in ``texts``, which
-    grows, and relation one in ``_RELATIONS``.
+    grows.
     """
     from curation.checks.duplicates import transform
     from curation.checks.duplicates.calibration import one_session
     from curation.checks.duplicates.changes import inverse
     from curation.checks.duplicates.kernel import EVIDENCE
 
-    fine, quartile = (verified.evidence[:, EVIDENCE.index(name)] for name in ("fine_median", "fine_quartile"))
-    a, b = verified.candidates.pairs.T
+    weighed = np.flatnonzero(np.isfinite(verified.odds))
+    evidence = verified.evidence[weighed]
+    fine, quartile = (evidence[:, EVIDENCE.index(name)] for name in ("fine_median", "fine_quartile"))
+    a, b = verified.candidates.pairs[weighed].T
     i, j = looks.owner[a], looks.owner[b]
     back = i > j
-    transforms = transform.decompose(np.where(back[:, None], inverse(verified.maps), verified.maps))
-    mirrored = verified.candidates.mirrored
-    copies = verified.probability >= min_probability
+    maps, mirrored = verified.maps[weighed], verified.candidates.mirrored[weighed]
+    transforms = transform.decompose(np.where(back[:, None], inverse(maps), maps))
     framed = [looks.kind[np.where(back, b, a)], looks.kind[np.where(back, a, b)]]
     said = transform.in_words(transforms, mirrored, fine, quartile, looks.turn[a] + looks.turn[b], framed)
+    upright = (looks.turn[a] == 0) & (looks.turn[b] == 0)
     frame = pd.DataFrame(
         {
             "i": np.minimum(i, j).astype(np.int32),
             "j": np.maximum(i, j).astype(np.int32),
-            "probability": verified.probability,
+            "odds": verified.odds[weighed],
             "score": fine.round(_DECIMALS),
             "mirrored": mirrored,
             "scale": transforms.scale.round(_DECIMALS),
             "angle": transforms.angle.round(_DECIMALS),
             "dx": transforms.dx.round(_DECIMALS),
             "dy": transforms.dy.round(_DECIMALS),
-            "half_i": framed[0] == transform.HALF,
-            "half_j": framed[1] == transform.HALF,
+            "half_i": framed[0] == HALF,
+            "half_j": framed[1] == HALF,
             "transform": [texts.setdefault(words, len(texts)) for words in said],
-            "relation": np.where(copies, _RELATIONS.index(NEAR_DUPLICATE), _RELATIONS.index(SAME_SESSION)),
+            "shots": upright & one_session(evidence, verified.differences[weighed]),
         }
     )
-    upright = (looks.turn[a] == 0) & (looks.turn[b] == 0)
-    kept = copies | (upright & one_session(verified.evidence, verified.differences))
-    return frame[kept].astype({"transform": np.int32, "relation": np.int8})
+    return frame.astype({"transform": np.int32})
+
+
+def _judged(weighed: pd.DataFrame, min_probability: float) -> pd.DataFrame:
+    """Return which weighed pairs are copies and which are shots, each judged beside the others; relation is a place."""
+    from curation.checks.duplicates.calibration import in_company, probability
+
+    pairs = weighed[["i", "j"]].to_numpy(dtype=np.int64)
+    odds = in_company(weighed["odds"].to_numpy(dtype=np.float64), pairs, int(pairs.max(initial=-1)) + 1)
+    likely = probability(odds)
+    copies = likely >= min_probability
+    relation = np.where(copies, _RELATIONS.index(NEAR_DUPLICATE), _RELATIONS.index(SAME_SESSION)).astype(np.int8)
+    frame = weighed.drop(columns=["odds", "shots"]).assign(relation=relation)
+    frame.insert(2, "probability", likely)
+    return frame[copies | weighed["shots"].to_numpy(dtype=np.bool_)].reset_index(drop=True)
 
 
 def _with_texts(frame: pd.DataFrame, texts: dict[str, int]) -> pd.DataFrame:

@@ -13,9 +13,9 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.base.tables import WHOLE
 from curation.checks.duplicates.candidates import Candidates, Index, Indices, as_candidates
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, descriptors
-from curation.checks.duplicates.transform import WHOLE
 
 Doubles = NDArray[np.float64]
 Report = Callable[[int, int], None]
@@ -60,7 +60,7 @@ class Looks(NamedTuple):
     """What is searched; the first rows are the contents as they are.
 
     owner -- (R,) row of the content
-    kind  -- (R,) how much of its picture: ``transform.WHOLE``, ``FRAMED`` or ``HALF``
+    kind  -- (R,) how much of its picture: ``WHOLE``, ``FRAMED`` or ``HALF``
     box   -- (R, 4) the part of its picture
     turn  -- (R,) quarter turns of that, and ``NEGATIVE``
     """
@@ -139,11 +139,12 @@ class TurnSource:
         """Return (query, content) of the nearest that are similar enough."""
         if not len(seen):
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        similarity, index = (part[:, : _NEAREST + 1] for part in self._index.search(seen))
+        found = self._index.search(seen)
+        similarity, index = found[0][:, : _NEAREST + 1], found[1][:, : _NEAREST + 1]
         length = np.linalg.norm(seen, axis=1, keepdims=True)
         near = (similarity >= _LEAST_SIMILARITY * length**2) & (index >= 0) & (index < contents)
         query, rank = np.nonzero(near)
-        return query, index[query, rank]
+        return np.asarray(query, dtype=np.int64), index[query, rank]
 
 
 def _way_up(plain: Floats) -> tuple[Floats, Floats]:

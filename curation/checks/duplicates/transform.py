@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.measure.parts import FRAMED, HALF
+from curation.base.tables import FRAMED, HALF, WHOLE
 
 Doubles = NDArray[np.float64]
 
@@ -52,9 +52,6 @@ def decompose(maps: Doubles) -> Transforms:
         np.sqrt(larger * smaller), np.degrees(np.arctan2(second, first)), maps[:, 2], maps[:, 5], larger / smaller
     )
 
-
-WHOLE = 0
-"""All of a picture is compared, not what its margins surround (``FRAMED``) or one half of two in one (``HALF``)."""
 
 _FRAMED_WORDS = {
     (WHOLE, FRAMED): "framed",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curation.base import scratch
 from curation.checks.duplicates import changes, kernel
 from curation.checks.duplicates.aligned import mirrored_landmarks, starts
-from curation.checks.duplicates.calibration import may_be_copies, probability
+from curation.checks.duplicates.calibration import log_odds, may_be_copies
 from curation.checks.duplicates.candidates import Candidates
 from curation.checks.duplicates.features import Pictures
 
@@ -45,14 +45,14 @@ class Verified:
     maps        -- (M, 6) affine maps from i to j, see ``kernel``
     evidence    -- (M, 9), columns named by ``kernel.EVIDENCE``
     differences -- (M, 14), columns named by ``changes.EVIDENCE``; NaN where details agree too little for that
-    probability -- (M,) that both are one picture, 0..1
+    odds        -- (M,) log-odds that both are one picture; NaN where differences were not weighed
     """
 
     candidates: Candidates
     maps: Doubles
     evidence: Doubles
     differences: Doubles
-    probability: Doubles
+    odds: Doubles
 
 
 def verify(pictures: Pictures, candidates: Candidates, report: Report | None = None) -> Iterator[Verified]:
@@ -86,28 +86,30 @@ def nothing() -> Verified:
     """Return no pairs."""
     none = Candidates(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.bool_))
     kinds = (len(kernel.EVIDENCE), len(changes.EVIDENCE))
-    return Verified(none, np.empty((0, 6)), *(np.empty((0, width)) for width in kinds), np.empty(0))
+    evidence, differences = (np.empty((0, width)) for width in kinds)
+    return Verified(none, np.empty((0, 6)), evidence, differences, np.empty(0))
 
 
 def _verify_batch(pictures: Pictures, candidates: Candidates) -> Verified:
-    maps = starts(pictures.landmarks, *candidates.pairs.T, candidates.mirrored)
+    first, second = candidates.pairs.T
+    maps = starts(pictures.landmarks, first, second, candidates.mirrored)
     tighter = _scale(maps) > _TIGHTER
     maps[tighter] = _seen_from_the_other(maps[tighter], candidates.mirrored[tighter])
     i, j = np.where(tighter[:, None], candidates.pairs[:, ::-1], candidates.pairs).T
     order = np.argsort(i, kind="stable")  # screening lays a template out once for all its pairs
     i, j, maps, mirrored = (np.ascontiguousarray(part[order]) for part in (i, j, maps, candidates.mirrored))
-    given = np.isfinite(maps).all(axis=1)
-    near = kernel.screen(pictures.small, pictures.middle, i, j, mirrored, maps, given) >= _LEAST_AGREEMENT
-    near = order[near][np.argsort(order[near])]
+    given = np.asarray(np.isfinite(maps).all(axis=1))
+    agreement = kernel.screen(pictures.small, pictures.middle, i, j, mirrored, maps, given)
+    near = np.sort(order[agreement >= _LEAST_AGREEMENT])
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     i, j, maps, mirrored = (np.ascontiguousarray(part[place[near]]) for part in (i, j, maps, mirrored))
     evidence = kernel.examine(pictures.large, i, j, mirrored, maps)
     differences = _differences(pictures, i, j, mirrored, maps, may_be_copies(evidence))
     back = tighter[near]
-    likely = probability(differences, maps)
+    odds = log_odds(differences, maps)
     maps[back] = _seen_from_the_other(maps[back], mirrored[back])
-    return Verified(Candidates(candidates.pairs[near], mirrored), maps, evidence, differences, likely)
+    return Verified(Candidates(candidates.pairs[near], mirrored), maps, evidence, differences, odds)
 
 
 def _scale(maps: Doubles) -> Doubles:

@@ -45,4 +45,4 @@ def _edge_distance(face: Face, grey: Pixels, inner: Box) -> float:
     height, width = grey.shape
     points = np.array(face.landmarks).reshape(5, 2) * (width, height)
     edges = np.concatenate([points - inner[:2], np.array(inner[2:]) - points], axis=1)
-    return round(float(edges.min()) / (face.width * width), _DECIMALS)
+    return float(round(float(edges.min()) / (face.width * width), _DECIMALS))
