@@ -79,18 +79,18 @@ class FaceSource:
 
         """
         rows = np.flatnonzero(np.isfinite(landmarks).all(axis=1))
+        seen = descriptors(_aligned(thumbnails[rows], alignments(landmarks[rows])), PLAIN)
+        count = min(_NEAREST + 1, len(rows))
+        search = self._searcher(seen, count) if len(rows) > 1 else None
         found = []
-        if len(rows) > 1:
-            seen = descriptors(_aligned(thumbnails[rows], alignments(landmarks[rows])), PLAIN)
-            count = min(_NEAREST + 1, len(rows))
-            search = self._searcher(seen, count)
-            for mirrored in (False, True):
+        for mirrored in (False, True):
+            if search is not None:
                 index = search(seen * MIRROR_SIGNS if mirrored else seen)[1]
                 known = index.ravel() >= 0
                 i, j = np.repeat(rows, count)[known], rows[index.ravel()[known]]
                 found.append(as_candidates(i, j, np.full(len(i), mirrored)))
-                if self._report is not None:
-                    self._report(mirrored + 1, self.SEARCHES)
+            if self._report is not None:
+                self._report(mirrored + 1, self.SEARCHES)
         return union(found)
 
 
