@@ -2,7 +2,7 @@
 # docker run --rm -v "$PWD:/data" curate run faces            (workspace and data lie in the mounted folder)
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY curation curation
 COPY training training
 COPY reports reports

@@ -9,7 +9,7 @@ DATA ?=
 WORKSPACE ?= $(if $(DATA),workspace,workspace-sample)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup run test test-fast chromium bench peers fastdup docs lint clean faults test-lowest audit-deps
+.PHONY: setup run test test-fast coverage chromium bench peers fastdup docs lint clean faults test-lowest audit-deps
 .DEFAULT_GOAL := run
 
 setup: $(STAMP)
@@ -54,7 +54,11 @@ chromium:
 		> /dev/null || echo "Chromium could not be installed: the browser tests will be skipped"
 
 test-fast: setup
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -n auto --dist loadfile -m 'not slow and not browser'
+
+# What the fast tests reach of the product's lines; fails below the floor (subprocesses and slow tests are not counted).
+coverage: setup
+	$(PYTEST) -m 'not slow and not browser' tests/unit --cov --cov-report=term:skip-covered --cov-fail-under=70
 
 # The peers of the benchmarks, in an environment of their own: fastdup's pins cannot be met beside ours.
 peers:

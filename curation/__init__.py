@@ -9,6 +9,7 @@ Public names are loaded when they are first used, so that importing the package 
 from __future__ import annotations
 
 import importlib
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from curation.base.memory import choose_arrow_pool
@@ -56,7 +57,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Return a public name from the module that it lives in."""
+    """Return a public name from the module that it lives in; ``__version__`` is that of the installed package."""
+    if name == "__version__":
+        return metadata.version("face-curation")
     if name not in _HOMES:
         raise AttributeError(f"module 'curation' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -13,11 +13,15 @@ import numpy as np
 import pandas as pd
 
 from curation.checks.base import CheckInputs, Flags, as_json, rows
+from curation.checks.graph import CopyGraph
 
 _SAME_SIZE = 1.1
 _SAME_BYTES = 1.25
 """Ratios of pixels and of bytes a pixel up to which two files pass for one size and one compression. Words only: no
 decision rests on them."""
+
+_NO_FAULT = 0.49
+"""Score of what is only worth knowing: flagged, after everything that may be wrong."""
 
 _BLOCK = 8192
 """Rows turned into dictionaries at a time."""
@@ -64,7 +68,7 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
             "rank": row["rank"],
         }
 
-    plain = [f'{{"dhash": "{dhash}"}}' for dhash in members["dhash"]]
+    plain = _without_copy(graph, first)
     evidence = _evidence(members.assign(link=place), flags, found, plain)
     scores = np.round(1.0 - np.where(flags, probabilities[place], 0.0), 6)
     return rows("near_duplicate", members["path"], scores, flags, evidence, members["near"].tolist())
@@ -87,6 +91,16 @@ def _file_words(larger: float, denser: float) -> list[str]:
     return []
 
 
+def _without_copy(graph: CopyGraph, first: pd.DataFrame) -> list[str]:
+    """Return each member's evidence as if it had no copy: its dHash, and another shot of its session if known."""
+    other = first["path"].to_numpy()[first.index.get_indexer(graph.sessions["partner"])]
+    place = graph.sessions.index.get_indexer(graph.members["content"])
+    return [
+        as_json(dhash=dhash, same_session=other[session]) if session >= 0 else f'{{"dhash": "{dhash}"}}'
+        for session, dhash in zip(place.tolist(), graph.members["dhash"], strict=True)
+    ]
+
+
 def same_session(inputs: CheckInputs) -> pd.DataFrame:
     """Images that are no copies but shots of one session: the same person and scene, another expression or moment."""
     graph = inputs.copies
@@ -96,7 +110,6 @@ def same_session(inputs: CheckInputs) -> pd.DataFrame:
     place = graph.sessions.index.get_indexer(members["content"])
     partner = first["path"].to_numpy()[first.index.get_indexer(graph.sessions["partner"])]
     words = graph.sessions["transform"].tolist()
-    agreement = np.append(graph.sessions["probability"].to_numpy(dtype=np.float64), 0.0)
     facts = _facts(members, "session")
 
     def found(row: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +124,7 @@ def same_session(inputs: CheckInputs) -> pd.DataFrame:
         }
 
     evidence = _evidence(members.assign(link=place), flags, found)
-    scores = np.round(1.0 - np.where(flags, agreement[place], 0.0), 6)
+    scores = np.where(flags, _NO_FAULT, 1.0)
     return rows("same_session", members["path"], scores, flags, evidence, members["session"].tolist())
 
 
@@ -146,8 +159,9 @@ def _disagreement(inputs: CheckInputs, check: str, column: str) -> pd.DataFrame:
 
 
 def _several(members: pd.DataFrame, key: str, column: str) -> Flags:
-    """Return (N,) whether the member's ``key`` group holds more than one value of ``column``."""
-    differing = members.groupby(key)[column].transform("nunique") > 1
+    """Return (N,) whether the member's ``key`` group holds more than one value of ``column``; no label is none."""
+    values = members[column].where(members[column] != "") if column == "label" else members[column]
+    differing = values.groupby(members[key]).transform("nunique") > 1
     return np.asarray(differing & (members[key] != ""), dtype=np.bool_)
 
 
@@ -157,7 +171,7 @@ def _facts(members: pd.DataFrame, key: str) -> dict[str, dict[str, Any]]:
     return {
         str(name): {
             "copies": len(group),
-            "labels": sorted(set(group["label"])),
+            "labels": sorted(set(group["label"]) - {""}),
             "splits": sorted(set(group["split"])),
             "of": group["path"].iloc[0],
         }

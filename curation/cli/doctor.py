@@ -25,9 +25,11 @@ _NEEDED = ("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss", "numba", "sl
 _EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "faces": (("insightface", "onnxruntime"), "the SCRFD face detectors"),
     "train": (("torch", "torchvision", "lightning", "timm"), "training and evaluating models"),
+    "identity": (("onnx", "onnxruntime", "face_recognition_models"), "telling people apart"),
     "ray": (("ray",), "measuring on a cluster"),
     "review": (("fiftyone",), "reviewing images in the FiftyOne App"),
     "exchange": (("datasets", "mlcroissant", "s3fs", "kagglehub"), "Hugging Face, Croissant, S3, Kaggle"),
+    "formats": (("pillow_heif", "pillow_jxl"), "HEIC and JPEG XL"),
     "opinions": (("cleanlab", "cleanvision"), "second opinions"),
 }
 """Extra -> the modules that show it is installed, and what it is for."""

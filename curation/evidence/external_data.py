@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base import files
+from curation.base.classes import in_order
 from curation.base.progress import Display, Report
 from curation.base.workspace import Workspace
 from curation.evidence.alignment import Faces, aligned_files
@@ -48,7 +49,7 @@ def read_other(evaluated: EvaluatedModel, source: str, display: Display) -> Othe
 
     """
     listing = read_source(source, evaluated.workspace.sources).frame
-    mine = match_classes(sorted(set(listing["label"])), evaluated.classes)
+    mine = match_classes(in_order(listing["label"]), evaluated.classes)
     names = {theirs: ours for ours, theirs in mine.items()}
     known = listing[listing["label"].isin(names)].reset_index(drop=True)
     if known.empty:
@@ -105,6 +106,27 @@ def robustness(evaluated: EvaluatedModel, report: Report) -> Tables:
         ),
         "covariates": by_covariate(right, evaluated.covariates(), evaluated.seed),
     }
+
+
+def new_people(evaluated: EvaluatedModel) -> Tables:
+    """Return the accuracy on held-out images of people whom the model was fitted on, and of the others.
+
+    Nothing where nobody's person is known.
+    """
+    from training.evaluate import metrics
+
+    if "subject" not in evaluated.frame or not (evaluated.frame["subject"] != "").any():
+        return {}
+    met = evaluated.frame["subject"].isin(set(evaluated.trained["subject"]) - {""}).to_numpy()
+    parts = [
+        metrics(evaluated.labels[mask], evaluated.probabilities[mask], evaluated.classes).assign(
+            data=name, images=number
+        )
+        for name, mask in (("people in train", met), ("new people", ~met))
+        if (number := int(mask.sum()))
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    return {"new_people": table[table["metric"] == "accuracy"].reset_index(drop=True)}
 
 
 def external_data(evaluated: EvaluatedModel, source: str, display: Display) -> Tables:

@@ -146,6 +146,7 @@ def differences(**values: float) -> np.ndarray:
     return np.array([[seen.get(name, 0.0) for name in changes.EVIDENCE]])
 
 
+ALIKE = np.array([[0.95, 0.9, 0.95, 0.97, 0.95, 0.97, 0.05, 0.1, 1.0]])
 IDENTITY = np.array([[1.0, 0, 0, 0, 1, 0]])
 
 
@@ -156,7 +157,9 @@ IDENTITY = np.array([[1.0, 0, 0, 0, 1, 0]])
     more=st.floats(0, 30),
 )
 def test_what_differs_more_is_never_likelier_a_copy(name: str, overlay: float, value: float, more: float) -> None:
-    low, high = (log_odds(differences(**{name: v, "overlay": overlay}), IDENTITY)[0] for v in (value + more, value))
+    low, high = (
+        log_odds(ALIKE, differences(**{name: v, "overlay": overlay}), IDENTITY)[0] for v in (value + more, value)
+    )
     assert low <= high
 
 
@@ -165,7 +168,7 @@ def test_what_is_not_weighed_is_no_copy() -> None:
     one = np.zeros(1, dtype=np.int64)
     evidence = kernel.examine(large, one, one + 1, np.zeros(1, dtype=np.bool_), IDENTITY.copy())
     assert not may_be_copies(evidence).any()
-    assert probability(log_odds(np.full((1, len(changes.EVIDENCE)), np.nan), IDENTITY)).tolist() == [0.0]
+    assert probability(log_odds(ALIKE, np.full((1, len(changes.EVIDENCE)), np.nan), IDENTITY)).tolist() == [0.0]
 
 
 def test_a_pair_among_shots_needs_more_evidence_than_a_pair_alone() -> None:

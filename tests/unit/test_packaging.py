@@ -21,7 +21,7 @@ def test_the_wheel_holds_every_file_that_the_packages_read(tmp_path: Path) -> No
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path]
     for package in ("curation", "training", "reports"):
         subprocess.run(["cp", "-r", ROOT / package, tmp_path / package], check=True)
-    for file in ("pyproject.toml", "README.md"):
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
         (tmp_path / file).write_bytes((ROOT / file).read_bytes())
     subprocess.run([*map(str, command), "."], cwd=tmp_path, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")

@@ -17,10 +17,11 @@ from curation.audit.peers.fastdup import fastdup
 from curation.audit.peers.judges import JUDGES, Given, Judge, ask, from_pairs, store
 from curation.audit.peers.peer import Opinion, Peer, require
 from curation.base import files
+from curation.base.classes import in_order
 from curation.base.errors import CurationError
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_listing
 from curation.checks.duplicates.calibration import probability
 from curation.checks.duplicates.candidates import Candidates, Features
 from curation.checks.duplicates.features import Pictures, pictures
@@ -29,6 +30,7 @@ from curation.checks.duplicates.kernel import EVIDENCE
 from curation.checks.duplicates.transform import decompose, in_words
 from curation.checks.duplicates.verification import joined, verify
 from curation.measure import load_thumbnails
+from curation.models.runs import of_present_contents
 
 PAIR_PEERS = ("fastdup", "brain")
 """Peers that name pairs of near copies, which we verify."""
@@ -95,7 +97,7 @@ def second_opinions(
     """
     readable = measurements[measurements["error"] == ""].sort_values(["pixel_sha256", "path"])
     contents = readable.drop_duplicates("pixel_sha256").reset_index(drop=True)
-    listing = files.read_table(workspace.listing).set_index("path")
+    listing = read_listing(workspace).set_index("path")
     urls = listing.loc[contents["path"], "url"].tolist()
     unknown = [name for name in peers if name not in PEERS]
     if unknown:
@@ -151,10 +153,10 @@ def _given(workspace: Workspace, readable: pd.DataFrame, listing: pd.DataFrame, 
 
 def out_of_fold(workspace: Workspace, paths: pd.Series, labels: Sequence[str]) -> Probabilities | None:
     """Return the newest out-of-fold probabilities that cover all ``paths``, (n, classes) by sorted label, or None."""
-    classes = sorted(set(labels))
+    classes = in_order(labels)
     tables = sorted(workspace.predictions.glob("oof_*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
     for table in tables:
-        known = files.read_table(table)
+        known = of_present_contents(workspace, files.read_table(table))
         if {"path", *classes} <= set(known.columns) and set(paths) <= set(known["path"]):
             chosen = known.drop_duplicates("path").set_index("path").loc[paths, classes].to_numpy(dtype=np.float64)
             return np.asarray(chosen / chosen.sum(axis=1, keepdims=True))

@@ -107,7 +107,7 @@ def _verify_batch(pictures: Pictures, candidates: Candidates) -> Verified:
     evidence = kernel.examine(pictures.large, i, j, mirrored, maps)
     differences = _differences(pictures, i, j, mirrored, maps, may_be_copies(evidence))
     back = tighter[near]
-    odds = log_odds(differences, maps)
+    odds = log_odds(evidence, differences, maps)
     maps[back] = _seen_from_the_other(maps[back], mirrored[back])
     return Verified(Candidates(candidates.pairs[near], mirrored), maps, evidence, differences, odds)
 
