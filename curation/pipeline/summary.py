@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COPY_CHECKS = ("exact_duplicate", "near_duplicate", "label_conflict", "split_leak")
 """Checks whose issues come in groups of copies; the report shows them as groups, not one by one."""
 
-GROUP_CHECKS = (*COPY_CHECKS, "subject_leak")
+GROUP_CHECKS = (*COPY_CHECKS, "subject_leak", "same_session")
 """Checks whose issues come in groups: of copies, or of one person."""
 
 LABEL_CHECKS = ("mislabelled", "ambiguous")
@@ -176,6 +176,8 @@ def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
         return _measured_words(evidence)
     if "kind" in evidence:
         return _copy_words(evidence, path)
+    if "same_session" in evidence:
+        return f"{_ANOTHER_SHOT}: see {evidence['same_session']}"
     return ", ".join(f"{key} {value}" for key, value in evidence.items() if key not in ("dhash", "rank"))
 
 
@@ -221,9 +223,12 @@ def _label_words(evidence: Mapping[str, Any]) -> str:
     return f"labelled {evidence['given']}: ambiguous with probability {evidence['ambiguous']:.2f}{says}"
 
 
+_ANOTHER_SHOT = "another shot of the same session, no copy"
+
+
 def _copy_words(evidence: Mapping[str, Any], path: str) -> str:
     session = evidence["kind"] == "session"
-    parts = ["another shot of the same session, no copy" if session else f"{evidence['kind']} copy"]
+    parts = [_ANOTHER_SHOT if session else f"{evidence['kind']} copy"]
     if "of" in evidence and evidence["of"] == path:
         parts[0] = f"the best of its {evidence['kind']} copies"
     elif "of" in evidence:
@@ -316,7 +321,7 @@ def closing(
     dropped = states.loc[states["outcome"] == "left out", "cause"]
     record = {
         "images": len(images),
-        "clean": len(images) - issues.loc[issues["is_issue"], "path"].nunique(),
+        "clean": len(images) - issues.loc[issues["is_issue"] & (issues["check"] != "same_session"), "path"].nunique(),
         "kept": int((manifest["status"] == "kept").sum()),
         "excluded": len(dropped),
         "relabelled": int(by_outcome.get("relabelled", 0)),
@@ -384,6 +389,10 @@ def _found_sentences(record: Mapping[str, Any]) -> list[str]:
     if record["issues"].get("subject_leak"):
         people = counted(record["groups"]["subject_leak"], "person", "people")
         lines.append(f"In several splits: {people}, {counted(record['issues']['subject_leak'], 'image')}.")
+    if record["issues"].get("same_session"):
+        shots, sessions = record["issues"]["same_session"], record["groups"]["same_session"]
+        told = f"{counted(shots, 'image')} of {counted(sessions, 'session')}"
+        lines.append(f"Shots of one session, alike but no copies: {told}; they stay.")
     if single:
         named = [f"{check_words(check)[0].lower()} ({n:,})" for check, n in single]
         lines.append(f"Found in single images: {_listed(named)}.")

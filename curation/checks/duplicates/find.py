@@ -244,7 +244,9 @@ def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.Dat
     transforms = transform.decompose(np.where(back[:, None], inverse(maps), maps))
     framed = [looks.kind[np.where(back, b, a)], looks.kind[np.where(back, a, b)]]
     said = transform.in_words(transforms, mirrored, fine, quartile, looks.turn[a] + looks.turn[b], framed)
-    upright = (looks.turn[a] == 0) & (looks.turn[b] == 0)
+    as_taken = (
+        ~mirrored & (looks.turn[a] == 0) & (looks.turn[b] == 0) & (looks.kind[a] == WHOLE) & (looks.kind[b] == WHOLE)
+    )
     frame = pd.DataFrame(
         {
             "i": np.minimum(i, j).astype(np.int32),
@@ -259,7 +261,7 @@ def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.Dat
             "half_i": framed[0] == HALF,
             "half_j": framed[1] == HALF,
             "transform": [texts.setdefault(words, len(texts)) for words in said],
-            "shots": upright & one_session(evidence, verified.differences[weighed]),
+            "shots": as_taken & one_session(evidence, verified.differences[weighed]),
         }
     )
     return frame.astype({"transform": np.int32})
