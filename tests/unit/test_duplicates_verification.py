@@ -141,7 +141,15 @@ def test_copies_of_a_face_are_copies_whatever_lies_over_it(kind: str) -> None:
 
 def differences(**values: float) -> np.ndarray:
     """Return the differences of one good copy, changed."""
-    usual = {"shift_median": 0.02, "explained_all": 0.1, "noise": 0.5, "eyes": 2.0, "mouth": 2.0, "elsewhere": 2.0}
+    usual = {
+        "shift_median": 0.02,
+        "explained_all": 0.1,
+        "noise": 0.5,
+        "eyes": 2.0,
+        "mouth": 2.0,
+        "elsewhere": 2.0,
+        "support": 0.8,
+    }
     seen = {**usual, "overlay": changes.NO_CHANGE, **values}
     return np.array([[seen.get(name, 0.0) for name in changes.EVIDENCE]])
 
