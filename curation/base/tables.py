@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 TableName = Literal["images", "issues", "decisions", "manifest"]
 
-WHOLE, FRAMED, HALF = 0, 1, 2
-"""How much of a picture is meant: all of it; what its margins surround; one of two pictures in it."""
+WHOLE, FRAMED, HALF, WINDOW = 0, 1, 2, 3
+"""How much of a picture is meant: all of it; what its margins surround; one of two pictures in it; a crop."""
 
 CHECK_NAMES: tuple[str, ...] = (
     "unreadable",

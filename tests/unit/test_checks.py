@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from curation.base.settings import Settings
 from curation.checks import registry
 from curation.checks.base import CheckInputs, high_is_bad, low_is_bad, lower_fence
+from curation.pipeline import summary
 from tests.unit.frames import images
 
 PAIR_COLUMNS = ["pixel_sha256_a", "pixel_sha256_b", "probability", "transform", "relation"]
@@ -204,6 +205,26 @@ def test_a_pair_below_the_probability_or_of_one_session_is_no_copy() -> None:
     session = inputs([{}, {}], pairs=[("000.jpg", "001.jpg", 0.99)])
     session.pairs["relation"] = "same_session"
     assert flagged("near_duplicate", session) == set()
+
+
+def test_shots_of_one_session_are_shown_and_neither_conflict_nor_leak() -> None:
+    shots = inputs([{"label": "sad", "split": "train"}, {"label": "happy", "split": "test"}, {}])
+    shots.pairs.loc[0] = ["000.jpg", "001.jpg", 0.4, "same view", "same_session"]
+    rows = registry.run(shots, ["near_duplicate", "label_conflict", "split_leak", "same_session"])
+    assert set(rows.loc[rows["is_issue"], "check"]) == {"same_session"}
+    told = evidence(rows[rows["check"] == "same_session"], "000.jpg")
+    assert (told["of"], told["labels"], told["shots"]) == ("001.jpg", ["happy", "sad"], 2)
+    # what judges people reads it beside the copies
+    assert evidence(rows[rows["check"] == "near_duplicate"], "001.jpg")["same_session"] == "000.jpg"
+    assert "no copy" in summary.evidence_words(told)
+
+
+def test_a_chain_of_copies_is_no_conflict_of_its_ends() -> None:
+    chain = inputs(
+        [{"label": "sad", "width": 96}, {"label": "sad"}, {"label": "happy"}],
+        pairs=[("000.jpg", "001.jpg", 0.95), ("001.jpg", "002.jpg", 0.95)],
+    )
+    assert flagged("label_conflict", chain) == set()
 
 
 def test_evidence_says_what_was_done_to_the_other_picture_and_file() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curation.base import scratch
 from curation.base.progress import Display
-from curation.base.tables import HALF, WHOLE
+from curation.base.tables import HALF, WHOLE, WINDOW
 
 if TYPE_CHECKING:
     from curation.base.settings import DuplicateSettings
@@ -118,7 +118,7 @@ def _candidates(
 ) -> tuple[Looks, Candidates]:
     """Return all looks, those that turning adds included, and the pairs of them that may be one picture."""
     from curation.checks.duplicates import aligned, candidates
-    from curation.checks.duplicates.looks import TurnSource
+    from curation.checks.duplicates.looks import TurnSource, WindowSource
 
     contents = len(given.dhash)
     if contents < 2:
@@ -130,6 +130,7 @@ def _candidates(
             candidates.NeighbourSource.SEARCHES,
             TurnSource.SEARCHES,
             aligned.FaceSource.SEARCHES,
+            WindowSource.SEARCHES,
         ],
     )
     neighbours = candidates.NeighbourSource(settings.neighbours, progress.of(1), engine.searcher)
@@ -139,8 +140,9 @@ def _candidates(
         neighbours.pairs(given, index),
     ]
     looks, turned = TurnSource(index, progress.of(2)).pairs(given.thumbnails[:contents], looks)
+    looks, windows = WindowSource(index, progress.of(4)).pairs(given.thumbnails[:contents], looks)
     by_face = aligned.FaceSource(progress.of(3), engine.searcher).pairs(given.thumbnails, points)
-    return looks, candidates.union([*found, turned, by_face])
+    return looks, candidates.union([*found, turned, windows, by_face])
 
 
 _ALL_PAIRS = 8
@@ -196,14 +198,10 @@ def _stacked(folder: Path | None, first: Pixels, second: Pixels) -> Pixels:
 
 
 def _with_turned(folder: Path | None, pictures: Pixels, looks: Looks) -> Pixels:
-    """Return pictures with those that ``looks`` turns behind them."""
-    from curation.checks.duplicates.looks import turned
+    """Return pictures with those behind them that ``looks`` turns or cuts."""
+    from curation.checks.duplicates.looks import pictured
 
-    turns, owners = looks.turn[len(pictures) :], looks.owner[len(pictures) :]
-    added = np.empty((len(turns), *pictures.shape[1:]), dtype=np.uint8)
-    for turn in np.unique(turns).tolist():
-        added[turns == turn] = turned(pictures[owners[turns == turn]], turn)
-    return _stacked(folder, pictures, added)
+    return _stacked(folder, pictures, pictured(pictures, looks))
 
 
 def _landmarks_of(looks: Looks, landmarks: Doubles | None) -> Doubles:
@@ -231,7 +229,7 @@ def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.Dat
     """
     from curation.checks.duplicates import transform
     from curation.checks.duplicates.calibration import one_session
-    from curation.checks.duplicates.changes import inverse
+    from curation.checks.duplicates.changes import after, inverse
     from curation.checks.duplicates.kernel import EVIDENCE
 
     weighed = np.flatnonzero(np.isfinite(verified.odds))
@@ -241,6 +239,8 @@ def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.Dat
     i, j = looks.owner[a], looks.owner[b]
     back = i > j
     maps, mirrored = verified.maps[weighed], verified.candidates.mirrored[weighed]
+    windows = looks.kind[b] == WINDOW
+    maps[windows] = after(_from_windows(looks.box[b[windows]]), maps[windows])
     transforms = transform.decompose(np.where(back[:, None], inverse(maps), maps))
     framed = [looks.kind[np.where(back, b, a)], looks.kind[np.where(back, a, b)]]
     said = transform.in_words(transforms, mirrored, fine, quartile, looks.turn[a] + looks.turn[b], framed)
@@ -265,6 +265,14 @@ def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.Dat
         }
     )
     return frame.astype({"transform": np.int32})
+
+
+def _from_windows(boxes: Doubles) -> Doubles:
+    """Return (M, 6) maps from windows, of boxes (M, 4), to the pictures that they are cut from."""
+    side = boxes[:, 2:] - boxes[:, :2]
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
+    zero = np.zeros(len(boxes))
+    return np.stack([side[:, 0], zero, centre[:, 0], zero, side[:, 1], centre[:, 1]], axis=1)
 
 
 def _judged(weighed: pd.DataFrame, min_probability: float) -> pd.DataFrame:
