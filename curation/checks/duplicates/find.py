@@ -140,8 +140,8 @@ def _candidates(
         neighbours.pairs(given, index),
     ]
     looks, turned = TurnSource(index, progress.of(2)).pairs(given.thumbnails[:contents], looks)
-    looks, windows = WindowSource(index, progress.of(4)).pairs(given.thumbnails[:contents], looks)
     by_face = aligned.FaceSource(progress.of(3), engine.searcher).pairs(given.thumbnails, points)
+    looks, windows = WindowSource(index, progress.of(4)).pairs(given.thumbnails[:contents], looks)
     return looks, candidates.union([*found, turned, windows, by_face])
 
 
