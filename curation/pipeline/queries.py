@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import files, tables
+from curation.base import files
 from curation.base.errors import WorkspaceError
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_images, read_issues, read_listing
+from curation.checks import registry
 from curation.decisions import log, manifest
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
 from curation.pipeline import label_judgement, summary
@@ -89,14 +90,15 @@ def found_issues(workspace: Workspace, check: str = "", *, flagged_only: bool = 
     """
     issues = _of_peer(workspace, peer) if peer else read_issues(workspace)
     if check:
-        if check not in tables.CHECK_NAMES:
-            raise WorkspaceError(f"no check {check!r}; there are: {', '.join(tables.CHECK_NAMES)}")
+        known = registry.names(issues["check"].unique())
+        if check not in known:
+            raise WorkspaceError(f"no check {check!r}; there are: {', '.join(known)}")
         issues = issues[issues["check"] == check]
         if issues.empty:
             raise WorkspaceError(f"the check {check} has not scored any image of this workspace yet")
     if flagged_only:
         issues = issues[issues["is_issue"]]
-    order = {name: place for place, name in enumerate(tables.CHECK_NAMES)}
+    order = {name: place for place, name in enumerate(registry.names(issues["check"].unique()))}
     keys = issues.assign(place=issues["check"].map(order))
     ordered = keys.sort_values(["place", "score", "group", "path"], ignore_index=True)
     return ordered.drop(columns="place")
@@ -116,9 +118,7 @@ def issue_summary(workspace: Workspace) -> pd.DataFrame:
 
 def not_run(by_check: pd.DataFrame, wanted: Sequence[str] = ()) -> list[str]:
     """Return the names among ``wanted`` (none: all there are) of checks that were not run."""
-    from curation.checks.registry import CHECKS
-
-    return [name for name in wanted or CHECKS if name not in set(by_check["check"])]
+    return [name for name in wanted or registry.every() if name not in set(by_check["check"])]
 
 
 def not_run_words(names: Sequence[str]) -> list[str]:

@@ -215,6 +215,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         *apart,
         *([] if shared is None else (shared[column] for column in shared)),
         "" if known is None else subjects.record_of(workspace)["key"],
+        *registry.added().values(),
     )
     current = is_current(workspace, "issues", fingerprint, workspace.issues)
     changed = settings_of.differences(settings, settings_of.made_with(workspace))

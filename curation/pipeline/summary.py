@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from curation.base import tables
 from curation.base.classes import in_order
+from curation.checks import registry
 from curation.decisions.replay import COLUMN_SET, HELD, PERSON_PREFIX
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a check that was run, in the order of ``tables.CHECK_NAMES``.
+    """Return one row a check that was run, in the order of ``curation.checks.registry.names``.
 
     Returns:
         columns check, scored, issues, groups (int64), share (issues / scored, 0..1).
@@ -135,7 +135,7 @@ def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
         }
     )
     counts.index = counts.index.astype(object)
-    ordered = counts.reindex([name for name in tables.CHECK_NAMES if name in counts.index])
+    ordered = counts.reindex([name for name in registry.names(counts.index) if name in counts.index])
     ordered = ordered.fillna(0).astype("int64")
     ordered = ordered[ordered["scored"] > 0]
     ordered["share"] = ordered["issues"] / ordered["scored"]
@@ -144,10 +144,9 @@ def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
 
 def check_words(check: str) -> tuple[str, str]:
     """Return a check's title and what it says, in plain words."""
-    from curation.checks.registry import CHECKS
-
-    if check in CHECKS:
-        return CHECKS[check].title, CHECKS[check].explanation
+    found = registry.CHECKS.get(check) or (registry.every().get(check) if check in registry.added() else None)
+    if found is not None:
+        return found.title, found.explanation
     return check.replace("_", " ").capitalize(), ""
 
 
@@ -239,7 +238,7 @@ def outcomes(
     """Return what became of each image and which issue counts as the cause.
 
     The cause is the issue that the decision in force rests on; without one it is the image's worst issue (lowest
-    score, then the order of ``tables.CHECK_NAMES``); "" where nothing was found.
+    score, then the order of ``curation.checks.registry.names``); "" where nothing was found.
 
     Args:
         manifest: the cleaned manifest.
@@ -255,7 +254,7 @@ def outcomes(
     """
     frame = manifest.set_index("path")
     flagged = issues.loc[issues["is_issue"], ["path", "check", "score"]].astype({"check": "str"})
-    place = flagged["check"].map({name: n for n, name in enumerate(tables.CHECK_NAMES)})
+    place = flagged["check"].map({name: n for n, name in enumerate(registry.names(flagged["check"].unique()))})
     worst = flagged.assign(place=place).sort_values(["score", "place"], kind="stable").drop_duplicates("path")
     cause = worst.set_index("path")["check"].to_dict()
     cause |= {entry.path: entry.issue.partition("#")[0] for entry in entries if entry.issue}
@@ -326,7 +325,7 @@ def closing(
 
 def by_check(issues: pd.DataFrame) -> pd.DataFrame:
     """Return the issues with names of checks as categories: a column of a score of texts an image is costly to ask."""
-    return issues.assign(check=pd.Categorical(issues["check"], categories=list(tables.CHECK_NAMES)))
+    return issues.assign(check=pd.Categorical(issues["check"], categories=registry.names(issues["check"].unique())))
 
 
 def _leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
@@ -427,7 +426,7 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
         numbers = [len(mine & theirs), len(mine - theirs), len(theirs - mine)]
         rows.append([check, check_words(str(check))[0], f"{peer} {version}", *numbers])
     frame = pd.DataFrame(rows, columns=["check", "title", "peer", "both", "ours_only", "peer_only"])
-    place = {name: n for n, name in enumerate(tables.CHECK_NAMES)}
+    place = {name: n for n, name in enumerate(registry.names(frame["check"]))}
     ordered = frame.assign(place=frame["check"].map(place)).sort_values(["place", "peer"], ignore_index=True)
     return ordered.drop(columns="place")
 

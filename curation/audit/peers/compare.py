@@ -14,7 +14,7 @@ import pandas as pd
 
 from curation.audit.peers.brain import brain
 from curation.audit.peers.fastdup import fastdup
-from curation.audit.peers.judges import JUDGES, Given, Judge, ask, from_pairs, store
+from curation.audit.peers.judges import JUDGES, PAIR_PEERS, Given, Judge, ask, from_pairs, judges, store
 from curation.audit.peers.peer import Opinion, Peer, require
 from curation.base import files
 from curation.base.classes import in_order
@@ -31,11 +31,8 @@ from curation.checks.duplicates.verification import joined, verify
 from curation.measure import load_thumbnails
 from curation.models.runs import of_present_contents
 
-PAIR_PEERS = ("fastdup", "brain")
-"""Peers that name pairs of near copies, which we verify."""
-
 PEERS = (*PAIR_PEERS, *(name for name in JUDGES if name not in PAIR_PEERS))
-"""What ``--also`` takes."""
+"""The toolkit's own peers, which ``--also`` takes; other packages add theirs."""
 
 Probabilities = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -86,7 +83,7 @@ def second_opinions(
         ours: verified pairs, as ``workflow.find_pairs`` returns them
         settings: the threshold of probability
         display: where progress is shown
-        peers: names among ``PEERS``
+        peers: names among ``PEERS``, or those that other packages add
         python: the interpreter that has them, see ``interpreter``
 
     Raises:
@@ -98,18 +95,20 @@ def second_opinions(
     contents = readable.drop_duplicates("pixel_sha256").reset_index(drop=True)
     listing = read_listing(workspace).set_index("path")
     urls = listing.loc[contents["path"], "url"].tolist()
-    unknown = [name for name in peers if name not in PEERS]
+    judging = judges()
+    known = list(dict.fromkeys((*PEERS, *judging)))
+    unknown = [name for name in peers if name not in known]
     if unknown:
-        raise CurationError(f"there is no second opinion {unknown[0]!r}; --also takes {' or '.join(PEERS)}")
+        raise CurationError(f"there is no second opinion {unknown[0]!r}; --also takes {' or '.join(known)}")
     chosen = [_peer(name, urls, python) for name in dict.fromkeys(peers) if name in PAIR_PEERS]
-    judges = [JUDGES[name] for name in dict.fromkeys(peers) if name in JUDGES]
-    everybody: list[Peer | Judge] = [*chosen, *judges]
+    asked_judges = [judging[name] for name in dict.fromkeys(peers) if name in judging]
+    everybody: list[Peer | Judge] = [*chosen, *asked_judges]
     for asked in everybody:
         require(asked.name, asked.module, python)
     found = _compared(chosen, contents, _features(workspace, contents, settings), ours, settings, display)
     given = _given(workspace, readable, listing, _features(workspace, readable, settings))
     findings = [found.findings]
-    for judge in judges:
+    for judge in asked_judges:
         with display.step(f"Asking {judge.name} about each image"):
             findings.append(ask(judge, given, python, workspace.peer_pages))
     whole = replace(found, findings=pd.concat(findings, ignore_index=True))
