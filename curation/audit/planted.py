@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from curation.audit.estimates import Estimate, share
 from curation.audit.synthetic.plant import KINDS, Kind, Pixels, jpeg, make_copy
 from curation.base import files
 from curation.base.classes import in_order
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
+from curation.base.statistics import Estimate, share
 from curation.base.workspace import Workspace, create_workspace, read_issues, read_listing
 from curation.measure import read_pixels
 from curation.pipeline import steps

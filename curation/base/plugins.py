@@ -60,19 +60,18 @@ class Plugin:
         """
         return _loaded(self)
 
-    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call code of the package, whose unforeseen errors become one sentence.
+    def guarded(self, function: Callable[P, T]) -> Callable[P, T]:
+        """Return a function of the package whose unforeseen errors become a ``PluginError`` of one sentence."""
 
-        Raises:
-            PluginError: the code failed.
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return function(*args, **kwargs)
+            except CurationError:
+                raise
+            except Exception as error:
+                raise self.error(f"failed ({type(error).__name__}: {error})") from error
 
-        """
-        try:
-            return function(*args, **kwargs)
-        except CurationError:
-            raise
-        except Exception as error:
-            raise self.error(f"failed ({type(error).__name__}: {error})") from error
+        return call
 
     def error(self, problem: str) -> PluginError:
         """Return the error that says what is wrong with this plug-in."""

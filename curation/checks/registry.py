@@ -111,7 +111,7 @@ def _loaded(plugin: Plugin) -> Check:
 
 def _run_added(plugin: Plugin, check: Check, inputs: CheckInputs) -> pd.DataFrame:
     """Return the rows of another package's check, looked at before they count."""
-    found = plugin.call(check.run, inputs)
+    found = plugin.guarded(check.run)(inputs)
     if not isinstance(found, pd.DataFrame):
         raise plugin.error("must return a table of issues")
     try:

@@ -279,7 +279,7 @@ def _by_plugin(
         PluginError: it cannot be loaded, failed, or returned something else.
 
     """
-    drafts = list(plugin.call(plugin.load(), dict(options), left.copy(), issues.copy()))
+    drafts = list(plugin.guarded(plugin.load())(dict(options), left.copy(), issues.copy()))
     if not all(isinstance(draft, Draft) and draft.action in RULE_ACTIONS for draft in drafts):
         raise plugin.error(f"must return curation.decisions.log.Draft of {', '.join(RULE_ACTIONS)}")
     paths = [draft.path for draft in drafts]

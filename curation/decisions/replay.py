@@ -74,12 +74,6 @@ def _in_force(table: pd.DataFrame) -> tuple[int, int]:
     return opening, int(openings[openings > opening].min()) if (openings > opening).any() else end
 
 
-def policy_batch(entries: Sequence[Entry]) -> tuple[Entry | None, list[Entry]]:
-    """Return the line that opened the policy in force and its decisions that were not undone; (None, []) if none."""
-    table = table_of(entries)
-    return opening_of(table), entries_of(policy_rows(table))
-
-
 def may_grow(table: pd.DataFrame) -> bool:
     """Tell whether lines that are appended now would belong to the policy in force."""
     opening, end = _in_force(table)

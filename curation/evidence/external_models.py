@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
@@ -77,10 +76,10 @@ def open_external(source: str) -> OutsideModel:
     plugin = plugins.installed("models").get(source)
     if plugin is None:
         return translate_errors(lambda: open_model(source))
-    model = plugin.call(plugin.load())
+    model = plugin.guarded(plugin.load())()
     if not isinstance(model, OutsideModel):
         raise plugin.error("must return a training.outside.OutsideModel")
-    return replace(model, predict=partial(plugin.call, model.predict))
+    return replace(model, predict=plugin.guarded(model.predict))
 
 
 def translate_errors(call: Callable[[], T]) -> T:

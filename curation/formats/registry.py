@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pkgutil
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,4 +97,4 @@ def find(name: str) -> Format:
     found = plugin.load()
     if not isinstance(found, Format) or found.name != name:
         raise plugin.error("must be a curation.formats.registry.Format of that name")
-    return replace(found, writer=partial(plugin.call, found.write))
+    return replace(found, writer=plugin.guarded(found.write))

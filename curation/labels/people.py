@@ -15,10 +15,10 @@ import pandas as pd
 from curation.base import files
 from curation.base.classes import in_order
 from curation.base.destinations import Destinations
+from curation.base.statistics import Estimate
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.labels import agreement
-from curation.labels.agreement import Figure
 from curation.labels.votes import Votes, VotesError, read_votes
 
 _FEWEST_SHARED = 10
@@ -153,7 +153,7 @@ def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.Dat
     return pd.DataFrame(records)[["source", "figure", "class", "value", "low", "high", "images"]]
 
 
-Row = tuple[str, str, Figure]
+Row = tuple[str, str, Estimate]
 
 
 def _accuracies(votes: Votes, labels: npt.NDArray[np.int64], totals: dict[str, int], seed: int) -> list[Row]:
@@ -173,7 +173,7 @@ def _accuracies(votes: Votes, labels: npt.NDArray[np.int64], totals: dict[str, i
     return rows
 
 
-def _fleiss(votes: Votes, seed: int) -> Figure:
+def _fleiss(votes: Votes, seed: int) -> Estimate:
     return agreement.fleiss_kappa(np.column_stack([votes.counts, votes.others]), seed)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable
-from functools import partial
 
 from curation.base import plugins
 from curation.formats.listing import SourceContents
@@ -41,7 +40,7 @@ def recognisers() -> dict[str, Recognise]:
 
     """
     added = plugins.installed("layouts", LAYOUTS)
-    theirs = {name: partial(plugin.call, plugin.load()) for name, plugin in added.items()}
+    theirs = {name: plugin.guarded(plugin.load()) for name, plugin in added.items()}
     return theirs | {name: pkgutil.resolve_name(f"{__name__}.{module}:recognise") for name, module in LAYOUTS.items()}
 
 
