@@ -99,7 +99,7 @@ DEFECTS: Mapping[str, tuple[Kind, tuple[str, ...]]] = MappingProxyType(
 class PlantedAudit:
     """What an audit found.
 
-    kinds: one row a kind: kind, check, planted, found (int64), recall, low, high (0..1). recall and precision are of
+    kinds: one row per kind: kind, check, planted, found (int64), recall, low, high (0..1). recall and precision are of
     all planted copies and of all reported pairs. pairs: probability of every verified pair and whether it is true.
     """
 

@@ -1,6 +1,6 @@
-"""Schemas of the tables that pass between rooms, checked where a table enters or leaves one.
+"""Schemas of the tables that pass between packages, checked where a table enters or leaves one.
 
-The columns are the contract of the project; every room takes and gives pandas frames of these shapes.
+The columns are the contract of the project; every package takes and returns pandas frames of these shapes.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ class Workspace:
 
     @property
     def peer_pages(self) -> Path:
-        """Folder of the pages that peers made themselves, a folder a peer."""
+        """Folder of the pages that peers made themselves, a folder per peer."""
         return self.reports / "peers"
 
     @property
@@ -175,7 +175,7 @@ class Workspace:
 
     @property
     def written(self) -> Path:
-        """Folder of what was written outside, a record a file: it may be written over while nobody changed it."""
+        """Folder of what was written outside, a record per file: it may be written over while nobody changed it."""
         return self.root / "written"
 
     @property

@@ -30,7 +30,7 @@ MAD_TO_SIGMA = 1.4826
 class CheckInputs:
     """What checks may read.
 
-    images and measurements have one row an image, in the same order; pairs holds verified near-duplicate pairs of
+    images and measurements have one row per image, in the same order; pairs holds verified near-duplicate pairs of
     distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation); labels the judgement
     of labels and shared what other data sets hold too, None where neither was asked for; subjects says who is who (see
     ``curation.pipeline.subjects.find``), None where nobody is known.

@@ -49,7 +49,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Print plain sentences, one a line, with names as a terminal may show them."""
+    """Print plain sentences, one per line, with names as a terminal may show them."""
     for line in lines:
         print(printable(line))
 

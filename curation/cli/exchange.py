@@ -40,7 +40,7 @@ def export(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Hand a version on in a format that other tools read."""
+    """Export a version in a format that other tools read."""
     from curation.base.progress import Display
     from curation.base.workspace import open_workspace
     from curation.cli import console

@@ -222,7 +222,7 @@ def require_usable(policy: Policy, there: Collection[str]) -> None:
 
 
 def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
-    """Return the decisions that ``policy`` draws from the issues, sorted by path: one an image, and a move beside it.
+    """Return the decisions that ``policy`` draws from the issues, sorted by path: one per image, and a move beside it.
 
     Exclusions by rule come first, then labels; copies are looked for among the images that are left, under the labels
     that they then have: a relabelled copy may end a conflict, and one that is surplus goes whatever its label.
@@ -273,7 +273,7 @@ def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict
 def _by_plugin(
     plugin: plugins.Plugin, options: Mapping[str, Any], left: pd.DataFrame, issues: pd.DataFrame
 ) -> dict[str, Draft]:
-    """Return the decisions of another package's rule on images that no earlier rule decides on, at most one an image.
+    """Return the decisions of another package's rule on images that no earlier rule decides on, at most one per image.
 
     Raises:
         PluginError: it cannot be loaded, failed, or returned something else.

@@ -265,7 +265,7 @@ def explanations(tables: Tables) -> SectionSummary:
         f"matters most: {first['fall']:.0%} of the probability",
         sentences,
         [
-            "Grad-CAM shows where evidence lies in a coarse map of a few cells a side, not which pixels.",
+            "Grad-CAM shows where evidence lies in a coarse map of a few cells per side, not which pixels.",
             "A covered region is itself unusual to the model; large regions cost more than small ones.",
         ],
     )
@@ -303,13 +303,13 @@ def class_overlap(tables: Tables) -> SectionSummary:
     evidence = people if people is not None else float(whole["pair"] + whole["larger"])
     if evidence >= SHARED_ENOUGH:
         advice = (
-            "No: keep one answer a face for counting, but train on soft labels where there are votes, and give sets "
+            "No: keep one answer per face for counting, but train on soft labels where there are votes, and give sets "
             "instead of one class where one is not enough. Sigmoid heads are not needed for that."
             if several < SHARED_ENOUGH
             else "No: faces carry two of the classes often enough that sigmoid heads and soft labels are worth it."
         )
     else:
-        advice = "For this data, yes: so few faces carry two classes that one answer a face loses little."
+        advice = "For this data, yes: so few faces carry two classes that one answer per face loses little."
     return SectionSummary(
         f"{evidence:.0%}",
         "of the faces show two classes to people" if people is not None else "of the faces need a set of two or more",

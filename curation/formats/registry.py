@@ -61,7 +61,7 @@ FORMATS: dict[str, Format] = {
         Format("folder", "split/label/file, for any ImageFolder reader", "curation.formats.image_folder:write"),
         Format("huggingface", "Parquet shards with features, splits and a card", "curation.formats.huggingface:write"),
         Format("fiftyone", "a FiftyOne dataset on disk", "curation.formats.fiftyone:write"),
-        Format("coco", "COCO classification: images and one JSON a split", "curation.formats.coco:write"),
+        Format("coco", "COCO classification: images and one JSON per split", "curation.formats.coco:write"),
         Format("webdataset", "tar shards of image, class and row", "curation.formats.webdataset:write"),
         Format("croissant", "Parquet shards described by croissant.json", "curation.formats.croissant:write"),
         Format("labelstudio", "tasks and interface for Label Studio", "curation.formats.labelstudio:write"),

@@ -106,7 +106,7 @@ def measure(
             content is new)
         store: folder of the cache
         settings: what is measured
-        engine: where, how many processes, and images a checkpoint; without influence on any result
+        engine: where, how many processes, and images per checkpoint; without influence on any result
         progress: told how far the run is
         look_again: whether files may have changed since they were listed
 

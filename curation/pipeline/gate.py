@@ -62,7 +62,7 @@ class Gate:
         return all(limit.holds for limit in self.limits)
 
     def lines(self) -> list[str]:
-        """Return it in sentences, one a limit, and the outcome last."""
+        """Return it in sentences, one per limit, and the outcome last."""
         found = [f"{'holds' if limit.holds else 'FAILS':<6} {limit.said}" for limit in self.limits]
         failed = sum(not limit.holds for limit in self.limits)
         outcome = f"{failed} of {len(self.limits)} limits do not hold" if failed else "every limit holds"

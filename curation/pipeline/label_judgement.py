@@ -265,7 +265,7 @@ def _voter_opinion(
 
 
 def _table(evidence: _Evidence, judgement: Judgement) -> pd.DataFrame:
-    """Return the labels table: who says what, and what is made of it; one row an image."""
+    """Return the labels table: who says what, and what is made of it; one row per image."""
     names = np.asarray(evidence.classes, dtype=object)
     rows = np.arange(len(evidence.labels))
     labels, voter = evidence.labels, evidence.voter

@@ -45,7 +45,7 @@ def version_lines(version: manifest.Version) -> list[str]:
 
 
 def version_list(workspace: Workspace) -> pd.DataFrame:
-    """Return one row a version: name, kind, kept, excluded, hash, created, tags."""
+    """Return one row per version: name, kind, kept, excluded, hash, created, tags."""
     named: dict[str, list[str]] = {}
     for tag, name in manifest.tags(workspace).items():
         named.setdefault(name, []).append(tag)

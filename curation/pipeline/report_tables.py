@@ -1,6 +1,6 @@
 """The tables of the cleaning report, and the pictures that it shows: examples picked, counted, put into words.
 
-Pure functions on the house's tables, as in ``curation.pipeline.summary``.
+Pure functions on the tables of a workspace, as in ``curation.pipeline.summary``.
 """
 
 from __future__ import annotations

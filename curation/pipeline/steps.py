@@ -33,7 +33,7 @@ CHECKS_REVISION = 5
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a data set holds and what was measured on it: images and measurements, one row an image, same order.
+    """What a data set holds and what was measured on it: images and measurements, one row per image, same order.
 
     notes -- sentences about how the source was read, for the screen
     """

@@ -58,7 +58,7 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
     """Return who is who, found anew only where something has changed; None where nobody is known or asked for.
 
     Returns:
-        one row an image whose person is known: path, person (a name), given (bool), sure (expected share of right
+        one row per image whose person is known: path, person (a name), given (bool), sure (expected share of right
         pairs), perhaps (a larger group that is less sure, or ""), unsure (its share), nearest (path of the most
         similar picture of the person, in another split where there is one; "" for a person with one picture).
 
@@ -126,7 +126,7 @@ def _pictures(graph: CopyGraph, names: pd.Series) -> pd.DataFrame:
 def _found(
     workspace: Workspace, inputs: CheckInputs, members: pd.DataFrame, network: str, display: Display
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return who is who, a row an image, and how that was found."""
+    """Return who is who, a row per image, and how that was found."""
     from curation.checks.subjects import find_subjects
 
     settings = inputs.settings
@@ -256,7 +256,7 @@ def _proven(graph: CopyGraph, members: pd.DataFrame, seen: npt.NDArray[np.bool_]
 
 
 def _table(members: pd.DataFrame, subjects: Subjects, faces: Real, pictures: npt.NDArray[np.int64]) -> pd.DataFrame:
-    """Return who is who, a row an image; see ``find``. ``pictures`` are those told, ``faces`` their embeddings."""
+    """Return who is who, a row per image; see ``find``. ``pictures`` are those told, ``faces`` their embeddings."""
     place = np.full(int(members["picture"].to_numpy().max(initial=-1)) + 1, -1, dtype=np.int64)
     place[pictures] = np.arange(len(pictures))
     at = place[members["picture"]]

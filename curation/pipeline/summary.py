@@ -1,6 +1,6 @@
 """What was found and decided, as small tables and plain sentences: for the terminal, the summary and the report.
 
-Pure functions on the house's tables. Nothing here decides anything; it only counts, picks examples and words.
+Pure functions on the tables of a workspace. Nothing here decides anything; it only counts, picks examples and words.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
         cleaned: manifest after it; only kept images count, under the label they now have.
 
     Returns:
-        columns version ("before", "after"), split (the last one is "all"), one column a class (int64), all (int64)
+        columns version ("before", "after"), split (the last one is "all"), one column per class (int64), all (int64)
         and share (the split's share of all images, 0..1). A class that is called like one of these columns gets
         " (class)" after its name.
 
@@ -119,7 +119,7 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a check that was run, in the order of ``curation.checks.registry.names``.
+    """Return one row per check that was run, in the order of ``curation.checks.registry.names``.
 
     Returns:
         columns check, scored, issues, groups (int64), share (issues / scored, 0..1).
@@ -324,7 +324,7 @@ def closing(
 
 
 def by_check(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return the issues with names of checks as categories: a column of a score of texts an image is costly to ask."""
+    """Return the issues with names of checks as categories: a column of a score of texts per image is costly to ask."""
     return issues.assign(check=pd.Categorical(issues["check"], categories=registry.names(issues["check"].unique())))
 
 
@@ -413,7 +413,7 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
         findings: issue rows of peers: peer, version and the issues table's columns.
 
     Returns:
-        columns check, title, peer (with its version), both, ours_only, peer_only (images): a row a check and peer.
+        columns check, title, peer (with its version), both, ours_only, peer_only (images): a row per check and peer.
 
     """
     if findings.empty:

@@ -1,4 +1,4 @@
-"""What the App shows of each image: one record an image, made from a version and what is known of it."""
+"""What the App shows of each image: one record per image, made from a version and what is known of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _COPIES_NAMED = 6
 class Shown:
     """What the App is to show of one workspace and version.
 
-    records is one row an image: path, filepath, split, status, label, original_label, reason, weight, soft_label,
+    records is one row per image: path, filepath, split, status, label, original_label, reason, weight, soft_label,
     copy_group, sha256. scores maps a check to path -> score; flagged maps path -> names of checks, the worst first;
     evidence path -> lines; faces sha256 -> faces; suggestions path -> the class that the judgement of labels names
     instead; predictions maps a model, as people call it, to a frame with index path and columns label, confidence.

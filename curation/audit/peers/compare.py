@@ -46,9 +46,9 @@ _DECIMALS = 4
 class Opinions:
     """What came of asking.
 
-    counts -- a row a peer that names pairs: peer, version, both, ours_only, peer_only_verified, peer_only_refused
+    counts -- a row per pair-finding peer: peer, version, both, ours_only, peer_only_verified, peer_only_refused
               (pairs of contents)
-    pairs  -- a row a peer and pair: peer, path_a, path_b, found_by (both, ours, peer), similarity (the peer's own, NaN
+    pairs  -- a row per peer and pair: peer, path_a, path_b, found_by (both, ours, peer), similarity (its own, NaN
               where it did not name the pair), probability (0..1, ours), verdict (near_duplicate, same_session,
               refused), transform (words)
     findings -- what the peers flagged, as issue rows: see ``judges.ask``
@@ -79,7 +79,7 @@ def second_opinions(
 
     Args:
         workspace: a scanned workspace; the caller holds its lock
-        measurements: a row an image: path, sha256, error, pixel_sha256, dhash, phash
+        measurements: a row per image: path, sha256, error, pixel_sha256, dhash, phash
         ours: verified pairs, as ``workflow.find_pairs`` returns them
         settings: the threshold of probability
         display: where progress is shown
@@ -207,7 +207,7 @@ def compare(ours: pd.DataFrame, opinion: Opinion, seen: Pictures, min_probabilit
 
 
 def _judged(pairs: np.ndarray[Any, np.dtype[np.int64]], seen: Pictures, min_probability: float) -> pd.DataFrame:
-    """Verify pairs, plain and mirrored, and return the likelier: probability, verdict, transform, a row a pair."""
+    """Verify pairs, plain and mirrored, and return the likelier: probability, verdict, transform, a row per pair."""
     candidates = Opinion("", pairs, np.zeros(len(pairs))).candidates()
     verified = joined(verify(seen, candidates))
     fine, quartile = (verified.evidence[:, EVIDENCE.index(name)] for name in ("fine_median", "fine_quartile"))

@@ -109,7 +109,7 @@ def judges() -> dict[str, Judge]:
 
 @dataclass(frozen=True)
 class Given:
-    """What judges are shown, one row an image.
+    """What judges are shown, one row per image.
 
     paths, urls, labels, features, and probabilities ((n, classes) out of fold, columns in
     the sorted order of the labels) or None.
@@ -133,7 +133,7 @@ def ask(judge: Judge, given: Given, python: str, pages: Path) -> pd.DataFrame:
 
     Returns:
         peer, version, path, check (our name), score (0 worst .. 1), is_issue, group, evidence (JSON: its own name of
-        the finding), one row a path and check.
+        the finding), one row per path and check.
 
     Raises:
         PeerError: it is not installed, or failed.

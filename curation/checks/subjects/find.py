@@ -82,7 +82,7 @@ def find_subjects(
     """Return who is who; deterministic.
 
     Args:
-        faces: (N, numbers) embeddings, one a distinct picture: copies would pass for proofs
+        faces: (N, numbers) embeddings, one per distinct picture: copies would pass for proofs
         given: (N,) names of people, "" where unknown; faces of one name are one person, of two names two
         precision: expected share of right pairs, 0.5 .. 1
         seed: of what is drawn

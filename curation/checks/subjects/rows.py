@@ -87,7 +87,7 @@ def subject_shift(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def _with_images(inputs: CheckInputs) -> pd.DataFrame:
-    """Return who is who with split, label and picture (copies share one), a row an image whose person is known."""
+    """Return who is who with split, label and picture (copies share one), a row per image whose person is known."""
     assert inputs.subjects is not None  # noqa: S101 -- the callers have looked
     members = inputs.copies.members
     picture = members["group"].where(members["group"] != "", members["content"])

@@ -1,4 +1,4 @@
-"""Layouts of published data sets, one recogniser a file: ``recognise(tree)`` returns their images, or None.
+"""Layouts of published data sets, one recogniser per file: ``recognise(tree)`` returns their images, or None.
 
 A recogniser looks at names and at its own label files only; it returns splits as the layout calls them. The first that
 knows a tree wins; what none knows is read by its folders' names. Layouts of other packages (entry points of the group
