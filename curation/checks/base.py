@@ -9,15 +9,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curation.base.arrays import Flags as Flags
+from curation.base.arrays import Floats as Floats
 from curation.base.settings import Settings
 from curation.checks.graph import CopyGraph
 from curation.checks.graph import build as build_graph
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 ISSUE_SCORE = 0.5
 """A one-number check maps its threshold to this score; lower is an issue."""

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.checks.base import CheckInputs, Flags, as_json, rows
+from curation.base.arrays import Flags
+from curation.checks.base import CheckInputs, as_json, rows
 from curation.checks.graph import CopyGraph
 
 _SAME_SIZE = 1.1

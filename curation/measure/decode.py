@@ -18,10 +18,10 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from curation.base.arrays import Pixels as Pixels
+
 if TYPE_CHECKING:
     from curation.base.settings import MeasureSettings
-
-Pixels = NDArray[np.uint8]
 
 DecodeErrorKind = Literal["empty", "not_an_image", "truncated", "damaged", "too_large", "unsupported"]
 """Why a file has no pixels.

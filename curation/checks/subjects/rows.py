@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.base.arrays import Flags
 from curation.base.tables import empty_issues
-from curation.checks.base import ISSUE_SCORE, CheckInputs, Flags, as_json, rows
+from curation.checks.base import ISSUE_SCORE, CheckInputs, as_json, rows
 
 _LEAST_PICTURES = 3
 """Pictures of a person, copies counted once, from which one class can be no accident."""
