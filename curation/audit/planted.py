@@ -253,11 +253,15 @@ def _defect_rows(truth: pd.DataFrame, issues: pd.DataFrame) -> list[dict[str, An
 
 def _row(kind: str, check: str, found: int, planted: int) -> dict[str, Any]:
     recall = share(found, planted)
-    return {"kind": kind, "check": check, "planted": planted, "found": found, **_columns(recall)}
-
-
-def _columns(recall: Estimate) -> dict[str, float]:
-    return {"recall": recall.value, "low": recall.low, "high": recall.high}
+    return {
+        "kind": kind,
+        "check": check,
+        "planted": planted,
+        "found": found,
+        "recall": recall.value,
+        "low": recall.low,
+        "high": recall.high,
+    }
 
 
 def store_calibration(workspace: Workspace, audit: PlantedAudit, min_precision: float) -> list[str]:

@@ -361,6 +361,26 @@ def read_listing(workspace: Workspace) -> pd.DataFrame:
     return found.assign(**{name: "" for name in ("subject", "soft_label") if name not in found})
 
 
+def source_of(workspace: Workspace) -> str:
+    """Return where the data set was read from, "" where that is not recorded.
+
+    Raises:
+        WorkspaceError: the marker is damaged.
+
+    """
+    return str((files.read_json(workspace.marker) or {}).get("source", ""))
+
+
+def read_opinions(workspace: Workspace) -> pd.DataFrame | None:
+    """Return what peers flagged, as issue rows with the columns peer and version; None where none has been asked.
+
+    Raises:
+        WorkspaceError: the table is damaged.
+
+    """
+    return files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else None
+
+
 def _moved(urls: pd.Series, workspace: Workspace, before: object) -> pd.Series:
     """Return where images that lie in the workspace itself are now, after it was moved or copied from ``before``."""
     now = str(workspace.root.absolute())

@@ -136,12 +136,13 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
         reasons = {**reasons, **_last(last[last["action"] == "exclude"], "reason")}
     weights, soft_labels = _softened(soft)
     labels = _last(label, "value")
+    grouped = rows[rows["issue"].str.contains("#", regex=False) & ~rows["issue"].str.endswith("#")]
     changes: dict[str, dict[str, Any]] = {
         **{column: new for column, new in columns.items() if column in raw},
         "status": {path: _STATUS[action] for path, action in _last(status, "action").items()},
         "label": labels,
         "reason": reasons,
-        "group": {path: group_of(issue) for path, issue in _last(_with_group(rows), "issue").items()},
+        "group": {path: group_of(issue) for path, issue in _last(grouped, "issue").items()},
         "weight": weights,
         # a soft label that the source gave is of the old label
         "soft_label": dict.fromkeys(labels, "") | soft_labels,
@@ -152,10 +153,6 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
         values = result.loc[there, "path"].map(new)
         result.loc[there, column] = values.astype(result[column].dtype)
     return result.reset_index(drop=True)
-
-
-def _with_group(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["issue"].str.contains("#", regex=False) & ~rows["issue"].str.endswith("#")]
 
 
 _STATUS = {"keep": "kept", "exclude": "excluded"}

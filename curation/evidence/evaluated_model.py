@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base import files
 from curation.base.arrays import Pixels
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, read_listing
+from curation.base.workspace import Workspace, read_images, read_listing
 from curation.decisions import manifest
 from curation.evidence.alignment import Reference, aligned, reference_of
 from curation.evidence.store import file_digest
@@ -113,7 +112,7 @@ class EvaluatedModel:
 
         listing = read_listing(self.workspace)
         found = load_faces(listing, self.workspace.measurements, self.settings.measure)
-        images = files.read_table(self.workspace.images)[["path", "sha256", "width"]]
+        images = read_images(self.workspace)[["path", "sha256", "width"]]
         best = images.merge(found[found["rank"] == 0], on="sha256", how="left", suffixes=("_image", "_face"))
         facts = best[["path", "rank", "x", "y", "height", "yaw", "pitch", "roll", "landmarks"]]
         facts = facts.assign(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.progress import Display
-from curation.base.statistics import RESAMPLES, Estimate, percentile_interval
+from curation.base.statistics import RESAMPLES, percentile_interval
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.evidence.evaluated_model import EvaluatedModel, places
@@ -123,7 +123,10 @@ def _beside(evaluated: EvaluatedModel, votes: Votes, labels: np.ndarray, images:
         ("the model", "the crowd's majority", (called == crowd)[sure]),
         ("the given label", "the crowd's majority", (given == crowd)[sure]),
     ]
-    found = [(who, other, *_values(agreement.accuracy(hits))) for who, other, hits in pairs]
+    found = [
+        (who, other, rate.images, rate.value, rate.low, rate.high)
+        for who, other, rate in ((who, other, agreement.accuracy(hits)) for who, other, hits in pairs)
+    ]
     for who, answer, among in (
         ("one person", given, np.ones(len(chosen), bool)),
         ("one person", crowd, sure),
@@ -132,10 +135,6 @@ def _beside(evaluated: EvaluatedModel, votes: Votes, labels: np.ndarray, images:
         other = "the given label" if answer is given else "the crowd's majority"
         found.append((who, other, len(share), float(share.mean()), *_mean_interval(share, evaluated.seed)))
     return pd.DataFrame(found, columns=["who", "with", "images", "value", "low", "high"])
-
-
-def _values(figure: Estimate) -> tuple[int, float, float, float]:
-    return figure.images, figure.value, figure.low, figure.high
 
 
 def _mean_interval(values: np.ndarray, seed: int) -> tuple[float, float]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.progress import Display
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, source_of
 from curation.evidence import words
 from curation.evidence.class_overlap import class_overlap
 from curation.evidence.estimated import PREFIX, network_file
@@ -195,7 +195,7 @@ def _laid_out(
 ) -> Any:
     from reports.findings import FindingsTables
 
-    source = str((files.read_json(evaluated.workspace.marker) or {}).get("source", ""))
+    source = source_of(evaluated.workspace)
     tiles = [
         {
             "title": short,

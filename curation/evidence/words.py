@@ -164,8 +164,8 @@ def outside(tables: Tables) -> SectionSummary:
             f"{row['second']:.1%}; "
             f"difference {row['difference']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%}), {better}."
         )
-    for name in facts.index:
-        sentences.append(f"Has {name} seen this data? {_sentence(facts.loc[name, 'seen'])}.")
+    for name, seen in facts["seen"].items():
+        sentences.append(f"Has {name} seen this data? {seen[:1].upper()}{seen[1:]}.")
     first = pairs[pairs["metric"] == "accuracy"].iloc[0]
     return SectionSummary(
         f"{first['second']:.0%}",
@@ -325,11 +325,6 @@ def class_overlap(tables: Tables) -> SectionSummary:
 
 def _with_interval(row: pd.Series, name: str) -> str:
     return f"{row[name]:.0%} ({row['low']:.0%} to {row['high']:.0%})"
-
-
-def _sentence(text: str) -> str:
-    """Return a text that begins with a capital, the rest as it is."""
-    return text[:1].upper() + text[1:]
 
 
 ANSWERS = {

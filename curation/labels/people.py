@@ -16,7 +16,7 @@ from curation.base import files
 from curation.base.classes import in_order
 from curation.base.destinations import Destinations
 from curation.base.statistics import Estimate
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, source_of
 from curation.decisions import manifest
 from curation.labels import agreement
 from curation.labels.votes import Votes, VotesError, read_votes
@@ -124,9 +124,8 @@ def report(workspace: Workspace, seed: int) -> People:
         )
     from reports.people import people_page
 
-    source = str((files.read_json(workspace.marker) or {}).get("source", ""))
     page = workspace.reports / PAGE
-    files.write_bytes(page, people_page(table, source).encode("utf-8"))
+    files.write_bytes(page, people_page(table, source_of(workspace)).encode("utf-8"))
     return People(table, page)
 
 

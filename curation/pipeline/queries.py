@@ -12,7 +12,7 @@ import pandas as pd
 from curation.base import files
 from curation.base.errors import WorkspaceError
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_images, read_issues, read_listing
+from curation.base.workspace import Workspace, read_images, read_issues, read_listing, read_opinions
 from curation.checks import registry
 from curation.decisions import log, manifest
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
@@ -139,9 +139,8 @@ def issue_words(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_peer(workspace: Workspace, peer: str) -> pd.DataFrame:
-    said = (
-        files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else pd.DataFrame({"peer": []})
-    )
+    found = read_opinions(workspace)
+    said = pd.DataFrame({"peer": []}) if found is None else found
     asked = sorted(set(said["peer"]))
     if peer not in asked:
         known = f"; there are answers of {', '.join(asked)}" if asked else ""
@@ -329,7 +328,9 @@ def _explained(record: dict[str, Any]) -> list[str]:
         label = f" as {state['label']}" if state["label"] != state["original_label"] else ""
         lines.append(f"In {state['version']}: {state['status']}{label}{why}.")
     found = [issue for issue in record["issues"] if issue["is_issue"]]
-    lines.append(f"Found: {_listed(found)}" if found else "Found: nothing; every check passed.")
+    lines.append(
+        f"Found: {', '.join(issue['check'] for issue in found)}" if found else "Found: nothing; every check passed."
+    )
     for issue in found:
         words = summary.evidence_words(issue["evidence"], record["path"])
         lines.append(f"  {issue['check']} (score {issue['score']:.2f}): {words}")
@@ -356,7 +357,3 @@ def _act(decision: dict[str, Any]) -> str:
         return f"not copies of each other: {', '.join(map(str, files.parsed(decision['value'])['paths']))}"
     except (ValueError, TypeError, KeyError):
         return "not copies"
-
-
-def _listed(found: Sequence[dict[str, Any]]) -> str:
-    return ", ".join(issue["check"] for issue in found)

@@ -19,7 +19,7 @@ from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing
+from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing, source_of
 from curation.decisions.follow import parted
 from curation.decisions.log import Log
 from curation.pipeline import label_judgement, subjects
@@ -115,7 +115,7 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame,
                 "the data where they are to go"
             )
     if 1 - len(gone) / max(len(known), 1) < _SAME_DATA_SHARE:
-        was = (files.read_json(workspace.marker) or {}).get("source", "another source")
+        was = source_of(workspace) or "another source"
         given = files.bare_url(source)
         raise WorkspaceError(
             f"{workspace.root} was made from {was}, and {given} lacks most of its images; "

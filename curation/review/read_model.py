@@ -142,14 +142,11 @@ def _faces(workspace: Workspace, settings: Settings) -> dict[str, list[dict[str,
     columns = ["sha256", "x", "y", "width", "height", "score", "landmarks"]
     faces: dict[str, list[dict[str, Any]]] = {}
     for sha256, *box, score, landmarks in found[columns].itertuples(index=False, name=None):
-        points = None if landmarks is None else [[round(float(v), 4) for v in xy] for xy in _pairs(landmarks)]
+        pairs = None if landmarks is None else np.asarray(landmarks, np.float64).reshape(-1, 2)
+        points = None if pairs is None else [[round(float(v), 4) for v in xy] for xy in pairs]
         face = {"box": [round(float(v), 4) for v in box], "score": round(float(score), 4), "points": points}
         faces.setdefault(sha256, []).append(face)
     return faces
-
-
-def _pairs(landmarks: Any) -> Any:
-    return np.asarray(landmarks, np.float64).reshape(-1, 2)
 
 
 def _suggestions(records: pd.DataFrame, issues: pd.DataFrame) -> dict[str, str]:

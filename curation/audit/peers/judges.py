@@ -19,7 +19,7 @@ import pandas as pd
 from curation.audit.peers.fastdup import lay_images
 from curation.audit.peers.peer import PeerError, require
 from curation.base import files, plugins, programs, tables
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_opinions
 from curation.checks import registry
 from curation.checks.duplicates.candidates import Features
 from curation.checks.duplicates.features import PLAIN, descriptors
@@ -225,8 +225,8 @@ def from_pairs(pairs: pd.DataFrame, versions: Mapping[str, str]) -> pd.DataFrame
 
 def store(workspace: Workspace, found: pd.DataFrame) -> None:
     """Keep findings in the workspace, in place of what the same peers said of the same checks before."""
-    if workspace.opinion_issues.exists():
-        before = files.read_table(workspace.opinion_issues)
+    before = read_opinions(workspace)
+    if before is not None:
         asked = set(zip(found["peer"], found["check"], strict=True))
         again = [key in asked for key in zip(before["peer"], before["check"], strict=True)]
         found = pd.concat([before[~np.array(again, dtype=bool)], found], ignore_index=True)
