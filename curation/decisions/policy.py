@@ -78,12 +78,13 @@ class Policy(_Part):
     def fingerprint(self) -> str:
         """Sha256 of what the policy says; comments and layout do not count, nor does a part that it does not have."""
         # parts that are younger than logs that hold fingerprints
-        younger = {"subjects": self.subjects, "rules": self.rules}
-        absent: dict[str, bool | set[str]] = {name: True for name, part in younger.items() if not part}
+        absent: dict[str, bool | set[str]] = {name: True for name in ("subjects", "rules") if not getattr(self, name)}
         if self.labels is None:
             absent |= {"labels": True}
-        elif self.labels.believe_above is None:
-            absent |= {"labels": {"believe_above"}}
+        else:  # what is younger than logs that hold fingerprints counts where it says something
+            younger = {"believe_above": None, "relabel_likelier": False}
+            silent = {name for name, default in younger.items() if getattr(self.labels, name) == default}
+            absent |= {"labels": silent} if silent else {}
         return hashlib.sha256(self.model_dump_json(exclude=absent).encode("utf-8")).hexdigest()
 
 

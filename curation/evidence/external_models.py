@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
 
-from curation.base import plugins
 from curation.base.progress import Display
 from curation.evidence.evaluated_model import EvaluatedModel, places
 from curation.evidence.external_data import read_other
 from curation.evidence.store import Tables
+from curation.labels.opinions import added_model
 from curation.labels.votes import match_classes
 from curation.models.runs import ModelError
 
@@ -71,15 +70,9 @@ def open_external(source: str) -> OutsideModel:
         PluginError: another package's model cannot be loaded, or is none.
 
     """
-    from training.outside import OutsideModel, open_model
+    from training.outside import open_model
 
-    plugin = plugins.installed("models").get(source)
-    if plugin is None:
-        return translate_errors(lambda: open_model(source))
-    model = plugin.guarded(plugin.load())()
-    if not isinstance(model, OutsideModel):
-        raise plugin.error("must return a training.outside.OutsideModel")
-    return replace(model, predict=plugin.guarded(model.predict))
+    return added_model(source) or translate_errors(lambda: open_model(source))
 
 
 def translate_errors(call: Callable[[], T]) -> T:

@@ -55,7 +55,7 @@ def stratified_accuracy(hits: npt.ArrayLike, strata: npt.ArrayLike, totals: dict
 
 
 def mean(values: npt.ArrayLike, seed: int) -> Estimate:
-    """Return the mean of values, one an image, with its bootstrap interval."""
+    """Return the mean of values, one per image, with its bootstrap interval."""
     shares = np.asarray(values, np.float64)
     return _bootstrapped(lambda weights: weights @ shares / weights.sum(axis=1), len(shares), seed)
 
@@ -86,7 +86,7 @@ def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike, classes: int, seed:
 def fleiss_kappa(counts: npt.ArrayLike, seed: int) -> Estimate:
     """Return Fleiss' kappa (Fleiss 1971, Psychol. Bull. 76:378); images may have different numbers of votes.
 
-    With as many votes on every image it is Fleiss' own; with unequal numbers an image's agreement is that of its own
+    With as many votes on every image it is Fleiss' own; with unequal numbers per image's agreement is that of its own
     pairs of votes (as in Gwet 2014, Handbook of Inter-Rater Reliability, 4th ed., 2.5). Images with one vote say
     nothing of agreement and are left out.
 

@@ -65,7 +65,7 @@ def evaluate(
         seed: of the draws.
 
     Returns:
-        A row a score and metric: score, metric (AP, AUROC, "precision of first K"), estimate, low, high, images, base
+        A row per score and metric: score, metric (AP, AUROC, "precision of first K"), estimate, low, high, images, base
         (share that is wrong).
 
     """

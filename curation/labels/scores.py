@@ -1,4 +1,4 @@
-"""Baseline scores of a given label from out-of-fold probabilities, one number an image; lower is worse.
+"""Baseline scores of a given label from out-of-fold probabilities, one number per image; lower is worse.
 
 All take labels (n,) int64, places of the given classes, and probabilities (n, classes), rows that sum to 1, of models
 that have not seen the image. The first three are cleanlab's.

@@ -132,8 +132,10 @@ def test_a_layout_of_a_package_is_tried_first(plugin: Path, tmp_path: Path) -> N
 def test_a_model_and_a_peer_of_a_package_can_be_named(plugin: Path) -> None:
     from curation.audit.peers.judges import judges
     from curation.evidence.external_models import open_external
+    from curation.labels.opinions import mark
 
     model = open_external("tiny-model")
+    assert mark("tiny-model") == "tiny-model tiny-plugin 1.0"
     assert model.predict(np.zeros((3, 8, 8), np.uint8)).tolist() == [[1.0, 0.0]] * 3
     assert judges()["tiny_peer"].checks == {"odd": "first_letter"}
 
