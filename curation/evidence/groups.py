@@ -94,7 +94,7 @@ def _groups(name: str, values: pd.Series) -> list[str]:
     return [_age_group(str(value)) if name == "age" else str(value) for value in values]
 
 
-def _as_groups(estimates: pd.DataFrame) -> pd.DataFrame:
+def as_groups(estimates: pd.DataFrame) -> pd.DataFrame:
     """Return estimated attributes as ``read_attributes`` gives known ones."""
     named = {name: _groups(name, estimates[name]) for name in ATTRIBUTES if name in estimates}
     return estimates[["path"]].assign(url="", label="", **named)
@@ -125,7 +125,7 @@ def groups(evaluated: EvaluatedModel, source: str, images: int, display: Display
 
     estimated = source.startswith(PREFIX)
     table = (
-        _as_groups(estimated_attributes(evaluated, source, display))
+        as_groups(estimated_attributes(evaluated, source, display))
         if estimated
         else read_attributes(source, evaluated.workspace)
     )
