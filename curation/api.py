@@ -85,23 +85,15 @@ class Gallery:
         return f"{self.title}\n{self.frame.to_string(index=False, max_colwidth=60)}"
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Outcome):
     """All that is known of one image."""
 
-    lines: tuple[str, ...]
-    record: dict[str, Any] = field(repr=False)
-    thumbnail: str = field(repr=False)
+    thumbnail: str
 
     def _repr_html_(self) -> str:
         picture = notebook.gallery([(self.thumbnail, self.record["path"], "")])
         return str(picture + notebook.sentences(self.lines))
-
-    def __str__(self) -> str:
-        """Return the sentences, one per line."""
-        return "\n".join(self.lines)
-
-    __repr__ = __str__
 
 
 class OptionError(CurationError, TypeError):
