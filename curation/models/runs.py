@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EVALUATION = "evaluation.csv"
-"""In a run's folder: what ``curate evaluate`` found, one row a figure."""
+"""In a run's folder: what ``curate evaluate`` found, one row per figure."""
 
 _HASH_DIGITS = 8
 """Digits of a manifest's hash in a run's name."""
@@ -64,7 +64,7 @@ class OutOfFold:
     Attributes:
         path: of the predictions table in the workspace.
         classes: names of the probability columns.
-        table: path (the manifest's), one probability a class, fold, model, label, split.
+        table: path (the manifest's), one probability per class, fold, model, label, split.
 
     """
 
