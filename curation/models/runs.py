@@ -108,6 +108,7 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
         unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
         rows, groups = rows[~rows["path"].isin(unreadable)], _copy_groups(issues)
         people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")].set_index("path")["group"]
+        people = people.str.removeprefix("subject-")
         found = rows["path"].isin(people.index)
         rows = rows.assign(subject=rows["subject"].mask(found, rows["path"].map(people.to_dict().get)))
         shots = _shots(issues)
