@@ -67,6 +67,7 @@ AcceptLoss = Annotated[
     bool, typer.Option("--accept-loss", help="Leave out also what the brake holds back; it stays accepted.")
 ]
 NewClass = Annotated[bool, typer.Option("--new-class", help="A class that no image has yet is meant.")]
+NewSplit = Annotated[bool, typer.Option("--new-split", help="A split that no image is in yet is meant.")]
 Rows = Annotated[int, typer.Option("-n", "--number", min=0, help="Rows to print; 0 = all.")]
 DEFAULT_WORKSPACE = Path("workspace")
 

@@ -231,6 +231,9 @@ CHANGES = {
 
 _CHANGES_NAMED = 5
 
+_PARTINGS = {"not_copies": "not copies of each other", "not_same": "not one person"}
+"""Actions that are about several images at once, in words."""
+
 
 def what_changed(workspace: Workspace, before: manifest.Version | None, after: manifest.Version) -> list[str]:
     """Return what a decision has changed between two versions, in a few sentences."""
@@ -260,7 +263,7 @@ def _lines_on(workspace: Workspace, table: pd.DataFrame, path: str) -> set[int]:
         return named
     moved = manifest.followed(workspace, table, manifest.raw_manifest(images)).table
     here = set(moved.loc[moved["path"] == path, "seq"])
-    parted = table["action"].eq("not_copies") & table["value"].str.contains(content, regex=False)
+    parted = table["action"].isin(_PARTINGS) & table["value"].str.contains(content, regex=False)
     # a person's line that names the path is of another picture where it names another content
     others = set(table.loc[(table["path"] == path) & ~table["content"].isin(["", content]), "seq"])
     return (named - others) | here | set(table.loc[parted, "seq"])
@@ -350,12 +353,14 @@ def _act(decision: dict[str, Any]) -> str:
         numbers = json.loads(decision["value"])
         more = f" and {len(numbers) - _CHANGES_NAMED:,} more" if len(numbers) > _CHANGES_NAMED else ""
         return f"take back {', '.join(map(str, numbers[:_CHANGES_NAMED]))}{more}"
-    if decision["action"] != "not_copies":
+    if decision["action"] not in _PARTINGS:
         return f"{decision['action']} {decision['value']}".rstrip()
+    words = _PARTINGS[decision["action"]]
     try:
-        return f"not copies of each other: {', '.join(map(str, files.parsed(decision['value'])['paths']))}"
+        parts = files.parsed(decision["value"])["paths"]
+        return f"{words}: {', '.join(' and '.join(part) if isinstance(part, list) else part for part in parts)}"
     except (ValueError, TypeError, KeyError):
-        return "not copies"
+        return words
 
 
 def _listed(found: Sequence[dict[str, Any]]) -> str:

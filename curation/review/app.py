@@ -101,7 +101,13 @@ def _opened(workspace: Workspace, request: Request, settings: Settings, display:
     dataset, pushed, later = _pushed(fo, workspace, version, settings, display)
     items = tuple(queue[["path", "group"]].itertuples(index=False, name=None))
     session = Session(
-        str(workspace.root.resolve()), request.reviewer, dataset.name, title, tuple(classes_of(rows)), items
+        str(workspace.root.resolve()),
+        request.reviewer,
+        dataset.name,
+        title,
+        tuple(classes_of(rows)),
+        items,
+        people=bool(read_issues(workspace)["check"].eq("subject_leak").any()),
     )
     ids = [sample_id(path) for path, _ in items]
     view = views.queue_view(dataset, ids)
