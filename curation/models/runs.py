@@ -107,8 +107,10 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
         issues = read_issues(workspace)
         unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
         rows, groups = rows[~rows["path"].isin(unreadable)], _copy_groups(issues)
-        people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")].set_index("path")["group"]
-        rows = rows.assign(subject=rows["path"].map(people).fillna(rows["subject"]))
+        people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")]
+        of_path = dict(zip(people["path"], people["group"], strict=True))
+        named = zip(rows["path"], rows["subject"], strict=True)
+        rows = rows.assign(subject=[of_path.get(path, subject) for path, subject in named])
     else:
         rows = rows[rows["path"].isin(copies["path"])]
         groups = dict(zip(copies["path"], copies["group"], strict=True))

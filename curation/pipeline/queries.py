@@ -221,7 +221,9 @@ def newest(workspace: Workspace) -> manifest.Version | None:
 CHANGES = {
     "excluded": "left out",
     "restored": "kept again",
+    "moved": "moved to another split",
     "relabelled": "relabelled",
+    "person": "given to another person, or to nobody",
     "reweighted": "softened or weighted",
     "added": "new",
     "removed": "gone from the source",

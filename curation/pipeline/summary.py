@@ -75,12 +75,11 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
 
     """
     labels = in_order([*raw["label"], *cleaned["label"]])
-    splits = _ordered_splits(raw["split"])
     reserved = {"version", "split", _TOTAL, "share"}
     names = {label: f"{label} (class)" if label in reserved else label or NO_LABEL for label in labels}
     parts = []
     for version, frame in (("before", raw), ("after", cleaned)):
-        kept = frame[frame["status"] == "kept"]
+        kept, splits = frame[frame["status"] == "kept"], _ordered_splits(frame["split"])
         counts = kept.groupby(["split", "label"]).size().unstack(fill_value=0)
         counts = counts.reindex(index=splits, columns=labels, fill_value=0)
         if splits != [""]:
@@ -242,8 +241,7 @@ def people_in_doubt(issues: pd.DataFrame) -> pd.DataFrame:
     A group holds all of them; of those flagged it is sure that they have pictures in another split.
     """
     mine = issues[issues["check"].eq("subject_leak") & issues["evidence"].str.contains('"perhaps"', regex=False)]
-    told = [json.loads(text) for text in mine["evidence"]]
-    groups = [str(each["group"] if each.get("person") == "perhaps" else each.get("perhaps", "")) for each in told]
+    groups = [str(json.loads(text).get("perhaps", "")) for text in mine["evidence"]]
     found = pd.DataFrame({"path": mine["path"].to_numpy(), "group": groups, "flagged": mine["is_issue"].to_numpy()})
     return found[found["group"] != ""].reset_index(drop=True)
 

@@ -147,9 +147,10 @@ def _in_doubt(issues: pd.DataFrame) -> pd.Series:
 def _people(rows: pd.DataFrame, issues: pd.DataFrame) -> dict[str, pd.Series]:
     """Return whose face each image shows and who is looked at together, "" where nobody or nothing else is known."""
     known = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")]
-    doubt = summary.people_in_doubt(issues).set_index("path")["group"]
-    person = rows["path"].map(dict(zip(known["path"], known["group"], strict=True))).fillna("").astype("str")
-    group = rows["path"].map(doubt).fillna(person).astype("str")
+    doubt = summary.people_in_doubt(issues).set_index("path")["group"].to_dict()
+    of_path, paths = dict(zip(known["path"], known["group"], strict=True)), rows["path"].tolist()
+    person = pd.Series([of_path.get(path, "") for path in paths], index=rows.index, dtype="str")
+    group = pd.Series([doubt.get(path, of_path.get(path, "")) for path in paths], index=rows.index, dtype="str")
     return {"person": person, "person_group": group.mask(group.map(group.value_counts()) < 2, "")}
 
 

@@ -50,7 +50,7 @@ def _leak(row: dict[str, Any], facts: dict[str, dict[str, Any]], *, sure: bool) 
         beside = {"perhaps": row["beside"]} if row["beside"] else {}
         return {**said, **facts[row["person"]], "of": row["nearest"], **beside}
     told = {"person": "perhaps", "probability": round(row["unsure"], 4), **facts[row["perhaps"]]}
-    return {**told, "of": row["nearest"], "group": row["perhaps"]}
+    return {**told, "of": row["nearest"], "perhaps": row["perhaps"]}
 
 
 def subject_shift(inputs: CheckInputs) -> pd.DataFrame:
