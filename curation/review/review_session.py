@@ -16,6 +16,7 @@ from curation.base import files, reading
 from curation.base.workspace import Workspace, read_images
 from curation.review import journal
 from curation.review.journal import Journal, ReviewAnswer, ReviewError
+from curation.review.learning import Learning
 
 BLIND_OTHER = {"unsure": "unknown", "exclude": "unusable"}
 """What a blind "unsure" and "exclude" count as among the votes."""
@@ -67,7 +68,8 @@ class Session:
     """What one ``curate review`` is about.
 
     items are (path, group) in the queue's order. names maps what the App calls an image to its path where the App must
-    not know the path (blind); empty otherwise. people tells whether anybody's person is known.
+    not know the path (blind); empty otherwise. people tells whether anybody's person is known. Where a
+    session learns, answers change the order of what is open.
     """
 
     workspace: str
@@ -79,6 +81,7 @@ class Session:
     blind: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
     people: bool = False
+    learns: bool = False
 
     def save(self, file: Path) -> None:
         """Write the session file."""
@@ -126,6 +129,7 @@ class ReviewSession:
         workspace = Workspace(Path(session.workspace))
         self.folder = workspace.review / "journal"
         self.journal = Journal(self.folder, session.reviewer, workspace.decisions)
+        self.learning = Learning(workspace)
         self._path_of = dict(session.names)
         self._name_of = {path: name for name, path in self._path_of.items()}
 
@@ -230,7 +234,8 @@ class ReviewSession:
     def open_items(self) -> list[tuple[str, str]]:
         """Return (path, group) of the queue's images that this reviewer has not answered, in order."""
         answers = self.answers()
-        return [item for item in self.session.items if (item[0], self.session.reviewer) not in answers]
+        items = self.learning.ordered(self.session.items, answers) if self.session.learns else self.session.items
+        return [item for item in items if (item[0], self.session.reviewer) not in answers]
 
     def upcoming(self, limit: int) -> list[list[str]]:
         """Return the names of the open images that come next, a list a group; at most ``limit`` lists."""
