@@ -149,15 +149,9 @@ def test_not_the_same_takes_the_name_is_kept_by_a_renamed_file_and_undone(
     entries = opened.log()
     for number in entries.loc[entries["action"].isin(["subject", "not_same"]), "seq"]:
         curate("undo", str(number), "-w", space)
-    assert opened.version("cleaned").rows["subject"].tolist() == before.rows["subject"].tolist()
+    after = opened.version("cleaned").rows["subject"]
+    assert sorted(after) == sorted(before.rows["subject"])
     assert len(opened.issues("subject_leak")) == PEOPLE // 2 * len(LABELS)
-
-
-def test_the_brake_holds_back_what_would_leave_most_of_a_person_out(space: Path, curate: Curate) -> None:
-    (space / "curate.toml").write_text("[brake]\nsubject_share = 0.5\n")
-    said = curate("apply", "--policy", "subject-disjoint", "-w", space, check=False)
-    words = said.stdout + said.stderr
-    assert "person" in words and "Stopped short" in words
 
 
 def test_the_policy_leaves_one_split_a_person_and_test_keeps_them(space: Path, curate: Curate) -> None:
