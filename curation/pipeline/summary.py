@@ -5,6 +5,7 @@ Pure functions on the tables of a workspace. Nothing here decides anything; it o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -74,12 +75,11 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
 
     """
     labels = in_order([*raw["label"], *cleaned["label"]])
-    splits = _ordered_splits(raw["split"])
     reserved = {"version", "split", _TOTAL, "share"}
     names = {label: f"{label} (class)" if label in reserved else label or NO_LABEL for label in labels}
     parts = []
     for version, frame in (("before", raw), ("after", cleaned)):
-        kept = frame[frame["status"] == "kept"]
+        kept, splits = frame[frame["status"] == "kept"], _ordered_splits(frame["split"])
         counts = kept.groupby(["split", "label"]).size().unstack(fill_value=0)
         counts = counts.reindex(index=splits, columns=labels, fill_value=0)
         if splits != [""]:
@@ -184,7 +184,9 @@ def _person_words(evidence: Mapping[str, Any]) -> str:
 
 def sure_words(evidence: Mapping[str, Any]) -> str:
     """Return how sure it is that these are one person."""
-    how = {"given": "named by the source", "found": "found", "perhaps": "perhaps"}.get(str(evidence.get("person")), "")
+    how = {"given": "named by the source or a person", "found": "found", "perhaps": "perhaps"}.get(
+        str(evidence.get("person")), ""
+    )
     if "probability" not in evidence:
         return how
     return f"{how}: groups as sure as this are right in {evidence['probability']:.2%} of their pairs"
@@ -230,6 +232,17 @@ def _copy_words(evidence: Mapping[str, Any], path: str) -> str:
         if len(evidence.get(key, ())) > 1:
             parts.append(f"{key} " + " and ".join(map(str, evidence[key])))
     return ", ".join(parts)
+
+
+def people_in_doubt(issues: pd.DataFrame) -> pd.DataFrame:
+    """Return the images of people who are perhaps one person in several splits: path, group, flagged.
+
+    A group holds all of them; of those flagged it is sure that they have pictures in another split.
+    """
+    mine = issues[issues["check"].eq("subject_leak") & issues["evidence"].str.contains('"perhaps"', regex=False)]
+    groups = [str(json.loads(text).get("perhaps", "")) for text in mine["evidence"]]
+    found = pd.DataFrame({"path": mine["path"].to_numpy(), "group": groups, "flagged": mine["is_issue"].to_numpy()})
+    return found[found["group"] != ""].reset_index(drop=True)
 
 
 def outcomes(
@@ -296,8 +309,9 @@ def closing(
     Returns:
         sentences, and a record with images, clean (images without any issue), kept, excluded, relabelled, softened,
         waiting, issues (check -> images), groups (check -> groups), excluded_by (check -> images), leaks_left (groups
-        of known copies that still lie in two splits among the kept images), subject_leaks_left (the same of people)
-        and emptied (splits without kept images).
+        of known copies that still lie in two splits among the kept images), subject_leaks_left (the same of people),
+        subject_doubts (groups of kept images of people who are perhaps one, in several splits) and emptied (splits
+        without kept images).
 
     """
     issues = by_check(issues)
@@ -318,6 +332,7 @@ def closing(
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
         "leaks_left": _leaks_left(manifest, issues),
         "subject_leaks_left": _subject_leaks_left(manifest, issues),
+        "subject_doubts": _subject_doubts(manifest, issues),
         "emptied": sorted(set(manifest["split"]) - set(manifest.loc[manifest["status"] == "kept", "split"])),
     }
     return _sentences(images, record), record
@@ -346,6 +361,12 @@ def _subject_leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
     kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
     people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
     return int((kept.merge(people, on="path").groupby("group")["split"].nunique() > 1).sum())
+
+
+def _subject_doubts(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
+    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
+    found = kept.merge(people_in_doubt(issues)[["path", "group"]], on="path")
+    return int((found.groupby("group")["split"].nunique() > 1).sum())
 
 
 def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
@@ -402,6 +423,12 @@ def _decided_sentences(record: Mapping[str, Any]) -> list[str]:
         lines.append(f"{people} kept images in more than one split: curate split --by subject.")
     elif record["groups"].get("subject_leak"):
         lines.append("No known person has kept images in more than one split any more.")
+    if record["subject_doubts"]:
+        people = counted(record["subject_doubts"], "group of people who are", "groups of people who are")
+        lines.append(
+            f"{people} perhaps one person in several splits should be looked at by a person: "
+            "curate review --check subject_leak."
+        )
     return lines
 
 
