@@ -52,7 +52,7 @@ FILES_SCHEMA = pa.schema(
         ("ctime_ns", pa.int64()),
     ]
 )
-"""One row a file: its content's hash, "" where it could not be read, which the error tells. Its inode and the time of
+"""One row per file: its content's hash, "" where it could not be read, which the error tells. Its inode and the time of
 its last change of any kind, in nanoseconds, as it was read; both 0 where it is no file of this machine."""
 
 PIXEL_FLOATS = (
@@ -88,7 +88,7 @@ PIXELS_SCHEMA = pa.schema(
         ("parts", pa.list_(_PART)),
     ]
 )
-"""One row a content: what the decoder and the pixel probe found; see ``PixelMeasures``."""
+"""One row per content: what the decoder and the pixel probe found; see ``PixelMeasures``."""
 
 FACE_FLOATS = (
     "x",
@@ -114,12 +114,12 @@ FACES_SCHEMA = pa.schema(
         ("turned_score", pa.float64()),
     ]
 )
-"""One row a content: its faces, best first; see ``Face``, ``Pose`` and ``FaceMeasures``. If the picture was turned to
+"""One row per content: its faces, best first; see ``Face``, ``Pose`` and ``FaceMeasures``. If the picture was turned to
 look for a better one: by how many degrees anti-clockwise the best was found, and its score; 0 and NaN where it was
 not."""
 
 IDENTITY_SCHEMA = pa.schema([("sha256", pa.string()), ("rank", pa.int64()), ("embedding", pa.binary())])
-"""One row a face: float32 numbers as they lie in memory, no bytes where the picture could not be read."""
+"""One row per face: float32 numbers as they lie in memory, no bytes where the picture could not be read."""
 
 NO_PIXELS: Mapping[str, object] = {
     "width": 0,
