@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curation.base import scratch
 from curation.checks.duplicates import changes, kernel
-from curation.checks.duplicates.aligned import mirrored_landmarks, starts
+from curation.checks.duplicates.aligned import face_zones, mirrored_landmarks, starts
 from curation.checks.duplicates.calibration import log_odds, may_be_copies
 from curation.checks.duplicates.candidates import Candidates
 from curation.checks.duplicates.features import Pictures
@@ -134,9 +134,7 @@ def _differences(pictures: Pictures, i: Ints, j: Ints, mirrored: Flags, maps: Do
         own = maps[rows]
         seen, settled = changes.settle(*changes.equally_sharp(template, other, own), own)
         maps[rows[settled]] = own[settled]
-        zones = changes.face_zones(
-            _landmarks(pictures.landmarks, i[rows], j[rows], mirrored[rows], own), template.shape[1]
-        )
+        zones = face_zones(_landmarks(pictures.landmarks, i[rows], j[rows], mirrored[rows], own), template.shape[1])
         weighed = changes.weigh(template, seen, zones)
         result[rows[settled]] = weighed[settled]
     return result
