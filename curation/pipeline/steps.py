@@ -28,7 +28,7 @@ from curation.pipeline import label_judgement, subjects
 _SAME_DATA_SHARE = 0.5
 """A source with fewer than this share of a workspace's images is taken for another data set."""
 
-CHECKS_REVISION = 5
+CHECKS_REVISION = 6
 """Raised whenever a check's result may change for the same measurements; makes kept issues stale."""
 
 
@@ -143,8 +143,8 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     """Return the verified near-duplicate pairs among the distinct contents, found anew only where inputs changed.
 
     Returns:
-        columns pixel_sha256_a < pixel_sha256_b, probability, score, transform, relation; sorted. Texts are categories:
-        there may be many times as many pairs as images.
+        columns pixel_sha256_a < pixel_sha256_b, probability, score, transform, relation, half_a, half_b; sorted. Texts
+        are categories: there may be many times as many pairs as images.
 
     """
     from curation.checks.duplicates import REVISION
@@ -169,10 +169,14 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
     import numpy as np
 
     from curation.checks.duplicates import find_near_duplicates
-    from curation.measure import THUMBNAIL_SIDE, load_thumbnails
+    from curation.checks.duplicates.looks import Parts
+    from curation.measure import THUMBNAIL_SIDE, load_landmarks, load_parts, load_thumbnails
 
     room = scratch.mapped_zeros(workspace.root, (len(distinct), THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
-    thumbnails = load_thumbnails(distinct["sha256"].tolist(), workspace.measurements, settings.measure, room)
+    contents = distinct["sha256"].tolist()
+    thumbnails = load_thumbnails(contents, workspace.measurements, settings.measure, room)
+    parts = load_parts(contents, workspace.measurements, settings.measure)
+    landmarks = load_landmarks(contents, workspace.measurements, settings.measure, settings.checks.face_score)
     dhash, phash = (distinct[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
     engine = None
     if settings.engine.kind == "ray":
@@ -180,12 +184,21 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
 
         engine = ray_engine(settings.engine)
     found = find_near_duplicates(
-        thumbnails, dhash, phash, settings.duplicates, display, engine=engine, folder=workspace.root
+        thumbnails,
+        dhash,
+        phash,
+        settings.duplicates,
+        display,
+        engine=engine,
+        folder=workspace.root,
+        parts=Parts(*parts),
+        landmarks=landmarks,
     )
     # distinct contents are sorted, and found is sorted by i, j
     names = pd.CategoricalDtype(distinct["pixel_sha256"])
     a, b = (pd.Categorical.from_codes(found[side].to_numpy(), dtype=names) for side in ("i", "j"))
-    kept = found[["probability", "score", "transform", "relation"]]
+    kept = found[["probability", "score", "transform", "relation", "half_i", "half_j"]]
+    kept = kept.rename(columns={"half_i": "half_a", "half_j": "half_b"})
     return kept.assign(pixel_sha256_a=a, pixel_sha256_b=b)
 
 

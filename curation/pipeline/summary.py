@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 COPY_CHECKS = ("exact_duplicate", "near_duplicate", "label_conflict", "split_leak")
 """Checks whose issues come in groups of copies; the report shows them as groups, not one by one."""
 
-GROUP_CHECKS = (*COPY_CHECKS, "subject_leak")
+GROUP_CHECKS = (*COPY_CHECKS, "subject_leak", "same_session")
 """Checks whose issues come in groups: of copies, or of one person."""
 
 LABEL_CHECKS = ("mislabelled", "ambiguous")
@@ -58,6 +58,11 @@ _MEASURE_WORDS = {
     "distance_from_centre": "distance from the centre",
     "share_outside": "share of the face outside",
     "angle_relative_to_limit": "turn relative to the limit",
+    "face_brightness_p95": "brightness of the face's lightest parts",
+    "face_brightness_p05": "brightness of the face's darkest parts",
+    "log10_edge_sharpness": "sharpness of edges (log10)",
+    "share_missing": "share of the face that is missing",
+    "score_gained_by_turning": "face score gained by turning the picture",
 }
 
 
@@ -170,6 +175,8 @@ def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
         return _measured_words(evidence)
     if "kind" in evidence:
         return _copy_words(evidence, path)
+    if "same_session" in evidence:
+        return f"{_ANOTHER_SHOT}: see {evidence['same_session']}"
     return ", ".join(f"{key} {value}" for key, value in evidence.items() if key not in ("dhash", "rank"))
 
 
@@ -203,7 +210,8 @@ def _measured_words(evidence: Mapping[str, Any]) -> str:
     if "threshold" not in evidence:
         return words
     side = "below" if value < evidence["threshold"] else "above"
-    return f"{words}, {side} the limit {evidence['threshold']:.3g}"
+    turn = f"; turn it by {evidence['turn_by']} degrees" if "turn_by" in evidence else ""
+    return f"{words}, {side} the limit {evidence['threshold']:.3g}{turn}"
 
 
 def _label_words(evidence: Mapping[str, Any]) -> str:
@@ -216,18 +224,23 @@ def _label_words(evidence: Mapping[str, Any]) -> str:
     return f"labelled {evidence['given']}: ambiguous with probability {evidence['ambiguous']:.2f}{says}"
 
 
+_ANOTHER_SHOT = "another shot of the same session, no copy"
+
+
 def _copy_words(evidence: Mapping[str, Any], path: str) -> str:
-    parts = [f"{evidence['kind']} copy"]
+    session = evidence["kind"] == "session"
+    parts = [_ANOTHER_SHOT if session else f"{evidence['kind']} copy"]
     if "of" in evidence and evidence["of"] == path:
         parts[0] = f"the best of its {evidence['kind']} copies"
     elif "of" in evidence:
-        parts[0] += " of " + str(evidence["of"])
+        parts[0] += (": see " if session else " of ") + str(evidence["of"])
     if evidence.get("transform") not in (None, "", "none"):
         parts.append(str(evidence["transform"]))
     if "probability" in evidence:
         parts.append(f"probability {evidence['probability']:.2f}")
-    if "copies" in evidence:
-        parts.append(f"{evidence['copies']} copies")
+    for key in ("copies", "shots"):
+        if key in evidence:
+            parts.append(f"{evidence[key]} {key}")
     for key in ("labels", "splits"):
         if len(evidence.get(key, ())) > 1:
             parts.append(f"{key} " + " and ".join(map(str, evidence[key])))
@@ -321,7 +334,7 @@ def closing(
     dropped = states.loc[states["outcome"] == "left out", "cause"]
     record = {
         "images": len(images),
-        "clean": len(images) - issues.loc[issues["is_issue"], "path"].nunique(),
+        "clean": len(images) - issues.loc[issues["is_issue"] & (issues["check"] != "same_session"), "path"].nunique(),
         "kept": int((manifest["status"] == "kept").sum()),
         "excluded": len(dropped),
         "relabelled": int(by_outcome.get("relabelled", 0)),
@@ -396,6 +409,10 @@ def _found_sentences(record: Mapping[str, Any]) -> list[str]:
     if record["issues"].get("subject_leak"):
         people = counted(record["groups"]["subject_leak"], "person", "people")
         lines.append(f"In several splits: {people}, {counted(record['issues']['subject_leak'], 'image')}.")
+    if record["issues"].get("same_session"):
+        shots, sessions = record["issues"]["same_session"], record["groups"]["same_session"]
+        told = f"{counted(shots, 'image')} of {counted(sessions, 'session')}"
+        lines.append(f"Shots of one session, alike but no copies: {told}; they stay.")
     if single:
         named = [f"{check_words(check)[0].lower()} ({n:,})" for check, n in single]
         lines.append(f"Found in single images: {_listed(named)}.")
