@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.base import programs
-from curation.base.errors import CurationError
+from curation.base.errors import CurationError, installing
 from curation.checks.duplicates.candidates import Candidates, Features, as_candidates, union
 
 INTERPRETER_VARIABLE = "CURATE_PEER_PYTHON"
@@ -128,7 +128,8 @@ def require(name: str, module: str, python: str) -> None:
             f"cannot run {python} ({error.strerror}); name the peers' interpreter with {INTERPRETER_VARIABLE}"
         ) from error
     if found.returncode:
+        how = "make fastdup" if name == "fastdup" else installing("review" if name == "brain" else "opinions")
         raise PeerError(
-            f"{name} is not installed for {python}; run: make peers, or name an interpreter that has it with "
+            f"{name} is not installed for {python}; run: {how}, or name an interpreter that has it with "
             f"{INTERPRETER_VARIABLE}"
         )
