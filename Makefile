@@ -21,7 +21,7 @@ core:
 run: core
 ifeq ($(DATA),)
 	@test -f sample/truth.csv || $(BIN)/curate sample sample
-	@$(BIN)/curate run sample -w $(WORKSPACE)
+	@$(BIN)/curate run sample -w $(WORKSPACE) --subject-from '/(p[0-9]+)_'
 else
 	@$(BIN)/curate run '$(DATA)' -w '$(WORKSPACE)'
 endif

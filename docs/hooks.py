@@ -134,7 +134,7 @@ def _policy_page(file: Path) -> str:
 
 def _gallery() -> str:
     return "\n\n".join(
-        f"## {check.title}\n\n{check.explanation}\n\n[![Drawn faces: {check.title}]({_picture(name)})](checks/{name}.md)"
+        f"## {check.title}\n\n{check.explanation}\n\n[![Drawn: {check.title}]({_picture(name)})](checks/{name}.md)"
         for name, check in CHECKS.items()
         if _picture(name)
     )

@@ -91,7 +91,7 @@ def test_people_are_of_all_ages_and_tones() -> None:
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        make_sample(tmp_path / name, images=60, seed=seed)
+        make_sample(str(tmp_path / name), images=60, seed=seed)  # a str, as people write it, or a Path
     first, second, other = (
         {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
         for name in "abc"

@@ -55,7 +55,7 @@ class _Item:
     session: str = ""
 
 
-def make_sample(destination: Path, *, images: int = 400, seed: int = 0) -> pd.DataFrame:
+def make_sample(destination: str | Path, *, images: int = 400, seed: int = 0) -> pd.DataFrame:
     """Draw four expressions as 48x48 grey JPEGs below train, validation and test, with planted defects.
 
     The same arguments give the same bytes.
@@ -79,6 +79,7 @@ def make_sample(destination: Path, *, images: int = 400, seed: int = 0) -> pd.Da
     """
     if images < MIN_IMAGES:
         raise SampleError(f"a sample of {images} images cannot hold every defect; ask for {MIN_IMAGES} or more")
+    destination = Path(destination)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise SampleError(f"{destination} is not an empty folder; name a new one for the sample")
     items = _drawn(images, np.random.default_rng(seed))
