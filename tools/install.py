@@ -49,8 +49,8 @@ CAUSES = (
         r"NewConnectionError|Name or service not known|name resolution|Network is unreachable|Connection refused"
         r"|ConnectTimeout|Read timed out|from versions: none|dns error|error sending request|client error \(Connect\)"
         r"|operation timed out",
-        "the package registry cannot be reached, or lacks a package: check it, or name a mirror or a folder of "
-        "wheels with PIP_INDEX_URL or PIP_FIND_LINKS (uv: UV_INDEX_URL, UV_FIND_LINKS)",
+        "the package registry cannot be reached, or lacks a package: check the network, or name a mirror "
+        "or a folder of wheels with PIP_INDEX_URL or PIP_FIND_LINKS (uv: UV_INDEX_URL, UV_FIND_LINKS)",
     ),
     (
         r"error: command '?[\w./+-]*(gcc|cc|g\+\+|clang|cl\.exe)|[Uu]nable to find a compatible compiler"
