@@ -235,11 +235,12 @@ class Workspace:
             outcome = curating.run(workspace, str(data), chosen, self._display, limit, accept_loss=accept_loss)
         return Outcome(tuple(outcome.lines), outcome.record)
 
-    def check(self, *, labels: str = "", identity: str = "") -> pd.DataFrame:
-        """Run the checks on what was scanned and return how many images each flags.
+    def check(self, *, labels: str = "", opinions: Sequence[str] | None = None, identity: str = "") -> pd.DataFrame:
+        """Run the checks on what was scanned and return how many images each flags; a recipe in ``labels`` judges them.
 
         Args:
-            labels: a recipe that judges the labels, such as fast
+            labels: recipe of the out-of-fold models, such as ``fast``
+            opinions: who else judges, as ``--opinion`` of the command; None for the settings' own
             identity: a network that finds who is who: dlib, insightface:PACK or FILE.onnx
 
         Raises:
@@ -251,7 +252,8 @@ class Workspace:
             finding = chosen.identity.model_copy(update={"network": identity})
             chosen = chosen.model_copy(update={"identity": finding})
         if labels:
-            judging = chosen.labels.model_copy(update={"recipe": labels})
+            asked = {} if opinions is None else {"opinions": tuple(opinions), "code": tuple(opinions)}
+            judging = chosen.labels.model_copy(update={"recipe": labels, **asked})
             chosen = chosen.model_copy(update={"labels": judging})
         with locked(self._workspace):
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
@@ -421,6 +423,12 @@ class Workspace:
             self._workspace, app.open_review(self._workspace, request, self.settings, self._display), request
         )
         return session
+
+    def plan_review(self, seed: int = 0) -> pd.DataFrame:
+        """Return the share of labels expected to be right after so many answers, by order of asking."""
+        from curation.pipeline import label_queue
+
+        return label_queue.plan_review(self._workspace, seed).table
 
     def pull(self, *, new_class: bool = False) -> Outcome:
         """Bring what people answered in the App into the log, and commit; ``new_class`` as of ``decide``."""

@@ -20,6 +20,7 @@ from curation.cli.options import (
     Folder,
     FoldWorkers,
     Identity,
+    LabelOpinions,
     LabelRecipe,
     Limit,
     MergeLabels,
@@ -29,6 +30,7 @@ from curation.cli.options import (
     TableFormat,
     Weights,
     Workers,
+    label_settings,
     load_settings,
 )
 
@@ -44,6 +46,7 @@ def run(
     folder: Folder = DEFAULT_WORKSPACE,
     policy: PolicyName = "",
     labels: LabelRecipe = "",
+    opinion: LabelOpinions = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     identity: Identity = "",
@@ -72,7 +75,7 @@ def run(
         source={"subject_from": subject_from, "merge_labels": merge_labels, "outside": outside},
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
-        labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+        labels=label_settings(labels, opinion, threads, fold_workers),
         identity={"network": identity},
     )
     with locked(workspace):
@@ -124,6 +127,7 @@ def check(
     ] = None,
     folder: Folder = DEFAULT_WORKSPACE,
     labels: LabelRecipe = "",
+    opinion: LabelOpinions = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     identity: Identity = "",
@@ -151,7 +155,7 @@ def check(
     settings = load_settings(
         workspace,
         engine={"workers": workers, "kind": engine, "address": address},
-        labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+        labels=label_settings(labels, opinion, threads, fold_workers),
         identity={"network": identity},
     )
     display = Display(quiet=as_json)

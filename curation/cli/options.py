@@ -46,6 +46,14 @@ Version = Annotated[
 LabelRecipe = Annotated[
     str, typer.Option("--labels", help="Judge the labels with out-of-fold models: fast, thorough, a recipe, or off.")
 ]
+LabelOpinions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--opinion",
+        help="With --labels: who else judges, repeatable: fer, face_api:PATH, FILE.onnx, hf:NAME, TABLE.csv, "
+        "module:function; or none.",
+    ),
+]
 FitThreads = Annotated[int, typer.Option("--threads", min=0, help="With --labels: threads of each fit; 0 = measured.")]
 FoldWorkers = Annotated[int, typer.Option("--fold-workers", min=0, help="With --labels: folds fitted at once.")]
 By = Annotated[str, typer.Option("--by", help="Your name, for the log.")]
@@ -112,6 +120,13 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def label_settings(recipe: str, opinions: list[str] | None, threads: int, workers: int) -> dict[str, Any]:
+    """Return the overrides of the section ``labels``; what is named here may run code, what a file names may not."""
+    named = [] if opinions == ["none"] else list(opinions or ())
+    chosen = {"opinions": named, "code": named} if opinions else {}
+    return {"recipe": recipe, "threads": threads, "workers": workers, **chosen}
 
 
 def load_settings(workspace: Workspace, **overrides: Any) -> Settings:

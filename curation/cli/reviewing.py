@@ -157,14 +157,46 @@ def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: A
 def votes_import(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet: path and a count a class, or path and label.")],
     name: Annotated[str, typer.Option("--name", help="What to call them; default: the file's name.")] = "",
+    teach: Annotated[
+        bool, typer.Option("--teach/--measure", help="Whether they teach the judge, or measure it.")
+    ] = False,
     force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
-    """Take a table of votes into the workspace; reported like blind labels, and never fitted to."""
+    """Take a table of votes into the workspace: to measure, reported like blind labels, or to teach the judge too."""
+    from curation.base.progress import Display
     from curation.base.workspace import locked, open_workspace
     from curation.cli import console
     from curation.labels import people
+    from curation.pipeline import answers, decisions, label_judgement
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        console.print_lines(people.import_votes(workspace, file, name, force=force))
+        kept, lines = people.import_votes(workspace, file, name, force=force)
+        if answers.let_teach(workspace, kept, teach=teach):
+            lines += decisions.record(workspace, {}, load_settings(workspace), Display()).notes
+            lines += label_judgement.remarks_of(workspace)
+        console.print_lines(lines)
+
+
+@app.command("plan-review")
+def plan_review(
+    following: Annotated[int, typer.Option("--next", min=0, help="Print the next N images to ask about.")] = 0,
+    seed: Seed = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far 100, 300 and 1,000 answers are expected to get, in this queue and others; and what came of them."""
+    from curation.base.workspace import open_workspace
+    from curation.cli import console
+    from curation.pipeline import label_queue
+
+    workspace = open_workspace(folder)
+    found = label_queue.plan_review(workspace, seed)
+    queue = label_queue.next_images(workspace, following)
+    if as_json:
+        tables = {"expected": found.table, "reached": found.reached, "next": queue}
+        console.print_json({name: table.to_dict("records") for name, table in tables.items()})
+        return
+    console.print_lines(found.lines)
+    console.print_frame(queue if following else found.table, "table")

@@ -77,8 +77,10 @@ class Policy(_Part):
         absent: dict[str, bool | set[str]] = {} if self.subjects else {"subjects": True}
         if self.labels is None:
             absent |= {"labels": True}
-        elif self.labels.believe_above is None:
-            absent |= {"labels": {"believe_above"}}
+        else:  # what is younger than logs that hold fingerprints counts where it says something
+            younger = {"believe_above": None, "relabel_likelier": False}
+            silent = {name for name, default in younger.items() if getattr(self.labels, name) == default}
+            absent |= {"labels": silent} if silent else {}
         return hashlib.sha256(self.model_dump_json(exclude=absent).encode("utf-8")).hexdigest()
 
 

@@ -35,8 +35,8 @@ class People:
     page: Path
 
 
-def import_votes(workspace: Workspace, file: Path, name: str = "", *, force: bool = False) -> list[str]:
-    """Check a table of votes against the data set, keep it in the workspace, and say what it holds.
+def import_votes(workspace: Workspace, file: Path, name: str = "", *, force: bool = False) -> tuple[str, list[str]]:
+    """Check a table of votes against the data set, keep it in the workspace; return its name, and say what it holds.
 
     Votes of another file that were kept under the same name stay, unless ``force`` is given.
 
@@ -66,7 +66,7 @@ def import_votes(workspace: Workspace, file: Path, name: str = "", *, force: boo
     left = int((~known).sum())
     lines = [f"{len(votes):,} images with {int(votes.total.sum()):,} votes kept as {name}."]
     lines += [f"{by_name:,} of them were found by the names of their files alone."] if by_name else []
-    return [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
+    return name, [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
 
 
 def _paths_in(votes: Votes, known: pd.Series) -> tuple[npt.NDArray[np.object_], int]:

@@ -27,7 +27,7 @@ from curation.decisions import brake, manifest, policy, replay
 from curation.decisions.follow import Image, parted, parting
 from curation.decisions.log import Draft, Log, undone_in
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
-from curation.pipeline import steps
+from curation.pipeline import label_judgement, steps
 
 _TOOLS = (
     "numpy",
@@ -322,6 +322,8 @@ def judge_again(
     policy for all of them. It is kept in the workspace; of one that an older version applied and whose file is gone or
     was edited, the decisions stand as they are, and a note says so.
     """
+    if judge and label_judgement.learn(workspace, settings):
+        steps.refresh_label_issues(workspace)
     opening = replay.opening_of(log.table)
     found = in_force(workspace, log.table, settings)
     if judge and found is not None:
@@ -505,7 +507,7 @@ def lineage_of(workspace: Workspace, settings: Settings, chosen: policy.Policy |
     versions = {name: metadata.version(name) for name in _TOOLS if _installed(name)}
     made = settings_of.made_with(workspace)
     # where work runs and with how many processes never changes a result
-    stated = settings.model_dump(mode="json", exclude={"engine": True, "labels": {"threads", "workers"}})
+    stated = settings.model_dump(mode="json", exclude={"engine": True, "labels": {"threads", "workers", "code"}})
     if made is not None:
         stated |= {name: value for name, value in made["settings"].items() if name in stated and name != "policy"}
     record: dict[str, Any] = {

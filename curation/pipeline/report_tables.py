@@ -121,6 +121,8 @@ def cleaning_report_tables(
     people: pd.DataFrame | None = None,
     around: tuple[Sequence[str], Sequence[str]] = ((), ()),
     changes_page: str = "",
+    jury: pd.DataFrame | None = None,
+    plan: tuple[pd.DataFrame, pd.DataFrame] | None = None,
 ) -> CleaningTables:
     """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
 
@@ -136,6 +138,8 @@ def cleaning_report_tables(
         people: figures of people's votes (see ``curation.labels.people.figures``), if there are any.
         around: sentences that stand before and after those on what was found and decided: losses, labels.
         changes_page: the page of what changed since the version before, if there is one.
+        jury: who judged the labels (``curation.pipeline.label_judgement.jury_of``), if they were judged.
+        plan: what answers are expected to reach, and what they reached (``curation.pipeline.label_queue.newest_plan``).
 
     """
     from reports.cleaning import CleaningTables
@@ -174,6 +178,9 @@ def cleaning_report_tables(
         peer_pages=tuple(peer_pages),
         people=people,
         changes_page=changes_page,
+        jury=jury,
+        plan=None if plan is None else plan[0],
+        reached=None if plan is None else plan[1],
     )
 
 

@@ -211,7 +211,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         settings.checks.model_dump_json(),
         settings.duplicates.model_dump_json(),
         CHECKS_REVISION,
-        "" if labels is None else label_judgement.record_of(workspace)["key"],
+        "" if labels is None else label_judgement.state_of(workspace),
         *apart,
         *([] if shared is None else (shared[column] for column in shared)),
         "" if known is None else subjects.record_of(workspace)["key"],
@@ -245,14 +245,34 @@ def _shared(workspace: Workspace) -> pd.DataFrame | None:
     return pd.concat(tables, ignore_index=True) if tables else None
 
 
+def refresh_label_issues(workspace: Workspace) -> None:
+    """Write the issues of labels anew, as the judge now sees them; the other checks' stay."""
+    from curation.checks import labels as label_checks
+
+    judged = label_judgement.read_labels(workspace)
+    issues = read_issues(workspace)
+    fresh = {"mislabelled": label_checks.mislabelled_rows(judged), "ambiguous": label_checks.ambiguous_rows(judged)}
+    parts = [fresh[check] if check in fresh else issues[issues["check"] == check] for check in issues["check"].unique()]
+    files.write_table(workspace.issues, tables.checked("issues", pd.concat(parts, ignore_index=True)))
+
+
 def copy_graph(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
-    """Return the readable images with their groups of copies ("" for none), from the pairs: path, group and more."""
+    """Return the readable images with their groups of copies, from the pairs.
+
+    Returns:
+        path, group ("" for none), shot (path of another image of the same session that is no copy, "" for none), and
+        more.
+
+    """
     from curation.checks.apart import kept_apart
     from curation.checks.base import CheckInputs
 
     pairs = find_pairs(workspace, scanned, settings, display)
     linked = kept_apart(pairs, scanned.measurements, parted(Log(workspace.decisions).table))
-    return CheckInputs(scanned.images, scanned.measurements, linked, settings).copies.members
+    graph = CheckInputs(scanned.images, scanned.measurements, linked, settings).copies
+    first = graph.members.drop_duplicates("content").set_index("content")["path"]
+    shots = graph.sessions["partner"].map(first)
+    return graph.members.assign(shot=graph.members["content"].map(shots).fillna(""))
 
 
 def _made_with(workspace: Workspace, settings: Settings) -> dict[str, Any]:

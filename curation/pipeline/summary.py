@@ -163,7 +163,7 @@ def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
     """
     if "error" in evidence:
         return f"cannot be decoded: {evidence['error']}"
-    if "believed" in evidence:
+    if "posterior" in evidence or "believed" in evidence:
         return _label_words(evidence)
     if "person" in evidence:
         return _person_words(evidence)

@@ -524,6 +524,8 @@ def _queue_words() -> str:
         f"**{progress.left:,}** of {progress.total:,} left for {_plain(review_session.session.reviewer)}; "
         "`n` opens the next, large.",
     ]
+    if review_session.session.learns:
+        lines.append(review_session.learning.words())
     if progress.answered and not review_session.session.blind:
         lines.append(f"You kept {progress.kept_label:,} of the {progress.answered:,} images you answered as they came.")
     if progress.shared and not review_session.session.blind:

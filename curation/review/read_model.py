@@ -168,7 +168,7 @@ def _suggestions(records: pd.DataFrame, issues: pd.DataFrame) -> dict[str, str]:
         unit = group_of[path] or path
         if unit in wanted:
             sums = believed.setdefault(unit, {})
-            for name, share in (json.loads(text).get("believed") or {}).items():
+            for name, share in (json.loads(text).get("posterior") or {}).items():
                 sums[name] = sums.get(name, 0.0) + share
     found = {}
     for path in doubted:

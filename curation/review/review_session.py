@@ -16,6 +16,7 @@ from curation.base import files, reading
 from curation.base.workspace import Workspace, read_images
 from curation.review import journal
 from curation.review.journal import Journal, ReviewAnswer, ReviewError
+from curation.review.learning import Learning
 
 BLIND_OTHER = {"unsure": "unknown", "exclude": "unusable"}
 """What a blind "unsure" and "exclude" count as among the votes."""
@@ -65,7 +66,7 @@ class Session:
     """What one ``curate review`` is about.
 
     items are (path, group) in the queue's order. names maps what the App calls an image to its path where the App must
-    not know the path (blind); empty otherwise.
+    not know the path (blind); empty otherwise. Where a session learns, answers change the order of what is open.
     """
 
     workspace: str
@@ -76,6 +77,7 @@ class Session:
     items: tuple[tuple[str, str], ...]
     blind: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+    learns: bool = False
 
     def save(self, file: Path) -> None:
         """Write the session file."""
@@ -123,6 +125,7 @@ class ReviewSession:
         workspace = Workspace(Path(session.workspace))
         self.folder = workspace.review / "journal"
         self.journal = Journal(self.folder, session.reviewer, workspace.decisions)
+        self.learning = Learning(workspace)
         self._path_of = dict(session.names)
         self._name_of = {path: name for name, path in self._path_of.items()}
 
@@ -217,7 +220,8 @@ class ReviewSession:
     def open_items(self) -> list[tuple[str, str]]:
         """Return (path, group) of the queue's images that this reviewer has not answered, in order."""
         answers = self.answers()
-        return [item for item in self.session.items if (item[0], self.session.reviewer) not in answers]
+        items = self.learning.ordered(self.session.items, answers) if self.session.learns else self.session.items
+        return [item for item in items if (item[0], self.session.reviewer) not in answers]
 
     def upcoming(self, limit: int) -> list[list[str]]:
         """Return the names of the open images that come next, a list a group; at most ``limit`` lists."""

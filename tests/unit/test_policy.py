@@ -166,7 +166,7 @@ def test_a_kept_policy_is_the_policy_and_an_edited_one_is_none(tmp_path: Path) -
     assert policy.stored(tmp_path, chosen.fingerprint) == (chosen, "balanced+confident")
     assert policy.stored(tmp_path, "../../etc/passwd") is None
     (file,) = tmp_path.iterdir()
-    file.write_text(file.read_text().replace("0.7", "0.1"))
+    file.write_text(file.read_text().replace("0.6", "0.1"))
     assert policy.stored(tmp_path, chosen.fingerprint) is None
 
 
