@@ -1,4 +1,4 @@
-"""The first minute of somebody who knows nothing: a clone, one command, a report; and nothing that a report does not need."""
+"""The first minute of somebody who knows nothing: a clone, one command, a report, nothing that it does not need."""
 
 from __future__ import annotations
 
