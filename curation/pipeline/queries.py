@@ -222,6 +222,7 @@ CHANGES = {
     "excluded": "left out",
     "restored": "kept again",
     "relabelled": "relabelled",
+    "moved": "moved to another split",
     "reweighted": "softened or weighted",
     "added": "new",
     "removed": "gone from the source",
