@@ -86,7 +86,7 @@ def test_what_is_installed_is_not_installed_again_until_the_pins_change(
 
 
 def modules_of_extras() -> list[str]:
-    listed = [module for modules, _ in doctor._EXTRAS.values() for module in modules]
+    listed = [module for modules, _ in doctor.EXTRAS.values() for module in modules]
     return sorted({*listed, *(module for modules in doctor._ALSO.values() for module in modules)})
 
 
@@ -97,7 +97,7 @@ def test_a_verb_whose_extra_is_absent_ends_with_the_command_that_installs_it(mod
     said = str(ended.value)
     assert commands.OWN_FAULT not in said and "\n" not in said
     (extra,) = re.findall(r"pip install 'face-curation\[(\w+)\]' \(in a clone: make setup EXTRAS=\1\)", said)
-    assert module in doctor._EXTRAS[extra][0] or module in doctor._ALSO[extra]
+    assert module in doctor.EXTRAS[extra][0] or module in doctor._ALSO[extra]
 
 
 def test_a_module_that_no_extra_brings_is_a_fault_of_ours() -> None:
