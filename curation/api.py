@@ -23,7 +23,7 @@ from curation.base import files, notebook, settings
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.workspace import Workspace as WorkspaceFolder
-from curation.base.workspace import create_workspace, locked, read_images, read_issues
+from curation.base.workspace import create_workspace, locked, read_images, read_issues, read_listing
 from curation.decisions import manifest
 from curation.decisions.manifest import Version as Committed
 from curation.formats import export
@@ -279,7 +279,7 @@ class Workspace:
         from curation.measure import load_measurements, thumbnail_bytes
         from reports.thumbnails import data_uris
 
-        listing = files.read_table(self._workspace.listing)
+        listing = read_listing(self._workspace)
         listing = listing[listing["path"].isin(paths)].reset_index(drop=True)
         measured = load_measurements(listing, self._workspace.measurements, self.settings.measure)
         pictures = thumbnail_bytes(paths, measured, self._workspace.measurements, self.settings.measure)

@@ -71,7 +71,7 @@ _HOMES = {
     "by_group": "fairness",
     "compare_pairs": "evaluate",
     "compare_versions": "compare",
-    "conformal_sets": "exclusive",
+    "conformal_sets": "class_overlap",
     "contact_sheet": "augment",
     "covariates": "robustness",
     "curves": "robustness",

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from training.classes import in_order
 from training.data import DataError, Samples, Whole, load_samples
 from training.evaluate import CONFIDENCE, REPLICATES
 from training.files import replacing
@@ -79,7 +80,7 @@ def compare_versions(
 
     """
     arms = {FIRST: training_rows(first), SECOND: training_rows(second)}
-    classes = tuple(sorted(set(first["label"]) | set(second["label"])))
+    classes = tuple(in_order([*first["label"], *second["label"]]))
     _refuse_overlap(arms, evaluations)
     judged = {name: load_samples(frame, root, recipe.image_size, classes) for name, frame in evaluations.items()}
     right: dict[tuple[str, str], list[Right]] = {}

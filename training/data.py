@@ -6,16 +6,22 @@ cheaper than augmenting enlarged ones. Colour is read as luminance: an expressio
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image, ImageOps
+
+from training.classes import in_order
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -66,13 +72,13 @@ class Samples:
 
 
 def class_names(frame: pd.DataFrame) -> tuple[str, ...]:
-    """Return the labels of a frame in alphabetical order.
+    """Return the labels of a frame, in order.
 
     Raises:
         DataError: there are fewer than two.
 
     """
-    names = tuple(sorted(frame["label"].unique()))
+    names = tuple(in_order(frame["label"]))
     if len(names) < 2:
         raise DataError(f"training needs two classes or more, and the data has {len(names)}")
     return names
@@ -119,12 +125,36 @@ def decode_grey(path: Path) -> Bytes:
     """
     try:
         encoded = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if len(encoded) else None
+        image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH) if len(encoded) else None
     except OSError as error:
         raise DataError(f"the image {path} cannot be read: {error.strerror}") from error
+    image = _by_pillow(path) if image is None else image
     if image is None:
         raise DataError(f"the image {path} cannot be decoded: exclude it, or repair the file")
-    return image.astype(np.uint8, copy=False)
+    return image.astype(np.uint8, copy=False) if image.dtype == np.uint8 else _eight_bits(image)
+
+
+def _by_pillow(path: Path) -> Bytes | None:
+    """Return an image that OpenCV does not know, HEIC and JPEG XL where their plug-ins are installed, None for none."""
+    for plugin in ("pillow_heif", "pillow_jxl"):
+        with contextlib.suppress(ImportError):
+            module = importlib.import_module(plugin)
+            getattr(module, "register_heif_opener", lambda: None)()
+    try:
+        with Image.open(path) as opened:
+            return np.asarray(ImageOps.exif_transpose(opened).convert("L"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _eight_bits(image: npt.NDArray[Any]) -> Bytes:
+    """Return deep grey levels as bytes: whole numbers from the usual depth that holds them, others from their range."""
+    low, high = float(image.min()), float(image.max())
+    bits = next((bits for bits in (8, 10, 12, 14, 16) if high < 2**bits), 0)
+    if image.dtype.kind == "u" and bits:
+        return (image >> (bits - 8)).astype(np.uint8)
+    low, high = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+    return np.clip((image - low) * (255.0 / ((high - low) or 1.0)) + 0.5, 0, 255).astype(np.uint8)
 
 
 def targets_of(frame: pd.DataFrame, classes: Sequence[str]) -> Floats:

@@ -31,6 +31,7 @@ from torch.nn import functional
 
 from training.augment import augmenter
 from training.backbones import Committee, ExpressionNetwork, build, default_weights, weights_identity, weights_licence
+from training.classes import in_order
 from training.data import DataError, Samples, balancing_weights, load_samples
 from training.dynamics import Recorder
 from training.files import replacing
@@ -121,7 +122,7 @@ def fit(
         WeightsError: the starting weights cannot be had.
 
     """
-    classes = tuple(sorted(frame["label"].unique()))
+    classes = tuple(in_order(frame["label"]))
     used = frame[frame["split"].isin(["train", "validation"])]
     samples = load_samples(used, root, recipe.image_size, classes)
     is_train = (used["split"] == "train").to_numpy()

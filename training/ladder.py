@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from training.backbones import WeightsError
+from training.classes import in_order
 from training.data import Samples, load_samples
 from training.evaluate import metrics
 from training.files import replacing
@@ -81,7 +82,7 @@ def run_ladder(
 
     """
     limits = budget or Budget()
-    classes = tuple(sorted(frame["label"].unique()))
+    classes = tuple(in_order(frame["label"]))
     used = budgeted(frame[frame["split"].isin(["train", "validation"])], limits.images, seed)
     is_train = (used["split"] == "train").to_numpy()
     rows = []

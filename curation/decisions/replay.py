@@ -105,7 +105,8 @@ def _effect(entry: Entry) -> dict[str, object]:
     if group_of(entry.issue):
         change["group"] = group_of(entry.issue)
     if entry.action == "relabel":
-        return {**change, "label": entry.value}
+        # a soft label that the source gave is of the old label
+        return {**change, "label": entry.value, "soft_label": ""}
     if entry.action == "soften":
         value = json.loads(entry.value)
         soft = value.get("soft_label")

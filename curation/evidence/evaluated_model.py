@@ -13,7 +13,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.progress import Display
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_listing
 from curation.decisions import manifest
 from curation.evidence.alignment import Reference, aligned, reference_of
 from curation.evidence.store import file_digest
@@ -107,7 +107,7 @@ class EvaluatedModel:
         """
         from curation.measure import load_faces
 
-        listing = files.read_table(self.workspace.listing)
+        listing = read_listing(self.workspace)
         found = load_faces(listing, self.workspace.measurements, self.settings.measure)
         images = files.read_table(self.workspace.images)[["path", "sha256", "width"]]
         best = images.merge(found[found["rank"] == 0], on="sha256", how="left", suffixes=("_image", "_face"))

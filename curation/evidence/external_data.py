@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base import files
+from curation.base.classes import in_order
 from curation.base.progress import Display, Report
 from curation.base.workspace import Workspace
 from curation.evidence.alignment import Faces, aligned_files
@@ -48,7 +49,7 @@ def read_other(evaluated: EvaluatedModel, source: str, display: Display) -> Othe
 
     """
     listing = read_source(source, evaluated.workspace.sources).frame
-    mine = match_classes(sorted(set(listing["label"])), evaluated.classes)
+    mine = match_classes(in_order(listing["label"]), evaluated.classes)
     names = {theirs: ours for ours, theirs in mine.items()}
     known = listing[listing["label"].isin(names)].reset_index(drop=True)
     if known.empty:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base import files
+from curation.base.classes import in_order
 from curation.base.progress import Display
 from curation.base.workspace import Workspace, create_workspace, locked
 from curation.decisions import manifest
@@ -183,7 +184,7 @@ def _judged(
 
 def _labels(evaluated: EvaluatedModel, chosen: pd.DataFrame) -> np.ndarray | None:
     """Return the places of the labels if every image has one that the model knows."""
-    mine = match_classes(sorted(set(chosen["label"])), evaluated.classes)
+    mine = match_classes(in_order(chosen["label"]), evaluated.classes)
     names = {theirs: ours for ours, theirs in mine.items()}
     if not chosen["label"].isin(names).all():
         return None

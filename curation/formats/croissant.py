@@ -28,6 +28,7 @@ _MEANING = {
     "group": "copies that it belongs to",
     "weight": "weight in training",
     "soft_label": "JSON object, class to probability, or empty",
+    "subject": "the person in the picture, or empty where unknown",
 }
 
 

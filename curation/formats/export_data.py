@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from curation.base import files
+from curation.base.classes import in_order
 from curation.base.errors import CurationError
 from curation.base.progress import Report
 from curation.base.workspace import Workspace, read_images, read_listing
@@ -65,8 +66,8 @@ class ExportData:
 
     @property
     def classes(self) -> list[str]:
-        """The labels of the whole version, sorted, so that partial exports number them alike."""
-        return sorted({label for labels in self.version.counts.values() for label in labels})
+        """The labels of the whole version, in order, so that partial exports number them alike."""
+        return in_order({label for labels in self.version.counts.values() for label in labels} - {""})
 
     @property
     def title(self) -> str:

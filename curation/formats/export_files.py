@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curation.base import files
+from curation.formats import names
 from curation.formats.export_data import ExportData, ExportError, content
 
 PROVENANCE = "export.json"
@@ -19,7 +20,10 @@ PROVENANCE = "export.json"
 CHANGES = "changes.csv"
 """In a partial export: every image that changed and how, those that left the version among them."""
 
-_UNSAFE = {"", ".", ".."}
+METADATA = "metadata.jsonl"
+"""In an image folder, beside the class folders of a split: its rows, under the name that Hugging Face reads."""
+
+_UNSAFE = {"", ".", "..", METADATA, PROVENANCE, CHANGES}
 """Labels that would not name a folder of their own."""
 
 _MOST_NAME_BYTES = 255
@@ -77,8 +81,11 @@ def _folder(name: str, what: str) -> str:
     """Return a split's or label's folder name; images without one lie one level higher."""
     if not name:
         return ""
-    if name in _UNSAFE or "/" in name or "\\" in name or "\0" in name:
-        raise ExportError(f"the {what} {name!r} cannot be the name of a folder; relabel it or export as csv")
+    if name in _UNSAFE or "/" in name or "\\" in name or "\0" in name or names.is_system(name):
+        raise ExportError(
+            f"the {what} {name!r} cannot be the name of a folder that is read again; relabel it, or export as csv, "
+            "parquet, huggingface or webdataset"
+        )
     return name
 
 

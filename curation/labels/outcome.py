@@ -107,11 +107,12 @@ def _beside(rows: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
     both = rows.merge(said, on="path")
     kept = both["status"].eq("kept")
     relabelled = kept & both["label"].ne(both["given"])
+    decided = both["issue"].ne("") | both["by_person"]  # the source may give soft labels of its own
     return both.assign(
         kept=kept,
         relabelled=relabelled,
         excluded=~kept & both["issue"].eq("mislabelled"),
-        softened=kept & ~relabelled & (both["weight"].ne(1.0) | both["soft_label"].ne("")),
+        softened=kept & ~relabelled & (both["weight"].ne(1.0) | (decided & both["soft_label"].ne(""))),
     )
 
 

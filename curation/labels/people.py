@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.classes import in_order
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.labels import agreement
@@ -43,17 +45,37 @@ def import_votes(workspace: Workspace, file: Path, name: str = "") -> list[str]:
     if not re.fullmatch(r"[\w-]{1,64}", name) or f"{name}.parquet" == workspace.blind_labels.name:
         raise VotesError(f"{name!r} cannot be the name of imported votes; give another with --name")
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
-    votes = read_votes(file, sorted(set(raw["label"]) - {""}))
-    known = np.isin(votes.paths, raw["path"].to_numpy(dtype=object))
+    votes = read_votes(file, in_order(set(raw["label"]) - {""}))
+    paths, by_name = _paths_in(votes, raw["path"])
+    known = np.array([bool(path) for path in paths], dtype=np.bool_)
     if not known.any():
         raise VotesError(f"no image of {file} is in this data set; its first path is {votes.paths[0]!r}")
-    votes = votes.take(known)
+    votes = replace(votes, paths=paths).take(known)
     others = {f"other_{place}": votes.others[:, place] for place in range(votes.others.shape[1])}
     counts = {label: votes.counts[:, place] for place, label in enumerate(votes.classes)}
     files.write_table(workspace.votes / f"{name}.parquet", pd.DataFrame({"path": votes.paths, **counts, **others}))
     left = int((~known).sum())
     lines = [f"{len(votes):,} images with {int(votes.total.sum()):,} votes kept as {name}."]
+    lines += [f"{by_name:,} of them were found by the names of their files alone."] if by_name else []
     return [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
+
+
+def _paths_in(votes: Votes, known: pd.Series) -> tuple[npt.NDArray[np.object_], int]:
+    """Return the data set's path of each row of votes ("" for none), and how many were found by the name alone.
+
+    A name that several images or several rows have finds none.
+    """
+    exact = set(known) & set(votes.paths)
+    names = known.str.rpartition("/")[2]
+    only = dict(zip(names[~names.duplicated(keep=False)], known[~names.duplicated(keep=False)], strict=True))
+    stated = [path.rpartition("/")[2] for path in votes.paths]
+    once = {name for name, number in Counter(stated).items() if number == 1 and only.get(name, "") not in exact}
+    found = [
+        path if path in exact else only.get(name, "") if name in once else ""
+        for path, name in zip(votes.paths, stated, strict=True)
+    ]
+    by_name = sum(bool(path) and path not in exact for path in found)
+    return np.array(found, dtype=object), by_name
 
 
 def vote_files(workspace: Workspace) -> list[Path]:
@@ -72,9 +94,9 @@ def figures(workspace: Workspace, seed: int) -> pd.DataFrame | None:
     if not files:
         return None
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
-    return pd.concat(
-        [_of_file(file, raw, seed, blind=file == workspace.blind_labels) for file in files], ignore_index=True
-    )
+    tables = [_of_file(file, raw, seed, blind=file == workspace.blind_labels) for file in files]
+    told = [table for table in tables if table is not None]
+    return pd.concat(told, ignore_index=True) if told else None
 
 
 def report(workspace: Workspace, seed: int) -> People:
@@ -87,7 +109,8 @@ def report(workspace: Workspace, seed: int) -> People:
     table = figures(workspace, seed)
     if table is None:
         raise VotesError(
-            f"{workspace.root} has no votes; label a sample with curate review --blind, or: curate votes import FILE"
+            f"{workspace.root} has no votes on images with a label; label a sample with curate review --blind, or: "
+            "curate votes import FILE"
         )
     from reports.people import people_page
 
@@ -97,11 +120,15 @@ def report(workspace: Workspace, seed: int) -> People:
     return People(table, page)
 
 
-def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.DataFrame:
-    classes = sorted(set(raw["label"]) - {""})
-    votes = read_votes(file, classes)
+def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.DataFrame | None:
+    """Return the figures of one table of votes, None where no image with votes has a label."""
+    raw = raw[raw["label"] != ""]
+    classes = in_order(raw["label"])
+    votes = read_votes(file, classes) if classes else None
     given = dict(zip(raw["path"], raw["label"], strict=True))
-    votes = votes.take(np.isin(votes.paths, raw["path"].to_numpy(dtype=object)))
+    votes = votes.take(np.isin(votes.paths, raw["path"].to_numpy(dtype=object))) if votes else None
+    if not votes:
+        return None
     labels = np.array([classes.index(given[path]) for path in votes.paths], np.int64)
     totals = raw["label"].value_counts().to_dict()
     rows = [
@@ -143,11 +170,12 @@ def _by_person(
 ) -> list[Row]:
     """Return each person's accuracy, and Cohen's kappa of each two on the images that both labelled."""
     rows: list[Row] = []
+    long = long[long["path"].isin(set(given))]
     for person, mine in long.groupby("person"):
         truth = mine["path"].map(given)
         hits = (mine["label"] == truth).to_numpy()
         rows.append((f"accuracy of {person}", "all", agreement.stratified_accuracy(hits, truth, totals, seed)))
-    answers = [*classes, *sorted(set(long["label"]) - set(classes))]
+    answers = [*classes, *in_order(set(long["label"]) - set(classes))]
     wide = long.pivot(index="path", columns="person", values="label")
     for one, other in combinations(sorted(wide.columns), 2):
         both = wide[[one, other]].dropna()

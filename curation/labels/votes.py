@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base.classes import meaning
 from curation.base.errors import CurationError
 
 Counts = npt.NDArray[np.int64]
@@ -29,19 +30,6 @@ MAJORITY = 0.6
 
 AGREED = 0.9
 """An image is undisputed where at least this share of its votes is for its label: nine people of ten."""
-
-WORD_CLASSES: tuple[tuple[str, ...], ...] = (
-    ("happy", "happiness", "joy", "smile"),
-    ("sad", "sadness"),
-    ("surprise", "surprised"),
-    ("neutral", "none", "calm"),
-    ("anger", "angry"),
-    ("disgust", "disgusted"),
-    ("fear", "fearful", "afraid", "scared"),
-    ("contempt", "contemptuous"),
-)
-"""Words for one expression: the noun of one data set is the adjective of another (FER-2013 says happy, FER+
-happiness)."""
 
 
 class VotesError(CurationError):
@@ -83,14 +71,15 @@ def read_votes(file: Path, classes: Sequence[str]) -> Votes:
     """Read votes from a CSV or Parquet file; images without any vote are left out.
 
     Args:
-        file: wide (``path`` and a column of counts a class) or long (``path``, ``label``: a row a vote).
+        file: wide (``path`` and a column of counts a class), long (``path``, ``label``: a row a vote), or FER+'s
+            fer2013new.csv.
         classes: of the data set; columns are matched by name, also by noun and adjective (happy, happiness).
 
     Raises:
         VotesError: the file cannot be read, has no paths, counts that are no whole numbers, or none of the classes.
 
     """
-    table = _read(file)
+    table = _with_paths(_read(file))
     if "path" not in table:
         raise VotesError(f"{file} has no column 'path'; it has: {', '.join(map(str, table.columns))}")
     wide = _widened(table) if {"label"} <= set(table.columns) else table
@@ -112,14 +101,8 @@ def read_votes(file: Path, classes: Sequence[str]) -> Votes:
 
 def match_classes(columns: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
     """Return class -> the column that counts its votes, for the classes that have one."""
-    known = {_meaning(column): column for column in reversed(columns)}
-    return {name: known[_meaning(name)] for name in classes if _meaning(name) in known}
-
-
-def _meaning(name: str) -> str:
-    """Return what a class is called here, whatever it is called there."""
-    word = name.strip().lower().replace(" ", "_")
-    return next((words[0] for words in WORD_CLASSES if word in words), word)
+    known = {meaning(column): column for column in reversed(columns)}
+    return {name: known[meaning(name)] for name in classes if meaning(name) in known}
 
 
 def _read(file: Path) -> pd.DataFrame:
@@ -129,6 +112,25 @@ def _read(file: Path) -> pd.DataFrame:
         raise VotesError(f"the votes {file} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise VotesError(f"the votes {file} are no table: {error}") from error
+
+
+_FERPLUS = "Image name"
+"""The column of file names in FER+'s own list (github.com/microsoft/FERPlus, fer2013new.csv)."""
+
+
+def _with_paths(table: pd.DataFrame) -> pd.DataFrame:
+    """Return FER+'s list with a column of paths; any other table as it is.
+
+    Its rows are those of FER-2013, called fer0000000.png on; pictures that most call no face have no name, but a place.
+    """
+    if "path" in table or _FERPLUS not in table:
+        return table
+    names = table[_FERPLUS].astype(str).str.strip()
+    by_place = pd.Series([f"fer{number:07d}.png" for number in range(len(table))], index=table.index)
+    if (names == by_place)[names != ""].all():
+        names = names.where(names != "", by_place)
+    named = table.assign(path=names).drop(columns=[_FERPLUS, *({"Usage"} & set(table.columns))])
+    return named[named["path"] != ""].reset_index(drop=True)
 
 
 def _widened(table: pd.DataFrame) -> pd.DataFrame:

@@ -98,11 +98,9 @@ def read_bytes(url: str, limit: int) -> bytes:
     if "://" not in url:
         with open(url, "rb") as file:  # noqa: PTH123 -- a Path a file is a tenth of the cost of a small one
             return file.read(limit)
-    import fsspec
+    from curation.base.waiting import remote_bytes
 
-    with fsspec.open(url, "rb") as remote:
-        data: bytes = remote.read(limit)
-        return data
+    return remote_bytes(url, limit)
 
 
 def read_pixels(url: str, settings: MeasureSettings) -> Pixels:

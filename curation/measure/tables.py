@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 Row = dict[str, Any]
 
-PIXELS_REVISION = 1
+PIXELS_REVISION = 2
 """Raised whenever a number of the pixel probe may change for the same file; makes cached values stale."""
 
 THUMBNAIL_SIDE = 48
@@ -23,11 +24,20 @@ ERROR_KINDS: Mapping[str, str] = {
     "truncated": "its pixel data ends early",
     "damaged": "its content cannot be decoded",
     "too_large": "more bytes than max_bytes or more pixels than max_pixels",
-    "unsupported": "pixels without an agreed meaning as brightness",
+    "unsupported": "a known format for which there is no decoder here",
     "unreadable": "the file cannot be opened or read",
     "crashed": "a decoder or probe failed or ended its process",
 }
 """Every error kind and what it means."""
+
+_DECODER_PACKAGES = ("pillow_heif", "pillow_jxl")
+"""Packages that decode formats beyond Pillow's own, HEIC and JPEG XL."""
+
+
+def decoders() -> list[str]:
+    """Return which of the optional decoders are installed: what was measured without one is measured again with it."""
+    return [name for name in _DECODER_PACKAGES if importlib.util.find_spec(name) is not None]
+
 
 _NAN = math.nan
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base import files
+from curation.base.classes import in_order
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
@@ -139,7 +140,7 @@ def _evaluations(frames: Sequence[pd.DataFrame], votes_file: Path | None, seed: 
 
 def _voted(frame: pd.DataFrame, file: Path, seed: int) -> pd.DataFrame:
     """Return half of the train images with a strict majority of votes, labelled by it."""
-    classes = sorted(frame["label"].unique())
+    classes = in_order(frame["label"])
     said = votes.read_votes(file, classes)
     chosen = pd.Series(votes.majority(said), index=said.paths)
     chosen = chosen[chosen >= 0]

@@ -13,9 +13,9 @@ import pandas as pd
 
 from curation.base import memory
 from curation.base.errors import CurationError
-from curation.base.files import locked_folder, read_table, write_bytes, write_table
+from curation.base.files import locked_folder, write_bytes, write_table
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, read_issues
+from curation.base.workspace import Workspace, read_issues, read_listing
 from curation.decisions import manifest
 
 if TYPE_CHECKING:
@@ -82,11 +82,13 @@ class OutOfFold:
 
 
 def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFrame:
-    """Return a version's kept rows as training takes them; unreadable files of a raw version are left out.
+    """Return a version's kept rows with a label as training takes them; unreadable files of a raw version are left out.
+
+    Soft labels hold the classes of these rows only.
 
     Returns:
         columns key (the manifest's path), path (absolute, of the file), label, split, weight, soft_label, group (of
-        copies; "" for none).
+        copies; "" for none), subject ("" where unknown).
 
     Raises:
         ModelError: the images are not files on this machine.
@@ -96,8 +98,9 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
     issues = read_issues(workspace)
     unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
     rows = rows[~rows["path"].isin(unreadable)]
-    urls = read_table(workspace.listing).set_index("path")["url"]
-    frame = rows[rows["status"] == "kept"].rename(columns={"path": "key"})
+    urls = read_listing(workspace).set_index("path")["url"]
+    frame = rows[(rows["status"] == "kept") & (rows["label"] != "")].rename(columns={"path": "key"})
+    frame["soft_label"] = _within(frame["soft_label"], set(frame["label"]))
     frame["path"] = frame["key"].map(urls)
     lost = frame["path"].isna() | frame["path"].fillna("").str.contains("://", regex=False)
     if lost.any():
@@ -105,7 +108,16 @@ def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFr
         raise ModelError(f"{key} is no file on this machine; export the version as a folder and curate that")
     groups = _copy_groups(issues)
     frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
-    return frame[["key", "path", "label", "split", "weight", "soft_label", "group"]].reset_index(drop=True)
+    return frame[["key", "path", "label", "split", "weight", "soft_label", "group", "subject"]].reset_index(drop=True)
+
+
+def _within(soft_labels: pd.Series, classes: set[str]) -> list[str]:
+    """Return soft labels without classes that no image has for its label: votes may name more than the data does."""
+    kept = []
+    for text in soft_labels:
+        shares = {name: share for name, share in json.loads(text).items() if name in classes} if text else {}
+        kept.append(json.dumps(shares, sort_keys=True, ensure_ascii=False) if sum(shares.values()) > 0 else "")
+    return kept
 
 
 def _copy_groups(issues: pd.DataFrame) -> dict[str, str]:
@@ -188,7 +200,7 @@ def out_of_fold(
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
     frame = budgeted(training_frame(workspace, version), options.images, options.seed).reset_index(drop=True)
     if frame.empty:
-        raise ModelError(f"the version {version.name} has no kept image to judge")
+        raise ModelError(f"the version {version.name} has no kept image with a label to judge")
     number = folds or DEFAULT_FOLDS
     alone = locked_folder(workspace.folds, "it is cross-validating: wait for it")
     with alone, display.step(f"Cross-validating {recipe_name}", "steps") as report:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.base.classes import in_order
 from curation.base.errors import CurationError
 from curation.base.files import read_json, read_table, write_json, write_table
 from curation.base.progress import Display
@@ -387,7 +388,7 @@ def evaluate(workspace: Workspace, file: Path) -> dict[str, pd.DataFrame]:
     if not workspace.labels.exists():
         raise LabellingError(f"the labels of {workspace.root} have not been judged; run: curate check --labels fast")
     table = read_table(workspace.labels)
-    classes = sorted(table["label"].unique())
+    classes = in_order(table["label"])
     said = _matched(votes.read_votes(file, classes), table)
     mine = table.set_index("path").loc[list(said.paths)].reset_index()
     labels = mine["label"].map({name: number for number, name in enumerate(classes)}).to_numpy(dtype=np.int64)

@@ -165,7 +165,8 @@ def _state(workspace: Workspace, path: str) -> dict[str, Any]:
 def _explained(record: dict[str, Any]) -> list[str]:
     image, state = record["image"], record["manifest"]
     place = f"{image['split']}, " if image["split"] else ""
-    lines = [f"{record['path']} ({place}labelled {image['label']}, {image['width']}x{image['height']} {image['mode']})"]
+    labelled = f"labelled {image['label']}" if image["label"] else "without a label"
+    lines = [f"{record['path']} ({place}{labelled}, {image['width']}x{image['height']} {image['mode']})"]
     if state:
         why = f": {state['reason']}" if state["reason"] else ""
         label = f" as {state['label']}" if state["label"] != state["original_label"] else ""

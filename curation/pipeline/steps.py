@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -46,35 +47,41 @@ _SAME_DATA_SHARE = 0.5
 REPORT_REVISION = 2
 """Raised whenever the report's page may change for the same tables."""
 
-CHECKS_REVISION = 2
+CHECKS_REVISION = 3
 """Raised whenever a check's result may change for the same measurements; makes kept issues stale."""
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a data set holds and what was measured on it: images and measurements, one row an image, same order."""
+    """What a data set holds and what was measured on it: images and measurements, one row an image, same order.
+
+    notes -- sentences about how the source was read, for the screen
+    """
 
     images: pd.DataFrame
     measurements: pd.DataFrame
     measured_now: int
+    notes: tuple[str, ...] = ()
 
 
 def scan(workspace: Workspace, source: str, settings: Settings, display: Display, limit: int = 0) -> Scanned:
     """List the images of ``source``, measure what has not been measured yet, and write the images table."""
+    from curation.formats.listing import why_nothing
     from curation.formats.source import read_source
 
     memory.require(memory.Needed.curating)
     with display.step("Listing the images"):
-        listing = read_source(source, workspace.sources)
+        listing = read_source(source, workspace.sources, settings.source)
         frame = _limited(listing.frame, limit)
     if frame.empty:
-        left_out = [f"{row['path']}: {row['reason']}" for row in listing.problems.head(1).to_dict("records")]
-        raise WorkspaceError(f"no images in {listing.root}" + "".join(f" ({text})" for text in left_out))
-    _require_same_data(workspace, listing.root, frame)
-    _write_problems(workspace, listing.problems, listing.warnings)
+        raise WorkspaceError(f"no images in {listing.root}{why_nothing(listing.problems)}")
+    gone = _require_same_data(workspace, listing.root, frame, listing.problems)
+    notes = (*listing.warnings, *([f"{gone:,} images of the last scan are gone"] if gone and not limit else []))
+    _write_problems(workspace, listing.problems, notes)
     files.write_table(workspace.listing, frame)
-    files.write_json(workspace.marker, {"format": FORMAT, "source": listing.root, "limit": limit})
-    return _measured(workspace, frame, settings, display)
+    record = {"format": FORMAT, "source": listing.root, "limit": limit, "folder": str(workspace.root.absolute())}
+    files.write_json(workspace.marker, record)
+    return replace(_measured(workspace, frame, settings, display), notes=notes)
 
 
 def scanned_before(workspace: Workspace, settings: Settings, display: Display) -> Scanned:
@@ -89,29 +96,42 @@ def _measured(workspace: Workspace, listing: pd.DataFrame, settings: Settings, d
     with display.step("Measuring") as report:
         counts = measure(listing, workspace.measurements, settings.measure, settings.engine, report)
     measurements = load_measurements(listing, workspace.measurements, settings.measure)
-    images = tables.checked("images", measurements.assign(split=listing["split"], label=listing["label"]))
+    stated = {name: listing[name] for name in ("split", "label", "subject", "soft_label")}
+    images = tables.checked("images", measurements.assign(**stated))
     files.write_table(workspace.images, images)
     return Scanned(images, measurements, counts.measured)
 
 
-def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame) -> None:
+def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame, problems: pd.DataFrame) -> int:
     """Refuse to mix two data sets in one workspace; a data set may grow, shrink a little or move.
 
+    Returns:
+        how many images that the workspace knows are gone.
+
     Raises:
-        WorkspaceError: most images that the workspace knows are not in ``source``.
+        WorkspaceError: most images that the workspace knows are not in ``source``, or lie in a folder of it that cannot
+            be listed at the moment.
 
     """
     if not workspace.listing.exists():
-        return
+        return 0
     known = read_listing(workspace)["path"]
-    still_there = known.isin(listing["path"]).mean()
-    if still_there < _SAME_DATA_SHARE:
+    gone = known[~known.isin(listing["path"])]
+    for path, reason in problems.loc[problems["reason"].str.startswith("folder cannot"), ["path", "reason"]].values:
+        lost = int(gone.str.startswith(f"{path}/").sum())
+        if lost:
+            raise WorkspaceError(
+                f"{path}: {reason}, though {lost:,} images of it are known; mend its permissions, or move it out of "
+                "the data where they are to go"
+            )
+    if 1 - len(gone) / max(len(known), 1) < _SAME_DATA_SHARE:
         was = (files.read_json(workspace.marker) or {}).get("source", "another source")
         given = files.bare_url(source)
         raise WorkspaceError(
             f"{workspace.root} was made from {was}, and {given} lacks most of its images; "
             "use another workspace (-w DIR)"
         )
+    return len(gone)
 
 
 def _limited(frame: pd.DataFrame, limit: int) -> pd.DataFrame:
@@ -344,7 +364,7 @@ def run(workspace: Workspace, source: str, settings: Settings, display: Display,
     version = decide_by_policy(workspace, scanned.images, issues, chosen, settings, display)
     page = write_report(workspace, scanned, issues, version, settings, display)
     entries = effective(log.read(workspace.decisions))
-    left_out = len((files.read_json(workspace.ingest) or {}).get("left_out", []))
+    left_out = (files.read_json(workspace.ingest) or {}).get("left_out", [])
     rows = manifest.rows(workspace, version)
     lines, record = summary.closing(scanned.images, issues, rows, entries, chosen.review.checks)
     record |= {
@@ -352,16 +372,28 @@ def run(workspace: Workspace, source: str, settings: Settings, display: Display,
         "manifest_hash": version.hash,
         "policy": chosen.name,
         "measured_now": scanned.measured_now,
-        "left_out": left_out,
+        "left_out": len(left_out),
+        "notes": list(scanned.notes),
         "report": str(page),
     }
     lines += label_judgement.outcome_lines(workspace, version)
-    return Outcome([*lines, *_what_next(workspace, version, page, left_out)], record)
+    return Outcome([*note_lines(scanned), *lines, *_what_next(workspace, version, page, left_out)], record)
 
 
-def _what_next(workspace: Workspace, version: manifest.Version, page: Path, left_out: int) -> list[str]:
+def note_lines(scanned: Scanned) -> list[str]:
+    """Return how the source was read, a line each."""
+    return [f"Note: {note}." for note in scanned.notes]
+
+
+def _what_next(
+    workspace: Workspace, version: manifest.Version, page: Path, left_out: Sequence[dict[str, str]]
+) -> list[str]:
     option = "" if workspace.root == Path("workspace") else f" -w {workspace.root}"
-    lines = [f"{left_out:,} other files were left out: see {workspace.ingest}"] if left_out else []
+    lines = []
+    if left_out:
+        reason, number = Counter(problem["reason"].partition(": ")[0] for problem in left_out).most_common(1)[0]
+        most = "" if number == len(left_out) else f"{number:,} of them: "
+        lines.append(f"{len(left_out):,} other files were left out ({most}{reason}): see {workspace.ingest}")
     if not label_judgement.record_of(workspace):
         lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
     return [

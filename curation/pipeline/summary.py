@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curation.base import tables
+from curation.base.classes import in_order
 from curation.decisions.replay import PERSON_PREFIX
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ _BINS = 40
 
 _SPLIT_ORDER = ("train", "validation", "test")
 _TOTAL = "all"
+NO_LABEL = "no label"
+"""Stands in tables and on pages where a class would."""
 
 _MEASURE_WORDS = {
     "brightness_p95": "brightness of the lightest parts",
@@ -84,10 +87,10 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
         " (class)" after its name.
 
     """
-    labels = sorted(set(raw["label"]) | set(cleaned["label"]))
+    labels = in_order([*raw["label"], *cleaned["label"]])
     splits = _ordered_splits(raw["split"])
     reserved = {"version", "split", _TOTAL, "share"}
-    names = {label: f"{label} (class)" if label in reserved else label for label in labels}
+    names = {label: f"{label} (class)" if label in reserved else label or NO_LABEL for label in labels}
     parts = []
     for version, frame in (("before", raw), ("after", cleaned)):
         kept = frame[frame["status"] == "kept"]
@@ -118,14 +121,15 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
 
     """
     excluded = set(cleaned.loc[cleaned["status"] == "excluded", "path"])
-    frame = raw.assign(gone=raw["path"].isin(excluded))
+    frame = raw.assign(gone=raw["path"].isin(excluded), label=raw["label"].replace("", NO_LABEL))
     counts = frame.groupby(["split", "label"])["gone"].agg(["size", "sum"]).reset_index()
     counts.columns = pd.Index(["split", "label", "before", "left_out"])
     counts["share"] = counts["left_out"] / counts["before"]
-    place = {split: n for n, split in enumerate(_ordered_splits(raw["split"]))}
-    return counts.sort_values(["split", "label"], key=lambda c: c.map(place) if c.name == "split" else c).reset_index(
-        drop=True
-    )
+    place = {
+        "split": {split: n for n, split in enumerate(_ordered_splits(raw["split"]))},
+        "label": {label: n for n, label in enumerate(in_order(frame["label"]))},
+    }
+    return counts.sort_values(["split", "label"], key=lambda c: c.map(place[c.name]), ignore_index=True)
 
 
 def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
@@ -236,12 +240,15 @@ def outcomes(
     cause |= {entry.path: entry.issue.partition("#")[0] for entry in entries if entry.issue}
     by_person = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX)}
     doubtful = set(flagged.loc[flagged["check"].isin(list(review_checks)), "path"]) - by_person
+    # the source may give soft labels of its own
+    softened = frame["soft_label"].ne("") & frame.index.isin([e.path for e in entries if e.action == "soften"])
     changed = np.select(
-        [frame["status"] == "excluded", frame["label"] != frame["original_label"], frame["soft_label"] != ""],
+        [frame["status"] == "excluded", frame["label"] != frame["original_label"], softened],
         ["left out", "relabelled", "softened"],
         "kept",
     )
     result = frame[["original_label", "split", "reason"]].rename(columns={"original_label": "label"})
+    result["label"] = result["label"].replace("", NO_LABEL)
     causes = pd.Series([cause.get(path, "") for path in result.index], index=result.index, dtype=object)
     # what was left out for another reason, a surplus copy for instance, need not be looked at
     still_open = (changed != "left out") | causes.isin(list(review_checks))
@@ -305,7 +312,7 @@ def _leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
 
 
 def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
-    splits, classes = images["split"].nunique(), images["label"].nunique()
+    splits, classes = images["split"].nunique(), len(set(images["label"]) - {""})
     where = f" in {_counted(splits, 'split')}" if splits > 1 else ""
     lines = [
         f"{_counted(record['images'], 'image')}{where}, {_counted(classes, 'class', 'classes')}: "

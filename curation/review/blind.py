@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from curation.base.classes import in_order
 from curation.base.workspace import Workspace, read_issues
 from curation.decisions import manifest
 from curation.review.journal import ReviewError
@@ -33,7 +34,7 @@ def draw(workspace: Workspace, images: int, seed: int) -> pd.DataFrame:
     issues = read_issues(workspace)
     unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
     rows = rows[~rows["path"].isin(unreadable)].drop_duplicates("sha256").sort_values("path", ignore_index=True)
-    classes = sorted(set(rows["label"]) - {""})
+    classes = in_order(set(rows["label"]) - {""})
     if not classes:
         raise ReviewError(f"the images of {workspace.root} have no labels to compare with")
     rng = np.random.default_rng(seed)

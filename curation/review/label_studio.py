@@ -125,12 +125,12 @@ def take(workspace: Workspace, answers: Sequence[LabelStudioAnnotation], setting
     # of the whole version: an image that the policy left out since may be annotated all the same
     labels = {(row.path, row.sha256): row.label for row in rows.itertuples(index=False)}
     now = {entry.path: entry for entry in effective(entries) if entry.actor.startswith(PERSON_PREFIX)}
-    counts = dict.fromkeys(("known", "unanswered", "strangers", "disagreed"), 0)
+    counts = dict.fromkeys(("known", "unanswered", "unknown_paths", "disagreed"), 0)
     wanted: dict[str, list[tuple[str, log.Draft]]] = {}
     for answer in answers:
         draft = answer.decision(labels.get((answer.path, answer.sha256), ""))
         if (answer.path, answer.sha256) not in labels:
-            counts["strangers"] += 1
+            counts["unknown_paths"] += 1
         elif draft is None:
             counts["unanswered"] += 1
         else:

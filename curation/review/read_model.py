@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base import files
+from curation.base.classes import in_order
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_issues, read_listing
 from curation.decisions import manifest
@@ -54,7 +55,7 @@ class Shown:
 
 def classes_of(records: pd.DataFrame) -> list[str]:
     """Return the labels of a manifest's rows, given or original, sorted."""
-    return sorted(({*records["label"], *records["original_label"]}) - {""})
+    return in_order({*records["label"], *records["original_label"]} - {""})
 
 
 def sample_id(path: str) -> str:

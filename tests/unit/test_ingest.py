@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.base.files import bare_url
+from curation.base.settings import SourceSettings
 from curation.formats import layout, names
 from curation.formats.listing import IngestError, Listing
 from curation.formats.source import read_source
@@ -65,7 +66,8 @@ def test_a_folder_lists_its_images_sorted_with_split_label_size_and_time(tmp_pat
     assert first["mtime_ns"] == Path(first["url"]).stat().st_mtime_ns
     assert listing.problems.empty and listing.warnings == ()
     assert {name: str(kind) for name, kind in listing.frame.dtypes.items()} == {
-        **dict.fromkeys(("path", "url", "split", "label"), str(pd.Series(["a"]).dtype)),  # object before pandas 3
+        # object before pandas 3
+        **dict.fromkeys(("path", "url", "split", "label", "subject", "soft_label"), str(pd.Series(["a"]).dtype)),
         **dict.fromkeys(("bytes", "mtime_ns"), "int64"),
     }
 
@@ -187,7 +189,7 @@ def test_an_interrupted_unpacking_goes_on_where_it_stopped(tmp_path: Path) -> No
     archive = zipped(tmp_path / "faces.zip", FACES)
     done = read_source(str(archive), tmp_path / "cache").frame
     folder = next((tmp_path / "cache").iterdir())
-    (folder / "index.json").unlink()
+    (folder / "contents.json").unlink()
     kept, half = (Path(url) for url in done["url"][:2])
     half.rename(half.with_suffix(".part"))
     folder.rename(folder.with_suffix(".partial"))
@@ -277,7 +279,8 @@ def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
     ("source", "words"),
     [
         ("{tmp}/absent", "there is nothing at"),
-        ("{tmp}/notes.txt", "no kind of source"),
+        ("{tmp}/notes.txt", "no column 'path'"),
+        ("{tmp}/notes.md", "no kind of source"),
         ("/dev/null", "neither a folder nor a regular file"),
         ("{tmp}/" + "x" * 5000, "File name too long"),
         ("memory://absent", "does not exist"),
@@ -287,7 +290,8 @@ def test_a_file_url_is_a_local_path(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_source_is_one_sentence_that_says_where(tmp_path: Path, source: str, words: str) -> None:
-    (tmp_path / "notes.txt").write_text("text")
+    for name in ("notes.txt", "notes.md"):
+        (tmp_path / name).write_text("text")
     with pytest.raises(IngestError, match=words) as caught:
         read_source(source.format(tmp=tmp_path), tmp_path)
     assert "\n" not in str(caught.value)
@@ -343,7 +347,7 @@ def test_every_folder_gets_a_place_made_of_its_own_names(images_in: dict[tuple[s
     assert set(found) == set(images_in)
     for folders, place in found.items():
         assert place.label == "" or place.label in folders
-        assert place.split == "" or place.split in {layout.split_of(name) for name in folders}
+        assert place.split == "" or place.split in folders
     reordered, _ = layout.assign(dict(reversed(images_in.items())))
     assert reordered == found
 
@@ -364,3 +368,16 @@ def test_the_real_faces_are_listed_without_being_opened(
 
 def forbidden(*_: object, **__: object) -> None:
     raise AssertionError("a listing opened a file")
+
+
+def test_a_list_or_a_pattern_names_the_person_of_each_image(tmp_path: Path) -> None:
+    row = b"path,label,Person\nim/S01_1.jpg,sad,ann\n"
+    lay(tmp_path, {"im/S01_1.jpg": JPEG, "im/S02_1.jpg": JPEG, "list.csv": row})
+    assert read_source(str(tmp_path / "list.csv"), tmp_path / "cache").frame["subject"].tolist() == ["ann"]
+    by_pattern = SourceSettings(subject_from=r"(S\d+)_")
+    found = read_source(str(tmp_path / "im"), tmp_path / "cache", by_pattern)
+    assert found.frame["subject"].tolist() == ["S01", "S02"]
+    assert read_source(str(tmp_path / "im"), tmp_path / "cache").frame["subject"].tolist() == ["", ""]
+    for pattern, words in (("nobody", "fits no path"), ("(", "no regular expression")):
+        with pytest.raises(IngestError, match=words):
+            read_source(str(tmp_path / "im"), tmp_path / "cache", SourceSettings(subject_from=pattern))

@@ -52,6 +52,27 @@ def test_the_hash_is_that_of_one_json_array_a_row_sorted_by_path() -> None:
     assert content_hash(RAW) == hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+def test_a_column_that_says_nothing_leaves_the_hash_as_it_was_before_there_was_one() -> None:
+    assert content_hash(RAW.drop(columns="subject")) == content_hash(RAW)
+    assert content_hash(RAW.assign(subject=["ann", "", ""])) != content_hash(RAW)
+    before, after = RAW, RAW.assign(subject=["ann", "", ""])
+    assert manifest.diff(before, after)["change"].tolist() == ["other"]
+
+
+def test_a_version_from_before_there_were_persons_is_read_and_verified(workspace: Workspace) -> None:
+    commit_raw(workspace)
+    path = workspace.manifests / "v1.parquet"
+    path.write_bytes(files.parquet_bytes(files.read_table(path).drop(columns="subject")))
+    assert manifest.rows(workspace, manifest.find(workspace, "raw"))["subject"].tolist() == ["", "", ""]
+    assert manifest.verify(workspace) == []
+
+
+def test_what_the_source_states_of_person_and_soft_label_is_in_the_raw_version() -> None:
+    stated = images(("a.jpg", "train", "sad")).assign(subject="ann", soft_label='{"sad": 1.0}')
+    row = raw_manifest(stated).iloc[0]
+    assert (row["subject"], row["soft_label"]) == ("ann", '{"sad": 1.0}')
+
+
 def test_a_version_is_found_by_kind_name_tag_and_hash(workspace: Workspace) -> None:
     raw, cleaned = commit_raw(workspace), commit_cleaned(workspace, Draft("a.jpg", "exclude"))
     manifest.tag(workspace, cleaned, "paper")

@@ -121,3 +121,11 @@ def test_a_relabel_takes_an_earlier_softening_back() -> None:
     )
     row = replay(RAW, relabelled).set_index("path").loc["a.jpg"]
     assert (row["label"], row["weight"], row["soft_label"]) == ("happy", 1.0, "")
+
+
+def test_a_soft_label_of_the_source_ends_with_its_label_and_comes_back_with_it() -> None:
+    raw = RAW.assign(soft_label='{"sad": 1.0}')
+    relabelled = replay(raw, entries(("person:ada", "a.jpg", "relabel", "happy")))
+    assert relabelled.set_index("path")["soft_label"].tolist() == ["", '{"sad": 1.0}', '{"sad": 1.0}']
+    kept = replay(raw, entries(("person:ada", "a.jpg", "relabel", "happy"), ("person:ada", "a.jpg", "keep", "")))
+    assert kept["soft_label"].tolist() == ['{"sad": 1.0}'] * 3

@@ -51,3 +51,12 @@ def test_a_wrong_environment_variable_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CURATE_CHECKS__FACE_SCORE", "high")
     with pytest.raises(settings.SettingsError, match=r"checks\.face_score"):
         settings.load()
+
+
+def test_a_file_in_a_workspace_cannot_open_the_gate_of_a_source(tmp_path: Path) -> None:
+    (tmp_path / "curate.toml").write_text("[source]\noutside = true\n")
+    with pytest.raises(settings.SettingsError, match="give --follow-links"):
+        settings.load(tmp_path / "curate.toml")
+    (tmp_path / "curate.toml").write_text("[source]\nmerge_labels = true\n")
+    found = settings.load(tmp_path / "curate.toml", {"source": {"outside": True}}).source
+    assert found.outside and found.merge_labels

@@ -54,8 +54,8 @@ def test_tasks_and_answers_go_round(own: Path, curate: Curate, tmp_path: Path) -
     ]
     (tmp_path / "project.json").write_text(json.dumps(answers), encoding="utf-8")
     taken = as_json(curate("annotations", tmp_path / "project.json", "-w", own, "--json"))
-    counts = {name: taken[name] for name in ("decided", "known", "unanswered", "strangers", "disagreed")}
-    assert counts == {"decided": 4, "known": 0, "unanswered": 1, "strangers": 1, "disagreed": 2}
+    counts = {name: taken[name] for name in ("decided", "known", "unanswered", "unknown_paths", "disagreed")}
+    assert counts == {"decided": 4, "known": 0, "unanswered": 1, "unknown_paths": 1, "disagreed": 2}
     now = pd.read_parquet(own / "manifests" / f"{taken['version']}.parquet").set_index("path")
     paths = expected["path"]
     assert now.at[paths[0], "status"] == "excluded"

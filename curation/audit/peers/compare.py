@@ -17,10 +17,11 @@ from curation.audit.peers.fastdup import fastdup
 from curation.audit.peers.judges import JUDGES, Given, Judge, ask, from_pairs, store
 from curation.audit.peers.peer import Opinion, Peer, require
 from curation.base import files
+from curation.base.classes import in_order
 from curation.base.errors import CurationError
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_listing
 from curation.checks.duplicates.candidates import Candidates, Features
 from curation.checks.duplicates.features import Pictures, pictures
 from curation.checks.duplicates.find import NEAR_DUPLICATE
@@ -94,7 +95,7 @@ def second_opinions(
     """
     readable = measurements[measurements["error"] == ""].sort_values(["pixel_sha256", "path"])
     contents = readable.drop_duplicates("pixel_sha256").reset_index(drop=True)
-    listing = files.read_table(workspace.listing).set_index("path")
+    listing = read_listing(workspace).set_index("path")
     urls = listing.loc[contents["path"], "url"].tolist()
     unknown = [name for name in peers if name not in PEERS]
     if unknown:
@@ -150,7 +151,7 @@ def _given(workspace: Workspace, readable: pd.DataFrame, listing: pd.DataFrame, 
 
 def out_of_fold(workspace: Workspace, paths: pd.Series, labels: Sequence[str]) -> Probabilities | None:
     """Return the newest out-of-fold probabilities that cover all ``paths``, (n, classes) by sorted label, or None."""
-    classes = sorted(set(labels))
+    classes = in_order(labels)
     tables = sorted(workspace.predictions.glob("oof_*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
     for table in tables:
         known = files.read_table(table)
