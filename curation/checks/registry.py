@@ -10,6 +10,7 @@ from curation.base import tables
 from curation.base.errors import CurationError
 from curation.checks import copies, faces, labels, pixels
 from curation.checks.base import Check, CheckInputs
+from curation.checks.challenges import found
 
 CHECKS: dict[str, Check] = {
     check.name: check
@@ -27,6 +28,19 @@ CHECKS: dict[str, Check] = {
         Check("off_centre", "Off-centre face", "The face is far from the middle.", faces.off_centre),
         Check("cropped_face", "Cropped face", "Part of the face lies outside the picture.", faces.cropped_face),
         Check("turned_face", "Turned face", "The face looks aside or is tilted.", faces.turned_face),
+        Check(
+            "occluded_face",
+            "Occluded face",
+            "A hand, glasses, a mask or another thing covers part of the face.",
+            found.occluded_face,
+        ),
+        Check(
+            "non_human_face",
+            "Not a person's face",
+            "A drawing, statue, doll, mask or animal, or no face at all.",
+            found.non_human_face,
+        ),
+        Check("watermark", "Watermark", "Text, a logo or a pattern is laid over the picture.", found.watermark),
         Check("exact_duplicate", "Exact copies", "The same pixels as another image.", copies.exact_duplicate),
         Check(
             "near_duplicate",
@@ -48,6 +62,7 @@ CHECKS: dict[str, Check] = {
             "Its label is one of several plausible ones: ten people would not agree.",
             labels.ambiguous,
         ),
+        Check("outlier", "Outlier", "Like nothing else in the data.", found.outlier),
     )
 }
 

@@ -27,7 +27,7 @@ from curation.base.workspace import FORMAT, Workspace, read_images, read_issues,
 from curation.decisions import log, manifest, policy
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX, effective, overruled, policy_batch, replay
 from curation.labels import people
-from curation.pipeline import label_judgement
+from curation.pipeline import challenges, label_judgement
 
 _TOOLS = (
     "numpy",
@@ -205,6 +205,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
 
     pairs = find_pairs(workspace, scanned, settings, display)
     labels = label_judgement.stored(workspace, scanned.images)
+    prepared = challenges.prepare(workspace, scanned.measurements, pairs, settings, display)
     fingerprint = _digest(
         *(scanned.images[column] for column in scanned.images),
         *(scanned.measurements[column] for column in scanned.measurements),
@@ -213,11 +214,13 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         settings.duplicates.model_dump_json(),
         CHECKS_REVISION,
         "" if labels is None else label_judgement.record_of(workspace)["key"],
+        *prepared.identity,
     )
     if _is_current(workspace, "issues", fingerprint, workspace.issues):
         return read_issues(workspace)
     with display.step("Checking"):
-        issues = registry.run(CheckInputs(scanned.images, scanned.measurements, pairs, settings, labels))
+        known = prepared.load() if prepared.identity else None
+        issues = registry.run(CheckInputs(scanned.images, scanned.measurements, pairs, settings, labels, known))
     files.write_table(workspace.issues, issues)
     _note(workspace, "issues", fingerprint)
     memory.give_back()

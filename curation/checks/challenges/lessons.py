@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -88,16 +89,16 @@ def draw_lessons(
         picture, points = _seen(faces[place], landmarks[place], rng)
         if len(pair_marks) >= _ENOUGH_PAIRS and rng.random() < _OF_PAIRS:
             picture, laid = _of_pair(pair_marks[rng.integers(len(pair_marks))], picture, rng)
-            pictures[row], overlay[row] = _at(picture, side), _at(laid, fine)
+            pictures[row], overlay[row] = at_side(picture, side), at_side(laid, fine)
             continue
         if rng.random() < _OCCLUDED:
             kind = str(rng.choice(list(kinds)))
             picture, cover = occlude(picture, points, kind, faces[rng.integers(len(faces))], rng)
-            occluder[row], named[row] = _at(cover, coarse), kind
+            occluder[row], named[row] = at_side(cover, coarse), kind
         if rng.random() < _MARKED:
             picture, laid = _marked(picture, marks, pair_marks, rng)
-            overlay[row] = _at(laid, fine)
-        pictures[row] = _at(_compressed(picture, rng), side)
+            overlay[row] = at_side(laid, fine)
+        pictures[row] = at_side(_compressed(picture, rng), side)
     return Lessons(pictures, overlay, occluder, named)
 
 
@@ -109,7 +110,7 @@ def draw_altered(
     kinds = list(ALTERED)
     places = rng.integers(0, len(faces), count)
     made = [alter(faces[p], landmarks[p], kinds[row % len(kinds)], rng) for row, p in enumerate(places.tolist())]
-    return np.stack([_at(_compressed(picture, rng), side) for picture in made]), places
+    return np.stack([at_side(_compressed(picture, rng), side) for picture in made]), places
 
 
 def _seen(face: Pixels, landmarks: Doubles, rng: np.random.Generator) -> tuple[Pixels, Doubles]:
@@ -124,7 +125,7 @@ def _seen(face: Pixels, landmarks: Doubles, rng: np.random.Generator) -> tuple[P
 def _of_pair(mark: PairMark, around: Pixels, rng: np.random.Generator) -> tuple[Pixels, Floats]:
     """Return one of a pair's two pictures, what lies outside of it filled from another, and where its mark lies."""
     marked = rng.random() < 0.5
-    filled = np.where(mark.inside, mark.picture if marked else mark.clean, _at(around, mark.inside.shape[0]))
+    filled = np.where(mark.inside, mark.picture if marked else mark.clean, at_side(around, mark.inside.shape[0]))
     laid = (np.abs(mark.opacity) > 0.05) & mark.inside & marked
     return np.clip(filled, 0, 255).astype(np.uint8), laid.astype(np.float32) / 2
 
@@ -135,7 +136,7 @@ def _marked(
     levels = picture.astype(np.float32)
     if len(pair_marks) >= _ENOUGH_PAIRS and rng.random() < _PAIR_MARKS:
         mark = pair_marks[rng.integers(len(pair_marks))]
-        laid, opacity = lay_pair_mark(_at(levels, mark.opacity.shape[0]), mark, rng)
+        laid, opacity = lay_pair_mark(at_side(levels, mark.opacity.shape[0]), mark, rng)
     else:
         laid, opacity = lay_mark(levels, marks[rng.integers(len(marks))], rng)
     return np.clip(laid, 0, 255).astype(np.uint8), opacity
@@ -149,9 +150,9 @@ def _compressed(picture: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
-def _at(picture: npt.NDArray[np.generic], side: int) -> npt.NDArray[np.generic]:
+def at_side(picture: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
     """Return a square picture or cover at another side."""
     if picture.shape[0] == side:
         return picture
     method = cv2.INTER_AREA if picture.shape[0] > side else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (side, side), interpolation=method))  # type: ignore[call-overload]
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=method))

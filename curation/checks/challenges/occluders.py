@@ -86,10 +86,18 @@ def _hand(face: _Face, rng: np.random.Generator) -> _Thing:
     spots = [(0, 1), (0, 0.55), (-0.5, 0), (0.5, 0), (0, 0), (-0.6, 0.8), (0.6, 0.8), (0, 1.15), (0, -0.3)]
     x, y = spots[rng.integers(len(spots))]
     middle = face.at(x + rng.normal(0, 0.1), y + rng.normal(0, 0.1))
-    angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.4 else np.pi / 2 * rng.choice([1, 1, 0.6, 1.4]) + rng.normal(0, 0.3)
+    angle = (
+        rng.uniform(0, 2 * np.pi)
+        if rng.random() < 0.4
+        else np.pi / 2 * rng.choice([1, 1, 0.6, 1.4]) + rng.normal(0, 0.3)
+    )
     arm = np.array([np.cos(angle), np.sin(angle)])
     side = np.array([-arm[1], arm[0]])
-    length, width, fingers = face.unit * rng.uniform(0.8, 1.3), face.unit * rng.uniform(0.16, 0.25), int(rng.integers(1, 6))
+    length, width, fingers = (
+        face.unit * rng.uniform(0.8, 1.3),
+        face.unit * rng.uniform(0.16, 0.25),
+        int(rng.integers(1, 6)),
+    )
     spread = rng.uniform(1.0, 1.3)
     for finger in range(fingers):
         offset = (finger - (fingers - 1) / 2) * width
@@ -210,7 +218,10 @@ def _cup(face: _Face, rng: np.random.Generator) -> _Thing:
 def _block(face: _Face, rng: np.random.Generator) -> _Thing:
     """A part of another picture; the caller fills it."""
     cover = _blank()
-    middle, (across, down) = face.at(rng.uniform(-0.6, 0.6), rng.uniform(-0.3, 1.2)), face.unit * rng.uniform(0.3, 0.7, 2)
+    middle, (across, down) = (
+        face.at(rng.uniform(-0.6, 0.6), rng.uniform(-0.3, 1.2)),
+        face.unit * rng.uniform(0.3, 0.7, 2),
+    )
     if rng.random() < 0.4:
         _oval(cover, middle, across, down, rng.uniform(0, 180))
     else:

@@ -135,7 +135,9 @@ def _grid(canvas: Pixels, rng: np.random.Generator) -> None:
     for start in range(-2 * _CANVAS, 2 * _CANVAS, step):
         reach = 3 * _CANVAS
         first = (start, -_CANVAS if down else start)
-        cv2.line(canvas, first, (round(first[0] + across * reach), round(first[1] + down * reach)), 255, width, cv2.LINE_AA)
+        cv2.line(
+            canvas, first, (round(first[0] + across * reach), round(first[1] + down * reach)), 255, width, cv2.LINE_AA
+        )
         if second:
             first = (start, -_CANVAS)
             cv2.line(canvas, first, (round(first[0] - down * reach), first[1] + reach), 255, width, cv2.LINE_AA)
@@ -148,7 +150,9 @@ def lay_mark(picture: Floats, cover: Floats, rng: np.random.Generator) -> tuple[
     scale = zoom * np.array([width, height]) / _CANVAS
     # whole pixels: a mark is as sharp as the picture it is laid on
     shift = np.rint(np.array([width, height]) * ((1 - zoom) / 2 + rng.uniform(-0.15, 0.15, 2)))
-    reduced = cv2.resize(cover, (max(1, round(_CANVAS * scale[0])), max(1, round(_CANVAS * scale[1]))), interpolation=cv2.INTER_AREA)
+    reduced = cv2.resize(
+        cover, (max(1, round(_CANVAS * scale[0])), max(1, round(_CANVAS * scale[1]))), interpolation=cv2.INTER_AREA
+    )
     placed = cv2.warpAffine(reduced, np.array([[1, 0, shift[0]], [0, 1, shift[1]]]), (width, height))
     inside = placed > 0.3
     if inside.mean() < _FEWEST_PIXELS / 2:

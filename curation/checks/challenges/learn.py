@@ -1,0 +1,163 @@
+"""Learning a model of a data set's challenges: lessons are drawn, seen by the network, and learned; see ``model``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from curation.base.progress import Display
+from curation.checks.challenges import model as models
+from curation.checks.challenges.lessons import Lessons, at_side, draw_altered, draw_lessons
+from curation.checks.challenges.model import Arrays, ChallengeModel, Curve, Floats, Half, Pixels
+from curation.checks.challenges.overlays import PairMark
+
+if TYPE_CHECKING:
+    from training.features import FeatureNetwork
+
+FEWEST_FACES = 60
+"""Faces below which nothing is learned: a model of fewer people takes their looks for challenges."""
+
+LESSONS_A_FACE = 4
+"""Lessons are no more than so many a face: the same face seen more often teaches little."""
+
+_HELD_OUT = 0.25
+"""Share of the faces that calibrate what the others taught."""
+
+_DRAWN = 0.25
+"""Pictures to calibrate on, and altered faces, as a share of the lessons."""
+
+_SUSPICIOUS = 0.15
+"""Share of the pictures without anything laid over them that is left out of calibration: data have marks and hands of
+their own."""
+
+_STRENGTH = 0.003
+"""Inverse penalty of the regression on 1280 scaled numbers: weaker ones learn single faces."""
+
+_UNEVEN = 0.05
+"""Added to the deviation of every number of an embedding: those that hardly vary say nothing."""
+
+Detect = Callable[[Pixels], float]
+"""The detector's best score on a grey picture."""
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Faces to learn from.
+
+    Attributes:
+        pictures: (n_i, n_i) uint8 each.
+        landmarks: (n, 5, 2) fractions of the sides.
+
+    """
+
+    pictures: Sequence[Pixels]
+    landmarks: Floats
+
+    def part(self, rows: npt.NDArray[np.int64]) -> Faces:
+        """Return some of them."""
+        return Faces([self.pictures[row] for row in rows.tolist()], self.landmarks[rows])
+
+
+def learn(
+    faces: Faces, marks: Sequence[PairMark], detect: Detect, lessons: int, seed: int, display: Display
+) -> ChallengeModel:
+    """Learn from at least ``FEWEST_FACES`` faces; the same arguments give the same model on one machine.
+
+    Args:
+        faces: the data's own.
+        marks: that tell copies in the data apart.
+        detect: the face detector.
+        lessons: most pictures to learn from.
+        seed: of every draw.
+        display: progress.
+
+    Raises:
+        WeightsError: the package with the network's weights is not installed.
+
+    """
+    from training.features import FeatureNetwork, learn_head
+    from training.head_shapes import CELLS, SIDE
+
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(faces.pictures))
+    held = max(1, round(_HELD_OUT * len(order)))
+    taught, asked = faces.part(order[held:]), faces.part(order[:held])
+    count = min(lessons, LESSONS_A_FACE * len(order))
+    shape = (SIDE, CELLS["overlay"], CELLS["occluder"])
+    with display.step("Learning the challenges", "steps") as report:
+        drawn = draw_lessons(taught.pictures, taught.landmarks, marks, count, shape, seed)
+        report(1, 5)
+        taps = FeatureNetwork().taps(drawn.pictures)
+        report(2, 5)
+        rows = np.arange(count)
+        covers = {"overlay": drawn.overlay, "occluder": drawn.occluder}
+        heads = {name: learn_head(name, taps, cover, rows, seed=seed) for name, cover in covers.items()}
+        del taps, drawn
+        report(3, 5)
+        network = FeatureNetwork(heads)
+        few = max(40, round(_DRAWN * count))
+        human, non_human, human_record = _learn_human(network, taught, asked, detect, few, seed)
+        report(4, 5)
+        again = draw_lessons(asked.pictures, asked.landmarks, marks, few, shape, seed + 1)
+        seen = network.describe(again.pictures).logits
+        plain = network.describe(_small(asked.pictures)).logits
+        curves, record = {"non_human_face": non_human}, {"non_human_face": human_record}
+        for check, name in models.HEADS.items():
+            curves[check], record[check] = _calibrated(name, seen[name], plain[name], again)
+        report(5, 5)
+    facts = {"revision": models.REVISION, "seed": seed, "faces": len(order), "lessons": count, "pairs": len(marks)}
+    return ChallengeModel(heads, human, curves, {**facts, "checks": record})
+
+
+def _small(pictures: Sequence[Pixels]) -> Pixels:
+    from training.head_shapes import SIDE
+
+    return np.stack([at_side(picture, SIDE) for picture in pictures])
+
+
+def _calibrated(
+    name: str, logits: npt.NDArray[np.float32], plain: npt.NDArray[np.float32], lessons: Lessons
+) -> tuple[Curve, dict[str, float]]:
+    """Return the curve of a head, and how well it tells lessons with the thing from faces as they are."""
+    score, negative = models.picture_logit(name, logits), models.picture_logit(name, plain)
+    cover = (lessons.overlay if name == "overlay" else lessons.occluder).reshape(len(score), -1).max(axis=1)
+    positive = score[cover > 0]
+    trusted = negative[negative <= np.quantile(negative, 1 - _SUSPICIOUS)]
+    curve = models.fit_curve(positive[:, None], trusted[:, None])
+    return curve, {"planted": len(positive), "auroc": round(models.auroc(positive, negative), 4)}
+
+
+def _learn_human(
+    network: FeatureNetwork, taught: Faces, asked: Faces, detect: Detect, count: int, seed: int
+) -> tuple[Arrays, Curve, dict[str, float]]:
+    """Return what tells altered faces from the data's own, its curve, and how well it does on other faces."""
+    from sklearn.linear_model import LogisticRegression
+
+    from training.head_shapes import SIDE
+
+    def described(pictures: Sequence[Pixels]) -> Half:
+        return network.describe(_small(pictures)).embedding
+
+    def altered(faces: Faces, n: int, draw: int) -> Half:
+        return described(list(draw_altered(faces.pictures, faces.landmarks, n, SIDE, draw)[0]))
+
+    own = described(taught.pictures)
+    mean, scale = own.astype(np.float64).mean(axis=0), own.astype(np.float64).std(axis=0) + _UNEVEN
+    made = altered(taught, count, seed + 2)
+    inputs = (np.concatenate([made, own]).astype(np.float64) - mean) / scale
+    target = np.r_[np.ones(len(made)), np.zeros(len(own))]
+    fitted = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=300).fit(inputs, target)
+    human: Arrays = {"weights": fitted.coef_[0], "mean": mean, "scale": scale}
+    held, _ = draw_altered(asked.pictures, asked.landmarks, count, SIDE, seed + 3)
+    sides = [
+        models.human_measures(human, described(pictures), np.array([detect(picture) for picture in pictures]))
+        for pictures in (list(held), asked.pictures)
+    ]
+    curve = models.fit_curve(*sides)
+    ratios = [curve.log_ratio(measures) for measures in sides]
+    return human, curve, {"planted": len(held), "auroc": round(models.auroc(*ratios), 4)}

@@ -1,0 +1,210 @@
+"""What is learned of a data set's challenges from its own faces, with things and marks laid over them on purpose.
+
+Nothing else teaches it, neither labels nor people's votes. What it says of a picture is calibrated on faces that it did
+not learn from, and then on how common the challenge is in the data (Saerens, Latinne & Decaestecker 2002).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+Half = npt.NDArray[np.float16]
+Arrays = dict[str, npt.NDArray[Any]]
+
+REVISION = 1
+"""Raised whenever another model may be learned from the same faces."""
+
+LEARNED = ("occluded_face", "non_human_face", "watermark")
+"""Checks that need a learned model."""
+
+HEADS = {"watermark": "overlay", "occluded_face": "occluder"}
+
+_TOP = {"overlay": 4, "occluder": 3}
+"""Cells whose mean logit stands for a picture: the fewest that a word or a hand covers."""
+
+_MARGIN = {"overlay": 0, "occluder": 1}
+"""Cells at the edge that do not count: a hand at the edge covers no face."""
+
+_LEAST_SCORE = 0.02
+"""Detector scores are kept this far from 0 and 1, so that log-odds are finite."""
+
+_RIDGE = 0.01
+_ROUNDS = 50
+_EM_ROUNDS = 200
+
+_FEWEST_POSITIVES = 1e-4
+"""Least share of the data that a challenge is taken to have, so that no prior is 0."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Log-odds that a picture has a challenge, linear in what was measured of it.
+
+    Attributes:
+        weights: (k + 1,) of k measures and 1.
+        prior: share of the pictures it was fitted to that had the challenge.
+
+    """
+
+    weights: Floats
+    prior: float
+
+    def log_ratio(self, measures: Floats) -> Floats:
+        """Return the log-likelihood ratio (n,) of measures (n, k)."""
+        return np.asarray(_with_one(measures) @ self.weights - np.log(self.prior / (1 - self.prior)))
+
+    def probability(self, measures: Floats) -> tuple[Floats, float]:
+        """Return the probability (n,) that each picture has the challenge, and the share that seem to have it.
+
+        The share is the likeliest one, found by expectation maximisation (Saerens et al. 2002).
+        """
+        ratio = np.exp(np.clip(self.log_ratio(measures), -30, 30))
+        share = self.prior / 2
+        for _ in range(_EM_ROUNDS):
+            found = share * ratio / (share * ratio + 1 - share)
+            before, share = share, float(np.clip(found.mean() if len(found) else 0.0, _FEWEST_POSITIVES, 0.5))
+            if abs(share - before) < 1e-7:
+                break
+        return share * ratio / (share * ratio + 1 - share), share
+
+
+@dataclass(frozen=True)
+class ChallengeModel:
+    """What was learned.
+
+    Attributes:
+        heads: arrays of each head.
+        human: weights, mean and scale of the embedding (1280,) that tell altered faces from the data's.
+        curves: per check.
+        record: on what it was learned, and how well it finds planted ones that it did not learn from.
+
+    """
+
+    heads: dict[str, Arrays]
+    human: Arrays
+    curves: dict[str, Curve]
+    record: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """A fingerprint of the heads."""
+        parts = hashlib.sha256()
+        for name, arrays in sorted(self.heads.items()):
+            for key, value in sorted(arrays.items()):
+                parts.update(f"{name}.{key}".encode() + np.ascontiguousarray(value).tobytes())
+        return parts.hexdigest()[:16]
+
+    def to_bytes(self) -> bytes:
+        """Return the model as the bytes of an .npz file."""
+        flat: Arrays = {f"human/{key}": value for key, value in self.human.items()}
+        for name, arrays in self.heads.items():
+            flat |= {f"heads/{name}/{key}": value for key, value in arrays.items()}
+        for name, curve in self.curves.items():
+            flat[f"curves/{name}"] = np.append(curve.weights, curve.prior)
+        stream = io.BytesIO()
+        np.savez(stream, record=np.array(json.dumps(self.record)), **flat)  # type: ignore[arg-type]
+        return stream.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ChallengeModel:
+        """Return the model that ``to_bytes`` wrote.
+
+        Raises:
+            ValueError, KeyError, OSError: these bytes are none.
+
+        """
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        heads: dict[str, Arrays] = {name: {} for name in HEADS.values()}
+        human: Arrays = {}
+        curves = {}
+        record = json.loads(str(arrays.pop("record")))
+        for name, value in arrays.items():
+            kind, _, rest = name.partition("/")
+            if kind == "heads":
+                head, _, key = rest.partition("/")
+                heads[head][key] = value
+            elif kind == "human":
+                human[rest] = value
+            else:
+                curves[rest] = Curve(value[:-1], float(value[-1]))
+        return cls(heads, human, curves, record)
+
+
+def picture_logit(name: str, logits: npt.NDArray[np.floating[Any]]) -> Floats:
+    """Return what a head says of whole pictures, (n,), from its cells (n, c, c)."""
+    edge = _MARGIN[name]
+    inner = logits[:, edge : logits.shape[1] - edge, edge : logits.shape[2] - edge].reshape(len(logits), -1)
+    return np.sort(inner.astype(np.float64), axis=1)[:, -_TOP[name] :].mean(axis=1)
+
+
+def human_measures(human: Mapping[str, npt.NDArray[Any]], embedding: Half, face_score: Floats) -> Floats:
+    """Return (n, 2): how altered the picture looks, and the log-odds of the detector's doubt."""
+    score = np.clip(np.nan_to_num(face_score), _LEAST_SCORE, 1 - _LEAST_SCORE)
+    return np.stack([altered_logit(human, embedding), np.log((1 - score) / score)], axis=1)
+
+
+def altered_logit(human: Mapping[str, npt.NDArray[Any]], embedding: Half) -> Floats:
+    """Return the log-odds (n,) that embeddings (n, 1280) are those of altered faces."""
+    scaled = human["weights"] / human["scale"]
+    return np.asarray(embedding.astype(np.float32) @ scaled.astype(np.float32) - float(human["mean"] @ scaled), float)
+
+
+def fit_curve(positive: Floats, negative: Floats) -> Curve:
+    """Return the logistic curve between measures of pictures with a challenge (n, k) and without it (m, k).
+
+    No measure may speak against the challenge the more of it there is: its weight is then 0.
+    """
+    measures = np.concatenate([positive, negative])
+    target = np.r_[np.ones(len(positive)), np.zeros(len(negative))]
+    used = np.ones(measures.shape[1], np.bool_)
+    while True:
+        weights = np.zeros(len(used) + 1)
+        weights[np.append(used, True)] = _logistic(_with_one(measures[:, used]), target)
+        if (weights[:-1] >= 0).all():
+            return Curve(weights, float(target.mean()))
+        used &= weights[:-1] >= 0
+
+
+def _with_one(measures: Floats) -> Floats:
+    return np.column_stack([measures, np.ones(len(measures))])
+
+
+def _logistic(columns: Floats, target: Floats) -> Floats:
+    """Return the weights of a slightly penalised logistic regression (Newton's steps)."""
+    weights, penalty = np.zeros(columns.shape[1]), _RIDGE * np.eye(columns.shape[1])
+    for _ in range(_ROUNDS):
+        fitted = 1 / (1 + np.exp(-np.clip(columns @ weights, -30, 30)))
+        curvature = (columns * (fitted * (1 - fitted))[:, None]).T @ columns + penalty
+        step = np.linalg.solve(curvature, columns.T @ (target - fitted) - penalty @ weights)
+        weights = weights + step
+        if np.abs(step).max() < 1e-8:
+            break
+    return np.asarray(weights)
+
+
+def standard_landmarks(boxes: Floats) -> Floats:
+    """Return landmarks (n, 5, 2) where they usually are in boxes (n, 4): x, y, width, height.
+
+    The places are those of the eyes, nose and mouth's corners in ArcFace's alignment template (Deng et al. 2019).
+    """
+    template = np.array([[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]]) / 112
+    return np.asarray(boxes[:, None, :2] + template * boxes[:, None, 2:4])
+
+
+def auroc(positive: Sequence[float] | Floats, negative: Sequence[float] | Floats) -> float:
+    """Return the probability that a positive's score is above a negative's."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(np.r_[np.asarray(positive), np.asarray(negative)])[: len(positive)]
+    return float((ranks.mean() - (len(positive) + 1) / 2) / len(negative))
