@@ -181,8 +181,11 @@ class Workspace:
             outcome = steps.run(self._workspace, str(data), chosen, self._display, limit)
         return Outcome(tuple(outcome.lines), outcome.record)
 
-    def check(self, *, labels: str = "") -> pd.DataFrame:
+    def check(self, *, labels: str = "", embed: bool | None = None) -> pd.DataFrame:
         """Run the checks on what was scanned and return how many images each flags; a recipe in ``labels`` judges them.
+
+        ``embed`` embeds the images and looks for watermarks, occlusion, faces of no person and outliers; None: where
+        labels are judged.
 
         Raises:
             CurationError: nothing was scanned yet, or a recipe cannot be fitted.
@@ -192,6 +195,9 @@ class Workspace:
         if labels:
             judging = chosen.labels.model_copy(update={"recipe": labels})
             chosen = chosen.model_copy(update={"labels": judging})
+        if embed is not None:
+            embedding = chosen.embed.model_copy(update={"when": "on" if embed else "off"})
+            chosen = chosen.model_copy(update={"embed": embedding})
         with locked(self._workspace):
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
             return summary.check_summary(steps.judge_labels(self._workspace, scanned, chosen, self._display))

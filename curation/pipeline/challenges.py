@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,9 @@ _SURE_FACE = 0.6
 """Detector score from which a face is learned from."""
 
 _MOST_FACES = 3000
+_NATURAL = 3000
+"""Images of any kind to learn from at most."""
+
 _LARGEST_SIDE = 160
 """Faces are drawn on at their own size up to this side, px, so that strokes are as sharp as the pictures are."""
 
@@ -166,7 +171,7 @@ class _Shown:
         return load_thumbnails(names, self._workspace.measurements, self._settings)
 
     def landmarks(self, measurements: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Return landmarks (n, 5, 2) of the best face; usual places in its box where the detector has none, else NaN."""
+        """Return landmarks (n, 5, 2) of the best face, by its box where the detector has none; NaN without a face."""
         from curation.measure import load_faces
 
         faces = load_faces(self._listing, self._workspace.measurements, self._settings)
@@ -186,9 +191,10 @@ def _learned(
     workspace: Workspace, shown: _Shown, marks: list[PairMark], settings: Settings, display: Display
 ) -> ChallengeModel | None:
     """Learn a model of the data's faces and keep it; None where there are too few."""
-    from curation.checks.challenges.learn import FEWEST_FACES, Faces, learn
+    from curation.checks.challenges.learn import FEWEST_FACES, Faces, Natural, learn
     from curation.measure.embedding import grey_square
     from curation.measure.faces.choice import choose_detector
+    from training.head_shapes import SIDE
 
     contents = shown.contents()
     sure = contents[contents["face_score"] >= _SURE_FACE]
@@ -212,7 +218,13 @@ def _learned(
     def detect(picture: npt.NDArray[np.uint8]) -> float:
         return max((face.score for face in detector.detect(picture)), default=0.0)
 
-    model = learn(Faces(pictures, points[kept]), marks, detect, settings.embed.lessons, settings.seed, display)
+    drawn = contents.sample(min(_NATURAL, len(contents)), random_state=settings.seed)
+    seen = [grey_square(url, SIDE, settings.measure) for url in drawn["url"]]
+    there = [place for place, picture in enumerate(seen) if picture is not None]
+    scores = drawn["face_score"].to_numpy(np.float64)[there]
+    natural = Natural([picture for picture in seen if picture is not None], scores)
+    faces, lessons = Faces(pictures, points[kept]), settings.embed.lessons
+    model = learn(faces, natural, marks, detect, lessons, settings.seed, display)
     files.write_bytes(workspace.challenges, model.to_bytes())
     return model
 
@@ -233,3 +245,32 @@ def _clean_copies(marks: Marks, measurements: pd.DataFrame) -> dict[int, tuple[s
         for row in rows_of[carrier].tolist():
             found.setdefault(row, (str(paths[rows_of[clean][0]]), box))
     return found
+
+
+@dataclass(frozen=True)
+class StoredEmbeddings:
+    """The embeddings that a workspace holds, for others that ask what is near what.
+
+    Attributes:
+        digest: changes with the network and its heads.
+
+    """
+
+    digest: str
+    store: Path
+    settings: MeasureSettings
+
+    def of(self, contents: list[str]) -> npt.NDArray[np.float16] | None:
+        """Return embeddings (n, 1280) of contents (SHA-256), None where one of them has none."""
+        from curation.measure.embedding import load_embedding
+
+        found = load_embedding(contents, self.store, self.settings, self.digest)
+        return found.embedding if len(contents) and found.known.all() else None
+
+
+def embeddings(workspace: Workspace, settings: Settings) -> StoredEmbeddings | None:
+    """Return what is embedded, None where nothing is."""
+    if not any(workspace.measurements.glob("embeddings-*")):
+        return None
+    model = stored_model(workspace)
+    return StoredEmbeddings(model.digest if model else "", workspace.measurements, settings.measure)

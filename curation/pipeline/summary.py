@@ -174,6 +174,8 @@ def evidence_words(evidence: Mapping[str, Any]) -> str:
         return _measured_words(evidence)
     if "kind" in evidence:
         return _copy_words(evidence)
+    if "mark" in evidence or "covered" in evidence:
+        return _challenge_words(evidence)
     return ", ".join(f"{key} {value}" for key, value in evidence.items() if key not in ("dhash", "rank"))
 
 
@@ -194,6 +196,22 @@ def _label_words(evidence: Mapping[str, Any]) -> str:
             f"{evidence['suggestion']} with {evidence['probability']:.2f}{says}"
         )
     return f"labelled {evidence['given']}: ambiguous with probability {evidence['ambiguous']:.2f}{says}"
+
+
+def _challenge_words(evidence: Mapping[str, Any]) -> str:
+    """Return what lies over a picture or before a face, and where."""
+    sure = f"probability {evidence['probability']:.2f}"
+    if "covered" in evidence:
+        return f"covers {' and '.join(evidence['covered']) or 'the face beside its parts'}, {sure}"
+    return f"{evidence['mark']} {_place(evidence['box'])}, {evidence['how']}, {sure}"
+
+
+def _place(box: Sequence[float]) -> str:
+    """Return where the middle of a box (x, y, width, height, fractions) lies, in words."""
+    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
+    words = [*(["top"] if y < 1 / 3 else ["bottom"] if y > 2 / 3 else [])]
+    words += ["left"] if x < 1 / 3 else ["right"] if x > 2 / 3 else []
+    return f"at the {' '.join(words)}" if words else "in the middle"
 
 
 def _copy_words(evidence: Mapping[str, Any]) -> str:

@@ -85,11 +85,11 @@ def _statue(picture: Pixels, landmarks: Doubles, rng: np.random.Generator) -> Fl
 def _painting(picture: Pixels, _landmarks: Doubles, rng: np.random.Generator) -> Floats:
     size = int(rng.integers(5, 11)) | 1
     flat = cv2.medianBlur(cv2.medianBlur(_enlarged(picture), size), size)
-    strokes = cv2.GaussianBlur(
-        rng.normal(0, 1, flat.shape).astype(np.float32), (0, 0), rng.uniform(0.5, 6), sigmaY=rng.uniform(0.5, 2)
-    )
+    noise = np.asarray(rng.normal(0, 1, flat.shape), np.float32)
+    across, down = rng.uniform(0.5, 6), rng.uniform(0.5, 2)
+    strokes = np.asarray(cv2.GaussianBlur(noise, (0, 0), across, sigmaY=down), np.float32)
     strokes = strokes.T if rng.random() < 0.5 else strokes
-    return np.asarray(flat + strokes / strokes.std() * rng.uniform(3, 15), np.float32)
+    return np.asarray(flat + strokes / float(strokes.std()) * rng.uniform(3, 15), np.float32)
 
 
 def _doll(picture: Pixels, landmarks: Doubles, rng: np.random.Generator) -> Floats:
@@ -112,10 +112,6 @@ def _scrambled(picture: Pixels, _landmarks: Doubles, rng: np.random.Generator) -
     return np.asarray(np.vstack(rows), np.float32)
 
 
-def _turned(picture: Pixels, _landmarks: Doubles, rng: np.random.Generator) -> Floats:
-    return np.asarray(np.rot90(_enlarged(picture), int(rng.integers(1, 4))), np.float32)
-
-
 def _scrap(picture: Pixels, _landmarks: Doubles, rng: np.random.Generator) -> Floats:
     side = picture.shape[0]
     part = max(2, int(side * rng.uniform(0.25, 0.45)))
@@ -131,7 +127,6 @@ ALTERED: Mapping[str, Callable[[Pixels, Doubles, np.random.Generator], Floats]] 
         "painting": _painting,
         "doll": _doll,
         "scrambled": _scrambled,
-        "turned": _turned,
         "scrap": _scrap,
     }
 )

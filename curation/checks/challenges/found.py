@@ -18,6 +18,7 @@ import pandas as pd
 from curation.checks import pixels
 from curation.checks.base import Flags, Floats, as_json, high_is_bad, rows, upper_fence
 from curation.checks.challenges import model as models
+from curation.checks.challenges.distance import distance
 from curation.checks.challenges.recurring import Recurring, recurring_marks
 
 if TYPE_CHECKING:
@@ -27,16 +28,13 @@ if TYPE_CHECKING:
 LIKELY = 0.5
 """Probability from which an image is flagged: it is then likelier than not."""
 
-NEIGHBOURS = 10
-"""Neighbours whose mean distance tells how far an image is from the rest: more than a picture has copies as a rule."""
+_DOUBTED = 0.05
+"""Probability below which the difference of two copies is no mark: retouching and compression differ too."""
 
-_REFERENCE = 10_000
-"""Images that others are compared with at most, so that cost grows with the data and not with its square."""
+_FENCE = 2.5
+"""Robust deviations beyond which a distance is an outlier's (Leys et al. 2013, J. Exp. Soc. Psych. 49:764)."""
 
-_AXES = 128
-"""Principal components kept: they hold nine tenths of the variance of such embeddings."""
-
-_FENCE = (0.0, 1.0)
+_BOUNDS = (-10.0, 10.0)
 _REACH = 0.5
 """Cells about a landmark, in distances between the eyes, of which it is a part."""
 
@@ -75,7 +73,7 @@ class Challenges:
         else:
             head = models.HEADS[check]
             measures = models.picture_logit(head, self.logits[head][known])[:, None]
-        probability[known], share = model.curves[check].probability(measures)
+        probability[known], share = model.curves[check].probability(measures, models.LEAST_SHARE[check])
         return probability, share
 
     @cached_property
@@ -88,7 +86,8 @@ class Challenges:
         for row in recurring:
             probability[row] = max(probability[row], 1 - (1 - probability[row]) * (1 - LIKELY))
         for row in self.clean_copies:
-            probability[row] = max(np.nan_to_num(probability[row]), 1 - (1 - LIKELY) / 10)
+            if not probability[row] < _DOUBTED:
+                probability[row] = max(np.nan_to_num(probability[row]), 1 - (1 - LIKELY) / 10)
         return probability, recurring
 
 
@@ -102,7 +101,7 @@ def watermark(inputs: CheckInputs) -> pd.DataFrame:
 
     def evidence(row: int) -> dict[str, Any]:
         facts: dict[str, Any] = {"probability": round(float(probability[row]), 4)}
-        if row in known.clean_copies:
+        if row in known.clean_copies and probability[row] > LIKELY:
             clean, box = known.clean_copies[row]
             return facts | {
                 "box": box,
@@ -151,7 +150,7 @@ def non_human_face(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def outlier(inputs: CheckInputs) -> pd.DataFrame:
-    """Images unlike all others: far from their nearest in embedding space; blank images have a check of their own."""
+    """Images unlike the data's faces: far from them in embedding space; blank images have a check of their own."""
     known = inputs.challenges
     if known is None:
         return _no_rows("outlier")
@@ -159,17 +158,21 @@ def outlier(inputs: CheckInputs) -> pd.DataFrame:
     skipped = inputs.images["path"].isin(blank.loc[blank["is_issue"], "path"]).to_numpy()
     usable = known.known & inputs.readable & ~skipped
     contents = inputs.measurements["pixel_sha256"].to_numpy(dtype=object)
-    distance = np.full(len(usable), np.nan)
-    distance[usable] = neighbour_distance(known.embedding[usable], contents[usable], inputs.settings.seed)
-    threshold = upper_fence(distance, inputs.settings.checks.outlier_fence, *_FENCE)
-    typical = float(np.nanmedian(distance)) if usable.any() else 0.0
-    scores = high_is_bad(distance, threshold, max(1.0, 2 * threshold), typical)
     face = inputs.measurements["face_score"].to_numpy(dtype=np.float64)
-    chosen = np.flatnonzero(usable)
+    sure = face >= inputs.settings.checks.face_score
+    # data without faces are judged by all of their images
+    sure = sure if 2 * sure[usable].sum() >= usable.sum() else np.ones_like(sure)
+    values = np.full(len(usable), np.nan)
+    if usable.any():
+        values[usable] = distance(known.embedding[usable], sure[usable], contents[usable], inputs.settings.seed)
+    chosen = np.flatnonzero(np.isfinite(values))
+    typical = float(np.median(values[chosen])) if len(chosen) else 0.0
+    threshold = upper_fence(values, _FENCE, *_BOUNDS)
+    scores = high_is_bad(values, threshold, 2 * threshold - typical, typical)
     texts = [
         as_json(
-            measure="distance_to_neighbours",
-            value=round(float(distance[row]), 4),
+            measure="log_distance_from_the_faces",
+            value=round(float(values[row]), 4),
             threshold=round(threshold, 4),
             face_found=bool(face[row] >= inputs.settings.checks.face_score),
         )
@@ -177,37 +180,6 @@ def outlier(inputs: CheckInputs) -> pd.DataFrame:
     ]
     kept = scores[chosen].round(6)
     return rows("outlier", inputs.images["path"].iloc[chosen], kept, kept < LIKELY, texts)
-
-
-def neighbour_distance(
-    embedding: npt.NDArray[np.floating[Any]], contents: npt.NDArray[np.object_], seed: int
-) -> Floats:
-    """Return the mean cosine distance (n,) of each image to the ``NEIGHBOURS`` nearest other contents, 0..2.
-
-    Distances are taken among the first principal components, to a random sample of contents where there are many.
-    """
-    import faiss
-
-    points = embedding.astype(np.float32)
-    points -= points.mean(axis=0)
-    _, axes = np.linalg.eigh((points.T @ points).astype(np.float64))
-    points = np.ascontiguousarray(points @ axes[:, : -_AXES - 1 : -1].astype(np.float32))
-    points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-6)
-    names, first, place = np.unique(contents.astype(str), return_index=True, return_inverse=True)
-    chosen = np.arange(len(names))
-    if len(names) > _REFERENCE:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(names), _REFERENCE, replace=False))
-    count = min(NEIGHBOURS, len(chosen) - 1)
-    if count < 1:
-        return np.full(len(points), np.nan)
-    index = faiss.IndexFlatIP(points.shape[1])
-    index.add(points[first[chosen]])
-    similarity, found = index.search(points[first], count + 1)
-    own = chosen[found] == np.arange(len(names))[:, None]
-    # where an image is its own nearest, that one is left out, else the farthest
-    own[~own.any(axis=1), -1] = True
-    distance = 1 - similarity[~own].reshape(len(names), count).astype(np.float64).mean(axis=1)
-    return np.asarray(distance[place])
 
 
 def covered_parts(logits: npt.NDArray[np.float32], landmarks: Floats) -> list[str]:

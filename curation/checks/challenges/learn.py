@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from curation.base.progress import Display
 from curation.checks.challenges import model as models
 from curation.checks.challenges.lessons import Lessons, at_side, draw_altered, draw_lessons
-from curation.checks.challenges.model import Arrays, ChallengeModel, Curve, Floats, Half, Pixels
+from curation.checks.challenges.model import Arrays, ChallengeModel, Curve, Floats, Pixels
 from curation.checks.challenges.overlays import PairMark
 
 if TYPE_CHECKING:
@@ -63,13 +62,34 @@ class Faces:
         return Faces([self.pictures[row] for row in rows.tolist()], self.landmarks[rows])
 
 
+@dataclass(frozen=True)
+class Natural:
+    """The data's images as they are, drawn at random.
+
+    Attributes:
+        pictures: (n_i, n_i) uint8 each.
+        face_score: (n,) the detector's best score of each.
+
+    """
+
+    pictures: Sequence[Pixels]
+    face_score: Floats
+
+
 def learn(
-    faces: Faces, marks: Sequence[PairMark], detect: Detect, lessons: int, seed: int, display: Display
+    faces: Faces,
+    natural: Natural,
+    marks: Sequence[PairMark],
+    detect: Detect,
+    lessons: int,
+    seed: int,
+    display: Display,
 ) -> ChallengeModel:
     """Learn from at least ``FEWEST_FACES`` faces; the same arguments give the same model on one machine.
 
     Args:
         faces: the data's own.
+        natural: images of any kind.
         marks: that tell copies in the data apart.
         detect: the face detector.
         lessons: most pictures to learn from.
@@ -101,14 +121,13 @@ def learn(
         report(3, 5)
         network = FeatureNetwork(heads)
         few = max(40, round(_DRAWN * count))
-        human, non_human, human_record = _learn_human(network, taught, asked, detect, few, seed)
+        human, non_human, human_record = _learn_human(network, taught, asked, natural, detect, few, seed)
         report(4, 5)
         again = draw_lessons(asked.pictures, asked.landmarks, marks, few, shape, seed + 1)
         seen = network.describe(again.pictures).logits
-        plain = network.describe(_small(asked.pictures)).logits
         curves, record = {"non_human_face": non_human}, {"non_human_face": human_record}
         for check, name in models.HEADS.items():
-            curves[check], record[check] = _calibrated(name, seen[name], plain[name], again)
+            curves[check], record[check] = _calibrated(name, seen[name], again)
         report(5, 5)
     facts = {"revision": models.REVISION, "seed": seed, "faces": len(order), "lessons": count, "pairs": len(marks)}
     return ChallengeModel(heads, human, curves, {**facts, "checks": record})
@@ -120,44 +139,36 @@ def _small(pictures: Sequence[Pixels]) -> Pixels:
     return np.stack([at_side(picture, SIDE) for picture in pictures])
 
 
-def _calibrated(
-    name: str, logits: npt.NDArray[np.float32], plain: npt.NDArray[np.float32], lessons: Lessons
-) -> tuple[Curve, dict[str, float]]:
-    """Return the curve of a head, and how well it tells lessons with the thing from faces as they are."""
-    score, negative = models.picture_logit(name, logits), models.picture_logit(name, plain)
+def _calibrated(name: str, logits: npt.NDArray[np.float32], lessons: Lessons) -> tuple[Curve, dict[str, float]]:
+    """Return the curve of a head, and how well it tells lessons with the thing from those without."""
+    score = models.picture_logit(name, logits)
     cover = (lessons.overlay if name == "overlay" else lessons.occluder).reshape(len(score), -1).max(axis=1)
-    positive = score[cover > 0]
+    positive, negative = score[cover > 0], score[cover == 0]
     trusted = negative[negative <= np.quantile(negative, 1 - _SUSPICIOUS)]
     curve = models.fit_curve(positive[:, None], trusted[:, None])
     return curve, {"planted": len(positive), "auroc": round(models.auroc(positive, negative), 4)}
 
 
 def _learn_human(
-    network: FeatureNetwork, taught: Faces, asked: Faces, detect: Detect, count: int, seed: int
+    network: FeatureNetwork, taught: Faces, asked: Faces, natural: Natural, detect: Detect, count: int, seed: int
 ) -> tuple[Arrays, Curve, dict[str, float]]:
-    """Return what tells altered faces from the data's own, its curve, and how well it does on other faces."""
+    """Return what tells altered faces from the data's own images, its curve, and how well it does on other ones."""
     from sklearn.linear_model import LogisticRegression
 
     from training.head_shapes import SIDE
 
-    def described(pictures: Sequence[Pixels]) -> Half:
-        return network.describe(_small(pictures)).embedding
-
-    def altered(faces: Faces, n: int, draw: int) -> Half:
-        return described(list(draw_altered(faces.pictures, faces.landmarks, n, SIDE, draw)[0]))
-
-    own = described(taught.pictures)
-    mean, scale = own.astype(np.float64).mean(axis=0), own.astype(np.float64).std(axis=0) + _UNEVEN
-    made = altered(taught, count, seed + 2)
-    inputs = (np.concatenate([made, own]).astype(np.float64) - mean) / scale
-    target = np.r_[np.ones(len(made)), np.zeros(len(own))]
+    made = draw_altered(taught.pictures, taught.landmarks, count, SIDE, seed + 2)
+    held = draw_altered(asked.pictures, asked.landmarks, count, SIDE, seed + 3)
+    own, made_seen, held_seen = (network.describe(part).embedding for part in (_small(natural.pictures), made, held))
+    half = len(own) // 2
+    known = own[:half].astype(np.float64)
+    mean, scale = known.mean(axis=0), known.std(axis=0) + _UNEVEN
+    inputs = (np.concatenate([made_seen.astype(np.float64), known]) - mean) / scale
+    target = np.r_[np.ones(len(made)), np.zeros(len(known))]
     fitted = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=300).fit(inputs, target)
     human: Arrays = {"weights": fitted.coef_[0], "mean": mean, "scale": scale}
-    held, _ = draw_altered(asked.pictures, asked.landmarks, count, SIDE, seed + 3)
-    sides = [
-        models.human_measures(human, described(pictures), np.array([detect(picture) for picture in pictures]))
-        for pictures in (list(held), asked.pictures)
-    ]
-    curve = models.fit_curve(*sides)
-    ratios = [curve.log_ratio(measures) for measures in sides]
-    return human, curve, {"planted": len(held), "auroc": round(models.auroc(*ratios), 4)}
+    positive = models.human_measures(human, held_seen, np.array([detect(picture) for picture in held]))
+    negative = models.human_measures(human, own[half:], natural.face_score[half:])
+    curve = models.fit_curve(positive, negative)
+    reached = models.auroc(curve.log_ratio(positive), curve.log_ratio(negative))
+    return human, curve, {"planted": len(held), "auroc": round(reached, 4)}

@@ -1,4 +1,4 @@
-"""What the heads learn from: the data's own faces, some with marks, some with things before them, and what lies where."""
+"""What the heads learn from: the data's own faces, some with marks or things before them, and what lies where."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def draw_lessons(
         place = int(rng.integers(len(faces)))
         picture, points = _seen(faces[place], landmarks[place], rng)
         if len(pair_marks) >= _ENOUGH_PAIRS and rng.random() < _OF_PAIRS:
-            picture, laid = _of_pair(pair_marks[rng.integers(len(pair_marks))], picture, rng)
+            picture, laid = _of_pair(pair_marks[int(rng.integers(len(pair_marks)))], picture, rng)
             pictures[row], overlay[row] = at_side(picture, side), at_side(laid, fine)
             continue
         if rng.random() < _OCCLUDED:
             kind = str(rng.choice(list(kinds)))
-            picture, cover = occlude(picture, points, kind, faces[rng.integers(len(faces))], rng)
+            picture, cover = occlude(picture, points, kind, faces[int(rng.integers(len(faces)))], rng)
             occluder[row], named[row] = at_side(cover, coarse), kind
         if rng.random() < _MARKED:
             picture, laid = _marked(picture, marks, pair_marks, rng)
@@ -102,15 +102,13 @@ def draw_lessons(
     return Lessons(pictures, overlay, occluder, named)
 
 
-def draw_altered(
-    faces: Sequence[Pixels], landmarks: Doubles, count: int, side: int, seed: int
-) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """Return faces made into what is no person's face, (count, side, side), every kind as often, and of which faces."""
+def draw_altered(faces: Sequence[Pixels], landmarks: Doubles, count: int, side: int, seed: int) -> Pixels:
+    """Return faces made into what is no person's face, (count, side, side), every kind as often."""
     rng = np.random.default_rng(seed)
     kinds = list(ALTERED)
-    places = rng.integers(0, len(faces), count)
-    made = [alter(faces[p], landmarks[p], kinds[row % len(kinds)], rng) for row, p in enumerate(places.tolist())]
-    return np.stack([at_side(_compressed(picture, rng), side) for picture in made]), places
+    places = rng.integers(0, len(faces), count).tolist()
+    made = [alter(faces[p], landmarks[p], kinds[row % len(kinds)], rng) for row, p in enumerate(places)]
+    return np.stack([at_side(_compressed(picture, rng), side) for picture in made])
 
 
 def _seen(face: Pixels, landmarks: Doubles, rng: np.random.Generator) -> tuple[Pixels, Doubles]:
@@ -127,7 +125,7 @@ def _of_pair(mark: PairMark, around: Pixels, rng: np.random.Generator) -> tuple[
     marked = rng.random() < 0.5
     filled = np.where(mark.inside, mark.picture if marked else mark.clean, at_side(around, mark.inside.shape[0]))
     laid = (np.abs(mark.opacity) > 0.05) & mark.inside & marked
-    return np.clip(filled, 0, 255).astype(np.uint8), laid.astype(np.float32) / 2
+    return np.clip(filled, 0, 255).astype(np.uint8), laid.astype(np.float32) / np.float32(2)
 
 
 def _marked(
@@ -135,10 +133,10 @@ def _marked(
 ) -> tuple[Pixels, Floats]:
     levels = picture.astype(np.float32)
     if len(pair_marks) >= _ENOUGH_PAIRS and rng.random() < _PAIR_MARKS:
-        mark = pair_marks[rng.integers(len(pair_marks))]
+        mark = pair_marks[int(rng.integers(len(pair_marks)))]
         laid, opacity = lay_pair_mark(at_side(levels, mark.opacity.shape[0]), mark, rng)
     else:
-        laid, opacity = lay_mark(levels, marks[rng.integers(len(marks))], rng)
+        laid, opacity = lay_mark(levels, marks[int(rng.integers(len(marks)))], rng)
     return np.clip(laid, 0, 255).astype(np.uint8), opacity
 
 

@@ -1,4 +1,4 @@
-"""Things before a face, drawn where its landmarks are, to learn from: hands, glasses, masks, bars, blocks, hair, objects.
+"""Things before a face, drawn where its landmarks are, to learn from: hands, glasses, masks, bars, hair and others.
 
 They are drawn on a canvas of one size in shades around 1, and then take the tone of a material or of the face's skin.
 """
@@ -66,7 +66,7 @@ def _blank() -> Pixels:
 
 
 def _place(point: Point) -> tuple[int, int]:
-    return int(round(point[0])), int(round(point[1]))
+    return round(float(point[0])), round(float(point[1]))
 
 
 def _line(cover: Pixels, start: Point, end: Point, width: float) -> None:
@@ -274,9 +274,9 @@ def occlude(
         tone = _skin(picture, face) * rng.uniform(0.8, 1.15) if thing.tone is None else thing.tone
         laid = cv2.resize(thing.shades, size, interpolation=cv2.INTER_AREA) * np.float32(tone)
     scale = max(1.0, side / 96)
-    laid = cv2.GaussianBlur(np.clip(laid, 0, 255), (0, 0), rng.uniform(0.3, 0.9) * scale)
-    cover = cv2.GaussianBlur(cover, (0, 0), 0.4 * scale)
-    return np.clip(picture * (1 - cover) + laid * cover, 0, 255).astype(np.uint8), np.asarray(cover, np.float32)
+    shade = np.asarray(cv2.GaussianBlur(np.clip(laid, 0, 255), (0, 0), rng.uniform(0.3, 0.9) * scale), np.float32)
+    alpha = np.asarray(cv2.GaussianBlur(cover, (0, 0), 0.4 * scale), np.float32)
+    return np.clip(picture * (1 - alpha) + shade * alpha, 0, 255).astype(np.uint8), alpha
 
 
 def _elsewhere(other: Pixels, size: tuple[int, int], rng: np.random.Generator) -> Floats:

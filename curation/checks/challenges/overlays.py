@@ -53,7 +53,8 @@ def draw_mark(rng: np.random.Generator, kind: str = "") -> Floats:
             _lines(canvas, rng, kind)
         turn = 0.0 if rng.random() < 0.75 else rng.uniform(-50, 50)
         matrix = cv2.getRotationMatrix2D((_CANVAS / 2, _CANVAS / 2), turn, 1.0)
-        matrix[:, 2] += 0 if kind == "grid" else rng.uniform(-0.4, 0.4, 2) * _CANVAS
+        if kind != "grid":
+            matrix[:, 2] = matrix[:, 2] + rng.uniform(-0.4, 0.4, 2) * _CANVAS
         placed = cv2.warpAffine(canvas, matrix, (_CANVAS, _CANVAS)) / np.float32(255)
         if (placed > 0.3).mean() > _FEWEST_PIXELS:
             break
@@ -232,7 +233,7 @@ def mark_of_pair(first: Pixels, second: Pixels, affine: npt.NDArray[np.float64],
     into = pixel_map(affine, side)
     other = np.ascontiguousarray(second[:, ::-1]) if mirrored else second
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(other.astype(np.float32), into, (side, side), flags=flags)
+    warped = np.asarray(cv2.warpAffine(other.astype(np.float32), into, (side, side), flags=flags), np.float32)
     inside = cv2.warpAffine(np.ones((side, side), np.float32), into, (side, side), flags=flags) > 0.99
     inside = cv2.erode(inside.astype(np.uint8), np.ones((3, 3))) > 0
     if inside.mean() < 0.4:
@@ -255,13 +256,13 @@ def _mark_over(picture: Floats, clean: Floats, inside: npt.NDArray[np.bool_]) ->
     core = (cv2.blur(strong.astype(np.float32), (7, 7)) > _DENSE).astype(np.uint8)
     count, numbers, facts, _ = cv2.connectedComponentsWithStats(core)
     large = np.flatnonzero(facts[1:, cv2.CC_STAT_AREA] >= _FEWEST_CORE / 2) + 1
-    core = np.isin(numbers, large) if count > 1 else np.zeros_like(inside)
-    if core.sum() < _FEWEST_CORE:
+    marked = np.asarray(np.isin(numbers, large) if count > 1 else np.zeros_like(inside), np.bool_)
+    if marked.sum() < _FEWEST_CORE:
         return None
-    own, others = (_correlation(_detail(residual)[core], _detail(of)[core]) for of in (picture, clean))
+    own, others = (_correlation(_detail(residual)[marked], _detail(of)[marked]) for of in (picture, clean))
     if own < _OWN or abs(others) > _OTHERS:
         return None
-    cover = cv2.GaussianBlur(cv2.dilate(core.astype(np.uint8), np.ones((3, 3))).astype(np.float32), (0, 0), 1.0)
+    cover = cv2.GaussianBlur(cv2.dilate(marked.astype(np.uint8), np.ones((3, 3))).astype(np.float32), (0, 0), 1.0)
     laid = residual * cover
     room = np.maximum(np.where(laid > 0, 255 - clean, clean), 30)
     opacity = np.clip(laid / room, -1, 1).astype(np.float32)
@@ -277,9 +278,17 @@ def _explained(picture: Floats, clean: Floats, inside: npt.NDArray[np.bool_]) ->
         the fit (h, w), the deviation of what is left (median-based, at least 2), and the gain of levels.
 
     """
-    soft, softer = (cv2.GaussianBlur(clean, (0, 0), sigma) for sigma in (0.8, 1.6))
-    across, down = (cv2.Sobel(clean, cv2.CV_32F, *order) / 8 for order in ((1, 0), (0, 1)))
-    columns = [clean, clean * clean / 255, clean - soft, soft - softer, across, down, np.ones_like(clean)]
+    soft, softer = (np.asarray(cv2.GaussianBlur(clean, (0, 0), width), np.float32) for width in (0.8, 1.6))
+    across, down = (np.asarray(cv2.Sobel(clean, cv2.CV_32F, *order) / 8, np.float32) for order in ((1, 0), (0, 1)))
+    columns = [
+        clean,
+        np.asarray(clean * clean / 255, np.float32),
+        clean - soft,
+        soft - softer,
+        across,
+        down,
+        np.ones_like(clean),
+    ]
     basis = np.stack(columns, axis=-1)
     known, wanted = basis[inside], picture[inside]
     weights, sigma = np.ones(len(wanted), np.float32), 2.0
@@ -300,11 +309,12 @@ def _detail(picture: Floats) -> Floats:
 
 def _correlation(one: Floats, other: Floats) -> float:
     one, other = one - one.mean(), other - other.mean()
-    return float((one @ other) / max(np.sqrt((one @ one) * (other @ other)), 1e-6))
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / max(lengths, 1e-6)
 
 
 def lay_pair_mark(picture: Floats, mark: PairMark, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Lay the mark of a pair over another picture (48, 48), elsewhere and of another size; return it and the opacity."""
+    """Lay the mark of a pair over another picture (48, 48), elsewhere and in another size; return both."""
     side = picture.shape[0]
     zoom, centre = rng.uniform(0.75, 1.35), (side - 1) / 2
     shift = centre * (1 - zoom) + rng.uniform(-0.25, 0.25, 2) * side

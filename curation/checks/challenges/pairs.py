@@ -1,4 +1,4 @@
-"""Marks that tell verified copies apart: the difference of the registered pictures is what was laid over one of them."""
+"""Marks that tell verified copies apart: what differs once the pictures are registered was laid over one of them."""
 
 from __future__ import annotations
 

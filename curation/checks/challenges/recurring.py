@@ -17,10 +17,13 @@ _SUSPECT = 0.1
 _MOST = 3000
 """Suspects that are compared with each other at most, the likeliest first."""
 
-_ALIKE = 0.6
-"""Correlation of details under the mark: of 48 x 48 details of two faces the largest is mostly below 0.4."""
+_ALIKE = 0.7
+"""Correlation of details under the mark."""
 
-_ELSEWHERE = 0.3
+_FEWEST_CELLS = 8
+"""Cells of 14 x 14 that a mark must cover: of fewer, two pictures agree by chance."""
+
+_ELSEWHERE = 0.4
 """Correlation of details outside the mark from which two pictures are copies rather than two with one mark."""
 
 _FEWEST_OTHERS = 2
@@ -47,19 +50,23 @@ def recurring_marks(
         thumbnails: (n, 48, 48).
 
     """
-    suspects = np.flatnonzero(np.nan_to_num(probability) >= _SUSPECT)
+    covered = (logits >= 0).sum(axis=(1, 2)) >= _FEWEST_CELLS
+    suspects = np.flatnonzero((np.nan_to_num(probability) >= _SUSPECT) & covered)
     suspects = suspects[np.argsort(-probability[suspects], kind="stable")][:_MOST]
     if len(suspects) <= _FEWEST_OTHERS:
         return {}
     pictures = thumbnails[suspects].astype(np.float32)
     details = np.stack([picture - cv2.blur(picture, (7, 7)) for picture in pictures]).reshape(len(suspects), -1)
     side = thumbnails.shape[1]
-    masks = np.stack([_mask(logits[row], side) for row in suspects.tolist()]).reshape(len(suspects), -1)
+    marks = np.stack([_mask(logits[row], side) for row in suspects.tolist()])
+    # what the head saw of a mark may not be all of it
+    near = np.stack([cv2.dilate(mark, np.ones((7, 7), np.uint8)) for mark in marks])
+    masks, beside = (np.asarray(part.reshape(len(suspects), -1), np.float32) for part in (marks, 1 - near))
     counts = np.zeros(len(suspects), np.int64)
     for start in range(0, len(suspects), _BLOCK):
         block = slice(start, start + _BLOCK)
         under = _correlations(details[block], masks[block], details)
-        around = _correlations(details[block], 1 - masks[block], details)
+        around = _correlations(details[block], beside[block], details)
         alike = (under >= _ALIKE) & (around < _ELSEWHERE)
         counts[block] = alike.sum(axis=1)
     return {int(row): Recurring(int(n)) for row, n in zip(suspects, counts, strict=True) if n >= _FEWEST_OTHERS}
@@ -73,7 +80,7 @@ def _mask(logits: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]
 def _correlations(
     details: npt.NDArray[np.float32], masks: npt.NDArray[np.float32], others: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.floating[Any]]:
-    """Return (m, n) correlations of details (m, p) with others (n, p), each under the first's mask; means are about 0."""
+    """Return (m, n) correlations of details (m, p) with others (n, p) under the first's masks; means are about 0."""
     masked = details * masks
     cross = masked @ others.T
     own, theirs = (masked * masked).sum(axis=1, keepdims=True), masks @ (others * others).T
