@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from curation.checks.challenges.distance import distance
 
 from curation.audit.challenges import PLANTED
 from curation.checks.challenges import altered, model, occluders, overlays
+from curation.checks.challenges.distance import distance
 from curation.checks.challenges.found import covered_parts
 from curation.checks.challenges.recurring import recurring_marks
 from curation.checks.graph import build
