@@ -135,21 +135,26 @@ def side_by_side(
 def standard_views(
     frame: pd.DataFrame, split: str, cleaned: pd.DataFrame | None = None
 ) -> dict[str, npt.NDArray[np.bool_]]:
-    """Return the three masks that are always reported together, over the rows of ``frame``.
+    """Return the masks that are always reported together, over the rows of ``frame``.
 
     Args:
-        frame: columns path, split and group; images of one non-empty group are copies of each other.
+        frame: columns path, split and group; images of one non-empty group are copies of each other. Optional subject:
+            images of one non-empty subject show one person.
         split: to evaluate on.
         cleaned: a cleaned version's frame: path and split, and status where excluded rows are in it. Its images
             of the split are the third view.
 
     Returns:
-        "as given", "without copies in train" and, with ``cleaned``, "cleaned".
+        "as given", "without copies in train", where people are known "without people in train" (nor copies), and with
+        ``cleaned`` "cleaned".
 
     """
     given = (frame["split"] == split).to_numpy()
     trained = set(frame.loc[(frame["split"] == "train") & (frame["group"] != ""), "group"])
     views = {"as given": given, "without copies in train": given & ~frame["group"].isin(trained).to_numpy()}
+    if "subject" in frame and (frame["subject"] != "").any():
+        met = set(frame.loc[(frame["split"] == "train") & (frame["subject"] != ""), "subject"])
+        views["without people in train"] = views["without copies in train"] & ~frame["subject"].isin(met).to_numpy()
     if cleaned is not None:
         kept = cleaned if "status" not in cleaned else cleaned[cleaned["status"] == "kept"]
         left = set(kept.loc[kept["split"] == split, "path"])

@@ -37,13 +37,16 @@ CHECK_NAMES: tuple[str, ...] = (
     "near_duplicate",
     "label_conflict",
     "split_leak",
+    "overlap",
+    "subject_leak",
+    "subject_shift",
     "mislabelled",
     "ambiguous",
     "outlier",
 )
 """Every name a check may have, in the order in which reports list them."""
 
-ACTIONS: tuple[str, ...] = ("keep", "exclude", "relabel", "soften")
+ACTIONS: tuple[str, ...] = ("keep", "exclude", "relabel", "soften", "move", "subject")
 """What a decision may do to an image."""
 
 STATUSES: tuple[str, ...] = ("kept", "excluded")

@@ -34,8 +34,10 @@ class CheckInputs:
     """What checks may read.
 
     images and measurements have one row an image, in the same order; pairs holds verified near-duplicate pairs of
-    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation);
-    challenges is None where images are not embedded.
+    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation); labels the judgement
+    of labels and shared what other data sets hold too, None where neither was asked for; subjects says who is who (see
+    ``curation.pipeline.subjects.find``), None where nobody is known; challenges says what
+    was seen in the images (``curation.pipeline.challenges``), None where they are not embedded.
     """
 
     images: pd.DataFrame
@@ -43,6 +45,8 @@ class CheckInputs:
     pairs: pd.DataFrame
     settings: Settings
     labels: pd.DataFrame | None = None
+    shared: pd.DataFrame | None = None
+    subjects: pd.DataFrame | None = None
     challenges: Challenges | None = None
 
     @cached_property

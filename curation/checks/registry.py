@@ -8,7 +8,7 @@ import pandas as pd
 
 from curation.base import tables
 from curation.base.errors import CurationError
-from curation.checks import copies, faces, labels, pixels
+from curation.checks import copies, faces, labels, overlap, pixels, subjects
 from curation.checks.base import Check, CheckInputs
 from curation.checks.challenges import found
 
@@ -50,6 +50,19 @@ CHECKS: dict[str, Check] = {
         ),
         Check("label_conflict", "Label conflicts", "Copies of it carry another label.", copies.label_conflict),
         Check("split_leak", "Split leaks", "Copies of it are in another split.", copies.split_leak),
+        Check("overlap", "Also in another data set", "Another data set holds it too: curate overlap.", overlap.overlap),
+        Check(
+            "subject_leak",
+            "One person in several splits",
+            "The person is also in another split.",
+            subjects.subject_leak,
+        ),
+        Check(
+            "subject_shift",
+            "One class a person",
+            "All pictures of the person are of one class.",
+            subjects.subject_shift,
+        ),
         Check(
             "mislabelled",
             "Wrong labels",

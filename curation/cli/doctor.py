@@ -25,6 +25,7 @@ _NEEDED = ("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss", "numba", "sl
 _EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "faces": (("insightface", "onnxruntime"), "the SCRFD face detectors"),
     "train": (("torch", "torchvision", "lightning", "timm"), "training and evaluating models"),
+    "identity": (("onnx", "onnxruntime", "face_recognition_models"), "telling people apart"),
     "ray": (("ray",), "measuring on a cluster"),
     "review": (("fiftyone",), "reviewing images in the FiftyOne App"),
     "exchange": (("datasets", "mlcroissant", "s3fs", "kagglehub"), "Hugging Face, Croissant, S3, Kaggle"),

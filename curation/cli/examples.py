@@ -31,22 +31,44 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "embed the images: watermarks, occlusion, no person, outliers",
         ),
         ("curate check mislabelled ambiguous --labels fast", "judge the labels by models that did not see them"),
+        ("curate check subject_leak --identity dlib", "is one person in several splits"),
     ),
-    "apply": (("curate apply --policy deck", "judge again by another policy, without measuring again"),),
+    "apply": (
+        ("curate apply --policy deck", "judge again by another policy, without measuring again"),
+        ("curate apply --accept-loss", "leave out also what the brake held back"),
+    ),
     "issues": (
+        ("curate issues", "what each check found, and the worst images"),
         ("curate issues --check blurry", "worst first"),
         ("curate issues --format csv -o issues.csv", "all flagged images as a file"),
     ),
     "show": (("curate show raw", "the data as it came"), ("curate show cleaned --json", "for machines")),
     "versions": (("curate versions --json", "name, kind, hash, parent, counts"),),
-    "verify": (("curate verify", "does every version follow from the log, byte for byte"),),
-    "log": (("curate log --path train/happy/1.jpg", "what was decided on one image"),),
+    "verify": (
+        ("curate verify", "does every version follow from the log, byte for byte"),
+        ("curate verify --foreign -w received", "what a workspace that somebody sent would touch"),
+    ),
+    "log": (
+        ("curate log --by ada -n 10", "the last ten decisions of one person"),
+        ("curate log --path train/happy/1.jpg", "what was decided on one image"),
+    ),
     "explain": (("curate explain train/happy/1.jpg", "measured, found, decided, and why"),),
-    "diff": (("curate diff raw cleaned --format csv", "every image that cleaning changed"),),
+    "diff": (
+        ("curate diff raw cleaned --page", "what cleaning changed, in pictures"),
+        ("curate diff v2 v3 --format csv", "every image that two versions judge differently"),
+    ),
     "decide": (
         ("curate decide train/happy/1.jpg --exclude --reason 'no face'", "leave an image out"),
         ("curate decide train/happy/1.jpg train/happy/2.jpg --relabel sad", "give images another label"),
+        ("curate decide 1.jpg 2.jpg --not-copies", "two pictures that are no copies of each other, for good"),
     ),
+    "merge": (("curate merge ../anns/workspace", "what Ann decided in her copy of the workspace"),),
+    "overlap": (
+        ("curate overlap ../affectnet", "is my test set in their training set"),
+        ("curate overlap new.zip --theirs", "which of these new images do I have already"),
+    ),
+    "split": (("curate split --by subject --train 0.8 --validation 0.1 --test 0.1", "nobody in two splits"),),
+    "forget": (("curate forget identity", "delete the embeddings of faces"),),
     "undo": (("curate undo 17", "take back one decision"), ("curate undo v3", "take back all that made a version")),
     "tag": (("curate tag cleaned paper", "a name that stays with this version"),),
     "export": (
@@ -63,6 +85,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "audit": (
         ("curate audit --calibrate", "planted defects found blind; the duplicate threshold refitted"),
         ("curate audit --sample 200 --check no_face -o review.csv", "draw images for a person to judge"),
+    ),
+    "gate": (
+        ("curate gate", "leaks, conflicts, unreadable 0; wrong labels under 5 %, loss of a class under 20 %"),
+        ("curate gate cleaned --limits limits.toml --junit gate.xml", "your own limits, and a file for a CI"),
     ),
     "train": (
         ("curate train fast --on cleaned", "one of our recipes"),

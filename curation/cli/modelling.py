@@ -10,9 +10,11 @@ import typer
 
 from curation.cli.options import (
     DEFAULT_WORKSPACE,
+    Apart,
     AsJson,
     Epochs,
     Folder,
+    Force,
     Images,
     ImageSize,
     ModelName,
@@ -53,7 +55,7 @@ def train(
 
     workspace = open_workspace(folder)
     if show_augmentation:
-        print(runs.augmentation_sheet(workspace, on, seed))
+        console.print_lines([str(runs.augmentation_sheet(workspace, on, seed))])
         return
     if not recipe:
         raise typer.BadParameter("name a recipe; curate ladder --list prints all of them")
@@ -72,6 +74,7 @@ def crossval(
     on: On = "raw",
     folds: Annotated[int, typer.Option("--folds", min=0, help="Models to fit; 0 = 3.")] = 0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Folds fitted at once, a process each.")] = 1,
+    by: Annotated[Apart, typer.Option("--by", help="What stays in one fold: copies, or all of a person.")] = Apart.copy,
     seed: Seed = 0,
     weights: ModelWeights = "",
     threads: Threads = 0,
@@ -90,7 +93,14 @@ def crossval(
     workspace = open_workspace(folder)
     options = _fit_options(seed, weights, threads, epochs, image_size, images)
     found = runs.out_of_fold(
-        workspace, recipe, on, options, Display(quiet=as_json), folds=folds or None, workers=workers
+        workspace,
+        recipe,
+        on,
+        options,
+        Display(quiet=as_json),
+        folds=folds or None,
+        workers=workers,
+        by_subject=by is Apart.subject,
     )
     figures = found.metrics()
     if as_json:
@@ -243,6 +253,7 @@ def predict(
 def export_model(
     model: ModelName,
     destination: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Export a model to ONNX, checked against torch, with its card."""
@@ -250,7 +261,7 @@ def export_model(
     from curation.cli import console
     from curation.models import runs
 
-    console.print_lines(runs.hand_over(open_workspace(folder), model, destination))
+    console.print_lines(runs.hand_over(open_workspace(folder), model, destination, force=force))
 
 
 def _fit_options(seed: int, weights: str, threads: int, epochs: int, image_size: int, images: int) -> FitOptions:

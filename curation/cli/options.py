@@ -24,6 +24,13 @@ Limit = Annotated[int, typer.Option("--limit", min=0, help="Take only about N im
 SubjectFrom = Annotated[
     str, typer.Option("--subject-from", help="Regular expression on paths: its first group names the person.")
 ]
+Identity = Annotated[
+    str,
+    typer.Option(
+        "--identity",
+        help="Find who is who by dlib, insightface:PACK or FILE.onnx; kept until curate forget identity.",
+    ),
+]
 MergeLabels = Annotated[bool, typer.Option("--merge-labels", help="Take spellings of one word for one class.")]
 Outside = Annotated[
     bool, typer.Option("--follow-links", "--outside", help="Also read what links and lists name outside DATA.")
@@ -55,13 +62,19 @@ On = Annotated[
         "--on", help="The version: raw, cleaned, vN, a tag or a hash's beginning.", autocompletion=completion.versions
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of new layers, order and draws.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of new layers, order and draws.")]
 ModelWeights = Annotated[str, typer.Option("--weights", help="downloaded, bundled, none, or a file.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Torch's threads; 0 = measured.")]
 Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Fewer epochs than the recipe has; 0 = its own.")]
 ImageSize = Annotated[int, typer.Option("--image-size", min=0, help="Another input side, px; 0 = the recipe's.")]
 Images = Annotated[int, typer.Option("--images", min=0, help="Train and validate on about N images; 0 = all.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over a file that this workspace did not write.")]
 ModelName = Annotated[str, typer.Argument(help="A run under models/, or the beginning of its name.")]
+AcceptLoss = Annotated[
+    bool, typer.Option("--accept-loss", help="Leave out also what the brake holds back; it stays accepted.")
+]
+NewClass = Annotated[bool, typer.Option("--new-class", help="A class that no image has yet is meant.")]
+Rows = Annotated[int, typer.Option("-n", "--number", min=0, help="Rows to print; 0 = all.")]
 DEFAULT_WORKSPACE = Path("workspace")
 
 
@@ -73,6 +86,13 @@ class Engine(StrEnum):
 
 
 EngineKind = Annotated[Engine | None, typer.Option("--engine", help="Processes here, or Ray. Never changes a result.")]
+
+
+class Apart(StrEnum):
+    """What is never divided among folds or splits."""
+
+    copy = "copy"
+    subject = "subject"
 
 
 class TableFormat(StrEnum):
@@ -107,8 +127,8 @@ def embed_setting(embed: bool | None) -> dict[str, str]:
 
 
 def load_settings(workspace: Workspace, **overrides: Any) -> Settings:
-    """Return the settings in force: defaults, calibration, ``curate.toml``, environment, and what options gave."""
-    from curation.base import files, settings
+    """Return the settings in force: the workspace's own, changed by environment and options."""
+    from curation.base import settings
 
     given = {
         section: {key: value for key, value in values.items() if value not in ("", 0, None)}
@@ -116,5 +136,4 @@ def load_settings(workspace: Workspace, **overrides: Any) -> Settings:
         else values
         for section, values in overrides.items()
     }
-    calibrated = (files.read_json(workspace.calibration) or {}).get("settings")
-    return settings.load(workspace.settings, {key: value for key, value in given.items() if value}, calibrated)
+    return settings.of_workspace(workspace, {key: value for key, value in given.items() if value})

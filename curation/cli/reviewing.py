@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curation.cli import completion, examples
-from curation.cli.options import DEFAULT_WORKSPACE, AsJson, By, Folder, On, Seed, load_settings, user_name
+from curation.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    By,
+    Folder,
+    Force,
+    NewClass,
+    On,
+    Seed,
+    load_settings,
+    user_name,
+)
 
 if TYPE_CHECKING:
     from curation.base.workspace import Workspace
@@ -48,6 +59,7 @@ def review(
     """Open the FiftyOne App on a ranked queue: a key a decision. Then: curate review pull (or just close the App)."""
     if context.invoked_subcommand is not None:
         return
+    from curation.base import reading
     from curation.base.progress import Display
     from curation.base.workspace import open_workspace
     from curation.cli import console
@@ -55,12 +67,13 @@ def review(
 
     workspace = open_workspace(folder)
     display = Display()
+    asked = reading.whole_number(queue)
     request = apps.Request(
         reviewer=by or user_name(),
         version=on,
         check=check_name,
-        order="gain" if queue.isdigit() else queue,
-        images=int(queue) if queue.isdigit() else number,
+        order=queue if asked is None else "gain",
+        images=number if asked is None else asked,
         blind=blind,
         reviewers=tuple(filter(None, reviewers.split(","))),
         overlap=overlap,
@@ -68,8 +81,10 @@ def review(
         port=port,
         browser=browser,
     )
-    opened = apps.open_review(workspace, request, load_settings(workspace), display)
+    opened = apps.open_review(workspace, request, load_settings(workspace), display, serve=not push_only)
     if push_only:
+        if opened.later is not None:
+            opened.later()
         console.print_lines(apps.push_words(opened))
         return
     with display.step("Starting the App"):
@@ -81,22 +96,28 @@ def review(
 
 
 @review_app.command("pull")
-def review_pull(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def review_pull(new_class: NewClass = False, folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Bring what people answered into the log, and commit the version that follows; can be repeated."""
     from curation.base.workspace import open_workspace
 
-    _pull(open_workspace(folder), as_json=as_json)
+    _pull(open_workspace(folder), new_class=new_class, as_json=as_json)
 
 
-def _pull(workspace: Workspace, *, as_json: bool) -> None:
+def _pull(workspace: Workspace, *, new_class: bool = False, as_json: bool) -> None:
     from curation.base.progress import Display
     from curation.base.workspace import locked
     from curation.cli import console
+    from curation.pipeline import queries
     from curation.review.pull import pull
 
     with locked(workspace):
-        pulled = pull(workspace, load_settings(workspace), Display(quiet=True))
-    console.print_json(pulled) if as_json else console.print_lines(pulled.lines())
+        before = queries.newest(workspace)
+        pulled = pull(workspace, load_settings(workspace), Display(quiet=True), new_class=new_class)
+    if as_json:
+        console.print_json(pulled)
+        return
+    changed = queries.what_changed(workspace, before, pulled.version) if pulled.version else []
+    console.print_lines([*pulled.lines(), *changed])
 
 
 @review_app.command("conflicts")
@@ -136,6 +157,7 @@ def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: A
 def votes_import(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet: path and a count a class, or path and label.")],
     name: Annotated[str, typer.Option("--name", help="What to call them; default: the file's name.")] = "",
+    force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Take a table of votes into the workspace; reported like blind labels, and never fitted to."""
@@ -145,4 +167,4 @@ def votes_import(
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        console.print_lines(people.import_votes(workspace, file, name))
+        console.print_lines(people.import_votes(workspace, file, name, force=force))

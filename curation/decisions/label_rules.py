@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from curation.base import splits
 from curation.decisions.log import Draft
 
 DIGITS = 4
@@ -56,7 +57,7 @@ def label_drafts(rule: Labels, left: pd.DataFrame, issues: pd.DataFrame) -> dict
             label is not the judged one any more is left alone.
 
     """
-    open_ = left[~left["split"].isin(rule.protect_splits)]
+    open_ = left[~left["split"].map(lambda split: _protected(rule, split)).astype(bool)]
     wrong = _judged(open_, issues, "mislabelled")
     changed = _capped([_changed(rule, row) for row in wrong], rule, open_)
     softened = {}
@@ -65,6 +66,11 @@ def label_drafts(rule: Labels, left: pd.DataFrame, issues: pd.DataFrame) -> dict
         if draft is not None and row["path"] not in changed:
             softened[row["path"]] = draft
     return {**softened, **changed}
+
+
+def _protected(rule: Labels, split: str) -> bool:
+    """Tell whether a split's labels are left to a person; a split of another name is what its name stands for."""
+    return split in rule.protect_splits or splits.standard(split) in rule.protect_splits
 
 
 def _judged(left: pd.DataFrame, issues: pd.DataFrame, check: str) -> list[dict[str, Any]]:

@@ -109,6 +109,27 @@ def robustness(evaluated: EvaluatedModel, report: Report) -> Tables:
     }
 
 
+def new_people(evaluated: EvaluatedModel) -> Tables:
+    """Return the accuracy on held-out images of people whom the model was fitted on, and of the others.
+
+    Nothing where nobody's person is known.
+    """
+    from training.evaluate import metrics
+
+    if "subject" not in evaluated.frame or not (evaluated.frame["subject"] != "").any():
+        return {}
+    met = evaluated.frame["subject"].isin(set(evaluated.trained["subject"]) - {""}).to_numpy()
+    parts = [
+        metrics(evaluated.labels[mask], evaluated.probabilities[mask], evaluated.classes).assign(
+            data=name, images=number
+        )
+        for name, mask in (("people in train", met), ("new people", ~met))
+        if (number := int(mask.sum()))
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    return {"new_people": table[table["metric"] == "accuracy"].reset_index(drop=True)}
+
+
 def external_data(evaluated: EvaluatedModel, source: str, display: Display) -> Tables:
     """Return the metrics on other data beside the held-out images, what explains the gap, and the wrong images."""
     from training.evaluate import confusion, metrics

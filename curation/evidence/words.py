@@ -69,6 +69,7 @@ def external_data(tables: Tables) -> SectionSummary:
         f"({-worst['change_high']:.0%} to {-worst['change_low']:.0%}), from {clean['accuracy']:.0%}.",
         *bends,
         *_costliest(tables.get("challenges")),
+        *_new_people(tables),
     ]
     limits = [
         "What a challenge costs is measured where a check finds it; images that it misses count as without.",
@@ -92,6 +93,19 @@ def external_data(tables: Tables) -> SectionSummary:
         [first, _gap(gap), *sentences],
         limits,
     )
+
+
+def _new_people(tables: Tables) -> list[str]:
+    """Return how much of the accuracy is owed to people whom the model has met."""
+    if "new_people" not in tables:
+        return []
+    rows = tables["new_people"].set_index("data")
+    said = [
+        f"{_with_interval(rows.loc[data], 'estimate')} on {rows.loc[data, 'images']:,} held-out images of {whom}"
+        for data, whom in (("new people", "people who are not in train"), ("people in train", "people who are"))
+        if data in rows.index
+    ]
+    return [f"By person, accuracy is {' and '.join(said)}."]
 
 
 def _gap(gap: pd.DataFrame) -> str:

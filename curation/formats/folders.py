@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
+from curation.base import reading
+from curation.base.workspace import MARKER, is_workspace
 from curation.formats import kinds, names
 from curation.formats.gate import LINKED_FOLDER, NOT_AN_IMAGE, SYSTEM_FILE, Gate, is_within
 from curation.formats.listing import IngestError
@@ -16,12 +20,17 @@ def scan(gate: Gate) -> Tree:
     """Return what lies below the gate's root.
 
     Links to files are taken where the gate lets them through. Links to folders are not followed, so that every image
-    has one path, unless the gate is open and they lead outside. Names that are not UTF-8 are escaped.
+    has one path, unless the gate is open and they lead outside. Names that are not UTF-8 are escaped. What this tool
+    itself wrote below the root, a workspace or an export, is left out.
 
     Raises:
-        IngestError: the root itself cannot be listed.
+        IngestError: the root itself cannot be listed, or is a workspace.
 
     """
+    if is_workspace(Path(gate.root)):
+        raise IngestError(
+            f"{gate.root} is a workspace and no data set; give the data, or an export of one of its versions"
+        )
     tree = Tree(gate.cache)
     empty: list[str] = []
     pending = [""]
@@ -31,6 +40,11 @@ def scan(gate: Gate) -> Tree:
         try:
             with os.scandir(f"{gate.root}/{folder}") as listed:
                 entries = list(listed)
+            if own := _own_output(f"{gate.root}/{folder}", {entry.name for entry in entries}) if folder else "":
+                path = names.escaped(folder.rstrip("/"))
+                tree.contents.leave_out(path, own)
+                tree.contents.warnings.append(f"{path} was left out: it is {own}")
+                continue
             for entry in entries:
                 _take(entry, folder + entry.name, gate, tree, pending, visited)
             if folder and all(names.is_system(entry.name) for entry in entries):
@@ -47,6 +61,18 @@ def scan(gate: Gate) -> Tree:
     if empty and tree.images:
         tree.contents.warnings.append(f"folders that hold nothing: {', '.join(map(repr, sorted(empty)[:5]))}")
     return tree
+
+
+def _own_output(full: str, inside: set[str]) -> str:
+    """Return what this tool wrote into the folder ``full`` with these entries, or "" for anybody else's folder."""
+    if MARKER in inside and is_workspace(Path(full)):
+        return "a workspace of this tool"
+    if names.PROVENANCE in inside:
+        with contextlib.suppress(OSError, ValueError):
+            record = reading.json_object(reading.contents(f"{full}/{names.PROVENANCE}"))
+            if {"format", "version", "manifest_hash"} <= record.keys():
+                return f"an export of this tool ({record['format']})"
+    return ""
 
 
 def _take(entry: os.DirEntry[str], path: str, gate: Gate, tree: Tree, pending: list[str], visited: set[str]) -> None:

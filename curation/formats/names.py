@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 
+PROVENANCE = "export.json"
+"""Where an export comes from: version, hash, earlier version of a partial one."""
+
 _SYSTEM_NAMES = frozenset(
     (
         *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information"),
@@ -32,7 +35,9 @@ def escaped(name: str) -> str:
     """
     if name.isascii() and "\\" not in name:
         return name
-    return _TO_ESCAPE.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", name)
+    named = _TO_ESCAPE.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", name)
+    # half a character, as JSON can hold it, is no name that any disk has: it is spelled
+    return named if is_valid_unicode(named) else named.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def unescaped(name: str) -> str:

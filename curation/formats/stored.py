@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import struct
 import zlib
@@ -40,11 +39,8 @@ class Contents:
         """Take one image; a path that is taken already is told apart by a number."""
         place = _place(self._folder, hashlib.sha256(data).hexdigest())
         # what lies there may have been damaged, or edited by somebody who sent the workspace
-        if place.is_symlink() or not place.is_file() or place.read_bytes() != data:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = place.with_suffix(f".{os.getpid()}.part")
-            unfinished.write_bytes(data)
-            unfinished.replace(place)
+        if not files.holds(place, data):
+            files.write_bytes(place, data, durable=False)
         status = place.stat()
         found = FoundFile(self._key(path), str(place), status.st_size, status.st_mtime_ns)
         self._append(found, split, label, subject, soft_label)

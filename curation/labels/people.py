@@ -14,6 +14,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.classes import in_order
+from curation.base.destinations import Destinations
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.labels import agreement
@@ -34,11 +35,14 @@ class People:
     page: Path
 
 
-def import_votes(workspace: Workspace, file: Path, name: str = "") -> list[str]:
+def import_votes(workspace: Workspace, file: Path, name: str = "", *, force: bool = False) -> list[str]:
     """Check a table of votes against the data set, keep it in the workspace, and say what it holds.
+
+    Votes of another file that were kept under the same name stay, unless ``force`` is given.
 
     Raises:
         VotesError: it is no table of votes, or none of its images is in the data set.
+        DestinationError: votes of another file have that name.
 
     """
     name = name or file.stem
@@ -53,7 +57,12 @@ def import_votes(workspace: Workspace, file: Path, name: str = "") -> list[str]:
     votes = replace(votes, paths=paths).take(known)
     others = {f"other_{place}": votes.others[:, place] for place in range(votes.others.shape[1])}
     counts = {label: votes.counts[:, place] for place, label in enumerate(votes.classes)}
-    files.write_table(workspace.votes / f"{name}.parquet", pd.DataFrame({"path": votes.paths, **counts, **others}))
+    data = files.parquet_bytes(pd.DataFrame({"path": votes.paths, **counts, **others}))
+    kept, gate, origin = workspace.votes / f"{name}.parquet", Destinations(workspace, force), str(file.resolve())
+    if not files.holds(kept, data):
+        gate.allow_over(kept, origin)
+    files.write_bytes(kept, data)
+    gate.note(kept, origin)
     left = int((~known).sum())
     lines = [f"{len(votes):,} images with {int(votes.total.sum()):,} votes kept as {name}."]
     lines += [f"{by_name:,} of them were found by the names of their files alone."] if by_name else []
@@ -94,9 +103,10 @@ def figures(workspace: Workspace, seed: int) -> pd.DataFrame | None:
     if not files:
         return None
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
-    tables = [_of_file(file, raw, seed, blind=file == workspace.blind_labels) for file in files]
-    told = [table for table in tables if table is not None]
-    return pd.concat(told, ignore_index=True) if told else None
+    labelled = raw[raw["label"] != ""]  # votes on an image without a label have nothing to be compared with
+    tables = [_of_file(file, labelled, seed, blind=file == workspace.blind_labels) for file in files]
+    found = [table for table in tables if len(table)]
+    return pd.concat(found, ignore_index=True) if found else None
 
 
 def report(workspace: Workspace, seed: int) -> People:
@@ -120,15 +130,16 @@ def report(workspace: Workspace, seed: int) -> People:
     return People(table, page)
 
 
-def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.DataFrame | None:
-    """Return the figures of one table of votes, None where no image with votes has a label."""
-    raw = raw[raw["label"] != ""]
+def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.DataFrame:
     classes = in_order(raw["label"])
-    votes = read_votes(file, classes) if classes else None
+    if not classes:
+        return pd.DataFrame()
+    to_do = "move it away" if blind else "delete it, and import the votes again"
+    votes = read_votes(file, classes, f"{to_do}: curate run goes on without it")
     given = dict(zip(raw["path"], raw["label"], strict=True))
-    votes = votes.take(np.isin(votes.paths, raw["path"].to_numpy(dtype=object))) if votes else None
-    if not votes:
-        return None
+    votes = votes.take(np.isin(votes.paths, raw["path"].to_numpy(dtype=object)))
+    if not len(votes):
+        return pd.DataFrame()
     labels = np.array([classes.index(given[path]) for path in votes.paths], np.int64)
     totals = raw["label"].value_counts().to_dict()
     rows = [
@@ -136,7 +147,8 @@ def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.Dat
         ("agreement of all (Fleiss' kappa)", "all", _fleiss(votes, seed)),
     ]
     if blind:
-        rows += _by_person(files.read_table(file), given, classes, totals, seed)
+        said = files.read_table(file)
+        rows += _by_person(said[said["path"].isin(given)], given, classes, totals, seed)
     records = [{"source": file.stem, "figure": what, "class": name, **vars(figure)} for what, name, figure in rows]
     return pd.DataFrame(records)[["source", "figure", "class", "value", "low", "high", "images"]]
 

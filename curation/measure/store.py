@@ -31,16 +31,20 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_FILES_FORMAT = 1
+_FILES_FORMAT = 2
 """Raised whenever the columns of the files table change."""
 
 _STORED_FILES_SCHEMA = FILES_SCHEMA.append(pa.field("bytes", pa.int64())).append(pa.field("mtime_ns", pa.int64()))
-"""The files rows, with the size and time by which a file is taken for unchanged."""
+"""The files rows, with the size and time by which a file is taken for unchanged, besides its inode and ctime."""
 
 _LISTING_SCHEMA = pa.schema([_STORED_FILES_SCHEMA.field(name) for name in ("path", "url", "bytes", "mtime_ns")])
 
 _DIGEST_BYTES = 8
 """64 bits tell any accident from an intact part; this is no defence against forgery."""
+
+
+IDENTITY_FOLDERS = "identity-"
+"""Beginning of the names of the folders of embeddings, so that all of them can be found and deleted."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,15 @@ def folders(store: Path, settings: MeasureSettings, detector: Mapping[str, str])
         store / f"pixels-{_fingerprint(decoding)}",
         store / f"faces-{_fingerprint(faces)}",
     )
+
+
+def identity_folder(
+    store: Path, settings: MeasureSettings, detector: Mapping[str, str], network: Mapping[str, Any]
+) -> Path:
+    """Return the folder of a network's embeddings, named after all that they depend on."""
+    decoding = {"max_pixels": settings.max_pixels, "analysis_side": settings.analysis_side}
+    seen = {"detector": dict(detector), "min_face_score": settings.min_face_score, **decoding, "network": dict(network)}
+    return store / f"{IDENTITY_FOLDERS}{_fingerprint(seen)}"
 
 
 def _fingerprint(identity: Mapping[str, Any]) -> str:

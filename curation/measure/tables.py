@@ -48,9 +48,12 @@ FILES_SCHEMA = pa.schema(
         ("sha256", pa.string()),
         ("error_kind", pa.string()),
         ("error", pa.string()),
+        ("inode", pa.int64()),
+        ("ctime_ns", pa.int64()),
     ]
 )
-"""One row a file: its content's hash, "" where it could not be read, which the error tells."""
+"""One row a file: its content's hash, "" where it could not be read, which the error tells. Its inode and the time of
+its last change of any kind, in nanoseconds, as it was read; both 0 where it is no file of this machine."""
 
 PIXEL_FLOATS = (
     "brightness_mean",
@@ -88,6 +91,9 @@ _FACE = pa.struct([*((name, pa.float64()) for name in FACE_FLOATS), ("landmarks"
 
 FACES_SCHEMA = pa.schema([("sha256", pa.string()), ("faces", pa.list_(_FACE))])
 """One row a content: its faces, best first; see ``Face`` and ``Pose``."""
+
+IDENTITY_SCHEMA = pa.schema([("sha256", pa.string()), ("rank", pa.int64()), ("embedding", pa.binary())])
+"""One row a face: float32 numbers as they lie in memory, no bytes where the picture could not be read."""
 
 NO_PIXELS: Mapping[str, object] = {
     "width": 0,

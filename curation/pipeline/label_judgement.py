@@ -20,10 +20,9 @@ from curation.base.classes import in_order
 from curation.base.errors import CurationError
 from curation.base.files import read_json, read_table, write_json, write_table
 from curation.base.progress import Display
-from curation.base.settings import Settings
+from curation.base.settings import LabelSettings, Settings
 from curation.base.workspace import Workspace
-from curation.decisions import log, manifest
-from curation.decisions.replay import PERSON_PREFIX, policy_batch
+from curation.decisions import log, manifest, replay
 from curation.labels import judge as judging
 from curation.labels import neighbours, noise, ranking, scores, votes
 from curation.labels import outcome as label_outcome
@@ -52,6 +51,10 @@ _VOTER_SIDE = 64
 
 class LabellingError(CurationError):
     """Labels cannot be judged, or have not been."""
+
+
+class NotJudgedError(LabellingError):
+    """The labels of these data cannot be judged: all else goes on without."""
 
 
 @dataclass(frozen=True)
@@ -106,27 +109,35 @@ def record_of(workspace: Workspace) -> dict[str, Any]:
     return dict(read_json(workspace.labels.with_suffix(".json")) or {})
 
 
-def judge(workspace: Workspace, images: pd.DataFrame, settings: Settings, display: Display) -> None:
+def judge(
+    workspace: Workspace, images: pd.DataFrame, copies: pd.DataFrame, settings: Settings, display: Display
+) -> None:
     """Judge every label of the raw version and write ``labels.parquet``; what is cached is not done again.
 
-    The caller holds the lock, has run the checks of copies and committed the raw version.
+    The caller holds the lock and has committed the raw version.
+
+    Args:
+        workspace: that was scanned.
+        images: the images table.
+        copies: the readable images with their groups of copies (path, group).
+        settings: in force.
+        display: shows the steps.
 
     Raises:
+        NotJudgedError: there are too few images of a class.
         ModelError: the recipe is unknown, or its models cannot be fitted.
 
     """
     chosen = settings.labels
     raw = manifest.find(workspace, "raw")
-    frame = runs.training_frame(workspace, raw)
+    frame = runs.training_frame(workspace, raw, copies)
     key = _key(raw.hash, frame, settings)
     before = record_of(workspace)
     if before.get("key") == key and before.get("data") == data_digest(images) and workspace.labels.exists():
         return
     started = time.monotonic()
     options = runs.FitOptions(seed=settings.seed, threads=chosen.threads or None)
-    found = runs.out_of_fold(
-        workspace, chosen.recipe, "raw", options, display, folds=chosen.folds, workers=chosen.workers
-    )
+    found = _out_of_fold(workspace, frame, chosen, options, display)
     with display.step("Judging the labels", "steps"):
         evidence = _evidence(workspace, frame, found, settings)
         judgement = judging.judge(
@@ -148,6 +159,21 @@ def judge(workspace: Workspace, images: pd.DataFrame, settings: Settings, displa
         **calibration_record(evidence, judgement, settings),
     }
     write_json(workspace.labels.with_suffix(".json"), facts)
+
+
+def _out_of_fold(
+    workspace: Workspace, frame: pd.DataFrame, chosen: LabelSettings, options: runs.FitOptions, display: Display
+) -> runs.OutOfFold:
+    from training.data import DataError
+
+    try:
+        return runs.out_of_fold(
+            workspace, chosen.recipe, "raw", options, display, folds=chosen.folds, workers=chosen.workers, frame=frame
+        )
+    except runs.ModelError as error:
+        if isinstance(error.__cause__, DataError):
+            raise NotJudgedError(str(error)) from error
+        raise
 
 
 def _key(raw_hash: str, frame: pd.DataFrame, settings: Settings) -> str:
@@ -172,7 +198,7 @@ def _evidence(workspace: Workspace, frame: pd.DataFrame, found: runs.OutOfFold, 
     from training.held_out import held_out
 
     files = [Path(path) for path in frame["path"]]
-    heard = held_out(found.table, files, workspace.folds)
+    heard = runs.translate_errors(lambda: held_out(found.table, files, workspace.folds, frame["sha256"]))
     place = {name: number for number, name in enumerate(found.classes)}
     labels = frame["label"].map(place).to_numpy(dtype=np.int64)
     around = neighbours.nearest(heard.embedding, frame["group"], found.table["fold"])
@@ -225,13 +251,15 @@ def _voter_opinion(
     path = workspace.predictions / "fer_model.parquet"
     if path.exists():
         kept = read_table(path)
-        if kept["path"].equals(frame["key"]) and (kept["model"] == name).all():
+        if "sha256" in kept and kept["sha256"].equals(frame["sha256"]) and (kept["model"] == name).all():
             return np.asarray(kept[[column_of[c] for c in classes]], dtype=np.float64)
     from training.data import load_images
     from training.evaluate import predictions_table
 
-    said = fer_model.fer_probabilities(load_images(files, _VOTER_SIDE))
+    images = runs.translate_errors(lambda: load_images(files, _VOTER_SIDE, frame["sha256"]))
+    said = fer_model.fer_probabilities(images)
     table = predictions_table(frame["key"].tolist(), said, fer_model.CLASSES, -1, name)
+    table["sha256"] = frame["sha256"]
     write_table(path, table)
     return np.asarray(table[[column_of[c] for c in classes]], dtype=np.float64)
 
@@ -355,10 +383,12 @@ def outcome_of(workspace: Workspace, version: manifest.Version) -> LabelOutcome 
         return None
     judged = read_table(workspace.labels)
     judged["believed"] = [json.loads(text) for text in judged["believed"]]
-    entries = [entry for entry in log.read(workspace.decisions) if entry.seq <= version.log_through]
-    gone = log.undone(entries)
-    people = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX) and entry.seq not in gone}
-    causes = {entry.path: entry.issue for entry in policy_batch(entries)[1]}
+    table = log.Log(workspace.decisions).table
+    table = table[table["seq"] <= version.log_through]
+    raw = manifest.rows(workspace, manifest.find(workspace, version.base))
+    people = set(replay.people_rows(manifest.followed(workspace, table, raw).table)["path"])
+    decided = replay.policy_rows(table)
+    causes = dict(zip(decided["path"], decided["issue"], strict=True))
     rows = manifest.rows(workspace, version)
     rows["issue"] = rows["path"].map(lambda path: causes.get(path, ""))
     rows["by_person"] = rows["path"].isin(people)

@@ -55,7 +55,7 @@ def candidates(issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataF
 def _groups(flagged: pd.DataFrame) -> dict[str, str]:
     """Return path -> group; the widest kind of group wins, for it holds the narrower ones."""
     groups: dict[str, str] = {}
-    for check in ("exact_duplicate", "near_duplicate", "split_leak", "label_conflict"):
+    for check in ("subject_leak", "exact_duplicate", "near_duplicate", "split_leak", "label_conflict"):
         mine = flagged[(flagged["check"] == check) & (flagged["group"] != "")]
         groups |= dict(zip(mine["path"], mine["group"], strict=True))
     return groups

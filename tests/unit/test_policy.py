@@ -110,3 +110,102 @@ def test_a_wrong_policy_file_is_refused_with_what_is_wrong(tmp_path: Path, text:
 def test_an_unknown_policy_names_the_known_ones() -> None:
     with pytest.raises(policy.PolicyError, match="balanced, believe, confident, deck"):
         policy.load("no such policy")
+
+
+def equal(*rows: tuple[str, str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Images (path, split, label) that are exact copies of each other, and their issues."""
+    evidence = [json.dumps({"rank": place}) for place, _ in enumerate(rows, 1)]
+    found = [issue(row[0], "exact_duplicate", "exact-1", text) for row, text in zip(rows, evidence, strict=True)]
+    return images(*rows), pd.DataFrame(found)
+
+
+@pytest.mark.parametrize("split", ["PublicTest", "FER2013Test", "dev", "holdout", "fold3", "alpha", "deploy"])
+def test_no_split_but_one_to_fit_on_gives_its_copy_away_to_train(split: str) -> None:
+    drafts = policy.decide(policy.load("balanced"), *equal(("a.jpg", "train", "sad"), ("b.jpg", split, "sad")))
+    assert {draft.path: draft.action for draft in drafts} == {"a.jpg": "exclude", "b.jpg": "keep"}
+
+
+def test_test_comes_before_a_split_of_another_name_for_validation() -> None:
+    drafts = policy.decide(
+        policy.load("balanced"), *equal(("a.jpg", "dev", "sad"), ("b.jpg", "test", "sad"), ("c.jpg", "x", "sad"))
+    )
+    assert [draft.path for draft in drafts if draft.action == "keep"] == ["b.jpg"]
+
+
+def test_no_label_is_no_conflict_and_the_labelled_copy_stays() -> None:
+    drafts = policy.decide(policy.load("balanced"), *equal(("a.jpg", "train", ""), ("b.jpg", "train", "sad")))
+    assert {draft.path: draft.action for draft in drafts} == {"a.jpg": "exclude", "b.jpg": "keep"}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        'splits = ["trian"]',
+        '[[exclude]]\ncheck = "blank"\nreason = "r"\nsplits = ["trian"]',
+        '[duplicates]\nidentity = "near"\nconflicts = "exclude"\nkeep_split = ["trian", "test"]\nkeep_copy = "best"',
+        '[labels]\nprotect_splits = ["trian"]',
+    ],
+)
+def test_a_mistyped_split_is_named_with_the_one_that_was_meant(tmp_path: Path, place: str) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text(f'name = "p"\ndescription = "d"\n{place}\n', encoding="utf-8")
+    with pytest.raises(policy.PolicyError, match=r"'trian'.*did you mean 'train'"):
+        policy.require_splits(policy.load(str(file)), {"train", "test"})
+
+
+def test_a_policy_for_splits_that_the_data_lack_is_refused_and_standard_names_may_lack() -> None:
+    policy.require_splits(policy.load("balanced"), {""})
+    policy.require_splits(policy.load("deck"), {"train", "test"})
+    with pytest.raises(policy.PolicyError, match="deck judges only the splits train, validation"):
+        policy.require_splits(policy.load("deck"), {""})
+
+
+def test_a_kept_policy_is_the_policy_and_an_edited_one_is_none(tmp_path: Path) -> None:
+    chosen = policy.load("balanced+confident")
+    policy.store(tmp_path, chosen, "balanced+confident")
+    assert policy.stored(tmp_path, chosen.fingerprint) == (chosen, "balanced+confident")
+    assert policy.stored(tmp_path, "../../etc/passwd") is None
+    (file,) = tmp_path.iterdir()
+    file.write_text(file.read_text().replace("0.7", "0.1"))
+    assert policy.stored(tmp_path, chosen.fingerprint) is None
+
+
+def person(path: str, group: str) -> dict[str, object]:
+    return issue(path, "subject_leak", group, "{}")
+
+
+def test_subject_disjoint_leaves_each_person_in_one_split_and_protects_test() -> None:
+    table = images(("a", "train", "sad"), ("b", "test", "sad"), ("c", "validation", "sad"), ("d", "train", "sad"))
+    rows = [person("a", "p"), person("b", "p"), person("c", "q"), person("d", "q")]
+    assert decide("subject-disjoint", table, *rows) == {"a": "exclude", "d": "exclude"}
+    alone = [person("a", "p"), person("b", "r"), person("c", "q"), person("d", "s")]
+    assert decide("subject-disjoint", table, *alone) == {}
+
+
+def test_joined_with_balanced_only_people_who_are_left_count() -> None:
+    table = images(("a", "train", "sad"), ("b", "test", "sad"))
+    rows = [exact("a", "e", 1), exact("b", "e", 2), person("a", "p"), person("b", "p")]
+    assert decide("balanced+subject-disjoint", table, *rows) == {"a": "exclude", "b": "keep"}
+
+
+def test_a_policy_may_move_people_instead(tmp_path: Path) -> None:
+    text = 'name = "m"\ndescription = ""\n[subjects]\naction = "move"\nkeep_split = ["test", "train"]\n'
+    (tmp_path / "m.toml").write_text(text)
+    table = images(("a", "train", "sad"), ("b", "test", "sad"))
+    found = policy.decide(
+        policy.load(str(tmp_path / "m.toml")), table, pd.DataFrame([person("a", "p"), person("b", "p")])
+    )
+    assert [(draft.path, draft.action, draft.value) for draft in found] == [("a", "move", "test")]
+    assert found[0].issue == "subject_leak#p"
+
+
+def test_what_a_policy_says_of_people_is_part_of_its_fingerprint_and_silence_is_not() -> None:
+    with_people = policy.load("subject-disjoint")
+    other = with_people.model_copy(
+        update={
+            "subjects": with_people.subjects.model_copy(update={"action": "move"}) if with_people.subjects else None
+        }
+    )
+    assert other.fingerprint != with_people.fingerprint
+    # as it was before policies could say anything of people: it is in people's logs
+    assert policy.load("balanced").fingerprint.startswith("bf8b6dede682ab7d")

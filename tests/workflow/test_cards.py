@@ -54,6 +54,13 @@ def test_the_hub_reads_the_dataset_card(written: Path) -> None:
     assert "configs" not in found  # a card hands no data on
 
 
+def test_a_card_does_not_publish_where_the_data_lie_on_this_machine(own: Path, sample: Path, written: Path) -> None:
+    for file in written.iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert str(sample) not in text and str(sample.parent) not in text
+    assert f"- Source: {sample.name}\n" in (written / "dataset-card.md").read_text(encoding="utf-8")
+
+
 def test_the_cleaning_history_has_every_decision_that_counts_in_the_version(own: Path, written: Path) -> None:
     card = (written / "dataset-card.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1:-1] for line in card.split("## Cleaning history")[1].splitlines() if line[:2] == "| "]

@@ -111,7 +111,7 @@ def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(cura
     from curation.base.workspace import open_workspace
     from curation.decisions import manifest
     from curation.models import evaluation, runs
-    from curation.pipeline import steps
+    from curation.pipeline import decisions
     from training.data import load_samples
 
     workspace = open_workspace(Path(shutil.copytree(curated, tmp_path / "own")))
@@ -125,7 +125,7 @@ def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(cura
         (judged, "relabel", "sad"),
         (softened, "soften", '{"soft_label": {"happy": 0.75, "sad": 0.25}, "weight": 0.5}'),
     ):
-        steps.decide(workspace, [path], action, value, "seen", "me", settings.load())
+        decisions.decide(workspace, [path], action, value, "seen", "me", settings.load())
     after = runs.training_frame(workspace, manifest.find(workspace, "cleaned")).set_index("key")
     assert after.loc[moved, "label"] == "sad" and before.loc[moved, "label"] == "happy"
     options = runs.FitOptions(epochs=1, image_size=16, threads=1)

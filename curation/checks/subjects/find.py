@@ -1,0 +1,238 @@
+"""Groups of one person among faces, without a number of people: how they are found and how sure they are.
+
+A group is a node of the tree of joins. The limit of heights is the highest at which the pairs of two people that are
+expected below it by chance are at most one in a hundred (by default) of the pairs that the groups hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+
+from curation.checks.duplicates.candidates import searcher
+from curation.checks.subjects import null, tree
+from curation.checks.subjects.null import Real, Whole
+
+REVISION = 1
+"""Raised whenever groups may change for the same embeddings; makes kept ones stale."""
+
+_NEIGHBOURS = 32
+"""Nearest faces that a face may be joined with directly; a person with more pictures is joined through them."""
+
+_FEW = 2048
+"""Up to so many faces all pairs are looked at."""
+
+_CHANCE_EDGES = 2.0
+"""Pairs of strangers a face that are looked at: a limit so far out that no group of use lies beyond it."""
+
+_ROUNDS = 3
+"""Each learns from the people that the last one found: the law of strangers without their pairs, and in which
+directions a person's own pictures differ."""
+
+_HEIGHTS = np.linspace(-1.5, -9.0, 151)
+"""Limits tried, standard deviations."""
+
+_WINDOW = 10
+"""Steps of ``_HEIGHTS``: half a standard deviation, in which joins are compared with those expected by chance."""
+
+_LARGEST_LOCAL = 15
+"""Joins just below the limit may be wrong so many times as often as pairs on the whole: at 0.99 about one in seven."""
+
+_LEAST_FACES = 30
+"""With fewer faces nothing can be said of what two people's usually look like."""
+
+UNSURE = 0.9
+"""Groups that are expected to be right in at least so many of their pairs, but in less than the precision asked for,
+wait for a person."""
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """Who is who among faces (N,).
+
+    group      -- places of people: equal for one person
+    sure       -- expected share of right pairs among all groups at least as sure as this one; 1 for faces alone
+    perhaps    -- places of people at the precision ``UNSURE``
+    unsure     -- the same share for those
+    limit      -- standard deviations: heights of groups are at most this
+    expected_false -- pairs of two people expected in the groups by chance
+    pairs      -- pairs that the groups hold
+    """
+
+    group: Whole
+    sure: Real
+    perhaps: Whole
+    unsure: Real
+    limit: float
+    expected_false: float
+    pairs: int
+
+
+def find_subjects(
+    faces: npt.NDArray[np.float32],
+    given: Sequence[str],
+    precision: float,
+    seed: int,
+    different: Real | None = None,
+) -> Subjects:
+    """Return who is who; deterministic.
+
+    Args:
+        faces: (N, numbers) embeddings, one a distinct picture: copies would pass for proofs
+        given: (N,) names of people, "" where unknown; faces of one name are one person, of two names two
+        precision: expected share of right pairs, 0.5 .. 1
+        seed: of what is drawn
+        different: (M, 2, numbers) embeddings of pairs of faces that are known to be of two people
+
+    """
+    names = np.asarray(given, dtype=object)
+    leaf = _leaves(names)
+    if len(faces) < _LEAST_FACES:
+        return _as_given(leaf)
+    number = leaf
+    for _ in range(_ROUNDS):
+        points, known = null.without_own_variation(faces.astype(np.float64), number, different)
+        law = null.learn(points, number, seed, known)
+        start = null.grouped(points, leaf, law.typical)
+        leaf_names = names[np.unique(leaf, return_index=True)[1]].tolist()
+        strangers = _stranger_pairs(start.size, leaf_names)
+        if not strangers:
+            return _as_given(leaf)
+        limit = float(norm.ppf(min(_LOOSEST, _CHANCE_EDGES * len(faces) / strangers)))
+        found, nodes = tree.build(start, _edges(points, leaf), law, leaf_names, limit)
+        people = int(number.max()) + 1
+        told = tree.with_neighbourhoods(found, nodes, start, law, people)
+        curve = _Curve.of(told, nodes.size, start.size, strangers)
+        number = _numbers(told, curve.limit(precision))[leaf]
+    return _as_subjects(told, curve, leaf, precision)
+
+
+_LOOSEST = 0.1
+"""Share of strangers' pairs that may be looked at in a small set."""
+
+
+def _leaves(names: npt.NDArray[np.object_]) -> Whole:
+    """Return (N,) in 0 .. K - 1: the faces of one name are one leaf, one without a name is a leaf of its own."""
+    keys = np.array([f"={name}" if name else f"#{place}" for place, name in enumerate(names)], dtype=object)
+    _, first, number = np.unique(keys, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[number]
+
+
+def _as_given(leaf: Whole) -> Subjects:
+    ones = np.ones(len(leaf))
+    return Subjects(leaf, ones, leaf, ones, -np.inf, 0.0, 0)
+
+
+def _stranger_pairs(size: Real, names: list[str]) -> float:
+    """Return how many pairs of faces might be of one person or of two: not one leaf's, and not both given."""
+    named = np.array([bool(name) for name in names])
+    total, known = size.sum(), size[named].sum()
+    alone = size[~named]
+    return float((total**2 - known**2 - (alone**2).sum()) / 2)
+
+
+def _edges(points: Real, leaf: Whole) -> Whole:
+    """Return (E, 2) leaves whose faces are near neighbours, each pair once."""
+    count = min(_NEIGHBOURS + 1, len(points))
+    if len(points) <= _FEW:
+        one, other = np.triu_indices(len(points), 1)
+    else:
+        # of vectors with one number more, the largest product is the smallest distance
+        database = np.column_stack([points, -(points**2).sum(axis=1) / 2]).astype(np.float32)
+        asked = np.column_stack([points, np.ones(len(points))]).astype(np.float32)
+        near = searcher(database, count)(asked)[1]
+        one, other = np.repeat(np.arange(len(points)), count), near.ravel()
+        one, other = one[other >= 0], other[other >= 0]
+    one, other = leaf[one], leaf[other]
+    pairs = np.stack([np.minimum(one, other), np.maximum(one, other)], axis=1)[one != other]
+    return np.unique(pairs, axis=0)
+
+
+def _numbers(found: tree.Tree, limit: float) -> Whole:
+    """Return (N,) in 0 .. K - 1 the group of each leaf at a limit."""
+    number = np.empty(found.leaves, dtype=np.int64)
+    for place, node in enumerate(found.cut(limit)):
+        number[found.members(node)] = place
+    return number
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """What each limit of heights would give.
+
+    pairs  -- pairs of faces in groups
+    groups -- how many groups there are, faces alone among them
+    chance -- share of strangers that are nearer
+    false  -- pairs of strangers expected to be nearer
+    """
+
+    pairs: Real
+    groups: Real
+    chance: Real
+    false: Real
+
+    @classmethod
+    def of(cls, found: tree.Tree, sizes: Real, leaf_sizes: Real, strangers: float) -> _Curve:
+        """Return the curve of a tree; ``sizes`` are its nodes' faces, ``leaf_sizes`` its leaves'."""
+        own = np.concatenate([leaf_sizes**2, np.zeros(len(found.children))])
+        for place, (one, other) in enumerate(found.children.tolist()):
+            own[found.leaves + place] = own[one] + own[other]
+        joined = (sizes**2 - own) / 2
+        cuts = [found.cut(limit) for limit in _HEIGHTS]
+        pairs = np.array([joined[cut].sum() for cut in cuts])
+        groups = np.array([float(len(cut)) for cut in cuts])
+        chance = np.asarray(norm.cdf(_HEIGHTS), dtype=np.float64)
+        return cls(pairs, groups, chance, strangers * chance)
+
+    @property
+    def precision(self) -> Real:
+        """Expected share of right pairs at each limit, never less at a lower one."""
+        share = 1 - self.false / np.maximum(self.pairs, 1e-9)
+        rising: Real = np.maximum.accumulate(np.clip(share, 0.0, 1.0))
+        return rising
+
+    def limit(self, precision: float) -> float:
+        """Return the highest limit with that expected precision; -inf where there is none.
+
+        The joins just below it must be right too, not only all together: where the surest groups leave room for false
+        pairs, nothing is joined only because it fits in (local against tail-area false discovery rate: Efron, 2004).
+        """
+        enough = (1 - self.false / np.maximum(self.pairs, 1e-9)) >= precision
+        lower = np.minimum(np.arange(len(_HEIGHTS)) + _WINDOW, len(_HEIGHTS) - 1)
+        joins, by_chance = self.groups[lower] - self.groups, self.chance - self.chance[lower]
+        enough &= self.groups**2 / 2 * by_chance <= _LARGEST_LOCAL * (1 - precision) * joins
+        return float(_HEIGHTS[enough.argmax()]) if enough.any() else -np.inf
+
+    def at(self, heights: Real) -> Real:
+        """Return the expected precision of limits at given heights."""
+        told: Real = np.interp(-heights, -_HEIGHTS, self.precision)
+        return told
+
+
+def _as_subjects(found: tree.Tree, curve: _Curve, leaf: Whole, precision: float) -> Subjects:
+    limit = curve.limit(precision)
+    group, sure = _with_sureness(found, curve, limit)
+    perhaps, unsure = _with_sureness(found, curve, curve.limit(UNSURE))
+    place = int((limit <= _HEIGHTS).sum()) - 1 if np.isfinite(limit) else len(_HEIGHTS) - 1
+    pairs = int(curve.pairs[place]) if np.isfinite(limit) else 0
+    false = float(curve.false[place]) if pairs else 0.0
+    return Subjects(group[leaf], sure[leaf], perhaps[leaf], unsure[leaf], limit, false, pairs)
+
+
+def _with_sureness(found: tree.Tree, curve: _Curve, limit: float) -> tuple[Whole, Real]:
+    """Return (N,) the group of each leaf at a limit, and its expected precision; 1 for a leaf alone."""
+    nodes = found.cut(limit)
+    number, sure = np.empty(found.leaves, dtype=np.int64), np.ones(found.leaves)
+    heights = curve.at(found.height[nodes])
+    for place, node in enumerate(nodes):
+        members = found.members(node)
+        number[members] = place
+        if node >= found.leaves:
+            sure[members] = heights[place]
+    return number, sure

@@ -1,0 +1,112 @@
+"""The checks that read who is who: one person in several splits, and a person who carries only one class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.base.tables import empty_issues
+from curation.checks.base import ISSUE_SCORE, CheckInputs, Flags, as_json, rows
+
+_LEAST_PICTURES = 3
+"""Pictures of a person, copies counted once, from which one class can be no accident."""
+
+_CHANCE = 0.05
+"""Persons expected to be flagged in a whole data set in which nobody prefers a class."""
+
+_LISTED = 4
+"""Classes named in the evidence."""
+
+
+def subject_leak(inputs: CheckInputs) -> pd.DataFrame:
+    """One person in several splits; a row for every image whose person is known, ``group`` is the person.
+
+    People whom the source names count as certain; of found ones the score is 1 - the expected share of right pairs.
+    Images that are perhaps of a person in another split are not flagged: their evidence says whose, and their score
+    lies between 0.5 and 1.
+    """
+    if inputs.subjects is None:
+        return empty_issues()
+    found = _with_images(inputs)
+    flags = _several_splits(found, "person")
+    doubt = ~flags & (found["perhaps"] != "").to_numpy() & _several_splits(found, "perhaps")
+    surely = np.where(found["given"], 1.0, found["sure"])
+    scores = np.where(flags, np.minimum(1 - surely, 0.49), np.where(doubt, 1 - found["unsure"] / 2, 1.0)).astype("f8")
+    facts = _facts(found, "person", flags) | _facts(found, "perhaps", doubt)
+    evidence = [
+        as_json(**_leak(row, facts, sure=flag)) if flag or maybe else "{}"
+        for row, flag, maybe in zip(found.to_dict("records"), flags, doubt, strict=True)
+    ]
+    return rows("subject_leak", found["path"], np.round(scores, 6), flags, evidence, found["person"].tolist())
+
+
+def _leak(row: dict[str, Any], facts: dict[str, dict[str, Any]], *, sure: bool) -> dict[str, Any]:
+    if sure:
+        said = {"person": "given"} if row["given"] else {"person": "found", "probability": round(row["sure"], 4)}
+        return {**said, **facts[row["person"]], "of": row["nearest"]}
+    told = {"person": "perhaps", "probability": round(row["unsure"], 4), **facts[row["perhaps"]]}
+    return {**told, "of": row["nearest"], "group": row["perhaps"]}
+
+
+def subject_shift(inputs: CheckInputs) -> pd.DataFrame:
+    """People who carry one class only, where chance would have given them others.
+
+    With the classes' shares of all pictures, a person of n pictures carries one class c with probability share(c)^n
+    (copies counted once). Flagged where fewer than 0.05 such people are expected among all: a model may then learn the
+    person instead of the class.
+    """
+    if inputs.subjects is None:
+        return empty_issues()
+    found = _with_images(inputs)
+    found = found[found["label"] != ""]
+    pictures = found.drop_duplicates(["person", "picture"])
+    shares = pictures["label"].value_counts(normalize=True)
+    if len(shares) < 2:
+        return empty_issues()
+    people = pictures.groupby("person")["label"].agg(["size", "nunique", "first"])
+    several = people["size"] >= _LEAST_PICTURES
+    chance = people["first"].map(shares).astype("float64") ** people["size"] * max(int(several.sum()), 1)
+    expected = chance.where(several & (people["nunique"] == 1), np.inf)
+    scores = found["person"].map(1 / (1 + _CHANCE / expected)).to_numpy(dtype=np.float64)
+    flags = scores < ISSUE_SCORE
+    sizes = found["person"].map(people["size"])
+    evidence = [
+        as_json(person=kind, images=int(size), labels=[label], expected=float(f"{chance:.2g}")) if flag else "{}"
+        for kind, size, label, chance, flag in zip(
+            np.where(found["given"], "given", "found"),
+            sizes,
+            found["label"],
+            found["person"].map(expected),
+            flags,
+            strict=True,
+        )
+    ]
+    return rows("subject_shift", found["path"], np.round(scores, 6), flags, evidence, found["person"].tolist())
+
+
+def _with_images(inputs: CheckInputs) -> pd.DataFrame:
+    """Return who is who with split, label and picture (copies share one), a row an image whose person is known."""
+    assert inputs.subjects is not None  # noqa: S101 -- the callers have looked
+    members = inputs.copies.members
+    picture = members["group"].where(members["group"] != "", members["content"])
+    known = inputs.subjects.merge(inputs.images[["path", "split", "label"]], on="path")
+    return known.assign(picture=known["path"].map(pd.Series(picture.to_numpy(), index=members["path"])).fillna(""))
+
+
+def _several_splits(found: pd.DataFrame, column: str) -> Flags:
+    return np.asarray(found.groupby(column)["split"].transform("nunique") > 1, dtype=np.bool_)
+
+
+def _facts(found: pd.DataFrame, column: str, flags: Flags) -> dict[str, dict[str, Any]]:
+    """Return group -> number of its images, their splits and labels."""
+    told = found[found[column].isin(found.loc[flags, column])].groupby(column)
+    return {
+        str(name): {
+            "images": len(group),
+            "splits": sorted(set(group["split"])),
+            "labels": group["label"].value_counts().index[:_LISTED].tolist(),
+        }
+        for name, group in told
+    }

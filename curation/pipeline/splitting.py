@@ -1,0 +1,159 @@
+"""Proposing splits in which no person, picture or session is in two, as decisions that can be undone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from curation.base.errors import WorkspaceError
+from curation.base.progress import Display
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace, read_images, read_issues
+from curation.decisions import manifest
+from curation.decisions.division import divide, together
+from curation.decisions.log import Draft, Log
+from curation.decisions.replay import replay
+from curation.pipeline import decisions
+
+if TYPE_CHECKING:
+    from curation.decisions.manifest import Version
+
+_SPLIT_POINTS, _CLASS_POINTS = 0.02, 0.03
+"""How far a split, and a class in it, may lie from the asked share before less sure groups are let go."""
+
+
+def split(
+    workspace: Workspace,
+    shares: Mapping[str, float],
+    by: str,
+    settings: Settings,
+    display: Display,
+    *,
+    by_subject: bool = True,
+) -> tuple[Version, list[str]]:
+    """Move images so that no person is in two splits; copies and shots of one session stay together too.
+
+    People who are perhaps one are kept together as well, as long as the splits come out even.
+
+    Args:
+        workspace: with a curated data set; the caller holds its lock
+        shares: split -> share of the kept images; they sum to 1
+        by: who decides, for the log
+        settings: of the workspace
+        display: progress
+        by_subject: False keeps copies and sessions together only
+
+    Returns:
+        the version, and what was done in sentences.
+
+    Raises:
+        WorkspaceError: nobody is known, or the shares do not sum to 1.
+
+    """
+    wanted = {name: share for name, share in shares.items() if share > 0}
+    if min(shares.values()) < 0 or abs(sum(wanted.values()) - 1) > 1e-3:
+        raise WorkspaceError(
+            f"the shares sum to {sum(shares.values()):g}, not 1; give all of --train --validation --test"
+        )
+    images, issues = read_images(workspace), read_issues(workspace)
+    rows = _as_decided(workspace, manifest.raw_manifest(images))
+    people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
+    if not by_subject:
+        people = people.head(0)
+    elif people.empty:
+        raise WorkspaceError(
+            "nobody's person is known; give a subject column or --subject-from, or run: "
+            "curate check subject_leak --identity dlib"
+        )
+    with display.step("Dividing"):
+        doubtful = _perhaps(workspace) if by_subject else people
+        chosen = _divided(rows, issues, (people, doubtful), wanted)
+    moved = rows.loc[chosen != rows["split"], "path"]
+    new = dict(zip(rows["path"], chosen, strict=True))
+    reason = "splits by person" if by_subject else "splits by copy"
+    drafts = [Draft(path, "move", new[path], reason) for path in moved]
+    version = decisions.record(workspace, {by: drafts}, settings, Display(quiet=True)).version
+    return version, _said(manifest.rows(workspace, version), people, wanted, len(drafts))
+
+
+def _as_decided(workspace: Workspace, raw: pd.DataFrame) -> pd.DataFrame:
+    """Return the images as the decisions in force leave them."""
+    log = Log(workspace.decisions)
+    manifest.require_whole_log(workspace, log.through)
+    return replay(raw, manifest.followed(workspace, log.table, raw).table)
+
+
+def _divided(
+    rows: pd.DataFrame, issues: pd.DataFrame, people: tuple[pd.DataFrame, pd.DataFrame], wanted: Mapping[str, float]
+) -> pd.Series:
+    """Return each row's split: doubtful people (the second) are kept together too if that comes out even."""
+    sure, doubtful = people
+    kept = (rows["status"] == "kept").to_numpy()
+    for links in ([sure, doubtful], [sure]):
+        groups = together(rows["path"], [*links, *_copies(issues)])
+        alive = groups[kept]
+        split = divide(rows["label"][kept], alive, rows["split"][kept], wanted)
+        if _deviation(rows["label"][kept], split, wanted) <= 0:
+            break
+    # what is left out goes with its group, so that bringing it back brings no leak back
+    of_group = dict(zip(alive, split, strict=True))
+    largest = max(wanted, key=lambda name: wanted[name])
+    return groups.map(of_group).fillna(largest)
+
+
+def _perhaps(workspace: Workspace) -> pd.DataFrame:
+    from curation.base.files import read_table
+
+    if not workspace.subjects.exists():
+        return pd.DataFrame({"path": [], "group": []})
+    found = read_table(workspace.subjects)
+    return found.loc[found["perhaps"] != "", ["path", "perhaps"]].rename(columns={"perhaps": "group"})
+
+
+def _copies(issues: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return groups of copies, and pairs of shots of one session as groups of two."""
+    flagged = issues[issues["is_issue"]]
+    copies = ("exact_duplicate", "near_duplicate")
+    groups = [flagged.loc[flagged["check"] == check, ["path", "group"]] for check in copies]
+    near = issues[
+        (issues["check"] == "near_duplicate") & issues["evidence"].str.contains('"same_session"', regex=False)
+    ]
+    other = [json.loads(text)["same_session"] for text in near["evidence"]]
+    name = [f"session-{number}" for number in range(len(other))]
+    sessions = pd.DataFrame({"path": [*near["path"], *other], "group": [*name, *name]})
+    return [*groups, sessions]
+
+
+def _shares(labels: pd.Series, split: pd.Series, wanted: Mapping[str, float]) -> tuple[float, float]:
+    """Return the largest deviations from the asked shares: of a split, and of a class in one."""
+    whole = max(abs(float((split == name).mean()) - share) for name, share in wanted.items())
+    by_class = pd.crosstab(labels, split, normalize="index").reindex(columns=list(wanted), fill_value=0.0)
+    return whole, float((by_class - pd.Series(wanted)).abs().to_numpy().max())
+
+
+def _deviation(labels: pd.Series, split: pd.Series, wanted: Mapping[str, float]) -> float:
+    """Return how far the shares lie beyond what is tolerated; at most 0 where they are even enough."""
+    whole, by_class = _shares(labels, split, wanted)
+    return max(whole - _SPLIT_POINTS, by_class - _CLASS_POINTS)
+
+
+def _said(rows: pd.DataFrame, people: pd.DataFrame, wanted: Mapping[str, float], moved: int) -> list[str]:
+    kept = rows[rows["status"] == "kept"]
+    splits = kept.merge(people, on="path").groupby("group_y")["split"].nunique()
+    got = ", ".join(
+        f"{name} {(kept['split'] == name).mean():.1%} (asked {share:.1%})" for name, share in wanted.items()
+    )
+    whole, by_class = _shares(kept["label"], kept["split"], wanted)
+    unknown = len(kept) - int(kept["path"].isin(people["path"]).sum())
+    lines = [
+        f"{moved:,} images move; {len(splits):,} people, {int((splits > 1).sum())} of them in more than one split.",
+        f"Of the kept images: {got}; the class furthest from its share is {by_class:.1%} off.",
+    ]
+    if unknown:
+        lines.append(f"{unknown:,} kept images show nobody who is known; they were divided by their copies alone.")
+    if whole > _SPLIT_POINTS or by_class > _CLASS_POINTS:
+        lines.append("The shares cannot be met more closely: a person's pictures, or a class, are too large a part.")
+    return lines

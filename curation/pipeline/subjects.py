@@ -1,0 +1,325 @@
+"""Whose face it is, in a workspace: who is known from the source or from people, who is found, and forgetting it again.
+
+Identity is found to protect a measurement, not to name anybody: embeddings and groups stay in the workspace, are in no
+export, and ``forget`` deletes them. A network that was named once is used again by later runs until then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curation.base import files
+from curation.base.progress import Display
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace, read_listing
+from curation.decisions import manifest
+from curation.decisions.log import Log
+from curation.decisions.replay import people_rows
+
+if TYPE_CHECKING:
+    from curation.checks.base import CheckInputs
+    from curation.checks.graph import CopyGraph
+    from curation.checks.subjects import Subjects
+    from curation.measure.identity import Embeddings
+
+_NAME_DIGITS = 12
+"""Hexadecimal digits of a content hash in the name of a person found."""
+
+_SUREST = 0.9999
+"""No group that was found is surer: the law of distances is not known further."""
+
+_COMPARED = 512
+"""Pictures of one person that a picture is compared with to find the nearest."""
+
+_DIFFERENT_PAIRS = 2000
+"""Pairs of people given by name from which the law of distances is checked."""
+
+Real = npt.NDArray[np.float64]
+
+
+def network_in_use(workspace: Workspace, settings: Settings) -> str:
+    """Return the network that the settings name, else the one that this workspace has used, else ""."""
+    return settings.identity.network or str(record_of(workspace).get("network", ""))
+
+
+def record_of(workspace: Workspace) -> dict[str, Any]:
+    """Return how people were found: network, limit, expected share of false pairs; {} where nobody was."""
+    return dict(files.read_json(workspace.subjects.with_suffix(".json")) or {})
+
+
+def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.DataFrame | None:
+    """Return who is who, found anew only where something has changed; None where nobody is known or asked for.
+
+    Returns:
+        one row an image whose person is known: path, person (a name), given (bool), sure (expected share of right
+        pairs), perhaps (a larger group that is less sure, or ""), unsure (its share), nearest (path of the most
+        similar picture of the person, in another split where there is one; "" for a person with one picture).
+
+    """
+    settings = inputs.settings
+    network = network_in_use(workspace, settings)
+    names = given_names(workspace, inputs.images)
+    if not network and not (names != "").any():
+        return None
+    key = _key(inputs, names, network)
+    if record_of(workspace).get("key") == key and workspace.subjects.exists():
+        return files.read_table(workspace.subjects)
+    members = _pictures(inputs.copies, names)
+    table, record = _found(workspace, inputs, members, network, display)
+    files.write_table(workspace.subjects, table)
+    files.write_json(workspace.subjects.with_suffix(".json"), {"key": key, "network": network, **record})
+    return table
+
+
+def given_names(workspace: Workspace, images: pd.DataFrame) -> pd.Series:
+    """Return path -> name of the person as the source or, later, a person gave it; "" where nobody did."""
+    names = images.set_index("path")["subject"].copy()
+    table = Log(workspace.decisions).table
+    if not (table["action"] == "subject").any():
+        return names
+    people = people_rows(manifest.followed(workspace, table, manifest.raw_manifest(images)).table)
+    people = people[people["action"] == "subject"]
+    said = dict(zip(people["path"], people["value"], strict=True))
+    known = [path for path in said if path in names.index]
+    names.loc[known] = [said[path] for path in known]
+    return names
+
+
+def _key(inputs: CheckInputs, names: pd.Series, network: str) -> str:
+    from curation.checks.subjects import REVISION
+    from curation.measure.identity import weights_digest
+
+    digest = hashlib.sha256()
+    settings = inputs.settings
+    for column in (inputs.images["path"], inputs.images["split"], inputs.measurements["sha256"], names):
+        digest.update(pd.util.hash_pandas_object(column, index=False).to_numpy().tobytes())
+    copies = inputs.copies.members["group"]
+    digest.update(pd.util.hash_pandas_object(copies, index=False).to_numpy().tobytes())
+    weights = weights_digest(network) if network else ""
+    plain = [settings.identity.model_dump(mode="json"), settings.measure.model_dump(mode="json"), settings.seed]
+    digest.update(json.dumps([*plain, weights, REVISION]).encode())
+    return digest.hexdigest()
+
+
+def _pictures(graph: CopyGraph, names: pd.Series) -> pd.DataFrame:
+    """Return the readable images with their picture (copies are one, unless they are given as two people) and name.
+
+    Columns path, split, content, name, picture (0 .. N - 1).
+    """
+    members = graph.members[["path", "split", "content", "group"]].copy()
+    members["name"] = names.reindex(members["path"]).to_numpy()
+    one = members["group"].where(members["group"] != "", members["content"])
+    named = members["name"].where(members["name"] != "")
+    only = named.groupby(one).transform("first").where(named.groupby(one).transform("nunique") == 1)
+    members["name"] = members["name"].where(members["name"] != "", only.fillna(""))
+    members["picture"] = pd.factorize(one + "\0" + members["name"], sort=True)[0]
+    return members.drop(columns="group")
+
+
+def _found(
+    workspace: Workspace, inputs: CheckInputs, members: pd.DataFrame, network: str, display: Display
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return who is who, a row an image, and how that was found."""
+    from curation.checks.subjects import find_subjects
+
+    settings = inputs.settings
+    own, different = np.full((len(members), 0), np.nan, dtype=np.float32), None
+    if network:
+        embeddings, own = _embeddings(workspace, inputs, network, display)
+        members = _unlike_apart(members, own, settings.seed)
+        different = _different(embeddings, own, members["name"].to_numpy(dtype=object), settings.seed)
+    first = members.drop_duplicates("picture").sort_values("picture")
+    names = first["name"].to_numpy(dtype=object)
+    faces = _means(own, members["picture"].to_numpy(), len(first))
+    seen = _known(faces)
+    with display.step("Telling people apart"):
+        given = names[seen].tolist()
+        subjects = find_subjects(faces[seen], given, settings.identity.precision, settings.seed, different)
+    record = {
+        "precision": settings.identity.precision,
+        "pictures": len(first),
+        "faces": int(seen.sum()),
+        "pairs": subjects.pairs,
+        "expected_false": round(subjects.expected_false, 2),
+        **_proven(inputs.copies, members, seen, subjects),
+    }
+    whole, places = _with_named(subjects, seen, names)
+    return _table(members, whole, faces.astype(np.float64)[places], places), record
+
+
+def _with_named(
+    subjects: Subjects, seen: npt.NDArray[np.bool_], names: npt.NDArray[np.object_]
+) -> tuple[Subjects, npt.NDArray[np.int64]]:
+    """Add the pictures without a face whose person is given by name; return also the places of all pictures told."""
+    places = np.flatnonzero(seen | (names != ""))
+    group, perhaps = np.arange(len(names)) + len(names), np.arange(len(names)) + len(names)
+    sure, unsure = np.ones(len(names)), np.ones(len(names))
+    for whole, part in ((group, subjects.group), (perhaps, subjects.perhaps)):
+        whole[seen] = part
+    for share, part_share in ((sure, subjects.sure), (unsure, subjects.unsure)):
+        share[seen] = part_share
+    for whole in (group, perhaps):
+        # one with a face first, so that the others of that name join its people
+        named = pd.DataFrame({"name": names, "faceless": ~seen, "group": whole}).query("name != ''")
+        of_name = named.sort_values("faceless", kind="stable").drop_duplicates("name").set_index("name")["group"]
+        without = ~seen & (names != "")
+        whole[without] = of_name.reindex(names[without]).to_numpy()
+    told = replace(subjects, group=group[places], perhaps=perhaps[places], sure=sure[places], unsure=unsure[places])
+    return told, places
+
+
+def _embeddings(
+    workspace: Workspace, inputs: CheckInputs, name: str, display: Display
+) -> tuple[Embeddings, npt.NDArray[np.float32]]:
+    """Return the embeddings of all contents, new ones made now, and those of the readable images, row by row."""
+    from curation.measure.identity import choose_network, load_embeddings, measure_identity
+
+    settings = inputs.settings
+    network = choose_network(name)
+    listing = read_listing(workspace)
+    chosen = (settings.measure, settings.identity, settings.engine)
+    with display.step("Recognising faces") as report:
+        measure_identity(listing, inputs.measurements, workspace.measurements, chosen, network, display.note, report)
+    hashes = inputs.measurements["sha256"][inputs.readable]
+    contents = hashes.drop_duplicates().tolist()
+    found = load_embeddings(contents, workspace.measurements, settings.measure, network)
+    return found, found.first[pd.Index(contents).get_indexer(hashes)]
+
+
+def _unlike_apart(members: pd.DataFrame, own: npt.NDArray[np.float32], seed: int) -> pd.DataFrame:
+    """Return the members with copies whose faces differ as pictures of their own: no proof of copies is without error.
+
+    Two faces differ here from half of the distance that two people usually have.
+    """
+    drawn = np.random.default_rng(seed).integers(0, max(len(own), 1), (2, _DIFFERENT_PAIRS))
+    usual = np.nanmedian(np.linalg.norm(own[drawn[0]] - own[drawn[1]], axis=1)) if len(own) > 1 else np.nan
+    known = _known(own)
+    head = pd.Series(np.arange(len(own))).where(known).groupby(members["picture"].to_numpy()).transform("first")
+    head = head.fillna(0).to_numpy(dtype=np.int64)
+    unlike = known & (np.linalg.norm(own - own[head], axis=1) > usual / 2)
+    alone = members["picture"].astype(str) + "\0" + members["content"].where(unlike, "")
+    return members.assign(picture=pd.factorize(alone, sort=True)[0])
+
+
+def _known(faces: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Return (N,) which rows are embeddings."""
+    if not faces.shape[1]:
+        return np.zeros(len(faces), dtype=np.bool_)
+    return np.asarray(~np.isnan(faces[:, 0]), dtype=np.bool_)
+
+
+def _means(own: npt.NDArray[np.float32], picture: npt.NDArray[np.int64], pictures: int) -> npt.NDArray[np.float32]:
+    """Return (pictures, numbers) the mean embedding of each picture's images, NaN where none has one."""
+    known = _known(own)
+    total, count = np.zeros((pictures, own.shape[1])), np.zeros(pictures)
+    np.add.at(total, picture[known], own[known].astype(np.float64))
+    np.add.at(count, picture[known], 1)
+    with np.errstate(invalid="ignore"):
+        return (total / np.where(count > 0, count, np.nan)[:, None]).astype(np.float32)
+
+
+def _different(
+    embeddings: Embeddings, own: npt.NDArray[np.float32], names: npt.NDArray[np.object_], seed: int
+) -> Real | None:
+    """Return (M, 2, numbers) faces of two people for certain: two in one picture, or of two given names."""
+    rng = np.random.default_rng(seed)
+    together = np.stack([embeddings.others, embeddings.first[embeddings.beside]], axis=1)
+    parts = [together[~np.isnan(together).any(axis=(1, 2))]]
+    named = np.flatnonzero((names != "") & ~np.isnan(own).any(axis=1))
+    if len(named):
+        one, other = rng.choice(named, (2, _DIFFERENT_PAIRS))
+        apart = names[one] != names[other]
+        parts.append(np.stack([own[one[apart]], own[other[apart]]], axis=1))
+    found = np.concatenate(parts).astype(np.float64)
+    return found if len(found) else None
+
+
+def _proven(graph: CopyGraph, members: pd.DataFrame, seen: npt.NDArray[np.bool_], subjects: Subjects) -> dict[str, Any]:
+    """Return how many pairs that the search for copies called shots of one session are in one group, and how many not.
+
+    A check of what is found by what was proved without it; about one in ten such pairs only looks alike.
+    """
+    group = np.full(len(seen), -1, dtype=np.int64)
+    group[seen] = subjects.group
+    picture = members.drop_duplicates("content").set_index("content")["picture"]
+    sessions = graph.sessions.reset_index()
+    one, other = (picture.reindex(sessions[side]).to_numpy(dtype=np.int64) for side in ("content", "partner"))
+    both = (one != other) & (group[one] >= 0) & (group[other] >= 0)
+    return {"session_pairs": int(both.sum()), "session_pairs_joined": int((group[one] == group[other])[both].sum())}
+
+
+def _table(members: pd.DataFrame, subjects: Subjects, faces: Real, pictures: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """Return who is who, a row an image; see ``find``. ``pictures`` are those told, ``faces`` their embeddings."""
+    place = np.full(int(members["picture"].to_numpy().max(initial=-1)) + 1, -1, dtype=np.int64)
+    place[pictures] = np.arange(len(pictures))
+    at = place[members["picture"]]
+    known, at = members[at >= 0], at[at >= 0]
+    frame = pd.DataFrame(
+        {
+            "path": known["path"].to_numpy(),
+            "person": _named(known, subjects.group[at], "person"),
+            "given": (known["name"] != "").to_numpy(),
+            "sure": np.round(np.where(known["name"] != "", 1.0, np.minimum(subjects.sure[at], _SUREST)), 6),
+            "perhaps": _named(known, subjects.perhaps[at], "perhaps"),
+            "unsure": np.round(np.minimum(subjects.unsure[at], _SUREST), 6),
+        }
+    )
+    alone = pd.Series(subjects.group[at]).groupby(subjects.perhaps[at]).transform("nunique").to_numpy() == 1
+    frame["perhaps"] = frame["perhaps"].mask(alone, "")
+    return frame.assign(nearest=_nearest(frame, known["split"].to_numpy(), at, faces))
+
+
+def _named(known: pd.DataFrame, number: npt.NDArray[np.int64], kind: str) -> pd.Series:
+    """Return a name for each group: the given one, or one made from the smallest of its contents' hashes."""
+    frame = known[["name", "content"]].assign(number=number)
+    named = frame[frame["name"] != ""].drop_duplicates("number").set_index("number")["name"]
+    smallest = frame.groupby("number")["content"].min().str[:_NAME_DIGITS]
+    names = (f"{kind}-" + smallest).mask(smallest.index.isin(named.index), "subject-" + named.reindex(smallest.index))
+    found: pd.Series = names.reindex(number).reset_index(drop=True)
+    return found
+
+
+def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: npt.NDArray[np.int64], faces: Real) -> list[str]:
+    """Return for each image the most similar other picture of its person, of another split where there is one."""
+    nearest = np.full(len(frame), -1, dtype=np.int64)
+    leaks = pd.Series(split).groupby(frame["person"]).transform("nunique").gt(1)
+    pool = frame["person"].where(leaks | (frame["perhaps"] == ""), frame["perhaps"])
+    for _, rows in frame.groupby(pool).indices.items():
+        if len(rows) < 2:
+            continue
+        others = rows[:: -(-len(rows) // _COMPARED)]
+        away = np.nan_to_num(_distances(faces[at[rows]], faces[at[others]]), nan=1e3)
+        same_split = split[rows][:, None] == split[others]
+        same_picture = at[rows][:, None] == at[others]
+        cost = away + 1e4 * same_split + 1e5 * same_picture + 1e9 * (rows[:, None] == others)
+        best = cost.argmin(axis=1)
+        nearest[rows] = np.where(cost[np.arange(len(rows)), best] < 1e9, others[best], -1)
+    paths = np.append(frame["path"].to_numpy(dtype=object), "")
+    return list(paths[nearest])
+
+
+def _distances(one: Real, other: Real) -> Real:
+    square = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
+    away: Real = np.sqrt(np.maximum(square, 0.0))
+    return away
+
+
+def forget(workspace: Workspace) -> int:
+    """Delete the embeddings of faces and who was found by them; the caller holds the lock.
+
+    Returns:
+        bytes that the embeddings took.
+
+    """
+    from curation.measure.identity import forget as forget_embeddings
+
+    for path in (workspace.subjects, workspace.subjects.with_suffix(".json")):
+        path.unlink(missing_ok=True)
+    return forget_embeddings(workspace.measurements)
