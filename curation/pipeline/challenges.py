@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,7 +74,7 @@ class Prepared:
         """The model, and the names of the parts in the cache, which tell their contents."""
         folders = sorted(self._workspace.measurements.glob("embeddings-*"))
         parts = [f"{folder.name}/{part.name}" for folder in folders for part in sorted(folder.glob("part-*"))]
-        return (self._digest, *parts) if parts else ()
+        return (_digest_of(self._workspace), *parts) if parts else ()
 
     @property
     def _digest(self) -> str:
@@ -138,6 +139,11 @@ def prepare(
     elif wanted(settings):
         display.note(f"Nothing is embedded: the package {PACKAGE.replace('_', '-')} is not installed (extra models).")
     return prepared
+
+
+def _digest_of(workspace: Workspace) -> str:
+    path = workspace.challenges
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
 class _Shown:

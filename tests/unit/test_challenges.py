@@ -98,21 +98,21 @@ def test_planted_challenges_keep_the_shape(kind: str, shape: tuple[int, ...]) ->
 
 def test_the_share_of_a_challenge_is_found_whatever_share_was_taught() -> None:
     rng = np.random.default_rng(0)
-    curve = model.fit_curve(rng.normal(2, 1, (2000, 1)), rng.normal(-2, 1, (2000, 1)))
-    natural = np.r_[rng.normal(2, 1, 100), rng.normal(-2, 1, 1900)][:, None]
+    curve = model.fit_curve(rng.normal(2, 1, 2000), rng.normal(-2, 1, 2000))
+    natural = np.r_[rng.normal(2, 1, 100), rng.normal(-2, 1, 1900)]
     probability, share = curve.probability(natural)
     assert share == pytest.approx(0.05, abs=0.015)
     assert (probability[:100] >= 0.5).mean() > 0.85
     assert (probability[100:] >= 0.5).mean() < 0.01
 
 
-def test_a_measure_that_speaks_the_wrong_way_is_not_used() -> None:
-    rng = np.random.default_rng(0)
-    positive = np.column_stack([rng.normal(2, 1, 500), rng.normal(-1, 1, 500)])
-    negative = rng.normal(0, 1, (500, 2))
-    curve = model.fit_curve(positive, negative)
-    assert curve.weights[0] > 0
-    assert curve.weights[1] == 0
+def test_a_drawing_in_which_the_detector_finds_no_face_is_least_a_persons() -> None:
+    human = {"weights": np.array([1.0, 0]), "mean": np.zeros(2), "scale": np.ones(2)}
+    embedding = np.array([[2, 0], [2, 0], [-2, 0], [-2, 0]], np.float16)
+    found = model.non_human_logit(human, embedding, np.array([0.1, 0.9, 0.1, 0.9]))
+    assert found.argmax() == 0
+    assert found.argmin() == 3
+    assert np.isfinite(model.non_human_logit(human, embedding, np.array([0.0, 1.0, np.nan, 0.5]))).all()
 
 
 def test_a_model_is_read_back_as_it_was_written_and_junk_is_none() -> None:

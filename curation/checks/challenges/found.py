@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.checks import pixels
-from curation.checks.base import Flags, Floats, as_json, high_is_bad, rows, upper_fence
+from curation.checks.base import Flags, Floats, as_json, high_is_bad, one_number_rows, rows, upper_fence
 from curation.checks.challenges import model as models
 from curation.checks.challenges.distance import distance
 from curation.checks.challenges.recurring import Recurring, recurring_marks
@@ -62,24 +62,20 @@ class Challenges:
     thumbnails: Pixels
     clean_copies: Mapping[int, tuple[str, list[float]]]
 
-    def judged(self, check: str, face_score: Floats) -> tuple[Floats, float]:
-        """Return the probability (n,) of a learned check, NaN where nothing is known, and its share in the data."""
+    def judged(self, check: str) -> Floats:
+        """Return the probability (n,) that an image has what a head looks for, NaN where nothing is known."""
         known, model = self.known, self.model
         probability = np.full(len(known), np.nan)
-        if model is None or not known.any():
-            return probability, 0.0
-        if check == "non_human_face":
-            measures = models.human_measures(model.human, self.embedding[known], face_score[known])
-        else:
+        if model is not None and known.any():
             head = models.HEADS[check]
-            measures = models.picture_logit(head, self.logits[head][known])[:, None]
-        probability[known], share = model.curves[check].probability(measures, models.LEAST_SHARE[check])
-        return probability, share
+            score = models.picture_logit(head, self.logits[head][known])
+            probability[known], _ = model.curves[check].probability(score, models.LEAST_SHARE[check])
+        return probability
 
     @cached_property
     def marked(self) -> tuple[Floats, dict[int, Recurring]]:
         """The probability (n,) that each image carries a mark, and those whose mark recurs on other pictures."""
-        probability, _ = self.judged("watermark", np.zeros(0))
+        probability = self.judged("watermark")
         recurring: dict[int, Recurring] = {}
         if self.model is not None:
             recurring = recurring_marks(probability, self.logits["overlay"], self.thumbnails)
@@ -124,7 +120,7 @@ def occluded_face(inputs: CheckInputs) -> pd.DataFrame:
     if known is None or known.model is None:
         return _no_rows("occluded_face")
     face = inputs.measurements["face_score"].to_numpy(dtype=np.float64)
-    probability, _ = known.judged("occluded_face", face)
+    probability = known.judged("occluded_face")
     probability[~(face > 0)] = np.nan
     cells = known.logits["occluder"]
 
@@ -141,12 +137,14 @@ def non_human_face(inputs: CheckInputs) -> pd.DataFrame:
     if known is None or known.model is None:
         return _no_rows("non_human_face")
     face = inputs.measurements["face_score"].to_numpy(dtype=np.float64)
-    probability, _ = known.judged("non_human_face", face)
-
-    def evidence(row: int) -> dict[str, Any]:
-        return {"probability": round(float(probability[row]), 4), "face_score": round(float(face[row]), 3)}
-
-    return _rows(inputs, "non_human_face", probability, evidence)
+    values, seen = np.full(len(face), np.nan), known.known & inputs.readable
+    values[seen] = models.non_human_logit(known.model.human, known.embedding[seen], face[seen])
+    typical = float(np.median(values[seen])) if seen.any() else 0.0
+    threshold = upper_fence(values, inputs.settings.checks.outlier_fence, *_BOUNDS)
+    scores = high_is_bad(values, threshold, 2 * threshold - typical, typical)
+    return one_number_rows(
+        "non_human_face", inputs.images["path"], values, scores, measure="no_person_log_odds", threshold=threshold
+    )
 
 
 def outlier(inputs: CheckInputs) -> pd.DataFrame:

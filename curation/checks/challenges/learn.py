@@ -121,13 +121,13 @@ def learn(
         report(3, 5)
         network = FeatureNetwork(heads)
         few = max(40, round(_DRAWN * count))
-        human, non_human, human_record = _learn_human(network, taught, asked, natural, detect, few, seed)
+        human, human_record = _learn_human(network, taught, asked, natural, detect, few, seed)
         report(4, 5)
         again = draw_lessons(asked.pictures, asked.landmarks, marks, few, shape, seed + 1)
-        seen = network.describe(again.pictures).logits
-        curves, record = {"non_human_face": non_human}, {"non_human_face": human_record}
+        seen, plain = (network.describe(part).logits for part in (again.pictures, _small(asked.pictures)))
+        curves, record = {}, {"non_human_face": human_record}
         for check, name in models.HEADS.items():
-            curves[check], record[check] = _calibrated(name, seen[name], again)
+            curves[check], record[check] = _calibrated(name, seen[name], plain[name], again)
         report(5, 5)
     facts = {"revision": models.REVISION, "seed": seed, "faces": len(order), "lessons": count, "pairs": len(marks)}
     return ChallengeModel(heads, human, curves, {**facts, "checks": record})
@@ -139,20 +139,25 @@ def _small(pictures: Sequence[Pixels]) -> Pixels:
     return np.stack([at_side(picture, SIDE) for picture in pictures])
 
 
-def _calibrated(name: str, logits: npt.NDArray[np.float32], lessons: Lessons) -> tuple[Curve, dict[str, float]]:
-    """Return the curve of a head, and how well it tells lessons with the thing from those without."""
+def _calibrated(
+    name: str, logits: npt.NDArray[np.float32], plain: npt.NDArray[np.float32], lessons: Lessons
+) -> tuple[Curve, dict[str, float]]:
+    """Return the curve of a head, and how well it tells lessons with the thing from those without.
+
+    A mark is told from faces as they are and from things before them; a thing before a face from marks and faces.
+    """
     score = models.picture_logit(name, logits)
     cover = (lessons.overlay if name == "overlay" else lessons.occluder).reshape(len(score), -1).max(axis=1)
     positive, negative = score[cover > 0], score[cover == 0]
-    trusted = negative[negative <= np.quantile(negative, 1 - _SUSPICIOUS)]
-    curve = models.fit_curve(positive[:, None], trusted[:, None])
+    known = np.r_[negative, models.picture_logit(name, plain)] if name == "overlay" else negative
+    curve = models.fit_curve(positive, known[known <= np.quantile(known, 1 - _SUSPICIOUS)])
     return curve, {"planted": len(positive), "auroc": round(models.auroc(positive, negative), 4)}
 
 
 def _learn_human(
     network: FeatureNetwork, taught: Faces, asked: Faces, natural: Natural, detect: Detect, count: int, seed: int
-) -> tuple[Arrays, Curve, dict[str, float]]:
-    """Return what tells altered faces from the data's own images, its curve, and how well it does on other ones."""
+) -> tuple[Arrays, dict[str, float]]:
+    """Return what tells altered faces from the data's own images, and how well it does on other ones."""
     from sklearn.linear_model import LogisticRegression
 
     from training.head_shapes import SIDE
@@ -167,8 +172,7 @@ def _learn_human(
     target = np.r_[np.ones(len(made)), np.zeros(len(known))]
     fitted = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=300).fit(inputs, target)
     human: Arrays = {"weights": fitted.coef_[0], "mean": mean, "scale": scale}
-    positive = models.human_measures(human, held_seen, np.array([detect(picture) for picture in held]))
-    negative = models.human_measures(human, own[half:], natural.face_score[half:])
-    curve = models.fit_curve(positive, negative)
-    reached = models.auroc(curve.log_ratio(positive), curve.log_ratio(negative))
-    return human, curve, {"planted": len(held), "auroc": round(reached, 4)}
+    scores = np.array([detect(picture) for picture in held])
+    positive = models.non_human_logit(human, held_seen, scores)
+    negative = models.non_human_logit(human, own[half:], natural.face_score[half:])
+    return human, {"planted": len(held), "auroc": round(models.auroc(positive, negative), 4)}
