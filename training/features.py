@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.backbones import IMAGENET_MEAN, IMAGENET_STD, bundled_network
+from training.backbones import IMAGENET_MEAN, IMAGENET_STD, WeightsError, bundled_network
 from training.data import Bytes, Floats
 from training.head_shapes import BACKBONE, DIMENSIONS, SHAPES, HeadShape
 
@@ -190,7 +190,12 @@ def _layer(inputs: int, outputs: int, halves: bool = False) -> nn.Sequential:
 
 def _loaded(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> nn.Module:
     head = _Head(SHAPES[name])
-    head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()})
+    try:
+        head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()})
+    except (RuntimeError, TypeError) as error:
+        raise WeightsError(
+            f"the {name} head does not fit this version; delete challenges.npz to learn it anew"
+        ) from error
     return head.eval()
 
 

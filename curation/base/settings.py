@@ -114,7 +114,9 @@ class LabelSettings(_Section):
 class EmbedSettings(_Section):
     """Embeddings, and what is learned on them: watermarks, occluded faces, faces of no person, outliers."""
 
-    when: Literal["auto", "on", "off"] = Field("auto", description="auto: where labels are judged")
+    when: Literal["auto", "on", "off"] = Field(
+        "auto", description="on, off, or auto: where labels are judged or images were embedded before"
+    )
     lessons: int = Field(4000, ge=200, description="most pictures drawn to learn from; fewer where faces are few")
 
 

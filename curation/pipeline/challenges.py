@@ -20,6 +20,7 @@ from curation.checks.challenges import model as models
 from curation.checks.challenges.found import Challenges
 from curation.checks.challenges.model import ChallengeModel
 from curation.checks.challenges.overlays import PairMark
+from curation.models.runs import translate_errors
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ def stored_model(workspace: Workspace) -> ChallengeModel | None:
     except (ValueError, KeyError, OSError):
         _LOG.warning("%s is damaged and is dropped; it is learned again with --embed", workspace.challenges)
         return None
-    return model if model.record.get("revision") == models.REVISION else None
+    whole = set(model.curves) == set(models.HEADS) and {"weights", "mean", "scale"} <= set(model.human)
+    return model if whole and model.record.get("revision") == models.REVISION else None
 
 
 class Prepared:
@@ -71,7 +73,9 @@ class Prepared:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """The model, and the names of the parts in the cache, which tell their contents."""
+        """The model, and the names of the parts in the cache, which tell their contents; () where nothing is used."""
+        if self._settings.embed.when == "off":
+            return ()
         folders = sorted(self._workspace.measurements.glob("embeddings-*"))
         parts = [f"{folder.name}/{part.name}" for folder in folders for part in sorted(folder.glob("part-*"))]
         return (_digest_of(self._workspace), *parts) if parts else ()
@@ -135,7 +139,7 @@ def prepare(
 
     prepared = Prepared(workspace, measurements, pairs, settings)
     if wanted(settings) and available():
-        prepared.make(display)
+        translate_errors(lambda: prepared.make(display))
     elif wanted(settings):
         display.note(f"Nothing is embedded: the package {PACKAGE.replace('_', '-')} is not installed (extra models).")
     return prepared

@@ -260,5 +260,8 @@ def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Pat
     assert rows.head(12)["path"].str.contains("page").sum() >= 4
     assert all("threshold" in json.loads(text) for text in rows["evidence"])
     before = workspace.issues.stat().st_mtime_ns
-    steps.run(workspace, str(tmp_path / "faces"), load(), Display(quiet=True))
+    steps.run(workspace, str(tmp_path / "faces"), settings, Display(quiet=True))
     assert workspace.issues.stat().st_mtime_ns == before
+    without = load(overrides={"embed": {"when": "off"}})
+    steps.run(workspace, str(tmp_path / "faces"), without, Display(quiet=True))
+    assert "watermark" not in set(read_issues(workspace)["check"])

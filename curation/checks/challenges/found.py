@@ -35,8 +35,10 @@ _FENCE = 2.5
 """Robust deviations beyond which a distance is an outlier's (Leys et al. 2013, J. Exp. Soc. Psych. 49:764)."""
 
 _BOUNDS = (-10.0, 10.0)
-_REACH = 0.5
-"""Cells about a landmark, in distances between the eyes, of which it is a part."""
+"""Log-odds and log-distances beyond which a limit never lies."""
+
+_COVERED = 0.5
+"""Share of a part's places that lie under covered cells where it counts as covered."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ def covered_parts(logits: npt.NDArray[np.float32], landmarks: Floats) -> list[st
     found = []
     for name, points in places.items():
         columns_rows = np.clip((np.array(points) * cells).astype(int), 0, cells - 1)
-        if (logits[columns_rows[:, 1], columns_rows[:, 0]] > 0).mean() >= _REACH:
+        if (logits[columns_rows[:, 1], columns_rows[:, 0]] > 0).mean() >= _COVERED:
             found.append(name)
     return found
 
