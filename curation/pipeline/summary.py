@@ -34,6 +34,7 @@ _HOW_TO_RUN = {
     **dict.fromkeys(LABEL_CHECKS, JUDGE_LABELS),
     "overlap": "curate overlap OTHER_DATA",
     **dict.fromkeys(("subject_leak", "subject_shift"), "curate check subject_leak --identity dlib"),
+    **dict.fromkeys(("occluded_face", "non_human_face", "watermark", "outlier"), "curate check watermark --embed"),
 }
 
 FINDINGS = ("peer", "version", "path", "check", "score", "is_issue", "group", "evidence")
@@ -57,6 +58,8 @@ _MEASURE_WORDS = {
     "distance_from_centre": "distance from the centre",
     "share_outside": "share of the face outside",
     "angle_relative_to_limit": "turn relative to the limit",
+    "no_person_log_odds": "log-odds that it shows no person's face",
+    "log_distance_from_the_faces": "distance from the faces of the data (log)",
 }
 
 

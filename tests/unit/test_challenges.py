@@ -241,7 +241,7 @@ def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Pat
     from curation.base.progress import Display
     from curation.base.settings import load
     from curation.base.workspace import create_workspace, read_issues
-    from curation.pipeline import challenges, steps
+    from curation.pipeline import challenges, curating
 
     make_sample(tmp_path / "faces", images=160, seed=3)
     for number in range(6):
@@ -250,7 +250,7 @@ def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Pat
         cv2.imwrite(str(tmp_path / "faces" / "train" / label / f"page{number}.png"), place)
     workspace = create_workspace(tmp_path / "w")
     settings = load(overrides={"embed": {"when": "on", "lessons": 200}})
-    steps.run(workspace, str(tmp_path / "faces"), settings, Display(quiet=True))
+    curating.run(workspace, str(tmp_path / "faces"), settings, Display(quiet=True))
     issues = read_issues(workspace)
     learned = challenges.stored_model(workspace)
     assert learned is not None
@@ -260,8 +260,8 @@ def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Pat
     assert rows.head(12)["path"].str.contains("page").sum() >= 4
     assert all("threshold" in json.loads(text) for text in rows["evidence"])
     before = workspace.issues.stat().st_mtime_ns
-    steps.run(workspace, str(tmp_path / "faces"), settings, Display(quiet=True))
+    curating.run(workspace, str(tmp_path / "faces"), settings, Display(quiet=True))
     assert workspace.issues.stat().st_mtime_ns == before
     without = load(overrides={"embed": {"when": "off"}})
-    steps.run(workspace, str(tmp_path / "faces"), without, Display(quiet=True))
+    curating.run(workspace, str(tmp_path / "faces"), without, Display(quiet=True))
     assert "watermark" not in set(read_issues(workspace)["check"])
