@@ -207,7 +207,7 @@ def test_what_a_policy_says_of_people_is_part_of_its_fingerprint_and_silence_is_
         }
     )
     assert other.fingerprint != with_people.fingerprint
-    # as it was before policies could say anything of people, and before the checks of challenges: it is in people's logs
+    # as it was before policies could say anything of people or of challenges: it is in people's logs
     balanced = policy.load("balanced")
     younger = {"occluded_face", "non_human_face", "watermark", "outlier"}
     assert younger < set(balanced.review.checks)
