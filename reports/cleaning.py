@@ -60,13 +60,13 @@ class CleaningTables:
     first             sentences that come before everything else
     anomalies         text, command, view: what a person should know and do first
     headline          figure (NaN: not run), title, note, command, view
-    before_after      version (before, after), split (last: all), one column a class, all, share (0..1)
+    before_after      version (before, after), split (last: all), one column per class, all, share (0..1)
     left_out          split, label, before, left_out, share (0..1)
     checks            check, title, explanation, scored, issues, groups, share (0..1), left_out, command, view; NaN
                       where a check was not run
     check_classes     check, label, issues
     flow              found, cause, outcome, images
-    distributions     check, title, measure, threshold, left, right, passed, flagged: one row a bin
+    distributions     check, title, measure, threshold, left, right, passed, flagged: one row per bin
     gallery           check, label, total, path, score, evidence, split, outcome, becomes (label), waits, reason,
                       sha256, thumbnail
     groups            kind, total, group, copies, path, score, evidence, label, split, outcome, becomes, waits, reason,
@@ -75,6 +75,9 @@ class CleaningTables:
     opinions          check, title, peer, both, ours_only, peer_only (images): what peers flag beside our checks
     peer_gallery      check, peer, path, score, label, evidence, split, outcome, waits, reason, sha256, thumbnail
     peer_pages        pages that peers made themselves, relative to this one
+    jury              name, weight, skill, seen (0..1), sentence: who judged the labels and what each is worth
+    plan              order, answers, expected, low, high: share of labels right after so many answers
+    reached           what, expected, reached, low, high: what answers were expected to show, and what they showed
     changes_page      the page of what changed since the version before, relative to this one
     people            source, figure, class, value, low, high, images: how people answered, if they were asked
     decisions         seq, actor, path, action, value, reason, issue: the first of decisions_total
@@ -104,6 +107,9 @@ class CleaningTables:
     peer_pages: Sequence[str] = ()
     changes_page: str = ""
     people: pd.DataFrame | None = None
+    jury: pd.DataFrame | None = None
+    plan: pd.DataFrame | None = None
+    reached: pd.DataFrame | None = None
 
 
 def cleaning_page(tables: CleaningTables) -> str:
@@ -135,6 +141,9 @@ def cleaning_page(tables: CleaningTables) -> str:
         "opinions": _opinions(tables),
         "peer_gallery": _peer_gallery(tables, uris),
         "peer_pages": tables.peer_pages,
+        "jury": _jury(tables.jury),
+        "plan": _plan(tables.plan),
+        "reached": _reached(tables.reached),
         "changes_page": tables.changes_page,
         "people": [] if tables.people is None else people_tables(tables.people),
         "decision_counts": _decision_counts(tables.decision_counts),
@@ -164,7 +173,7 @@ def _before_after(frame: pd.DataFrame) -> list[Table]:
 
 
 def _left_out(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return a row a class with a bar a split, as wide as the share that was left out, and the numbers behind them."""
+    """Return a row per class with a bar per split, as wide as the share that was left out, and its numbers."""
     columns = [
         Column("split", "split"),
         Column("label", "class"),
@@ -179,6 +188,53 @@ def _left_out(frame: pd.DataFrame) -> dict[str, Any]:
         for label, of_class in frame.groupby("label", sort=False)
     ]
     return {"rows": rows, "splits": list(dict.fromkeys(frame["split"])), "table": table}
+
+
+def _jury(frame: pd.DataFrame | None) -> Table | None:
+    if frame is None or frame.empty:
+        return None
+    columns = [
+        Column("name", "opinion"),
+        Column("weight", "weight", "decimal", "in the consensus, relative to the heaviest"),
+        Column("skill", "explains", "share", "of what the others agree on"),
+        Column("seen", "memory", "share", "of its answers only repeat given labels: taken out"),
+        Column("sentence", "in words"),
+    ]
+    return Table("jury", "Who judged the labels", frame[["name", "weight", "skill", "seen", "sentence"]], columns)
+
+
+def _plan(frame: pd.DataFrame | None) -> dict[str, Any] | None:
+    """Return a bar for each number of answers and order of asking, as long as the share of labels that stay wrong."""
+    if frame is None or frame.empty:
+        return None
+    columns = [
+        Column("order", "order of asking"),
+        Column("answers", "answers", "count"),
+        Column("expected", "labels right", "share", "each label taken as its likeliest class"),
+        Column("low", "from", "share", "lower end of the 95 % interval"),
+        Column("high", "to", "share", "upper end of the 95 % interval"),
+    ]
+    table = Table("plan", "Labels expected to be right after so many answers", frame, columns)
+    orders = list(dict.fromkeys(frame["order"]))
+    wrong = 1.0 - frame["expected"]
+    top = max(float(wrong.max()), _LEAST_SHARE)
+    bars = frame.assign(
+        wrong=wrong, width=100 * wrong / top, series=[orders.index(name) + 1 for name in frame["order"]]
+    )
+    return {"rows": bars.sort_values(["answers", "series"]).to_dict("records"), "table": table}
+
+
+def _reached(frame: pd.DataFrame | None) -> Table | None:
+    if frame is None or frame.empty:
+        return None
+    columns = [
+        Column("what", "what"),
+        Column("expected", "expected", "share"),
+        Column("reached", "reached", "share"),
+        Column("low", "from", "share", "lower end of the 95 % interval"),
+        Column("high", "to", "share", "upper end of the 95 % interval"),
+    ]
+    return Table("reached", "What answers were expected to show, and what they showed", frame, columns)
 
 
 _LEAST_SHARE = 0.01

@@ -141,6 +141,11 @@ def load_images(paths: Sequence[Path], largest_side: int, digests: Sequence[str]
     return out
 
 
+def load_squares(paths: Sequence[Path], side: int, digests: Sequence[str]) -> Bytes:
+    """Return images as one array (n, side, side) of grey bytes, each enlarged, reduced or squeezed to that side."""
+    return np.stack([_resized(decode_grey(path, digest), side) for path, digest in zip(paths, digests, strict=True)])
+
+
 def decode_grey(path: Path, digest: str = "") -> Bytes:
     """Return one image as luminance, (height, width) uint8.
 

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -419,16 +420,27 @@ class _Run:
         images, smoothed = self._mixed(images, self._smoothed(targets))
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate * self._factor(step)
-        logits = self.wrapped(images)
-        losses = soft_cross_entropy(logits, smoothed, weights, self.class_weights)
-        self.fabric.backward(losses.mean())
+        parts, said = self._parts(len(images)), []
+        for part in parts:
+            logits = self.wrapped(images[part])
+            losses = soft_cross_entropy(logits, smoothed[part], weights[part], self.class_weights)
+            self.fabric.backward(losses.sum() / len(images))
+            said.append((logits.detach(), losses.detach()))
+        logits, losses = (torch.cat(both) for both in zip(*said, strict=True))
         self.optimiser.step()
         self.optimiser.zero_grad()
         self._average(step)
         if self.recorder is not None:
-            self.recorder.note(mine, logits.detach())
-        right = (logits.detach().argmax(1) == targets.argmax(1)).sum()
-        return torch.stack([losses.detach().sum().cpu(), right.cpu()]) / (1 if is_shared else world)
+            self.recorder.note(mine, logits)
+        right = (logits.argmax(1) == targets.argmax(1)).sum()
+        return torch.stack([losses.sum().cpu(), right.cpu()]) / (1 if is_shared else world)
+
+    def _parts(self, images: int) -> list[slice]:
+        """Return the parts of a batch that are passed one after the other: an accelerator takes it whole."""
+        micro = self.recipe.micro_batch if self.fabric.device.type == "cpu" else 0
+        number = max(1, round(images / micro)) if micro else 1
+        ends = np.linspace(0, images, number + 1).astype(int).tolist()
+        return [slice(start, end) for start, end in pairwise(ends)]
 
     def _factor(self, step: int) -> float:
         return rate_factor(step, self.recipe.epochs * self.batches, self.recipe.one_cycle)
@@ -614,9 +626,14 @@ def _decayed(network: nn.Module, decay: float) -> list[dict[str, Any]]:
 
 
 def _step_seconds(network: nn.Module, batch: Tensor, recipe: Recipe, threads: int) -> float:
-    """Return the fastest of a few forward and backward passes; network and torch's threads are left as they were."""
+    """Return the fastest of a few forward and backward passes; network and torch's threads are left as they were.
+
+    Of a batch that a processor takes in parts, one part is timed.
+    """
     probe = copy.deepcopy(network).to(memory_format=torch.channels_last).train()
-    batch = batch if len(batch) > 1 else batch.repeat(2, 1, 1, 1)
+    whole = len(batch)
+    batch = batch[: recipe.micro_batch] if recipe.micro_batch else batch
+    parts, batch = whole / len(batch), batch if len(batch) > 1 else batch.repeat(2, 1, 1, 1)
     before, seconds = torch.get_num_threads(), []
     torch.set_num_threads(threads)
     for _ in range(TIMED_STEPS):
@@ -627,7 +644,7 @@ def _step_seconds(network: nn.Module, batch: Tensor, recipe: Recipe, threads: in
         probe.zero_grad()
         seconds.append(time.perf_counter() - started)
     torch.set_num_threads(before)
-    return min(seconds)
+    return min(seconds) * parts
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -56,7 +56,7 @@ class EngineSettings(_Section):
     kind: Literal["local", "ray"] = Field("local", description="processes of this machine, or Ray")
     address: str = Field("", description="a Ray cluster's HOST:PORT or auto; empty = a Ray of this machine alone")
     workers: int = Field(0, ge=0, description="processes; 0 = as many as there are usable cores")
-    shard_size: int = Field(1024, ge=1, description="images a checkpoint")
+    shard_size: int = Field(1024, ge=1, description="images per checkpoint")
 
 
 class CheckSettings(_Section):
@@ -103,10 +103,11 @@ class LabelSettings(_Section):
 
     recipe: str = Field("off", description="off, fast, thorough, or another recipe: fits out-of-fold models with it")
     folds: int = Field(3, ge=2, description="models; each judges the images that it was not trained on")
-    voter: bool = Field(True, description="whether the bundled expression network votes, where it is installed")
-    planted: tuple[Literal["symmetric", "class", "instance"], ...] = Field(
-        ("instance",), min_length=1, description="kinds of flips that P(wrong) is calibrated by"
+    opinions: tuple[str, ...] = Field(
+        ("fer",), description="who sits on the jury beside them: fer, face_api:PATH, MODEL.onnx, hf:NAME, TABLE.csv ..."
     )
+    code: tuple[str, ...] = Field((), description="opinions that run code; the command line's --opinion alone sets it")
+    teach: bool = Field(True, description="whether people's answers teach the judge")
     threads: int = Field(0, ge=0, description="of each fit; 0 = measured")
     workers: int = Field(1, ge=1, description="folds fitted at once")
 
@@ -310,6 +311,8 @@ def _from_file(path: Path) -> dict[str, Any]:
             f"{path}: setting 'engine.address' names where programs run, so no workspace may set it; give --address or "
             "CURATE_ENGINE__ADDRESS"
         )
+    if "code" in (given.get("labels") or {}):
+        raise SettingsError(f"{path}: only the command line may set 'labels.code'; use --opinion module:function")
     return given
 
 

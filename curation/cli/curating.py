@@ -21,6 +21,7 @@ from curation.cli.options import (
     Folder,
     FoldWorkers,
     Identity,
+    LabelOpinions,
     LabelRecipe,
     Limit,
     MergeLabels,
@@ -31,6 +32,7 @@ from curation.cli.options import (
     Weights,
     Workers,
     embed_setting,
+    label_settings,
     load_settings,
 )
 
@@ -47,6 +49,7 @@ def run(
     policy: PolicyName = "",
     labels: LabelRecipe = "",
     embed: Embed = None,
+    opinion: LabelOpinions = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     identity: Identity = "",
@@ -75,7 +78,7 @@ def run(
         source={"subject_from": subject_from, "merge_labels": merge_labels, "outside": outside},
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
-        labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+        labels=label_settings(labels, opinion, threads, fold_workers),
         embed=embed_setting(embed),
         identity={"network": identity},
     )
@@ -129,6 +132,7 @@ def check(
     folder: Folder = DEFAULT_WORKSPACE,
     labels: LabelRecipe = "",
     embed: Embed = None,
+    opinion: LabelOpinions = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     identity: Identity = "",
@@ -140,7 +144,10 @@ def check(
         typer.Option("--also", help="Also ask fastdup, brain, cleanvision, cleanlab; repeatable."),
     ] = None,
     peer_python: Annotated[
-        str, typer.Option("--peer-python", envvar="CURATE_PEER_PYTHON", help="The Python that has them.")
+        str,
+        typer.Option(
+            "--peer-python", envvar="CURATE_PEER_PYTHON", help="Python interpreter in which they are installed."
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -156,7 +163,7 @@ def check(
     settings = load_settings(
         workspace,
         engine={"workers": workers, "kind": engine, "address": address},
-        labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+        labels=label_settings(labels, opinion, threads, fold_workers),
         embed=embed_setting(embed),
         identity={"network": identity},
     )
@@ -253,7 +260,7 @@ def overlap(
 @app.command()
 def sample(
     destination: Annotated[Path, typer.Argument(help="A new folder.")],
-    images: Annotated[int, typer.Option("--images", min=40, help="About how many.")] = 400,
+    images: Annotated[int, typer.Option("--images", min=40, help="Approximate number of images.")] = 400,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed draws other faces.")] = 0,
 ) -> None:
     """Draw a small data set of four expressions with planted defects and their truth."""

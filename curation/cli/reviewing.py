@@ -28,7 +28,7 @@ app = typer.Typer()
 
 review_app = typer.Typer(
     invoke_without_command=True,
-    help="Review images in the FiftyOne App, and bring it back.",
+    help="Review images in the FiftyOne App, and bring the decisions back.",
     epilog=examples.epilog("review"),
 )
 app.add_typer(review_app, name="review")
@@ -46,17 +46,21 @@ def review(
     number: Annotated[int, typer.Option("--number", "-n", min=0, help="At most about N images; 0 = all.")] = 0,
     blind: Annotated[bool, typer.Option("--blind", help="Label a stratified sample; labels are hidden.")] = False,
     by: By = "",
-    reviewers: Annotated[str, typer.Option("--reviewers", help="Share the queue out: names, with commas.")] = "",
-    overlap: Annotated[float, typer.Option("--overlap", min=0, max=1, help="Share of it that everybody sees.")] = 0.1,
+    reviewers: Annotated[
+        str, typer.Option("--reviewers", help="Divide the queue among these people (names with commas).")
+    ] = "",
+    overlap: Annotated[
+        float, typer.Option("--overlap", min=0, max=1, help="Share of the queue that every reviewer sees.")
+    ] = 0.1,
     seed: Seed = 0,
     on: On = "cleaned",
-    port: Annotated[int, typer.Option("--port", min=1024, max=65485, help="Of the App, on this machine.")] = 5151,
+    port: Annotated[int, typer.Option("--port", min=1024, max=65485, help="Port of the App, on this machine.")] = 5151,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser here.")] = True,
-    pull: Annotated[bool, typer.Option("--pull/--no-pull", help="Bring the decisions in when it closes.")] = True,
+    pull: Annotated[bool, typer.Option("--pull/--no-pull", help="Import the decisions when the App closes.")] = True,
     push_only: Annotated[bool, typer.Option("--push-only", help="Only bring the data set into the App.")] = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
-    """Open the FiftyOne App on a ranked queue: a key a decision. Then: curate review pull (or just close the App)."""
+    """Open the FiftyOne App on a ranked queue: a key per decision. Then: curate review pull (or just close the App)."""
     if context.invoked_subcommand is not None:
         return
     from curation.base import reading
@@ -122,7 +126,7 @@ def _pull(workspace: Workspace, *, new_class: bool = False, as_json: bool) -> No
 
 @review_app.command("conflicts")
 def review_conflicts(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
-    """Print the images on which people disagree, as of the last pull, one row an answer."""
+    """Print the images on which people disagree, as of the last pull, one row per answer."""
     from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.review.pull import conflicts
@@ -155,16 +159,48 @@ def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: A
 
 @votes_app.command("import")
 def votes_import(
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet: path and a count a class, or path and label.")],
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet: path and a count per class, or path and label.")],
     name: Annotated[str, typer.Option("--name", help="What to call them; default: the file's name.")] = "",
+    teach: Annotated[
+        bool, typer.Option("--teach/--measure", help="Whether they teach the judge, or measure it.")
+    ] = False,
     force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
-    """Take a table of votes into the workspace; reported like blind labels, and never fitted to."""
+    """Take a table of votes into the workspace: to measure, reported like blind labels, or to teach the judge too."""
+    from curation.base.progress import Display
     from curation.base.workspace import locked, open_workspace
     from curation.cli import console
     from curation.labels import people
+    from curation.pipeline import answers, decisions, label_judgement
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        console.print_lines(people.import_votes(workspace, file, name, force=force))
+        kept, lines = people.import_votes(workspace, file, name, force=force)
+        if answers.let_teach(workspace, kept, teach=teach):
+            lines += decisions.record(workspace, {}, load_settings(workspace), Display()).notes
+            lines += label_judgement.remarks_of(workspace)
+        console.print_lines(lines)
+
+
+@app.command("plan-review")
+def plan_review(
+    following: Annotated[int, typer.Option("--next", min=0, help="Print the next N images to ask about.")] = 0,
+    seed: Seed = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far 100, 300 and 1,000 answers are expected to get, in this queue and others; and what came of them."""
+    from curation.base.workspace import open_workspace
+    from curation.cli import console
+    from curation.pipeline import label_queue
+
+    workspace = open_workspace(folder)
+    found = label_queue.plan_review(workspace, seed)
+    queue = label_queue.next_images(workspace, following)
+    if as_json:
+        tables = {"expected": found.table, "reached": found.reached, "next": queue}
+        console.print_json({name: table.to_dict("records") for name, table in tables.items()})
+        return
+    console.print_lines(found.lines)
+    console.print_frame(queue if following else found.table, "table")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EVALUATION = "evaluation.csv"
-"""In a run's folder: what ``curate evaluate`` found, one row a figure."""
+"""In a run's folder: what ``curate evaluate`` found, one row per figure."""
 
 _HASH_DIGITS = 8
 """Digits of a manifest's hash in a run's name."""
@@ -64,7 +64,7 @@ class OutOfFold:
     Attributes:
         path: of the predictions table in the workspace.
         classes: names of the probability columns.
-        table: path (the manifest's), one probability a class, fold, model, label, split.
+        table: path (the manifest's), one probability per class, fold, model, label, split.
 
     """
 
@@ -91,12 +91,12 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
     Args:
         workspace: that was curated.
         version: of its manifest.
-        copies: the readable images with their groups of copies (path, group); None: as the checks found them.
+        copies: the readable images with their groups of copies (path, group, shot); None: as the checks found them.
 
     Returns:
         columns key (the manifest's path), path (absolute, of the file), label, split, weight, soft_label, group (of
-        copies; "" for none), subject ("" where unknown), sha256 (of the file: whoever reads it proves that it is
-            this one).
+        copies; "" for none), kin (of copies and of shots of one session; "" for none), subject ("" where unknown),
+        sha256 (of the file: whoever reads it proves that it is this one).
 
     Raises:
         ModelError: the images are not files on this machine, or none has a label.
@@ -108,10 +108,14 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
         unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
         rows, groups = rows[~rows["path"].isin(unreadable)], _copy_groups(issues)
         people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")].set_index("path")["group"]
-        rows = rows.assign(subject=rows["path"].map(people).fillna(rows["subject"]))
+        people = people.str.removeprefix("subject-")
+        found = rows["path"].isin(people.index)
+        rows = rows.assign(subject=rows["subject"].mask(found, rows["path"].map(people.to_dict().get)))
+        shots = _shots(issues)
     else:
         rows = rows[rows["path"].isin(copies["path"])]
         groups = dict(zip(copies["path"], copies["group"], strict=True))
+        shots = list(copies.loc[copies["shot"] != "", ["path", "shot"]].itertuples(index=False, name=None))
     urls = read_listing(workspace).set_index("path")["url"]
     kept = rows[rows["status"] == "kept"].rename(columns={"path": "key"})
     frame = kept[kept["label"] != ""].copy()
@@ -124,8 +128,9 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
         key = frame.loc[lost, "key"].iloc[0]
         raise ModelError(f"{key} is no file on this machine; export the version as a folder and curate that")
     frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
-    columns = ["key", "path", "label", "split", "weight", "soft_label", "group", "subject", "sha256"]
-    return frame[columns].reset_index(drop=True)
+    frame = frame.reset_index(drop=True)
+    frame["kin"] = _kin(frame, shots)
+    return frame[["key", "path", "label", "split", "weight", "soft_label", "group", "kin", "subject", "sha256"]]
 
 
 def _within(soft_labels: pd.Series, classes: set[str]) -> list[str]:
@@ -146,6 +151,42 @@ def _copy_groups(issues: pd.DataFrame) -> dict[str, str]:
         mine = copies[copies["check"] == check]
         groups |= dict(zip(mine["path"], mine["group"], strict=True))
     return groups
+
+
+def _shots(issues: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return images and another of their session that is no copy, as the checks found them."""
+    near = issues[
+        (issues["check"] == "near_duplicate") & issues["evidence"].str.contains('"same_session"', regex=False)
+    ]
+    said = [
+        (path, json.loads(text).get("same_session")) for path, text in zip(near["path"], near["evidence"], strict=True)
+    ]
+    return [(path, one) for path, other in said for one in (other if isinstance(other, list) else [other])]
+
+
+def _kin(frame: pd.DataFrame, shots: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the names of what stays in one fold, "" for an image alone: copies, and shots of one session.
+
+    A session's mistaken label is in all of its shots: a model that has learned it from one of them confirms it in the
+    others. What would be more than a twentieth of the images is no session any more, and keeps its copies alone.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    place = {key: row for row, key in enumerate(frame["key"])}
+    first = frame[frame["group"] != ""].groupby("group", sort=False)["key"].transform("first")
+    links = [*shots, *zip(frame.loc[first.index, "key"], first, strict=True)]
+    edges = np.array([(place[a], place[b]) for a, b in links if a in place and b in place], np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(frame), len(frame)))
+    number = connected_components(graph, directed=False)[1]
+    size = np.bincount(number)[number]
+    is_session = (size > 1) & (size <= max(len(frame) / _LARGEST_KIN, 2))
+    names = np.where(is_session, [f"kin-{one}" for one in number], frame["group"].to_numpy(dtype=object))
+    return [str(name) for name in names]
+
+
+_LARGEST_KIN = 20
+"""Share of the images, as one in so many, that shots of one session may be."""
 
 
 def train(workspace: Workspace, recipe_name: str, version_name: str, options: FitOptions, display: Display) -> Path:
@@ -195,9 +236,9 @@ def out_of_fold(
 ) -> OutOfFold:
     """Judge each kept image of a version by a model that has seen neither it nor a copy of it.
 
-    Exact and near copies, as the checks found them, stay in one fold; with ``by_subject`` the images of one person
-    do. Finished folds of the same data and settings are read, an unfinished one goes on where it stopped. The table is
-    kept in the workspace.
+    Exact and near copies, as the checks found them, and shots of one session stay in one fold; with ``by_subject`` the
+    images of one person do. Finished folds of the same data and settings are read, an unfinished one goes on where it
+    stopped. The table is kept in the workspace.
 
     Args:
         workspace: with a curated data set.
@@ -225,8 +266,7 @@ def out_of_fold(
     frame = budgeted(frame, options.images, options.seed).reset_index(drop=True)
     if frame.empty:
         raise ModelError(f"the version {version.name} has no kept image with a label to judge")
-    if by_subject:
-        frame["group"] = _with_people(frame)
+    frame["group"] = _with_people(frame) if by_subject else frame["kin"]
     number = folds or DEFAULT_FOLDS
     alone = locked_folder(workspace.folds, "it is cross-validating: wait for it")
     with alone, display.step(f"Cross-validating {recipe_name}", "steps") as report:
@@ -276,7 +316,7 @@ def _with_people(frame: pd.DataFrame) -> pd.Series:
     return together(frame["key"], named).astype(str)
 
 
-_GROUPED = ("group", "subject")
+_GROUPED = ("kin", "subject")
 
 
 def _duration(seconds: float) -> str:

@@ -19,13 +19,21 @@ from curation.base import settings as settings_of
 from curation.base.destinations import DestinationError, Destinations
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, app_dataset, option_of, read_images, read_issues
+from curation.base.workspace import (
+    Workspace,
+    app_dataset,
+    option_of,
+    read_images,
+    read_issues,
+    read_opinions,
+    source_of,
+)
 from curation.decisions import log, manifest, policy, replay
 from curation.labels import people
-from curation.pipeline import decisions, label_judgement, losses, steps, subjects
+from curation.pipeline import decisions, label_judgement, label_queue, losses, steps, subjects
 from curation.pipeline.steps import Scanned
 
-REPORT_REVISION = 4
+REPORT_REVISION = 5
 """Raised whenever the report's page may change for the same tables."""
 
 
@@ -56,11 +64,7 @@ def run(
     """
     decisions.asked_for(workspace, log.Log(workspace.decisions).table, settings)  # a wrong name fails before the work
     scanned = steps.scan(workspace, source, settings, display, limit)
-    not_judged = ""
-    try:
-        issues = judge_labels(workspace, scanned, settings, display)
-    except label_judgement.NotJudgedError as error:
-        issues, not_judged = steps.check(workspace, scanned, settings, display), str(error)
+    issues = judge_labels(workspace, scanned, settings, display)
     recorded = decisions.apply(workspace, settings, display, accept_loss=accept_loss)
     version = recorded.version
     page = write_report(workspace, scanned, issues, version, settings, display)
@@ -75,8 +79,9 @@ def run(
         "notes": list(scanned.notes),
         "report": str(page),
     }
-    lines += [*recorded.notes, *label_judgement.outcome_lines(workspace, version)]
-    next_lines = _what_next(workspace, version, page, left_out, not_judged)
+    judged = [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]
+    lines += [*recorded.notes, *judged]
+    next_lines = _what_next(workspace, version, page, left_out)
     return Outcome([*steps.note_lines(scanned), *lines, *next_lines], record)
 
 
@@ -85,9 +90,6 @@ def judge_labels(workspace: Workspace, scanned: Scanned, settings: Settings, dis
 
     Labels are judged first, on the data as they came, with the copies that the pairs join; with the recipe ``off``
     nothing is fitted, and a judgement of these images that is there already still counts.
-
-    Raises:
-        NotJudgedError: these labels cannot be judged.
 
     """
     if settings.labels.recipe != "off":
@@ -149,7 +151,6 @@ def _what_next(
     version: manifest.Version,
     page: Path,
     left_out: Sequence[dict[str, str]],
-    not_judged: str,
 ) -> list[str]:
     option = option_of(workspace)
     lines = []
@@ -159,9 +160,7 @@ def _what_next(
         lines.append(f"{len(left_out):,} other files were left out ({most}{reason}): see {workspace.ingest}")
     if not subjects.record_of(workspace) and read_images(workspace)["split"].nunique() > 1:
         lines += [f"One person in several splits was not looked for: curate check subject_leak --identity dlib{option}"]
-    if not_judged:
-        lines += [f"Labels were not judged: {not_judged}."]
-    elif not label_judgement.record_of(workspace):
+    if not label_judgement.record_of(workspace):
         lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
     return [
         *lines,
@@ -174,11 +173,10 @@ def _what_next(
 
 def _place_outside(workspace: Workspace) -> Path:
     """Return where an export can be written: here, or beside the data for who stands in it."""
-    source = Path((files.read_json(workspace.marker) or {}).get("source", ""))
     try:
         Destinations(workspace).allow_place(Path("cleaned.csv"))
     except DestinationError:
-        return source.parent / "cleaned.csv"
+        return Path(source_of(workspace)).parent / "cleaned.csv"
     return Path("cleaned.csv")
 
 
@@ -205,10 +203,11 @@ def write_report(
     made = settings_of.made_with(workspace) or {}
     path = workspace.reports / "cleaning.html"
     found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
-    findings = files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else None
+    findings = read_opinions(workspace)
     said = [] if findings is None else [findings[column] for column in findings]
     votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(workspace)]
-    judged = label_judgement.outcome_lines(workspace, version)
+    judged = [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]
+    jury, plan = label_judgement.jury_of(workspace), label_queue.newest_plan(workspace)
     fingerprint = steps.digest(
         version.name,
         version.hash,
@@ -218,6 +217,8 @@ def write_report(
         *said,
         *votes,
         *judged,
+        jury,
+        plan,
         settings.brake.model_dump_json(),
         REPORT_REVISION,
     )
@@ -258,6 +259,8 @@ def write_report(
                 people.figures(workspace, settings.seed),
                 ([*losses.headline(raw, cleaned, entries, settings.brake), *stopped], [*lost, *judged]),
                 changes.since_last(workspace, version, settings),
+                jury,
+                plan,
             )
         )
         files.write_bytes(path, page.encode("utf-8"))

@@ -19,9 +19,10 @@ from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing
-from curation.decisions.follow import parted
+from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing, source_of
+from curation.decisions.follow import parted, told_apart
 from curation.decisions.log import Log
+from curation.decisions.replay import COLUMN_SET, people_rows
 from curation.pipeline import challenges, label_judgement, subjects
 
 _SAME_DATA_SHARE = 0.5
@@ -33,7 +34,7 @@ CHECKS_REVISION = 6
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a data set holds and what was measured on it: images and measurements, one row an image, same order.
+    """What a data set holds and what was measured on it: images and measurements, one row per image, same order.
 
     notes -- sentences about how the source was read, for the screen
     """
@@ -115,7 +116,7 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame,
                 "the data where they are to go"
             )
     if 1 - len(gone) / max(len(known), 1) < _SAME_DATA_SHARE:
-        was = (files.read_json(workspace.marker) or {}).get("source", "another source")
+        was = source_of(workspace) or "another source"
         given = files.bare_url(source)
         raise WorkspaceError(
             f"{workspace.root} was made from {was}, and {given} lacks most of its images; "
@@ -191,32 +192,36 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
 def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
     """Run all checks, unless nothing that they read has changed, and return the issues table.
 
-    A judgement of these very labels that is there already counts; images that a person said are no copies are none.
+    A judgement of these very labels that is there already counts. What people said of copies, persons and splits does
+    too: images that are no copies are none, and one that was moved is looked at in its new split.
     """
     from curation.checks import registry
     from curation.checks.apart import kept_apart
     from curation.checks.base import CheckInputs
 
     pairs = find_pairs(workspace, scanned, settings, display)
-    apart = parted(Log(workspace.decisions).table)
+    table = Log(workspace.decisions).table
+    apart = parted(table)
     pairs = kept_apart(pairs, scanned.measurements, apart)
     labels = label_judgement.stored(workspace, scanned.images)
     shared = _shared(workspace)
-    inputs = CheckInputs(scanned.images, scanned.measurements, pairs, settings, labels, shared)
+    images = scanned.images.assign(split=subjects.as_said(workspace, scanned.images, "move").to_numpy())
+    inputs = CheckInputs(images, scanned.measurements, pairs, settings, labels, shared)
     known = subjects.find(workspace, inputs, display)
     prepared = challenges.prepare(workspace, scanned.measurements, pairs, settings, display)
     fingerprint = digest(
-        *(scanned.images[column] for column in scanned.images),
+        *(images[column] for column in images),
         *(scanned.measurements[column] for column in scanned.measurements),
         *(pairs[column] for column in pairs),
         settings.checks.model_dump_json(),
         settings.duplicates.model_dump_json(),
         CHECKS_REVISION,
-        "" if labels is None else label_judgement.record_of(workspace)["key"],
+        "" if labels is None else label_judgement.state_of(workspace),
         *prepared.identity,
         *apart,
         *([] if shared is None else (shared[column] for column in shared)),
         "" if known is None else subjects.record_of(workspace)["key"],
+        *registry.added().values(),
     )
     current = is_current(workspace, "issues", fingerprint, workspace.issues)
     changed = settings_of.differences(settings, settings_of.made_with(workspace))
@@ -224,13 +229,13 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         display.note(f"The issues are made anew with other settings: {'; '.join(changed)}.")
     made = _made_with(workspace, settings)
     if current:
-        note(workspace, "issues", fingerprint, made_with=made, parted=digest(*apart))
+        note(workspace, "issues", fingerprint, made_with=made, parted=_said(table))
         return read_issues(workspace)
     with display.step("Checking"):
         seen = prepared.load() if prepared.identity else None
         issues = registry.run(replace(inputs, subjects=known, challenges=seen))
     files.write_table(workspace.issues, issues)
-    note(workspace, "issues", fingerprint, made_with=made, parted=digest(*apart))
+    note(workspace, "issues", fingerprint, made_with=made, parted=_said(table))
     memory.give_back()
     return issues
 
@@ -248,14 +253,34 @@ def _shared(workspace: Workspace) -> pd.DataFrame | None:
     return pd.concat(tables, ignore_index=True) if tables else None
 
 
+def refresh_label_issues(workspace: Workspace) -> None:
+    """Write the issues of labels anew, as the judge now sees them; the other checks' stay."""
+    from curation.checks import labels as label_checks
+
+    judged = label_judgement.read_labels(workspace)
+    issues = read_issues(workspace)
+    fresh = {"mislabelled": label_checks.mislabelled_rows(judged), "ambiguous": label_checks.ambiguous_rows(judged)}
+    parts = [fresh[check] if check in fresh else issues[issues["check"] == check] for check in issues["check"].unique()]
+    files.write_table(workspace.issues, tables.checked("issues", pd.concat(parts, ignore_index=True)))
+
+
 def copy_graph(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
-    """Return the readable images with their groups of copies ("" for none), from the pairs: path, group and more."""
+    """Return the readable images with their groups of copies, from the pairs.
+
+    Returns:
+        path, group ("" for none), shot (path of another image of the same session that is no copy, "" for none), and
+        more.
+
+    """
     from curation.checks.apart import kept_apart
     from curation.checks.base import CheckInputs
 
     pairs = find_pairs(workspace, scanned, settings, display)
     linked = kept_apart(pairs, scanned.measurements, parted(Log(workspace.decisions).table))
-    return CheckInputs(scanned.images, scanned.measurements, linked, settings).copies.members
+    graph = CheckInputs(scanned.images, scanned.measurements, linked, settings).copies
+    first = graph.members.drop_duplicates("content").set_index("content")["path"]
+    shots = graph.sessions["partner"].map(first)
+    return graph.members.assign(shot=graph.members["content"].map(shots).fillna(""))
 
 
 def _made_with(workspace: Workspace, settings: Settings) -> dict[str, Any]:
@@ -281,10 +306,16 @@ def forget_identity(workspace: Workspace, settings: Settings, display: Display) 
     return size
 
 
-def parted_since(workspace: Workspace, apart: Sequence[Sequence[str]]) -> bool:
-    """Tell whether people parted other images, or joined them again, since the issues were made."""
+def said_since(workspace: Workspace, table: pd.DataFrame) -> bool:
+    """Tell whether people said something else of copies, persons or splits since the issues were made."""
     before = (files.read_json(workspace.state) or {}).get("parted", digest())
-    return bool(before != digest(*apart))
+    return bool(before != _said(table))
+
+
+def _said(table: pd.DataFrame) -> str:
+    people = people_rows(table)
+    rows = people.loc[people["action"].isin(list(COLUMN_SET)), ["path", "content", "action", "value"]]
+    return digest(*parted(table), *told_apart(table), *rows.itertuples(index=False, name=None))
 
 
 def note_policy(workspace: Workspace, source: str) -> None:

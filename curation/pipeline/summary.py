@@ -1,18 +1,19 @@
 """What was found and decided, as small tables and plain sentences: for the terminal, the summary and the report.
 
-Pure functions on the house's tables. Nothing here decides anything; it only counts, picks examples and words.
+Pure functions on the tables of a workspace. Nothing here decides anything; it only counts, picks examples and words.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from curation.base import tables
 from curation.base.classes import in_order
+from curation.checks import registry
 from curation.decisions.replay import COLUMN_SET, HELD, PERSON_PREFIX
 
 if TYPE_CHECKING:
@@ -71,18 +72,17 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
         cleaned: manifest after it; only kept images count, under the label they now have.
 
     Returns:
-        columns version ("before", "after"), split (the last one is "all"), one column a class (int64), all (int64)
+        columns version ("before", "after"), split (the last one is "all"), one column per class (int64), all (int64)
         and share (the split's share of all images, 0..1). A class that is called like one of these columns gets
         " (class)" after its name.
 
     """
     labels = in_order([*raw["label"], *cleaned["label"]])
-    splits = _ordered_splits(raw["split"])
     reserved = {"version", "split", _TOTAL, "share"}
     names = {label: f"{label} (class)" if label in reserved else label or NO_LABEL for label in labels}
     parts = []
     for version, frame in (("before", raw), ("after", cleaned)):
-        kept = frame[frame["status"] == "kept"]
+        kept, splits = frame[frame["status"] == "kept"], _ordered_splits(frame["split"])
         counts = kept.groupby(["split", "label"]).size().unstack(fill_value=0)
         counts = counts.reindex(index=splits, columns=labels, fill_value=0)
         if splits != [""]:
@@ -122,7 +122,7 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a check that was run, in the order of ``tables.CHECK_NAMES``.
+    """Return one row per check that was run, in the order of ``curation.checks.registry.names``.
 
     Returns:
         columns check, scored, issues, groups (int64), share (issues / scored, 0..1).
@@ -138,7 +138,7 @@ def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
         }
     )
     counts.index = counts.index.astype(object)
-    ordered = counts.reindex([name for name in tables.CHECK_NAMES if name in counts.index])
+    ordered = counts.reindex([name for name in registry.names(counts.index) if name in counts.index])
     ordered = ordered.fillna(0).astype("int64")
     ordered = ordered[ordered["scored"] > 0]
     ordered["share"] = ordered["issues"] / ordered["scored"]
@@ -147,10 +147,9 @@ def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
 
 def check_words(check: str) -> tuple[str, str]:
     """Return a check's title and what it says, in plain words."""
-    from curation.checks.registry import CHECKS
-
-    if check in CHECKS:
-        return CHECKS[check].title, CHECKS[check].explanation
+    found = registry.CHECKS.get(check) or (registry.every().get(check) if check in registry.added() else None)
+    if found is not None:
+        return found.title, found.explanation
     return check.replace("_", " ").capitalize(), ""
 
 
@@ -166,7 +165,7 @@ def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
     """
     if "error" in evidence:
         return f"cannot be decoded: {evidence['error']}"
-    if "believed" in evidence:
+    if "posterior" in evidence or "believed" in evidence:
         return _label_words(evidence)
     if "person" in evidence:
         return _person_words(evidence)
@@ -190,7 +189,9 @@ def _person_words(evidence: Mapping[str, Any]) -> str:
 
 def sure_words(evidence: Mapping[str, Any]) -> str:
     """Return how sure it is that these are one person."""
-    how = {"given": "named by the source", "found": "found", "perhaps": "perhaps"}.get(str(evidence.get("person")), "")
+    how = {"given": "named by the source or a person", "found": "found", "perhaps": "perhaps"}.get(
+        str(evidence.get("person")), ""
+    )
     if "probability" not in evidence:
         return how
     return f"{how}: groups as sure as this are right in {evidence['probability']:.2%} of their pairs"
@@ -254,13 +255,24 @@ def _copy_words(evidence: Mapping[str, Any], path: str) -> str:
     return ", ".join(parts)
 
 
+def people_in_doubt(issues: pd.DataFrame) -> pd.DataFrame:
+    """Return the images of people who are perhaps one person in several splits: path, group, flagged.
+
+    A group holds all of them; of those flagged it is sure that they have pictures in another split.
+    """
+    mine = issues[issues["check"].eq("subject_leak") & issues["evidence"].str.contains('"perhaps"', regex=False)]
+    groups = [str(json.loads(text).get("perhaps", "")) for text in mine["evidence"]]
+    found = pd.DataFrame({"path": mine["path"].to_numpy(), "group": groups, "flagged": mine["is_issue"].to_numpy()})
+    return found[found["group"] != ""].reset_index(drop=True)
+
+
 def outcomes(
     manifest: pd.DataFrame, issues: pd.DataFrame, entries: Sequence[Entry], review_checks: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Return what became of each image and which issue counts as the cause.
 
     The cause is the issue that the decision in force rests on; without one it is the image's worst issue (lowest
-    score, then the order of ``tables.CHECK_NAMES``); "" where nothing was found.
+    score, then the order of ``curation.checks.registry.names``); "" where nothing was found.
 
     Args:
         manifest: the cleaned manifest.
@@ -276,7 +288,7 @@ def outcomes(
     """
     frame = manifest.set_index("path")
     flagged = issues.loc[issues["is_issue"], ["path", "check", "score"]].astype({"check": "str"})
-    place = flagged["check"].map({name: n for n, name in enumerate(tables.CHECK_NAMES)})
+    place = flagged["check"].map({name: n for n, name in enumerate(registry.names(flagged["check"].unique()))})
     worst = flagged.assign(place=place).sort_values(["score", "place"], kind="stable").drop_duplicates("path")
     cause = worst.set_index("path")["check"].to_dict()
     cause |= {entry.path: entry.issue.partition("#")[0] for entry in entries if entry.issue}
@@ -318,8 +330,9 @@ def closing(
     Returns:
         sentences, and a record with images, clean (images without any issue), kept, excluded, relabelled, softened,
         waiting, issues (check -> images), groups (check -> groups), excluded_by (check -> images), leaks_left (groups
-        of known copies that still lie in two splits among the kept images), subject_leaks_left (the same of people)
-        and emptied (splits without kept images).
+        of known copies that still lie in two splits among the kept images), subject_leaks_left (the same of people),
+        subject_doubts (groups of kept images of people who are perhaps one, in several splits) and emptied (splits
+        without kept images).
 
     """
     issues = by_check(issues)
@@ -340,14 +353,15 @@ def closing(
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
         "leaks_left": _leaks_left(manifest, issues),
         "subject_leaks_left": _subject_leaks_left(manifest, issues),
+        "subject_doubts": _subject_doubts(manifest, issues),
         "emptied": sorted(set(manifest["split"]) - set(manifest.loc[manifest["status"] == "kept", "split"])),
     }
     return _sentences(images, record), record
 
 
 def by_check(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return the issues with names of checks as categories: a column of a score of texts an image is costly to ask."""
-    return issues.assign(check=pd.Categorical(issues["check"], categories=list(tables.CHECK_NAMES)))
+    """Return the issues with names of checks as categories: a column of a score of texts per image is costly to ask."""
+    return issues.assign(check=pd.Categorical(issues["check"], categories=registry.names(issues["check"].unique())))
 
 
 def _leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
@@ -368,6 +382,12 @@ def _subject_leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
     kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
     people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
     return int((kept.merge(people, on="path").groupby("group")["split"].nunique() > 1).sum())
+
+
+def _subject_doubts(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
+    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
+    found = kept.merge(people_in_doubt(issues)[["path", "group"]], on="path")
+    return int((found.groupby("group")["split"].nunique() > 1).sum())
 
 
 def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
@@ -424,6 +444,12 @@ def _decided_sentences(record: Mapping[str, Any]) -> list[str]:
         lines.append(f"{people} kept images in more than one split: curate split --by subject.")
     elif record["groups"].get("subject_leak"):
         lines.append("No known person has kept images in more than one split any more.")
+    if record["subject_doubts"]:
+        people = counted(record["subject_doubts"], "group of people who are", "groups of people who are")
+        lines.append(
+            f"{people} perhaps one person in several splits should be looked at by a person: "
+            "curate review --check subject_leak."
+        )
     return lines
 
 
@@ -435,7 +461,7 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
         findings: issue rows of peers: peer, version and the issues table's columns.
 
     Returns:
-        columns check, title, peer (with its version), both, ours_only, peer_only (images): a row a check and peer.
+        columns check, title, peer (with its version), both, ours_only, peer_only (images): a row per check and peer.
 
     """
     if findings.empty:
@@ -448,7 +474,7 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
         numbers = [len(mine & theirs), len(mine - theirs), len(theirs - mine)]
         rows.append([check, check_words(str(check))[0], f"{peer} {version}", *numbers])
     frame = pd.DataFrame(rows, columns=["check", "title", "peer", "both", "ours_only", "peer_only"])
-    place = {name: n for n, name in enumerate(tables.CHECK_NAMES)}
+    place = {name: n for n, name in enumerate(registry.names(frame["check"]))}
     ordered = frame.assign(place=frame["check"].map(place)).sort_values(["place", "peer"], ignore_index=True)
     return ordered.drop(columns="place")
 

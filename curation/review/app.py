@@ -25,6 +25,7 @@ from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_issues
 from curation.decisions import manifest
+from curation.pipeline import label_queue
 from curation.review import blind, brain, journal, push, queues, views
 from curation.review.environment import ADDRESS, PATIENCE_S, SESSION_VARIABLE, database_errors, fiftyone, prepare
 from curation.review.journal import ReviewError
@@ -94,14 +95,21 @@ def _opened(workspace: Workspace, request: Request, settings: Settings, display:
         return _open_blind(workspace, request, display, file, serve=serve)
     version = manifest.find(workspace, request.version)
     rows = manifest.rows(workspace, version)
-    queue, title = _queue(workspace, request, rows)
+    queue, title, learns = _queue(workspace, request, rows)
     with display.step("Starting the database"):
         fo = fiftyone(workspace)
     server = _serve(request, file) if serve else None
     dataset, pushed, later = _pushed(fo, workspace, version, settings, display)
     items = tuple(queue[["path", "group"]].itertuples(index=False, name=None))
     session = Session(
-        str(workspace.root.resolve()), request.reviewer, dataset.name, title, tuple(classes_of(rows)), items
+        str(workspace.root.resolve()),
+        request.reviewer,
+        dataset.name,
+        title,
+        tuple(classes_of(rows)),
+        items,
+        people=bool(read_issues(workspace)["check"].eq("subject_leak").any()),
+        learns=learns,
     )
     ids = [sample_id(path) for path, _ in items]
     view = views.queue_view(dataset, ids)
@@ -131,12 +139,18 @@ def _pushed(
     return dataset, pushed, later
 
 
-def _queue(workspace: Workspace, request: Request, records: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return the queue and its title."""
+def _queue(workspace: Workspace, request: Request, records: pd.DataFrame) -> tuple[pd.DataFrame, str, bool]:
+    """Return the queue, its title, and whether answers change its order."""
     if request.order in PEOPLE_QUEUES:
-        return _queue_of_people(workspace, request.order), f"what people find {request.order}"
+        return _queue_of_people(workspace, request.order), f"what people find {request.order}", False
     issues = read_issues(workspace)
-    if request.order == "random" and not request.check:
+    found = None
+    if request.order == "gain" and request.check in ("", *queues.LABEL_CHECKS):
+        found = queues.by_gain(label_queue.asking(workspace), issues, records, request.check)
+    learns = found is not None
+    if found is not None:
+        title = f"{request.check.replace('_', ' ') or 'labels'}, what answers change most first"
+    elif request.order == "random" and not request.check:
         whole = records.assign(group="", score=1.0, gain=0.0)
         found = queues.ranked(whole[["path", "group", "score", "label", "gain"]], "random", request.seed)
         title = "a random sample of all images"
@@ -145,7 +159,7 @@ def _queue(workspace: Workspace, request: Request, records: pd.DataFrame) -> tup
         found = queues.ranked(candidates, request.order, request.seed)
         title = f"{request.check.replace('_', ' ') or 'everything flagged'}, by {request.order}"
     found = queues.share(found, request.reviewer, request.reviewers, request.overlap)
-    return queues.cut(found, request.images), title
+    return queues.cut(found, request.images), title, learns
 
 
 def _queue_of_people(workspace: Workspace, order: str) -> pd.DataFrame:

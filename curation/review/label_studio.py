@@ -89,8 +89,8 @@ def read(path: Path) -> list[LabelStudioAnnotation]:
     """
     with reading.refusing(path, "export the project from Label Studio as JSON", AnnotationsError):
         tasks = reading.json_value(reading.contents(path))
-        if not isinstance(tasks, list):
-            raise ValueError("it holds no list of tasks")
+        if not isinstance(tasks, list) or not all({"data", "annotations"} <= set(task) for task in tasks):
+            raise ValueError("it holds no list of tasks with their annotations")
         answers = [answer for task in tasks for answer in _answers(task)]
     last: dict[tuple[str, str], LabelStudioAnnotation] = {}
     for answer in sorted(answers, key=lambda each: each.time):

@@ -16,11 +16,12 @@ from curation.base import files, reading
 from curation.base.workspace import Workspace, read_images
 from curation.review import journal
 from curation.review.journal import Journal, ReviewAnswer, ReviewError
+from curation.review.learning import Learning
 
 BLIND_OTHER = {"unsure": "unknown", "exclude": "unusable"}
 """What a blind "unsure" and "exclude" count as among the votes."""
 
-_CLASS_KEYS = "1234567890bcfghijloprtwxy"
+_CLASS_KEYS = "1234567890bcfghijlrtwxy"
 """Keys of the classes, in alphabetical order of these: digits first, then the letters that no command has."""
 
 PAGE = 24
@@ -40,8 +41,9 @@ class Key:
     params: Mapping[str, str] = field(default_factory=dict)
 
 
-def keys_of(classes: Sequence[str], *, blind: bool) -> list[Key]:
+def keys_of(classes: Sequence[str], *, blind: bool, people: bool = False) -> list[Key]:
     """Return the keys of a session; the classes have theirs in alphabetical order, as far as there are keys."""
+    of_people = [Key("p", "same", "same person"), Key("o", "not_same", "not the same person")] if people else []
     of_classes = [Key(key, "relabel", name, {"label": name}) for key, name in zip(_CLASS_KEYS, classes, strict=False)]
     common = [Key("u", "unsure", "unsure"), Key("n", "next", "next in queue"), Key("z", "undo", "undo")]
     if blind:
@@ -52,6 +54,7 @@ def keys_of(classes: Sequence[str], *, blind: bool) -> list[Key]:
         Key("k", "keep", "keep as it came"),
         Key("e", "exclude", "exclude"),
         Key("s", "soften", "between two classes"),
+        *of_people,
         *common,
         Key("q", "queue", "queue what is shown"),
         Key("m", "map", "map"),
@@ -65,7 +68,8 @@ class Session:
     """What one ``curate review`` is about.
 
     items are (path, group) in the queue's order. names maps what the App calls an image to its path where the App must
-    not know the path (blind); empty otherwise.
+    not know the path (blind); empty otherwise. people tells whether anybody's person is known. Where a
+    session learns, answers change the order of what is open.
     """
 
     workspace: str
@@ -76,6 +80,8 @@ class Session:
     items: tuple[tuple[str, str], ...]
     blind: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+    people: bool = False
+    learns: bool = False
 
     def save(self, file: Path) -> None:
         """Write the session file."""
@@ -123,6 +129,7 @@ class ReviewSession:
         workspace = Workspace(Path(session.workspace))
         self.folder = workspace.review / "journal"
         self.journal = Journal(self.folder, session.reviewer, workspace.decisions)
+        self.learning = Learning(workspace)
         self._path_of = dict(session.names)
         self._name_of = {path: name for name, path in self._path_of.items()}
 
@@ -140,7 +147,7 @@ class ReviewSession:
 
     def answers(self) -> dict[tuple[str, str], ReviewAnswer]:
         """Return (path, reviewer) -> answer, of the kind that this session is about."""
-        read = journal.blind_labels if self.session.blind else journal.latest_answers
+        read = journal.blind_labels if self.session.blind else journal.last_answers
         return read(self.lines())
 
     def answer(self, action: str, images: Sequence[Image], value: str = "", reason: str = "") -> None:
@@ -160,6 +167,8 @@ class ReviewSession:
             raise ReviewError(f"no class {value!r}; there are: {', '.join(self.session.classes)}")
         if action == "soften":
             value = self._softened(value)
+        if action in journal.IDENTITY:
+            value = self._others(action, images, value)
         for said, mine in self._sorted_out(action, value, images).items():
             paths = [self.path(image.name) for image in mine]
             about = [self._about.get(path, ("", "")) for path in paths]
@@ -197,6 +206,14 @@ class ReviewSession:
             result.setdefault(("keep", "") if said == ("relabel", image.label) and as_it_is else said, []).append(image)
         return result
 
+    def _others(self, action: str, images: Sequence[Image], value: str) -> str:
+        """Return, for ``not_same``, the contents of the images named in ``value``; "" for ``same``."""
+        names = journal.others_of(value) if action == "not_same" else []
+        if self.session.blind or len(images) + len(names) < 2:
+            raise ReviewError("choose at least two pictures: this is about whether they show one person")
+        contents = {self._about.get(self.path(name), ("", ""))[0] for name in names} - {""}
+        return json.dumps(sorted(contents)) if action == "not_same" else ""
+
     def _softened(self, value: str) -> str:
         shares = journal.shares_of(value)
         unknown = [name for name in shares if name not in self.session.classes]
@@ -217,7 +234,8 @@ class ReviewSession:
     def open_items(self) -> list[tuple[str, str]]:
         """Return (path, group) of the queue's images that this reviewer has not answered, in order."""
         answers = self.answers()
-        return [item for item in self.session.items if (item[0], self.session.reviewer) not in answers]
+        items = self.learning.ordered(self.session.items, answers) if self.session.learns else self.session.items
+        return [item for item in items if (item[0], self.session.reviewer) not in answers]
 
     def upcoming(self, limit: int) -> list[list[str]]:
         """Return the names of the open images that come next, a list a group; at most ``limit`` lists."""

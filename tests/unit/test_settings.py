@@ -55,6 +55,16 @@ def test_a_wrong_environment_variable_is_refused(monkeypatch: pytest.MonkeyPatch
         settings.load()
 
 
+def test_a_received_file_cannot_run_code_as_an_opinion(tmp_path: Path) -> None:
+    file = tmp_path / "curate.toml"
+    file.write_text('[labels]\nopinions = ["mine:function"]\ncode = ["mine:function"]\n', encoding="utf-8")
+    with pytest.raises(settings.SettingsError, match=r"only the command line may set 'labels\.code'"):
+        settings.load(file)
+    file.write_text('[labels]\nopinions = ["fer", "mine:function"]\n', encoding="utf-8")
+    loaded = settings.load(file).labels
+    assert loaded.opinions == ("fer", "mine:function") and loaded.code == ()
+
+
 def test_a_file_in_a_workspace_cannot_open_the_gate_of_a_source(tmp_path: Path) -> None:
     (tmp_path / "curate.toml").write_text("[source]\noutside = true\n")
     with pytest.raises(settings.SettingsError, match="give --follow-links"):

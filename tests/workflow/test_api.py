@@ -64,7 +64,7 @@ def test_wrong_use_is_the_same_sentence_as_on_the_command_line(own: Path, tmp_pa
     workspace = curation.Workspace(own, quiet=True)
     with pytest.raises(curation.CurationError, match="no version"):
         workspace.version("v99")
-    with pytest.raises(curation.CurationError, match="give a label"):
+    with pytest.raises(curation.CurationError, match="give a value with relabel"):
         workspace.decide("x.jpg", "relabel")
     (tmp_path / "mine").touch()
     with pytest.raises(curation.CurationError, match="no workspace"):

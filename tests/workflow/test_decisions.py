@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def leak(workspace: Workspace) -> tuple[str, str]:
 
 def annotation(workspace: Workspace, path: str, label: str = "", exclude: bool = False) -> LabelStudioAnnotation:
     content = read_images(workspace).set_index("path").at[path, "sha256"]
-    return LabelStudioAnnotation(path, content, "bob", "2026", label, exclude)
+    return LabelStudioAnnotation(path, content, "bob", "2026", (label,) if label else (), exclude)
 
 
 def by_command(workspace: Workspace, path: str) -> None:
@@ -323,12 +324,11 @@ def test_a_clock_set_back_loses_no_key_press_and_no_decision(own: Workspace, mon
 
     class Clock:
         hour = 20
+        fromisoformat = datetime.fromisoformat
 
         @classmethod
         def now(cls, zone: object) -> Any:
             cls.hour -= 1
-            from datetime import UTC, datetime
-
             return datetime(2026, 1, 1, cls.hour, tzinfo=UTC)
 
     monkeypatch.setattr(journal, "datetime", Clock)

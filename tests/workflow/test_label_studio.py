@@ -104,7 +104,7 @@ def test_what_is_no_export_is_one_sentence(own: Path, curate: Curate, tmp_path: 
     (tmp_path / "project.json").write_text('[{"image": "1.jpg", "choice": "sad"}]')
     done = curate("annotations", tmp_path / "project.json", "-w", own, check=False)
     assert done.returncode == 1
-    assert "export the project as JSON" in done.stderr and "Traceback" not in done.stderr
+    assert "export the project from Label Studio as JSON" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_label_studios_own_library_takes_the_interface_and_the_tasks(

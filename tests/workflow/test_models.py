@@ -147,11 +147,13 @@ def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(cura
     assert judged in mine.index and share["cleaned"] == pytest.approx((mine == called).mean())
 
 
-def test_an_export_answers_as_the_model_does_and_has_a_card(own: Path, model: str, curate: Curate) -> None:
+def test_an_export_answers_as_the_model_does_and_has_a_card(
+    own: Path, model: str, curate: Curate, tmp_path: Path
+) -> None:
     curate("evaluate", model, "-w", own)
-    done = curate("export-model", model, "-o", own / "model.onnx", "-w", own)
-    assert (own / "model.onnx").stat().st_size > 100_000
-    assert "manifest_hash" in (own / "model.md").read_text()
+    done = curate("export-model", model, "-o", tmp_path / "model.onnx", "-w", own)
+    assert (tmp_path / "model.onnx").stat().st_size > 100_000
+    assert "manifest_hash" in (tmp_path / "model.md").read_text()
     assert "largest difference" in done.stdout
 
 
