@@ -239,9 +239,6 @@ class Workspace:
                 None: where labels are judged
             identity: a network that finds who is who: dlib, insightface:PACK or FILE.onnx
 
-        ``embed`` embeds the images and looks for watermarks, occlusion, faces of no person and outliers; None: where
-        labels are judged.
-
         Raises:
             CurationError: nothing was scanned yet, or a recipe cannot be fitted.
 
