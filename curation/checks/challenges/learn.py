@@ -124,10 +124,10 @@ def learn(
         human, human_record = _learn_human(network, taught, asked, natural, detect, few, seed)
         report(4, 5)
         again = draw_lessons(asked.pictures, asked.landmarks, marks, few, shape, seed + 1)
-        seen, plain = (network.describe(part).logits for part in (again.pictures, _small(asked.pictures)))
+        seen = network.describe(again.pictures).logits
         curves, record = {}, {"non_human_face": human_record}
         for check, name in models.HEADS.items():
-            curves[check], record[check] = _calibrated(name, seen[name], plain[name], again)
+            curves[check], record[check] = _calibrated(name, seen[name], again)
         report(5, 5)
     facts = {"revision": models.REVISION, "seed": seed, "faces": len(order), "lessons": count, "pairs": len(marks)}
     return ChallengeModel(heads, human, curves, {**facts, "checks": record})
@@ -139,18 +139,15 @@ def _small(pictures: Sequence[Pixels]) -> Pixels:
     return np.stack([at_side(picture, SIDE) for picture in pictures])
 
 
-def _calibrated(
-    name: str, logits: npt.NDArray[np.float32], plain: npt.NDArray[np.float32], lessons: Lessons
-) -> tuple[Curve, dict[str, float]]:
+def _calibrated(name: str, logits: npt.NDArray[np.float32], lessons: Lessons) -> tuple[Curve, dict[str, float]]:
     """Return the curve of a head, and how well it tells lessons with the thing from those without.
 
-    A mark is told from faces as they are and from things before them; a thing before a face from marks and faces.
+    The others are the harder case: marks where things before a face are looked for, and the other way round.
     """
     score = models.picture_logit(name, logits)
     cover = (lessons.overlay if name == "overlay" else lessons.occluder).reshape(len(score), -1).max(axis=1)
     positive, negative = score[cover > 0], score[cover == 0]
-    known = np.r_[negative, models.picture_logit(name, plain)] if name == "overlay" else negative
-    curve = models.fit_curve(positive, known[known <= np.quantile(known, 1 - _SUSPICIOUS)])
+    curve = models.fit_curve(positive, negative[negative <= np.quantile(negative, 1 - _SUSPICIOUS)])
     return curve, {"planted": len(positive), "auroc": round(models.auroc(positive, negative), 4)}
 
 
