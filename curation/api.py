@@ -227,12 +227,16 @@ class Workspace:
             outcome = curating.run(workspace, str(data), chosen, self._display, limit, accept_loss=accept_loss)
         return Outcome(tuple(outcome.lines), outcome.record)
 
-    def check(self, *, labels: str = "", opinions: Sequence[str] | None = None, identity: str = "") -> pd.DataFrame:
+    def check(
+        self, *, labels: str = "", opinions: Sequence[str] | None = None, embed: bool | None = None, identity: str = ""
+    ) -> pd.DataFrame:
         """Run the checks on what was scanned and return how many images each flags; a recipe in ``labels`` judges them.
 
         Args:
             labels: recipe of the out-of-fold models, such as ``fast``
             opinions: who else judges, as ``--opinion`` of the command; None for the settings' own
+            embed: whether images are embedded and searched for watermarks, occlusion, faces of no person and outliers;
+                None: where labels are judged
             identity: a network that finds who is who: dlib, insightface:PACK or FILE.onnx
 
         Raises:
@@ -247,6 +251,9 @@ class Workspace:
             asked = {} if opinions is None else {"opinions": tuple(opinions), "code": tuple(opinions)}
             judging = chosen.labels.model_copy(update={"recipe": labels, **asked})
             chosen = chosen.model_copy(update={"labels": judging})
+        if embed is not None:
+            embedding = chosen.embed.model_copy(update={"when": "on" if embed else "off"})
+            chosen = chosen.model_copy(update={"embed": embedding})
         with locked(self._workspace):
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
             return summary.check_summary(curating.judge_labels(self._workspace, scanned, chosen, self._display))

@@ -478,10 +478,22 @@ def _pretrained(backbone: Backbone, source: str, state: Mapping[str, Tensor]) ->
             ) from error
     net = origin.make(False)
     if source == "bundled":
-        _load_in_order(net, read_state(_bundled_file(backbone)), backbone)
-    elif source != "none":
+        return origin.split(bundled_network(backbone))
+    if source != "none":
         _load_original(net, state, source)
     return origin.split(net)
+
+
+def bundled_network(backbone: Backbone) -> nn.Module:
+    """Return an original network whole, with the ImageNet weights of the package that bundles them.
+
+    Raises:
+        WeightsError: no package bundles them, or it is not installed.
+
+    """
+    net = _SOURCES[backbone].make(False)
+    _load_in_order(net, read_state(bundled_file(backbone)), backbone)
+    return net
 
 
 def _bundles() -> str:
@@ -489,7 +501,7 @@ def _bundles() -> str:
     return ", ".join(f"{name} in {_SOURCES[name].package.replace('_', '-')}" for name in BUNDLED_BACKBONES)
 
 
-def _bundled_file(backbone: Backbone) -> Path:
+def bundled_file(backbone: Backbone) -> Path:
     """Return the weights file inside an installed package."""
     origin = _SOURCES[backbone]
     found = importlib.util.find_spec(origin.package) if origin.package else None

@@ -26,6 +26,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "check": (
         ("curate check near_duplicate", "one check's count"),
         ("curate check --also cleanvision --also cleanlab", "compare with what other tools find"),
+        (
+            "curate check watermark occluded_face --embed",
+            "embed the images: watermarks, occlusion, no person, outliers",
+        ),
         ("curate check mislabelled ambiguous --labels fast", "judge the labels by models that did not see them"),
         (
             "curate check --labels fast --opinion fer --opinion face_api:package/model",

@@ -46,6 +46,13 @@ Version = Annotated[
 LabelRecipe = Annotated[
     str, typer.Option("--labels", help="Judge the labels with out-of-fold models: fast, thorough, a recipe, or off.")
 ]
+Embed = Annotated[
+    bool | None,
+    typer.Option(
+        "--embed/--no-embed",
+        help="Embed the images; look for watermarks, occlusion, faces of no person, outliers. Default: with --labels.",
+    ),
+]
 LabelOpinions = Annotated[
     list[str] | None,
     typer.Option(
@@ -125,6 +132,11 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def embed_setting(embed: bool | None) -> dict[str, str]:
+    """Return the settings' section of --embed."""
+    return {"when": {None: "", True: "on", False: "off"}[embed]}
 
 
 def label_settings(recipe: str, opinions: list[str] | None, threads: int, workers: int) -> dict[str, Any]:

@@ -123,7 +123,9 @@ def _tables(evaluated: EvaluatedModel, name: str, inputs: Inputs, display: Displ
     if name == "elsewhere":
         with display.step("Corrupting images on purpose", "grades") as report:
             tables = remembered(
-                folder / "robustness", _key(evaluated, "robustness"), lambda: robustness(evaluated, report)
+                folder / "robustness",
+                _key(evaluated, "robustness", "challenges", evaluated.challenges.to_csv()),
+                lambda: robustness(evaluated, report),
             )
         tables = tables | new_people(evaluated)
         if inputs.data:
