@@ -225,12 +225,13 @@ def _epoch(
     for number, mine in enumerate(torch.tensor_split(rows, math.ceil(len(rows) / memory.whole))):
         if number % 50 == 0 and time.time() > deadline:
             return None
-        try:
-            right += _step(network, data, mine, optimiser, loss_of, augment, memory)
-        except torch.OutOfMemoryError:
-            memory.halve()
-            optimiser.zero_grad(set_to_none=True)
-            right += _step(network, data, mine, optimiser, loss_of, augment, memory)
+        while True:
+            try:
+                right += _step(network, data, mine, optimiser, loss_of, augment, memory)
+                break
+            except torch.OutOfMemoryError:
+                optimiser.zero_grad(set_to_none=True)
+                memory.halve()
     return {"train_accuracy": float(right) / len(rows), "images": len(rows)}
 
 
@@ -239,7 +240,7 @@ def _step(network: Any, data: _Data, rows: Any, optimiser: Any, loss_of: Any, au
     import torch
 
     right = torch.zeros((), device=data.device)
-    for part in torch.split(rows, memory.size):
+    for part in torch.tensor_split(rows, math.ceil(len(rows) / memory.size)):
         images = augment(data.batch(part)).contiguous(memory_format=torch.channels_last)
         with torch.autocast(data.device.type, dtype=torch.bfloat16):
             logits = network(images)
