@@ -393,13 +393,15 @@ def build(recipe: Recipe, classes: int, weights: str | None = None) -> Expressio
     state = {} if source in (*LIBRARY_WEIGHTS, "none") else read_state(Path(source))
     ours = _is_ours(state)
     if recipe.backbone == "small":
+        if state and not ours:
+            raise WeightsError(f"the weights file {source} does not fit this recipe's network")
         net = _small(recipe, classes, source)
     else:
         parts = _pretrained(recipe.backbone, "none" if ours else source, state)
         scale = ImageNetInput(recipe.image_size, parts.mean, parts.std)
         net = ExpressionNetwork(scale, parts.blocks, _head(recipe, parts.channels, classes), recipe.blocks_trained)
     if ours:
-        _load(net, state, source)
+        load_state(net, state, source)
     return net
 
 
@@ -422,12 +424,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+            loaded: object = load_file(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(f"the weights file {path} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise WeightsError(f"the weights file {path} is not a state dictionary: save net.state_dict() to it")
+    if not all(bool(torch.isfinite(value).all()) for value in loaded.values()):
+        raise WeightsError(f"the weights file {path} holds values that are no numbers")
     return dict(loaded)
 
 
@@ -436,7 +441,7 @@ def _is_ours(state: Mapping[str, Tensor]) -> bool:
     return any(key.startswith("blocks.") for key in state) and any(key.startswith("head.") for key in state)
 
 
-def _load(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
     """Load a whole state dictionary.
 
     Raises:

@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from training.backbones import weights_identity
 from training.classes import in_order
 from training.data import DataError, Samples, Whole, load_samples
 from training.evaluate import CONFIDENCE, REPLICATES
-from training.files import replacing
+from training.files import refusing, replacing
 from training.fit import FitResult, fit_samples, keep_freed_memory
 from training.recipes import Recipe
 
@@ -109,7 +110,8 @@ def compare_versions(
 
 def _fit_name(train: Samples, recipe: Recipe, weights: str | None, seed: int) -> str:
     """Return the folder's name of one fit: the recipe, a hash of all that decides the result, and the seed."""
-    content = json.dumps([train.fingerprint(), recipe.as_dict(), weights])
+    start = weights if weights is None else weights_identity(weights)
+    content = json.dumps([train.fingerprint(), recipe.as_dict(), start])
     digest = hashlib.blake2b(content.encode(), digest_size=_KEY_LETTERS // 2).hexdigest()
     return f"{recipe.name.replace('/', '-')}-{digest}-seed-{seed}"
 
@@ -122,8 +124,11 @@ def _said(fitted: FitResult, samples: Samples) -> Whole:
         classes = fitted.model().probabilities(samples.images).argmax(axis=1)
         with replacing(path) as unfinished, unfinished.open("wb") as stream:
             np.save(stream, classes)
-    said: Whole = np.load(path, allow_pickle=False)
-    return said
+    with refusing(path, "remove it to have it made anew"):
+        said: Whole = np.load(path, allow_pickle=False)
+        if said.shape != (len(samples),):
+            raise ValueError("it has another number of answers than there are images")
+        return said
 
 
 _KEY_LETTERS = 16

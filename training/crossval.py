@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from training.backbones import weights_identity
 from training.data import DataError, Floats, Samples, Whole, class_names, load_samples
 from training.dynamics import save_rows
 from training.evaluate import predictions_table
-from training.files import replacing
+from training.files import refusing, replacing
 from training.fit import Report, estimate_seconds, fit_samples, part_of
 from training.recipes import Recipe
 
@@ -63,8 +64,9 @@ def assign_folds(labels: npt.ArrayLike, groups: npt.ArrayLike, folds: int = DEFA
     given, names = np.asarray(labels), np.asarray(groups, dtype=object)
     kinds, counts = np.unique(given, return_counts=True)
     if counts.min() < folds:
-        scarce = kinds[counts.argmin()]
-        raise DataError(f"class {scarce} has {counts.min()} images, fewer than the {folds} folds: ask for fewer folds")
+        scarce, number = kinds[counts.argmin()], counts.min()
+        to_do = "ask for fewer folds" if number > 1 else "relabel or exclude it, or find more of it"
+        raise DataError(f"class {scarce} has {number} of the {folds} images that {folds} folds need: {to_do}")
     # an ungrouped image is a group of its own; no name of a group can be a pair
     keys = [(name, -1) if name else ("", row) for row, name in enumerate(names)]
     own = pd.factorize(pd.Index(keys, tupleize_cols=False))[0]
@@ -159,7 +161,8 @@ class _Member:
         parts = [_read_fold(self.file(number)) for number in range(folds)]
         out = np.empty((len(fold), parts[0].shape[1]), np.float32)
         for number, part in enumerate(parts):
-            out[fold == number] = part
+            with refusing(self.file(number), "remove it to fit that fold again"):
+                out[fold == number] = part
         return out
 
 
@@ -170,10 +173,11 @@ def _read_fold(path: Path) -> Floats:
         DataError: the file is damaged, or holds code instead of numbers.
 
     """
-    try:
-        return np.asarray(np.load(path, allow_pickle=False), np.float32)
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path} is damaged: remove it to fit that fold again") from error
+    with refusing(path, "remove it to fit that fold again"):
+        said = np.asarray(np.load(path, allow_pickle=False), np.float32)
+        if said.ndim != 2 or not np.isfinite(said).all():
+            raise ValueError("it holds no probabilities")
+        return said
 
 
 def _fingerprint(recipe: Recipe, members: list[_Member]) -> str:
@@ -247,6 +251,7 @@ def _fold_of(report: Report | None, number: int, folds: int) -> Report | None:
 
 def _cache_name(key: str, recipe: Recipe, fold: Whole, paths: list[str], seed: int, weights: str | None) -> str:
     """Return the folder's name: the recipe, and a hash of all that decides the probabilities but the pixels."""
-    content = json.dumps([key, recipe.as_dict(), fold.tolist(), paths, seed, weights])
+    start = weights if weights is None else weights_identity(weights)
+    content = json.dumps([key, recipe.as_dict(), fold.tolist(), paths, seed, start])
     digest = hashlib.blake2b(content.encode(), digest_size=KEY_LETTERS // 2).hexdigest()
     return f"{recipe.name.replace('/', '-')}-{digest}"

@@ -7,7 +7,9 @@ cheaper than augmenting enlarged ones. Colour is read as luminance: an expressio
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +18,23 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
 from training.classes import in_order
+from training.files import DataError as DataError
+from training.files import read_bytes
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Whole = npt.NDArray[np.int64]
 
+MOST_PIXELS = 100_000_000
+"""Of an image; larger ones are not decoded, as ``max_pixels`` of the measurements has it by default."""
 
-class DataError(ValueError):
-    """A frame or an image that cannot be trained on."""
+RESERVED = frozenset(
+    {"path", "fold", "model", "label", "split", "key", "group", "weight", "soft_label", "predicted", "sha256", "metric"}
+)
+"""Columns that stand beside one a class in tables of predictions: no class can have such a name."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +80,17 @@ def class_names(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the labels of a frame, in order.
 
     Raises:
-        DataError: there are fewer than two.
+        DataError: there are fewer than two, or one has no name or that of a column.
 
     """
     names = tuple(in_order(frame["label"]))
+    if "" in names:
+        raise DataError("an image has no label: leave those without one out")
     if len(names) < 2:
         raise DataError(f"training needs two classes or more, and the data has {len(names)}")
+    taken = sorted(set(names) & RESERVED)
+    if taken:
+        raise DataError(f"a class is called {taken[0]!r}, as a column of the tables is: relabel it")
     return names
 
 
@@ -84,27 +98,39 @@ def load_samples(frame: pd.DataFrame, root: Path, largest_side: int, classes: Se
     """Decode the images of a frame and read its targets.
 
     Args:
-        frame: columns ``path`` (relative to ``root``, or absolute) and ``label``; optional ``weight`` and
-            ``soft_label`` (a JSON object class -> probability, or "").
+        frame: columns ``path`` (relative to ``root``, or absolute) and ``label``; optional ``weight``,
+            ``soft_label`` (a JSON object class -> probability, or "") and ``sha256`` (of the file's bytes, which are
+            then proved to be those).
         root: folder of the images.
         largest_side: pixels; larger images are reduced to it. All get the side of the largest that is left.
         classes: names in the order of the targets' columns; None takes those of the frame.
 
     Raises:
-        DataError: an image cannot be read, a label is not among the classes, or a weight or soft label is invalid.
+        DataError: an image cannot be read or is another one, a label is not among the classes, or a weight or soft
+            label is invalid.
 
     """
     names = class_names(frame) if classes is None else tuple(classes)
-    images = load_images([root / path for path in frame["path"]], largest_side)
+    images = load_images([root / path for path in frame["path"]], largest_side, digests_of(frame))
     return Samples(images, targets_of(frame, names), weights_of(frame), names)
 
 
-def load_images(paths: Sequence[Path], largest_side: int) -> Bytes:
+def digests_of(frame: pd.DataFrame) -> Sequence[str] | None:
+    """Return the SHA-256 that the images of a frame must have, None where it states none."""
+    return list(frame["sha256"]) if "sha256" in frame else None
+
+
+def load_images(paths: Sequence[Path], largest_side: int, digests: Sequence[str] | None = None) -> Bytes:
     """Return images as one array (n, side, side) of grey bytes; oblong ones are squeezed to a square.
 
     The side is that of the largest image, and at most ``largest_side`` pixels.
+
+    Raises:
+        DataError: a file is missing, no image, or not the one of its SHA-256 in ``digests``.
+
     """
-    decoded = [_reduced(decode_grey(path), largest_side) for path in paths]
+    stated = [""] * len(paths) if digests is None else digests
+    decoded = [_reduced(decode_grey(path, digest), largest_side) for path, digest in zip(paths, stated, strict=True)]
     side = min(largest_side, max((max(image.shape) for image in decoded), default=largest_side))
     out = np.empty((len(decoded), side, side), np.uint8)
     for row, image in zip(out, decoded, strict=True):
@@ -112,21 +138,40 @@ def load_images(paths: Sequence[Path], largest_side: int) -> Bytes:
     return out
 
 
-def decode_grey(path: Path) -> Bytes:
+def decode_grey(path: Path, digest: str = "") -> Bytes:
     """Return one image as luminance, (height, width) uint8.
 
     Raises:
-        DataError: the file is missing or no image.
+        DataError: the file is missing, no image, larger than ``MOST_PIXELS``, or has another SHA-256 than ``digest``.
 
     """
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
-        image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if len(encoded) else None
+        data = read_bytes(path)
     except OSError as error:
-        raise DataError(f"the image {path} cannot be read: {error.strerror}") from error
+        raise DataError(f"the image {path} cannot be read: {error.strerror or error}") from error
+    if digest and hashlib.sha256(data).hexdigest() != digest:
+        raise DataError(f"the image {path} is not the one that was curated: run curate run on the data again")
+    if not digest and _is_bomb(data):  # what was curated has been decoded before
+        raise DataError(f"the image {path} has over {MOST_PIXELS:,} pixels, too many to decode")
+    encoded = np.frombuffer(data, np.uint8)
+    try:
+        image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if len(encoded) else None
+    except cv2.error:  # OpenCV's own limits
+        image = None
     if image is None:
         raise DataError(f"the image {path} cannot be decoded: exclude it, or repair the file")
     return image.astype(np.uint8, copy=False)
+
+
+def _is_bomb(data: bytes) -> bool:
+    """Return whether an image says that it is huge, before room is made for it; OpenCV has limits too."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as announced:
+            return announced.width * announced.height > MOST_PIXELS
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # every reader of a format has errors of its own
+        return False
 
 
 def targets_of(frame: pd.DataFrame, classes: Sequence[str]) -> Floats:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
-from training.files import replacing
+from training.files import refusing, replacing
 
 FOLDER = "dynamics"
 """Of a run's folder."""
@@ -73,8 +73,12 @@ def dynamics(table: pd.DataFrame, cache_dir: Path) -> Iterator[Trained]:
             folder = cache_dir / member / f"fold-{number}" / FOLDER
             epochs = sorted(folder.glob("epoch-*.npy"))
             if epochs and (folder / ROWS_FILE).is_file():
-                rows = np.load(folder / ROWS_FILE, allow_pickle=False)
-                yield Trained(rows, np.stack([np.load(epoch, allow_pickle=False) for epoch in epochs]))
+                with refusing(folder, "remove it to have that fold fitted again"):
+                    rows = np.load(folder / ROWS_FILE, allow_pickle=False)
+                    logits = np.stack([np.load(epoch, allow_pickle=False) for epoch in epochs])
+                    if logits.shape[1] != len(rows):
+                        raise ValueError("it is of other images")
+                yield Trained(rows, logits)
 
 
 def _write(path: Path, array: npt.NDArray[Any]) -> None:

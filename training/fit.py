@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import ctypes
 import ctypes.util
-import json
 import logging
 import math
 import os
@@ -31,16 +30,24 @@ from torch.nn import functional
 
 from training.augment import augmenter
 from training.backbones import Committee, ExpressionNetwork, build, default_weights, weights_identity, weights_licence
-from training.classes import in_order
-from training.data import DataError, Samples, balancing_weights, load_samples
+from training.data import DataError, Samples, balancing_weights, class_names, load_samples
 from training.dynamics import Recorder
-from training.files import replacing
-from training.model import CONFIG_FILE, WEIGHTS_FILE, Model, as_input, load_model, predict, save_weights
+from training.files import digest_of, read_csv, read_json, refusing, replacing, write_json
+from training.model import (
+    CONFIG_FILE,
+    RESULT_FILE,
+    WEIGHTS_FILE,
+    Model,
+    as_input,
+    load_model,
+    predict,
+    require_weights,
+    save_weights,
+)
 from training.recipes import Recipe
 
 CHECKPOINT_FILE = "checkpoint.pt"
 METRICS_FILE = "metrics.csv"
-RESULT_FILE = "result.json"
 
 WARM_UP = 0.2
 """Share of a one-cycle fit in which the rate rises (Smith & Topin, 2018, use 0.3 to 0.45; cosine falls need less)."""
@@ -122,7 +129,7 @@ def fit(
         WeightsError: the starting weights cannot be had.
 
     """
-    classes = tuple(in_order(frame["label"]))
+    classes = class_names(frame)
     used = frame[frame["split"].isin(["train", "validation"])]
     samples = load_samples(used, root, recipe.image_size, classes)
     is_train = (used["split"] == "train").to_numpy()
@@ -184,7 +191,7 @@ def _fit_one(
     config["threads"] = threads
     torch.set_num_threads(threads)
     if fabric.is_global_zero:
-        _write_json(run_dir / CONFIG_FILE, config)
+        write_json(run_dir / CONFIG_FILE, config)
     run = _Run(fabric, network, train, validation, recipe, options.seed, run_dir)
     if options.dynamics and fabric.world_size == 1:
         run.recorder = Recorder(run_dir, len(train), len(train.classes))
@@ -216,9 +223,9 @@ def _fit_members(
         save_weights(Committee(result.model().network for result in fitted), options.run_dir / WEIGHTS_FILE)
         histories = [result.history.assign(member=number) for number, result in enumerate(fitted)]
         _write_csv(options.run_dir / METRICS_FILE, pd.concat(histories))
-        _write_json(options.run_dir / CONFIG_FILE, config)
+        write_json(options.run_dir / CONFIG_FILE, config)
         seconds = sum(result.seconds for result in fitted)
-        _write_json(options.run_dir / RESULT_FILE, {"best_epoch": fitted[-1].best_epoch, "seconds": seconds})
+        _write_result(options.run_dir, fitted[-1].best_epoch, seconds)
     fabric.barrier()
     return _finished(options.run_dir)
 
@@ -341,13 +348,13 @@ class _Run:
             return
         try:
             state = torch.load(path, map_location=self.fabric.device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            if self.averaged is not None:
+                self.averaged.load_state_dict(state["averaged"])
+            self.history = [dict(row) for row in state["history"]]
         except Exception as error:  # a damaged file, or one that would run code, which is never done
             raise FitError(f"the checkpoint {path} cannot be read: remove it to fit anew") from error
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
-        self.history = state["history"]
 
     def is_over(self) -> bool:
         """Tell whether the last epoch has been reached, or patience with the validation accuracy is at its end."""
@@ -381,6 +388,11 @@ class _Run:
                 report(number * self.batches + index + 1, self.recipe.epochs * self.batches)
         summed = cast(Tensor, self.fabric.all_reduce(self.fabric.to_device(totals), reduce_op="sum"))
         loss, accuracy = (summed / len(order)).tolist()
+        if not math.isfinite(loss):
+            raise FitError(
+                f"the loss is {loss} in epoch {number + 1}, so nothing was learned: lower the learning rate, and see "
+                "that weights and soft labels are numbers; what the epochs before left is kept"
+            )
         row = {"epoch": number + 1, "rate": self._rate(), "train_loss": loss, "train_accuracy": accuracy}
         if self.fabric.is_global_zero:
             row.update(self._validated(), seconds=time.monotonic() - started)
@@ -490,7 +502,7 @@ class _Run:
         if self.fabric.is_global_zero:
             self.fabric.logger.finalize("success")
             seconds = sum(row["seconds"] for row in self.history)
-            _write_json(self.run_dir / RESULT_FILE, {"best_epoch": self.best_epoch(), "seconds": seconds})
+            _write_result(self.run_dir, self.best_epoch(), seconds)
             (self.run_dir / CHECKPOINT_FILE).unlink(missing_ok=True)
         self.fabric.barrier()
         return _finished(self.run_dir)
@@ -530,23 +542,41 @@ def _is_finished(run_dir: Path, config: Mapping[str, Any]) -> bool:
     path = run_dir / CONFIG_FILE
     if not path.is_file():
         return False
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored = read_json(path)
     for name, value in config.items():
         if name != "versions" and stored.get(name) != value:
             raise FitError(f"the folder {run_dir} holds a fit with another {name}: give another folder, or remove it")
-    return (run_dir / RESULT_FILE).is_file()
+    if not (run_dir / RESULT_FILE).is_file():
+        return False
+    require_weights(run_dir)
+    return True
 
 
 def _stored_threads(run_dir: Path) -> int | None:
     """Return the number of threads an interrupted run was using."""
     path = run_dir / CONFIG_FILE
-    return int(json.loads(path.read_text(encoding="utf-8"))["threads"]) if path.is_file() else None
+    if not path.is_file():
+        return None
+    with refusing(path, "remove its folder to fit anew"):
+        return max(1, int(read_json(path, ["threads"])["threads"]))
 
 
 def _finished(run_dir: Path) -> FitResult:
     """Read a finished run's folder."""
-    result = json.loads((run_dir / RESULT_FILE).read_text(encoding="utf-8"))
-    return FitResult(run_dir, result["best_epoch"], result["seconds"], pd.read_csv(run_dir / METRICS_FILE))
+    path = run_dir / RESULT_FILE
+    history = read_csv(run_dir / METRICS_FILE, ["rate", "train_accuracy", "validation_accuracy"])
+    with refusing(path, "remove its folder to fit anew"):
+        result = read_json(path, ["best_epoch", "seconds"])
+        best, seconds = int(result["best_epoch"]), float(result["seconds"])
+        if not 1 <= best <= len(history):
+            raise ValueError(f"epoch {best} is not in {METRICS_FILE}")
+    return FitResult(run_dir, best, seconds, history)
+
+
+def _write_result(run_dir: Path, best_epoch: int, seconds: float) -> None:
+    """Write that a fit is finished, and the hash of the weights that it kept."""
+    weights = digest_of(run_dir / WEIGHTS_FILE)
+    write_json(run_dir / RESULT_FILE, {"best_epoch": best_epoch, "seconds": seconds, "weights_sha256": weights})
 
 
 def _fabric(recipe: Recipe, run_dir: Path) -> Fabric:
@@ -598,12 +628,6 @@ def _step_seconds(network: nn.Module, batch: Tensor, recipe: Recipe, threads: in
         seconds.append(time.perf_counter() - started)
     torch.set_num_threads(before)
     return min(seconds)
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace a JSON file in one step."""
-    with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

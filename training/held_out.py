@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -13,8 +15,8 @@ import torch
 from torch.nn import functional
 
 from training.backbones import ExpressionNetwork
-from training.data import Bytes, DataError, Floats, load_images
-from training.files import replacing
+from training.data import Bytes, Floats, load_images
+from training.files import refusing, replacing
 from training.fit import keep_freed_memory
 from training.model import PREDICTION_BATCH, as_input, load_model
 
@@ -39,24 +41,32 @@ class HeldOut:
     embedding: Half
 
 
-def held_out(table: pd.DataFrame, files: list[Path], cache_dir: Path) -> HeldOut:
+def held_out(
+    table: pd.DataFrame, files: Sequence[Path], cache_dir: Path, digests: Sequence[str] | None = None
+) -> HeldOut:
     """Return the embeddings and opinions behind an out-of-fold table; what is in the cache is read.
 
     Args:
         table: of ``training.crossval.out_of_fold``; its fold and model columns say who judged what.
         files: of the images, in the table's order.
         cache_dir: that the run was given.
+        digests: SHA-256 that the files must have where they are read.
 
     """
     fold = table["fold"].to_numpy()
     folders = [cache_dir / name for name in str(table["model"].iloc[0]).split(" ")[1:]]
-    each = [_of_member(folder, fold, files) for folder in folders]
+    stated = [""] * len(files) if digests is None else digests
+    each = [_of_member(folder, fold, list(zip(files, stated, strict=True))) for folder in folders]
     return HeldOut(
         np.concatenate([part.members for part in each]), np.concatenate([part.embedding for part in each], axis=1)
     )
 
 
-def _of_member(folder: Path, fold: npt.NDArray[np.int64], files: list[Path]) -> HeldOut:
+_Files = Sequence[tuple[Path, str]]
+"""Of images, each with the SHA-256 that it must have, "" for any."""
+
+
+def _of_member(folder: Path, fold: npt.NDArray[np.int64], files: _Files) -> HeldOut:
     """Return what one member's folds say, each of the images that it held out."""
     parts = {}
     for number in np.unique(fold):
@@ -70,21 +80,26 @@ def _of_member(folder: Path, fold: npt.NDArray[np.int64], files: list[Path]) -> 
     return HeldOut(members, embedding)
 
 
-def _of_fold(folder: Path, number: int, files: list[Path]) -> HeldOut:
+def _of_fold(folder: Path, number: int, files: _Files) -> HeldOut:
     """Return what one fold's network says, from its file or by predicting; the file is written in one step."""
     stored = folder / f"held-out-{number}.npz"
     if not stored.is_file():
         model = load_model(folder / f"fold-{number}")
         network = model.network
         assert isinstance(network, ExpressionNetwork)  # noqa: S101 -- committees are kept member by member
-        made = _judged(network, load_images(files, model.recipe.image_size))
+        paths, digests = zip(*files, strict=True)
+        made = _judged(network, load_images(paths, model.recipe.image_size, digests))
         with replacing(stored) as unfinished, unfinished.open("wb") as stream:
             np.savez(stream, members=made.members, embedding=made.embedding)
-    try:
-        with np.load(stored, allow_pickle=False) as arrays:
-            return HeldOut(arrays["members"], arrays["embedding"])
-    except (ValueError, EOFError, KeyError, BadZipFile) as error:  # damaged, or code instead of numbers
-        raise DataError(f"{stored} is damaged: remove it to make it anew") from error
+    with refusing(stored, "remove it to make it anew"):
+        try:
+            with np.load(stored, allow_pickle=False) as arrays:
+                found = HeldOut(arrays["members"], arrays["embedding"])
+        except (BadZipFile, zlib.error) as error:
+            raise ValueError(str(error)) from error
+        if found.members.shape[1] != len(files) or len(found.embedding) != len(files):
+            raise ValueError("it is of other images")
+        return found
 
 
 def _judged(network: ExpressionNetwork, images: Bytes) -> HeldOut:

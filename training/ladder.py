@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,10 +11,9 @@ import numpy as np
 import pandas as pd
 
 from training.backbones import WeightsError
-from training.classes import in_order
-from training.data import Samples, load_samples
+from training.data import Samples, class_names, load_samples
 from training.evaluate import metrics
-from training.files import replacing
+from training.files import read_json, write_json
 from training.fit import FitResult, fit_samples
 from training.recipes import Recipe, within_budget
 
@@ -82,7 +80,7 @@ def run_ladder(
 
     """
     limits = budget or Budget()
-    classes = tuple(in_order(frame["label"]))
+    classes = class_names(frame)
     used = budgeted(frame[frame["split"].isin(["train", "validation"])], limits.images, seed)
     is_train = (used["split"] == "train").to_numpy()
     rows = []
@@ -142,11 +140,9 @@ def _kept_numbers(fitted: FitResult, validation: Samples) -> dict[str, object]:
     """Return the numbers of one fit, measured once and then read from its folder, which is of this very data."""
     path = fitted.run_dir / NUMBERS_FILE
     if path.is_file():
-        stored: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
-        return stored
+        return dict(read_json(path, to_do="remove it to have it measured anew"))
     numbers = _measured(fitted, validation)
-    with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(numbers) + "\n", encoding="utf-8")
+    write_json(path, numbers)
     return numbers
 
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch.nn import functional
 
-from training.backbones import assemble, read_state
-from training.data import Bytes, DataError, Floats, load_images
+from training.backbones import assemble, load_state, read_state
+from training.data import RESERVED, Bytes, DataError, Floats, load_images
 from training.evaluate import predictions_table
-from training.files import replacing
-from training.recipes import Recipe
+from training.files import digest_of, read_json, refusing, replacing
+from training.recipes import Recipe, UnknownRecipeError
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+RESULT_FILE = "result.json"
+"""What the fit ended with; where it is not there, the fit has not ended."""
 
 PREDICTION_BATCH = 64
 """Images a forward pass; small enough for the processor's cache at 48 pixels (measured: larger is no faster)."""
@@ -56,19 +58,20 @@ class Model:
         return predict(self.network, images, mirror=self.recipe.flip_average)
 
 
-def predict_files(model: Model, paths: Sequence[Path], name: str) -> pd.DataFrame:
+def predict_files(model: Model, paths: Sequence[Path], name: str, digests: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the predictions table of image files; see ``training.evaluate.predictions_table``.
 
     Args:
         model: that predicts.
         paths: of images of any format and size, each a face that fills it.
         name: of the model, for the table.
+        digests: SHA-256 that the files must have.
 
     Raises:
-        DataError: there are no files, or one cannot be read.
+        DataError: there are no files, or one cannot be read or is another one.
 
     """
-    images = load_images(paths, model.recipe.image_size)
+    images = load_images(paths, model.recipe.image_size, digests)
     return predictions_table([str(path) for path in paths], model.probabilities(images), model.classes, -1, name)
 
 
@@ -80,7 +83,7 @@ def model_card(run_dir: Path, evaluation: pd.DataFrame) -> str:
         evaluation: ``training.evaluate.side_by_side``; overall metrics and F1 of each class are shown.
 
     """
-    config = json.loads((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
+    config = read_config(run_dir)
     recipe, images = config["recipe"], config["images"]
     lines = [
         f"# Expression model `{recipe['name']}`",
@@ -142,14 +145,53 @@ def load_model(run_dir: Path) -> Model:
         DataError: the folder holds no finished fit.
 
     """
-    config_path = run_dir / CONFIG_FILE
-    if not config_path.is_file() or not (run_dir / WEIGHTS_FILE).is_file():
+    if not (run_dir / CONFIG_FILE).is_file() or not (run_dir / WEIGHTS_FILE).is_file():
         raise DataError(f"the folder {run_dir} holds no trained model: fit one there, or give another folder")
-    config = json.loads(config_path.read_text(encoding="utf-8"))
+    config = read_config(run_dir)
     recipe, classes = Recipe.from_dict(config["recipe"]), tuple(config["classes"])
+    require_weights(run_dir)
     network = assemble(recipe, len(classes))
-    network.load_state_dict(read_state(run_dir / WEIGHTS_FILE))
+    load_state(network, read_state(run_dir / WEIGHTS_FILE), str(run_dir / WEIGHTS_FILE))
     return Model(network.eval(), recipe, classes)
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """Return what a run's config.json says of its recipe, classes, images, seed, weights and provenance.
+
+    Raises:
+        DataError: it is damaged, or its recipe is of another version of the tool.
+
+    """
+    path = run_dir / CONFIG_FILE
+    config = read_json(path, ("recipe", "classes", "images", "seed", "weights", "weights_licence", "provenance"))
+    with refusing(path, "remove its folder to fit anew"):
+        images = config["images"]
+        is_whole = isinstance(config["provenance"], dict) and {type(images[name]) for name in images} <= {int}
+        if not (is_whole and {"train", "validation"} <= images.keys()):
+            raise ValueError("it does not say what the model was fitted on")
+        if len(set(config["classes"])) < 2 or not all(isinstance(name, str) for name in config["classes"]):
+            raise ValueError("it names no two classes")
+        if RESERVED & set(config["classes"]):
+            raise ValueError(f"a class is called {min(RESERVED & set(config['classes']))!r}")
+    try:
+        Recipe.from_dict(config["recipe"])
+    except UnknownRecipeError as error:
+        raise DataError(f"{path}: {error}") from error
+    return config
+
+
+def require_weights(run_dir: Path) -> None:
+    """Refuse weights that are not those that the finished fit wrote; those of older runs have no hash to go by.
+
+    Raises:
+        DataError: they are gone or damaged.
+
+    """
+    to_do, path = "remove its folder to fit anew", run_dir / WEIGHTS_FILE
+    stated = read_json(run_dir / RESULT_FILE).get("weights_sha256") if (run_dir / RESULT_FILE).is_file() else None
+    with refusing(path, to_do):
+        if stated and digest_of(path) != stated:
+            raise ValueError("they are not the weights that the fit wrote")
 
 
 def save_weights(network: torch.nn.Module, path: Path) -> None:

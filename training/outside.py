@@ -186,6 +186,8 @@ def onnx_model(file: Path) -> OutsideModel:
     """
     import onnxruntime
 
+    if not file.is_file():
+        raise OutsideError(f"there is no file {file}; name an ONNX network")
     try:
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has its own kinds

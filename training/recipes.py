@@ -7,8 +7,8 @@ A recipe is everything that decides a fit but the data, the seed and the weights
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 Augmentation = Literal["none", "low", "mid", "high", "strong"]
 Backbone = Literal["vgg16", "resnet50v2", "efficientnetb0", "efficientnet_lite0", "mobilenetv2", "small"]
@@ -124,8 +124,36 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Recipe:
-        """Return the recipe that ``as_dict`` was called on."""
-        return cls(**{**plain, "members": tuple(cls.from_dict(member) for member in plain["members"])})
+        """Return the recipe that ``as_dict`` was called on.
+
+        Raises:
+            UnknownRecipeError: it is damaged, or has parts that this version does not know.
+
+        """
+        try:
+            known = {each.name for each in fields(cls)}
+            strange = [name for name in plain if name not in known]
+            if strange:
+                raise UnknownRecipeError(
+                    f"the recipe has {strange[0]!r}, which this version does not know: use the version that fitted it"
+                )
+            members = tuple(cls.from_dict(member) for member in plain.get("members", ()))
+            return cls(**{**plain, "members": members})._checked()
+        except (TypeError, KeyError, AttributeError) as error:
+            raise UnknownRecipeError(f"the recipe is damaged ({error}): remove its folder to fit anew") from error
+
+    def _checked(self) -> Recipe:
+        """Return this recipe, which may have been read from a file."""
+        wanted: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "bool": (bool,), "float": (int, float)}
+        for each in fields(self):
+            kinds = wanted.get(str(each.type))
+            if kinds is not None and not isinstance(getattr(self, each.name), kinds):
+                raise TypeError(f"its {each.name} is {getattr(self, each.name)!r}")
+        if not self.members and self.backbone not in get_args(Backbone):
+            raise UnknownRecipeError(f"no backbone is called {self.backbone!r}: use the version that fitted it")
+        if not (1 <= self.image_size <= 2048 and self.batch_size >= 1 and self.epochs >= 1):
+            raise TypeError("a size is out of range")
+        return self
 
     def parts(self) -> tuple[Recipe, ...]:
         """Return what is fitted: the members, or the recipe itself."""
