@@ -55,6 +55,7 @@ def run_ladder(
     seed: int = 0,
     weights: str | None = None,
     threads: int | None = None,
+    device: str | None = None,
     announce: Announce | None = None,
 ) -> pd.DataFrame:
     """Fit every recipe on the train split and return what the deck's charts show.
@@ -71,6 +72,7 @@ def run_ladder(
         seed: of the budget's draw and of every fit.
         weights: starting weights for all (``training.backbones.build``).
         threads: torch's threads; None measures.
+        device: of every fit (``training.devices.find_device``).
         announce: progress.
 
     Returns:
@@ -103,10 +105,11 @@ def run_ladder(
             train,
             validation,
             cut,
-            out_dir / f"{recipe.name.replace('/', '-')} {limits}".replace(" ", "-").replace(",", ""),
+            out_dir / f"{recipe.folder_name()} {limits}".replace(" ", "-").replace(",", ""),
             seed=seed,
             weights=weights,
             threads=threads,
+            device=device,
             provenance={"budget": str(limits)},
             report=_report_for(announce, recipe.name),
         )
@@ -157,7 +160,7 @@ def _measured(fitted: FitResult, validation: Samples) -> dict[str, object]:
     }
     if not len(validation):
         return row
-    probabilities = fitted.model().probabilities(validation.images)
+    probabilities = fitted.probabilities(validation.images)
     table = metrics(validation.labels, probabilities, validation.classes).set_index(["metric", "class"])
     estimate = table["estimate"].to_dict()
     row["validation_accuracy"] = estimate["accuracy", ""]

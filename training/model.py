@@ -43,7 +43,7 @@ class Model:
     """A network with what is needed to use it.
 
     Attributes:
-        network: in evaluation mode, on the processor.
+        network: in evaluation mode, on the processor unless moved.
         recipe: that it was fitted with.
         classes: names in the order of its outputs.
 
@@ -52,6 +52,11 @@ class Model:
     network: torch.nn.Module
     recipe: Recipe
     classes: tuple[str, ...]
+
+    def on(self, device: torch.device) -> Model:
+        """Move the network to a device, where it predicts from then on; return this model."""
+        self.network.to(device)
+        return self
 
     def probabilities(self, images: Bytes) -> Floats:
         """Return one probability a class of grey images (n, side, side) uint8, (n, classes) float32."""

@@ -6,8 +6,10 @@ input. What lies below the trained blocks is frozen, its batch normalisation inc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +106,91 @@ class ExpressionNetwork(nn.Module):
         logits: Tensor = self.head(self.features(images))
         return logits
 
+    def judged(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the last layers see, pooled to (n, features), and the logits, (n, classes)."""
+        maps = self.features(images)
+        return maps.float().mean((2, 3)), self.head(maps)
+
+    def layers(self) -> list[nn.Module]:
+        """Return the modules whose outputs can be looked at, bottom first."""
+        return list(self.blocks)
+
+
+class LibraryNetwork(ExpressionNetwork):
+    """A network that stays whole as its library built it, with blocks told by the names of its parameters.
+
+    Attributes:
+        net: images (n, 3, size, size) -> logits.
+        top: name of its last layer, which is new.
+
+    """
+
+    def __init__(
+        self, scale: nn.Module, net: nn.Module, top: str, blocks: Sequence[Sequence[str]], blocks_trained: int
+    ) -> None:
+        nn.Module.__init__(self)
+        self.scale, self.net, self.top = scale, net, top
+        if not ALL_BLOCKS <= blocks_trained <= len(blocks):
+            raise ValueError(f"{blocks_trained} blocks cannot be trained: the network has {len(blocks)}")
+        self.parts = [_whole_modules(net, set(names)) for names in blocks]
+        self.blocks_trained = len(blocks) if blocks_trained == ALL_BLOCKS else blocks_trained
+        parameters = dict(net.named_parameters())
+        for names in blocks[: len(blocks) - self.blocks_trained]:
+            for name in names:
+                parameters[name].requires_grad_(False)
+
+    def frozen(self) -> list[nn.Module]:
+        """Return the modules of the blocks that are not trained, bottom first."""
+        names = [name for part in self.parts[: len(self.parts) - self.blocks_trained] for name in part]
+        return [self.net.get_submodule(name) for name in names]
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the last layer sees, (n, features)."""
+        return self.judged(images)[0]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, (n, classes), of grey images (n, 1, h, w) in [0, 1]."""
+        logits: Tensor = self.net(self.scale(images))
+        return logits
+
+    def judged(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the last layer sees, (n, features), and the logits, (n, classes)."""
+        seen: list[Tensor] = []
+        watched = self.net.get_submodule(self.top).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        try:
+            logits = self(images)
+        finally:
+            watched.remove()
+        return seen[0].float().flatten(2).mean(2) if seen[0].ndim > 2 else seen[0].float(), logits
+
+    def layers(self) -> list[nn.Module]:
+        """Return the modules whose outputs can be looked at, bottom first."""
+        return [self.net.get_submodule(name) for part in self.parts for name in part]
+
+
+def _whole_modules(net: nn.Module, names: set[str]) -> list[str]:
+    """Return the largest modules all of whose parameters are among ``names``, in their order."""
+    found: list[str] = []
+    for name, module in net.named_modules():
+        own = [f"{name}.{each}" for each, _ in module.named_parameters()]
+        if name and own and names.issuperset(own) and not any(name.startswith(f"{above}.") for above in found):
+            found.append(name)
+    return found
+
+
+def as_maps(output: Any) -> Tensor | None:
+    """Return a layer's output as maps (n, channels, h, w): attention networks give tokens, some channels last.
+
+    Tokens before those of the square grid, such as a class token, are left out; None where the output is no map.
+    """
+    if not isinstance(output, Tensor) or output.ndim not in (3, 4):
+        return None
+    if output.ndim == 4:
+        return output.permute(0, 3, 1, 2) if output.shape[1] == output.shape[2] != output.shape[3] else output
+    side = math.isqrt(output.shape[1])
+    grid = output[:, output.shape[1] - side * side :]
+    return grid.transpose(1, 2).reshape(len(grid), -1, side, side)
+
 
 class Committee(nn.Module):
     """Several networks as one; its logits are the logarithms of their mean probabilities."""
@@ -154,7 +241,7 @@ class _Residual(nn.Module):
         return functional.relu(summed)
 
 
-def _small_blocks() -> list[nn.Module]:
+def small_blocks() -> list[nn.Module]:
     """Return the small network's stem and stages."""
     first = SMALL_WIDTHS[0]
     stem = nn.Sequential(

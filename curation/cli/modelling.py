@@ -12,6 +12,7 @@ from curation.cli.options import (
     DEFAULT_WORKSPACE,
     Apart,
     AsJson,
+    Device,
     Epochs,
     Folder,
     Images,
@@ -32,11 +33,14 @@ app = typer.Typer()
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="One of ours, or BACKBONE/MODEL as in vgg16/7.")] = "",
+    recipe: Annotated[
+        str, typer.Argument(help="One of ours, BACKBONE/MODEL as in vgg16/7, timm:NAME or FILE.toml.")
+    ] = "",
     on: On = "cleaned",
     seed: Seed = 0,
     weights: ModelWeights = "",
     threads: Threads = 0,
+    device: Device = "auto",
     epochs: Epochs = 0,
     image_size: ImageSize = 0,
     images: Images = 0,
@@ -58,7 +62,7 @@ def train(
         return
     if not recipe:
         raise typer.BadParameter("name a recipe; curate ladder --list prints all of them")
-    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    options = _fit_options(seed, weights, threads, epochs, image_size, images, device)
     is_speaker = os.environ.get("RANK", "0") == "0"  # under torchrun one of the processes speaks for all
     run_dir = runs.train(workspace, recipe, on, options, Display(quiet=as_json or not is_speaker))
     if not is_speaker:
@@ -77,6 +81,7 @@ def crossval(
     seed: Seed = 0,
     weights: ModelWeights = "",
     threads: Threads = 0,
+    device: Device = "auto",
     epochs: Epochs = 0,
     image_size: ImageSize = 0,
     images: Images = 0,
@@ -90,7 +95,7 @@ def crossval(
     from curation.models import runs
 
     workspace = open_workspace(folder)
-    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    options = _fit_options(seed, weights, threads, epochs, image_size, images, device)
     found = runs.out_of_fold(
         workspace,
         recipe,
@@ -157,6 +162,7 @@ def compare(
     seed: Seed = 0,
     weights: ModelWeights = "",
     threads: Threads = 0,
+    device: Device = "auto",
     epochs: Epochs = 0,
     image_size: ImageSize = 0,
     folder: Folder = DEFAULT_WORKSPACE,
@@ -169,7 +175,7 @@ def compare(
     from curation.models import comparison
 
     workspace = open_workspace(folder)
-    options = _fit_options(seed, weights, threads, epochs, image_size, 0)
+    options = _fit_options(seed, weights, threads, epochs, image_size, 0, device)
     file = Path(votes) if votes else None
     display = Display(quiet=as_json)
     found = comparison.compare(workspace, first, second, recipe, options, display, seeds=seeds, votes_file=file)
@@ -202,12 +208,15 @@ def evaluate_labels(
 
 @app.command()
 def ladder(
-    recipes: Annotated[list[str] | None, typer.Argument(help="Recipes, or backbones in whole; none = vgg16.")] = None,
+    recipes: Annotated[
+        list[str] | None, typer.Argument(help="Recipes, backbones in whole or FILE.toml; none = vgg16.")
+    ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Print every recipe, fit nothing.")] = False,
     on: On = "cleaned",
     seed: Seed = 0,
     weights: ModelWeights = "",
     threads: Threads = 0,
+    device: Device = "auto",
     epochs: Epochs = 0,
     image_size: ImageSize = 0,
     images: Images = 0,
@@ -223,7 +232,7 @@ def ladder(
     if listed:
         console.print_frame(runs.recipe_table(), "json" if as_json else "table", limit=0)
         return
-    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    options = _fit_options(seed, weights, threads, epochs, image_size, images, device)
     found = runs.ladder(open_workspace(folder), recipes or ["vgg16"], on, options, Display(quiet=as_json))
     if as_json:
         console.print_json({"recipes": console.records(found.result), "page": str(found.page)})
@@ -262,7 +271,11 @@ def export_model(
     console.print_lines(runs.hand_over(open_workspace(folder), model, destination))
 
 
-def _fit_options(seed: int, weights: str, threads: int, epochs: int, image_size: int, images: int) -> FitOptions:
+def _fit_options(
+    seed: int, weights: str, threads: int, epochs: int, image_size: int, images: int, device: str
+) -> FitOptions:
     from curation.models.runs import FitOptions
 
-    return FitOptions(seed, weights or None, threads or None, epochs or None, image_size or None, images or None)
+    return FitOptions(
+        seed, weights or None, threads or None, epochs or None, image_size or None, images or None, device or None
+    )

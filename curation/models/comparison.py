@@ -88,7 +88,7 @@ def compare(
         raise ModelError(f"{workspace.root} has no {_SPLIT} split to judge on; give --votes FILE")
     arms = [_without_copies_of(frame, frames, evaluations) for frame in frames]
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
-    name = f"compare_{recipe_name.replace('/', '-')}_{versions[0].hash[:8]}_{versions[1].hash[:8]}"
+    name = f"compare_{chosen.folder_name()}_{versions[0].hash[:8]}_{versions[1].hash[:8]}"
     name += f"_{len(evaluations)}_e{chosen.epochs}_seed{options.seed}"
     total = 3 * seeds
 
@@ -111,6 +111,7 @@ def compare(
                 seeds=range(options.seed, options.seed + seeds),
                 weights=options.weights,
                 threads=options.threads,
+                device=options.device,
                 announce=announce,
             )
         )

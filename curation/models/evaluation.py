@@ -162,10 +162,11 @@ def _scene(workspace: Workspace, version_name: str) -> _Scene:
 
 
 def _answers(workspace: Workspace, scene: _Scene, model_name: str, display: Display) -> _Answers:
+    from training.devices import find_device
     from training.model import load_model, predict_files
 
     run_dir = find_run(workspace, model_name)
-    model = translate_errors(lambda: load_model(run_dir))
+    model = translate_errors(lambda: load_model(run_dir).on(find_device()))
     unknown_labels = sorted({*scene.frame["label"], *scene.frame["cleaned_label"]} - set(model.classes))
     if unknown_labels:
         raise ModelError(

@@ -11,6 +11,7 @@ import difflib
 import importlib.util
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -46,6 +47,9 @@ ALL_BLOCKS: int = -1
 
 SIDES = (8, 2048)
 """Smallest and largest input, pixels."""
+
+_NAME = r"\w[\w.+:-]*(/\w[\w.+:-]*)*"
+"""What a recipe may be called: runs' folders are named after it."""
 
 _FOLDER = Path(__file__).parent
 _DECK_FILE = "deck.toml"
@@ -116,6 +120,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse values that no fit can have."""
+        if not re.fullmatch(_NAME, self.name):
+            raise ValueError(f"name is {self.name!r}: use letters, digits and . _ + - : /, no dot first")
         limits = {
             "learning_rate": (0, 1),
             "blocks_trained": (ALL_BLOCKS, 1000),
@@ -160,6 +166,10 @@ class Recipe:
         except (TypeError, AttributeError) as error:
             raise UnknownRecipeError(f"the recipe is damaged ({error}): remove its folder to fit anew") from error
 
+    def folder_name(self) -> str:
+        """Return the name as one part of a path that every file system takes."""
+        return re.sub(r"[/:]", "-", self.name)
+
     def parts(self) -> tuple[Recipe, ...]:
         """Return what is fitted: the members, or the recipe itself."""
         return self.members or (self,)
@@ -182,7 +192,7 @@ def recipe(name: str) -> Recipe:
     file, _, table = name.rpartition(_SUFFIX)
     if file and (not table or table.startswith(":")):
         found = read_recipes(Path(file + _SUFFIX))
-        wanted = [each for each in found if each.name.endswith("/" + table[1:])] if table else found
+        wanted = [each for each in found if f"/{each.name}".endswith("/" + table[1:])] if table else found
         if len(wanted) != 1:
             held = ", ".join(f"{file}{_SUFFIX}:{each.name.rpartition('/')[2]}" for each in found)
             raise UnknownRecipeError(f"{name} is {len(wanted)} recipes: name one of {held}")
