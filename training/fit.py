@@ -255,7 +255,7 @@ def schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> Co
     rise = max(1, round(WARM_UP * steps))
     return CosineLRScheduler(
         optimiser,
-        t_initial=max(1, steps - rise),
+        t_initial=max(2, steps - rise),
         lr_min=FINAL_RATE * recipe.learning_rate,
         warmup_t=rise,
         warmup_lr_init=recipe.learning_rate / (rise + 1),
@@ -352,12 +352,12 @@ class _Run:
         draws = np.random.SeedSequence([self.seed, number, self.fabric.global_rank])
         torch.manual_seed(int(draws.generate_state(1)[0]))
         self.wrapped.train()
-        totals = torch.zeros(2)
+        totals = torch.zeros(2, device=self.fabric.device)
         for index, rows in enumerate(np.array_split(order, self.batches)):
             totals += self._step(torch.from_numpy(rows), number * self.batches + index)
             if report:
                 report(number * self.batches + index + 1, self.recipe.epochs * self.batches)
-        summed = cast(Tensor, self.fabric.all_reduce(self.fabric.to_device(totals), reduce_op="sum"))
+        summed = cast(Tensor, self.fabric.all_reduce(totals, reduce_op="sum"))
         loss, accuracy = (summed / len(order)).tolist()
         if not math.isfinite(loss):
             raise FitError(
@@ -432,7 +432,7 @@ class _Run:
         if self.recorder is not None:
             self.recorder.note(rows, logits.detach())
         right = (logits.detach().argmax(1) == right_classes).sum()
-        return torch.stack([losses.detach().sum().float().cpu(), right.float().cpu()])
+        return torch.stack([losses.detach().sum().float(), right.float()])  # read once an epoch: a card runs ahead
 
     def _rate(self) -> float:
         return float(self.optimiser.param_groups[0]["lr"])

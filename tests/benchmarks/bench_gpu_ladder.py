@@ -1,24 +1,28 @@
-"""The deck's thirty-six models at its own size, on a GPU, from random weights: as many as a time budget allows.
+"""Recipes on a graphics card, under a time budget: the deck's thirty-six from random weights, and attempts.
 
-python -m tests.benchmarks.bench_gpu_ladder pack FOLDER -o faces.npz    here: SPLIT/CLASS/*.jpg -> one array file
-python -m tests.benchmarks.bench_gpu_ladder run faces.npz -o runs.jsonl --minutes 7 --jobs 3    there
-python -m tests.benchmarks.bench_gpu_ladder table runs.jsonl
+python -m tests.benchmarks.bench_gpu_ladder pack FOLDER -o .gpu            here: SPLIT/CLASS/*.jpg, and bundled weights
+python -m tests.benchmarks.bench_gpu_ladder run .gpu -o runs.jsonl --minutes 7              there: the deck's ladder
+python -m tests.benchmarks.bench_gpu_ladder run .gpu -o runs.jsonl --minutes 4 --seeds 0 1 2 \
+    --recipes tests/benchmarks/attempts.toml --keep said                                    there: our own
+python -m tests.benchmarks.bench_gpu_ladder table runs.jsonl               here or there
 
-The machine with the GPU needs this checkout, torch, torchvision, timm, numpy and pandas, and no network. Recipes,
-networks and augmentation are the product's own; the loop is a bare one that keeps all data on the GPU. One JSON line
-is written for every run that ends. Runs that are in the file already are not run again; one that the clock cut off
-is, and says so. The order is that of what a reader asks first: each backbone as the deck's best version, then its
-first, then the steps between.
+The other machine needs this checkout, the packed folder (46 MiB; its ``site`` on PYTHONPATH for bundled weights), and
+torch, torchvision, timm, lightning, tensorboard, pandas, opencv and safetensors; no network. What runs is the
+product's own fit. A JSON line is written for each run that ends; a run that is in the file is not run again, one that
+the clock cut off is, and says so. On the ladder what a reader asks first comes first: each backbone as the deck's
+best version, then its final one, then the steps between. Bundled weights travel in half precision.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import json
-import math
 import multiprocessing
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,38 +30,95 @@ from typing import Any
 
 import numpy as np
 
-NEEDED = ("torch", "torchvision", "timm", "pandas")
+NEEDED = ("torch", "torchvision", "timm", "lightning", "tensorboard", "pandas", "cv2", "safetensors")
 ORDER = (9, 7, 0, 2, 8, 10, 11, 1, 4, 6, 3, 5)
-"""Versions, the most telling first: the deck's best, its final one, its first, then one change after the other."""
-
-EVALUATION_BATCH = 256
-SMALLEST_BATCH = 4
-"""A batch that does not fit is halved down to this, its gradients summed."""
+"""Versions of the ladder, the most telling first."""
 
 SPLITS = ("train", "validation", "test")
+FACES, SITE = "faces.npz", "site"
 
 
-def pack(folder: Path, file: Path) -> None:
-    """Write images (n, side, side) uint8 grey, labels, splits and class names of SPLIT/CLASS/* as one .npz."""
-    from PIL import Image
+class _TimeIsUpError(Exception):
+    """The clock cut a run off."""
 
+
+def pack(folder: Path, out: Path) -> None:
+    """Write the encoded images of SPLIT/CLASS/* as one array file, and the packages of bundled weights, halved."""
     paths = sorted(path for path in folder.glob("*/*/*") if path.is_file() and path.parent.parent.name in SPLITS)
     classes = sorted({path.parent.name for path in paths})
-    images = [np.asarray(Image.open(path).convert("L"), np.uint8) for path in paths]
-    np.savez_compressed(
-        file,
-        images=np.stack(images),
+    blobs = [path.read_bytes() for path in paths]
+    out.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        out / FACES,
+        bytes=np.frombuffer(b"".join(blobs), np.uint8),
+        ends=np.cumsum([len(blob) for blob in blobs]),
         labels=np.array([classes.index(path.parent.name) for path in paths], np.int64),
         splits=np.array([SPLITS.index(path.parent.parent.name) for path in paths], np.int64),
         classes=np.array(classes),
     )
-    print(f"{len(paths):,} images of {', '.join(classes)}: {file}, {file.stat().st_size / 2**20:.1f} MiB")
+    _pack_weights(out / SITE)
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"{len(paths):,} images of {', '.join(classes)}: {out}, {size / 2**20:.1f} MiB")
 
 
-def wanted(backbones: list[str], versions: list[int]) -> list[str]:
-    """Return recipes in the order in which they are run: a version on every backbone before the next version."""
-    ordered = [version for version in ORDER if version in versions]
-    return [f"{backbone}/{version}" for version in ordered for backbone in backbones]
+def _pack_weights(site: Path) -> None:
+    import torch
+
+    from training.backbones import _BUNDLES, read_state
+
+    for bundle in _BUNDLES.values():
+        found = importlib.util.find_spec(bundle.package)
+        if found is None or found.origin is None:
+            continue
+        file = site / bundle.package / bundle.file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        (site / bundle.package / "__init__.py").touch()
+        state = read_state(Path(found.origin).parent / bundle.file)
+        torch.save({name: value.half() if value.is_floating_point() else value for name, value in state.items()}, file)
+
+
+def _samples(file: Path, share: float, seed: int) -> dict[str, Any]:
+    """Return the images of each split in memory."""
+    import cv2
+
+    from training.data import Samples
+
+    with np.load(file) as arrays:
+        encoded = np.split(arrays["bytes"], arrays["ends"][:-1])
+        labels, splits = arrays["labels"], arrays["splits"]
+        classes = tuple(str(name) for name in arrays["classes"])
+    rng, found = np.random.default_rng(seed), {}
+    for number, split in enumerate(SPLITS):
+        rows = rng.permutation(np.flatnonzero(splits == number))
+        rows = np.sort(rows[: max(2, round(share * len(rows)))])
+        images = np.stack([cv2.imdecode(encoded[row], cv2.IMREAD_GRAYSCALE) for row in rows]).astype(np.uint8)
+        targets = np.eye(len(classes), dtype=np.float32)[labels[rows]]
+        found[split] = Samples(images, targets, np.ones(len(rows), np.float32), classes)
+    return found
+
+
+def _wanted(arguments: argparse.Namespace) -> list[tuple[Any, int]]:
+    """Return (recipe, seed) in the order in which they are run."""
+    from training.recipes import deck_recipe, rungs, within_budget
+
+    if arguments.recipes:
+        recipes = [each for name in arguments.recipes for each in rungs(name)]
+    else:
+        versions = [version for version in ORDER if version in arguments.versions]
+        recipes = [deck_recipe(backbone, version) for version in versions for backbone in arguments.backbones]
+    cut = [within_budget(each, arguments.epochs or None, arguments.side or None) for each in recipes]
+    return [(each, seed) for seed in arguments.seeds for each in cut]
+
+
+def _key(recipe: Any, seed: int, arguments: argparse.Namespace) -> str:
+    """Return what distinguishes one run from all others."""
+    parts = [recipe.as_dict(), seed, arguments.images, arguments.weights]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    if file.is_file():
+        yield from (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -66,21 +127,17 @@ def run(arguments: argparse.Namespace) -> None:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         sys.exit(f"this needs {', '.join(missing)} in {sys.executable}: install it, or carry its wheels")
-    stored = [row for row in _rows(arguments.output) if row["settings"] == _key(arguments)]
-    done = {row["recipe"] for row in stored if not row["cut_off"]}
-    todo = [name for name in wanted(arguments.backbones, arguments.versions) if name not in done]
-    print(f"{len(done)} runs are done, {len(todo)} to go", flush=True)
+    done = {row["key"] for row in _rows(arguments.output) if not row["cut_off"]}
+    every = [(recipe, seed, _key(recipe, seed, arguments)) for recipe, seed in _wanted(arguments)]
+    todo = [each for each in every if each[2] not in done]
+    print(f"{len(every) - len(todo)} runs are done, {len(todo)} to go", flush=True)
     context = multiprocessing.get_context("spawn")
-    names, results = context.Queue(), context.Queue()
-    for name in [*todo, *[None] * arguments.jobs]:
-        names.put(name)
+    waiting, results = context.Queue(), context.Queue()
+    for each in [*todo, *[None] * arguments.jobs]:
+        waiting.put(each)
     deadline = started + 60 * arguments.minutes
-    workers = [
-        context.Process(target=_worker, args=(arguments, names, results, deadline), daemon=True)
-        for _ in range(arguments.jobs)
-    ]
-    for worker in workers:
-        worker.start()
+    for _ in range(arguments.jobs):
+        context.Process(target=_worker, args=(arguments, waiting, results, deadline), daemon=True).start()
     left = arguments.jobs
     with arguments.output.open("a", encoding="utf-8") as stream:
         while left:
@@ -88,207 +145,136 @@ def run(arguments: argparse.Namespace) -> None:
             if row is None:
                 left -= 1
                 continue
-            line = json.dumps({**row, "settings": _key(arguments)})
-            stream.write(line + "\n")
+            stream.write(json.dumps(row) + "\n")
             stream.flush()
-            print(line, flush=True)
+            print(json.dumps(row), flush=True)
     print(f"{time.time() - started:.0f} s in all", flush=True)
 
 
-def _key(arguments: argparse.Namespace) -> str:
-    """Return what distinguishes one set of runs from another."""
-    return f"{arguments.epochs} epochs, {arguments.side} px, seed {arguments.seed}, {arguments.images or 'all'} images"
-
-
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    if file.is_file():
-        yield from (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
-
-
-def _worker(arguments: argparse.Namespace, names: Any, results: Any, deadline: float) -> None:
+def _worker(arguments: argparse.Namespace, waiting: Any, results: Any, deadline: float) -> None:
     """Take recipes until there are none or the time is up; a run that fails is a row too."""
     try:
-        data = _Data(arguments)
-        while (name := names.get()) is not None and time.time() < deadline:
+        import torch
+
+        torch.set_num_threads(1)
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+        total = 0 if not arguments.images else arguments.images
+        with np.load(arguments.data / FACES) as arrays:
+            share = min(1.0, total / len(arrays["labels"])) if total else 1.0
+        samples = _samples(arguments.data / FACES, share, 0)
+        while (each := waiting.get()) is not None and time.time() < deadline:
+            recipe, seed, key = each
+            row = {"recipe": recipe.name, "seed": seed, "key": key, "cut_off": True}
             try:
-                results.put(_fit(name, data, arguments, deadline))
+                row |= _fit(recipe, seed, samples, arguments, deadline)
             except Exception as error:  # one run's failure is not the others'
-                text = f"{type(error).__name__}: {error}".splitlines()[0]
-                results.put({"recipe": name, "cut_off": True, "error": text})
+                row["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
+            results.put(row)
     finally:
         results.put(None)
 
 
-class _Data:
-    """All images on the device, as bytes; labels; rows of each split."""
-
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        import torch
-
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")
-        self.device = torch.device(arguments.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        with np.load(arguments.data) as arrays:
-            self.classes = [str(name) for name in arrays["classes"]]
-            self.images = torch.from_numpy(arrays["images"]).to(self.device)
-            self.labels = torch.from_numpy(arrays["labels"]).to(self.device)
-            splits, rng = arrays["splits"], np.random.default_rng(arguments.seed)
-        self.rows = {}
-        for number, split in enumerate(SPLITS):
-            rows = np.flatnonzero(splits == number)
-            count = round(len(rows) * min(1.0, (arguments.images or len(splits)) / len(splits)))
-            self.rows[split] = torch.from_numpy(np.sort(rng.permutation(rows)[: max(2, count)])).to(self.device)
-
-    def batch(self, rows: Any) -> Any:
-        """Return images (n, 1, side, side) in [0, 1]; the networks enlarge them themselves."""
-        return self.images[rows][:, None].float() / 255
-
-
-def _fit(name: str, data: _Data, arguments: argparse.Namespace, deadline: float) -> dict[str, Any]:
-    """Fit one version as the deck did: Adam, early stopping on validation accuracy with patience 2."""
+def _fit(recipe: Any, seed: int, samples: dict[str, Any], arguments: argparse.Namespace, deadline: float) -> Any:
+    """Fit one recipe with the product's own fit and measure what it kept."""
     import torch
 
-    from training.augment import augmenter
-    from training.backbones import build
-    from training.recipes import deck_recipe, within_budget
+    from training.files import read_json
+    from training.fit import fit_samples
 
-    backbone, version = name.split("/")
-    recipe = within_budget(deck_recipe(backbone, int(version)), arguments.epochs, arguments.side)  # type: ignore[arg-type]
-    torch.manual_seed(arguments.seed)
-    network = build(recipe, len(data.classes), "none").to(data.device, memory_format=torch.channels_last)
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(trained, recipe.learning_rate, fused=data.device.type == "cuda")
-    counts = torch.bincount(data.labels[data.rows["train"]], minlength=len(data.classes)).float()
-    balanced = counts.sum() / (len(counts) * counts.clamp_min(1)) if recipe.class_weights else None
-    loss_of = torch.nn.CrossEntropyLoss(weight=balanced)
-    memory, augment, started = _Halving(recipe.batch_size), augmenter(recipe.augmentation), time.time()
-    history: list[dict[str, Any]] = []
-    best = row = None
-    for epoch in range(recipe.epochs):
-        began, rng = time.time(), np.random.default_rng([arguments.seed, epoch])
-        row = _epoch(network, data, optimiser, loss_of, augment, memory, rng, deadline)
-        if row is None:
-            break
-        row["seconds"] = time.time() - began
-        row["validation_accuracy"] = _judged(network, data, "validation")["accuracy"]
-        history.append(row)
-        accuracies = [each["validation_accuracy"] for each in history]
-        if accuracies[-1] == max(accuracies):
-            best = {split: _judged(network, data, split) for split in ("validation", "test")}
-        if len(accuracies) - accuracies.index(max(accuracies)) > (recipe.patience or recipe.epochs):
-            break
-    return {
-        "recipe": name,
-        "weights": "random",
-        "epochs": len(history),
-        "cut_off": row is None,
-        "seconds": round(time.time() - started, 1),
-        "train_accuracy": round(max((each["train_accuracy"] for each in history), default=math.nan), 4),
-        "history": [round(each["validation_accuracy"], 4) for each in history],
-        "best": best,
-        "images_a_second": round(max((each["images"] / each["seconds"] for each in history), default=0)),
-        "batch": recipe.batch_size,
-        "batch_at_once": memory.size,
-        "side": recipe.image_size,
-        "train_images": len(data.rows["train"]),
-        "device": torch.cuda.get_device_name() if data.device.type == "cuda" else "cpu",
-        "torch": torch.__version__,
-    }
+    def watch(_done: int, _total: int) -> None:
+        if time.time() > deadline:
+            raise _TimeIsUpError
+
+    folder = Path(tempfile.mkdtemp(dir=arguments.scratch or None))
+    weights = arguments.weights or (None if arguments.recipes else "none")
+    device = arguments.device or None
+    started = time.time()
+    row: dict[str, Any] = {"key": _key(recipe, seed, arguments), "train_images": len(samples["train"])}
+    row |= {"side": recipe.image_size, "torch": torch.__version__}
+    row["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    try:
+        train, validation = samples["train"], samples["validation"]
+        options = {"seed": seed, "weights": weights, "device": device, "threads": 1, "report": watch}
+        result = fit_samples(train, validation, recipe, folder, **options)
+        stored = read_json(folder / "result.json")
+        row |= {"cut_off": False, "batch_at_once": stored.get("batch_at_once")}
+        row["weights"] = read_json(folder / "config.json")["weights"]
+        row["history"] = [round(value, 4) for value in result.history["validation_accuracy"]]
+        row["train_accuracy"] = round(float(result.history["train_accuracy"].iloc[result.best_epoch - 1]), 4)
+        row["fit_seconds"] = round(result.seconds, 1)
+        row["images_a_second"] = round(len(train) * len(result.history) / result.seconds)
+        said = {split: result.probabilities(samples[split].images) for split in ("validation", "test")}
+        row |= {split: _judged(said[split], samples[split].labels, samples[split].classes) for split in said}
+        if arguments.keep:
+            kept = {f"{split}_labels": samples[split].labels for split in said} | {"classes": samples["test"].classes}
+            np.savez(arguments.keep / f"{row['key']}.npz", **said, **kept)
+    except _TimeIsUpError:
+        row["note"] = "the clock cut it off"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return row | {"seconds": round(time.time() - started, 1)}
 
 
-class _Halving:
-    """The batch of a recipe, and how much of it fits into memory at once."""
+def _judged(said: Any, labels: Any, classes: Any) -> dict[str, Any]:
+    """Return accuracy and F1 by class of probabilities, (n, classes)."""
+    from training.evaluate import confusion
 
-    def __init__(self, size: int) -> None:
-        self.whole = self.size = size
-
-    def halve(self) -> None:
-        """Take half as many from now on."""
-        import torch
-
-        if self.size // 2 < SMALLEST_BATCH:
-            raise RuntimeError(f"not even {self.size} images fit into this GPU's memory")
-        self.size //= 2
-        torch.cuda.empty_cache()
+    cells = confusion(labels, said.argmax(axis=1), len(classes)).astype(float)
+    f1 = 2 * cells.diagonal() / np.maximum(cells.sum(0) + cells.sum(1), 1)
+    named = {name: round(float(value), 4) for name, value in zip(classes, f1, strict=True)}
+    return {"accuracy": round(float(cells.diagonal().sum() / cells.sum()), 4), "f1": named}
 
 
-def _epoch(
-    network: Any, data: _Data, optimiser: Any, loss_of: Any, augment: Any, memory: _Halving, rng: Any, deadline: float
-) -> dict[str, Any] | None:
-    """Train one epoch; None where the clock cut it off."""
-    import torch
-
-    network.train()
-    rows = data.rows["train"][torch.from_numpy(rng.permutation(len(data.rows["train"]))).to(data.device)]
-    torch.manual_seed(int(rng.integers(2**31)))
-    right = torch.zeros((), device=data.device)
-    for number, mine in enumerate(torch.tensor_split(rows, math.ceil(len(rows) / memory.whole))):
-        if number % 50 == 0 and time.time() > deadline:
-            return None
-        while True:
-            try:
-                right += _step(network, data, mine, optimiser, loss_of, augment, memory)
-                break
-            except torch.OutOfMemoryError:
-                optimiser.zero_grad(set_to_none=True)
-                memory.halve()
-    return {"train_accuracy": float(right) / len(rows), "images": len(rows)}
+def _committee(members: list[str], rows: list[dict[str, Any]], keep: Path) -> Iterator[dict[str, Any]]:
+    """Yield what the mean of several recipes' kept probabilities gives, for each seed that all of them have."""
+    for seed in sorted({row["seed"] for row in rows}):
+        runs = [row for name in members for row in rows if row["seed"] == seed and row["recipe"].endswith(name)]
+        if len(runs) == len(members):
+            arrays = [np.load(keep / f"{row['key']}.npz") for row in runs]
+            judged = {
+                split: _judged(
+                    np.mean([each[split] for each in arrays], axis=0),
+                    arrays[0][f"{split}_labels"],
+                    arrays[0]["classes"],
+                )
+                for split in ("validation", "test")
+            }
+            totals = {
+                "seconds": sum(row["seconds"] for row in runs),
+                "history": sum((row["history"] for row in runs), []),
+            }
+            yield {"recipe": " + ".join(members), "seed": seed} | totals | judged
 
 
-def _step(network: Any, data: _Data, rows: Any, optimiser: Any, loss_of: Any, augment: Any, memory: _Halving) -> Any:
-    """Take one step, its batch in as many parts as memory needs; return the number of right answers."""
-    import torch
-
-    right = torch.zeros((), device=data.device)
-    for part in torch.tensor_split(rows, math.ceil(len(rows) / memory.size)):
-        images = augment(data.batch(part)).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(data.device.type, dtype=torch.bfloat16):
-            logits = network(images)
-        labels = data.labels[part]
-        (loss_of(logits.float(), labels) * (len(part) / len(rows))).backward()
-        right += (logits.detach().argmax(1) == labels).sum()
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-    return right
-
-
-def _judged(network: Any, data: _Data, split: str) -> dict[str, Any]:
-    """Return accuracy and F1 by class on a split."""
-    import torch
-
-    network.eval()
-    rows, said = data.rows[split], []
-    with torch.inference_mode(), torch.autocast(data.device.type, dtype=torch.bfloat16):
-        said = [network(data.batch(part)).float().argmax(1) for part in torch.split(rows, EVALUATION_BATCH)]
-    predicted, labels, count = torch.cat(said), data.labels[rows], len(data.classes)
-    cells = torch.bincount(labels * count + predicted, minlength=count * count).reshape(count, count).double()
-    f1 = 2 * cells.diagonal() / (cells.sum(0) + cells.sum(1)).clamp_min(1)
-    return {
-        "accuracy": float(cells.diagonal().sum() / cells.sum()),
-        "f1": {name: round(float(value), 4) for name, value in zip(data.classes, f1, strict=True)},
-    }
-
-
-def table(file: Path) -> None:
-    """Print what was run as a table in Markdown: validation accuracy by version and backbone."""
+def table(file: Path, keep: Path | None, committees: list[str]) -> None:
+    """Print what was run as Markdown: a recipe or committee (NAME+NAME) a row, means over its seeds."""
     import pandas as pd
 
-    rows = [row for row in _rows(file) if row.get("best")]
+    rows = [row for row in _rows(file) if "validation" in row]
+    if keep is not None:
+        rows += [row for names in committees for row in _committee(names.split("+"), list(rows), keep)]
     frame = pd.DataFrame(
         {
-            "backbone": [row["recipe"].split("/")[0] for row in rows],
-            "version": [int(row["recipe"].split("/")[1]) for row in rows],
-            "accuracy": [f"{row['best']['validation']['accuracy']:.3f}" + "*" * row["cut_off"] for row in rows],
+            "recipe": [row["recipe"] for row in rows],
+            "seeds": 1,
+            "validation": [row["validation"]["accuracy"] for row in rows],
+            "test": [row["test"]["accuracy"] for row in rows],
+            **{
+                f"F1 {name}": [row["validation"]["f1"].get(name) for row in rows]
+                for name in (rows[0]["validation"]["f1"] if rows else ())
+            },
+            "epochs": [len(row["history"]) for row in rows],
+            "seconds": [row["seconds"] for row in rows],
         }
     )
-    wide = frame.drop_duplicates(["backbone", "version"], keep="last").pivot(
-        index="backbone", columns="version", values="accuracy"
-    )
-    print("| | " + " | ".join(f"M{version}" for version in wide.columns) + " |")
-    print("|---" * (1 + len(wide.columns)) + "|")
-    for name, values in wide.iterrows():
-        print(f"| {name} | " + " | ".join(str(value) if isinstance(value, str) else "" for value in values) + " |")
-    print("\n* the clock cut it off before its last epoch")
+    how = {name: "sum" if name == "seeds" else "mean" for name in frame.columns[1:]}
+    found = frame.groupby("recipe", sort=False).agg(how)
+    print("| recipe | " + " | ".join(found.columns) + " |\n" + "|---" * (1 + len(found.columns)) + "|")
+    for name, values in found.iterrows():
+        whole = ("seeds", "epochs", "seconds")
+        cells = [f"{value:.0f}" if column in whole else f"{value:.3f}" for column, value in values.items()]
+        print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 def main() -> None:
@@ -297,28 +283,36 @@ def main() -> None:
     verbs = parser.add_subparsers(dest="verb", required=True)
     packing = verbs.add_parser("pack")
     packing.add_argument("folder", type=Path)
-    packing.add_argument("-o", "--output", type=Path, default=Path("faces.npz"))
+    packing.add_argument("-o", "--output", type=Path, default=Path(".gpu"))
     running = verbs.add_parser("run")
     running.add_argument("data", type=Path)
     running.add_argument("-o", "--output", type=Path, default=Path("runs.jsonl"))
     running.add_argument("--minutes", type=float, default=7.0, help="from the start; runs that go on are cut off then")
-    running.add_argument("--jobs", type=int, default=3, help="runs at once, as a small batch leaves a GPU idle")
+    running.add_argument("--jobs", type=int, default=4, help="runs at once, as a small batch leaves a card idle")
+    running.add_argument("--recipes", nargs="+", default=[], help="recipes or files instead of the deck's ladder")
     running.add_argument("--backbones", nargs="+", default=["vgg16", "resnet50v2", "efficientnetb0"])
     running.add_argument("--versions", nargs="+", type=int, default=list(range(12)))
-    running.add_argument("--epochs", type=int, default=6)
-    running.add_argument("--side", type=int, default=224)
+    running.add_argument("--epochs", type=int, default=0, help="0 = the recipe's own")
+    running.add_argument("--side", type=int, default=0, help="pixels; 0 = the recipe's own")
     running.add_argument("--images", type=int, default=0, help="about so many in all; 0 = all")
-    running.add_argument("--seed", type=int, default=0)
+    running.add_argument("--seeds", nargs="+", type=int, default=[0])
+    running.add_argument("--weights", default="", help="of all; default: none on the ladder, else the recipes' own")
+    running.add_argument("--scratch", default="", help="folder of unfinished runs, such as /dev/shm")
+    running.add_argument("--keep", type=Path, help="folder for every run's probabilities")
     running.add_argument("--device", default="")
     showing = verbs.add_parser("table")
     showing.add_argument("file", type=Path)
+    showing.add_argument("--keep", type=Path, help="folder of the probabilities")
+    showing.add_argument("--committees", nargs="+", default=[], help="as lite0-112+small-24; needs --keep")
     arguments = parser.parse_args()
     if arguments.verb == "pack":
         pack(arguments.folder, arguments.output)
     elif arguments.verb == "run":
+        if arguments.keep:
+            arguments.keep.mkdir(parents=True, exist_ok=True)
         run(arguments)
     else:
-        table(arguments.file)
+        table(arguments.file, arguments.keep, arguments.committees)
 
 
 if __name__ == "__main__":
