@@ -143,9 +143,14 @@ def evaluate(
         return
     found = evaluation.evaluate(open_workspace(folder), model, on, Display(quiet=as_json), against)
     if as_json:
-        record = {"metrics": console.records(found.table), "pairs": console.records(found.pairs)}
+        record = {
+            "verdict": found.verdict,
+            "metrics": console.records(found.table),
+            "pairs": console.records(found.pairs),
+        }
         console.print_json({**record, "predictions": str(found.predictions), "page": str(found.page)})
         return
+    console.print_lines(found.verdict)
     console.print_frame(evaluation.headline(found.table), "table")
     if against:
         console.print_frame(evaluation.differences(found.pairs), "table")
@@ -184,6 +189,40 @@ def compare(
         return
     console.print_frame(found.differences, "table")
     console.print_lines([*found.verdict, f"Page: {found.page}"])
+
+
+@app.command("learning-curve")
+def learning_curve(
+    recipe: Annotated[str, typer.Argument(help="Fitted on growing parts of the data.")] = "fast",
+    first: Annotated[str, typer.Option("--from", help="The version to take parts of.")] = "raw",
+    on: On = "cleaned",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Curves that are averaged.")] = 1,
+    seed: Seed = 0,
+    weights: ModelWeights = "",
+    threads: Threads = 0,
+    device: Device = "auto",
+    epochs: Epochs = 0,
+    image_size: ImageSize = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Say what twice the data would give, by class, and what cleaning gives: five fits a seed, on unseen images."""
+    from curation.base.progress import Display
+    from curation.base.workspace import open_workspace
+    from curation.cli import console
+    from curation.models import learning
+
+    options = _fit_options(seed, weights, threads, epochs, image_size, 0, device)
+    display = Display(quiet=as_json)
+    found = learning.learning_curve(open_workspace(folder), recipe, first, on, options, display, seeds=seeds)
+    if as_json:
+        tables = {"points": console.records(found.points), "gains": console.records(found.gains)}
+        console.print_json({"sentences": found.sentences, **tables, "file": str(found.path)})
+        return
+    console.print_lines(found.sentences)
+    console.print_frame(found.points, "table", limit=0)
+    console.print_frame(found.gains, "table", limit=0)
+    console.print_lines([f"Numbers: {found.path}"])
 
 
 @app.command("evaluate-labels")

@@ -240,10 +240,8 @@ def _committee(members: list[str], rows: list[dict[str, Any]], keep: Path) -> It
                 )
                 for split in ("validation", "test")
             }
-            totals = {
-                "seconds": sum(row["seconds"] for row in runs),
-                "history": sum((row["history"] for row in runs), []),
-            }
+            history = [value for row in runs for value in row["history"]]
+            totals = {"seconds": sum(row["seconds"] for row in runs), "history": history}
             yield {"recipe": " + ".join(members), "seed": seed} | totals | judged
 
 
