@@ -172,7 +172,7 @@ def fit_samples(
     ``dynamics``, and in one process, what the network says of every training image in every epoch is kept
     (``training.dynamics``); it costs no further pass.
     """
-    train = train.take(train.weights > 0)
+    train = train if (train.weights > 0).all() else train.take(train.weights > 0)  # a copy only where it is one
     if len(train) < 2:
         raise DataError(f"a fit needs two training images or more, and the data has {len(train)}")
     run_dir.mkdir(parents=True, exist_ok=True)
