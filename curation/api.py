@@ -12,35 +12,39 @@ Examples:
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import inspect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from curation.base import files, notebook, settings
-from curation.base.errors import WorkspaceError
+from curation.base import notebook, settings
+from curation.base.errors import CurationError, WorkspaceError, did_you_mean
 from curation.base.progress import Display
 from curation.base.workspace import Workspace as WorkspaceFolder
-from curation.base.workspace import create_workspace, locked, read_images, read_issues, read_listing
+from curation.base.workspace import create_workspace, locked, open_workspace, read_images, read_issues, require_own
 from curation.decisions import manifest
 from curation.decisions.manifest import Version as Committed
 from curation.formats import export
 from curation.models import evaluation, runs
-from curation.pipeline import queries, steps, summary
+from curation.pipeline import curating, decisions, queries, steps, summary
 
 if TYPE_CHECKING:
     from curation.audit.planted import PlantedAudit
     from curation.formats.export_data import Placement
     from curation.formats.torch import CuratedFaces
     from curation.models.comparison import Comparison
+    from curation.models.learning import Learning
+    from curation.pipeline.gate import Gate
 
 __all__ = ["Explanation", "Gallery", "Outcome", "Version", "Workspace"]
 
-Action = Literal["keep", "exclude", "relabel", "move", "subject"]
+Action = Literal["keep", "exclude", "relabel", "move", "subject", "not_copies"]
 
-_PLAIN_ACTIONS = ("keep", "exclude")
+_PLAIN_ACTIONS = ("keep", "exclude", "not_copies")
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Outcome:
     def __str__(self) -> str:
         """Return the sentences, one a line."""
         return "\n".join(self.lines)
+
+    __repr__ = __str__
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,10 @@ class Gallery:
         """Return the number of images."""
         return len(self.frame)
 
+    def __repr__(self) -> str:
+        """Return the images as a table: outside a notebook there are no pictures."""
+        return f"{self.title}\n{self.frame.to_string(index=False, max_colwidth=60)}"
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -91,6 +101,30 @@ class Explanation:
     def __str__(self) -> str:
         """Return the sentences, one a line."""
         return "\n".join(self.lines)
+
+    __repr__ = __str__
+
+
+class OptionError(CurationError, TypeError):
+    """A keyword that a method does not know."""
+
+
+def _require_known(options: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse a keyword that is not known, and name the one that was probably meant.
+
+    Raises:
+        OptionError: one is unknown.
+
+    """
+    known = list(known)
+    for name in options:
+        if name not in known:
+            raise OptionError(f"no option {name!r}; {did_you_mean(name, known)}")
+
+
+def _fit_options(options: dict[str, Any]) -> runs.FitOptions:
+    _require_known(options, [each.name for each in fields(runs.FitOptions)])
+    return runs.FitOptions(**options)
 
 
 class Version:
@@ -112,7 +146,15 @@ class Version:
         rows = self.rows
         return rows[rows["status"] == "kept"].reset_index(drop=True)
 
-    def export(self, format_name: str, destination: Path | str, *, since: str = "", place: Placement = "copy") -> int:
+    def export(
+        self,
+        format_name: str,
+        destination: Path | str,
+        *,
+        since: str = "",
+        place: Placement = "copy",
+        force: bool = False,
+    ) -> int:
         """Write this version in a format among ``curation.formats.registry.names()``; return how many rows or images.
 
         Raises:
@@ -120,13 +162,21 @@ class Version:
 
         """
         return export.export_version(
-            self._workspace, self.name, format_name, Path(destination), since=since, place=place, display=Display()
+            self._workspace,
+            self.name,
+            format_name,
+            Path(destination),
+            since=since,
+            place=place,
+            force=force,
+            display=Display(),
         )
 
     def torch(self, split: str = "", **options: Any) -> CuratedFaces:
         """Return the kept images as a PyTorch dataset; options as ``curation.formats.torch.CuratedFaces``."""
         from curation.formats.torch import CuratedFaces
 
+        _require_known(options, list(inspect.signature(CuratedFaces).parameters)[3:])
         return CuratedFaces(self._workspace.root, self.name, split, **options)
 
     def __repr__(self) -> str:
@@ -145,7 +195,7 @@ class Workspace:
     """
 
     def __init__(self, folder: Path | str = "workspace", *, quiet: bool = False, **overrides: Any) -> None:
-        """Open the workspace at ``folder``, making it if it is absent.
+        """Open the workspace at ``folder``; where there is none yet, only :meth:`run` makes it.
 
         Args:
             folder: the workspace's folder
@@ -153,41 +203,45 @@ class Workspace:
             overrides: settings by section, as in ``measure={"detector": "yunet"}``; they win over file and environment
 
         Raises:
-            WorkspaceError: the folder holds something else.
+            CurationError: the folder holds something else, or a setting is wrong.
 
         """
-        self._workspace = create_workspace(Path(folder))
+        self.folder = Path(folder)
+        require_own(self.folder)
+        settings.load(None, overrides)
         self._display = Display(quiet=quiet)
         self._overrides = overrides
 
     @property
-    def folder(self) -> Path:
-        """The workspace's folder."""
-        return self._workspace.root
+    def _workspace(self) -> WorkspaceFolder:
+        return open_workspace(self.folder)
 
     @property
     def settings(self) -> settings.Settings:
-        """All settings in force."""
-        calibrated = (files.read_json(self._workspace.calibration) or {}).get("settings")
-        return settings.load(self._workspace.settings, self._overrides, calibrated)
+        """All settings in force; printed, they are the text of a ``curate.toml``."""
+        return settings.of_workspace(WorkspaceFolder(self.folder), self._overrides)
 
-    def run(self, data: str | Path, *, policy: str = "", limit: int = 0) -> Outcome:
+    def run(self, data: str | Path, *, policy: str = "", limit: int = 0, accept_loss: bool = False) -> Outcome:
         """Curate ``data`` up to a cleaned version and its report; a second run does only what is new.
+
+        With ``accept_loss`` the policy goes through with what the brake would hold back.
 
         Raises:
             CurationError: the source, a setting or the policy is wrong.
 
         """
+        workspace = create_workspace(self.folder)
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
-        with locked(self._workspace):
-            outcome = steps.run(self._workspace, str(data), chosen, self._display, limit)
+        with locked(workspace):
+            outcome = curating.run(workspace, str(data), chosen, self._display, limit, accept_loss=accept_loss)
         return Outcome(tuple(outcome.lines), outcome.record)
 
-    def check(self, *, labels: str = "", identity: str = "") -> pd.DataFrame:
-        """Run the checks on what was scanned and return how many images each flags.
+    def check(self, *, labels: str = "", opinions: Sequence[str] | None = None, identity: str = "") -> pd.DataFrame:
+        """Run the checks on what was scanned and return how many images each flags; a recipe in ``labels`` judges them.
 
         Args:
-            labels: a recipe that judges the labels, such as fast
+            labels: recipe of the out-of-fold models, such as ``fast``
+            opinions: who else judges, as ``--opinion`` of the command; None for the settings' own
             identity: a network that finds who is who: dlib, insightface:PACK or FILE.onnx
 
         Raises:
@@ -199,11 +253,12 @@ class Workspace:
             finding = chosen.identity.model_copy(update={"network": identity})
             chosen = chosen.model_copy(update={"identity": finding})
         if labels:
-            judging = chosen.labels.model_copy(update={"recipe": labels})
+            asked = {} if opinions is None else {"opinions": tuple(opinions), "code": tuple(opinions)}
+            judging = chosen.labels.model_copy(update={"recipe": labels, **asked})
             chosen = chosen.model_copy(update={"labels": judging})
         with locked(self._workspace):
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
-            return summary.check_summary(steps.judge_labels(self._workspace, scanned, chosen, self._display))
+            return summary.check_summary(curating.judge_labels(self._workspace, scanned, chosen, self._display))
 
     def opinions(self, *peers: str, python: str = "") -> pd.DataFrame:
         """Ask peers (``curation.audit.peers.PEERS``) and return what they flag beside ours, a row a check and peer.
@@ -243,11 +298,12 @@ class Workspace:
                 self._workspace, self.settings, self._display, images=images, per_kind=per_kind, seed=seed
             )
 
-    def apply(self, policy: str = "") -> Version:
-        """Let a policy decide again on the issues as they stand."""
+    def apply(self, policy: str = "", *, accept_loss: bool = False) -> Version:
+        """Let a policy decide again on the issues as they stand; ``accept_loss`` as of ``run``."""
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
         with locked(self._workspace):
-            return Version(self._workspace, steps.apply(self._workspace, chosen, self._display))
+            recorded = decisions.apply(self._workspace, chosen, self._display, accept_loss=accept_loss)
+        return Version(self._workspace, recorded.version)
 
     @property
     def images(self) -> pd.DataFrame:
@@ -255,8 +311,17 @@ class Workspace:
         return read_images(self._workspace)
 
     def issues(self, check: str = "", *, flagged_only: bool = True) -> pd.DataFrame:
-        """Return issue rows, worst first: path, check, score (0 worst .. 1), is_issue, group, evidence (JSON)."""
-        return queries.found_issues(self._workspace, check, flagged_only=flagged_only)
+        """Return issue rows, worst first.
+
+        Returns:
+            path, check, score (0 worst .. 1), is_issue, group, words (the evidence as a sentence), and a column for
+            each fact of the evidence, such as value and threshold; NaN where a check has no such fact.
+
+        """
+        found = queries.found_issues(self._workspace, check, flagged_only=flagged_only)
+        facts = [json.loads(text) for text in found["evidence"]]
+        words = [summary.evidence_words(fact, path) for fact, path in zip(facts, found["path"], strict=True)]
+        return found.drop(columns="evidence").assign(words=words).join(pd.DataFrame(facts, index=found.index))
 
     def checks(self) -> pd.DataFrame:
         """Return how many images each check scored and flagged."""
@@ -264,13 +329,10 @@ class Workspace:
 
     def gallery(self, check: str, limit: int = 24) -> Gallery:
         """Return the worst images of a check with their thumbnails."""
-        import json
-
         found = self.issues(check)
         shown = found.head(limit)
         known = self.images.set_index("path").loc[shown["path"], ["label", "split"]].reset_index(drop=True)
-        words = [summary.evidence_words(json.loads(text)) for text in shown["evidence"]]
-        frame = shown[["path", "score", "group"]].reset_index(drop=True).join(known).assign(evidence=words)
+        frame = shown[["path", "score", "group"]].reset_index(drop=True).join(known).assign(evidence=shown["words"])
         title = f"{summary.check_words(check)[0]}: {len(frame):,} of {len(found):,} images"
         return Gallery(title, frame, self._thumbnails(shown["path"].tolist()))
 
@@ -285,47 +347,61 @@ class Workspace:
         return Explanation(tuple(answer.lines), answer.record, self._thumbnails([path]).get(path, ""))
 
     def _thumbnails(self, paths: Sequence[str]) -> dict[str, str]:
-        from curation.measure import load_measurements, thumbnail_bytes
         from reports.thumbnails import data_uris
 
-        listing = read_listing(self._workspace)
-        listing = listing[listing["path"].isin(paths)].reset_index(drop=True)
-        measured = load_measurements(listing, self._workspace.measurements, self.settings.measure)
-        pictures = thumbnail_bytes(paths, measured, self._workspace.measurements, self.settings.measure)
+        pictures = queries.thumbnails(self._workspace, self.settings, paths)
         return data_uris(list(pictures), list(pictures.values()))
 
     def decide(
-        self, paths: str | Sequence[str], action: Action, value: str = "", *, reason: str = "", by: str = ""
+        self,
+        paths: str | Sequence[str],
+        action: Action,
+        value: str = "",
+        *,
+        reason: str = "",
+        by: str = "",
+        new_class: bool = False,
     ) -> Version:
-        """Decide on images yourself; a person's decision outranks every policy's.
+        """Decide on images yourself; a person's decision outranks every policy's and follows the picture.
 
         Args:
-            paths: of the images
-            action: what is decided
+            paths: of images; with not_copies also names of groups
+            action: keep, exclude, relabel, move, subject, or not_copies (no two of them are copies of each other)
             value: the label of relabel, the split of move, the name of subject (whose face it is)
             reason: for the log
-            by: your name, for the log
+            by: who decides; "" for the user of this machine
+            new_class: whether a label that no image has yet is meant
 
         Raises:
-            WorkspaceError: a path is unknown, or the value is missing or not asked for.
+            WorkspaceError: a path or a class is unknown, or the value is missing or not asked for.
 
         """
         if (action in _PLAIN_ACTIONS) == bool(value):
             raise WorkspaceError("give a value with relabel (label), move (split) and subject (name), and only there")
         chosen = [paths] if isinstance(paths, str) else list(paths)
         with locked(self._workspace):
-            committed = steps.decide(
-                self._workspace, chosen, action, value, reason, by or getpass.getuser(), self.settings
+            recorded = decisions.decide(
+                self._workspace,
+                chosen,
+                action,
+                value,
+                reason,
+                by or getpass.getuser(),
+                self.settings,
+                new_class=new_class,
             )
-        return Version(self._workspace, committed)
+        return Version(self._workspace, recorded.version)
 
-    def annotations(self, file: str | Path) -> Outcome:
-        """Take what people answered in Label Studio (its JSON export) as their decisions, and commit."""
+    def annotations(self, file: str | Path, *, new_class: bool = False) -> Outcome:
+        """Take what people answered in Label Studio (its JSON export) as their decisions, and commit.
+
+        Classes that no image has yet are taken with ``new_class`` only.
+        """
         from curation.review.label_studio import read, take
 
         answered = read(Path(file))
         with locked(self._workspace):
-            taken = take(self._workspace, answered, self.settings, self._display)
+            taken = take(self._workspace, answered, self.settings, self._display, new_class=new_class)
         return Outcome(tuple(taken.lines()), asdict(taken))
 
     def review(self, check: str = "", *, number: int = 0, by: str = "", port: int = 5151) -> Any:
@@ -349,14 +425,47 @@ class Workspace:
         )
         return session
 
-    def pull(self) -> Outcome:
-        """Bring what people answered in the App into the log, and commit the version that follows."""
+    def plan_review(self, seed: int = 0) -> pd.DataFrame:
+        """Return the share of labels expected to be right after so many answers, by order of asking."""
+        from curation.pipeline import label_queue
+
+        return label_queue.plan_review(self._workspace, seed).table
+
+    def pull(self, *, new_class: bool = False) -> Outcome:
+        """Bring what people answered in the App into the log, and commit; ``new_class`` as of ``decide``."""
         from curation.review.pull import pull
 
         with locked(self._workspace):
-            pulled = pull(self._workspace, self.settings, self._display)
+            pulled = pull(self._workspace, self.settings, self._display, new_class=new_class)
         counts = ("decided", "undone", "conflicts", "unsure", "blind_labels")
         return Outcome(tuple(pulled.lines()), {name: getattr(pulled, name) for name in counts})
+
+    def merge(self, other: str | Path) -> Outcome:
+        """Take what people decided in another workspace of the same data; ``record["conflicts"]`` are contradictions.
+
+        Raises:
+            WorkspaceError: there is no other workspace, or it is this one.
+
+        """
+        from curation.pipeline.merge import merge
+
+        with locked(self._workspace):
+            merged = merge(self._workspace, Path(other), self.settings, self._display)
+        record = {**vars(merged), "version": merged.version.name, "conflicts": merged.conflicts.to_dict("records")}
+        return Outcome(tuple(merged.lines()), record)
+
+    def overlap(self, other: str | Path) -> Outcome:
+        """Find what this data shares with another data set or workspace; ``record`` has shared, theirs and counts.
+
+        Raises:
+            CurationError: there is no such data set, or it holds no images.
+
+        """
+        from curation.pipeline.overlap import overlap
+
+        with locked(self._workspace):
+            found = overlap(self._workspace, str(other), self.settings, self._display)
+        return Outcome(tuple(found.lines), found.record())
 
     def split(self, *, train: float = 0.75, validation: float = 0.2, test: float = 0.05, by: str = "") -> Version:
         """Divide the kept images anew so that no person, copy or session is in two splits; ``undo`` takes it back.
@@ -382,8 +491,8 @@ class Workspace:
     def undo(self, target: str | int, *, by: str = "") -> Version:
         """Take back a decision (its number) or a version (its name)."""
         with locked(self._workspace):
-            committed = steps.undo(self._workspace, str(target), by or getpass.getuser(), self.settings)
-        return Version(self._workspace, committed)
+            recorded = decisions.undo(self._workspace, str(target), by or getpass.getuser(), self.settings)
+        return Version(self._workspace, recorded.version)
 
     def version(self, name: str = "cleaned") -> Version:
         """Return a version: raw, cleaned, vN, a tag or the beginning of a hash."""
@@ -402,9 +511,34 @@ class Workspace:
         """Return the images that two versions judge differently."""
         return queries.diff(self._workspace, before, after)
 
+    def changes_page(self, before: str, after: str) -> Path:
+        """Write the page that shows what two versions judge differently, and return its path."""
+        from curation.pipeline.changes import write_changes
+
+        with locked(self._workspace):
+            return write_changes(self._workspace, before, after, self.settings)
+
     def log(self, path: str = "") -> pd.DataFrame:
         """Return the log of decisions, newest first."""
         return queries.log_table(self._workspace, path)
+
+    def gate(self, limits: Mapping[str, Any] | str | Path = "", version: str = "cleaned") -> Gate:
+        """Hold a version against limits; ``holds`` says whether it keeps to all of them.
+
+        Args:
+            limits: name -> the most allowed, or a TOML file; "" for the workspace's ``gate.toml``, else the defaults
+            version: which one
+
+        Raises:
+            CurationError: a limit is unknown, or its file cannot be read.
+
+        """
+        from curation.pipeline import gate
+
+        workspace = self._workspace
+        if not isinstance(limits, Mapping):
+            limits = gate.limits_of(workspace, Path(limits) if limits else None)
+        return gate.check_version(workspace, version, limits, self.settings)
 
     def verify(self) -> list[str]:
         """Return what is wrong with the versions and the log; an empty list means all is well."""
@@ -413,11 +547,11 @@ class Workspace:
     def report(self) -> Path:
         """Write the cleaning report and return its path."""
         with locked(self._workspace):
-            return steps.report(self._workspace, self.settings, self._display)
+            return curating.report(self._workspace, self.settings, self._display)
 
     def train(self, recipe: str, on: str = "cleaned", **options: Any) -> Path:
         """Fit a recipe on a version and return its run's folder; options as ``curation.models.runs.FitOptions``."""
-        return runs.train(self._workspace, recipe, on, runs.FitOptions(**options), self._display)
+        return runs.train(self._workspace, recipe, on, _fit_options(options), self._display)
 
     def evaluate(self, model: str, on: str = "cleaned") -> pd.DataFrame:
         """Evaluate a model on validation and test, with intervals; see ``curation.models.evaluation.evaluate``."""
@@ -425,7 +559,7 @@ class Workspace:
 
     def crossval(self, recipe: str = "fast", on: str = "raw", **options: Any) -> runs.OutOfFold:
         """Judge each image by a model that has seen no copy of it; see ``curation.models.runs.out_of_fold``."""
-        return runs.out_of_fold(self._workspace, recipe, on, runs.FitOptions(**options), self._display)
+        return runs.out_of_fold(self._workspace, recipe, on, _fit_options(options), self._display)
 
     def compare(
         self, first: str, second: str, recipe: str = "fast", *, seeds: int = 3, votes: str | Path = "", **options: Any
@@ -433,12 +567,21 @@ class Workspace:
         """Train on two versions and a random-removal control; see ``curation.models.comparison.compare``."""
         from curation.models.comparison import compare
 
-        file, chosen = Path(votes) if votes else None, runs.FitOptions(**options)
+        file, chosen = Path(votes) if votes else None, _fit_options(options)
         return compare(self._workspace, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
+
+    def learning_curve(
+        self, recipe: str = "fast", first: str = "raw", on: str = "cleaned", *, seeds: int = 1, **options: Any
+    ) -> Learning:
+        """Say what more and what cleaner data give; see ``curation.models.learning.learning_curve``."""
+        from curation.models.learning import learning_curve
+
+        chosen = _fit_options(options)
+        return learning_curve(self._workspace, recipe, first, on, chosen, self._display, seeds=seeds)
 
     def ladder(self, *recipes: str, on: str = "cleaned", **options: Any) -> runs.Ladder:
         """Fit several recipes under one budget; see ``curation.models.runs.ladder``."""
-        return runs.ladder(self._workspace, recipes or ("vgg16",), on, runs.FitOptions(**options), self._display)
+        return runs.ladder(self._workspace, recipes or ("vgg16",), on, _fit_options(options), self._display)
 
     def predict(self, model: str, images: Sequence[str]) -> pd.DataFrame:
         """Return a model's probabilities for image files, a row a file."""
@@ -455,11 +598,18 @@ class Workspace:
         return write_cards(self._workspace, on, model, Path(destination))
 
     def __repr__(self) -> str:
-        """Return where it is and how many versions it has."""
-        return f"<Workspace {self._workspace.root}, {len(manifest.versions(self._workspace))} versions>"
+        """Return where it is and what it holds."""
+        workspace = WorkspaceFolder(self.folder)
+        if not workspace.marker.exists():
+            return f"<Workspace {self.folder}: nothing there yet; run(DATA) makes it>"
+        held = f"{len(manifest.versions(workspace))} versions"
+        if workspace.issues.exists():
+            found = self.checks()
+            held += "; flagged: " + ", ".join(f"{row.check} {row.issues:,}" for row in found.itertuples() if row.issues)
+        return f"<Workspace {self.folder}, {held}>"
 
     def _repr_html_(self) -> str:
         head = notebook.sentences([repr(self).strip("<>")])
-        if not self._workspace.issues.exists():
+        if not WorkspaceFolder(self.folder).issues.exists():
             return str(head)
         return str(head + notebook.table(self.versions()) + notebook.table(self.checks(), "What the checks found"))

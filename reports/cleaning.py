@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from reports import figures, page, thumbnails
-from reports.page import Chart, Column, Table
+from reports import page, thumbnails
+from reports.page import Column, Table
 from reports.people import people_tables
 
 KIND_WORDS: Mapping[str, tuple[str, str]] = {
@@ -26,7 +27,8 @@ KIND_WORDS: Mapping[str, tuple[str, str]] = {
 class Provenance:
     """Where a report's figures come from and how to get them again.
 
-    left_out holds (path, reason) of the source's files that were not taken; settings is a nested mapping.
+    left_out holds (path, reason) of the source's files that were not taken; settings is a nested mapping; option names
+    the workspace in commands, and app is the address of the version's images in the App.
     """
 
     source: str
@@ -42,6 +44,8 @@ class Provenance:
     settings: Mapping[str, Any]
     left_out: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    option: str = ""
+    app: str = ""
 
     @property
     def name(self) -> str:
@@ -53,27 +57,38 @@ class Provenance:
 class CleaningTables:
     """Everything that the page shows; nothing on it is computed beyond these tables.
 
-    headline          figure (int), title, note
+    first             sentences that come before everything else
+    anomalies         text, command, view: what a person should know and do first
+    headline          figure (NaN: not run), title, note, command, view
     before_after      version (before, after), split (last: all), one column a class, all, share (0..1)
     left_out          split, label, before, left_out, share (0..1)
-    checks            check, title, explanation, scored, issues, groups, share (0..1), left_out
+    checks            check, title, explanation, scored, issues, groups, share (0..1), left_out, command, view; NaN
+                      where a check was not run
     check_classes     check, label, issues
     flow              found, cause, outcome, images
     distributions     check, title, measure, threshold, left, right, passed, flagged: one row a bin
-    gallery           check, label, total, path, score, evidence, split, outcome, waits, reason, sha256, thumbnail
-    groups            kind, total, group, copies, path, evidence, label, split, outcome, waits, reason, sha256,
-                      thumbnail; copies is the group's size, of which not all members need have a row
-    decision_counts   actor, action, cause, images, example
+    gallery           check, label, total, path, score, evidence, split, outcome, becomes (label), waits, reason,
+                      sha256, thumbnail
+    groups            kind, total, group, copies, path, score, evidence, label, split, outcome, becomes, waits, reason,
+                      sha256, thumbnail; copies is the group's size, of which not all members need have a row
+    decision_counts   actor, action, cause, images, example, command
     opinions          check, title, peer, both, ours_only, peer_only (images): what peers flag beside our checks
     peer_gallery      check, peer, path, score, label, evidence, split, outcome, waits, reason, sha256, thumbnail
     peer_pages        pages that peers made themselves, relative to this one
+    jury              name, weight, skill, seen (0..1), sentence: who judged the labels and what each is worth
+    plan              order, answers, expected, low, high: share of labels right after so many answers
+    reached           what, expected, reached, low, high: what answers were expected to show, and what they showed
+    changes_page      the page of what changed since the version before, relative to this one
     people            source, figure, class, value, low, high, images: how people answered, if they were asked
     decisions         seq, actor, path, action, value, reason, issue: the first of decisions_total
 
-    outcome is one of kept, left out, relabelled, softened; thumbnail the bytes of a square grey picture, or None.
+    outcome is one of kept, left out, relabelled, softened; thumbnail the bytes of a square grey picture, or None. A
+    command is without the workspace; view is the name of a saved view in the App, or "".
     """
 
     provenance: Provenance
+    first: Sequence[str]
+    anomalies: pd.DataFrame
     sentences: Sequence[str]
     headline: pd.DataFrame
     before_after: pd.DataFrame
@@ -90,7 +105,11 @@ class CleaningTables:
     opinions: pd.DataFrame | None = None
     peer_gallery: pd.DataFrame | None = None
     peer_pages: Sequence[str] = ()
+    changes_page: str = ""
     people: pd.DataFrame | None = None
+    jury: pd.DataFrame | None = None
+    plan: pd.DataFrame | None = None
+    reached: pd.DataFrame | None = None
 
 
 def cleaning_page(tables: CleaningTables) -> str:
@@ -106,12 +125,15 @@ def cleaning_page(tables: CleaningTables) -> str:
     context = {
         "title": "Cleaning report",
         "origin": tables.provenance,
+        "first": tables.first,
+        "anomalies": tables.anomalies.to_dict("records"),
         "sentences": tables.sentences,
         "headline": tables.headline.to_dict("records"),
         "before_after": _before_after(tables.before_after),
         "left_out": _left_out(tables.left_out),
         "flow": _flow(tables.flow),
         "checks": _checks(tables),
+        "choices": _choices(shown),
         "distributions": _distributions(tables.distributions),
         "uniform": _uniform(tables.distributions),
         "gallery": _gallery(tables, uris),
@@ -119,6 +141,10 @@ def cleaning_page(tables: CleaningTables) -> str:
         "opinions": _opinions(tables),
         "peer_gallery": _peer_gallery(tables, uris),
         "peer_pages": tables.peer_pages,
+        "jury": _jury(tables.jury),
+        "plan": _plan(tables.plan),
+        "reached": _reached(tables.reached),
+        "changes_page": tables.changes_page,
         "people": [] if tables.people is None else people_tables(tables.people),
         "decision_counts": _decision_counts(tables.decision_counts),
         "decisions": _decisions(tables.decisions),
@@ -146,7 +172,8 @@ def _before_after(frame: pd.DataFrame) -> list[Table]:
     return result
 
 
-def _left_out(frame: pd.DataFrame) -> Chart:
+def _left_out(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return a row a class with a bar a split, as wide as the share that was left out, and the numbers behind them."""
     columns = [
         Column("split", "split"),
         Column("label", "class"),
@@ -155,33 +182,100 @@ def _left_out(frame: pd.DataFrame) -> Chart:
         Column("share", "share", "share"),
     ]
     table = Table("left-out", "Share left out by split and class", frame, columns)
-    worst = frame.sort_values(["share", "split", "label"], ascending=[False, True, True]).iloc[0]
-    alt = f"Bars: share of images left out by class and split; most of {worst['label']} in {worst['split'] or 'all'}, "
-    return Chart("chart-left-out", figures.left_out_chart(frame), f"{alt}{worst['share']:.1%}.", 320, table)
+    top = max(float(frame["share"].max()), _LEAST_SHARE)
+    rows = [
+        {"label": label, "bars": [bar | {"width": 100 * bar["share"] / top} for bar in of_class.to_dict("records")]}
+        for label, of_class in frame.groupby("label", sort=False)
+    ]
+    return {"rows": rows, "splits": list(dict.fromkeys(frame["split"])), "table": table}
 
 
-def _flow(frame: pd.DataFrame) -> Chart | None:
+def _jury(frame: pd.DataFrame | None) -> Table | None:
+    if frame is None or frame.empty:
+        return None
+    columns = [
+        Column("name", "opinion"),
+        Column("weight", "weight", "decimal", "in the consensus, relative to the heaviest"),
+        Column("skill", "explains", "share", "of what the others agree on"),
+        Column("seen", "memory", "share", "of its answers only repeat given labels: taken out"),
+        Column("sentence", "in words"),
+    ]
+    return Table("jury", "Who judged the labels", frame[["name", "weight", "skill", "seen", "sentence"]], columns)
+
+
+def _plan(frame: pd.DataFrame | None) -> dict[str, Any] | None:
+    """Return a bar for each number of answers and order of asking, as long as the share of labels that stay wrong."""
+    if frame is None or frame.empty:
+        return None
+    columns = [
+        Column("order", "order of asking"),
+        Column("answers", "answers", "count"),
+        Column("expected", "labels right", "share", "each label taken as its likeliest class"),
+        Column("low", "from", "share", "lower end of the 95 % interval"),
+        Column("high", "to", "share", "upper end of the 95 % interval"),
+    ]
+    table = Table("plan", "Labels expected to be right after so many answers", frame, columns)
+    orders = list(dict.fromkeys(frame["order"]))
+    wrong = 1.0 - frame["expected"]
+    top = max(float(wrong.max()), _LEAST_SHARE)
+    bars = frame.assign(
+        wrong=wrong, width=100 * wrong / top, series=[orders.index(name) + 1 for name in frame["order"]]
+    )
+    return {"rows": bars.sort_values(["answers", "series"]).to_dict("records"), "table": table}
+
+
+def _reached(frame: pd.DataFrame | None) -> Table | None:
+    if frame is None or frame.empty:
+        return None
+    columns = [
+        Column("what", "what"),
+        Column("expected", "expected", "share"),
+        Column("reached", "reached", "share"),
+        Column("low", "from", "share", "lower end of the 95 % interval"),
+        Column("high", "to", "share", "upper end of the 95 % interval"),
+    ]
+    return Table("reached", "What answers were expected to show, and what they showed", frame, columns)
+
+
+_LEAST_SHARE = 0.01
+"""The bars of shares reach at least to this share, so that next to nothing does not look like much."""
+
+_STATES = {"kept": "kept", "left out": "out", "relabelled": "changed", "softened": "changed"}
+"""Outcome -> class of the style sheet."""
+
+
+def _flow(frame: pd.DataFrame) -> dict[str, Any] | None:
+    """Return a row for each kind of issue, with a part for each decision, as wide as its share of the largest kind."""
     if frame.empty:
         return None
     columns = [Column("found", "found"), Column("outcome", "decided"), Column("images", "images", "count")]
     table = Table("flow", "Images by what was found and what was decided", frame, columns)
-    first = frame.iloc[0]
-    alt = (
-        f"Flow from {frame['found'].nunique()} kinds of issue to {frame['outcome'].nunique()} outcomes; "
-        f"the widest is {first['found']} to {first['outcome']}, {first['images']:,} images."
-    )
-    height = 120 + 36 * max(frame["found"].nunique(), frame["outcome"].nunique())
-    return Chart("chart-flow", figures.flow_chart(frame), alt, height, table)
+    totals = frame.groupby("found", sort=False)["images"].sum().sort_values(ascending=False)
+    rows = []
+    for found, total in totals.items():
+        mine = frame[frame["found"] == found]
+        parts = [
+            {
+                "outcome": outcome,
+                "images": int(images),
+                "width": 100 * images / totals.max(),
+                "state": "waits" if "," in outcome else _STATES[outcome],
+            }
+            for outcome, images in mine[["outcome", "images"]].itertuples(index=False, name=None)
+        ]
+        rows.append({"found": found, "total": int(total), "cause": str(mine["cause"].iloc[0]), "parts": parts})
+    return {"rows": rows, "table": table}
 
 
 def _checks(tables: CleaningTables) -> Table:
     by_class = tables.check_classes.pivot(index="check", columns="label", values="issues")
-    by_class = by_class.reindex(tables.checks["check"]).fillna(0).astype("int64").reset_index(drop=True)
+    by_class = by_class.reindex(tables.checks["check"]).fillna(0).reset_index(drop=True)
+    by_class[tables.checks["issues"].isna().to_numpy()] = float("nan")
     classes = {label: f"class {n}" for n, label in enumerate(by_class.columns)}
     frame = pd.concat([tables.checks.reset_index(drop=True), by_class.rename(columns=classes)], axis=1)
     columns = [
-        Column("title", "check", note="explanation"),
-        Column("issues", "flagged", "count", "images that the check flags"),
+        Column("title", "check", note="explanation", command="command", view="view"),
+        Column("issues", "flagged", "found", "images that the check flags"),
         Column("share", "share", "share", "of the images that it could score"),
         *(Column(name, label, "count", f"flagged images labelled {label}") for label, name in classes.items()),
         Column("left_out", "left out", "count", "images left out because of it"),
@@ -189,15 +283,37 @@ def _checks(tables: CleaningTables) -> Table:
     return Table("checks", "Checks and what they found", frame, columns)
 
 
+_PLOT_WIDTH, _PLOT_HEIGHT = 300, 110
+"""Of a histogram, in the units of its drawing."""
+
+
 def _distributions(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a histogram a measure: bars on a logarithmic scale, so that the few at the edges can be seen."""
     result = []
-    for n, ((title, measure), rows) in enumerate(frame.groupby(["title", "measure"], sort=False)):
+    for (title, measure), rows in frame.groupby(["title", "measure"], sort=False):
         if len(rows) > 1:
-            flagged, threshold = int(rows["flagged"].sum()), float(rows["threshold"].iloc[0])
-            alt = f"Histogram of {measure}, limit {threshold:.3g}: {flagged:,} images beyond it."
-            chart = Chart(f"chart-distribution-{n}", figures.distribution_chart(rows), alt, 210)
-            result.append({"title": title, "flagged": flagged, "threshold": threshold, "chart": chart})
+            low, high = float(rows["left"].min()), float(rows["right"].max())
+            limit, most = float(rows["threshold"].iloc[0]), int((rows["passed"] + rows["flagged"]).max())
+            bars = [_bar(row, low, high, most) for row in rows.to_dict("records")]
+            flagged = int(rows["flagged"].sum())
+            alt = f"Histogram of {measure}, limit {limit:.3g}: {flagged:,} images beyond it."
+            result.append(
+                {"title": title, "measure": measure, "flagged": flagged, "bars": bars, "alt": alt, "most": most}
+                | {"low": low, "high": high, "limit": limit, "limit_x": _PLOT_WIDTH * (limit - low) / (high - low)}
+            )
     return result
+
+
+def _bar(row: Mapping[str, Any], low: float, high: float, most: int) -> dict[str, Any]:
+    scale, tallest = _PLOT_WIDTH / (high - low), math.log10(1 + most)
+    number = row["passed"] + row["flagged"]
+    return {
+        "x": (row["left"] - low) * scale,
+        "width": (row["right"] - row["left"]) * scale,
+        "height": _PLOT_HEIGHT * math.log10(1 + number) / tallest,
+        "state": "out" if row["flagged"] else "passed",
+        "words": f"{row['left']:.3g} to {row['right']:.3g}: {number:,} images",
+    }
 
 
 def _uniform(frame: pd.DataFrame) -> list[str]:
@@ -243,6 +359,11 @@ def _peer_gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[
     ]
 
 
+def _choices(frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
+    """Return what the pictures of the page can be filtered by: classes and splits."""
+    return {name: sorted({value for frame in frames for value in frame[name]} - {""}) for name in ("label", "split")}
+
+
 def _pictures(rows: pd.DataFrame, uris: Mapping[str, str]) -> list[dict[str, Any]]:
     records = rows.drop(columns="thumbnail", errors="ignore").to_dict("records")
     return [{**record, "uri": uris.get(record["sha256"], "")} for record in records]
@@ -255,8 +376,9 @@ def _copies(frame: pd.DataFrame, uris: Mapping[str, str]) -> list[dict[str, Any]
         if len(rows):
             plain = rows.drop(columns="thumbnail")  # costs as much for two rows as for many
             groups = [_copy_group(members, uris) for _, members in plain.groupby("group", sort=False)]
-            total = int(rows["total"].iloc[0])
-            result.append({"kind": kind, "title": title, "explanation": explanation, "total": total, "groups": groups})
+            words = {"kind": kind, "title": title, "view": title, "explanation": explanation}
+            longest = max(len(group["contents"]) for group in groups)
+            result.append(words | {"total": int(rows["total"].iloc[0]), "groups": groups, "longest": longest})
     return result
 
 
@@ -266,12 +388,14 @@ def _copy_group(members: pd.DataFrame, uris: Mapping[str, str]) -> dict[str, Any
     labels, splits = sorted(set(members["label"])), sorted(set(members["split"]) - {""})
     copies = int(members["copies"].iloc[0])
     more = copies - len(members)
-    return {"copies": copies, "labels": labels, "splits": splits, "contents": contents, "more": more}
+    text = " ".join([*members["path"], *members["evidence"]])
+    found = {"outcomes": sorted(set(members["outcome"])), "score": float(members["score"].min()), "text": text}
+    return {"copies": copies, "labels": labels, "splits": splits, "contents": contents, "more": more, **found}
 
 
 def _decision_counts(frame: pd.DataFrame) -> Table:
     columns = [
-        Column("cause", "because of"),
+        Column("cause", "because of", command="command"),
         Column("action", "decision"),
         Column("images", "images", "count"),
         Column("example", "reason, for example"),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jinja2
 import pandas as pd
 from markupsafe import Markup
-from plotly import graph_objects as go
-from plotly.offline import get_plotlyjs
+
+if TYPE_CHECKING:
+    from plotly import graph_objects as go
 
 _SMALLEST_SHARE = 0.0005
 """Shares below this would be rounded to 0.0%, as if there were none."""
@@ -20,14 +22,16 @@ _SMALLEST_SHARE = 0.0005
 _SMALLEST_CHANCE = 0.001
 """p-values below this differ in nothing that matters."""
 
-CellKind = Literal["text", "code", "count", "share", "number", "decimal", "chance"]
+CellKind = Literal["text", "code", "count", "found", "share", "number", "decimal", "chance"]
 
 
 @dataclass(frozen=True)
 class Column:
     """One column of a table: the frame's column, its heading, and how its cells are shown.
 
-    hint explains the heading; note names another column of the frame, shown small below the cell's text.
+    hint explains the heading. note names another column of the frame, shown small below the cell's text; command and
+    view two that hold a command to copy and the name of a saved view in the App. A cell of the kind "found" is a count,
+    or says that nobody looked.
     """
 
     name: str
@@ -35,6 +39,8 @@ class Column:
     kind: CellKind = "text"
     hint: str = ""
     note: str = ""
+    command: str = ""
+    view: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,8 @@ def shown(value: Any, kind: CellKind) -> str:
     Decimals and chances (p-values) have three places; what is not there (NaN) is a dash.
     """
     if isinstance(value, float) and math.isnan(value):
-        return "–"  # noqa: RUF001 - a dash is meant
-    if kind == "count":
+        return "not run" if kind == "found" else "–"  # noqa: RUF001 - a dash is meant
+    if kind in ("count", "found"):
         return f"{int(value):,}"
     if kind == "share":
         return "<0.1%" if 0 < value < _SMALLEST_SHARE else f"{float(value):.1%}"
@@ -86,6 +92,11 @@ def metric_names(frame: pd.DataFrame) -> pd.Series:
     """Return how the columns metric and class are called on a page: "macro F1", "F1 happy"."""
     joined = (frame["metric"] + " " + frame["class"]).str.strip()
     return joined.str.replace("_", " ").str.replace(r"\bf1\b", "F1", regex=True)
+
+
+def slug(name: str) -> str:
+    """Return a saved view's name as the App has it in addresses."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def breakable(path: str) -> Markup:
@@ -115,6 +126,7 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters["shown"] = shown
     environment.filters["breakable"] = breakable
+    environment.filters["slug"] = slug
     environment.filters["figure_json"] = figure_json
     environment.globals["asset"] = _asset
     environment.globals["plotly_js"] = _plotly_js
@@ -129,6 +141,8 @@ def _asset(name: str) -> Markup:
 
 
 def _plotly_js() -> Markup:
+    from plotly.offline import get_plotlyjs
+
     return Markup(get_plotlyjs())  # noqa: S704 - plotly's own bundle, which holds no closing script tag
 
 

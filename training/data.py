@@ -6,19 +6,22 @@ cheaper than augmenting enlarged ones. Colour is read as luminance: an expressio
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import io
 import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 
 from training.classes import in_order
 from training.files import DataError as DataError
@@ -138,6 +141,11 @@ def load_images(paths: Sequence[Path], largest_side: int, digests: Sequence[str]
     return out
 
 
+def load_squares(paths: Sequence[Path], side: int, digests: Sequence[str]) -> Bytes:
+    """Return images as one array (n, side, side) of grey bytes, each enlarged, reduced or squeezed to that side."""
+    return np.stack([_resized(decode_grey(path, digest), side) for path, digest in zip(paths, digests, strict=True)])
+
+
 def decode_grey(path: Path, digest: str = "") -> Bytes:
     """Return one image as luminance, (height, width) uint8.
 
@@ -155,12 +163,36 @@ def decode_grey(path: Path, digest: str = "") -> Bytes:
         raise DataError(f"the image {path} has over {MOST_PIXELS:,} pixels, too many to decode")
     encoded = np.frombuffer(data, np.uint8)
     try:
-        image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE) if len(encoded) else None
+        image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH) if len(encoded) else None
     except cv2.error:  # OpenCV's own limits
         image = None
+    image = _by_pillow(data) if image is None else image
     if image is None:
         raise DataError(f"the image {path} cannot be decoded: exclude it, or repair the file")
-    return image.astype(np.uint8, copy=False)
+    return image.astype(np.uint8, copy=False) if image.dtype == np.uint8 else _eight_bits(image)
+
+
+def _by_pillow(data: bytes) -> Bytes | None:
+    """Return an image that OpenCV does not know, HEIC and JPEG XL where their plug-ins are installed, None for none."""
+    for plugin in ("pillow_heif", "pillow_jxl"):
+        with contextlib.suppress(ImportError):
+            module = importlib.import_module(plugin)
+            getattr(module, "register_heif_opener", lambda: None)()
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            return np.asarray(ImageOps.exif_transpose(opened).convert("L"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def _eight_bits(image: npt.NDArray[Any]) -> Bytes:
+    """Return deep grey levels as bytes: whole numbers from the usual depth that holds them, others from their range."""
+    low, high = float(image.min()), float(image.max())
+    bits = next((bits for bits in (8, 10, 12, 14, 16) if high < 2**bits), 0)
+    if image.dtype.kind == "u" and bits:
+        return (image >> (bits - 8)).astype(np.uint8)
+    low, high = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+    return np.clip((image - low) * (255.0 / ((high - low) or 1.0)) + 0.5, 0, 255).astype(np.uint8)
 
 
 def _is_bomb(data: bytes) -> bool:

@@ -119,9 +119,14 @@ def estimate_seconds(recipe: Recipe, images: int, side: int = 48, threads: int =
 
 
 def _step_seconds(network: nn.Module, batch: Tensor, recipe: Recipe, threads: int) -> float:
-    """Return the fastest of a few forward and backward passes; network and torch's threads are left as they were."""
+    """Return the fastest of a few forward and backward passes; network and torch's threads are left as they were.
+
+    Of a batch that a processor takes in parts, one part is timed.
+    """
     probe = copy.deepcopy(network).to(memory_format=torch.channels_last).train()
-    batch = batch if len(batch) > 1 else batch.repeat(2, 1, 1, 1)
+    whole = len(batch)
+    batch = batch[: recipe.micro_batch] if recipe.micro_batch else batch
+    parts, batch = whole / len(batch), batch if len(batch) > 1 else batch.repeat(2, 1, 1, 1)
     before, seconds = torch.get_num_threads(), []
     torch.set_num_threads(threads)
     for _ in range(TIMED_STEPS):
@@ -132,7 +137,7 @@ def _step_seconds(network: nn.Module, batch: Tensor, recipe: Recipe, threads: in
         probe.zero_grad()
         seconds.append(time.perf_counter() - started)
     torch.set_num_threads(before)
-    return min(seconds)
+    return min(seconds) * parts
 
 
 def keep_freed_memory() -> bool:

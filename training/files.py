@@ -92,7 +92,9 @@ def read_csv(
         data = read_bytes(path)
         if not data.endswith(b"\n"):
             raise ValueError("its last line has no end")
-        found = pd.read_csv(io.BytesIO(data), converters=dict.fromkeys(texts, str))  # a class may be called null
+        found = pd.read_csv(io.BytesIO(data))
+        as_text = pd.read_csv(io.BytesIO(data), dtype="str", keep_default_na=False)  # a class may be called null, or ""
+        found = found.assign(**{name: as_text[name] for name in texts if name in as_text})
         lacking = [name for name in (*numbers, *texts) if name not in found]
         if lacking or found.empty:
             raise ValueError(f"it has no column {lacking[0]!r}" if lacking else "it has no row")

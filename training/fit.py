@@ -302,7 +302,9 @@ class _Run:
         if recipe.ema:
             warm_up = {"warmup_gamma": EMA_WARM_UP, "warmup_power": 1.0}
             self.averaged = ModelEmaV3(self.network, recipe.ema, use_warmup=True, **warm_up)  # type: ignore[arg-type]
-        self.at_once = recipe.batch_size
+        is_cpu = fabric.device.type == "cpu"
+        self.at_once = recipe.micro_batch if recipe.micro_batch and is_cpu else recipe.batch_size
+        self.in_step = recipe.batch_size
         self.history: list[dict[str, float]] = []
         self.recorder: Recorder | None = None
         balanced = balancing_weights(train.targets) if recipe.class_weights else None
@@ -394,45 +396,45 @@ class _Run:
         return summed / (1 if is_shared else world)
 
     def _gradients(self, rows: Tensor) -> Tensor:
-        """Add up a batch's gradients, in parts where the card's memory asks for them; return loss and right answers.
+        """Add up a batch's gradients; return its summed loss and number of right answers.
 
-        Batch normalisation sees a part at a time.
+        In parts where the recipe or a graphics card's memory asks for them: batch normalisation sees one at a time.
         """
-        drawn = torch.get_rng_state()
-        try:
-            parts = torch.tensor_split(rows, math.ceil(len(rows) / self.at_once))
-            return torch.stack([self._gradient(part, len(part) / len(rows)) for part in parts]).sum(0)
-        except torch.OutOfMemoryError as error:
-            self.optimiser.zero_grad()
-            if self.at_once // 2 < SMALLEST_PART or self.fabric.world_size > 1:
-                raise FitError(
-                    f"{min(len(rows), self.at_once)} images of {self.recipe.image_size} px do not fit into the memory "
-                    f"of {self.fabric.device}: use a smaller --image-size, a smaller backbone, or --device cpu"
-                ) from error
-        # not inside the handler, whose traceback holds on to the memory
-        self.at_once = min(self.at_once, len(rows)) // 2
-        if self.fabric.device.type == "cuda":
-            torch.cuda.empty_cache()
-        torch.set_rng_state(drawn)
-        return self._gradients(rows)
-
-    def _gradient(self, rows: Tensor, share: float) -> Tensor:
-        """Add the gradient of one part, ``share`` of its batch; return its summed loss and number of right answers."""
         images = self.augment(as_input(self.fabric.to_device(self.images[rows])))
-        targets = self.fabric.to_device(self.targets[rows])
+        given = self.fabric.to_device(self.targets[rows])
         weights = self.fabric.to_device(self.weights[rows])
-        right_classes = targets.argmax(1)
-        if self.mix is not None:
-            images, targets = self.mix(images, targets)
+        images, targets = (images, given) if self.mix is None else self.mix(images, given)
+        self.in_step = len(rows)
+        while True:
+            number = math.ceil(len(rows) / self.at_once)
+            try:
+                parts = [torch.tensor_split(each, number) for each in (images, targets, weights)]
+                logits, losses = map(torch.cat, zip(*map(self._gradient, *parts), strict=True))
+                break
+            except torch.OutOfMemoryError as error:
+                self.optimiser.zero_grad()
+                if self.at_once // 2 < SMALLEST_PART or self.fabric.world_size > 1:
+                    raise FitError(
+                        f"{min(len(rows), self.at_once)} images of {self.recipe.image_size} px do not fit into the "
+                        f"memory of {self.fabric.device}: use a smaller --image-size, another backbone, or --device cpu"
+                    ) from error
+            # not inside the handler, whose traceback holds on to the memory
+            self.at_once = min(self.at_once, len(rows)) // 2
+            if self.fabric.device.type == "cuda":
+                torch.cuda.empty_cache()
+        if self.recorder is not None:
+            self.recorder.note(rows, logits)
+        right = (logits.argmax(1) == given.argmax(1)).sum()
+        return torch.stack([losses.sum(), right.float()])  # read once an epoch: a card runs ahead
+
+    def _gradient(self, images: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the gradient of one part to those of its batch; return logits, (n, classes), and losses, (n,)."""
         logits = self.wrapped(images)
         losses = weights * functional.cross_entropy(
             logits, targets, self.class_weights, reduction="none", label_smoothing=self.recipe.label_smoothing
         )
-        self.fabric.backward(losses.mean() * share)
-        if self.recorder is not None:
-            self.recorder.note(rows, logits.detach())
-        right = (logits.detach().argmax(1) == right_classes).sum()
-        return torch.stack([losses.detach().sum().float(), right.float()])  # read once an epoch: a card runs ahead
+        self.fabric.backward(losses.sum() / self.in_step)
+        return logits.detach(), losses.detach().float()
 
     def _rate(self) -> float:
         return float(self.optimiser.param_groups[0]["lr"])

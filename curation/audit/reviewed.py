@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from curation.audit.estimates import Remainder, Stratum, remainder
+from curation.base import reading
 from curation.base.errors import WorkspaceError
 from curation.base.workspace import Workspace, read_issues
 
@@ -62,26 +63,30 @@ def judge_answers(workspace: Workspace, answers: Path, seed: int) -> tuple[str, 
         WorkspaceError: the file is not a filled-in sample of this workspace.
 
     """
-    try:
-        filled = pd.read_csv(answers, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise WorkspaceError(
-            f"{answers} cannot be read as CSV ({error}); draw one with curate audit --sample"
-        ) from error
+    with reading.refusing(answers, "draw one with curate audit --sample N -o FILE, and fill it in"):
+        filled = reading.csv_frame(reading.contents(answers))
     missing = sorted(set(COLUMNS) - set(filled.columns))
     if missing or filled["check"].nunique() != 1:
         raise WorkspaceError(f"{answers} is not a sample of one check with columns {', '.join(COLUMNS)}")
-    given = filled["bad"].str.strip().str.lower()
-    wrong = ~given.isin([*ANSWERS, ""])
-    if wrong.any():
-        raise WorkspaceError(f"{answers}, line {int(wrong.idxmax()) + 2}: {given[wrong.idxmax()]!r} is neither y nor n")
     check = str(filled["check"].iloc[0])
     rows = _rows_of(workspace, check)
+    given = filled["bad"].str.strip().str.lower()
+    for wrong, what in (
+        (~given.isin([*ANSWERS, ""]), "is neither y nor n in its column bad"),
+        (filled["path"].duplicated(), "is listed twice; keep one line"),
+        (~filled["path"].isin(rows["path"]), "is no image that the check has scored"),
+    ):
+        if wrong.any():
+            first = filled.loc[wrong.idxmax()]
+            line = filled.index.get_loc(wrong.idxmax()) + 2
+            raise WorkspaceError(f"{answers}, line {line}: {first['path']!r}, answered {first['bad']!r}, {what}")
     answered = filled.assign(given=given)[given != ""].merge(rows[["path", "is_issue"]], on="path")
+    if answered.empty:
+        raise WorkspaceError(f"{answers} holds no answer yet; write y or n into its column bad")
     flagged, unflagged = (_stratum(rows, answered, flag) for flag in (True, False))
     return check, remainder(flagged, unflagged, seed)
 
 
 def _stratum(rows: pd.DataFrame, answered: pd.DataFrame, flagged: bool) -> Stratum:
-    mine: Any = answered.loc[answered["is_issue"] == flagged, "given"].map(ANSWERS)
+    mine: Any = answered.loc[answered["is_issue"] == flagged, "given"].map(ANSWERS).astype(bool)
     return Stratum(int((rows["is_issue"] == flagged).sum()), len(mine), int(mine.sum()))

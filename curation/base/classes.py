@@ -37,7 +37,8 @@ _STATES = (
 def spelling(label: str) -> str:
     """Return a label without what spelling changes: case, surrounding space, Unicode form, separators."""
     plain = unicodedata.normalize("NFKC", label).casefold()
-    return re.sub(r"[\s_-]+", "_", plain.strip())
+    joined = re.sub(r"[\s_-]+", "_", plain).strip("_")
+    return str(int(joined)) if joined.isdecimal() and joined.isascii() and len(joined) < 18 else joined or plain
 
 
 def meaning(label: str) -> str:

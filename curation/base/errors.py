@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -16,6 +18,12 @@ class WorkspaceError(CurationError):
 
 class MissingPackageError(CurationError):
     """An optional package is not installed."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return which of the known names was probably meant, or all of them, as the end of a sentence."""
+    meant = difflib.get_close_matches(name, known := list(known), 1)
+    return f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(known)}"
 
 
 def optional(module: str, extra: str, what: str) -> Any:

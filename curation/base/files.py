@@ -1,21 +1,32 @@
-"""Files and folders that appear whole or not at all: atomic, durable writes, and readers that say what is damaged."""
+"""Files and folders that appear whole or not at all: atomic, durable writes that follow no links; locks, appends.
+
+A file being written has a name of its own beside its place, ``.NAME.TOKEN.tmp``, and is locked by its writer: whoever
+can lock it knows that the writer is gone, on this machine or in another container, whatever their process numbers are.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import io
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation.base import tables
+from curation.base import reading, tables
 from curation.base.errors import WorkspaceError
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing is taken for abandoned there
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,15 +37,24 @@ _SECRETS = re.compile(r"(?<=://)(?:[^/?#]*@|[^/:@]+:(?!\d+(?:[/?#]|$))[^?#]*@)|\
 
 _URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"]+")
 
+_SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+"""How files are opened that are written: a link at their place is refused, a pipe is not waited for."""
+
+_NAME_BYTES = 200
+"""Of a file's name in that of its unfinished copy, so that both are short enough for any disk."""
+
+parsed = reading.json_value
+
 
 @contextlib.contextmanager
-def locked_folder(folder: Path, advice: str, timeout_s: float = 0.0) -> Iterator[None]:
+def locked_folder(folder: Path, advice: str, timeout_s: float = 0.0, written: Iterable[Path] = ()) -> Iterator[None]:
     """Hold the writer lock of one folder; the operating system frees it when its holder dies.
 
     Args:
         folder: made if it is absent
         advice: what a person may do where another process holds it
         timeout_s: seconds to wait for it
+        written: folders that must be writable before anything is changed, where they are there
 
     Raises:
         WorkspaceError: another process holds it, which is named; or the folder cannot be written.
@@ -44,8 +64,11 @@ def locked_folder(folder: Path, advice: str, timeout_s: float = 0.0) -> Iterator
 
     owner_path = folder / ".lock-owner"
     lock = FileLock(folder / ".lock")
+    is_new = not folder.exists()
     try:
         make_folder(folder)
+        for each in (folder, *written):
+            require_writable(each)
         lock.acquire(timeout=timeout_s)
     except Timeout as error:
         raise WorkspaceError(f"{folder} is being written by {_owner(owner_path)}; {advice}") from error
@@ -56,39 +79,79 @@ def locked_folder(folder: Path, advice: str, timeout_s: float = 0.0) -> Iterator
         ) from error
     try:
         with contextlib.suppress(OSError):  # a full disk: whoever only frees space may still go on
-            owner_path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+            _overwrite(owner_path, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield
     finally:
+        if is_new and folder.is_dir() and {path.name for path in folder.iterdir()} <= {".lock", ".lock-owner"}:
+            shutil.rmtree(folder, ignore_errors=True)  # nothing came of it
         lock.release()
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder in which no file can be made, before anything is changed in a file that is there already.
+
+    Raises:
+        OSError: its permissions, or those of its disk, forbid it.
+
+    """
+    if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "it is read-only", str(folder))
 
 
 def _owner(path: Path) -> str:
     """Return the holder's name, as it is written a moment after the lock is taken."""
     try:
-        return path.read_text(encoding="utf-8").strip() or "another process"
-    except (OSError, UnicodeDecodeError):
+        return reading.text_of(reading.contents(path, 1000)).strip() or "another process"
+    except (OSError, ValueError):
         return "another process"
+
+
+def _overwrite(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | _SAFE, 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        reading.require_regular(os.fstat(descriptor), path)
+        file.truncate(0)
+        file.write(data)
 
 
 def remove_abandoned(path: Path) -> None:
     """Delete what killed processes left of their attempts to write the file or folder ``path``."""
-    for unfinished in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+    for unfinished in path.parent.glob(f".{glob.escape(_short(path.name))}.*.tmp"):
         if is_abandoned(unfinished):
             shutil.rmtree(unfinished, ignore_errors=True) if unfinished.is_dir() else unfinished.unlink(missing_ok=True)
 
 
 def is_abandoned(unfinished: Path) -> bool:
-    """Tell whether the process in the name of ``.NAME.PROCESS.tmp`` is gone; one with our number was before us."""
-    number = unfinished.name.split(".")[-2]
+    """Tell whether nobody writes ``.NAME.TOKEN.tmp`` any more; where locks do not work, whether that is unknown."""
     try:
-        if number.isdigit() and int(number) != os.getpid():
-            os.kill(int(number), 0)
-            return False
-    except PermissionError:
-        return False  # somebody else's
-    except (OverflowError, ProcessLookupError):
-        return True
-    return number.isdigit()
+        descriptor = os.open(unfinished, os.O_RDONLY | _SAFE)
+    except OSError:
+        return False
+    try:
+        return _lock(descriptor) is True
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock an open file or folder for this process; False where another has it, None where nobody can."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _short(name: str) -> str:
+    return os.fsdecode(os.fsencode(name)[:_NAME_BYTES])
+
+
+def _unfinished(path: Path) -> Path:
+    return path.parent / f".{_short(path.name)}.{secrets.token_hex(6)}.tmp"
 
 
 def bare_url(url: str) -> str:
@@ -101,11 +164,24 @@ def without_secrets(text: str) -> str:
     return _URL.sub(lambda url: bare_url(url.group()), text)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace ``path`` atomically and durably: after return, a power cut leaves the new bytes."""
-    temporary = _written_temporary(path, data)
-    temporary.replace(path)
-    sync_folder(path.parent)
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace ``path`` atomically and durably: after return, a power cut leaves the new bytes.
+
+    Where ``path`` is a link, the link is replaced and not what it leads to. With ``durable`` false a power cut may
+    leave less, which the next reader sees from the content's hash.
+    """
+    with _written(path, data, durable) as temporary:
+        temporary.replace(path)
+    if durable:
+        sync_folder(path.parent)
+
+
+def holds(path: Path, data: bytes) -> bool:
+    """Return whether ``path`` is a file, and no link, of exactly these bytes."""
+    try:
+        return not path.is_symlink() and path.stat().st_size == len(data) and reading.contents(path) == data
+    except (OSError, ValueError):
+        return False
 
 
 def write_new(path: Path, data: bytes) -> None:
@@ -115,26 +191,89 @@ def write_new(path: Path, data: bytes) -> None:
         FileExistsError: ``path`` exists.
 
     """
-    temporary = _written_temporary(path, data)
-    try:
+    with _written(path, data) as temporary:
         os.link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
-def _written_temporary(path: Path, data: bytes) -> Path:
+@contextlib.contextmanager
+def _written(path: Path, data: bytes, durable: bool = True) -> Iterator[Path]:
+    """Yield a file beside ``path`` that holds ``data`` and is gone when the block ends, unless it was renamed."""
     make_folder(path.parent)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    temporary = _unfinished(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o666)
     try:
-        with temporary.open("wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
+            _lock(descriptor)
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-    except OSError:
+            if durable:
+                os.fsync(descriptor)
+            yield temporary  # still locked
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
-    return temporary
+
+
+@contextlib.contextmanager
+def unfinished_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path``, to be filled and renamed; what is not renamed is gone when the block ends."""
+    make_folder(path.parent)
+    building = _unfinished(path)
+    building.mkdir()
+    descriptor = os.open(building, os.O_RDONLY | _SAFE)
+    try:
+        _lock(descriptor)
+        yield building
+    finally:
+        os.close(descriptor)
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def append(path: Path, data: bytes, keep: int | None = None) -> None:
+    """Add whole lines to a file durably; where that fails, as on a full disk, the file is as it was before.
+
+    Args:
+        path: made if it is absent; a link is refused
+        data: lines, each with its end
+        keep: bytes of the file that stay, the rest is cut off; None cuts off a last line that has no end
+
+    Raises:
+        OSError: the lines cannot be written.
+
+    """
+    make_folder(path.parent)
+    is_new = not path.exists()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o644)
+    try:
+        status = os.fstat(descriptor)
+        reading.require_regular(status, path)
+        end = _whole_lines(descriptor, status.st_size) if keep is None else keep
+        try:
+            os.ftruncate(descriptor, end)
+            os.lseek(descriptor, end, os.SEEK_SET)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, end)
+            raise
+    finally:
+        os.close(descriptor)
+    if is_new or keep is not None:
+        sync_folder(path.parent)
+
+
+def _whole_lines(descriptor: int, size: int) -> int:
+    """Return the length of the file up to the end of its last whole line."""
+    block = 2**16
+    while size:
+        start = max(0, size - block)
+        end = os.pread(descriptor, size - start, start).rfind(b"\n")
+        if end >= 0:
+            return start + end + 1
+        size = start
+    return 0
 
 
 def make_folder(folder: Path) -> None:
@@ -156,7 +295,7 @@ def sync_folder(folder: Path) -> None:
 
 def json_bytes(value: Any) -> bytes:
     """Return ``value`` as readable JSON, the same bytes for the same value."""
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8")
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -164,36 +303,32 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, json_bytes(value))
 
 
-def parsed(text: str | bytes) -> Any:
-    """Return the value of a JSON text.
-
-    Raises:
-        ValueError: it is none, or is nested too deeply to be read.
-
-    """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path, to_do: str = "") -> dict[str, Any] | None:
     """Return the object in a JSON file, or None where there is no file.
 
+    Args:
+        path: of the file
+        to_do: what a person may do where it is damaged; "" for a file that a run makes anew
+
     Raises:
-        WorkspaceError: it is damaged.
+        WorkspaceError: it is damaged, or cannot be read.
 
     """
-    try:
-        found = parsed(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
-        reason = "it holds no object"
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        reason = str(error)
-    raise WorkspaceError(f"{path} is damaged ({reason}); restore it from a copy, or delete it and run again")
+    with reading.refusing(path, to_do or _to_do(path)):
+        try:
+            return reading.json_object(reading.contents(path))
+        except FileNotFoundError:
+            return None
+
+
+_KEPT_FOLDER = "manifests"
+"""Of what is committed once; everything else in a workspace but its log and answers is made anew from the data."""
+
+
+def _to_do(path: Path) -> str:
+    if path.parent.name == _KEPT_FOLDER:
+        return "restore it from a copy: a version is not made anew"
+    return "delete it and give the command that makes it again; all of them: curate run DATA"
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
@@ -211,21 +346,22 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
     write_bytes(path, parquet_bytes(frame))
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, to_do: str = "") -> pd.DataFrame:
     """Read a Parquet file.
 
+    Args:
+        path: of the file
+        to_do: as of ``read_json``
+
     Raises:
-        WorkspaceError: it is absent or damaged.
+        WorkspaceError: it is absent or damaged, or cannot be read.
 
     """
-    import pandas as pd
-    import pyarrow as pa
-
-    try:
-        frame = pd.read_parquet(path)
-    except FileNotFoundError as error:
-        raise WorkspaceError(f"{path} is absent; run: curate run DATA") from error
-    except (OSError, pa.ArrowException, ValueError) as error:
-        raise WorkspaceError(f"{path} is damaged ({error}); delete it and run again, it is made anew") from error
+    with reading.refusing(path, to_do or _to_do(path)):
+        try:
+            frame = reading.parquet_frame(path)
+        except FileNotFoundError as error:
+            lost = path.parent.name == _KEPT_FOLDER
+            raise WorkspaceError(f"{path} is absent; {_to_do(path) if lost else 'run: curate run DATA'}") from error
     tables.join_pieces(frame)
     return frame

@@ -13,6 +13,9 @@ _WORDS = b"curate: stopped; the same command goes on from here\n"
 _GRACE_S = 1.5
 """Seconds that an interrupted command has to unwind: a person waits about two."""
 
+exit_limit_s = 60.0
+"""Seconds from the command's last line to the end of its process: a library may wait there for what has died."""
+
 _said = False
 
 
@@ -28,6 +31,15 @@ def end_at_once(number: int = 0, frame: object = None) -> None:
     """End the command: while it is still being loaded, or has done its work, there is nothing to unwind."""
     say()
     os._exit(STATUS)
+
+
+def limit_exit(status: int) -> None:
+    """End the process with ``status`` should what libraries do at its end take too long."""
+    import threading
+
+    end = threading.Timer(exit_limit_s, os._exit, [status])
+    end.daemon = True
+    end.start()
 
 
 def unwind(number: int, frame: object) -> None:

@@ -1,4 +1,4 @@
-"""What a notebook shows of a workspace: tables, thumbnails and a progress bar as HTML, every name escaped."""
+"""What a notebook shows of a workspace: tables and thumbnails as HTML, every name escaped."""
 
 from __future__ import annotations
 
@@ -12,14 +12,6 @@ if TYPE_CHECKING:
 
 _PICTURE_PX = 72
 """Side of a thumbnail on the page: 48 px faces half as large again."""
-
-
-def running() -> bool:
-    """Return whether this process is a notebook's kernel."""
-    import sys
-
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return getattr(getattr(shell, "kernel", None), "shell", None) is not None
 
 
 def table(frame: pd.DataFrame, caption: str = "") -> Markup:
@@ -60,29 +52,3 @@ def _figure(uri: str, name: str, words: str) -> Markup:
     caption = Markup("<figcaption style='font-size:11px;max-width:110px;overflow-wrap:anywhere'>{}<br>{}</figcaption>")
     whole = Markup("<figure style='margin:0' title='{}'>{}{}</figure>")
     return whole.format(name, picture, caption.format(name, words))
-
-
-class Bar:
-    """A progress bar below a notebook's cell."""
-
-    def __init__(self, title: str, unit: str) -> None:
-        from IPython.display import HTML, display
-
-        self._html, self._title, self._unit = HTML, title, unit
-        self._shown = display(HTML(self._markup(0, 0)), display_id=True)
-        self._percent = 0
-
-    def report(self, done: int, total: int) -> None:
-        """Move the bar; called often, drawn once a percent."""
-        percent = 100 * done // max(total, 1)
-        if percent != self._percent:
-            self._percent = percent
-            self._shown.update(self._html(self._markup(done, total)))
-
-    def finish(self, seconds: float) -> None:
-        """Replace the bar by a line that says how long it took."""
-        self._shown.update(self._html(str(Markup("<div>{}: {:.1f} s</div>").format(self._title, seconds))))
-
-    def _markup(self, done: int, total: int) -> str:
-        bar = Markup("<progress value='{}' max='{}'></progress>").format(done, max(total, 1))
-        return str(Markup("<div>{} {} {:,} of {:,} {}</div>").format(self._title, bar, done, total, self._unit))

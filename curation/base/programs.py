@@ -29,6 +29,10 @@ def scratch_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
 
 
+LIMIT_S = 6 * 3600.0
+"""Seconds for one program: a peer may take hours over a million images, a database that died takes for ever."""
+
+
 def run(python: str, program: Path, folder: Path, environment: Mapping[str, str]) -> str:
     """Run a script on a folder and return "" when it ended well, else the last line it said.
 
@@ -43,9 +47,12 @@ def run(python: str, program: Path, folder: Path, environment: Mapping[str, str]
     command = [python, "-I", str(program), str(folder)]
     own = {name: text.format(folder=folder) for name, text in environment.items()}
     given = {name: text for name, text in {**os.environ, **own}.items() if text}
-    done = subprocess.run(  # noqa: S603 -- the user's own interpreter, our own program
-        command, capture_output=True, text=True, errors="replace", env=given, check=False
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 -- the user's own interpreter, our own program
+            command, capture_output=True, text=True, errors="replace", env=given, check=False, timeout=LIMIT_S
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not end within {LIMIT_S / 3600:g} hours"
     if done.returncode == 0:
         return ""
     said = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]

@@ -1,14 +1,18 @@
-"""The one progress display: a bar a step on a terminal, a line a step where output is piped. On standard error."""
+"""The one progress display: a bar a step on a terminal and in a notebook, a line a step where output is piped.
+
+On standard error, by Rich, whose bars in a notebook are widgets (``ipywidgets``).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 
-from curation.base import notebook
+from curation.base.text import printable
 
 JOURNAL = "curate"
 """The logger whose lines ``workspace.locked`` writes to the workspace's log file."""
@@ -26,19 +30,16 @@ class Display:
     def note(self, sentence: str) -> None:
         """Say something beside the bars, such as how long a step will take."""
         if not self.quiet:
-            print(sentence, file=sys.stderr, flush=True)
+            print(printable(sentence), file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def step(self, title: str, unit: str = "images") -> Iterator[Report]:
         """Show one step while the block runs; the yielded function moves its bar."""
         started = time.monotonic()
+        title = printable(title)
         if self.quiet:
             yield lambda done, total: None
-        elif notebook.running():
-            bar = notebook.Bar(title, unit)
-            yield bar.report
-            bar.finish(time.monotonic() - started)
-        elif sys.stderr.isatty():
+        elif sys.stderr.isatty() or _in_notebook():
             with self._bar(title, unit) as report:
                 yield report
         else:
@@ -49,24 +50,32 @@ class Display:
     @contextlib.contextmanager
     def _bar(self, title: str, unit: str) -> Iterator[Report]:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn as Remaining
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
         columns = (
             TextColumn("{task.description:<34}"),
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn(unit),
+            TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            Remaining(),
+            TextColumn("{task.fields[left]}"),
+            TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bars:
-            task = bars.add_task(title, total=None)
+            task = bars.add_task(title, total=None, count="", left="")
 
             def report(done: int, total: int) -> None:
-                bars.update(task, completed=done, total=total)
+                # a step that never says how much there is has no count, rather than one of something else
+                bars.update(task, completed=done, total=total, count=f"{done:,} of {total:,} {unit}", left="left")
 
             yield report
             known = bars.tasks[task].total
-            bars.update(task, completed=known or 1, total=known or 1)
+            bars.update(task, completed=known or 1, total=known or 1, left="")
+
+
+def _in_notebook() -> bool:
+    """Return whether this is a notebook's kernel that can show Rich's bars."""
+    if "IPython" not in sys.modules:
+        return False
+    from rich.console import Console
+
+    return Console().is_jupyter and importlib.util.find_spec("ipywidgets") is not None

@@ -1,19 +1,23 @@
 """curate.toml -> typed settings; every default of the toolkit in one place.
 
 Order of precedence, later wins: the defaults below, thresholds that an audit calibrated, ``curate.toml`` in the
-workspace, environment variables (``CURATE_SECTION__NAME``, ``CURATE_SEED``, ``CURATE_POLICY``), flags of the command.
+workspace, the settings that the workspace was made with, environment variables (``CURATE_SECTION__NAME``,
+``CURATE_SEED``, ``CURATE_POLICY``), flags of the command. What was changed in ``curate.toml`` or by an audit since the
+workspace was made counts before what it was made with.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from curation.base.errors import CurationError
+from curation.base import files, reading
+from curation.base.errors import CurationError, did_you_mean
+from curation.base.workspace import Workspace
 
 ENVIRONMENT_PREFIX = "CURATE_"
 
@@ -73,6 +77,19 @@ class DuplicateSettings(_Section):
     hash_radius: int = Field(6, ge=0, le=12, description="Hamming distance of candidate pairs, of 64 bits")
 
 
+class BrakeSettings(_Section):
+    """Where a policy stops short: beyond these losses, images stay kept and wait for a person."""
+
+    class_share: float = Field(0.5, ge=0, le=1, description="of a class, left out at most")
+    split_share: float = Field(0.75, ge=0, le=1, description="of a split, left out at most")
+    subject_share: float = Field(0.75, ge=0, le=1, description="of a person's images, left out at most")
+    conflict_share: float = Field(0.5, ge=0, le=1, description="of the groups of copies, under several labels at most")
+    min_images: int = Field(
+        10, ge=1, description="losses of fewer images are no reason to stop, unless nothing is left"
+    )
+    headline_share: float = Field(0.25, ge=0, le=1, description="of a class in a split; more copies are a headline")
+
+
 class IdentitySettings(_Section):
     """Whose face it is; nobody is recognised until a network is named."""
 
@@ -86,10 +103,11 @@ class LabelSettings(_Section):
 
     recipe: str = Field("off", description="off, fast, thorough, or another recipe: fits out-of-fold models with it")
     folds: int = Field(3, ge=2, description="models; each judges the images that it was not trained on")
-    voter: bool = Field(True, description="whether the bundled expression network votes, where it is installed")
-    planted: tuple[Literal["symmetric", "class", "instance"], ...] = Field(
-        ("instance",), min_length=1, description="kinds of flips that P(wrong) is calibrated by"
+    opinions: tuple[str, ...] = Field(
+        ("fer",), description="who sits on the jury beside them: fer, face_api:PATH, MODEL.onnx, hf:NAME, TABLE.csv ..."
     )
+    code: tuple[str, ...] = Field((), description="opinions that run code; the command line's --opinion alone sets it")
+    teach: bool = Field(True, description="whether people's answers teach the judge")
     threads: int = Field(0, ge=0, description="of each fit; 0 = measured")
     workers: int = Field(1, ge=1, description="folds fitted at once")
 
@@ -97,7 +115,7 @@ class LabelSettings(_Section):
 class Settings(_Section):
     """All settings of one workspace."""
 
-    seed: int = Field(0, description="of every random draw; the same seed gives the same result")
+    seed: int = Field(0, ge=0, lt=2**32, description="of every random draw; the same seed gives the same result")
     policy: str = Field("balanced", description="a policy's name or the path of a policy file")
     source: SourceSettings = SourceSettings()
     measure: MeasureSettings = MeasureSettings()
@@ -106,39 +124,186 @@ class Settings(_Section):
     duplicates: DuplicateSettings = DuplicateSettings()
     identity: IdentitySettings = IdentitySettings()
     labels: LabelSettings = LabelSettings()
+    brake: BrakeSettings = BrakeSettings()
 
+    def __str__(self) -> str:
+        """Return the settings as the text of a ``curate.toml``, with what each is for."""
+        own, sections = [], []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, _Section):
+                sections += ["", f"[{name}]", *(_toml(key, value) for key in type(value).model_fields)]
+            else:
+                own.append(_toml(name, self))
+        return "\n".join([*own, *sections]) + "\n"
+
+    __repr__ = __str__
+
+
+def _toml(name: str, section: BaseModel) -> str:
+    """Return one setting as a line of TOML; what JSON knows of texts, numbers, truth and lists, TOML reads too."""
+    value, description = getattr(section, name), type(section).model_fields[name].description
+    return f"{name} = {json.dumps(value, ensure_ascii=False)}" + (f"  # {description}" if description else "")
+
+
+_CALIBRATED = frozenset({"duplicates"})
+"""Sections that an audit may fit; a calibration that came with a workspace sets nothing else."""
 
 _WITHOUT_SECTION = ("seed", "policy")
 
+_OF_THE_MOMENT = {"engine", "labels", "brake"}
+"""Sections that say what to do now; all others are part of what a workspace's tables are."""
+
+
+_NEVER_KEPT = {("measure", "allow_download"), ("source", "outside")}
+"""Settings that let something in: they hold for the command that gives them, for a workspace may come from others."""
+
+
+def own_settings(settings: Settings) -> dict[str, Any]:
+    """Return the settings that a workspace's tables rest on, as they are kept with them."""
+    return settings.model_dump(mode="json", exclude=_OF_THE_MOMENT)
+
+
+def of_workspace(workspace: Workspace, overrides: dict[str, Any] | None = None) -> Settings:
+    """Return the settings in force in a workspace; see the module and :func:`load`."""
+    calibrated = (files.read_json(workspace.calibration) or {}).get("settings")
+    return load(workspace.settings, overrides, calibrated, made_with(workspace))
+
+
+def configured(workspace: Workspace) -> dict[str, Any]:
+    """Return what a calibration and ``curate.toml`` set in a workspace."""
+    calibrated = (files.read_json(workspace.calibration) or {}).get("settings")
+    return _merged(calibrated or {}, _from_file(workspace.settings))
+
+
+def made_with(workspace: Workspace) -> dict[str, Any] | None:
+    """Return what a workspace's issues were made with: settings, what was configured then, detector; None if unknown.
+
+    Workspaces of older versions say it in the record of their newest version only, without what was configured.
+    """
+    kept = (files.read_json(workspace.state) or {}).get("made_with")
+    if isinstance(kept, dict) and isinstance(kept.get("settings"), dict):
+        return kept
+    numbers = [reading.whole_number(path.stem[1:]) or 0 for path in workspace.manifests.glob("v*.json")]
+    if not any(numbers):
+        return None
+    lineage = (files.read_json(workspace.manifests / f"v{max(numbers)}.json") or {}).get("lineage")
+    if not isinstance(lineage, dict) or not isinstance(lineage.get("settings"), dict):
+        return None
+    settings = {name: value for name, value in lineage["settings"].items() if name not in _OF_THE_MOMENT}
+    if isinstance(lineage.get("policy"), dict):
+        settings["policy"] = lineage["policy"].get("name", settings.get("policy"))
+    return {"settings": settings, "detector": lineage.get("detector")}
+
+
+def _kept(made: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that a workspace was made with, but for those that were configured otherwise since."""
+    if made is None:
+        return {}
+    then = made.get("configured")
+    unchanged: dict[str, Any] = {}
+    for path, value in _leaves({name: made["settings"][name] for name in made["settings"] if _known(name)}):
+        configured_now = _leaf(now, path)
+        same = configured_now == _leaf(then, path) if isinstance(then, dict) else configured_now is None
+        if same and path not in _NEVER_KEPT and _known(*path):
+            unchanged = _merged(unchanged, _nested(path, value))
+    return unchanged
+
+
+def _known(name: str, key: str = "") -> bool:
+    """Tell whether there is a setting of that name in this version."""
+    field = Settings.model_fields.get(name)
+    if field is None or name in _OF_THE_MOMENT or not key:
+        return field is not None and name not in _OF_THE_MOMENT
+    return key in getattr(field.annotation, "model_fields", {})
+
+
+def _leaves(values: dict[str, Any]) -> list[tuple[tuple[str, ...], Any]]:
+    """Return the path and value of every setting, in sections or without."""
+    found: list[tuple[tuple[str, ...], Any]] = []
+    for name, value in values.items():
+        found += [((name, key), one) for key, one in value.items()] if isinstance(value, dict) else [((name,), value)]
+    return found
+
+
+def _leaf(values: dict[str, Any], path: tuple[str, ...]) -> Any:
+    """Return a setting's value, None where it is not set."""
+    found: Any = values
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
+def _nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    return {path[0]: _nested(path[1:], value) if path[1:] else value}
+
+
+def differences(settings: Settings, made: dict[str, Any] | None) -> list[str]:
+    """Name the settings that are others than those a workspace was made with: ``measure.detector = yunet, was ...``."""
+    if made is None:
+        return []
+    return [
+        f"{'.'.join(path)} = {value}, was {_leaf(made['settings'], path)}"
+        for path, value in _leaves(own_settings(settings))
+        if path != ("policy",) and _leaf(made["settings"], path) not in (None, value)
+    ]
+
 
 def load(
-    path: Path | None = None, overrides: dict[str, Any] | None = None, calibrated: dict[str, Any] | None = None
+    path: Path | None = None,
+    overrides: dict[str, Any] | None = None,
+    calibrated: dict[str, Any] | None = None,
+    made: dict[str, Any] | None = None,
 ) -> Settings:
     """Read settings from ``path`` (absent: defaults), the environment and ``overrides`` (nested dicts).
 
-    ``calibrated`` replaces defaults, and gives way to everything else.
+    ``calibrated`` replaces defaults, and gives way to everything else; ``made`` is what a workspace was made with.
 
     Raises:
         SettingsError: one sentence naming the file or variable and the setting that is wrong.
 
     """
-    if not isinstance(calibrated or {}, dict):
-        raise SettingsError("calibration.json holds no table of settings; delete it, or run: curate audit --calibrate")
-    values: dict[str, Any] = _merged({}, calibrated or {})
-    source = "the settings"
-    if path is not None and path.exists():
-        source = str(path)
-        try:
-            values = _merged(values, tomllib.loads(path.read_text(encoding="utf-8")))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{path} is not valid TOML: {error}; mend or delete it") from error
-    values = _merged(_merged(values, _environment()), overrides or {})
+    if not isinstance(calibrated or {}, dict) or set(calibrated or {}) - _CALIBRATED:
+        raise SettingsError(
+            "calibration.json holds other settings than an audit fits; delete it, or run: curate audit --calibrate"
+        )
+    given = _from_file(path) if path is not None else {}
+    source = str(path) if given else "the settings"
+    values = _merged(calibrated or {}, given)
+    values = _merged(_merged(_merged(values, _kept(made, values)), _environment()), overrides or {})
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{source}: setting {where!r}: {first['msg']}") from error
+        raise SettingsError(f"{source}: setting {where!r}: {_said(first)}") from error
+
+
+def _said(error: Any) -> str:
+    """Return what is wrong with a setting; of an unknown one, which was probably meant."""
+    if error["type"] != "extra_forbidden":
+        return str(error["msg"])
+    *section, name = (str(part) for part in error["loc"])
+    known = Settings.model_fields[section[0]].default.__class__.model_fields if section else Settings.model_fields
+    return f"there is no such setting; {did_you_mean(name, known)}"
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    with reading.refusing(path, "mend or delete it", SettingsError):
+        given = reading.toml_table(reading.contents(path))
+    if isinstance(given.get("source"), dict) and "outside" in given["source"]:
+        # the workspace may come from somebody else
+        raise SettingsError(f"{path}: setting 'source.outside' stands in no file; give --follow-links each time")
+    if isinstance(given.get("engine"), dict) and given["engine"].get("address"):
+        raise SettingsError(
+            f"{path}: setting 'engine.address' names where programs run, so no workspace may set it; give --address or "
+            "CURATE_ENGINE__ADDRESS"
+        )
+    if "code" in (given.get("labels") or {}):
+        raise SettingsError(f"{path}: only the command line may set 'labels.code'; use --opinion module:function")
+    return given
 
 
 def _environment() -> dict[str, Any]:

@@ -94,7 +94,7 @@ def assign(names: Iterable[str]) -> dict[str, str]:
             continue
         numbered = {name for name in same if _number(name)}
         for name in same:
-            apart = name in numbered if split == "train" else not _is_plain(name)
+            apart = name in numbered if split == "train" else not is_plain(name)
             if apart and len({_core(other) for other in same}) > 1:
                 result[name] = name.strip()
     return result
@@ -122,7 +122,8 @@ def _core(name: str) -> tuple[str, ...]:
     return tuple("" if word in _PLAIN else word for word in _words(name))
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
+    """Return whether a name that stands for a split says no more (``val``, ``Training_Set``; not ``FER2013Test``)."""
     return not any(_core(name))
 
 

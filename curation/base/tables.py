@@ -37,6 +37,7 @@ CHECK_NAMES: tuple[str, ...] = (
     "near_duplicate",
     "label_conflict",
     "split_leak",
+    "overlap",
     "subject_leak",
     "subject_shift",
     "mislabelled",

@@ -6,8 +6,10 @@ A file is either replaced atomically or, once committed, never written again; a 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +17,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.base import files, tables
+from curation.base import files, reading, tables, trust
 from curation.base.errors import WorkspaceError
+from curation.base.text import is_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Number of the folder's layout; a workspace with another number is refused, never guessed at."""
 
-_MARKER = "workspace.json"
+MARKER = "workspace.json"
+"""What tells a workspace from other folders: its format and where its data is."""
 
 _JOURNAL = "curate"
 """The logger of ``curation.base.progress``."""
@@ -42,7 +46,7 @@ class Workspace:
     @property
     def marker(self) -> Path:
         """What the workspace is: its format and the source of its data."""
-        return self.root / _MARKER
+        return self.root / MARKER
 
     @property
     def settings(self) -> Path:
@@ -93,6 +97,16 @@ class Workspace:
     def decisions(self) -> Path:
         """The append-only log of decisions."""
         return self.root / "decisions.jsonl"
+
+    @property
+    def policies(self) -> Path:
+        """Folder of the policies that were applied, by their fingerprints."""
+        return self.root / "policies"
+
+    @property
+    def overlaps(self) -> Path:
+        """Folder of what this data shares with others, and of what was measured on those."""
+        return self.root / "overlaps"
 
     @property
     def manifests(self) -> Path:
@@ -160,6 +174,11 @@ class Workspace:
         return self.root / "sources"
 
     @property
+    def written(self) -> Path:
+        """Folder of what was written outside, a record a file: it may be written over while nobody changed it."""
+        return self.root / "written"
+
+    @property
     def state(self) -> Path:
         """Which inputs the tables on disk were made from."""
         return self.root / "state.json"
@@ -175,6 +194,25 @@ class Workspace:
         return self.root / "curate.log"
 
 
+def is_workspace(folder: Path) -> bool:
+    """Return whether ``folder`` is a workspace of this tool, of any format."""
+    try:
+        return "format" in reading.json_object(reading.contents(folder / MARKER))
+    except (OSError, ValueError):
+        return False
+
+
+def option_of(workspace: Workspace) -> str:
+    """Return what names a workspace on the command line; "" for the default one."""
+    return "" if workspace.root == Path("workspace") else f" -w {shlex.quote(str(workspace.root))}"
+
+
+def app_dataset(root: Path, version: str) -> str:
+    """Return what a version is called in the App: the workspace's folder, a mark of where it lies, and the version."""
+    mark = hashlib.sha256(str(root.resolve()).encode("utf-8")).hexdigest()[:6]
+    return f"{root.resolve().name} {mark} {version}"
+
+
 def create_workspace(root: Path) -> Workspace:
     """Return the workspace at ``root``, made if it is absent.
 
@@ -183,19 +221,40 @@ def create_workspace(root: Path) -> Workspace:
 
     """
     workspace = Workspace(root)
-    if workspace.marker.exists():
-        return open_workspace(root)
+    _require_text(root)
     try:
+        if os.path.lexists(workspace.marker):
+            return open_workspace(root)
+        require_own(root)
         files.make_folder(root)
-        other_files = [entry.name for entry in os.scandir(root) if not _may_precede_marker(entry.name)]
-        if other_files:
-            raise WorkspaceError(
-                f"{root} holds other files ({other_files[0]}) and is no workspace; name an empty or new folder with -w"
-            )
+        trust.require_plain(root)
         files.write_json(workspace.marker, {"format": FORMAT})
-    except OSError as error:
-        raise WorkspaceError(f"cannot make a workspace at {root}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WorkspaceError(f"cannot make a workspace at {root}: {reason}; name another folder with -w") from error
     return workspace
+
+
+def _require_text(root: Path) -> None:
+    if not is_text(str(root.absolute())):
+        raise WorkspaceError(f"the folder {str(root)!r} has a name that is not UTF-8; name another with -w")
+
+
+def require_own(root: Path) -> None:
+    """Refuse a folder that is no workspace and cannot become one; nothing is made.
+
+    Raises:
+        WorkspaceError: it holds other files.
+
+    """
+    _require_text(root)
+    if not root.exists() or os.path.lexists(Workspace(root).marker):
+        return
+    other_files = [entry.name for entry in os.scandir(root) if not _may_precede_marker(entry.name)]
+    if other_files:
+        raise WorkspaceError(
+            f"{root} holds other files ({other_files[0]}) and is no workspace; name an empty or new folder with -w"
+        )
 
 
 def _may_precede_marker(name: str) -> bool:
@@ -207,21 +266,24 @@ def open_workspace(root: Path) -> Workspace:
     """Return the workspace at ``root``.
 
     Raises:
-        WorkspaceError: there is none, or it is of another format.
+        WorkspaceError: there is none, it is of another format, or holds what no workspace of ours does.
 
     """
     workspace = Workspace(root)
+    _require_text(root)
     try:
-        found = files.parsed(workspace.marker.read_text(encoding="utf-8"))
+        found = reading.json_object(reading.contents(workspace.marker))
         number = found["format"]
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise WorkspaceError(f"no workspace at {root}; make one with: curate run DATA -w {root}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WorkspaceError(f"{workspace.marker} cannot be read ({error}); restore it or use a new folder") from error
+    except (OSError, ValueError, KeyError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WorkspaceError(f"{workspace.marker} cannot be read ({reason}); restore it or use a new folder") from error
     if number != FORMAT:
         raise WorkspaceError(
-            f"{root} has workspace format {number}, this version reads {FORMAT}; use the version that made it"
+            f"{root} has workspace format {number!r}, this version reads {FORMAT}; use the version that made it"
         )
+    trust.require_plain(root)
     return workspace
 
 
@@ -233,7 +295,8 @@ def locked(workspace: Workspace, timeout_s: float = 10.0) -> Iterator[None]:
         WorkspaceError: another process holds it for longer than ``timeout_s`` seconds; it is named.
 
     """
-    with files.locked_folder(workspace.root, "wait for it or use another workspace", timeout_s):
+    written = (workspace.root, workspace.manifests)
+    with files.locked_folder(workspace.root, "wait for it or use another workspace", timeout_s, written):
         _remove_stale_temporaries(workspace.root)
         with _journal_kept(workspace):
             yield
@@ -282,14 +345,46 @@ def read_listing(workspace: Workspace) -> pd.DataFrame:
     """Read where each image's bytes are: path, url, bytes, mtime_ns, split, label, subject, soft_label.
 
     Raises:
-        WorkspaceError: the table is absent or damaged.
+        WorkspaceError: the table is absent or damaged, or names a file outside the data set.
 
     """
     found = files.read_table(workspace.listing)
     missing = {"path", "url", "bytes", "mtime_ns", "split", "label"} - set(found.columns)
     if missing:
-        raise WorkspaceError(f"{workspace.listing} is damaged (no column {min(missing)!r}); delete it and run again")
+        raise WorkspaceError(
+            f"{workspace.listing} is damaged (no column {min(missing)!r}); delete it and run: curate run DATA"
+        )
+    found = found.astype(dict.fromkeys(("path", "url", "split", "label"), "str"))
+    marker = files.read_json(workspace.marker) or {}
+    found["url"] = _moved(found["url"], workspace, marker.get("folder", ""))
+    trust.require_own_images(found, marker, workspace.sources)
     return found.assign(**{name: "" for name in ("subject", "soft_label") if name not in found})
+
+
+def _moved(urls: pd.Series, workspace: Workspace, before: object) -> pd.Series:
+    """Return where images that lie in the workspace itself are now, after it was moved or copied from ``before``."""
+    now = str(workspace.root.absolute())
+    if not isinstance(before, str) or before in ("", now):
+        return urls
+    inside = f"{before}/{workspace.sources.name}/"
+    return urls.where(~urls.str.startswith(inside), f"{now}/{workspace.sources.name}/" + urls.str.slice(len(inside)))
+
+
+def foreign(root: Path) -> list[str]:
+    """Return what the workspace at ``root``, which somebody sent, would touch or wants to be trusted with.
+
+    Raises:
+        WorkspaceError: there is none, or it is damaged.
+
+    """
+    workspace = Workspace(root)
+    if not is_workspace(root):
+        raise WorkspaceError(f"no workspace at {root}; name the folder that was sent with -w")
+    marker = reading.json_object(reading.contents(workspace.marker))
+    listing = None
+    if workspace.listing.is_file() and not workspace.listing.is_symlink():
+        listing = files.read_table(workspace.listing)[["path", "url"]].astype("str")
+    return trust.foreign(root, marker, listing)
 
 
 def read_images(workspace: Workspace) -> pd.DataFrame:

@@ -31,8 +31,9 @@ class CheckInputs:
     """What checks may read.
 
     images and measurements have one row an image, in the same order; pairs holds verified near-duplicate pairs of
-    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation). subjects says who is
-    who (see ``curation.pipeline.subjects.find``); None where nobody is known.
+    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation); labels the judgement
+    of labels and shared what other data sets hold too, None where neither was asked for; subjects says who is who (see
+    ``curation.pipeline.subjects.find``), None where nobody is known.
     """
 
     images: pd.DataFrame
@@ -40,6 +41,7 @@ class CheckInputs:
     pairs: pd.DataFrame
     settings: Settings
     labels: pd.DataFrame | None = None
+    shared: pd.DataFrame | None = None
     subjects: pd.DataFrame | None = None
 
     @cached_property

@@ -127,8 +127,9 @@ def _disagreement(inputs: CheckInputs, check: str, column: str) -> pd.DataFrame:
 
 
 def _several(members: pd.DataFrame, key: str, column: str) -> Flags:
-    """Return (N,) whether the member's ``key`` group holds more than one value of ``column``."""
-    differing = members.groupby(key)[column].transform("nunique") > 1
+    """Return (N,) whether the member's ``key`` group holds more than one value of ``column``; no label is none."""
+    values = members[column].where(members[column] != "") if column == "label" else members[column]
+    differing = values.groupby(members[key]).transform("nunique") > 1
     return np.asarray(differing & (members[key] != ""), dtype=np.bool_)
 
 
@@ -138,7 +139,7 @@ def _facts(members: pd.DataFrame, key: str) -> dict[str, dict[str, Any]]:
     return {
         str(name): {
             "copies": len(group),
-            "labels": sorted(set(group["label"])),
+            "labels": sorted(set(group["label"]) - {""}),
             "splits": sorted(set(group["split"])),
             "of": group["path"].iloc[0],
         }

@@ -8,7 +8,7 @@ import pandas as pd
 
 from curation.base import tables
 from curation.base.errors import CurationError
-from curation.checks import copies, faces, labels, pixels, subjects
+from curation.checks import copies, faces, labels, overlap, pixels, subjects
 from curation.checks.base import Check, CheckInputs
 
 CHECKS: dict[str, Check] = {
@@ -36,6 +36,7 @@ CHECKS: dict[str, Check] = {
         ),
         Check("label_conflict", "Label conflicts", "Copies of it carry another label.", copies.label_conflict),
         Check("split_leak", "Split leaks", "Copies of it are in another split.", copies.split_leak),
+        Check("overlap", "Also in another data set", "Another data set holds it too: curate overlap.", overlap.overlap),
         Check(
             "subject_leak",
             "One person in several splits",

@@ -1,4 +1,4 @@
-"""The verb that measures what cleaning finds and misses."""
+"""The verbs that measure what cleaning finds and misses, and hold a version against limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curation.cli import completion
-from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, load_settings
+from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, Force, Version, load_settings
 
 if TYPE_CHECKING:
     pass
@@ -20,7 +20,7 @@ app = typer.Typer()
 def audit(
     images: Annotated[int, typer.Option("--images", min=100, help="How many of your images to plant among.")] = 2000,
     per_kind: Annotated[int, typer.Option("--per-kind", min=5, help="Defects planted of each kind.")] = 50,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed plants elsewhere.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed plants elsewhere.")] = 0,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Refit the duplicate threshold from it.")] = False,
     min_precision: Annotated[float, typer.Option("--min-precision", min=0.5, max=1.0)] = 0.99,
     draw: Annotated[int, typer.Option("--sample", min=0, help="Instead: draw N flagged and N unflagged images.")] = 0,
@@ -28,12 +28,14 @@ def audit(
         str, typer.Option("--check", help="The check that --sample is about.", autocompletion=completion.checks)
     ] = "near_duplicate",
     output: Annotated[str, typer.Option("-o", "--output", help="Where --sample goes.")] = "",
+    force: Force = False,
     answers: Annotated[str, typer.Option("--answers", help="Instead: a filled-in sample to judge.")] = "",
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Measure what cleaning finds and misses: planted defects found blind, or a sample that you review."""
     from curation.audit import planted, reviewed
+    from curation.base.destinations import Destinations
     from curation.base.progress import Display
     from curation.base.workspace import locked, open_workspace
     from curation.cli import console
@@ -41,7 +43,11 @@ def audit(
     workspace = open_workspace(folder)
     format_name = "json" if as_json else "table"
     if draw:
-        console.print_frame(reviewed.draw_sample(workspace, check_name, draw, seed), "csv", destination=output)
+        drawn = reviewed.draw_sample(workspace, check_name, draw, seed)
+        if output:
+            console.write_frame(drawn, "csv", output, Destinations(workspace, force))
+        else:
+            console.print_frame(drawn, "csv")
     elif answers:
         console.print_frame(reviewed.answers_table(workspace, Path(answers), seed), format_name)
     else:
@@ -55,3 +61,30 @@ def audit(
         else:
             console.print_frame(found.kinds, "table")
             console.print_lines([*found.lines(), *lines])
+
+
+@app.command()
+def gate(
+    version: Version = "cleaned",
+    limits: Annotated[
+        Path | None,
+        typer.Option("--limits", help="TOML file of limits; none = gate.toml in the workspace, or defaults."),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML for a CI to this file.")] = None,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a version against limits (leaks, conflicts, wrong labels, losses); exit 1 where one does not hold."""
+    from curation.base.files import write_bytes
+    from curation.base.workspace import open_workspace
+    from curation.cli import console
+    from curation.pipeline import gate as gates
+
+    workspace = open_workspace(folder)
+    asked = gates.limits_of(workspace, limits)
+    found = gates.check_version(workspace, version, asked, load_settings(workspace))
+    if junit is not None:
+        write_bytes(junit, found.junit())
+    console.print_json(found.record()) if as_json else console.print_lines(found.lines())
+    if not found.holds:
+        raise typer.Exit(1)

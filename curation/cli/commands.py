@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
+import traceback
+from typing import NoReturn
 
 import typer
 
-from curation.base import interrupts, memory
+from curation.base import interrupts, memory, reading
 from curation.base.errors import CurationError
+from curation.base.text import printable
 from curation.cli import auditing, curating, examples, exchange, history, modelling, reviewing
 
 app = typer.Typer(
@@ -29,13 +33,40 @@ def _before_any_command() -> None:
     memory.require(memory.Needed.reading)
 
 
+PANELS: dict[str, tuple[str, ...]] = {
+    "Curate": ("run", "scan", "check", "apply", "overlap", "sample", "doctor"),
+    "Look": ("report", "issues", "show", "explain", "diff", "versions", "log"),
+    "Decide": ("review", "decide", "undo", "merge", "annotations", "votes", "tag"),
+    "Make sure": ("gate", "verify", "audit", "evaluate-labels"),
+    "Hand on": ("export", "card", "export-model"),
+    "Models": ("train", "ladder", "crossval", "evaluate", "compare", "learning-curve", "predict"),
+}
+"""The verbs as the help lists them: by what somebody is after."""
+
 for _family in (curating, history, exchange, auditing, modelling, reviewing):
     app.registered_commands += _family.app.registered_commands
     app.registered_groups += _family.app.registered_groups
-for _verb in app.registered_commands:
-    _name = _verb.name or (_verb.callback.__name__ if _verb.callback else "")
-    _verb.epilog = examples.epilog(_name)
+_PANEL_OF = {verb: panel for panel, verbs in PANELS.items() for verb in verbs}
+_PLACE = {verb: place for place, verb in enumerate(_PANEL_OF)}
 
+
+def _name_of(verb: typer.models.CommandInfo) -> str:
+    return verb.name or (verb.callback.__name__ if verb.callback else "")
+
+
+app.registered_commands.sort(key=lambda verb: _PLACE.get(_name_of(verb), len(_PLACE)))
+for _verb in app.registered_commands:
+    _verb.epilog = examples.epilog(_name_of(_verb))
+    _verb.rich_help_panel = _PANEL_OF.get(_name_of(_verb))
+for _group in app.registered_groups:
+    _group.rich_help_panel = _PANEL_OF.get(_group.name or "")
+
+
+_DEBUG = "CURATE_DEBUG"
+"""Environment variable under which a fault of our own ends with its traceback."""
+
+OWN_FAULT = "a fault of this tool"
+"""How the command ends where nobody thought of what happened; no test is content with it."""
 
 OUT_OF_MEMORY = (
     "curate: out of memory; nothing already committed was changed: free memory, or take --workers 1, and give the same "
@@ -47,10 +78,11 @@ def main() -> None:
     """Run the command; what a user can mend is one sentence on standard error and exit status 1."""
     # a broken pipe (curate issues | head) is no error; threads of libraries are set by the workers on purpose
     signal.signal(signal.SIGINT, interrupts.unwind)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding shows what it can
     try:
         app()
-    except CurationError as error:
-        sys.exit(f"curate: {error}")
     except KeyboardInterrupt:
         interrupts.say()
         sys.exit(interrupts.STATUS)
@@ -60,15 +92,35 @@ def main() -> None:
         raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (MemoryError, ImportError, RuntimeError, OSError) as error:
-        if memory.ran_out(error):
-            sys.exit(OUT_OF_MEMORY)
-        if not isinstance(error, OSError):
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        sys.exit(f"curate: {error.strerror or error}{where}; nothing already committed was changed")
+    except Exception as error:
+        _explain(error)
     finally:
         signal.signal(signal.SIGINT, interrupts.end_at_once)
+        code = getattr(sys.exc_info()[1], "code", 0)
+        interrupts.limit_exit(code if isinstance(code, int) else 1)
+
+
+def _explain(error: Exception) -> NoReturn:
+    """End with one sentence: what a user can mend, or that a fault is our own."""
+    if isinstance(error, CurationError):
+        _end(str(error))
+    if memory.ran_out(error):
+        sys.exit(OUT_OF_MEMORY)
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        _end(f"{error.strerror or error}{where}; nothing already committed was changed")
+    if os.environ.get(_DEBUG):
+        raise error
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__}: {reading.first_line(error)}"
+    _end(
+        f"{OWN_FAULT} ({what}, in {place.filename}, line {place.lineno}); nothing already committed was "
+        f"changed: please report it with what the same command prints under {_DEBUG}=1"
+    )
+
+
+def _end(sentence: str) -> NoReturn:
+    sys.exit(f"curate: {printable(sentence)}")
 
 
 if __name__ == "__main__":

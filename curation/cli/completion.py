@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import typer
 
+from curation.base import reading
 from curation.base.tables import CHECK_NAMES
+from curation.base.text import printable
 from curation.formats.registry import names as export_formats
 
 POLICIES = Path(__file__).parents[1] / "decisions" / "policies"
@@ -26,9 +28,12 @@ def _offering(names: Callable[[typer.Context], Iterable[str]]) -> Offer:
 def _version_names(ctx: typer.Context) -> list[str]:
     """Return the names of the versions in the workspace that the line names, newest first, and its tags."""
     folder = Path(ctx.params.get("folder") or "workspace") / "manifests"
-    numbers = sorted((int(path.stem[1:]) for path in folder.glob("v*.json") if path.stem[1:].isdigit()), reverse=True)
-    lines = (folder / "tags.jsonl").read_text(encoding="utf-8").splitlines() if (folder / "tags.jsonl").exists() else []
-    tags = dict.fromkeys(str(json.loads(line)["tag"]) for line in lines)
+    found = (reading.whole_number(path.stem[1:]) for path in folder.glob("v*.json"))
+    numbers = sorted((number for number in found if number is not None), reverse=True)
+    tags: dict[str, None] = {}
+    with contextlib.suppress(OSError, ValueError, KeyError):  # a damaged file offers nothing
+        lines = reading.text_of(reading.contents(folder / "tags.jsonl")).splitlines()
+        tags = dict.fromkeys(printable(str(reading.json_object(line)["tag"])) for line in lines)
     return ["cleaned", "raw", *(f"v{number}" for number in numbers), *tags]
 
 

@@ -6,11 +6,16 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from curation.base.files import json_bytes
+from curation.base.text import json_printable, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from curation.base.destinations import Destinations
     from curation.cli.doctor import Finding
 
 _MOST_ROWS = 40
@@ -19,10 +24,18 @@ _MOST_ROWS = 40
 _PIPED_WIDTH = 120
 """Characters a line of a table that is not printed on a terminal."""
 
+_BESIDE_PATHS = 70
+"""Characters that the other columns have beside the longest path; a narrower terminal breaks the lines itself."""
+
 
 def print_json(value: Any) -> None:
-    """Print ``value`` as JSON; dataclasses become objects."""
-    print(json.dumps(value, indent=1, ensure_ascii=False, default=_plain))
+    """Print ``value`` as JSON; dataclasses become objects. Nothing in it steers a terminal, whatever its encoding."""
+    text = json.dumps(value, indent=1, ensure_ascii=not _is_utf8(), default=_plain)
+    print(json_printable(text))
+
+
+def _is_utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def _plain(value: Any) -> Any:
@@ -36,34 +49,38 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Print plain sentences, one a line."""
+    """Print plain sentences, one a line, with names as a terminal may show them."""
     for line in lines:
-        print(line)
+        print(printable(line))
 
 
-def print_frame(
-    frame: pd.DataFrame, format_name: str, *, hint: str = "", destination: str = "", limit: int = _MOST_ROWS
-) -> None:
-    """Print a table as ``table`` (at most ``limit`` rows, 0: all), ``csv`` or ``json``, or write it to a file."""
-    if destination:
-        _write(frame, format_name, destination)
-    elif format_name == "csv":
-        sys.stdout.write(frame.to_csv(index=False, lineterminator="\n"))
+def print_frame(frame: pd.DataFrame, format_name: str, *, hint: str = "", limit: int = _MOST_ROWS) -> None:
+    """Print a table as ``table`` (at most ``limit`` rows, 0: all), ``csv`` or ``json``."""
+    if format_name == "csv":
+        # to a program every character counts; a terminal would obey some
+        shown = frame.map(_shown) if sys.stdout.isatty() else frame
+        sys.stdout.write(shown.to_csv(index=False, lineterminator="\n"))
     elif format_name == "json":
         print_json(records(frame))
     else:
         _print_table(frame, hint, limit or len(frame))
 
 
-def _write(frame: pd.DataFrame, format_name: str, destination: str) -> None:
-    from pathlib import Path
+def _shown(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
 
-    from curation.base.files import json_bytes, write_bytes
 
+def write_frame(frame: pd.DataFrame, format_name: str, destination: str, gate: Destinations) -> None:
+    """Write a table to a file as JSON, or else as CSV, and say so.
+
+    Raises:
+        DestinationError: nothing may be written there.
+
+    """
     as_json = format_name == "json"
     data = json_bytes(records(frame)) if as_json else frame.to_csv(index=False).encode("utf-8")
-    write_bytes(Path(destination), data)
-    print(f"{len(frame):,} rows written to {destination}")
+    gate.write({Path(destination): data})
+    print_lines([f"{len(frame):,} rows written to {destination}"])
 
 
 def _print_table(frame: pd.DataFrame, hint: str, limit: int) -> None:
@@ -74,11 +91,21 @@ def _print_table(frame: pd.DataFrame, hint: str, limit: int) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in frame.columns:
         right = frame[column].dtype.kind in "if"
-        table.add_column(str(column), justify="right" if right else "left", overflow="fold")
+        # a path that is broken into lines cannot be copied
+        table.add_column(
+            Text(printable(str(column))),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=column == "path",
+        )
     for row in frame.head(limit).itertuples(index=False, name=None):
         # Text, not markup: names from the file system must not be read as styles
         table.add_row(*(Text(_cell(value)) for value in row))
-    Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH).print(table)
+    screen = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    longest = max(frame["path"].head(limit).astype(str).str.len(), default=0) if "path" in frame else 0
+    if longest + _BESIDE_PATHS > screen.width:
+        screen = Console(width=longest + _BESIDE_PATHS)
+    screen.print(table)
     if len(frame) > limit:
         print(f"... {len(frame) - limit:,} more rows{hint}")
 
@@ -92,9 +119,9 @@ def print_findings(findings: Sequence[Finding]) -> None:
     screen = Console(soft_wrap=True)
     for finding in findings:
         mark, style = marks[finding.state]
-        screen.print(Text(mark, style) + Text(f"{finding.what:<22} {finding.facts}"))
+        screen.print(Text(mark, style) + Text(printable(f"{finding.what:<22} {finding.facts}")))
         if finding.to_do:
-            screen.print(Text(f"{'':<29}{finding.to_do}", "dim"))
+            screen.print(Text(printable(f"{'':<29}{finding.to_do}"), "dim"))
 
 
 def _cell(value: Any) -> str:
@@ -102,4 +129,4 @@ def _cell(value: Any) -> str:
         return f"{value:.3f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return str(value)
+    return printable(str(value))

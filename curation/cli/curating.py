@@ -10,6 +10,7 @@ import typer
 from curation.cli import completion
 from curation.cli.options import (
     DEFAULT_WORKSPACE,
+    AcceptLoss,
     Address,
     AsJson,
     Data,
@@ -19,14 +20,17 @@ from curation.cli.options import (
     Folder,
     FoldWorkers,
     Identity,
+    LabelOpinions,
     LabelRecipe,
     Limit,
     MergeLabels,
     Outside,
     PolicyName,
     SubjectFrom,
+    TableFormat,
     Weights,
     Workers,
+    label_settings,
     load_settings,
 )
 
@@ -42,6 +46,7 @@ def run(
     folder: Folder = DEFAULT_WORKSPACE,
     policy: PolicyName = "",
     labels: LabelRecipe = "",
+    opinion: LabelOpinions = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     identity: Identity = "",
@@ -49,6 +54,7 @@ def run(
     subject_from: SubjectFrom = "",
     merge_labels: MergeLabels = False,
     outside: Outside = False,
+    accept_loss: AcceptLoss = False,
     workers: Workers = 0,
     engine: EngineKind = None,
     address: Address = "",
@@ -60,7 +66,7 @@ def run(
     from curation.base.progress import Display
     from curation.base.workspace import create_workspace, locked
     from curation.cli import console
-    from curation.pipeline import steps
+    from curation.pipeline import curating
 
     workspace = create_workspace(folder)
     settings = load_settings(
@@ -69,11 +75,11 @@ def run(
         source={"subject_from": subject_from, "merge_labels": merge_labels, "outside": outside},
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
-        labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+        labels=label_settings(labels, opinion, threads, fold_workers),
         identity={"network": identity},
     )
     with locked(workspace):
-        outcome = steps.run(workspace, data, settings, Display(quiet=as_json), limit)
+        outcome = curating.run(workspace, data, settings, Display(quiet=as_json), limit, accept_loss=accept_loss)
     console.print_json(outcome.record) if as_json else console.print_lines(outcome.lines)
 
 
@@ -107,9 +113,11 @@ def scan(
     )
     with locked(workspace):
         scanned = steps.scan(workspace, data, settings, Display(quiet=as_json), limit)
-    record = {"images": len(scanned.images), "measured_now": scanned.measured_now}
+    record = {"images": len(scanned.images), "measured_now": scanned.measured_now, "notes": list(scanned.notes)}
     line = f"{record['images']:,} images, {record['measured_now']:,} of them measured now."
-    console.print_json(record) if as_json else console.print_lines([line, "Next: curate check"])
+    console.print_json(record) if as_json else console.print_lines(
+        [*steps.note_lines(scanned), line, "Next: curate check"]
+    )
 
 
 @app.command()
@@ -119,6 +127,7 @@ def check(
     ] = None,
     folder: Folder = DEFAULT_WORKSPACE,
     labels: LabelRecipe = "",
+    opinion: LabelOpinions = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
     identity: Identity = "",
@@ -139,21 +148,21 @@ def check(
     from curation.base.workspace import locked, open_workspace
     from curation.checks import registry
     from curation.cli import console
-    from curation.pipeline import steps, summary
+    from curation.pipeline import curating, queries, steps, summary
 
-    chosen = {check.name for check in registry.select(names or [])}
+    chosen = [check.name for check in registry.select(names or [])]
     workspace = open_workspace(folder)
     settings = load_settings(
         workspace,
         engine={"workers": workers, "kind": engine, "address": address},
-        labels={"recipe": labels, "threads": threads, "workers": fold_workers},
+        labels=label_settings(labels, opinion, threads, fold_workers),
         identity={"network": identity},
     )
     display = Display(quiet=as_json)
     opinions = None
     with locked(workspace):
         scanned = steps.scanned_before(workspace, settings, display)
-        issues = steps.judge_labels(workspace, scanned, settings, display)
+        issues = curating.judge_labels(workspace, scanned, settings, display)
         if also:
             from curation.audit.peers import interpreter, second_opinions
 
@@ -162,12 +171,17 @@ def check(
                 workspace, scanned.measurements, pairs, settings, display, peers=also, python=interpreter(peer_python)
             )
     found = summary.check_summary(issues[issues["check"].isin(chosen)])
-    if opinions is not None and as_json:
-        side = summary.side_by_side(issues, opinions.findings).to_dict("records")
-        checks = found.to_dict("records")
-        console.print_json({"checks": checks, "opinions": opinions.record(), "side_by_side": side})
+    absent = queries.not_run(found, chosen)
+    if as_json:
+        side = None if opinions is None else summary.side_by_side(issues, opinions.findings).to_dict("records")
+        asked = None if opinions is None else opinions.record()
+        console.print_json(
+            {"checks": console.records(found), "not_run": absent, "opinions": asked, "side_by_side": side}
+        )
         return
-    console.print_frame(found, "json" if as_json else "table")
+    if len(found):
+        console.print_frame(found, "table")
+    console.print_lines(queries.not_run_words(absent))
     if opinions is not None:
         if len(opinions.pairs):
             console.print_frame(opinions.counts, "table")
@@ -177,33 +191,78 @@ def check(
 
 
 @app.command()
-def apply(folder: Folder = DEFAULT_WORKSPACE, policy: PolicyName = "", as_json: AsJson = False) -> None:
+def apply(
+    folder: Folder = DEFAULT_WORKSPACE,
+    policy: PolicyName = "",
+    accept_loss: AcceptLoss = False,
+    as_json: AsJson = False,
+) -> None:
     """Let a policy decide on the issues and commit the cleaned version."""
     from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
+    from curation.base.workspace import locked, open_workspace, read_images, read_issues
     from curation.cli import console
-    from curation.pipeline import label_judgement, queries, steps
+    from curation.pipeline import curating, decisions, label_judgement, queries
 
     workspace = open_workspace(folder)
+    settings = load_settings(workspace, policy=policy)
     with locked(workspace):
-        version = steps.apply(workspace, load_settings(workspace, policy=policy), Display(quiet=as_json))
+        before = queries.newest(workspace)
+        recorded = decisions.apply(workspace, settings, Display(quiet=as_json), accept_loss=accept_loss)
+    version = recorded.version
     if as_json:
         console.print_json(version)
         return
-    console.print_lines([*queries.version_lines(version), *label_judgement.outcome_lines(workspace, version)])
+    said, _ = curating.said_of(workspace, read_images(workspace), read_issues(workspace), version, settings)
+    judged = label_judgement.outcome_lines(workspace, version)
+    console.print_lines([*said, *recorded.notes, *judged, *queries.what_changed(workspace, before, version)])
+
+
+@app.command()
+def overlap(
+    other: Annotated[str, typer.Argument(help="Another data set, as curate run takes it, or a workspace.")],
+    theirs: Annotated[
+        bool, typer.Option("--theirs", help="Print the other's images that are here, not these.")
+    ] = False,
+    folder: Folder = DEFAULT_WORKSPACE,
+    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    as_json: AsJson = False,
+) -> None:
+    """List what this data shares with OTHER: exact and near copies, by split and class, with pictures on a page."""
+    from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
+    from curation.cli import console
+    from curation.pipeline.overlap import overlap as find_overlap
+
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        found = find_overlap(workspace, other, load_settings(workspace), Display(quiet=as_json))
+    shown = (found.theirs if theirs else found.mine).drop(columns=["sha256", "other_sha256"])
+    if as_json:
+        console.print_json(found.record())
+    elif format_name is TableFormat.table:
+        if len(shown):
+            console.print_frame(found.counts, "table")
+            console.print_frame(shown, "table", hint="; see all with --format csv")
+        console.print_lines(found.lines)
+    else:
+        console.print_frame(shown, format_name.value)
 
 
 @app.command()
 def sample(
     destination: Annotated[Path, typer.Argument(help="A new folder.")],
     images: Annotated[int, typer.Option("--images", min=40, help="About how many.")] = 400,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed draws other faces.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed draws other faces.")] = 0,
 ) -> None:
     """Draw a small data set of four expressions with planted defects and their truth."""
     from curation.audit.synthetic import make_sample
+    from curation.base.destinations import Destinations
+    from curation.cli import console
 
+    Destinations(None).allow_place(destination)
     truth = make_sample(destination, images=images, seed=seed)
-    print(f"{len(truth):,} planted or plain images in {destination}; what was planted: {destination / 'truth.csv'}")
+    where = destination / "truth.csv"
+    console.print_lines([f"{len(truth):,} planted or plain images in {destination}; what was planted: {where}"])
 
 
 @app.command()

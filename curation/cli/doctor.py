@@ -29,6 +29,7 @@ _EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "ray": (("ray",), "measuring on a cluster"),
     "review": (("fiftyone",), "reviewing images in the FiftyOne App"),
     "exchange": (("datasets", "mlcroissant", "s3fs", "kagglehub"), "Hugging Face, Croissant, S3, Kaggle"),
+    "formats": (("pillow_heif", "pillow_jxl"), "HEIC and JPEG XL"),
     "opinions": (("cleanlab", "cleanvision"), "second opinions"),
 }
 """Extra -> the modules that show it is installed, and what it is for."""

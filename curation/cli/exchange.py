@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curation.cli import completion
-from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, On, Placing, Seed, Version, load_settings
+from curation.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    Folder,
+    Force,
+    NewClass,
+    On,
+    Placing,
+    Seed,
+    Version,
+    load_settings,
+)
 from curation.formats.registry import names as export_formats
 
 if TYPE_CHECKING:
@@ -28,6 +39,7 @@ def export(
         str, typer.Option("--since", help="Only what changed since this version.", autocompletion=completion.versions)
     ] = "",
     place: Annotated[Placing, typer.Option("--place", help="Copy or link image files.")] = Placing.copy,
+    force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +53,7 @@ def export(
     workspace = open_workspace(folder)
     display = Display(quiet=as_json)
     number = export_version(
-        workspace, version, format_name, destination, since=since, place=place.value, display=display
+        workspace, version, format_name, destination, since=since, place=place.value, force=force, display=display
     )
     record = {"written": number, "format": format_name, "destination": str(destination)}
     line = f"{number:,} {find(format_name).unit} written to {destination}"
@@ -51,6 +63,7 @@ def export(
 @app.command("annotations")
 def take_annotations(
     file: Annotated[Path, typer.Argument(help="Label Studio's JSON export of a project.")],
+    new_class: NewClass = False,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -58,13 +71,20 @@ def take_annotations(
     from curation.base.progress import Display
     from curation.base.workspace import locked, open_workspace
     from curation.cli import console
+    from curation.decisions import manifest
+    from curation.pipeline import queries
     from curation.review.label_studio import read, take
 
     workspace = open_workspace(folder)
     found = read(file)
     with locked(workspace):
-        taken = take(workspace, found, load_settings(workspace), Display(quiet=as_json))
-    console.print_json(taken) if as_json else console.print_lines(taken.lines())
+        before = queries.newest(workspace)
+        taken = take(workspace, found, load_settings(workspace), Display(quiet=as_json), new_class=new_class)
+    if as_json:
+        console.print_json(taken)
+    else:
+        after = manifest.find(workspace, taken.version)
+        console.print_lines([*taken.lines(), *queries.what_changed(workspace, before, after)])
 
 
 @app.command()
@@ -87,16 +107,17 @@ def report(
     """Write the cleaning report of the newest cleaned version, and with --models the page on a model."""
     from curation.base.progress import Display
     from curation.base.workspace import locked, open_workspace
-    from curation.pipeline import steps
+    from curation.cli import console
+    from curation.pipeline import curating
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        print(steps.report(workspace, load_settings(workspace), Display()))
+        console.print_lines([str(curating.report(workspace, load_settings(workspace), Display()))])
     if models:
         from curation.evidence import Inputs, write_findings
 
         inputs = Inputs(model, on, votes, data, attributes, tuple(outside or ()), images, seed)
-        print(write_findings(workspace, load_settings(workspace), inputs, Display()))
+        console.print_lines([str(write_findings(workspace, load_settings(workspace), inputs, Display()))])
 
 
 @app.command()
@@ -104,6 +125,7 @@ def card(
     destination: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = Path("cards"),
     model: Annotated[str, typer.Argument(help="A run, or the beginning of its name; none = newest.")] = "",
     on: On = "cleaned",
+    force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Write a dataset card (Hugging Face, Croissant) and a model card; what only you know is left to fill in."""
@@ -111,5 +133,5 @@ def card(
     from curation.cli import console
     from curation.evidence.cards import write_cards
 
-    files = write_cards(open_workspace(folder), on, model, destination)
+    files = write_cards(open_workspace(folder), on, model, destination, force=force)
     console.print_lines([str(file) for file in files])

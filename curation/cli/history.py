@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,9 @@ from curation.cli.options import (
     AsJson,
     By,
     Folder,
+    Force,
+    NewClass,
+    Rows,
     TableFormat,
     Version,
     load_settings,
@@ -21,7 +25,9 @@ from curation.cli.options import (
 )
 
 if TYPE_CHECKING:
-    pass
+    from curation.base.workspace import Workspace
+    from curation.decisions import manifest
+    from curation.pipeline.decisions import Recorded
 
 app = typer.Typer()
 
@@ -38,19 +44,36 @@ def issues(
     check_name: Annotated[str, typer.Option("--check", help="Only this check.", autocompletion=completion.checks)] = "",
     every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
     peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
+    number: Rows = 20,
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print what the checks found, worst first."""
-    from curation.base.workspace import open_workspace
+    """Print what the checks found: a summary by check, conflicts and leaks on top, then the worst images."""
+    from curation.base.destinations import Destinations
+    from curation.base.workspace import open_workspace, option_of
     from curation.cli import console
     from curation.pipeline import queries
 
     workspace = open_workspace(folder)
     found = queries.found_issues(workspace, check_name, flagged_only=not every, peer=peer)
     chosen = "json" if as_json else format_name.value
-    console.print_frame(found, chosen, hint="; see all with --format csv", destination=output)
+    if output:
+        console.write_frame(found, chosen, output, Destinations(workspace, force))
+        return
+    if chosen != "table":  # for machines: every row, with the evidence as JSON
+        console.print_frame(found, chosen)
+        return
+    if not check_name and not peer:
+        by_check = queries.issue_summary(workspace)
+        console.print_frame(by_check, "table", limit=0)
+        console.print_lines([*queries.not_run_words(queries.not_run(by_check)), ""])
+    hint = "; -n 0 prints all, --format csv the numbers behind the words"
+    console.print_frame(queries.issue_words(found), "table", hint=hint, limit=number)
+    if len(found):
+        look = f" --check {check_name}" if check_name else " --check NAME"
+        console.print_lines([f"Decide on them: curate review{look}{option_of(workspace)}"])
 
 
 @app.command()
@@ -87,16 +110,24 @@ def versions(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> Non
 def log(
     folder: Folder = DEFAULT_WORKSPACE,
     path: Annotated[str, typer.Option("--path", help="Only decisions on this image.")] = "",
+    who: Annotated[str, typer.Option("--by", help="Only what this person or policy decided.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every line, also each of a policy's.")] = False,
+    number: Rows = 40,
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     as_json: AsJson = False,
 ) -> None:
-    """Print the log of decisions, newest first."""
+    """Print what people decided, and a line each time that a policy did, newest first."""
     from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import queries
 
     found = queries.log_table(open_workspace(folder), path)
-    console.print_frame(found, "json" if as_json else format_name.value, hint="; see all with --format csv")
+    chosen = "json" if as_json else format_name.value
+    if chosen == "table":
+        found = queries.log_summary(found, who, every=every or bool(path))
+    elif who:
+        found = found[found["actor"].isin([who, f"person:{who}", f"policy:{who}"])]
+    console.print_frame(found, chosen, hint="; -n 0 prints all, --all each line", limit=number)
 
 
 @app.command()
@@ -118,25 +149,47 @@ def explain(
 def diff(
     before: Version,
     after: Version,
+    page: Annotated[bool, typer.Option("--page", help="Write a page that shows them in pictures.")] = False,
     folder: Folder = DEFAULT_WORKSPACE,
+    number: Rows = 40,
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     as_json: AsJson = False,
 ) -> None:
-    """Print the images that two versions judge differently."""
-    from curation.base.workspace import open_workspace
+    """Print the images that two versions judge differently, or show them on a page."""
+    from curation.base.workspace import locked, open_workspace
     from curation.cli import console
     from curation.pipeline import queries
 
-    found = queries.diff(open_workspace(folder), before, after)
-    console.print_frame(found, "json" if as_json else format_name.value, hint="; see all with --format csv")
+    workspace = open_workspace(folder)
+    found = queries.diff(workspace, before, after)
+    chosen = "json" if as_json else format_name.value
+    if page:
+        from curation.pipeline.changes import write_changes
+
+        with locked(workspace):
+            print(write_changes(workspace, before, after, load_settings(workspace)))
+    elif chosen != "table":
+        console.print_frame(found, chosen)
+    elif found.empty:
+        console.print_lines([f"No differences: {before} and {after} judge every image alike."])
+    else:
+        counts = found["change"].value_counts()
+        console.print_lines([", ".join(f"{name} {size:,}" for name, size in counts.items()), ""])
+        console.print_frame(found, "table", hint="; -n 0 prints all", limit=number)
 
 
 @app.command()
 def decide(
-    paths: Annotated[list[str], typer.Argument(help="Images, as curate issues prints them.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Images (with --not-copies also groups), as curate issues prints them.")
+    ],
     keep: Annotated[bool, typer.Option("--keep", help="Keep as they came.")] = False,
     exclude: Annotated[bool, typer.Option("--exclude", help="Leave out.")] = False,
     relabel: Annotated[str, typer.Option("--relabel", help="Give this label.")] = "",
+    not_copies: Annotated[
+        bool, typer.Option("--not-copies", help="No two of them are copies of each other, for good.")
+    ] = False,
+    new_class: NewClass = False,
     move: Annotated[str, typer.Option("--move", help="Put into this split.")] = "",
     subject: Annotated[str, typer.Option("--subject", help="Say whose face it is: any name, one a person.")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why, for the log.")] = "",
@@ -144,19 +197,28 @@ def decide(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Decide on images yourself; a person's decision outranks every policy's."""
+    """Decide on images yourself; a person's decision outranks every policy's, and follows the picture, not its name."""
     from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
-    from curation.pipeline import queries, steps
+    from curation.pipeline import decisions, queries
 
-    named = [("relabel", relabel), ("move", move), ("subject", subject)]
-    chosen = [("keep", "")] * keep + [("exclude", "")] * exclude + [pair for pair in named if pair[1]]
+    named = {
+        ("keep", ""): keep,
+        ("exclude", ""): exclude,
+        ("relabel", relabel): relabel,
+        ("move", move): move,
+        ("subject", subject): subject,
+        ("not_copies", ""): not_copies,
+    }
+    chosen = [act for act, given in named.items() if given]
     if len(chosen) != 1:
-        raise typer.BadParameter("give exactly one of --keep, --exclude, --relabel LABEL, --move SPLIT, --subject NAME")
+        raise typer.BadParameter(
+            "give exactly one of --keep, --exclude, --relabel LABEL, --move SPLIT, --subject NAME, --not-copies"
+        )
     workspace = open_workspace(folder)
     with locked(workspace):
-        version = steps.decide(workspace, paths, *chosen[0], reason, by or user_name(), load_settings(workspace))
-    console.print_json(version) if as_json else console.print_lines(queries.version_lines(version))
+        settings, who, before = load_settings(workspace), by or user_name(), queries.newest(workspace)
+        recorded = decisions.decide(workspace, paths, *chosen[0], reason, who, settings, new_class=new_class)
+    _print_recorded(workspace, before, recorded, as_json=as_json)
 
 
 @app.command()
@@ -216,13 +278,50 @@ def undo(
 ) -> None:
     """Take back a decision or a version; the log keeps both the decision and its undoing."""
     from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
-    from curation.pipeline import queries, steps
+    from curation.pipeline import decisions, queries
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        version = steps.undo(workspace, target, by or user_name(), load_settings(workspace))
-    console.print_json(version) if as_json else console.print_lines(queries.version_lines(version))
+        before = queries.newest(workspace)
+        recorded = decisions.undo(workspace, target, by or user_name(), load_settings(workspace))
+    _print_recorded(workspace, before, recorded, as_json=as_json)
+
+
+@app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(help="Another workspace of the same data; it is only read.")],
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Take what people decided in another workspace of the same data; contradictions are named."""
+    from curation.base.progress import Display
+    from curation.base.workspace import locked, open_workspace
+    from curation.cli import console
+    from curation.pipeline.merge import merge as merge_workspaces
+
+    workspace = open_workspace(folder)
+    with locked(workspace):
+        merged = merge_workspaces(workspace, other, load_settings(workspace), Display(quiet=True))
+    conflicts = merged.conflicts.to_dict("records")
+    if as_json:
+        console.print_json({**vars(merged), "version": merged.version.name, "conflicts": conflicts})
+        return
+    console.print_lines(merged.lines())
+    if conflicts:
+        console.print_frame(merged.conflicts, "table", limit=0)
+
+
+def _print_recorded(
+    workspace: Workspace, before: manifest.Version | None, recorded: Recorded, *, as_json: bool
+) -> None:
+    """Print what decisions have changed, and what else there is to say."""
+    from curation.cli import console
+    from curation.pipeline import queries
+
+    if as_json:
+        console.print_json(recorded.version)
+    else:
+        console.print_lines([*recorded.notes, *queries.what_changed(workspace, before, recorded.version)])
 
 
 @app.command()
@@ -233,28 +332,41 @@ def tag(
 ) -> None:
     """Give a version a name."""
     from curation.base.workspace import locked, open_workspace
+    from curation.cli import console
     from curation.decisions import manifest
 
     workspace = open_workspace(folder)
     with locked(workspace):
         found = manifest.find(workspace, version)
         manifest.tag(workspace, found, name)
-    print(f"{found.name} is now also called {name}")
+    console.print_lines([f"{found.name} is now also called {name}"])
 
 
 @app.command()
-def verify(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
-    """Check that every version has its hash and that replaying the log gives each of them again."""
-    from curation.base.workspace import open_workspace
+def verify(
+    received: Annotated[
+        bool, typer.Option("--foreign", help="Instead: say what a workspace that somebody sent would touch.")
+    ] = False,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Check that no version, record or line of the log was edited, and that replaying the log gives every version."""
+    from curation.base.workspace import foreign, open_workspace
     from curation.cli import console
     from curation.decisions import manifest
 
+    if received:
+        sentences = foreign(folder)
+        nothing = [f"{folder} names nothing outside itself."]
+        console.print_json({"touches": sentences}) if as_json else console.print_lines(sentences or nothing)
+        return
     workspace = open_workspace(folder)
     problems = manifest.verify(workspace)
+    notes = [] if problems else manifest.not_sealed(workspace)
     number = len(manifest.versions(workspace)) if not problems else 0
     if as_json:
-        console.print_json({"ok": not problems, "problems": problems})
+        console.print_json({"ok": not problems, "problems": problems, "notes": notes})
     else:
-        console.print_lines(problems or [f"All well: {number} versions, each as its hash and the log state."])
+        console.print_lines(problems or [f"All well: {number} versions, each as its hash and the log state.", *notes])
     if problems:
         raise typer.Exit(1)

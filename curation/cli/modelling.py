@@ -15,6 +15,7 @@ from curation.cli.options import (
     Device,
     Epochs,
     Folder,
+    Force,
     Images,
     ImageSize,
     ModelName,
@@ -58,7 +59,7 @@ def train(
 
     workspace = open_workspace(folder)
     if show_augmentation:
-        print(runs.augmentation_sheet(workspace, on, seed))
+        console.print_lines([str(runs.augmentation_sheet(workspace, on, seed))])
         return
     if not recipe:
         raise typer.BadParameter("name a recipe; curate ladder --list prints all of them")
@@ -67,7 +68,7 @@ def train(
     run_dir = runs.train(workspace, recipe, on, options, Display(quiet=as_json or not is_speaker))
     if not is_speaker:
         return
-    lines = [f"Trained: {run_dir}", f"Next: curate evaluate {run_dir.name}"]
+    lines = [f"Trained: {run_dir}", runs.start_of(run_dir), f"Next: curate evaluate {run_dir.name}"]
     console.print_json({"run": str(run_dir), "name": run_dir.name}) if as_json else console.print_lines(lines)
 
 
@@ -234,9 +235,9 @@ def evaluate_labels(
     """Measure the judgement of the labels, and the labels of every version, against people's votes."""
     from curation.base.workspace import open_workspace
     from curation.cli import console
-    from curation.pipeline import label_judgement
+    from curation.pipeline import label_evaluation
 
-    found = label_judgement.evaluate(open_workspace(folder), file)
+    found = label_evaluation.evaluate(open_workspace(folder), file)
     if as_json:
         console.print_json({name: table.to_dict("records") for name, table in found.items()})
         return
@@ -300,6 +301,7 @@ def predict(
 def export_model(
     model: ModelName,
     destination: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Export a model to ONNX, checked against torch, with its card."""
@@ -307,7 +309,7 @@ def export_model(
     from curation.cli import console
     from curation.models import runs
 
-    console.print_lines(runs.hand_over(open_workspace(folder), model, destination))
+    console.print_lines(runs.hand_over(open_workspace(folder), model, destination, force=force))
 
 
 def _fit_options(

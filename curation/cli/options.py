@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Folder = Annotated[Path, typer.Option("--workspace", "-w", help="The workspace folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Data = Annotated[str, typer.Argument(help="A folder, archive, CSV/Parquet list, image or fsspec URL.")]
+Data = Annotated[str, typer.Argument(help="A folder, archive, list (CSV, JSON, Parquet), image or fsspec URL.")]
 PolicyName = Annotated[
     str, typer.Option("--policy", help="balanced, deck, or a policy file.", autocompletion=completion.policies)
 ]
@@ -46,6 +46,14 @@ Version = Annotated[
 LabelRecipe = Annotated[
     str, typer.Option("--labels", help="Judge the labels with out-of-fold models: fast, thorough, a recipe, or off.")
 ]
+LabelOpinions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--opinion",
+        help="With --labels: who else judges, repeatable: fer, face_api:PATH, FILE.onnx, hf:NAME, TABLE.csv, "
+        "module:function; or none.",
+    ),
+]
 FitThreads = Annotated[int, typer.Option("--threads", min=0, help="With --labels: threads of each fit; 0 = measured.")]
 FoldWorkers = Annotated[int, typer.Option("--fold-workers", min=0, help="With --labels: folds fitted at once.")]
 By = Annotated[str, typer.Option("--by", help="Your name, for the log.")]
@@ -55,14 +63,20 @@ On = Annotated[
         "--on", help="The version: raw, cleaned, vN, a tag or a hash's beginning.", autocompletion=completion.versions
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of new layers, order and draws.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of new layers, order and draws.")]
 ModelWeights = Annotated[str, typer.Option("--weights", help="downloaded, bundled, none, or a file.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Torch's threads; 0 = measured.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:NUMBER or mps.")]
 Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Fewer epochs than the recipe has; 0 = its own.")]
 ImageSize = Annotated[int, typer.Option("--image-size", min=0, help="Another input side, px; 0 = the recipe's.")]
 Images = Annotated[int, typer.Option("--images", min=0, help="Train and validate on about N images; 0 = all.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over a file that this workspace did not write.")]
 ModelName = Annotated[str, typer.Argument(help="A run under models/, or the beginning of its name.")]
+AcceptLoss = Annotated[
+    bool, typer.Option("--accept-loss", help="Leave out also what the brake holds back; it stays accepted.")
+]
+NewClass = Annotated[bool, typer.Option("--new-class", help="A class that no image has yet is meant.")]
+Rows = Annotated[int, typer.Option("-n", "--number", min=0, help="Rows to print; 0 = all.")]
 DEFAULT_WORKSPACE = Path("workspace")
 
 
@@ -109,9 +123,16 @@ def user_name() -> str:
         return "unknown"
 
 
+def label_settings(recipe: str, opinions: list[str] | None, threads: int, workers: int) -> dict[str, Any]:
+    """Return the overrides of the section ``labels``; what is named here may run code, what a file names may not."""
+    named = [] if opinions == ["none"] else list(opinions or ())
+    chosen = {"opinions": named, "code": named} if opinions else {}
+    return {"recipe": recipe, "threads": threads, "workers": workers, **chosen}
+
+
 def load_settings(workspace: Workspace, **overrides: Any) -> Settings:
-    """Return the settings in force: defaults, calibration, ``curate.toml``, environment, and what options gave."""
-    from curation.base import files, settings
+    """Return the settings in force: the workspace's own, changed by environment and options."""
+    from curation.base import settings
 
     given = {
         section: {key: value for key, value in values.items() if value not in ("", 0, None)}
@@ -119,5 +140,4 @@ def load_settings(workspace: Workspace, **overrides: Any) -> Settings:
         else values
         for section, values in overrides.items()
     }
-    calibrated = (files.read_json(workspace.calibration) or {}).get("settings")
-    return settings.load(workspace.settings, {key: value for key, value in given.items() if value}, calibrated)
+    return settings.of_workspace(workspace, {key: value for key, value in given.items() if value})

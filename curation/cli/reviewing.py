@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curation.cli import completion, examples
-from curation.cli.options import DEFAULT_WORKSPACE, AsJson, By, Folder, On, Seed, load_settings, user_name
+from curation.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    By,
+    Folder,
+    Force,
+    NewClass,
+    On,
+    Seed,
+    load_settings,
+    user_name,
+)
 
 if TYPE_CHECKING:
     from curation.base.workspace import Workspace
@@ -48,6 +59,7 @@ def review(
     """Open the FiftyOne App on a ranked queue: a key a decision. Then: curate review pull (or just close the App)."""
     if context.invoked_subcommand is not None:
         return
+    from curation.base import reading
     from curation.base.progress import Display
     from curation.base.workspace import open_workspace
     from curation.cli import console
@@ -55,12 +67,13 @@ def review(
 
     workspace = open_workspace(folder)
     display = Display()
+    asked = reading.whole_number(queue)
     request = apps.Request(
         reviewer=by or user_name(),
         version=on,
         check=check_name,
-        order="gain" if queue.isdigit() else queue,
-        images=int(queue) if queue.isdigit() else number,
+        order=queue if asked is None else "gain",
+        images=number if asked is None else asked,
         blind=blind,
         reviewers=tuple(filter(None, reviewers.split(","))),
         overlap=overlap,
@@ -68,8 +81,10 @@ def review(
         port=port,
         browser=browser,
     )
-    opened = apps.open_review(workspace, request, load_settings(workspace), display)
+    opened = apps.open_review(workspace, request, load_settings(workspace), display, serve=not push_only)
     if push_only:
+        if opened.later is not None:
+            opened.later()
         console.print_lines(apps.push_words(opened))
         return
     with display.step("Starting the App"):
@@ -81,22 +96,28 @@ def review(
 
 
 @review_app.command("pull")
-def review_pull(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def review_pull(new_class: NewClass = False, folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Bring what people answered into the log, and commit the version that follows; can be repeated."""
     from curation.base.workspace import open_workspace
 
-    _pull(open_workspace(folder), as_json=as_json)
+    _pull(open_workspace(folder), new_class=new_class, as_json=as_json)
 
 
-def _pull(workspace: Workspace, *, as_json: bool) -> None:
+def _pull(workspace: Workspace, *, new_class: bool = False, as_json: bool) -> None:
     from curation.base.progress import Display
     from curation.base.workspace import locked
     from curation.cli import console
+    from curation.pipeline import queries
     from curation.review.pull import pull
 
     with locked(workspace):
-        pulled = pull(workspace, load_settings(workspace), Display(quiet=True))
-    console.print_json(pulled) if as_json else console.print_lines(pulled.lines())
+        before = queries.newest(workspace)
+        pulled = pull(workspace, load_settings(workspace), Display(quiet=True), new_class=new_class)
+    if as_json:
+        console.print_json(pulled)
+        return
+    changed = queries.what_changed(workspace, before, pulled.version) if pulled.version else []
+    console.print_lines([*pulled.lines(), *changed])
 
 
 @review_app.command("conflicts")
@@ -136,13 +157,46 @@ def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: A
 def votes_import(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet: path and a count a class, or path and label.")],
     name: Annotated[str, typer.Option("--name", help="What to call them; default: the file's name.")] = "",
+    teach: Annotated[
+        bool, typer.Option("--teach/--measure", help="Whether they teach the judge, or measure it.")
+    ] = False,
+    force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
-    """Take a table of votes into the workspace; reported like blind labels, and never fitted to."""
+    """Take a table of votes into the workspace: to measure, reported like blind labels, or to teach the judge too."""
+    from curation.base.progress import Display
     from curation.base.workspace import locked, open_workspace
     from curation.cli import console
     from curation.labels import people
+    from curation.pipeline import answers, decisions, label_judgement
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        console.print_lines(people.import_votes(workspace, file, name))
+        kept, lines = people.import_votes(workspace, file, name, force=force)
+        if answers.let_teach(workspace, kept, teach=teach):
+            lines += decisions.record(workspace, {}, load_settings(workspace), Display()).notes
+            lines += label_judgement.remarks_of(workspace)
+        console.print_lines(lines)
+
+
+@app.command("plan-review")
+def plan_review(
+    following: Annotated[int, typer.Option("--next", min=0, help="Print the next N images to ask about.")] = 0,
+    seed: Seed = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far 100, 300 and 1,000 answers are expected to get, in this queue and others; and what came of them."""
+    from curation.base.workspace import open_workspace
+    from curation.cli import console
+    from curation.pipeline import label_queue
+
+    workspace = open_workspace(folder)
+    found = label_queue.plan_review(workspace, seed)
+    queue = label_queue.next_images(workspace, following)
+    if as_json:
+        tables = {"expected": found.table, "reached": found.reached, "next": queue}
+        console.print_json({name: table.to_dict("records") for name, table in tables.items()})
+        return
+    console.print_lines(found.lines)
+    console.print_frame(queue if following else found.table, "table")

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from curation.base import splits
 from curation.decisions.log import Draft
 
 DIGITS = 4
@@ -28,6 +29,7 @@ class Labels(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     relabel_above: float | None = Field(None, ge=0, le=1, description="P(the suggestion is right)")
+    relabel_likelier: bool = Field(False, description="relabel wherever the suggestion is likelier than the label")
     exclude_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong)")
     soften_above: float | None = Field(None, ge=0, le=1, description="P(the label is ambiguous)")
     downweight_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong): it weighs 1 - P")
@@ -56,7 +58,7 @@ def label_drafts(rule: Labels, left: pd.DataFrame, issues: pd.DataFrame) -> dict
             label is not the judged one any more is left alone.
 
     """
-    open_ = left[~left["split"].isin(rule.protect_splits)]
+    open_ = left[~left["split"].map(lambda split: _protected(rule, split)).astype(bool)]
     wrong = _judged(open_, issues, "mislabelled")
     changed = _capped([_changed(rule, row) for row in wrong], rule, open_)
     softened = {}
@@ -67,17 +69,25 @@ def label_drafts(rule: Labels, left: pd.DataFrame, issues: pd.DataFrame) -> dict
     return {**softened, **changed}
 
 
+def _protected(rule: Labels, split: str) -> bool:
+    """Tell whether a split's labels are left to a person; a split of another name is what its name stands for."""
+    return split in rule.protect_splits or splits.standard(split) in rule.protect_splits
+
+
 def _judged(left: pd.DataFrame, issues: pd.DataFrame, check: str) -> list[dict[str, Any]]:
     """Return the evidence of each image that a check judged under the label that it still has, with its path."""
     mine = left.merge(issues.loc[issues["check"] == check, ["path", "evidence"]], on="path")
     rows = [{**json.loads(row["evidence"]), **row} for row in mine.to_dict("records")]
+    for row in rows:
+        row.setdefault("posterior", row.get("believed"))  # its name in issues of earlier versions
     return [row for row in rows if row["given"] == row["label"]]
 
 
 def _changed(rule: Labels, row: dict[str, Any]) -> _Choice | None:
     """Return the relabelling or exclusion that the thresholds ask for."""
     path, given, wrong, right = row["path"], row["given"], row["wrong"], row["probability"]
-    if rule.relabel_above is not None and right >= rule.relabel_above:
+    is_likelier = rule.relabel_likelier and right > row["posterior"].get(given, 0.0)
+    if is_likelier or (rule.relabel_above is not None and right >= rule.relabel_above):
         reason = f"labelled {given}, {row['suggestion']} is right with probability {right:.2f}"
         return _Choice(path, given, right, Draft(path, "relabel", row["suggestion"], reason, "mislabelled"))
     if rule.exclude_above is not None and wrong >= rule.exclude_above:
@@ -103,7 +113,7 @@ def _capped(choices: list[_Choice | None], rule: Labels, left: pd.DataFrame) -> 
 def _softened(rule: Labels, row: dict[str, Any]) -> Draft | None:
     """Return the soft label or lower weight that the thresholds ask for.
 
-    A soft label is what is believed of the classes: training on it is the maximisation step of a model in which the
+    A soft label is the posterior of the classes: training on it is the maximisation step of a model in which the
     true class is hidden (Dempster, Laird & Rubin, 1977). A weight is how much the given label is believed.
     """
     path, given = row["path"], row["given"]
@@ -121,7 +131,7 @@ def _softened(rule: Labels, row: dict[str, Any]) -> Draft | None:
 
 
 def _soft_label(row: dict[str, Any]) -> str:
-    """Return what is believed of the classes as a decision's value; the probabilities sum to 1."""
-    total = sum(row["believed"].values())
-    soft = {name: round(share / total, DIGITS) for name, share in row["believed"].items()}
+    """Return the posterior of the classes as a decision's value; the probabilities sum to 1."""
+    total = sum(row["posterior"].values())
+    soft = {name: round(share / total, DIGITS) for name, share in row["posterior"].items()}
     return json.dumps({"soft_label": soft}, sort_keys=True)

@@ -3,37 +3,59 @@
 A batch counts only once its closing ``commit`` line is on disk, so that a killed writer leaves either all of it or
 nothing. The lines of a committed batch are never rewritten; the tail of an uncommitted one, which nobody was ever
 told of, is cut off by the next writer.
+
+Every commit line holds the hash of its batch and of the commit before it (``chain``), so that an edited line is noticed
+whatever it says. Logs begun by an older version have a first part without; the chain holds it fast from its first
+line on.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from curation.base.errors import CurationError
-from curation.base.files import make_folder, parsed, sync_folder
+from curation.base.files import append as append_lines
+from curation.base.files import parsed
+from curation.base.reading import contents
+from curation.base.text import is_text
 
-LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "move", "subject", "policy", "undo")
-"""``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``."""
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "move", "subject", "policy", "undo", "not_copies")
+"""``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``;
+``not_copies`` parts the contents in ``value`` for good."""
 
 _COMMIT = "commit"
+_COMMIT_LINE = re.compile(rb'^\{"commit".*$', re.MULTILINE)
+_TAIL = 2**12
+"""Bytes at the end of a log that hold its last commit line."""
+
+_PARSED_AT_ONCE = 2**24
+"""Bytes of a block of lines; no line may be longer, or the log is read line by line."""
 
 
 class LogError(CurationError):
-    """The log is damaged before its last batch."""
+    """The log is damaged before its last batch, or was written by a newer version."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of the log.
 
-    seq counts from 1. actor is ``policy:NAME`` or ``person:NAME``. For ``policy`` lines value is the policy's
-    fingerprint and path is empty; for ``undo`` lines value is a JSON list of sequence numbers.
+    seq counts from 1 and is the order of decisions; time is for people, for clocks go wrong. actor is ``policy:NAME``
+    or ``person:NAME``. For ``policy`` lines value is the policy's fingerprint and path is empty; for ``undo`` lines
+    value is a JSON list of sequence numbers, for ``not_copies`` a JSON object (contents: SHA-256 of files, paths).
+    content is the SHA-256 of the file that a person's decision is about and label the one that it came with; "" in
+    lines of policies, which judge again whenever the data change, and of older versions.
     """
 
     seq: int
@@ -44,6 +66,11 @@ class Entry:
     value: str
     reason: str
     issue: str
+    content: str = ""
+    label: str = ""
+
+
+_OPTIONAL = ("content", "label")
 
 
 @dataclass(frozen=True)
@@ -56,6 +83,77 @@ class Draft:
     reason: str = ""
     issue: str = ""
     time: str = ""
+    content: str = ""
+    label: str = ""
+
+
+def table_of(entries: Iterable[Entry]) -> pd.DataFrame:
+    """Return entries as a table with their fields as columns, in their order."""
+    import pandas as pd
+
+    texts = dict.fromkeys(Entry._fields[1:], "str")
+    return pd.DataFrame(list(entries), columns=list(Entry._fields)).astype({"seq": "int64", **texts})
+
+
+def entries_of(table: pd.DataFrame) -> list[Entry]:
+    """Return the rows of a table of entries, in their order."""
+    return [Entry._make(row) for row in table[list(Entry._fields)].itertuples(index=False, name=None)]
+
+
+class Log:
+    """A log as it stands on disk, and what is appended to it; the caller holds the workspace's lock to append.
+
+    Attributes:
+        table: the entries of all committed batches, oldest first (``table_of``).
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the log; it may be absent.
+
+        Raises:
+            LogError: a line before the last committed batch is damaged or out of order; it is named.
+
+        """
+        self.path = path
+        self.table, self._bytes, self.chain = _scan(path)
+
+    @property
+    def through(self) -> int:
+        """The number of the last entry, 0 where there is none."""
+        return len(self.table)
+
+    def append(self, actor: str, drafts: Sequence[Draft], *, now: datetime | None = None) -> list[Entry]:
+        """Append one batch durably and return its entries.
+
+        Raises:
+            LogError: an action is unknown.
+
+        """
+        import pandas as pd
+
+        if not drafts:
+            return []
+        unknown = {draft.action for draft in drafts} - set(LOG_ACTIONS)
+        if unknown:
+            raise LogError(f"unknown action {sorted(unknown)[0]!r}; known are {', '.join(LOG_ACTIONS)}")
+        for draft in drafts:
+            if not is_text("".join([actor, *map(str, vars(draft).values())])):
+                raise LogError(f"the decision on {draft.path!r} holds text that is not UTF-8; give it in UTF-8")
+        stamp = (now or datetime.now(UTC)).isoformat(timespec="seconds")
+        entries = [
+            Entry(n, d.time or stamp, actor, d.path, d.action, d.value, d.reason, d.issue, d.content, d.label)
+            for n, d in enumerate(drafts, start=self.through + 1)
+        ]
+        data = "".join(json.dumps(_record(entry), ensure_ascii=False) + "\n" for entry in entries).encode("utf-8")
+        chain = _chained(self.chain, data, len(entries), entries[-1].seq)
+        commit = json.dumps({_COMMIT: len(entries), "through": entries[-1].seq, "chain": chain}) + "\n"
+        data += commit.encode("utf-8")
+        append_lines(self.path, data, self._bytes)
+        self._bytes += len(data)
+        self.chain = chain
+        self.table = pd.concat([self.table, table_of(entries)], ignore_index=True)
+        return entries
 
 
 def read(path: Path) -> list[Entry]:
@@ -65,62 +163,106 @@ def read(path: Path) -> list[Entry]:
         LogError: a line before the last committed batch is damaged or out of order; it is named.
 
     """
-    return _scan(path)[0]
+    return entries_of(Log(path).table)
+
+
+def through(path: Path) -> int:
+    """Return the number of the last entry, from the log's end alone; 0 where there is none, or it cannot be told."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(0, end - _TAIL))
+            tail = file.read()
+    except OSError:
+        return 0
+    commits = [match.group() for match in _COMMIT_LINE.finditer(tail[: tail.rfind(b"\n") + 1])]
+    try:
+        return int(parsed(commits[-1])["through"]) if commits else 0
+    except (ValueError, TypeError, KeyError):
+        return 0
 
 
 def append(path: Path, actor: str, drafts: Sequence[Draft], *, now: datetime | None = None) -> list[Entry]:
-    """Append one batch durably and return its entries; the caller holds the workspace's lock.
+    """Append one batch durably to the log in a file and return its entries; the caller holds the workspace's lock.
 
     Raises:
         LogError: the log is damaged, or an action is unknown.
 
     """
-    if not drafts:
-        return []
-    unknown = {draft.action for draft in drafts} - set(LOG_ACTIONS)
-    if unknown:
-        raise LogError(f"unknown action {sorted(unknown)[0]!r}; known are {', '.join(LOG_ACTIONS)}")
-    known, committed_bytes = _scan(path)
-    stamp = (now or datetime.now(UTC)).isoformat(timespec="seconds")
-    first = known[-1].seq + 1 if known else 1
-    entries = [
-        Entry(first + n, draft.time or stamp, actor, draft.path, draft.action, draft.value, draft.reason, draft.issue)
-        for n, draft in enumerate(drafts)
-    ]
-    lines = [*(asdict(entry) for entry in entries), {_COMMIT: len(entries), "through": entries[-1].seq}]
-    _write_batch(path, committed_bytes, lines)
-    return entries
+    return Log(path).append(actor, drafts, now=now) if drafts else []
 
 
-def _write_batch(path: Path, committed_bytes: int, lines: Iterable[dict[str, Any]]) -> None:
-    make_folder(path.parent)
-    data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def _record(entry: Entry) -> dict[str, Any]:
+    """Return a line as it is written: older versions read it where it has nothing that they do not know."""
+    return {name: value for name, value in entry._asdict().items() if value or name not in _OPTIONAL}
+
+
+def _chained(before: str, lines: bytes, number: int, through: int) -> str:
+    """Return the chain's value after a batch of ``number`` lines, given the value before it."""
+    return hashlib.sha256(before.encode() + lines + f"{number} {through}".encode()).hexdigest()
+
+
+def _scan(path: Path) -> tuple[pd.DataFrame, int, str]:
+    """Return the committed entries, the length in bytes of the committed part, and the chain's value behind it."""
     try:
-        os.ftruncate(descriptor, committed_bytes)
-        os.lseek(descriptor, committed_bytes, os.SEEK_SET)
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-        except OSError:
-            os.ftruncate(descriptor, committed_bytes)
-            raise
-    finally:
-        os.close(descriptor)
-    sync_folder(path.parent)
-
-
-def _scan(path: Path) -> tuple[list[Entry], int]:
-    """Return the committed entries and the length in bytes of the committed part."""
-    try:
-        data = path.read_bytes()
+        data = contents(path)
     except FileNotFoundError:
-        return [], 0
+        data = b""
+    found = _parsed_at_once(data) or _parsed_by_line(path, data)
+    table, committed_bytes, chain = found
+    unknown = set(table["action"].unique()) - set(LOG_ACTIONS)
+    if unknown:
+        raise LogError(
+            f"{path}: the action {sorted(unknown)[0]!r} is of a newer version of this tool; use that version"
+        )
+    return table, committed_bytes, chain or hashlib.sha256(data[:committed_bytes]).hexdigest()
+
+
+def _parsed_at_once(data: bytes) -> tuple[pd.DataFrame, int, str] | None:
+    """Return what :func:`_scan` does, by one fast pass over a sound log; None where it has to be looked at closely."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.json
+
+    last = data.rfind(b'\n{"commit"') + 1
+    end = data.find(b"\n", last) + 1
+    if not last or not end or b'"commit"' in data[end:]:
+        return None
+    options = pa.json.ReadOptions(block_size=_PARSED_AT_ONCE)
+    shape = pa.json.ParseOptions(explicit_schema=_line_schema(), unexpected_field_behavior="error")
+    try:
+        lines = pa.json.read_json(pa.BufferReader(data[:end]), read_options=options, parse_options=shape)
+    except pa.ArrowException:
+        return None
+    number, through, seq = (lines[name].to_numpy() for name in (_COMMIT, "through", "seq"))
+    commits = np.flatnonzero(~np.isnan(number))
+    sizes = np.diff(commits, prepend=-1) - 1
+    entries = lines.filter(pa.array(np.isnan(number)))
+    if any(entries[name].null_count for name in Entry._fields if name not in _OPTIONAL):
+        return None
+    in_order = np.array_equal(entries["seq"].to_numpy(), np.arange(1, len(entries) + 1))
+    closed = (sizes > 0).all() and np.array_equal(number[commits], sizes)
+    if not (in_order and closed and np.array_equal(through[commits], seq[commits - 1])):
+        return None
+    table: pd.DataFrame = entries.select(list(Entry._fields)).to_pandas()
+    texts = dict.fromkeys(Entry._fields[1:], "str")
+    chain = lines["chain"][-1].as_py() or ""
+    return table.fillna(dict.fromkeys(_OPTIONAL, "")).astype({"seq": "int64", **texts}), end, chain
+
+
+def _line_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    texts = [(name, pa.string()) for name in (*Entry._fields[1:], "chain")]
+    return pa.schema([*((name, pa.int64()) for name in ("seq", _COMMIT, "through")), *texts])
+
+
+def _parsed_by_line(path: Path, data: bytes) -> tuple[pd.DataFrame, int, str]:
+    """Return what :func:`_scan` does, line by line: slower, and it names what is wrong."""
     entries: list[Entry] = []
     pending: list[Entry] = []
     committed_bytes = position = 0
+    chain = ""
     for number, line in enumerate(data.split(b"\n"), start=1):
         end = position + len(line) + 1
         if end > len(data):  # no newline: a torn last line
@@ -129,16 +271,34 @@ def _scan(path: Path) -> tuple[list[Entry], int]:
             record = parsed(line)
             if _COMMIT in record:
                 entries += _closed(pending, record)
-                pending, committed_bytes = [], end
+                pending, committed_bytes, chain = [], end, str(record.get("chain", ""))
             else:
-                pending.append(Entry(**record))
+                pending.append(_entry(record))
         except (ValueError, TypeError) as error:
             if b'"commit"' in data[end:]:
-                raise LogError(f"{path}, line {number} is damaged ({error}); restore the file from a copy") from error
+                raise LogError(f"{path}, line {number} {_wrong_with(line, error)}") from error
             break
         position = end
     _require_order(path, entries)
-    return entries, committed_bytes
+    return table_of(entries), committed_bytes, chain
+
+
+def _entry(record: Any) -> Entry:
+    entry = Entry(**record)
+    if not isinstance(entry.seq, int) or not all(isinstance(text, str) for text in entry[1:]):
+        raise ValueError("a field is of another type")
+    return entry
+
+
+def _wrong_with(line: bytes, error: Exception) -> str:
+    """Return what is wrong with a line, and what to do."""
+    try:
+        fields = set(parsed(line))
+    except (ValueError, TypeError):
+        fields = set()
+    if fields > set(Entry._fields[:8]) and not fields <= set(Entry._fields):
+        return f"has a field of a newer version of this tool ({error}); use that version"
+    return f"is damaged ({error}); restore the file from a copy"
 
 
 def _closed(pending: list[Entry], record: dict[str, Any]) -> list[Entry]:
@@ -153,10 +313,75 @@ def _require_order(path: Path, entries: list[Entry]) -> None:
             raise LogError(f"{path}: decision {expected} is missing (found {entry.seq}); restore the file from a copy")
 
 
+@dataclass(frozen=True)
+class Chain:
+    """What the chain of a log says: values by the last decision of each batch, and which batch it does not fit.
+
+    begins is the first decision of the first chained batch, 0 where none is.
+    """
+
+    values: dict[int, str]
+    begins: int
+    broken: str
+
+
+def chain_of(path: Path) -> Chain:
+    """Return the chain of a log that can be read, computed anew."""
+    data = contents(path) if path.exists() else b""
+    values, begins, position = {0: hashlib.sha256(b"").hexdigest()}, 0, 0
+    value = values[0]
+    for match in _COMMIT_LINE.finditer(data):
+        record = parsed(match.group())
+        number, through = int(record[_COMMIT]), int(record["through"])
+        computed = _chained(value, data[position : match.start()], number, through)
+        position = match.end() + 1
+        stated = record.get("chain")
+        if stated is None:
+            value = hashlib.sha256(data[:position]).hexdigest() if not begins else computed
+            broken = f"decisions {through - number + 1} to {through} have left the chain" if begins else ""
+        else:
+            begins = begins or through - number + 1
+            value, broken = computed, ""
+            if stated != computed:
+                broken = f"decisions {through - number + 1} to {through} are not as they were logged"
+        values[through] = value
+        if broken:
+            return Chain(values, begins, broken)
+    return Chain(values, begins, "")
+
+
 def undone(entries: Iterable[Entry]) -> set[int]:
     """Return the sequence numbers that are taken back; an undone ``undo`` brings its lines back."""
+    undos = sorted(((entry.seq, entry.value) for entry in entries if entry.action == "undo"), reverse=True)
+    return _taken_back(undos)
+
+
+def undone_in(table: pd.DataFrame) -> set[int]:
+    """Return :func:`undone` of a table of entries."""
+    undos = table.loc[table["action"] == "undo", ["seq", "value"]]
+    return _taken_back(sorted(undos.itertuples(index=False, name=None), reverse=True))
+
+
+def _taken_back(undos: Iterable[tuple[int, str]]) -> set[int]:
+    """Return which lines ``undos`` (number, value), the newest first, take back."""
     gone: set[int] = set()
-    for entry in sorted(entries, key=lambda entry: entry.seq, reverse=True):
-        if entry.action == "undo" and entry.seq not in gone:
-            gone.update(int(seq) for seq in json.loads(entry.value))
+    for seq, value in undos:
+        if seq not in gone:
+            gone.update(targets_of(seq, value))
     return gone
+
+
+def targets_of(seq: int, value: str) -> list[int]:
+    """Return the numbers of the decisions that the ``undo`` line ``seq`` takes back.
+
+    Raises:
+        LogError: its value is no list of numbers.
+
+    """
+    try:
+        numbers = parsed(value)
+        if not isinstance(numbers, list):
+            raise ValueError("not a list")
+        return [int(number) for number in numbers]
+    except (ValueError, TypeError, OverflowError) as error:
+        raise LogError(f"decision {seq} takes back {value!r}, no list of decisions; restore the log") from error

@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from curation.base import files, tables
 from curation.base.errors import WorkspaceError
 from curation.base.workspace import Workspace
 from curation.decisions import log
-from curation.decisions.replay import replay
+from curation.decisions.follow import Followed, Images, Past, follow, images_of, overruled_now
+from curation.decisions.follow import identified as follow_identified
+from curation.decisions.replay import BY_CONTENT, BY_PATH, replay
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +35,9 @@ class Version:
     """What ``vN.json`` states of a version.
 
     kind is ``raw`` (as ingested) or ``cleaned`` (raw and decisions). base is the raw version that the log, up to and
-    including line ``log_through``, is replayed on. hash is the sha256 of the rows in canonical form.
+    including line ``log_through``, is replayed on, by ``rules`` (``curation.decisions.replay``). hash is the sha256 of
+    the rows in canonical form, chain the log's chain at ``log_through``. seal is the sha256 of all the rest and of the
+    record before it, "" in versions made by older tools.
     """
 
     name: str
@@ -45,6 +49,9 @@ class Version:
     created: str
     counts: dict[str, dict[str, dict[str, int]]]
     lineage: dict[str, Any] = field(default_factory=dict)
+    rules: int = BY_PATH
+    chain: str = ""
+    seal: str = ""
 
     @property
     def number(self) -> int:
@@ -96,7 +103,10 @@ def versions(workspace: Workspace) -> list[Version]:
     for path in workspace.manifests.glob("v*.json"):
         if _VERSION_NAME.fullmatch(path.stem):
             try:
-                found.append(Version(**files.parsed(path.read_text(encoding="utf-8"))))
+                record = files.parsed(path.read_text(encoding="utf-8"))
+                if isinstance(record, dict) and set(record) - set(Version.__dataclass_fields__):
+                    raise WorkspaceError(f"{path} was written by a newer version of this tool; use that version")
+                found.append(Version(**record))
             except (ValueError, TypeError) as error:
                 raise WorkspaceError(f"{path} is damaged ({error}); restore it from a copy") from error
     return sorted(found, key=lambda version: version.number)
@@ -172,6 +182,7 @@ def commit(
     kind: Literal["raw", "cleaned"],
     log_through: int,
     lineage: dict[str, Any],
+    chain: str = "",
     now: datetime | None = None,
 ) -> Version:
     """Commit ``manifest`` as the next version, unless it equals the newest of its kind; the caller holds the lock.
@@ -199,62 +210,139 @@ def commit(
         created=(now or datetime.now(UTC)).isoformat(timespec="seconds"),
         counts=counts(manifest),
         lineage=lineage,
+        rules=BY_CONTENT,
+        chain=chain,
     )
+    version = replace(version, seal=_seal(workspace, version))
     files.write_table(workspace.manifests / f"{name}.parquet", manifest)
     files.write_new(workspace.manifests / f"{name}.json", files.json_bytes(asdict(version)))
     return version
 
 
-def rebuilt(workspace: Workspace, version: Version, entries: Sequence[log.Entry]) -> pd.DataFrame:
-    """Return a version made anew from its raw version and the log."""
+def _seal(workspace: Workspace, version: Version) -> str:
+    """Return the sha256 of a version's record without its seal and of the file of the record before it."""
+    before = workspace.manifests / f"{version.parent}.json"
+    own = files.json_bytes({**asdict(version), "seal": ""})
+    return hashlib.sha256((before.read_bytes() if version.parent else b"") + own).hexdigest()
+
+
+def rebuilt(workspace: Workspace, version: Version, table: pd.DataFrame) -> pd.DataFrame:
+    """Return a version made anew from its raw version and the log (``curation.decisions.log.Log.table``)."""
     base = rows(workspace, find(workspace, version.base))
-    return replay(base, [entry for entry in entries if entry.seq <= version.log_through])
+    until = table[table["seq"] <= version.log_through]
+    if version.rules == BY_PATH:
+        return replay(base, until, BY_PATH)
+    return replay(base, followed(workspace, until, base).table)
 
 
-def require_whole_log(workspace: Workspace, entries: Sequence[log.Entry]) -> None:
+def followed(workspace: Workspace, table: pd.DataFrame, raw: pd.DataFrame) -> Followed:
+    """Return the log as it applies to the rows of a raw version; see ``curation.decisions.follow``."""
+    return follow(table, raw, _past(workspace, raw))
+
+
+def identified(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:
+    """Return people's decisions on images that stand, with the pictures that they are about."""
+    return follow_identified(table, _past(workspace, rows(workspace, find(workspace, "raw"))))
+
+
+def overruled(workspace: Workspace, table: pd.DataFrame, raw: pd.DataFrame) -> set[tuple[str, str]]:
+    """Return the (path, action) of a raw version's images in which people overruled a policy."""
+    return overruled_now(table, raw, _past(workspace, raw))
+
+
+def _past(workspace: Workspace, raw: pd.DataFrame) -> Past:
+    """Return what tells which raw versions a decision may have been taken on.
+
+    The base of the version before it, then of the one after, which is ``raw`` where none was committed since.
+    """
+    cleaned = [version for version in versions(workspace) if version.kind == "cleaned"]
+    images_now = images_of(raw)
+
+    @cache
+    def images(name: str) -> Images:
+        return images_of(rows(workspace, find(workspace, name)))
+
+    @cache
+    def past(seq: int) -> list[Images]:
+        before = [version.base for version in cleaned if version.log_through < seq][-1:]
+        after = [version.base for version in cleaned if version.log_through >= seq][:1]
+        return [images(name) for name in (*before, *after)] + [images_now] * (not after)
+
+    return past
+
+
+def require_whole_log(workspace: Workspace, through: int) -> None:
     """Refuse to go on with a log that is shorter than a committed version says it was.
 
     Raises:
         WorkspaceError: lines of the log are gone.
 
     """
-    last = entries[-1].seq if entries else 0
     for version in versions(workspace):
-        if version.log_through > last:
+        if version.log_through > through:
             raise WorkspaceError(
-                f"{workspace.decisions} ends at decision {last}, but {version.name} rests on decision "
+                f"{workspace.decisions} ends at decision {through}, but {version.name} rests on decision "
                 f"{version.log_through}; restore the log from a copy"
             )
 
 
 def verify(workspace: Workspace) -> list[str]:
-    """Return what is wrong with the versions and the log, one sentence each; an empty list means all is well."""
+    """Return what is wrong with the versions, their records, the tags and the log, one sentence each; [] if nothing."""
     try:
-        entries = log.read(workspace.decisions)
-        require_whole_log(workspace, entries)
+        table = log.Log(workspace.decisions).table
+        require_whole_log(workspace, len(table))
         known = versions(workspace)
+        named = tags(workspace)
+        chain = log.chain_of(workspace.decisions)
     except (log.LogError, WorkspaceError) as error:
         return [str(error)]
-    problems = []
+    problems = [f"{workspace.decisions}: {chain.broken}; restore the log from a copy"] * bool(chain.broken)
     for version in known:
-        problems += _problems_of(workspace, version, entries)
+        problems += _problems_of(workspace, version, table, chain)
     numbers = [version.number for version in known]
     if numbers != list(range(1, len(numbers) + 1)):
         problems.append(f"{workspace.manifests}: the versions are not numbered 1 to {len(numbers)}: {numbers}")
+    names = {version.name for version in known}
+    problems += [
+        f"{workspace.tags}: {tag} names {name}, which is none" for tag, name in named.items() if name not in names
+    ]
     return problems
 
 
-def _problems_of(workspace: Workspace, version: Version, entries: Sequence[log.Entry]) -> list[str]:
+def not_sealed(workspace: Workspace) -> list[str]:
+    """Say for which decisions and versions, made by an older tool, ``verify`` has less to go by."""
+    chain = log.chain_of(workspace.decisions)
+    first = chain.begins or max(chain.values) + 1
+    notes = []
+    if first > 1:
+        notes.append(
+            f"Decisions 1 to {first - 1} are older than the log's chain, which begins with the next: replaying them "
+            "vouches for what they decided, nothing for their times."
+        )
+    unsealed = [version.name for version in versions(workspace) if not version.seal]
+    if unsealed:
+        notes.append(f"{', '.join(unsealed)}: older than the seal on a version's times, policy and settings.")
+    return notes
+
+
+def _problems_of(workspace: Workspace, version: Version, table: pd.DataFrame, chain: log.Chain) -> list[str]:
     try:
         stored = rows(workspace, version)
-        remade = stored if version.kind == "raw" else rebuilt(workspace, version, entries)
-    except (WorkspaceError, tables.TableError) as error:
+        remade = stored if version.kind == "raw" else rebuilt(workspace, version, table)
+    except (WorkspaceError, tables.TableError, log.LogError) as error:
         return [f"{version.name}: {error}"]
     if content_hash(stored) != version.hash:
         return [f"{version.name}: its rows do not have the hash that {version.name}.json states; one was edited"]
     if content_hash(remade) != version.hash:
         return [f"{version.name}: replaying the log on {version.base} gives other rows; the log was edited"]
-    return []
+    found = []
+    if counts(stored) != version.counts:
+        found.append(f"{version.name}: {version.name}.json states other counts than its rows have; it was edited")
+    if version.seal and _seal(workspace, version) != version.seal:
+        found.append(f"{version.name}: {version.name}.json, or the record before it, is not as it was committed")
+    if version.chain and not chain.broken and chain.values.get(version.log_through) != version.chain:
+        found.append(f"{version.name}: the log up to decision {version.log_through} is not the one it was made from")
+    return found
 
 
 def diff(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from curation.base import tables
+from curation.base import files, reading, splits, tables
 from curation.base.errors import CurationError
 from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft
@@ -77,8 +77,10 @@ class Policy(_Part):
         absent: dict[str, bool | set[str]] = {} if self.subjects else {"subjects": True}
         if self.labels is None:
             absent |= {"labels": True}
-        elif self.labels.believe_above is None:
-            absent |= {"labels": {"believe_above"}}
+        else:  # what is younger than logs that hold fingerprints counts where it says something
+            younger = {"believe_above": None, "relabel_likelier": False}
+            silent = {name for name, default in younger.items() if getattr(self.labels, name) == default}
+            absent |= {"labels": silent} if silent else {}
         return hashlib.sha256(self.model_dump_json(exclude=absent).encode("utf-8")).hexdigest()
 
 
@@ -100,25 +102,52 @@ def load(name_or_path: str) -> Policy:
     if "+" in name_or_path and not Path(name_or_path).exists():
         return joined([load(part) for part in name_or_path.split("+")])
     if name_or_path in names():
-        text = (resources.files("curation.decisions") / "policies" / f"{name_or_path}.toml").read_text("utf-8")
+        data = (resources.files("curation.decisions") / "policies" / f"{name_or_path}.toml").read_bytes()
     else:
         try:
-            text = Path(name_or_path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            data = reading.contents(name_or_path)
+        except (OSError, ValueError) as error:
             known = ", ".join(names())
             raise PolicyError(f"no policy {name_or_path!r}: not one of {known}, nor a readable file") from error
     try:
-        policy = Policy.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"policy {name_or_path} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PolicyError(f"policy {name_or_path}, {where}: {first['msg']}") from error
+        table = reading.toml_table(data)
+    except ValueError as error:
+        raise PolicyError(f"policy {name_or_path}: {reading.first_line(error)}") from error
+    policy = _validated(name_or_path, table)
     unknown = {rule.check for rule in policy.exclude} | set(policy.review.checks)
     for check in sorted(unknown - set(tables.CHECK_NAMES)):
         raise PolicyError(f"policy {name_or_path} names the check {check!r}, which does not exist")
     return policy
+
+
+def _validated(name: str, record: Any) -> Policy:
+    try:
+        return Policy.model_validate(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise PolicyError(f"policy {name}, {where}: {first['msg']}") from error
+
+
+def store(folder: Path, policy: Policy, source: str) -> None:
+    """Keep an applied policy in a workspace, so that it can judge again when its file (``source``) has gone."""
+    path = _stored_at(folder, policy.fingerprint)
+    if not path.exists():
+        files.write_json(path, {"source": source, "policy": policy.model_dump(mode="json")})
+
+
+def stored(folder: Path, fingerprint: str) -> tuple[Policy, str] | None:
+    """Return the kept policy of that fingerprint and where it came from; None where there is none, or it was edited."""
+    try:
+        record = files.read_json(_stored_at(folder, fingerprint)) or {}
+        policy = _validated(fingerprint, record.get("policy"))
+    except CurationError:
+        return None
+    return (policy, str(record.get("source", ""))) if policy.fingerprint == fingerprint else None
+
+
+def _stored_at(folder: Path, fingerprint: str) -> Path:
+    return folder / f"{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}.json"
 
 
 def joined(parts: Sequence[Policy]) -> Policy:
@@ -142,6 +171,36 @@ def joined(parts: Sequence[Policy]) -> Policy:
         labels=next((part.labels for part in parts if part.labels), None),
         subjects=next((part.subjects for part in parts if part.subjects), None),
     )
+
+
+_SPLITS = frozenset({"", "train", "validation", "test"})
+"""Splits that a policy may name though the data have none of that name."""
+
+
+def require_splits(policy: Policy, there: Collection[str]) -> None:
+    """Refuse a policy that names splits which data with the splits ``there`` cannot mean.
+
+    Raises:
+        PolicyError: a name is mistyped, or all that the policy judges are absent.
+
+    """
+    named = {*policy.splits, *(split for rule in policy.exclude for split in rule.splits)}
+    if policy.duplicates is not None and policy.duplicates.keep_split != "short_of_class":
+        named |= set(policy.duplicates.keep_split)
+    if policy.labels is not None:
+        named |= set(policy.labels.protect_splits)
+    if policy.subjects is not None:
+        named |= set(policy.subjects.keep_split)
+    have = ", ".join(repr(split) for split in sorted(there) if split) or "none"
+    for split in sorted(named - _SPLITS - set(there)):
+        nearest = difflib.get_close_matches(split, [*there, *_SPLITS], 1)
+        meant = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise PolicyError(f"policy {policy.name} names the split {split!r}; the splits of this data are: {have}{meant}")
+    if policy.splits and not set(policy.splits) & set(there):
+        raise PolicyError(
+            f"policy {policy.name} judges only the splits {', '.join(policy.splits)}, and the splits of this data are: "
+            f"{have}; use another policy, or a copy of it with splits = []"
+        )
 
 
 def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
@@ -194,11 +253,11 @@ def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: pd.DataFrame) -> li
     """Return what is done with the images of people who are left in several splits: one split keeps each person."""
     people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
     found = left.merge(people, on="path")
-    order = {split: place for place, split in enumerate(rule.keep_split)}
+    order = _split_places(rule.keep_split, found["split"])
     found = found[found.groupby("group")["split"].transform("nunique") > 1]
     drafts = []
     for name, members in found.groupby("group"):
-        kept = min(set(members["split"]), key=lambda split: (order.get(split, len(order)), split))
+        kept = min(set(members["split"]), key=lambda split: (order[split], split))
         reference = issue_reference("subject_leak", str(name))
         reason = f"the same person is in {kept}"
         for path in members.loc[members["split"] != kept, "path"]:
@@ -243,21 +302,36 @@ def _split_priority(rule: Duplicates, left: pd.DataFrame) -> dict[tuple[str, str
     if rule.keep_split == "short_of_class":
         share = left.groupby("split")["label"].value_counts(normalize=True)
         return {(split, label): float(share[split, label]) for split, label in pairs}
-    order = {split: float(place) for place, split in enumerate(rule.keep_split)}
-    return {(split, label): order.get(split, float(len(order))) for split, label in pairs}
+    places = _split_places(rule.keep_split, left["split"])
+    return {(split, label): places[split] for split, label in pairs}
+
+
+def _split_places(keep_split: Sequence[str], there: pd.Series) -> dict[str, float]:
+    """Return split -> its place in an order of splits; the lowest is kept first.
+
+    A split that the order does not name takes the place of the one that its name stands for. One of unknown use is
+    never emptied for the one that is fitted on: it comes right before train.
+    """
+    order = {split: float(place) for place, split in enumerate(keep_split)}
+    train = order.get("train", float(len(order)))
+    return {
+        split: order.get(split, order.get(splits.standard(split), train - 0.5 * (splits.role(split) != "train")))
+        for split in there.unique()
+    }
 
 
 def _judged(rule: Duplicates, name: str, members: pd.DataFrame, priority: dict[tuple[str, str], float]) -> list[Draft]:
     """Return the decisions on one group: a conflict excludes every copy, otherwise one copy is kept."""
     records = members.to_dict("records")
-    labels = sorted(set(members["label"]))
+    labels = sorted(set(members["label"]) - {""})  # no label contradicts none
     if len(labels) > 1 and rule.conflicts == "exclude":
         reason = f"its {len(records)} copies carry different labels: {', '.join(labels)}"
         reference = issue_reference("label_conflict", name)
         return [Draft(record["path"], "exclude", reason=reason, issue=reference) for record in records]
     by_rank = rule.keep_copy == "best"
     records.sort(
-        key=lambda r: (priority[r["split"], r["label"]], r["rank"] if by_rank else 0, r["path"]),
+        # of two copies the one that has a label is worth more
+        key=lambda r: (priority[r["split"], r["label"]], not r["label"], r["rank"] if by_rank else 0, r["path"]),
     )
     kept, *surplus = records
     reference = issue_reference(kept["check"], name)

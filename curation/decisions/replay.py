@@ -1,16 +1,18 @@
 """Replay: the raw manifest and the log's entries -> the manifest that they state.
 
 Rank of decisions: a person's outranks any policy's; of one rank the later outranks the earlier. Only the last policy
-that was not undone counts: applying a policy replaces the one before it.
+that was not undone counts: applying a policy replaces the one before it. A policy that judges again logs what changed:
+it takes its own lines back and adds others.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from curation.decisions.log import Entry, undone
+from curation.base.files import parsed
+from curation.decisions.log import Entry, LogError, entries_of, table_of, targets_of, undone_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,107 +20,182 @@ if TYPE_CHECKING:
 POLICY_PREFIX = "policy:"
 PERSON_PREFIX = "person:"
 
-_IMAGE_ACTIONS = frozenset({"keep", "exclude", "relabel", "soften", "move", "subject"})
+HELD = "held"
+"""Value of a policy's ``keep`` of an image that it would leave out but for the brake: it waits for a person."""
+
+BY_PATH, BY_CONTENT = 1, 2
+"""Rules of replay: older versions of manifests followed names; a person's decision now follows the picture."""
+
+COLUMN_SET = {"move": "split", "subject": "subject"}
+"""Actions that set one column and say nothing of whether the image is kept, nor why."""
+
+_IMAGE_ACTIONS = ("keep", "exclude", "relabel", "soften", *COLUMN_SET)
 
 
 def effective(entries: Sequence[Entry]) -> list[Entry]:
     """Return the decisions on images that count, weakest first."""
-    gone = undone(entries)
-    people = [
-        entry for entry in entries if entry.seq not in gone and entry.action in _IMAGE_ACTIONS and not _is_policy(entry)
-    ]
-    return policy_batch(entries)[1] + people
+    return entries_of(standing(table_of(entries)))
+
+
+def standing(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a table of entries that are decisions on images and count, weakest first."""
+    import pandas as pd
+
+    return pd.concat([policy_rows(table), people_rows(table)])
+
+
+def people_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return people's decisions on images that were not undone, oldest first."""
+    mine = ~_by_policy(table) & table["action"].isin(_IMAGE_ACTIONS) & ~table["seq"].isin(undone_in(table))
+    return table[mine]
+
+
+def policy_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the decisions of the policy in force that were not undone, oldest first."""
+    opening, end = _in_force(table)
+    inside = _by_policy(table) & table["action"].isin(_IMAGE_ACTIONS) & table["seq"].between(opening + 1, end - 1)
+    return table[inside & ~table["seq"].isin(undone_in(table))]
+
+
+def opening_of(table: pd.DataFrame) -> Entry | None:
+    """Return the line that opened the policy in force, None where none is."""
+    found = table[table["seq"] == _in_force(table)[0]]
+    return entries_of(found)[0] if len(found) else None
+
+
+def _in_force(table: pd.DataFrame) -> tuple[int, int]:
+    """Return the numbers of the line that opened the policy in force and of the next policy's, or of the log's end."""
+    openings = table.loc[table["action"] == "policy", "seq"]
+    live = openings[~openings.isin(undone_in(table))]
+    end = _end(table)
+    if live.empty:
+        return end, end
+    opening = int(live.iloc[-1])
+    return opening, int(openings[openings > opening].min()) if (openings > opening).any() else end
 
 
 def policy_batch(entries: Sequence[Entry]) -> tuple[Entry | None, list[Entry]]:
     """Return the line that opened the policy in force and its decisions that were not undone; (None, []) if none."""
-    gone = undone(entries)
-    openings = [entry for entry in entries if entry.action == "policy"]
-    live = [entry for entry in openings if entry.seq not in gone]
-    if not live:
-        return None, []
-    opening = live[-1]
-    end = min((entry.seq for entry in openings if entry.seq > opening.seq), default=float("inf"))
-    decisions = [
-        entry
-        for entry in entries
-        if opening.seq < entry.seq < end
-        and _is_policy(entry)
-        and entry.action in _IMAGE_ACTIONS
-        and entry.seq not in gone
-    ]
-    return opening, decisions
+    table = table_of(entries)
+    return opening_of(table), entries_of(policy_rows(table))
 
 
-def overruled(entries: Sequence[Entry]) -> set[tuple[str, str]]:
-    """Return the (path, action) of policies' decisions that a person took back one by one.
+def may_grow(table: pd.DataFrame) -> bool:
+    """Tell whether lines that are appended now would belong to the policy in force."""
+    opening, end = _in_force(table)
+    return opening < end == _end(table)
 
-    A policy that is applied again does not repeat them; taking back a policy as a whole overrules nothing.
+
+def _end(table: pd.DataFrame) -> int:
+    return int(table["seq"].max()) + 1 if len(table) else 1
+
+
+def overruled(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of policies' decisions that a person took back one by one.
+
+    A policy that is applied again does not repeat them; taking back a policy, or a version, as a whole overrules
+    nothing.
     """
-    gone = undone(entries)
-    by_seq = {entry.seq: entry for entry in entries}
-    result: set[tuple[str, str]] = set()
-    for undo in entries:
-        if undo.action == "undo" and undo.seq not in gone:
-            taken_back = [by_seq[int(seq)] for seq in json.loads(undo.value) if int(seq) in by_seq]
-            if all(entry.action != "policy" for entry in taken_back):
-                result |= {(entry.path, entry.action) for entry in taken_back if _is_policy(entry)}
-    return result
+    gone = undone_in(table)
+    undos = table[(table["action"] == "undo") & ~_by_policy(table) & ~table["seq"].isin(gone)]
+    found: set[int] = set()
+    for seq, value in undos[["seq", "value"]].itertuples(index=False, name=None):
+        targets = table[table["seq"].isin(targets_of(seq, value))]
+        if (_by_policy(targets) & targets["action"].isin(_IMAGE_ACTIONS)).all():
+            found.update(targets["seq"])
+    return table[table["seq"].isin(found)]
 
 
-def _is_policy(entry: Entry) -> bool:
-    return entry.actor.startswith(POLICY_PREFIX)
+def _by_policy(table: pd.DataFrame) -> pd.Series:
+    return table["actor"].str.startswith(POLICY_PREFIX)
 
 
-_TAKEN_BACK = {"keep": ("label", "weight", "soft_label"), "relabel": ("weight", "soft_label")}
-"""Manifest columns in which earlier decisions no longer hold after an action."""
-
-
-COLUMN_SET = {"move": "split", "subject": "subject"}
-"""Actions that set one column and say nothing of whether the image is kept."""
-
-
-def replay(raw: pd.DataFrame, entries: Sequence[Entry]) -> pd.DataFrame:
-    """Return the manifest that ``entries`` make of the ``raw`` one (both of the manifest schema).
+def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: int = BY_CONTENT) -> pd.DataFrame:
+    """Return the manifest that entries make of the ``raw`` one (both of the manifest schema).
 
     exclude and keep set the status, relabel the label, soften the soft label and weight, move the split, subject the
     person; relabel takes an earlier softening back, for training would prefer the soft label; keep also means "as it
     came": it takes earlier changes of label and weight back. Decisions on paths that the raw manifest does not hold
-    (the file has gone) have no effect.
+    have no effect.
+
+    Args:
+        raw: the manifest before any decision.
+        entries: of the log, as a list or a table; people's must be about the paths of ``raw``
+            (``curation.decisions.follow``).
+        rules: ``BY_PATH`` as versions up to 0.1 were made (the last reason stands, whatever was decided), else
+            ``BY_CONTENT``: an image that was left out keeps the reason for that.
+
     """
-    import pandas as pd
-
-    states: dict[str, dict[str, object]] = {}
-    for entry in effective(entries):
-        state = states.setdefault(entry.path, {})
-        for column in _TAKEN_BACK.get(entry.action, ()):
-            state.pop(column, None)
-        state.update(_effect(entry))
-    result = raw.set_index("path")
-    changes = pd.DataFrame.from_dict(states, orient="index")
-    changes = changes[changes.index.isin(result.index)]
-    for column in changes.columns:
-        new = changes[column].dropna()
-        result.loc[new.index, column] = new.astype(result[column].dtype)
-    return result.reset_index()[list(raw.columns)]
-
-
-def _effect(entry: Entry) -> dict[str, object]:
-    """Return the manifest columns that one decision sets."""
-    if entry.action in COLUMN_SET:
-        return {COLUMN_SET[entry.action]: entry.value}
-    change: dict[str, object] = {"reason": entry.reason}
-    if group_of(entry.issue):
-        change["group"] = group_of(entry.issue)
-    if entry.action == "relabel":
+    table: pd.DataFrame = table_of(entries) if isinstance(entries, Sequence) else entries
+    rows = standing(table[["seq", "actor", "path", "action", "value", "reason", "issue"]])
+    rows = rows[rows["path"].isin(raw["path"])].reset_index(drop=True)
+    rows["place"] = rows.index
+    columns = {column: _last(rows[rows["action"] == action], "value") for action, column in COLUMN_SET.items()}
+    rows = rows[~rows["action"].isin(list(COLUMN_SET))]
+    kept_at = _last(rows[rows["action"] == "keep"], "place")
+    status = rows[rows["action"].isin(["keep", "exclude"])]
+    label = _after(rows[rows["action"] == "relabel"], kept_at)
+    soft = _after(rows[rows["action"] == "soften"], kept_at, _last(label, "place"))
+    reasons = _last(rows, "reason")
+    if rules != BY_PATH:
+        last = status.drop_duplicates("path", keep="last")
+        reasons = {**reasons, **_last(last[last["action"] == "exclude"], "reason")}
+    weights, soft_labels = _softened(soft)
+    labels = _last(label, "value")
+    changes: dict[str, dict[str, Any]] = {
+        **{column: new for column, new in columns.items() if column in raw},
+        "status": {path: _STATUS[action] for path, action in _last(status, "action").items()},
+        "label": labels,
+        "reason": reasons,
+        "group": {path: group_of(issue) for path, issue in _last(_with_group(rows), "issue").items()},
+        "weight": weights,
         # a soft label that the source gave is of the old label
-        return {**change, "label": entry.value, "soft_label": ""}
-    if entry.action == "soften":
-        value = json.loads(entry.value)
-        soft = value.get("soft_label")
-        text = json.dumps(soft, sort_keys=True, ensure_ascii=False) if soft else ""
-        return {**change, "weight": float(value.get("weight", 1.0)), "soft_label": text}
-    return {**change, "status": "excluded" if entry.action == "exclude" else "kept"}
+        "soft_label": dict.fromkeys(labels, "") | soft_labels,
+    }
+    result = raw.copy()
+    for column, new in changes.items():
+        there = result["path"].isin(list(new))
+        values = result.loc[there, "path"].map(new)
+        result.loc[there, column] = values.astype(result[column].dtype)
+    return result.reset_index(drop=True)
+
+
+def _with_group(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["issue"].str.contains("#", regex=False) & ~rows["issue"].str.endswith("#")]
+
+
+_STATUS = {"keep": "kept", "exclude": "excluded"}
+
+
+def _last(rows: pd.DataFrame, column: str) -> dict[str, Any]:
+    """Return path -> the last value of a column."""
+    last = rows.drop_duplicates("path", keep="last")
+    return dict(zip(last["path"], last[column], strict=True))
+
+
+def _after(rows: pd.DataFrame, *taken_back_at: dict[str, int]) -> pd.DataFrame:
+    """Return the last row of each path, where it came after the rows that take it back."""
+    last = rows.drop_duplicates("path", keep="last")
+    for places in taken_back_at:
+        last = last[last["place"] > last["path"].map(lambda path, places=places: places.get(path, -1)).astype("int64")]
+    return last
+
+
+def _softened(rows: pd.DataFrame) -> tuple[dict[str, float], dict[str, str]]:
+    """Return path -> weight and path -> soft label."""
+    weights, soft_labels = {}, {}
+    for seq, path, text in rows[["seq", "path", "value"]].itertuples(index=False, name=None):
+        try:
+            value = parsed(text)
+            soft = dict(value.get("soft_label") or {})
+            weight = float(value.get("weight", 1.0))
+            if not weight >= 0:
+                raise ValueError("a weight is no number from 0 on")
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise LogError(f"decision {seq} softens by {text!r} ({error}); restore the log from a copy") from error
+        weights[path] = weight
+        soft_labels[path] = json.dumps(soft, sort_keys=True, ensure_ascii=False) if soft else ""
+    return weights, soft_labels
 
 
 def issue_reference(check: str, group: str) -> str:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from curation.base.files import write_bytes
+from curation.base.destinations import Destinations
+from curation.base.files import bare_url
 from curation.base.workspace import Workspace
-from curation.decisions import log, manifest, replay
+from curation.decisions import manifest
 from curation.evidence import words
 from curation.evidence.evaluated_model import newest_run
 from curation.evidence.report import QUESTIONS
 from curation.evidence.store import read
 from curation.formats import croissant, huggingface
 from curation.formats.export_data import ExportData, load_export_data
-from curation.models.runs import EVALUATION, ModelError, evaluated, find_run
+from curation.models.runs import EVALUATION, ModelError, evaluated, find_run, translate_errors
+from curation.pipeline import curating
 
 if TYPE_CHECKING:
     from curation.evidence.store import Tables
@@ -30,7 +32,9 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 """The hub's size categories: fewer images than, name."""
 
 
-def write_cards(workspace: Workspace, version_name: str, model: str, destination: Path) -> list[Path]:
+def write_cards(
+    workspace: Workspace, version_name: str, model: str, destination: Path, *, force: bool = False
+) -> list[Path]:
     """Write the dataset card, its Croissant metadata and, where there is a model, its card; return the files.
 
     Args:
@@ -38,23 +42,27 @@ def write_cards(workspace: Workspace, version_name: str, model: str, destination
         version_name: the version that the dataset card describes.
         model: a run; "" for the newest, if there is any.
         destination: a folder.
+        force: whether files there that a person filled in, or something else wrote, may be replaced.
+
+    Raises:
+        DestinationError: the folder is inside the data or a workspace, or holds such a file.
 
     """
     export_data = load_export_data(workspace, version_name)
     answers = _answers(workspace, model)
     biases = [sentence for name in ("people", "groups") if name in answers for sentence in answers[name].sentences]
     history = _history(workspace, export_data.version)
-    translate_errors = [f"{action}, {cause}, by {actor}: {number:,} images" for action, cause, actor, number in history]
-    files = {
+    kinds = [f"{action}, {cause}, by {actor}: {number:,} images" for action, cause, actor, number in history]
+    texts = {
         "dataset-card.md": _dataset_card(export_data, history, biases),
-        "croissant.json": croissant.description(export_data, croissant.Remarks(TO_FILL_IN, translate_errors, biases)),
+        "croissant.json": croissant.description(export_data, croissant.Remarks(TO_FILL_IN, kinds, biases)),
     }
     run = _run(workspace, model)
     if run is not None:
-        files["model-card.md"] = _model_card(run, answers)
-    for name, text in files.items():
-        write_bytes(destination / name, text.encode("utf-8"))
-    return [destination / name for name in files]
+        texts["model-card.md"] = _model_card(run, answers)
+    made = {destination / name: text.encode("utf-8") for name, text in texts.items()}
+    Destinations(workspace, force).write(made)
+    return list(made)
 
 
 def _run(workspace: Workspace, model: str) -> Path | None:
@@ -92,7 +100,7 @@ def _dataset_card(export_data: ExportData, history: list[tuple[str, str, str, in
     lines = [
         "## Provenance",
         "",
-        f"- Source: {export_data.source or TO_FILL_IN}",
+        f"- Source: {_public(export_data.source) or TO_FILL_IN}",
         f"- Collected by, how, with whose consent: {TO_FILL_IN}",
         f"- Licence of the images, and of the labels: {TO_FILL_IN}",
         f"- Made {export_data.version.created}; manifest `{export_data.version.hash}`.",
@@ -120,12 +128,17 @@ def _dataset_card(export_data: ExportData, history: list[tuple[str, str, str, in
     return huggingface.dataset_card(export_data, {}, fields, lines)
 
 
+def _public(source: str) -> str:
+    """Return a source without what is nobody's business: of a path on this machine the last part only."""
+    is_path = source.startswith(("/", ".", "~")) or Path(source).is_absolute()
+    return Path(source).name if is_path else bare_url(source)
+
+
 def _history(workspace: Workspace, version: manifest.Version) -> list[tuple[str, str, str, int]]:
     """Return action, check that it rests on, actor and number of each kind of decision that counts in the version."""
-    entries = [entry for entry in log.read(workspace.decisions) if entry.seq <= version.log_through]
     counts = Counter(
         (entry.action, entry.issue.partition("#")[0] or "a person's own", entry.actor)
-        for entry in replay.effective(entries)
+        for entry in curating.entries_of(workspace, version)
     )
     return [(*kind, number) for kind, number in counts.most_common()]
 
@@ -150,4 +163,5 @@ def _model_card(run: Path, answers: dict[str, words.SectionSummary]) -> str:
     if not answers:
         lines += ["Nothing yet; run: curate report --models", ""]
     lines += ["## Intended use, and use that is out of scope", "", TO_FILL_IN, ""]
-    return f"---\n{yaml}\n---\n\n" + model_card(run, figures) + "\n".join(lines)
+    card = translate_errors(lambda: model_card(run, figures))
+    return f"---\n{yaml}\n---\n\n{card}" + "\n".join(lines)

@@ -12,7 +12,7 @@ from curation.decisions import manifest
 from curation.evidence.evaluated_model import EvaluatedModel, places
 from curation.evidence.store import Tables
 from curation.labels.votes import Votes, read_votes
-from curation.models.runs import training_frame
+from curation.models.runs import training_frame, translate_errors
 
 HEAD_IMAGES = 800
 """Train images behind the two heads."""
@@ -56,11 +56,13 @@ def class_overlap(evaluated: EvaluatedModel, votes_file: Path | None, report: Re
 
 def _heads(evaluated: EvaluatedModel) -> Tables:
     from training.class_overlap import compare_heads, features
-    from training.data import load_images
+    from training.data import digests_of, load_images
     from training.ladder import budgeted
 
     train = budgeted(evaluated.trained, HEAD_IMAGES, evaluated.seed)
-    images = load_images([Path(file) for file in train["path"]], evaluated.model.recipe.image_size)
+    images = translate_errors(
+        lambda: load_images([*map(Path, train["path"])], evaluated.model.recipe.image_size, digests_of(train))
+    )
     heads = compare_heads(
         features(evaluated.model, images),
         places(train["label"], evaluated.classes),

@@ -63,7 +63,9 @@ class EvaluatedModel:
     @cached_property
     def config(self) -> dict[str, Any]:
         """How it was fitted."""
-        return files.read_json(self.run_dir / "config.json") or {}
+        from training.model import read_config
+
+        return translate_errors(lambda: read_config(self.run_dir))
 
     @cached_property
     def key(self) -> tuple[str, ...]:
@@ -78,10 +80,12 @@ class EvaluatedModel:
     @cached_property
     def images(self) -> Bytes:
         """(n, side, side) grey, as the model is given them."""
-        from training.data import load_images
+        from training.data import digests_of, load_images
 
         return translate_errors(
-            lambda: load_images([Path(file) for file in self.frame["path"]], self.model.recipe.image_size)
+            lambda: load_images(
+                [Path(file) for file in self.frame["path"]], self.model.recipe.image_size, digests_of(self.frame)
+            )
         )
 
     @cached_property
@@ -199,14 +203,14 @@ def open_subject(
 
     """
     from training.ladder import budgeted
-    from training.model import load_model
+    from training.model import load_model, read_config
 
     run_dir = find_run(workspace, name or newest_run(workspace))
     model = translate_errors(lambda: load_model(run_dir))
     version = manifest.find(workspace, on)
     with display.step("Choosing held-out images"):
         everything = training_frame(workspace, version)
-        provenance = (files.read_json(run_dir / "config.json") or {}).get("provenance", {})
+        provenance = translate_errors(lambda: read_config(run_dir))["provenance"]
         base = manifest.find(workspace, provenance["manifest_hash"]) if "manifest_hash" in provenance else version
         fitted = training_frame(workspace, base)
         fitted = fitted[fitted["split"] == "train"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation.base import files
+from curation.base import files, reading
 from curation.base.classes import in_order
 from curation.base.progress import Display
 from curation.base.workspace import Workspace, create_workspace, locked
@@ -17,6 +17,7 @@ from curation.evidence.alignment import aligned_files
 from curation.evidence.estimated import PREFIX, estimated_attributes
 from curation.evidence.evaluated_model import EvaluatedModel, places
 from curation.evidence.store import Tables
+from curation.formats import names
 from curation.formats.source import read_source
 from curation.labels.votes import match_classes
 from curation.models.runs import ModelError, translate_errors
@@ -25,6 +26,8 @@ ATTRIBUTES = ("gender", "race", "age")
 
 AGE_GROUPS = ((0, 9), (10, 19), (20, 39), (40, 59), (60, 200))
 """Years, first and last: child, teenager, and three adult groups that have images enough in most data."""
+
+_YEARS = re.compile(r"[0-9]{1,3}(\.[0-9]{0,9})?")
 
 _UTKFACE = re.compile(r"^(\d+)_([01])_([0-4])_\d+.*$")
 """AGE_GENDER_RACE_DATE of UTKFace (Zhang, Song & Qi, 2017)."""
@@ -56,13 +59,13 @@ def read_attributes(source: str, workspace: Workspace) -> pd.DataFrame:
     """
     file = Path(source)
     if file.suffix.lower() in {".csv", ".parquet"}:
-        table = (
-            pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype=str, keep_default_na=False)
-        )
+        with reading.refusing(file, "give a table with a header in CSV or Parquet", AttributesError):
+            table = reading.table(file).fillna("").astype("str")
         known = [name for name in ATTRIBUTES if name in table]
         if "path" not in table or not known:
             raise AttributesError(f"{source} must have a column path and one of {', '.join(ATTRIBUTES)}")
-        urls = [str(file.parent / path) if (file.parent / path).is_file() else "" for path in table["path"]]
+        beside = [file.parent / path if names.inside(path) else None for path in table["path"]]
+        urls = [str(place) if place and place.is_file() else "" for place in beside]
         labels = table.get("label", "")
         frame = pd.DataFrame({"path": table["path"], "url": urls, "label": labels})
         return frame.assign(**{name: _groups(name, table[name]) for name in known})
@@ -98,7 +101,7 @@ def _as_groups(estimates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _age_group(text: str) -> str:
-    if not text.replace(".", "", 1).isdigit():
+    if not _YEARS.fullmatch(text) or float(text) > AGE_GROUPS[-1][1]:
         return text
     years = float(text)
     first, last = next(group for group in AGE_GROUPS if years < group[1] + 1)
@@ -215,10 +218,10 @@ def _cleaning(evaluated: EvaluatedModel, table: pd.DataFrame, workspace: Workspa
 
 def _curated_apart(evaluated: EvaluatedModel, source: str, display: Display) -> Workspace:
     """Run the same checks and policy on the folder of images with attributes, in a workspace of its own; return it."""
-    from curation.pipeline import steps
+    from curation.pipeline import curating
 
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
     workspace = create_workspace(evaluated.workspace.findings / "attribute-images")
     with locked(workspace):
-        steps.run(workspace, str(folder), evaluated.settings, display)
+        curating.run(workspace, str(folder), evaluated.settings, display)
     return workspace

@@ -15,7 +15,14 @@ from curation.evidence.evaluated_model import EvaluatedModel, places
 from curation.evidence.store import Tables
 from curation.labels import agreement
 from curation.labels.votes import Votes, entropy, for_label, majority, read_votes
-from curation.models.runs import FitOptions, ModelError, out_of_fold, training_frame
+from curation.models.runs import (
+    FitOptions,
+    ModelError,
+    of_present_contents,
+    out_of_fold,
+    training_frame,
+    translate_errors,
+)
 
 DISPUTED = 24
 """Images that people disagree on most, shown."""
@@ -49,12 +56,12 @@ def people(evaluated: EvaluatedModel, file: Path, images: int, display: Display)
     if not len(votes):
         raise ModelError(f"{file} has no vote on an image of the data set; its paths must be those of curate issues")
     labels = places(raw.loc[list(votes.paths), "label"], evaluated.classes)
-    files = raw.loc[list(votes.paths), "path"].to_numpy()
+    images = raw.loc[list(votes.paths), ["path", "sha256"]]
     return {
         "accuracy": _accuracy(votes, labels),
         "kappa": _kappas(votes, evaluated.seed),
         "beside": _beside(evaluated, votes, labels, images, display),
-        "disputed": _disputed(votes, labels, files),
+        "disputed": _disputed(votes, labels, images),
     }
 
 
@@ -145,13 +152,14 @@ def _out_of_fold(evaluated: EvaluatedModel, images: int, display: Display) -> pd
     )
     for path in reversed(stored):
         table = files.read_table(path)
-        if set(evaluated.classes) <= set(table.columns):
+        mine = of_present_contents(evaluated.workspace, table)
+        if len(mine) == len(table) > 0 and set(evaluated.classes) <= set(table.columns):
             return table
     options = FitOptions(seed=evaluated.seed, images=images or None)
     return out_of_fold(evaluated.workspace, _FOLDS, "raw", options, display).table
 
 
-def _disputed(votes: Votes, labels: np.ndarray, files: np.ndarray) -> pd.DataFrame:
+def _disputed(votes: Votes, labels: np.ndarray, images: pd.DataFrame) -> pd.DataFrame:
     """Return the images whose votes are spread most over our classes, with their pictures."""
     from training.data import load_images
 
@@ -162,7 +170,13 @@ def _disputed(votes: Votes, labels: np.ndarray, files: np.ndarray) -> pd.DataFra
         + (f", other {votes.others[place].sum()}" if votes.others[place].any() else "")
         for place in order
     ]
-    pictures = [load_images([Path(files[place])], 96)[0].tobytes() for place in order]
+    shown = images.iloc[order]
+    pictures = translate_errors(
+        lambda: [
+            load_images([Path(file)], 96, [sha256])[0].tobytes()
+            for file, sha256 in shown.itertuples(index=False, name=None)
+        ]
+    )
     return pd.DataFrame(
         {
             "path": [str(votes.paths[place]) for place in order],

@@ -22,7 +22,8 @@ from curation.evidence.external_data import external_data, new_people, robustnes
 from curation.evidence.external_models import outside_models
 from curation.evidence.groups import groups
 from curation.evidence.people import newest_votes, people
-from curation.evidence.store import Tables, fingerprint, remembered
+from curation.evidence.store import Tables, file_digest, fingerprint, remembered
+from curation.measure.batch import mark_of
 
 if TYPE_CHECKING:
     from curation.base.settings import Settings
@@ -174,14 +175,15 @@ def _key(evaluated: EvaluatedModel, *parts: Any) -> str:
 
 
 def _stamp(source: str) -> list[Any]:
-    """Return what tells whether an input has changed: its path, and size and time of the file or folder."""
-    if not source:
-        return []
+    """Return what tells whether an input has changed: its path and content; of a folder, what its files are."""
     path = Path(source)
-    if not path.exists():
-        return [source]
-    status = path.stat()
-    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
+    if path.is_file():
+        return [str(path.resolve()), file_digest(path)]
+    if not (source and path.is_dir()):
+        return [source] if source else []
+    found = sorted(file for file in path.rglob("*") if file.is_file())
+    marks = [(str(file), *mark_of(file.stat()), file.stat().st_size) for file in found]
+    return [str(path.resolve()), fingerprint(marks)]
 
 
 def _attributes_stamp(source: str) -> list[Any]:

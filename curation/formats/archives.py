@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from curation.formats import kinds, names
-from curation.formats.folders import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
-from curation.formats.listing import FoundFile, IngestError, SourceContents
+from curation.formats.gate import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE, open_regular
+from curation.formats.listing import FoundFile, IngestError
+from curation.formats.tree import SPEAKING, Tree
 
 MAX_MEMBERS = 2_000_000
 """An archive with more members is refused."""
@@ -40,7 +41,7 @@ ALWAYS_ALLOWED_BYTES = 64 * 2**20
 MAX_MEMBER_BYTES = 512 * 2**20
 """A larger member is left out; it is the size from which on no image is read (MeasureSettings.max_bytes)."""
 
-_INDEX = "index.json"
+_INDEX = "contents.json"
 _CHUNK = 1 << 20
 DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError, struct.error),
@@ -94,8 +95,8 @@ class _Counted:
         return data
 
 
-def unpack(archive: Path, kind: str, cache: Path, shown: str) -> SourceContents:
-    """Return the images of a zip or tar archive, unpacking it into ``cache`` unless that was done before.
+def unpack(archive: Path, kind: str, cache: Path, shown: str, budget: Budget | None = None) -> Tree:
+    """Return what a zip or tar archive holds, unpacking it into ``cache`` unless that was done before.
 
     The folder is named by the archive's SHA-256 and appears at once when it is whole; what an interrupted call has
     unpacked is taken up again.
@@ -105,6 +106,7 @@ def unpack(archive: Path, kind: str, cache: Path, shown: str) -> SourceContents:
         kind: "zip" or "tar" (plain or compressed by gzip, bzip2 or xz).
         cache: the folder of unpacked archives.
         shown: the archive's name for messages.
+        budget: what it may unpack to; None for one by its own size.
 
     Raises:
         IngestError: it is damaged as a whole, a bomb, or the cache cannot be written.
@@ -116,7 +118,7 @@ def unpack(archive: Path, kind: str, cache: Path, shown: str) -> SourceContents:
         if known is not None:
             return known
         shutil.rmtree(target, ignore_errors=True)
-        _unpack_whole(target, archive, kind, shown)
+        _unpack_whole(target, archive, kind, budget or Budget(shown, archive.stat().st_size))
     except DAMAGED as error:
         raise IngestError(f"{shown} is damaged ({error}); get it again or unpack what can be saved") from error
     except OSError as error:
@@ -127,11 +129,32 @@ def unpack(archive: Path, kind: str, cache: Path, shown: str) -> SourceContents:
     return found
 
 
-def _unpack_whole(target: Path, archive: Path, kind: str, shown: str) -> None:
+def expand(tree: Tree, cache: Path, budget: Budget) -> None:
+    """Unpack the archives inside ``tree`` and take in what they hold, each below its own name without the ending.
+
+    Raises:
+        IngestError: one is damaged as a whole, all together are a bomb, or the cache cannot be written.
+
+    """
+    inside, tree.archives = tree.archives, {}
+    for path, place in sorted(inside.items()):
+        try:
+            with open_regular(place) as file:
+                kind = kinds.source_kind(file.read(512), path)
+        except OSError as error:
+            tree.contents.leave_out(path, f"cannot be read: {error.strerror}")
+            continue
+        if kind in ("zip", "tar"):
+            tree.merge(kinds.without_archive_ending(path), unpack(Path(place), kind, cache, path, budget))
+        else:
+            tree.contents.leave_out(path, "an archive of a kind that cannot be unpacked here; unpack it yourself")
+
+
+def _unpack_whole(target: Path, archive: Path, kind: str, budget: Budget) -> None:
     """Make the folder ``target``, whole or not at all."""
     partial = target.with_suffix(".partial")
     try:
-        _write_index(partial, _unpack_into(partial, archive, kind, shown))
+        _write_index(partial, _unpack_into(partial, archive, kind, budget))
     except Exception:
         # only what a killed or stopped call leaves is worth keeping; a bomb or a full disk is not
         shutil.rmtree(partial, ignore_errors=True)
@@ -146,32 +169,33 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _unpack_into(partial: Path, archive: Path, kind: str, shown: str) -> SourceContents:
-    """Store every image under ``partial``; the files' urls are relative to it."""
-    budget = Budget(shown, archive.stat().st_size)
+def _unpack_into(partial: Path, archive: Path, kind: str, budget: Budget) -> Tree:
+    """Store every image, list, annotation and inner archive under ``partial``; places are relative to it."""
     members = _zip_members(archive, budget) if kind == "zip" else tar_members(archive, budget)
-    contents = SourceContents()
+    tree = Tree(partial.parent)
     taken: set[str] = set()
     for number, (member, stream) in enumerate(members):
         path = names.inside(member.name.replace("\\", "/"))
         fault = member.fault or _fault_of_name(path) or ("the same name again" if path in taken else "")
         if path is None or fault:
-            contents.leave_out(names.escaped(member.name), fault)
+            tree.contents.leave_out(names.escaped(member.name), fault)
             continue
         path = names.escaped(path)
         taken.add(path)
         place = f"{number // 1000:05d}/{number:08d}"
         try:
-            fault = _store(stream, member.size, partial / place, path)
+            fault, is_image = _store(stream, member.size, partial / place, path)
         except DAMAGED as error:
             if kind == "tar":
                 raise  # a tar is one stream: nothing behind the damage can be found
             fault = f"cannot be unpacked: {error}"
         if fault:
-            contents.leave_out(path, fault)
+            tree.contents.leave_out(path, fault)
+        elif is_image:
+            tree.images.append(FoundFile(path, place, (partial / place).stat().st_size, 0))
         else:
-            contents.files.append(FoundFile(path, place, (partial / place).stat().st_size, 0))
-    return contents
+            tree.add(path, place)
+    return tree
 
 
 def _fault_of_name(path: str | None) -> str:
@@ -180,20 +204,22 @@ def _fault_of_name(path: str | None) -> str:
     return SYSTEM_FILE if any(names.is_system(part) for part in path.split("/")) else ""
 
 
-def _store(stream: IO[bytes], size: int, place: Path, name: str) -> str:
-    """Write one member, unless an earlier call did; return why it was left out, or ""."""
-    if place.exists() and place.stat().st_size == size:
-        return ""
-    head = stream.read(kinds.HEAD_BYTES)
-    if not (kinds.has_image_ending(name) or kinds.looks_like_image(head)):
-        return NOT_AN_IMAGE
+def _store(stream: IO[bytes], size: int, place: Path, name: str) -> tuple[str, bool]:
+    """Write one member, unless an earlier call did; return why it was left out, or "", and whether it is an image."""
+    written = place.exists() and place.stat().st_size == size
+    head = place.read_bytes()[: kinds.HEAD_BYTES] if written else stream.read(kinds.HEAD_BYTES)
+    is_image = kinds.has_image_ending(name) or kinds.looks_like_image(head)
+    if not (is_image or kinds.has_archive_ending(name) or name.rpartition(".")[2].lower() in SPEAKING):
+        return NOT_AN_IMAGE, False
+    if written:
+        return "", is_image
     place.parent.mkdir(parents=True, exist_ok=True)
     unfinished = place.with_suffix(".part")
     with unfinished.open("wb") as file:
         file.write(head)
         shutil.copyfileobj(stream, file, _CHUNK)
     unfinished.replace(place)
-    return ""
+    return "", is_image
 
 
 def _zip_members(archive: Path, budget: Budget) -> Iterator[tuple[Member, IO[bytes]]]:
@@ -285,23 +311,38 @@ def _unpacked_stream(archive: Path) -> IO[bytes]:
     return archive.open("rb")
 
 
-def _write_index(partial: Path, contents: SourceContents) -> None:
+def _write_index(partial: Path, tree: Tree) -> None:
     partial.mkdir(parents=True, exist_ok=True)
-    record = {"files": [[file.path, file.url, file.bytes] for file in contents.files], "problems": contents.problems}
+    record = {
+        "files": [[file.path, file.url, file.bytes] for file in tree.images],
+        "others": {**tree.others, **tree.archives},
+        "problems": tree.contents.problems,
+    }
     (partial / _INDEX).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
 
 
-def _read_index(target: Path) -> SourceContents | None:
+def _is_ours(target: Path, place: str) -> bool:
+    """Return whether a place in an index is a file that was unpacked: an index may have been edited."""
+    full = target / place
+    return names.inside(place) == place and full.is_file() and not full.is_symlink()
+
+
+def _read_index(target: Path) -> Tree | None:
     """Return what an unpacked archive holds, or None where it is not there or not as it was left."""
     try:
         record = json.loads((target / _INDEX).read_text(encoding="utf-8"))
-        files = []
+        tree = Tree(target.parent)
         for path, place, size in record["files"]:
             full = target.absolute() / place
-            status = full.stat()
-            if status.st_size != size:
+            status = full.lstat()
+            if status.st_size != size or not _is_ours(target, place):
                 return None
-            files.append(FoundFile(path, str(full), size, status.st_mtime_ns))
-        return SourceContents(files, [(path, reason) for path, reason in record["problems"]])
-    except (OSError, ValueError, KeyError, TypeError):
+            tree.images.append(FoundFile(path, str(full), size, status.st_mtime_ns))
+        for path, place in record["others"].items():
+            if not _is_ours(target, place):
+                return None
+            tree.add(path, str(target.absolute() / place))
+        tree.contents.problems += [(path, reason) for path, reason in record["problems"]]
+        return tree
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

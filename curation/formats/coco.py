@@ -7,7 +7,6 @@ whole image, so that any COCO tool reads it.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,60 +14,89 @@ from typing import Any
 import pandas as pd
 
 from curation.base import files, tables
-from curation.formats import layout, lists
+from curation.base.splits import standard
+from curation.formats import lists
 from curation.formats.export_data import ExportData
 from curation.formats.export_files import new_folder, place, tree_place, write_provenance
+from curation.formats.gate import Gate
 from curation.formats.listing import IngestError, SourceContents
-from curation.formats.shards import split_name
+from curation.formats.shards import split_names
+
+_LOOKED_AT = 50
 
 _PARTS = ("images", "annotations", "categories")
 
 
-def is_coco(path: Path) -> bool:
+def is_coco(name: str, gate: Gate) -> bool:
     """Return whether a JSON file holds images, annotations and categories."""
     try:
-        found = files.parsed(path.read_text(encoding="utf-8"))
+        found = files.parsed(gate.read(name))
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and all(isinstance(found.get(part), list) for part in _PARTS)
 
 
-def annotations_in(folder: Path) -> list[Path]:
-    """Return the COCO files of a folder's ``annotations`` subfolder."""
-    return [path for path in sorted((folder / "annotations").glob("*.json")) if is_coco(path)]
+def annotations_in(gate: Gate) -> list[str]:
+    """Return the COCO files in the ``annotations`` subfolder, relative to the gate's root."""
+    found = sorted(path.name for path in (Path(gate.root) / "annotations").glob("*.json"))
+    return [f"annotations/{name}" for name in found if is_coco(f"annotations/{name}", gate)]
 
 
-def read(files: list[Path], root: Path, cache: Path) -> SourceContents:
-    """Return the images that COCO files name, below ``root`` (absolute, without links in it).
+def read(names: list[str], gate: Gate) -> SourceContents:
+    """Return the images that COCO files, named relative to the gate's root, name in turn.
 
     Raises:
-        IngestError: a file is damaged.
+        IngestError: a file is damaged, or numbers two images or categories alike.
 
     """
-    entries = [entry for path in files for entry in _entries(path, root)]
-    return lists.resolve(entries, str(root), lists.local_locator(str(root), cache))
+    said: list[str] = []
+    entries = [entry for name in names for entry in _entries(Path(name), gate, said)]
+    contents = lists.resolve(entries, lists.local(gate))
+    contents.warnings += said
+    return contents
 
 
-def _entries(path: Path, root: Path) -> list[lists.Entry]:
+def _entries(path: Path, gate: Gate, said: list[str]) -> list[lists.Entry]:
     try:
-        found = files.parsed(path.read_text(encoding="utf-8"))
-        categories = {each["id"]: str(each["name"]) for each in found["categories"]}
+        found = files.parsed(gate.read(path.as_posix()))
+        categories = _by_id(found["categories"], "category", path)
+        images = _by_id(found["images"], "image", path)
+        names = {number: str(each["name"]) for number, each in categories.items()}
         labels: dict[Any, set[str]] = {}
         for each in found["annotations"]:
-            labels.setdefault(each["image_id"], set()).add(categories[each["category_id"]])
+            labels.setdefault(each["image_id"], set()).add(names[each["category_id"]])
         split = _split_of_name(path.stem)
-        folder = _folder(found["images"], path, root)
-        return [
+        folder = _folder(list(images.values()), path, gate)
+        entries = [
             lists.Entry(
-                number,
+                row,
                 folder + str(image["file_name"]),
-                _only(labels.get(image["id"], set())),
+                _only(labels.get(number, set())),
                 str(image.get("split", split)),
+                *(str(image.get(name) or "") for name in ("subject", "soft_label")),
             )
-            for number, image in enumerate(found["images"], start=1)
+            for row, (number, image) in enumerate(images.items(), start=1)
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IngestError(f"{path} cannot be read as COCO ({type(error).__name__}: {error}); write it again") from error
+    if twice := sorted(name for name in set(names.values()) if list(names.values()).count(name) > 1):
+        said.append(f"{path.name} numbers several categories {twice[0]!r}: they are one class")
+    return entries
+
+
+def _by_id(records: list[Mapping[str, Any]], what: str, path: Path) -> dict[Any, Mapping[str, Any]]:
+    """Return records by their numbers.
+
+    Raises:
+        IngestError: two have the same.
+
+    """
+    found: dict[Any, Mapping[str, Any]] = {}
+    for each in records:
+        if each["id"] in found and found[each["id"]] != each:
+            raise IngestError(f"{path} has two {what} records with the id {each['id']}; number them apart")
+        found[each["id"]] = each
+    return found
 
 
 def _only(labels: set[str]) -> str:
@@ -78,18 +106,19 @@ def _only(labels: set[str]) -> str:
 
 def _split_of_name(stem: str) -> str:
     """Return the split in a name such as ``train`` or ``instances_val2017``."""
-    return next((layout.split_of(word) for word in re.findall("[A-Za-z]+", stem) if layout.split_of(word)), "")
+    return stem if standard(stem) else ""
 
 
-def _folder(images: list[Mapping[str, Any]], path: Path, root: Path) -> str:
-    """Return where below ``root`` the file names begin: at the root, in images or data, or in the split's folder."""
-    if not images:
-        return ""
+def _folder(images: list[Mapping[str, Any]], path: Path, gate: Gate) -> str:
+    """Return where below the root the file names begin: at the root, in images or data, or in the split's folder.
+
+    Some images may be missing, so several are looked for.
+    """
     split = path.stem.removeprefix("instances_")
-    for folder in ("", "images/", "data/", f"{split}/", f"images/{split}/"):
-        if (root / folder / str(images[0]["file_name"])).is_file():
-            return folder
-    return ""
+    looked_at = [str(image["file_name"]) for image in images[:: max(1, len(images) // _LOOKED_AT)]]
+    folders = ("", "images/", "data/", f"{split}/", f"images/{split}/")
+    found = {folder: sum(not isinstance(gate.find(folder + name), str) for name in looked_at) for folder in folders}
+    return max(folders, key=lambda folder: found[folder])
 
 
 def write(export_data: ExportData, destination: Path) -> int:
@@ -98,7 +127,7 @@ def write(export_data: ExportData, destination: Path) -> int:
     with new_folder(destination) as building:
         (building / "annotations").mkdir()
         done = 0
-        for split, rows in kept.groupby(kept["split"].map(split_name), sort=True):
+        for split, rows in kept.groupby(split_names(kept["split"]), sort=True):
             places = []
             for row in rows.itertuples(index=False):
                 places.append(f"images/{tree_place(row)}")
@@ -119,6 +148,8 @@ def _coco(export_data: ExportData, rows: pd.DataFrame, places: list[str]) -> dic
     for number, (row, where) in enumerate(zip(rows.itertuples(index=False), places, strict=True), start=1):
         curated = {name: getattr(row, name) for name in tables.columns("manifest") if name != "label"}
         images.append({"id": number, "file_name": where, "width": row.width, "height": row.height, **curated})
+        if not row.label:
+            continue
         annotations.append(
             {
                 "id": number,

@@ -21,6 +21,7 @@ def export_version(
     *,
     since: str = "",
     place: Placement = "copy",
+    force: bool = False,
     display: Display | None = None,
 ) -> int:
     """Write a version to ``destination`` and return the number of rows or images written.
@@ -32,6 +33,7 @@ def export_version(
         destination: the file or new folder to write
         since: only what changed since this version
         place: whether image files are copied or linked
+        force: whether a file that something else wrote may be replaced; a folder that holds something never is
         display: where progress is shown
 
     Raises:
@@ -40,10 +42,15 @@ def export_version(
 
     """
     from curation.base import files
+    from curation.base.destinations import Destinations
     from curation.base.progress import Display
     from curation.formats.export_data import load_export_data
 
     chosen = find(format_name)
+    gate = Destinations(workspace, force)
+    gate.allow(destination) if chosen.unit == "rows" else gate.allow_place(destination)
     files.remove_abandoned(destination)
     with (display or Display(quiet=True)).step(f"Exporting {version} as {format_name}") as report:
-        return chosen.write(load_export_data(workspace, version, since, place, report), destination)
+        written = chosen.write(load_export_data(workspace, version, since, place, report), destination)
+    gate.note(destination)
+    return written

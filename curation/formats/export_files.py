@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from curation.base import files
+from curation.formats import names
 from curation.formats.export_data import ExportData, ExportError, content
-
-PROVENANCE = "export.json"
-"""Where an export comes from: version, hash, earlier version of a partial one."""
+from curation.formats.names import PROVENANCE
 
 CHANGES = "changes.csv"
 """In a partial export: every image that changed and how, those that left the version among them."""
 
-_UNSAFE = {"", ".", ".."}
+METADATA = "metadata.jsonl"
+"""In an image folder, beside the class folders of a split: its rows, under the name that Hugging Face reads."""
+
+_UNSAFE = {"", ".", "..", METADATA, PROVENANCE, CHANGES}
 """Labels that would not name a folder of their own."""
 
 _MOST_NAME_BYTES = 255
@@ -36,13 +37,10 @@ def new_folder(destination: Path) -> Iterator[Path]:
         ExportError: the destination exists and is no empty folder.
 
     """
-    taken = destination.is_symlink() or destination.is_file()
+    taken = destination.is_symlink() or (destination.exists() and not destination.is_dir())
     if taken or (destination.exists() and any(destination.iterdir())):
         raise ExportError(f"{destination} exists and is not empty; name a new folder")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    building = destination.parent / f".{destination.name}.{os.getpid()}.tmp"
-    building.mkdir()
-    try:
+    with files.unfinished_folder(destination) as building:
         yield building
         # one flush of the whole disk costs less than one of every small file; then the rename commits
         os.sync()
@@ -50,8 +48,6 @@ def new_folder(destination: Path) -> Iterator[Path]:
             destination.rmdir()
         building.rename(destination)
         files.sync_folder(destination.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def write_provenance(export_data: ExportData, format_name: str, folder: Path) -> None:
@@ -77,8 +73,11 @@ def _folder(name: str, what: str) -> str:
     """Return a split's or label's folder name; images without one lie one level higher."""
     if not name:
         return ""
-    if name in _UNSAFE or "/" in name or "\\" in name or "\0" in name:
-        raise ExportError(f"the {what} {name!r} cannot be the name of a folder; relabel it or export as csv")
+    if name in _UNSAFE or "/" in name or "\\" in name or "\0" in name or names.is_system(name):
+        raise ExportError(
+            f"the {what} {name!r} cannot be the name of a folder that is read again; relabel it, or export as csv, "
+            "parquet, huggingface or webdataset"
+        )
     return name
 
 

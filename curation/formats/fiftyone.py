@@ -15,9 +15,11 @@ from typing import Any
 
 from curation.base import files, programs, tables
 from curation.base.errors import MissingPackageError
-from curation.formats import layout, lists
-from curation.formats.export_data import ExportData, ExportError
+from curation.base.splits import standard
+from curation.formats import kinds, lists
+from curation.formats.export_data import ExportData, ExportError, content
 from curation.formats.export_files import new_folder, place, tree_place, write_provenance
+from curation.formats.gate import Gate
 from curation.formats.listing import IngestError, SourceContents
 from curation.formats.stored import Contents
 
@@ -32,19 +34,19 @@ def is_dataset(folder: Path) -> bool:
     return (folder / "metadata.json").is_file() and (folder / "samples.json").is_file()
 
 
-def read_folder(folder: Path, cache: Path) -> SourceContents:
-    """Return the images of a dataset on disk; ``folder`` is absolute and without links.
+def read_folder(folder: Path, gate: Gate) -> SourceContents:
+    """Return the images of a dataset on disk, through the gate of its folder.
 
     Raises:
         IngestError: it is damaged.
 
     """
     try:
-        samples = files.parsed((folder / "samples.json").read_text(encoding="utf-8"))["samples"]
+        samples = files.parsed(gate.read("samples.json"))["samples"]
         entries = [_entry(number, sample, "") for number, sample in enumerate(samples, start=1)]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise IngestError(f"{folder / 'samples.json'} cannot be read ({error}); export the dataset again") from error
-    return lists.resolve(entries, str(folder), lists.local_locator(str(folder), cache))
+    return lists.resolve(entries, lists.local(gate))
 
 
 def read_named(name: str, cache: Path) -> tuple[str, SourceContents]:
@@ -69,11 +71,11 @@ def read_named(name: str, cache: Path) -> tuple[str, SourceContents]:
         with (folder / "samples.jsonl").open(encoding="utf-8") as lines:
             samples = [json.loads(line) for line in lines]
     contents = Contents(cache)
+    gate = Gate("/", cache, outside=True)  # the user's own database names the user's own files
     start = _shared_folder([sample["filepath"] for sample in samples])
     for number, sample in enumerate(samples, start=1):
         entry = _entry(number, sample, field)
-        split = layout.split_of(entry.split) or entry.split
-        contents.add_file(entry.path.removeprefix(start), entry.path, split, entry.label)
+        contents.add_file(entry.path.removeprefix(start), entry.path, gate, entry.split, entry.label, entry.subject)
     return f"fiftyone:{name}", contents.contents
 
 
@@ -87,9 +89,12 @@ def _shared_folder(paths: list[str]) -> str:
 
 
 def _entry(number: int, sample: Mapping[str, Any], field: str) -> lists.Entry:
-    tags = [layout.split_of(tag) for tag in sample.get("tags", [])]
-    split = sample.get("split") if isinstance(sample.get("split"), str) else next(filter(None, tags), "")
-    return lists.Entry(number, str(sample["filepath"]), _label(sample, field), str(split))
+    tags = [tag for tag in sample.get("tags", []) if isinstance(tag, str) and standard(tag)]
+    split, subject, soft = (
+        value if isinstance(value := sample.get(name), str) else "" for name in ("split", "subject", "soft_label")
+    )
+    split = split if isinstance(sample.get("split"), str) else next(iter(tags), "")
+    return lists.Entry(number, str(sample["filepath"]), _label(sample, field), split, subject, soft)
 
 
 def _label(sample: Mapping[str, Any], field: str) -> str:
@@ -118,6 +123,8 @@ def write(export_data: ExportData, destination: Path) -> int:
         lines = []
         for number, row in enumerate(kept.itertuples(index=False), start=1):
             where = building / "data" / tree_place(row)
+            if not kinds.has_image_ending(where.name):  # FiftyOne tells images from others by their endings
+                where = where.with_name(f"{where.name}.{kinds.ending_of(content(row)[: kinds.HEAD_BYTES], where.name)}")
             place(row, where, export_data.place)
             record = {name: getattr(row, name) for name in tables.columns("manifest")}
             lines.append(json.dumps({"file": str(where), **record}))

@@ -7,20 +7,26 @@ card.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from curation.base.errors import optional
-from curation.formats import layout, names
+from curation.base.splits import standard
+from curation.formats import names
+from curation.formats.columns import NAMES
 from curation.formats.export_data import ExportData
 from curation.formats.export_files import new_folder, write_provenance
+from curation.formats.gate import Gate, open_regular
 from curation.formats.listing import IngestError, SourceContents
-from curation.formats.lists import COLUMN_NAMES
 from curation.formats.shards import features, write_shards
 from curation.formats.stored import Contents
 
 EXTRA = "exchange"
+
+_MOST_CARD_BYTES = 2**22
 
 
 def is_saved(folder: Path) -> bool:
@@ -29,18 +35,26 @@ def is_saved(folder: Path) -> bool:
     return alone or (folder / "dataset_dict.json").is_file()
 
 
-def read(name: str, cache: Path) -> tuple[str, SourceContents]:
+def read(name: str, cache: Path, *, outside: bool = False) -> tuple[str, SourceContents]:
     """Return the root and images of a saved dataset, a dataset folder, or a name on the hub (``OWNER/NAME[:CONFIG]``).
 
-    The first column of images is taken, and the first that is a class or has the name of a label.
+    The first column of images is taken, and the first that is a class or has the name of a label. The library opens
+    files by itself, so that nothing in a folder may lead out of it unless ``outside`` is set.
 
     Raises:
-        IngestError: it cannot be loaded, or has no images.
+        IngestError: it cannot be loaded, has no images, or a folder leads outside itself.
         MissingPackageError: the package ``datasets`` is absent.
 
     """
     datasets = optional("datasets", EXTRA, f"hf:{name}")
+    datasets.disable_progress_bars()
     folder = Path(name)
+    root = os.path.realpath(folder) if folder.is_dir() else os.path.realpath(datasets.config.HF_CACHE_HOME)
+    gate = Gate(root, cache, outside)
+    if folder.is_dir():
+        gate.require_inside()
+        if not outside:
+            _require_own_files(folder)
     try:
         if folder.is_dir() and is_saved(folder):
             loaded = datasets.load_from_disk(str(folder))
@@ -57,25 +71,66 @@ def read(name: str, cache: Path) -> tuple[str, SourceContents]:
             "a name see that this machine has a network"
         ) from error
     parts = loaded if isinstance(loaded, dict) else {str(loaded.split or ""): loaded}
-    return (str(folder.resolve()) if folder.is_dir() else f"hf:{name}"), _images(parts, datasets, name, cache)
+    return (names.escaped(root) if folder.is_dir() else f"hf:{name}"), _images(parts, datasets, name, gate)
 
 
-def _images(parts: dict[str, Any], datasets: Any, name: str, cache: Path) -> SourceContents:
-    contents = Contents(cache)
+def _require_own_files(folder: Path) -> None:
+    """Refuse a folder whose card names data outside it: the library would read that.
+
+    Raises:
+        IngestError: a path in ``data_files`` or ``data_dir`` is absolute, leads upwards, or is a URL.
+
+    """
+    import yaml
+
+    card = folder / "README.md"
+    if not card.is_file():
+        return
+    with open_regular(str(card)) as file:
+        text = file.read(_MOST_CARD_BYTES).decode("utf-8", errors="replace")
+    parts = re.split(r"^---\s*$", text, maxsplit=2, flags=re.MULTILINE)
+    try:
+        header = yaml.safe_load(parts[1]) if len(parts) == 3 else None
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return  # the library cannot read it either
+    configs = header.get("configs") if isinstance(header, dict) else None
+    for config in configs if isinstance(configs, list) else []:
+        named = [config.get("data_files"), config.get("data_dir")] if isinstance(config, dict) else []
+        for path in _texts(named, set()):
+            if "://" in path or path.startswith(("/", "~", "hf:")) or ".." in re.split(r"[/\\]", path):
+                raise IngestError(
+                    f"{card} names data outside its folder ({path!r}); remove that, or give --follow-links if you "
+                    "trust this data"
+                )
+
+
+def _texts(value: Any, seen: set[int]) -> Iterator[str]:
+    """Yield every text in nested lists and objects, the values of ``split`` aside; what aliases repeat is seen once."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict) and id(value) not in seen:
+        seen.add(id(value))
+        inner = value if isinstance(value, list) else [each for key, each in value.items() if key != "split"]
+        for each in inner:
+            yield from _texts(each, seen)
+
+
+def _images(parts: dict[str, Any], datasets: Any, name: str, gate: Gate) -> SourceContents:
+    contents = Contents(gate.cache)
     for part_name, part in parts.items():
         pictures = [column for column, kind in part.features.items() if isinstance(kind, datasets.Image)]
         if not pictures:
             raise IngestError(f"hf:{name} has no column of images (it has {', '.join(part.features)})")
         label = _label_column(part.features, datasets)
         for number, row in enumerate(part.cast_column(pictures[0], datasets.Image(decode=False))):
-            split = _split(row, part_name if len(parts) > 1 or layout.split_of(part_name) else "")
-            _take(contents, row[pictures[0]], number, split, _label(row, label, part.features))
+            split = _split(row, part_name if len(parts) > 1 or standard(part_name) else "")
+            _take(contents, gate, row, pictures[0], number, split, _label(row, label, part.features))
     return contents.contents
 
 
 def _label_column(features: Any, datasets: Any) -> str:
     classes = [column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
-    named = [column for column in COLUMN_NAMES["label"] if column in features]
+    named = [column for column in NAMES["label"] if column in features]
     return next(iter([column for column in named if column in classes] + classes + named), "")
 
 
@@ -92,19 +147,23 @@ def _label(row: dict[str, Any], column: str, features: Any) -> str:
 def _split(row: dict[str, Any], part_name: str) -> str:
     """Return the split: that of a column of this name, else that of the part."""
     stated = row.get("split")
-    split = stated if isinstance(stated, str) else part_name
-    return layout.split_of(split) or split
+    return stated if isinstance(stated, str) else part_name
 
 
-def _take(contents: Contents, picture: Any, number: int, split: str, label: str) -> None:
+def _take(
+    contents: Contents, gate: Gate, row: dict[str, Any], column: str, number: int, split: str, label: str
+) -> None:
+    picture = row[column]
+    subject, soft = (value if isinstance(value := row.get(name), str) else "" for name in ("subject", "soft_label"))
     stated = (picture or {}).get("path") or ""
     inside = names.inside(stated)
     path = inside or "/".join(part for part in (split, f"{number:08d}_{Path(stated).name}".rstrip("_")) if part)
     data = (picture or {}).get("bytes")
     if data is not None:
-        contents.add(path, data, split, label)
+        contents.add(path, data, split, label, subject, soft)
     elif stated:
-        contents.add_file(path, stated, split, label)
+        full = os.path.abspath(stated)  # noqa: PTH100 -- without following links, which is the gate's part
+        contents.add_file(path, full, gate, split, label, subject, soft)
     else:
         contents.contents.leave_out(path, "the row has no image")
 

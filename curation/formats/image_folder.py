@@ -7,10 +7,7 @@ from pathlib import Path
 
 from curation.base import tables
 from curation.formats.export_data import ExportData
-from curation.formats.export_files import new_folder, place, tree_place, write_provenance
-
-METADATA = "metadata.jsonl"
-"""Beside the class folders of a split: every column of the manifest, under the name that Hugging Face reads."""
+from curation.formats.export_files import METADATA, new_folder, place, tree_place, write_provenance
 
 
 def write(export_data: ExportData, destination: Path) -> int:

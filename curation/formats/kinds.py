@@ -7,11 +7,17 @@ HEAD_BYTES = 16
 
 IMAGE_ENDINGS = frozenset(
     (
-        *("jpg", "jpeg", "jpe", "jfif", "jp2", "j2k", "png", "gif", "webp", "avif", "heic", "heif"),
-        *("bmp", "dib", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"),
+        *("jpg", "jpeg", "jpe", "jfif", "mpo", "jp2", "j2k", "j2c", "jpx", "jxl", "png", "apng", "gif", "webp"),
+        *("avif", "heic", "heif", "heics", "heifs", "hif", "bmp", "dib", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"),
+        *("tga", "ico", "cur", "icns", "pcx", "dds", "psd", "exr", "hdr", "jxr", "wdp", "bpg", "flif"),
+        *("dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf"),
     )
 )
-"""Endings, in lower case and without the dot, that are taken for an image without a look inside."""
+"""Endings, in lower case and without the dot, that are taken for an image without a look inside; those that cannot be
+decoded become an unreadable image whose format is named."""
+
+ARCHIVE_ENDINGS = ("zip", "tar", "tgz", "tbz2", "txz", "tar.gz", "tar.bz2", "tar.xz", "7z", "rar")
+"""Endings of archives, in lower case and without the dot; of the last two only the name is known."""
 
 _IMAGE_STARTS = (
     b"\xff\xd8\xff",  # JPEG
@@ -22,6 +28,7 @@ _IMAGE_STARTS = (
     b"MM\0*",
     b"II+\0",
     b"MM\0+",
+    b"\0\0\0\x0cJXL ",
     b"\0\0\0\x0cjP  ",  # JPEG 2000 file and codestream
     b"\xff\x4f\xff\x51",
 )
@@ -32,6 +39,17 @@ _HEIF_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", 
 def has_image_ending(name: str) -> bool:
     """Return whether the ending of ``name`` is that of an image."""
     return name.rpartition(".")[2].lower() in IMAGE_ENDINGS and "." in name
+
+
+def has_archive_ending(name: str) -> bool:
+    """Return whether the ending of ``name`` is that of an archive."""
+    return name.lower().endswith(tuple(f".{ending}" for ending in ARCHIVE_ENDINGS))
+
+
+def without_archive_ending(path: str) -> str:
+    """Return ``path`` without the ending of an archive."""
+    known = [ending for ending in ARCHIVE_ENDINGS if path.lower().endswith(f".{ending}")]
+    return path[: -1 - len(max(known, key=len))] if known else path
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -45,8 +63,20 @@ def looks_like_image(head: bytes) -> bool:
     )
 
 
+_ENDING_OF = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"II": "tif", b"MM": "tif"}
+
+
+def ending_of(head: bytes, name: str) -> str:
+    """Return the ending that fits an image's first bytes, else that of its name if an image has it, else ``img``."""
+    ending = name.rpartition(".")[2].lower()
+    by_content = next((known for start, known in _ENDING_OF.items() if head.startswith(start)), "")
+    if by_content in ("jpg", "tif", "") and ending in IMAGE_ENDINGS:
+        return ending  # jpeg, jfif, tiff, dng and those without a plain mark keep their own
+    return by_content or "img"
+
+
 def source_kind(head: bytes, name: str) -> str:
-    """Return what a single file is as a source: image, zip, tar, parquet, list, json, or "" for none of them.
+    """Return what a single file is as a source: image, zip, tar, parquet, list, json, workbook, or "" for no kind.
 
     Args:
         head: its first 512 bytes (the tar mark is at byte 257, POSIX.1-1988).
@@ -56,10 +86,12 @@ def source_kind(head: bytes, name: str) -> str:
     ending = name.rpartition(".")[2].lower()
     if head[:4] == b"PAR1":
         return "parquet"
-    if ending in {"csv", "tsv"}:
-        return "list"
-    if ending == "json":
+    if ending in {"json", "jsonl", "ndjson"}:
         return "json"
+    if ending in {"xlsx", "xlsm", "xls", "ods"}:
+        return "workbook"
+    if ending in {"csv", "tsv"} or (ending in {"txt", "lst"} and not looks_like_image(head[:HEAD_BYTES])):
+        return "list"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "zip"
     if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")) or head[257:262] == b"ustar" or ending == "tar":

@@ -1,16 +1,19 @@
-"""What ingest hands on: the listing, and how it is put together from the files that were found."""
+"""What ingest hands on: the listing, how it is made of the files that were found, and what is said about it."""
 
 from __future__ import annotations
 
+import json
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
+from curation.base import splits
+from curation.base.classes import alike, in_order
 from curation.base.errors import CurationError
 from curation.formats import layout
 
@@ -40,7 +43,7 @@ class FoundFile(NamedTuple):
 
 @dataclass
 class SourceContents:
-    """What a reader of one kind of source collects while it goes through it."""
+    """What a reader of one kind of source collects while it goes through it; splits are named as the source does."""
 
     files: list[FoundFile] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
@@ -61,7 +64,7 @@ class Listing:
                 unknown; split: str, train, validation, test, another name, or ""; label, subject: str or "";
                 soft_label: JSON object class -> probability, or "".
     problems -- path, reason: files that were left out on purpose, sorted.
-    warnings -- sentences about the source as a whole.
+    warnings -- sentences about the source as a whole, for the screen.
     """
 
     root: str
@@ -70,60 +73,147 @@ class Listing:
     warnings: tuple[str, ...]
 
 
-def from_folders(root: str, contents: SourceContents) -> Listing:
-    """Return the listing of files whose folders state their split and label."""
+_ADVICE = {
+    "leads outside": "give the folder that holds all of it, or --follow-links if you trust this data",
+    "not an image": "give the folder that holds the images, or a list with a column 'path'",
+    "no such file": "paths are looked for below the list's folder: give the folder that holds both list and images",
+    "fits several": "write more of each path into the list",
+    "hidden": "rename them, or give the folder itself",
+    "encrypted": "unpack it and give the folder",
+    "link to a folder": "give the folder that it leads to",
+    "cannot be": "check its permissions",
+}
+"""Words of a reason for leaving a file out -> what to do about it."""
+
+
+def by_folders(contents: SourceContents) -> SourceContents:
+    """Return ``contents`` with the split, label and person that each file's folders state."""
     folders = Counter(_folders(file.path) for file in contents.files)
     places, warnings = layout.assign(folders)
-    labelled = [file._replace(**places[_folders(file.path)]._asdict()) for file in contents.files]
-    return from_rows(root, SourceContents(labelled, contents.problems, [*contents.warnings, *warnings]))
-
-
-def from_rows(root: str, contents: SourceContents) -> Listing:
-    """Return the listing of files whose split and label are known."""
-    files = sorted(contents.files)
-    frame = pd.DataFrame(files, columns=list(FoundFile._fields))
-    texts = {name: "str" for name in ("path", "url", "split", "label", "subject", "soft_label")}
-    frame = frame.astype(texts | {"bytes": "int64", "mtime_ns": "int64"})
-    problems = pd.DataFrame(sorted(set(contents.problems)), columns=["path", "reason"]).astype("str")
-    warnings = (*contents.warnings, *_alike_labels({file.label for file in files}))
-    return Listing(root, frame, problems, warnings)
-
-
-def finished(listing: Listing, settings: SourceSettings) -> Listing:
-    """Return ``listing`` with the persons that ``settings.subject_from`` finds in the paths.
-
-    Raises:
-        IngestError: it is no regular expression, or fits none of the paths.
-
-    """
-    if not settings.subject_from or listing.frame.empty:
-        return listing
-    try:
-        found = [re.search(settings.subject_from, path) for path in listing.frame["path"]]
-    except re.error as error:
-        raise IngestError(f"--subject-from {settings.subject_from!r} is no regular expression: {error}") from error
-    subjects = [(match[1] if match.re.groups else match[0]) or "" if match else "" for match in found]
-    unknown = subjects.count("")
-    if unknown == len(subjects):
-        raise IngestError(
-            f"--subject-from {settings.subject_from!r} fits no path; the first one is {listing.frame['path'].iloc[0]!r}"
-        )
-    said = [f"--subject-from fits {len(subjects) - unknown:,} of {len(subjects):,} paths"] if unknown else []
-    frame = listing.frame.assign(subject=pd.Series(subjects, dtype="str"))
-    return replace(listing, frame=frame, warnings=(*listing.warnings, *said))
+    placed = [file._replace(**places[_folders(file.path)]._asdict()) for file in contents.files]
+    return SourceContents(placed, contents.problems, [*contents.warnings, *warnings])
 
 
 def _folders(path: str) -> tuple[str, ...]:
     return tuple(path.split("/")[:-1])
 
 
-def _alike_labels(labels: Iterable[str]) -> list[str]:
-    """Return a sentence for every set of labels that differ only by case, surrounding space or Unicode form."""
-    alike: dict[str, list[str]] = {}
-    for label in sorted(labels):
-        alike.setdefault(unicodedata.normalize("NFKC", label).strip().casefold(), []).append(label)
-    return [
-        f"the labels {', '.join(map(repr, same))} differ only by case, space or Unicode form and are kept apart"
-        for same in alike.values()
-        if len(same) > 1
+def finished(root: str, contents: SourceContents, settings: SourceSettings) -> Listing:
+    """Return the listing of what a source holds, its names of splits, classes and persons understood.
+
+    Raises:
+        IngestError: ``settings.subject_from`` is no regular expression, or fits no path.
+
+    """
+    files = sorted(contents.files)
+    for before, again in pairwise(files):
+        if before.path == again.path:
+            contents.leave_out(again.path, "the same name again")
+    files = [file for place, file in enumerate(files) if not place or file.path != files[place - 1].path]
+    files, said = _with_splits(files)
+    files, about_persons = _with_subjects(files, settings.subject_from)
+    files, about_labels = _with_labels(files, merge=settings.merge_labels)
+    texts = {name: "str" for name in ("path", "url", "split", "label", "subject", "soft_label")}
+    frame = pd.DataFrame(files, columns=list(FoundFile._fields))
+    frame = frame.astype(texts | {"bytes": "int64", "mtime_ns": "int64"})
+    problems = pd.DataFrame(sorted(set(contents.problems)), columns=["path", "reason"]).astype("str")
+    warnings = dict.fromkeys([*contents.warnings, *said, *about_persons, *about_labels])
+    return Listing(root, frame, problems, tuple(warnings))
+
+
+def _with_splits(files: list[FoundFile]) -> tuple[list[FoundFile], list[str]]:
+    """Return files with their splits' names understood, and sentences about those that are not plain."""
+    meant = splits.assign({file.split for file in files})
+    renamed = sorted(name for name, split in meant.items() if split != name.strip() and not splits.is_plain(name))
+    said = []
+    if renamed:
+        said.append("splits: " + ", ".join(f"{name!r} is read as {meant[name]}" for name in renamed))
+    if own := sorted({split for split in meant.values() if split and split not in splits.STANDARD}):
+        said.append(f"splits whose names are not known are kept as they are: {', '.join(map(repr, own[:8]))}")
+    return [file._replace(split=meant[file.split]) for file in files], said
+
+
+def _with_subjects(files: list[FoundFile], pattern: str) -> tuple[list[FoundFile], list[str]]:
+    """Return files with the persons that a regular expression finds in the paths, "" for none."""
+    if not pattern or not files:
+        return files, []
+    try:
+        found = [re.search(pattern, file.path) for file in files]
+    except re.error as error:
+        raise IngestError(f"--subject-from {pattern!r} is no regular expression: {error}") from error
+    subjects = [(match[1] if match.re.groups else match[0]) or "" if match else "" for match in found]
+    unknown = subjects.count("")
+    if unknown == len(files):
+        raise IngestError(f"--subject-from {pattern!r} fits no path; the first one is {files[0].path!r}")
+    said = [f"--subject-from fits {len(files) - unknown:,} of {len(files):,} paths"] if unknown else []
+    return [file._replace(subject=subject) for file, subject in zip(files, subjects, strict=True)], said
+
+
+def _with_labels(files: list[FoundFile], *, merge: bool) -> tuple[list[FoundFile], list[str]]:
+    """Return files with the spellings of one class joined where asked, and sentences about the classes."""
+    counts = Counter(file.label for file in files if file.label)
+    groups: dict[str, list[str]] = {}
+    for label in sorted(counts):
+        groups.setdefault(alike(label), []).append(label)
+    same = [group for group in groups.values() if len(group) > 1]
+    if not merge:
+        return files, [*map(_apart, same), *_about_classes(counts, len(files))]
+    chosen = {
+        label: max(group, key=lambda name: (name == name.strip().lower(), counts[name], name)).strip()
+        for group in same
+        for label in group
+    }
+    files = [
+        file._replace(label=chosen.get(file.label, file.label), soft_label=_renamed(file.soft_label, chosen))
+        for file in files
     ]
+    merged = Counter(file.label for file in files if file.label)
+    said = [f"the labels {', '.join(map(repr, group))} are read as {chosen[group[0]]!r}" for group in same]
+    return files, [*said, *_about_classes(merged, len(files))]
+
+
+def _apart(group: Sequence[str]) -> str:
+    return f"the labels {', '.join(map(repr, group))} may be one class and are kept apart; --merge-labels joins them"
+
+
+def _renamed(soft: str, chosen: Mapping[str, str]) -> str:
+    if not soft or not chosen:
+        return soft
+    shares: dict[str, float] = {}
+    for name, share in json.loads(soft).items():
+        shares[chosen.get(name, name)] = shares.get(chosen.get(name, name), 0.0) + share
+    return json.dumps(shares, sort_keys=True, ensure_ascii=False)
+
+
+def _about_classes(counts: Counter[str], images: int) -> list[str]:
+    """Return sentences about labels that are missing or do not look like the classes of expressions."""
+    labels, labelled = in_order(counts), counts.total()
+    list_of = "give class folders, or a list (CSV) with columns path and label"
+    if not labels:
+        return [f"no image has a label: only what needs none is checked; {list_of}"] if images else []
+    said = []
+    if labelled < images:
+        said.append(f"{images - labelled:,} of {images:,} images have no label: checked, but never trained on")
+    if len(labels) == 1 and labelled > 1:
+        said.append(f"all labelled images are of one class, {labels[0]!r}; where that is not their label, {list_of}")
+    if len(labels) > 1 and all(re.fullmatch(r"-?\d+", label) for label in labels):
+        shown = ", ".join(labels[:8])
+        said.append(f"the classes are numbers ({shown}); a list whose column of labels has their names would name them")
+    if as_splits := [label for label in labels if splits.standard(label)]:
+        shown = ", ".join(map(repr, as_splits[:5]))
+        said.append(f"the classes {shown} are named like splits; where they are no classes, {list_of}")
+    return said
+
+
+def why_nothing(problems: pd.DataFrame) -> str:
+    """Return, in words behind "no images in ...", the main reason why files were left out, and what to do."""
+    if problems.empty:
+        return ": it is empty; give the folder that holds the images"
+    reasons = problems["reason"].str.partition(": ")[0].where(problems["reason"].str.contains(": "), problems["reason"])
+    counts = reasons.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    reason, number = str(counts.index[0]), int(counts.iloc[0])
+    example = problems.loc[reasons == reason].iloc[0]
+    advice = next((words for sign, words in _ADVICE.items() if sign in reason), "")
+    total = "" if number == len(problems) else f" of {len(problems):,}"
+    what = f": {number:,}{total} files were left out for one reason, such as {example['path']!r}: {example['reason']}"
+    return what + (f"; {advice}" if advice else "")

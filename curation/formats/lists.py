@@ -1,195 +1,242 @@
-"""CSV, TSV and Parquet lists: which file has which label and split."""
+"""Rows of a list -> the files that they name, also where the list was written on another machine.
+
+A path is read as it stands, relative to the list's folder or absolute. Where no file is there, it is matched to the
+images below that folder by the end of the path, if exactly one image fits: letter case, Unicode form and a missing or
+another image's ending do not matter, and only leading folders that all rows share may be dropped, so that a row is
+never matched across classes or splits.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 import posixpath
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
-from curation.formats import folders, layout, names
-from curation.formats.listing import FoundFile, IngestError, SourceContents
+from curation.formats import columns as meanings
+from curation.formats import folders, kinds, names
+from curation.formats.gate import ABSENT, OUTSIDE, Gate
+from curation.formats.listing import FoundFile, SourceContents
+from curation.formats.table import Table
 
-COLUMN_NAMES = {
-    "path": ("path", "file", "file_path", "filepath", "file_name", "filename", "image", "image_path", "img", "name"),
-    "label": ("label", "class", "class_name", "category", "emotion", "expression", "target", "cls", "y"),
-    "split": ("split", "subset", "partition", "set", "usage"),
-    "subject": ("subject", "subject_id", "person", "person_id", "identity", "actor", "speaker"),
-}
-"""For each column, the names that are taken for it, best first; case, spaces and hyphens do not matter."""
-
-_DELIMITERS = ",;\t|"
+LISTED_AGAIN = "listed again"
+OTHER_LABEL = "listed again with another label or split; first kept"
 
 
 class Entry(NamedTuple):
-    """One row of a list as text; row counts from 1 without the header."""
+    """One row of a list as text; row counts from 1 without the header. soft_label is a JSON object, or ""."""
 
     row: int
     path: str
-    label: str
-    split: str
+    label: str = ""
+    split: str = ""
     subject: str = ""
+    soft_label: str = ""
 
 
-Locate = Callable[[str], FoundFile | str]
-"""Takes a path relative to the list's folder; returns the file, or the reason why it is left out."""
+@dataclass(frozen=True)
+class Finder:
+    """Where the files of a list are looked for.
 
-
-def read_csv(data: bytes, shown: str) -> Iterable[Entry]:
-    """Return the rows of a CSV file: UTF-8 or UTF-16, separated by comma, semicolon, tab or bar.
-
-    Raises:
-        IngestError: it has no column of paths, or cannot be read as CSV.
-
+    find       -- takes a path as a row states it; returns the file, or the reason why it is left out
+    everything -- yields the paths of all images, for rows whose path is not there as it stands
     """
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        # bytes that are not UTF-8 are kept, as they are in names on disk
-        text = data.decode(encoding, errors="strict" if encoding == "utf-16" else "surrogateescape")
-        header = text.lstrip("\r\n").partition("\n")[0]
-        delimiter = max(_DELIMITERS, key=header.count)
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
-    except (UnicodeError, csv.Error) as error:
-        raise IngestError(f"{shown} cannot be read as CSV ({error}); save it as CSV in UTF-8") from error
-    columns = _columns(rows[0] if rows else [], shown)
-    return [_entry(number, columns, dict(enumerate(row))) for number, row in enumerate(rows[1:], start=1)]
+
+    find: Callable[[str], FoundFile | str]
+    everything: Callable[[], Iterable[str]]
 
 
-def read_parquet(data: bytes, shown: str) -> Iterable[Entry]:
-    """Return the rows of a Parquet file.
-
-    Raises:
-        IngestError: it is damaged, has no column of paths, or a column holds neither text nor numbers.
-
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        columns = _columns(file.schema_arrow.names, shown)
-        nested = [
-            file.schema_arrow.names[n] for n in columns.values() if pa.types.is_nested(file.schema_arrow.types[n])
-        ]
-        if nested:
-            raise IngestError(f"{shown}: column {nested[0]!r} is nested; it must hold text or numbers")
-        table = file.read()
-        values = {number: table.column(number).to_pylist() for number in columns.values()}
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise IngestError(f"{shown} cannot be read as Parquet ({_first_line(error)}); write it again") from error
-    return [
-        _entry(row + 1, columns, {number: column[row] for number, column in values.items()})
-        for row in range(table.num_rows)
-    ]
+def local(gate: Gate) -> Finder:
+    """Return a finder of files below a folder of this machine, through its gate."""
+    return Finder(gate.find, lambda: folders.image_names(gate.root))
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def among(images: Sequence[FoundFile], base: str = "") -> Finder:
+    """Return a finder among known images; paths are relative to the folder ``base``, else to the root."""
+    known = {image.path: image for image in images}
+
+    def find(path: str) -> FoundFile | str:
+        if path in known:
+            return known[path]
+        for folder in dict.fromkeys((base, "")):
+            full = posixpath.normpath(posixpath.join(folder, names.escaped(path)))
+            if full in known:
+                return known[full]
+        return OUTSIDE if full.startswith("../") else ABSENT
+
+    return Finder(find, lambda: known)
 
 
-def _columns(header: Sequence[str], shown: str) -> dict[str, int]:
-    """Return the place of each known column in ``header``."""
-    plain = [name.strip().lower().replace(" ", "_").replace("-", "_") for name in header]
-    found = {}
-    for column, accepted in COLUMN_NAMES.items():
-        places = [plain.index(name) for name in accepted if name in plain]
-        if places:
-            found[column] = places[0]
-    if "path" not in found:
-        have = ", ".join(repr(name) for name in header[:10]) or "none"
-        raise IngestError(f"{shown} has no column 'path' (it has {have}); name the column of file paths 'path'")
-    return found
-
-
-def _entry(number: int, columns: dict[str, int], cells: dict[int, Any]) -> Entry:
-    return Entry(number, *(_text(cells.get(columns.get(name, -1))) for name in COLUMN_NAMES))
-
-
-def _text(value: Any) -> str:
-    if value is None or value != value:
-        return ""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="surrogateescape")
-    # whole numbers become floats in tables with gaps: 3.0 is the label 3
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def resolve(entries: Iterable[Entry], root: str, locate: Locate) -> SourceContents:
-    """Return the files that a list names; what is absent, outside or named twice is left out.
+def read(given: Table, finder: Finder, prefer: str = "", *, strict: bool = False) -> SourceContents:
+    """Return the images that a list names, with what it states of them.
 
     Args:
-        entries: the list's rows.
-        root: the list's folder; absolute paths in the list must lie below it.
-        locate: finds one file.
+        given: the list.
+        finder: finds its files.
+        prefer: a column of paths that wins over the others where it is there.
+        strict: whether only a column of a usual name is the label.
+
+    Raises:
+        IngestError: no column holds paths.
 
     """
-    contents = SourceContents()
-    first: dict[str, Entry] = {}
-    for entry in entries:
-        shown = names.escaped(entry.path) or f"row {entry.row}"
-        found = _found(entry, root, locate)
-        if isinstance(found, str):
-            contents.leave_out(shown, found)
-        elif found.path in first:
-            same = first[found.path][2:] == entry[2:]
-            contents.leave_out(
-                shown, "listed again" if same else "listed again with another label or split; first kept"
-            )
-        else:
-            first[found.path] = entry
-            split = layout.split_of(entry.split) or names.escaped(entry.split.strip())
-            subject = names.escaped(entry.subject.strip())
-            contents.files.append(found._replace(label=names.escaped(entry.label), split=split, subject=subject))
+    columns, entries, said = _understood(given, finder, prefer, strict)
+    contents = resolve(entries, finder)
+    if columns.label < 0 and not columns.distribution and columns.soft < 0 and contents.files:
+        have = ", ".join(repr(name) for name in given.header[:10] if name)
+        said.append(f"{given.shown} has no column of labels (it has {have}); name it 'label'")
+    contents.warnings += said
     return contents
 
 
-def _found(entry: Entry, root: str, locate: Locate) -> FoundFile | str:
+def _understood(
+    given: Table, finder: Finder, prefer: str, strict: bool
+) -> tuple[meanings.Columns, list[Entry], list[str]]:
+    """Return what the columns of a list mean, its rows, and sentences about how they were read."""
+
+    def exists(cell: str) -> bool:
+        return any(isinstance(finder.find(reading), FoundFile) for reading in _readings(cell))
+
+    columns = meanings.understood(given, exists, prefer, strict=strict)
+    labels, softs, said = meanings.labels_of(given, columns)
+    paths, splits, subjects = (
+        given.column(place) if place >= 0 else [""] * len(given.rows)
+        for place in (columns.path, columns.split, columns.subject)
+    )
+    numbered = zip(paths, labels, splits, subjects, softs, strict=True)
+    return columns, [Entry(row, *cells) for row, cells in enumerate(numbered, start=1)], [*columns.said, *said]
+
+
+def resolve(entries: Iterable[Entry], finder: Finder) -> SourceContents:
+    """Return the files that rows name; what is absent, outside or named twice is left out."""
+    rows = list(entries)
+    found = [_found(entry, finder) for entry in rows]
+    matched = _matched_by_end(rows, found, finder)
+    contents = SourceContents()
+    first: dict[str, Entry] = {}
+    for entry, file in zip(rows, found, strict=True):
+        shown = names.escaped(entry.path) or f"row {entry.row}"
+        if isinstance(file, str):
+            contents.leave_out(shown, file)
+        elif file.path in first:
+            contents.leave_out(shown, LISTED_AGAIN if first[file.path][2:] == entry[2:] else OTHER_LABEL)
+        else:
+            first[file.path] = entry
+            stated = (entry.label, entry.split.strip(), entry.subject.strip())
+            label, split, subject = map(names.as_windows, stated)
+            contents.files.append(file._replace(label=label, split=split, subject=subject, soft_label=entry.soft_label))
+    contents.warnings += matched + _said_of(rows, contents)
+    return contents
+
+
+def _said_of(rows: Sequence[Entry], contents: SourceContents) -> list[str]:
+    """Return a sentence about rows that gave no image, and one about rows that contradict each other."""
+    reasons = Counter(reason for _, reason in contents.problems if reason not in (LISTED_AGAIN, OTHER_LABEL))
+    said = []
+    if reasons and contents.files:
+        reason, number = reasons.most_common(1)[0]
+        example = next(path for path, why in contents.problems if why == reason)
+        total = sum(reasons.values())
+        said.append(f"{total:,} of {len(rows):,} rows give no image; of {number:,} the reason is: {example!r} {reason}")
+    if other := sum(reason == OTHER_LABEL for _, reason in contents.problems):
+        said.append(f"an image is named again with another label or split in {other:,} rows: its first row counts")
+    return said
+
+
+def _found(entry: Entry, finder: Finder) -> FoundFile | str:
     """Return the file that a row names, under the first reading of its path that leads to one, or why there is none."""
-    if not entry.path:
+    if not entry.path.strip():
         return f"row {entry.row} of the list has no path"
     faults = []
     for reading in _readings(entry.path):
-        path = _relative(reading, root)
-        found = folders.OUTSIDE if path is None else locate(path)
+        found = finder.find(reading)
         if isinstance(found, FoundFile):
             return found
         faults.append(found)
-    return faults[0]
+    return next((fault for fault in faults if fault != ABSENT), ABSENT)
 
 
 def _readings(path: str) -> list[str]:
-    """Return ``path`` as it is and, where it holds backslashes, as escaped by us and as written on Windows."""
-    return list(dict.fromkeys([path, names.unescaped(path), path.replace("\\", "/")])) if "\\" in path else [path]
+    """Return a path as it is and as other programs, machines and code pages may have written it."""
+    bare = path.strip()
+    readings = [path, bare]
+    if "\\" in bare:
+        readings += [names.unescaped(bare), bare.replace("\\", "/")]
+    if "://" in bare:
+        url = urlsplit(bare)
+        readings += [unquote(url.netloc + url.path)] if url.scheme == "file" else []
+    elif "%" in bare:
+        readings.append(unquote(bare))
+    if not names.is_valid_unicode(bare):
+        readings.append(names.as_windows(bare))
+    return list(dict.fromkeys(readings))
 
 
-def _relative(path: str, root: str) -> str | None:
-    """Return ``path`` relative to ``root``, or None where it leads outside."""
-    if posixpath.isabs(path) and folders.is_within(posixpath.normpath(path), root):
-        return posixpath.relpath(path, root)
-    return names.inside(path)
+def _parts(path: str) -> list[str]:
+    """Return the folders and the name in a path of any machine, without drive, root and steps upwards."""
+    plain = _readings(path)[-1].replace("\\", "/")
+    return [part for part in plain.split("/") if part not in ("", ".", "..") and not part.endswith(":")]
 
 
-def local_locator(root: str, cache: Path) -> Locate:
-    """Return a function that finds files below the local folder ``root`` (absolute, without links in it)."""
-    faults: dict[str, str] = {}
+def _key(part: str) -> str:
+    return unicodedata.normalize("NFC", part).casefold()
 
-    def locate(path: str) -> FoundFile | str:
-        full = f"{root}/{path}"
-        folder = full.rpartition("/")[0]
-        try:
-            if folder not in faults:
-                real = os.path.realpath(folder)
-                faults[folder] = "" if folders.is_within(real, root) else folders.OUTSIDE
-            fault = faults[folder] or (folders.fault_of_link(full, root) if Path(full).is_symlink() else "")
-            status = Path(full).stat()
-            fault = fault or folders.fault_of_file(full, status)
-        except (OSError, ValueError) as error:
-            return f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        return fault or FoundFile(
-            names.escaped(path), folders.openable(full, cache), status.st_size, status.st_mtime_ns
-        )
 
-    return locate
+def _bare(name: str) -> str:
+    return name.rpartition(".")[0] if kinds.has_image_ending(name) else name
+
+
+def _matched_by_end(rows: Sequence[Entry], found: list[FoundFile | str], finder: Finder) -> list[str]:
+    """Find the rows whose file is not there as it stands by the end of their path; return a sentence about them."""
+    absent = [place for place, file in enumerate(found) if file == ABSENT]
+    if not absent:
+        return []
+    index: dict[str, list[list[str]]] = {}
+    for path in finder.everything():
+        parts = path.split("/")
+        index.setdefault(_key(_bare(parts[-1])), []).append(parts)
+    paths = [_parts(entry.path) for entry in rows if entry.path.strip()]
+    shared = posixpath.commonprefix([parts[:-1] for parts in paths])  # of lists, element by element
+    matched = []
+    for place in absent:
+        fitting = _by_end(_parts(rows[place].path), len(shared), index)
+        found[place] = finder.find("/".join(fitting[0])) if len(fitting) == 1 else _why_not(fitting)
+        if isinstance(found[place], FoundFile):
+            matched.append(place)
+    if not matched:
+        return []
+    example = found[matched[0]]
+    assert isinstance(example, FoundFile)  # noqa: S101 -- for the type checker
+    return [
+        f"{len(matched):,} rows name no file as they stand and were matched by the end of their path, such as "
+        f"{names.escaped(rows[matched[0]].path)!r} to {example.path!r}"
+    ]
+
+
+def _by_end(parts: list[str], droppable: int, index: dict[str, list[list[str]]]) -> list[list[str]]:
+    """Return the paths, in parts, that end as ``parts`` do, of which so many leading ones may be dropped."""
+    same_name = index.get(_key(_bare(parts[-1])), []) if parts else []
+    for dropped in range(droppable + 1):
+        end = parts[dropped:]
+        keys = [_key(part) for part in end[:-1]]
+        fitting = [
+            its
+            for its in same_name
+            if len(its) >= len(end) and [_key(part) for part in its[len(its) - len(end) : -1]] == keys
+        ]
+        if len(fitting) > 1:
+            exact = [its for its in fitting if its[-len(end) :] == end]
+            fitting = exact if len(exact) == 1 else fitting
+        if fitting:
+            return fitting
+    return []
+
+
+def _why_not(fitting: list[list[str]]) -> str:
+    if not fitting:
+        return ABSENT
+    some = " and ".join(repr(names.escaped("/".join(parts))) for parts in fitting[:2])
+    return f"fits several images, such as {some}"

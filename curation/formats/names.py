@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 
-_SYSTEM_NAMES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "$recycle.bin"})
-"""What file managers leave behind, in lower case; hidden names (a leading dot) are left out as well."""
+PROVENANCE = "export.json"
+"""Where an export comes from: version, hash, earlier version of a partial one."""
+
+_SYSTEM_NAMES = frozenset(
+    (
+        *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information"),
+        *("@eadir", "@recycle", "@tmp", "@recently-snapshot", "#recycle", "#snapshot", "lost+found", "recycler"),
+        *("network trash folder", "temporary items", "_thumbs", "_thumbnails", "picasa.ini", "_gsdata_"),
+    )
+)
+"""What file managers, network disks and file systems leave behind, in lower case; hidden names (a leading dot) are
+left out as well."""
+
+_UNFINISHED = ("~", ".tmp", ".part", ".partial", ".crdownload", ".download", ".bak", ".swp")
+"""Endings, in lower case, of backups and of what was not written to its end: copies of a file that is there."""
 
 # a byte that is not UTF-8 (PEP 383), or a backslash that would read as one of our own escapes
 _TO_ESCAPE = re.compile(r"[\udc80-\udcff]|\\(?=x(?:5c|[89a-f][0-9a-f]))")
@@ -21,7 +35,9 @@ def escaped(name: str) -> str:
     """
     if name.isascii() and "\\" not in name:
         return name
-    return _TO_ESCAPE.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", name)
+    named = _TO_ESCAPE.sub(lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", name)
+    # half a character, as JSON can hold it, is no name that any disk has: it is spelled
+    return named if is_valid_unicode(named) else named.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def unescaped(name: str) -> str:
@@ -46,6 +62,12 @@ def is_valid_unicode(text: str) -> bool:
     return True
 
 
+def as_windows(text: str) -> str:
+    """Return text of a file as valid Unicode: bytes that are not UTF-8 are taken for Windows' code page 1252."""
+    return text if is_valid_unicode(text) else os.fsencode(text).decode("cp1252", errors="replace")
+
+
 def is_system(name: str) -> bool:
-    """Return whether a file or folder of this name is hidden or was left behind by a file manager."""
-    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
+    """Return whether a file or folder of this name is hidden, a backup, unfinished, or left behind by a program."""
+    plain = name.lower()
+    return name.startswith(".") or plain in _SYSTEM_NAMES or (plain.endswith(_UNFINISHED) and plain != "~")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PLAIN = ("sha256", "split", "original_label", "status", "reason", "group", "weight", "soft_label")
+PLAIN = ("sha256", "split", "original_label", "status", "reason", "group", "weight", "soft_label", "subject")
 
 
 def alone() -> None:
@@ -43,7 +43,7 @@ def sample(fiftyone: Any, row: dict[str, Any]) -> Any:
     return fiftyone.Sample(
         filepath=row["file"],
         tags=[row["split"]] if row["split"] else [],
-        ground_truth=fiftyone.Classification(label=row["label"]),
+        ground_truth=fiftyone.Classification(label=row["label"]) if row["label"] else None,
         source_path=row["path"],
         **{name: row[name] for name in PLAIN},
     )

@@ -1,8 +1,10 @@
-"""Folders, archives and lists behind any fsspec URL."""
+"""Folders, archives and lists behind any fsspec URL; whatever is asked of a server must be answered in time."""
 
 from __future__ import annotations
 
 import contextlib
+import io
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,10 +12,23 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from curation.base.files import bare_url
+from curation.base.waiting import ANSWER_S, NoAnswerError, answered
 from curation.formats import kinds, names
-from curation.formats.folders import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
-from curation.formats.listing import FoundFile, IngestError, SourceContents
-from curation.formats.lists import Locate
+from curation.formats.gate import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
+from curation.formats.listing import FoundFile, IngestError
+from curation.formats.lists import Finder, among
+from curation.formats.tree import Tree
+
+LISTING_S = 3600.0
+"""Seconds in which it must have listed a folder: a bucket of a million objects takes minutes."""
+
+DOWNLOAD_STALLED_S = 120.0
+"""Seconds after which a download that brought nothing is given up."""
+
+MOST_DOWNLOADED_BYTES = 64 * 2**30
+"""A larger archive is not downloaded."""
+
+_CHUNK = 4 * 2**20
 
 _MODIFIED_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 """Keys under which fsspec's file systems tell when a file was written, best first."""
@@ -56,6 +71,8 @@ def connect(url: str) -> Remote:
 
 def _refused(shown: str, error: Exception) -> IngestError:
     # messages of file systems repeat the URL, which may hold secrets: only the error's kind is told
+    if isinstance(error, NoAnswerError):
+        return IngestError(f"{shown} does not answer ({error.strerror}); try again later, or copy the data here")
     kind = "it does not exist" if isinstance(error, FileNotFoundError) else type(error).__name__
     return IngestError(f"{shown} cannot be read ({kind}); check the address and your access to it")
 
@@ -85,33 +102,41 @@ def require_no_secrets(place: Remote) -> None:
         )
 
 
-def scan(place: Remote) -> SourceContents:
-    """Return the images below a remote folder."""
-    found = place.fs.find(place.path, detail=True)
-    contents = SourceContents()
+def is_folder(place: Remote) -> bool:
+    """Return whether there is a folder at ``place``."""
+    return bool(answered(lambda: place.fs.isdir(place.path), ANSWER_S))
+
+
+def head(place: Remote, size: int) -> bytes:
+    """Return the first bytes of the file at ``place``."""
+    return bytes(answered(lambda: place.fs.cat_file(place.path, start=0, end=size), ANSWER_S))
+
+
+def data(place: Remote) -> bytes:
+    """Return the bytes of the list at ``place``."""
+    return bytes(answered(lambda: place.fs.cat_file(place.path), LISTING_S))
+
+
+def scan(place: Remote, cache: Path) -> Tree:
+    """Return what lies below a remote folder."""
+    found = answered(lambda: place.fs.find(place.path, detail=True), LISTING_S)
+    tree = Tree(cache, opener=lambda name: io.BytesIO(data(place._replace(path=name))))
     for name, info in sorted(found.items()):
         path = _relative(name, place.path)
         fault = OUTSIDE if path is None else _fault_of(place.fs, name, path, info)
-        if path is None or fault:
-            contents.leave_out(names.escaped(path or name).encode("utf-8", "replace").decode("utf-8"), fault)
+        if path is not None and not fault:
+            tree.images.append(_found_file(place.url, path, info))
+        elif path is not None and fault == NOT_AN_IMAGE and not kinds.has_archive_ending(path):
+            tree.add(path, name)
         else:
-            contents.files.append(_found_file(place.url, path, info))
-    return contents
+            shown = names.escaped(path or name).encode("utf-8", "replace").decode("utf-8")
+            tree.contents.leave_out(shown, fault)
+    return tree
 
 
-def locator(parent: Remote) -> Locate:
-    """Return a function that finds files below the remote folder of a list."""
-    infos = {
-        _relative(name, parent.path): (name, info) for name, info in parent.fs.find(parent.path, detail=True).items()
-    }
-
-    def locate(path: str) -> FoundFile | str:
-        name, info = infos.get(path, ("", None))
-        if info is None:
-            return "cannot be read: no such file"
-        return _fault_of(parent.fs, name, path, info) or _found_file(parent.url, path, info)
-
-    return locate
+def finder(parent: Remote, cache: Path) -> Finder:
+    """Return what finds files below the remote folder of a list."""
+    return among(scan(parent, cache).images)
 
 
 def parent_of(place: Remote) -> Remote:
@@ -122,7 +147,8 @@ def parent_of(place: Remote) -> Remote:
 
 def single(place: Remote) -> FoundFile:
     """Return the file at ``place`` itself."""
-    return _found_file(parent_of(place).url, place.url.rpartition("/")[2], place.fs.info(place.path))
+    info = answered(lambda: place.fs.info(place.path), ANSWER_S)
+    return _found_file(parent_of(place).url, place.url.rpartition("/")[2], info)
 
 
 @contextlib.contextmanager
@@ -132,8 +158,29 @@ def downloaded(place: Remote, cache: Path) -> Iterator[Path]:
     with TemporaryDirectory(prefix=".download-", dir=cache) as folder:
         target = Path(folder) / "archive"
         with refusals(place.shown):
-            place.fs.get_file(place.path, str(target))
+            _download(place, target)
         yield target
+
+
+def _download(place: Remote, target: Path) -> None:
+    """Copy a remote file piece by piece; each piece must come in time, and not too many may come.
+
+    Raises:
+        IngestError: it is too large for this disk, or for any archive.
+
+    """
+    room = min(shutil.disk_usage(target.parent).free, MOST_DOWNLOADED_BYTES)
+    done = 0
+    source = answered(lambda: place.fs.open(place.path, "rb", block_size=_CHUNK), ANSWER_S)
+    with target.open("wb") as file:
+        while piece := answered(lambda: source.read(_CHUNK), DOWNLOAD_STALLED_S):
+            done += len(piece)
+            if done > room:
+                raise IngestError(
+                    f"{place.shown} is larger than the {room:,} bytes that may be downloaded here; unpack it there and "
+                    "give the folder"
+                )
+            file.write(piece)
 
 
 def _relative(name: str, root: str) -> str | None:
@@ -150,7 +197,10 @@ def _fault_of(fs: Any, name: str, path: str, info: dict[str, Any]) -> str:
     if kinds.has_image_ending(path):
         return ""
     try:
-        return "" if kinds.looks_like_image(fs.cat_file(name, start=0, end=kinds.HEAD_BYTES)) else NOT_AN_IMAGE
+        first = answered(lambda: fs.cat_file(name, start=0, end=kinds.HEAD_BYTES), ANSWER_S)
+        return "" if kinds.looks_like_image(first) else NOT_AN_IMAGE
+    except NoAnswerError:
+        raise
     except Exception as error:  # every file system has errors of its own
         return f"cannot be read: {type(error).__name__}"
 

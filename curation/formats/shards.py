@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curation.base import tables
 from curation.base.errors import optional
 from curation.formats.export_data import ExportData, content, shards
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHARD_BYTES = 500 * 10**6
 """Image bytes after which a new shard begins: the size Hugging Face's own writer aims at."""
@@ -22,9 +25,15 @@ _BATCH_ROWS = 256
 EXTRA = "exchange"
 
 
-def split_name(split: str) -> str:
-    """Return the name of a split's shards: Hugging Face allows letters, digits, underscores and dots."""
-    return re.sub(r"[^\w.]", "_", split) or "all"
+def split_names(splits: pd.Series) -> pd.Series:
+    """Return the name of the shards of each row's split: Hugging Face allows letters, digits, underscores and dots.
+
+    Its ``all`` is reserved. Images without a split are called as its readers expect, train, where no image has one, and
+    else ``unsplit``; their own column ``split`` says that they have none.
+    """
+    none = "unsplit" if splits.ne("").any() else "train"
+    taken = {split: re.sub(r"[^\w.]", "_", split) or none for split in set(splits)}
+    return splits.map({split: f"{name}_" if name == "all" else name for split, name in taken.items()})
 
 
 def features(export_data: ExportData) -> Any:
@@ -50,7 +59,7 @@ def write_shards(export_data: ExportData, folder: Path) -> dict[str, list[Path]]
     done = 0
     written: dict[str, list[Path]] = {}
     (folder / "data").mkdir()
-    for split, rows in kept.groupby(kept["split"].map(split_name), sort=True):
+    for split, rows in kept.groupby(split_names(kept["split"]), sort=True):
         parts: list[Path] = []
         for shard in shards(rows, SHARD_BYTES, SHARD_ROWS):
             part = folder / "data" / f"{split}-{len(parts):05d}.part"
@@ -72,7 +81,7 @@ def _write_shard(path: Path, schema: Any, rows: list[Any], export_data: ExportDa
             batch = rows[start : start + _BATCH_ROWS]
             columns: dict[str, list[Any]] = {name: [getattr(row, name, None) for row in batch] for name in schema.names}
             columns["image"] = [{"bytes": content(row), "path": row.path} for row in batch]
-            columns["label"] = [classes[row.label] for row in batch]
+            columns["label"] = [classes.get(row.label) for row in batch]
             writer.write_table(pa.table(columns, schema=schema))
             done += len(batch)
             export_data.report(done, total)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curation.base.errors import optional
+from curation.base.settings import MeasureSettings
 from curation.base.workspace import open_workspace
 from curation.formats.export_data import ExportError, content, load_export_data
 
@@ -22,9 +22,12 @@ else:
 
 __all__ = ["CuratedFaces"]
 
+_WHOLE = 2**20
+"""A side that no image has: pictures are not reduced."""
+
 
 class CuratedFaces(_Base):
-    """The kept images of a version, read where they are.
+    """The kept images of a version that have a label, read where they are.
 
     Items are (picture, number of its class): the picture is a PIL image, or what ``transform`` makes of it.
 
@@ -61,6 +64,7 @@ class CuratedFaces(_Base):
         """
         export_data = load_export_data(open_workspace(Path(folder)), version)
         kept = export_data.kept
+        kept = kept[kept["label"] != ""].reset_index(drop=True)
         if split:
             known = sorted(set(kept["split"]))
             kept = kept[kept["split"] == split].reset_index(drop=True)
@@ -74,6 +78,7 @@ class CuratedFaces(_Base):
         self.paths = kept["path"].tolist()
         self.mode = mode
         self.transform = transform
+        self._settings = MeasureSettings(analysis_side=_WHOLE)
         self._rows = list(kept[["path", "sha256", "url"]].itertuples(index=False))
 
     def __len__(self) -> int:
@@ -85,9 +90,12 @@ class CuratedFaces(_Base):
 
         Raises:
             ExportError: the file is gone or not the one that was curated.
+            DecodeError: it is no image; a raw version has such rows.
 
         """
         from PIL import Image
 
-        picture = Image.open(io.BytesIO(content(self._rows[index]))).convert(self.mode)
+        from curation.measure.decode import decode
+
+        picture = Image.fromarray(decode(content(self._rows[index]), self._settings).pixels).convert(self.mode)
         return (self.transform(picture) if self.transform else picture), self.targets[index]

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import inspect
 import io
+import os
 from pathlib import Path
 from typing import Any
 
 from curation.base.errors import optional
-from curation.formats import layout
+from curation.formats.gate import Gate
 from curation.formats.listing import IngestError, SourceContents
 from curation.formats.stored import Contents
 
 
-def read(name: str, cache: Path) -> tuple[str, SourceContents]:
+def read(name: str, cache: Path, *, outside: bool = False) -> tuple[str, SourceContents]:
     """Return the images of one of ``torchvision.datasets``; nothing is downloaded.
 
-    Datasets of files are taken as they lie; others are laid down as PNG, which loses nothing of the pixels.
+    Datasets of files are taken as they lie; others are laid down as PNG, which loses nothing of the pixels. The library
+    opens files by itself, so that nothing below ROOT may lead out of it unless ``outside`` is set.
 
     Raises:
-        IngestError: there is no such dataset, or it is not at ROOT.
+        IngestError: there is no such dataset, it is not at ROOT, or a link there leads outside.
         MissingPackageError: torchvision is absent.
 
     """
@@ -31,10 +33,12 @@ def read(name: str, cache: Path) -> tuple[str, SourceContents]:
         raise IngestError(
             f"torchvision:{name} is no dataset; give torchvision:CLASS:ROOT[:SPLIT], CLASS as in torchvision.datasets"
         )
+    gate = Gate(os.path.realpath(root), cache, outside)
+    gate.require_inside()
     contents = Contents(cache)
     splits = [split] if split else _splits(made)
     for each in splits:
-        _take(contents, _opened(made, name, root, each), Path(root).resolve(), each)
+        _take(contents, _opened(made, name, root, each), gate, each)
     return f"torchvision:{name}", contents.contents
 
 
@@ -60,19 +64,19 @@ def _opened(made: Any, name: str, root: str, split: str) -> Any:
         raise IngestError(f"torchvision:{name} cannot be opened ({reason}); put its files below {root}") from error
 
 
-def _take(contents: Contents, data: Any, root: Path, split: str) -> None:
+def _take(contents: Contents, data: Any, gate: Gate, split: str) -> None:
     classes = getattr(data, "classes", None)
     files = getattr(data, "samples", None)
-    shown = layout.split_of(split) or split
     if files and isinstance(files[0][0], str):
         for path, target in files:
-            contents.add_file(_below(path, root), str(Path(path).absolute()), shown, _label(target, classes))
+            full = os.path.abspath(path)  # noqa: PTH100 -- without following links, which is the gate's part
+            contents.add_file(_below(path, Path(gate.root)), full, gate, split, _label(target, classes))
         return
     for number in range(len(data)):
         picture, target = data[number]
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")
-        contents.add(f"{split or 'images'}/{number:08d}.png", buffer.getvalue(), shown, _label(target, classes))
+        contents.add(f"{split or 'images'}/{number:08d}.png", buffer.getvalue(), split, _label(target, classes))
 
 
 def _below(path: str, root: Path) -> str:

@@ -10,43 +10,42 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from curation.base import files, tables
-from curation.formats import archives, kinds, layout, names
+from curation.base.splits import standard
+from curation.formats import archives, kinds, names
+from curation.formats.columns import NAMES
 from curation.formats.export_data import ExportData, content, shards
 from curation.formats.export_files import new_folder, write_provenance
+from curation.formats.gate import NOT_REGULAR, Gate, open_regular
 from curation.formats.listing import IngestError, SourceContents
-from curation.formats.lists import COLUMN_NAMES
-from curation.formats.shards import split_name
+from curation.formats.shards import split_names
 from curation.formats.stored import Contents
 
 SIDECARS = frozenset({"cls", "json", "txt"})
-
-
 """Endings of members that may state a sample's label."""
 
-
-_LOOKED_AT = 3
-
-
-"""Members after which a tar is known to be a shard or not: a sample's image and its sidecars."""
-
+_LOOKED_AT = 6
+"""Members after which a tar is known to be a shard or not: a sample's images and its sidecars."""
 
 _MOST_DIGITS = 9
-
-
 """Of the number of a class."""
+
+_MOST_CLASS_BYTES = 2**24
+_BOXES = re.compile(rb"\s*(\d+(\.\d*)?\s+){4}")
+"""How a text of boxes begins, which YOLO lays beside an image: no label."""
 
 
 def is_shard(archive: Path) -> bool:
     """Return whether a tar begins with a sample: an image and a sidecar of the same name."""
     keys: dict[str, set[str]] = {}
     try:
-        for number, (member, _) in enumerate(archives.tar_members(archive, archives.budget(archive))):
+        for number, (member, stream) in enumerate(archives.tar_members(archive, archives.budget(archive))):
             key, ending = _split_name(member.name)
-            keys.setdefault(key, set()).add(ending)
+            if ending != "txt" or not _BOXES.match(stream.read(64)):
+                keys.setdefault(key, set()).add(ending.rpartition(".")[2])
             if number + 1 == _LOOKED_AT:
                 break
     except archives.DAMAGED:
@@ -54,18 +53,35 @@ def is_shard(archive: Path) -> bool:
     return any(found & SIDECARS and found & kinds.IMAGE_ENDINGS for found in keys.values())
 
 
-def shards_in(folder: Path) -> list[Path]:
-    """Return the shards of a folder that holds nothing but tars (and small files about them), else nothing."""
-    tars = sorted(folder.glob("*.tar"))
-    others = [entry for entry in folder.iterdir() if entry.is_dir() or kinds.has_image_ending(entry.name)]
-    return tars if tars and not others and is_shard(tars[0]) else []
+def shards_in(folder: Path, gate: Gate) -> list[Path]:
+    """Return the shards of a folder that holds nothing but tars (and small files about them), else nothing.
+
+    Raises:
+        IngestError: a shard is a link that leads outside.
+
+    """
+    tars = sorted(path for path in folder.glob("*.tar") if not names.is_system(path.name))
+    others = [entry for entry in folder.iterdir() if not names.is_system(entry.name) and _is_no_shard(entry)]
+    if not tars or others:
+        return []
+    for tar in tars:
+        fault = gate.fault_of_link(str(tar)) if tar.is_symlink() else ""
+        if fault or not tar.is_file():
+            what = fault or NOT_REGULAR
+            raise IngestError(f"{tar} is {what}; remove it, or give --follow-links if you trust this data")
+    return tars if is_shard(tars[0]) else []
+
+
+def _is_no_shard(entry: Path) -> bool:
+    return entry.is_dir() or kinds.has_image_ending(entry.name)
 
 
 def read(shards: list[Path], cache: Path) -> SourceContents:
     """Return the images of shards with the label and split that their sidecars or names state.
 
     A .cls holds the number of a class, named by ``classes.json`` (a list) beside the shards where there is one; a .json
-    may hold label, split and path under the names that lists may use; a .txt is a label.
+    may hold label, split, person and path under the names that lists may use; a .txt is a label. Each image of a sample
+    that has several is taken.
 
     Raises:
         IngestError: a shard is damaged.
@@ -73,19 +89,25 @@ def read(shards: list[Path], cache: Path) -> SourceContents:
     """
     contents = Contents(cache)
     classes = _classes(shards[0].parent / "classes.json")
+    several = 0
     for shard in shards:
-        split = layout.split_of(re.sub(r"[-_.]?[0-9]+$", "", shard.stem))
+        split = shard.stem if standard(shard.stem) else ""
         try:
             for key, sample in _samples(shard):
-                _take(contents, f"{shard.stem}/{key}", sample, split, classes)
+                several += _take(contents, f"{shard.stem}/{key}", sample, split, classes) > 1
         except archives.DAMAGED as error:
             raise IngestError(f"{shard} is damaged ({error}); get it again") from error
+    if several:
+        contents.contents.warnings.append(f"{several:,} samples hold several images, and each is taken")
     return contents.contents
 
 
 def _classes(path: Path) -> list[str]:
+    if path.is_symlink():
+        return []
     try:
-        found = files.parsed(path.read_text(encoding="utf-8"))
+        with open_regular(str(path)) as file:
+            found = files.parsed(file.read(_MOST_CLASS_BYTES))
     except (OSError, ValueError):
         return []
     return [str(name) for name in found] if isinstance(found, list) else []
@@ -105,7 +127,7 @@ def _samples(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         if member.fault:
             continue
         key, ending = _split_name(member.name)
-        if key != last and sample:
+        if sample and (key != last or ending in sample):
             yield last, sample
             sample = {}
         last = key
@@ -114,16 +136,27 @@ def _samples(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield last, sample
 
 
-def _take(contents: Contents, key: str, sample: Mapping[str, bytes], split: str, classes: list[str]) -> None:
-    images = [ending for ending in sample if ending.rpartition(".")[2] in kinds.IMAGE_ENDINGS]
+def _take(contents: Contents, key: str, sample: Mapping[str, bytes], split: str, classes: list[str]) -> int:
+    """Take the images of a sample and return how many they are."""
+    images = [ending for ending, data in sample.items() if _is_image(ending, data)]
     if not images:
         contents.contents.leave_out(names.escaped(key), "the sample has no image")
-        return
+        return 0
     stated = _json(sample.get("json", b""))
-    path = _stated(stated, "path") or f"{key}.{images[0]}"
     label = _stated(stated, "label") or _label(sample, classes)
-    own = _stated(stated, "split")
-    contents.add(path, sample[images[0]], layout.split_of(own) or own or split, label)
+    own = stated.get("split")
+    split = own if isinstance(own, str) else _stated(stated, "split") or split
+    soft = stated.get("soft_label")
+    for ending in images:
+        path = (_stated(stated, "path") if len(images) == 1 else "") or f"{key}.{ending}"
+        subject = _stated(stated, "subject")
+        contents.add(path, sample[ending], split, label, subject, soft if isinstance(soft, str) else "")
+    return len(images)
+
+
+def _is_image(ending: str, data: bytes) -> bool:
+    last = ending.rpartition(".")[2]
+    return last in kinds.IMAGE_ENDINGS or (last not in SIDECARS and kinds.looks_like_image(data[: kinds.HEAD_BYTES]))
 
 
 def _json(data: bytes) -> dict[str, Any]:
@@ -135,7 +168,7 @@ def _json(data: bytes) -> dict[str, Any]:
 
 
 def _stated(record: Mapping[str, Any], column: str) -> str:
-    values = [record[name] for name in COLUMN_NAMES[column] if isinstance(record.get(name), str | int)]
+    values = [record[name] for name in NAMES[column] if isinstance(record.get(name), str | int)]
     return str(values[0]) if values else ""
 
 
@@ -163,11 +196,11 @@ def write(export_data: ExportData, destination: Path) -> int:
     classes = {label: place for place, label in enumerate(export_data.classes)}
     with new_folder(destination) as building:
         done = 0
-        for split, rows in kept.groupby(kept["split"].map(split_name), sort=True):
+        for split, rows in kept.groupby(split_names(kept["split"]), sort=True):
             for number, shard in enumerate(shards(rows, SHARD_BYTES, SHARD_SAMPLES)):
                 with tarfile.open(building / f"{split}-{number:06d}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
                     for row in shard:
-                        _add(tar, row, f"{done:09d}", classes[row.label])
+                        _add(tar, row, f"{done:09d}", classes.get(row.label))
                         done += 1
                         export_data.report(done, len(kept))
         (building / "classes.json").write_text(json.dumps(export_data.classes, ensure_ascii=False) + "\n", "utf-8")
@@ -175,14 +208,16 @@ def write(export_data: ExportData, destination: Path) -> int:
     return len(kept)
 
 
-def _add(tar: tarfile.TarFile, row: Any, key: str, label: int) -> None:
+def _add(tar: tarfile.TarFile, row: Any, key: str, label: int | None) -> None:
     record = {name: getattr(row, name) for name in tables.columns("manifest")}
+    data = content(row)
     members = {
-        PurePosixPath(row.path).suffix.lstrip(".").lower() or "img": content(row),
-        "cls": str(label).encode(),
+        # by the content: an odd or misleading name must not hide that it is an image
+        kinds.ending_of(data[: kinds.HEAD_BYTES], row.path): data,
+        **({} if label is None else {"cls": str(label).encode()}),
         "json": json.dumps(record, ensure_ascii=False).encode("utf-8"),
     }
-    for ending, data in members.items():
+    for ending, member in members.items():
         info = tarfile.TarInfo(f"{key}.{ending}")
-        info.size = len(data)
-        tar.addfile(info, io.BytesIO(data))
+        info.size = len(member)
+        tar.addfile(info, io.BytesIO(member))

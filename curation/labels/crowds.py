@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,12 +19,63 @@ SMALLEST = 1e-6
 """Added to every count, so that no answer is impossible."""
 
 
+@dataclass(frozen=True)
+class Patterns:
+    """Answers of several annotators, images that were answered alike taken together.
+
+    Attributes:
+        answers: (patterns, annotators) places of 0 .. kinds - 1.
+        counts: (patterns,) images.
+        of_image: (n,) each image's pattern.
+        start: (patterns, true classes) first belief, the mean over a pattern's images.
+        kinds: of answers.
+        known: (true classes, kinds) images that the first annotator is taken to have answered so, beside those seen.
+
+    """
+
+    answers: Whole
+    counts: Floats
+    of_image: Whole
+    start: Floats
+    kinds: int
+    known: Floats
+
+    @classmethod
+    def of(cls, answers: Sequence[Whole], kinds: int, start: Floats, known: Floats | None = None) -> Patterns:
+        """Return the patterns of answers, each (n,), and of a first belief (n, true classes)."""
+        found, of_image, counts = np.unique(np.column_stack(answers), axis=0, return_inverse=True, return_counts=True)
+        of_image = of_image.reshape(-1)
+        first = np.zeros((len(found), start.shape[1]))
+        np.add.at(first, of_image, start)
+        nothing = np.zeros((start.shape[1], kinds))
+        whole = counts.astype(np.float64)
+        return cls(found, whole, of_image, first / counts[:, None], kinds, nothing if known is None else known)
+
+    def believed(self, counts: Floats) -> Floats:
+        """Return the probability of each true class, (patterns, true classes), with so many images a pattern.
+
+        Every annotator has a confusion matrix of its own, found in turns with the truth by expectation-maximisation
+        (Dawid & Skene, Applied Statistics 1979). The given label is one of the annotators, and a true class may be one
+        that it cannot name.
+        """
+        shown = [np.eye(self.kinds)[answer] for answer in self.answers.T]
+        believed = self.start
+        for _ in range(ROUNDS):
+            weighed = believed * counts[:, None]
+            log_odds = np.log(np.maximum(weighed.sum(axis=0) / counts.sum(), SMALLEST))[None, :]
+            for place, answer in enumerate(shown):
+                confused = weighed.T @ answer + SMALLEST + (self.known if place == 0 else 0.0)
+                log_odds = log_odds + answer @ np.log(confused / confused.sum(axis=1, keepdims=True)).T
+            log_odds = log_odds - log_odds.max(axis=1, keepdims=True)
+            odds = np.exp(log_odds)
+            before, believed = believed, odds / odds.sum(axis=1, keepdims=True)
+            if np.abs(believed - before).max() < TOLERANCE:
+                break
+        return believed
+
+
 def dawid_skene(answers: Sequence[Whole], kinds: int, start: Floats) -> Floats:
     """Return the probability of each true class from the answers of several annotators, (n, true classes).
-
-    Every annotator has a confusion matrix of its own, found in turns with the truth by expectation-maximisation
-    (Dawid & Skene, Applied Statistics 1979). The given label is one of the annotators, and a true class may be one
-    that it cannot name.
 
     Args:
         answers: of each annotator, (n,) places of 0 .. kinds - 1.
@@ -31,17 +83,5 @@ def dawid_skene(answers: Sequence[Whole], kinds: int, start: Floats) -> Floats:
         start: (n, true classes) first belief; rows sum to 1.
 
     """
-    shown = [np.eye(kinds)[answer] for answer in answers]
-    believed = start
-    for _ in range(ROUNDS):
-        log_odds = np.log(np.maximum(believed.mean(axis=0), SMALLEST))[None, :]
-        for answer in shown:
-            counts = believed.T @ answer + SMALLEST
-            log_odds = log_odds + answer @ np.log(counts / counts.sum(axis=1, keepdims=True)).T
-        log_odds = log_odds - log_odds.max(axis=1, keepdims=True)
-        odds = np.exp(log_odds)
-        before, believed = believed, odds / odds.sum(axis=1, keepdims=True)
-        if np.abs(believed - before).max() < TOLERANCE:
-            break
-    result: Floats = believed
-    return result
+    patterns = Patterns.of(answers, kinds, start)
+    return patterns.believed(patterns.counts)[patterns.of_image]

@@ -76,13 +76,13 @@ def outcome(rows: pd.DataFrame, judged: pd.DataFrame, rate_draws: Floats, rates:
     Args:
         rows: of the version: path, label, status, weight, soft_label; issue (check behind the policy's decision, ""
             for none) and by_person (bool: a person decided, and is taken to be right).
-        judged: the labels table: path, label, wrong, believed (class -> probability).
+        judged: the labels table: path, label, wrong, posterior (class -> probability).
         rate_draws: (draws, classes) rates of wrong labels, drawn again; columns in the order of ``rates``.
         rates: class -> estimated share of wrong labels.
 
     """
     both = _beside(rows, judged)
-    named = zip(both["believed"], both["label"], strict=True)
+    named = zip(both["posterior"], both["label"], strict=True)
     now_right = np.array([said.get(label, 0.0) for said, label in named])
     shift = _shifts(both["given"], rate_draws, rates)
     relabelled, kept = both["relabelled"].to_numpy(), both["kept"].to_numpy()
@@ -103,7 +103,7 @@ def outcome(rows: pd.DataFrame, judged: pd.DataFrame, rate_draws: Floats, rates:
 
 def _beside(rows: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
     """Return the judged images with what the version did: kept, relabelled, excluded, softened."""
-    said = judged[["path", "label", "wrong", "believed"]].rename(columns={"label": "given"})
+    said = judged[["path", "label", "wrong", "posterior"]].rename(columns={"label": "given"})
     both = rows.merge(said, on="path")
     kept = both["status"].eq("kept")
     relabelled = kept & both["label"].ne(both["given"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.classes import in_order
+from curation.base.destinations import Destinations
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.labels import agreement
@@ -33,11 +35,14 @@ class People:
     page: Path
 
 
-def import_votes(workspace: Workspace, file: Path, name: str = "") -> list[str]:
-    """Check a table of votes against the data set, keep it in the workspace, and say what it holds.
+def import_votes(workspace: Workspace, file: Path, name: str = "", *, force: bool = False) -> tuple[str, list[str]]:
+    """Check a table of votes against the data set, keep it in the workspace; return its name, and say what it holds.
+
+    Votes of another file that were kept under the same name stay, unless ``force`` is given.
 
     Raises:
         VotesError: it is no table of votes, or none of its images is in the data set.
+        DestinationError: votes of another file have that name.
 
     """
     name = name or file.stem
@@ -45,16 +50,41 @@ def import_votes(workspace: Workspace, file: Path, name: str = "") -> list[str]:
         raise VotesError(f"{name!r} cannot be the name of imported votes; give another with --name")
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
     votes = read_votes(file, in_order(set(raw["label"]) - {""}))
-    known = np.isin(votes.paths, raw["path"].to_numpy(dtype=object))
+    paths, by_name = _paths_in(votes, raw["path"])
+    known = np.array([bool(path) for path in paths], dtype=np.bool_)
     if not known.any():
         raise VotesError(f"no image of {file} is in this data set; its first path is {votes.paths[0]!r}")
-    votes = votes.take(known)
+    votes = replace(votes, paths=paths).take(known)
     others = {f"other_{place}": votes.others[:, place] for place in range(votes.others.shape[1])}
     counts = {label: votes.counts[:, place] for place, label in enumerate(votes.classes)}
-    files.write_table(workspace.votes / f"{name}.parquet", pd.DataFrame({"path": votes.paths, **counts, **others}))
+    data = files.parquet_bytes(pd.DataFrame({"path": votes.paths, **counts, **others}))
+    kept, gate, origin = workspace.votes / f"{name}.parquet", Destinations(workspace, force), str(file.resolve())
+    if not files.holds(kept, data):
+        gate.allow_over(kept, origin)
+    files.write_bytes(kept, data)
+    gate.note(kept, origin)
     left = int((~known).sum())
     lines = [f"{len(votes):,} images with {int(votes.total.sum()):,} votes kept as {name}."]
-    return [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
+    lines += [f"{by_name:,} of them were found by the names of their files alone."] if by_name else []
+    return name, [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
+
+
+def _paths_in(votes: Votes, known: pd.Series) -> tuple[npt.NDArray[np.object_], int]:
+    """Return the data set's path of each row of votes ("" for none), and how many were found by the name alone.
+
+    A name that several images or several rows have finds none.
+    """
+    exact = set(known) & set(votes.paths)
+    names = known.str.rpartition("/")[2]
+    only = dict(zip(names[~names.duplicated(keep=False)], known[~names.duplicated(keep=False)], strict=True))
+    stated = [path.rpartition("/")[2] for path in votes.paths]
+    once = {name for name, number in Counter(stated).items() if number == 1 and only.get(name, "") not in exact}
+    found = [
+        path if path in exact else only.get(name, "") if name in once else ""
+        for path, name in zip(votes.paths, stated, strict=True)
+    ]
+    by_name = sum(bool(path) and path not in exact for path in found)
+    return np.array(found, dtype=object), by_name
 
 
 def vote_files(workspace: Workspace) -> list[Path]:
@@ -73,9 +103,10 @@ def figures(workspace: Workspace, seed: int) -> pd.DataFrame | None:
     if not files:
         return None
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
-    return pd.concat(
-        [_of_file(file, raw, seed, blind=file == workspace.blind_labels) for file in files], ignore_index=True
-    )
+    labelled = raw[raw["label"] != ""]  # votes on an image without a label have nothing to be compared with
+    tables = [_of_file(file, labelled, seed, blind=file == workspace.blind_labels) for file in files]
+    found = [table for table in tables if len(table)]
+    return pd.concat(found, ignore_index=True) if found else None
 
 
 def report(workspace: Workspace, seed: int) -> People:
@@ -88,7 +119,8 @@ def report(workspace: Workspace, seed: int) -> People:
     table = figures(workspace, seed)
     if table is None:
         raise VotesError(
-            f"{workspace.root} has no votes; label a sample with curate review --blind, or: curate votes import FILE"
+            f"{workspace.root} has no votes on images with a label; label a sample with curate review --blind, or: "
+            "curate votes import FILE"
         )
     from reports.people import people_page
 
@@ -99,10 +131,15 @@ def report(workspace: Workspace, seed: int) -> People:
 
 
 def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.DataFrame:
-    classes = in_order(set(raw["label"]) - {""})
-    votes = read_votes(file, classes)
+    classes = in_order(raw["label"])
+    if not classes:
+        return pd.DataFrame()
+    to_do = "move it away" if blind else "delete it, and import the votes again"
+    votes = read_votes(file, classes, f"{to_do}: curate run goes on without it")
     given = dict(zip(raw["path"], raw["label"], strict=True))
     votes = votes.take(np.isin(votes.paths, raw["path"].to_numpy(dtype=object)))
+    if not len(votes):
+        return pd.DataFrame()
     labels = np.array([classes.index(given[path]) for path in votes.paths], np.int64)
     totals = raw["label"].value_counts().to_dict()
     rows = [
@@ -110,7 +147,8 @@ def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.Dat
         ("agreement of all (Fleiss' kappa)", "all", _fleiss(votes, seed)),
     ]
     if blind:
-        rows += _by_person(files.read_table(file), given, classes, totals, seed)
+        said = files.read_table(file)
+        rows += _by_person(said[said["path"].isin(given)], given, classes, totals, seed)
     records = [{"source": file.stem, "figure": what, "class": name, **vars(figure)} for what, name, figure in rows]
     return pd.DataFrame(records)[["source", "figure", "class", "value", "low", "high", "images"]]
 
@@ -144,6 +182,7 @@ def _by_person(
 ) -> list[Row]:
     """Return each person's accuracy, and Cohen's kappa of each two on the images that both labelled."""
     rows: list[Row] = []
+    long = long[long["path"].isin(set(given))]
     for person, mine in long.groupby("person"):
         truth = mine["path"].map(given)
         hits = (mine["label"] == truth).to_numpy()

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base import reading
 from curation.base.classes import meaning
 from curation.base.errors import CurationError
 
@@ -27,6 +28,9 @@ MOST_VOTES_OF_WRONG = 0.1
 
 MAJORITY = 0.6
 """A class is the crowd's strict majority from this share of all votes on: six people of ten."""
+
+MOST_VOTES = 10**9
+"""Of an image for a class; more is no count of votes."""
 
 AGREED = 0.9
 """An image is undisputed where at least this share of its votes is for its label: nine people of ten."""
@@ -67,18 +71,23 @@ class Votes:
         return Votes(self.paths[rows], self.classes, self.counts[rows], self.others[rows])
 
 
-def read_votes(file: Path, classes: Sequence[str]) -> Votes:
+_FORM = "give a CSV or Parquet file of path and a count a class, or path and label"
+
+
+def read_votes(file: Path, classes: Sequence[str], to_do: str = _FORM) -> Votes:
     """Read votes from a CSV or Parquet file; images without any vote are left out.
 
     Args:
-        file: wide (``path`` and a column of counts a class) or long (``path``, ``label``: a row a vote).
+        file: wide (``path`` and a column of counts a class), long (``path``, ``label``: a row a vote), or FER+'s
+            fer2013new.csv.
         classes: of the data set; columns are matched by name, also by noun and adjective (happy, happiness).
+        to_do: what a person may do where it cannot be read.
 
     Raises:
         VotesError: the file cannot be read, has no paths, counts that are no whole numbers, or none of the classes.
 
     """
-    table = _read(file)
+    table = _with_paths(_read(file, to_do))
     if "path" not in table:
         raise VotesError(f"{file} has no column 'path'; it has: {', '.join(map(str, table.columns))}")
     wide = _widened(table) if {"label"} <= set(table.columns) else table
@@ -89,12 +98,17 @@ def read_votes(file: Path, classes: Sequence[str]) -> Votes:
     if not column_of:
         raise VotesError(f"{file} has no column for any of the classes {', '.join(classes)}")
     numbers = _whole_numbers(wide.drop(columns="path"), file)
+    words = sorted(set(column_of.values()) - set(numbers.columns))
+    if words:
+        raise VotesError(f"{file}: the column {words[0]!r} is a class and holds no number; give the count of its votes")
     counts = np.zeros((len(wide), len(classes)), np.int64)
     for place, name in enumerate(classes):
         if name in column_of:
             counts[:, place] = numbers[column_of[name]]
     others = numbers.drop(columns=list(column_of.values())).to_numpy(np.int64)
     votes = Votes(wide["path"].astype(object).to_numpy(), tuple(classes), counts, others)
+    if not votes.total.any():
+        raise VotesError(f"{file} holds no vote for any image; every count is 0")
     return votes.take(votes.total > 0)
 
 
@@ -104,29 +118,53 @@ def match_classes(columns: Sequence[str], classes: Sequence[str]) -> dict[str, s
     return {name: known[meaning(name)] for name in classes if meaning(name) in known}
 
 
-def _read(file: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, keep_default_na=False)
-    except OSError as error:
-        raise VotesError(f"the votes {file} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise VotesError(f"the votes {file} are no table: {error}") from error
+def _read(file: Path, to_do: str) -> pd.DataFrame:
+    with reading.refusing(file, to_do, VotesError):
+        table = reading.table(file)
+        table.columns = table.columns.map(str)
+        if table.columns.duplicated().any():
+            raise ValueError("two columns have one name")
+        if table.empty:
+            raise ValueError("it has no row")
+        if "path" in table:
+            table["path"] = table["path"].astype("str")
+    return table
+
+
+_FERPLUS = "Image name"
+"""The column of file names in FER+'s own list (github.com/microsoft/FERPlus, fer2013new.csv)."""
+
+
+def _with_paths(table: pd.DataFrame) -> pd.DataFrame:
+    """Return FER+'s list with a column of paths; any other table as it is.
+
+    Its rows are those of FER-2013, called fer0000000.png on; pictures that most call no face have no name, but a place.
+    """
+    if "path" in table or _FERPLUS not in table:
+        return table
+    names = table[_FERPLUS].astype(str).str.strip()
+    by_place = pd.Series([f"fer{number:07d}.png" for number in range(len(table))], index=table.index)
+    if (names == by_place)[names != ""].all():
+        names = names.where(names != "", by_place)
+    named = table.assign(path=names).drop(columns=[_FERPLUS, *({"Usage"} & set(table.columns))])
+    return named[named["path"] != ""].reset_index(drop=True)
 
 
 def _widened(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row an image and a column a label from one row a vote; empty labels are no votes."""
-    given = table[table["label"].astype(str) != ""]
+    given = table[table["label"].notna() & (table["label"].astype(str) != "")]
     wide = pd.crosstab(given["path"], given["label"].astype(str)).reset_index()
     return wide.rename_axis(columns=None)
 
 
 def _whole_numbers(table: pd.DataFrame, file: Path) -> pd.DataFrame:
-    numbers = table.apply(pd.to_numeric, errors="coerce")
+    numbers = table.apply(pd.to_numeric, errors="coerce").astype(np.float64)
     strange = [column for column in numbers if numbers[column].isna().all()]
     numbers = numbers.drop(columns=strange)  # columns of words, such as a note, are no counts
     values = numbers.to_numpy(np.float64)
-    if not np.isfinite(values).all() or (values < 0).any() or (values != np.round(values)).any():
-        raise VotesError(f"{file}: votes must be whole numbers from 0 on, in every row and column")
+    is_count = np.isfinite(values) & (values >= 0) & (values == np.round(values)) & (values <= MOST_VOTES)
+    if not is_count.all():
+        raise VotesError(f"{file}: votes must be whole numbers from 0 to {MOST_VOTES:,}, in every row and column")
     return numbers.astype(np.int64)
 
 

@@ -7,9 +7,13 @@ wrong is a row with an error.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from curation.base.reading import open_regular
 from curation.measure.tables import NO_PIXELS, Batch, Known, Row
 
 if TYPE_CHECKING:
@@ -71,38 +75,70 @@ def crashed_batch(path: str, url: str, known: Known, settings: MeasureSettings) 
 
 def _read(path: str, url: str, settings: MeasureSettings) -> tuple[Row, bytes | None]:
     """Return the files row and the bytes, None where there are none to be had."""
+    row: Row = {"path": path, "url": url, "sha256": "", "error_kind": "", "error": "", "inode": 0, "ctime_ns": 0}
     try:
-        data = read_bytes(url, settings.max_bytes + 1)
+        data, (row["inode"], row["ctime_ns"]) = _read_marked(url, settings.max_bytes + 1)
     except MemoryError:
         raise
     except Exception as error:  # every file system that fsspec reaches has errors of its own
         reason = getattr(error, "strerror", None) or type(error).__name__
-        return _file_row(path, url, "", "unreadable", f"the file cannot be read: {reason}"), None
+        return row | {"error_kind": "unreadable", "error": f"the file cannot be read: {reason}"}, None
     if len(data) > settings.max_bytes:
         message = f"the file has more than max_bytes ({settings.max_bytes}) bytes"
-        return _file_row(path, url, "", "too_large", message), None
-    return _file_row(path, url, hashlib.sha256(data).hexdigest(), "", ""), data
+        return row | {"error_kind": "too_large", "error": message}, None
+    digest = hashlib.sha256(data).hexdigest()
+    if not is_as_named(url, digest):
+        message = "the copy in the workspace is damaged; run curate run DATA, which takes it out of the data again"
+        return row | {"error_kind": "unreadable", "error": message}, None
+    return row | {"sha256": digest}, data
 
 
-def _file_row(path: str, url: str, sha256: str, kind: str, message: str) -> Row:
-    return {"path": path, "url": url, "sha256": sha256, "error_kind": kind, "error": message}
+def is_as_named(url: str, sha256: str) -> bool:
+    """Return whether a file has the content that its name states; most names state none."""
+    stated = _BY_CONTENT.search(url)
+    return stated is None or stated[1] == sha256
+
+
+_BY_CONTENT = re.compile(r"/sources/contents/[0-9a-f]{2}/([0-9a-f]{64})$")
+"""Where images that came inside another file lie in a workspace, under the hash of their bytes."""
+
+Mark = tuple[int, int]
+"""Inode, and time of the last change of any kind in nanoseconds: what no tool sets back; (0, 0) where unknown."""
+
+
+def mark_of(status: os.stat_result) -> Mark:
+    """Return by what a file is told from another of its name, size and time of writing."""
+    return status.st_ino & _INT64, status.st_ctime_ns
+
+
+_INT64 = 2**63 - 1
+
+_TICK_NS = 20_000_000
+"""Nanoseconds that the times of files are apart at most, whatever their last digits say: two ticks of a slow kernel."""
+
+_UNSETTLED = -1
 
 
 def read_bytes(url: str, limit: int) -> bytes:
-    """Return at most ``limit`` bytes of a local path or an fsspec URL.
+    """Return at most ``limit`` bytes of a local path or an fsspec URL; what is no regular file is refused.
 
     Raises:
         Exception: whatever the file system raises.
 
     """
-    if "://" not in url:
-        with open(url, "rb") as file:  # noqa: PTH123 -- a Path a file is a tenth of the cost of a small one
-            return file.read(limit)
-    import fsspec
+    return _read_marked(url, limit)[0]
 
-    with fsspec.open(url, "rb") as remote:
-        data: bytes = remote.read(limit)
-        return data
+
+def _read_marked(url: str, limit: int) -> tuple[bytes, Mark]:
+    if "://" not in url:
+        with open_regular(url) as file:
+            inode, changed = mark_of(os.fstat(file.fileno()))
+            # what was changed in the very moment may change once more without another time: it is looked at again
+            is_settled = time.time_ns() - changed > _TICK_NS
+            return file.read(limit), (inode, changed if is_settled else _UNSETTLED)
+    from curation.base.waiting import remote_bytes
+
+    return remote_bytes(url, limit), (0, 0)
 
 
 def read_pixels(url: str, settings: MeasureSettings) -> Pixels:

@@ -7,6 +7,8 @@ size of shards.
 
 from __future__ import annotations
 
+import functools
+import os
 import warnings
 from collections import deque
 from collections.abc import Callable
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 from curation.base.pools import EngineError, TaskPool, usable_cores
 from curation.base.pools.local import Pool, Work
 from curation.measure import store as cache
-from curation.measure.batch import crashed_batch, measure_batch, read_bytes
+from curation.measure.batch import crashed_batch, mark_of, measure_batch, read_bytes
 from curation.measure.faces.choice import DetectorChoice, choose_detector
 from curation.measure.tables import Batch, Known
 
@@ -91,18 +93,22 @@ def measure(
     settings: MeasureSettings,
     engine: EngineSettings,
     progress: Progress | None = None,
+    *,
+    look_again: bool = True,
 ) -> MeasureCounts:
     """Measure every image of ``listing`` that the cache under ``store`` does not hold yet.
 
     The caller holds the workspace's lock. A file that cannot be measured gets a row that says why.
 
     Args:
-        listing: path, url, bytes, mtime_ns; a file of which all four are known is not read again (mtime_ns 0 says
-            that the time is unknown: then it is read, and probed if its content is new)
+        listing: path, url, bytes, mtime_ns; a file of which all four are known, and that has the inode and ctime of
+            then, is not read again (mtime_ns 0 says that the time is unknown: then it is read, and probed if its
+            content is new)
         store: folder of the cache
         settings: what is measured
         engine: where, how many processes, and images a checkpoint; without influence on any result
         progress: told how far the run is
+        look_again: whether files may have changed since they were listed
 
     Raises:
         DetectorError, WeightsError: the face detector cannot be used.
@@ -114,7 +120,7 @@ def measure(
     folders = cache.folders(store, settings, choice.fingerprint)
     cache.remove_stale_temporaries(folders)
     columns = cache.listing_table(listing)
-    pending, known = _pending(columns, folders, settings)
+    pending, known = _pending(columns, folders, settings, look_again)
     images = pending.num_rows
     if images == 0:
         return MeasureCounts(len(listing), 0, 0, 0)
@@ -136,10 +142,13 @@ def _measure_on_ray(run: _Run, images: int, engine: EngineSettings, arguments: t
         run.commit_all(pool, queue, accept=_require_same_view)
 
 
-def _pending(columns: pa.Table, folders: cache.Folders, settings: MeasureSettings) -> tuple[pa.Table, Known]:
+def _pending(
+    columns: pa.Table, folders: cache.Folders, settings: MeasureSettings, look_again: bool
+) -> tuple[pa.Table, Known]:
     """Return the listing's rows to read, and the contents that need no probing.
 
-    A column ``stored`` is added to the rows: the hash on record for that very file, null where there is none.
+    Columns are added to the rows: what is on record for that very file, ``stored_sha256``, ``stored_inode`` and
+    ``stored_ctime_ns``, null where there is nothing.
     """
     files = cache.read_files(folders)
     with_pixels, with_faces = cache.known_contents(folders)
@@ -149,10 +158,37 @@ def _pending(columns: pa.Table, folders: cache.Folders, settings: MeasureSetting
     unknown_time = np.asarray(pc.equal(columns["mtime_ns"], 0))
     missing = ~(_is_in(hashes, with_pixels) & _is_in(hashes, with_faces))
     pending = (rows < 0) | unknown_time | (missing & _first_of_its_kind(hashes))
+    if look_again:
+        pending |= _replaced(columns, found)
     for place in np.flatnonzero(np.asarray(pc.fill_null(pc.equal(hashes, ""), False))).tolist():
         pending[place] = _worth_another_try(columns, place, found["error_kind"][place].as_py(), settings)
-    to_read = columns.append_column("stored", hashes).filter(pa.array(pending))
+    for name in _STORED:
+        columns = columns.append_column(f"stored_{name}", found[name])
+    to_read = columns.filter(pa.array(pending))
     return to_read, _as_known(with_pixels, with_faces) if to_read.num_rows else Known(set(), set())
+
+
+_STORED = ("sha256", "inode", "ctime_ns")
+"""What is on record of a file beside the columns of a listing."""
+
+
+def _replaced(columns: pa.Table, found: pa.Table) -> NDArray[np.bool_]:
+    """Return which files on record are another one by now, or were written in place, though of the same size and time.
+
+    One that is not there at the moment is none of them: its medium may not be mounted.
+    """
+    replaced = np.zeros(columns.num_rows, dtype=np.bool_)
+    marks = zip(*(found[name].to_pylist() for name in ("inode", "ctime_ns")), strict=True)
+    seen = zip(*(columns[name].to_pylist() for name in ("url", "bytes", "mtime_ns")), strict=True)
+    for place, ((url, size, time), mark) in enumerate(zip(seen, marks, strict=True)):
+        if mark in ((None, None), (0, 0)) or "://" in url:
+            continue
+        try:
+            status = os.stat(url)  # noqa: PTH116 -- a Path a file costs more than the call
+        except OSError:
+            continue
+        replaced[place] = mark_of(status) != mark or (status.st_size, status.st_mtime_ns) != (size, time)
+    return replaced
 
 
 def _is_in(hashes: pa.StringArray, known: pa.Array) -> NDArray[np.bool_]:
@@ -300,7 +336,8 @@ class _Run:
         cache.write_part(self._folders.pixels, pixels)
         cache.write_part(self._folders.faces, faces)
         listed = self._pending.slice(shard.start, len(shard.paths))
-        changed = pc.fill_null(pc.not_equal(files["sha256"], listed["stored"]), True)
+        differs = [pc.fill_null(pc.not_equal(files[name], listed[f"stored_{name}"]), True) for name in _STORED]
+        changed = functools.reduce(pc.or_, differs)
         cache.write_part(self._folders.files, cache.files_table(files, listed).filter(changed))
         self.read += len(shard.paths)
         self._measured.update(row["sha256"] for row in (*batch.pixels, *batch.faces))

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.base import files
-from curation.measure.tables import FACES_SCHEMA, FILES_SCHEMA, PIXELS_REVISION, PIXELS_SCHEMA
+from curation.measure.tables import FACES_SCHEMA, FILES_SCHEMA, PIXELS_REVISION, PIXELS_SCHEMA, decoders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_FILES_FORMAT = 1
+_FILES_FORMAT = 2
 """Raised whenever the columns of the files table change."""
 
 _STORED_FILES_SCHEMA = FILES_SCHEMA.append(pa.field("bytes", pa.int64())).append(pa.field("mtime_ns", pa.int64()))
-"""The files rows, with the size and time by which a file is taken for unchanged."""
+"""The files rows, with the size and time by which a file is taken for unchanged, besides its inode and ctime."""
 
 _LISTING_SCHEMA = pa.schema([_STORED_FILES_SCHEMA.field(name) for name in ("path", "url", "bytes", "mtime_ns")])
 
@@ -58,12 +58,12 @@ class Folders:
 
 def folders(store: Path, settings: MeasureSettings, detector: Mapping[str, str]) -> Folders:
     """Return the folders under ``store``; those of a probe are named after all that its results depend on."""
-    decoding = {"max_pixels": settings.max_pixels, "analysis_side": settings.analysis_side}
-    pixels = {"revision": PIXELS_REVISION, **decoding}
+    limits = {"max_pixels": settings.max_pixels, "analysis_side": settings.analysis_side}
+    decoding = {"revision": PIXELS_REVISION, "decoders": decoders(), **limits}
     faces = {"detector": dict(detector), "min_face_score": settings.min_face_score, **decoding}
     return Folders(
         store / f"files-{_FILES_FORMAT}",
-        store / f"pixels-{_fingerprint(pixels)}",
+        store / f"pixels-{_fingerprint(decoding)}",
         store / f"faces-{_fingerprint(faces)}",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 Row = dict[str, Any]
 
-PIXELS_REVISION = 1
+PIXELS_REVISION = 2
 """Raised whenever a number of the pixel probe may change for the same file; makes cached values stale."""
 
 THUMBNAIL_SIDE = 48
@@ -23,11 +24,20 @@ ERROR_KINDS: Mapping[str, str] = {
     "truncated": "its pixel data ends early",
     "damaged": "its content cannot be decoded",
     "too_large": "more bytes than max_bytes or more pixels than max_pixels",
-    "unsupported": "pixels without an agreed meaning as brightness",
+    "unsupported": "a known format for which there is no decoder here",
     "unreadable": "the file cannot be opened or read",
     "crashed": "a decoder or probe failed or ended its process",
 }
 """Every error kind and what it means."""
+
+_DECODER_PACKAGES = ("pillow_heif", "pillow_jxl")
+"""Packages that decode formats beyond Pillow's own, HEIC and JPEG XL."""
+
+
+def decoders() -> list[str]:
+    """Return which of the optional decoders are installed: what was measured without one is measured again with it."""
+    return [name for name in _DECODER_PACKAGES if importlib.util.find_spec(name) is not None]
+
 
 _NAN = math.nan
 
@@ -38,9 +48,12 @@ FILES_SCHEMA = pa.schema(
         ("sha256", pa.string()),
         ("error_kind", pa.string()),
         ("error", pa.string()),
+        ("inode", pa.int64()),
+        ("ctime_ns", pa.int64()),
     ]
 )
-"""One row a file: its content's hash, "" where it could not be read, which the error tells."""
+"""One row a file: its content's hash, "" where it could not be read, which the error tells. Its inode and the time of
+its last change of any kind, in nanoseconds, as it was read; both 0 where it is no file of this machine."""
 
 PIXEL_FLOATS = (
     "brightness_mean",

@@ -136,7 +136,7 @@ def _evaluations(frames: Sequence[pd.DataFrame], votes_file: Path | None, seed: 
     found = {name: frame[frame["split"] == _SPLIT] for name, frame in named.items()}
     if votes_file is not None:
         found[CROWD] = _voted(frames[0], votes_file, seed)
-    return {name: frame[["key", "path", "label"]] for name, frame in found.items() if len(frame)}
+    return {name: frame[["key", "path", "label", "sha256"]] for name, frame in found.items() if len(frame)}
 
 
 def _voted(frame: pd.DataFrame, file: Path, seed: int) -> pd.DataFrame:

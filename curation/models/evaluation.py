@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.destinations import Destinations
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
@@ -56,7 +56,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Scene:
-    """The images that are judged: path, label, split, file, and for each split's views a mask and the labels."""
+    """The images that are judged: path, label, split, file, sha256; for each split's views a mask and the labels."""
 
     frame: pd.DataFrame
     views: dict[str, dict[str, npt.NDArray[np.bool_]]]
@@ -106,6 +106,11 @@ def evaluate(
     with display.step("Judging"):
         table = _each_view(scene, answers.classes, _metrics(answers))
         pairs = _each_view(scene, answers.classes, _paired(answers, other)) if other else pd.DataFrame(columns=_COLUMNS)
+    figures, data = answers.run_dir / EVALUATION, table.to_csv(index=False).encode("utf-8")
+    if figures.resolve().is_relative_to(workspace.models.resolve()):
+        files.write_bytes(figures, data)
+    else:  # a run of somebody else's
+        Destinations(workspace).write({figures: data})
     files.write_bytes(answers.run_dir / EVALUATION, table.to_csv(index=False).encode("utf-8"))
     sentences = verdict.accuracy_sentences(table, _leaks(scene, answers)) + verdict.warnings(table, _largest(scene))
     if other:
@@ -185,13 +190,14 @@ def _scene(workspace: Workspace, version_name: str) -> _Scene:
         masks = {name: mask[judged] for name, mask in standard_views(everything, split, kept).items()}
         if any(mask.any() for mask in masks.values()):
             views[split] = masks
-    frame = given.loc[judged, ["key", "path", "label", "split"]].reset_index(drop=True)
+    frame = given.loc[judged, ["key", "path", "label", "split", "sha256"]].reset_index(drop=True)
     frame = frame.rename(columns={"path": "file", "key": "path"})
     new = frame["path"].map(kept.set_index("path")["label"])
     return _Scene(frame.assign(cleaned_label=frame["label"].mask(new.notna(), new)), views, version)
 
 
 def _answers(workspace: Workspace, scene: _Scene, model_name: str, display: Display) -> _Answers:
+    from training.data import digests_of
     from training.devices import find_device
     from training.model import load_model, predict_files
 
@@ -204,14 +210,16 @@ def _answers(workspace: Workspace, scene: _Scene, model_name: str, display: Disp
         )
     files = [Path(file) for file in scene.frame["file"]]
     with display.step(f"Predicting with {run_dir.name}"):
-        table = translate_errors(lambda: predict_files(model, files, run_dir.name))
+        table = translate_errors(lambda: predict_files(model, files, run_dir.name, digests_of(scene.frame)))
     return _Answers(run_dir.name, run_dir, model.classes, table[list(model.classes)].to_numpy(dtype=np.float64))
 
 
 def _predictions(scene: _Scene, answers: _Answers) -> pd.DataFrame:
     from training.evaluate import predictions_table
 
-    return predictions_table(scene.frame["path"].tolist(), answers.probabilities, answers.classes, -1, answers.name)
+    paths = scene.frame["path"].tolist()
+    table = predictions_table(paths, answers.probabilities, answers.classes, -1, answers.name)
+    return table.assign(sha256=scene.frame["sha256"])
 
 
 _Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], pd.DataFrame]
@@ -252,8 +260,9 @@ def _page(
     scene: _Scene, answers: _Answers, sentences: Sequence[str], table: pd.DataFrame, pairs: pd.DataFrame, other: str
 ) -> str:
     from reports import EvaluationTables, evaluation_page
+    from training.model import read_config
 
-    config = json.loads((answers.run_dir / "config.json").read_text(encoding="utf-8"))
+    config = translate_errors(lambda: read_config(answers.run_dir))
     facts = [
         ("Recipe", config["recipe"]["name"]),
         *((name.replace("_", " ").capitalize(), value) for name, value in config["provenance"].items()),
@@ -309,8 +318,13 @@ def _gallery(scene: _Scene, answers: _Answers, table: pd.DataFrame) -> pd.DataFr
         totals = found.groupby("heading")["path"].transform("size")
         parts.append(found.assign(split=split, total=totals).groupby("heading", sort=False).head(_GALLERY_IMAGES))
     gallery = pd.concat(parts, ignore_index=True)
-    files = gallery["path"].map(scene.frame.set_index("path")["file"])
-    pictures = [load_images([Path(file)], _THUMBNAIL_SIDE)[0].tobytes() for file in files]
+    shown = scene.frame.set_index("path").loc[gallery["path"], ["file", "sha256"]]
+    pictures = translate_errors(
+        lambda: [
+            load_images([Path(file)], _THUMBNAIL_SIDE, [sha256])[0].tobytes()
+            for file, sha256 in shown.itertuples(index=False, name=None)
+        ]
+    )
     return gallery.assign(thumbnail=pd.Series(pictures, dtype=object))
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from curation.base import memory
+from curation.base import files, memory
+from curation.base.destinations import Destinations
 from curation.base.errors import CurationError
 from curation.base.files import locked_folder, write_bytes, write_table
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, read_issues, read_listing
+from curation.base.workspace import Workspace, read_images, read_issues, read_listing
 from curation.decisions import manifest
 from curation.decisions.division import together
 
@@ -83,33 +84,62 @@ class OutOfFold:
         )
 
 
-def training_frame(workspace: Workspace, version: manifest.Version) -> pd.DataFrame:
-    """Return a version's kept rows as training takes them; unreadable files of a raw version are left out.
+def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return a version's kept rows with a label as training takes them; unreadable files of a raw version are left out.
+
+    Soft labels hold the classes of these rows only.
+
+    Args:
+        workspace: that was curated.
+        version: of its manifest.
+        copies: the readable images with their groups of copies (path, group, shot); None: as the checks found them.
 
     Returns:
         columns key (the manifest's path), path (absolute, of the file), label, split, weight, soft_label, group (of
-        copies; "" for none), subject (the person, given or found; "" where unknown).
+        copies; "" for none), kin (of copies and of shots of one session; "" for none), subject ("" where unknown),
+        sha256 (of the file: whoever reads it proves that it is this one).
 
     Raises:
-        ModelError: the images are not files on this machine.
+        ModelError: the images are not files on this machine, or none has a label.
 
     """
     rows = manifest.rows(workspace, version)
-    issues = read_issues(workspace)
-    unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
-    rows = rows[~rows["path"].isin(unreadable)]
+    if copies is None:
+        issues = read_issues(workspace)
+        unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
+        rows, groups = rows[~rows["path"].isin(unreadable)], _copy_groups(issues)
+        people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")].set_index("path")["group"]
+        found = rows["path"].isin(people.index)
+        rows = rows.assign(subject=rows["subject"].mask(found, rows["path"].map(people.to_dict().get)))
+        shots = _shots(issues)
+    else:
+        rows = rows[rows["path"].isin(copies["path"])]
+        groups = dict(zip(copies["path"], copies["group"], strict=True))
+        shots = list(copies.loc[copies["shot"] != "", ["path", "shot"]].itertuples(index=False, name=None))
     urls = read_listing(workspace).set_index("path")["url"]
-    frame = rows[rows["status"] == "kept"].rename(columns={"path": "key"})
+    kept = rows[rows["status"] == "kept"].rename(columns={"path": "key"})
+    frame = kept[kept["label"] != ""].copy()
+    if frame.empty and len(kept):
+        raise ModelError(f"no kept image of the version {version.name} has a label; give labels and curate them again")
+    frame["soft_label"] = _within(frame["soft_label"], set(frame["label"]))
     frame["path"] = frame["key"].map(urls)
     lost = frame["path"].isna() | frame["path"].fillna("").str.contains("://", regex=False)
     if lost.any():
         key = frame.loc[lost, "key"].iloc[0]
         raise ModelError(f"{key} is no file on this machine; export the version as a folder and curate that")
-    groups = _copy_groups(issues)
     frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
-    people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")].set_index("path")["group"]
-    frame["subject"] = frame["key"].map(people).fillna(frame["subject"])
-    return frame[["key", "path", "label", "split", "weight", "soft_label", "group", "subject"]].reset_index(drop=True)
+    frame = frame.reset_index(drop=True)
+    frame["kin"] = _kin(frame, shots)
+    return frame[["key", "path", "label", "split", "weight", "soft_label", "group", "kin", "subject", "sha256"]]
+
+
+def _within(soft_labels: pd.Series, classes: set[str]) -> list[str]:
+    """Return soft labels without classes that no image has for its label: votes may name more than the data does."""
+    kept = []
+    for text in soft_labels:
+        shares = {name: share for name, share in json.loads(text).items() if name in classes} if text else {}
+        kept.append(json.dumps(shares, sort_keys=True, ensure_ascii=False) if sum(shares.values()) > 0 else "")
+    return kept
 
 
 def _copy_groups(issues: pd.DataFrame) -> dict[str, str]:
@@ -121,6 +151,42 @@ def _copy_groups(issues: pd.DataFrame) -> dict[str, str]:
         mine = copies[copies["check"] == check]
         groups |= dict(zip(mine["path"], mine["group"], strict=True))
     return groups
+
+
+def _shots(issues: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return images and another of their session that is no copy, as the checks found them."""
+    near = issues[
+        (issues["check"] == "near_duplicate") & issues["evidence"].str.contains('"same_session"', regex=False)
+    ]
+    said = [
+        (path, json.loads(text).get("same_session")) for path, text in zip(near["path"], near["evidence"], strict=True)
+    ]
+    return [(path, one) for path, other in said for one in (other if isinstance(other, list) else [other])]
+
+
+def _kin(frame: pd.DataFrame, shots: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the names of what stays in one fold, "" for an image alone: copies, and shots of one session.
+
+    A session's mistaken label is in all of its shots: a model that has learned it from one of them confirms it in the
+    others. What would be more than a twentieth of the images is no session any more, and keeps its copies alone.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    place = {key: row for row, key in enumerate(frame["key"])}
+    first = frame[frame["group"] != ""].groupby("group", sort=False)["key"].transform("first")
+    links = [*shots, *zip(frame.loc[first.index, "key"], first, strict=True)]
+    edges = np.array([(place[a], place[b]) for a, b in links if a in place and b in place], np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(frame), len(frame)))
+    number = connected_components(graph, directed=False)[1]
+    size = np.bincount(number)[number]
+    is_session = (size > 1) & (size <= max(len(frame) / _LARGEST_KIN, 2))
+    names = np.where(is_session, [f"kin-{one}" for one in number], frame["group"].to_numpy(dtype=object))
+    return [str(name) for name in names]
+
+
+_LARGEST_KIN = 20
+"""Share of the images, as one in so many, that shots of one session may be."""
 
 
 def train(workspace: Workspace, recipe_name: str, version_name: str, options: FitOptions, display: Display) -> Path:
@@ -157,6 +223,20 @@ def train(workspace: Workspace, recipe_name: str, version_name: str, options: Fi
     return run_dir
 
 
+def start_of(run_dir: Path) -> str:
+    """Say where a finished fit's weights started and on which device it ended."""
+    from training.files import read_json
+
+    config = translate_errors(lambda: read_json(run_dir / "config.json", ["weights", "weights_licence"]))
+    result = translate_errors(lambda: read_json(run_dir / "result.json"))
+    parts = [f"Starting weights: {config['weights']} (licence: {config['weights_licence']})"]
+    parts.append(f"device: {result.get('device', 'cpu')}")
+    at_once, asked = result.get("batch_at_once"), config.get("recipe", {}).get("batch_size", 0)
+    if at_once and at_once < asked:
+        parts.append(f"a batch of {asked} was taken {at_once} images at a time")
+    return "; ".join(parts) + "."
+
+
 def out_of_fold(
     workspace: Workspace,
     recipe_name: str,
@@ -166,13 +246,14 @@ def out_of_fold(
     *,
     folds: int | None = None,
     workers: int = 1,
+    frame: pd.DataFrame | None = None,
     by_subject: bool = False,
 ) -> OutOfFold:
     """Judge each kept image of a version by a model that has seen neither it nor a copy of it.
 
-    Exact and near copies, as the checks found them, stay in one fold; with ``by_subject`` the images of one person
-    do. Finished folds of the same data and settings are read, an unfinished one goes on where it stopped. The table is
-    kept in the workspace.
+    Exact and near copies, as the checks found them, and shots of one session stay in one fold; with ``by_subject`` the
+    images of one person do. Finished folds of the same data and settings are read, an unfinished one goes on where it
+    stopped. The table is kept in the workspace.
 
     Args:
         workspace: with a curated data set.
@@ -182,6 +263,7 @@ def out_of_fold(
         display: shows an estimate of the time before the first fit, and progress.
         folds: number of models, at least 2; None for the default.
         workers: folds fitted at once, each in a process of its own.
+        frame: rows of ``training_frame`` to judge; None for all of them.
         by_subject: whether all images of a person are judged by a model that has seen none of them.
 
     Raises:
@@ -195,11 +277,11 @@ def out_of_fold(
 
     version = manifest.find(workspace, version_name)
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
-    frame = budgeted(training_frame(workspace, version), options.images, options.seed).reset_index(drop=True)
+    frame = training_frame(workspace, version) if frame is None else frame
+    frame = budgeted(frame, options.images, options.seed).reset_index(drop=True)
     if frame.empty:
-        raise ModelError(f"the version {version.name} has no kept image to judge")
-    if by_subject:
-        frame["group"] = _with_people(frame)
+        raise ModelError(f"the version {version.name} has no kept image with a label to judge")
+    frame["group"] = _with_people(frame) if by_subject else frame["kin"]
     number = folds or DEFAULT_FOLDS
     alone = locked_folder(workspace.folds, "it is cross-validating: wait for it")
     with alone, display.step(f"Cross-validating {recipe_name}", "steps") as report:
@@ -221,12 +303,20 @@ def out_of_fold(
             )
         )
     classes = [column for column in table.columns if column not in ("path", "fold", "model")]
-    table["path"] = frame["key"]
+    table = table.assign(path=frame["key"], sha256=frame["sha256"])
     parts = ["oof", _run_name(chosen, version, options), f"k{number}", *(["people"] if by_subject else [])]
     name = "_".join(parts)
     path = workspace.predictions / f"{name}.parquet"
     write_table(path, table)
     return OutOfFold(path, classes, table.assign(label=frame["label"], split=frame["split"]))
+
+
+def of_present_contents(workspace: Workspace, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a predictions table whose images are still those that the model was asked about."""
+    if not {"path", "sha256"} <= set(predictions.columns):
+        return predictions.head(0)
+    now = predictions["path"].map(read_images(workspace).set_index("path")["sha256"])
+    return predictions[(predictions["sha256"] == now).to_numpy()]
 
 
 def _with_people(frame: pd.DataFrame) -> pd.Series:
@@ -242,7 +332,7 @@ def _with_people(frame: pd.DataFrame) -> pd.Series:
     return together(frame["key"], named).astype(str)
 
 
-_GROUPED = ("group", "subject")
+_GROUPED = ("kin", "subject")
 
 
 def _duration(seconds: float) -> str:
@@ -400,7 +490,7 @@ def augmentation_sheet(workspace: Workspace, version_name: str, seed: int = 0) -
     """
     from reports import captioned_png
     from training.augment import LEVELS, contact_sheet
-    from training.data import load_images
+    from training.data import digests_of, load_images
     from training.recipes import own_recipes
 
     version = manifest.find(workspace, version_name)
@@ -409,8 +499,8 @@ def augmentation_sheet(workspace: Workspace, version_name: str, seed: int = 0) -
     if train.empty:
         raise ModelError(f"the version {version.name} has no train split to draw from")
     shown = train.sample(frac=1, random_state=seed).groupby("label", sort=True).head(_SHEET_IMAGES_A_CLASS)
-    files = [Path(path) for path in shown.sort_values("label", kind="stable")["path"]]
-    images = translate_errors(lambda: load_images(files, _SHEET_SIDE))
+    shown = shown.sort_values("label", kind="stable")
+    images = translate_errors(lambda: load_images([*map(Path, shown["path"])], _SHEET_SIDE, digests_of(shown)))
     users = {level: sorted({each.name for each in own_recipes() if level == each.augmentation}) for level in LEVELS}
     sheets = {
         f"{level}" + (f" (recipes {', '.join(users[level])})" if users[level] else ""): contact_sheet(
@@ -464,26 +554,47 @@ def predict(workspace: Workspace, model_name: str, images: Sequence[str]) -> pd.
 
 
 def evaluated(run_dir: Path) -> pd.DataFrame:
-    """Return the figures of ``curate evaluate`` as cards show them: view is the split and the images judged."""
-    figures = pd.read_csv(run_dir / EVALUATION)
-    # an empty class means all of them; readers of CSV take it for a missing value
-    return figures.assign(
-        view=figures["split"] + ", " + figures["view"], **{"class": figures["class"].astype(object).fillna("")}
-    )
+    """Return the figures of ``curate evaluate`` as cards show them: view is the split and the images judged.
+
+    Raises:
+        ModelError: the file is absent or damaged.
+
+    """
+    from training.files import read_csv
+
+    path, to_do = run_dir / EVALUATION, f"run: curate evaluate {run_dir.name}"
+    numbers, texts = ("images", "estimate", "low", "high"), ("split", "view", "metric", "class")
+    figures = translate_errors(lambda: read_csv(path, numbers, texts, to_do))
+    return figures.assign(view=figures["split"] + ", " + figures["view"], images=figures["images"].astype("int64"))
 
 
-def hand_over(workspace: Workspace, model_name: str, destination: Path) -> list[str]:
-    """Export a model to ONNX, checked against torch, with its card beside it, and say what was written."""
-    from training.model import export_onnx, load_model, model_card
+def hand_over(workspace: Workspace, model_name: str, destination: Path, *, force: bool = False) -> list[str]:
+    """Export a model to ONNX, checked against torch, with its card beside it, and say what was written.
 
-    run_dir = find_run(workspace, model_name)
+    Raises:
+        ModelError: no such model, or it has not been evaluated.
+        DestinationError: one of the two files may not be written there.
+
+    """
+    from training.model import export_onnx, load_model, model_card, read_config
+
+    run_dir, card = find_run(workspace, model_name), destination.with_suffix(".md")
     if not (run_dir / EVALUATION).exists():
         raise ModelError(f"{run_dir.name} has not been evaluated; run: curate evaluate {run_dir.name}")
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    difference = translate_errors(lambda: export_onnx(load_model(run_dir), destination))
-    card = destination.with_suffix(".md")
-    write_bytes(card, model_card(run_dir, evaluated(run_dir)).encode("utf-8"))
-    classes = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))["classes"]
+    if card == destination:
+        raise ModelError(f"{destination} is where the model's card goes; name a file that ends in .onnx")
+    gate = Destinations(workspace, force)
+    text = translate_errors(lambda: model_card(run_dir, evaluated(run_dir)))
+    for path in (destination, card):
+        gate.allow(path)
+    with files.unfinished_folder(destination) as building:
+        difference = translate_errors(lambda: export_onnx(load_model(run_dir), building / destination.name))
+        for made in sorted(building.iterdir()):  # a large model has its weights in a second file
+            gate.allow(destination.with_name(made.name))
+            made.replace(destination.with_name(made.name))
+    gate.note(destination)
+    gate.write({card: text.encode("utf-8")})
+    classes = translate_errors(lambda: read_config(run_dir))["classes"]
     return [
         f"{destination}: classes {', '.join(classes)}; largest difference of a logit from torch {difference:.1e}.",
         f"{card}: its card.",

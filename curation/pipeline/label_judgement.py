@@ -1,53 +1,62 @@
-"""Judge the labels of a workspace: out-of-fold models, neighbours, copies and an independent voter -> one table.
+"""Judge the labels of a workspace: out-of-fold models, other opinions, neighbours, copies, answers -> one table.
 
 Nothing here decides anything: the table becomes issues (``mislabelled``, ``ambiguous``), which a policy may act on.
-People's votes are read only to measure how good the judgement is.
+What the judge knows of every image is kept beside the table, so that answers teach it within a second, without a model.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from curation.base.classes import in_order
 from curation.base.errors import CurationError
-from curation.base.files import read_json, read_table, write_json, write_table
+from curation.base.files import read_json, read_table, write_bytes, write_json, write_table
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace
-from curation.decisions import log, manifest
-from curation.decisions.replay import PERSON_PREFIX, policy_batch
-from curation.labels import judge as judging
-from curation.labels import neighbours, noise, ranking, scores, votes
+from curation.decisions import log, manifest, replay
+from curation.labels import jury, neighbours, noise, opinions, ranking, scores
 from curation.labels import outcome as label_outcome
-from curation.labels.judge import Judgement, Opinions
+from curation.labels.judge import Judgement, judgement
+from curation.labels.jury import Consensus
+from curation.labels.opinions import Opinion
 from curation.labels.outcome import LabelOutcome
+from curation.labels.teach import Answers, Known, Taught, teach
 from curation.models import runs
+from curation.pipeline import answers as people
 
-REVISION = 2
+REVISION = 3
 """Raised whenever the judgement may change for the same data, recipe and settings."""
 
+_NOTHING_TO_JUDGE = pd.DataFrame({name: pd.Series(dtype="str") for name in ("key", "label", "group", "kin")})
+
+MODELS = "models"
+"""Name of the out-of-fold models among the opinions."""
+
+DOUBT = "doubt: "
+"""Beginning of the columns that say how far one opinion doubts each label."""
+
 SCORES: dict[str, str] = {
-    "wrong": "P(wrong), all opinions together, calibrated",
+    "wrong": "P(wrong), all opinions and answers together",
+    "wrong_untaught": "P(wrong), all opinions together, before any answer",
     "self_confidence": "self-confidence of the out-of-fold models (cleanlab)",
     "margin": "normalised margin of the out-of-fold models (cleanlab)",
     "neighbours": "neighbours in embedding space",
-    "voter": "independent voter (may have seen this data)",
     "disagreement": "disagreement of the opinions",
-    "resistance": "area under the margin while training, negated (AUM)",
+    "negated_aum": "area under the margin while training, negated (AUM)",
     "forgetting": "times forgotten while training",
 }
-"""Columns of the labels table that rank suspects, the highest first, and what they are."""
-
-_VOTER_SIDE = 64
-"""Pixels that the voter's faces are read at."""
+"""Columns of the labels table that rank suspects, the highest first, and what they are; beside one an opinion."""
 
 
 class LabellingError(CurationError):
@@ -61,26 +70,33 @@ class _Evidence:
     frame: pd.DataFrame
     classes: list[str]
     labels: scores.Whole
-    model: scores.Floats
-    voter: scores.Floats | None
+    names: list[str]
+    seen: list[str]
+    said: npt.NDArray[np.float64]
+    remarks: list[str]
     neighbours: scores.Floats
     copies: scores.Floats
-    area: scores.Floats
-    forgotten: scores.Floats
+    dynamics: scores.Floats
 
     @property
-    def opinions(self) -> Opinions:
-        """What is pooled: the models, and the voter where there is one."""
-        if self.voter is None:
-            return Opinions(("model",), self.model[None])
-        return Opinions(("model", "voter"), np.stack([self.model, self.voter]))
+    def groups(self) -> npt.NDArray[np.object_]:
+        """(n,) names of groups of copies, "" for none."""
+        return np.asarray(self.frame["group"], dtype=object)
 
-    @property
-    def noise_estimators(self) -> Opinions:
-        """Who testifies to how noisy each class is: a single model has its neighbours as a second witness."""
-        if self.voter is not None:
-            return self.opinions
-        return Opinions(("model", "neighbours"), np.stack([self.model, neighbours.share(self.neighbours)]))
+    def deliberated(self, labels: scores.Whole, groups: npt.ArrayLike, seed: int) -> Consensus:
+        """Return the consensus as if these were the given labels."""
+        near = neighbours.share(self.neighbours)
+        return jury.deliberate(self.names, self.said, labels, near, groups, seed=seed)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a judged workspace knows: the labels table, the classes, what features are made of, and its sharpness."""
+
+    table: pd.DataFrame
+    classes: list[str]
+    known: Known
+    sharpness: float
 
 
 def data_digest(images: pd.DataFrame) -> str:
@@ -93,252 +109,313 @@ def data_digest(images: pd.DataFrame) -> str:
 
 def stored(workspace: Workspace, images: pd.DataFrame) -> pd.DataFrame | None:
     """Return the judgement in the workspace if it is of these very images and labels, else None."""
-    record = read_json(workspace.labels.with_suffix(".json"))
-    if record is None or not workspace.labels.exists() or record["data"] != data_digest(images):
+    if not is_judged(workspace) or record_of(workspace)["data"] != data_digest(images):
         return None
+    return read_labels(workspace)
+
+
+def is_judged(workspace: Workspace) -> bool:
+    """Tell whether the workspace holds a judgement that this version can read."""
+    return workspace.labels.exists() and record_of(workspace).get("revision") == REVISION
+
+
+def read_labels(workspace: Workspace) -> pd.DataFrame:
+    """Return the labels table, ``posterior`` as class -> probability."""
     table = read_table(workspace.labels)
-    table["believed"] = [json.loads(text) for text in table["believed"]]
+    table["posterior"] = [json.loads(text) for text in table["posterior"]]
     return table
 
 
 def record_of(workspace: Workspace) -> dict[str, Any]:
-    """Return how the labels were judged: recipe, opinions, rates, calibration, cost; {} where they were not."""
+    """Return how the labels were judged: recipe, jury, rates, calibration, answers, cost; {} where they were not."""
     return dict(read_json(workspace.labels.with_suffix(".json")) or {})
 
 
-def judge(workspace: Workspace, images: pd.DataFrame, settings: Settings, display: Display) -> None:
+def state_of(workspace: Workspace) -> str:
+    """Return a text that changes with the judgement: what it rests on, and the answers that taught it."""
+    record = record_of(workspace)
+    return f"{record.get('key')} {record.get('answers', '')}"
+
+
+def remarks_of(workspace: Workspace) -> list[str]:
+    """Return what should be said of the judgement: classes left out, opinions called out, answers that taught it."""
+    record = record_of(workspace)
+    lines = list(record.get("remarks", []))
+    lines += [one["sentence"] for one in record.get("jury", []) if one["seen"] >= jury.CALLED_OUT]
+    return [*lines, *record.get("taught", {}).get("sentences", [])]
+
+
+def jury_of(workspace: Workspace) -> pd.DataFrame | None:
+    """Return who judged the labels: name, weight, seen, skill, slope, sentence; None where they were not judged."""
+    if not is_judged(workspace):
+        return None
+    return pd.DataFrame(record_of(workspace)["jury"])[["name", "weight", "seen", "skill", "slope", "sentence"]]
+
+
+def judge(
+    workspace: Workspace, images: pd.DataFrame, copies: pd.DataFrame, settings: Settings, display: Display
+) -> None:
     """Judge every label of the raw version and write ``labels.parquet``; what is cached is not done again.
 
-    The caller holds the lock, has run the checks of copies and committed the raw version.
+    Classes that are too small for the folds are left out with a sentence; where fewer than two are left, nothing is
+    judged, and the record says why. The caller holds the lock and has committed the raw version.
+
+    Args:
+        workspace: that was scanned.
+        images: the images table.
+        copies: the readable images with their groups of copies (``curation.pipeline.steps.copy_graph``).
+        settings: in force.
+        display: shows the steps.
 
     Raises:
         ModelError: the recipe is unknown, or its models cannot be fitted.
+        OpinionError: an opinion that was asked for cannot be had.
 
     """
-    chosen = settings.labels
     raw = manifest.find(workspace, "raw")
-    frame = runs.training_frame(workspace, raw)
-    key = _key(raw.hash, frame, settings)
+    whole = runs.training_frame(workspace, raw, copies) if (images["label"] != "").any() else _NOTHING_TO_JUDGE
+    frame, remarks = _with_enough(whole, settings.labels.folds, int((images["label"] == "").sum()))
+    key = _key(raw.hash, whole, settings)
+    data = data_digest(images)
     before = record_of(workspace)
-    if before.get("key") == key and before.get("data") == data_digest(images) and workspace.labels.exists():
+    current = before.get("key") == key and before.get("data") == data
+    if current and (workspace.labels.exists() or before.get("skipped")):
+        learn(workspace, settings)
+        return
+    for sentence in remarks:
+        display.note(sentence)
+    if frame.empty:
+        workspace.labels.unlink(missing_ok=True)
+        write_json(_record_file(workspace), {"key": key, "data": data, "skipped": True, "remarks": remarks})
         return
     started = time.monotonic()
-    options = runs.FitOptions(seed=settings.seed, threads=chosen.threads or None)
-    found = runs.out_of_fold(
-        workspace, chosen.recipe, "raw", options, display, folds=chosen.folds, workers=chosen.workers
-    )
+    evidence = _gathered(workspace, frame, settings, display)
     with display.step("Judging the labels", "steps"):
-        evidence = _evidence(workspace, frame, found, settings)
-        judgement = judging.judge(
-            evidence.labels,
-            evidence.opinions,
-            frame["group"],
-            noise_estimators=evidence.noise_estimators,
-            kinds=chosen.planted,
-            seed=settings.seed,
-        )
-        table = _table(evidence, judgement)
+        consensus = evidence.deliberated(evidence.labels, evidence.groups, settings.seed)
+        table = _table(evidence, consensus)
+        facts = calibration_record(evidence, consensus, settings)
+    near = neighbours.share(evidence.neighbours)
+    write_memory(workspace, key, evidence.labels, consensus, near, evidence.dynamics)
     write_table(workspace.labels, table)
-    facts = {
+    facts |= {
         "key": key,
-        "data": data_digest(images),
-        "recipe": chosen.recipe,
+        "data": data,
+        "revision": REVISION,
+        "recipe": settings.labels.recipe,
+        "classes": evidence.classes,
+        "sharpness": consensus.sharpness,
+        "remarks": [*remarks, *evidence.remarks, *_weakness(evidence)],
         "seconds": round(time.monotonic() - started, 1),
-        "accuracy": float((evidence.model.argmax(axis=1) == evidence.labels).mean()),
-        **calibration_record(evidence, judgement, settings),
+        "accuracy": float((evidence.said[0].argmax(axis=1) == evidence.labels).mean()),
     }
-    write_json(workspace.labels.with_suffix(".json"), facts)
+    write_json(_record_file(workspace), facts)
+    learn(workspace, settings)
+
+
+def _record_file(workspace: Workspace) -> Path:
+    return workspace.labels.with_suffix(".json")
+
+
+def _with_enough(labelled: pd.DataFrame, folds: int, unlabelled: int) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of classes that every fold can hold out a picture of, and a sentence on what is left out.
+
+    Copies and shots of one session are one picture here: they stay in one fold.
+    """
+    unit = labelled["kin"].where(labelled["kin"] != "", labelled["key"])
+    pictures = unit.groupby(labelled["label"]).nunique()
+    small = pictures[pictures < folds]
+    said = []
+    if unlabelled:
+        said.append(f"{unlabelled:,} images have no label to judge.")
+    for label, number in small.items():
+        said.append(
+            f"The labels of class {label!r} were not judged: it has {number} different "
+            f"{'picture' if number == 1 else 'pictures'}, and each of the {folds} models needs one to be tried on."
+        )
+    kept = labelled[~labelled["label"].isin(small.index)].reset_index(drop=True)
+    if kept["label"].nunique() >= 2:
+        return kept, said
+    few = ", ".join(map(repr, kept["label"].unique())) or "none"
+    return kept.iloc[:0], [*said, f"No label was judged: that takes two classes or more, and there is {few}."]
 
 
 def _key(raw_hash: str, frame: pd.DataFrame, settings: Settings) -> str:
-    """Return a fingerprint of all that decides the judgement."""
-    chosen = settings.labels.model_dump(mode="json", exclude={"threads", "workers"})
-    groups = pd.util.hash_pandas_object(frame["group"], index=False).to_numpy().tobytes()
-    parts = json.dumps([raw_hash, chosen, settings.seed, REVISION, _voter_name(settings)]).encode()
+    """Return a fingerprint of all that decides the judgement but people's answers."""
+    chosen = settings.labels.model_dump(mode="json", exclude={"threads", "workers", "code", "teach"})
+    groups = pd.util.hash_pandas_object(frame[["group", "kin"]], index=False).to_numpy().tobytes()
+    marks = [opinions.mark(source) for source in settings.labels.opinions]
+    parts = json.dumps([raw_hash, chosen, settings.seed, REVISION, marks]).encode()
     return hashlib.sha256(parts + groups).hexdigest()
 
 
-def _voter_name(settings: Settings) -> str:
-    """Return the voter that would be asked, "" for none."""
-    if not settings.labels.voter:
-        return ""
-    from training import fer_model
-
-    return fer_model.NAME if fer_model.available() else ""
-
-
-def _evidence(workspace: Workspace, frame: pd.DataFrame, found: runs.OutOfFold, settings: Settings) -> _Evidence:
-    """Gather every opinion on the images of the out-of-fold run."""
+def _gathered(workspace: Workspace, frame: pd.DataFrame, settings: Settings, display: Display) -> _Evidence:
+    """Fit the models and hear every opinion."""
     from training.held_out import held_out
 
+    chosen = settings.labels
+    options = runs.FitOptions(seed=settings.seed, threads=chosen.threads or None)
+    found = runs.out_of_fold(
+        workspace, chosen.recipe, "raw", options, display, folds=chosen.folds, workers=chosen.workers, frame=frame
+    )
     files = [Path(path) for path in frame["path"]]
-    heard = held_out(found.table, files, workspace.folds)
+    heard = runs.translate_errors(lambda: held_out(found.table, files, workspace.folds, frame["sha256"]))
     place = {name: number for number, name in enumerate(found.classes)}
     labels = frame["label"].map(place).to_numpy(dtype=np.int64)
-    around = neighbours.nearest(heard.embedding, frame["group"], found.table["fold"])
-    area, forgotten = _learned(found.table, labels, workspace.folds)
+    models = heard.members.astype(np.float64).mean(axis=0)
+    # shots of one session carry one mistake together: none of them speaks for another
+    around = neighbours.nearest(heard.embedding, frame["kin"], found.table["fold"])
+    others = _asked(workspace, frame, found.classes, settings, display)
     return _Evidence(
-        area=area,
-        forgotten=forgotten,
         frame=frame,
         classes=found.classes,
         labels=labels,
-        model=heard.members.astype(np.float64).mean(axis=0),
-        voter=_voter_opinion(workspace, frame, files, found.classes, settings),
+        names=[MODELS, *(opinion.name for opinion in others)],
+        seen=["", *(opinion.seen for opinion in others)],
+        said=np.stack([models, *opinions.completed(others, models)]),
+        remarks=[remark for opinion in others for remark in opinion.remarks],
         neighbours=neighbours.votes(around, labels, len(found.classes)),
         copies=neighbours.copies_votes(labels, frame["group"], len(found.classes)),
+        dynamics=_learned(found.table, labels, workspace.folds),
     )
 
 
-def _learned(table: pd.DataFrame, labels: scores.Whole, cache_dir: Path) -> tuple[scores.Floats, scores.Floats]:
-    """Return area under the margin and times forgotten, each (n,), means over the fits that trained on an image.
+def _asked(
+    workspace: Workspace,
+    frame: pd.DataFrame,
+    classes: Sequence[str],
+    settings: Settings,
+    display: Display,
+) -> list[Opinion]:
+    """Return the opinions beside the models'."""
+    with display.step("Hearing other opinions") as report:
+        return opinions.gather(
+            settings.labels.opinions,
+            frame[["key", "path", "sha256"]],
+            classes,
+            workspace.predictions / "opinions",
+            code=settings.labels.code,
+            download=settings.measure.allow_download,
+            report=report,
+        )
+
+
+def _learned(table: pd.DataFrame, labels: scores.Whole, cache_dir: Path) -> scores.Floats:
+    """Return area under the margin and times forgotten, (n, 2), means over the fits that trained on an image.
 
     NaN where no fit was recorded.
     """
     from training.dynamics import dynamics
 
-    total, number = np.zeros((2, len(labels))), np.zeros(len(labels))
+    total, number = np.zeros((len(labels), 2)), np.zeros((len(labels), 1))
     for fit in dynamics(table, cache_dir):
         mine = labels[fit.rows]
-        total[0, fit.rows] += scores.area_under_margin(mine, fit.logits)
-        total[1, fit.rows] += scores.forgetting(mine, fit.logits)
+        total[fit.rows, 0] += scores.area_under_margin(mine, fit.logits)
+        total[fit.rows, 1] += scores.forgetting(mine, fit.logits)
         number[fit.rows] += 1
-    mean = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
-    return mean[0], mean[1]
+    mean: scores.Floats = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
+    return mean
 
 
-def _voter_opinion(
-    workspace: Workspace, frame: pd.DataFrame, files: list[Path], classes: list[str], settings: Settings
-) -> scores.Floats | None:
-    """Return the voter's probabilities of these classes, (n, classes); None without a voter that knows them all.
-
-    What it says once is kept as a predictions table.
-    """
-    name = _voter_name(settings)
-    if not name:
-        return None
-    from training import fer_model
-
-    column_of = votes.match_classes(list(fer_model.CLASSES), classes)
-    if set(column_of) != set(classes):
-        return None
-    path = workspace.predictions / "fer_model.parquet"
-    if path.exists():
-        kept = read_table(path)
-        if kept["path"].equals(frame["key"]) and (kept["model"] == name).all():
-            return np.asarray(kept[[column_of[c] for c in classes]], dtype=np.float64)
-    from training.data import load_images
-    from training.evaluate import predictions_table
-
-    said = fer_model.fer_probabilities(load_images(files, _VOTER_SIDE))
-    table = predictions_table(frame["key"].tolist(), said, fer_model.CLASSES, -1, name)
-    write_table(path, table)
-    return np.asarray(table[[column_of[c] for c in classes]], dtype=np.float64)
-
-
-def _table(evidence: _Evidence, judgement: Judgement) -> pd.DataFrame:
-    """Return the labels table: who says what, and what is made of it; one row an image."""
+def _table(evidence: _Evidence, consensus: Consensus) -> pd.DataFrame:
+    """Return the labels table of the untaught judge: who says what, and what is made of it; one row an image."""
     names = np.asarray(evidence.classes, dtype=object)
     rows = np.arange(len(evidence.labels))
-    labels, voter = evidence.labels, evidence.voter
+    labels, models = evidence.labels, evidence.said[0]
     table = evidence.frame[["key", "label", "group"]].rename(columns={"key": "path"})
-    table = table.assign(
-        wrong=judgement.wrong,
-        ambiguous=judgement.ambiguous,
-        suggestion=names[judgement.suggestion],
-        suggestion_right=judgement.suggestion_right,
-        believed=[_as_json(evidence.classes, row) for row in judgement.posterior],
-        self_confidence=1.0 - scores.self_confidence(labels, evidence.model),
-        margin=1.0 - scores.normalised_margin(labels, evidence.model),
-        disagreement=judgement.disagreement,
-        resistance=-evidence.area,
-        forgetting=evidence.forgotten,
-        model_for=names[evidence.model.argmax(axis=1)],
-        model_probability=evidence.model.max(axis=1),
-        neighbours_for=names[evidence.neighbours.argmax(axis=1)],
-        neighbours_votes=evidence.neighbours.max(axis=1).astype(np.int64),
-        neighbours_asked=evidence.neighbours.sum(axis=1).astype(np.int64),
-        copies_say=_copies_words(evidence),
+    found = judgement(labels, consensus.posterior, consensus.sharpness)
+    table = with_judgement(table, evidence.classes, found).assign(
+        wrong_untaught=found.wrong,
+        answers=0.0,
+        self_confidence=1.0 - scores.self_confidence(labels, models),
+        margin=1.0 - scores.normalised_margin(labels, models),
+        neighbours=1.0 - neighbours.share(evidence.neighbours)[rows, labels],
+        disagreement=scores.mutual_information(np.exp(consensus.calibrated)),
+        negated_aum=-evidence.dynamics[:, 0],
+        forgetting=evidence.dynamics[:, 1],
+        says=_words(evidence, names),
     )
-    table["neighbours"] = 1.0 - neighbours.share(evidence.neighbours)[rows, labels]
-    table["voter"] = np.nan if voter is None else 1.0 - voter[rows, labels]
-    table["voter_for"] = "" if voter is None else _first_choice(voter, names)
-    table["voter_probability"] = 0.0 if voter is None else np.maximum(voter.max(axis=1), 1.0 - voter.sum(axis=1))
+    for name, said in zip(evidence.names, evidence.said, strict=True):
+        table[DOUBT + name] = 1.0 - said[rows, labels]
     return table.reset_index(drop=True)
 
 
-def _as_json(classes: list[str], row: scores.Floats) -> str:
-    return json.dumps({name: round(float(value), 4) for name, value in zip(classes, row, strict=True)})
+def with_judgement(table: pd.DataFrame, classes: Sequence[str], found: Judgement) -> pd.DataFrame:
+    """Return the labels table with what is thought of every label."""
+    names = np.asarray(classes, dtype=object)
+    rounded = found.posterior.round(4).tolist()
+    return table.assign(
+        wrong=found.wrong,
+        ambiguous=found.ambiguous,
+        suggestion=names[found.suggestion],
+        suggestion_right=found.suggestion_right,
+        posterior=[json.dumps(dict(zip(classes, row, strict=True))) for row in rounded],
+    )
 
 
-def _first_choice(said: scores.Floats, names: Any) -> Any:
-    """Return each row's likeliest class, or "none of these"."""
-    none = 1.0 - said.sum(axis=1) > said.max(axis=1)
-    return np.where(none, "none of these", names[said.argmax(axis=1)])
-
-
-def _copies_words(evidence: _Evidence) -> list[str]:
-    """Return how the copies of each image are labelled where they carry another label, else ""."""
+def _words(evidence: _Evidence, names: npt.NDArray[np.object_]) -> list[str]:
+    """Return who says what of each image in one sentence: neighbours, every opinion, its copies."""
+    near, asked = evidence.neighbours, evidence.neighbours.sum(axis=1).astype(np.int64)
+    parts = [
+        [f"{int(most)} of {total} nearest say {name}"] if total else []
+        for name, most, total in zip(names[near.argmax(axis=1)], near.max(axis=1), asked, strict=True)
+    ]
+    for who, said in zip(evidence.names, evidence.said, strict=True):
+        rest = 1.0 - said.sum(axis=1)
+        chosen = np.where(rest > said.max(axis=1), "none of these", names[said.argmax(axis=1)])
+        for words, name, sure in zip(parts, chosen, np.maximum(said.max(axis=1), rest), strict=True):
+            words.append(f"{who} {name} {sure:.2f}")
     others = evidence.copies.copy()
     others[np.arange(len(others)), evidence.labels] = 0.0
-    words = [""] * len(others)
     for row in np.flatnonzero(others.any(axis=1)):
-        said = [
+        parts[row] += [
             f"{int(number)} {'copies' if number > 1 else 'copy'} labelled {name}"
             for name, number in zip(evidence.classes, others[row], strict=True)
             if number
         ]
-        words[row] = ", ".join(said)
-    return words
+    return ["; ".join(words) for words in parts]
 
 
-def calibration_record(evidence: _Evidence, judgement: Judgement, settings: Settings) -> dict[str, Any]:
-    """Return what was learned of the labels, and how well planted flips are found again, kind by kind.
+def calibration_record(evidence: _Evidence, consensus: Consensus, settings: Settings) -> dict[str, Any]:
+    """Return what was learned of the labels and the jury, and how well planted flips are found again, kind by kind.
 
-    The flips are counterfactual: 10 % of the labels that no opinion doubts are judged as if they had been others.
+    The flips are counterfactual: 10 % of the labels that the jury does not doubt are judged as if they had been others.
     """
-    named = judgement.pooled / judgement.pooled.sum(axis=1, keepdims=True)
-    confused = scores.joint(evidence.labels, evidence.model)
-    rates = dict(zip(evidence.classes, judgement.rates.round(4).tolist(), strict=True))
+    named = consensus.posterior[:, :-1]
+    confused = scores.joint(evidence.labels, evidence.said[0])
     undoubted = named.argmax(axis=1) == evidence.labels
     planted = {}
     for kind in noise.KINDS:
         weights = noise.flip_weights(evidence.labels, kind, named, confused)
         labels = noise.plant(evidence.labels, weights, _PLANTED_SHARE, undoubted, settings.seed + 1)
-        again = judging.judge(
-            labels,
-            evidence.opinions,
-            [""] * len(labels),
-            noise_estimators=evidence.noise_estimators,
-            kinds=settings.labels.planted,
-            seed=settings.seed,
-        )
+        again = evidence.deliberated(labels, [""] * len(labels), settings.seed)
+        doubt = 1.0 - again.posterior[np.arange(len(labels)), labels]
         flips = labels != evidence.labels
         planted[kind] = {
-            "AP": round(ranking.average_precision(flips[undoubted], again.wrong[undoubted]), 4),
-            "AUROC": round(ranking.auroc(flips[undoubted], again.wrong[undoubted]), 4),
+            "AP": round(ranking.average_precision(flips[undoubted], doubt[undoubted]), 4),
+            "AUROC": round(ranking.auroc(flips[undoubted], doubt[undoubted]), 4),
         }
+    draws = jury.rate_draws(evidence.labels, consensus.witnesses, _RATE_DRAWS, settings.seed)
+    own = np.arange(len(evidence.labels)), evidence.labels
     return {
-        "opinions": list(evidence.opinions.names),
-        "rates": rates,
-        "rate_draws": _rate_draws(evidence, settings.seed).round(5).tolist(),
-        "slope": round(judgement.curve.slope, 4),
+        "jury": [juror_record(*both) for both in zip(consensus.jurors, evidence.seen, strict=True)],
+        "meaning": consensus.meaning.round(4).tolist(),
+        "rates": dict(zip(evidence.classes, consensus.rates.round(4).tolist(), strict=True)),
+        "rate_draws": draws.round(5).tolist(),
         "confident_joint": confused.round(5).tolist(),
-        "expected_wrong": round(float(judgement.wrong.sum()), 1),
+        "expected_wrong": round(float((1.0 - consensus.posterior[own]).sum()), 1),
         "planted": planted,
     }
 
 
-def _rate_draws(evidence: _Evidence, seed: int) -> scores.Floats:
-    """Return the classes' rates of wrong labels in bootstrap samples of the images, (draws, classes)."""
-    rng = np.random.default_rng(seed)
-    noise_estimators, count = evidence.noise_estimators, len(evidence.labels)
-    draws = []
-    for _ in range(_RATE_DRAWS):
-        rows = rng.integers(0, count, count)
-        drawn = Opinions(noise_estimators.names, noise_estimators.said[:, rows])
-        draws.append(judging.class_rates(evidence.labels[rows], drawn))
-    return np.stack(draws)
+def juror_record(juror: jury.Juror, seen: str = "") -> dict[str, Any]:
+    """Return what was learned of one opinion, and what its source says of the data it saw, for the record and pages."""
+    numbers = {name: round(getattr(juror, name), 3) for name in ("weight", "seen", "skill", "slope")}
+    return {
+        "name": juror.name,
+        **numbers,
+        "confusion": juror.confusion.round(3).tolist(),
+        "sentence": f"{juror.sentence()} Its source: {seen}." if seen else juror.sentence(),
+    }
 
 
 _RATE_DRAWS = 100
@@ -348,17 +425,131 @@ _PLANTED_SHARE = 0.1
 """Of the undoubted labels, flipped to measure how well flips are found."""
 
 
+def _memory_file(workspace: Workspace) -> Path:
+    return workspace.labels.with_suffix(".npz")
+
+
+def _weakness(evidence: _Evidence) -> list[str]:
+    """Return a sentence where no opinion can tell the classes apart much better than chance."""
+    labels, shares = evidence.labels, np.bincount(evidence.labels) / len(evidence.labels)
+    found = []
+    for said in evidence.said:
+        chosen = said.argmax(axis=1)
+        by_chance = float((np.bincount(chosen, minlength=len(shares)) / len(labels)) @ shares)
+        found.append(((chosen == labels).mean() - by_chance) / max(1.0 - by_chance, 1e-9))
+    if max(found) >= _WEAK_KAPPA:
+        return []
+    return [
+        f"No opinion agrees with the labels much more than chance would (Cohen's kappa {max(found):.2f} at best): take "
+        "the suspects as an order to look at, not as wrong labels; more images, answers or another --opinion help."
+    ]
+
+
+_WEAK_KAPPA = 0.4
+"""Below it agreement is fair at most (Landis & Koch, Biometrics 1977)."""
+
+
+def write_memory(
+    workspace: Workspace,
+    key: str,
+    labels: scores.Whole,
+    consensus: Consensus,
+    near: scores.Floats,
+    dynamics: scores.Floats,
+) -> None:
+    """Keep what features are made of; rows are those of the labels table, and ``key`` says which judgement it is of."""
+    stream = io.BytesIO()
+    np.savez(
+        stream,
+        key=np.array(key),
+        labels=labels,
+        posterior=consensus.posterior,
+        calibrated=consensus.calibrated.astype(np.float32),
+        neighbours=near,
+        dynamics=dynamics,
+    )
+    write_bytes(_memory_file(workspace), stream.getvalue())
+
+
+def memory_of(workspace: Workspace) -> Memory | None:
+    """Return what the judge knows, None where no labels were judged or its file is of another judgement."""
+    record, file = record_of(workspace), _memory_file(workspace)
+    if not (is_judged(workspace) and file.exists()):
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            if str(arrays["key"]) != record["key"]:
+                return None
+            table = read_table(workspace.labels)
+            named = {field.name: arrays[field.name] for field in fields(Known) if field.name != "groups"}
+    except (ValueError, KeyError, OSError, EOFError) as error:  # damaged, or code instead of numbers
+        raise LabellingError(f"{file} is damaged ({error}); delete it and run: curate check --labels fast") from error
+    known = Known(groups=table["group"].to_numpy(dtype=object), **named)
+    return Memory(table, list(record["classes"]), known, float(record["sharpness"]))
+
+
+def learn(workspace: Workspace, settings: Settings) -> bool:
+    """Teach the judge what people have answered since; tell whether the labels table changed."""
+    memory = memory_of(workspace)
+    if memory is None:
+        return False
+    given = people.collected(workspace, memory.classes) if settings.labels.teach else people.NOBODY
+    digest = hashlib.sha256(given.to_csv(index=False).encode("utf-8")).hexdigest()
+    record = record_of(workspace)
+    if record.get("answers") == digest or (given.empty and "answers" not in record):
+        return False
+    answers, who = people.as_answers(given, memory.table["path"], memory.classes)
+    taught = teach(memory.known, answers)
+    found = judgement(memory.known.labels, taught.posterior, memory.sharpness)
+    counted = _answers_heard(memory, answers)
+    table = with_judgement(memory.table, memory.classes, found).assign(answers=counted)
+    write_table(workspace.labels, table)
+    record |= {"answers": digest, "taught": taught_record(taught, answers, who, found)}
+    write_json(_record_file(workspace), record)
+    return True
+
+
+def _answers_heard(memory: Memory, answers: Answers) -> scores.Floats:
+    """Return how many answers were heard on each image or a copy of it, (n,)."""
+    heard = np.bincount(answers.rows, weights=answers.weights, minlength=len(memory.known))
+    groups = pd.Series(memory.known.groups)
+    shared = pd.Series(heard).groupby(groups).transform("sum").to_numpy()
+    counted: scores.Floats = np.where(memory.known.groups != "", shared, heard)
+    return counted
+
+
+def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: Judgement) -> dict[str, Any]:
+    """Return what the answers changed, as a record and in sentences."""
+    number, images = float(answers.weights.sum()), len(np.unique(answers.rows))
+    people_record = {name: round(float(value), 3) for name, value in zip(who, taught.reliability, strict=True)}
+    sentences = []
+    if number:
+        sentences.append(
+            f"{number:,.0f} answers on {images:,} images taught the judge: it now names another class for "
+            f"{100 * taught.moved:.1f} % of all images."
+        )
+    return {
+        "count": number,
+        "images": images,
+        "moved": round(taught.moved, 4),
+        "reliability": people_record,
+        "expected_wrong": round(float(found.wrong.sum()), 1),
+        "sentences": sentences,
+    }
+
+
 def outcome_of(workspace: Workspace, version: manifest.Version) -> LabelOutcome | None:
     """Return what a version did about the labels, and what it is expected to leave; None where none were judged."""
     record = record_of(workspace)
-    if not workspace.labels.exists() or "rate_draws" not in record:
+    if not is_judged(workspace):
         return None
-    judged = read_table(workspace.labels)
-    judged["believed"] = [json.loads(text) for text in judged["believed"]]
-    entries = [entry for entry in log.read(workspace.decisions) if entry.seq <= version.log_through]
-    gone = log.undone(entries)
-    people = {entry.path for entry in entries if entry.actor.startswith(PERSON_PREFIX) and entry.seq not in gone}
-    causes = {entry.path: entry.issue for entry in policy_batch(entries)[1]}
+    judged = read_labels(workspace)
+    table = log.Log(workspace.decisions).table
+    table = table[table["seq"] <= version.log_through]
+    raw = manifest.rows(workspace, manifest.find(workspace, version.base))
+    people = set(replay.people_rows(manifest.followed(workspace, table, raw).table)["path"])
+    decided = replay.policy_rows(table)
+    causes = dict(zip(decided["path"], decided["issue"], strict=True))
     rows = manifest.rows(workspace, version)
     rows["issue"] = rows["path"].map(lambda path: causes.get(path, ""))
     rows["by_person"] = rows["path"].isin(people)
@@ -369,89 +560,3 @@ def outcome_lines(workspace: Workspace, version: manifest.Version) -> list[str]:
     """Return ``outcome_of`` a cleaned version in plain sentences; [] of a raw one, or where no label was judged."""
     found = outcome_of(workspace, version) if version.kind == "cleaned" else None
     return [] if found is None else found.lines()
-
-
-def evaluate(workspace: Workspace, file: Path) -> dict[str, pd.DataFrame]:
-    """Measure every score against people's votes.
-
-    Returns:
-        "agreement" (``curation.labels.votes.agreement``), "scores" (``curation.labels.ranking.evaluate``: how well each
-        ranks the labels that at most one of ten people gave), "ambiguous" (likewise for images without a majority
-        whose label is not wrong), "calibration" (P(wrong) by bins: images, mean probability, share that is wrong,
-        share that no strict majority confirms), "versions" (label accuracy of each version's kept images against the
-        strict majority).
-
-    Raises:
-        LabellingError: labels have not been judged. VotesError: the votes cannot be used.
-
-    """
-    if not workspace.labels.exists():
-        raise LabellingError(f"the labels of {workspace.root} have not been judged; run: curate check --labels fast")
-    table = read_table(workspace.labels)
-    classes = in_order(table["label"])
-    said = _matched(votes.read_votes(file, classes), table)
-    mine = table.set_index("path").loc[list(said.paths)].reset_index()
-    labels = mine["label"].map({name: number for number, name in enumerate(classes)}).to_numpy(dtype=np.int64)
-    wrong = votes.is_wrong(said, labels)
-    ranked = {words: mine[name].to_numpy() for name, words in SCORES.items() if mine[name].notna().all()}
-    unsettled = (votes.majority(said) < 0) & ~wrong
-    return {
-        "agreement": votes.agreement(said, labels),
-        "scores": ranking.evaluate(wrong, ranked),
-        "ambiguous": ranking.evaluate(unsettled, {"P(ambiguous)": mine["ambiguous"].to_numpy()}),
-        "calibration": _calibration(wrong, votes.majority(said) != labels, mine["wrong"].to_numpy()),
-        "versions": _versions(workspace, said),
-    }
-
-
-def _matched(said: votes.Votes, table: pd.DataFrame) -> votes.Votes:
-    """Return the votes on images of the table.
-
-    Raises:
-        VotesError: there are none.
-
-    """
-    known = said.take(np.isin(said.paths.astype(str), table["path"].to_numpy(dtype=str)))
-    if not len(known):
-        raise votes.VotesError("none of the votes is on an image of this workspace; give paths as curate issues does")
-    return known
-
-
-def _calibration(wrong: scores.Flags, unconfirmed: scores.Flags, probability: scores.Floats) -> pd.DataFrame:
-    """Return ten bins of P(wrong): images, mean probability, share that is wrong, share without a majority for it."""
-    bins = np.minimum((probability * 10).astype(np.int64), 9)
-    frame = pd.DataFrame({"bin": bins, "probability": probability, "wrong": wrong, "unconfirmed": unconfirmed})
-    table = frame.groupby("bin").agg(
-        images=("wrong", "size"),
-        expected=("probability", "mean"),
-        found=("wrong", "mean"),
-        unconfirmed=("unconfirmed", "mean"),
-    )
-    return table.reset_index(drop=True)
-
-
-def _versions(workspace: Workspace, said: votes.Votes) -> pd.DataFrame:
-    """Return, for each version, how the labels of its kept images fit the strict majority of the votes."""
-    chosen = pd.Series(votes.majority(said), index=said.paths)
-    chosen = chosen[chosen >= 0]
-    truth = pd.Series(np.asarray(said.classes, dtype=object)[chosen.to_numpy()], index=chosen.index)
-    records = []
-    for version in manifest.versions(workspace):
-        rows = manifest.rows(workspace, version).set_index("path")
-        kept = rows[rows["status"] == "kept"]
-        judged = kept.loc[kept.index.isin(truth.index), "label"]
-        right = judged == truth.loc[judged.index]
-        estimate = ranking.share_interval(right.to_numpy())
-        records.append(
-            {
-                "version": version.name,
-                "policy": version.lineage.get("policy", {}).get("name", "") if version.kind == "cleaned" else "raw",
-                "kept": len(kept),
-                "kept_share": len(kept) / len(rows),
-                "with_majority": len(judged),
-                "accuracy": estimate[0],
-                "low": estimate[1],
-                "high": estimate[2],
-            }
-        )
-    return pd.DataFrame(records)

@@ -11,8 +11,10 @@ import pandas as pd
 
 from curation.base import files, tables
 from curation.base.errors import WorkspaceError
-from curation.base.workspace import Workspace, read_images, read_issues
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace, read_images, read_issues, read_listing
 from curation.decisions import log, manifest
+from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
 from curation.pipeline import label_judgement, summary
 
 
@@ -35,7 +37,7 @@ def version_lines(version: manifest.Version) -> list[str]:
     policy = version.lineage.get("policy", {}).get("name", "")
     by = f", policy {policy}" if policy and version.kind == "cleaned" else ""
     return [
-        f"{version.name} ({version.kind}{by}): {kept:,} images kept, {excluded:,} excluded.",
+        f"{version.name} ({version.kind}{by}): {kept:,} images kept, {excluded:,} left out.",
         f"Content hash {version.hash}; made {version.created} from "
         f"{version.base} and {version.log_through:,} log lines.",
     ]
@@ -73,6 +75,8 @@ def show(workspace: Workspace, name: str) -> QueryResult:
     rows = manifest.rows(workspace, version)
     table = summary.before_after(raw, rows)
     record = {**asdict(version), "before_after": table.to_dict("records")}
+    if version.kind == "raw":  # nothing was decided: there is one table
+        table = table[table["version"] == "before"].drop(columns="version")
     return QueryResult([*version_lines(version), *label_judgement.outcome_lines(workspace, version)], record, table)
 
 
@@ -98,6 +102,42 @@ def found_issues(workspace: Workspace, check: str = "", *, flagged_only: bool = 
     return ordered.drop(columns="place")
 
 
+SERIOUS_FIRST = ("label_conflict", "split_leak")
+"""Checks that a person should look at before all others."""
+
+
+def issue_summary(workspace: Workspace) -> pd.DataFrame:
+    """Return what each check that was run found, conflicts and leaks on top: check, flagged, scored, share, groups."""
+    found = summary.check_summary(read_issues(workspace)).rename(columns={"issues": "flagged"})
+    serious = found["check"].isin(SERIOUS_FIRST)
+    ordered = pd.concat([found[serious], found[~serious]], ignore_index=True)
+    return ordered[["check", "flagged", "scored", "share", "groups"]]
+
+
+def not_run(by_check: pd.DataFrame, wanted: Sequence[str] = ()) -> list[str]:
+    """Return the names among ``wanted`` (none: all there are) of checks that were not run."""
+    from curation.checks.registry import CHECKS
+
+    return [name for name in wanted or CHECKS if name not in set(by_check["check"])]
+
+
+def not_run_words(names: Sequence[str]) -> list[str]:
+    """Return sentences that say which checks were not run, and what runs them."""
+    by_command: dict[str, list[str]] = {}
+    for name in names:
+        by_command.setdefault(summary.how_to_run(name), []).append(name)
+    return [f"Not run: {', '.join(names)}; to run: {command}" for command, names in by_command.items()]
+
+
+def issue_words(found: pd.DataFrame) -> pd.DataFrame:
+    """Return issue rows as a person reads them: path, check, score, group, and what was found in words."""
+    serious = found["check"].isin(SERIOUS_FIRST)
+    ordered = pd.concat([found[serious], found[~serious]], ignore_index=True)
+    facts = map(json.loads, ordered["evidence"])
+    words = [summary.evidence_words(fact, path) for fact, path in zip(facts, ordered["path"], strict=True)]
+    return ordered[["path", "check", "score", "group"]].assign(what=words)
+
+
 def _of_peer(workspace: Workspace, peer: str) -> pd.DataFrame:
     said = (
         files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else pd.DataFrame({"peer": []})
@@ -110,13 +150,130 @@ def _of_peer(workspace: Workspace, peer: str) -> pd.DataFrame:
 
 
 def log_table(workspace: Workspace, path: str = "") -> pd.DataFrame:
-    """Return the log's lines, newest first, with a column that says which are undone."""
-    entries = log.read(workspace.decisions)
-    gone = log.undone(entries)
-    records = [
-        {**asdict(entry), "undone": entry.seq in gone} for entry in reversed(entries) if not path or entry.path == path
-    ]
-    return pd.DataFrame(records, columns=[*log.Entry.__dataclass_fields__, "undone"])
+    """Return the log's lines, newest first, with a column that says which are undone; with ``path`` those on an image.
+
+    A line on an image is one that names it, or the picture that it is now, whatever its name was then.
+    """
+    table = log.Log(workspace.decisions).table
+    found = table.assign(undone=table["seq"].isin(log.undone_in(table)))
+    if path:
+        found = found[found["seq"].isin(_lines_on(workspace, table, path))]
+    return found.iloc[::-1].reset_index(drop=True)
+
+
+_TOGETHER = 4
+"""Decisions that a person made at once, in the same words, from which on they are one line."""
+
+
+def log_summary(found: pd.DataFrame, by: str = "", *, every: bool = False) -> pd.DataFrame:
+    """Return the log as a person reads it: what people decided, and a line for each time that a policy did.
+
+    Args:
+        found: see :func:`log_table`.
+        by: only this person's, or this policy's.
+        every: each line by itself.
+
+    Returns:
+        columns no, time, by, what, path, why; newest first.
+
+    """
+    lines = found.iloc[::-1].copy()
+    is_policy = lines["actor"].str.startswith(POLICY_PREFIX)
+    said = lines[["time", "actor", "action", "value", "reason", "undone"]].astype(str).agg("\0".join, axis=1)
+    # a policy's lines belong to the one that opened them; a person's stand alone unless they are the same
+    batch = (lines["action"].eq("policy") | (is_policy != is_policy.shift())).cumsum()
+    lines["unit"] = batch.astype(str).where(is_policy, said)
+    rows = []
+    for _, members in lines.groupby("unit", sort=False):
+        together = members["actor"].iloc[0].startswith(POLICY_PREFIX) or len(members) >= _TOGETHER
+        if together and not every:
+            rows.append(_batch_line(members))
+        else:
+            rows += [_single_line(row) for row in members.to_dict("records")]
+    shown = pd.DataFrame(rows, columns=["order", "no", "time", "by", "what", "path", "why"])
+    shown["time"] = shown["time"].str.slice(0, 16).str.replace("T", " ")
+    if by:
+        shown = shown[shown["by"].isin([by, PERSON_PREFIX + by, POLICY_PREFIX + by])]
+    return shown.sort_values("order", ascending=False, ignore_index=True).drop(columns="order")
+
+
+def _batch_line(members: pd.DataFrame) -> tuple[Any, ...]:
+    first, last = members.iloc[0], members.iloc[-1]
+    acts = members.loc[members["action"] != "policy", "action"].value_counts()
+    what = ", ".join(f"{action} {number:,}" for action, number in acts.items()) or "nothing new"
+    what += " (undone)" if members["undone"].all() else ""
+    numbers = f"{first['seq']}-{last['seq']}" if len(members) > 1 else str(first["seq"])
+    path = "" if first["actor"].startswith(POLICY_PREFIX) else f"{first['path']} and {len(members) - 1:,} more"
+    return last["seq"], numbers, first["time"], first["actor"], what, path, first["reason"]
+
+
+def _single_line(row: dict[str, Any]) -> tuple[Any, ...]:
+    what = _act(row) + (" (undone)" if row["undone"] else "")
+    return row["seq"], str(row["seq"]), row["time"], row["actor"], what, row["path"], row["reason"]
+
+
+def newest(workspace: Workspace) -> manifest.Version | None:
+    """Return the newest cleaned version, None where there is none yet."""
+    cleaned = [version for version in manifest.versions(workspace) if version.kind == "cleaned"]
+    return cleaned[-1] if cleaned else None
+
+
+CHANGES = {
+    "excluded": "left out",
+    "restored": "kept again",
+    "relabelled": "relabelled",
+    "reweighted": "softened or weighted",
+    "added": "new",
+    "removed": "gone from the source",
+    "other": "changed otherwise",
+}
+"""Kinds of change, as ``manifest.diff`` calls them, in words."""
+
+_CHANGES_NAMED = 5
+
+
+def what_changed(workspace: Workspace, before: manifest.Version | None, after: manifest.Version) -> list[str]:
+    """Return what a decision has changed between two versions, in a few sentences."""
+    if before is None:
+        return version_lines(after)
+    if before.name == after.name:
+        return [f"Nothing changed: {after.name} is as it was."]
+    found = diff(workspace, before.name, after.name)
+    counts = [f"{number:,} {CHANGES[change]}" for change, number in found["change"].value_counts().items()]
+    lines = [f"{after.name}, compared with {before.name}: {', '.join(counts) or 'no image is judged otherwise'}."]
+    for row in found.head(_CHANGES_NAMED).itertuples():
+        why = f" ({row.reason})" if row.reason else ""
+        lines.append(f"  {row.path}: {row.before or 'not there'} -> {row.after or 'not there'}{why}")
+    if len(found) > _CHANGES_NAMED:
+        lines.append(f"  ... and {len(found) - _CHANGES_NAMED:,} more: curate diff {before.name} {after.name}")
+    return [*lines, version_lines(after)[0]]
+
+
+def _lines_on(workspace: Workspace, table: pd.DataFrame, path: str) -> set[int]:
+    """Return the numbers of the lines on an image: of policies by name, of people by picture."""
+    named = set(table.loc[table["path"] == path, "seq"])
+    if not workspace.images.exists():
+        return named
+    images = read_images(workspace)
+    content = next(iter(images.loc[images["path"] == path, "sha256"]), "")
+    if not content:
+        return named
+    moved = manifest.followed(workspace, table, manifest.raw_manifest(images)).table
+    here = set(moved.loc[moved["path"] == path, "seq"])
+    parted = table["action"].eq("not_copies") & table["value"].str.contains(content, regex=False)
+    # a person's line that names the path is of another picture where it names another content
+    others = set(table.loc[(table["path"] == path) & ~table["content"].isin(["", content]), "seq"])
+    return (named - others) | here | set(table.loc[parted, "seq"])
+
+
+def thumbnails(workspace: Workspace, settings: Settings, paths: Sequence[str]) -> dict[str, bytes]:
+    """Return path -> pixels of a square grey uint8 picture, row by row, of those among the paths that have one."""
+    from curation.measure import load_measurements, thumbnail_bytes
+
+    listing = read_listing(workspace)
+    listing = listing[listing["path"].isin(paths)].reset_index(drop=True)
+    measured = load_measurements(listing, workspace.measurements, settings.measure)
+    return thumbnail_bytes(paths, measured, workspace.measurements, settings.measure)
 
 
 def diff(workspace: Workspace, before: str, after: str) -> pd.DataFrame:
@@ -140,7 +297,7 @@ def explain(workspace: Workspace, path: str) -> QueryResult:
     issues = read_issues(workspace)
     mine = issues[issues["path"] == path].sort_values("score")
     state = _state(workspace, path)
-    history = log_table(workspace, path).iloc[::-1]
+    history = log_table(workspace, path).iloc[::-1].drop(columns=["content", "label"])
     record = {
         "path": path,
         "image": images.loc[path].to_dict(),
@@ -165,28 +322,41 @@ def _state(workspace: Workspace, path: str) -> dict[str, Any]:
 def _explained(record: dict[str, Any]) -> list[str]:
     image, state = record["image"], record["manifest"]
     place = f"{image['split']}, " if image["split"] else ""
-    lines = [f"{record['path']} ({place}labelled {image['label']}, {image['width']}x{image['height']} {image['mode']})"]
+    labelled = f"labelled {image['label']}" if image["label"] else "without a label"
+    lines = [f"{record['path']} ({place}{labelled}, {image['width']}x{image['height']} {image['mode']})"]
     if state:
         why = f": {state['reason']}" if state["reason"] else ""
         label = f" as {state['label']}" if state["label"] != state["original_label"] else ""
         lines.append(f"In {state['version']}: {state['status']}{label}{why}.")
     found = [issue for issue in record["issues"] if issue["is_issue"]]
     lines.append(f"Found: {_listed(found)}" if found else "Found: nothing; every check passed.")
-    lines += [f"  {issue['check']} (score {issue['score']:.2f}): {_evidence(issue)}" for issue in found]
+    for issue in found:
+        words = summary.evidence_words(issue["evidence"], record["path"])
+        lines.append(f"  {issue['check']} (score {issue['score']:.2f}): {words}")
     for decision in record["decisions"]:
         undone = " (undone)" if decision["undone"] else ""
         reason = f" because {decision['reason']}" if decision["reason"] else ""
         lines.append(
-            f"Decision {decision['seq']}, {decision['time']}, {decision['actor']}: "
-            f"{decision['action']} {decision['value']}".rstrip()
-            + f"{reason}{undone}"
+            f"Decision {decision['seq']}, {decision['time']}, {decision['actor']}: {_act(decision)}{reason}{undone}"
         )
     return lines
 
 
+def _act(decision: dict[str, Any]) -> str:
+    """Return what a line of the log does, in words."""
+    if decision["action"] == "policy":
+        return "policy"
+    if decision["action"] == "undo":
+        numbers = json.loads(decision["value"])
+        more = f" and {len(numbers) - _CHANGES_NAMED:,} more" if len(numbers) > _CHANGES_NAMED else ""
+        return f"take back {', '.join(map(str, numbers[:_CHANGES_NAMED]))}{more}"
+    if decision["action"] != "not_copies":
+        return f"{decision['action']} {decision['value']}".rstrip()
+    try:
+        return f"not copies of each other: {', '.join(map(str, files.parsed(decision['value'])['paths']))}"
+    except (ValueError, TypeError, KeyError):
+        return "not copies"
+
+
 def _listed(found: Sequence[dict[str, Any]]) -> str:
     return ", ".join(issue["check"] for issue in found)
-
-
-def _evidence(issue: dict[str, Any]) -> str:
-    return summary.evidence_words(issue["evidence"])

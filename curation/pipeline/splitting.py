@@ -12,10 +12,11 @@ from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_images, read_issues
-from curation.decisions import log, manifest
+from curation.decisions import manifest
 from curation.decisions.division import divide, together
-from curation.decisions.replay import PERSON_PREFIX, replay
-from curation.pipeline import steps
+from curation.decisions.log import Draft, Log
+from curation.decisions.replay import replay
+from curation.pipeline import decisions
 
 if TYPE_CHECKING:
     from curation.decisions.manifest import Version
@@ -58,9 +59,7 @@ def split(
             f"the shares sum to {sum(shares.values()):g}, not 1; give all of --train --validation --test"
         )
     images, issues = read_images(workspace), read_issues(workspace)
-    entries = log.read(workspace.decisions)
-    manifest.require_whole_log(workspace, entries)
-    rows = replay(manifest.raw_manifest(images), entries)
+    rows = _as_decided(workspace, manifest.raw_manifest(images))
     people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
     if not by_subject:
         people = people.head(0)
@@ -74,10 +73,17 @@ def split(
         chosen = _divided(rows, issues, (people, doubtful), wanted)
     moved = rows.loc[chosen != rows["split"], "path"]
     new = dict(zip(rows["path"], chosen, strict=True))
-    drafts = [log.Draft(path, "move", new[path], "splits by person") for path in moved]
-    log.append(workspace.decisions, PERSON_PREFIX + by, drafts)
-    version = steps.judge_again(workspace, settings, Display(quiet=True))
+    reason = "splits by person" if by_subject else "splits by copy"
+    drafts = [Draft(path, "move", new[path], reason) for path in moved]
+    version = decisions.record(workspace, {by: drafts}, settings, Display(quiet=True)).version
     return version, _said(manifest.rows(workspace, version), people, wanted, len(drafts))
+
+
+def _as_decided(workspace: Workspace, raw: pd.DataFrame) -> pd.DataFrame:
+    """Return the images as the decisions in force leave them."""
+    log = Log(workspace.decisions)
+    manifest.require_whole_log(workspace, log.through)
+    return replay(raw, manifest.followed(workspace, log.table, raw).table)
 
 
 def _divided(

@@ -19,8 +19,9 @@ from curation.base import files
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_listing
-from curation.decisions import log
-from curation.decisions.replay import effective
+from curation.decisions import manifest
+from curation.decisions.log import Log
+from curation.decisions.replay import people_rows
 
 if TYPE_CHECKING:
     from curation.checks.base import CheckInputs
@@ -80,7 +81,12 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
 def given_names(workspace: Workspace, images: pd.DataFrame) -> pd.Series:
     """Return path -> name of the person as the source or, later, a person gave it; "" where nobody did."""
     names = images.set_index("path")["subject"].copy()
-    said = {entry.path: entry.value for entry in effective(log.read(workspace.decisions)) if entry.action == "subject"}
+    table = Log(workspace.decisions).table
+    if not (table["action"] == "subject").any():
+        return names
+    people = people_rows(manifest.followed(workspace, table, manifest.raw_manifest(images)).table)
+    people = people[people["action"] == "subject"]
+    said = dict(zip(people["path"], people["value"], strict=True))
     known = [path for path in said if path in names.index]
     names.loc[known] = [said[path] for path in known]
     return names

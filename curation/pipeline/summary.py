@@ -5,26 +5,18 @@ Pure functions on the house's tables. Nothing here decides anything; it only cou
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from curation.base import tables
 from curation.base.classes import in_order
-from curation.decisions.replay import COLUMN_SET, PERSON_PREFIX
+from curation.decisions.replay import COLUMN_SET, HELD, PERSON_PREFIX
 
 if TYPE_CHECKING:
     from curation.decisions.log import Entry
-    from curation.decisions.manifest import Version
-    from curation.decisions.policy import Policy
-    from reports.cleaning import CleaningTables, Provenance
-
-Thumbnails = Callable[[Sequence[str]], Mapping[str, bytes]]
-"""Gives path -> pixels of a square grey uint8 picture, row by row, of those among the paths that have one."""
 
 COPY_CHECKS = ("exact_duplicate", "near_duplicate", "label_conflict", "split_leak")
 """Checks whose issues come in groups of copies; the report shows them as groups, not one by one."""
@@ -32,38 +24,25 @@ COPY_CHECKS = ("exact_duplicate", "near_duplicate", "label_conflict", "split_lea
 GROUP_CHECKS = (*COPY_CHECKS, "subject_leak")
 """Checks whose issues come in groups: of copies, or of one person."""
 
-PICTURES_PER_CLASS = 12
-"""Examples shown for each check and class: two rows on a laptop."""
+LABEL_CHECKS = ("mislabelled", "ambiguous")
+"""Checks that have something to say only where labels were judged."""
 
-_BLOCK = 16_384
-"""Rows of evidence parsed at a time."""
+JUDGE_LABELS = "curate check mislabelled ambiguous --labels fast"
+"""The command that judges labels."""
 
-MEMBERS_SHOWN = 24
-"""Of a group of copies in the report: a chain of thousands would fill the page."""
-
-GROUPS_SHOWN = {
-    "label_conflict": 80,
-    "split_leak": 40,
-    "subject_leak": 40,
-    "near_duplicate": 24,
-    "exact_duplicate": 24,
+_HOW_TO_RUN = {
+    **dict.fromkeys(LABEL_CHECKS, JUDGE_LABELS),
+    "overlap": "curate overlap OTHER_DATA",
+    **dict.fromkeys(("subject_leak", "subject_shift"), "curate check subject_leak --identity dlib"),
 }
-"""Groups shown, most serious kind first; a group is shown once, under its most serious kind."""
-
-PEER_PICTURES = 8
-"""Examples shown of what only a peer flags, for each check and peer: one row on a laptop."""
 
 FINDINGS = ("peer", "version", "path", "check", "score", "is_issue", "group", "evidence")
 """Columns of peers' issue rows."""
 
-DECISIONS_SHOWN = 60
-"""Lines of each kind of decision in the page's table; ``curate log`` has them all."""
-
-_BINS = 40
-"""Bins of a histogram between its smallest and largest value."""
-
 _SPLIT_ORDER = ("train", "validation", "test")
 _TOTAL = "all"
+NO_LABEL = "no label"
+"""Stands in tables and on pages where a class would."""
 
 _MEASURE_WORDS = {
     "brightness_p95": "brightness of the lightest parts",
@@ -97,7 +76,7 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
     labels = in_order([*raw["label"], *cleaned["label"]])
     splits = _ordered_splits(raw["split"])
     reserved = {"version", "split", _TOTAL, "share"}
-    names = {label: f"{label} (class)" if label in reserved else label for label in labels}
+    names = {label: f"{label} (class)" if label in reserved else label or NO_LABEL for label in labels}
     parts = []
     for version, frame in (("before", raw), ("after", cleaned)):
         kept = frame[frame["status"] == "kept"]
@@ -128,13 +107,13 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
 
     """
     excluded = set(cleaned.loc[cleaned["status"] == "excluded", "path"])
-    frame = raw.assign(gone=raw["path"].isin(excluded))
+    frame = raw.assign(gone=raw["path"].isin(excluded), label=raw["label"].replace("", NO_LABEL))
     counts = frame.groupby(["split", "label"])["gone"].agg(["size", "sum"]).reset_index()
     counts.columns = pd.Index(["split", "label", "before", "left_out"])
     counts["share"] = counts["left_out"] / counts["before"]
     place = {
         "split": {split: n for n, split in enumerate(_ordered_splits(raw["split"]))},
-        "label": {label: n for n, label in enumerate(in_order(raw["label"]))},
+        "label": {label: n for n, label in enumerate(in_order(frame["label"]))},
     }
     return counts.sort_values(["split", "label"], key=lambda c: c.map(place[c.name]), ignore_index=True)
 
@@ -158,6 +137,7 @@ def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
     counts.index = counts.index.astype(object)
     ordered = counts.reindex([name for name in tables.CHECK_NAMES if name in counts.index])
     ordered = ordered.fillna(0).astype("int64")
+    ordered = ordered[ordered["scored"] > 0]
     ordered["share"] = ordered["issues"] / ordered["scored"]
     return ordered.rename_axis("check").reset_index()
 
@@ -171,31 +151,39 @@ def check_words(check: str) -> tuple[str, str]:
     return check.replace("_", " ").capitalize(), ""
 
 
-def evidence_words(evidence: Mapping[str, Any]) -> str:
-    """Return an issue's evidence in words; keys that are meant for machines (dhash, rank) are left out."""
+def how_to_run(check: str) -> str:
+    """Return the command that runs a check that was not run."""
+    return _HOW_TO_RUN.get(check, f"curate check {check}")
+
+
+def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
+    """Return an issue's evidence in words; keys that are meant for machines (dhash, rank) are left out.
+
+    path is the image's own: the best of a group of copies is a copy of no other.
+    """
     if "error" in evidence:
         return f"cannot be decoded: {evidence['error']}"
-    if "believed" in evidence:
+    if "posterior" in evidence or "believed" in evidence:
         return _label_words(evidence)
     if "person" in evidence:
         return _person_words(evidence)
     if "measure" in evidence and "value" in evidence:
         return _measured_words(evidence)
     if "kind" in evidence:
-        return _copy_words(evidence)
+        return _copy_words(evidence, path)
     return ", ".join(f"{key} {value}" for key, value in evidence.items() if key not in ("dhash", "rank"))
 
 
 def _person_words(evidence: Mapping[str, Any]) -> str:
     """Return whose image it is: "the person of B, found, sure to 0.998; 12 images in test and train"."""
     same = f"the same person as {evidence['of']}" if evidence.get("of") else "one person"
-    told = f"{same}, {_sure_words(evidence)}; {evidence['images']} images"
+    told = f"{same}, {sure_words(evidence)}; {evidence['images']} images"
     if "splits" in evidence:
         return f"{told} in {_listed([str(split) or 'no split' for split in evidence['splits']])}"
     return f"{told}, all {evidence['labels'][0]}; {evidence['expected']:.2g} such people would be chance"
 
 
-def _sure_words(evidence: Mapping[str, Any]) -> str:
+def sure_words(evidence: Mapping[str, Any]) -> str:
     """Return how sure it is that these are one person."""
     how = {"given": "named by the source", "found": "found", "perhaps": "perhaps"}.get(str(evidence.get("person")), "")
     if "probability" not in evidence:
@@ -203,9 +191,14 @@ def _sure_words(evidence: Mapping[str, Any]) -> str:
     return f"{how}: groups as sure as this are right in {evidence['probability']:.2%} of their pairs"
 
 
+def measure_words(measure: str) -> str:
+    """Return what a measure is called."""
+    return _MEASURE_WORDS.get(measure, measure.replace("_", " "))
+
+
 def _measured_words(evidence: Mapping[str, Any]) -> str:
     value, measure = evidence["value"], str(evidence["measure"])
-    words = f"{_MEASURE_WORDS.get(measure, measure.replace('_', ' '))} {value:.3g}"
+    words = f"{measure_words(measure)} {value:.3g}"
     if "threshold" not in evidence:
         return words
     side = "below" if value < evidence["threshold"] else "above"
@@ -222,9 +215,11 @@ def _label_words(evidence: Mapping[str, Any]) -> str:
     return f"labelled {evidence['given']}: ambiguous with probability {evidence['ambiguous']:.2f}{says}"
 
 
-def _copy_words(evidence: Mapping[str, Any]) -> str:
+def _copy_words(evidence: Mapping[str, Any], path: str) -> str:
     parts = [f"{evidence['kind']} copy"]
-    if "of" in evidence:
+    if "of" in evidence and evidence["of"] == path:
+        parts[0] = f"the best of its {evidence['kind']} copies"
+    elif "of" in evidence:
         parts[0] += " of " + str(evidence["of"])
     if evidence.get("transform") not in (None, "", "none"):
         parts.append(str(evidence["transform"]))
@@ -254,8 +249,8 @@ def outcomes(
 
     Returns:
         index path; columns label, split, outcome ("kept", "left out", "relabelled", "softened"), waits (bool: an
-        issue is left to a person, none has decided yet, and the image was not left out for another reason), cause (a
-        check's name or ""), reason.
+        issue is left to a person, or the brake held its exclusion back; none has decided yet, and the image was not
+        left out for another reason), cause (a check's name or ""), reason.
 
     """
     frame = manifest.set_index("path")
@@ -265,7 +260,8 @@ def outcomes(
     cause = worst.set_index("path")["check"].to_dict()
     cause |= {entry.path: entry.issue.partition("#")[0] for entry in entries if entry.issue}
     by_person = {e.path for e in entries if e.actor.startswith(PERSON_PREFIX) and e.action not in COLUMN_SET}
-    doubtful = set(flagged.loc[flagged["check"].isin(list(review_checks)), "path"]) - by_person
+    held = {entry.path for entry in entries if entry.action == "keep" and entry.value == HELD}
+    doubtful = (set(flagged.loc[flagged["check"].isin(list(review_checks)), "path"]) | held) - by_person
     # the source may give soft labels of its own
     softened = frame["soft_label"].ne("") & frame.index.isin([e.path for e in entries if e.action == "soften"])
     changed = np.select(
@@ -274,6 +270,7 @@ def outcomes(
         "kept",
     )
     result = frame[["original_label", "split", "reason"]].rename(columns={"original_label": "label"})
+    result["label"] = result["label"].replace("", NO_LABEL)
     causes = pd.Series([cause.get(path, "") for path in result.index], index=result.index, dtype=object)
     # what was left out for another reason, a surplus copy for instance, need not be looked at
     still_open = (changed != "left out") | causes.isin(list(review_checks))
@@ -299,12 +296,12 @@ def closing(
 
     Returns:
         sentences, and a record with images, clean (images without any issue), kept, excluded, relabelled, softened,
-        waiting, issues (check -> images), groups (check -> groups), excluded_by (check -> images) and leaks_left
-        (groups of known copies that still lie in two splits among the kept images) and subject_leaks_left
-        (the same of people).
+        waiting, issues (check -> images), groups (check -> groups), excluded_by (check -> images), leaks_left (groups
+        of known copies that still lie in two splits among the kept images), subject_leaks_left (the same of people)
+        and emptied (splits without kept images).
 
     """
-    issues = _by_check(issues)
+    issues = by_check(issues)
     states = outcomes(manifest, issues, entries, review_checks)
     found = check_summary(issues).set_index("check")
     by_outcome = states["outcome"].value_counts()
@@ -322,11 +319,12 @@ def closing(
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
         "leaks_left": _leaks_left(manifest, issues),
         "subject_leaks_left": _subject_leaks_left(manifest, issues),
+        "emptied": sorted(set(manifest["split"]) - set(manifest.loc[manifest["status"] == "kept", "split"])),
     }
     return _sentences(images, record), record
 
 
-def _by_check(issues: pd.DataFrame) -> pd.DataFrame:
+def by_check(issues: pd.DataFrame) -> pd.DataFrame:
     """Return the issues with names of checks as categories: a column of a score of texts an image is costly to ask."""
     return issues.assign(check=pd.Categorical(issues["check"], categories=list(tables.CHECK_NAMES)))
 
@@ -352,10 +350,10 @@ def _subject_leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
 
 
 def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
-    splits, classes = images["split"].nunique(), images["label"].nunique()
-    where = f" in {_counted(splits, 'split')}" if splits > 1 else ""
+    splits, classes = images["split"].nunique(), len(set(images["label"]) - {""})
+    where = f" in {counted(splits, 'split')}" if splits > 1 else ""
     lines = [
-        f"{_counted(record['images'], 'image')}{where}, {_counted(classes, 'class', 'classes')}: "
+        f"{counted(record['images'], 'image')}{where}, {counted(classes, 'class', 'classes')}: "
         f"{record['clean']:,} passed every check."
     ]
     return [*lines, *_found_sentences(record), *_decided_sentences(record)]
@@ -363,7 +361,7 @@ def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
 
 def _found_sentences(record: Mapping[str, Any]) -> list[str]:
     copies = [
-        f"{record['issues'][check]:,} {words} in {_counted(record['groups'][check], 'group')}"
+        f"{record['issues'][check]:,} {words} in {counted(record['groups'][check], 'group')}"
         for check, words in (
             ("exact_duplicate", "exact copies"),
             ("near_duplicate", "near copies"),
@@ -376,8 +374,8 @@ def _found_sentences(record: Mapping[str, Any]) -> list[str]:
     single.sort(key=lambda item: -item[1])
     lines = [f"Copies found: {_listed(copies)}."] if copies else ["No copies were found."]
     if record["issues"].get("subject_leak"):
-        people = _counted(record["groups"]["subject_leak"], "person", "people")
-        lines.append(f"In several splits: {people}, {_counted(record['issues']['subject_leak'], 'image')}.")
+        people = counted(record["groups"]["subject_leak"], "person", "people")
+        lines.append(f"In several splits: {people}, {counted(record['issues']['subject_leak'], 'image')}.")
     if single:
         named = [f"{check_words(check)[0].lower()} ({n:,})" for check, n in single]
         lines.append(f"Found in single images: {_listed(named)}.")
@@ -393,117 +391,19 @@ def _decided_sentences(record: Mapping[str, Any]) -> list[str]:
         line += f" Of the kept, {_listed(changes)}."
     lines = [line]
     if record["waiting"]:
-        lines.append(f"{_counted(record['waiting'], 'image')} should be looked at by a person.")
+        lines.append(f"{counted(record['waiting'], 'image')} should be looked at by a person.")
+    for split in record["emptied"]:
+        lines.append(f"No image of the split {split or 'without a name'!r} is kept.")
     if record["leaks_left"]:
-        lines.append(f"{_counted(record['leaks_left'], 'group')} of known copies still lie in more than one split.")
-    elif record["groups"].get("split_leak"):
+        lines.append(f"{counted(record['leaks_left'], 'group')} of known copies still lie in more than one split.")
+    elif record["groups"].get("split_leak") and not record["emptied"]:
         lines.append("No kept image has a known copy in another split any more.")
     if record["subject_leaks_left"]:
-        people = _counted(record["subject_leaks_left"], "person has", "people have")
+        people = counted(record["subject_leaks_left"], "person has", "people have")
         lines.append(f"{people} kept images in more than one split: curate split --by subject.")
     elif record["groups"].get("subject_leak"):
         lines.append("No known person has kept images in more than one split any more.")
     return lines
-
-
-def provenance(
-    source: str,
-    version: Version,
-    policy: Policy,
-    left_out_files: Sequence[Mapping[str, str]] = (),
-    warnings: Sequence[str] = (),
-) -> Provenance:
-    """Return where a cleaning report's figures come from and how to get them again.
-
-    Args:
-        source: where the data set was read from.
-        version: the cleaned version that the report is about.
-        policy: the policy in force.
-        left_out_files: path and reason of files that ingest did not take.
-        warnings: what ingest remarked.
-
-    """
-    from reports.cleaning import Provenance
-
-    lineage = version.lineage
-    return Provenance(
-        source=source,
-        version=version.name,
-        manifest_hash=version.hash,
-        created=version.created,
-        policy=policy.name,
-        policy_description=policy.description,
-        review_checks=policy.review.checks,
-        commands=(
-            f"curate run {source} --policy {policy.name}",
-            f"curate show {version.name}",
-            "curate verify",
-        ),
-        tools={str(name): str(value) for name, value in lineage.get("tools", {}).items()},
-        detector=json.dumps(lineage.get("detector", ""), ensure_ascii=False).strip('"'),
-        settings=lineage.get("settings", {}),
-        left_out=tuple((str(row["path"]), str(row["reason"])) for row in left_out_files),
-        warnings=tuple(warnings),
-    )
-
-
-def cleaning_report_tables(
-    issues: pd.DataFrame,
-    entries: Sequence[Entry],
-    raw: pd.DataFrame,
-    cleaned: pd.DataFrame,
-    origin: Provenance,
-    thumbnails: Thumbnails,
-    findings: pd.DataFrame | None = None,
-    peer_pages: Sequence[str] = (),
-    people: pd.DataFrame | None = None,
-    label_sentences: Sequence[str] = (),
-) -> CleaningTables:
-    """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
-
-    Args:
-        issues: the issues table.
-        entries: the decisions in force, weakest first (see ``curation.decisions.replay.effective``).
-        raw: the manifest before cleaning.
-        cleaned: the manifest after it.
-        origin: what :func:`provenance` returns.
-        thumbnails: gives the pictures of the images that are shown, and of no others.
-        findings: issue rows of peers (see :func:`side_by_side`), if any were asked.
-        peer_pages: pages that peers made themselves, relative to the report.
-        people: figures of people's votes (see ``curation.labels.people.figures``), if there are any.
-        label_sentences: what the version did about labels (``curation.pipeline.label_judgement.outcome_lines``).
-
-    """
-    from reports.cleaning import CleaningTables
-
-    said = pd.DataFrame(columns=list(FINDINGS)).astype({"is_issue": bool}) if findings is None else findings
-    issues = _by_check(issues)
-    states = outcomes(cleaned, issues, entries, origin.review_checks)
-    hashes = raw.set_index("path")["sha256"]
-    shown = (_gallery(issues, states), _groups(issues, states), _peer_gallery(issues, said, states))
-    pictures = thumbnails(sorted({path for frame in shown for path in frame["path"]}))
-    gallery, groups, peer_gallery = (_with_pictures(_with_states(frame, states), hashes, pictures) for frame in shown)
-    sentences, record = closing(raw, issues, cleaned, entries, origin.review_checks)
-    return CleaningTables(
-        provenance=origin,
-        sentences=(*sentences, *label_sentences),
-        headline=_headline(record),
-        before_after=before_after(raw, cleaned),
-        left_out=left_out(raw, cleaned),
-        checks=_checks_table(issues, states),
-        check_classes=_check_classes(issues, states),
-        flow=_flow(states),
-        distributions=_distributions(issues),
-        gallery=gallery,
-        groups=groups,
-        decision_counts=_decision_counts(entries),
-        decisions=_decision_rows(entries),
-        decisions_total=len(entries),
-        opinions=side_by_side(issues, said),
-        peer_gallery=peer_gallery,
-        peer_pages=tuple(peer_pages),
-        people=people,
-    )
 
 
 def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
@@ -532,223 +432,13 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
     return ordered.drop(columns="place")
 
 
-def _peer_gallery(issues: pd.DataFrame, findings: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    """Pick, for each check and peer, the worst images that only the peer flags."""
-    if findings.empty:
-        return pd.DataFrame(columns=["check", "peer", "path", "score", "label", "evidence"])
-    ours = issues.loc[issues["is_issue"], ["path", "check"]].astype({"check": "str"}).assign(ours=True)
-    said = findings[findings["is_issue"]].merge(ours, on=["path", "check"], how="left")
-    alone = said[said["ours"].isna() & said["path"].isin(states.index)].sort_values(["check", "peer", "score", "path"])
-    chosen = alone.groupby(["check", "peer"]).head(PEER_PICTURES)[["check", "peer", "path", "score"]]
-    words = [f"its score {score:.2f}" for score in chosen["score"]]
-    labels = states["label"].reindex(chosen["path"]).to_numpy()
-    return chosen.assign(label=labels, evidence=words)
-
-
-def _headline(record: Mapping[str, Any]) -> pd.DataFrame:
-    total = max(record["images"], 1)
-    people = (
-        [(record["groups"]["subject_leak"], "people", "in several splits")]
-        if "subject_leak" in record["groups"]
-        else []
-    )
-    rows = [
-        (record["images"], "images", f"{record['clean']:,} passed every check"),
-        (record["kept"], "kept", f"{record['kept'] / total:.1%} of all"),
-        (record["excluded"], "left out", f"{record['excluded'] / total:.1%} of all"),
-        (record["waiting"], "to look at", "doubts that the policy leaves to a person"),
-        (record["groups"].get("label_conflict", 0), "label conflicts", "groups of copies under different labels"),
-        (record["groups"].get("split_leak", 0), "split leaks", "groups of copies across splits"),
-        *people,
-    ]
-    return pd.DataFrame(rows, columns=["figure", "title", "note"])
-
-
-def _checks_table(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    table = check_summary(issues)
-    words = [check_words(check) for check in table["check"]]
-    dropped = states.loc[states["outcome"] == "left out", "cause"].value_counts()
-    return table.assign(
-        title=[title for title, _ in words],
-        explanation=[text for _, text in words],
-        left_out=[int(dropped.get(check, 0)) for check in table["check"]],
-    )
-
-
-def _check_classes(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    flagged = issues.loc[issues["is_issue"], ["path", "check"]].astype({"check": "str"})
-    counts = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
-    return counts.groupby(["check", "label"]).size().rename("issues").reset_index()
-
-
-def _flow(states: pd.DataFrame) -> pd.DataFrame:
-    """Count images by cause and outcome; images that passed every check and are kept are left to the text."""
-    waits = np.where(states["waits"], ", to look at", "")
-    frame = pd.DataFrame({"cause": states["cause"], "outcome": states["outcome"] + waits})
-    frame = frame[(frame["cause"] != "") | (frame["outcome"] != "kept")]
-    counts = frame.groupby(["cause", "outcome"]).size().rename("images").reset_index()
-    titles = [check_words(cause)[0] if cause else "Nothing found" for cause in counts["cause"]]
-    counts.insert(0, "found", titles)
-    return counts.sort_values(["images", "found"], ascending=[False, True], ignore_index=True)
-
-
-def _distributions(issues: pd.DataFrame) -> pd.DataFrame:
-    columns = ["check", "title", "measure", "threshold", "left", "right", "passed", "flagged"]
-    parts = []
-    for check in [name for name in tables.CHECK_NAMES if name not in {*GROUP_CHECKS, "unreadable"}]:
-        rows = issues.loc[issues["check"] == check, ["is_issue", "evidence"]]
-        for measure, values in _measured_values(rows).groupby("measure", observed=True):
-            parts.append(_histogram(check, str(measure), values))
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def _measured_values(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return value, threshold, measure and is_issue of rows whose evidence has them, parsed a block at a time."""
-    columns = ["value", "threshold", "measure"]
-    parts = [pd.DataFrame({"value": [], "threshold": [], "measure": [], "is_issue": []})]
-    for start in range(0, len(rows), _BLOCK):
-        block = rows.iloc[start : start + _BLOCK]
-        evidence = pd.DataFrame(_parsed(block["evidence"])).reindex(columns=columns)
-        kinds = {"value": "float64", "threshold": "float64", "measure": "category"}
-        told = evidence.assign(is_issue=block["is_issue"].to_numpy()).dropna(subset=["value", "threshold"])
-        parts.append(told.astype(kinds))
-    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
-
-
-def _histogram(check: str, measure: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """Count the values in bins of equal width, of which one begins at the threshold; equal values get one bin."""
-    values = rows["value"].to_numpy(dtype=np.float64)
-    threshold = float(rows["threshold"].iloc[0])
-    low, high = float(values.min()), float(values.max())
-    width = (high - low) / _BINS
-    if width > 0:
-        first = np.floor((low - threshold) / width)
-        last = np.floor((high - threshold) / width) + 1
-        edges = threshold + np.arange(first, last + 1) * width
-    else:
-        edges = np.array([low, high])
-    flags = rows["is_issue"].to_numpy(dtype=bool)
-    return pd.DataFrame(
-        {
-            "check": check,
-            "title": check_words(check)[0],
-            "measure": _MEASURE_WORDS.get(measure, measure.replace("_", " ")),
-            "threshold": threshold,
-            "left": edges[:-1],
-            "right": edges[1:],
-            "passed": np.histogram(values[~flags], edges)[0] if width > 0 else (~flags).sum(),
-            "flagged": np.histogram(values[flags], edges)[0] if width > 0 else flags.sum(),
-        }
-    )
-
-
-def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    """Pick each check's and class's worst images."""
-    flagged = issues[issues["is_issue"] & ~issues["check"].isin(GROUP_CHECKS)].astype({"check": "str"})
-    frame = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
-    frame["total"] = frame.groupby(["check", "label"])["path"].transform("size")
-    frame = frame.sort_values(["score", "path"]).groupby(["check", "label"]).head(PICTURES_PER_CLASS)
-    place = {name: n for n, name in enumerate(tables.CHECK_NAMES)}
-    frame = frame.assign(place=frame["check"].map(place)).sort_values(["place", "label", "score", "path"])
-    frame["evidence"] = [evidence_words(evidence) for evidence in _parsed(frame["evidence"])]
-    return frame[["check", "label", "total", "path", "score", "evidence"]]
-
-
-def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    """Pick groups, of copies the widest one of each image, each group under its most serious kind."""
-    copies = issues.loc[issues["is_issue"] & issues["check"].isin(GROUP_CHECKS), ["path", "check", "score", "group"]]
-    copies = copies.astype({"check": "str"})
-    near = set(copies.loc[copies["check"] == "near_duplicate", "path"])
-    copies = copies[(copies["check"] != "exact_duplicate") | ~copies["path"].isin(near)]
-    seriousness = {check: n for n, check in enumerate(GROUPS_SHOWN)}
-    frame = copies.assign(place=copies["check"].map(seriousness)).sort_values(["place", "score", "path"])
-    kind = frame.drop_duplicates("group").set_index("group")["check"]
-    members = frame.drop_duplicates(["group", "path"]).assign(kind=lambda f: f["group"].map(kind))
-    members["copies"] = members.groupby("group")["path"].transform("size")
-    order = members.sort_values(["place", "copies", "group"], ascending=[True, False, True]).drop_duplicates("group")
-    shown = order.groupby("kind").head(max(GROUPS_SHOWN.values()))
-    shown = shown[shown.groupby("kind").cumcount() < shown["kind"].map(GROUPS_SHOWN).astype("int64")]
-    rank = {group: n for n, group in enumerate(shown["group"])}
-    totals = kind.value_counts()
-    chosen = members[members["group"].isin(list(rank))].assign(
-        rank=lambda f: f["group"].map(rank), total=lambda f: f["kind"].map(totals)
-    )
-    chosen = chosen.assign(label=states["label"].reindex(chosen["path"]).to_numpy())
-    chosen = _every_kind_of_member(chosen, states["split"].reindex(chosen["path"]).to_numpy())
-    # what a member is a near copy of, and how sure that is, stands in its near-duplicate row
-    said = issues[(issues["check"] == "near_duplicate") & issues["is_issue"] & issues["path"].isin(chosen["path"])]
-    evidence = said.set_index("path")["evidence"].reindex(chosen["path"]).fillna("{}")
-    chosen["evidence"] = [_link_words(facts) for facts in _parsed(evidence)]
-    of_person = (chosen["kind"] == "subject_leak").to_numpy()
-    said = issues[(issues["check"] == "subject_leak") & issues["path"].isin(chosen.loc[of_person, "path"])]
-    evidence = said.set_index("path")["evidence"].reindex(chosen.loc[of_person, "path"]).fillna("{}")
-    chosen.loc[of_person, "evidence"] = [_sure_words(facts) for facts in _parsed(evidence)]
-    return chosen.sort_values(["rank", "path"])[["kind", "total", "group", "copies", "path", "evidence", "label"]]
-
-
-def _every_kind_of_member(members: pd.DataFrame, split: NDArray[np.object_]) -> pd.DataFrame:
-    """Pick at most ``MEMBERS_SHOWN`` members a group, of each of its labels and splits in turn."""
-    ordered = members.assign(split=split).sort_values("path")
-    ordered["turn"] = ordered.groupby(["group", "label", "split"]).cumcount()
-    return ordered.sort_values(["turn", "path"]).groupby("group").head(MEMBERS_SHOWN)
-
-
-def _link_words(evidence: Mapping[str, Any]) -> str:
-    """Return how a near copy was made and how sure that is; what the picture's captions say already is left out."""
-    link = {key: evidence[key] for key in ("kind", "transform", "probability") if key in evidence}
-    return evidence_words(link)
-
-
-def _with_states(chosen: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    there = states.reindex(chosen["path"])
-    return chosen.assign(
-        split=there["split"].to_numpy(),
-        outcome=there["outcome"].to_numpy(),
-        waits=there["waits"].to_numpy(dtype=bool),
-        reason=there["reason"].to_numpy(),
-    ).reset_index(drop=True)
-
-
-def _with_pictures(chosen: pd.DataFrame, hashes: pd.Series, pictures: Mapping[str, bytes]) -> pd.DataFrame:
-    shown = [pictures.get(path) for path in chosen["path"]]
-    return chosen.assign(
-        sha256=hashes.reindex(chosen["path"]).to_numpy(), thumbnail=pd.Series(shown, index=chosen.index, dtype=object)
-    )
-
-
-def _decision_counts(entries: Sequence[Entry]) -> pd.DataFrame:
-    columns = ["actor", "action", "cause", "images", "example"]
-    frame = pd.DataFrame(
-        [(e.actor, e.action, e.issue.partition("#")[0], e.reason) for e in entries],
-        columns=["actor", "action", "cause", "example"],
-    )
-    grouped = frame.groupby(["actor", "action", "cause"])["example"]
-    counts = grouped.agg(images="size", example="first").reset_index()
-    counts["cause"] = [check_words(cause)[0] if cause else "" for cause in counts["cause"]]
-    return counts.sort_values(["images", "actor", "cause"], ascending=[False, True, True], ignore_index=True)[columns]
-
-
-def _decision_rows(entries: Sequence[Entry]) -> pd.DataFrame:
-    """List the first decisions of each kind: of one actor, action and cause."""
-    columns = ["seq", "actor", "path", "action", "value", "reason", "issue"]
-    frame = pd.DataFrame([[getattr(entry, name) for name in columns] for entry in entries], columns=columns)
-    cause = frame["issue"].str.partition("#")[0] if len(frame) else frame["issue"]
-    shown = frame.groupby([frame["actor"], frame["action"], cause]).head(DECISIONS_SHOWN)
-    return shown.sort_values("seq", ignore_index=True)
-
-
-def _parsed(evidence: pd.Series) -> list[dict[str, Any]]:
-    """Parse a column of JSON objects in one go, several times as fast as one by one."""
-    objects: list[dict[str, Any]] = json.loads(f"[{','.join(evidence)}]")
-    return objects
-
-
 def _ordered_splits(splits: pd.Series) -> list[str]:
     known = set(splits)
     return [*(s for s in _SPLIT_ORDER if s in known), *sorted(known - set(_SPLIT_ORDER))]
 
 
-def _counted(number: int, singular: str, plural: str = "") -> str:
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """Return a number with its noun."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import signal
 import socket
 import sys
+import threading
 import time
+import urllib.request
 import uuid
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from curation.base import interrupts
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_issues
 from curation.decisions import manifest
+from curation.pipeline import label_queue
 from curation.review import blind, brain, journal, push, queues, views
-from curation.review.environment import ADDRESS, SESSION_VARIABLE, fiftyone, plugins_folder, prepare
+from curation.review.environment import ADDRESS, PATIENCE_S, SESSION_VARIABLE, database_errors, fiftyone, prepare
 from curation.review.journal import ReviewError
 from curation.review.pull import conflicts
 from curation.review.read_model import classes_of, sample_id, shown, state_of
 from curation.review.review_session import PAGE, ReviewSession, Session
 
-_PLUGIN_FOLDER = "face-curation"
-
 _IDLE_S = 3.0
 """Seconds without any open window after which the App counts as closed: a reload of the page takes less."""
+
+_CLOSE_S = 6.0
+"""Seconds that the server and the database have to stop: one on a quiet machine."""
 
 PEOPLE_QUEUES = ("unsure", "disagreements")
 """Queues that are made of what people said, not of what checks found."""
@@ -64,58 +69,87 @@ class Opened:
     file: Path
     pushed: push.Pushed
     view: Any
+    server: tuple[int, Future[Any]] | None = None
+    later: Callable[[], None] | None = None
+    """What can wait until the App is up."""
 
 
-def open_review(workspace: Workspace, request: Request, settings: Settings, display: Display) -> Opened:
-    """Push what is asked for and write the session; starts the database, not the App."""
+def open_review(
+    workspace: Workspace, request: Request, settings: Settings, display: Display, *, serve: bool = True
+) -> Opened:
+    """Push what is asked for and write the session; the App's server starts meanwhile, where it is to ``serve``.
+
+    Raises:
+        ReviewError: the reviewer cannot be called so, there is nothing to review, or the database does not answer.
+
+    """
     journal.checked_name(request.reviewer)
     prepare(workspace)
-    _install_plugin(workspace)
+    with database_errors():
+        return _opened(workspace, request, settings, display, serve=serve)
+
+
+def _opened(workspace: Workspace, request: Request, settings: Settings, display: Display, *, serve: bool) -> Opened:
+    file = _session_file(workspace)
     if request.blind:
-        return _open_blind(workspace, request, display)
+        return _open_blind(workspace, request, display, file, serve=serve)
     version = manifest.find(workspace, request.version)
     rows = manifest.rows(workspace, version)
-    queue, title = _queue(workspace, request, rows)
+    queue, title, learns = _queue(workspace, request, rows)
     with display.step("Starting the database"):
         fo = fiftyone(workspace)
-    dataset, pushed = _pushed(fo, workspace, version, settings, display)
+    server = _serve(request, file) if serve else None
+    dataset, pushed, later = _pushed(fo, workspace, version, settings, display)
     items = tuple(queue[["path", "group"]].itertuples(index=False, name=None))
     session = Session(
-        str(workspace.root.resolve()), request.reviewer, dataset.name, title, tuple(classes_of(rows)), items
+        str(workspace.root.resolve()),
+        request.reviewer,
+        dataset.name,
+        title,
+        tuple(classes_of(rows)),
+        items,
+        learns=learns,
     )
     ids = [sample_id(path) for path, _ in items]
     view = views.queue_view(dataset, ids)
     dataset.save_view(f"Queue of {request.reviewer}", view, description=title, overwrite=True)
-    page, _ = ReviewSession(session).upcoming(PAGE)
-    opening = views.queue_view(dataset, [sample_id(path) for path in page]) if page else view
-    return Opened(dataset, session, _saved(workspace, session), pushed, opening)
+    page = [name for unit in ReviewSession(session).upcoming(PAGE) for name in unit][:PAGE]
+    opening = views.queue_view(dataset, [sample_id(name) for name in page]) if page else view
+    session.save(file)
+    return Opened(dataset, session, file, pushed, opening, server, later)
 
 
 def _pushed(
     fo: Any, workspace: Workspace, version: manifest.Version, settings: Settings, display: Display
-) -> tuple[Any, push.Pushed]:
+) -> tuple[Any, push.Pushed, Callable[[], None] | None]:
     """Return the version's dataset, as it is where nothing that it shows has changed since it was pushed."""
     state = state_of(workspace, version)
     current = push.current(fo, workspace, version, state)
     if current is not None:
-        return current
+        return *current, None
     with display.step("Reading"):
         found = shown(workspace, version.name, settings)
     with display.step("Pushing") as report:
         dataset, pushed = push.push(fo, workspace, found, report)
         views.arrange(fo, dataset, found)
     with display.step("Drawing the map"):
-        brain.embed(workspace, dataset, found.records, settings)
+        later = brain.embed(workspace, dataset, found.records, settings)
     push.note(dataset, state)
-    return dataset, pushed
+    return dataset, pushed, later
 
 
-def _queue(workspace: Workspace, request: Request, records: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return the queue and its title."""
+def _queue(workspace: Workspace, request: Request, records: pd.DataFrame) -> tuple[pd.DataFrame, str, bool]:
+    """Return the queue, its title, and whether answers change its order."""
     if request.order in PEOPLE_QUEUES:
-        return _queue_of_people(workspace, request.order), f"what people find {request.order}"
+        return _queue_of_people(workspace, request.order), f"what people find {request.order}", False
     issues = read_issues(workspace)
-    if request.order == "random" and not request.check:
+    found = None
+    if request.order == "gain" and request.check in ("", *queues.LABEL_CHECKS):
+        found = queues.by_gain(label_queue.asking(workspace), issues, records, request.check)
+    learns = found is not None
+    if found is not None:
+        title = f"{request.check.replace('_', ' ') or 'labels'}, what answers change most first"
+    elif request.order == "random" and not request.check:
         whole = records.assign(group="", score=1.0, gain=0.0)
         found = queues.ranked(whole[["path", "group", "score", "label", "gain"]], "random", request.seed)
         title = "a random sample of all images"
@@ -124,7 +158,7 @@ def _queue(workspace: Workspace, request: Request, records: pd.DataFrame) -> tup
         found = queues.ranked(candidates, request.order, request.seed)
         title = f"{request.check.replace('_', ' ') or 'everything flagged'}, by {request.order}"
     found = queues.share(found, request.reviewer, request.reviewers, request.overlap)
-    return queues.cut(found, request.images), title
+    return queues.cut(found, request.images), title, learns
 
 
 def _queue_of_people(workspace: Workspace, order: str) -> pd.DataFrame:
@@ -138,7 +172,7 @@ def _queue_of_people(workspace: Workspace, order: str) -> pd.DataFrame:
     return pd.DataFrame({"path": paths, "group": ""})
 
 
-def _open_blind(workspace: Workspace, request: Request, display: Display) -> Opened:
+def _open_blind(workspace: Workspace, request: Request, display: Display, file: Path, *, serve: bool) -> Opened:
     """Prepare a dataset of pictures alone; the names of files, labels and what models say stay outside."""
     sample = blind.draw(workspace, request.images or 200, request.seed)
     files = blind.neutral_files(workspace, sample)
@@ -149,8 +183,9 @@ def _open_blind(workspace: Workspace, request: Request, display: Display) -> Ope
     }
     with display.step("Starting the database"):
         fo = fiftyone(workspace)
+    server = _serve(request, file) if serve else None
     name = push.dataset_name(workspace, f"blind {request.reviewer}")
-    dataset = _blind_dataset(fo, name, blind.documents(files, mine))
+    dataset = blind.dataset(fo, name, files, mine)
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
     session = Session(
         workspace=str(workspace.root.resolve()),
@@ -162,47 +197,18 @@ def _open_blind(workspace: Workspace, request: Request, display: Display) -> Ope
         blind=True,
         names=names,
     )
-    pushed = push.Pushed(name, len(files), 0, 0, 0)
-    return Opened(dataset, session, _saved(workspace, session), pushed, dataset.view())
+    session.save(file)
+    return Opened(dataset, session, file, push.Pushed(name, len(files), 0, 0, 0), dataset.view(), server)
 
 
-def _blind_dataset(fo: Any, name: str, documents: Sequence[dict[str, Any]]) -> Any:
-    if fo.dataset_exists(name):
-        fo.delete_dataset(name)
-    dataset = fo.Dataset(name, persistent=True)
-    dataset.add_sample_field("path", fo.StringField)
-    dataset.add_sample_field("decided", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
-    dataset.add_sample_field("reviewers", fo.ListField, subfield=fo.StringField)
-    dataset.add_sample_field("disagree", fo.BooleanField)
-    for field in ("copy_group", "digest"):
-        dataset.add_sample_field(field, fo.StringField)
-    dataset.media_type = "image"
-    now = pd.Timestamp.now("UTC").to_pydatetime()
-    owner = {"_dataset_id": dataset._doc.id, "created_at": now, "last_modified_at": now}
-    dataset._sample_collection.insert_many([{**document, **owner} for document in documents])
-    dataset.app_config.active_fields = fo.ActiveFields(paths=["decided"], exclude=False)
-    dataset.save()
-    dataset.reload()
-    return dataset
-
-
-def _saved(workspace: Workspace, session: Session) -> Path:
-    """Write the session for the server, and forget sessions of a month ago."""
-    folder = workspace.review / "sessions"
+def _session_file(workspace: Workspace) -> Path:
+    """Return where the server will find the session, whatever its working folder; forget sessions of a month ago."""
+    folder = workspace.review.resolve() / "sessions"
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.json"):
         if time.time() - old.stat().st_mtime > 30 * 24 * 3600:
             old.unlink(missing_ok=True)
-    file = folder / f"{uuid.uuid4().hex}.json"
-    session.save(file)
-    return file
-
-
-def _install_plugin(workspace: Workspace) -> None:
-    """Lay the plugin into a folder that only this workspace's App reads; nothing of the user's own is touched."""
-    target = plugins_folder(workspace) / _PLUGIN_FOLDER
-    with resources.as_file(resources.files("curation.review") / "plugin") as source:
-        shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder / f"{uuid.uuid4().hex}.json"
 
 
 def free_port(wanted: int) -> int:
@@ -214,17 +220,45 @@ def free_port(wanted: int) -> int:
     raise ReviewError(f"ports {wanted} to {wanted + 49} are all taken; name another with --port")
 
 
-def start(workspace: Workspace, opened: Opened, request: Request) -> tuple[Any, str]:
-    """Start the App's server on this machine only; return FiftyOne's session and the address to open."""
-    os.environ[SESSION_VARIABLE] = str(opened.file)
-    fo = fiftyone(workspace)
+def _serve(request: Request, file: Path) -> tuple[int, Future[Any]]:
+    """Start the App's server meanwhile: it takes as long as a push, and FiftyOne joins one that answers on its port."""
+    from fiftyone.core.service import ServerService
+
+    os.environ[SESSION_VARIABLE] = str(file)
     port = free_port(request.port)
+    worker = ThreadPoolExecutor(1)
+    try:
+        return port, worker.submit(ServerService, port, address=ADDRESS, do_not_track=True)
+    finally:
+        worker.shutdown(wait=False)
+
+
+def start(workspace: Workspace, opened: Opened, request: Request) -> tuple[Any, str]:
+    """Show the dataset in the App, on this machine only; return FiftyOne's session and the address to open."""
+    fo = fiftyone(workspace)
+    port, server = opened.server or _serve(request, opened.file)
     layout = views.layout(fo, blind=opened.session.blind)
     options = {"view": opened.view, "spaces": layout, "remote": True, "address": ADDRESS, "port": port, "auto": False}
     try:
-        return fo.launch_app(opened.dataset, **options), f"http://localhost:{port}/"
+        server.result()
+        _wait_for_answer(port)
+        session = fo.launch_app(opened.dataset, **options)
     except Exception as error:
         raise ReviewError(f"the App does not start on {ADDRESS}:{port} ({error}); try again, or --port") from error
+    if opened.later is not None:
+        threading.Thread(target=opened.later, daemon=True).start()
+    return session, f"http://localhost:{port}/"
+
+
+def _wait_for_answer(port: int) -> None:
+    """Wait until the server answers: FiftyOne asks it once, and if it is busy, again after ten seconds."""
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        try:
+            with urllib.request.urlopen(f"http://{ADDRESS}:{port}/fiftyone", timeout=PATIENCE_S):
+                return
+        except OSError:
+            time.sleep(0.1)
 
 
 def wait(session: Any, url: str, request: Request) -> None:
@@ -243,7 +277,27 @@ def wait(session: Any, url: str, request: Request) -> None:
     finally:
         for number, answer in before.items():
             signal.signal(number, answer)
-        session.close()
+        _close(session)
+
+
+def _close(session: Any) -> None:
+    """Stop the App's server and database; what does not stop, as a server whose database has died, is ended.
+
+    FiftyOne would wait for them without end, here and once more when the interpreter ends.
+    """
+    import psutil
+
+    interrupts.exit_limit_s = _CLOSE_S
+    closing = threading.Thread(target=session.close, daemon=True)
+    closing.start()
+    closing.join(_CLOSE_S)
+    if closing.is_alive():
+        started = psutil.Process().children(recursive=True)
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for process in started:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    end(process)
+            _, started = psutil.wait_procs(started, timeout=_CLOSE_S / 2)
 
 
 def push_words(opened: Opened) -> list[str]:

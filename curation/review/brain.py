@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,25 +22,31 @@ Floats = npt.NDArray[np.float64]
 _REVISION = "1"
 
 
-def embed(workspace: Workspace, dataset: Any, records: pd.DataFrame, settings: Settings) -> None:
-    """Give the dataset a similarity index and a map, unless it has those of the same images.
+def embed(workspace: Workspace, dataset: Any, records: pd.DataFrame, settings: Settings) -> Callable[[], None]:
+    """Give the dataset a map, unless it has that of the same images; return what gives it the similarity index.
 
-    The features are the low cosine coefficients of each picture: pictures are near that look alike as a whole.
+    The features are the low cosine coefficients of each picture: pictures are near that look alike as a whole. The
+    index takes longer than the map, and nobody needs it in the first seconds.
     """
     identity = hashlib.sha256((_REVISION + "".join(records["sha256"])).encode("ascii")).hexdigest()
     if dataset.info.get("embedded") == identity:
-        return
+        return lambda: None
     import fiftyone.brain as fob
 
     features, ids = _features(workspace, records, settings)
-    for key in (MAP_KEY, SIMILAR_KEY):
-        if dataset.has_brain_run(key):
-            dataset.delete_brain_run(key)
     of = dataset.select(ids, ordered=True)
+    if dataset.has_brain_run(MAP_KEY):
+        dataset.delete_brain_run(MAP_KEY)
     fob.compute_visualization(of, points=_plane(features), brain_key=MAP_KEY, progress=False)
-    fob.compute_similarity(of, embeddings=features.astype(np.float32), brain_key=SIMILAR_KEY, progress=False)
-    dataset.info["embedded"] = identity
-    dataset.save()
+
+    def index() -> None:
+        if dataset.has_brain_run(SIMILAR_KEY):
+            dataset.delete_brain_run(SIMILAR_KEY)
+        fob.compute_similarity(of, embeddings=features.astype(np.float32), brain_key=SIMILAR_KEY, progress=False)
+        dataset.info["embedded"] = identity
+        dataset.save()
+
+    return index
 
 
 def _features(workspace: Workspace, records: pd.DataFrame, settings: Settings) -> tuple[Floats, list[str]]:

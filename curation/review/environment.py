@@ -5,9 +5,16 @@ Everything is set before FiftyOne is imported for the first time, because it rea
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import importlib
 import logging
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +26,7 @@ SESSION_VARIABLE = "CURATE_REVIEW_SESSION"
 
 ADDRESS = "127.0.0.1"
 
-_PATIENCE_S = 180
+PATIENCE_S = 180
 """Seconds that mongod, and the App's server, may take to start: 5 on a quiet machine, more than 60 on a busy one."""
 
 _OWN_SERVER = (
@@ -34,7 +41,7 @@ def prepare(workspace: Workspace) -> None:
     Analytics are off whatever was set. The database lies in the workspace, unless the user names a server or a folder:
     FiftyOne's upgrades then never touch another project's data.
     """
-    os.environ.update(FIFTYONE_DO_NOT_TRACK="true", FIFTYONE_PLUGINS_DIR=str(plugins_folder(workspace)))
+    os.environ.update(FIFTYONE_DO_NOT_TRACK="true", FIFTYONE_PLUGINS_DIR=str(plugins_folder()))
     own = {
         "FIFTYONE_DATABASE_VALIDATION": "false",  # only prints a notice that mongod 6 is older than advised
         "FIFTYONE_DATABASE_DIR": str((workspace.review / "mongo").resolve()),
@@ -52,9 +59,27 @@ def prepare(workspace: Workspace) -> None:
         os.environ["FIFTYONE_DATABASE_URI"] = f"{uri}{path}{'&' if has_query else '?'}serverSelectionTimeoutMS=5000"
 
 
-def plugins_folder(workspace: Workspace) -> Path:
-    """Return the folder of plugins that only this workspace's App reads."""
-    return (workspace.review / "plugins").resolve()
+@cache
+def plugins_folder() -> Path:
+    """Return the folder of plug-ins that only this process' App reads: a new one, with ours and no other.
+
+    Never one in the workspace: what lies there may have come with it, and a plug-in is code.
+
+    Raises:
+        ReviewError: there is no room for temporary files.
+
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="curate-plugins-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        with resources.as_file(resources.files("curation.review") / "plugin") as source:
+            shutil.copytree(source, folder / "face-curation", ignore=shutil.ignore_patterns("__pycache__"))
+    except OSError as error:
+        raise ReviewError(
+            f"the App's plug-in cannot be laid down ({error.strerror or error}); make room for temporary files, or "
+            "name another folder for them with TMPDIR"
+        ) from error
+    return folder
 
 
 def fiftyone(workspace: Workspace) -> Any:
@@ -78,17 +103,39 @@ def fiftyone(workspace: Workspace) -> Any:
     try:
         _be_patient()
         _keep_to_own_folder()
+    except (AttributeError, ImportError) as error:
+        raise ReviewError(
+            f"FiftyOne {module.__version__} starts its database in a way that is not known here ({error}), and might "
+            "share another workspace's; install one that is: pip install 'fiftyone>=1.22.1,<1.23'"
+        ) from error
+    try:
         module.list_datasets()
     except Exception as error:
         raise _unreachable(error) from error
     return module
 
 
+@contextlib.contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn what the driver raises, as when the database has died, into a sentence.
+
+    Raises:
+        ReviewError: the database does not answer any more.
+
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in ("pymongo", "mongoengine"):
+            raise _unreachable(error) from error
+        raise
+
+
 def _be_patient() -> None:
     """Let FiftyOne wait longer for what it starts than its own minute, which is fixed."""
     from fiftyone.core.service import Service
 
-    Service._wait_for_child_port.__defaults__ = (None, _PATIENCE_S)
+    Service._wait_for_child_port.__defaults__ = (None, PATIENCE_S)
 
 
 def _keep_to_own_folder() -> None:

@@ -7,17 +7,18 @@ A line is one key press on any number of images. Lines are never rewritten: taki
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from curation.base import files, reading
 from curation.base.errors import CurationError
-from curation.base.files import make_folder, sync_folder
+from curation.decisions.log import through as log_through
 
 ANSWERS = ("keep", "exclude", "relabel", "soften", "unsure", "label")
 """What a person may answer; ``label`` is a blind label: a vote, never a decision. ``unsure`` decides nothing."""
@@ -26,6 +27,9 @@ DECISIONS = frozenset({"keep", "exclude", "relabel", "soften"})
 """Answers that become decisions of the log."""
 
 _UNDO = "undo"
+
+_MEND = "restore it from a copy, or move it out of the folder: what it holds is then not brought in"
+"""What to do about a journal that cannot be read."""
 
 _NAME = re.compile(r"[^\W_][\w.@ -]{0,63}")
 
@@ -41,6 +45,10 @@ class Line:
     id is unique over all journals; time is ISO 8601 UTC with microseconds; queue is what the person was working
     through; value is a class, for soften a JSON object class -> probability; undo lines hold the id that they take back
     in ``value`` and no paths.
+
+    order grows with every line of every journal, whatever the clock says, and after is the last decision that the log
+    held; 0 and -1 in lines of older versions. contents (SHA-256 of the files) and labels (that they came with) are what
+    the answer is about, one a path; () in lines of older versions.
     """
 
     id: str
@@ -52,11 +60,15 @@ class Line:
     queue: str
     reason: str = ""
     issue: str = ""
+    order: int = 0
+    after: int = -1
+    contents: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ReviewAnswer:
-    """What one person says of one image, as of their last press."""
+    """What one person says of one image, as of their last press; place is that press's among all, the first is 0."""
 
     path: str
     reviewer: str
@@ -66,6 +78,10 @@ class ReviewAnswer:
     queue: str
     reason: str
     issue: str
+    place: int = 0
+    after: int = -1
+    content: str = ""
+    label: str = ""
 
     @property
     def says(self) -> tuple[str, str]:
@@ -88,36 +104,54 @@ def checked_name(name: str) -> str:
 class Journal:
     """The file that one session writes; safe to use from several threads of one process."""
 
-    def __init__(self, folder: Path, reviewer: str) -> None:
+    def __init__(self, folder: Path, reviewer: str, log: Path | None = None) -> None:
+        """Take the folder of the journals, who answers, and the log of decisions that the answers come after."""
         self.reviewer = checked_name(reviewer)
+        self._log = log
+        self._order = 0
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         slug = re.sub(r"[^\w.-]", "_", reviewer)
         self.path = folder / f"{slug}-{stamp}-{uuid.uuid4().hex[:8]}.jsonl"
         self._lock = threading.Lock()
 
     def write(
-        self, action: str, paths: Sequence[str], value: str = "", *, queue: str = "", reason: str = "", issue: str = ""
+        self,
+        action: str,
+        paths: Sequence[str],
+        value: str = "",
+        *,
+        queue: str = "",
+        reason: str = "",
+        issue: str = "",
+        contents: Sequence[str] = (),
+        labels: Sequence[str] = (),
     ) -> Line:
         """Append one press durably and return it."""
         if action not in (*ANSWERS, _UNDO):
             raise ReviewError(f"no answer {action!r}; there are: {', '.join(ANSWERS)}")
         with self._lock:
             now = datetime.now(UTC).isoformat(timespec="microseconds")
-            line = Line(uuid.uuid4().hex, now, self.reviewer, action, value, tuple(paths), queue, reason, issue)
-            self._append(json.dumps(asdict(line), ensure_ascii=False) + "\n")
+            # journals only ever grow, so their size is a clock that all sessions share and nobody can set back
+            self._order = max(
+                self._order + 1, sum(path.stat().st_size for path in self.path.parent.glob("*.jsonl")) + 1
+            )
+            line = Line(
+                uuid.uuid4().hex,
+                now,
+                self.reviewer,
+                action,
+                value,
+                tuple(paths),
+                queue,
+                reason,
+                issue,
+                self._order,
+                -1 if self._log is None else log_through(self._log),
+                tuple(contents),
+                tuple(labels),
+            )
+            files.append(self.path, (json.dumps(asdict(line), ensure_ascii=False) + "\n").encode("utf-8"))
         return line
-
-    def _append(self, text: str) -> None:
-        make_folder(self.path.parent)
-        is_new = not self.path.exists()
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(descriptor, text.encode("utf-8"))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if is_new:
-            sync_folder(self.path.parent)
 
     def undo(self, line: Line) -> Line:
         """Take one press back."""
@@ -127,22 +161,68 @@ class Journal:
 def read(folder: Path) -> list[Line]:
     """Return the lines of all journals in a folder, oldest first; a torn last line of a killed App is left out.
 
+    Oldest by their order, not by the clock; of lines of older versions, which have none, by the clock between files
+    and by their places within one.
+
     Raises:
         ReviewError: a line before the last of a file is damaged.
 
     """
-    lines: list[Line] = []
+    lines: list[tuple[int, str, str, int, Line]] = []
     for path in sorted(folder.glob("*.jsonl")):
-        texts = path.read_bytes().split(b"\n")
+        with reading.refusing(path, _MEND, ReviewError):
+            texts = reading.contents(path).split(b"\n")
+        latest = ""
         for number, text in enumerate(texts[:-1], start=1):
-            try:
-                record = json.loads(text)
-                lines.append(Line(**{**record, "paths": tuple(record["paths"])}))
-            except (ValueError, TypeError, KeyError) as error:
-                raise ReviewError(
-                    f"{path}, line {number} is damaged ({error}); restore the file from a copy"
-                ) from error
-    return sorted(lines, key=lambda line: (line.time, line.id))
+            with reading.refusing(f"{path}, line {number}", _MEND, ReviewError):
+                line = _line(reading.json_object(text))
+            latest = max(latest, line.time)
+            lines.append((line.order, latest, path.name, number, line))
+    return [line for *_, line in sorted(lines, key=lambda each: each[:4])]
+
+
+def _line(record: dict[str, Any]) -> Line:
+    """Return a line of which every field is what it should be: journals may be edited by hand.
+
+    Raises:
+        ValueError: one is not.
+
+    """
+    lists = {name: record.get(name, []) for name in ("paths", "contents", "labels")}
+    for name, texts in lists.items():
+        if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+            raise ValueError(f"its {name} are no list of texts")
+    if "paths" not in record:
+        raise ValueError("it lacks the field 'paths'")
+    line = reading.built(Line, {**record, **{name: tuple(texts) for name, texts in lists.items()}})
+    for name, value in asdict(line).items():
+        wanted = tuple if name in lists else int if name in ("order", "after") else str
+        if not isinstance(value, wanted):
+            raise ValueError(f"its {name} is {value!r}")
+    if line.action not in (*ANSWERS, _UNDO):
+        raise reading.NewerError(f"it has the answer {line.action!r}")
+    if not _NAME.fullmatch(line.reviewer):
+        raise ValueError(f"its reviewer {line.reviewer!r} is no name")
+    if datetime.fromisoformat(line.time).tzinfo is None:
+        raise ValueError(f"its time {line.time!r} has no zone")
+    if line.action == "soften":
+        shares_of(line.value)
+    return line
+
+
+def shares_of(value: str) -> dict[str, float]:
+    """Return the shares of a soft label, class -> share.
+
+    Raises:
+        ValueError: it is no JSON object of at least one share above 0.
+
+    """
+    shares = reading.json_object(value)
+    if not all(isinstance(share, int | float) and 0 <= share < float("inf") for share in shares.values()):
+        raise ValueError("its soft label holds something other than shares")
+    if not sum(shares.values()):
+        raise ValueError("its soft label has no share above 0")
+    return shares
 
 
 def active_presses(lines: Iterable[Line]) -> list[Line]:
@@ -161,19 +241,33 @@ def taken_back(lines: Iterable[Line]) -> list[Line]:
 
 def latest_answers(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
     """Return (path, reviewer) -> that person's last answer on that image; blind labels are not among them."""
-    return _last(line for line in active_presses(lines) if line.action != "label")
+    return _last(lines, lambda line: line.action != "label")
 
 
 def blind_labels(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
     """Return (path, reviewer) -> that person's last blind label of that image."""
-    return _last(line for line in active_presses(lines) if line.action == "label")
+    return _last(lines, lambda line: line.action == "label")
 
 
-def _last(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
+def _last(lines: Iterable[Line], wanted: Callable[[Line], bool]) -> dict[tuple[str, str], ReviewAnswer]:
+    lines = list(lines)
+    place = {line.id: number for number, line in enumerate(lines)}
     found: dict[tuple[str, str], ReviewAnswer] = {}
-    for line in lines:
-        for path in line.paths:
+    for line in filter(wanted, active_presses(lines)):
+        for number, path in enumerate(line.paths):
+            content, label = (each[number] if number < len(each) else "" for each in (line.contents, line.labels))
             found[path, line.reviewer] = ReviewAnswer(
-                path, line.reviewer, line.action, line.value, line.time, line.queue, line.reason, line.issue
+                path,
+                line.reviewer,
+                line.action,
+                line.value,
+                line.time,
+                line.queue,
+                line.reason,
+                line.issue,
+                place[line.id],
+                line.after,
+                content,
+                label,
             )
     return found

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from curation.base import reading
 from curation.base.errors import CurationError
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace
-from curation.decisions import log, manifest
-from curation.decisions.replay import PERSON_PREFIX, effective
+from curation.base.workspace import Workspace, read_images
+from curation.decisions import log, manifest, replay
 from curation.formats.labelstudio import EXCLUDE, LABEL, VERDICT
-from curation.pipeline import steps
+from curation.pipeline import decisions
 
 
 class AnnotationsError(CurationError):
@@ -24,24 +26,32 @@ class AnnotationsError(CurationError):
 
 @dataclass(frozen=True)
 class LabelStudioAnnotation:
-    """What one person said of one image: label ("" where none was chosen) and whether to leave it out."""
+    """What one person said of one image: the labels chosen, of which several mean between them, or to leave it out."""
 
     path: str
     sha256: str
     person: str
     time: str
-    label: str
+    labels: tuple[str, ...]
     exclude: bool
 
-    def decision(self, label_now: str) -> log.Draft | None:
-        """Return the decision that follows, given the image's label now, or None where nothing was answered."""
+    def decision(self, path: str, given: str) -> log.Draft | None:
+        """Return the decision on the image at ``path``, which came with the label ``given``; None where none was made.
+
+        A label is confirmed where it is the one that the data came with: ``keep`` means "as it came".
+        """
+        about = {"time": "", "content": self.sha256, "label": given}
         if self.exclude:
-            return log.Draft(self.path, "exclude", reason="left out in Label Studio")
-        if not self.label:
+            return log.Draft(path, "exclude", reason="left out in Label Studio", **about)
+        if not self.labels:
             return None
-        if self.label == label_now:
-            return log.Draft(self.path, "keep", reason="label confirmed in Label Studio")
-        return log.Draft(self.path, "relabel", self.label, reason="relabelled in Label Studio")
+        if len(self.labels) > 1:
+            shares = {"soft_label": dict.fromkeys(self.labels, 1 / len(self.labels))}
+            value = json.dumps(shares, sort_keys=True, ensure_ascii=False)
+            return log.Draft(path, "soften", value, reason="several labels chosen in Label Studio", **about)
+        if self.labels[0] == given:
+            return log.Draft(path, "keep", reason="label confirmed in Label Studio", **about)
+        return log.Draft(path, "relabel", self.labels[0], reason="relabelled in Label Studio", **about)
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class Taken:
     unanswered: int
     unknown_paths: int
     disagreed: int
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return it in sentences."""
@@ -61,12 +72,12 @@ class Taken:
         for number, words in (
             (self.known, "say what was decided already"),
             (self.unanswered, "hold no answer"),
-            (self.unknown_paths, "are about images that this data set does not have, or has no longer as they were"),
+            (self.unknown_paths, "are about pictures that this data set does not have"),
             (self.disagreed, "contradict those of another person on the same image; none of them was taken"),
         ):
             if number:
                 found.append(f"{number:,} annotations {words}.")
-        return found
+        return [*found, *self.notes]
 
 
 def read(path: Path) -> list[LabelStudioAnnotation]:
@@ -76,13 +87,11 @@ def read(path: Path) -> list[LabelStudioAnnotation]:
         AnnotationsError: the file is no such export.
 
     """
-    try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))
+    with reading.refusing(path, "export the project from Label Studio as JSON", AnnotationsError):
+        tasks = reading.json_value(reading.contents(path))
+        if not isinstance(tasks, list) or not all({"data", "annotations"} <= set(task) for task in tasks):
+            raise ValueError("it holds no list of tasks with their annotations")
         answers = [answer for task in tasks for answer in _answers(task)]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AnnotationsError(
-            f"{path} cannot be read as annotations ({type(error).__name__}: {error}); export the project as JSON"
-        ) from error
     last: dict[tuple[str, str], LabelStudioAnnotation] = {}
     for answer in sorted(answers, key=lambda each: each.time):
         last[answer.path, answer.person] = answer
@@ -99,11 +108,11 @@ def _answers(task: Mapping[str, Any]) -> Iterator[LabelStudioAnnotation]:
             for result in annotation["result"]
             if result.get("type") == "choices"
         }
-        label = next(iter(chosen.get(LABEL, [])), "")
+        labels = tuple(sorted(set(map(str, chosen.get(LABEL, [])))))
         time = str(annotation.get("updated_at") or annotation.get("created_at") or "")
         person = _person(annotation.get("completed_by"))
         yield LabelStudioAnnotation(
-            str(data["path"]), str(data["sha256"]), person, time, str(label), EXCLUDE in chosen.get(VERDICT, [])
+            str(data["path"]), str(data["sha256"]), person, time, labels, EXCLUDE in chosen.get(VERDICT, [])
         )
 
 
@@ -114,47 +123,58 @@ def _person(completed_by: Any) -> str:
     return str(completed_by).partition("@")[0] if completed_by is not None else "labelstudio"
 
 
-def take(workspace: Workspace, answers: Sequence[LabelStudioAnnotation], settings: Settings, display: Display) -> Taken:
+def take(
+    workspace: Workspace,
+    answers: Sequence[LabelStudioAnnotation],
+    settings: Settings,
+    display: Display,
+    *,
+    new_class: bool = False,
+) -> Taken:
     """Log what people answered as their decisions, and commit; the caller holds the lock.
 
-    Where people contradict each other on an image, nothing is taken; taking a file twice changes nothing.
+    An answer is about a picture, whatever its file is called now. Where people contradict each other on an image,
+    nothing is taken; taking a file twice changes nothing. Classes that no image has are taken with ``new_class`` only.
     """
-    entries = log.read(workspace.decisions)
-    manifest.require_whole_log(workspace, entries)
-    rows = manifest.rows(workspace, manifest.find(workspace, "cleaned"))
-    # of the whole version: an image that the policy left out since may be annotated all the same
-    labels = {(row.path, row.sha256): row.label for row in rows.itertuples(index=False)}
-    now = {entry.path: entry for entry in effective(entries) if entry.actor.startswith(PERSON_PREFIX)}
+    opened = log.Log(workspace.decisions)
+    images = read_images(workspace)
+    raw = manifest.raw_manifest(images)
+    # of the whole data: an image that the policy left out since may be annotated all the same
+    given = dict(zip(images["path"], images["label"], strict=True))
+    now = replay.people_rows(manifest.followed(workspace, opened.table, raw).table)
+    last = {entry.path: (entry.action, entry.value) for entry in log.entries_of(now)}
+    places = _places(images)
     counts = dict.fromkeys(("known", "unanswered", "unknown_paths", "disagreed"), 0)
     wanted: dict[str, list[tuple[str, log.Draft]]] = {}
     for answer in answers:
-        draft = answer.decision(labels.get((answer.path, answer.sha256), ""))
-        if (answer.path, answer.sha256) not in labels:
+        path = places.get((answer.path, answer.sha256)) or places.get(("", answer.sha256))
+        draft = answer.decision(path, given[path]) if path else None
+        if path is None:
             counts["unknown_paths"] += 1
         elif draft is None:
             counts["unanswered"] += 1
         else:
-            wanted.setdefault(answer.path, []).append((answer.person, draft))
-    label_of = dict(zip(rows["path"], rows["label"], strict=True))
+            wanted.setdefault(path, []).append((answer.person, draft))
     new: dict[str, list[log.Draft]] = {}
     for path, said in wanted.items():
         if len({(draft.action, draft.value) for _, draft in said}) > 1:
             counts["disagreed"] += len(said)
-        elif _same(now.get(path), said[0][1], label_of[path]):
+        elif last.get(path) == (said[0][1].action, said[0][1].value):
             counts["known"] += len(said)
         else:
             for person, draft in said:
                 new.setdefault(person, []).append(draft)
-    for person, drafts in sorted(new.items()):
-        log.append(workspace.decisions, PERSON_PREFIX + person, drafts)
-    version = steps.apply(workspace, settings, display) if new else manifest.find(workspace, "cleaned")
-    return Taken(version.name, sum(map(len, new.values())), **counts)
+    classes = set() if new_class else decisions.known_classes(images, opened.table)
+    new, notes = decisions.without_new_classes(new, classes)
+    version = manifest.find(workspace, "cleaned")
+    if new:
+        recorded = decisions.record(workspace, new, settings, display, new_class=new_class)
+        version, notes = recorded.version, [*notes, *recorded.notes]
+    return Taken(version.name, sum(map(len, new.values())), **counts, notes=tuple(notes))
 
 
-def _same(before: log.Entry | None, draft: log.Draft, label_now: str) -> bool:
-    """Return whether a person decided this before: a label that was given and is confirmed says nothing new."""
-    if before is None:
-        return False
-    if draft.action == "keep":
-        return before.action == "keep" or (before.action == "relabel" and before.value == label_now)
-    return (before.action, before.value) == (draft.action, draft.value)
+def _places(images: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Return (path, content) -> path; and ("", content) -> path, where the content is that of one file only."""
+    found = {(path, content): path for path, content in zip(images["path"], images["sha256"], strict=True)}
+    alone = images[~images["sha256"].duplicated(keep=False) & (images["sha256"] != "")]
+    return found | {("", content): path for path, content in zip(alone["path"], alone["sha256"], strict=True)}

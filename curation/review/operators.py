@@ -5,166 +5,253 @@ Every answer is on disk, in the journal, before the database is touched; the dat
 
 from __future__ import annotations
 
+import base64
 import json
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import fiftyone.operators as foo
+from fiftyone.core.json import stringify
 from fiftyone.operators import types
 
-from curation.review import review_session as desks
+from curation.review import review_session as sessions
 from curation.review.environment import SESSION_VARIABLE
 from curation.review.journal import ReviewError
-from curation.review.push import answered_of, classification, words
+from curation.review.push import answered_of, words
 from curation.review.read_model import sample_id
-from curation.review.review_session import PAGE, Image, ReviewSession
-from curation.review.views import PANEL
+from curation.review.review_session import WALK, Image, ReviewSession
+from curation.review.views import MAP_KEY, PANEL
 
 PLUGIN = "@face-curation/review"
 
 _SHOWN = 3
 """Selected images whose evidence the panel shows."""
 
+_AHEAD = 6
+"""Images or groups whose pictures the opened view fetches before they are asked for."""
+
+_BEHIND = 50
+"""Images before the opened one in the grid to which one can go back."""
+
+_MOST_COPIES = 24
+"""Copies of a group that the opened view shows and answers for at once: more cannot be looked at together."""
+
 _panel_ids: set[str] = set()
 
 
 @cache
-def the_desk() -> ReviewSession:
-    """Return the desk of the command that started this server."""
-    return ReviewSession(desks.load_session(Path(os.environ[SESSION_VARIABLE])))
+def the_session() -> ReviewSession:
+    """Return the session of the command that started this server."""
+    return ReviewSession(sessions.load_session(Path(os.environ[SESSION_VARIABLE])))
 
 
 def _is_ours(ctx: Any) -> bool:
-    return SESSION_VARIABLE in os.environ and ctx.dataset_name == the_desk().session.dataset
+    return SESSION_VARIABLE in os.environ and ctx.dataset_name == the_session().session.dataset
 
 
-def _chosen_ids(ctx: Any) -> list[str]:
-    """Return what an answer is about: the opened sample, else the selection; a tile of a group stands for all of it."""
-    if ctx.current_sample:
-        return [str(ctx.current_sample)]
-    ids = [str(one) for one in ctx.selected]
-    if ids and ctx.view is not None and ctx.view._is_dynamic_groups:
-        groups = [group for group in ctx.dataset.select(ids).values("copy_group") if group]
-        found = ctx.dataset._sample_collection.find({"copy_group": {"$in": groups}}, {"_id": 1})
-        ids = sorted({*ids, *(str(one["_id"]) for one in found)})
-    return ids
+@dataclass(frozen=True)
+class _Sample:
+    """What the database says of an image; in a blind session only identity, name, file and decided."""
+
+    id: str
+    path: str
+    filepath: str
+    label: str = ""
+    original_label: str = ""
+    suggestion: str = ""
+    status: str = "kept"
+    reason: str = ""
+    split: str = ""
+    evidence: str = ""
+    worst_issue: str = ""
+    decided: str = ""
+    copy_group: str = ""
+
+    @property
+    def image(self) -> Image:
+        """What an answer is about."""
+        return Image(self.path, self.label, self.original_label, self.status, self.suggestion.removesuffix("?"))
 
 
-def _documents(ctx: Any, ids: Sequence[str]) -> list[dict[str, Any]]:
-    from bson import ObjectId
-
-    found = ctx.dataset._sample_collection.find({"_id": {"$in": [ObjectId(one) for one in ids]}})
-    by_id = {str(document["_id"]): document for document in found}
-    return [by_id[one] for one in ids if one in by_id]
+_LABELS = ("label", "original_label", "suggestion", "decided")
 
 
-def _images(ctx: Any) -> list[Image]:
+def _samples(view: Any) -> list[_Sample]:
+    """Return the samples of a view, in its order."""
+    known = view.get_field_schema()
+    names = [name for name in _Sample.__dataclass_fields__ if name in known]
+    columns = view.values([f"{name}.label" if name in _LABELS else name for name in names])
     return [
-        Image(
-            name=document["path"],
-            label=_label(document, "label"),
-            original_label=_label(document, "original_label"),
-            status=document.get("status") or "kept",
-        )
-        for document in _documents(ctx, _chosen_ids(ctx))
+        _Sample(**{name: str(value) for name, value in zip(names, row, strict=True) if value})
+        for row in zip(*columns, strict=True)
     ]
 
 
-def _label(document: dict[str, Any], field: str) -> str:
-    return str((document.get(field) or {}).get("label", ""))
+def _named(ctx: Any, names: Iterable[str]) -> list[_Sample]:
+    return _samples(ctx.dataset.select([sample_id(name) for name in names], ordered=True))
 
 
-def _show_answers(ctx: Any, names: Sequence[str]) -> None:
-    """Let the samples show what the journals say of them now."""
-    from bson import ObjectId
-    from pymongo import UpdateOne
+def _with_copies(ctx: Any, samples: Sequence[_Sample]) -> list[list[_Sample]]:
+    """Return each image with the copies of its group, as far as they can be looked at; of a group once."""
+    from fiftyone import ViewField
 
-    review_session = the_desk()
+    groups = {sample.copy_group for sample in samples} - {""}
+    copies = ctx.dataset.match(ViewField("copy_group").is_in(sorted(groups))) if groups else None
+    members: dict[str, list[_Sample]] = {}
+    for copy in [] if copies is None else _samples(copies.sort_by("path")):
+        members.setdefault(copy.copy_group, []).append(copy)
+    found: dict[str, list[_Sample]] = {}
+    for sample in samples:
+        mine = members.get(sample.copy_group, [sample])
+        if len(mine) > _MOST_COPIES:
+            mine = [sample, *(copy for copy in mine if copy.path != sample.path)][:_MOST_COPIES]
+        found.setdefault(sample.copy_group or sample.path, mine)
+    return list(found.values())
+
+
+def _about(ctx: Any) -> list[_Sample]:
+    """Return what an answer is about: what the opened view names, else the opened sample and its copies.
+
+    Else it is the selection, of which a tile of a group stands for all of it.
+    """
+    if ctx.params.get("names"):
+        return _named(ctx, ctx.params["names"])
+    chosen = [str(ctx.current_sample)] if ctx.current_sample else [str(one) for one in ctx.selected]
+    samples = _samples(ctx.dataset.select(chosen, ordered=True)) if chosen else []
+    by_group = any("GroupBy" in stage.get("_cls", "") for stage in ctx.request_params.get("view") or [])
+    if ctx.current_sample or by_group:
+        samples = [copy for unit in _with_copies(ctx, samples) for copy in unit]
+    return samples
+
+
+def _show_answers(ctx: Any, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Let the samples show what the journals say of them now, and return them as the App takes them."""
+    from fiftyone import Classification
+
+    review_session = the_session()
     paths = {review_session.path(name) for name in names}
     answers = [answer for (path, _), answer in review_session.answers().items() if path in paths]
     if review_session.session.blind:  # nobody sees what the others said
         answers = [answer for answer in answers if answer.reviewer == review_session.session.reviewer]
     said = answered_of(answers)
-    updates = []
-    for name in names:
-        path = review_session.path(name)
-        state = {
-            "decided": classification(said.decided.get(path, "")),
-            "reviewers": said.reviewers.get(path, []),
-            "disagree": path in said.disagree,
-            "digest": None,  # no longer what was pushed: the next push looks at it again
-        }
-        updates.append(UpdateOne({"_id": ObjectId(sample_id(name))}, {"$set": state}))
-    ctx.dataset._sample_collection.bulk_write(updates, ordered=False)
-
-
-def _put_up(ctx: Any) -> str:
-    """Bring up what comes next in the queue: the next image where one is open, else the page with its first chosen.
-
-    Returns:
-        what there is to say where the queue is done, else "".
-
-    """
-    review_session = the_desk()
-    names, first = review_session.upcoming(PAGE)
-    if not names:
-        ctx.ops.clear_selected_samples()
-        review_session.current_selection = frozenset()
-        return "the queue is done"
-    if ctx.current_sample:
-        ctx.ops.open_sample(id=sample_id(first[0]))
-        review_session.current_selection = frozenset(first[:1])
-    else:
-        _show_page(ctx, names)
-        ctx.ops.set_selected_samples([sample_id(name) for name in first])
-        review_session.current_selection = frozenset(first)
-    return ""
-
-
-def _show_page(ctx: Any, names: Sequence[str]) -> None:
-    """Show a page of the queue, unless what comes next is on the page that is shown."""
-    if not _is_shown(ctx, sample_id(names[0])):
-        # the App drops the selection when the view changes, some time after; see FaceReview.on_change_selected
-        the_desk().reselect = True
-        ctx.ops.set_view(ctx.dataset.select([sample_id(name) for name in names], ordered=True))
-
-
-def _is_shown(ctx: Any, identity: str) -> bool:
-    """Whether the view is a page of the queue with this sample; a long list may have it off the screen."""
-    for stage in ctx.request_params.get("view") or []:
-        if stage.get("_cls", "").endswith(".Select"):
-            ids = dict(stage.get("kwargs", [])).get("sample_ids") or []
-            return identity in ids and len(ids) <= 2 * PAGE
-    return False
+    shown = []
+    for sample in ctx.dataset.select([sample_id(name) for name in names]).iter_samples(autosave=True):
+        path = review_session.path(sample["path"])
+        decided = said.decided.get(path, "")
+        sample["decided"] = Classification(label=decided) if decided else None
+        sample["reviewers"] = said.reviewers.get(path, [])
+        sample["disagree"] = path in said.disagree
+        sample["digest"] = None  # no longer what was pushed: the next push looks at it again
+        shown.append(stringify(sample.to_mongo_dict(include_id=True)))
+    return shown
 
 
 def _state() -> str:
-    progress = the_desk().progress()
-    return f"{the_desk().session.reviewer}: {progress.left:,} of {progress.total:,} left"
+    progress = the_session().progress()
+    return f"{the_session().session.reviewer}: {progress.left:,} of {progress.total:,} left"
 
 
-def _after(ctx: Any, message: str = "") -> None:
-    """Refresh the tiles, the bar of keys and the panel."""
-    # reload_samples leaves the grid's tiles as they were in 1.22
-    ctx.ops.reload_dataset()
-    ctx.trigger(f"{PLUGIN}/show_keys", {"state": message or _state()})
-    for panel_id in _panel_ids:
-        ctx.ops.show_panel_output(_panel_output(ctx), panel_id=panel_id)
+def _after(ctx: Any, note: str = "", shown: Sequence[dict[str, Any]] = ()) -> None:
+    """Bring the tiles and the bar of keys up to date, and the panel, which the opened view covers."""
+    ctx.trigger(f"{PLUGIN}/show_keys", {"state": _state(), "note": note, "samples": list(shown)})
+    if not ctx.params.get("names"):
+        for panel_id in _panel_ids:
+            ctx.ops.show_panel_output(_panel_output(ctx), panel_id=panel_id)
 
 
-class _Answer(foo.Operator):  # type: ignore[misc]
-    """Common to the answers: write the press down, show it, go on in the queue where the queue was being worked."""
+def _refused(ctx: Any, error: ReviewError) -> dict[str, Any]:
+    """Say why nothing was done, in the bar of keys and as the App says such things."""
+    ctx.trigger(f"{PLUGIN}/show_keys", {"note": str(error), "refused": True})
+    ctx.ops.notify(str(error), variant="warning")
+    return {"error": str(error)}
 
-    action = ""
-    label = ""
+
+def _unit(samples: Sequence[_Sample]) -> dict[str, Any]:
+    """Return what the opened view shows of an image or a group of copies."""
+    session = the_session().session
+    labels, splits = sorted({one.label for one in samples}), sorted({one.split for one in samples} - {""})
+    title = f"{len(samples)} copies of one picture" if len(samples) > 1 else ""
+    title += f", under different labels ({', '.join(labels)})" if len(labels) > 1 else ""
+    title += f", in several splits ({', '.join(splits)})" if len(splits) > 1 else ""
+    came = sorted({one.original_label for one in samples} - {""})
+    keep = f"keep as it came: {came[0]}" if len(came) == 1 else "keep as it came"
+    if len(samples) > 1:
+        keep = f"keep all {len(samples)} as they came: {', '.join(came)}"
+    return {
+        "key": samples[0].path,
+        "title": title,
+        "keep": "" if session.blind else keep,
+        "suggestion": ", ".join(sorted({one.image.suggestion for one in samples} - {""})),
+        "images": [
+            {
+                "name": one.path,
+                "file": one.filepath,
+                "label": one.label,
+                "state": _standing(one),
+                "evidence": one.evidence.split("\n") if one.evidence else [],
+                "decided": one.decided,
+            }
+            for one in samples
+        ],
+    }
+
+
+def _standing(sample: _Sample) -> str:
+    """Return what the version makes of an image, where it is not kept as it came."""
+    if sample.status == "excluded":
+        return f"left out: {sample.reason}"
+    return f"came as {sample.original_label}" if sample.original_label != sample.label else ""
+
+
+class _Operator(foo.Operator):  # type: ignore[misc]
+    """Common to the operators: ``key`` is the name that the App's JavaScript calls, ``title`` what a person reads."""
+
+    key = ""
+    title = ""
+    options: Mapping[str, bool] = {}
 
     @property
     def config(self) -> Any:
         """What the App is told of the operator."""
-        return foo.OperatorConfig(name=self.action, label=f"Review: {self.label}", dynamic=False, view_target=False)
+        return foo.OperatorConfig(name=self.key, label=f"Review: {self.title}", view_target=False, **self.options)
+
+
+class Look(_Operator):
+    """Say what the opened view is to show: names given, the opened sample and its like in the grid, or the queue."""
+
+    key, title = "look", "what comes next"
+    options: Mapping[str, bool] = {"unlisted": True}
+
+    def execute(self, ctx: Any) -> dict[str, Any]:
+        """Return the names in order, the place to begin at, and the first images or groups."""
+        if not _is_ours(ctx):
+            return {"error": "this dataset is not under review"}
+        place, walk = 0, list(ctx.params.get("names") or [])
+        if not walk and ctx.params.get("here"):
+            place, walk = _view_around(ctx)
+        elif not walk:
+            walk = [unit[0] for unit in the_session().upcoming(WALK)]
+        units = _with_copies(ctx, _named(ctx, walk[place : place + _AHEAD]))
+        return {"walk": walk, "place": place, "units": [_unit(unit) for unit in units], "state": _state()}
+
+
+def _view_around(ctx: Any) -> tuple[int, list[str]]:
+    """Return the opened sample's place among its neighbours in the grid, and their names."""
+    identities, names = ctx.view.values(["id", "path"])
+    if str(ctx.current_sample) not in identities:
+        return 0, [sample.path for sample in _samples(ctx.dataset.select([str(ctx.current_sample)]))]
+    place = identities.index(str(ctx.current_sample))
+    start = max(place - _BEHIND, 0)
+    return place - start, names[start : start + WALK]
+
+
+class _Answer(_Operator):
+    """Common to the answers: write the press down and show it."""
 
     def value(self, ctx: Any) -> str:
         """Return the answer's value."""
@@ -174,23 +261,20 @@ class _Answer(foo.Operator):  # type: ignore[misc]
         """Answer for what is chosen."""
         if not _is_ours(ctx):
             return {}
-        review_session = the_desk()
-        images = _images(ctx)
-        names = [image.name for image in images]
+        samples = _about(ctx)
         try:
             value = self.value(ctx)
-            review_session.answer(self.action, images, value, str(ctx.params.get("reason") or ""))
+            images = [sample.image for sample in samples]
+            the_session().answer(self.key, images, value, str(ctx.params.get("reason") or ""))
         except ReviewError as error:
-            ctx.ops.notify(str(error), variant="warning")
-            return {"error": str(error)}
-        _show_answers(ctx, names)
-        message = ""
-        if review_session.current_selection and review_session.current_selection == set(names):
-            message = _put_up(ctx)
-        elif not ctx.current_sample:
+            return _refused(ctx, error)
+        shown = _show_answers(ctx, [sample.path for sample in samples])
+        if not ctx.params.get("names") and not ctx.current_sample:
             ctx.ops.clear_selected_samples()
-        _after(ctx, message or f"{_state()}; {words(self.action, value)}: {len(names):,}")
-        return {"answered": len(names)}
+        note = f"{words(self.key, value)}: {len(samples):,}"
+        _after(ctx, note, shown)
+        decided = {str(sample["path"]): (sample["decided"] or {}).get("label", "") for sample in shown}
+        return {"decided": decided, "note": note}
 
 
 def _reason(inputs: Any) -> Any:
@@ -201,31 +285,37 @@ def _reason(inputs: Any) -> Any:
 class Keep(_Answer):
     """The image stays as it came."""
 
-    action, label = "keep", "keep as it came"
+    key, title = "keep", "keep as it came"
 
 
 class Exclude(_Answer):
     """The image is left out."""
 
-    action, label = "exclude", "exclude"
+    key, title = "exclude", "exclude"
 
 
 class Unsure(_Answer):
     """Nothing is decided; another person should look."""
 
-    action, label = "unsure", "unsure"
+    key, title = "unsure", "unsure"
+
+
+class Accept(_Answer):
+    """Each image gets the label that is suggested for it."""
+
+    key, title = "accept", "accept the suggestion"
 
 
 class Relabel(_Answer):
     """The image gets another label."""
 
-    action, label = "relabel", "relabel"
+    key, title = "relabel", "relabel"
 
     def resolve_input(self, ctx: Any) -> Any:
         """Ask for the class."""
         inputs = types.Object()
         if _is_ours(ctx):
-            inputs.enum("label", list(the_desk().session.classes), label="Class", required=True)
+            inputs.enum("label", list(the_session().session.classes), label="Class", required=True)
         return _reason(inputs)
 
     def value(self, ctx: Any) -> str:
@@ -236,14 +326,14 @@ class Relabel(_Answer):
 class Soften(_Answer):
     """The image lies between two classes."""
 
-    action, label = "soften", "between two classes"
+    key, title = "soften", "between two classes"
 
     def resolve_input(self, ctx: Any) -> Any:
         """Ask for two classes and the share of the first."""
         inputs = types.Object()
         if _is_ours(ctx):
             for name in ("first", "second"):
-                inputs.enum(name, list(the_desk().session.classes), label=f"The {name} class", required=True)
+                inputs.enum(name, list(the_session().session.classes), label=f"The {name} class", required=True)
             inputs.float("share", label="Share of the first", min=0.05, max=0.95, default=0.5)
         return _reason(inputs)
 
@@ -253,63 +343,139 @@ class Soften(_Answer):
         return json.dumps({str(ctx.params.get("first")): share, str(ctx.params.get("second")): 1 - share})
 
 
-class Next(foo.Operator):  # type: ignore[misc]
-    """Bring up what comes next in the queue."""
-
-    @property
-    def config(self) -> Any:
-        """What the App is told of the operator."""
-        return foo.OperatorConfig(name="next", label="Review: next in queue", view_target=False)
-
-    def execute(self, ctx: Any) -> None:
-        """Bring up the next open images."""
-        if _is_ours(ctx):
-            _after(ctx, _put_up(ctx))
-
-
-class Undo(foo.Operator):  # type: ignore[misc]
+class Undo(_Operator):
     """Take the last answer back."""
 
-    @property
-    def config(self) -> Any:
-        """What the App is told of the operator."""
-        return foo.OperatorConfig(name="undo", label="Review: undo", view_target=False)
+    key, title = "undo", "undo"
 
     def execute(self, ctx: Any) -> dict[str, Any]:
-        """Take back, and select again what it was about."""
+        """Take back, and say what it was about, so that it is shown again."""
         if not _is_ours(ctx):
             return {}
-        names = the_desk().undo()
+        names = the_session().undo()
         if not names:
-            ctx.ops.notify("there is nothing to take back", variant="info")
+            return _refused(ctx, ReviewError("there is nothing to take back"))
+        note = f"taken back: {len(names):,}"
+        _after(ctx, note, _show_answers(ctx, names))
+        return {"names": names, "note": note}
+
+
+class Queue(_Operator):
+    """Make a queue of what was lassoed on the map, or of what the grid shows: a selection, else all of its view."""
+
+    key, title = "queue", "queue what the grid shows"
+
+    def execute(self, ctx: Any) -> dict[str, Any]:
+        """Put the images into the queue, in the grid's order."""
+        if not _is_ours(ctx) or the_session().session.blind:
             return {}
-        _show_answers(ctx, names)
-        if not ctx.current_sample:
-            ctx.ops.set_selected_samples([sample_id(name) for name in names])
-        the_desk().current_selection = frozenset(names)
-        _after(ctx, f"{_state()}; taken back: {len(names):,}")
-        return {"undone": len(names)}
+        chosen = [str(one) for one in ctx.selected]
+        view = ctx.view.select(chosen) if chosen else ctx.view
+        names = ctx.params.get("queue") or view.values("path")
+        if not names:
+            return _refused(ctx, ReviewError("the grid shows no image"))
+        the_session().requeue(names, f"{len(names):,} images chosen in the App")
+        _after(ctx, f"queued: {len(names):,}")
+        return {"queued": len(names)}
 
 
-class OpenDesk(foo.Operator):  # type: ignore[misc]
+class Map(_Operator):
+    """Say where each image lies on the map, and what it may be coloured by."""
+
+    key, title = "map", "map of all images"
+    options: Mapping[str, bool] = {"unlisted": True}
+
+    def execute(self, ctx: Any) -> dict[str, Any]:
+        """Return names, places (x and y, 16 bits each) and a code a colouring, base64."""
+        if not _is_ours(ctx) or the_session().session.blind:
+            return {"error": "there is no map of these images"}
+        results = ctx.dataset.load_brain_results(MAP_KEY)
+        samples = {sample.id: sample for sample in _samples(ctx.dataset)}
+        there = [place for place, one in enumerate(results.sample_ids) if one in samples]
+        shown = [samples[results.sample_ids[place]] for place in there]
+        low, high = results.points[there].min(axis=0), results.points[there].max(axis=0)
+        places = ((results.points[there] - low) / (high - low).clip(1e-12) * 65535).astype("<u2")
+        colours = {
+            "label": [sample.label or "none" for sample in shown],
+            "issue": [sample.worst_issue or "none" for sample in shown],
+            "decision": [_decision(sample) for sample in shown],
+            "split": [sample.split or "none" for sample in shown],
+        }
+        return {
+            "names": [sample.path for sample in shown],
+            "points": _text(places.tobytes()),
+            "colours": {by: _coded(values) for by, values in colours.items()},
+        }
+
+
+def _decision(sample: _Sample) -> str:
+    """Return what was decided on an image, by people or else by the version."""
+    if sample.decided:
+        return "relabelled by people" if sample.decided.startswith("→") else f"{sample.decided}, by people"
+    if sample.status == "excluded":
+        return "left out by the version"
+    return "none" if sample.label == sample.original_label else "relabelled by the version"
+
+
+def _coded(values: Sequence[str]) -> dict[str, Any]:
+    """Return the different values, the commonest first, and each one's place among them, a byte each."""
+    names = [name for name, _ in Counter(values).most_common(255)]
+    place = {name: code for code, name in enumerate(names)}
+    return {"names": names, "codes": _text(bytes(place.get(value, 0) for value in values))}
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+class MarkDifference(_Operator):
+    """Mark where copies differ from the first of them."""
+
+    key, title = "mark_difference", "difference"
+    options: Mapping[str, bool] = {"unlisted": True}
+
+    def execute(self, ctx: Any) -> dict[str, Any]:
+        """Return for each copy a picture to lay over it, and words."""
+        samples = _named(ctx, ctx.params.get("names") or []) if _is_ours(ctx) else []
+        return {"marks": {copy.path: _marks(samples[0].filepath, copy.filepath) for copy in samples[1:]}}
+
+
+def _marks(reference: str, copy: str) -> dict[str, str]:
+    from curation.measure.decode import DecodeError
+    from curation.review import difference
+
+    try:
+        found = difference.difference(Path(reference).read_bytes(), Path(copy).read_bytes())
+    except (OSError, DecodeError):
+        return {"words": "the difference cannot be shown: a file cannot be read"}
+    if found.same:
+        return {"words": "the same pixels as the first"}
+    mirrored = "mirrored, " if found.mirrored else ""
+    if found.share > difference.MOST_MARKED:
+        return {"words": f"{mirrored}too unlike the first to mark the difference"}
+    if not found.share:
+        return {"words": f"{mirrored}differs from the first by crop, tone or file only"}
+    overlay = "data:image/png;base64," + _text(found.overlay)
+    share = max(round(100 * found.share), 1)
+    return {"words": f"{mirrored}differs from the first where marked, {share} % of it", "overlay": overlay}
+
+
+class OpenSession(_Operator):
     """Tell the App's JavaScript the keys when the dataset under review is opened; none on any other."""
 
-    @property
-    def config(self) -> Any:
-        """What the App is told of the operator."""
-        return foo.OperatorConfig(
-            name="open_desk", label="Review: show the keys", on_dataset_open=True, unlisted=True, view_target=False
-        )
+    key, title = "open_session", "show the keys"
+    options: Mapping[str, bool] = {"unlisted": True, "on_dataset_open": True}
 
     def execute(self, ctx: Any) -> None:
         """Show the keys."""
         ours = _is_ours(ctx)
-        ctx.trigger(f"{PLUGIN}/show_keys", {"keys": _keys() if ours else [], "state": _state() if ours else ""})
+        told = {"keys": _keys() if ours else [], "state": _state() if ours else ""}
+        ctx.trigger(f"{PLUGIN}/show_keys", told)
 
 
 def _keys() -> list[dict[str, Any]]:
-    session = the_desk().session
-    return desks.record(desks.keys_of(session.classes, blind=session.blind))
+    session = the_session().session
+    return sessions.record(sessions.keys_of(session.classes, blind=session.blind))
 
 
 class FaceReview(foo.Panel):  # type: ignore[misc]
@@ -329,11 +495,7 @@ class FaceReview(foo.Panel):  # type: ignore[misc]
         _panel_ids.discard(str(ctx.panel.id))
 
     def on_change_selected(self, ctx: Any) -> None:
-        """Choose again what the queue has put up, where the App dropped it while it changed the view."""
-        review_session = the_desk() if _is_ours(ctx) else None
-        if review_session is not None and review_session.reselect and not ctx.selected:
-            review_session.reselect = False
-            ctx.ops.set_selected_samples([sample_id(name) for name in sorted(review_session.current_selection)])
+        """Render again."""
 
     def on_change_current_sample(self, ctx: Any) -> None:
         """Render again."""
@@ -355,13 +517,15 @@ def _panel_output(ctx: Any) -> Any:
 
 
 def _queue_words() -> str:
-    review_session = the_desk()
+    review_session = the_session()
     progress = review_session.progress()
     lines = [
         f"**Queue: {_plain(review_session.session.queue)}**",
         f"**{progress.left:,}** of {progress.total:,} left for {_plain(review_session.session.reviewer)}; "
-        "`n` brings the next.",
+        "`n` opens the next, large.",
     ]
+    if review_session.session.learns:
+        lines.append(review_session.learning.words())
     if progress.answered and not review_session.session.blind:
         lines.append(f"You kept {progress.kept_label:,} of the {progress.answered:,} images you answered as they came.")
     if progress.shared and not review_session.session.blind:
@@ -370,19 +534,19 @@ def _queue_words() -> str:
 
 
 def _evidence_words(ctx: Any) -> str:
-    documents = _documents(ctx, _chosen_ids(ctx))
-    if not documents:
+    samples = _about(ctx)
+    if not samples:
         return "*Select images, or open one, to see what speaks for and against them.*"
-    if the_desk().session.blind:
-        return f"{len(documents)} selected."
+    if the_session().session.blind:
+        return f"{len(samples)} selected."
     blocks = []
-    for document in documents[:_SHOWN]:
-        title = f"**{_plain(document['path'])}**, labelled **{_plain(_label(document, 'label'))}**"
-        if document.get("status") == "excluded":
-            title += f", excluded: {_plain(document.get('reason') or '')}"
-        facts = [f"- {_plain(line)}" for line in (document.get("evidence") or "no check flags it").split("\n")]
+    for sample in samples[:_SHOWN]:
+        title = f"**{_plain(sample.path)}**, labelled **{_plain(sample.label)}**"
+        if _standing(sample):
+            title += f", {_plain(_standing(sample))}"
+        facts = [f"- {_plain(line)}" for line in (sample.evidence or "no check flags it").split("\n")]
         blocks.append("\n".join([title, "", *facts]))
-    more = f"\n\nand {len(documents) - _SHOWN} more selected" if len(documents) > _SHOWN else ""
+    more = f"\n\nand {len(samples) - _SHOWN} more" if len(samples) > _SHOWN else ""
     return "\n\n".join(blocks) + more
 
 
@@ -396,7 +560,25 @@ def _plain(text: str) -> str:
     return "".join("\\" + letter if letter in "\\`*_{}[]()#+!|~" else letter for letter in text)
 
 
+OPERATORS = (
+    Look,
+    Keep,
+    Exclude,
+    Unsure,
+    Accept,
+    Relabel,
+    Soften,
+    Undo,
+    Queue,
+    Map,
+    MarkDifference,
+    OpenSession,
+    FaceReview,
+)
+"""What the plugin registers; ``fiftyone.yml`` names the same."""
+
+
 def register(plugin: Any) -> None:
     """Register everything with FiftyOne."""
-    for one in (Keep, Exclude, Relabel, Soften, Unsure, Next, Undo, OpenDesk, FaceReview):
+    for one in OPERATORS:
         plugin.register(one)

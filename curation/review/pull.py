@@ -7,7 +7,7 @@ person and image of an answer is that answer. Nothing of the App's database is r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,18 +16,18 @@ import pandas as pd
 from curation.base import files
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, read_images
 from curation.decisions import log, manifest
 from curation.decisions.replay import PERSON_PREFIX
-from curation.pipeline import steps
+from curation.pipeline import decisions, label_judgement
 from curation.review import journal, queues
-from curation.review.journal import DECISIONS, Line, ReviewAnswer
+from curation.review.journal import DECISIONS, Line, ReviewAnswer, ReviewError
 from curation.review.push import answers_frame
 
 CONFLICTS = "conflicts.parquet"
 
 _Mark = tuple[str, str, str]
-"""(time, actor, path): what tells an entry of the log that came from a journal."""
+"""(time, actor, path or content): what tells an entry of the log that came from a journal."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Pulled:
     conflicts: int
     unsure: int
     blind_labels: int
+    notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """Return it in sentences."""
@@ -64,7 +65,7 @@ class Pulled:
             lines.append(f"{self.unsure:,} images are left as unsure: curate review --queue unsure.")
         if self.blind_labels:
             lines.append(f"{self.blind_labels:,} blind labels: curate votes.")
-        return lines
+        return [*lines, *self.notes]
 
 
 def plan(lines: Sequence[Line], entries: Sequence[log.Entry], known: Iterable[str]) -> Plan:
@@ -76,53 +77,75 @@ def plan(lines: Sequence[Line], entries: Sequence[log.Entry], known: Iterable[st
     answer, by any way, settles it.
 
     Args:
-        lines: of all journals.
+        lines: of all journals, oldest first.
         entries: of the log.
-        known: paths of the data set; answers on others are left out.
+        known: paths of the data set, and contents; answers on others are left out.
 
     """
-    paths = set(known)
+    there = set(known)
     gone = log.undone(entries)
-    logged = {_mark_of(entry): entry for entry in entries if entry.actor.startswith(PERSON_PREFIX) and entry.path}
-    last_word = _last_words(entries, gone)
-    answers = [a for a in journal.latest_answers(lines).values() if a.action in DECISIONS and a.path in paths]
-    unsettled = [a for a in answers if _moment(a.time) >= last_word.get(a.path, _moment(a.time))]
+    logged: dict[_Mark, log.Entry] = {}
+    for entry in entries:
+        if entry.actor.startswith(PERSON_PREFIX) and entry.path:
+            logged |= {(entry.time, entry.actor, name): entry for name in (entry.path, entry.content) if name}
+    answers = [
+        answer
+        for answer in journal.latest_answers(lines).values()
+        if answer.action in DECISIONS and (answer.content or answer.path) in there
+    ]
+    settled = _settled(lines, entries, gone)
+    unsettled = [answer for answer in answers if not settled(answer)]
     conflicts = queues.disagreements(answers_frame(unsettled))
     disputed = set(conflicts["path"])
     drafts: dict[str, list[log.Draft]] = {}
-    for answer in sorted(unsettled, key=lambda a: (a.time, a.path)):
-        if answer.path not in disputed and _mark(answer) not in logged:
+    for answer in sorted(unsettled, key=lambda a: (a.place, a.path)):
+        if answer.path not in disputed and not any(mark in logged for mark in _marks(answer)):
             drafts.setdefault(answer.reviewer, []).append(_draft(answer))
     return Plan(drafts, _taken_back(lines, logged, gone), conflicts)
 
 
-def _mark(answer: ReviewAnswer) -> _Mark:
-    return answer.time, PERSON_PREFIX + answer.reviewer, answer.path
+def _marks(answer: ReviewAnswer) -> list[_Mark]:
+    actor = PERSON_PREFIX + answer.reviewer
+    return [(answer.time, actor, name) for name in (answer.path, answer.content) if name]
 
 
-def _mark_of(entry: log.Entry) -> _Mark:
-    return entry.time, entry.actor, entry.path
+def _settled(lines: Sequence[Line], entries: Sequence[log.Entry], gone: set[int]) -> Callable[[ReviewAnswer], bool]:
+    """Return what tells whether a person decided on an answer's picture after the answer.
 
+    A decision that came from a journal has its press's place there; any other came after the answers that say which
+    decision was the last before them, and for older answers the clock has to do.
+    """
+    pressed = {(line.time, PERSON_PREFIX + line.reviewer): place for place, line in enumerate(lines)}
+    people = [e for e in entries if e.actor.startswith(PERSON_PREFIX) and e.path and e.seq not in gone]
+    by_image: dict[str, list[log.Entry]] = {}
+    for entry in people:
+        for name in {entry.path, entry.content} - {""}:
+            by_image.setdefault(name, []).append(entry)
 
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+    def later(entry: log.Entry, answer: ReviewAnswer) -> bool:
+        place = pressed.get((entry.time, entry.actor))
+        if place is not None:
+            return place > answer.place
+        if answer.after >= 0:
+            return entry.seq > answer.after
+        return datetime.fromisoformat(entry.time) > datetime.fromisoformat(answer.time)
 
-
-def _last_words(entries: Sequence[log.Entry], gone: set[int]) -> dict[str, datetime]:
-    """Return path -> when a person's decision that stands was made last."""
-    found: dict[str, datetime] = {}
-    for entry in entries:
-        if entry.actor.startswith(PERSON_PREFIX) and entry.path and entry.seq not in gone:
-            found[entry.path] = max(_moment(entry.time), found.get(entry.path, _moment(entry.time)))
-    return found
+    return lambda answer: any(later(entry, answer) for entry in by_image.get(answer.content or answer.path, []))
 
 
 def _draft(answer: ReviewAnswer) -> log.Draft:
     value = answer.value
     if answer.action == "soften":
-        value = json.dumps({"soft_label": json.loads(value)}, sort_keys=True, ensure_ascii=False)
+        try:
+            shares = {str(name): float(share) for name, share in dict(files.parsed(value)).items()}
+        except (ValueError, TypeError) as error:
+            raise ReviewError(
+                f"{answer.reviewer}'s answer on {answer.path} softens by {value!r}, no JSON object of shares: "
+                "mend it in review/journal"
+            ) from error
+        value = json.dumps({"soft_label": shares}, sort_keys=True, ensure_ascii=False)
     reason = answer.reason or f"seen in the App, {answer.queue}"
-    return log.Draft(answer.path, answer.action, value, reason, answer.issue, time=answer.time)
+    return log.Draft(answer.path, answer.action, value, reason, answer.issue, answer.time, answer.content, answer.label)
 
 
 def _taken_back(lines: Sequence[Line], logged: Mapping[_Mark, log.Entry], gone: set[int]) -> dict[str, list[int]]:
@@ -136,29 +159,45 @@ def _taken_back(lines: Sequence[Line], logged: Mapping[_Mark, log.Entry], gone: 
     return found
 
 
-def pull(workspace: Workspace, settings: Settings, display: Display) -> Pulled:
-    """Bring the journals into the log and commit the version that follows; the caller holds the lock."""
+def pull(workspace: Workspace, settings: Settings, display: Display, *, new_class: bool = False) -> Pulled:
+    """Bring the journals into the log and commit the version that follows; the caller holds the lock.
+
+    Answers that name a class which no image has are left for another pull, with ``new_class``.
+    """
     lines = journal.read(workspace.review / "journal")
-    entries = log.read(workspace.decisions)
-    manifest.require_whole_log(workspace, entries)
-    known = files.read_table(workspace.images)["path"]
-    found = plan(lines, entries, known)
-    for reviewer, numbers in sorted(found.undo.items()):
-        draft = log.Draft("", "undo", value=json.dumps(sorted(numbers)), reason="taken back in the App")
-        log.append(workspace.decisions, PERSON_PREFIX + reviewer, [draft])
-    for reviewer, drafts in sorted(found.drafts.items()):
-        log.append(workspace.decisions, PERSON_PREFIX + reviewer, drafts)
-    decided = sum(map(len, found.drafts.values()))
-    undone = sum(map(len, found.undo.values()))
+    opened = log.Log(workspace.decisions)
+    images = read_images(workspace)
+    found = plan(lines, log.entries_of(opened.table), [*images["path"], *images["sha256"]])
+    classes = decisions.known_classes(images, opened.table)
+    drafts, unknown = decisions.without_new_classes(found.drafts, set() if new_class else classes)
+    by_person = {
+        reviewer: [log.Draft("", "undo", value=json.dumps(sorted(numbers)), reason="taken back in the App")]
+        for reviewer, numbers in found.undo.items()
+    }
+    for reviewer, new in drafts.items():
+        by_person[reviewer] = [*by_person.get(reviewer, []), *new]
     _write(workspace, CONFLICTS, found.conflicts)
-    labels = _blind_labels(lines, known)
+    labels = _blind_labels(lines, images["path"])
     if len(labels):
         files.write_table(workspace.blind_labels, labels)
     # also where the log had them already: a pull that was killed before its version is finished here
-    behind = bool(lines) and manifest.find(workspace, "cleaned").log_through < log.read(workspace.decisions)[-1].seq
-    version = steps.judge_again(workspace, settings, display) if decided or undone or behind else None
+    behind = bool(lines) and manifest.find(workspace, "cleaned").log_through < opened.through
+    version, notes = None, [*unknown]
+    # blind labels that nobody decided by teach the judge all the same
+    teaches = bool(len(labels)) and label_judgement.is_judged(workspace)
+    if by_person or behind or teaches:
+        recorded = decisions.record(workspace, by_person, settings, display, new_class=new_class)
+        version, notes = recorded.version, [*unknown, *recorded.notes]
     unsure = sum(answer.action == "unsure" for answer in journal.latest_answers(lines).values())
-    return Pulled(version, decided, undone, found.conflicts["path"].nunique(), unsure, len(labels))
+    return Pulled(
+        version,
+        sum(map(len, drafts.values())),
+        sum(map(len, found.undo.values())),
+        found.conflicts["path"].nunique(),
+        unsure,
+        len(labels),
+        tuple(notes),
+    )
 
 
 def _write(workspace: Workspace, name: str, table: pd.DataFrame) -> None:

@@ -1,40 +1,38 @@
 """Push: one persistent FiftyOne dataset a workspace and version, of which a second push writes only what changed.
 
-Documents are written straight into the dataset's collection: FiftyOne's own ``add_samples`` takes 2.8 ms of CPU a
-sample and ``set_values`` 3 ms, which would be a minute each for 20,000 images. FiftyOne is pinned for that reason, and
-a test holds that these documents are those that FiftyOne itself writes and reads.
+Samples go in as FiftyOne's own serialised format, ``fo.types.FiftyOneDataset``, at 0.2 ms each: ``add_samples`` takes
+2.8 ms of CPU a sample and ``set_values`` 3 ms, which would be a minute each for 20,000 images. A test holds that these
+documents are those that FiftyOne itself writes and reads.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from curation.base.progress import Report
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, app_dataset
 from curation.decisions import manifest
+from curation.pipeline import summary
 from curation.review import journal
 from curation.review.read_model import Shown, sample_id
 
 INFO = "curation"
 """Key of the dataset's ``info`` under which we say whose it is."""
 
-_BATCH = 2000
-"""Documents a round trip: a few megabytes."""
-
 _KEPT_DATASETS = 2
 """Newest versions whose datasets stay in the database; older ones can be pushed again at any time."""
 
-_REVISION = 1
+_REVISION = 3
 """Raised whenever the documents of the same records may change."""
-
-PREDICTION_PREFIX = "prediction_"
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,7 @@ class Pushed:
 
 def dataset_name(workspace: Workspace, version: str) -> str:
     """Return the dataset's name: the workspace's folder, a mark of where it lies, and the version."""
-    mark = hashlib.sha256(str(workspace.root.resolve()).encode("utf-8")).hexdigest()[:6]
-    return f"{workspace.root.resolve().name} {mark} {version}"
+    return app_dataset(workspace.root, version)
 
 
 def push(fo: Any, workspace: Workspace, shown: Shown, report: Report) -> tuple[Any, Pushed]:
@@ -59,22 +56,27 @@ def push(fo: Any, workspace: Workspace, shown: Shown, report: Report) -> tuple[A
     name = dataset_name(workspace, shown.version.name)
     dataset = _opened(fo, name, _siblings(fo, workspace))
     _declare(fo, dataset, shown)
-    known = {str(found["_id"]): found.get("digest", "") for found in dataset._sample_collection.find({}, {"digest": 1})}
-    new, changed = [], []
-    wanted = set()
+    identities, digests, tags = dataset.values(["id", "digest", "tags"])
+    known, tags_of = dict(zip(identities, digests, strict=True)), dict(zip(identities, tags, strict=True))
+    added, wanted = [], set()
     for document in documents(shown, answered(workspace)):
-        key = str(document["_id"])
+        key = document["_id"]["$oid"]
         wanted.add(key)
-        if key not in known:
-            new.append(document)
-        elif known[key] != document["digest"]:
-            changed.append(document)
-    gone = [key for key in known if key not in wanted]
-    _write(dataset, new, changed, gone, report)
+        if known.get(key, "") != document["digest"]:
+            # the split is the first tag; later ones are the people's own
+            split = [document["split"]] if document["split"] else []
+            added.append({**document, "tags": tags_of.get(key, split)})
+    gone = known.keys() - wanted
+    changed = {document["_id"]["$oid"] for document in added} & known.keys()
+    if gone or changed:
+        dataset.delete_samples([*gone, *changed])
+    if added:
+        import_documents(fo, dataset, added, report)
     dataset.info[INFO] = {"workspace": str(workspace.root.resolve()), "version": shown.version.name}
     dataset.save()
     _forget_old(fo, workspace, name)
-    return dataset, Pushed(name, len(new), len(changed), len(gone), len(known) - len(changed) - len(gone))
+    new = len(added) - len(changed)
+    return dataset, Pushed(name, new, len(changed), len(gone), len(known) - len(changed) - len(gone))
 
 
 def current(fo: Any, workspace: Workspace, version: manifest.Version, state: str) -> tuple[Any, Pushed] | None:
@@ -86,7 +88,7 @@ def current(fo: Any, workspace: Workspace, version: manifest.Version, state: str
     known: dict[str, Any] = dataset.info.get(INFO, {})
     if known.get("state") != [_REVISION, state] or known.get("samples") != dataset.count():
         return None
-    if dataset._sample_collection.find_one({"digest": None}) is not None:  # answered in the App since
+    if len(dataset.exists("digest", False).limit(1)):  # answered in the App since
         return None
     return dataset, Pushed(name, 0, 0, 0, dataset.count())
 
@@ -120,37 +122,34 @@ def _forget_old(fo: Any, workspace: Workspace, current: str) -> None:
 
 
 def _declare(fo: Any, dataset: Any, shown: Shown) -> None:
-    """Declare the fields, so that the App knows them before any document has them."""
+    """Declare the fields, so that the App knows them before any document has them.
+
+    By one sample that has them all and goes again: a declaration of each by itself takes a hundred times as long.
+    """
     known = dataset.get_field_schema(flat=True)
-    text, number = fo.StringField, fo.FloatField
-    labels = ["label", "original_label", "decided", *(prediction_field(name) for name in shown.predictions)]
-    for name in labels:
-        _field(dataset, known, name, fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification)
-    _field(dataset, known, "faces", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
-    _field(dataset, known, "landmarks", fo.EmbeddedDocumentField, embedded_doc_type=fo.Keypoints)
-    _field(dataset, known, "issues", fo.ListField, subfield=text)
-    _field(dataset, known, "reviewers", fo.ListField, subfield=text)
-    _field(dataset, known, "disagree", fo.BooleanField)
-    for name in ("path", "split", "status", "reason", "soft_label", "copy_group", "evidence", "digest"):
-        _field(dataset, known, name, text)
-    _field(dataset, known, "weight", number)
-    _field(dataset, known, "copies", fo.IntField)
-    _field(dataset, known, "scores", fo.EmbeddedDocumentField, embedded_doc_type=fo.DynamicEmbeddedDocument)
-    for check in shown.scores:
-        _field(dataset, known, f"scores.{check}", number)
-    if dataset.media_type is None:
-        # set by the first sample that is added; ours are not added the slow way
-        dataset.media_type = "image"
-
-
-def _field(dataset: Any, known: dict[str, Any], name: str, kind: Any, **options: Any) -> None:
-    if name not in known:
-        dataset.add_sample_field(name, kind, **options)
+    labels = ["label", "original_label", "suggestion", "decided", *map(prediction_field, shown.predictions)]
+    texts = ("path", "split", "status", "reason", "soft_label", "copy_group", "evidence", "worst_issue", "digest")
+    fields: dict[str, Any] = {
+        **{name: fo.Classification(label="") for name in labels},
+        **dict.fromkeys(texts, ""),
+        "faces": fo.Detections(detections=[]),
+        "landmarks": fo.Keypoints(keypoints=[]),
+        "issues": [""],
+        "reviewers": [""],
+        "disagree": False,
+        "weight": 1.0,
+        "copies": 1,
+    }
+    scores = dict.fromkeys(shown.scores, 1.0)
+    if known.keys() >= {*fields, *(f"scores.{check}" for check in scores)}:
+        return
+    every = fo.Sample(filepath="every-field.png", scores=fo.DynamicEmbeddedDocument(**scores), **fields)
+    dataset.delete_samples(dataset.add_sample(every, dynamic=True))
 
 
 def prediction_field(model: str) -> str:
     """Return the field of a model's predictions: a name that MongoDB and the App take."""
-    return PREDICTION_PREFIX + "".join(letter if letter.isalnum() else "_" for letter in model).strip("_")
+    return "".join(letter if letter.isalnum() else "_" for letter in model).strip("_")
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ def words(action: str, value: str) -> str:
 
 
 def documents(shown: Shown, said: Answered) -> Iterator[dict[str, Any]]:
-    """Yield each image's document, as FiftyOne 1.22 stores it, without what the dataset itself adds."""
+    """Yield each image's document, as FiftyOne serialises it, without what the dataset itself adds."""
     members = shown.records["copy_group"].value_counts()
     predictions = {prediction_field(name): frame.to_dict("index") for name, frame in shown.predictions.items()}
     for row in shown.records.to_dict("records"):
@@ -202,13 +201,16 @@ def documents(shown: Shown, said: Answered) -> Iterator[dict[str, Any]]:
             **{name: row[name] or None for name in ("path", "split", "status", "reason", "soft_label", "copy_group")},
             "weight": row["weight"],
             "copies": int(members[row["copy_group"]]) if row["copy_group"] else 1,
-            "issues": shown.flagged.get(path, []),
+            "issues": sorted(shown.flagged.get(path, [])),
+            "worst_issue": summary.check_words(shown.flagged[path][0])[0] if path in shown.flagged else "none",
             "evidence": "\n".join(shown.evidence.get(path, ())) or None,
             "reviewers": said.reviewers.get(path, []),
             "disagree": path in said.disagree,
             "scores": {check: found[path] for check, found in shown.scores.items() if path in found},
         }
         labels: dict[str, tuple[str, float | None]] = {name: (row[name], None) for name in ("label", "original_label")}
+        suggested = shown.suggestions.get(path, "")
+        labels["suggestion"] = (f"{suggested}?" if suggested else "", None)
         labels["decided"] = (said.decided.get(path, ""), None)
         for name, frame in predictions.items():
             labels[name] = (frame[path]["label"], frame[path]["confidence"]) if path in frame else ("", None)
@@ -224,12 +226,10 @@ def _document(
     faces: list[dict[str, Any]],
     digest: str,
 ) -> dict[str, Any]:
-    from bson import ObjectId
-
     scores = {"_cls": "DynamicEmbeddedDocument", **plain.pop("scores")}
     identity = sample_id(path)
     return {
-        "_id": ObjectId(identity),
+        "_id": {"$oid": identity},
         **plain,
         "scores": scores,
         "digest": digest,
@@ -241,28 +241,28 @@ def _document(
     }
 
 
-def classification(label: str, confidence: float | None = None) -> dict[str, Any] | None:
-    """Return a label as FiftyOne stores it, None for none."""
-    from bson import ObjectId
+def _new_id() -> Mapping[str, str]:
+    return {"$oid": uuid.uuid4().hex[:24]}
 
+
+def classification(label: str, confidence: float | None = None) -> dict[str, Any] | None:
+    """Return a label as FiftyOne serialises it, None for none."""
     if not label:
         return None
-    found = {"_id": ObjectId(), "_cls": "Classification", "tags": [], "label": label}
+    found = {"_id": _new_id(), "_cls": "Classification", "tags": [], "label": label}
     return found if confidence is None else {**found, "confidence": float(confidence)}
 
 
 def _faces(faces: list[dict[str, Any]]) -> dict[str, Any]:
-    from bson import ObjectId
-
     if not faces:
         return {"faces": None, "landmarks": None}
     common = {"attributes": {}, "tags": [], "label": "face"}
     boxes = [
-        {"_id": ObjectId(), "_cls": "Detection", **common, "bounding_box": face["box"], "confidence": face["score"]}
+        {"_id": _new_id(), "_cls": "Detection", **common, "bounding_box": face["box"], "confidence": face["score"]}
         for face in faces
     ]
     points = [
-        {"_id": ObjectId(), "_cls": "Keypoint", **common, "points": face["points"], "confidence": None}
+        {"_id": _new_id(), "_cls": "Keypoint", **common, "points": face["points"], "confidence": None}
         for face in faces
         if face["points"]
     ]
@@ -272,35 +272,22 @@ def _faces(faces: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _write(
-    dataset: Any, new: list[dict[str, Any]], changed: list[dict[str, Any]], gone: list[str], report: Report
-) -> None:
-    from bson import ObjectId
-    from pymongo import UpdateOne
-
-    collection = dataset._sample_collection
-    now = datetime.now(UTC)
-    owner = {"_dataset_id": dataset._doc.id, "last_modified_at": now}
-    total, done = len(new) + len(changed), 0
-    for batch in _batches(new):
-        # the split is the first tag; later ones are the people's own
-        firsts = ({"tags": [d["split"]] if d["split"] else [], "created_at": now} for d in batch)
-        collection.insert_many([{**d, **owner, **first} for d, first in zip(batch, firsts, strict=True)], ordered=False)
-        done += len(batch)
-        report(done, total)
-    for batch in _batches(changed):
-        collection.bulk_write([UpdateOne({"_id": d["_id"]}, {"$set": {**d, **owner}}) for d in batch], ordered=False)
-        done += len(batch)
-        report(done, total)
-    for start in range(0, len(gone), _BATCH):
-        collection.delete_many({"_id": {"$in": [ObjectId(key) for key in gone[start : start + _BATCH]]}})
-    if total or gone:
-        dataset.reload()
-
-
-def _batches(items: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    for start in range(0, len(items), _BATCH):
-        yield items[start : start + _BATCH]
+def import_documents(fo: Any, dataset: Any, documents: list[dict[str, Any]], report: Report) -> None:
+    """Add documents by FiftyOne's own importer, which takes them as they are."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "samples"
+        # what the importer wants beside the samples: the dataset without any
+        kind: dict[str, Any] = {"dataset_type": fo.types.FiftyOneDataset, "progress": False}
+        dataset.match({"_id": None}).export(export_dir=str(folder), export_media=False, **kind)
+        with (folder / "samples.json").open("w", encoding="utf-8") as file:
+            file.write('{"samples": [')
+            file.writelines(("," if n else "") + json.dumps(document) + "\n" for n, document in enumerate(documents))
+            file.write("]}")
+        report(0, len(documents))
+        samples_only = dict.fromkeys(("import_saved_views", "import_runs", "import_workspaces"), False)
+        dataset.add_dir(dataset_dir=str(folder), **kind, **samples_only)
+        report(len(documents), len(documents))
+    dataset.reload()
 
 
 def answers_frame(answers: Any) -> pd.DataFrame:

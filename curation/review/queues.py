@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from curation.pipeline.label_queue import Asking
 from curation.review.journal import ReviewError
 
 ORDERS = ("gain", "worst", "balance", "random")
@@ -85,6 +86,27 @@ def ranked(found: pd.DataFrame, order: str, seed: int) -> pd.DataFrame:
     place = {unit: n for n, unit in enumerate(heads["unit"])}
     ordered = units.assign(place=units["unit"].map(place)).sort_values(["place", "path"], ignore_index=True)
     return ordered[["path", "group"]]
+
+
+def by_gain(asking: Asking | None, issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataFrame | None:
+    """Return the queue whose answers mend most labels: path, group; None where no labels were judged.
+
+    Of a check only what it flags; of that, images whose labels were not judged come last.
+
+    Args:
+        asking: ranks the judged images.
+        issues: the issues table.
+        rows: a manifest's rows.
+        check: of labels, or "" for every image.
+
+    """
+    if asking is None:
+        return None
+    rest = candidates(issues, rows, check) if check else rows.iloc[:0].assign(group="")
+    ranking = asking.rank_queue(paths=rest["path"] if check else rows["path"])
+    judged = asking.memory.table["path"]
+    rest = rest[~rest["path"].isin(judged)]
+    return pd.concat([ranking[["path", "group"]], rest[["path", "group"]]], ignore_index=True)
 
 
 def cut(queue: pd.DataFrame, limit: int) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_issues, read_listing
 from curation.decisions import manifest
 from curation.measure import load_faces
+from curation.models.runs import of_present_contents
 from curation.pipeline import summary
 from curation.review.journal import ReviewError
 
@@ -35,8 +36,9 @@ class Shown:
     """What the App is to show of one workspace and version.
 
     records is one row an image: path, filepath, split, status, label, original_label, reason, weight, soft_label,
-    copy_group, sha256. scores maps a check to path -> score; flagged maps path -> names of checks; evidence path ->
-    lines; faces sha256 -> faces; predictions maps a model to a frame with index path and columns label, confidence.
+    copy_group, sha256. scores maps a check to path -> score; flagged maps path -> names of checks, the worst first;
+    evidence path -> lines; faces sha256 -> faces; suggestions path -> the class that the judgement of labels names
+    instead; predictions maps a model, as people call it, to a frame with index path and columns label, confidence.
     """
 
     version: manifest.Version
@@ -45,6 +47,7 @@ class Shown:
     flagged: dict[str, list[str]]
     evidence: dict[str, list[str]]
     faces: dict[str, list[dict[str, Any]]]
+    suggestions: dict[str, str] = field(default_factory=dict)
     predictions: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
@@ -96,9 +99,10 @@ def shown(workspace: Workspace, version_name: str, settings: Settings) -> Shown:
             str(check): dict(zip(mine["path"], mine["score"].round(_SCORE_DIGITS), strict=True))
             for check, mine in issues.groupby("check")
         },
-        flagged=flagged.groupby("path")["check"].agg(sorted).to_dict(),
+        flagged=flagged.sort_values(["score", "check"]).groupby("path")["check"].agg(list).to_dict(),
         evidence=_evidence(records, flagged, predictions),
         faces=_faces(workspace, settings),
+        suggestions=_suggestions(records, issues),
         predictions=predictions,
     )
 
@@ -148,13 +152,45 @@ def _pairs(landmarks: Any) -> Any:
     return np.asarray(landmarks, np.float64).reshape(-1, 2)
 
 
+def _suggestions(records: pd.DataFrame, issues: pd.DataFrame) -> dict[str, str]:
+    """Return path -> the likeliest class of the images whose label is in doubt, where it is not the label.
+
+    Of copies of one picture it is one class, the likeliest by what is believed of all of them together: each by itself
+    may name the other's.
+    """
+    judged = issues[issues["check"].isin(["mislabelled", "ambiguous"])]
+    group_of = dict(zip(records["path"], records["copy_group"], strict=True))
+    label_of = dict(zip(records["path"], records["label"], strict=True))
+    doubted = set(judged.loc[judged["is_issue"], "path"])
+    wanted = {group_of[path] or path for path in doubted}
+    believed: dict[str, dict[str, float]] = {}
+    for path, text in judged.drop_duplicates("path")[["path", "evidence"]].itertuples(index=False, name=None):
+        unit = group_of[path] or path
+        if unit in wanted:
+            sums = believed.setdefault(unit, {})
+            for name, share in (json.loads(text).get("posterior") or {}).items():
+                sums[name] = sums.get(name, 0.0) + share
+    found = {}
+    for path in doubted:
+        sums = believed.get(group_of[path] or path, {})
+        likeliest = max(sums, key=lambda name: sums[name], default="")
+        if likeliest and likeliest != label_of[path]:
+            found[path] = likeliest
+    return found
+
+
+def _called(stem: str) -> str:
+    """Return what people call the model whose predictions a file holds."""
+    if stem.startswith("oof_"):
+        return "models"
+    return "expression network" if stem == "fer_model" else "model " + stem.partition("_")[0]
+
+
 def _predictions(workspace: Workspace) -> dict[str, pd.DataFrame]:
-    """Return every predictions table's likeliest class and its probability, by the table's name."""
+    """Return each model's likeliest class and its probability; of several tables of one name the newest."""
     found: dict[str, pd.DataFrame] = {}
-    for file in sorted(workspace.predictions.glob("*.parquet")):
-        table = files.read_table(file)
-        if "path" not in table:
-            continue
+    for file in sorted(workspace.predictions.glob("*.parquet"), key=lambda file: (file.stat().st_mtime_ns, file.name)):
+        table = of_present_contents(workspace, files.read_table(file)).reset_index(drop=True)
         numbers = table.drop(columns=["path", "fold", "model"], errors="ignore").select_dtypes("number")
         if numbers.empty:
             continue
@@ -167,7 +203,7 @@ def _predictions(workspace: Workspace) -> dict[str, pd.DataFrame]:
                 "confidence": values[np.arange(len(values)), likeliest].round(_SCORE_DIGITS),
             }
         )
-        found[file.stem] = frame.drop_duplicates("path").set_index("path")
+        found[_called(file.stem)] = frame.drop_duplicates("path").set_index("path")
     return found
 
 
@@ -179,11 +215,11 @@ def _evidence(
     ordered = flagged.sort_values(["path", "score", "check"])
     for path, check, text in ordered[["path", "check", "evidence"]].itertuples(index=False, name=None):
         title = summary.check_words(check)[0]
-        lines.setdefault(path, []).append(f"{title}: {summary.evidence_words(json.loads(text))}")
+        lines.setdefault(path, []).append(f"{title}: {summary.evidence_words(json.loads(text), path)}")
     for name, frame in predictions.items():
         mine = frame[frame.index.isin(lines.keys())]
         for path, label, confidence in mine.reset_index()[["path", "label", "confidence"]].itertuples(index=False):
-            lines[path].append(f"model {name}: {confidence:.2f} {label}")
+            lines[path].append(f"{name}: {confidence:.2f} {label}")
     for path, words in _copies(records):
         lines.setdefault(path, []).append(words)
     return lines
@@ -191,12 +227,14 @@ def _evidence(
 
 def _copies(records: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Yield (path, what copies it has where, under which label) for the images that have copies."""
-    grouped = records[records["copy_group"] != ""]
-    for _, members in grouped.groupby("copy_group"):
-        seen = list(members[["path", "split", "label"]].itertuples(index=False, name=None))
-        for path, _, _ in seen:
+    groups: dict[str, list[tuple[str, str, str]]] = {}
+    columns = ["copy_group", "path", "split", "label"]
+    for group, *seen in records.loc[records["copy_group"] != "", columns].itertuples(index=False, name=None):
+        groups.setdefault(group, []).append((seen[0], seen[1], seen[2]))
+    for members in groups.values():
+        for path, _, _ in members:
             others = [
-                f"{other} in {split or 'the set'}, labelled {label}" for other, split, label in seen if other != path
+                f"{other} in {split or 'the set'}, labelled {label}" for other, split, label in members if other != path
             ]
             if others:
                 more = f" and {len(others) - _COPIES_NAMED} more" if len(others) > _COPIES_NAMED else ""

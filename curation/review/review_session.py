@@ -1,4 +1,4 @@
-"""A reviewer's desk: what lies in the queue, what a key means, what was answered. Knows nothing of FiftyOne.
+"""One reviewer's session: what lies in the queue, what a key means, what was answered. Knows nothing of FiftyOne.
 
 The session file is written by the command and read by the App's server, which is another process.
 """
@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from curation.base import files
-from curation.base.workspace import Workspace
+from curation.base import files, reading
+from curation.base.workspace import Workspace, read_images
 from curation.review import journal
 from curation.review.journal import Journal, ReviewAnswer, ReviewError
+from curation.review.learning import Learning
 
 BLIND_OTHER = {"unsure": "unknown", "exclude": "unusable"}
 """What a blind "unsure" and "exclude" count as among the votes."""
 
-_MOST_DIGITS = 9
+_CLASS_KEYS = "1234567890bcfghijloprtwxy"
+"""Keys of the classes, in alphabetical order of these: digits first, then the letters that no command has."""
 
 PAGE = 24
-"""Images of the queue put up at once in the grid: they fit a laptop's screen."""
+"""Images of the queue shown at once in the grid: they fit a laptop's screen."""
+
+WALK = 400
+"""Images or groups of the queue that the opened view is told of at once."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +42,22 @@ class Key:
 
 
 def keys_of(classes: Sequence[str], *, blind: bool) -> list[Key]:
-    """Return the keys of a session; the digits are the classes in alphabetical order, as far as there are digits."""
-    digits = [
-        Key(str(place), "relabel", name, {"label": name}) for place, name in enumerate(classes[:_MOST_DIGITS], start=1)
-    ]
+    """Return the keys of a session; the classes have theirs in alphabetical order, as far as there are keys."""
+    of_classes = [Key(key, "relabel", name, {"label": name}) for key, name in zip(_CLASS_KEYS, classes, strict=False)]
     common = [Key("u", "unsure", "unsure"), Key("n", "next", "next in queue"), Key("z", "undo", "undo")]
     if blind:
-        return [*digits, Key("e", "exclude", "not usable"), *common]
+        return [*of_classes, Key("e", "exclude", "not usable"), *common]
     return [
-        *digits,
+        *of_classes,
+        Key("a", "accept", "accept the suggestion"),
         Key("k", "keep", "keep as it came"),
         Key("e", "exclude", "exclude"),
-        Key("s", "soften", "between two: s, then two digits"),
+        Key("s", "soften", "between two classes"),
         *common,
+        Key("q", "queue", "queue what is shown"),
+        Key("m", "map", "map"),
+        Key("d", "difference", "difference on or off"),
+        Key("v", "view", "FiftyOne's own view"),
     ]
 
 
@@ -57,7 +66,7 @@ class Session:
     """What one ``curate review`` is about.
 
     items are (path, group) in the queue's order. names maps what the App calls an image to its path where the App must
-    not know the path (blind); empty otherwise.
+    not know the path (blind); empty otherwise. Where a session learns, answers change the order of what is open.
     """
 
     workspace: str
@@ -68,6 +77,7 @@ class Session:
     items: tuple[tuple[str, str], ...]
     blind: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+    learns: bool = False
 
     def save(self, file: Path) -> None:
         """Write the session file."""
@@ -76,12 +86,12 @@ class Session:
 
 def load_session(file: Path) -> Session:
     """Read a session file."""
-    record = files.read_json(file)
-    if record is None:
-        raise ReviewError(f"{file} is absent; open the App with: curate review")
-    record["classes"] = tuple(record["classes"])
-    record["items"] = tuple((path, group) for path, group in record["items"])
-    return Session(**record)
+    to_do = "open the App with: curate review"
+    with reading.refusing(file, to_do, ReviewError):
+        record = reading.json_object(reading.contents(file))
+        record["classes"] = tuple(record["classes"])
+        record["items"] = tuple((path, group) for path, group in record["items"])
+        return reading.built(Session, record)
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,7 @@ class Image:
     label: str = ""
     original_label: str = ""
     status: str = "kept"
+    suggestion: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,12 +122,10 @@ class ReviewSession:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.folder = Workspace(Path(session.workspace)).review / "journal"
-        self.journal = Journal(self.folder, session.reviewer)
-        self.current_selection: frozenset[str] = (
-            frozenset()
-        )  # what the queue brought up last: answering it brings up the next
-        self.reselect = False  # whether the App is about to drop the selection, because the view changes
+        workspace = Workspace(Path(session.workspace))
+        self.folder = workspace.review / "journal"
+        self.journal = Journal(self.folder, session.reviewer, workspace.decisions)
+        self.learning = Learning(workspace)
         self._path_of = dict(session.names)
         self._name_of = {path: name for name, path in self._path_of.items()}
 
@@ -146,13 +155,36 @@ class ReviewSession:
         """
         if not images:
             raise ReviewError("select images first, or open one")
+        if action == "accept":
+            images = [image for image in images if image.suggestion]
+            if not images:
+                raise ReviewError("nothing is suggested for what is chosen")
         if action == "relabel" and value not in self.session.classes:
             raise ReviewError(f"no class {value!r}; there are: {', '.join(self.session.classes)}")
         if action == "soften":
             value = self._softened(value)
         for said, mine in self._sorted_out(action, value, images).items():
             paths = [self.path(image.name) for image in mine]
-            self.journal.write(said[0], paths, said[1], queue=self.session.queue, reason=reason)
+            about = [self._about.get(path, ("", "")) for path in paths]
+            contents, labels = [content for content, _ in about], [label for _, label in about]
+            self.journal.write(
+                said[0],
+                paths,
+                said[1],
+                queue=self.session.queue,
+                reason=reason,
+                contents=contents,
+                labels=labels,
+            )
+
+    @cached_property
+    def _about(self) -> dict[str, tuple[str, str]]:
+        """Path -> content and given label when the session began: what a person sees and answers."""
+        workspace = Workspace(Path(self.session.workspace))
+        if not workspace.images.exists():
+            return {}
+        images = read_images(workspace)
+        return dict(zip(images["path"], zip(images["sha256"], images["label"], strict=True), strict=True))
 
     def _sorted_out(self, action: str, value: str, images: Sequence[Image]) -> dict[tuple[str, str], list[Image]]:
         """Return (action, value) -> images: a blind answer is a label; naming an image's own label is keeping it.
@@ -163,12 +195,13 @@ class ReviewSession:
             return {("label", BLIND_OTHER.get(action, value)): list(images)}
         result: dict[tuple[str, str], list[Image]] = {}
         for image in images:
-            confirms = action == "relabel" and value == image.label == image.original_label and image.status == "kept"
-            result.setdefault(("keep", "") if confirms else (action, value), []).append(image)
+            said = ("relabel", image.suggestion) if action == "accept" else (action, value)
+            as_it_is = image.label == image.original_label and image.status == "kept"
+            result.setdefault(("keep", "") if said == ("relabel", image.label) and as_it_is else said, []).append(image)
         return result
 
     def _softened(self, value: str) -> str:
-        shares = json.loads(value)
+        shares = journal.shares_of(value)
         unknown = [name for name in shares if name not in self.session.classes]
         if unknown or len(shares) < 2:
             raise ReviewError("soften takes two different classes")
@@ -187,19 +220,22 @@ class ReviewSession:
     def open_items(self) -> list[tuple[str, str]]:
         """Return (path, group) of the queue's images that this reviewer has not answered, in order."""
         answers = self.answers()
-        return [item for item in self.session.items if (item[0], self.session.reviewer) not in answers]
+        items = self.learning.ordered(self.session.items, answers) if self.session.learns else self.session.items
+        return [item for item in items if (item[0], self.session.reviewer) not in answers]
 
-    def upcoming(self, limit: int) -> tuple[list[str], list[str]]:
-        """Return the names of the next page of open images, groups whole, and of its first image or group."""
-        items = self.open_items()
-        if not items:
-            return [], []
-        end = min(limit, len(items))
-        while end < len(items) and items[end][1] and items[end][1] == items[end - 1][1]:
-            end += 1
-        group = items[0][1]
-        first = [path for path, other in items[:end] if other == group] if group else [items[0][0]]
-        return [self.name(path) for path, _ in items[:end]], [self.name(path) for path in first]
+    def upcoming(self, limit: int) -> list[list[str]]:
+        """Return the names of the open images that come next, a list a group; at most ``limit`` lists."""
+        found: dict[str, list[str]] = {}
+        for path, group in self.open_items():
+            if (group or path) not in found and len(found) == limit:
+                break
+            found.setdefault(group or path, []).append(self.name(path))
+        return list(found.values())
+
+    def requeue(self, names: Sequence[str], title: str) -> None:
+        """Put other images into the queue, in their order; what was answered stays answered."""
+        items = tuple((self.path(name), "") for name in names)
+        self.session = replace(self.session, items=items, queue=title)
 
     def progress(self) -> Progress:
         """Return how far this reviewer is."""

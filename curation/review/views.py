@@ -1,4 +1,4 @@
-"""How the App opens: saved views in plain words, the sidebar's groups, and a workspace of grid, map and histogram."""
+"""How the App opens: saved views in plain words, the sidebar's groups, and a workspace of grid and panels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curation.pipeline import summary
-from curation.review.push import INFO, PREDICTION_PREFIX
+from curation.review.push import INFO, prediction_field
 from curation.review.read_model import Shown
 
 MAP_KEY = "map"
@@ -22,26 +22,28 @@ PANEL = "face_review"
 
 WORKSPACE = "Review"
 
-_REVISION = 4
+_REVISION = 5
 """Raised whenever the views or the layout change for the same checks."""
 
 
 def arrange(fo: Any, dataset: Any, shown: Shown) -> None:
     """Save the views, the sidebar and the workspace, unless they stand there already."""
-    predictions = sorted(name for name in dataset.get_field_schema() if name.startswith(PREDICTION_PREFIX))
-    state = json.dumps([_REVISION, sorted(shown.scores), predictions])
+    state = json.dumps([_REVISION, sorted(shown.scores), sorted(shown.predictions)])
     fingerprint = hashlib.sha256(state.encode("utf-8")).hexdigest()
     if dataset.info.get("arranged") == fingerprint and dataset.has_workspace(WORKSPACE):
         return
-    for name, view, description in saved_views(fo, dataset, shown, predictions):
+    for name in dataset.list_saved_views():  # of models that are no longer shown, or called otherwise
+        if name.startswith("Model "):
+            dataset.delete_saved_view(name)
+    for name, view, description in saved_views(fo, dataset, shown):
         dataset.save_view(name, view, description=description, overwrite=True)
-    _sidebar(fo, dataset, shown, predictions)
-    dataset.save_workspace(WORKSPACE, layout(fo), description="Grid, review, map and histogram", overwrite=True)
+    _sidebar(fo, dataset, shown)
+    dataset.save_workspace(WORKSPACE, layout(fo), description="Grid, review and histogram", overwrite=True)
     dataset.info["arranged"] = fingerprint
     dataset.save()
 
 
-def saved_views(fo: Any, dataset: Any, shown: Shown, predictions: Sequence[str]) -> list[tuple[str, Any, str]]:
+def saved_views(fo: Any, dataset: Any, shown: Shown) -> list[tuple[str, Any, str]]:
     """Return (name, view, description): one for each check that flags something, worst first, and the people's own."""
     field = fo.ViewField
     views = []
@@ -60,20 +62,23 @@ def saved_views(fo: Any, dataset: Any, shown: Shown, predictions: Sequence[str])
         ("Unsure", dataset.match(field("decided.label") == "unsure"), "Waits for another person"),
         ("People disagree", dataset.match(field("disagree") == True), "Waits for a word that settles it"),  # noqa: E712
     ]
-    for name in predictions:
+    for model in shown.predictions:
+        name = prediction_field(model)
         doubted = dataset.match(field(f"{name}.label") != field("label.label")).match(field(f"{name}.label") != None)  # noqa: E711
-        model = name.removeprefix(PREDICTION_PREFIX)
-        views.append((f"Model {model} says otherwise", doubted.sort_by(f"{name}.confidence", reverse=True), ""))
+        title = f"{model.capitalize()}: another class"
+        views.append((title, doubted.sort_by(f"{name}.confidence", reverse=True), "The surest first"))
     return views
 
 
-def _sidebar(fo: Any, dataset: Any, shown: Shown, predictions: Sequence[str]) -> None:
+def _sidebar(fo: Any, dataset: Any, shown: Shown) -> None:
     group = fo.SidebarGroupDocument
+    predictions = map(prediction_field, shown.predictions)
+    scores = [f"scores.{check}" for check in shown.scores]
     dataset.app_config.sidebar_groups = [
         group(name="tags", paths=["tags"], expanded=False),
         group(name="review", paths=["decided", "evidence", "reviewers", "disagree"], expanded=True),
-        group(name="labels", paths=["label", "original_label", *predictions], expanded=True),
-        group(name="issues", paths=["issues", *(f"scores.{check}" for check in shown.scores)], expanded=True),
+        group(name="labels", paths=["label", "suggestion", "original_label", *predictions], expanded=True),
+        group(name="issues", paths=["issues", "worst_issue", *scores], expanded=True),
         group(name="faces", paths=["faces", "landmarks"], expanded=False),
         group(
             name="metadata",
@@ -86,20 +91,17 @@ def _sidebar(fo: Any, dataset: Any, shown: Shown, predictions: Sequence[str]) ->
             expanded=False,
         ),
     ]
-    dataset.app_config.active_fields = fo.ActiveFields(paths=["label", "decided"], exclude=False)
+    dataset.app_config.active_fields = fo.ActiveFields(paths=["label", "suggestion", "decided"], exclude=False)
     dataset.save()
 
 
 def layout(fo: Any, *, blind: bool = False) -> Any:
-    """Return the panels: the grid at the left; review, map and histogram at the right. Blind: no map, no histogram."""
+    """Return the panels: the grid at the left; review and histogram at the right. Blind: no histogram."""
     samples = fo.Panel(type="Samples", pinned=True)
     grid = fo.Space(children=[samples], active_child=samples.component_id)
     side = [fo.Panel(type=PANEL)]
     if not blind:
-        side += [
-            fo.Panel(type="Embeddings"),
-            fo.Panel(type="Histograms", state={"path": "label.label"}),
-        ]
+        side += [fo.Panel(type="Histograms", state={"path": "label.label"})]
     panels = fo.Space(children=side, active_child=side[0].component_id)
     return fo.Space(children=[grid, panels], orientation="horizontal", sizes=[0.58, 0.42])
 

@@ -16,72 +16,29 @@
   };
   showTheme();
 
-  // ---- charts: drawn when they come near, drawn anew when the theme changes
-  const probe = document.createElement("span");
-  probe.hidden = true;
-  document.body.append(probe);
-  const colour = (value) => { probe.style.color = value; return getComputedStyle(probe).color; };
-  const resolved = (node) => {
-    if (typeof node === "string") return /^var\(--[\w-]+\)$/.test(node) ? colour(node) : node;
-    if (Array.isArray(node)) return node.map(resolved);
-    if (node && typeof node === "object") {
-      return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, resolved(value)]));
-    }
-    return node;
-  };
-  const startPlotly = () => {
-    if (window.Plotly) return;
-    const script = document.createElement("script");
-    script.textContent = document.getElementById("plotly").textContent;
-    document.body.append(script); // an inline script runs before append returns
-  };
-  const drawn = new Set();
-  const draw = (element, width) => {
-    startPlotly();
-    const figure = resolved(JSON.parse(document.getElementById(element.dataset.chart).textContent));
-    const size = width ? { width, autosize: false } : { autosize: true };
-    if (!width && element.clientWidth < 520 && figure.data[0].type === "sankey") figure.layout.font.size = 11;
-    drawn.add(element);
-    return Plotly.react(element, figure.data, { ...figure.layout, ...size, height: element.clientHeight || undefined },
-      { responsive: true, displayModeBar: false });
-  };
-  const charts = all("[data-chart]");
-  const waiting = [];
-  const drawNext = () => {
-    const element = waiting.shift();
-    if (element && !drawn.has(element)) draw(element);
-    if (waiting.length) setTimeout(drawNext); // one at a time: the page stays responsive in between
-  };
-  const watcher = new IntersectionObserver((entries) => {
-    const near = entries.filter((entry) => entry.isIntersecting && !drawn.has(entry.target));
-    if (near.length && !waiting.length) setTimeout(drawNext);
-    waiting.push(...near.map((entry) => entry.target));
-  }, { rootMargin: "600px" });
-  // the page is painted and usable first; charts follow
-  addEventListener("load", () => setTimeout(() => charts.forEach((element) => watcher.observe(element))));
-  const redraw = () => drawn.forEach((element) => draw(element));
   themeButton.addEventListener("click", () => {
     theme = themes[(themes.indexOf(theme) + 1) % themes.length];
     store(theme);
     showTheme();
-    redraw();
+    dispatchEvent(new Event("themechange"));
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
-  // ---- print: light, everything unfolded, charts as wide as the paper
-  const PAPER = 680, HALF = 325;
+  // ---- print: light, everything unfolded that is not too much for paper
   let folded = [];
   addEventListener("beforeprint", () => {
     root.dataset.theme = "light";
     folded = all("details:not([open]):not(.bulky)");
     folded.forEach((details) => { details.open = true; });
-    charts.forEach((element) => draw(element, element.closest(".grid") ? HALF : PAPER));
   });
   addEventListener("afterprint", () => {
     folded.forEach((details) => { details.open = false; });
     showTheme();
-    redraw();
   });
+
+  // ---- on a phone a long page begins with its summary and checks; a click unfolds the rest
+  if (document.getElementById("filters") && matchMedia("(max-width: 560px)").matches) {
+    all("details.sub, details.section:not(#checks-section)").forEach((details) => { details.open = false; });
+  }
 
   // ---- folding, and links to what is folded
   all("[data-fold]").forEach((button) => button.addEventListener("click", () => {
@@ -133,4 +90,85 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }));
+
+  // ---- commands: copied by a click
+  all("[data-copy]").forEach((button) => button.addEventListener("click", async () => {
+    const text = button.dataset.copy;
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch { // a browser that does not allow it for files
+      const field = document.createElement("textarea");
+      field.value = text;
+      document.body.append(field);
+      field.select();
+      document.execCommand("copy");
+      field.remove();
+    }
+    const before = button.textContent;
+    button.textContent = "copied";
+    setTimeout(() => { button.textContent = before; }, 1200);
+  }));
+
+  // ---- long lists: the first few, the rest by a click
+  all("[data-more]").forEach((button) => button.addEventListener("click", () => {
+    button.closest(".sub").classList.add("whole");
+    button.remove();
+  }));
+
+  // ---- pictures: filtered, sorted, enlarged
+  const filters = document.getElementById("filters");
+  if (filters) {
+    filters.hidden = false;
+    const items = all(".item");
+    const chosen = (name) => filters.elements[name].value;
+    const has = (list, value) => !value || list.split("|").includes(value);
+    const filter = () => {
+      const words = chosen("text").trim().toLowerCase();
+      const active = ["check", "label", "split", "outcome"].some(chosen) || words !== "";
+      let shown = 0;
+      items.forEach((item) => {
+        const { check, label, split, outcome, text } = item.dataset;
+        const fits = has(check, chosen("check")) && has(label, chosen("label")) && has(split, chosen("split")) &&
+          has(outcome, chosen("outcome")) && (!words || text.toLowerCase().includes(words));
+        item.hidden = !fits;
+        shown += fits;
+      });
+      all(".sub[data-items]").forEach((sub) => {
+        const any = all(".item:not([hidden])", sub).length;
+        sub.hidden = active && !any;
+        if (active && any) sub.open = true;
+        sub.classList.toggle("filtered", active);
+      });
+      all("[data-class-head]").forEach((head) => { head.hidden = !all(".item:not([hidden])", head.nextElementSibling).length; });
+      filters.querySelector("[role=status]").textContent = active ? `${shown} of ${items.length} shown` : "";
+    };
+    const order = () => {
+      const by = chosen("order");
+      const compare = {
+        score: (a, b) => Number(a.dataset.score) - Number(b.dataset.score),
+        path: (a, b) => collator.compare(a.dataset.text, b.dataset.text),
+      }[by];
+      all(".pictures, .groups").forEach((list) => list.append(...all(":scope > .item", list).sort(compare)));
+    };
+    filters.addEventListener("input", filter);
+    filters.elements.order.addEventListener("change", order);
+    filters.addEventListener("submit", (event) => event.preventDefault());
+    filters.addEventListener("reset", () => setTimeout(() => { order(); filter(); }));
+  }
+  const large = document.getElementById("large");
+  if (large) {
+    const [picture, words, command] = ["img", "[data-words]", "[data-copy]"].map((one) => large.querySelector(one));
+    document.addEventListener("click", (event) => {
+      const button = event.target.closest("[data-large]");
+      if (!button) return;
+      const small = button.querySelector("img");
+      picture.src = small.src;
+      picture.alt = small.alt;
+      words.textContent = small.alt;
+      command.dataset.copy = `curate explain ${button.dataset.large}`;
+      large.querySelector("code").textContent = command.dataset.copy;
+      large.showModal();
+    });
+    large.addEventListener("click", (event) => { if (event.target === large) large.close(); });
+  }
 })();

@@ -24,7 +24,7 @@ FLAGS = [
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 """Where screenshots are kept, to be looked at."""
 
-SIZES = {"phone": (390, 844), "laptop": (1366, 768)}
+SIZES = {"phone": (390, 844), "tablet": (768, 1024), "laptop": (1366, 768)}
 SERIOUS = {"serious", "critical"}
 
 

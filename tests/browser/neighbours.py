@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,8 @@ import pandas as pd
 
 from curation.base import files, settings
 from curation.base.workspace import open_workspace
+from curation.labels import jury
+from curation.labels.judge import judgement
 from curation.measure import load_measurements, load_thumbnails
 from curation.pipeline import label_judgement
 
@@ -26,38 +27,38 @@ def judge_by_neighbours(folder: Path) -> None:
     readable = measured[measured["error"] == ""].merge(images[["path", "label"]], on="path")
     classes, labels = np.unique(readable["label"], return_inverse=True)
     thumbnails = load_thumbnails(readable["sha256"].tolist(), workspace.measurements, asked)
-    share, votes = _asked(thumbnails, labels, len(classes))
-    rows = np.arange(len(labels))
-    others = share.copy()
-    others[rows, labels] = 0.0
-    first, second = np.sort(share, axis=1)[:, :-3:-1].T
+    share = _asked(thumbnails, labels, len(classes))
+    groups = [""] * len(labels)
+    consensus = jury.deliberate([label_judgement.MODELS], share[None], labels, share, groups)
+    found = judgement(labels, consensus.posterior, consensus.sharpness)
+    said = classes[share.argmax(axis=1)]
     table = pd.DataFrame(
         {
             "path": readable["path"],
             "label": readable["label"],
             "group": "",
-            "wrong": others.max(axis=1) * (1 - share[rows, labels]),
-            "ambiguous": 1 - (first - second) / 0.2,  # two classes within a fifth of each other
-            "suggestion": classes[others.argmax(axis=1)],
-            "suggestion_right": others.max(axis=1),
-            "believed": [json.dumps(dict(zip(classes, map(float, row), strict=True))) for row in share],
-            "model_for": classes[share.argmax(axis=1)],
-            "model_probability": first,
-            "neighbours_for": classes[votes.argmax(axis=1)],
-            "neighbours_votes": votes.max(axis=1),
-            "neighbours_asked": ASKED,
-            "voter_for": "",
-            "voter_probability": 0.0,
-            "copies_say": "",
+            "answers": 0.0,
+            "self_confidence": 1.0 - share[np.arange(len(labels)), labels],
+            "says": [f"{ASKED} nearest say {name}" for name in said],
         }
     )
-    files.write_table(workspace.labels, table.assign(ambiguous=table["ambiguous"].clip(0, 1)))
-    record = {"key": "neighbours", "data": label_judgement.data_digest(images)}
+    files.write_table(workspace.labels, label_judgement.with_judgement(table, classes.tolist(), found))
+    label_judgement.write_memory(workspace, "neighbours", labels, consensus, share, np.zeros((len(labels), 2)))
+    record = {
+        "key": "neighbours",
+        "data": label_judgement.data_digest(images),
+        "revision": label_judgement.REVISION,
+        "classes": classes.tolist(),
+        "sharpness": consensus.sharpness,
+        "jury": [label_judgement.juror_record(juror) for juror in consensus.jurors],
+        "rates": dict(zip(classes.tolist(), consensus.rates.tolist(), strict=True)),
+        "rate_draws": [consensus.rates.tolist()] * 2,
+    }
     files.write_json(workspace.labels.with_suffix(".json"), record)
 
 
-def _asked(thumbnails: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return each image's share of its neighbours' weight for each class, and their number."""
+def _asked(thumbnails: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return each image's share of its neighbours' weight for each class, (n, classes)."""
     pixels = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
     pixels -= pixels.mean(axis=1, keepdims=True)
     pixels /= np.linalg.norm(pixels, axis=1, keepdims=True) + 1e-6
@@ -66,4 +67,5 @@ def _asked(thumbnails: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np
     nearest = np.argpartition(-alike, ASKED, axis=1)[:, :ASKED]
     named = np.eye(classes)[labels[nearest]]
     weights = np.exp(5 * np.take_along_axis(alike, nearest, axis=1))[:, :, None]
-    return (named * weights).sum(axis=1) / weights.sum(axis=1), named.sum(axis=1).astype(np.int64)
+    shares: np.ndarray = (named * weights).sum(axis=1) / weights.sum(axis=1)
+    return shares

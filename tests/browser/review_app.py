@@ -27,22 +27,36 @@ STEP_S = 300
 GLANCE_S = 5
 """For a click on what is there already."""
 
-QUIET_APP = "window.IS_PLAYWRIGHT = true"
-"""FiftyOne's own switch: no advertisement and no tips over the page."""
+SHOWS_OTHER = """before => {
+  const names = [...document.querySelectorAll("#face-curation-viewer:not([hidden]) figcaption")];
+  return names.length && names.map((each) => each.innerText.split("\\n")[0]).join("|") !== before.join("|");
+}"""
+"""Whether the opened view shows something else than before."""
+
+GLANCE_MS = 200
+"""A key counts when its picture has been on the screen for a moment, see keys.js."""
 
 
 class App:
-    """``curate review`` of one person, from its start to its end; its database and plugins lie in the workspace."""
+    """``curate review`` of one person, from its start to its end; its database and plugins lie in the workspace.
 
-    def __init__(self, workspace: Path, *options: object) -> None:
+    With ``inside`` it is started as in the README: in a folder, on the default workspace there, a relative path.
+    """
+
+    def __init__(self, workspace: Path, *options: object, inside: bool = False) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [str(CURATE), "review", "-w", str(workspace), "--port", str(port), "--no-browser", "--no-pull"]
+        where = [] if inside else ["-w", str(workspace)]
+        command = [str(CURATE), "review", *where, "--port", str(port), "--no-browser", "--no-pull"]
         self.said = workspace.parent / f"said-{port}.txt"
         with self.said.open("w") as output:
             self.running = subprocess.Popen(
-                [*command, *map(str, options)], stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                [*command, *map(str, options)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=workspace.parent if inside else None,
             )
         try:
             self.url = self._address()
@@ -92,7 +106,6 @@ class App:
         """Open the page and wait for its tiles and keys; ``heard`` is given all that the server answers."""
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.set_default_timeout(STEP_S * 1000)
-        page.add_init_script(QUIET_APP)
         if heard is not None:
             page.on("response", lambda answer: heard.append(answer))
         page.goto(self.url, wait_until="domcontentloaded")
@@ -114,6 +127,25 @@ def tiles(page: Page) -> Locator:
 def panel(page: Page) -> Locator:
     """Return the review panel beside the grid."""
     return page.locator("[data-cy=panel-content-face_review]")
+
+
+def viewer(page: Page) -> Locator:
+    """Return the opened view, which is there only while it is open."""
+    return page.locator("#face-curation-viewer:not([hidden])")
+
+
+def shown(page: Page) -> list[str]:
+    """Return the names of what the opened view shows: an image, or the copies of a group."""
+    return [text.splitlines()[0] for text in viewer(page).locator("figcaption").all_inner_texts()]
+
+
+def seen(page: Page, after: list[str]) -> list[str]:
+    """Wait until the opened view shows something else than ``after``, long enough for a key to count; return it."""
+    page.wait_for_function(SHOWS_OTHER, arg=after)
+    pictures = viewer(page).locator(".frame > img:first-child")
+    assert all(pictures.evaluate_all("all => all.map(each => each.complete && each.naturalWidth > 0)"))
+    page.wait_for_timeout(GLANCE_MS)
+    return shown(page)
 
 
 def on_tiles(page: Page, words: str) -> Locator:

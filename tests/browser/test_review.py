@@ -1,11 +1,14 @@
-"""Review in the FiftyOne App, in a real browser, on 2,000 real images: decide with keys, pull, undo, label blind.
+"""Review in the FiftyOne App, in a real browser, as a person works: decide, undo, pull, label blind.
 
-The tests share one App and follow each other as a person's work does; each leaves nothing answered behind.
+The tests share one App, started with the README's own lines in a fresh folder on drawn faces; they follow each other as
+a person's work does, and each leaves nothing answered behind.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +21,8 @@ from curation.pipeline import summary
 from curation.review import journal
 from tests.browser.chromium import ARTIFACTS
 from tests.browser.neighbours import judge_by_neighbours
-from tests.browser.review_app import App, bar, choose, look_at, on_tiles, panel, picture, tiles
-from tests.conftest import Curate, as_json
+from tests.browser.review_app import App, bar, choose, look_at, on_tiles, picture, seen, shown, tiles, viewer
+from tests.conftest import CURATE, Curate, as_json
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Response
@@ -27,21 +30,25 @@ if TYPE_CHECKING:
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.data, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+CLASSES = ("happy", "neutral", "sad", "surprise")
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, faces: Path, curate: Curate) -> Path:
-    folder = tmp_path_factory.mktemp("review") / "faces"
-    curate("run", faces, "--limit", 2000, "-w", folder)
-    judge_by_neighbours(folder)
-    curate("check", "mislabelled", "ambiguous", "-w", folder)
-    return folder
+def workspace(tmp_path_factory: pytest.TempPathFactory, curate: Curate) -> Path:
+    """The default workspace of a fresh folder: everything is done there, by relative paths."""
+    folder = tmp_path_factory.mktemp("fresh")
+    for words in (["sample", "faces", "--images", "240"], ["run", "faces"]):
+        subprocess.run([str(CURATE), *words], cwd=folder, check=True, capture_output=True, timeout=600)
+    judge_by_neighbours(folder / "workspace")
+    curate("check", "mislabelled", "ambiguous", "-w", folder / "workspace")
+    return folder / "workspace"
 
 
 @pytest.fixture(scope="module")
 def app(workspace: Path, browser: Browser) -> Iterator[App]:
-    started = App(workspace, "--by", "ada", "--check", "near_duplicate")
+    started = App(workspace, "--by", "ada", inside=True)
     yield started
     started.close()
 
@@ -51,6 +58,39 @@ def page(app: App, browser: Browser) -> Iterator[Page]:
     opened = app.open_in(browser)
     yield opened
     opened.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(workspace: Path) -> Iterator[None]:
+    """Take back what a test has answered, and end with nothing opened."""
+    yield
+    by_person: dict[str, list[journal.Line]] = {}
+    for line in pressed(workspace):
+        by_person.setdefault(line.reviewer, []).append(line)
+    for person, lines in by_person.items():
+        undoing = journal.Journal(workspace / "review" / "journal", person)
+        for line in lines:
+            undoing.undo(line)
+
+
+def close_all(page: Page) -> None:
+    """Leave nothing opened and nothing selected."""
+    if viewer(page).count():
+        page.keyboard.press("Escape")
+        viewer(page).wait_for(state="detached")
+    page.locator("#modal [data-cy=modal]").wait_for(state="detached")
+
+
+def take_back(page: Page, workspace: Path) -> None:
+    """Undo, in the App, everything that was pressed."""
+    while left := len(pressed(workspace)):
+        page.keyboard.press("z")
+        bar(page).get_by_text("taken back").wait_for()
+        until = time.monotonic() + 60
+        while len(pressed(workspace)) >= left:
+            assert time.monotonic() < until
+            page.wait_for_timeout(50)
+        page.wait_for_timeout(300)
 
 
 def flagged(curate: Curate, workspace: Path, check: str) -> list[dict[str, Any]]:
@@ -78,70 +118,203 @@ def pressed(workspace: Path) -> list[journal.Line]:
     return journal.active_presses(journal.read(workspace / "review" / "journal"))
 
 
-def test_the_app_opens_on_the_queue_with_its_keys_a_map_and_a_histogram(page: Page) -> None:
-    assert tiles(page).count() >= 20
+def decide_images(page: Page, number: int) -> tuple[list[tuple[list[str], str]], float]:
+    """Decide image after image in the opened view as a person does: look, then press.
+
+    Returns what was pressed on which images, and the seconds that the machine took for it.
+    """
+    keys = {"k": "keep", "e": "exclude", "u": "unsure", **{str(n + 1): name for n, name in enumerate(CLASSES)}}
+    done: list[tuple[list[str], str]] = []
+    page.keyboard.press("n")
+    before: list[str] = []
+    waited = 0.0
+    while sum(len(names) for names, _ in done) < number:
+        started = time.monotonic()
+        names = seen(page, before)
+        waited += time.monotonic() - started
+        key = list(keys)[len(done) % len(keys)]
+        done.append((names, keys[key]))
+        page.keyboard.press(key)
+        before = names
+    seen(page, before)
+    return done, waited
+
+
+def as_pressed(lines: list[journal.Line]) -> dict[str, str]:
+    return {path: line.value or line.action for line in lines for path in line.paths}
+
+
+def as_said(done: list[tuple[list[str], str]], labels: dict[str, str]) -> dict[str, str]:
+    """Naming an image's own label is keeping it."""
+    return {path: "keep" if said == labels.get(path) else said for names, said in done for path in names}
+
+
+def test_no_advertisement_lies_over_the_page_and_the_bar_names_every_key(page: Page) -> None:
+    page.wait_for_timeout(1000)
+    assert page.get_by_text("Accelerate your workflow").count() == 0
     words = bar(page).inner_text()
-    for word in ("ada:", "happy", "neutral", "sad", "surprise", "keep", "exclude", "unsure", "next", "undo"):
+    for word in ("ada:", *CLASSES, "keep", "exclude", "unsure", "next", "undo", "map", "queue"):
         assert word in words
     picture(page, "opened")
-    page.locator("[data-cy=panel-tab-embeddings]").click()
-    page.locator("[data-cy=embeddings-runs-page]").get_by_text("map", exact=True).click()
-    page.get_by_text("2,000 points").wait_for()
-    picture(page, "map")
-    page.locator("[data-cy=panel-tab-histograms]").click()
-    page.locator("[data-cy=histograms-container] svg").first.wait_for()
-    assert page.locator("[data-cy=histograms-container] input").first.input_value() == "label.label"
-    picture(page, "histogram")
-    page.locator("[data-cy=panel-tab-face_review]").click()
 
 
-def test_three_are_selected_a_key_excludes_them_the_pull_has_exactly_those_and_undo_restores_the_hash(
+def test_three_are_selected_a_key_excludes_them_without_a_reload_and_undo_restores_the_hash(
     page: Page, workspace: Path, curate: Curate
 ) -> None:
     before = cleaned(workspace)
     look_at(page, title("near_duplicate"), len(flagged(curate, workspace, "near_duplicate")))
     choose(page, 0, 2, 4)
     picture(page, "selected")
+    tiles(page).first.evaluate("tile => { tile.dataset.mark = 'same'; }")
     page.keyboard.press("e")
     on_tiles(page, "exclude").nth(2).wait_for()
+    assert page.locator("[data-mark=same]").count() == 1  # a grid that is drawn anew has other tiles
     picture(page, "excluded")
 
     found = pulled(curate, workspace)
     assert (found["decided"], found["undone"], found["conflicts"]) == (3, 0, 0)
-    decisions = person_decisions(workspace)
+    decisions = person_decisions(workspace)[-3:]
     assert [(entry.actor, entry.action) for entry in decisions] == [("person:ada", "exclude")] * 3
-    after = manifest.rows(open_workspace(workspace), cleaned(workspace))
-    mine = after[after["reason"].str.startswith("seen in the App")]
-    assert sorted(mine["path"]) == sorted(entry.path for entry in decisions)
-    assert set(mine["status"]) == {"excluded"}
-    assert cleaned(workspace).hash != before.hash
-    assert pulled(curate, workspace)["decided"] == 0 and len(person_decisions(workspace)) == 3
+    after = manifest.rows(open_workspace(workspace), cleaned(workspace)).set_index("path")
+    assert set(after.loc[[entry.path for entry in decisions], "status"]) == {"excluded"}
+    assert pulled(curate, workspace)["decided"] == 0
 
     page.keyboard.press("z")
     on_tiles(page, "exclude").first.wait_for(state="detached")
-    tiles(page).nth(5).wait_for()  # the grid was drawn again, not only cleared
-    assert on_tiles(page, "exclude").count() == 0
-    picture(page, "undone")
+    assert page.locator("[data-mark=same]").count() == 1
     assert pulled(curate, workspace)["undone"] == 3
     assert cleaned(workspace).hash == before.hash
     assert as_json(curate("verify", "--json", "-w", workspace))["ok"]
 
 
-def test_labels_in_doubt_have_saved_views_in_plain_words_worst_first(
+def test_a_key_that_comes_before_the_next_picture_does_nothing_and_says_so(page: Page, workspace: Path) -> None:
+    before = len(pressed(workspace))
+    page.keyboard.press("n")
+    first = seen(page, [])
+    page.keyboard.type("keu", delay=20)  # three keys in 60 ms: one picture was seen
+    bar(page).get_by_text("key did nothing").or_(bar(page).get_by_text("being written down")).wait_for()
+    second = seen(page, first)
+    (line,) = pressed(workspace)[before:]
+    assert (line.action, sorted(line.paths)) == ("keep", sorted(first))
+    assert second != first
+    take_back(page, workspace)
+    close_all(page)
+
+
+def test_one_key_is_for_the_whole_group_a_click_narrows_it_and_undo_shows_it_again(
     page: Page, workspace: Path, curate: Curate
 ) -> None:
-    for check in ("ambiguous", "mislabelled"):
-        found = flagged(curate, workspace, check)
-        look_at(page, title(check), len(found))
-        choose(page, 0)
-        worst = min(found, key=lambda row: (row["score"], row["path"]))
-        panel(page).get_by_text(worst["path"]).wait_for()
-        panel(page).get_by_text("nearest say").wait_for()
-        choose(page, 0)
-    picture(page, "mislabelled")
+    look_at(page, title("near_duplicate"), len(flagged(curate, workspace, "near_duplicate")))
+    tiles(page).nth(1).click()
+    group = seen(page, [])
+    assert len(group) >= 2
+    viewer(page).get_by_text("copies of one picture").wait_for()
+    page.keyboard.press("k")
+    after = seen(page, group)
+    assert after != group
+    assert [sorted(line.paths) for line in pressed(workspace)] == [sorted(group)]
+    page.keyboard.press("z")
+    assert seen(page, after) == group
+    assert pressed(workspace) == []
+
+    viewer(page).locator(".frame").first.click()  # the key is about the others
+    page.wait_for_timeout(300)
+    page.keyboard.press("e")
+    viewer(page).locator(".stamp", has_text="exclude").first.wait_for()
+    (line,) = pressed(workspace)
+    assert sorted(line.paths) == sorted(group[1:])
+    assert shown(page) == group  # one of it is still open
+    picture(page, "group")
+    page.keyboard.press("z")
+    viewer(page).locator(".stamp").first.wait_for(state="detached")
+    close_all(page)
 
 
-def test_a_digit_relabels_s_with_two_digits_softens_and_no_key_does_anything_while_somebody_types(
+def test_where_a_near_copy_differs_is_marked(page: Page, workspace: Path, curate: Curate) -> None:
+    look_at(page, title("near_duplicate"), len(flagged(curate, workspace, "near_duplicate")))
+    tiles(page).first.click()
+    names = seen(page, [])
+    for _ in range(40):
+        if viewer(page).locator(".frame img + img").count() or not names:
+            break
+        page.keyboard.press("ArrowRight")
+        names = seen(page, names)
+        page.wait_for_timeout(400)
+    assert viewer(page).locator(".frame img + img").count() >= 1
+    viewer(page).get_by_text("differs from the first where marked").first.wait_for()
+    picture(page, "difference")
+    close_all(page)
+
+
+def test_arrows_walk_the_grids_order_also_after_decisions_and_one_escape_closes_everything(
+    page: Page, workspace: Path, curate: Curate
+) -> None:
+    look_at(page, title("low_contrast"), len(flagged(curate, workspace, "low_contrast")))
+    tiles(page).nth(1).click()
+    first = seen(page, [])
+    page.keyboard.press("u")
+    second = seen(page, first)
+    page.keyboard.press("u")
+    third = seen(page, second)
+    page.keyboard.press("ArrowLeft")
+    assert seen(page, third) == second
+    page.keyboard.press("ArrowLeft")
+    assert seen(page, second) == first
+    viewer(page).locator(".stamp", has_text="unsure").wait_for()
+    assert [list(line.paths) for line in pressed(workspace)] == [first, second]
+    take_back(page, workspace)
+    page.keyboard.press("Escape")
+    viewer(page).wait_for(state="detached")
+    page.locator("#modal [data-cy=modal]").wait_for(state="detached")
+
+
+def test_the_mouse_alone_decides(page: Page, workspace: Path, curate: Curate) -> None:
+    look_at(page, title("low_contrast"), len(flagged(curate, workspace, "low_contrast")))
+    tiles(page).first.click()
+    first = seen(page, [])
+    bar(page).locator("button[data-key=e]").click()
+    second = seen(page, first)
+    assert [(line.action, list(line.paths)) for line in pressed(workspace)] == [("exclude", first)]
+    bar(page).locator("button[data-key=z]").click()
+    assert seen(page, second) == first
+    viewer(page).locator("[data-close]").click()
+    viewer(page).wait_for(state="detached")
+
+
+def test_a_key_with_nothing_selected_says_so(page: Page, workspace: Path) -> None:
+    page.keyboard.press("3")
+    bar(page).get_by_text("select images first, or open one").wait_for()
+    assert pressed(workspace) == []
+
+
+def test_labels_in_doubt_show_a_suggestion_that_a_key_accepts_worst_first(
+    page: Page, workspace: Path, curate: Curate
+) -> None:
+    found = flagged(curate, workspace, "mislabelled")
+    look_at(page, title("mislabelled"), len(found))
+    copies = {row["path"] for row in as_json(curate("issues", "--json", "-w", workspace)) if row["group"]}
+    worst = next(row for row in found if row["path"] not in copies)
+    suggestion = json.loads(worst["evidence"])["suggestion"]
+    on_tiles(page, f"{suggestion}?").first.wait_for()
+    tiles(page).first.click()
+    names = seen(page, [])
+    while names != [worst["path"]]:
+        page.keyboard.press("ArrowRight")
+        names = seen(page, names)
+    viewer(page).get_by_text("nearest say").first.wait_for()
+    viewer(page).get_by_text("suggested:").wait_for()
+    bar(page).get_by_text("keep as it came:").or_(bar(page).get_by_text("as they came:")).wait_for()
+    picture(page, "suggestion")
+    names = shown(page)
+    page.keyboard.press("a")
+    seen(page, names)
+    said = as_pressed(pressed(workspace))
+    assert said[worst["path"]] == suggestion
+    take_back(page, workspace)
+    close_all(page)
+
+
+def test_a_digit_relabels_s_with_two_classes_softens_and_no_key_does_anything_while_somebody_types(
     page: Page, workspace: Path, curate: Curate
 ) -> None:
     before = cleaned(workspace)
@@ -153,58 +326,101 @@ def test_a_digit_relabels_s_with_two_digits_softens_and_no_key_does_anything_whi
     page.keyboard.press("Escape")
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("4")
-    on_tiles(page, "→ surprise").first.wait_for()
-    assert [(line.action, line.value, len(line.paths)) for line in pressed(workspace)] == [("relabel", "surprise", 1)]
+    on_tiles(page, "→ surprise").or_(on_tiles(page, "keep")).first.wait_for()
+    assert len(pressed(workspace)) == 1
 
     choose(page, 1)
     page.keyboard.press("s")
-    bar(page).get_by_text("press two digits").wait_for()
+    bar(page).get_by_text("press two classes").wait_for()
     page.keyboard.press("3")
     bar(page).get_by_text("between sad and").wait_for()
-    picture(page, "softening")
     page.keyboard.press("2")
     on_tiles(page, "→ 50% neutral / 50% sad").first.wait_for()
     picture(page, "softened")
 
     assert pulled(curate, workspace)["decided"] == 2
-    relabelled, softened = person_decisions(workspace)[-2:]
+    softened = person_decisions(workspace)[-1]
     rows = manifest.rows(open_workspace(workspace), cleaned(workspace)).set_index("path")
-    assert (relabelled.action, softened.action) == ("relabel", "soften")
-    assert rows.loc[relabelled.path, "label"] == "surprise"
+    assert softened.action == "soften"
     assert json.loads(rows.loc[softened.path, "soft_label"]) == {"neutral": 0.5, "sad": 0.5}
-    page.keyboard.press("z")
-    on_tiles(page, "→ 50% neutral / 50% sad").first.wait_for(state="detached")
-    page.keyboard.press("z")
-    on_tiles(page, "→ surprise").first.wait_for(state="detached")
+    take_back(page, workspace)
     assert pulled(curate, workspace)["undone"] == 2
     assert cleaned(workspace).hash == before.hash
 
 
-def test_n_brings_whole_groups_of_copies_and_an_answer_brings_the_next(
-    page: Page, workspace: Path, curate: Curate
+def test_the_map_shows_all_images_by_label_issue_and_decision_and_a_lasso_makes_the_queue(page: Page) -> None:
+    page.keyboard.press("m")
+    shape = page.locator("#face-curation-map")
+    canvas = shape.locator("canvas")
+    canvas.wait_for()
+    everything = shape.locator("[role=status]").inner_text()
+    for by in ("label", "issue", "decision"):
+        shape.locator("select").select_option(by)
+        assert shape.locator("li").count() >= 2
+        picture(page, f"map-{by}")
+    box = canvas.bounding_box()
+    assert box is not None
+    corners = [(0.2, 0.2), (0.9, 0.2), (0.9, 0.8), (0.2, 0.8), (0.2, 0.2)]
+    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=6)
+    page.mouse.up()
+    shape.get_by_text("images chosen").wait_for()
+    chosen = int(shape.locator("[role=status]").inner_text().split()[0].replace(",", ""))
+    assert 0 < chosen < int(everything.split()[0].replace(",", ""))
+    page.keyboard.press("q")
+    viewer(page).wait_for()
+    bar(page).get_by_text(f"of {chosen} left").wait_for()
+    close_all(page)
+
+
+def test_fiftyones_own_view_is_one_key_away_and_enlarges_smoothly(page: Page) -> None:
+    tiles(page).first.click()
+    seen(page, [])
+    page.keyboard.press("v")
+    viewer(page).wait_for(state="detached")
+    page.locator("#modal [data-cy=looker] canvas").first.wait_for()
+    assert page.evaluate(
+        "(() => { const pen = document.createElement('canvas').getContext('2d');"
+        " pen.imageSmoothingEnabled = false; return pen.imageSmoothingEnabled; })()"
+    )
+    picture(page, "own-view")
+    page.keyboard.press("v")
+    viewer(page).wait_for()
+    close_all(page)
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["relative", "absolute"])
+def test_a_person_decides_fifty_images_in_time_none_wrong_and_none_unseen(
+    inside: bool, app: App, page: Page, workspace: Path, browser: Browser
 ) -> None:
-    queue = len(flagged(curate, workspace, "near_duplicate"))
-    page.keyboard.press("n")
-    panel(page).get_by_text("copies:").first.wait_for()
-    picture(page, "next")
-    page.keyboard.press("k")
-    on_tiles(page, "keep").nth(1).wait_for()
-    (line,) = pressed(workspace)
-    assert line.action == "keep" and len(line.paths) >= 2
-    bar(page).get_by_text(f"{queue - len(line.paths)} of {queue} left; keep: {len(line.paths)}").wait_for()
-    page.keyboard.press("z")
-    on_tiles(page, "keep").first.wait_for(state="detached")
-    bar(page).get_by_text(f"{queue} of {queue} left").wait_for()
+    other = None if inside else App(workspace, "--by", "ben")
+    try:
+        mine = page if other is None else other.open_in(browser)
+        rows = manifest.rows(open_workspace(workspace), cleaned(workspace)).set_index("path")
+        kept_as_they_came = rows[(rows["status"] == "kept")]["label"].to_dict()
+        done, waited = decide_images(mine, 50)
+        lines = [line for line in pressed(workspace) if line.reviewer == ("ada" if other is None else "ben")]
+        assert len(lines) >= len(done) and sum(len(names) for names, _ in done) >= 50
+        assert as_pressed(lines) == as_said(
+            done, {path: kept_as_they_came.get(path, "") for names, _ in done for path in names}
+        )
+        assert waited < 75
+        picture(mine, "decided" if inside else "decided-absolute")
+        close_all(mine)
+    finally:
+        if other is not None:
+            other.close()
 
 
 def test_a_killed_app_loses_nothing_that_was_pressed_and_opens_again(
     page: Page, app: App, workspace: Path, curate: Curate
 ) -> None:
-    tiles(page).nth(8).click()
-    page.locator("#modal").wait_for()  # one image is opened: a key is about it
-    picture(page, "one-image")
+    choose(page, 8)
     page.keyboard.press("e")
-    bar(page).get_by_text("left; exclude: 1").wait_for()
+    on_tiles(page, "exclude").first.wait_for()
     assert "mongod" in {process.name() for process in app.processes()}
     app.kill()
     assert pulled(curate, workspace)["decided"] == 1
@@ -220,11 +436,15 @@ def test_blind_labels_are_given_without_a_hint_and_reported_with_kappas(
     app = App(workspace, "--by", "cleo", "--blind", "--queue", 24)
     try:
         page = app.open_in(browser, heard)
-        shown = page.locator("body").inner_text()
-        told = [answer.text() for answer in heard if "json" in answer.headers.get("content-type", "")]
-        for hint in ("/happy/", "/neutral/", "/sad/", "/surprise/", "original_label", "nearest say"):
-            assert hint not in shown and not any(hint in text for text in told)
+        words = page.locator("body").inner_text()
         assert tiles(page).first.inner_text().strip() == ""
+        page.keyboard.press("n")
+        seen(page, [])
+        words += viewer(page).inner_text() + bar(page).inner_text()
+        told = [answer.text() for answer in heard if "json" in answer.headers.get("content-type", "")]
+        for hint in ("/happy/", "/neutral/", "/sad/", "/surprise/", "original_label", "nearest say", "copies of one"):
+            assert hint not in words and not any(hint in text for text in told)
+        close_all(page)
         for key, label, places in (("1", "happy", range(5)), ("3", "sad", range(5, 10))):
             choose(page, *places)
             page.keyboard.press(key)

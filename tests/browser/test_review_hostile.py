@@ -19,7 +19,7 @@ import pytest
 
 from curation.base import files
 from curation.pipeline import summary
-from tests.browser.review_app import STEP_S, App, bar, choose, look_at, on_tiles, panel, picture, tiles
+from tests.browser.review_app import STEP_S, App, bar, choose, look_at, on_tiles, panel, picture, tiles, viewer
 from tests.conftest import Curate, as_json
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def test_in_the_review_panel_and_on_the_tiles(page: Page, workspace: Path, curat
     said = panel(page)
     for place in range(len(STEMS) + 1):  # one label's, in the order of their paths
         choose(page, place)
-        said.get_by_text(f"excluded: {REASON}").wait_for()
+        said.get_by_text(f"left out: {REASON}").wait_for()
         shown = said.inner_text()
         assert f"labelled {LABELS[0]}" in shown and sum(f"{stem}.jpg" in shown for stem in STEMS) >= 1
         assert page.evaluate(MARKUP) == []
@@ -162,15 +162,19 @@ def test_in_the_sidebar_with_its_lists_of_values(page: Page) -> None:
     picture(page, "hostile-reasons")
 
 
-def test_in_the_histogram_and_beside_the_map(page: Page) -> None:
+def test_in_the_histogram_and_on_the_map(page: Page) -> None:
     page.locator("[data-cy=panel-tab-histograms]").click()
     page.locator("[data-cy=histograms-container] svg").first.wait_for()
     picture(page, "hostile-histogram")
-    page.locator("[data-cy=panel-tab-embeddings]").click()
-    page.locator("[data-cy=embeddings-runs-page]").get_by_text("map", exact=True).click()
-    page.get_by_text("points").first.wait_for()
-    picture(page, "hostile-map")
     page.locator("[data-cy=panel-tab-face_review]").click()
+    page.keyboard.press("m")
+    legend = page.locator("#face-curation-map")
+    for label in LABELS:
+        legend.get_by_text(label, exact=True).wait_for()
+    picture(page, "hostile-map")
+    assert page.evaluate(MARKUP) == []
+    page.keyboard.press("Escape")
+    legend.wait_for(state="detached")
 
 
 def test_in_an_operators_form(page: Page) -> None:
@@ -190,17 +194,22 @@ def test_in_an_operators_form(page: Page) -> None:
 
 def test_in_an_opened_image_its_record_and_the_panel_beside_it(page: Page) -> None:
     tiles(page).first.click()
+    mine = viewer(page)
+    mine.get_by_text("onerror").first.wait_for()
+    mine.get_by_text(f"left out: {REASON}").first.wait_for()
+    picture(page, "hostile-image")
+    assert page.evaluate(MARKUP) == []
+    page.keyboard.press("v")
     modal = page.locator("#modal")
     modal.locator("[data-cy=path-field]").get_by_text("onerror").first.wait_for()
     modal.locator("[data-cy=reason-field]").get_by_text(REASON).first.wait_for()
-    picture(page, "hostile-image")
     modal.locator("[data-cy=looker]").hover()
     page.keyboard.press("j")  # the App's own view of the record
     modal.get_by_text("_dataset_id").wait_for()
     picture(page, "hostile-record")
     page.keyboard.press("j")
     modal.locator("[data-cy=panel-tab-face_review]").click()
-    modal.locator("[data-cy=panel-content-face_review]").get_by_text(f"excluded: {REASON}").wait_for()
+    modal.locator("[data-cy=panel-content-face_review]").get_by_text(f"left out: {REASON}").first.wait_for()
     picture(page, "hostile-image-panel")
     page.keyboard.press("Escape")
 

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from curation.base import files
 from curation.base.errors import CurationError
 from curation.base.workspace import Workspace
 from tests.faults import corpus, forked
@@ -39,8 +40,8 @@ def images(scratch: Path) -> dict[str, Any]:
     """Curate one folder of all hostile image files and names; every file must be a row or on the list of left out."""
     top, workspace = scratch / "images", Workspace(scratch / "images-space")
     (top / "train" / "happy").mkdir(parents=True)
-    files = dict(corpus.image_files())
-    for name, data in files.items():
+    pictures = dict(corpus.image_files())
+    for name, data in pictures.items():
         (top / "train" / "happy" / name).write_bytes(data)
     named = corpus.odd_names(top)
     before = _snapshot(scratch, without=workspace.root)
@@ -51,19 +52,19 @@ def images(scratch: Path) -> dict[str, Any]:
     if Path("pwned").exists() or (top / "pwned").exists():
         faults.append("a file was executed")
     if faults:
-        return {"inputs": len(files) + named, "faults": faults}
+        return {"inputs": len(pictures) + named, "faults": faults}
     issues = files.read_table(workspace.issues)
     unreadable = set(issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"])
     rows = set(files.read_table(workspace.images)["path"])
     left_out = [entry["path"] for entry in files.read_json(workspace.ingest)["left_out"]]
     known = Counter(rows) + Counter(left_out)
-    faults += [f"{name} is lost" for name in files if f"train/happy/{name}" not in known]
-    if sum(known.values()) != len(files) + named:
-        faults.append(f"{sum(known.values())} of {len(files) + named} files are accounted for")
-    must_fail = [name for name in files if name.startswith(("empty", "zeros", "noise", "bomb-announced", "text"))]
+    faults += [f"{name} is lost" for name in pictures if f"train/happy/{name}" not in known]
+    if sum(known.values()) != len(pictures) + named:
+        faults.append(f"{sum(known.values())} of {len(pictures) + named} files are accounted for")
+    must_fail = [name for name in pictures if name.startswith(("empty", "zeros", "noise", "bomb-announced", "text"))]
     faults += [f"{name} passes for an image" for name in must_fail if f"train/happy/{name}" in rows - unreadable]
     return {
-        "inputs": len(files) + named,
+        "inputs": len(pictures) + named,
         "readable": len(rows) - len(unreadable),
         "unreadable_issues": len(unreadable),
         "left_out": len(left_out),

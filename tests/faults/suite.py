@@ -1,7 +1,7 @@
 """The fault suite: python -m tests.faults.suite [PART ...] [--short]; prints each part's figures as JSON.
 
 Exit status 1 where anything was lost, hung, left a traceback or wrote outside. Parts: kills, interrupts, storage,
-concurrency, hostile, long (200,000 images, or --images N; never in the short form unless named).
+concurrency, hostile, trust, long (200,000 images, or --images N; never in the short form unless named).
 """
 
 from __future__ import annotations
@@ -53,6 +53,12 @@ def _hostile(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
     return hostile.figures(curated, scratch, long=long)
 
 
+def _trust(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
+    from tests.faults import trust
+
+    return trust.figures(sample, scratch, long=long)
+
+
 def _long(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
     from tests.faults import long_run
 
@@ -68,6 +74,7 @@ PARTS: dict[str, Callable[[Path, Path, Path, bool], Figures]] = {
     "storage": _storage,
     "concurrency": _concurrency,
     "hostile": _hostile,
+    "trust": _trust,
     "long": _long,
 }
 
@@ -83,7 +90,7 @@ def run(part: str, *, long: bool) -> Figures:
     with tempfile.TemporaryDirectory(prefix="curate-faults-") as folder:
         top = Path(folder)
         make_sample(top / "sample", images=SAMPLE_IMAGES, seed=7)
-        forked.preload(training=long and part in ("kills", "interrupts"))
+        forked.preload(training=long and part in ("kills", "interrupts", "trust"))
         ended = forked.curate(["run", str(top / "sample"), "-w", str(top / "curated")])
         assert ended.went_well, ended.output
         (top / "scratch").mkdir()

@@ -58,7 +58,8 @@ def test_links_are_taken_only_where_they_lead_to_a_file_inside(root: Path, tmp_p
     (root / "elsewhere").symlink_to(tmp_path)
     (root / "device.jpg").symlink_to("/dev/zero")
     taken, left_out = listed(root, tmp_path)
-    assert taken == {"happy/1.jpg", "inside.jpg"}
+    assert taken == {"happy/1.jpg"}
+    assert "same file as 'happy/1.jpg'" in left_out.pop("inside.jpg")
     assert set(left_out) == {"outside.jpg", "broken.jpg", "loop.jpg", "happy/up", "elsewhere", "device.jpg"}
     assert "leads outside" in left_out["outside.jpg"] and "leads outside" in left_out["device.jpg"]
     assert "nowhere" in left_out["broken.jpg"] and "folder" in left_out["happy/up"]
@@ -220,9 +221,29 @@ def test_a_bomb_by_count_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         listed(zip_of(tmp_path / "source", *((f"{n}.jpg", JPEG) for n in range(21))), tmp_path)
 
 
-def test_an_archive_in_an_archive_is_not_unpacked(tmp_path: Path) -> None:
-    inner = zip_of(tmp_path / "source", ("1.jpg", JPEG)).read_bytes()
-    assert listed(zip_of(tmp_path / "source", ("in.zip", inner)), tmp_path)[0] == set()
+def test_an_archive_in_an_archive_is_unpacked_below_its_name_where_nothing_else_is_there(tmp_path: Path) -> None:
+    inner = zip_of(tmp_path / "source", ("happy/1.jpg", JPEG), ("../2.jpg", JPEG)).read_bytes()
+    middle = tar_of(tmp_path / "source", (tarfile.TarInfo("in.zip"), inner)).read_bytes()
+    assert listed(zip_of(tmp_path / "source", ("all.tar.gz", middle)), tmp_path)[0] == {"all/in/happy/1.jpg"}
+    taken, left_out = listed(zip_of(tmp_path / "source", ("3.jpg", JPEG), ("in.zip", inner)), tmp_path)
+    assert taken == {"3.jpg"} and "unpack it" in left_out["in.zip"]
+
+
+def test_archives_in_archives_share_what_they_may_unpack_to(tmp_path: Path) -> None:
+    inner = [zip_of(tmp_path / "source", (f"{n}.bmp", BOMB)).read_bytes() for n in range(5)]
+    with pytest.raises(IngestError, match="as a bomb would"):
+        listed(zip_of(tmp_path / "source", *((f"{n}.zip", data) for n, data in enumerate(inner))), tmp_path)
+
+
+def test_an_edited_record_of_an_unpacked_archive_leads_nowhere(root: Path, tmp_path: Path) -> None:
+    source = zip_of(tmp_path / "source", ("1.jpg", JPEG), ("labels.csv", b"path,label\n1.jpg,happy\n"))
+    assert listed(source, tmp_path)[0] == {"1.jpg"}
+    record = next((tmp_path / "cache").rglob("contents.json"))
+    for place in ("../../secret.jpg", str(tmp_path / "secret.jpg")):
+        text = record.read_text(encoding="utf-8")
+        record.write_text(text.replace("00000/00000000", place).replace("00000/00000001", place), encoding="utf-8")
+        listing = read_source(str(source), tmp_path / "cache")
+        assert str(tmp_path / "cache") in listing.frame["url"].iloc[0]
 
 
 # lists
@@ -270,7 +291,7 @@ def test_odd_rows_are_left_out_and_formulas_and_odd_labels_kept_as_text(root: Pa
     (root / "l.csv").write_text("path,label\n" + "\n".join(rows))
     listing = read_source(str(root / "l.csv"), tmp_path / "cache")
     labels = dict(zip(listing.frame["path"], listing.frame["label"], strict=True))
-    expected = {"a": "=1+1", "b": "", "c": "NA", "d": "two\nlines", "e": " padded "}
+    expected = {"a": "=1+1", "b": "", "c": "", "d": "two\nlines", "e": "padded"}
     assert labels == {f"{name}.jpg": label for name, label in expected.items()}
     assert set(listing.problems["path"]) == {"row 6", "x\0.jpg"}
 

@@ -16,6 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from curation.base.pools import local
 from curation.base.pools.local import Pool, PoolError
 from curation.base.settings import EngineSettings, MeasureSettings
 from curation.measure import engine, load_measurements, measure
@@ -61,6 +62,18 @@ def make_once_deadly_work(*arguments: Any) -> Callable[[Any], Any]:
     return once_deadly
 
 
+def make_endless_work(*arguments: Any) -> Callable[[Any], Any]:
+    """Work that never ends on a file that has "endless" in its name, as a decoder or a dead disk may not."""
+    work = make_true_work(*arguments)
+
+    def endless(shard: Any) -> Any:
+        while any("endless" in path for path in shard.paths):
+            time.sleep(60)
+        return work(shard)
+
+    return endless
+
+
 def make_no_work(*_: Any) -> Callable[[Any], Any]:
     os._exit(3)
 
@@ -93,6 +106,18 @@ def test_a_worker_that_is_killed_from_outside_leaves_no_trace(pictures, tmp_path
         load_measurements(listing, tmp_path / "store", SETTINGS),
         load_measurements(listing, tmp_path / "quiet", SETTINGS),
     )
+
+
+@pytest.mark.slow
+def test_a_file_that_no_decoder_ends_on_costs_one_row_and_nothing_else(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "make_work", make_endless_work)
+    monkeypatch.setattr(local, "LIMIT_S", 4.0)
+    monkeypatch.setattr(local, "_LOOK_S", 0.2)
+    (pictures / "endless.png").write_bytes(drawn(5000))
+    listing = listing_of(pictures)
+    done = measure(listing, tmp_path / "store", SETTINGS, EngineSettings(workers=1, shard_size=1))
+    frame = load_measurements(listing, tmp_path / "store", SETTINGS).set_index("path")
+    assert done.crashed == 1 and frame[frame["error_kind"] == "crashed"].index.tolist() == ["endless.png"]
 
 
 def test_a_worker_that_cannot_start_ends_the_run_with_one_sentence(pictures, tmp_path, monkeypatch):
@@ -141,7 +166,7 @@ def test_a_killed_run_leaves_no_process_behind_and_resumes(pictures, tmp_path):
     assert 0 < committed < len(listing), "the kill came too late to prove anything"
     gone, alive = psutil.wait_procs(orphans, timeout=20)
     assert alive == [] and len(gone) == len(orphans) > 0
-    (store / "files-1" / ".part-000001.123.tmp").write_bytes(b"half")
+    (store / "files-2" / ".part-000001.123.tmp").write_bytes(b"half")
     done = measure(listing, store, SETTINGS, EngineSettings())
     assert len(listing) - committed - 1 <= done.read <= len(listing) - committed
     assert list(store.rglob("*.tmp")) == []

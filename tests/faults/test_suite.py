@@ -37,6 +37,12 @@ def test_an_interrupted_command_ends_within_two_seconds_and_goes_on() -> None:
     assert found["slowest_end_s"] <= 2
 
 
+def test_nothing_is_overwritten_stale_let_in_or_hung() -> None:
+    found = figures_of("trust")
+    kinds = ("lost", "let_in", "hung", "tracebacks", "wrong")
+    assert found["cases"] >= 60 and not any(found[kind] for kind in kinds)
+
+
 def test_no_decision_is_lost_between_processes() -> None:
     found = figures_of("concurrency")
     rounds = found["interleavings"]

@@ -13,7 +13,7 @@ import pandas as pd
 from curation.decisions.log import Entry
 from curation.decisions.manifest import raw_manifest
 from curation.decisions.replay import replay
-from curation.pipeline import summary
+from curation.pipeline import report_tables
 from reports import CleaningTables, Provenance
 
 SIDE = 48
@@ -36,7 +36,7 @@ class Example:
 
     def tables(self, origin: Provenance) -> CleaningTables:
         """The report's tables."""
-        return summary.cleaning_report_tables(
+        return report_tables.cleaning_report_tables(
             self.issues, self.entries, self.raw, self.cleaned, origin, self.pictures_of
         )
 
@@ -57,6 +57,8 @@ def origin(**changes: Any) -> Provenance:
         "settings": {"seed": 0, "checks": {"face_score": 0.5}},
         "left_out": (("notes.txt", "not an image"),),
         "warnings": ("labels differ by case only: Sad, sad",),
+        "option": " -w mine",
+        "app": "http://localhost:5151/datasets/faces%20v2",
     }
     return Provenance(**(values | changes))
 

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from curation.base import tables
 from curation.decisions import manifest
+from curation.formats import kinds
 from curation.formats.export_data import ExportData, ExportError
 from curation.formats.export_files import flat_name, new_folder, place, tree_place
 from curation.formats.registry import UnknownFormatError, find, names
+from curation.formats.shards import split_names
 
 PARTS = st.text(alphabet="a_.é~", min_size=1, max_size=6).filter(lambda text: text not in {".", ".."})
 PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
@@ -40,7 +42,13 @@ def test_a_name_too_long_for_a_disk_is_cut_and_keeps_its_ending(tmp_path: Path) 
     (tmp_path / name).touch()
 
 
-@pytest.mark.parametrize(("split", "label"), [("train", ".."), ("train", "a/b"), ("a\\b", "happy")])
+@pytest.mark.parametrize(
+    ("split", "label"),
+    [
+        *(("train", label) for label in ("..", "a/b", "metadata.jsonl", "export.json", ".hidden", "@eaDir", "a.tmp")),
+        ("a\\b", "happy"),
+    ],
+)
 def test_a_label_or_split_that_is_no_folder_is_refused(split: str, label: str) -> None:
     with pytest.raises(ExportError, match="cannot be the name of a folder"):
         tree_place(SimpleNamespace(split=split, label=label, path="1.jpg"))
@@ -91,3 +99,31 @@ def test_a_table_for_a_spreadsheet_has_no_formulas_and_is_else_the_csv(tmp_path:
     assert list(plain["label"]) == cells and list(safe.columns) == list(plain.columns)
     assert list(safe["label"]) == ["'=1+1", "'+1", "'-1", "'@SUM(A1)", "'\t=1", "'\r=1", *cells[6:]]
     assert set(safe["change"]) == {"'=2"} and set(safe["weight"]) == {-0.5}
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "ending"),
+    [
+        (b"\xff\xd8\xff\xe0", "a.JPEG", "jpeg"),
+        (b"\xff\xd8\xff\xe0", "a.cls", "jpg"),
+        (b"\x89PNG\r\n\x1a\n", "a.jpg", "png"),
+        (b"\x89PNG\r\n\x1a\n", "no ending", "png"),
+        (b"\0\0\0\x18ftypheic", "a.heic", "heic"),
+        (b"something", "a.json", "img"),
+    ],
+)
+def test_an_image_in_a_shard_is_called_by_what_it_is(head: bytes, name: str, ending: str) -> None:
+    assert kinds.ending_of(head, name) == ending
+
+
+@pytest.mark.parametrize(
+    ("splits", "shards"),
+    [
+        (["", ""], ["train", "train"]),
+        (["train", ""], ["train", "unsplit"]),
+        (["all", "test"], ["all_", "test"]),
+        (["a b", "fold-1"], ["a_b", "fold_1"]),
+    ],
+)
+def test_shards_are_called_as_their_readers_allow(splits: list[str], shards: list[str]) -> None:
+    assert split_names(pd.Series(splits)).tolist() == shards

@@ -1,4 +1,4 @@
-"""Label scores and their one calibrated judgement, on opinions whose truth is known."""
+"""Label scores, neighbours, planted noise, annotators and rankings, on data whose truth is known."""
 
 import numpy as np
 import pytest
@@ -7,23 +7,17 @@ from hypothesis import strategies as st
 
 pytest.importorskip("cleanlab")
 
-from curation.labels import crowds, judge, neighbours, noise, ranking, scores
-from curation.labels.judge import Opinions
+from curation.labels import crowds, neighbours, noise, ranking, scores
 
 CLASSES = 3
 
 
-def world(
-    n: int = 3000, rate: tuple[float, ...] = (0.05, 0.1, 0.3), seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, Opinions]:
-    """True classes, given labels of which a share is wrong, and two opinions that never saw the labels."""
+def world(n: int = 3000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Given labels, and an opinion that never saw them."""
     rng = np.random.default_rng(seed)
-    true = rng.integers(0, CLASSES, n)
-    wrong = rng.random(n) < np.asarray(rate)[true]
-    given_labels = np.where(wrong, (true + rng.integers(1, CLASSES, n)) % CLASSES, true)
-    logits = rng.normal(0, 1, (2, n, CLASSES)) + 3.0 * np.eye(CLASSES)[true]
-    said = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
-    return true, given_labels, Opinions(("one", "two"), said)
+    labels = rng.integers(0, CLASSES, n)
+    logits = rng.normal(0, 1, (n, CLASSES)) + 3.0 * np.eye(CLASSES)[labels]
+    return labels, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
 
 distributions = st.integers(1, 30).flatmap(
@@ -90,8 +84,7 @@ def test_copies_vote_for_their_labels_but_not_for_themselves() -> None:
 
 @pytest.mark.parametrize("kind", noise.KINDS)
 def test_a_planted_flip_is_another_class_and_the_share_is_met(kind: noise.Kind) -> None:
-    _, labels, opinions = world()
-    said = opinions.pooled()
+    labels, said = world()
     weights = noise.flip_weights(labels, kind, said, scores.joint(labels, said))
     assert weights.sum(axis=1) == pytest.approx(1)
     assert (weights[np.arange(len(labels)), labels] == 0).all()
@@ -99,68 +92,6 @@ def test_a_planted_flip_is_another_class_and_the_share_is_met(kind: noise.Kind) 
     planted = noise.plant(labels, weights, 0.1, candidates, seed=3)
     assert (planted != labels).sum() == round(0.1 * candidates.sum())
     assert (planted[~candidates] == labels[~candidates]).all()
-
-
-def test_class_rates_find_the_noisy_class_without_any_truth() -> None:
-    true, labels, opinions = world()
-    found = judge.class_rates(labels, opinions)
-    actual = np.array([(true != labels)[labels == place].mean() for place in range(CLASSES)])
-    assert found == pytest.approx(actual, abs=0.06)
-
-
-def test_a_class_that_no_label_names_is_found_by_opinions_that_can_say_none() -> None:
-    _true, labels, opinions = world(rate=(0.0, 0.0, 0.0))
-    stranger = np.random.default_rng(1).random(len(labels)) < 0.25 * (labels == 2)
-    said = np.array(opinions.said)
-    said[:, stranger] = [0.05, 0.05, 0.05]
-    rates = judge.class_rates(labels, Opinions(("one", "two"), said))
-    assert rates[2] == pytest.approx(stranger[labels == 2].mean(), abs=0.08)
-    assert max(rates[0], rates[1]) < 0.08
-
-
-def test_the_judgement_ranks_and_is_calibrated() -> None:
-    true, labels, opinions = world(n=6000)
-    found = judge.judge(labels, opinions, [""] * len(labels))
-    wrong = true != labels
-    assert ranking.average_precision(wrong, found.wrong) > 0.85
-    assert found.wrong.sum() == pytest.approx(wrong.sum(), rel=0.25)
-    sure = found.suggestion_right > 0.8
-    assert sure.sum() > 100
-    assert (found.suggestion[sure] == true[sure]).mean() > 0.8
-    assert (found.suggestion_right <= found.wrong).all()
-
-
-def test_probabilities_are_probabilities_and_the_same_seed_gives_the_same() -> None:
-    _, labels, opinions = world(n=500)
-    found, again = (judge.judge(labels, opinions, [""] * 500, seed=4) for _ in range(2))
-    for values in (found.wrong, found.ambiguous, found.suggestion_right):
-        assert ((values >= 0) & (values <= 1)).all()
-    assert (found.suggestion != labels).all()
-    assert (found.wrong + found.ambiguous <= 1 + 1e-9).all()
-    assert found.posterior.sum(axis=1) == pytest.approx(1)
-    assert np.array_equal(found.wrong, again.wrong)
-
-
-def test_ambiguous_is_what_is_torn_between_its_label_and_another_and_wrong_what_is_not() -> None:
-    _, labels, opinions = world(n=2000)
-    said = np.array(opinions.said)
-    labels[:2] = 0
-    said[:, 0] = [0.5, 0.48, 0.02]
-    said[:, 1] = [0.01, 0.98, 0.01]
-    found = judge.judge(labels, Opinions(opinions.names, said), [""] * 2000)
-    assert found.ambiguous[0] > 0.5 > found.wrong[0]
-    assert found.wrong[1] > 0.5 > found.ambiguous[1]
-
-
-def test_copies_are_judged_alike_and_a_copy_with_another_label_is_evidence() -> None:
-    _, labels, opinions = world(n=2000)
-    said = np.array(opinions.said)
-    labels[:4] = [0, 0, 0, 1]
-    said[:, :4] = [0.45, 0.5, 0.05]
-    plain = judge.judge(labels, Opinions(opinions.names, said), [""] * 2000)
-    grouped = judge.judge(labels, Opinions(opinions.names, said), ["a", "a", "b", "b", *[""] * 1996])
-    assert grouped.wrong[0] == grouped.wrong[1] == pytest.approx(plain.wrong[0], abs=0.02)
-    assert grouped.wrong[2] > grouped.wrong[0]
 
 
 def test_dawid_and_skene_agree_with_the_majority_of_good_annotators() -> None:

@@ -14,9 +14,9 @@ STEADY = np.tile(list(RATES.values()), (100, 1))
 
 def judged_images(wrong: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     other = {"happy": "sad", "sad": "happy"}
-    believed = [{label: 1 - p, other[label]: p} for label, p in zip(labels, wrong, strict=True)]
+    posterior = [{label: 1 - p, other[label]: p} for label, p in zip(labels, wrong, strict=True)]
     paths = [f"{number}.jpg" for number in range(len(wrong))]
-    return pd.DataFrame({"path": paths, "label": labels, "wrong": wrong, "believed": believed})
+    return pd.DataFrame({"path": paths, "label": labels, "wrong": wrong, "posterior": posterior})
 
 
 def untouched(judged: pd.DataFrame) -> pd.DataFrame:

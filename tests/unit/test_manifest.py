@@ -106,9 +106,9 @@ def test_every_version_is_rebuilt_from_the_log_byte_for_byte(workspace: Workspac
     commit_raw(workspace)
     commit_cleaned(workspace, Draft("a.jpg", "exclude", reason="r"))
     commit_cleaned(workspace, Draft("b.jpg", "relabel", "sad"))
-    entries = log.read(workspace.decisions)
+    table = log.Log(workspace.decisions).table
     for version in manifest.versions(workspace)[1:]:
-        rebuilt = files.parquet_bytes(manifest.rebuilt(workspace, version, entries))
+        rebuilt = files.parquet_bytes(manifest.rebuilt(workspace, version, table))
         assert rebuilt == (workspace.manifests / f"{version.name}.parquet").read_bytes()
     assert manifest.verify(workspace) == []
 
@@ -142,7 +142,7 @@ def test_a_log_that_lost_lines_is_refused(workspace: Workspace) -> None:
     workspace.decisions.write_text("")
     assert any("restore the log" in problem for problem in manifest.verify(workspace))
     with pytest.raises(WorkspaceError, match="restore the log"):
-        manifest.require_whole_log(workspace, [])
+        manifest.require_whole_log(workspace, 0)
 
 
 def test_diff_names_what_two_versions_judge_differently() -> None:

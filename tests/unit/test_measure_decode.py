@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -78,7 +79,10 @@ def test_a_grey_jpeg_and_a_colour_jpeg_of_the_same_grey_picture_have_equal_pixel
         (encoded(picture(), "BMP")[:5000], "truncated"),
         (png_with_header(60_000, 60_000), "too_large"),
         (png_with_header(12_000, 12_000), "too_large"),
-        (encoded(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"), "unsupported"),
+        (b"8BPS\0\1" + bytes(200), "unsupported"),
+        (b"\x76\x2f\x31\x01" + bytes(200), "unsupported"),
+        (b"\0\0\0\x18ftypcrx " + bytes(200), "unsupported"),
+        (b"FUJIFILMCCD-RAW 0201" + bytes(200), "unsupported"),
     ],
 )
 def test_an_unusable_file_has_a_documented_kind_and_a_sentence(data, kind):
@@ -189,3 +193,66 @@ def test_a_corrupted_file_is_decoded_or_refused_never_anything_else(kind, data):
             assert error.kind in ERROR_KINDS
         else:
             assert decoded.pixels.dtype == np.uint8 and decoded.pixels.size > 0
+
+
+def tiff16(levels: np.ndarray) -> bytes:
+    return encoded(Image.fromarray(levels.astype(np.uint16)), "TIFF")
+
+
+def png16_rgb(levels: np.ndarray) -> bytes:
+    import cv2
+
+    return cv2.imencode(".png", levels[:, :, ::-1].astype(np.uint16))[1].tobytes()
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("colour", [False, True])
+def test_samples_of_any_depth_in_16_bits_are_scaled_from_the_range_they_have(bits, colour):
+    rgb = np.asarray(picture()).astype(np.uint32)
+    deep = rgb * 257 >> (16 - bits)
+    data, plain = (png16_rgb(deep), rgb) if colour else (tiff16(deep[:, :, 0]), rgb[:, :, 0])
+    assert np.array_equal(decode(data, SETTINGS).pixels, plain)
+
+
+def test_a_dark_picture_of_8_bits_spread_over_16_stays_dark():
+    dark = np.asarray(picture().convert("L")) // 8
+    assert np.array_equal(decode(tiff16(dark.astype(np.uint32) * 257), SETTINGS).pixels, dark)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "first", "last"),
+    [(0.0, 1.0, 0, 255), (0.0, 255.0, 0, 255), (-3.0, 9.0, 0, 255), (0.25, 0.75, 64, 191), (300.0, 2000.0, 0, 255)],
+)
+def test_fractions_are_scaled_from_one_from_255_or_from_their_own_range(low, high, first, last):
+    ramp = np.tile(np.linspace(low, high, 64, dtype=np.float32), (16, 1))
+    pixels = decode(encoded(Image.fromarray(ramp), "TIFF"), SETTINGS).pixels
+    assert (pixels[0, 0], pixels[0, -1]) == (first, last)
+    ramp[3, 3] = np.nan
+    assert np.array_equal(decode(encoded(Image.fromarray(ramp), "TIFF"), SETTINGS).pixels[0], pixels[0])
+
+
+def test_a_narrow_range_such_as_a_thermal_camera_gives_is_stretched():
+    levels = np.tile(np.linspace(7000, 8900, 64), (16, 1))
+    assert (decode(tiff16(levels), SETTINGS).pixels[0, [0, -1]] == [0, 255]).all()
+
+
+@pytest.mark.parametrize(("kind", "package"), [("HEIF", "pillow_heif"), ("JXL", "pillow_jxl")])
+def test_a_format_with_a_plug_in_is_decoded_where_it_is_installed_and_named_where_it_is_not(kind, package, monkeypatch):
+    plugin = pytest.importorskip(package)
+    if kind == "HEIF":
+        plugin.register_heif_opener()
+    data = encoded(picture(64, 48), kind, quality=90)
+    decoded = decode(data, SETTINGS)
+    assert (decoded.width, decoded.height, decoded.format) == (48, 64, kind)
+    assert np.abs(decoded.pixels.astype(int) - np.asarray(picture(64, 48))).mean() < 12
+    assert kind_of(data, MeasureSettings(max_pixels=1000)) == "too_large"
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(DecodeError, match=r"(HEIC|JPEG XL) image.*pip install 'face-curation\[formats\]'") as caught:
+        decode(data, SETTINGS)
+    assert caught.value.kind == "unsupported"
+
+
+def test_the_preview_in_a_cameras_raw_file_is_not_taken_for_the_picture():
+    raw = encoded(picture(), "TIFF", tiffinfo={50706: b"\1\4\0\0"})
+    with pytest.raises(DecodeError, match="camera's raw file"):
+        decode(raw, SETTINGS)

@@ -1,10 +1,12 @@
 """The engine: what is measured once is not measured again, and nothing depends on how the work is divided."""
 
+import hashlib
 import io
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +22,11 @@ from curation.measure import (
     load_faces,
     load_measurements,
     load_thumbnails,
-    measure,
     thumbnail_bytes,
 )
 from curation.measure.batch import measure_batch
+from curation.measure.engine import MeasureCounts
+from curation.measure.engine import measure as measure_now
 from curation.measure.load import MeasurementsError
 from curation.measure.tables import FACES_SCHEMA, FILES_SCHEMA, PIXELS_SCHEMA, Known
 
@@ -75,6 +78,12 @@ class InlinePool:
         while queue:
             shard = queue.popleft()
             yield shard, self._work(shard)
+
+
+def measure(*args, **options) -> MeasureCounts:
+    """Measure files that were written a while ago: those of this very moment are looked at once more."""
+    time.sleep(0.03)
+    return measure_now(*args, **options)
 
 
 @pytest.fixture
@@ -182,6 +191,64 @@ def test_new_renamed_and_changed_files_cost_only_themselves(pictures, tmp_path, 
     pd.testing.assert_frame_equal(
         load_measurements(listing, store, SETTINGS), load_measurements(listing, fresh, SETTINGS)
     )
+
+
+def test_a_file_that_is_another_one_of_the_same_size_and_time_is_measured_again(pictures, tmp_path, inline):
+    one, other = pictures / "006.png", pictures / "007.png"
+    size = max(one.stat().st_size, other.stat().st_size)
+    contents = {path: path.read_bytes().ljust(size, b"\0") for path in (one, other)}
+
+    def lay(first: bytes, second: bytes, how) -> None:
+        for path, data in ((one, first), (other, second)):
+            how(path, data)
+            os.utime(path, ns=(10**18, 10**18))
+
+    def in_place(path: Path, data: bytes) -> None:
+        path.write_bytes(data)
+
+    def by_rename(path: Path, data: bytes) -> None:
+        path.with_suffix(".new").write_bytes(data)
+        path.with_suffix(".new").replace(path)
+
+    store = tmp_path / "store"
+    for turn, how in enumerate((in_place, in_place, by_rename, in_place, by_rename)):
+        order = (one, other) if turn % 2 == 0 else (other, one)
+        lay(*(contents[path] for path in order), how)
+        time.sleep(0.05)
+        listing = listing_of(pictures)
+        assert counts(listing, store)[0] >= 2
+        assert counts(listing, store) == (0, 0)
+        frame = load_measurements(listing, store, SETTINGS).set_index("path")["sha256"]
+        for path in (one, other):
+            assert frame[path.name] == hashlib.sha256(path.read_bytes()).hexdigest()
+    apart = pictures / "apart"
+    one.rename(apart)
+    other.rename(one)
+    apart.rename(other)
+    assert counts(listing_of(pictures), store) == (2, 0)
+
+
+def test_a_scan_of_before_is_believed_where_the_medium_is_away(pictures, tmp_path, inline):
+    listing, store = listing_of(pictures), tmp_path / "store"
+    measure(listing, store, SETTINGS, ONE)
+    pictures.rename(tmp_path / "away")
+    assert counts(listing, store)[1] == 0
+    assert (load_measurements(listing, store, SETTINGS)["sha256"] != "").all()
+
+
+def test_a_pipe_and_a_copy_that_is_not_what_its_name_says_are_unreadable(tmp_path, inline):
+    data = drawn(1)
+    place = tmp_path / "sources" / "contents" / "ab" / hashlib.sha256(data).hexdigest()
+    for path in (place, place.with_name("f" * 64)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    os.mkfifo(tmp_path / "pipe.png")
+    urls = [str(place), str(place.with_name("f" * 64)), str(tmp_path / "pipe.png")]
+    listing = pd.DataFrame({"path": ["a", "b", "c"], "url": urls, "bytes": len(data), "mtime_ns": 1})
+    measure(listing, tmp_path / "store", SETTINGS, ONE)
+    frame = load_measurements(listing, tmp_path / "store", SETTINGS)
+    assert frame["error_kind"].tolist() == ["", "unreadable", "unreadable"]
+    assert "copy in the workspace is damaged" in frame["error"][1]
 
 
 def test_a_file_of_unknown_time_is_read_again_but_not_measured_again(pictures, tmp_path, inline):

@@ -112,6 +112,64 @@ def test_an_unknown_policy_names_the_known_ones() -> None:
         policy.load("no such policy")
 
 
+def equal(*rows: tuple[str, str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Images (path, split, label) that are exact copies of each other, and their issues."""
+    evidence = [json.dumps({"rank": place}) for place, _ in enumerate(rows, 1)]
+    found = [issue(row[0], "exact_duplicate", "exact-1", text) for row, text in zip(rows, evidence, strict=True)]
+    return images(*rows), pd.DataFrame(found)
+
+
+@pytest.mark.parametrize("split", ["PublicTest", "FER2013Test", "dev", "holdout", "fold3", "alpha", "deploy"])
+def test_no_split_but_one_to_fit_on_gives_its_copy_away_to_train(split: str) -> None:
+    drafts = policy.decide(policy.load("balanced"), *equal(("a.jpg", "train", "sad"), ("b.jpg", split, "sad")))
+    assert {draft.path: draft.action for draft in drafts} == {"a.jpg": "exclude", "b.jpg": "keep"}
+
+
+def test_test_comes_before_a_split_of_another_name_for_validation() -> None:
+    drafts = policy.decide(
+        policy.load("balanced"), *equal(("a.jpg", "dev", "sad"), ("b.jpg", "test", "sad"), ("c.jpg", "x", "sad"))
+    )
+    assert [draft.path for draft in drafts if draft.action == "keep"] == ["b.jpg"]
+
+
+def test_no_label_is_no_conflict_and_the_labelled_copy_stays() -> None:
+    drafts = policy.decide(policy.load("balanced"), *equal(("a.jpg", "train", ""), ("b.jpg", "train", "sad")))
+    assert {draft.path: draft.action for draft in drafts} == {"a.jpg": "exclude", "b.jpg": "keep"}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        'splits = ["trian"]',
+        '[[exclude]]\ncheck = "blank"\nreason = "r"\nsplits = ["trian"]',
+        '[duplicates]\nidentity = "near"\nconflicts = "exclude"\nkeep_split = ["trian", "test"]\nkeep_copy = "best"',
+        '[labels]\nprotect_splits = ["trian"]',
+    ],
+)
+def test_a_mistyped_split_is_named_with_the_one_that_was_meant(tmp_path: Path, place: str) -> None:
+    file = tmp_path / "p.toml"
+    file.write_text(f'name = "p"\ndescription = "d"\n{place}\n', encoding="utf-8")
+    with pytest.raises(policy.PolicyError, match=r"'trian'.*did you mean 'train'"):
+        policy.require_splits(policy.load(str(file)), {"train", "test"})
+
+
+def test_a_policy_for_splits_that_the_data_lack_is_refused_and_standard_names_may_lack() -> None:
+    policy.require_splits(policy.load("balanced"), {""})
+    policy.require_splits(policy.load("deck"), {"train", "test"})
+    with pytest.raises(policy.PolicyError, match="deck judges only the splits train, validation"):
+        policy.require_splits(policy.load("deck"), {""})
+
+
+def test_a_kept_policy_is_the_policy_and_an_edited_one_is_none(tmp_path: Path) -> None:
+    chosen = policy.load("balanced+confident")
+    policy.store(tmp_path, chosen, "balanced+confident")
+    assert policy.stored(tmp_path, chosen.fingerprint) == (chosen, "balanced+confident")
+    assert policy.stored(tmp_path, "../../etc/passwd") is None
+    (file,) = tmp_path.iterdir()
+    file.write_text(file.read_text().replace("0.6", "0.1"))
+    assert policy.stored(tmp_path, chosen.fingerprint) is None
+
+
 def person(path: str, group: str) -> dict[str, object]:
     return issue(path, "subject_leak", group, "{}")
 

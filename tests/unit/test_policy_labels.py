@@ -17,10 +17,10 @@ from tests.unit import frames
 
 
 def judged(path: str, given_label: str, wrong: float, right: float = 0.0, ambiguous: float = 0.0) -> list[dict]:
-    believed = {"happy": 1 - wrong, "sad": wrong} if given_label == "happy" else {"happy": wrong, "sad": 1 - wrong}
+    posterior = {"happy": 1 - wrong, "sad": wrong} if given_label == "happy" else {"happy": wrong, "sad": 1 - wrong}
     other = "sad" if given_label == "happy" else "happy"
-    first = {"given": given_label, "wrong": wrong, "suggestion": other, "probability": right, "believed": believed}
-    second = {"given": given_label, "ambiguous": ambiguous, "believed": believed}
+    first = {"given": given_label, "wrong": wrong, "suggestion": other, "probability": right, "posterior": posterior}
+    second = {"given": given_label, "ambiguous": ambiguous, "posterior": posterior}
     return [
         {**frames.issue(path, "mislabelled", evidence=json.dumps(first)), "score": 1 - wrong, "is_issue": wrong > 0.5},
         {**frames.issue(path, "ambiguous", evidence=json.dumps(second)), "score": 1 - ambiguous, "is_issue": False},
@@ -110,7 +110,8 @@ def test_a_sure_relabelling_ends_a_conflict_of_copies_and_one_copy_stays_under_t
 
 def test_a_policy_without_labels_has_the_fingerprint_that_old_logs_hold() -> None:
     assert policy.load("deck").fingerprint == DECK
-    assert policy.load("confident").fingerprint == CONFIDENT
+    older = Labels(relabel_above=0.7, exclude_above=0.22, max_share_per_class=0.4)
+    assert policy.load("confident").model_copy(update={"labels": older}).fingerprint == CONFIDENT
 
 
 CONFIDENT = "acac2c8727408b7ada34b30643d9ed31f2d16f741dfa73235c74e1c8b649a3ab"

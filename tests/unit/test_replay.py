@@ -6,7 +6,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.decisions.log import Entry
+from curation.decisions.log import Entry, table_of
 from curation.decisions.manifest import content_hash, raw_manifest
 from curation.decisions.replay import overruled, replay
 from tests.unit.frames import images
@@ -92,8 +92,9 @@ def test_only_single_decisions_of_a_policy_are_overruled() -> None:
         ("policy:deck", "b.jpg", "exclude", ""),
         ("person:ada", "", "undo", "[2]"),
     )
-    assert overruled(log) == {("a.jpg", "exclude")}
-    assert overruled([*log[:3], *entries(("person:ada", "", "undo", "[1, 2, 3]"))]) == set()
+    assert overruled(table_of(log))[["path", "action"]].to_numpy().tolist() == [["a.jpg", "exclude"]]
+    whole = [*log[:3], Entry(4, "t", "person:ada", "", "undo", "[1, 2, 3]", "", "")]
+    assert overruled(table_of(whole)).empty
 
 
 ACTIONS = st.tuples(
@@ -129,6 +130,16 @@ def test_a_soft_label_of_the_source_ends_with_its_label_and_comes_back_with_it()
     assert relabelled.set_index("path")["soft_label"].tolist() == ["", '{"sad": 1.0}', '{"sad": 1.0}']
     kept = replay(raw, entries(("person:ada", "a.jpg", "relabel", "happy"), ("person:ada", "a.jpg", "keep", "")))
     assert kept["soft_label"].tolist() == ['{"sad": 1.0}'] * 3
+
+
+def test_moving_sets_the_split_and_nothing_else() -> None:
+    log = entries(
+        ("policy:balanced", "", "policy", "f1"),
+        ("policy:balanced", "a.jpg", "exclude", ""),
+        ("person:ada", "a.jpg", "move", "test"),
+    )
+    row = replay(RAW, log).set_index("path").loc["a.jpg"]
+    assert (row["split"], row["status"], row["label"], row["reason"]) == ("test", "excluded", "sad", "why")
 
 
 def test_a_move_sets_the_split_and_a_name_the_person_and_neither_says_whether_it_is_kept() -> None:

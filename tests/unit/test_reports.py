@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import html as html_escaping
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from reports import cleaning_page, figures, page, thumbnails
+from curation.pipeline import report_tables
+from reports import cleaning_page, page, thumbnails
 from tests.unit.report_frames import SIDE, example, origin
 
 ATTACK = "<script>alert('x')</script>\"&{{7*7}}"
@@ -47,12 +48,13 @@ def html() -> str:
 
 
 def test_the_page_loads_nothing_from_anywhere(html: str) -> None:
-    assert all(link.startswith(("data:image/jpeg;base64,", "#")) for link in Elements(html).links)
+    app = "http://localhost:5151/"  # is gone to by a click only
+    assert all(link.startswith(("data:image/jpeg;base64,", "#", app)) for link in Elements(html).links)
     assert "default-src 'none'" in html
 
 
 def test_every_picture_has_an_alternative_text_that_names_its_file(html: str) -> None:
-    images = Elements(html).images
+    images = [image for image in Elements(html).images if image.get("src")]
     assert images
     assert all(re.search(r"/\d+\.jpg", image["alt"] or "") for image in images)
 
@@ -101,29 +103,75 @@ def test_a_data_set_without_issues_splits_or_decisions_makes_a_page() -> None:
 
 
 def test_equal_pictures_in_a_group_are_embedded_once(html: str) -> None:
-    sources = [image["src"] for image in Elements(html).images]
+    sources = [image["src"] for image in Elements(html).images if image.get("src")]
     # images 1 and 2 as well as 5 and 6 are the same bytes; 7, 8 and twice 9 stand in the gallery
     assert len(sources) == 1 + 1 + 2 + 4
 
 
-def test_charts_take_their_colours_from_the_style_sheet() -> None:
-    tables = example().tables(origin())
-    charts = [
-        figures.left_out_chart(tables.left_out),
-        figures.flow_chart(tables.flow),
-        figures.distribution_chart(tables.distributions[tables.distributions["check"] == "dark"]),
+def test_the_page_stays_small_for_it_draws_its_charts_itself(html: str) -> None:
+    assert len(html) < 300_000 and "plotly" not in html.lower()
+    elements = Elements(html)
+    assert elements.tags.count("svg") == 2 and elements.tags.count("rect") >= 20
+
+
+def test_what_a_person_should_know_first_comes_first_with_its_command_and_view(html: str) -> None:
+    listed = re.search(r'<ul class="anomalies">.*?</ul>', html, re.S)
+    assert listed is not None
+    said = html_escaping.unescape(re.sub(r"<[^>]+>", "", listed[0]))
+    order = [
+        said.index(words) for words in ("are copies under different labels", "Cannot be read: 1 file.", "not judged")
     ]
-    sheet = str(page._asset("page.css"))
-    for chart in charts:
-        text = chart.to_json()
-        assert not re.search(r"#[0-9a-f]{6}\b", text, re.IGNORECASE)
-        for name in re.findall(r"var\((--[\w-]+)\)", text):
-            assert f"{name}:" in sheet
+    assert order == sorted(order)
+    for command in ("curate review --check label_conflict -w mine", "curate check mislabelled ambiguous --labels fast"):
+        assert f'data-copy="{command}' in html
+    assert 'href="http://localhost:5151/datasets/faces%20v2?view=label-conflicts"' in html
 
 
-def test_a_label_cannot_become_a_link_in_a_chart() -> None:
-    frame = pd.DataFrame({"split": ["train"], "label": ['<a href="x">y</a>'], "before": [2], "left_out": [1]})
-    assert "<a " not in figures.left_out_chart(frame.assign(share=0.5)).to_json()
+def test_large_losses_are_said_once_and_sessions_across_splits_are_counted() -> None:
+    found = example()
+    issues = found.issues.copy()
+    shot = (issues["check"] == "near_duplicate") & (issues["path"] == found.paths[21])
+    issues.loc[shot, "evidence"] = json.dumps({"dhash": "0", "same_session": found.paths[-1]})  # train and test
+    gone = found.cleaned["path"].isin([path for path in found.paths if path.startswith("train/happy/")][:30])
+    cleaned = found.cleaned.assign(status=found.cleaned["status"].mask(gone, "excluded"))
+    tables = replace(found, issues=issues, cleaned=cleaned).tables(origin())
+    texts = list(tables.anomalies["text"])
+    assert any(re.match(r"5\d% of train's happy is left out: \d+ of \d+ images", text) for text in texts)
+    assert "Another shot of the same session, alike but no copy, is in another split: 1 image." in texts
+    again = report_tables._anomalies(
+        {"issues": {}, "groups": {}, "leaks_left": 0},
+        tables.left_out,
+        issues,
+        cleaned,
+        ["52% of train's happy are copies: 30 of 58 images were left out as such."],
+    )
+    assert not again["text"].str.contains("train's happy").any()
+
+
+def test_a_check_that_was_not_run_is_not_a_check_that_found_nothing(html: str) -> None:
+    row = re.search(r"<tr>\s*<th[^>]*>Wrong labels.*?</tr>", html, re.S)
+    assert row is not None and "not run" in row[0] and "curate check mislabelled ambiguous --labels fast" in row[0]
+    dark = re.search(r"<tr>\s*<th[^>]*>Too dark.*?</tr>", html, re.S)
+    assert dark is not None and "not run" not in dark[0]
+    plain = example()
+    without = replace(plain, issues=plain.issues[plain.issues["check"] != "label_conflict"])
+    tile = re.search(r"<dt>label conflicts</dt>.*?</dd>", cleaning_page(without.tables(origin())), re.S)
+    assert tile is not None and "not run" in tile[0]
+
+
+def test_a_relabelled_picture_names_its_new_label() -> None:
+    found = example()
+    cleaned = found.cleaned.assign(label=found.cleaned["label"].mask(found.cleaned["path"] == found.paths[8], "sad"))
+    shown = cleaning_page(replace(found, cleaned=cleaned).tables(origin()))
+    assert re.search(r"Relabelled: happy → sad", shown)
+
+
+def test_pictures_can_be_filtered_by_what_they_carry(html: str) -> None:
+    items = re.findall(r'<li class="item[^>]*>', html)
+    assert items and all(
+        re.search(rf'data-{name}="', item) for item in items for name in ("check", "label", "split", "outcome", "score")
+    )
+    assert 'data-check="label_conflict" data-label="happy|sad"' in html
 
 
 @pytest.mark.parametrize(
@@ -134,6 +182,7 @@ def test_a_label_cannot_become_a_link_in_a_chart() -> None:
         (0.0002, "share", "<0.1%"),
         (0, "share", "0.0%"),
         (0.34567, "number", "0.346"),
+        (float("nan"), "found", "not run"),
         ("<b>", "text", "<b>"),
     ],
 )

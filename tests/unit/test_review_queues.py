@@ -7,6 +7,7 @@ import pytest
 
 from curation.review import queues
 from curation.review.journal import ReviewError
+from curation.review.review_session import keys_of
 
 
 def issues(*rows: tuple[str, str, float, bool, str]) -> pd.DataFrame:
@@ -82,3 +83,11 @@ def test_people_share_a_queue_without_gaps_and_see_in_common_about_what_they_ask
     )
     with pytest.raises(ReviewError, match="not among the reviewers"):
         queues.share(queue, "dan", names, 0.2)
+
+
+def test_classes_past_nine_have_keys_of_their_own_that_no_command_has() -> None:
+    classes = [f"class {number:02d}" for number in range(20)]
+    keys = keys_of(classes, blind=False)
+    of_classes = {key.params["label"]: key.key for key in keys if key.operator == "relabel"}
+    assert list(of_classes) == classes and of_classes["class 09"] == "0"
+    assert len({key.key for key in keys}) == len(keys)

@@ -135,7 +135,7 @@ def inputs(rows: list[tuple[str, str, str, str]], **columns: object) -> CheckInp
     pairs = pd.DataFrame(columns=["pixel_sha256_a", "pixel_sha256_b", "probability", "transform", "relation"])
     defaults = {"given": False, "sure": 0.998, "perhaps": "", "unsure": 1.0, "nearest": frame["path"].iloc[0]}
     subjects = frame[["path", "person"]].assign(**{**defaults, **columns})
-    return CheckInputs(frame, measured, pairs.astype({"probability": "float64"}), Settings(), None, subjects)
+    return CheckInputs(frame, measured, pairs.astype({"probability": "float64"}), Settings(), subjects=subjects)
 
 
 def test_a_person_in_two_splits_is_flagged_and_every_person_has_a_group() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from curation.decisions.log import Entry
 from curation.decisions.manifest import raw_manifest
 from curation.decisions.replay import effective, replay
-from curation.pipeline import summary
+from curation.pipeline import report_tables, summary
 from reports import cleaning_page
 from tests.unit.report_frames import Example, example, origin
 
@@ -200,7 +200,7 @@ def test_the_gallery_shows_the_worst_first_and_no_more_than_its_limit() -> None:
     issues = found.issues.assign(is_issue=found.issues["is_issue"] | dark)
     gallery = replace(found, issues=issues).tables(origin()).gallery
     for (_, label), rows in gallery[gallery["check"] == "dark"].groupby(["check", "label"]):
-        assert len(rows) == summary.PICTURES_PER_CLASS
+        assert len(rows) == report_tables.PICTURES_PER_CLASS
         assert rows["score"].is_monotonic_increasing
         assert rows["total"].iloc[0] == (found.raw["label"] == label).sum()
 
@@ -222,7 +222,7 @@ def test_of_a_crowd_of_copies_some_of_each_label_and_split_are_shown_and_the_res
     issues = found.issues.assign(**{name: found.issues[name].mask(crowd, value) for name, value in changes.items()})
     tables = replace(found, issues=issues).tables(origin())
     shown = tables.groups[tables.groups["group"] == "near-3"]
-    assert len(shown) == summary.MEMBERS_SHOWN
+    assert len(shown) == report_tables.MEMBERS_SHOWN
     assert set(shown["copies"]) == {382}
     assert set(shown["label"]) == {"happy", "sad"} and set(shown["split"]) == {"train", "test"}
     page = cleaning_page(tables)
@@ -242,3 +242,10 @@ def test_order_of_rows_does_not_change_the_tables(found: Example) -> None:
     first, second = found.tables(origin()), mixed.tables(origin())
     for name in ("checks", "flow", "gallery", "groups", "distributions", "left_out", "before_after"):
         pd.testing.assert_frame_equal(getattr(first, name), getattr(second, name))
+
+
+def test_the_best_of_a_group_is_called_a_copy_of_no_other() -> None:
+    facts = {"kind": "near", "of": "a.jpg", "copies": 2, "labels": ["happy"], "splits": ["test", "train"], "rank": 1}
+    assert summary.evidence_words(facts, "b.jpg").startswith("near copy of a.jpg")
+    own = summary.evidence_words(facts, "a.jpg")
+    assert "copy of a.jpg" not in own and own.startswith("the best of its near copies")

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from training.data import DataError, balancing_weights, class_names, load_images, load_samples, targets_of, weights_of
+from training.data import (
+    DataError,
+    balancing_weights,
+    class_names,
+    decode_grey,
+    load_images,
+    load_samples,
+    targets_of,
+    weights_of,
+)
 
 CLASSES = ("a", "b", "c")
 
@@ -98,3 +107,18 @@ def test_balancing_gives_every_present_class_the_same_total(labels):
     totals = (targets * weights).sum(axis=0)
     assert totals[totals > 0] == pytest.approx(len(labels) / 3, rel=1e-5)
     assert set(np.flatnonzero(weights)) == set(labels)
+
+
+def test_deep_images_and_those_of_phones_are_read_as_the_same_picture(tmp_path):
+    grey = np.tile(np.arange(0, 240, 4, dtype=np.uint16), (60, 1))
+    Image.fromarray(grey.astype(np.uint8)).save(tmp_path / "plain.png")
+    Image.fromarray(grey * 16).save(tmp_path / "twelve bits.png")
+    Image.fromarray(grey * 257).save(tmp_path / "sixteen bits.tif")
+    Image.fromarray((grey / 255).astype(np.float32)).save(tmp_path / "fractions.tif")
+    plain = decode_grey(tmp_path / "plain.png").astype(int)
+    for name in ("twelve bits.png", "sixteen bits.tif", "fractions.tif"):
+        assert np.abs(decode_grey(tmp_path / name).astype(int) - plain).max() <= 1, name
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    Image.fromarray(grey.astype(np.uint8)).convert("RGB").save(tmp_path / "phone.heic", quality=95)
+    assert np.abs(decode_grey(tmp_path / "phone.heic").astype(int) - plain).mean() < 4

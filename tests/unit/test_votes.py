@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.labels import votes
+from curation.labels import people, votes
 from curation.labels.votes import Votes, VotesError
 
 CLASSES = ("happy", "neutral", "sad")
@@ -100,3 +100,30 @@ def test_agreement_of_the_real_votes_is_what_the_data_sheet_says(datasets: Path)
     assert table.loc["sad", "most_frequent"] == pytest.approx(0.40, abs=0.015)
     assert table.loc["all", "wrong"] == pytest.approx(0.117, abs=0.001)
     assert table.loc["all", "majority"] == pytest.approx(0.813, abs=0.001)
+
+
+FERPLUS = (
+    "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+    "Training,fer0000000.png,4,0,0,1,3,2,0,0,0,0\n"
+    "Training,,0,0,0,0,0,0,0,0,0,10\n"
+    "PublicTest,fer0000002.png,0,10,0,0,0,0,0,0,0,0\n"
+)
+
+
+def test_ferplus_own_list_is_a_table_of_votes_with_unnamed_rows_in_their_place(tmp_path: Path) -> None:
+    (tmp_path / "fer2013new.csv").write_text(FERPLUS)
+    found = votes.read_votes(tmp_path / "fer2013new.csv", ["happy", "neutral", "sad"])
+    assert found.paths.tolist() == ["fer0000000.png", "fer0000001.png", "fer0000002.png"]
+    assert found.counts.tolist() == [[0, 4, 1], [0, 0, 0], [10, 0, 0]]
+    assert found.total.tolist() == [10, 10, 10]
+    shuffled = FERPLUS.replace("fer0000002", "fer0000007")
+    (tmp_path / "other.csv").write_text(shuffled)
+    assert votes.read_votes(tmp_path / "other.csv", ["happy"]).paths.tolist() == ["fer0000000.png", "fer0000007.png"]
+
+
+def test_votes_find_images_by_the_names_of_their_files_where_these_are_unique() -> None:
+    known = pd.Series(["train/a.png", "test/b.png", "train/c.png", "test/c.png", "d.png", "x/d.png"])
+    paths = np.array(["a.png", "deep/b.png", "c.png", "d.png", "gone.png"], dtype=object)
+    table = votes.Votes(paths, ("happy",), np.ones((5, 1), np.int64), np.zeros((5, 0), np.int64))
+    found, by_name = people._paths_in(table, known)
+    assert found.tolist() == ["train/a.png", "test/b.png", "", "d.png", ""] and by_name == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -63,7 +64,7 @@ def test_wrong_use_is_the_same_sentence_as_on_the_command_line(own: Path, tmp_pa
     workspace = curation.Workspace(own, quiet=True)
     with pytest.raises(curation.CurationError, match="no version"):
         workspace.version("v99")
-    with pytest.raises(curation.CurationError, match="give a label"):
+    with pytest.raises(curation.CurationError, match="give a value with relabel"):
         workspace.decide("x.jpg", "relabel")
     (tmp_path / "mine").touch()
     with pytest.raises(curation.CurationError, match="no workspace"):
@@ -82,6 +83,56 @@ def test_what_a_notebook_shows_has_pictures_and_escapes_names(own: Path) -> None
         assert "<table>" in shown
     hostile = curation.Gallery("<script>", gallery.frame.assign(label="<img onerror=x>"), {})._repr_html_()
     assert "<script>" not in hostile and "<img onerror" not in hostile
+
+
+def test_outside_a_notebook_everything_prints_itself(own: Path) -> None:
+    workspace = curation.Workspace(own, quiet=True)
+    assert "versions" in repr(workspace) and "low_contrast" in repr(workspace)
+    gallery = workspace.gallery("low_contrast", limit=3)
+    assert repr(gallery).startswith("Low contrast: 3 of ") and gallery.frame["path"].iloc[0] in repr(gallery)
+    explained = workspace.explain(gallery.frame["path"].iloc[0])
+    assert repr(explained) == str(explained) == "\n".join(explained.lines)
+    assert repr(curation.Outcome(("one", "two"), {})) == "one\ntwo"
+    assert "images kept" in repr(workspace.version())
+
+
+def test_issues_have_their_evidence_as_columns_and_in_words(own: Path) -> None:
+    found = curation.Workspace(own, quiet=True).issues("low_contrast")
+    assert (found["value"] < found["threshold"]).all() and (found["measure"] == "contrast").all()
+    assert found["words"].str.startswith("contrast ").all() and "evidence" not in found
+    every = curation.Workspace(own, quiet=True).issues()
+    copies = every[every["check"] == "near_duplicate"]
+    assert copies["of"].notna().all() and copies["value"].isna().all()
+
+
+def test_looking_at_a_workspace_that_is_not_there_makes_none(tmp_path: Path, sample: Path) -> None:
+    workspace = curation.Workspace(tmp_path / "nowhere", quiet=True)
+    assert "nothing there yet" in repr(workspace)
+    for look in (workspace.issues, workspace.versions, workspace.verify, workspace.apply, workspace.report):
+        with pytest.raises(curation.CurationError, match="curate run"):
+            look()
+    assert not (tmp_path / "nowhere").exists()
+    workspace.run(sample, limit=20)
+    assert len(workspace.images) == 20
+
+
+def test_a_wrong_keyword_fails_at_once_and_names_the_right_one(own: Path) -> None:
+    with pytest.raises(curation.CurationError, match="did you mean 'measure'"):
+        curation.Workspace(own, mesure={"detector": "yunet"})
+    with pytest.raises(curation.CurationError, match="did you mean 'face_score'"):
+        curation.Workspace(own, checks={"facescore": 0.5})
+    workspace = curation.Workspace(own, quiet=True)
+    with pytest.raises(TypeError, match="did you mean 'epochs'"):
+        workspace.train("fast", epoch=3)
+    with pytest.raises(TypeError, match="did you mean 'transform'"):
+        workspace.version().torch("train", transfrom=None)
+
+
+def test_settings_print_as_the_file_that_would_give_them(own: Path) -> None:
+    workspace = curation.Workspace(own, quiet=True, checks={"face_score": 0.6})
+    text = str(workspace.settings)
+    assert "[checks]" in text and "face_score = 0.6" in text and repr(workspace.settings) == text
+    assert curation.Settings.model_validate(tomllib.loads(text)) == workspace.settings
 
 
 def test_what_is_done_is_written_to_the_log_without_secrets(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

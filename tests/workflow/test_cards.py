@@ -18,6 +18,7 @@ from curation.evidence import cards
 from curation.evidence.cards import TO_FILL_IN
 from curation.evidence.store import remembered
 from tests.conftest import Curate
+from training.recipes import recipe
 
 pytest.importorskip("datasets", reason="the extra exchange is not installed")
 mlc = pytest.importorskip("mlcroissant", reason="the extra exchange is not installed")
@@ -54,6 +55,13 @@ def test_the_hub_reads_the_dataset_card(written: Path) -> None:
     assert "configs" not in found  # a card hands no data on
 
 
+def test_a_card_does_not_publish_where_the_data_lie_on_this_machine(own: Path, sample: Path, written: Path) -> None:
+    for file in written.iterdir():
+        text = file.read_text(encoding="utf-8")
+        assert str(sample) not in text and str(sample.parent) not in text
+    assert f"- Source: {sample.name}\n" in (written / "dataset-card.md").read_text(encoding="utf-8")
+
+
 def test_the_cleaning_history_has_every_decision_that_counts_in_the_version(own: Path, written: Path) -> None:
     card = (written / "dataset-card.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1:-1] for line in card.split("## Cleaning history")[1].splitlines() if line[:2] == "| "]
@@ -81,8 +89,12 @@ def test_the_model_card_has_metrics_and_what_was_found_out(own: Path, tmp_path: 
     run = workspace.models / RUN
     run.mkdir(parents=True)
     (run / "model.safetensors").write_bytes(b"")
-    recipe = {"name": "fast", "learning_rate": 0.001}
-    config = {"recipe": recipe, "images": {"train": 90, "validation": 30}, "classes": ["happy", "sad"], "seed": 0}
+    config = {
+        "recipe": recipe("fast").as_dict(),
+        "images": {"train": 90, "validation": 30},
+        "classes": ["happy", "sad"],
+        "seed": 0,
+    }
     config |= {"weights": "bundled", "weights_licence": "BSD-3", "provenance": {"data": "v1"}}
     write_json(run / "config.json", config)
     unjudged = cards.write_cards(workspace, "cleaned", "", tmp_path / "cards")[2].read_text(encoding="utf-8")

@@ -22,10 +22,15 @@ def own(curated: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(curated, tmp_path / "own"))
 
 
-def annotated(task: dict[str, Any], person: str, time: str = "2026-01-01", **chosen: str) -> dict[str, Any]:
-    """A task with one more annotation, as Label Studio exports it."""
+def annotated(task: dict[str, Any], person: str, time: str = "2026-01-01", **chosen: str | list[str]) -> dict[str, Any]:
+    """A task with one more annotation, as Label Studio exports it; a list is an answer to a multiple choice."""
     result = [
-        {"from_name": name, "to_name": "image", "type": "choices", "value": {"choices": [value]}}
+        {
+            "from_name": name,
+            "to_name": "image",
+            "type": "choices",
+            "value": {"choices": [value] if isinstance(value, str) else value},
+        }
         for name, value in chosen.items()
     ]
     annotation = {"completed_by": {"id": 1, "email": f"{person}@example.org"}, "updated_at": time, "result": result}
@@ -70,11 +75,36 @@ def test_tasks_and_answers_go_round(own: Path, curate: Curate, tmp_path: Path) -
     assert as_json(curate("verify", "-w", own, "--json"))["ok"]
 
 
+def test_several_labels_chosen_are_a_soft_label_and_an_unknown_class_asks(
+    own: Path, curate: Curate, tmp_path: Path
+) -> None:
+    curate("export", "cleaned", "--format", "labelstudio", "-o", tmp_path / "out", "-w", own)
+    tasks = json.loads((tmp_path / "out" / "tasks.json").read_text(encoding="utf-8"))
+    answers = [
+        annotated(tasks[0], "ada", label=["sad", "neutral"]),
+        annotated(tasks[1], "ada", label=["sad", "bored"]),
+        annotated(tasks[2], "ada", label="saad"),
+    ]
+    (tmp_path / "project.json").write_text(json.dumps(answers), encoding="utf-8")
+    said = curate("annotations", tmp_path / "project.json", "-w", own).stdout
+    assert "1 decisions taken" in said and "'bored'" in said and "did you mean 'sad'" in said and "--new-class" in said
+    log = pd.DataFrame(as_json(curate("log", "-w", own, "--json")))
+    (soft,) = log[log["actor"] == "person:ada"].to_dict("records")
+    assert (soft["path"], soft["action"]) == (tasks[0]["data"]["path"], "soften")
+    version = as_json(curate("show", "cleaned", "-w", own, "--json"))["name"]
+    rows = pd.read_parquet(own / "manifests" / f"{version}.parquet").set_index("path")
+    assert json.loads(rows.at[soft["path"], "soft_label"]) == {"neutral": 0.5, "sad": 0.5}
+    curate("annotations", tmp_path / "project.json", "--new-class", "-w", own)
+    newest = as_json(curate("show", "cleaned", "-w", own, "--json"))["name"]
+    rows = pd.read_parquet(own / "manifests" / f"{newest}.parquet").set_index("path")
+    assert json.loads(rows.at[tasks[1]["data"]["path"], "soft_label"]) == {"bored": 0.5, "sad": 0.5}
+
+
 def test_what_is_no_export_is_one_sentence(own: Path, curate: Curate, tmp_path: Path) -> None:
     (tmp_path / "project.json").write_text('[{"image": "1.jpg", "choice": "sad"}]')
     done = curate("annotations", tmp_path / "project.json", "-w", own, check=False)
     assert done.returncode == 1
-    assert "export the project as JSON" in done.stderr and "Traceback" not in done.stderr
+    assert "export the project from Label Studio as JSON" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_label_studios_own_library_takes_the_interface_and_the_tasks(

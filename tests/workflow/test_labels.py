@@ -36,7 +36,7 @@ def test_every_readable_image_is_scored_with_evidence_and_a_second_check_fits_no
     unreadable = issues(curate, judged, "unreadable")
     assert len(wrong) == len(ambiguous) == (~unreadable["is_issue"]).sum()
     flagged = [json.loads(text) for text in wrong.loc[wrong["is_issue"], "evidence"]]
-    assert all("models " in evidence["says"] for evidence in flagged)
+    assert all("models " in evidence["says"] and "nearest say" in evidence["says"] for evidence in flagged)
     before = {path: path.stat().st_mtime_ns for path in (judged / "predictions").rglob("fold-*.npy")}
     assert len(before) == 3
     curate("check", "--labels", "fast", "--threads", 1, "-w", judged, timeout=120)
@@ -81,6 +81,62 @@ def test_votes_measure_every_score(judged: Path, curate: Curate, tmp_path: Path)
     assert {row["metric"] for row in found["scores"]} >= {"AP", "AUROC"}
     assert any("AUM" in row["score"] for row in found["scores"])
     assert next(row for row in found["versions"] if row["policy"] == "raw")["accuracy"] == 1.0
+
+
+def test_answers_teach_the_judge_and_measure_it_only_where_they_taught_nothing(
+    judged: Path, curate: Curate, tmp_path: Path
+) -> None:
+    workspace = tmp_path / "space"
+    shutil.copytree(judged, workspace)
+    rows = issues(curate, workspace, "mislabelled")
+    table = pd.DataFrame({"path": rows["path"], "label": [json.loads(text)["given"] for text in rows["evidence"]]})
+    table.sample(80, random_state=0).to_csv(tmp_path / "answers.csv", index=False)
+    said = curate("votes", "import", tmp_path / "answers.csv", "--teach", "-w", workspace).stdout
+    assert "80 answers on 80 images taught the judge" in said
+    after = issues(curate, workspace, "mislabelled")
+    assert after["score"].mean() > rows["score"].mean() + 0.02  # everybody says that the labels are right
+    found = as_json(curate("evaluate-labels", tmp_path / "answers.csv", "--json", "-w", workspace))
+    assert "each fifth is judged by what the other four teach" in found["measured"][0]["what"]
+    assert {row["name"] for row in found["jury"]} >= {"models"}
+    plan = as_json(curate("plan-review", "--next", 5, "--json", "-w", workspace))
+    assert {row["order"] for row in plan["expected"]} == {"gain", "random", "cleanlab"}
+    answered = set(pd.read_csv(tmp_path / "answers.csv")["path"])
+    assert plan["next"] and not {row["path"] for row in plan["next"]} & answered
+    curate("votes", "import", tmp_path / "answers.csv", "--measure", "-w", workspace)
+    pd.testing.assert_frame_equal(issues(curate, workspace, "mislabelled"), rows)
+
+
+def test_a_decision_teaches_and_the_issues_of_others_follow(judged: Path, curate: Curate, tmp_path: Path) -> None:
+    workspace = tmp_path / "space"
+    shutil.copytree(judged, workspace)
+    rows = issues(curate, workspace, "mislabelled").sort_values("path")
+    paths = rows["path"].iloc[:30].tolist()
+    curate("decide", *paths, "--keep", "-w", workspace)
+    after = issues(curate, workspace, "mislabelled").set_index("path")["score"]
+    before = rows.set_index("path")["score"]
+    assert (after.loc[paths] > before.loc[paths] - 1e-9).mean() > 0.9
+    others = before.index.difference(paths)
+    assert (after.loc[others] - before.loc[others]).abs().max() > 0.001
+    assert as_json(curate("verify", "--json", "-w", workspace))["ok"]
+
+
+def test_a_class_that_is_too_small_is_named_and_the_others_are_judged(
+    sample: Path, curate: Curate, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    for name, number in (("happy", 12), ("sad", 12), ("surprise", 1)):
+        for file in sorted((sample / "train" / name).glob("*"))[:number]:
+            target = data / name / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    options = ("--labels", "fast", "--threads", 1, "--opinion", "none")
+    done = curate("run", data, "-w", tmp_path / "space", *options)
+    assert "The labels of class 'surprise' were not judged: it has 1 different picture" in done.stdout
+    judged = issues(curate, tmp_path / "space", "mislabelled")
+    assert {path.split("/")[0] for path in judged["path"]} == {"happy", "sad"}
+    shutil.rmtree(data / "sad")
+    done = curate("run", data, "-w", tmp_path / "alone", *options)
+    assert "No label was judged: that takes two classes or more" in done.stdout
 
 
 def test_labels_that_were_not_judged_are_one_sentence(curated: Path, curate: Curate, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(cura
     from curation.base.workspace import open_workspace
     from curation.decisions import manifest
     from curation.models import evaluation, runs
-    from curation.pipeline import steps
+    from curation.pipeline import decisions
     from training.data import load_samples
 
     workspace = open_workspace(Path(shutil.copytree(curated, tmp_path / "own")))
@@ -128,7 +128,7 @@ def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(cura
         (judged, "relabel", "sad"),
         (softened, "soften", '{"soft_label": {"happy": 0.75, "sad": 0.25}, "weight": 0.5}'),
     ):
-        steps.decide(workspace, [path], action, value, "seen", "me", settings.load())
+        decisions.decide(workspace, [path], action, value, "seen", "me", settings.load())
     after = runs.training_frame(workspace, manifest.find(workspace, "cleaned")).set_index("key")
     assert after.loc[moved, "label"] == "sad" and before.loc[moved, "label"] == "happy"
     options = runs.FitOptions(epochs=1, image_size=16, threads=1)
@@ -150,11 +150,13 @@ def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(cura
     assert judged in mine.index and share["cleaned"] == pytest.approx((mine == called).mean())
 
 
-def test_an_export_answers_as_the_model_does_and_has_a_card(own: Path, model: str, curate: Curate) -> None:
+def test_an_export_answers_as_the_model_does_and_has_a_card(
+    own: Path, model: str, curate: Curate, tmp_path: Path
+) -> None:
     curate("evaluate", model, "-w", own)
-    done = curate("export-model", model, "-o", own / "model.onnx", "-w", own)
-    assert (own / "model.onnx").stat().st_size > 100_000
-    assert "manifest_hash" in (own / "model.md").read_text()
+    done = curate("export-model", model, "-o", tmp_path / "model.onnx", "-w", own)
+    assert (tmp_path / "model.onnx").stat().st_size > 100_000
+    assert "manifest_hash" in (tmp_path / "model.md").read_text()
     assert "largest difference" in done.stdout
 
 

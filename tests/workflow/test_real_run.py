@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -60,6 +61,19 @@ def test_every_image_has_a_row_of_every_check_of_pixels_and_copies(issues: pd.Da
     sizes = issues.groupby("check").size()
     for check in ("unreadable", "dark", "blank", "no_face", "exact_duplicate", "near_duplicate", "split_leak"):
         assert sizes[check] == 20_214
+
+
+def test_the_headline_is_the_share_of_copies_in_trains_surprise_and_nothing_is_held_back(workspace: Path) -> None:
+    page = (workspace / "reports" / "cleaning.html").read_text(encoding="utf-8")
+    assert "51% of train&#39;s surprise are copies" in page and "Stopped short" not in page
+
+
+def test_leaving_one_copy_out_costs_the_log_a_few_lines(workspace: Path, curate: Curate, tmp_path: Path) -> None:
+    own = shutil.copytree(workspace, tmp_path / "own", ignore=shutil.ignore_patterns("measurements"))
+    rows = kept(own, "v2")
+    before = len((own / "decisions.jsonl").read_bytes().splitlines())
+    curate("decide", rows.loc[rows["group"] != "", "path"].iloc[0], "--exclude", "-w", own)
+    assert len((own / "decisions.jsonl").read_bytes().splitlines()) - before <= 6
 
 
 def test_the_deck_policy_ends_within_one_percent_of_the_deck(workspace: Path, curate: Curate) -> None:

@@ -17,9 +17,11 @@ from curation.base import files, settings
 from curation.base.progress import Display
 from curation.base.workspace import Workspace, create_workspace, locked, open_workspace
 from curation.decisions import manifest
+from curation.review import read_model
 from curation.review.journal import Journal, ReviewError
 from curation.review.pull import pull
 from curation.review.review_session import Image, ReviewSession, Session
+from tests.browser.neighbours import judge_by_neighbours
 from tests.conftest import Curate
 
 pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
@@ -184,10 +186,10 @@ def test_the_queue_is_resumable_goes_on_by_whole_groups_and_counts_agreement(tmp
     workspace = create_workspace(tmp_path / "space")
     items = (("a", ""), ("b", "g"), ("c", "g"), ("d", ""))
     ada = ReviewSession(session(workspace, "ada", items))
-    assert ada.upcoming(2) == (["a", "b", "c"], ["a"])
+    assert ada.upcoming(2) == [["a"], ["b", "c"]]
     ada.answer("keep", [Image("a")])
     resumed = ReviewSession(session(workspace, "ada", items))
-    assert resumed.upcoming(1) == (["b", "c"], ["b", "c"])
+    assert resumed.upcoming(1) == [["b", "c"]]
     ben = ReviewSession(session(workspace, "ben", items))
     assert ben.progress().left == 4
     ben.answer("keep", [Image("a")])
@@ -198,6 +200,16 @@ def test_the_queue_is_resumable_goes_on_by_whole_groups_and_counts_agreement(tmp
         ada.answer("relabel", [Image("a")], "angry")
     with pytest.raises(ReviewError, match="select images"):
         ada.answer("keep", [])
+
+
+def test_copies_of_one_picture_get_one_suggestion(workspace: Workspace, curate: Curate) -> None:
+    judge_by_neighbours(workspace.root)
+    curate("check", "mislabelled", "-w", workspace.root)
+    found = read_model.shown(workspace, "cleaned", settings.load())
+    grouped = found.records[found.records["copy_group"] != ""].groupby("copy_group")["path"].agg(list)
+    named = [{found.suggestions[path] for path in paths if path in found.suggestions} for paths in grouped]
+    assert found.suggestions and any(named)
+    assert all(len(classes) <= 1 for classes in named)
 
 
 def test_votes_and_blind_labels_are_reported_with_intervals(workspace: Workspace, curate: Curate) -> None:

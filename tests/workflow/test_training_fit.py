@@ -282,6 +282,20 @@ def test_an_estimate_grows_with_images_and_epochs():
     assert 0 < short < estimate_seconds(replace(TINY, epochs=10), 1600, SIDE)
 
 
+def test_a_batch_in_parts_takes_the_same_steps_and_learns_as_well(tmp_path):
+    whole = replace(TINY, backbone="vgg16", batch_size=8, epochs=1, ema=0.0, image_size=32, extra_dense=False)
+    faces = samples(24)
+    first, second = (
+        fit_samples(faces, nothing(), recipe, tmp_path / str(place), weights="none", threads=1)
+        for place, recipe in enumerate((whole, replace(whole, micro_batch=3)))
+    )
+    # without batch normalisation the sum over parts is the batch's gradient
+    assert first.history["train_loss"].iloc[0] == pytest.approx(second.history["train_loss"].iloc[0], rel=0.05)
+    learned = fit_samples(samples(200), nothing(), replace(TINY, micro_batch=5), tmp_path / "tiny", threads=1)
+    test = samples(100, seed=1)
+    assert (learned.model().probabilities(test.images).argmax(1) == test.labels).mean() > 0.9
+
+
 def test_class_weights_undo_the_shares_of_the_classes(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (88, SIDE, SIDE)).astype(np.uint8)
     labels = np.repeat([0, 1], [80, 8])

@@ -73,6 +73,8 @@ class Recipe:
         blocks_trained: convolution blocks, counted from the top, that are trained; 0 for the top only,
             ``ALL_BLOCKS`` for the whole network.
         batch_size: images a step.
+        micro_batch: images that a processor holds the maps of at once, a step's gradients being summed over them; 0 for
+            the whole batch. Batch normalisation sees as many (Hoffer et al., 2017, found that it generalises better).
         extra_dense: one more dense layer before the last.
         class_weights: weigh classes by the inverse of their share in the training data.
         image_size: side of the network's input, pixels. A file may leave it out for a library's network, which then
@@ -102,6 +104,7 @@ class Recipe:
     learning_rate: float
     blocks_trained: int = ALL_BLOCKS
     batch_size: int = 64
+    micro_batch: int = 0
     extra_dense: bool = False
     class_weights: bool = False
     image_size: int = 48
@@ -126,6 +129,7 @@ class Recipe:
             "learning_rate": (0, 1),
             "blocks_trained": (ALL_BLOCKS, 1000),
             "batch_size": (2, 2**16),
+            "micro_batch": (0, 2**16),
             "image_size": SIDES,
             "epochs": (1, 10_000),
             "patience": (1, 10_000),

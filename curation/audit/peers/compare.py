@@ -29,6 +29,7 @@ from curation.checks.duplicates.kernel import EVIDENCE
 from curation.checks.duplicates.transform import decompose, in_words
 from curation.checks.duplicates.verification import joined, verify
 from curation.measure import load_thumbnails
+from curation.models.runs import of_present_contents
 
 PAIR_PEERS = ("fastdup", "brain")
 """Peers that name pairs of near copies, which we verify."""
@@ -154,7 +155,7 @@ def out_of_fold(workspace: Workspace, paths: pd.Series, labels: Sequence[str]) -
     classes = in_order(labels)
     tables = sorted(workspace.predictions.glob("oof_*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
     for table in tables:
-        known = files.read_table(table)
+        known = of_present_contents(workspace, files.read_table(table))
         if {"path", *classes} <= set(known.columns) and set(paths) <= set(known["path"]):
             chosen = known.drop_duplicates("path").set_index("path").loc[paths, classes].to_numpy(dtype=np.float64)
             return np.asarray(chosen / chosen.sum(axis=1, keepdims=True))

@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,12 @@ _OUT_OF_MEMORY = (
     "same command again: what is measured is kept"
 )
 
+LIMIT_S = 1800.0
+"""Seconds for one task: a thousand photographs take two minutes, a decoder or a disk that hangs takes for ever."""
+
+_LOOK_S = 30.0
+"""Seconds between looks at how long workers have been at their tasks."""
+
 _STOP_S = 5.0
 """Seconds a worker has to end by itself."""
 
@@ -53,6 +60,7 @@ class _Worker(Generic[Task]):
     pipe: Connection
     task: Task | None = None
     ready: bool = False
+    since: float = 0.0
 
 
 class Pool(Generic[Task, Result]):
@@ -108,12 +116,18 @@ class Pool(Generic[Task, Result]):
             starting += 1
 
     def _send(self, worker: _Worker[Task], task: Task) -> None:
-        worker.task = task
+        worker.task, worker.since = task, time.monotonic()
         with contextlib.suppress(OSError):  # it died idle: its closed pipe reports that next
             worker.pipe.send(task)
 
     def _first_to_report(self) -> list[_Worker[Task]]:
-        ready = pipes.wait([worker.pipe for worker in self._workers])
+        """Return who has something to say; a worker that is at one task for too long is ended, which says it too."""
+        ready: list[Any] = []
+        while self._workers and not ready:
+            ready = pipes.wait([worker.pipe for worker in self._workers], _LOOK_S)
+            for worker in self._workers:
+                if worker.task is not None and time.monotonic() - worker.since > LIMIT_S:
+                    worker.process.kill()
         return [worker for worker in self._workers if worker.pipe in ready]
 
     def _outcome(self, worker: _Worker[Task]) -> tuple[Task, Result | None] | None:

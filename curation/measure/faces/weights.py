@@ -10,7 +10,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from curation.base import files
+from curation.base import files, reading
 from curation.base.errors import CurationError
 
 SEARCH_VARIABLE = "CURATE_WEIGHTS_PATH"
@@ -100,9 +100,10 @@ def read_digest(path: Path) -> str:
 
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise WeightsError(f"cannot read the weights {path}: {error.strerror or error}; name another file") from error
+        return hashlib.sha256(reading.contents(path)).hexdigest()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsError(f"cannot read the weights {path}: {reason}; name another file") from error
 
 
 def _verified(path: Path, published: Published) -> tuple[Path, str]:

@@ -1,0 +1,135 @@
+"""The one gate for what is written where a person says: never over data, over a workspace, or over a person's work."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curation.base import files, reading, trust
+from curation.base.errors import CurationError
+from curation.base.text import is_text
+from curation.base.workspace import Workspace, is_workspace
+
+
+class DestinationError(CurationError):
+    """Nothing may be written there."""
+
+
+@dataclass(frozen=True)
+class Destinations:
+    """Where the results of a workspace may be written.
+
+    workspace is None for what comes from none; force writes over a file that somebody else made.
+    """
+
+    workspace: Workspace | None
+    force: bool = False
+
+    def allow(self, path: Path) -> None:
+        """Return where ``path`` is free, or holds what this tool wrote there last and nobody changed since.
+
+        Raises:
+            DestinationError: it lies inside the data or a workspace, is no file, or is somebody else's.
+
+        """
+        self.allow_place(path)
+        self.allow_over(path)
+
+    def allow_over(self, path: Path, origin: str = "") -> None:
+        """Return where there is no file ``path``, or one that this tool wrote last from the same ``origin``.
+
+        Raises:
+            DestinationError: it is no file, or is somebody else's.
+
+        """
+        if not os.path.lexists(path):
+            return
+        if path.is_dir() and not path.is_symlink():
+            raise DestinationError(f"{path} is a folder; name a file")
+        if path.exists() and not path.is_file():
+            raise DestinationError(f"{path} is a pipe or a device; name a file")
+        if not self.force and not self._is_ours(path, origin):
+            raise DestinationError(
+                f"{path} exists, and this workspace did not write it or somebody changed it since; give another name, "
+                "or add --force to write over it"
+            )
+
+    def allow_place(self, path: Path) -> None:
+        """Return where nothing of the data and of a workspace is at ``path``, which is a file or folder to be made.
+
+        Raises:
+            DestinationError: it is inside the data set or a workspace, or its name is not UTF-8.
+
+        """
+        if not is_text(str(path)):
+            raise DestinationError(f"{str(path)!r} is a name that is not UTF-8; name another")
+        real = Path(os.path.realpath(path.parent)) / path.name
+        around = [real, *real.parents]
+        holding = next((folder for folder in around if is_workspace(folder)), None)
+        if holding is not None:
+            raise DestinationError(f"{path} lies inside the workspace {holding}; name a place outside it")
+        for data in self._data():
+            if any(_same(folder, data) for folder in (*around, Path(os.path.realpath(path)), *path.resolve().parents)):
+                raise DestinationError(
+                    f"{path} lies inside the data set {data}, which is only read; name another place"
+                )
+
+    def write(self, made: Mapping[Path, bytes]) -> None:
+        """Write files where all of them are allowed, each atomically, and remember that they are ours.
+
+        Raises:
+            DestinationError: see ``allow``; nothing is written then.
+
+        """
+        for path, data in made.items():
+            self.allow_place(path)
+            if not files.holds(path, data):
+                self.allow_over(path)
+        for path, data in made.items():
+            files.write_bytes(path, data)
+            self.note(path)
+
+    def note(self, path: Path, origin: str = "") -> None:
+        """Remember a file that was just written, where the workspace can be written."""
+        if self.workspace is not None and path.is_file():
+            record = {"path": str(path.absolute()), "sha256": _digest(path), "from": origin}
+            try:
+                files.write_json(self._record(path), record)
+            except OSError:  # a read-only workspace hands on all the same; the file then needs --force the next time
+                return
+
+    def _is_ours(self, path: Path, origin: str) -> bool:
+        if self.workspace is None or path.is_symlink():
+            return False
+        record: dict[str, Any] = files.read_json(self._record(path)) or {}
+        same_origin = not origin or record.get("from") == origin
+        return same_origin and record.get("sha256") == _digest(path)
+
+    def _record(self, path: Path) -> Path:
+        assert self.workspace is not None  # noqa: S101 -- asked for by callers that have one
+        name = hashlib.sha256(os.fsencode(os.path.realpath(path.parent) + "/" + path.name)).hexdigest()[:32]
+        return self.workspace.written / f"{name}.json"
+
+    def _data(self) -> list[Path]:
+        """Return the folders and files of the data set that are on this machine."""
+        if self.workspace is None:
+            return []
+        marker = files.read_json(self.workspace.marker) or {}
+        places = {str(marker.get("source", "")), *(trust.allowed_folders(marker) if "folders" in marker else ())}
+        return [Path(place) for place in sorted(places) if place.startswith("/") and Path(place).exists()]
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _digest(path: Path) -> str:
+    with reading.open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

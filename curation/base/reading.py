@@ -1,0 +1,287 @@
+"""The one reader of JSON, TOML, CSV and plain files: of people, of other tools, and our own.
+
+A file that is read is a regular one (a pipe or device would hang), no larger than it may be, whole, and valid text;
+what is wrong is one ``ValueError`` or ``OSError``, which ``refusing`` turns into a sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import io
+import json
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from curation.base.errors import CurationError, WorkspaceError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+
+MOST_BYTES = 2**30
+"""Of a file of text; a list of ten million images has less."""
+
+MOST_DEPTH = 64
+"""Brackets within brackets; what is nested deeper is no record of ours, and breaks whoever walks through it."""
+
+_LOOKED_THROUGH = 2**24
+"""Bytes of JSON up to which the depth is counted; Python's own reader stops larger ones at about 1,000."""
+
+_MOST_DIGITS = 18
+"""Of a whole number: 64 bits hold it."""
+
+_DELIMITERS = ",;\t|"
+
+_HALF = re.compile(r"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
+"""How JSON spells half of a character: no text that can be printed or stored."""
+
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class NewerError(ValueError):
+    """A record has fields that this version does not know."""
+
+
+def open_regular(path: str | Path) -> io.BufferedReader:
+    """Open a file to read; a pipe, device, socket or folder is refused without waiting for it.
+
+    Raises:
+        OSError: it is absent, may not be read, or is no regular file.
+
+    """
+    descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
+    try:
+        require_regular(os.fstat(descriptor), path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def require_regular(status: os.stat_result, path: str | Path) -> None:
+    """Refuse what is no regular file.
+
+    Raises:
+        OSError: EISDIR for a folder, else EINVAL.
+
+    """
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a device or a socket, not a file", str(path))
+
+
+def contents(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """Return the bytes of a regular file.
+
+    Raises:
+        OSError: it cannot be read. ValueError: it is larger than it may be.
+
+    """
+    with open_regular(path) as file:
+        data = file.read(most_bytes + 1)
+    if len(data) > most_bytes:
+        raise ValueError(f"it is larger than {most_bytes:,} bytes")
+    return data
+
+
+def text_of(data: bytes) -> str:
+    """Return UTF-8 (a byte order mark is dropped), or UTF-16 that begins with its mark, as text.
+
+    Raises:
+        ValueError: it is neither.
+
+    """
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16")
+    return data.decode("utf-8-sig")
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def json_value(data: str | bytes) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is none, is nested too deeply, or holds NaN or half of a character.
+
+    """
+    text = text_of(data) if isinstance(data, bytes) else data
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if len(text) <= _LOOKED_THROUGH and _is_deep(value):
+        raise ValueError("it is nested too deeply")
+    if _HALF.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError("it holds half of a character (a lone surrogate)") from error
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        parts = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
+        if not parts:
+            return False
+        level = [child for part in parts for child in part]
+    return any(isinstance(part, dict | list) for part in level)
+
+
+def json_object(data: str | bytes) -> dict[str, Any]:
+    """Return the object in a JSON text.
+
+    Raises:
+        ValueError: it is none, see ``json_value``.
+
+    """
+    found = json_value(data)
+    if not isinstance(found, dict):
+        raise ValueError("it holds no object")
+    return found
+
+
+def toml_table(data: bytes) -> dict[str, Any]:
+    """Return the table in a TOML text.
+
+    Raises:
+        ValueError: it is none, or is nested too deeply.
+
+    """
+    try:
+        found = tomllib.loads(text_of(data))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"it is not valid TOML: {error}") from error
+    if _is_deep(found):
+        raise ValueError("it is nested too deeply")
+    return found
+
+
+def csv_frame(data: bytes) -> pd.DataFrame:
+    """Return a table of texts, "" where a cell is empty; separated by comma, semicolon, tab or bar.
+
+    Raises:
+        ValueError: it has no header, two columns of one name, a row with other cells than the header, or an open quote.
+
+    """
+    import pandas as pd
+
+    text = text_of(data)
+    delimiter = max(_DELIMITERS, key=text.lstrip("\r\n").partition("\n")[0].count)
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if row]
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    if not rows:
+        raise ValueError("it is empty")
+    header, *body = rows
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise ValueError(f"two columns are called {twice[0]!r}")
+    for number, row in enumerate(body, start=2):
+        if len(row) != len(header):
+            raise ValueError(f"row {number} has {len(row)} cells and the header has {len(header)}")
+    return pd.DataFrame(body, columns=header, dtype=object).astype("str")
+
+
+def parquet_frame(path: Path) -> pd.DataFrame:
+    """Return a Parquet file's table.
+
+    Raises:
+        OSError: it cannot be read. ValueError: it is damaged.
+
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    require_regular(path.stat(), path)
+    try:
+        return pd.read_parquet(path)
+    except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(first_line(error)) from error
+    except OSError as error:
+        if error.errno is None:  # Arrow's, of a file that it cannot make sense of
+            raise ValueError(first_line(error)) from error
+        raise
+
+
+def table(path: Path) -> pd.DataFrame:
+    """Return a table of a person's, in Parquet (by its ending) or CSV.
+
+    Raises:
+        OSError: it cannot be read. ValueError: it is no such table.
+
+    """
+    return parquet_frame(path) if path.suffix == ".parquet" else csv_frame(contents(path))
+
+
+def built(kind: type[T], record: Mapping[str, Any]) -> T:
+    """Return the dataclass that a record states, every field of it.
+
+    Raises:
+        NewerError: it has a field that ``kind`` does not have. ValueError: it lacks one.
+
+    """
+    if not isinstance(record, Mapping):
+        raise ValueError("it holds no object")
+    known = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
+    for name in record:
+        if name not in known:
+            raise NewerError(f"it has the field {name!r}")
+    for name, each in known.items():
+        if name not in record and each.default is MISSING and each.default_factory is MISSING:
+            raise ValueError(f"it lacks the field {name!r}")
+    return kind(**record)
+
+
+def whole_number(text: str) -> int | None:
+    """Return the whole number from 0 on that ``text`` states in digits 0 to 9, or None; ``²`` and 10**999 are none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the beginning of what an error says."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
+
+
+@contextlib.contextmanager
+def refusing(path: str | Path, to_do: str, error: type[CurationError] = WorkspaceError) -> Iterator[None]:
+    """Turn what reading ``path`` raises into one sentence.
+
+    Args:
+        path: what is read in the block
+        to_do: what a person may do where it is absent or damaged
+        error: the kind to raise
+
+    Raises:
+        CurationError: of that kind.
+
+    """
+    try:
+        yield
+    except OSError as caught:
+        reason = caught.strerror or first_line(caught)
+        absent = isinstance(caught, FileNotFoundError | NotADirectoryError)
+        mend = to_do if absent or not isinstance(caught, PermissionError) else "mend its permissions"
+        raise error(f"{path} cannot be read ({reason}); {mend}") from caught
+    except NewerError as caught:
+        raise error(f"{path} was written by a newer version of this tool ({caught}); use that version") from caught
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as caught:
+        kind = f"{type(caught).__name__}: " if isinstance(caught, KeyError | TypeError | AttributeError) else ""
+        raise error(f"{path} is damaged ({kind}{first_line(caught)}); {to_do}") from caught

@@ -1,0 +1,186 @@
+"""Decisions follow the picture: which images of a raw manifest people's decisions are about, and which none any more.
+
+A person decided on a picture (the SHA-256 of its file) under a label. A renamed or moved file keeps the decision,
+another picture under an old name does not inherit it, and "keep", "relabel" and "soften", which speak of the label, end
+where the data come with another one. Of several files with one content the decision's path says which was meant; where
+that path has gone, it is about those that came since, not about copies that lay beside it then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from curation.base.files import parsed
+from curation.decisions.log import LogError, undone_in
+from curation.decisions.replay import overruled, people_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Image(NamedTuple):
+    """What a raw manifest says of a path."""
+
+    content: str
+    label: str
+
+
+Images = Mapping[str, Image]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """A log's table whose people's rows are about the paths of a raw manifest, and the rows that are about none.
+
+    lost: seq, actor, path, action, value, content, why; of each picture the last decision.
+    """
+
+    table: pd.DataFrame
+    lost: pd.DataFrame
+
+
+def images_of(raw: pd.DataFrame) -> dict[str, Image]:
+    """Return path -> content and given label of a raw manifest."""
+    return dict(zip(raw["path"], map(Image, raw["sha256"], raw["original_label"]), strict=True))
+
+
+Past = Callable[[int], Sequence[Images]]
+"""Gives the raw manifests that a decision may have been taken on, by its number, the likeliest first."""
+
+
+def identified(table: pd.DataFrame, past: Past) -> pd.DataFrame:
+    """Return people's decisions on images that were not undone, with the pictures that they are about.
+
+    Decisions of older versions name no content: theirs is that of the manifest in force when they were logged.
+    """
+    people = people_rows(table)
+    content, label = people["content"].copy(), people["label"].copy()
+    unnamed = people.loc[content == "", ["seq", "path"]]
+    for place, seq, path in unnamed.itertuples(name=None):
+        then = next((images[path] for images in past(seq) if path in images), None)
+        content[place], label[place] = then or (UNKNOWN, "")
+    return people.assign(content=content, label=label)
+
+
+_ON_THE_LABEL = ("keep", "relabel", "soften")
+"""Actions that speak of the label; all others hold for the picture under any."""
+
+UNKNOWN = "?"
+"""Content of a decision of which nothing tells what it was taken on: it goes by its path."""
+
+
+def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
+    """Return the log as it applies to ``raw``; see the module.
+
+    Args:
+        table: of the log.
+        raw: the rows of a raw version.
+        past: tells what decisions were taken on.
+
+    """
+    import pandas as pd
+
+    people = identified(table, past)
+    now = images_of(raw)
+    at_home = people["content"].eq(people["path"].map(dict(zip(raw["path"], raw["sha256"], strict=True))))
+    same_label = people["label"].eq(people["path"].map(dict(zip(raw["path"], raw["original_label"], strict=True))))
+    plain = people[at_home & (same_label | ~people["action"].isin(_ON_THE_LABEL))]
+    targets, lost = _looked_for(people[~people["seq"].isin(plain["seq"])], now, raw, past)
+    moved = targets.merge(people, on="seq").assign(path=lambda rows: rows["target"])[list(table.columns)]
+    others = table[~table["seq"].isin(people["seq"])]
+    whole = pd.concat([others, plain, moved]).sort_values("seq", kind="stable", ignore_index=True)
+    gone = lost.merge(people, on="seq").drop_duplicates(["path", "content"], keep="last")
+    return Followed(whole.astype(table.dtypes), gone[["seq", "actor", "path", "action", "value", "content", "why"]])
+
+
+def _looked_for(people: pd.DataFrame, now: Images, raw: pd.DataFrame, past: Past) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return where decisions apply (seq, target: a path) and which do not any more (seq, why)."""
+    import pandas as pd
+
+    paths_of = cache(lambda: raw.groupby("sha256")["path"].agg(list).to_dict())
+    targets: list[tuple[int, str]] = []
+    lost: list[tuple[int, str]] = []
+    rows = people[["seq", "path", "action", "value", "content", "label"]].itertuples(index=False, name=None)
+    for seq, path, action, value, *taken_on in rows:
+        about = Image(*taken_on)
+        found = list(_about(about, path, now, paths_of, partial(past, seq)))
+        if action == "keep" and len(found) > 1:
+            found = [min(found, key=lambda other: (other.rpartition("/")[2] != path.rpartition("/")[2], other))]
+        applying = [other for other in found if _applies(action, value, about, now[other])]
+        targets += [(seq, other) for other in applying]
+        if not applying:
+            lost.append((seq, _why(about, path, [now[other] for other in found], now)))
+    whole = {"seq": "int64"}
+    return (
+        pd.DataFrame(targets, columns=["seq", "target"]).astype(whole),
+        pd.DataFrame(lost, columns=["seq", "why"]).astype(whole),
+    )
+
+
+def overruled_now(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> set[tuple[str, str]]:
+    """Return the (path, action) of ``raw`` in which people overruled a policy: they overruled it on the picture."""
+    rows = overruled(table)
+    found: set[tuple[str, str]] = set()
+    for seq, path, action in rows[["seq", "path", "action"]].itertuples(index=False, name=None):
+        then = next((images[path].content for images in past(seq) if path in images), "")
+        same = raw.loc[raw["sha256"] == then, "path"] if then else raw.loc[raw["path"] == path, "path"]
+        found |= {(other, action) for other in ([path] if path in set(same) else same)}
+    return found
+
+
+def parting(images: Mapping[str, Image], paths: Collection[str]) -> str:
+    """Return the value of a ``not_copies`` line about images: their contents, and their paths for people to read."""
+    return json.dumps(
+        {"contents": sorted({images[path].content for path in paths}), "paths": sorted(paths)}, ensure_ascii=False
+    )
+
+
+def parted(table: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Return the sets of contents that people said are not copies of each other, and did not take back.
+
+    Raises:
+        LogError: a line names no contents.
+
+    """
+    rows = table[(table["action"] == "not_copies") & ~table["seq"].isin(undone_in(table))]
+    found = set()
+    for seq, value in rows[["seq", "value"]].itertuples(index=False, name=None):
+        try:
+            found.add(tuple(str(content) for content in parsed(value)["contents"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise LogError(f"decision {seq} parts {value!r}, no contents; restore the log from a copy") from error
+    return sorted(found)
+
+
+def _about(
+    about: Image,
+    path: str,
+    now: Images,
+    paths_of: Callable[[], dict[str, list[str]]],
+    past: Callable[[], Sequence[Images]],
+) -> Iterator[str]:
+    """Yield the paths that a decision is about now."""
+    if path in now and about.content in (UNKNOWN, now[path].content):
+        yield path
+    elif about.content not in ("", UNKNOWN):
+        nothing = Image("", "")
+        then: Images = next((images for images in past() if images.get(path, nothing).content == about.content), {})
+        for other in paths_of().get(about.content, []):
+            if other not in then or then[other].content != about.content:
+                yield other
+
+
+def _applies(action: str, value: str, about: Image, now: Image) -> bool:
+    """Tell whether a decision still says something of a picture that may come with another label now."""
+    same = about.content == UNKNOWN or about.label == now.label
+    return same or action not in _ON_THE_LABEL or (action == "relabel" and value == now.label)
+
+
+def _why(about: Image, path: str, found: list[Image], now: Images) -> str:
+    if found:
+        return f"it was taken on the label {about.label or 'none'!r}, and the data say {found[0].label or 'none'!r} now"
+    return "another picture has this name now" if path in now else "the picture is gone"

@@ -1,0 +1,329 @@
+"""What the columns of a list mean: path, label, split, person, and a distribution over classes.
+
+Names decide first, in any spelling; then the cells: of two columns that may be the label, the one that tells images
+apart; where no name says path, the column whose cells are paths.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from curation.base import files
+from curation.base.classes import is_expression
+from curation.base.splits import standard
+from curation.formats import kinds, table
+from curation.formats.listing import IngestError
+from curation.formats.table import Table
+
+NAMES = {
+    "path": (
+        *("path", "file", "file_path", "filepath", "file_name", "filename", "image", "image_path", "img", "name"),
+        *("pth", "image_name", "image_file", "img_path", "img_name", "picture", "photo", "fname"),
+        "sub_directory_file_path",
+    ),
+    "label": (
+        *("label", "class", "class_name", "category", "emotion", "expression", "target", "cls", "y", "labels", "gt"),
+        *("emotions", "sentiment", "mood", "ground_truth", "annotation"),
+    ),
+    "split": ("split", "subset", "partition", "set", "usage", "phase", "fold", "data_set_split", "data_split"),
+    "subject": (
+        *("subject", "subject_id", "person", "person_id", "identity", "identity_id", "actor", "actor_id", "speaker"),
+        *("speaker_id", "participant", "participant_id", "individual", "sub_id", "subject_no", "person_name"),
+    ),
+    "soft": ("soft_label", "soft_labels"),
+}
+"""For each meaning the names that are taken for it, best first; case and separators do not matter."""
+
+_PATH_WORDS = {"image", "img", "file", "picture", "pic", "photo", "frame", "face", "crop", "id", "path", "pth", "name"}
+_PATH_WORDS |= {"filename", "filepath", "relative", "rel", "full", "abs", "absolute", "url", "location"}
+_LABEL_WORDS = {"label", "class", "emotion", "expression", "category"}
+_BESIDE_LABEL = {"name", "text", "id", "idx", "index", "code", "face", "facial", "string", "number", "no", "true"}
+
+_MISSING = frozenset({"", "nan", "n/a", "na", "#n/a", "<na>", "null"})
+"""Cells, in lower case, by which programs say that there is nothing."""
+
+NO_CLASS = frozenset({"unknown", "nf", "not_a_face", "non_face", "no_face"})
+"""Names of columns that count votes for no class."""
+
+_SEVERAL = re.compile(r"\s*[|;,/+]\s*")
+"""What stands between several labels in one cell."""
+
+_LOOKED_AT = 400
+_NEAR_ONE = 0.02
+_MOST_DIGITS = 6
+
+
+@dataclass
+class Columns:
+    """The places of a list's columns, and what was understood about them.
+
+    distribution -- place -> class, of columns that hold a share, a vote or a mark for each class
+    said         -- sentences for the screen
+    """
+
+    path: int
+    label: int = -1
+    split: int = -1
+    subject: int = -1
+    soft: int = -1
+    distribution: dict[int, str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+
+def understood(given: Table, exists: Callable[[str], bool], prefer: str = "", *, strict: bool = False) -> Columns:
+    """Return what the columns of a list mean.
+
+    Args:
+        given: the list.
+        exists: whether there is an image of that path, as it stands.
+        prefer: a column of paths that wins over the others where it is there.
+        strict: whether only a column of a usual name is the label: "true_label" may be another one, and a column a
+            class what a model said.
+
+    Raises:
+        IngestError: no column holds paths.
+
+    """
+    plain = [plain_name(name) for name in given.header]
+    path = _path_column(given, plain, exists, prefer)
+    found = Columns(path)
+    taken = {path}
+    for name in ("split", "subject", "soft"):
+        place = next((plain.index(known) for known in NAMES[name] if known in plain and plain.index(known) != path), -1)
+        setattr(found, name, place)
+        taken.add(place)
+    if not any(given.header):
+        _without_header(given, found)
+        return found
+    labels = [place for place in _label_columns(plain, strict) if place not in taken]
+    found.label = _chosen_label(given, labels, found)
+    if strange := given.nested & {path, found.label}:
+        name = given.header[next(iter(strange))]
+        raise IngestError(f"{given.shown}: column {name!r} is nested; it must hold text or numbers")
+    rest = [place for place in range(len(plain)) if place not in taken | set(labels) and given.header[place]]
+    found.distribution = {} if strict else _distribution(given, rest, found.label < 0)
+    if found.label < 0 and not (strict or found.distribution or found.soft >= 0):
+        found.label = _label_by_cells(given, rest, found)
+    return found
+
+
+def plain_name(name: str) -> str:
+    """Return a column's name in lower case, its words joined by underscores."""
+    return "_".join(word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+", name))
+
+
+def _path_column(given: Table, plain: Sequence[str], exists: Callable[[str], bool], prefer: str) -> int:
+    if prefer and prefer in plain:
+        return plain.index(prefer)
+    named = [plain.index(known) for known in NAMES["path"] if known in plain]
+    named += [n for n, name in enumerate(plain) if n not in named and name and set(name.split("_")) <= _PATH_WORDS]
+    others = [n for n in range(len(plain)) if n not in named]
+    sample = given.rows[:_LOOKED_AT]
+
+    def share(place: int, fits: Callable[[str], bool]) -> float:
+        cells = [row[place] for row in sample if place < len(row) and row[place]]
+        return sum(map(fits, cells)) / len(cells) if cells else 0.0
+
+    # existing paths first, then cells that end as images do, then names alone
+    for fits, places in ((exists, named), (_ends_as_image, named), (exists, others), (_ends_as_image, others)):
+        shares = {place: share(place, fits) for place in places}
+        best = max(shares, key=lambda place: (shares[place], -places.index(place)), default=-1)
+        if best >= 0 and shares[best] > 0.5:
+            return best
+    if named:
+        return named[0]
+    have = ", ".join(repr(name) for name in given.header[:10]) or "none"
+    raise IngestError(f"{given.shown} has no column 'path' (it has {have}); name the column of file paths 'path'")
+
+
+def _ends_as_image(cell: str) -> bool:
+    return kinds.has_image_ending(cell.strip())
+
+
+def _without_header(given: Table, found: Columns) -> None:
+    """Take the columns of a list without a header by their cells: split names, else the label."""
+    for place in (n for n in range(len(given.header)) if n != found.path):
+        cells = set(filter(None, given.column(place)))
+        if found.split < 0 and cells and all(map(standard, cells)):
+            found.split = place
+        elif found.label < 0 and cells and (len(cells) < max(len(given.rows), 2) or len(given.rows) < 20):
+            found.label = place
+    found.said.append(f"{given.shown} has no header: column {found.path + 1} is taken for the path")
+    if found.label >= 0:
+        found.said[-1] += f", column {found.label + 1} for the label"
+
+
+def _label_columns(plain: Sequence[str], strict: bool) -> list[int]:
+    named = [plain.index(known) for known in NAMES["label"] if known in plain]
+    for place, name in enumerate(plain):
+        words = set(name.split("_"))
+        if not strict and place not in named and words & _LABEL_WORDS and words <= _LABEL_WORDS | _BESIDE_LABEL:
+            named.append(place)
+    return named
+
+
+def _chosen_label(given: Table, places: Sequence[int], found: Columns) -> int:
+    """Return the column among ``places`` that is most likely the label; its cells decide between several."""
+    if len(places) < 2:
+        return next(iter(places), -1)
+
+    def rank(place: int) -> tuple[bool, bool, bool, int]:
+        cells = [cell.strip() for cell in given.column(place)]
+        kinds_of = set(cells) - {""}
+        each_its_own = len(kinds_of) == len(cells) > 20
+        words = sum(map(is_expression, cells)) * 2 > len(cells)
+        return len(kinds_of) > 1 and not each_its_own, words, not all(map(_is_number, kinds_of)), -places.index(place)
+
+    best = max(places, key=rank)
+    others = [given.header[place] for place in places if place != best]
+    found.said.append(
+        f"the label is taken from the column {given.header[best]!r}, not from {', '.join(map(repr, others))}"
+    )
+    return best
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.0*)?", cell) is not None
+
+
+def _label_by_cells(given: Table, rest: Sequence[int], found: Columns) -> int:
+    """Return the column most of whose cells are words for expressions, or -1."""
+    for place in rest:
+        cells = [cell for cell in given.column(place) if cell.strip()]
+        if cells and sum(map(is_expression, cells)) * 2 > len(cells):
+            found.said.append(f"the label is taken from the column {given.header[place]!r}: its cells are expressions")
+            return place
+    return -1
+
+
+def _distribution(given: Table, rest: Sequence[int], alone: bool) -> dict[int, str]:
+    """Return the columns that hold a share, a vote or a mark for each class, and their classes.
+
+    They are called like expressions; where nothing else is the label, any that hold numbers will do of which each row
+    adds up to one.
+    """
+    cells = {place: numbers for place in rest if (numbers := table.numbers(given.column(place))) is not None}
+    cells = {place: numbers for place, numbers in cells.items() if not _counts_rows(numbers)}
+    names = _bare({place: given.header[place] for place in cells})
+    known = {place: name for place, name in names.items() if is_expression(name) or plain_name(name) in NO_CLASS}
+    if len(known) > 1:
+        return known
+    if not alone or len(cells) < 2 or not given.rows:
+        return {}
+    sums = [sum(row) for row in zip(*cells.values(), strict=True)]
+    near = max(sum(abs(total / whole - 1) <= _NEAR_ONE for total in sums) for whole in (1, 100))
+    return names if near >= 0.99 * len(given.rows) else {}
+
+
+def _counts_rows(numbers: Sequence[float]) -> bool:
+    """Return whether a column numbers the rows, from 0 or 1 on."""
+    return len(numbers) > 2 and any(list(numbers) == list(range(first, first + len(numbers))) for first in (0, 1))
+
+
+def _bare(names: dict[int, str]) -> dict[int, str]:
+    """Return names without a word that stands before or behind all of them, or before or behind an expression."""
+    bare = {}
+    for place, name in names.items():
+        words = re.split(r"[\s_.-]+", name.strip())
+        inner = next((word for word in (words[0], words[-1]) if is_expression(word)), "")
+        bare[place] = inner if len(words) > 1 and inner else name.strip()
+    return bare if len(set(bare.values())) == len(names) else names
+
+
+def labels_of(given: Table, columns: Columns) -> tuple[list[str], list[str], list[str]]:
+    """Return label and soft label (a JSON object, or "") of every row, and sentences about what was read into them."""
+    cells, softs = (
+        given.column(place) if place >= 0 else [""] * len(given.rows) for place in (columns.label, columns.soft)
+    )
+    cells, softs = [_label_text(cell) for cell in cells], [_distribution_text(text) for text in softs]
+    said: list[str] = []
+    if columns.distribution:
+        cells, softs, said = _from_distribution(given, columns, cells)
+    elif columns.label < 0 and any(softs):
+        cells = [_likeliest(text) for text in softs]
+    whole = {cell for cell in cells if cell}
+    if whole and all(map(_is_number, whole)):  # 3.0 is the label 3
+        cells = [cell.partition(".")[0] for cell in cells]
+        return cells, softs, said
+    several = {cell for cell in whole if len(_SEVERAL.split(cell)) > 1 and _parts(cell, whole)}
+    if several:
+        count = sum(cell in several for cell in cells)
+        said.append(f"{count:,} rows name several labels (such as {min(several)!r}), read as soft labels")
+    for row, cell in enumerate(cells):
+        if cell in several:
+            parts = _parts(cell, whole)
+            cells[row] = parts[0]
+            softs[row] = softs[row] or (soft_json(dict.fromkeys(parts, 1 / len(parts))) if len(parts) > 1 else "")
+    return cells, softs, said
+
+
+def _label_text(cell: str) -> str:
+    text = cell.strip()
+    return "" if text.casefold() in _MISSING else text
+
+
+def _parts(cell: str, known: set[str]) -> list[str]:
+    """Return the distinct labels in a cell, [] where they are none: each a known expression or alone elsewhere."""
+    parts = list(dict.fromkeys(filter(None, _SEVERAL.split(cell))))
+    known_ones = bool(parts) and all(is_expression(part) or part in known for part in parts)
+    return parts if known_ones and any(is_expression(part) for part in parts) else []
+
+
+def _from_distribution(given: Table, columns: Columns, cells: list[str]) -> tuple[list[str], list[str], list[str]]:
+    classes = list(columns.distribution.values())
+    numbers = [table.numbers(given.column(place)) or [] for place in columns.distribution]
+    softs, ties, hard = [], 0, True
+    for row, shares in enumerate(zip(*numbers, strict=True)):
+        label, soft, tied = judged(dict(zip(classes, shares, strict=True)))
+        ties += tied
+        hard = hard and sum(share > 0 for share in shares) < 2
+        cells[row] = cells[row] if columns.label >= 0 else label
+        softs.append(soft)
+    what = ", ".join(map(repr, classes[:8]))
+    if hard:
+        return cells, [""] * len(softs), [f"the columns {what} mark the label of each row"]
+    said = [f"the columns {what} are read as soft labels; the label is the class with the largest share"]
+    if ties:
+        said.append(f"{ties:,} rows give two classes the same largest share: the first is their label")
+    return cells, softs, said
+
+
+def judged(shares: dict[str, float]) -> tuple[str, str, bool]:
+    """Return label, soft label (JSON) and whether two classes tie for the label, from shares or votes by class.
+
+    Where most is for no class (``NO_CLASS``: unknown, not a face), the label is "".
+    """
+    real = {name: share for name, share in shares.items() if plain_name(name) not in NO_CLASS}
+    top = max(real.values(), default=0.0)
+    if top <= 0 or top < max(shares.values()):
+        return "", soft_json(real), False
+    first = next(name for name, share in real.items() if share == top)
+    return first, soft_json(real), list(real.values()).count(top) > 1
+
+
+def soft_json(shares: dict[str, float]) -> str:
+    """Return shares, or votes, as a JSON object class -> probability; "" where all are 0."""
+    total = sum(shares.values())
+    if not total > 0:
+        return ""
+    soft = {name: round(share / total, _MOST_DIGITS) for name, share in shares.items() if share > 0}
+    return json.dumps(soft, sort_keys=True, ensure_ascii=False)
+
+
+def _likeliest(text: str) -> str:
+    shares = json.loads(text) if text else {}
+    return max(shares, key=lambda name: shares[name], default="")
+
+
+def _distribution_text(text: str) -> str:
+    """Return a cell that holds a soft label as JSON, also as Python prints it, in one form; "" for any other."""
+    try:
+        found = files.parsed(text if '"' in text else text.replace("'", '"')) if text.startswith("{") else None
+    except ValueError:
+        return ""
+    values = list(found.values()) if isinstance(found, dict) else []
+    plain = bool(values) and all(isinstance(value, int | float) and 0 <= value < float("inf") for value in values)
+    return soft_json({str(name): float(value) for name, value in (found or {}).items()}) if plain else ""

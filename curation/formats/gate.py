@@ -1,0 +1,168 @@
+"""The one gate through which every local path of every source goes: what of the disk is read, and what is not.
+
+Only regular files are opened, as a pipe or a device may hang or do harm. Nothing outside the source's root is read
+unless the settings allow it, whatever a link, a list or an annotation names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from curation.formats import kinds, names
+from curation.formats.listing import FoundFile, IngestError
+
+NOT_AN_IMAGE = "not an image, neither by its ending nor by its content"
+OUTSIDE = "leads outside the data set"
+SYSTEM_FILE = "a hidden, system, backup or unfinished file"
+NOT_REGULAR = "not a regular file"
+LINKED_FOLDER = "a link to a folder, which is not followed"
+ABSENT = "no such file"
+
+MOST_BYTES = 2**30
+"""A list or annotation file that is larger is not read whole."""
+
+
+@dataclass
+class Gate:
+    """What of the disk one source may name.
+
+    root    -- the source's folder: absolute, without links in it
+    cache   -- where links to files with odd names are laid
+    outside -- whether links and lists may lead outside ``root``
+    """
+
+    root: str
+    cache: Path
+    outside: bool = False
+    _folders: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def find(self, path: str) -> FoundFile | str:
+        """Return the file at ``path`` (relative to the root, or absolute), or the reason why it is left out."""
+        full = os.path.normpath(f"{self.root}/{path}" if not path.startswith("/") else path)
+        if "\0" in full:
+            return ABSENT
+        inside = is_within(full, self.root)
+        if not inside and not self.outside:
+            # a path of another machine is not there at all, and may be matched by its end
+            return OUTSIDE if os.path.lexists(full) else ABSENT
+        key = full[len(self.root.rstrip("/")) + 1 :] if inside else full.lstrip("/")
+        folder = full.rpartition("/")[0]
+        try:
+            if folder not in self._folders:
+                self._folders[folder] = self._fault_within(folder)
+            fault = self._folders[folder] or (self.fault_of_link(full) if Path(full).is_symlink() else "")
+            return fault or self.taken(key, full, Path(full).stat())
+        except (OSError, ValueError) as error:
+            absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+            return ABSENT if absent else f"cannot be read: {getattr(error, 'strerror', None) or error}"
+
+    def taken(self, key: str, full: str, status: os.stat_result) -> FoundFile | str:
+        """Return the image file at ``full`` under the name ``key``, or the reason why it is left out."""
+        try:
+            fault = fault_of_file(full, status)
+        except OSError as error:
+            fault = f"cannot be read: {error.strerror}"
+        if fault:
+            return fault
+        return FoundFile(names.escaped(key), openable(full, self.cache), status.st_size, status.st_mtime_ns)
+
+    def read(self, path: str, most_bytes: int = MOST_BYTES) -> bytes:
+        """Return the bytes of a file of the source that is no image, at most so many.
+
+        Raises:
+            OSError: it cannot be read, leads outside, or is no regular file.
+
+        """
+        full = f"{self.root}/{path}"
+        fault = self._fault_within(full.rpartition("/")[0]) or (
+            self.fault_of_link(full) if Path(full).is_symlink() else ""
+        )
+        if fault:
+            raise OSError(0, fault)
+        with open_regular(full) as file:
+            return file.read(most_bytes)
+
+    def fault_of_link(self, full: str) -> str:
+        """Return why the link at ``full`` is left out (it leads outside, to a folder or nowhere), or ""."""
+        try:
+            target = os.path.realpath(full, strict=True)
+        except OSError as error:
+            return f"a link that leads nowhere: {error.strerror}"
+        if not self.outside and not is_within(target, self.root):
+            return f"a link that {OUTSIDE}"
+        return LINKED_FOLDER if Path(target).is_dir() else ""
+
+    def _fault_within(self, folder: str) -> str:
+        return "" if self.outside or is_within(os.path.realpath(folder), self.root) else OUTSIDE
+
+    def require_inside(self) -> None:
+        """Refuse a folder that another library reads by itself, where that could lead it outside or to a device.
+
+        Raises:
+            IngestError: a link leads outside, or something is no regular file.
+
+        """
+        for folder, below, here in os.walk(self.root):
+            for name in (*below, *here):
+                full = f"{folder}/{name}"
+                fault = self.fault_of_link(full) if Path(full).is_symlink() else ""
+                if not fault or fault == LINKED_FOLDER:
+                    mode = Path(full).stat().st_mode
+                    fault = "" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else f"is {NOT_REGULAR}"
+                if fault and not fault.startswith("a link that leads nowhere"):
+                    raise IngestError(
+                        f"{names.escaped(full)} {fault.replace('a link that ', '')}; remove it, or give --follow-links "
+                        "if you trust this data"
+                    )
+
+
+def is_within(target: str, root: str) -> bool:
+    """Return whether ``target`` is the folder ``root`` or lies below it; both absolute and without links."""
+    return f"{target}/".startswith(root.rstrip("/") + "/")
+
+
+def fault_of_file(full: str, status: os.stat_result) -> str:
+    """Return why the file at ``full`` with this status is no image, or "" where it is one.
+
+    Only a regular file without an image's ending is opened.
+
+    Raises:
+        OSError: it cannot be opened.
+
+    """
+    if not stat.S_ISREG(status.st_mode):
+        return NOT_REGULAR
+    if kinds.has_image_ending(full.rpartition("/")[2]):
+        return ""
+    with open_regular(full) as file:
+        return "" if kinds.looks_like_image(file.read(kinds.HEAD_BYTES)) else NOT_AN_IMAGE
+
+
+def open_regular(full: str) -> BinaryIO:
+    """Open a regular file for reading; whatever else lies there is not waited for.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+
+    """
+    number = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(0, NOT_REGULAR)
+    return os.fdopen(number, "rb")
+
+
+def openable(full: str, cache: Path) -> str:
+    """Return a path in valid Unicode (tables hold nothing else) by which the file at ``full`` can be opened."""
+    if names.is_valid_unicode(full):
+        return full
+    link = cache / "links" / hashlib.sha256(os.fsencode(full)).hexdigest()
+    if not link.is_symlink():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(full)
+    return str(link.absolute())

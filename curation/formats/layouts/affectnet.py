@@ -1,0 +1,68 @@
+"""AffectNet: annotations as .npy files beside the images, or official lists.
+
+Source: Mollahosseini, Hasani and Mahoor, "AffectNet" (2017), and the data set's own README: images/N.jpg with
+annotations/N_exp.npy, N_val.npy, N_aro.npy, N_lnd.npy below train_set and val_set; the older lists training.csv,
+validation.csv and automatically_annotated.csv with the columns subDirectory_filePath and expression. Expressions are
+numbered as below. The sets on Kaggle with a labels.csv (pth, label) are read as any list beside images.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+
+from curation.formats.columns import plain_name
+from curation.formats.listing import SourceContents
+from curation.formats.tree import Tree
+
+CLASSES = (
+    *("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt"),
+    *("none", "uncertain", "no-face"),
+)
+
+_ANNOTATION = "_exp.npy"
+_MOST_BYTES = 4096
+
+
+def recognise(tree: Tree) -> SourceContents | None:
+    """Return the images of a tree that has an annotation file for most of them."""
+    beside = {path: _annotation_of(path) for path in (image.path for image in tree.images)}
+    if 2 * sum(path in tree.others for path in beside.values()) <= len(beside):
+        return None
+    tree.used.update(path for path in tree.others if path.endswith(("_val.npy", "_aro.npy", "_lnd.npy")))
+    contents = SourceContents()
+    for image in tree.images:
+        path = beside[image.path]
+        split = image.path.split("/images/")[0].rpartition("/")[2]
+        label = _label(tree, path) if path in tree.others else ""
+        contents.files.append(image._replace(split=split, label=label))
+    return contents
+
+
+def _annotation_of(path: str) -> str:
+    folder, _, name = f"/{path}".rpartition("/images/")
+    return f"{folder}/annotations/{name.rpartition('.')[0]}{_ANNOTATION}".lstrip("/")
+
+
+def _label(tree: Tree, path: str) -> str:
+    """Return the class in an annotation file: a number, or a number as text."""
+    try:
+        with tree.open(path) as file:
+            value = np.load(io.BytesIO(file.read(_MOST_BYTES)), allow_pickle=False).reshape(-1)[0].item()
+        return named((value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip())
+    except Exception:  # numpy's reader raises almost anything on damaged bytes
+        return ""
+
+
+def named(number: str) -> str:
+    """Return the class that a number stands for; what is no number of a class stays as it is."""
+    whole = number.partition(".")[0]
+    known = whole.isascii() and whole.isdigit() and len(whole) < 3 and int(whole) < len(CLASSES)
+    return CLASSES[int(whole)] if known else number
+
+
+def is_official(header: Sequence[str]) -> bool:
+    """Return whether a list has the columns of AffectNet's own."""
+    return {"sub_directory_file_path", "expression"} <= set(map(plain_name, header))

@@ -1,0 +1,55 @@
+"""Extended Cohn-Kanade (CK+): frames of sequences, and a label for the last frame of some of them.
+
+Source: Lucey et al., "The Extended Cohn-Kanade Dataset (CK+)" (2010), and its ReadMe: cohn-kanade-images/S005/001/
+S005_001_00000001.png ..., Emotion/S005/001/S005_001_00000011_emotion.txt with one number as below, for the last frame
+of the sequence, its peak. The others have no label: the first is neutral by the set's design, and those between are on
+the way. S005 is the person. Sets cut from it (CK+48) keep the names of the frames.
+"""
+
+from __future__ import annotations
+
+import re
+
+from curation.formats.listing import FoundFile, IngestError, SourceContents, by_folders
+from curation.formats.tree import Tree
+
+CLASSES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+
+_FRAME = re.compile(r"(S\d{3})_(\d{3})_(\d{8})\.\w+", re.ASCII)
+_MOST = 0.9
+
+
+def recognise(tree: Tree) -> SourceContents | None:
+    """Return the frames with the labels that emotion files state, or, in class folders, with their persons only."""
+    frames = {image.path: _FRAME.fullmatch(image.path.rpartition("/")[2]) for image in tree.images}
+    if not frames or sum(match is not None for match in frames.values()) < _MOST * len(frames):
+        return None
+    emotions = {_sequence(path.rpartition("/")[2]): path for path in tree.named("*_emotion.txt")}
+    if not emotions:
+        contents = by_folders(SourceContents(tree.images))
+        contents.files = [_with_person(image, frames[image.path]) for image in contents.files]
+        return contents
+    last: dict[str, str] = {}
+    for path, frame in frames.items():
+        if frame:
+            last[_sequence(frame[0])] = max(last.get(_sequence(frame[0]), ""), path)
+    label = {last[sequence]: _label(tree, path) for sequence, path in emotions.items() if sequence in last}
+    files = [_with_person(image._replace(label=label.get(image.path, "")), frames[image.path]) for image in tree.images]
+    said = "CK+: only the last frame of an annotated sequence has a label; the first frames are neutral by design"
+    return SourceContents(files, warnings=[said])
+
+
+def _sequence(name: str) -> str:
+    return "_".join(name.split("_")[:2])
+
+
+def _with_person(image: FoundFile, frame: re.Match[str] | None) -> FoundFile:
+    return image._replace(subject=frame[1]) if frame else image
+
+
+def _label(tree: Tree, path: str) -> str:
+    try:
+        number = float(tree.text(path).strip() or "nan")
+    except (ValueError, IngestError):
+        return ""
+    return CLASSES[int(number)] if number in range(len(CLASSES)) else ""

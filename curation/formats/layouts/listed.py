@@ -1,0 +1,126 @@
+"""A list beside or inside a folder of images: labels.csv, metadata.jsonl, train_labels.csv, ...
+
+Source: the imagefolder of Hugging Face's datasets (metadata.csv, .jsonl or .parquet with a column file_name, one a
+split) and the habits of Kaggle. A list counts where most of its rows name images here and it states labels or splits.
+Its name states the split where no column does; folders state it where neither does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from curation.base.classes import is_expression
+from curation.base.splits import standard
+from curation.formats import lists, table
+from curation.formats.layouts import affectnet
+from curation.formats.listing import FoundFile, IngestError, SourceContents, by_folders
+from curation.formats.lists import Finder
+from curation.formats.table import Table
+from curation.formats.tree import Tree, is_about
+
+_PATTERNS = ("*.csv", "*.tsv", "*.txt", "*.lst", "*.json", "*.jsonl", "*.ndjson", "*.parquet")
+_MOST = 0.9
+"""Share of the images that lists must name where folders name their classes already."""
+
+_MOST_LISTS = 64
+"""A folder with more of them holds one file an image, not lists."""
+
+
+def recognise(tree: Tree) -> SourceContents | None:
+    """Return the images with what the lists among them state, where these name at least half of the images."""
+    if not tree.images:
+        return None
+    placed = by_folders(SourceContents(tree.images)).files
+    in_class_folders = 2 * sum(is_expression(image.label) for image in placed) > len(placed)
+    stated: dict[str, FoundFile] = {}
+    said, used = list[str](), list[str]()
+    for path in _candidates(tree):
+        try:
+            found, about = _one(tree, path, strict=in_class_folders)
+        except IngestError as error:
+            said += [f"not read as a list: {error}"] if path.lower().endswith(("csv", "tsv")) else []
+            continue
+        if found:
+            used.append(path)
+            said += about
+            disagreeing = [image for image in found if stated.setdefault(image.path, image)[4:6] != image[4:6]]
+            if disagreeing:
+                said.append(f"{path!r} contradicts an earlier list on {len(disagreeing):,} images: the earlier counts")
+    if not used or len(stated) < (_MOST if in_class_folders else 0.5) * len(placed):
+        tree.contents.warnings += said
+        return None
+    tree.used.update(used)
+    contents, differing = _merged(placed, stated)
+    contents.warnings += [f"labels are read from {', '.join(map(repr, used[:5]))}", *said]
+    if differing:
+        contents.warnings.append(f"{differing:,} images lie in another class' folder than the list states: it counts")
+    return contents
+
+
+def read_list(given: Table, finder: Finder, prefer: str = "", *, strict: bool = False) -> SourceContents:
+    """Return the images that a list names; numbers become names where a layout's own list or images say which.
+
+    Raises:
+        IngestError: no column holds paths.
+
+    """
+    from curation.formats.layouts import rafdb
+
+    contents = lists.read(given, finder, prefer, strict=strict)
+    if affectnet.is_official(given.header):
+        contents.files = [image._replace(label=affectnet.named(image.label)) for image in contents.files]
+    elif all(rafdb.is_aligned(image) for image in contents.files):
+        contents.files = [image._replace(label=rafdb.named(image.label)) for image in contents.files]
+    return contents
+
+
+def split_of_name(path: str) -> str:
+    """Return the split that a list's own name states, as in ``train_labels.csv``, or ""."""
+    stem = path.rpartition("/")[2].rpartition(".")[0]
+    return stem if standard(stem) else ""
+
+
+def _candidates(tree: Tree) -> list[str]:
+    by_ending = [tree.named(pattern) for pattern in _PATTERNS]
+    return [path for paths in by_ending if len(paths) <= _MOST_LISTS for path in paths if not is_about(path)]
+
+
+def _one(tree: Tree, path: str, strict: bool) -> tuple[list[FoundFile], list[str]]:
+    """Return the images that one file lists, [] where it is no list of these images, and sentences about it."""
+    given = table.read(tree.data(path), path, path)
+    tree.used.discard(path)
+    if not given.rows:
+        return [], []
+    prefer = "file_name" if path.rpartition("/")[2].lower().startswith("metadata.") else ""
+    try:
+        contents = read_list(given, lists.among(tree.images, path.rpartition("/")[0]), prefer, strict=strict)
+    except IngestError:
+        return [], []
+    if 2 * len(contents.files) < len(given.rows) or not _states_much(contents.files):
+        return [], []
+    split = split_of_name(path)
+    return [image._replace(split=image.split or split) for image in contents.files], contents.warnings
+
+
+def _states_much(images: list[FoundFile]) -> bool:
+    """Return whether a list states the label, the split or the person of most images that it names."""
+    half = len(images) / 2
+    stated = ([image.label for image in images], [image.split for image in images], [image.subject for image in images])
+    return any(sum(map(bool, cells)) > half for cells in stated)
+
+
+def _merged(placed: list[FoundFile], stated: Mapping[str, FoundFile]) -> tuple[SourceContents, int]:
+    """Return all images with what lists state of them, and how many of them lie in another class' folder."""
+    contents = SourceContents()
+    classes = {image.label for image in stated.values()} - {""}
+    differing = 0
+    for image in placed:
+        mine = stated.get(image.path)
+        if mine is None:
+            contents.files.append(image._replace(label="") if classes else image)
+            continue
+        label = mine.label if classes else image.label
+        split, subject = mine.split or image.split, mine.subject or image.subject
+        contents.files.append(mine._replace(label=label, split=split, subject=subject))
+        differing += image.label in classes and image.label != label
+    return contents, differing

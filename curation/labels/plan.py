@@ -1,0 +1,125 @@
+"""How far does an hour of answering get me? Label accuracy that is expected after so many answers, order by order.
+
+Nothing is fitted here: what is not known of the judge is drawn (how far it is off is the taught model's own prior or
+posterior), the truth follows from the draw, people answer as one person does, and the judge learns what that many
+answers can teach (a linear Gaussian approximation of ``curation.labels.teach``). The spread over draws is the interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from curation.labels.scores import Floats, Whole
+from curation.labels.teach import RELIABILITY, Known, Taught, chance
+
+COUNTS = (0, 100, 300, 1000)
+"""Answers that a plan looks ahead to."""
+
+DRAWS = 100
+SAMPLE = 4000
+"""Draws of what is unknown, and images that each is tried on."""
+
+PERCENTILES = (2.5, 97.5)
+
+
+def plan(
+    known: Known, taught: Taught, orders: Mapping[str, Whole], counts: Sequence[int] = COUNTS, seed: int = 0
+) -> pd.DataFrame:
+    """Return the label accuracy that is expected after so many more answers, in each order of asking.
+
+    Args:
+        known: what the judge knows of the images.
+        taught: the judge as the answers so far left it.
+        orders: name -> (m,) rows in the order in which they would be asked.
+        counts: of answers.
+        seed: of the draws.
+
+    Returns:
+        A row an order and count: order, answers, expected, low, high (95 % of the draws): the share of all labels that
+        are right when every label is the likeliest class.
+
+    """
+    rng = np.random.default_rng(seed)
+    root = np.linalg.cholesky(np.linalg.inv(taught.precision))
+    draws = root @ rng.standard_normal((len(root), DRAWS))
+    sample = rng.permutation(len(known))[:SAMPLE]
+    now = _right(known, taught, sample, draws, np.zeros_like(draws), is_told=False) / len(sample)
+    noise = rng.standard_normal(draws.shape)
+    records = []
+    for name, rows in orders.items():
+        for count in counts:
+            values = now + _mended(known, taught, rows[:count], draws, noise, sample)
+            low, high = np.percentile(values, PERCENTILES)
+            expected = float(values.mean())
+            records.append({"order": name, "answers": count, "expected": expected, "low": low, "high": high})
+    return pd.DataFrame(records)
+
+
+def _mended(known: Known, taught: Taught, asked: Whole, draws: Floats, noise: Floats, sample: Whole) -> Floats:
+    """Return by how much the accuracy rises by answers to these rows, (draws,): on them, their copies, and elsewhere.
+
+    Both before and after are judged on the same images, so that little of the difference is chance.
+    """
+    information = _information(known, taught, asked)
+    told_draws = information @ draws + _root(information) @ noise
+    learned = np.asarray(np.linalg.solve(taught.precision + information, told_draws), np.float64)
+    names = known.groups[asked]
+    told = np.union1d(asked, np.flatnonzero(np.isin(known.groups, names[names != ""])))
+    rest = np.setdiff1d(sample, told)
+    nothing = np.zeros(draws.shape)
+    mended = np.zeros(draws.shape[1])
+    for rows, weight, is_told in ((told, len(told), True), (rest, len(known) - len(told), False)):
+        if len(rows):
+            after = _right(known, taught, rows, draws, learned, is_told=is_told)
+            mended += weight / len(rows) * (after - _right(known, taught, rows, draws, nothing, is_told=False))
+    return mended / len(known)
+
+
+def _right(known: Known, taught: Taught, rows: Whole, draws: Floats, learned: Floats, *, is_told: bool) -> Floats:
+    """Return how many labels of these rows are right where each draw is true and ``learned`` is believed, (draws,)."""
+    features, _ = known.features(rows)
+    logs = np.log(np.maximum(taught.posterior[rows], 1e-12))
+    return np.array(
+        [
+            _hits(softmax(logs + features @ true, axis=1), softmax(logs + features @ guess, axis=1), is_told)
+            for true, guess in zip(draws.T.astype(np.float32), learned.T.astype(np.float32), strict=True)
+        ]
+    )
+
+
+def _hits(true: Floats, guess: Floats, is_told: bool) -> float:
+    """Return how often the likeliest class by ``guess`` is right where ``true`` holds, with an answer or without."""
+    rows = np.arange(len(true))
+    if not is_told:
+        return float(true[rows, guess.argmax(axis=1)].sum())
+    chosen = (guess[:, :, None] * chance(guess, RELIABILITY)).argmax(axis=1)
+    said = np.take_along_axis(true[:, :, None] * chance(true, RELIABILITY), chosen[:, None, :], axis=1)
+    return float(said.sum())
+
+
+def _information(known: Known, taught: Taught, asked: Whole) -> Floats:
+    """Return what answers to these rows are expected to say of the parameters, (parameters, parameters)."""
+    size = taught.parameters.shape[0]
+    if not len(asked):
+        return np.zeros((size, size))
+    features, _ = known.features(asked)
+    prior = taught.posterior[asked]
+    joint = prior[:, :, None] * chance(prior, RELIABILITY)
+    answer = joint.sum(axis=1)
+    # the change that an answer makes in what is believed of the classes, over all answers
+    shift = joint / np.maximum(answer[:, None, :], 1e-12) - prior[:, :, None]
+    scores = np.einsum("mtp,mta->map", features, shift) * np.sqrt(answer)[:, :, None]
+    flat = scores.reshape(-1, size)
+    information: Floats = flat.T @ flat
+    return information
+
+
+def _root(information: Floats) -> Floats:
+    """Return a matrix whose product with its transpose is the information."""
+    values, vectors = np.linalg.eigh(information)
+    root: Floats = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root

@@ -1,0 +1,293 @@
+"""Curate a data set end to end: all steps up to a cleaned version and its report, and what there is to say of it."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from curation.base import files
+from curation.base import settings as settings_of
+from curation.base.destinations import DestinationError, Destinations
+from curation.base.progress import Display
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace, app_dataset, option_of, read_images, read_issues
+from curation.decisions import log, manifest, policy, replay
+from curation.labels import people
+from curation.pipeline import decisions, label_judgement, label_queue, losses, steps, subjects
+from curation.pipeline.steps import Scanned
+
+REPORT_REVISION = 5
+"""Raised whenever the report's page may change for the same tables."""
+
+
+APP = "http://localhost:5151"
+"""Where ``curate review`` shows the App, unless it is told another port or this one is taken."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did: plain sentences for people, the same as a record for machines."""
+
+    lines: list[str]
+    record: dict[str, Any]
+
+
+def run(
+    workspace: Workspace,
+    source: str,
+    settings: Settings,
+    display: Display,
+    limit: int = 0,
+    *,
+    accept_loss: bool = False,
+) -> Outcome:
+    """Run every step up to a cleaned version and its report; the caller holds the lock.
+
+    Labels that cannot be judged are no reason to stop: the outcome says why.
+    """
+    decisions.asked_for(workspace, log.Log(workspace.decisions).table, settings)  # a wrong name fails before the work
+    scanned = steps.scan(workspace, source, settings, display, limit)
+    issues = judge_labels(workspace, scanned, settings, display)
+    recorded = decisions.apply(workspace, settings, display, accept_loss=accept_loss)
+    version = recorded.version
+    page = write_report(workspace, scanned, issues, version, settings, display)
+    lines, record = said_of(workspace, scanned.images, issues, version, settings)
+    left_out = (files.read_json(workspace.ingest) or {}).get("left_out", [])
+    record |= {
+        "version": version.name,
+        "manifest_hash": version.hash,
+        "policy": version.lineage["policy"]["name"],
+        "measured_now": scanned.measured_now,
+        "left_out": len(left_out),
+        "notes": list(scanned.notes),
+        "report": str(page),
+    }
+    judged = [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]
+    lines += [*recorded.notes, *judged]
+    next_lines = _what_next(workspace, version, page, left_out)
+    return Outcome([*steps.note_lines(scanned), *lines, *next_lines], record)
+
+
+def judge_labels(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
+    """Run all checks, with the labels judged by the recipe of the settings, and return the issues table.
+
+    Labels are judged first, on the data as they came, with the copies that the pairs join; with the recipe ``off``
+    nothing is fitted, and a judgement of these images that is there already still counts.
+
+    """
+    if settings.labels.recipe != "off":
+        decisions.commit_raw(workspace, scanned.images, settings)
+        copies = steps.copy_graph(workspace, scanned, settings, display)
+        label_judgement.judge(workspace, scanned.images, copies, settings, display)
+    return steps.check(workspace, scanned, settings, display)
+
+
+def said_of(
+    workspace: Workspace, images: pd.DataFrame, issues: pd.DataFrame, version: manifest.Version, settings: Settings
+) -> tuple[list[str], dict[str, Any]]:
+    """Return what was found and decided, in sentences and as a record: losses and what was held back first."""
+    from curation.pipeline import summary
+
+    rows = manifest.rows(workspace, version)
+    raw = manifest.rows(workspace, manifest.find(workspace, version.base))
+    entries = entries_of(workspace, version)
+    chosen = policy_of(workspace, version, settings)
+    lines, record = summary.closing(images, issues, rows, entries, chosen.review.checks if chosen else ())
+    headline = losses.headline(raw, rows, entries, settings.brake)
+    held, held_record = losses.held(version, entries, option_of(workspace))
+    lost, lost_record = losses.no_longer_applying(decisions.no_longer_applying(workspace))
+    return [*headline, *held, *lines, *lost], {**record, "headline": headline, **held_record, **lost_record}
+
+
+def entries_of(workspace: Workspace, version: manifest.Version) -> list[log.Entry]:
+    """Return the decisions that count in a version, weakest first, about the paths that its images have."""
+    table = log.Log(workspace.decisions).table
+    table = table[table["seq"] <= version.log_through]
+    if version.rules != replay.BY_PATH:
+        table = manifest.followed(
+            workspace, table, manifest.rows(workspace, manifest.find(workspace, version.base))
+        ).table
+    return log.entries_of(replay.standing(table))
+
+
+def policy_of(workspace: Workspace, version: manifest.Version, settings: Settings) -> policy.Policy | None:
+    """Return the policy that a version was made with, None where it is not known any more."""
+    return _policy_and_name(workspace, version, settings)[0]
+
+
+def _policy_and_name(
+    workspace: Workspace, version: manifest.Version, settings: Settings
+) -> tuple[policy.Policy | None, str]:
+    """Return the policy that a version was made with, and the name or file that it was asked for by."""
+    table = log.Log(workspace.decisions).table
+    found = decisions.in_force(workspace, table[table["seq"] <= version.log_through], settings)
+    return found or (None, version.lineage.get("policy", {}).get("name", ""))
+
+
+def app_of(workspace: Workspace, version: manifest.Version) -> str:
+    """Return the address of a version's images in the App, while it runs."""
+    return f"{APP}/datasets/{quote(app_dataset(workspace.root, version.name))}"
+
+
+def _what_next(
+    workspace: Workspace,
+    version: manifest.Version,
+    page: Path,
+    left_out: Sequence[dict[str, str]],
+) -> list[str]:
+    option = option_of(workspace)
+    lines = []
+    if left_out:
+        reason, number = Counter(problem["reason"].partition(": ")[0] for problem in left_out).most_common(1)[0]
+        most = "" if number == len(left_out) else f"{number:,} of them: "
+        lines.append(f"{len(left_out):,} other files were left out ({most}{reason}): see {workspace.ingest}")
+    if not subjects.record_of(workspace) and read_images(workspace)["split"].nunique() > 1:
+        lines += [f"One person in several splits was not looked for: curate check subject_leak --identity dlib{option}"]
+    if not label_judgement.record_of(workspace):
+        lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
+    return [
+        *lines,
+        f"Version {version.name} ({version.hash[:12]}) is committed; nothing in the source was changed.",
+        f"Report: {page}",
+        f"Next: curate show{option} | curate issues{option} --check label_conflict | curate explain PATH{option} "
+        f"| curate export cleaned --format csv -o {_place_outside(workspace)}{option}",
+    ]
+
+
+def _place_outside(workspace: Workspace) -> Path:
+    """Return where an export can be written: here, or beside the data for who stands in it."""
+    source = Path((files.read_json(workspace.marker) or {}).get("source", ""))
+    try:
+        Destinations(workspace).allow_place(Path("cleaned.csv"))
+    except DestinationError:
+        return source.parent / "cleaned.csv"
+    return Path("cleaned.csv")
+
+
+def report(workspace: Workspace, settings: Settings, display: Display) -> Path:
+    """Write the cleaning report of the newest cleaned version; the caller holds the lock."""
+    scanned = steps.scanned_before(workspace, settings, display)
+    issues = read_issues(workspace)
+    version = manifest.find(workspace, "cleaned")
+    return write_report(workspace, scanned, issues, version, settings, display)
+
+
+def write_report(
+    workspace: Workspace,
+    scanned: Scanned,
+    issues: pd.DataFrame,
+    version: manifest.Version,
+    settings: Settings,
+    display: Display,
+) -> Path:
+    """Write the cleaning report of ``version`` unless it stands there already, and return its path."""
+    from curation.pipeline import changes, report_tables
+
+    chosen, called = _policy_and_name(workspace, version, settings)
+    made = settings_of.made_with(workspace) or {}
+    path = workspace.reports / "cleaning.html"
+    found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
+    findings = files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else None
+    said = [] if findings is None else [findings[column] for column in findings]
+    votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(workspace)]
+    judged = [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]
+    jury, plan = label_judgement.jury_of(workspace), label_queue.newest_plan(workspace)
+    fingerprint = steps.digest(
+        version.name,
+        version.hash,
+        version.lineage.get("policy"),
+        made.get("settings"),
+        *found,
+        *said,
+        *votes,
+        *judged,
+        jury,
+        plan,
+        settings.brake.model_dump_json(),
+        REPORT_REVISION,
+    )
+    if steps.is_current(workspace, "report", fingerprint, path):
+        return path
+    with display.step("Writing the report"):
+        from reports import cleaning_page
+
+        ingest = files.read_json(workspace.ingest) or {}
+        marker = files.read_json(workspace.marker) or {}
+        warnings = [*ingest.get("warnings", []), *_other_settings(version, made)]
+        origin = report_tables.provenance(
+            marker.get("source", ""),
+            version,
+            chosen,
+            ingest.get("left_out", []),
+            warnings,
+            made,
+            command=_run_again(marker, version, called),
+            option=option_of(workspace),
+            app=app_of(workspace, version),
+        )
+        raw = manifest.rows(workspace, manifest.find(workspace, version.base))
+        cleaned = manifest.rows(workspace, version)
+        entries = entries_of(workspace, version)
+        stopped, _ = losses.held(version, entries, option_of(workspace))
+        lost, _ = losses.no_longer_applying(decisions.no_longer_applying(workspace))
+        page = cleaning_page(
+            report_tables.cleaning_report_tables(
+                issues,
+                entries,
+                raw,
+                cleaned,
+                origin,
+                partial(_pictures, workspace, scanned, settings),
+                findings,
+                _peer_pages(workspace),
+                people.figures(workspace, settings.seed),
+                ([*losses.headline(raw, cleaned, entries, settings.brake), *stopped], [*lost, *judged]),
+                changes.since_last(workspace, version, settings),
+                jury,
+                plan,
+            )
+        )
+        files.write_bytes(path, page.encode("utf-8"))
+    steps.note(workspace, "report", fingerprint)
+    return path
+
+
+def _other_settings(version: manifest.Version, made: Mapping[str, Any]) -> list[str]:
+    """Say where the issues that a page shows are no longer those that its version was decided on."""
+    before, now = version.lineage.get("settings", {}), made.get("settings", {})
+    changed = [name for name in now if name != "policy" and before.get(name, now[name]) != now[name]]
+    if not changed:
+        return []
+    return [
+        f"The issues were made anew with other settings ({', '.join(changed)}) since {version.name} was decided; the "
+        "figures are those of now. Decide on them: curate apply."
+    ]
+
+
+def _run_again(marker: Mapping[str, Any], version: manifest.Version, policy_name: str) -> str:
+    """Return the command that curates the same images in the same way."""
+    recipe = version.lineage.get("settings", {}).get("labels", {}).get("recipe", "off")
+    words = ["curate", "run", str(marker.get("source", "")), "--policy", policy_name]
+    words += ["--labels", recipe] if recipe != "off" else []
+    words += ["--limit", str(marker["limit"])] if marker.get("limit") else []
+    return shlex.join(words)
+
+
+def _pictures(workspace: Workspace, scanned: Scanned, settings: Settings, paths: Sequence[str]) -> dict[str, bytes]:
+    from curation.measure import thumbnail_bytes
+
+    return thumbnail_bytes(paths, scanned.measurements, workspace.measurements, settings.measure)
+
+
+def _peer_pages(workspace: Workspace) -> list[str]:
+    """Return the pages that peers made themselves, relative to the reports."""
+    return [path.relative_to(workspace.reports).as_posix() for path in sorted(workspace.peer_pages.glob("*/*.html"))]

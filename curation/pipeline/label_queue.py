@@ -1,0 +1,217 @@
+"""What to ask people next, and how far their answers get: the queue by gain, and the plan of a review."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curation.base.files import read_json, write_json
+from curation.base.workspace import Workspace
+from curation.labels import plan as planning
+from curation.labels.gain import BATCH, rank_queue
+from curation.labels.ranking import share_interval
+from curation.labels.scores import Flags, Whole
+from curation.labels.teach import RELIABILITY, Taught, chance
+from curation.pipeline import answers as people
+from curation.pipeline.label_judgement import LabellingError, Memory, memory_of, record_of
+
+PLAN = "plan.json"
+"""In the folder of reviews: the first plan and the newest of the judgement in force."""
+
+REACHED = ("what", "expected", "reached", "low", "high")
+"""Columns of what was expected and what came."""
+
+ORDERS = ("gain", "random", "cleanlab")
+"""Ways to ask that a plan compares: by gain, at random, and by cleanlab's self-confidence."""
+
+__all__ = ["BATCH", "Asking", "ReviewPlan", "asking", "next_images", "plan_review"]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A judged workspace that can rank what to ask, again and again without reading a file."""
+
+    memory: Memory
+    answers: pd.DataFrame
+
+    @property
+    def right_untaught(self) -> float:
+        """Share of all labels expected to be right before any answer, each taken as its likeliest class."""
+        return float(self.memory.known.posterior.max(axis=1).mean())
+
+    def rank_queue(self, more: pd.DataFrame | None = None, paths: Sequence[str] | None = None) -> pd.DataFrame:
+        """Teach the judge and return what to ask, the best first.
+
+        Args:
+            more: answers beyond those in the workspace: path, answer (a class, or "" for none of these), person,
+                weight; a person's answer here replaces the one there.
+            paths: images that may be asked about; None for all that were judged. What was answered, and its copies, is
+                not asked again.
+
+        Returns:
+            path, group ("" or that of its copies, which stand together), gain (labels expected to be mended); in
+            ``attrs``, "right": the share of all labels expected to be right now.
+
+        """
+        table = self.memory.table
+        answers, _ = people.as_answers(self._with(more), table["path"], self.memory.classes)
+        may = None if paths is None else table["path"].isin(set(paths)).to_numpy()
+        queue = rank_queue(self.memory.known, answers, may)
+        found = table.loc[queue.rows, ["path", "group"]].reset_index(drop=True)
+        found = found.assign(gain=queue.gain)
+        found.attrs["right"] = float(queue.taught.posterior.max(axis=1).mean())
+        return found
+
+    def _with(self, more: pd.DataFrame | None) -> pd.DataFrame:
+        if more is None or more.empty:
+            return self.answers
+        key = ["path", "person"]
+        kept = self.answers.merge(more[key].drop_duplicates(), on=key, how="left", indicator=True)
+        kept = kept[kept["_merge"] == "left_only"].drop(columns="_merge")
+        return pd.concat([kept, more[list(people.COLUMNS)]], ignore_index=True)
+
+
+def asking(workspace: Workspace) -> Asking | None:
+    """Return what ranks this workspace's queue; None where its labels have not been judged."""
+    memory = memory_of(workspace)
+    return None if memory is None else Asking(memory, people.collected(workspace, memory.classes))
+
+
+def next_images(workspace: Workspace, number: int) -> pd.DataFrame:
+    """Return the images to ask about next, groups of copies whole: path, group, gain."""
+    found = asking(workspace)
+    if found is None or not number:
+        return pd.DataFrame(columns=["path", "group", "gain"])
+    queue = found.rank_queue()
+    picture = pd.factorize(queue["group"].where(queue["group"] != "", queue["path"]))[0]
+    return queue[picture < number]
+
+
+@dataclass(frozen=True)
+class ReviewPlan:
+    """How far answers get.
+
+    Attributes:
+        table: order, answers (more than there are), expected, low, high: share of all labels that are right.
+        reached: what, expected, reached, low, high: what the first plan expected of the answers that came since, and
+            what came; empty before there are any.
+        lines: the same in sentences.
+
+    """
+
+    table: pd.DataFrame
+    reached: pd.DataFrame
+    lines: list[str]
+
+
+def plan_review(workspace: Workspace, seed: int = 0) -> ReviewPlan:
+    """Return what the next answers are expected to reach, order by order, and what earlier ones reached.
+
+    Raises:
+        LabellingError: the labels have not been judged.
+
+    """
+    found = asking(workspace)
+    if found is None:
+        raise LabellingError(f"the labels of {workspace.root} have not been judged; run: curate check --labels fast")
+    memory, table = found.memory, found.memory.table
+    answers, _ = people.as_answers(found.answers, table["path"], memory.classes)
+    queue = rank_queue(memory.known, answers)
+    open_ = np.zeros(len(table), dtype=bool)
+    open_[queue.rows] = True
+    orders = {
+        "gain": _one_a_group(queue.rows, memory),
+        "random": _one_a_group(np.random.default_rng(seed).permutation(np.flatnonzero(open_)), memory),
+        "cleanlab": _one_a_group(_by_self_confidence(table, open_), memory),
+    }
+    expected = planning.plan(memory.known, queue.taught, orders, seed=seed)
+    given = float(answers.weights.sum())
+    first = _first_plan(workspace, expected, given)
+    reached = _reached(memory, found.answers, first, expected)
+    newest = {"expected": expected.to_dict("records"), "reached": reached.to_dict("records")}
+    workspace.review.mkdir(parents=True, exist_ok=True)
+    write_json(workspace.review / PLAN, {"key": record_of(workspace)["key"], "first": first, "newest": newest})
+    return ReviewPlan(expected, reached, _lines(expected, queue.taught, reached, given))
+
+
+def newest_plan(workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Return the tables of the newest plan of the judgement in force (see ``ReviewPlan``), None where there is none."""
+    plan = _plan_in_force(workspace)
+    if plan is None:
+        return None
+    newest = plan["newest"]
+    return pd.DataFrame(newest["expected"]), pd.DataFrame(newest["reached"], columns=list(REACHED))
+
+
+def _plan_in_force(workspace: Workspace) -> dict[str, Any] | None:
+    plan = read_json(workspace.review / PLAN) or {}
+    is_mine = {"first", "newest"} <= set(plan) and plan.get("key") == record_of(workspace).get("key")
+    return plan if is_mine else None
+
+
+def _by_self_confidence(table: pd.DataFrame, open_: Flags) -> Whole:
+    rows = np.argsort(-table["self_confidence"].to_numpy(), kind="stable")
+    return np.asarray(rows[open_[rows]], np.int64)
+
+
+def _one_a_group(rows: Whole, memory: Memory) -> Whole:
+    """Return the rows without those whose copy comes before: one answer is asked of a picture."""
+    names = memory.known.groups[rows]
+    again = pd.Series(names).duplicated().to_numpy() & (names != "")
+    return np.asarray(rows[~again], np.int64)
+
+
+def _first_plan(workspace: Workspace, expected: pd.DataFrame, given: float) -> dict[str, Any]:
+    """Return the first plan of this judgement, and how much was answered when it was made."""
+    plan = _plan_in_force(workspace)
+    if plan is not None:
+        return dict(plan["first"])
+    mine = expected[expected["order"] == "gain"]
+    return {"given": given, "answers": mine["answers"].tolist(), "expected": mine["expected"].tolist()}
+
+
+def _reached(memory: Memory, given: pd.DataFrame, plan: dict[str, Any], expected: pd.DataFrame) -> pd.DataFrame:
+    """Return what was expected and what was reached: the share of right labels, and the judge's word against people's.
+
+    The first is an estimate in both columns. The second is measured on the answers themselves, against the judge before
+    any of them taught it.
+    """
+    answers, _ = people.as_answers(given, memory.table["path"], memory.classes)
+    whole = answers.take(answers.weights == 1.0)
+    since = float(answers.weights.sum()) - float(plan["given"])
+    records = []
+    if since > 0:
+        now = expected[expected["answers"] == 0].iloc[0]
+        then = float(np.interp(since, plan["answers"], plan["expected"]))
+        records.append((f"labels right after {since:,.0f} answers", then, now["expected"], now["low"], now["high"]))
+    if len(whole):
+        posterior = memory.known.posterior[whole.rows]
+        chosen = posterior.argmax(axis=1)
+        likely = np.einsum("mt,mta->ma", posterior, chance(posterior, RELIABILITY))
+        then = float(likely[np.arange(len(chosen)), chosen].mean())
+        what = f"answers that name the untaught judge's class, of {len(whole):,}"
+        records.append((what, then, *share_interval(whole.kinds == chosen)))
+    return pd.DataFrame(records, columns=list(REACHED))
+
+
+def _lines(expected: pd.DataFrame, taught: Taught, reached: pd.DataFrame, given: float) -> list[str]:
+    now = expected[expected["answers"] == 0].iloc[0]
+    lines = [
+        f"Labels expected to be right now, each taken as the likeliest class: {now['expected']:.1%} "
+        f"({now['low']:.1%} to {now['high']:.1%}), after {given:,.0f} answers."
+    ]
+    for count, rows in expected[expected["answers"] > 0].groupby("answers"):
+        parts = [f"{row['order']} {row['expected']:.1%}" for row in rows.to_dict("records")]
+        lines.append(f"After {count:,} more, by order of asking: {', '.join(parts)}.")
+    for row in reached.to_dict("records"):
+        ends = f"{row['low']:.1%} to {row['high']:.1%}"
+        lines.append(
+            f"{row['what']}: expected {row['expected']:.1%}, reached {row['reached']:.1%} ({ends}).".capitalize()
+        )
+    if taught.moved:
+        lines.append(f"What was learned changed the likeliest class of {taught.moved:.1%} of the images.")
+    return lines

@@ -1,0 +1,153 @@
+"""Join what people decided in another workspace of the same data into this one; contradictions are named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from curation.base.errors import WorkspaceError
+from curation.base.progress import Display
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace, open_workspace, read_images
+from curation.decisions import manifest, replay
+from curation.decisions.follow import UNKNOWN
+from curation.decisions.log import Draft, Log, targets_of, undone_in
+from curation.decisions.replay import PERSON_PREFIX
+from curation.pipeline import decisions
+
+_SAYS = ["path", "mine", "by", "theirs", "their_by"]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What came of it: the version, decisions taken and taken back, known ones, those on other pictures, conflicts.
+
+    conflicts: path, mine, by, theirs, their_by: pictures on which both sides decided otherwise since they parted; what
+    was decided here stands.
+    """
+
+    version: manifest.Version
+    taken: int
+    taken_back: int
+    known: int
+    elsewhere: int
+    conflicts: pd.DataFrame
+    notes: list[str]
+
+    def lines(self) -> list[str]:
+        """Return it in sentences."""
+        lines = [
+            f"{self.taken:,} decisions taken, {self.taken_back:,} taken back, {self.known:,} were here already; "
+            f"version {self.version.name} ({self.version.hash[:12]})."
+        ]
+        if self.elsewhere:
+            lines.append(f"{self.elsewhere:,} are about pictures that this data set does not have.")
+        if len(self.conflicts):
+            lines.append(
+                f"{len(self.conflicts):,} pictures were decided otherwise here, and that stands; settle them with "
+                "curate decide:"
+            )
+        return [*lines, *self.notes]
+
+
+def merge(workspace: Workspace, other: Path, settings: Settings, display: Display) -> Merged:
+    """Take the decisions of people in the workspace ``other``, which is only read; the caller holds this one's lock.
+
+    What was decided on both sides is known by who, when and what, so merging twice, or both ways, changes nothing.
+
+    Raises:
+        WorkspaceError: there is no other workspace, or it is this one.
+
+    """
+    second = open_workspace(other)
+    if second.root.resolve() == workspace.root.resolve():
+        raise WorkspaceError(f"{other} is this workspace; name the other one")
+    mine, theirs = (_Side(each, Log(each.decisions).table) for each in (workspace, second))
+    images = read_images(workspace)
+    there = set(images["sha256"]) | set(images["path"])
+    by_person: dict[str, list[Draft]] = {}
+    conflicts, elsewhere, known = [], 0, 0
+    for picture, rows in theirs.pictures.items():
+        new = rows[[key not in mine.keys for key in rows["key"]]]
+        known += len(rows) - len(new)
+        if new.empty:
+            continue
+        if picture not in there:
+            elsewhere += len(new)
+            continue
+        own = mine.pictures.get(picture, mine.people[:0])
+        own = own[[key not in theirs.keys for key in own["key"]]]
+        if len(own) and _last(own)[0] != _last(new)[0]:
+            conflicts.append([new["path"].iloc[-1], *_last(own), *_last(new)])
+            continue
+        for row in new.to_dict("records"):
+            by_person.setdefault(row["actor"].removeprefix(PERSON_PREFIX), []).append(_draft(row))
+    taken = sum(map(len, by_person.values()))
+    parted = theirs.acts("not_copies", mine.keys)
+    for row in parted:
+        by_person.setdefault(row["actor"].removeprefix(PERSON_PREFIX), []).append(_draft(row))
+    taken_back = _undos(mine, theirs, {conflict[0] for conflict in conflicts}, by_person)
+    recorded = decisions.record(workspace, by_person, settings, display, new_class=True)
+    frame = pd.DataFrame(conflicts, columns=_SAYS)
+    return Merged(recorded.version, taken + len(parted), taken_back, known, elsewhere, frame, recorded.notes)
+
+
+class _Side:
+    """The people's lines of one workspace, and what tells them apart from others."""
+
+    def __init__(self, workspace: Workspace, table: pd.DataFrame) -> None:
+        self.table = table
+        self.gone = undone_in(table)
+        everybody = table[table["actor"].str.startswith(PERSON_PREFIX)]
+        self.keys = {_key(row): row["seq"] for row in everybody.to_dict("records")}
+        people = manifest.identified(workspace, table)
+        self.people = people.assign(key=[_key(row) for row in people.to_dict("records")])
+        named = self.people["content"].where(~self.people["content"].isin(["", UNKNOWN]), self.people["path"])
+        self.pictures = dict(iter(self.people.groupby(named, sort=False)))
+
+    def acts(self, action: str, known: dict[Hashable, int]) -> list[dict[str, str]]:
+        """Return people's lines of one action that stand and are not ``known``."""
+        mine = self.table[self.table["actor"].str.startswith(PERSON_PREFIX) & (self.table["action"] == action)]
+        rows: list[dict[str, str]] = mine[~mine["seq"].isin(self.gone)].to_dict("records")
+        return [row for row in rows if _key(row) not in known]
+
+
+def _key(row: dict[str, str]) -> Hashable:
+    """Return what makes a line the same one in two workspaces; of undoing, its value counts lines of one of them."""
+    return (row["actor"], row["time"], row["path"], row["action"], "" if row["action"] == "undo" else row["value"])
+
+
+def _last(rows: pd.DataFrame) -> tuple[str, str]:
+    """Return what was decided last of a picture, and who did."""
+    row = rows.iloc[-1]
+    return f"{row['action']} {row['value']}".strip(), row["actor"].removeprefix(PERSON_PREFIX)
+
+
+def _draft(row: dict[str, str]) -> Draft:
+    fields = {name: row[name] for name in ("path", "action", "value", "reason", "issue", "time", "label")}
+    return Draft(**fields, content="" if row["content"] == UNKNOWN else row["content"])
+
+
+def _undos(mine: _Side, theirs: _Side, disputed: set[str], by_person: dict[str, list[Draft]]) -> int:
+    """Add what takes back lines, people's or policies', that were taken back there and stand here; return how many."""
+    policy = replay.policy_rows(mine.table)
+    ours = dict(zip(zip(policy["path"], policy["action"], strict=True), policy["seq"], strict=True))
+    number = 0
+    for row in theirs.acts("undo", mine.keys):
+        targets = theirs.table[theirs.table["seq"].isin(targets_of(int(row["seq"]), row["value"]))]
+        wanted = []
+        for target in targets.to_dict("records"):
+            person = target["actor"].startswith(PERSON_PREFIX)
+            seq = mine.keys.get(_key(target)) if person else ours.get((target["path"], target["action"]))
+            if seq is not None and seq not in mine.gone and target["path"] not in disputed:
+                wanted.append(int(seq))
+        if wanted:
+            who = row["actor"].removeprefix(PERSON_PREFIX)
+            draft = Draft("", "undo", json.dumps(sorted(wanted)), row["reason"], time=row["time"])
+            by_person.setdefault(who, []).append(draft)
+            number += len(wanted)
+    return number

@@ -1,0 +1,246 @@
+"""What this data shares with another data set: exact and near copies, on both sides, by split and class.
+
+Nothing is decided. What is shared is kept in the workspace and becomes issues of the check ``overlap``, on which a
+policy may act (``[[exclude]] check = "overlap"``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from curation.base import files, memory
+from curation.base import settings as settings_of
+from curation.base.errors import WorkspaceError
+from curation.base.progress import Display
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace, read_images, read_listing
+from curation.pipeline import steps
+
+if TYPE_CHECKING:
+    from curation.checks.duplicates.candidates import Candidates
+    from curation.checks.duplicates.find import Engine
+
+SHARED_COLUMNS = ["path", "split", "label", "sha256", "kind", "probability", "transform"]
+"""Of an image: what it is, and how it is shared (exact or near). Its likeliest partner's path follows, and the splits
+and labels of all of its partners."""
+
+_PICTURES = 60
+"""Pairs that the page shows, those across most different uses first."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two data sets: its images with measurements, a row an image, and where its pictures are kept."""
+
+    name: str
+    images: pd.DataFrame
+    store: Path
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What two data sets share: ``mine`` and ``theirs``, a row a shared image with its likeliest partner; the page."""
+
+    name: str
+    mine: pd.DataFrame
+    theirs: pd.DataFrame
+    counts: pd.DataFrame
+    lines: list[str]
+    page: Path
+
+    def record(self) -> dict[str, Any]:
+        """Return it for machines."""
+        tables = {"shared": self.mine, "theirs": self.theirs, "counts": self.counts}
+        return {
+            "other": self.name,
+            **{name: table.to_dict("records") for name, table in tables.items()},
+            "page": str(self.page),
+        }
+
+
+def overlap(workspace: Workspace, other: str, settings: Settings, display: Display) -> Overlap:
+    """Find what the workspace's data shares with ``other``, keep it, and run the check; the caller holds the lock.
+
+    Args:
+        workspace: that was scanned.
+        other: a data set as ``curate run`` takes it, or a workspace, of which only its own measurements are read.
+        settings: in force.
+        display: shows the steps.
+
+    Raises:
+        CurationError: there is no such data set, or it holds no images.
+
+    """
+    memory.require(memory.Needed.curating)
+    scanned = steps.scanned_before(workspace, settings, display)
+    here = Side("this data", _joined(scanned.images, scanned.measurements), workspace.measurements, settings)
+    folder = workspace.overlaps / _slug(other)
+    there = _other_side(workspace, other, folder, settings, display)
+    mine, theirs = _shared(workspace, here, there, display)
+    files.write_table(folder / "shared.parquet", mine)
+    counts = pd.concat([_counted("this data", here.images, mine), _counted("the other", there.images, theirs)])
+    lines = _sentences(here, there, mine, theirs)
+    page = workspace.reports / f"overlap-{folder.name}.html"
+    files.write_bytes(page, _page(here, there, mine, counts, lines).encode("utf-8"))
+    steps.check(workspace, scanned, settings, display)
+    return Overlap(there.name, mine, theirs, counts.reset_index(drop=True), [*lines, f"Page: {page}"], page)
+
+
+def _slug(other: str) -> str:
+    """Return the name of a data set's folder: its own last part, told apart by a hash of the whole."""
+    words = re.sub(r"[^A-Za-z0-9]+", "-", files.bare_url(other).rstrip("/").rpartition("/")[2]).strip("-")[:40]
+    return f"{words or 'other'}-{hashlib.sha256(other.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
+def _joined(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
+    """Return the readable images with split, label and what tells their pixels."""
+    wanted = ["path", "sha256", "pixel_sha256", "dhash", "phash"]
+    readable = measurements.loc[measurements["error"] == "", wanted]
+    return images[["path", "split", "label"]].merge(readable, on="path")
+
+
+def _other_side(workspace: Workspace, other: str, folder: Path, settings: Settings, display: Display) -> Side:
+    from curation.measure import load_measurements, measure
+
+    name = files.bare_url(other)
+    second = Workspace(Path(other))
+    if second.marker.is_file():
+        own = settings_of.of_workspace(second)
+        measured = load_measurements(read_listing(second), second.measurements, own.measure)
+        return Side(name, _joined(read_images(second), measured), second.measurements, own)
+    from curation.formats.source import read_source
+
+    with display.step("Listing the other images"):
+        listing = read_source(other, workspace.sources).frame
+    if listing.empty:
+        raise WorkspaceError(f"no images in {name}")
+    store = folder / "measurements"
+    with display.step("Measuring the other images") as report:
+        measure(listing, store, settings.measure, settings.engine, report)
+    measured = load_measurements(listing, store, settings.measure)
+    return Side(name, _joined(listing, measured), store, settings)
+
+
+def _shared(workspace: Workspace, here: Side, there: Side, display: Display) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the shared images of both sides, each with its likeliest partner on the other."""
+    near = _near_pairs(workspace, here, there, display)
+    same = here.images.merge(there.images, on="pixel_sha256")[["pixel_sha256"]].drop_duplicates()
+    exact = pd.DataFrame({"a": same["pixel_sha256"], "b": same["pixel_sha256"]}).assign(
+        kind="exact", probability=1.0, transform="none"
+    )
+    pairs = pd.concat([exact, near], ignore_index=True)
+    return _partnered(here, there, pairs), _partnered(there, here, pairs.rename(columns={"a": "b", "b": "a"}))
+
+
+def _partnered(side: Side, other: Side, pairs: pd.DataFrame) -> pd.DataFrame:
+    partners = other.images.groupby("pixel_sha256").agg(
+        other_path=("path", "min"), other_sha256=("sha256", "first"), splits=("split", set), labels=("label", set)
+    )
+    found = side.images.merge(pairs, left_on="pixel_sha256", right_on="a").merge(
+        partners, left_on="b", right_index=True
+    )
+    ordered = found.sort_values(["path", "kind", "probability", "other_path"], ascending=[True, True, False, True])
+    best = ordered.drop_duplicates("path").set_index("path")
+    for column, name in (("splits", "other_splits"), ("labels", "other_labels")):
+        every = ordered.groupby("path")[column].agg(lambda sets: ", ".join(sorted(set().union(*sets) - {""})))
+        best[name] = every.reindex(best.index)
+    return best.reset_index()[[*SHARED_COLUMNS, "other_path", "other_splits", "other_labels", "other_sha256"]]
+
+
+def _near_pairs(workspace: Workspace, here: Side, there: Side, display: Display) -> pd.DataFrame:
+    """Return the near copies between the distinct contents of both sides: a, b (pixels), kind and more."""
+    from curation.checks.duplicates import find_near_duplicates
+    from curation.measure import load_thumbnails
+
+    sides = [side.images.drop_duplicates("pixel_sha256").sort_values("pixel_sha256") for side in (here, there)]
+    stores = [(side.store, side.settings.measure) for side in (here, there)]
+    thumbnails = [
+        load_thumbnails(contents["sha256"].tolist(), *store) for contents, store in zip(sides, stores, strict=True)
+    ]
+    both = pd.concat(sides, ignore_index=True)
+    dhash, phash = (both[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
+    found = find_near_duplicates(
+        np.concatenate(thumbnails),
+        dhash,
+        phash,
+        here.settings.duplicates,
+        display,
+        engine=_between(len(sides[0])),
+        folder=workspace.root,
+    )
+    found = found[found["relation"] == "near_duplicate"]
+    names = both["pixel_sha256"].to_numpy(dtype=object)
+    return pd.DataFrame(
+        {
+            "a": names[found["i"].to_numpy()],
+            "b": names[found["j"].to_numpy()],
+            "kind": "near",
+            "probability": found["probability"].to_numpy(dtype=np.float64),
+            "transform": found["transform"].astype("str").to_numpy(),
+        }
+    )
+
+
+def _between(first: int) -> Engine:
+    """Return the search that compares only pairs of a row below ``first`` and one from it on."""
+    from curation.checks.duplicates import candidates, verification
+    from curation.checks.duplicates.find import Engine
+
+    def across(pictures: Any, named: Candidates, report: Any) -> Any:
+        apart = (named.pairs[:, 0] < first) & (named.pairs[:, 1] >= first)
+        chosen = candidates.Candidates(named.pairs[apart], named.mirrored[apart])
+        return verification.verify(pictures, chosen, report)
+
+    return Engine(candidates.hamming_pairs, candidates.searcher, across)
+
+
+def _counted(whose: str, images: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
+    """Return side, split, label, images, exact, near and share (0..1): a row a class and split that shares anything."""
+    kinds = shared.groupby(["split", "label", "kind"]).size().unstack(fill_value=0)
+    kinds = kinds.reindex(columns=["exact", "near"], fill_value=0)
+    sizes = images.groupby(["split", "label"]).size().rename("images")
+    counts = kinds.join(sizes).reset_index()
+    counts["share"] = (counts["exact"] + counts["near"]) / counts["images"]
+    counts.insert(0, "side", whose)
+    return counts[["side", "split", "label", "images", "exact", "near", "share"]]
+
+
+def _sentences(here: Side, there: Side, mine: pd.DataFrame, theirs: pd.DataFrame) -> list[str]:
+    lines = []
+    for side, shared, where in ((here, mine, f"in {there.name}"), (there, theirs, "in this data")):
+        exact = int((shared["kind"] == "exact").sum())
+        lines.append(
+            f"{len(shared):,} of the {len(side.images):,} readable images of {side.name} are {where}: "
+            f"{exact:,} as they are, {len(shared) - exact:,} as near copies."
+        )
+    sizes = here.images.groupby("split").size()
+    for split, rows in mine[mine["split"] != ""].groupby("split"):
+        uses = rows["other_splits"].str.split(", ").explode().loc[lambda names: names != ""].value_counts()
+        named = ", ".join(f"{number:,} in its {name}" for name, number in uses.items())
+        lines.append(f"Of the split {split}: {len(rows):,} of {sizes[split]:,}{f' ({named})' if named else ''}.")
+    differing = mine[(mine["label"] != mine["other_labels"]) & (mine["label"] != "") & (mine["other_labels"] != "")]
+    if len(differing):
+        lines.append(f"{len(differing):,} of them have another label there.")
+    return lines
+
+
+def _page(here: Side, there: Side, mine: pd.DataFrame, counts: pd.DataFrame, lines: Sequence[str]) -> str:
+    """Return the page: counts, and pictures of pairs, of each split and class in turn."""
+    from curation.measure import load_thumbnails
+    from reports import overlap_page
+
+    turn = mine.groupby(["split", "label", "kind"]).cumcount()
+    shown = mine.assign(turn=turn).sort_values(["turn", "path"]).head(_PICTURES).drop(columns="turn")
+    for side, column in ((here, "sha256"), (there, "other_sha256")):
+        pictures = load_thumbnails(shown[column].tolist(), side.store, side.settings.measure)
+        shown[f"{column}_picture"] = [picture.tobytes() for picture in pictures]
+    return overlap_page(there.name, lines, counts, shown, len(mine))

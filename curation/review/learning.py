@@ -1,0 +1,82 @@
+"""The queue by gain learns while it is worked through: after every 25 answers, what is open is ranked anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+import pandas as pd
+
+from curation.base.workspace import Workspace
+from curation.pipeline.answers import COLUMNS
+from curation.pipeline.label_queue import BATCH, Asking, asking, newest_plan
+from curation.review.journal import ReviewAnswer
+
+Item = tuple[str, str]
+"""Path and group of an image in a queue."""
+
+
+class Learning:
+    """Orders one session's queue; reads what the judge knows once."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._ranked = -1
+        self._place: dict[str, int] = {}
+        self._right = 0.0
+
+    @cached_property
+    def _asking(self) -> Asking | None:
+        return asking(self._workspace)
+
+    def ordered(self, items: Sequence[Item], answers: Mapping[tuple[str, str], ReviewAnswer]) -> Sequence[Item]:
+        """Return the items, what an answer would change most first, by all answers up to the last full batch.
+
+        Args:
+            items: of the queue, groups together.
+            answers: (path, reviewer) -> answer, of everybody.
+
+        """
+        if self._asking is None:
+            return items
+        if len(answers) // BATCH != self._ranked:
+            self._ranked = len(answers) // BATCH
+            given = {
+                path: label for path, label in self._asking.memory.table[["path", "label"]].itertuples(index=False)
+            }
+            more = pd.DataFrame(list(_taught(answers, given)), columns=list(COLUMNS))
+            queue = self._asking.rank_queue(more, [path for path, _ in items])
+            self._place = {path: place for place, path in enumerate(queue["path"])}
+            self._right = queue.attrs["right"]
+        last = len(self._place)
+        return sorted(items, key=lambda item: self._place.get(item[0], last))
+
+    def words(self) -> str:
+        """Return what the answers have reached, for the panel; "" before anything was ranked."""
+        if self._asking is None or self._ranked < 0:
+            return ""
+        before = self._asking.right_untaught
+        said = (
+            f"Labels expected to be right: {self._right:.1%}, {before:.1%} before any answer; what comes next is "
+            f"ranked anew after every {BATCH} answers."
+        )
+        plan = newest_plan(self._workspace)
+        if plan is None:
+            return f"{said} How far more answers get: `curate plan-review`."
+        mine = plan[0][(plan[0]["order"] == "gain") & (plan[0]["answers"] > 0)]
+        steps = [f"{row['expected']:.1%} after {row['answers']:,}" for row in mine.to_dict("records")]
+        return f"{said} As planned: {', '.join(steps)}."
+
+
+def _taught(
+    answers: Mapping[tuple[str, str], ReviewAnswer], given: Mapping[str, str]
+) -> Iterator[tuple[str, str, str, float]]:
+    """Yield the answers that say something of a label: path, class, person, weight."""
+    for answer in answers.values():
+        shares = {"relabel": {answer.value: 1.0}, "keep": {given.get(answer.path, ""): 1.0}}.get(answer.action, {})
+        if answer.action == "soften":
+            shares = json.loads(answer.value)
+        for name, share in shares.items():
+            if name and answer.path in given:
+                yield answer.path, name, answer.reviewer, float(share)
