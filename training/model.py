@@ -115,6 +115,18 @@ def model_card(run_dir: Path, evaluation: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
+def start_of(run_dir: Path) -> str:
+    """Say where a finished fit's weights started, on which device it ended, and how a batch was taken."""
+    config = read_json(run_dir / CONFIG_FILE, ["weights", "weights_licence", "recipe"])
+    result = read_json(run_dir / RESULT_FILE)
+    parts = [f"Starting weights: {config['weights']} (licence: {config['weights_licence']})"]
+    parts.append(f"device: {result.get('device', 'cpu')}")
+    at_once, asked = result.get("batch_at_once"), config["recipe"].get("batch_size", 0)
+    if at_once and at_once < asked:
+        parts.append(f"a batch of {asked} was taken {at_once} images at a time")
+    return "; ".join(parts) + "."
+
+
 def predict(network: torch.nn.Module, images: Bytes, *, mirror: bool = False) -> Floats:
     """Return softmax probabilities, (n, classes) float32.
 

@@ -68,7 +68,9 @@ def train(
     run_dir = runs.train(workspace, recipe, on, options, Display(quiet=as_json or not is_speaker))
     if not is_speaker:
         return
-    lines = [f"Trained: {run_dir}", runs.start_of(run_dir), f"Next: curate evaluate {run_dir.name}"]
+    from training.model import start_of
+
+    lines = [f"Trained: {run_dir}", start_of(run_dir), f"Next: curate evaluate {run_dir.name}"]
     console.print_json({"run": str(run_dir), "name": run_dir.name}) if as_json else console.print_lines(lines)
 
 

@@ -223,20 +223,6 @@ def train(workspace: Workspace, recipe_name: str, version_name: str, options: Fi
     return run_dir
 
 
-def start_of(run_dir: Path) -> str:
-    """Say where a finished fit's weights started and on which device it ended."""
-    from training.files import read_json
-
-    config = translate_errors(lambda: read_json(run_dir / "config.json", ["weights", "weights_licence"]))
-    result = translate_errors(lambda: read_json(run_dir / "result.json"))
-    parts = [f"Starting weights: {config['weights']} (licence: {config['weights_licence']})"]
-    parts.append(f"device: {result.get('device', 'cpu')}")
-    at_once, asked = result.get("batch_at_once"), config.get("recipe", {}).get("batch_size", 0)
-    if at_once and at_once < asked:
-        parts.append(f"a batch of {asked} was taken {at_once} images at a time")
-    return "; ".join(parts) + "."
-
-
 def out_of_fold(
     workspace: Workspace,
     recipe_name: str,
