@@ -20,6 +20,18 @@ from training.recipes import Recipe, within_budget
 NUMBERS_FILE = "numbers.json"
 """In each version's folder: what was measured on it."""
 
+_ORDER = (
+    "epochs",
+    "best_epoch",
+    "seconds",
+    "train_accuracy",
+    "validation_accuracy",
+    "low",
+    "high",
+    "macro_f1",
+)
+"""Of the numbers in a ladder's table; those of each class come after them."""
+
 Announce = Callable[[str, int, int], None]
 """Called with (recipe, steps done, steps in all)."""
 
@@ -142,11 +154,10 @@ def _climbed(fitting: Callable[[], FitResult], validation: Samples) -> dict[str,
 def _kept_numbers(fitted: FitResult, validation: Samples) -> dict[str, object]:
     """Return the numbers of one fit, measured once and then read from its folder, which is of this very data."""
     path = fitted.run_dir / NUMBERS_FILE
-    if path.is_file():
-        return dict(read_json(path, to_do="remove it to have it measured anew"))
-    numbers = _measured(fitted, validation)
-    write_json(path, numbers)
-    return numbers
+    if not path.is_file():
+        write_json(path, _measured(fitted, validation))
+    numbers = read_json(path, to_do="remove it to have it measured anew")
+    return {name: numbers[name] for name in [*_ORDER, *sorted(set(numbers) - set(_ORDER))] if name in numbers}
 
 
 def _measured(fitted: FitResult, validation: Samples) -> dict[str, object]:
