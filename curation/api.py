@@ -58,7 +58,7 @@ class Outcome:
         return str(notebook.sentences(self.lines))
 
     def __str__(self) -> str:
-        """Return the sentences, one a line."""
+        """Return the sentences, one per line."""
         return "\n".join(self.lines)
 
     __repr__ = __str__
@@ -86,23 +86,15 @@ class Gallery:
         return f"{self.title}\n{self.frame.to_string(index=False, max_colwidth=60)}"
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Outcome):
     """All that is known of one image."""
 
-    lines: tuple[str, ...]
-    record: dict[str, Any] = field(repr=False)
-    thumbnail: str = field(repr=False)
+    thumbnail: str
 
     def _repr_html_(self) -> str:
         picture = notebook.gallery([(self.thumbnail, self.record["path"], "")])
         return str(picture + notebook.sentences(self.lines))
-
-    def __str__(self) -> str:
-        """Return the sentences, one a line."""
-        return "\n".join(self.lines)
-
-    __repr__ = __str__
 
 
 class OptionError(CurationError, TypeError):
@@ -261,7 +253,7 @@ class Workspace:
             return summary.check_summary(curating.judge_labels(self._workspace, scanned, chosen, self._display))
 
     def opinions(self, *peers: str, python: str = "") -> pd.DataFrame:
-        """Ask peers (``curation.audit.peers.PEERS``) and return what they flag beside ours, a row a check and peer.
+        """Ask peers (``curation.audit.peers.PEERS``) and return what they flag beside ours, a row per check and peer.
 
         Args:
             peers: their names
@@ -499,7 +491,7 @@ class Workspace:
         return Version(self._workspace, manifest.find(self._workspace, name))
 
     def versions(self) -> pd.DataFrame:
-        """Return one row a version."""
+        """Return one row per version."""
         return queries.version_list(self._workspace)
 
     def tag(self, version: str, name: str) -> None:
@@ -584,7 +576,7 @@ class Workspace:
         return runs.ladder(self._workspace, recipes or ("vgg16",), on, _fit_options(options), self._display)
 
     def predict(self, model: str, images: Sequence[str]) -> pd.DataFrame:
-        """Return a model's probabilities for image files, a row a file."""
+        """Return a model's probabilities for image files, a row per file."""
         return runs.predict(self._workspace, model, images)
 
     def export_model(self, model: str, destination: str | Path) -> Outcome:

@@ -55,7 +55,7 @@ def _command() -> str:
 
 
 def _settings(model: type[BaseModel] = Settings, section: str = "") -> Iterator[str]:
-    """Yield a heading and a table a section."""
+    """Yield a heading and a table per section."""
     heading = f"`[{section}]`" if section else "Without a section"
     yield f"\n## {heading}\n\n{model.__doc__}\n\n| name | default | what |\n|---|---|---|\n"
     parts = []

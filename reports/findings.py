@@ -43,7 +43,7 @@ class FindingsTables:
     """Everything that the page shows.
 
     facts     (name, value) of the model and the data
-    tiles     title, figure (text), note: one a question
+    tiles     title, figure (text), note: one per question
     findings  in the order of the page
     command   that makes the page again
     warnings  sentences on a weak model, above everything else
@@ -465,6 +465,28 @@ def _learned(tables: Tables) -> list[Block]:
     ]
 
 
+_HEAD_COLUMNS = (
+    Column("named", "metric"),
+    Column("first", "softmax", "decimal"),
+    Column("second", "sigmoids", "decimal"),
+    Column("difference", "difference", "decimal"),
+    Column("low", "95 % from", "decimal"),
+    Column("high", "to", "decimal"),
+)
+_COVER_COLUMNS = (
+    Column("class", "class"),
+    Column("method", "method"),
+    Column("images", "images", "count"),
+    Column("coverage", "label inside", "share"),
+    *_INTERVAL,
+    Column("mean_size", "mean size", "decimal"),
+    Column("single", "one class", "share"),
+    Column("pair", "two", "share"),
+    Column("larger", "more", "share"),
+    Column("empty", "none", "share"),
+)
+
+
 def _exclusive(tables: Tables) -> list[Block]:
     shared, coverage, sets, heads, answers = (tables[n] for n in ("shared", "coverage", "sets", "heads", "answers"))
     blocks = [
@@ -472,51 +494,18 @@ def _exclusive(tables: Tables) -> list[Block]:
             "Which classes share an image, by the model?",
             "Of the images called the row's class, the share where the column's comes second with at least 25 %.",
         ),
-        _chart(
-            "chart-shared",
-            figures.matrix_chart(shared, "called", "second"),
-            _worst_pair(shared),
-            320,
-            Table("shared", "Shared probability", shared, _pair_columns()),
-        ),
+        _matrix("chart-shared", "shared", "Shared probability", shared, ("called", "second")),
     ]
     if "votes" in tables:
-        votes = tables["votes"]
         blocks += [
             _head(
                 "And by people?",
                 "Of the images labelled as the row says, the share where at least two of ten votes are for each "
                 "of both.",
             ),
-            _chart(
-                "chart-votes",
-                figures.matrix_chart(votes, "labelled", "also voted"),
-                _worst_pair(votes),
-                320,
-                Table("vote-overlap", "Shared votes", votes, _pair_columns()),
-            ),
+            _matrix("chart-votes", "vote-overlap", "Shared votes", tables["votes"], ("labelled", "also voted")),
         ]
     chosen = heads[heads["metric"].isin(["accuracy", "macro_f1", "log_loss", "calibration_error"])]
-    head_columns = [
-        Column("named", "metric"),
-        Column("first", "softmax", "decimal"),
-        Column("second", "sigmoids", "decimal"),
-        Column("difference", "difference", "decimal"),
-        Column("low", "95 % from", "decimal"),
-        Column("high", "to", "decimal"),
-    ]
-    cover_columns = [
-        Column("class", "class"),
-        Column("method", "method"),
-        Column("images", "images", "count"),
-        Column("coverage", "label inside", "share"),
-        *_INTERVAL,
-        Column("mean_size", "mean size", "decimal"),
-        Column("single", "one class", "share"),
-        Column("pair", "two", "share"),
-        Column("larger", "more", "share"),
-        Column("empty", "none", "share"),
-    ]
     set_columns = [
         Column("set", "set"),
         Column("classes", "classes", "count"),
@@ -541,7 +530,7 @@ def _exclusive(tables: Tables) -> list[Block]:
             "One question or four?",
             "A softmax head (which of these?) against a sigmoid head a class (is it this?), same features and data.",
         ),
-        _table(Table("heads", "Two kinds of head on the same held-out images", _named(chosen), head_columns)),
+        _table(Table("heads", "Two kinds of head on the same held-out images", _named(chosen), _HEAD_COLUMNS)),
         _table(
             Table(
                 "answers",
@@ -559,10 +548,16 @@ def _exclusive(tables: Tables) -> list[Block]:
             "Split conformal prediction (MAPIE): lac makes the smallest sets, aps fits them to each image's "
             "difficulty.",
         ),
-        _table(Table("coverage", "Coverage and size of the sets", named, cover_columns)),
+        _table(Table("coverage", "Coverage and size of the sets", named, _COVER_COLUMNS)),
         _table(Table("sets", "Which sets occur (lac)", sets.head(12), set_columns)),
         _pictures("Two-emotion faces", "Their set holds two classes; the most even of each pair.", rows),
     ]
+
+
+def _matrix(chart: str, name: str, title: str, frame: pd.DataFrame, axes: tuple[str, str]) -> Block:
+    """Return the matrix of pairs of classes, with its numbers in a table."""
+    table = Table(name, title, frame, _pair_columns())
+    return _chart(chart, figures.matrix_chart(frame, *axes), _worst_pair(frame), 320, table)
 
 
 def _pair_columns() -> list[Column]:

@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from curation.audit.estimates import Estimate, share
 from curation.audit.synthetic.plant import KINDS, Kind, Pixels, jpeg, make_copy
 from curation.base import files
 from curation.base.classes import in_order
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
+from curation.base.statistics import Estimate, share
 from curation.base.workspace import Workspace, create_workspace, read_issues, read_listing
 from curation.measure import read_pixels
 from curation.pipeline import steps
@@ -99,7 +99,7 @@ DEFECTS: Mapping[str, tuple[Kind, tuple[str, ...]]] = MappingProxyType(
 class PlantedAudit:
     """What an audit found.
 
-    kinds: one row a kind: kind, check, planted, found (int64), recall, low, high (0..1). recall and precision are of
+    kinds: one row per kind: kind, check, planted, found (int64), recall, low, high (0..1). recall and precision are of
     all planted copies and of all reported pairs. pairs: probability of every verified pair and whether it is true.
     """
 
@@ -253,11 +253,15 @@ def _defect_rows(truth: pd.DataFrame, issues: pd.DataFrame) -> list[dict[str, An
 
 def _row(kind: str, check: str, found: int, planted: int) -> dict[str, Any]:
     recall = share(found, planted)
-    return {"kind": kind, "check": check, "planted": planted, "found": found, **_columns(recall)}
-
-
-def _columns(recall: Estimate) -> dict[str, float]:
-    return {"recall": recall.value, "low": recall.low, "high": recall.high}
+    return {
+        "kind": kind,
+        "check": check,
+        "planted": planted,
+        "found": found,
+        "recall": recall.value,
+        "low": recall.low,
+        "high": recall.high,
+    }
 
 
 def store_calibration(workspace: Workspace, audit: PlantedAudit, min_precision: float) -> list[str]:

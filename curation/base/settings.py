@@ -56,7 +56,7 @@ class EngineSettings(_Section):
     kind: Literal["local", "ray"] = Field("local", description="processes of this machine, or Ray")
     address: str = Field("", description="a Ray cluster's HOST:PORT or auto; empty = a Ray of this machine alone")
     workers: int = Field(0, ge=0, description="processes; 0 = as many as there are usable cores")
-    shard_size: int = Field(1024, ge=1, description="images a checkpoint")
+    shard_size: int = Field(1024, ge=1, description="images per checkpoint")
 
 
 class CheckSettings(_Section):

@@ -9,15 +9,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curation.base.arrays import Flags as Flags
+from curation.base.arrays import Floats as Floats
 from curation.base.settings import Settings
 from curation.checks.graph import CopyGraph
 from curation.checks.graph import build as build_graph
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 ISSUE_SCORE = 0.5
 """A one-number check maps its threshold to this score; lower is an issue."""
@@ -30,7 +28,7 @@ MAD_TO_SIGMA = 1.4826
 class CheckInputs:
     """What checks may read.
 
-    images and measurements have one row an image, in the same order; pairs holds verified near-duplicate pairs of
+    images and measurements have one row per image, in the same order; pairs holds verified near-duplicate pairs of
     distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation); labels the judgement
     of labels and shared what other data sets hold too, None where neither was asked for; subjects says who is who (see
     ``curation.pipeline.subjects.find``), None where nobody is known.

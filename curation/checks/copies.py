@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.checks.base import CheckInputs, Flags, as_json, rows
+from curation.base.arrays import Flags
+from curation.checks.base import CheckInputs, as_json, rows
 from curation.checks.graph import CopyGraph
 
 _SAME_SIZE = 1.1
 _SAME_BYTES = 1.25
-"""Ratios of pixels and of bytes a pixel up to which two files pass for one size and one compression. Words only: no
+"""Ratios of pixels and of bytes per pixel up to which two files pass for one size and one compression. Words only: no
 decision rests on them."""
 
 _BLOCK = 8192
@@ -70,7 +71,7 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def _words(links: pd.DataFrame, first: pd.DataFrame) -> list[str]:
-    """Return for each link what was done to the partner's picture and to its file; ``first`` has a row a content."""
+    """Return for each link what was done to the partner's picture and to its file; ``first`` has a row per content."""
     own, partner = first.index.get_indexer(links.index), first.index.get_indexer(links["partner"])
     area, density = (first[name].to_numpy(dtype=np.float64) for name in ("area", "density"))
     ratios = zip(links["transform"], area[own] / area[partner], density[own] / density[partner], strict=True)
@@ -78,7 +79,7 @@ def _words(links: pd.DataFrame, first: pd.DataFrame) -> list[str]:
 
 
 def _file_words(larger: float, denser: float) -> list[str]:
-    """Return what was done to the partner's file, as far as the ratios of pixels and of bytes a pixel tell."""
+    """Return what was done to the partner's file, as far as the ratios of pixels and of bytes per pixel tell."""
     if not 1 / _SAME_SIZE < larger < _SAME_SIZE:
         return ["enlarged" if larger > 1 else "reduced in size"]
     if not 1 / _SAME_BYTES < denser < _SAME_BYTES:
@@ -153,7 +154,7 @@ def _evidence(
     found: Callable[[dict[str, Any]], dict[str, Any]],
     otherwise: Sequence[str] = (),
 ) -> list[str]:
-    """Return one JSON object a member: ``found`` of the flagged ones' rows, what ``otherwise`` holds for the others."""
+    """Return one JSON object per member: ``found`` for flagged rows, what ``otherwise`` holds for the others."""
     records = _records(members[flags])
     plain = otherwise or ["{}"] * len(members)
     return [as_json(**found(next(records))) if flagged else text for flagged, text in zip(flags, plain, strict=True)]

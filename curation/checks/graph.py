@@ -26,9 +26,9 @@ _GROUP_DIGITS = 12
 class CopyGraph:
     """Readable images and their groups.
 
-    members: one row a readable image: path, split, label, content, exact ("" or group), near ("" or group),
-    group (near, else exact), rank (1 = best copy of its group), dhash, area (px), density (bytes a px).
-    links: one row a content with a near copy: its likeliest partner's content, probability, transform (words for what
+    members: one row per readable image: path, split, label, content, exact ("" or group), near ("" or group),
+    group (near, else exact), rank (1 = best copy of its group), dhash, area (px), density (bytes per px).
+    links: one row per content with a near copy: its likeliest partner's content, probability, transform (words for what
     was done to the partner's picture).
     sessions: the same for contents with another shot of the same session, which is no copy.
     """
@@ -41,7 +41,7 @@ class CopyGraph:
 def build(images: pd.DataFrame, measurements: pd.DataFrame, pairs: pd.DataFrame, min_probability: float) -> CopyGraph:
     """Return the graph of all copies among the readable images.
 
-    images and measurements have one row an image, in the same order; pairs joins distinct contents (columns
+    images and measurements have one row per image, in the same order; pairs joins distinct contents (columns
     pixel_sha256_a, pixel_sha256_b, probability, transform, relation). Of the pairs only near duplicates at least
     ``min_probability`` likely count.
     """

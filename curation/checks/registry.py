@@ -1,13 +1,20 @@
-"""The registry: every check that exists, once, in the order in which it is run and reported."""
+"""The registry: every check that exists, once, in the order in which it is run and reported.
+
+Checks of other packages (entry points of the group ``face_curation.checks``) come after the toolkit's own.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache, partial
 
 import pandas as pd
 
-from curation.base import tables
+from curation.base import plugins, tables
 from curation.base.errors import CurationError
+from curation.base.plugins import Plugin
 from curation.checks import copies, faces, labels, overlap, pixels, subjects
 from curation.checks.base import Check, CheckInputs
 
@@ -63,10 +70,57 @@ CHECKS: dict[str, Check] = {
         ),
     )
 }
+"""The toolkit's own checks, by name."""
+
+PEER_CHECKS = ("outlier",)
+"""What only peers (``curation.audit.peers``) flag."""
 
 
 class UnknownCheckError(CurationError):
     """A check of that name does not exist."""
+
+
+def added() -> dict[str, Plugin]:
+    """Return the checks that other packages add, by name, not loaded."""
+    return plugins.installed("checks", {*CHECKS, *PEER_CHECKS})
+
+
+def names(also: Iterable[str] = ()) -> list[str]:
+    """Return every name that a check has, in the order of reports; unknown ones among ``also`` come last."""
+    known = [*CHECKS, *added(), *PEER_CHECKS]
+    return [*known, *sorted(set(also) - set(known))]
+
+
+def every() -> dict[str, Check]:
+    """Return all checks, by name, in the order in which they are run.
+
+    Raises:
+        PluginError: another package's check cannot be loaded, or is none.
+
+    """
+    return CHECKS | {name: _loaded(plugin) for name, plugin in added().items()}
+
+
+@cache
+def _loaded(plugin: Plugin) -> Check:
+    check = plugin.load()
+    if not isinstance(check, Check) or check.name != plugin.name or not re.fullmatch(tables.CHECK_NAME, check.name):
+        raise plugin.error(f"must be a curation.checks.base.Check of that name, like {tables.CHECK_NAME}")
+    return replace(check, run=partial(_run_added, plugin, check))
+
+
+def _run_added(plugin: Plugin, check: Check, inputs: CheckInputs) -> pd.DataFrame:
+    """Return the rows of another package's check, looked at before they count."""
+    found = plugin.guarded(check.run)(inputs)
+    if not isinstance(found, pd.DataFrame):
+        raise plugin.error("must return a table of issues")
+    try:
+        found = tables.checked("issues", found)
+    except tables.TableError as error:
+        raise plugin.error(f"returned a table of issues of another shape ({error})") from error
+    if not (found["check"] == check.name).all() or not found["path"].isin(inputs.images["path"]).all():
+        raise plugin.error("returned rows of another check, or of images that are not in the data")
+    return found
 
 
 def select(names: Iterable[str]) -> list[Check]:
@@ -76,11 +130,11 @@ def select(names: Iterable[str]) -> list[Check]:
         UnknownCheckError: a name is not known; the known ones are listed.
 
     """
-    wanted = list(names)
-    unknown = [name for name in wanted if name not in CHECKS]
+    wanted, known = list(names), every()
+    unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise UnknownCheckError(f"no check {unknown[0]!r}; there are: {', '.join(CHECKS)}")
-    return [check for check in CHECKS.values() if not wanted or check.name in wanted]
+        raise UnknownCheckError(f"no check {unknown[0]!r}; there are: {', '.join(known)}")
+    return [check for check in known.values() if not wanted or check.name in wanted]
 
 
 def run(inputs: CheckInputs, names: Iterable[str] = ()) -> pd.DataFrame:

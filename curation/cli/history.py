@@ -111,7 +111,7 @@ def log(
     folder: Folder = DEFAULT_WORKSPACE,
     path: Annotated[str, typer.Option("--path", help="Only decisions on this image.")] = "",
     who: Annotated[str, typer.Option("--by", help="Only what this person or policy decided.")] = "",
-    every: Annotated[bool, typer.Option("--all", help="Every line, also each of a policy's.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every line, also each decision of a policy.")] = False,
     number: Rows = 40,
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     as_json: AsJson = False,
@@ -183,15 +183,17 @@ def decide(
     paths: Annotated[
         list[str], typer.Argument(help="Images (with --not-copies also groups), as curate issues prints them.")
     ],
-    keep: Annotated[bool, typer.Option("--keep", help="Keep as they came.")] = False,
-    exclude: Annotated[bool, typer.Option("--exclude", help="Leave out.")] = False,
-    relabel: Annotated[str, typer.Option("--relabel", help="Give this label.")] = "",
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the images as they are.")] = False,
+    exclude: Annotated[bool, typer.Option("--exclude", help="Exclude the images.")] = False,
+    relabel: Annotated[str, typer.Option("--relabel", help="Change the label to this one.")] = "",
     not_copies: Annotated[
-        bool, typer.Option("--not-copies", help="No two of them are copies of each other, for good.")
+        bool, typer.Option("--not-copies", help="Record for good that no two of them are copies.")
     ] = False,
     new_class: NewClass = False,
-    move: Annotated[str, typer.Option("--move", help="Put into this split.")] = "",
-    subject: Annotated[str, typer.Option("--subject", help="Say whose face it is: any name, one a person.")] = "",
+    move: Annotated[str, typer.Option("--move", help="Move the images into this split.")] = "",
+    subject: Annotated[
+        str, typer.Option("--subject", help="Name of the person in the images; any name, one per person.")
+    ] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why, for the log.")] = "",
     by: By = "",
     folder: Folder = DEFAULT_WORKSPACE,

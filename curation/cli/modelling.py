@@ -35,7 +35,7 @@ app = typer.Typer()
 @app.command()
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="One of ours, BACKBONE/MODEL as in vgg16/7, timm:NAME or FILE.toml.")
+        str, typer.Argument(help="A built-in recipe, BACKBONE/MODEL as in vgg16/7, timm:NAME or FILE.toml.")
     ] = "",
     on: On = "cleaned",
     seed: Seed = 0,
@@ -46,7 +46,7 @@ def train(
     image_size: ImageSize = 0,
     images: Images = 0,
     show_augmentation: Annotated[
-        bool, typer.Option("--show-augmentation", help="Fit nothing: draw every level of augmentation.")
+        bool, typer.Option("--show-augmentation", help="Train nothing; draw every level of augmentation.")
     ] = False,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
@@ -78,8 +78,10 @@ def train(
 def crossval(
     recipe: Annotated[str, typer.Argument(help="fast, thorough, or any other: curate ladder --list.")] = "fast",
     on: On = "raw",
-    folds: Annotated[int, typer.Option("--folds", min=0, help="Models to fit; 0 = 3.")] = 0,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Folds fitted at once, a process each.")] = 1,
+    folds: Annotated[int, typer.Option("--folds", min=0, help="Models to train; 0 = 3.")] = 0,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Folds trained at the same time, one process each.")
+    ] = 1,
     by: Annotated[Apart, typer.Option("--by", help="What stays in one fold: copies, or all of a person.")] = Apart.copy,
     seed: Seed = 0,
     weights: ModelWeights = "",
@@ -164,8 +166,8 @@ def evaluate(
 def compare(
     first: Annotated[str, typer.Argument(help="The version to compare with, such as raw.")],
     second: Annotated[str, typer.Argument(help="The version that should be better, such as cleaned.")],
-    recipe: Annotated[str, typer.Option("--recipe", help="Fitted by every arm.")] = "fast",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Fits an arm.")] = 3,
+    recipe: Annotated[str, typer.Option("--recipe", help="Recipe that every arm trains.")] = "fast",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Training runs per arm.")] = 3,
     votes: Annotated[str, typer.Option("--votes", help="People's votes; half of the voted images are judged.")] = "",
     seed: Seed = 0,
     weights: ModelWeights = "",
@@ -230,7 +232,7 @@ def learning_curve(
 
 @app.command("evaluate-labels")
 def evaluate_labels(
-    file: Annotated[Path, typer.Argument(help="People's votes: path and one count a class, or path and label.")],
+    file: Annotated[Path, typer.Argument(help="People's votes: path and one count per class, or path and label.")],
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -251,9 +253,9 @@ def evaluate_labels(
 @app.command()
 def ladder(
     recipes: Annotated[
-        list[str] | None, typer.Argument(help="Recipes, backbones in whole or FILE.toml; none = vgg16.")
+        list[str] | None, typer.Argument(help="Recipes, all recipes of a backbone, or FILE.toml; none = vgg16.")
     ] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Print every recipe, fit nothing.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Print every recipe and train nothing.")] = False,
     on: On = "cleaned",
     seed: Seed = 0,
     weights: ModelWeights = "",

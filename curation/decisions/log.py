@@ -1,4 +1,4 @@
-"""The append-only log of decisions: one JSON object a line, grouped in batches.
+"""The append-only log of decisions: one JSON object per line, grouped in batches.
 
 A batch counts only once its closing ``commit`` line is on disk, so that a killed writer leaves either all of it or
 nothing. The lines of a committed batch are never rewritten; the tail of an uncommitted one, which nobody was ever

@@ -31,7 +31,7 @@ SAMPLE = 2_000
 
 
 class EstimatesError(ModelError):
-    """The network that estimates attributes is not to be had here."""
+    """The network that estimates attributes is not available here."""
 
 
 def network_file(source: str) -> Path:

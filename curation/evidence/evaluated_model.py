@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base import files
+from curation.base.arrays import Pixels
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, read_listing
+from curation.base.workspace import Workspace, read_images, read_listing
 from curation.decisions import manifest
 from curation.evidence.alignment import Reference, aligned, reference_of
 from curation.evidence.store import file_digest
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from curation.base.settings import Settings
     from training.model import Model
 
-Bytes = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float32]
 
@@ -78,7 +77,7 @@ class EvaluatedModel:
         )
 
     @cached_property
-    def images(self) -> Bytes:
+    def images(self) -> Pixels:
         """(n, side, side) grey, as the model is given them."""
         from training.data import digests_of, load_images
 
@@ -113,7 +112,7 @@ class EvaluatedModel:
 
         listing = read_listing(self.workspace)
         found = load_faces(listing, self.workspace.measurements, self.settings.measure)
-        images = files.read_table(self.workspace.images)[["path", "sha256", "width"]]
+        images = read_images(self.workspace)[["path", "sha256", "width"]]
         best = images.merge(found[found["rank"] == 0], on="sha256", how="left", suffixes=("_image", "_face"))
         facts = best[["path", "rank", "x", "y", "height", "yaw", "pitch", "roll", "landmarks"]]
         facts = facts.assign(
@@ -127,7 +126,7 @@ class EvaluatedModel:
         mine = self.faces.loc[self.faces.index.isin(self.trained["key"])]
         return reference_of(mine, self.images.shape[1])
 
-    def aligned_images(self) -> tuple[Bytes, npt.NDArray[np.bool_]]:
+    def aligned_images(self) -> tuple[Pixels, npt.NDArray[np.bool_]]:
         """Return the judged images with their landmarks at the usual places, and which have landmarks."""
         landmarks = self.frame["key"].map(self.faces["landmarks"])
         there = landmarks.notna().to_numpy()

@@ -54,7 +54,7 @@ def read_other(evaluated: EvaluatedModel, source: str, display: Display) -> Othe
     known = listing[listing["label"].isin(names)].reset_index(drop=True)
     if known.empty:
         raise ModelError(
-            f"no image of {source} is labelled {', '.join(evaluated.classes)}; make it a folder with a folder a class"
+            f"no image of {source} is labelled {', '.join(evaluated.classes)}; make it a folder with a folder per class"
         )
     frame = known[["path", "url"]].assign(label=known["label"].map(names))
     name = source.rstrip("/").rpartition("/")[2]
@@ -70,7 +70,7 @@ def evaluate_elsewhere(
 
     Returns:
         The metrics (view, images, metric, class, estimate, low, high), and the file of the predictions (path, label,
-        found, one probability a class).
+        found, one probability per class).
 
     Raises:
         ModelError: no such model, or nothing in the source that it knows.

@@ -12,7 +12,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.progress import Display
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, source_of
 from curation.evidence import words
 from curation.evidence.class_overlap import class_overlap
 from curation.evidence.estimated import PREFIX, network_file
@@ -46,7 +46,7 @@ QUESTIONS = {
 
 MISSING = {
     "people": "Not answered: there are no votes. Label a sample blind with curate review --blind, or give a table of "
-    "votes (path and a column of counts a class): curate votes import FILE",
+    "votes (path and a column of counts per class): curate votes import FILE",
     "outside": "Not answered: no other model was named. The network inside the package fer needs no download: "
     "curate report --models --outside fer (also a MODEL.onnx, deepface, hsemotion, package.module:function)",
     "groups": "Not answered: nothing is known of the people in the images. Give a table with the columns path and "
@@ -56,7 +56,7 @@ MISSING = {
 """Questions that need an input, and how to provide it."""
 
 NO_OTHER_DATA = (
-    "On pictures of another source: not measured, none were given; name a folder with a folder a class: "
+    "On pictures of another source: not measured, none were given; name a folder with a folder per class: "
     "curate report --models --data DIR"
 )
 
@@ -196,7 +196,7 @@ def _laid_out(
 ) -> Any:
     from reports.findings import FindingsTables
 
-    source = str((files.read_json(evaluated.workspace.marker) or {}).get("source", ""))
+    source = source_of(evaluated.workspace)
     tiles = [
         {
             "title": short,

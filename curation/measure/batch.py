@@ -74,7 +74,7 @@ def crashed_batch(path: str, url: str, known: Known, settings: MeasureSettings) 
 
 
 def _read(path: str, url: str, settings: MeasureSettings) -> tuple[Row, bytes | None]:
-    """Return the files row and the bytes, None where there are none to be had."""
+    """Return the files row and the bytes, None where they cannot be read."""
     row: Row = {"path": path, "url": url, "sha256": "", "error_kind": "", "error": "", "inode": 0, "ctime_ns": 0}
     try:
         data, (row["inode"], row["ctime_ns"]) = _read_marked(url, settings.max_bytes + 1)

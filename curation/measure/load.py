@@ -1,4 +1,4 @@
-"""Reading measurements back as frames, one row an image or a face."""
+"""Reading measurements back as frames, one row per image or a face."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MeasurementsError(CurationError):
 
 
 def load_measurements(listing: pd.DataFrame, store: Path, settings: MeasureSettings) -> pd.DataFrame:
-    """Return the measurements of a listing, one row an image, in its order.
+    """Return the measurements of a listing, one row per image, in its order.
 
     Columns: path, sha256 ("" if unreadable), bytes, error (a sentence or ""), error_kind (see ``ERROR_KINDS``, or ""),
     width, height (px, upright original), mode, format, frames, pixel_sha256, brightness_mean, brightness_p01,

@@ -52,7 +52,7 @@ FILES_SCHEMA = pa.schema(
         ("ctime_ns", pa.int64()),
     ]
 )
-"""One row a file: its content's hash, "" where it could not be read, which the error tells. Its inode and the time of
+"""One row per file: its content's hash, "" where it could not be read, which the error tells. Its inode and the time of
 its last change of any kind, in nanoseconds, as it was read; both 0 where it is no file of this machine."""
 
 PIXEL_FLOATS = (
@@ -83,17 +83,17 @@ PIXELS_SCHEMA = pa.schema(
         ("thumbnail", pa.binary()),
     ]
 )
-"""One row a content: what the decoder and the pixel probe found; see ``PixelMeasures``."""
+"""One row per content: what the decoder and the pixel probe found; see ``PixelMeasures``."""
 
 FACE_FLOATS = ("x", "y", "width", "height", "score", "yaw", "pitch", "roll")
 
 _FACE = pa.struct([*((name, pa.float64()) for name in FACE_FLOATS), ("landmarks", pa.list_(pa.float64()))])
 
 FACES_SCHEMA = pa.schema([("sha256", pa.string()), ("faces", pa.list_(_FACE))])
-"""One row a content: its faces, best first; see ``Face`` and ``Pose``."""
+"""One row per content: its faces, best first; see ``Face`` and ``Pose``."""
 
 IDENTITY_SCHEMA = pa.schema([("sha256", pa.string()), ("rank", pa.int64()), ("embedding", pa.binary())])
-"""One row a face: float32 numbers as they lie in memory, no bytes where the picture could not be read."""
+"""One row per face: float32 numbers as they lie in memory, no bytes where the picture could not be read."""
 
 NO_PIXELS: Mapping[str, object] = {
     "width": 0,

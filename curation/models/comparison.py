@@ -36,8 +36,8 @@ class Comparison:
 
     Attributes:
         verdict: plain sentences: whether cleaning helped, where and by how much, or that it did not.
-        accuracies: a row an evaluation, arm and seed.
-        differences: a row an evaluation and pair of arms, with paired 95 % intervals.
+        accuracies: a row per evaluation, arm and seed.
+        differences: a row per evaluation and pair of arms, with paired 95 % intervals.
         page: the report's file; the same as JSON beside it.
 
     """
@@ -70,7 +70,7 @@ def compare(
         recipe_name: fitted by every arm.
         options: of each fit; the seed is the first one's.
         display: progress.
-        seeds: how many fits an arm.
+        seeds: how many fits per arm.
         votes_file: people's votes: half of the voted train images are then held out of training and judged by the
             strict majority.
 

@@ -147,7 +147,7 @@ def _largest(scene: _Scene) -> dict[str, tuple[str, float]]:
 
 
 def headline(evaluation: pd.DataFrame, number_format: str = ".3f") -> pd.DataFrame:
-    """Return an evaluation's accuracy with its interval, macro F1 and F1 by class, one row a split and view.
+    """Return an evaluation's accuracy with its interval, macro F1 and F1 by class, one row per split and view.
 
     ``number_format`` is the interval's number format.
     """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EVALUATION = "evaluation.csv"
-"""In a run's folder: what ``curate evaluate`` found, one row a figure."""
+"""In a run's folder: what ``curate evaluate`` found, one row per figure."""
 
 _HASH_DIGITS = 8
 """Digits of a manifest's hash in a run's name."""
@@ -65,7 +65,7 @@ class OutOfFold:
     Attributes:
         path: of the predictions table in the workspace.
         classes: names of the probability columns.
-        table: path (the manifest's), one probability a class, fold, model, label, split.
+        table: path (the manifest's), one probability per class, fold, model, label, split.
 
     """
 
@@ -109,6 +109,7 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
         unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
         rows, groups = rows[~rows["path"].isin(unreadable)], _copy_groups(issues)
         people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")].set_index("path")["group"]
+        people = people.str.removeprefix("subject-")
         found = rows["path"].isin(people.index)
         rows = rows.assign(subject=rows["subject"].mask(found, rows["path"].map(people.to_dict().get)))
         shots = _shots(issues)

@@ -23,6 +23,7 @@ from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_images, read_issues
+from curation.checks import registry
 from curation.decisions import brake, manifest, policy, replay
 from curation.decisions.follow import Image, parted, parting
 from curation.decisions.log import Draft, Log, undone_in
@@ -111,7 +112,7 @@ def _require_judgeable(workspace: Workspace, log: Log, images: pd.DataFrame, set
         raise WorkspaceError(f"{workspace.root} has not been checked yet; run: curate check")
     found = in_force(workspace, log.table, settings)
     if found is not None:
-        policy.require_splits(found[0], set(images["split"]))
+        policy.require_usable(found[0], set(images["split"]))
 
 
 def _places(images: pd.DataFrame) -> dict[str, Image]:
@@ -368,13 +369,15 @@ def asked_for(workspace: Workspace, table: pd.DataFrame, settings: Settings) -> 
 
     """
     try:
-        return policy.load(settings.policy)
+        chosen = policy.load(settings.policy)
     except policy.PolicyError:
         for fingerprint in reversed(table.loc[table["action"] == "policy", "value"].tolist()):
             kept = policy.stored(workspace.policies, fingerprint)
             if kept is not None and settings.policy == kept[1] and not Path(settings.policy).exists():
                 return kept[0]
         raise
+    policy.require_checks(chosen, registry.names())
+    return chosen
 
 
 def apply(workspace: Workspace, settings: Settings, display: Display, *, accept_loss: bool = False) -> Recorded:
@@ -405,7 +408,7 @@ def _decided(
     """
     with display.step("Deciding"):
         images, issues = read_images(workspace), read_issues(workspace)
-        policy.require_splits(chosen, set(images["split"]))
+        policy.require_usable(chosen, set(images["split"]))
         raw = commit_raw(workspace, images, settings)
         rows = manifest.rows(workspace, raw)
         people = log.table[log.table["actor"].str.startswith(PERSON_PREFIX)]

@@ -19,7 +19,7 @@ from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing
+from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing, source_of
 from curation.decisions.follow import parted
 from curation.decisions.log import Log
 from curation.pipeline import label_judgement, subjects
@@ -33,7 +33,7 @@ CHECKS_REVISION = 5
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a data set holds and what was measured on it: images and measurements, one row an image, same order.
+    """What a data set holds and what was measured on it: images and measurements, one row per image, same order.
 
     notes -- sentences about how the source was read, for the screen
     """
@@ -115,7 +115,7 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame,
                 "the data where they are to go"
             )
     if 1 - len(gone) / max(len(known), 1) < _SAME_DATA_SHARE:
-        was = (files.read_json(workspace.marker) or {}).get("source", "another source")
+        was = source_of(workspace) or "another source"
         given = files.bare_url(source)
         raise WorkspaceError(
             f"{workspace.root} was made from {was}, and {given} lacks most of its images; "
@@ -215,6 +215,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         *apart,
         *([] if shared is None else (shared[column] for column in shared)),
         "" if known is None else subjects.record_of(workspace)["key"],
+        *registry.added().values(),
     )
     current = is_current(workspace, "issues", fingerprint, workspace.issues)
     changed = settings_of.differences(settings, settings_of.made_with(workspace))

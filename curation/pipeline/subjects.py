@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.arrays import Floats
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_listing
@@ -41,8 +42,6 @@ _COMPARED = 512
 _DIFFERENT_PAIRS = 2000
 """Pairs of people given by name from which the law of distances is checked."""
 
-Real = npt.NDArray[np.float64]
-
 
 def network_in_use(workspace: Workspace, settings: Settings) -> str:
     """Return the network that the settings name, else the one that this workspace has used, else ""."""
@@ -58,7 +57,7 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
     """Return who is who, found anew only where something has changed; None where nobody is known or asked for.
 
     Returns:
-        one row an image whose person is known: path, person (a name), given (bool), sure (expected share of right
+        one row per image whose person is known: path, person (a name), given (bool), sure (expected share of right
         pairs), perhaps (a larger group that is less sure, or ""), unsure (its share), nearest (path of the most
         similar picture of the person, in another split where there is one; "" for a person with one picture).
 
@@ -126,7 +125,7 @@ def _pictures(graph: CopyGraph, names: pd.Series) -> pd.DataFrame:
 def _found(
     workspace: Workspace, inputs: CheckInputs, members: pd.DataFrame, network: str, display: Display
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return who is who, a row an image, and how that was found."""
+    """Return who is who, a row per image, and how that was found."""
     from curation.checks.subjects import find_subjects
 
     settings = inputs.settings
@@ -227,7 +226,7 @@ def _means(own: npt.NDArray[np.float32], picture: npt.NDArray[np.int64], picture
 
 def _different(
     embeddings: Embeddings, own: npt.NDArray[np.float32], names: npt.NDArray[np.object_], seed: int
-) -> Real | None:
+) -> Floats | None:
     """Return (M, 2, numbers) faces of two people for certain: two in one picture, or of two given names."""
     rng = np.random.default_rng(seed)
     together = np.stack([embeddings.others, embeddings.first[embeddings.beside]], axis=1)
@@ -255,8 +254,8 @@ def _proven(graph: CopyGraph, members: pd.DataFrame, seen: npt.NDArray[np.bool_]
     return {"session_pairs": int(both.sum()), "session_pairs_joined": int((group[one] == group[other])[both].sum())}
 
 
-def _table(members: pd.DataFrame, subjects: Subjects, faces: Real, pictures: npt.NDArray[np.int64]) -> pd.DataFrame:
-    """Return who is who, a row an image; see ``find``. ``pictures`` are those told, ``faces`` their embeddings."""
+def _table(members: pd.DataFrame, subjects: Subjects, faces: Floats, pictures: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """Return who is who, a row per image; see ``find``. ``pictures`` are those told, ``faces`` their embeddings."""
     place = np.full(int(members["picture"].to_numpy().max(initial=-1)) + 1, -1, dtype=np.int64)
     place[pictures] = np.arange(len(pictures))
     at = place[members["picture"]]
@@ -286,7 +285,7 @@ def _named(known: pd.DataFrame, number: npt.NDArray[np.int64], kind: str) -> pd.
     return found
 
 
-def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: npt.NDArray[np.int64], faces: Real) -> list[str]:
+def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: npt.NDArray[np.int64], faces: Floats) -> list[str]:
     """Return for each image the most similar other picture of its person, of another split where there is one."""
     nearest = np.full(len(frame), -1, dtype=np.int64)
     leaks = pd.Series(split).groupby(frame["person"]).transform("nunique").gt(1)
@@ -305,9 +304,9 @@ def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: npt.NDArray[np.in
     return list(paths[nearest])
 
 
-def _distances(one: Real, other: Real) -> Real:
+def _distances(one: Floats, other: Floats) -> Floats:
     square = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
-    away: Real = np.sqrt(np.maximum(square, 0.0))
+    away: Floats = np.sqrt(np.maximum(square, 0.0))
     return away
 
 

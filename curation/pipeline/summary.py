@@ -1,6 +1,6 @@
 """What was found and decided, as small tables and plain sentences: for the terminal, the summary and the report.
 
-Pure functions on the house's tables. Nothing here decides anything; it only counts, picks examples and words.
+Pure functions on the tables of a workspace. Nothing here decides anything; it only counts, picks examples and words.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from curation.base import tables
 from curation.base.classes import in_order
+from curation.checks import registry
 from curation.decisions.replay import COLUMN_SET, HELD, PERSON_PREFIX
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
         cleaned: manifest after it; only kept images count, under the label they now have.
 
     Returns:
-        columns version ("before", "after"), split (the last one is "all"), one column a class (int64), all (int64)
+        columns version ("before", "after"), split (the last one is "all"), one column per class (int64), all (int64)
         and share (the split's share of all images, 0..1). A class that is called like one of these columns gets
         " (class)" after its name.
 
@@ -119,7 +119,7 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a check that was run, in the order of ``tables.CHECK_NAMES``.
+    """Return one row per check that was run, in the order of ``curation.checks.registry.names``.
 
     Returns:
         columns check, scored, issues, groups (int64), share (issues / scored, 0..1).
@@ -135,7 +135,7 @@ def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
         }
     )
     counts.index = counts.index.astype(object)
-    ordered = counts.reindex([name for name in tables.CHECK_NAMES if name in counts.index])
+    ordered = counts.reindex([name for name in registry.names(counts.index) if name in counts.index])
     ordered = ordered.fillna(0).astype("int64")
     ordered = ordered[ordered["scored"] > 0]
     ordered["share"] = ordered["issues"] / ordered["scored"]
@@ -144,10 +144,9 @@ def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
 
 def check_words(check: str) -> tuple[str, str]:
     """Return a check's title and what it says, in plain words."""
-    from curation.checks.registry import CHECKS
-
-    if check in CHECKS:
-        return CHECKS[check].title, CHECKS[check].explanation
+    found = registry.CHECKS.get(check) or (registry.every().get(check) if check in registry.added() else None)
+    if found is not None:
+        return found.title, found.explanation
     return check.replace("_", " ").capitalize(), ""
 
 
@@ -239,7 +238,7 @@ def outcomes(
     """Return what became of each image and which issue counts as the cause.
 
     The cause is the issue that the decision in force rests on; without one it is the image's worst issue (lowest
-    score, then the order of ``tables.CHECK_NAMES``); "" where nothing was found.
+    score, then the order of ``curation.checks.registry.names``); "" where nothing was found.
 
     Args:
         manifest: the cleaned manifest.
@@ -255,7 +254,7 @@ def outcomes(
     """
     frame = manifest.set_index("path")
     flagged = issues.loc[issues["is_issue"], ["path", "check", "score"]].astype({"check": "str"})
-    place = flagged["check"].map({name: n for n, name in enumerate(tables.CHECK_NAMES)})
+    place = flagged["check"].map({name: n for n, name in enumerate(registry.names(flagged["check"].unique()))})
     worst = flagged.assign(place=place).sort_values(["score", "place"], kind="stable").drop_duplicates("path")
     cause = worst.set_index("path")["check"].to_dict()
     cause |= {entry.path: entry.issue.partition("#")[0] for entry in entries if entry.issue}
@@ -325,8 +324,8 @@ def closing(
 
 
 def by_check(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return the issues with names of checks as categories: a column of a score of texts an image is costly to ask."""
-    return issues.assign(check=pd.Categorical(issues["check"], categories=list(tables.CHECK_NAMES)))
+    """Return the issues with names of checks as categories: a column of a score of texts per image is costly to ask."""
+    return issues.assign(check=pd.Categorical(issues["check"], categories=registry.names(issues["check"].unique())))
 
 
 def _leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
@@ -414,7 +413,7 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
         findings: issue rows of peers: peer, version and the issues table's columns.
 
     Returns:
-        columns check, title, peer (with its version), both, ours_only, peer_only (images): a row a check and peer.
+        columns check, title, peer (with its version), both, ours_only, peer_only (images): a row per check and peer.
 
     """
     if findings.empty:
@@ -427,7 +426,7 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
         numbers = [len(mine & theirs), len(mine - theirs), len(theirs - mine)]
         rows.append([check, check_words(str(check))[0], f"{peer} {version}", *numbers])
     frame = pd.DataFrame(rows, columns=["check", "title", "peer", "both", "ours_only", "peer_only"])
-    place = {name: n for n, name in enumerate(tables.CHECK_NAMES)}
+    place = {name: n for n, name in enumerate(registry.names(frame["check"]))}
     ordered = frame.assign(place=frame["check"].map(place)).sort_values(["place", "peer"], ignore_index=True)
     return ordered.drop(columns="place")
 

@@ -7,17 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curation.base.arrays import Floats
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_listing
 from curation.checks.duplicates.features import View, descriptors
 from curation.measure import load_measurements, load_thumbnails
 from curation.review.read_model import sample_id
 from curation.review.views import MAP_KEY, SIMILAR_KEY
-
-Floats = npt.NDArray[np.float64]
 
 _REVISION = "1"
 

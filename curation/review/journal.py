@@ -1,4 +1,4 @@
-"""What people answer in the App, written down at once: one JSON object a line, one file a person and session.
+"""What people answer in the App, written down at once: one JSON object per line, one file per person and session.
 
 The App's database may be wiped and the App may crash at any time; an answer counts from the moment its line is on disk.
 A line is one key press on any number of images. Lines are never rewritten: taking back is a line too.
@@ -48,7 +48,7 @@ class Line:
 
     order grows with every line of every journal, whatever the clock says, and after is the last decision that the log
     held; 0 and -1 in lines of older versions. contents (SHA-256 of the files) and labels (that they came with) are what
-    the answer is about, one a path; () in lines of older versions.
+    the answer is about, one per path; () in lines of older versions.
     """
 
     id: str

@@ -217,7 +217,7 @@ def _blind_labels(lines: Sequence[Line], known: Iterable[str]) -> pd.DataFrame:
 
 
 def conflicts(workspace: Workspace) -> pd.DataFrame:
-    """Return the images on which people disagree, as of the last pull, one row an answer."""
+    """Return the images on which people disagree, as of the last pull, one row per answer."""
     file = workspace.review / CONFLICTS
     if not file.exists():
         return answers_frame([])

@@ -167,7 +167,7 @@ def answered(workspace: Workspace) -> Answered:
 
 
 def answered_of(answers: Any) -> Answered:
-    """Return the state that the App shows of standing answers."""
+    """Return the state that the App shows of latest answers."""
     by_path: dict[str, list[journal.ReviewAnswer]] = {}
     for answer in answers:
         by_path.setdefault(answer.path, []).append(answer)
@@ -291,7 +291,7 @@ def import_documents(fo: Any, dataset: Any, documents: list[dict[str, Any]], rep
 
 
 def answers_frame(answers: Any) -> pd.DataFrame:
-    """Return standing answers as a table: path, reviewer, action, value, time, queue, reason, issue, says."""
+    """Return latest answers as a table: path, reviewer, action, value, time, queue, reason, issue, says."""
     columns = [*journal.ReviewAnswer.__dataclass_fields__, "says"]
     rows = [{**vars(answer), "says": " ".join(answer.says).strip()} for answer in answers]
     return pd.DataFrame(rows, columns=columns)

@@ -1,4 +1,4 @@
-"""Which images a person sees, in which order: pure functions of the issues and the manifest.
+"""Which images per person sees, in which order: pure functions of the issues and the manifest.
 
 A queue is a table of path and group; the members of a group stand together, since a copy cannot be judged alone.
 """
@@ -148,7 +148,7 @@ def share(queue: pd.DataFrame, reviewer: str, reviewers: Sequence[str], overlap:
 
 
 def disagreements(answers: pd.DataFrame) -> pd.DataFrame:
-    """Return the images on which people's standing answers differ, one row an answer.
+    """Return the images on which people's latest answers differ, one row per answer.
 
     Args:
         answers: path, reviewer, action, value, time and more; ``unsure`` contradicts nobody.

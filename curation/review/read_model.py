@@ -1,4 +1,4 @@
-"""What the App shows of each image: one record an image, made from a version and what is known of it."""
+"""What the App shows of each image: one record per image, made from a version and what is known of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _COPIES_NAMED = 6
 class Shown:
     """What the App is to show of one workspace and version.
 
-    records is one row an image: path, filepath, split, status, label, original_label, reason, weight, soft_label,
+    records is one row per image: path, filepath, split, status, label, original_label, reason, weight, soft_label,
     copy_group, sha256. scores maps a check to path -> score; flagged maps path -> names of checks, the worst first;
     evidence path -> lines; faces sha256 -> faces; suggestions path -> the class that the judgement of labels names
     instead; predictions maps a model, as people call it, to a frame with index path and columns label, confidence.
@@ -142,14 +142,11 @@ def _faces(workspace: Workspace, settings: Settings) -> dict[str, list[dict[str,
     columns = ["sha256", "x", "y", "width", "height", "score", "landmarks"]
     faces: dict[str, list[dict[str, Any]]] = {}
     for sha256, *box, score, landmarks in found[columns].itertuples(index=False, name=None):
-        points = None if landmarks is None else [[round(float(v), 4) for v in xy] for xy in _pairs(landmarks)]
+        pairs = None if landmarks is None else np.asarray(landmarks, np.float64).reshape(-1, 2)
+        points = None if pairs is None else [[round(float(v), 4) for v in xy] for xy in pairs]
         face = {"box": [round(float(v), 4) for v in box], "score": round(float(score), 4), "points": points}
         faces.setdefault(sha256, []).append(face)
     return faces
-
-
-def _pairs(landmarks: Any) -> Any:
-    return np.asarray(landmarks, np.float64).reshape(-1, 2)
 
 
 def _suggestions(records: pd.DataFrame, issues: pd.DataFrame) -> dict[str, str]:

@@ -54,7 +54,7 @@ def saved_views(fo: Any, dataset: Any, shown: Shown) -> list[tuple[str, Any, str
     copies = dataset.match(field("copies") > 1)
     conflicts = copies.match(field("issues").contains("label_conflict"))
     views += [
-        ("Copies, group by group", copies.group_by("copy_group"), "One tile a group of copies"),
+        ("Copies, group by group", copies.group_by("copy_group"), "One tile per group of copies"),
         ("Label conflicts, group by group", conflicts.group_by("copy_group"), "Copies under different labels"),
         ("Excluded by this version", dataset.match(field("status") == "excluded"), "What the version leaves out"),
         ("Relabelled by this version", dataset.match(field("label.label") != field("original_label.label")), ""),

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curation.base import programs
+from curation.base.arrays import Floats, Ints
 from curation.base.errors import CurationError
 from curation.checks.duplicates.candidates import Candidates, Features, as_candidates, union
 
@@ -25,9 +25,6 @@ PEERS_PYTHON = Path(".venv-peers/bin/python")
 """Where ``make peers`` installs."""
 
 _PROBE = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
-
-Indices = NDArray[np.int64]
-Similarities = NDArray[np.float64]
 
 
 class PeerError(CurationError):
@@ -39,8 +36,8 @@ class Opinion:
     """What a peer answered: (M, 2) row numbers i < j, sorted, each pair once, and (M,) its own similarities, 0..1."""
 
     version: str
-    pairs: Indices
-    similarity: Similarities
+    pairs: Ints
+    similarity: Floats
 
     def candidates(self) -> Candidates:
         """Return every pair twice, plain and mirrored: peers do not say which of the two they mean."""

@@ -188,7 +188,7 @@ def do_all(
             if result is None:
                 raise EngineError(
                     f"{_RETRIES + 1} processes of Ray died on one task, most likely for want of memory; "
-                    "use fewer workers a node, or --engine local"
+                    "use fewer workers per node, or --engine local"
                 )
             results[number] = result
             if report is not None:

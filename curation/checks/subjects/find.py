@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
+from curation.base.arrays import Floats, Ints
 from curation.checks.duplicates.candidates import searcher
 from curation.checks.subjects import null, tree
-from curation.checks.subjects.null import Real, Whole
 
 REVISION = 1
 """Raised whenever groups may change for the same embeddings; makes kept ones stale."""
@@ -63,10 +63,10 @@ class Subjects:
     pairs      -- pairs that the groups hold
     """
 
-    group: Whole
-    sure: Real
-    perhaps: Whole
-    unsure: Real
+    group: Ints
+    sure: Floats
+    perhaps: Ints
+    unsure: Floats
     limit: float
     expected_false: float
     pairs: int
@@ -77,12 +77,12 @@ def find_subjects(
     given: Sequence[str],
     precision: float,
     seed: int,
-    different: Real | None = None,
+    different: Floats | None = None,
 ) -> Subjects:
     """Return who is who; deterministic.
 
     Args:
-        faces: (N, numbers) embeddings, one a distinct picture: copies would pass for proofs
+        faces: (N, numbers) embeddings, one per distinct picture: copies would pass for proofs
         given: (N,) names of people, "" where unknown; faces of one name are one person, of two names two
         precision: expected share of right pairs, 0.5 .. 1
         seed: of what is drawn
@@ -115,7 +115,7 @@ _LOOSEST = 0.1
 """Share of strangers' pairs that may be looked at in a small set."""
 
 
-def _leaves(names: npt.NDArray[np.object_]) -> Whole:
+def _leaves(names: npt.NDArray[np.object_]) -> Ints:
     """Return (N,) in 0 .. K - 1: the faces of one name are one leaf, one without a name is a leaf of its own."""
     keys = np.array([f"={name}" if name else f"#{place}" for place, name in enumerate(names)], dtype=object)
     _, first, number = np.unique(keys, return_index=True, return_inverse=True)
@@ -124,12 +124,12 @@ def _leaves(names: npt.NDArray[np.object_]) -> Whole:
     return rank[number]
 
 
-def _as_given(leaf: Whole) -> Subjects:
+def _as_given(leaf: Ints) -> Subjects:
     ones = np.ones(len(leaf))
     return Subjects(leaf, ones, leaf, ones, -np.inf, 0.0, 0)
 
 
-def _stranger_pairs(size: Real, names: list[str]) -> float:
+def _stranger_pairs(size: Floats, names: list[str]) -> float:
     """Return how many pairs of faces might be of one person or of two: not one leaf's, and not both given."""
     named = np.array([bool(name) for name in names])
     total, known = size.sum(), size[named].sum()
@@ -137,7 +137,7 @@ def _stranger_pairs(size: Real, names: list[str]) -> float:
     return float((total**2 - known**2 - (alone**2).sum()) / 2)
 
 
-def _edges(points: Real, leaf: Whole) -> Whole:
+def _edges(points: Floats, leaf: Ints) -> Ints:
     """Return (E, 2) leaves whose faces are near neighbours, each pair once."""
     count = min(_NEIGHBOURS + 1, len(points))
     if len(points) <= _FEW:
@@ -154,7 +154,7 @@ def _edges(points: Real, leaf: Whole) -> Whole:
     return np.unique(pairs, axis=0)
 
 
-def _numbers(found: tree.Tree, limit: float) -> Whole:
+def _numbers(found: tree.Tree, limit: float) -> Ints:
     """Return (N,) in 0 .. K - 1 the group of each leaf at a limit."""
     number = np.empty(found.leaves, dtype=np.int64)
     for place, node in enumerate(found.cut(limit)):
@@ -172,13 +172,13 @@ class _Curve:
     false  -- pairs of strangers expected to be nearer
     """
 
-    pairs: Real
-    groups: Real
-    chance: Real
-    false: Real
+    pairs: Floats
+    groups: Floats
+    chance: Floats
+    false: Floats
 
     @classmethod
-    def of(cls, found: tree.Tree, sizes: Real, leaf_sizes: Real, strangers: float) -> _Curve:
+    def of(cls, found: tree.Tree, sizes: Floats, leaf_sizes: Floats, strangers: float) -> _Curve:
         """Return the curve of a tree; ``sizes`` are its nodes' faces, ``leaf_sizes`` its leaves'."""
         own = np.concatenate([leaf_sizes**2, np.zeros(len(found.children))])
         for place, (one, other) in enumerate(found.children.tolist()):
@@ -191,10 +191,10 @@ class _Curve:
         return cls(pairs, groups, chance, strangers * chance)
 
     @property
-    def precision(self) -> Real:
+    def precision(self) -> Floats:
         """Expected share of right pairs at each limit, never less at a lower one."""
         share = 1 - self.false / np.maximum(self.pairs, 1e-9)
-        rising: Real = np.maximum.accumulate(np.clip(share, 0.0, 1.0))
+        rising: Floats = np.maximum.accumulate(np.clip(share, 0.0, 1.0))
         return rising
 
     def limit(self, precision: float) -> float:
@@ -209,13 +209,13 @@ class _Curve:
         enough &= self.groups**2 / 2 * by_chance <= _LARGEST_LOCAL * (1 - precision) * joins
         return float(_HEIGHTS[enough.argmax()]) if enough.any() else -np.inf
 
-    def at(self, heights: Real) -> Real:
+    def at(self, heights: Floats) -> Floats:
         """Return the expected precision of limits at given heights."""
-        told: Real = np.interp(-heights, -_HEIGHTS, self.precision)
+        told: Floats = np.interp(-heights, -_HEIGHTS, self.precision)
         return told
 
 
-def _as_subjects(found: tree.Tree, curve: _Curve, leaf: Whole, precision: float) -> Subjects:
+def _as_subjects(found: tree.Tree, curve: _Curve, leaf: Ints, precision: float) -> Subjects:
     limit = curve.limit(precision)
     group, sure = _with_sureness(found, curve, limit)
     perhaps, unsure = _with_sureness(found, curve, curve.limit(UNSURE))
@@ -225,7 +225,7 @@ def _as_subjects(found: tree.Tree, curve: _Curve, leaf: Whole, precision: float)
     return Subjects(group[leaf], sure[leaf], perhaps[leaf], unsure[leaf], limit, false, pairs)
 
 
-def _with_sureness(found: tree.Tree, curve: _Curve, limit: float) -> tuple[Whole, Real]:
+def _with_sureness(found: tree.Tree, curve: _Curve, limit: float) -> tuple[Ints, Floats]:
     """Return (N,) the group of each leaf at a limit, and its expected precision; 1 for a leaf alone."""
     nodes = found.cut(limit)
     number, sure = np.empty(found.leaves, dtype=np.int64), np.ones(found.leaves)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.base.arrays import Flags
 from curation.base.tables import empty_issues
-from curation.checks.base import ISSUE_SCORE, CheckInputs, Flags, as_json, rows
+from curation.checks.base import ISSUE_SCORE, CheckInputs, as_json, rows
 
 _LEAST_PICTURES = 3
 """Pictures of a person, copies counted once, from which one class can be no accident."""
@@ -87,7 +88,7 @@ def subject_shift(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def _with_images(inputs: CheckInputs) -> pd.DataFrame:
-    """Return who is who with split, label and picture (copies share one), a row an image whose person is known."""
+    """Return who is who with split, label and picture (copies share one), a row per image whose person is known."""
     assert inputs.subjects is not None  # noqa: S101 -- the callers have looked
     members = inputs.copies.members
     picture = members["group"].where(members["group"] != "", members["content"])

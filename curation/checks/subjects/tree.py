@@ -15,7 +15,8 @@ from functools import cached_property
 import numpy as np
 from scipy.stats import norm
 
-from curation.checks.subjects.null import Distances, Groups, Real, Whole, apart
+from curation.base.arrays import Floats, Ints
+from curation.checks.subjects.null import Distances, Groups, apart
 
 _RANKS = slice(2, 12)
 """The third to twelfth nearest stranger tell how dense a neighbourhood is: the first two may be the same person."""
@@ -41,9 +42,9 @@ class Tree:
     roots    -- nodes that are part of no other
     """
 
-    children: Whole
-    height: Real
-    roots: Whole
+    children: Ints
+    height: Floats
+    roots: Ints
 
     @property
     def leaves(self) -> int:
@@ -51,7 +52,7 @@ class Tree:
         return len(self.height) - len(self.children)
 
     @cached_property
-    def _laid_out(self) -> tuple[Whole, Whole, Whole]:
+    def _laid_out(self) -> tuple[Ints, Ints, Ints]:
         """Leaves in an order in which every node's are neighbours, and where each node's begin and end."""
         count = np.concatenate([np.ones(self.leaves, dtype=np.int64), np.zeros(len(self.children), dtype=np.int64)])
         for place, (one, other) in enumerate(self.children.tolist()):
@@ -66,7 +67,7 @@ class Tree:
         order[begin[: self.leaves]] = np.arange(self.leaves)
         return order, begin, begin + count
 
-    def members(self, node: int) -> Whole:
+    def members(self, node: int) -> Ints:
         """Return the leaves of a node."""
         order, begin, end = self._laid_out
         return order[begin[node] : end[node]]
@@ -83,7 +84,7 @@ class Tree:
         return sorted(found)
 
 
-def build(start: Groups, edges: Whole, law: Distances, apart_by: Sequence[str], limit: float) -> tuple[Tree, Groups]:
+def build(start: Groups, edges: Ints, law: Distances, apart_by: Sequence[str], limit: float) -> tuple[Tree, Groups]:
     """Join groups until no two that an edge connects are nearer than ``limit``; return the tree and its nodes.
 
     Args:
