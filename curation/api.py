@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "Gallery", "Outcome", "Version", "Workspace"]
 
-Action = Literal["keep", "exclude", "relabel", "move", "subject", "not_copies"]
+Action = Literal["keep", "exclude", "relabel", "move", "subject", "not_copies", "not_same"]
 
-_PLAIN_ACTIONS = ("keep", "exclude", "not_copies")
+_PLAIN_ACTIONS = ("keep", "exclude", "not_copies", "not_same")
 
 
 @dataclass(frozen=True)
@@ -351,19 +351,22 @@ class Workspace:
         reason: str = "",
         by: str = "",
         new_class: bool = False,
+        new_split: bool = False,
     ) -> Version:
         """Decide on images yourself; a person's decision outranks every policy's and follows the picture.
 
         Args:
-            paths: of images; with not_copies also names of groups
-            action: keep, exclude, relabel, move, subject, or not_copies (no two of them are copies of each other)
+            paths: of images; with not_copies and not_same also names of groups
+            action: keep, exclude, relabel, move, subject, not_copies (no two of them are copies of each other), or
+                not_same (no two of them show one person)
             value: the label of relabel, the split of move, the name of subject (whose face it is)
             reason: for the log
             by: who decides; "" for the user of this machine
             new_class: whether a label that no image has yet is meant
+            new_split: whether a split that no image is in yet is meant
 
         Raises:
-            WorkspaceError: a path or a class is unknown, or the value is missing or not asked for.
+            WorkspaceError: a path, a class or a split is unknown, or the value is missing or not asked for.
 
         """
         if (action in _PLAIN_ACTIONS) == bool(value):
@@ -379,6 +382,7 @@ class Workspace:
                 by or getpass.getuser(),
                 self.settings,
                 new_class=new_class,
+                new_split=new_split,
             )
         return Version(self._workspace, recorded.version)
 

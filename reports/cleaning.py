@@ -19,6 +19,10 @@ KIND_WORDS: Mapping[str, tuple[str, str]] = {
     "subject_leak": ("One person in several splits", "A model that has met a person is judged too well on them."),
     "near_duplicate": ("Near copies", "The same picture, changed a little, within one split and class."),
     "exact_duplicate": ("Exact copies", "The same pixels several times, within one split and class."),
+    "same_session": (
+        "Shots of one session",
+        "The same person and scene, another expression or moment: alike, but no copies. They are kept.",
+    ),
 }
 """Kinds of groups of copies, most serious first: title and explanation."""
 

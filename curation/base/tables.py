@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 TableName = Literal["images", "issues", "decisions", "manifest"]
 
+WHOLE, FRAMED, HALF, WINDOW = 0, 1, 2, 3
+"""How much of a picture is meant: all of it; what its margins surround; one of two pictures in it; a crop."""
+
 CHECK_NAME = r"[a-z][a-z0-9_]{0,63}"
 """What a check may be called. Which checks there are says ``curation.checks.registry``; a table may hold rows of a
 check that is not installed here."""

@@ -97,15 +97,19 @@ def high_is_bad(values: Floats, threshold: float, worst: float, typical: float) 
 
 
 def one_number_rows(
-    check: str, paths: pd.Series, values: Floats, scores: Floats, *, measure: str, threshold: float
+    check: str, paths: pd.Series, values: Floats, scores: Floats, *, measure: str | Sequence[str], threshold: float
 ) -> pd.DataFrame:
     """Return the rows of a check that judges one number; images whose value is NaN get none.
 
-    An image is an issue where its score is below 0.5. Evidence: {"measure", "value", "threshold"}.
+    An image is an issue where its score is below 0.5. Evidence: {"measure", "value", "threshold"}; ``measure`` is one
+    name, or one an image.
     """
     known = np.isfinite(values)
-    limit = f'{threshold:.4g}, "measure": {json.dumps(measure)}'
-    evidence = [f'{{"value": {value:.4g}, "threshold": {limit}}}' for value in values[known]]
+    names = [measure] * len(values) if isinstance(measure, str) else measure
+    evidence = [
+        f'{{"value": {value:.4g}, "threshold": {threshold:.4g}, "measure": {json.dumps(names[n])}}}'
+        for n, value in zip(np.flatnonzero(known).tolist(), values[known], strict=True)
+    ]
     rounded = np.round(scores[known], 6)
     return rows(check, paths[known], rounded, scores[known] < ISSUE_SCORE, evidence)
 

@@ -34,6 +34,7 @@ CHECKS: dict[str, Check] = {
         Check("off_centre", "Off-centre face", "The face is far from the middle.", faces.off_centre),
         Check("cropped_face", "Cropped face", "Part of the face lies outside the picture.", faces.cropped_face),
         Check("turned_face", "Turned face", "The face looks aside or is tilted.", faces.turned_face),
+        Check("rolled_face", "Rolled face", "The face lies sideways or upside down.", faces.rolled_face),
         Check("exact_duplicate", "Exact copies", "The same pixels as another image.", copies.exact_duplicate),
         Check(
             "near_duplicate",
@@ -55,6 +56,12 @@ CHECKS: dict[str, Check] = {
             "One class a person",
             "All pictures of the person are of one class.",
             subjects.subject_shift,
+        ),
+        Check(
+            "same_session",
+            "Shots of one session",
+            "The same person and scene as in another image, but no copy: the expression or the moment differs.",
+            copies.same_session,
         ),
         Check(
             "mislabelled",

@@ -80,6 +80,7 @@ AcceptLoss = Annotated[
     bool, typer.Option("--accept-loss", help="Also exclude what the brake holds back, now and later.")
 ]
 NewClass = Annotated[bool, typer.Option("--new-class", help="Allow a class that no image has yet.")]
+NewSplit = Annotated[bool, typer.Option("--new-split", help="Allow a split that no image is in yet.")]
 Rows = Annotated[int, typer.Option("-n", "--number", min=0, help="Rows to print; 0 = all.")]
 DEFAULT_WORKSPACE = Path("workspace")
 

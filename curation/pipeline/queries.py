@@ -220,7 +220,9 @@ def newest(workspace: Workspace) -> manifest.Version | None:
 CHANGES = {
     "excluded": "left out",
     "restored": "kept again",
+    "moved": "moved to another split",
     "relabelled": "relabelled",
+    "person": "given to another person, or to nobody",
     "reweighted": "softened or weighted",
     "added": "new",
     "removed": "gone from the source",
@@ -229,6 +231,9 @@ CHANGES = {
 """Kinds of change, as ``manifest.diff`` calls them, in words."""
 
 _CHANGES_NAMED = 5
+
+_PARTINGS = {"not_copies": "not copies of each other", "not_same": "not one person"}
+"""Actions that are about several images at once, in words."""
 
 
 def what_changed(workspace: Workspace, before: manifest.Version | None, after: manifest.Version) -> list[str]:
@@ -259,7 +264,7 @@ def _lines_on(workspace: Workspace, table: pd.DataFrame, path: str) -> set[int]:
         return named
     moved = manifest.followed(workspace, table, manifest.raw_manifest(images)).table
     here = set(moved.loc[moved["path"] == path, "seq"])
-    parted = table["action"].eq("not_copies") & table["value"].str.contains(content, regex=False)
+    parted = table["action"].isin(_PARTINGS) & table["value"].str.contains(content, regex=False)
     # a person's line that names the path is of another picture where it names another content
     others = set(table.loc[(table["path"] == path) & ~table["content"].isin(["", content]), "seq"])
     return (named - others) | here | set(table.loc[parted, "seq"])
@@ -351,9 +356,11 @@ def _act(decision: dict[str, Any]) -> str:
         numbers = json.loads(decision["value"])
         more = f" and {len(numbers) - _CHANGES_NAMED:,} more" if len(numbers) > _CHANGES_NAMED else ""
         return f"take back {', '.join(map(str, numbers[:_CHANGES_NAMED]))}{more}"
-    if decision["action"] != "not_copies":
+    if decision["action"] not in _PARTINGS:
         return f"{decision['action']} {decision['value']}".rstrip()
+    words = _PARTINGS[decision["action"]]
     try:
-        return f"not copies of each other: {', '.join(map(str, files.parsed(decision['value'])['paths']))}"
+        parts = files.parsed(decision["value"])["paths"]
+        return f"{words}: {', '.join(' and '.join(part) if isinstance(part, list) else part for part in parts)}"
     except (ValueError, TypeError, KeyError):
-        return "not copies"
+        return words

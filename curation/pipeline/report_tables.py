@@ -40,6 +40,7 @@ GROUPS_SHOWN = {
     "subject_leak": 40,
     "near_duplicate": 24,
     "exact_duplicate": 24,
+    "same_session": 12,
 }
 """Groups shown, most serious kind first; a group is shown once, under its most serious kind."""
 

@@ -5,6 +5,7 @@ Pure functions on the tables of a workspace. Nothing here decides anything; it o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 COPY_CHECKS = ("exact_duplicate", "near_duplicate", "label_conflict", "split_leak")
 """Checks whose issues come in groups of copies; the report shows them as groups, not one by one."""
 
-GROUP_CHECKS = (*COPY_CHECKS, "subject_leak")
+GROUP_CHECKS = (*COPY_CHECKS, "subject_leak", "same_session")
 """Checks whose issues come in groups: of copies, or of one person."""
 
 LABEL_CHECKS = ("mislabelled", "ambiguous")
@@ -57,6 +58,11 @@ _MEASURE_WORDS = {
     "distance_from_centre": "distance from the centre",
     "share_outside": "share of the face outside",
     "angle_relative_to_limit": "turn relative to the limit",
+    "face_brightness_p95": "brightness of the face's lightest parts",
+    "face_brightness_p05": "brightness of the face's darkest parts",
+    "log10_edge_sharpness": "sharpness of edges (log10)",
+    "share_missing": "share of the face that is missing",
+    "score_gained_by_turning": "face score gained by turning the picture",
 }
 
 
@@ -74,12 +80,11 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
 
     """
     labels = in_order([*raw["label"], *cleaned["label"]])
-    splits = _ordered_splits(raw["split"])
     reserved = {"version", "split", _TOTAL, "share"}
     names = {label: f"{label} (class)" if label in reserved else label or NO_LABEL for label in labels}
     parts = []
     for version, frame in (("before", raw), ("after", cleaned)):
-        kept = frame[frame["status"] == "kept"]
+        kept, splits = frame[frame["status"] == "kept"], _ordered_splits(frame["split"])
         counts = kept.groupby(["split", "label"]).size().unstack(fill_value=0)
         counts = counts.reindex(index=splits, columns=labels, fill_value=0)
         if splits != [""]:
@@ -170,6 +175,8 @@ def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
         return _measured_words(evidence)
     if "kind" in evidence:
         return _copy_words(evidence, path)
+    if "same_session" in evidence:
+        return f"{_ANOTHER_SHOT}: see {evidence['same_session']}"
     return ", ".join(f"{key} {value}" for key, value in evidence.items() if key not in ("dhash", "rank"))
 
 
@@ -184,7 +191,9 @@ def _person_words(evidence: Mapping[str, Any]) -> str:
 
 def sure_words(evidence: Mapping[str, Any]) -> str:
     """Return how sure it is that these are one person."""
-    how = {"given": "named by the source", "found": "found", "perhaps": "perhaps"}.get(str(evidence.get("person")), "")
+    how = {"given": "named by the source or a person", "found": "found", "perhaps": "perhaps"}.get(
+        str(evidence.get("person")), ""
+    )
     if "probability" not in evidence:
         return how
     return f"{how}: groups as sure as this are right in {evidence['probability']:.2%} of their pairs"
@@ -201,7 +210,8 @@ def _measured_words(evidence: Mapping[str, Any]) -> str:
     if "threshold" not in evidence:
         return words
     side = "below" if value < evidence["threshold"] else "above"
-    return f"{words}, {side} the limit {evidence['threshold']:.3g}"
+    turn = f"; turn it by {evidence['turn_by']} degrees" if "turn_by" in evidence else ""
+    return f"{words}, {side} the limit {evidence['threshold']:.3g}{turn}"
 
 
 def _label_words(evidence: Mapping[str, Any]) -> str:
@@ -214,22 +224,38 @@ def _label_words(evidence: Mapping[str, Any]) -> str:
     return f"labelled {evidence['given']}: ambiguous with probability {evidence['ambiguous']:.2f}{says}"
 
 
+_ANOTHER_SHOT = "another shot of the same session, no copy"
+
+
 def _copy_words(evidence: Mapping[str, Any], path: str) -> str:
-    parts = [f"{evidence['kind']} copy"]
+    session = evidence["kind"] == "session"
+    parts = [_ANOTHER_SHOT if session else f"{evidence['kind']} copy"]
     if "of" in evidence and evidence["of"] == path:
         parts[0] = f"the best of its {evidence['kind']} copies"
     elif "of" in evidence:
-        parts[0] += " of " + str(evidence["of"])
+        parts[0] += (": see " if session else " of ") + str(evidence["of"])
     if evidence.get("transform") not in (None, "", "none"):
         parts.append(str(evidence["transform"]))
     if "probability" in evidence:
         parts.append(f"probability {evidence['probability']:.2f}")
-    if "copies" in evidence:
-        parts.append(f"{evidence['copies']} copies")
+    for key in ("copies", "shots"):
+        if key in evidence:
+            parts.append(f"{evidence[key]} {key}")
     for key in ("labels", "splits"):
         if len(evidence.get(key, ())) > 1:
             parts.append(f"{key} " + " and ".join(map(str, evidence[key])))
     return ", ".join(parts)
+
+
+def people_in_doubt(issues: pd.DataFrame) -> pd.DataFrame:
+    """Return the images of people who are perhaps one person in several splits: path, group, flagged.
+
+    A group holds all of them; of those flagged it is sure that they have pictures in another split.
+    """
+    mine = issues[issues["check"].eq("subject_leak") & issues["evidence"].str.contains('"perhaps"', regex=False)]
+    groups = [str(json.loads(text).get("perhaps", "")) for text in mine["evidence"]]
+    found = pd.DataFrame({"path": mine["path"].to_numpy(), "group": groups, "flagged": mine["is_issue"].to_numpy()})
+    return found[found["group"] != ""].reset_index(drop=True)
 
 
 def outcomes(
@@ -296,8 +322,9 @@ def closing(
     Returns:
         sentences, and a record with images, clean (images without any issue), kept, excluded, relabelled, softened,
         waiting, issues (check -> images), groups (check -> groups), excluded_by (check -> images), leaks_left (groups
-        of known copies that still lie in two splits among the kept images), subject_leaks_left (the same of people)
-        and emptied (splits without kept images).
+        of known copies that still lie in two splits among the kept images), subject_leaks_left (the same of people),
+        subject_doubts (groups of kept images of people who are perhaps one, in several splits) and emptied (splits
+        without kept images).
 
     """
     issues = by_check(issues)
@@ -307,7 +334,7 @@ def closing(
     dropped = states.loc[states["outcome"] == "left out", "cause"]
     record = {
         "images": len(images),
-        "clean": len(images) - issues.loc[issues["is_issue"], "path"].nunique(),
+        "clean": len(images) - issues.loc[issues["is_issue"] & (issues["check"] != "same_session"), "path"].nunique(),
         "kept": int((manifest["status"] == "kept").sum()),
         "excluded": len(dropped),
         "relabelled": int(by_outcome.get("relabelled", 0)),
@@ -318,6 +345,7 @@ def closing(
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
         "leaks_left": _leaks_left(manifest, issues),
         "subject_leaks_left": _subject_leaks_left(manifest, issues),
+        "subject_doubts": _subject_doubts(manifest, issues),
         "emptied": sorted(set(manifest["split"]) - set(manifest.loc[manifest["status"] == "kept", "split"])),
     }
     return _sentences(images, record), record
@@ -348,6 +376,12 @@ def _subject_leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
     return int((kept.merge(people, on="path").groupby("group")["split"].nunique() > 1).sum())
 
 
+def _subject_doubts(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
+    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
+    found = kept.merge(people_in_doubt(issues)[["path", "group"]], on="path")
+    return int((found.groupby("group")["split"].nunique() > 1).sum())
+
+
 def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
     splits, classes = images["split"].nunique(), len(set(images["label"]) - {""})
     where = f" in {counted(splits, 'split')}" if splits > 1 else ""
@@ -375,6 +409,10 @@ def _found_sentences(record: Mapping[str, Any]) -> list[str]:
     if record["issues"].get("subject_leak"):
         people = counted(record["groups"]["subject_leak"], "person", "people")
         lines.append(f"In several splits: {people}, {counted(record['issues']['subject_leak'], 'image')}.")
+    if record["issues"].get("same_session"):
+        shots, sessions = record["issues"]["same_session"], record["groups"]["same_session"]
+        told = f"{counted(shots, 'image')} of {counted(sessions, 'session')}"
+        lines.append(f"Shots of one session, alike but no copies: {told}; they stay.")
     if single:
         named = [f"{check_words(check)[0].lower()} ({n:,})" for check, n in single]
         lines.append(f"Found in single images: {_listed(named)}.")
@@ -402,6 +440,12 @@ def _decided_sentences(record: Mapping[str, Any]) -> list[str]:
         lines.append(f"{people} kept images in more than one split: curate split --by subject.")
     elif record["groups"].get("subject_leak"):
         lines.append("No known person has kept images in more than one split any more.")
+    if record["subject_doubts"]:
+        people = counted(record["subject_doubts"], "group of people who are", "groups of people who are")
+        lines.append(
+            f"{people} perhaps one person in several splits should be looked at by a person: "
+            "curate review --check subject_leak."
+        )
     return lines
 
 

@@ -22,6 +22,7 @@ from curation.base.errors import CurationError
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_listing
+from curation.checks.duplicates.calibration import probability
 from curation.checks.duplicates.candidates import Candidates, Features
 from curation.checks.duplicates.features import Pictures, pictures
 from curation.checks.duplicates.find import NEAR_DUPLICATE
@@ -216,7 +217,7 @@ def _judged(pairs: np.ndarray[Any, np.dtype[np.int64]], seen: Pictures, min_prob
         {
             "i": found.pairs[:, 0],
             "j": found.pairs[:, 1],
-            "probability": verified.probability,
+            "probability": probability(verified.odds),
             "transform": in_words(decompose(verified.maps), found.mirrored, fine, quartile),
         }
     )

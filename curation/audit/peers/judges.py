@@ -23,7 +23,7 @@ from curation.base.workspace import Workspace, read_opinions
 from curation.checks import registry
 from curation.checks.duplicates.candidates import Features
 from curation.checks.duplicates.features import PLAIN, descriptors
-from curation.checks.duplicates.groups import connected_groups
+from curation.checks.duplicates.groups import components
 
 _FASTDUP_QUIET: Mapping[str, str] = {"SENTRY_OPT_OUT": "1", "FASTDUP_PRODUCTION": "1"}
 
@@ -204,7 +204,7 @@ def from_pairs(pairs: pd.DataFrame, versions: Mapping[str, str]) -> pd.DataFrame
         similarity = pd.concat([of_peer["similarity"], of_peer["similarity"]], ignore_index=True)
         highest = similarity.groupby(ends).max().sort_index()
         places = [pd.Index(highest.index).get_indexer(of_peer[name]) for name in ("path_a", "path_b")]
-        numbers = connected_groups(len(highest), np.stack(places, axis=1), np.ones(len(of_peer)))
+        numbers = components(len(highest), np.stack(places, axis=1))
         parts.append(
             pd.DataFrame(
                 {

@@ -6,6 +6,7 @@ expected below it by chance are at most one in a hundred (by default) of the pai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from curation.base.arrays import Floats, Ints
 from curation.checks.duplicates.candidates import searcher
 from curation.checks.subjects import null, tree
 
-REVISION = 1
+REVISION = 2
 """Raised whenever groups may change for the same embeddings; makes kept ones stale."""
 
 _NEIGHBOURS = 32
@@ -45,9 +46,21 @@ _LARGEST_LOCAL = 15
 _LEAST_FACES = 30
 """With fewer faces nothing can be said of what two people's usually look like."""
 
+Parted = Sequence[Sequence[Sequence[int]]]
+
+_MADE = re.compile("person-[0-9a-f]{12}")
+
 UNSURE = 0.9
 """Groups that are expected to be right in at least so many of their pairs, but in less than the precision asked for,
 wait for a person."""
+
+
+def is_made(name: str) -> bool:
+    """Tell whether a name was made for pictures of which somebody said that they show one person, whoever it is.
+
+    It does not say that they show nobody else who was given a name.
+    """
+    return _MADE.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,7 @@ def find_subjects(
     precision: float,
     seed: int,
     different: Floats | None = None,
+    parted: Parted = (),
 ) -> Subjects:
     """Return who is who; deterministic.
 
@@ -87,10 +101,12 @@ def find_subjects(
         precision: expected share of right pairs, 0.5 .. 1
         seed: of what is drawn
         different: (M, 2, numbers) embeddings of pairs of faces that are known to be of two people
+        parted: what a person said are not one: places of faces, those of two parts are of two people
 
     """
     names = np.asarray(given, dtype=object)
     leaf = _leaves(names)
+    apart = _apart(names, leaf, parted)
     if len(faces) < _LEAST_FACES:
         return _as_given(leaf)
     number = leaf
@@ -99,11 +115,11 @@ def find_subjects(
         law = null.learn(points, number, seed, known)
         start = null.grouped(points, leaf, law.typical)
         leaf_names = names[np.unique(leaf, return_index=True)[1]].tolist()
-        strangers = _stranger_pairs(start.size, leaf_names)
+        strangers = _stranger_pairs(start.size, [bool(name) and not is_made(name) for name in leaf_names])
         if not strangers:
             return _as_given(leaf)
         limit = float(norm.ppf(min(_LOOSEST, _CHANCE_EDGES * len(faces) / strangers)))
-        found, nodes = tree.build(start, _edges(points, leaf), law, leaf_names, limit)
+        found, nodes = tree.build(start, _edges(points, leaf), law, apart, limit)
         people = int(number.max()) + 1
         told = tree.with_neighbourhoods(found, nodes, start, law, people)
         curve = _Curve.of(told, nodes.size, start.size, strangers)
@@ -129,9 +145,22 @@ def _as_given(leaf: Ints) -> Subjects:
     return Subjects(leaf, ones, leaf, ones, -np.inf, 0.0, 0)
 
 
-def _stranger_pairs(size: Floats, names: list[str]) -> float:
+def _apart(names: npt.NDArray[np.object_], leaf: Ints, parted: Parted) -> list[tree.Apart]:
+    """Return what keeps each leaf apart from others."""
+    found: list[list[tree.Apart]] = [[] for _ in range(int(leaf.max(initial=-1)) + 1)]
+    for place, name in enumerate(names):
+        if name and not is_made(name):
+            found[leaf[place]].append({"name": frozenset([name])})
+    for number, parts in enumerate(parted):
+        for part, places in enumerate(parts):
+            for place in places:
+                found[leaf[place]].append({f"parted {number}": frozenset([str(part)])})
+    return [tree.united(each) for each in found]
+
+
+def _stranger_pairs(size: Floats, given: list[bool]) -> float:
     """Return how many pairs of faces might be of one person or of two: not one leaf's, and not both given."""
-    named = np.array([bool(name) for name in names])
+    named = np.array(given)
     total, known = size.sum(), size[named].sum()
     alone = size[~named]
     return float((total**2 - known**2 - (alone**2).sum()) / 2)
