@@ -29,7 +29,7 @@ from curation.base.workspace import create_workspace, locked, open_workspace, re
 from curation.decisions import manifest
 from curation.decisions.manifest import Version as Committed
 from curation.formats import export
-from curation.models import comparison, evaluation, learning, runs
+from curation.models import comparison, evaluation, runs
 from curation.pipeline import curating, decisions, queries, steps, summary
 
 if TYPE_CHECKING:
@@ -561,11 +561,6 @@ class Workspace:
         """Train on two versions and a random-removal control; see ``curation.models.comparison.compare``."""
         file, chosen, run = Path(votes) if votes else None, _fit_options(options), comparison.compare
         return run(self._workspace, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
-
-    def learning_curve(self, recipe: str = "fast", *, seeds: int = 1, **options: Any) -> learning.Learning:
-        """Say what more data, and what cleaning, would give; see ``curation.models.learning.learning_curve``."""
-        chosen, run = _fit_options(options), learning.learning_curve
-        return run(self._workspace, recipe, "raw", "cleaned", chosen, self._display, seeds=seeds)
 
     def ladder(self, *recipes: str, on: str = "cleaned", **options: Any) -> runs.Ladder:
         """Fit several recipes under one budget; see ``curation.models.runs.ladder``."""
