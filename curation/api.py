@@ -29,14 +29,13 @@ from curation.base.workspace import create_workspace, locked, open_workspace, re
 from curation.decisions import manifest
 from curation.decisions.manifest import Version as Committed
 from curation.formats import export
-from curation.models import evaluation, runs
+from curation.models import comparison, evaluation, runs
 from curation.pipeline import curating, decisions, queries, steps, summary
 
 if TYPE_CHECKING:
     from curation.audit.planted import PlantedAudit
     from curation.formats.export_data import Placement
     from curation.formats.torch import CuratedFaces
-    from curation.models.comparison import Comparison
     from curation.pipeline.gate import Gate
 
 __all__ = ["Explanation", "Gallery", "Outcome", "Version", "Workspace"]
@@ -565,12 +564,10 @@ class Workspace:
 
     def compare(
         self, first: str, second: str, recipe: str = "fast", *, seeds: int = 3, votes: str | Path = "", **options: Any
-    ) -> Comparison:
+    ) -> comparison.Comparison:
         """Train on two versions and a random-removal control; see ``curation.models.comparison.compare``."""
-        from curation.models.comparison import compare
-
-        file, chosen = Path(votes) if votes else None, _fit_options(options)
-        return compare(self._workspace, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
+        file, chosen, run = Path(votes) if votes else None, _fit_options(options), comparison.compare
+        return run(self._workspace, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
 
     def ladder(self, *recipes: str, on: str = "cleaned", **options: Any) -> runs.Ladder:
         """Fit several recipes under one budget; see ``curation.models.runs.ladder``."""

@@ -46,6 +46,7 @@ class FindingsTables:
     tiles     title, figure (text), note: one per question
     findings  in the order of the page
     command   that makes the page again
+    warnings  sentences on a weak model, above everything else
     """
 
     name: str
@@ -54,6 +55,7 @@ class FindingsTables:
     tiles: pd.DataFrame
     findings: Sequence[Finding]
     command: str
+    warnings: Sequence[str] = ()
 
 
 def findings_page(tables: FindingsTables) -> str:

@@ -39,7 +39,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Decide": ("review", "plan-review", "decide", "split", "undo", "merge", "annotations", "votes", "tag", "forget"),
     "Make sure": ("gate", "verify", "audit", "evaluate-labels"),
     "Hand on": ("export", "card", "export-model"),
-    "Models": ("train", "ladder", "crossval", "evaluate", "compare", "predict"),
+    "Models": ("train", "ladder", "crossval", "evaluate", "compare", "learning-curve", "predict"),
 }
 """The verbs as the help lists them: by what somebody is after."""
 

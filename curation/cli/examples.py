@@ -108,6 +108,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate evaluate fast --on cleaned", "with intervals, with and without leaked copies"),
         ("curate evaluate fast --data other_faces", "on labelled pictures of another source"),
     ),
+    "learning-curve": (("curate learning-curve fast", "more data or cleaner data: what is worth more here?"),),
     "compare": (("curate compare raw cleaned --seeds 3 --votes votes.csv", "did cleaning help?"),),
     "evaluate-labels": (("curate evaluate-labels votes.csv", "how good is the judgement of labels, against people"),),
     "export-model": (("curate export-model fast -o model.onnx", "ONNX, checked against torch, with its card"),),
