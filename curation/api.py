@@ -29,21 +29,20 @@ from curation.base.workspace import create_workspace, locked, open_workspace, re
 from curation.decisions import manifest
 from curation.decisions.manifest import Version as Committed
 from curation.formats import export
-from curation.models import evaluation, runs
+from curation.models import comparison, evaluation, runs
 from curation.pipeline import curating, decisions, queries, steps, summary
 
 if TYPE_CHECKING:
     from curation.audit.planted import PlantedAudit
     from curation.formats.export_data import Placement
     from curation.formats.torch import CuratedFaces
-    from curation.models.comparison import Comparison
     from curation.pipeline.gate import Gate
 
 __all__ = ["Explanation", "Gallery", "Outcome", "Version", "Workspace"]
 
-Action = Literal["keep", "exclude", "relabel", "move", "subject", "not_copies"]
+Action = Literal["keep", "exclude", "relabel", "move", "subject", "not_copies", "not_same"]
 
-_PLAIN_ACTIONS = ("keep", "exclude", "not_copies")
+_PLAIN_ACTIONS = ("keep", "exclude", "not_copies", "not_same")
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Outcome:
         return str(notebook.sentences(self.lines))
 
     def __str__(self) -> str:
-        """Return the sentences, one a line."""
+        """Return the sentences, one per line."""
         return "\n".join(self.lines)
 
     __repr__ = __str__
@@ -85,23 +84,15 @@ class Gallery:
         return f"{self.title}\n{self.frame.to_string(index=False, max_colwidth=60)}"
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Outcome):
     """All that is known of one image."""
 
-    lines: tuple[str, ...]
-    record: dict[str, Any] = field(repr=False)
-    thumbnail: str = field(repr=False)
+    thumbnail: str
 
     def _repr_html_(self) -> str:
         picture = notebook.gallery([(self.thumbnail, self.record["path"], "")])
         return str(picture + notebook.sentences(self.lines))
-
-    def __str__(self) -> str:
-        """Return the sentences, one a line."""
-        return "\n".join(self.lines)
-
-    __repr__ = __str__
 
 
 class OptionError(CurationError, TypeError):
@@ -235,12 +226,16 @@ class Workspace:
             outcome = curating.run(workspace, str(data), chosen, self._display, limit, accept_loss=accept_loss)
         return Outcome(tuple(outcome.lines), outcome.record)
 
-    def check(self, *, labels: str = "", opinions: Sequence[str] | None = None, identity: str = "") -> pd.DataFrame:
+    def check(
+        self, *, labels: str = "", opinions: Sequence[str] | None = None, embed: bool | None = None, identity: str = ""
+    ) -> pd.DataFrame:
         """Run the checks on what was scanned and return how many images each flags; a recipe in ``labels`` judges them.
 
         Args:
             labels: recipe of the out-of-fold models, such as ``fast``
             opinions: who else judges, as ``--opinion`` of the command; None for the settings' own
+            embed: whether images are embedded and searched for watermarks, occlusion, faces of no person and outliers;
+                None: where labels are judged
             identity: a network that finds who is who: dlib, insightface:PACK or FILE.onnx
 
         Raises:
@@ -255,12 +250,15 @@ class Workspace:
             asked = {} if opinions is None else {"opinions": tuple(opinions), "code": tuple(opinions)}
             judging = chosen.labels.model_copy(update={"recipe": labels, **asked})
             chosen = chosen.model_copy(update={"labels": judging})
+        if embed is not None:
+            embedding = chosen.embed.model_copy(update={"when": "on" if embed else "off"})
+            chosen = chosen.model_copy(update={"embed": embedding})
         with locked(self._workspace):
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
             return summary.check_summary(curating.judge_labels(self._workspace, scanned, chosen, self._display))
 
     def opinions(self, *peers: str, python: str = "") -> pd.DataFrame:
-        """Ask peers (``curation.audit.peers.PEERS``) and return what they flag beside ours, a row a check and peer.
+        """Ask peers (``curation.audit.peers.PEERS``) and return what they flag beside ours, a row per check and peer.
 
         Args:
             peers: their names
@@ -360,19 +358,22 @@ class Workspace:
         reason: str = "",
         by: str = "",
         new_class: bool = False,
+        new_split: bool = False,
     ) -> Version:
         """Decide on images yourself; a person's decision outranks every policy's and follows the picture.
 
         Args:
-            paths: of images; with not_copies also names of groups
-            action: keep, exclude, relabel, move, subject, or not_copies (no two of them are copies of each other)
+            paths: of images; with not_copies and not_same also names of groups
+            action: keep, exclude, relabel, move, subject, not_copies (no two of them are copies of each other), or
+                not_same (no two of them show one person)
             value: the label of relabel, the split of move, the name of subject (whose face it is)
             reason: for the log
             by: who decides; "" for the user of this machine
             new_class: whether a label that no image has yet is meant
+            new_split: whether a split that no image is in yet is meant
 
         Raises:
-            WorkspaceError: a path or a class is unknown, or the value is missing or not asked for.
+            WorkspaceError: a path, a class or a split is unknown, or the value is missing or not asked for.
 
         """
         if (action in _PLAIN_ACTIONS) == bool(value):
@@ -388,6 +389,7 @@ class Workspace:
                 by or getpass.getuser(),
                 self.settings,
                 new_class=new_class,
+                new_split=new_split,
             )
         return Version(self._workspace, recorded.version)
 
@@ -498,7 +500,7 @@ class Workspace:
         return Version(self._workspace, manifest.find(self._workspace, name))
 
     def versions(self) -> pd.DataFrame:
-        """Return one row a version."""
+        """Return one row per version."""
         return queries.version_list(self._workspace)
 
     def tag(self, version: str, name: str) -> None:
@@ -562,19 +564,17 @@ class Workspace:
 
     def compare(
         self, first: str, second: str, recipe: str = "fast", *, seeds: int = 3, votes: str | Path = "", **options: Any
-    ) -> Comparison:
+    ) -> comparison.Comparison:
         """Train on two versions and a random-removal control; see ``curation.models.comparison.compare``."""
-        from curation.models.comparison import compare
-
-        file, chosen = Path(votes) if votes else None, _fit_options(options)
-        return compare(self._workspace, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
+        file, chosen, run = Path(votes) if votes else None, _fit_options(options), comparison.compare
+        return run(self._workspace, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
 
     def ladder(self, *recipes: str, on: str = "cleaned", **options: Any) -> runs.Ladder:
         """Fit several recipes under one budget; see ``curation.models.runs.ladder``."""
         return runs.ladder(self._workspace, recipes or ("vgg16",), on, _fit_options(options), self._display)
 
     def predict(self, model: str, images: Sequence[str]) -> pd.DataFrame:
-        """Return a model's probabilities for image files, a row a file."""
+        """Return a model's probabilities for image files, a row per file."""
         return runs.predict(self._workspace, model, images)
 
     def export_model(self, model: str, destination: str | Path) -> Outcome:

@@ -19,6 +19,10 @@ KIND_WORDS: Mapping[str, tuple[str, str]] = {
     "subject_leak": ("One person in several splits", "A model that has met a person is judged too well on them."),
     "near_duplicate": ("Near copies", "The same picture, changed a little, within one split and class."),
     "exact_duplicate": ("Exact copies", "The same pixels several times, within one split and class."),
+    "same_session": (
+        "Shots of one session",
+        "The same person and scene, another expression or moment: alike, but no copies. They are kept.",
+    ),
 }
 """Kinds of groups of copies, most serious first: title and explanation."""
 
@@ -60,13 +64,13 @@ class CleaningTables:
     first             sentences that come before everything else
     anomalies         text, command, view: what a person should know and do first
     headline          figure (NaN: not run), title, note, command, view
-    before_after      version (before, after), split (last: all), one column a class, all, share (0..1)
+    before_after      version (before, after), split (last: all), one column per class, all, share (0..1)
     left_out          split, label, before, left_out, share (0..1)
     checks            check, title, explanation, scored, issues, groups, share (0..1), left_out, command, view; NaN
                       where a check was not run
     check_classes     check, label, issues
     flow              found, cause, outcome, images
-    distributions     check, title, measure, threshold, left, right, passed, flagged: one row a bin
+    distributions     check, title, measure, threshold, left, right, passed, flagged: one row per bin
     gallery           check, label, total, path, score, evidence, split, outcome, becomes (label), waits, reason,
                       sha256, thumbnail
     groups            kind, total, group, copies, path, score, evidence, label, split, outcome, becomes, waits, reason,
@@ -173,7 +177,7 @@ def _before_after(frame: pd.DataFrame) -> list[Table]:
 
 
 def _left_out(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return a row a class with a bar a split, as wide as the share that was left out, and the numbers behind them."""
+    """Return a row per class with a bar per split, as wide as the share that was left out, and its numbers."""
     columns = [
         Column("split", "split"),
         Column("label", "class"),

@@ -57,7 +57,7 @@ def confusion_chart(frame: pd.DataFrame, classes: Sequence[str]) -> go.Figure:
     """Return a confusion matrix: rows the label, columns the prediction, shade the share of the label's images.
 
     Args:
-        frame: columns given, predicted, images, share (0..1); a row a cell.
+        frame: columns given, predicted, images, share (0..1); a row per cell.
         classes: in the order of rows and columns.
 
     """
@@ -101,10 +101,10 @@ def confusion_chart(frame: pd.DataFrame, classes: Sequence[str]) -> go.Figure:
 
 
 def ladder_chart(frame: pd.DataFrame) -> go.Figure:
-    """Return accuracy by version: a colour a backbone, solid on validation with its interval, dotted on train.
+    """Return accuracy by version: a colour per backbone, solid on validation with its interval, dotted on train.
 
     Args:
-        frame: columns backbone, version, train_accuracy, validation_accuracy, low, high (0..1); a row a recipe.
+        frame: columns backbone, version, train_accuracy, validation_accuracy, low, high (0..1); a row per recipe.
 
     """
     figure = go.Figure(layout=_layout())
@@ -143,10 +143,10 @@ def ladder_chart(frame: pd.DataFrame) -> go.Figure:
 
 
 def f1_chart(frame: pd.DataFrame) -> go.Figure:
-    """Return F1 on validation by version, a line a class.
+    """Return F1 on validation by version, a line per class.
 
     Args:
-        frame: columns version and f1_CLASS for each class (0..1); a row a recipe of one backbone.
+        frame: columns version and f1_CLASS for each class (0..1); a row per recipe of one backbone.
 
     """
     figure = go.Figure(layout=_layout())
@@ -185,7 +185,7 @@ _ROW_PX = 26
 
 
 def interval_chart(frame: pd.DataFrame, title: str, number_format: str = ".0%", zero: bool = False) -> go.Figure:
-    """Return points with their intervals, a row a name, a colour a series.
+    """Return points with their intervals, a row per name, a colour per series.
 
     Args:
         frame: columns name, series, estimate, low, high; NaN is not drawn.
@@ -235,7 +235,7 @@ def interval_height(frame: pd.DataFrame) -> int:
 
 
 def grade_chart(frame: pd.DataFrame) -> go.Figure:
-    """Return accuracy by severity, a line a corruption.
+    """Return accuracy by severity, a line per corruption.
 
     Args:
         frame: columns corruption, severity, accuracy (0..1), low, high.

@@ -43,9 +43,10 @@ class FindingsTables:
     """Everything that the page shows.
 
     facts     (name, value) of the model and the data
-    tiles     title, figure (text), note: one a question
+    tiles     title, figure (text), note: one per question
     findings  in the order of the page
     command   that makes the page again
+    warnings  sentences on a weak model, above everything else
     """
 
     name: str
@@ -54,6 +55,7 @@ class FindingsTables:
     tiles: pd.DataFrame
     findings: Sequence[Finding]
     command: str
+    warnings: Sequence[str] = ()
 
 
 def findings_page(tables: FindingsTables) -> str:
@@ -210,7 +212,39 @@ def _elsewhere(tables: Tables) -> list[Block]:
             {"title": str(name), "chart": Chart(f"chart-covariate-{number}", figures.bins_chart(rows), alt, 210)}
         )
     table = Table("covariates", "Accuracy by covariate", covariates, _covariate_columns())
-    return [*blocks, {"kind": "grid", "cells": cells}, {"kind": "numbers", "table": table}]
+    blocks += [{"kind": "grid", "cells": cells}, {"kind": "numbers", "table": table}]
+    return blocks + _challenges(tables["challenges"]) if len(tables.get("challenges", ())) else blocks
+
+
+def _challenges(challenges: pd.DataFrame) -> list[Block]:
+    """Return what each challenge costs, as a chart and its numbers."""
+    points = challenges.assign(name=challenges["challenge"], series="cost", estimate=challenges["cost"])
+    points = points.assign(low=points["cost_low"], high=points["cost_high"])
+    columns = [
+        Column("challenge", "challenge"),
+        Column("images", "images", "count"),
+        Column("accuracy", "accuracy with it", "share"),
+        *_INTERVAL,
+        Column("without", "without", "share"),
+        Column("without_low", "95 % from", "share"),
+        Column("without_high", "to", "share"),
+        Column("cost", "cost", "share"),
+        Column("cost_low", "95 % from", "share"),
+        Column("cost_high", "to", "share"),
+    ]
+    return [
+        _head(
+            "How much does each challenge cost?",
+            "Accuracy on the held-out images that a check does not flag, less that on those it flags.",
+        ),
+        _chart(
+            "chart-challenges",
+            figures.interval_chart(points, "points of accuracy", ".0%", zero=True),
+            "; ".join(f"{row['challenge']}: {row['cost']:.1%}" for row in challenges.to_dict("records")),
+            figures.interval_height(points),
+            Table("challenges", "Accuracy with and without each challenge", challenges, columns),
+        ),
+    ]
 
 
 def _covariate_columns() -> list[Column]:
@@ -463,6 +497,28 @@ def _learned(tables: Tables) -> list[Block]:
     ]
 
 
+_HEAD_COLUMNS = (
+    Column("named", "metric"),
+    Column("first", "softmax", "decimal"),
+    Column("second", "sigmoids", "decimal"),
+    Column("difference", "difference", "decimal"),
+    Column("low", "95 % from", "decimal"),
+    Column("high", "to", "decimal"),
+)
+_COVER_COLUMNS = (
+    Column("class", "class"),
+    Column("method", "method"),
+    Column("images", "images", "count"),
+    Column("coverage", "label inside", "share"),
+    *_INTERVAL,
+    Column("mean_size", "mean size", "decimal"),
+    Column("single", "one class", "share"),
+    Column("pair", "two", "share"),
+    Column("larger", "more", "share"),
+    Column("empty", "none", "share"),
+)
+
+
 def _exclusive(tables: Tables) -> list[Block]:
     shared, coverage, sets, heads, answers = (tables[n] for n in ("shared", "coverage", "sets", "heads", "answers"))
     blocks = [
@@ -470,51 +526,18 @@ def _exclusive(tables: Tables) -> list[Block]:
             "Which classes share an image, by the model?",
             "Of the images called the row's class, the share where the column's comes second with at least 25 %.",
         ),
-        _chart(
-            "chart-shared",
-            figures.matrix_chart(shared, "called", "second"),
-            _worst_pair(shared),
-            320,
-            Table("shared", "Shared probability", shared, _pair_columns()),
-        ),
+        _matrix("chart-shared", "shared", "Shared probability", shared, ("called", "second")),
     ]
     if "votes" in tables:
-        votes = tables["votes"]
         blocks += [
             _head(
                 "And by people?",
                 "Of the images labelled as the row says, the share where at least two of ten votes are for each "
                 "of both.",
             ),
-            _chart(
-                "chart-votes",
-                figures.matrix_chart(votes, "labelled", "also voted"),
-                _worst_pair(votes),
-                320,
-                Table("vote-overlap", "Shared votes", votes, _pair_columns()),
-            ),
+            _matrix("chart-votes", "vote-overlap", "Shared votes", tables["votes"], ("labelled", "also voted")),
         ]
     chosen = heads[heads["metric"].isin(["accuracy", "macro_f1", "log_loss", "calibration_error"])]
-    head_columns = [
-        Column("named", "metric"),
-        Column("first", "softmax", "decimal"),
-        Column("second", "sigmoids", "decimal"),
-        Column("difference", "difference", "decimal"),
-        Column("low", "95 % from", "decimal"),
-        Column("high", "to", "decimal"),
-    ]
-    cover_columns = [
-        Column("class", "class"),
-        Column("method", "method"),
-        Column("images", "images", "count"),
-        Column("coverage", "label inside", "share"),
-        *_INTERVAL,
-        Column("mean_size", "mean size", "decimal"),
-        Column("single", "one class", "share"),
-        Column("pair", "two", "share"),
-        Column("larger", "more", "share"),
-        Column("empty", "none", "share"),
-    ]
     set_columns = [
         Column("set", "set"),
         Column("classes", "classes", "count"),
@@ -539,7 +562,7 @@ def _exclusive(tables: Tables) -> list[Block]:
             "One question or four?",
             "A softmax head (which of these?) against a sigmoid head a class (is it this?), same features and data.",
         ),
-        _table(Table("heads", "Two kinds of head on the same held-out images", _named(chosen), head_columns)),
+        _table(Table("heads", "Two kinds of head on the same held-out images", _named(chosen), _HEAD_COLUMNS)),
         _table(
             Table(
                 "answers",
@@ -557,10 +580,16 @@ def _exclusive(tables: Tables) -> list[Block]:
             "Split conformal prediction (MAPIE): lac makes the smallest sets, aps fits them to each image's "
             "difficulty.",
         ),
-        _table(Table("coverage", "Coverage and size of the sets", named, cover_columns)),
+        _table(Table("coverage", "Coverage and size of the sets", named, _COVER_COLUMNS)),
         _table(Table("sets", "Which sets occur (lac)", sets.head(12), set_columns)),
         _pictures("Two-emotion faces", "Their set holds two classes; the most even of each pair.", rows),
     ]
+
+
+def _matrix(chart: str, name: str, title: str, frame: pd.DataFrame, axes: tuple[str, str]) -> Block:
+    """Return the matrix of pairs of classes, with its numbers in a table."""
+    table = Table(name, title, frame, _pair_columns())
+    return _chart(chart, figures.matrix_chart(frame, *axes), _worst_pair(frame), 320, table)
 
 
 def _pair_columns() -> list[Column]:

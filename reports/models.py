@@ -16,6 +16,7 @@ from reports.page import Chart, Column, Table
 class EvaluationTables:
     """Everything that the page of one model shows; nothing on it is computed beyond these tables.
 
+    verdict     sentences that are read first
     facts       (name, value) of the model: recipe, data, weights
     headline    split, view, images, accuracy, interval (text), macro_f1, one column "f1 CLASS" a class (0..1)
     metrics     split, view, images, metric, class, estimate, low, high
@@ -28,6 +29,7 @@ class EvaluationTables:
 
     name: str
     other: str
+    verdict: Sequence[str]
     classes: Sequence[str]
     facts: Sequence[tuple[str, str]]
     headline: pd.DataFrame
@@ -41,8 +43,8 @@ class EvaluationTables:
 class LadderTables:
     """What the page of a ladder shows.
 
-    result      a row a recipe: recipe, backbone, version, train_images, validation_images, epochs, best_epoch, seconds,
-                train_accuracy, validation_accuracy, low, high, macro_f1, f1_CLASS for each class, note
+    result      a row per recipe: recipe, backbone, version, train_images, validation_images, epochs, best_epoch,
+                seconds, train_accuracy, validation_accuracy, low, high, macro_f1, f1_CLASS for each class, note
     budget      what was cut, or "full"
     """
 
@@ -57,6 +59,7 @@ def evaluation_page(tables: EvaluationTables) -> str:
     context = {
         "name": tables.name,
         "other": tables.other,
+        "verdict": tables.verdict,
         "facts": tables.facts,
         "headline": _headline(tables),
         "splits": [
@@ -97,7 +100,7 @@ def _with_intervals(frame: pd.DataFrame, number_format: str = ".3f") -> pd.DataF
 
 
 def _overall(metrics: pd.DataFrame, split: str) -> Table:
-    """Return the metrics over all classes, a row a metric and view."""
+    """Return the metrics over all classes, a row per metric and view."""
     rows = _with_intervals(metrics[(metrics["split"] == split) & (metrics["class"] == "")])
     rows = rows.assign(metric=page.metric_names(rows)).reset_index(drop=True)
     columns = [
@@ -110,7 +113,7 @@ def _overall(metrics: pd.DataFrame, split: str) -> Table:
 
 
 def _by_class(metrics: pd.DataFrame, split: str) -> Table:
-    """Return precision, recall and F1 of each class, a row a class and view."""
+    """Return precision, recall and F1 of each class, a row per class and view."""
     chosen = metrics[(metrics["split"] == split) & metrics["metric"].isin(["f1", "precision", "recall"])]
     order = pd.MultiIndex.from_frame(chosen.sort_values("class", kind="stable")[["class", "view"]]).unique()
     chosen = _with_intervals(chosen, ".1%").assign(

@@ -110,7 +110,7 @@ def digest_of(path: Path) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file in one step."""
     with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        unfinished.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Estimates with intervals: shares from counts, and what cleaning missed from a reviewed sample."""
+"""What cleaning missed, estimated from a reviewed sample, with intervals."""
 
 from __future__ import annotations
 
@@ -6,34 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
-CONFIDENCE = 0.95
-"""Nominal coverage of every interval of the audit."""
-
-_DRAWS = 20_000
-"""Posterior draws behind an interval without a closed form: their own error is below 0.002 at the 2.5 % quantile."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its interval; NaN where nothing was counted."""
-
-    value: float
-    low: float
-    high: float
-
-    def record(self, digits: int = 4) -> dict[str, float]:
-        """Return the three numbers, rounded, for printing."""
-        return {"value": round(self.value, digits), "low": round(self.low, digits), "high": round(self.high, digits)}
-
-
-def share(hits: int, total: int) -> Estimate:
-    """Return ``hits / total`` with its Wilson score interval (Wilson 1927, JASA 22:209)."""
-    if total == 0:
-        return Estimate(float("nan"), 0.0, 1.0)
-    interval = stats.binomtest(hits, total).proportion_ci(CONFIDENCE, method="wilson")
-    return Estimate(hits / total, float(interval.low), float(interval.high))
+from curation.base.statistics import DRAWS, Estimate, percentile_interval, share
 
 
 @dataclass(frozen=True)
@@ -70,15 +44,14 @@ def remainder(flagged: Stratum, unflagged: Stratum, seed: int) -> Remainder:
     rng = np.random.default_rng(seed)
     found, missed = (_draws(stratum, rng) for stratum in (flagged, unflagged))
     recall_draws = found / np.maximum(found + missed, np.finfo(float).tiny)
-    tail = (1.0 - CONFIDENCE) / 2.0
     found_point, missed_point = (_expected(stratum) for stratum in (flagged, unflagged))
     total = found_point + missed_point
     return Remainder(
         precision=share(flagged.bad, flagged.reviewed),
-        missed=Estimate(missed_point, *(float(q) for q in np.quantile(missed, [tail, 1.0 - tail]))),
+        missed=Estimate(missed_point, *percentile_interval(missed)),
         recall=Estimate(
             found_point / total if total else float("nan"),  # NaN, too, where a stratum was not looked at
-            *(float(q) for q in np.quantile(recall_draws, [tail, 1.0 - tail])),
+            *percentile_interval(recall_draws),
         ),
     )
 
@@ -90,6 +63,6 @@ def _expected(stratum: Stratum) -> float:
 
 
 def _draws(stratum: Stratum, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Return draws (_DRAWS,) of the number of bad images in the whole stratum: those seen plus those not looked at."""
-    rates = rng.beta(stratum.bad + 0.5, stratum.reviewed - stratum.bad + 0.5, size=_DRAWS)
+    """Return draws (DRAWS,) of the number of bad images in the whole stratum: those seen plus those not looked at."""
+    rates = rng.beta(stratum.bad + 0.5, stratum.reviewed - stratum.bad + 0.5, size=DRAWS)
     return stratum.bad + rng.binomial(stratum.total - stratum.reviewed, rates)

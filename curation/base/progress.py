@@ -1,4 +1,4 @@
-"""The one progress display: a bar a step on a terminal and in a notebook, a line a step where output is piped.
+"""The one progress display: a bar per step on a terminal and in a notebook, a line per step where output is piped.
 
 On standard error, by Rich, whose bars in a notebook are widgets (``ipywidgets``).
 """

@@ -76,7 +76,7 @@ def standard(name: str) -> str:
     meant = {_WORDS[words[place]] for place in known}
     if len(meant) == 1 and (known[0] == 0 or known[-1] == len(words) - 1):
         return next(iter(meant))
-    return name.strip() if _is_fold(words) else ""
+    return name.strip() if len(words) >= 2 and words[-2] in _NUMBERED and words[-1].isdecimal() else ""
 
 
 def assign(names: Iterable[str]) -> dict[str, str]:
@@ -92,7 +92,7 @@ def assign(names: Iterable[str]) -> dict[str, str]:
         same = [name for name in given if result[name] == split]
         if len(same) < 2:
             continue
-        numbered = {name for name in same if _number(name)}
+        numbered = {name for name in same if any(map(str.isdecimal, _words(name)))}
         for name in same:
             apart = name in numbered if split == "train" else not is_plain(name)
             if apart and len({_core(other) for other in same}) > 1:
@@ -113,10 +113,6 @@ def _words(name: str) -> list[str]:
     return [word for word in joined if not _YEAR.fullmatch(word)]
 
 
-def _is_fold(words: list[str]) -> bool:
-    return len(words) >= 2 and words[-2] in _NUMBERED and words[-1].isdecimal()
-
-
 def _core(name: str) -> tuple[str, ...]:
     """Return what tells a name from others for the same split; plain words for one split are alike."""
     return tuple("" if word in _PLAIN else word for word in _words(name))
@@ -125,7 +121,3 @@ def _core(name: str) -> tuple[str, ...]:
 def is_plain(name: str) -> bool:
     """Return whether a name that stands for a split says no more (``val``, ``Training_Set``; not ``FER2013Test``)."""
     return not any(_core(name))
-
-
-def _number(name: str) -> str:
-    return "".join(word for word in _words(name) if word.isdecimal())

@@ -1,6 +1,6 @@
-"""Schemas of the tables that pass between rooms, checked where a table enters or leaves one.
+"""Schemas of the tables that pass between packages, checked where a table enters or leaves one.
 
-The columns are the contract of the project; every room takes and gives pandas frames of these shapes.
+The columns are the contract of the project; every package takes and returns pandas frames of these shapes.
 """
 
 from __future__ import annotations
@@ -16,35 +16,12 @@ if TYPE_CHECKING:
 
 TableName = Literal["images", "issues", "decisions", "manifest"]
 
-CHECK_NAMES: tuple[str, ...] = (
-    "unreadable",
-    "dark",
-    "bright",
-    "low_contrast",
-    "blurry",
-    "blank",
-    "odd_size",
-    "no_face",
-    "many_faces",
-    "small_face",
-    "off_centre",
-    "cropped_face",
-    "turned_face",
-    "occluded_face",
-    "non_human_face",
-    "watermark",
-    "exact_duplicate",
-    "near_duplicate",
-    "label_conflict",
-    "split_leak",
-    "overlap",
-    "subject_leak",
-    "subject_shift",
-    "mislabelled",
-    "ambiguous",
-    "outlier",
-)
-"""Every name a check may have, in the order in which reports list them."""
+WHOLE, FRAMED, HALF, WINDOW = 0, 1, 2, 3
+"""How much of a picture is meant: all of it; what its margins surround; one of two pictures in it; a crop."""
+
+CHECK_NAME = r"[a-z][a-z0-9_]{0,63}"
+"""What a check may be called. Which checks there are says ``curation.checks.registry``; a table may hold rows of a
+check that is not installed here."""
 
 ACTIONS: tuple[str, ...] = ("keep", "exclude", "relabel", "soften", "move", "subject")
 """What a decision may do to an image."""
@@ -57,6 +34,10 @@ OPTIONAL: dict[str, tuple[str, ...]] = {"images": ("subject", "soft_label"), "ma
 
 class TableError(CurationError):
     """A table does not have the shape that its schema states."""
+
+
+def _are_check_names(column: pd.Series) -> bool:
+    return bool(column.drop_duplicates().str.fullmatch(CHECK_NAME).all())
 
 
 @cache
@@ -93,7 +74,7 @@ def schema(name: TableName) -> DataFrameSchema:
         },
         "issues": {
             "path": text,
-            "check": one_of(CHECK_NAMES),
+            "check": pa.Column("str", pa.Check(_are_check_names, error=f"names like {CHECK_NAME}"), nullable=False),
             "score": pa.Column("float64", pa.Check.in_range(0.0, 1.0), nullable=False),
             "is_issue": flag,
             "group": text,

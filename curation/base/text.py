@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\xad\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]")
 """Control characters (C0, DEL, C1), ends of lines and paragraphs, what turns the direction of writing, halves of
-characters. Joiners and marks that scripts and emoji need are none of them."""
+characters, soft hyphens. Joiners and marks that scripts and emoji need are none of them."""
 
 
 def printable(text: str) -> str:

@@ -150,7 +150,7 @@ class Workspace:
 
     @property
     def peer_pages(self) -> Path:
-        """Folder of the pages that peers made themselves, a folder a peer."""
+        """Folder of the pages that peers made themselves, a folder per peer."""
         return self.reports / "peers"
 
     @property
@@ -175,13 +175,18 @@ class Workspace:
 
     @property
     def written(self) -> Path:
-        """Folder of what was written outside, a record a file: it may be written over while nobody changed it."""
+        """Folder of what was written outside, a record per file: it may be written over while nobody changed it."""
         return self.root / "written"
 
     @property
     def state(self) -> Path:
         """Which inputs the tables on disk were made from."""
         return self.root / "state.json"
+
+    @property
+    def challenges(self) -> Path:
+        """What was learned of the data's challenges; see ``curation.checks.challenges.model``."""
+        return self.root / "challenges.npz"
 
     @property
     def calibration(self) -> Path:
@@ -359,6 +364,26 @@ def read_listing(workspace: Workspace) -> pd.DataFrame:
     found["url"] = _moved(found["url"], workspace, marker.get("folder", ""))
     trust.require_own_images(found, marker, workspace.sources)
     return found.assign(**{name: "" for name in ("subject", "soft_label") if name not in found})
+
+
+def source_of(workspace: Workspace) -> str:
+    """Return where the data set was read from, "" where that is not recorded.
+
+    Raises:
+        WorkspaceError: the marker is damaged.
+
+    """
+    return str((files.read_json(workspace.marker) or {}).get("source", ""))
+
+
+def read_opinions(workspace: Workspace) -> pd.DataFrame | None:
+    """Return what peers flagged, as issue rows with the columns peer and version; None where none has been asked.
+
+    Raises:
+        WorkspaceError: the table is damaged.
+
+    """
+    return files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else None
 
 
 def _moved(urls: pd.Series, workspace: Workspace, before: object) -> pd.Series:

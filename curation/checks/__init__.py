@@ -1,1 +1,1 @@
-"""Checks: measurements -> issues. One file a family, one registry (``registry.CHECKS``)."""
+"""Checks: measurements -> issues. One file per family, one registry (``registry.CHECKS``)."""

@@ -6,18 +6,19 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curation.base.arrays import Flags as Flags
+from curation.base.arrays import Floats as Floats
 from curation.base.settings import Settings
 from curation.checks.graph import CopyGraph
 from curation.checks.graph import build as build_graph
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+if TYPE_CHECKING:
+    from curation.checks.challenges.found import Challenges
 
 ISSUE_SCORE = 0.5
 """A one-number check maps its threshold to this score; lower is an issue."""
@@ -30,10 +31,11 @@ MAD_TO_SIGMA = 1.4826
 class CheckInputs:
     """What checks may read.
 
-    images and measurements have one row an image, in the same order; pairs holds verified near-duplicate pairs of
+    images and measurements have one row per image, in the same order; pairs holds verified near-duplicate pairs of
     distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation); labels the judgement
     of labels and shared what other data sets hold too, None where neither was asked for; subjects says who is who (see
-    ``curation.pipeline.subjects.find``), None where nobody is known.
+    ``curation.pipeline.subjects.find``), None where nobody is known; challenges says what
+    was seen in the images (``curation.pipeline.challenges``), None where they are not embedded.
     """
 
     images: pd.DataFrame
@@ -43,12 +45,14 @@ class CheckInputs:
     labels: pd.DataFrame | None = None
     shared: pd.DataFrame | None = None
     subjects: pd.DataFrame | None = None
+    challenges: Challenges | None = None
 
     @cached_property
     def copies(self) -> CopyGraph:
         """The graph of copies, built once for all checks that read it."""
         minimum = self.settings.duplicates.min_probability
-        return build_graph(self.images, self.measurements, self.pairs, minimum)
+        marked = None if self.challenges is None else np.nan_to_num(self.challenges.marked[0]) > 1 - ISSUE_SCORE
+        return build_graph(self.images, self.measurements, self.pairs, minimum, marked)
 
     @property
     def readable(self) -> Flags:
@@ -99,15 +103,19 @@ def high_is_bad(values: Floats, threshold: float, worst: float, typical: float) 
 
 
 def one_number_rows(
-    check: str, paths: pd.Series, values: Floats, scores: Floats, *, measure: str, threshold: float
+    check: str, paths: pd.Series, values: Floats, scores: Floats, *, measure: str | Sequence[str], threshold: float
 ) -> pd.DataFrame:
     """Return the rows of a check that judges one number; images whose value is NaN get none.
 
-    An image is an issue where its score is below 0.5. Evidence: {"measure", "value", "threshold"}.
+    An image is an issue where its score is below 0.5. Evidence: {"measure", "value", "threshold"}; ``measure`` is one
+    name, or one an image.
     """
     known = np.isfinite(values)
-    limit = f'{threshold:.4g}, "measure": {json.dumps(measure)}'
-    evidence = [f'{{"value": {value:.4g}, "threshold": {limit}}}' for value in values[known]]
+    names = [measure] * len(values) if isinstance(measure, str) else measure
+    evidence = [
+        f'{{"value": {value:.4g}, "threshold": {threshold:.4g}, "measure": {json.dumps(names[n])}}}'
+        for n, value in zip(np.flatnonzero(known).tolist(), values[known], strict=True)
+    ]
     rounded = np.round(scores[known], 6)
     return rows(check, paths[known], rounded, scores[known] < ISSUE_SCORE, evidence)
 

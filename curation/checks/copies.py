@@ -1,6 +1,7 @@
-"""Checks of copies, judged in one graph: exact and near duplicates, label conflicts, split leaks.
+"""Checks of copies, judged in one graph: exact and near duplicates, label conflicts, split leaks, shots of one session.
 
-A connected group of copies is judged as a whole: with several labels it is a conflict, across splits a leak.
+A group of copies is judged as a whole: with several labels it is a conflict, across splits a leak. Shots of one session
+are no copies: other labels are what they are for, and another split is only worth knowing.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.checks.base import CheckInputs, Flags, as_json, rows
+from curation.base.arrays import Flags
+from curation.checks.base import CheckInputs, as_json, rows
 from curation.checks.graph import CopyGraph
 
 _SAME_SIZE = 1.1
 _SAME_BYTES = 1.25
-"""Ratios of pixels and of bytes a pixel up to which two files pass for one size and one compression. Words only: no
+"""Ratios of pixels and of bytes per pixel up to which two files pass for one size and one compression. Words only: no
 decision rests on them."""
+
+_NO_FAULT = 0.49
+"""Score of what is only worth knowing: flagged, after everything that may be wrong."""
 
 _BLOCK = 8192
 """Rows turned into dictionaries at a time."""
@@ -64,13 +69,14 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
             "rank": row["rank"],
         }
 
-    evidence = _evidence(members.assign(link=place), flags, found, _session_evidence(graph, first))
+    plain = _without_copy(graph, first)
+    evidence = _evidence(members.assign(link=place), flags, found, plain)
     scores = np.round(1.0 - np.where(flags, probabilities[place], 0.0), 6)
     return rows("near_duplicate", members["path"], scores, flags, evidence, members["near"].tolist())
 
 
 def _words(links: pd.DataFrame, first: pd.DataFrame) -> list[str]:
-    """Return for each link what was done to the partner's picture and to its file; ``first`` has a row a content."""
+    """Return for each link what was done to the partner's picture and to its file; ``first`` has a row per content."""
     own, partner = first.index.get_indexer(links.index), first.index.get_indexer(links["partner"])
     area, density = (first[name].to_numpy(dtype=np.float64) for name in ("area", "density"))
     ratios = zip(links["transform"], area[own] / area[partner], density[own] / density[partner], strict=True)
@@ -78,7 +84,7 @@ def _words(links: pd.DataFrame, first: pd.DataFrame) -> list[str]:
 
 
 def _file_words(larger: float, denser: float) -> list[str]:
-    """Return what was done to the partner's file, as far as the ratios of pixels and of bytes a pixel tell."""
+    """Return what was done to the partner's file, as far as the ratios of pixels and of bytes per pixel tell."""
     if not 1 / _SAME_SIZE < larger < _SAME_SIZE:
         return ["enlarged" if larger > 1 else "reduced in size"]
     if not 1 / _SAME_BYTES < denser < _SAME_BYTES:
@@ -86,7 +92,7 @@ def _file_words(larger: float, denser: float) -> list[str]:
     return []
 
 
-def _session_evidence(graph: CopyGraph, first: pd.DataFrame) -> list[str]:
+def _without_copy(graph: CopyGraph, first: pd.DataFrame) -> list[str]:
     """Return each member's evidence as if it had no copy: its dHash, and another shot of its session if known."""
     other = first["path"].to_numpy()[first.index.get_indexer(graph.sessions["partner"])]
     place = graph.sessions.index.get_indexer(graph.members["content"])
@@ -94,6 +100,33 @@ def _session_evidence(graph: CopyGraph, first: pd.DataFrame) -> list[str]:
         as_json(dhash=dhash, same_session=other[session]) if session >= 0 else f'{{"dhash": "{dhash}"}}'
         for session, dhash in zip(place.tolist(), graph.members["dhash"], strict=True)
     ]
+
+
+def same_session(inputs: CheckInputs) -> pd.DataFrame:
+    """Images that are no copies but shots of one session: the same person and scene, another expression or moment."""
+    graph = inputs.copies
+    members = graph.members
+    flags = (members["session"] != "").to_numpy(dtype=bool)
+    first = members.drop_duplicates("content").set_index("content")
+    place = graph.sessions.index.get_indexer(members["content"])
+    partner = first["path"].to_numpy()[first.index.get_indexer(graph.sessions["partner"])]
+    words = graph.sessions["transform"].tolist()
+    facts = _facts(members, "session")
+
+    def found(row: dict[str, Any]) -> dict[str, Any]:
+        link, about = row["link"], facts[row["session"]]
+        return {
+            "kind": "session",
+            "of": partner[link],
+            "transform": words[link],
+            "shots": about["copies"],
+            "labels": about["labels"],
+            "splits": about["splits"],
+        }
+
+    evidence = _evidence(members.assign(link=place), flags, found)
+    scores = np.where(flags, _NO_FAULT, 1.0)
+    return rows("same_session", members["path"], scores, flags, evidence, members["session"].tolist())
 
 
 def label_conflict(inputs: CheckInputs) -> pd.DataFrame:
@@ -153,7 +186,7 @@ def _evidence(
     found: Callable[[dict[str, Any]], dict[str, Any]],
     otherwise: Sequence[str] = (),
 ) -> list[str]:
-    """Return one JSON object a member: ``found`` of the flagged ones' rows, what ``otherwise`` holds for the others."""
+    """Return one JSON object per member: ``found`` for flagged rows, what ``otherwise`` holds for the others."""
     records = _records(members[flags])
     plain = otherwise or ["{}"] * len(members)
     return [as_json(**found(next(records))) if flagged else text for flagged, text in zip(flags, plain, strict=True)]

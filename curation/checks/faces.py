@@ -29,6 +29,16 @@ _OFF_CENTRE_BOUNDS = (0.15, 0.35)
 _CROPPED_BOUNDS = (0.10, 0.35)
 """Share of the face box's area that lies outside the image; detectors extend boxes of tight crops a little."""
 
+_MARGIN = 0.06
+_FEATURE = 0.5
+"""A feature (eye, nose, mouth corner) nearer to the edge than this, in widths of the face, stands for a missing part of
+the face, half of it where the feature is on the edge: the detector guesses where it would be. Of 500 whole faces two
+are so near."""
+
+_GAIN = 0.05
+"""A face lies sideways or upside down if turning the picture makes it so much surer. Of 500 faces of the real data,
+ten; upside down and sideways the bundled detector finds nearly all, but less surely."""
+
 
 def _columns(inputs: CheckInputs, *names: str) -> list[Floats]:
     return [inputs.measurements[name].to_numpy(dtype=np.float64) for name in names]
@@ -84,7 +94,10 @@ def cropped_face(inputs: CheckInputs) -> pd.DataFrame:
     inside_y = np.clip(np.minimum(y + height, 1.0) - np.maximum(y, 0.0), 0.0, None)
     with np.errstate(divide="ignore", invalid="ignore"):
         outside = 1.0 - inside_x * inside_y / (width * height)
-    return _high_check(inputs, "cropped_face", outside, "share_outside", _CROPPED_BOUNDS, 1.0)
+    (distance,) = _columns(inputs, "face_edge_distance")
+    near = np.clip((_MARGIN - np.nan_to_num(distance, nan=1.0)) / _MARGIN, 0.0, 1.0) * _FEATURE
+    missing = np.where(near > 0, np.maximum(near, _CROPPED_BOUNDS[1] + 0.01), 0.0)
+    return _high_check(inputs, "cropped_face", np.maximum(outside, missing), "share_missing", _CROPPED_BOUNDS, 1.0)
 
 
 def turned_face(inputs: CheckInputs) -> pd.DataFrame:
@@ -97,6 +110,21 @@ def turned_face(inputs: CheckInputs) -> pd.DataFrame:
     return one_number_rows(
         "turned_face", inputs.images["path"], values, scores, measure="angle_relative_to_limit", threshold=1.0
     )
+
+
+def rolled_face(inputs: CheckInputs) -> pd.DataFrame:
+    """Faces that lie sideways or upside down; evidence says by how many degrees the picture has to be turned."""
+    own, other = _columns(inputs, "face_score", "turned_score")
+    sure = other >= inputs.settings.checks.face_score
+    gained = np.where(sure, other - own, 0.0)
+    values = np.where(inputs.readable, gained, np.nan)
+    scores = high_is_bad(values, _GAIN, 0.5, 0.0)
+    found = one_number_rows(
+        "rolled_face", inputs.images["path"], values, scores, measure="score_gained_by_turning", threshold=_GAIN
+    )
+    degrees = inputs.measurements["turned_degrees"].to_numpy()[inputs.readable]
+    turned = [f'{text[:-1]}, "turn_by": {way}}}' for text, way in zip(found["evidence"], degrees, strict=True)]
+    return found.assign(evidence=np.where(found["is_issue"], turned, found["evidence"]))
 
 
 def _high_check(

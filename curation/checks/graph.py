@@ -1,19 +1,19 @@
 """The graph of copies: which images are the same picture, exactly or nearly, and which copy is the best.
 
 Images are joined where their pixels are equal (exact) or where registration proved them to be the same picture
-(near). Every check of copies reads this one graph, so that copies, labels and splits are judged together.
+(near) as the best copy of their group. Every check of copies reads this one graph, so that copies, labels and splits
+are judged together. Shots of one session are no copies; they are kept apart, in groups of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.checks.duplicates.groups import connected_groups
+from curation.checks.duplicates.groups import components, star_groups
 from curation.checks.duplicates.transform import inverted
 
 Places = npt.NDArray[np.int64]
@@ -26,11 +26,13 @@ _GROUP_DIGITS = 12
 class CopyGraph:
     """Readable images and their groups.
 
-    members: one row a readable image: path, split, label, content, exact ("" or group), near ("" or group),
-    group (near, else exact), rank (1 = best copy of its group), dhash, area (px), density (bytes a px).
-    links: one row a content with a near copy: its likeliest partner's content, probability, transform (words for what
-    was done to the partner's picture).
-    sessions: the same for contents with another shot of the same session, which is no copy.
+    members: one row per readable image: path, split, label, content, exact ("" or group), near ("" or group),
+    group (near, else exact), rank (1 = best copy of its group), session ("" or group), dhash, area (px), density
+    (bytes per px), composed (whether it is two pictures in one).
+    links: one row per content with a near copy: its likeliest partner's content (of its own group, if there is one
+    there), probability, transform (words for what was done to the partner's picture).
+    sessions: the same for contents with another shot of the same session, which is no copy; probability stands for how
+    well the shots agree.
     """
 
     members: pd.DataFrame
@@ -38,39 +40,67 @@ class CopyGraph:
     sessions: pd.DataFrame
 
 
-def build(images: pd.DataFrame, measurements: pd.DataFrame, pairs: pd.DataFrame, min_probability: float) -> CopyGraph:
+def build(
+    images: pd.DataFrame,
+    measurements: pd.DataFrame,
+    pairs: pd.DataFrame,
+    min_probability: float,
+    marked: npt.NDArray[np.bool_] | None = None,
+) -> CopyGraph:
     """Return the graph of all copies among the readable images.
 
-    images and measurements have one row an image, in the same order; pairs joins distinct contents (columns
+    images and measurements have one row per image, in the same order; pairs joins distinct contents (columns
     pixel_sha256_a, pixel_sha256_b, probability, transform, relation). Of the pairs only near duplicates at least
-    ``min_probability`` likely count.
+    ``min_probability`` likely count. marked tells the images with a watermark: a copy without one is better.
     """
     members = _members(images, measurements)
+    members["marked"] = False if marked is None else marked[(measurements["error"] == "").to_numpy(dtype=bool)]
     contents = pd.Index(np.unique(members["content"].to_numpy(dtype=object)))
+    place = contents.get_indexer(members["content"])
     links = _links(contents, pairs)
-    relation = pairs["relation"].to_numpy()
-    near = links.only((relation == "near_duplicate") & (links.probability >= min_probability))
-    members["near"] = _near_groups(contents, near)[contents.get_indexer(members["content"])]
+    near = links.only(links.near & (links.probability >= min_probability))
+    composed = np.zeros(len(contents), dtype=np.bool_)
+    composed[near.a[near.half_a]] = composed[near.b[near.half_b]] = True
+    members["composed"] = composed[place]
+    group = _near_groups(contents, near, members, place, composed)
+    members["near"] = group[place]
     members["group"] = members["near"].where(members["near"] != "", members["exact"])
     members["rank"] = _ranks(members)
-    sessions = _likeliest_partners(contents, links.only(relation == "same_session"))
-    return CopyGraph(members, _likeliest_partners(contents, near), sessions)
+    session = links.only(~links.near & ((group[links.a] != group[links.b]) | (group[links.a] == "")))
+    members["session"] = _named(contents, components(len(contents), session.pairs), "session")[place]
+    together = (group[near.a] == group[near.b]).astype(np.float64)
+    return CopyGraph(
+        members,
+        _likeliest_partners(contents, near, together),
+        _likeliest_partners(contents, replace(session, probability=session.score)),
+    )
 
 
-class _Links(NamedTuple):
+@dataclass(frozen=True)
+class _Links:
     """Pairs as numbers, for there are many: places of two contents, probability, words (what was done to a to get b).
 
-    ``words`` are places in ``said``.
+    ``words`` are places in ``said``. near: whether it is a pair of copies, else of shots; score: how well they agree;
+    half_a, half_b: whether only a half of that picture is meant.
     """
 
     a: Places
     b: Places
     probability: npt.NDArray[np.float64]
     words: Places
+    near: npt.NDArray[np.bool_]
+    score: npt.NDArray[np.float64]
+    half_a: npt.NDArray[np.bool_]
+    half_b: npt.NDArray[np.bool_]
     said: npt.NDArray[np.object_]
 
+    @property
+    def pairs(self) -> Places:
+        return np.stack([self.a, self.b], axis=1)
+
     def only(self, chosen: npt.NDArray[np.bool_]) -> _Links:
-        return _Links(self.a[chosen], self.b[chosen], self.probability[chosen], self.words[chosen], self.said)
+        names = [field.name for field in fields(self) if field.name != "said"]
+        return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
 
 def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
@@ -79,9 +109,14 @@ def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
     first, second = (contents.get_indexer(side.categories)[side.codes] for side in (a, b))
     words = pairs["transform"].astype("category").cat
     said = words.categories.to_numpy(dtype=object)
-    return _Links(
-        first, second, pairs["probability"].to_numpy(dtype=np.float64), words.codes.to_numpy(dtype=np.int64), said
+    probability = pairs["probability"].to_numpy(dtype=np.float64)
+    score = pairs["score"].to_numpy(dtype=np.float64) if "score" in pairs else probability
+    half_a, half_b = (
+        pairs[name].to_numpy(dtype=np.bool_) if name in pairs else np.zeros(len(pairs), dtype=np.bool_)
+        for name in ("half_a", "half_b")
     )
+    near = (pairs["relation"] == "near_duplicate").to_numpy(dtype=np.bool_)
+    return _Links(first, second, probability, words.codes.to_numpy(dtype=np.int64), near, score, half_a, half_b, said)
 
 
 def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
@@ -98,31 +133,49 @@ def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
     return members
 
 
-def _near_groups(contents: pd.Index, near: _Links) -> npt.NDArray[np.object_]:
+_BEST_FIRST = {"composed": True, "marked": True, "area": False, "density": False, "sharpness": False, "path": True}
+"""Columns by which copies are ranked, and whether upwards: two pictures in one are never the better copy, nor is one
+with a watermark; then the largest, the least compressed, the sharpest."""
+
+
+def _near_groups(
+    contents: pd.Index, near: _Links, members: pd.DataFrame, place: Places, composed: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.object_]:
     """Return each content's near-duplicate group, "" for those without a near copy."""
-    number = connected_groups(len(contents), np.stack([near.a, near.b], axis=1), near.probability)
+    order = members.sort_values(list(_BEST_FIRST), ascending=list(_BEST_FIRST.values())).index
+    ordered = pd.unique(place[order])
+    rank = np.empty(len(contents), dtype=np.int64)
+    rank[ordered] = np.arange(len(contents))
+    return _named(contents, star_groups(len(contents), near.pairs, near.probability, rank, composed), "near")
+
+
+def _named(contents: pd.Index, number: Places, kind: str) -> npt.NDArray[np.object_]:
+    """Return the names (N,) of numbered groups, "" for those of one."""
     _, first, sizes = np.unique(number, return_index=True, return_counts=True)
     # contents are sorted, so the first of a group is its smallest: a name that does not depend on file names
     names = np.full(len(first), "", dtype=object)
     for group in np.flatnonzero(sizes > 1).tolist():
-        names[group] = f"near-{contents[first[group]][:_GROUP_DIGITS]}"
+        names[group] = f"{kind}-{contents[first[group]][:_GROUP_DIGITS]}"
     found: npt.NDArray[np.object_] = names[number]
     return found
 
 
 def _ranks(members: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Return each member's place in its group: largest first, then least compressed, then sharpest, then by path."""
-    order = members.sort_values(
-        ["group", "area", "density", "sharpness", "path"], ascending=[True, False, False, False, True]
-    ).index
+    """Return each member's place in its group: see ``_BEST_FIRST``."""
+    columns = ["group", *_BEST_FIRST]
+    order = members.sort_values(columns, ascending=[True, *_BEST_FIRST.values()]).index
     ranks = members.loc[order].groupby("group").cumcount() + 1
     return np.asarray(ranks.reindex(members.index), dtype=np.int64)
 
 
-def _likeliest_partners(contents: pd.Index, links: _Links) -> pd.DataFrame:
+def _likeliest_partners(
+    contents: pd.Index, links: _Links, preferred: npt.NDArray[np.float64] | None = None
+) -> pd.DataFrame:
+    """Return each content's likeliest partner; of those most ``preferred`` (M,), where that is given."""
     own, partner = np.concatenate([links.a, links.b]), np.concatenate([links.b, links.a])
     probability = np.concatenate([links.probability, links.probability])
-    order = np.lexsort((partner, -probability, own))
+    first = np.zeros(len(links.a)) if preferred is None else -preferred
+    order = np.lexsort((partner, -probability, np.concatenate([first, first]), own))
     best = order[np.diff(own[order], prepend=-1) != 0]
     # the words say what was done to a to get b; a content's own say what was done to its partner
     seen_from = np.array([[inverted(words) for words in links.said], links.said], dtype=object)

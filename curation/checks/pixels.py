@@ -28,11 +28,16 @@ _DARK_BOUNDS = (0.10, 0.40)
 _BRIGHT_BOUNDS = (0.45, 0.90)
 """Brightness of the 5th percentile: below 0.45 there are true shadows, above 0.90 the image is washed out."""
 
-_CONTRAST_BOUNDS = (0.03, 0.12)
-"""Standard deviation of grey values; a face photograph has about 0.2."""
+_CONTRAST_BOUNDS = (0.07, 0.12)
+"""Standard deviation of grey values; a face photograph has about 0.2, of 1000 three have less than 0.08."""
 
-_SHARPNESS_BOUNDS = (-2.0, -0.8)
-"""log10 of the Laplacian's variance over the grey values' variance; sharp 48x48 faces have about -0.1."""
+_SHARPNESS_BOUNDS = (-0.62, -0.25)
+"""log10 of ``edge_sharpness``: edges of sharp 48x48 faces have 0.3, of 200x200 photographs -0.2; blurred by a Gaussian
+of 3 px of 200, or moved by 15, such a photograph has -0.8."""
+
+_TEXTURE_BITS = 5.0
+"""Entropy of an image's soft textures from which it shows something, however plain the rest: faces on white ground have
+5.9 and more if they cover 5 %, placards 4."""
 
 _BLANK_CONTRAST = 0.02
 """Standard deviation of grey values below which JPEG noise on a flat field could account for all of it (5 of 255)."""
@@ -64,54 +69,62 @@ def unreadable(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def dark(inputs: CheckInputs) -> pd.DataFrame:
-    """Images whose brightest parts are dark."""
-    return _low_check(inputs, "dark", "brightness_p95", _DARK_BOUNDS)
+    """Images whose brightest parts are dark; of those with a face, faces whose are."""
+    values, measures = _of_the_face(inputs, "brightness_p95")
+    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_DARK_BOUNDS)
+    scores = low_is_bad(values, threshold, 0.0, _typical(values))
+    return one_number_rows("dark", inputs.images["path"], values, scores, measure=measures, threshold=threshold)
+
+
+def _of_the_face(inputs: CheckInputs, column: str) -> tuple[Floats, list[str]]:
+    """Return a measure of each image's best face, of the whole image where no face is sure, and which it is."""
+    of_face = _values(inputs, f"face_{column}")
+    sure = (_values(inputs, "face_score") >= inputs.settings.checks.face_score) & np.isfinite(of_face)
+    names = np.where(sure, f"face_{column}", column)
+    return np.where(sure, of_face, _values(inputs, column)), names.tolist()
 
 
 def low_contrast(inputs: CheckInputs) -> pd.DataFrame:
     """Images with little difference between their grey values."""
-    return _low_check(inputs, "low_contrast", "contrast", _CONTRAST_BOUNDS)
-
-
-def _low_check(inputs: CheckInputs, check: str, column: str, bounds: tuple[float, float]) -> pd.DataFrame:
-    values = _values(inputs, column)
-    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *bounds)
+    values = _values(inputs, "contrast")
+    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_CONTRAST_BOUNDS)
     scores = low_is_bad(values, threshold, 0.0, _typical(values))
-    return one_number_rows(check, inputs.images["path"], values, scores, measure=column, threshold=threshold)
-
-
-def bright(inputs: CheckInputs) -> pd.DataFrame:
-    """Images whose darkest parts are bright."""
-    values = _values(inputs, "brightness_p05")
-    threshold = upper_fence(values, inputs.settings.checks.outlier_fence, *_BRIGHT_BOUNDS)
-    scores = high_is_bad(values, threshold, 1.0, _typical(values))
     return one_number_rows(
-        "bright", inputs.images["path"], values, scores, measure="brightness_p05", threshold=threshold
+        "low_contrast", inputs.images["path"], values, scores, measure="contrast", threshold=threshold
     )
 
 
+def bright(inputs: CheckInputs) -> pd.DataFrame:
+    """Images whose darkest parts are bright; of those with a face, faces whose are."""
+    values, measures = _of_the_face(inputs, "brightness_p05")
+    threshold = upper_fence(values, inputs.settings.checks.outlier_fence, *_BRIGHT_BOUNDS)
+    scores = high_is_bad(values, threshold, 1.0, _typical(values))
+    return one_number_rows("bright", inputs.images["path"], values, scores, measure=measures, threshold=threshold)
+
+
 def blurry(inputs: CheckInputs) -> pd.DataFrame:
-    """Images with little fine detail for their data set and contrast; a flat image is blank, not blurry."""
+    """Images whose edges are wide, all of them or along one direction (motion); a flat image is blank, not blurry."""
     contrast = _values(inputs, "contrast")
-    grey_variance = (255.0 * contrast) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = np.log10(_values(inputs, "sharpness") / grey_variance + 1e-6)
+        values = np.log10(_values(inputs, "edge_sharpness") + 1e-3)
     values[~(contrast >= _BLANK_CONTRAST)] = np.nan
     threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_SHARPNESS_BOUNDS)
     scores = low_is_bad(values, threshold, threshold - 1.0, _typical(values))
     return one_number_rows(
-        "blurry", inputs.images["path"], values, scores, measure="log10_relative_sharpness", threshold=threshold
+        "blurry", inputs.images["path"], values, scores, measure="log10_edge_sharpness", threshold=threshold
     )
 
 
 def blank(inputs: CheckInputs) -> pd.DataFrame:
-    """Images that show next to nothing: one flat tone, or a few."""
+    """Images that show next to nothing: one flat tone, or a few, and neither a face nor anything on plain ground."""
     contrast = _values(inputs, "contrast")
     entropy = _values(inputs, "entropy")
     by_contrast = low_is_bad(contrast, _BLANK_CONTRAST, 0.0, _typical(contrast))
     by_entropy = low_is_bad(entropy, _BLANK_ENTROPY_BITS, 0.0, _typical(entropy))
     entropy_decides = by_entropy < by_contrast
-    scores = np.minimum(by_contrast, by_entropy)
+    face = _values(inputs, "face_score") >= inputs.settings.checks.face_score
+    shows = face | (_values(inputs, "texture_entropy") >= _TEXTURE_BITS)
+    scores = np.where(shows, 1.0, np.minimum(by_contrast, by_entropy))
     known = inputs.readable
     evidence = [
         as_json(value=round(e, 4), threshold=_BLANK_ENTROPY_BITS, measure="entropy")

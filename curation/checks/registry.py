@@ -1,15 +1,23 @@
-"""The registry: every check that exists, once, in the order in which it is run and reported."""
+"""The registry: every check that exists, once, in the order in which it is run and reported.
+
+Checks of other packages (entry points of the group ``face_curation.checks``) come after the toolkit's own.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache, partial
 
 import pandas as pd
 
-from curation.base import tables
+from curation.base import plugins, tables
 from curation.base.errors import CurationError
+from curation.base.plugins import Plugin
 from curation.checks import copies, faces, labels, overlap, pixels, subjects
 from curation.checks.base import Check, CheckInputs
+from curation.checks.challenges import found
 
 CHECKS: dict[str, Check] = {
     check.name: check
@@ -27,6 +35,20 @@ CHECKS: dict[str, Check] = {
         Check("off_centre", "Off-centre face", "The face is far from the middle.", faces.off_centre),
         Check("cropped_face", "Cropped face", "Part of the face lies outside the picture.", faces.cropped_face),
         Check("turned_face", "Turned face", "The face looks aside or is tilted.", faces.turned_face),
+        Check("rolled_face", "Rolled face", "The face lies sideways or upside down.", faces.rolled_face),
+        Check(
+            "occluded_face",
+            "Occluded face",
+            "A hand, glasses, a mask or another thing covers part of the face.",
+            found.occluded_face,
+        ),
+        Check(
+            "non_human_face",
+            "Not a person's face",
+            "A drawing, statue, doll, mask or animal, or no face at all.",
+            found.non_human_face,
+        ),
+        Check("watermark", "Watermark", "Text, a logo or a pattern is laid over the picture.", found.watermark),
         Check("exact_duplicate", "Exact copies", "The same pixels as another image.", copies.exact_duplicate),
         Check(
             "near_duplicate",
@@ -50,6 +72,12 @@ CHECKS: dict[str, Check] = {
             subjects.subject_shift,
         ),
         Check(
+            "same_session",
+            "Shots of one session",
+            "The same person and scene as in another image, but no copy: the expression or the moment differs.",
+            copies.same_session,
+        ),
+        Check(
             "mislabelled",
             "Wrong labels",
             "Models that have not seen it say that another class, or none, is right.",
@@ -61,12 +89,60 @@ CHECKS: dict[str, Check] = {
             "Its label is one of several plausible ones: ten people would not agree.",
             labels.ambiguous,
         ),
+        Check("outlier", "Outlier", "Like nothing else in the data.", found.outlier),
     )
 }
+"""The toolkit's own checks, by name."""
+
+PEER_CHECKS = ("outlier",)
+"""What only peers (``curation.audit.peers``) flag."""
 
 
 class UnknownCheckError(CurationError):
     """A check of that name does not exist."""
+
+
+def added() -> dict[str, Plugin]:
+    """Return the checks that other packages add, by name, not loaded."""
+    return plugins.installed("checks", {*CHECKS, *PEER_CHECKS})
+
+
+def names(also: Iterable[str] = ()) -> list[str]:
+    """Return every name that a check has, in the order of reports; unknown ones among ``also`` come last."""
+    known = [*CHECKS, *added(), *PEER_CHECKS]
+    return [*known, *sorted(set(also) - set(known))]
+
+
+def every() -> dict[str, Check]:
+    """Return all checks, by name, in the order in which they are run.
+
+    Raises:
+        PluginError: another package's check cannot be loaded, or is none.
+
+    """
+    return CHECKS | {name: _loaded(plugin) for name, plugin in added().items()}
+
+
+@cache
+def _loaded(plugin: Plugin) -> Check:
+    check = plugin.load()
+    if not isinstance(check, Check) or check.name != plugin.name or not re.fullmatch(tables.CHECK_NAME, check.name):
+        raise plugin.error(f"must be a curation.checks.base.Check of that name, like {tables.CHECK_NAME}")
+    return replace(check, run=partial(_run_added, plugin, check))
+
+
+def _run_added(plugin: Plugin, check: Check, inputs: CheckInputs) -> pd.DataFrame:
+    """Return the rows of another package's check, looked at before they count."""
+    found = plugin.guarded(check.run)(inputs)
+    if not isinstance(found, pd.DataFrame):
+        raise plugin.error("must return a table of issues")
+    try:
+        found = tables.checked("issues", found)
+    except tables.TableError as error:
+        raise plugin.error(f"returned a table of issues of another shape ({error})") from error
+    if not (found["check"] == check.name).all() or not found["path"].isin(inputs.images["path"]).all():
+        raise plugin.error("returned rows of another check, or of images that are not in the data")
+    return found
 
 
 def select(names: Iterable[str]) -> list[Check]:
@@ -76,11 +152,11 @@ def select(names: Iterable[str]) -> list[Check]:
         UnknownCheckError: a name is not known; the known ones are listed.
 
     """
-    wanted = list(names)
-    unknown = [name for name in wanted if name not in CHECKS]
+    wanted, known = list(names), every()
+    unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise UnknownCheckError(f"no check {unknown[0]!r}; there are: {', '.join(CHECKS)}")
-    return [check for check in CHECKS.values() if not wanted or check.name in wanted]
+        raise UnknownCheckError(f"no check {unknown[0]!r}; there are: {', '.join(known)}")
+    return [check for check in known.values() if not wanted or check.name in wanted]
 
 
 def run(inputs: CheckInputs, names: Iterable[str] = ()) -> pd.DataFrame:

@@ -1,1 +1,1 @@
-"""The ``curate`` command: one module a family of verbs; what it prints, completes and shows as examples."""
+"""The ``curate`` command: one module per family of verbs; what it prints, completes and shows as examples."""

@@ -18,16 +18,20 @@ app = typer.Typer()
 
 @app.command()
 def audit(
-    images: Annotated[int, typer.Option("--images", min=100, help="How many of your images to plant among.")] = 2000,
+    images: Annotated[
+        int, typer.Option("--images", min=100, help="Number of your images among which defects are planted.")
+    ] = 2000,
     per_kind: Annotated[int, typer.Option("--per-kind", min=5, help="Defects planted of each kind.")] = 50,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed plants elsewhere.")] = 0,
-    calibrate: Annotated[bool, typer.Option("--calibrate", help="Refit the duplicate threshold from it.")] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Refit the duplicate threshold on the planted defects.")
+    ] = False,
     min_precision: Annotated[float, typer.Option("--min-precision", min=0.5, max=1.0)] = 0.99,
     draw: Annotated[int, typer.Option("--sample", min=0, help="Instead: draw N flagged and N unflagged images.")] = 0,
     check_name: Annotated[
         str, typer.Option("--check", help="The check that --sample is about.", autocompletion=completion.checks)
     ] = "near_duplicate",
-    output: Annotated[str, typer.Option("-o", "--output", help="Where --sample goes.")] = "",
+    output: Annotated[str, typer.Option("-o", "--output", help="File that --sample writes.")] = "",
     force: Force = False,
     answers: Annotated[str, typer.Option("--answers", help="Instead: a filled-in sample to judge.")] = "",
     folder: Folder = DEFAULT_WORKSPACE,

@@ -9,7 +9,6 @@ from pathlib import Path
 import typer
 
 from curation.base import reading
-from curation.base.tables import CHECK_NAMES
 from curation.base.text import printable
 from curation.formats.registry import names as export_formats
 
@@ -38,6 +37,14 @@ def _version_names(ctx: typer.Context) -> list[str]:
 
 
 versions = _offering(_version_names)
-checks = _offering(lambda ctx: CHECK_NAMES)
+
+
+def _check_names(ctx: typer.Context) -> list[str]:
+    from curation.checks import registry
+
+    return registry.names()
+
+
+checks = _offering(_check_names)
 formats = _offering(lambda ctx: export_formats())
 policies = _offering(lambda ctx: sorted(path.stem for path in POLICIES.glob("*.toml")))

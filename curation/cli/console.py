@@ -49,7 +49,7 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def print_lines(lines: Sequence[str]) -> None:
-    """Print plain sentences, one a line, with names as a terminal may show them."""
+    """Print plain sentences, one per line, with names as a terminal may show them."""
     for line in lines:
         print(printable(line))
 
@@ -58,16 +58,14 @@ def print_frame(frame: pd.DataFrame, format_name: str, *, hint: str = "", limit:
     """Print a table as ``table`` (at most ``limit`` rows, 0: all), ``csv`` or ``json``."""
     if format_name == "csv":
         # to a program every character counts; a terminal would obey some
-        shown = frame.map(_shown) if sys.stdout.isatty() else frame
+        shown = (
+            frame.map(lambda cell: printable(cell) if isinstance(cell, str) else cell) if sys.stdout.isatty() else frame
+        )
         sys.stdout.write(shown.to_csv(index=False, lineterminator="\n"))
     elif format_name == "json":
         print_json(records(frame))
     else:
         _print_table(frame, hint, limit or len(frame))
-
-
-def _shown(value: Any) -> Any:
-    return printable(value) if isinstance(value, str) else value
 
 
 def write_frame(frame: pd.DataFrame, format_name: str, destination: str, gate: Destinations) -> None:

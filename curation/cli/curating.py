@@ -15,6 +15,7 @@ from curation.cli.options import (
     AsJson,
     Data,
     Detector,
+    Embed,
     EngineKind,
     FitThreads,
     Folder,
@@ -30,6 +31,7 @@ from curation.cli.options import (
     TableFormat,
     Weights,
     Workers,
+    embed_setting,
     label_settings,
     load_settings,
 )
@@ -46,6 +48,7 @@ def run(
     folder: Folder = DEFAULT_WORKSPACE,
     policy: PolicyName = "",
     labels: LabelRecipe = "",
+    embed: Embed = None,
     opinion: LabelOpinions = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
@@ -76,6 +79,7 @@ def run(
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
         labels=label_settings(labels, opinion, threads, fold_workers),
+        embed=embed_setting(embed),
         identity={"network": identity},
     )
     with locked(workspace):
@@ -127,6 +131,7 @@ def check(
     ] = None,
     folder: Folder = DEFAULT_WORKSPACE,
     labels: LabelRecipe = "",
+    embed: Embed = None,
     opinion: LabelOpinions = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
@@ -139,7 +144,10 @@ def check(
         typer.Option("--also", help="Also ask fastdup, brain, cleanvision, cleanlab; repeatable."),
     ] = None,
     peer_python: Annotated[
-        str, typer.Option("--peer-python", envvar="CURATE_PEER_PYTHON", help="The Python that has them.")
+        str,
+        typer.Option(
+            "--peer-python", envvar="CURATE_PEER_PYTHON", help="Python interpreter in which they are installed."
+        ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -156,6 +164,7 @@ def check(
         workspace,
         engine={"workers": workers, "kind": engine, "address": address},
         labels=label_settings(labels, opinion, threads, fold_workers),
+        embed=embed_setting(embed),
         identity={"network": identity},
     )
     display = Display(quiet=as_json)
@@ -251,7 +260,7 @@ def overlap(
 @app.command()
 def sample(
     destination: Annotated[Path, typer.Argument(help="A new folder.")],
-    images: Annotated[int, typer.Option("--images", min=40, help="About how many.")] = 400,
+    images: Annotated[int, typer.Option("--images", min=40, help="Approximate number of images.")] = 400,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed draws other faces.")] = 0,
 ) -> None:
     """Draw a small data set of four expressions with planted defects and their truth."""

@@ -7,7 +7,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate sample faces", "draw a small data set to try it on"),
         ("curate run faces", "everything up to a cleaned version and its report"),
         ("curate issues --check label_conflict", "what one check found"),
-        ("curate export cleaned --format huggingface -o out", "hand the cleaned set on"),
+        ("curate export cleaned --format huggingface -o out", "export the cleaned set"),
         ("curate doctor", "what is installed and what to do about the rest"),
     ),
     "run": (
@@ -25,7 +25,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "scan": (("curate scan faces", "only list and measure"),),
     "check": (
         ("curate check near_duplicate", "one check's count"),
-        ("curate check --also cleanvision --also cleanlab", "lay what peers find beside ours"),
+        ("curate check --also cleanvision --also cleanlab", "compare with what other tools find"),
+        (
+            "curate check watermark occluded_face --embed",
+            "embed the images: watermarks, occlusion, no person, outliers",
+        ),
         ("curate check mislabelled ambiguous --labels fast", "judge the labels by models that did not see them"),
         (
             "curate check --labels fast --opinion fer --opinion face_api:package/model",
@@ -42,7 +46,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate issues --check blurry", "worst first"),
         ("curate issues --format csv -o issues.csv", "all flagged images as a file"),
     ),
-    "show": (("curate show raw", "the data as it came"), ("curate show cleaned --json", "for machines")),
+    "show": (("curate show raw", "the data as read"), ("curate show cleaned --json", "for machines")),
     "versions": (("curate versions --json", "name, kind, hash, parent, counts"),),
     "verify": (
         ("curate verify", "does every version follow from the log, byte for byte"),
@@ -104,6 +108,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate evaluate fast --on cleaned", "with intervals, with and without leaked copies"),
         ("curate evaluate fast --data other_faces", "on labelled pictures of another source"),
     ),
+    "learning-curve": (("curate learning-curve fast", "more data or cleaner data: what is worth more here?"),),
     "compare": (("curate compare raw cleaned --seeds 3 --votes votes.csv", "did cleaning help?"),),
     "evaluate-labels": (("curate evaluate-labels votes.csv", "how good is the judgement of labels, against people"),),
     "export-model": (("curate export-model fast -o model.onnx", "ONNX, checked against torch, with its card"),),
@@ -114,7 +119,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "votes": (
         ("curate votes", "accuracy and agreement of people"),
-        ("curate votes import fer2013new.csv", "take a table in: a column a class, a row a vote, or FER+'s list"),
+        ("curate votes import fer2013new.csv", "take a table in: a column per class, a row per vote, or FER+'s list"),
         ("curate votes import answers.csv --teach", "take a table in, and let it teach the judge"),
     ),
     "predict": (("curate predict fast face.jpg", "probabilities for your own images"),),

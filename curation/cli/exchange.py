@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,10 +20,7 @@ from curation.cli.options import (
     Version,
     load_settings,
 )
-from curation.formats.registry import names as export_formats
-
-if TYPE_CHECKING:
-    pass
+from curation.formats.registry import FORMATS
 
 app = typer.Typer()
 
@@ -33,7 +30,7 @@ def export(
     version: Version,
     destination: Annotated[Path, typer.Option("-o", "--output", help="The file or new folder to write.")],
     format_name: Annotated[
-        str, typer.Option("--format", help=f"{', '.join(export_formats())}.", autocompletion=completion.formats)
+        str, typer.Option("--format", help=f"{', '.join(FORMATS)}, or a plug-in's.", autocompletion=completion.formats)
     ] = "csv",
     since: Annotated[
         str, typer.Option("--since", help="Only what changed since this version.", autocompletion=completion.versions)
@@ -43,7 +40,7 @@ def export(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Hand a version on in a format that other tools read."""
+    """Export a version in a format that other tools read."""
     from curation.base.progress import Display
     from curation.base.workspace import open_workspace
     from curation.cli import console

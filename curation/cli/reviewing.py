@@ -28,7 +28,7 @@ app = typer.Typer()
 
 review_app = typer.Typer(
     invoke_without_command=True,
-    help="Review images in the FiftyOne App, and bring it back.",
+    help="Review images in the FiftyOne App, and bring the decisions back.",
     epilog=examples.epilog("review"),
 )
 app.add_typer(review_app, name="review")
@@ -46,17 +46,21 @@ def review(
     number: Annotated[int, typer.Option("--number", "-n", min=0, help="At most about N images; 0 = all.")] = 0,
     blind: Annotated[bool, typer.Option("--blind", help="Label a stratified sample; labels are hidden.")] = False,
     by: By = "",
-    reviewers: Annotated[str, typer.Option("--reviewers", help="Share the queue out: names, with commas.")] = "",
-    overlap: Annotated[float, typer.Option("--overlap", min=0, max=1, help="Share of it that everybody sees.")] = 0.1,
+    reviewers: Annotated[
+        str, typer.Option("--reviewers", help="Divide the queue among these people (names with commas).")
+    ] = "",
+    overlap: Annotated[
+        float, typer.Option("--overlap", min=0, max=1, help="Share of the queue that every reviewer sees.")
+    ] = 0.1,
     seed: Seed = 0,
     on: On = "cleaned",
-    port: Annotated[int, typer.Option("--port", min=1024, max=65485, help="Of the App, on this machine.")] = 5151,
+    port: Annotated[int, typer.Option("--port", min=1024, max=65485, help="Port of the App, on this machine.")] = 5151,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser here.")] = True,
-    pull: Annotated[bool, typer.Option("--pull/--no-pull", help="Bring the decisions in when it closes.")] = True,
+    pull: Annotated[bool, typer.Option("--pull/--no-pull", help="Import the decisions when the App closes.")] = True,
     push_only: Annotated[bool, typer.Option("--push-only", help="Only bring the data set into the App.")] = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
-    """Open the FiftyOne App on a ranked queue: a key a decision. Then: curate review pull (or just close the App)."""
+    """Open the FiftyOne App on a ranked queue: a key per decision. Then: curate review pull (or just close the App)."""
     if context.invoked_subcommand is not None:
         return
     from curation.base import reading
@@ -122,7 +126,7 @@ def _pull(workspace: Workspace, *, new_class: bool = False, as_json: bool) -> No
 
 @review_app.command("conflicts")
 def review_conflicts(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
-    """Print the images on which people disagree, as of the last pull, one row an answer."""
+    """Print the images on which people disagree, as of the last pull, one row per answer."""
     from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.review.pull import conflicts
@@ -155,7 +159,7 @@ def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: A
 
 @votes_app.command("import")
 def votes_import(
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet: path and a count a class, or path and label.")],
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet: path and a count per class, or path and label.")],
     name: Annotated[str, typer.Option("--name", help="What to call them; default: the file's name.")] = "",
     teach: Annotated[
         bool, typer.Option("--teach/--measure", help="Whether they teach the judge, or measure it.")

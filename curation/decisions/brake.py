@@ -17,7 +17,7 @@ from curation.decisions.log import Draft
 from curation.decisions.replay import HELD, group_of
 
 _FEWEST_OF_A_PERSON = 4
-"""A person with fewer images may lose most of them to their copies."""
+"""Losses of fewer images of a person are no reason to stop."""
 
 _COPIES = frozenset({"exact_duplicate", "near_duplicate", "label_conflict"})
 """Checks that a decision about copies rests on."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-Real = npt.NDArray[np.float64]
-Whole = npt.NDArray[np.int64]
+from curation.base.arrays import Floats, Ints
 
 _ROUNDS = 5
 """Of improvement; each looks at every group once."""
@@ -42,7 +40,7 @@ def divide(labels: pd.Series, groups: pd.Series, present: pd.Series, shares: Map
     return pd.Series(np.array(names, dtype=object)[chosen[number]], index=labels.index)
 
 
-def _placed(content: Real, here: Real, wanted: Real) -> Whole:
+def _placed(content: Floats, here: Floats, wanted: Floats) -> Ints:
     """Return a first split for each group (G,)."""
     chosen = np.empty(len(content), dtype=np.int64)
     filled = np.zeros_like(wanted)
@@ -57,7 +55,7 @@ def _placed(content: Real, here: Real, wanted: Real) -> Whole:
     return chosen
 
 
-def _improved(content: Real, wanted: Real, chosen: Whole) -> Whole:
+def _improved(content: Floats, wanted: Floats, chosen: Ints) -> Ints:
     """Move single groups while that makes the deviations smaller."""
     away = np.zeros_like(wanted)
     np.add.at(away, chosen, content)
@@ -78,7 +76,7 @@ def _improved(content: Real, wanted: Real, chosen: Whole) -> Whole:
     return chosen
 
 
-def _weights(wanted: Real) -> tuple[Real, Real]:
+def _weights(wanted: Floats) -> tuple[Floats, Floats]:
     """Return what a squared deviation counts, of a class in a split (S, C) and of a whole split (S,).
 
     A class counts by its size, so that shares and not numbers come out even.
@@ -87,11 +85,11 @@ def _weights(wanted: Real) -> tuple[Real, Real]:
     return np.broadcast_to(1 / by_class**2, wanted.shape), np.full(len(wanted), len(by_class) / by_class.sum() ** 2)
 
 
-def _growth(away: Real, own: Real, weight: tuple[Real, Real]) -> Real:
+def _growth(away: Floats, own: Floats, weight: tuple[Floats, Floats]) -> Floats:
     """Return (S,) by how much the deviations grow where ``own`` (C,) is added to a split."""
     by_class = (((away + own) ** 2 - away**2) * weight[0]).sum(axis=1)
     whole, size = away.sum(axis=1), own.sum()
-    grown: Real = by_class + ((whole + size) ** 2 - whole**2) * weight[1]
+    grown: Floats = by_class + ((whole + size) ** 2 - whole**2) * weight[1]
     return grown
 
 

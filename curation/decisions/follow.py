@@ -156,6 +156,30 @@ def parted(table: pd.DataFrame) -> list[tuple[str, ...]]:
     return sorted(found)
 
 
+def unlike(images: Mapping[str, Image], parts: Collection[Collection[str]]) -> str:
+    """Return the value of a ``not_same`` line: paths of two parts show two people; within one nothing is said."""
+    paths = sorted(sorted(part) for part in parts)
+    contents = [sorted({images[path].content for path in part}) for part in paths]
+    return json.dumps({"contents": contents, "paths": paths}, ensure_ascii=False)
+
+
+def told_apart(table: pd.DataFrame) -> list[tuple[tuple[str, ...], ...]]:
+    """Return the parts of contents of which people said that they show different people, and did not take back.
+
+    Raises:
+        LogError: a line names no contents.
+
+    """
+    rows = table[(table["action"] == "not_same") & ~table["seq"].isin(undone_in(table))]
+    found = set()
+    for seq, value in rows[["seq", "value"]].itertuples(index=False, name=None):
+        try:
+            found.add(tuple(tuple(str(one) for one in part) for part in parsed(value)["contents"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise LogError(f"decision {seq} tells {value!r} apart, no contents; restore the log from a copy") from error
+    return sorted(found)
+
+
 def _about(
     about: Image,
     path: str,

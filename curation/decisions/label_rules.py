@@ -49,7 +49,7 @@ class _Choice:
 
 
 def label_drafts(rule: Labels, left: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:
-    """Return the decisions on labels, by path; at most one an image.
+    """Return the decisions on labels, by path; at most one per image.
 
     Args:
         rule: the policy's thresholds.

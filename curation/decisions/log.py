@@ -1,4 +1,4 @@
-"""The append-only log of decisions: one JSON object a line, grouped in batches.
+"""The append-only log of decisions: one JSON object per line, grouped in batches.
 
 A batch counts only once its closing ``commit`` line is on disk, so that a killed writer leaves either all of it or
 nothing. The lines of a committed batch are never rewritten; the tail of an uncommitted one, which nobody was ever
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "move", "subject", "policy", "undo", "not_copies")
+LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "move", "subject", "policy", "undo", "not_copies", "not_same")
 """``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``;
-``not_copies`` parts the contents in ``value`` for good."""
+``not_copies`` parts the contents in ``value`` for good, ``not_same`` says that they are not of one person."""
 
 _COMMIT = "commit"
 _COMMIT_LINE = re.compile(rb'^\{"commit".*$', re.MULTILINE)
@@ -53,7 +53,8 @@ class Entry(NamedTuple):
 
     seq counts from 1 and is the order of decisions; time is for people, for clocks go wrong. actor is ``policy:NAME``
     or ``person:NAME``. For ``policy`` lines value is the policy's fingerprint and path is empty; for ``undo`` lines
-    value is a JSON list of sequence numbers, for ``not_copies`` a JSON object (contents: SHA-256 of files, paths).
+    value is a JSON list of sequence numbers, for ``not_copies`` a JSON object (contents: SHA-256 of files, paths), for
+    ``not_same`` the same with lists of both, a list a part.
     content is the SHA-256 of the file that a person's decision is about and label the one that it came with; "" in
     lines of policies, which judge again whenever the data change, and of older versions.
     """

@@ -379,10 +379,11 @@ def _change(row: dict[str, Any]) -> str:
     if row["status_a"] != row["status_b"]:
         return "excluded" if row["status_b"] == "excluded" else "restored"
     changes = {"split": "moved", "label": "relabelled", "weight": "reweighted", "soft_label": "reweighted"}
+    changes["subject"] = "person"
     for column, change in changes.items():
         if row[f"{column}_a"] != row[f"{column}_b"]:
             return change
-    same = all(row[f"{column}_a"] == row[f"{column}_b"] for column in ("sha256", "split", "original_label", "subject"))
+    same = all(row[f"{column}_a"] == row[f"{column}_b"] for column in ("sha256", "original_label"))
     return "" if same else "other"
 
 
@@ -392,4 +393,7 @@ def _state(row: dict[str, Any], suffix: str) -> str:
         return ""
     weight = row[f"weight{suffix}"]
     text = f"{row[f'status{suffix}']} as {row[f'label{suffix}']}"
+    for column, words in (("split", "in {}"), ("subject", "person {}")):
+        if row["_merge"] == "both" and row[f"{column}_a"] != row[f"{column}_b"]:
+            text += ", " + words.format(row[f"{column}{suffix}"] or "unknown")
     return text if weight == 1.0 else f"{text}, weight {weight:g}"

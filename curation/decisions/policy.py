@@ -13,11 +13,14 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from curation.base import files, reading, splits, tables
-from curation.base.errors import CurationError
+from curation.base import files, plugins, reading, splits
+from curation.base.errors import CurationError, did_you_mean
 from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft
 from curation.decisions.replay import issue_reference
+
+RULE_ACTIONS = ("exclude", "relabel", "soften")
+"""What the rule of another package may decide."""
 
 
 class PolicyError(CurationError):
@@ -69,12 +72,13 @@ class Policy(_Part):
     duplicates: Duplicates | None = None
     labels: Labels | None = None
     subjects: Subjects | None = None
+    rules: dict[str, dict[str, Any]] = {}
 
     @property
     def fingerprint(self) -> str:
         """Sha256 of what the policy says; comments and layout do not count, nor does a part that it does not have."""
         # parts that are younger than logs that hold fingerprints
-        absent: dict[str, bool | set[str]] = {} if self.subjects else {"subjects": True}
+        absent: dict[str, bool | set[str]] = {name: True for name in ("subjects", "rules") if not getattr(self, name)}
         if self.labels is None:
             absent |= {"labels": True}
         else:  # what is younger than logs that hold fingerprints counts where it says something
@@ -113,11 +117,7 @@ def load(name_or_path: str) -> Policy:
         table = reading.toml_table(data)
     except ValueError as error:
         raise PolicyError(f"policy {name_or_path}: {reading.first_line(error)}") from error
-    policy = _validated(name_or_path, table)
-    unknown = {rule.check for rule in policy.exclude} | set(policy.review.checks)
-    for check in sorted(unknown - set(tables.CHECK_NAMES)):
-        raise PolicyError(f"policy {name_or_path} names the check {check!r}, which does not exist")
-    return policy
+    return _validated(name_or_path, table)
 
 
 def _validated(name: str, record: Any) -> Policy:
@@ -170,20 +170,39 @@ def joined(parts: Sequence[Policy]) -> Policy:
         duplicates=next((part.duplicates for part in parts if part.duplicates), None),
         labels=next((part.labels for part in parts if part.labels), None),
         subjects=next((part.subjects for part in parts if part.subjects), None),
+        rules={name: options for part in parts for name, options in part.rules.items()},
     )
+
+
+def require_checks(policy: Policy, known: Collection[str]) -> None:
+    """Refuse a policy that names a check which is not among ``known``.
+
+    Raises:
+        PolicyError: the first of them.
+
+    """
+    for check in sorted({rule.check for rule in policy.exclude} | set(policy.review.checks)):
+        if check not in known:
+            raise PolicyError(f"policy {policy.name} names the check {check!r}; {did_you_mean(check, known)}")
 
 
 _SPLITS = frozenset({"", "train", "validation", "test"})
 """Splits that a policy may name though the data have none of that name."""
 
 
-def require_splits(policy: Policy, there: Collection[str]) -> None:
-    """Refuse a policy that names splits which data with the splits ``there`` cannot mean.
+def require_usable(policy: Policy, there: Collection[str]) -> None:
+    """Refuse a policy that names splits which data with the splits ``there`` cannot mean, or rules that are not there.
 
     Raises:
         PolicyError: a name is mistyped, or all that the policy judges are absent.
 
     """
+    for name in policy.rules:
+        if name not in plugins.installed("rules"):
+            raise PolicyError(
+                f"policy {policy.name} uses the rule {name!r}, which no installed package adds; install the package, "
+                "or use another policy"
+            )
     named = {*policy.splits, *(split for rule in policy.exclude for split in rule.splits)}
     if policy.duplicates is not None and policy.duplicates.keep_split != "short_of_class":
         named |= set(policy.duplicates.keep_split)
@@ -204,7 +223,7 @@ def require_splits(policy: Policy, there: Collection[str]) -> None:
 
 
 def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
-    """Return the decisions that ``policy`` draws from the issues, sorted by path: one an image, and a move beside it.
+    """Return the decisions that ``policy`` draws from the issues, sorted by path: one per image, and a move beside it.
 
     Exclusions by rule come first, then labels; copies are looked for among the images that are left, under the labels
     that they then have: a relabelled copy may end a conflict, and one that is surplus goes whatever its label.
@@ -213,6 +232,9 @@ def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[D
     if policy.splits:
         frame = frame[frame["split"].isin(policy.splits)]
     drafts = _by_rules(policy, frame, issues)
+    for name, options in policy.rules.items():
+        left = frame[~frame["path"].isin(drafts)]
+        drafts |= _by_plugin(plugins.installed("rules")[name], options, left, issues)
     if policy.labels is not None:
         left = frame[~frame["path"].isin(drafts)]
         drafts |= label_drafts(policy.labels, left, issues)
@@ -247,6 +269,24 @@ def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict
             if inside and path not in drafts:
                 drafts[path] = Draft(path, "exclude", reason=rule.reason, issue=rule.check)
     return drafts
+
+
+def _by_plugin(
+    plugin: plugins.Plugin, options: Mapping[str, Any], left: pd.DataFrame, issues: pd.DataFrame
+) -> dict[str, Draft]:
+    """Return the decisions of another package's rule on images that no earlier rule decides on, at most one per image.
+
+    Raises:
+        PluginError: it cannot be loaded, failed, or returned something else.
+
+    """
+    drafts = list(plugin.guarded(plugin.load())(dict(options), left.copy(), issues.copy()))
+    if not all(isinstance(draft, Draft) and draft.action in RULE_ACTIONS for draft in drafts):
+        raise plugin.error(f"must return curation.decisions.log.Draft of {', '.join(RULE_ACTIONS)}")
+    paths = [draft.path for draft in drafts]
+    if len(set(paths)) < len(paths) or not set(paths) <= set(left["path"]):
+        raise plugin.error("returned two decisions on one image, or one on an image that it was not given")
+    return dict(zip(paths, drafts, strict=True))
 
 
 def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:

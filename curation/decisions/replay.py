@@ -74,12 +74,6 @@ def _in_force(table: pd.DataFrame) -> tuple[int, int]:
     return opening, int(openings[openings > opening].min()) if (openings > opening).any() else end
 
 
-def policy_batch(entries: Sequence[Entry]) -> tuple[Entry | None, list[Entry]]:
-    """Return the line that opened the policy in force and its decisions that were not undone; (None, []) if none."""
-    table = table_of(entries)
-    return opening_of(table), entries_of(policy_rows(table))
-
-
 def may_grow(table: pd.DataFrame) -> bool:
     """Tell whether lines that are appended now would belong to the policy in force."""
     opening, end = _in_force(table)
@@ -142,12 +136,13 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
         reasons = {**reasons, **_last(last[last["action"] == "exclude"], "reason")}
     weights, soft_labels = _softened(soft)
     labels = _last(label, "value")
+    grouped = rows[rows["issue"].str.contains("#", regex=False) & ~rows["issue"].str.endswith("#")]
     changes: dict[str, dict[str, Any]] = {
         **{column: new for column, new in columns.items() if column in raw},
         "status": {path: _STATUS[action] for path, action in _last(status, "action").items()},
         "label": labels,
         "reason": reasons,
-        "group": {path: group_of(issue) for path, issue in _last(_with_group(rows), "issue").items()},
+        "group": {path: group_of(issue) for path, issue in _last(grouped, "issue").items()},
         "weight": weights,
         # a soft label that the source gave is of the old label
         "soft_label": dict.fromkeys(labels, "") | soft_labels,
@@ -158,10 +153,6 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
         values = result.loc[there, "path"].map(new)
         result.loc[there, column] = values.astype(result[column].dtype)
     return result.reset_index(drop=True)
-
-
-def _with_group(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["issue"].str.contains("#", regex=False) & ~rows["issue"].str.endswith("#")]
 
 
 _STATUS = {"keep": "kept", "exclude": "excluded"}

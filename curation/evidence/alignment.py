@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from curation.base.arrays import Floats, Pixels
 from curation.base.errors import CurationError
 from curation.base.progress import Report
 
 if TYPE_CHECKING:
     from curation.base.settings import Settings
-
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
 
 FRONTAL_DEGREES = 15.0
 """Faces turned less than this about both axes say where a data set's landmarks usually are."""
@@ -69,7 +66,7 @@ class Faces:
 
     """
 
-    images: Bytes
+    images: Pixels
     facts: pd.DataFrame
 
 
@@ -106,7 +103,7 @@ def similarity(source: Floats, target: Floats) -> Floats:
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
-def aligned(pixels: Bytes, landmarks: Sequence[float], reference: Reference) -> Bytes:
+def aligned(pixels: Pixels, landmarks: Sequence[float], reference: Reference) -> Pixels:
     """Return a face moved so that its landmarks lie where the reference has them, (side, side) grey.
 
     Args:

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base import files
+from curation.base.arrays import Pixels
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, read_listing
+from curation.base.workspace import Workspace, read_images, read_listing
 from curation.decisions import manifest
 from curation.evidence.alignment import Reference, aligned, reference_of
 from curation.evidence.store import file_digest
@@ -23,11 +23,26 @@ if TYPE_CHECKING:
     from curation.base.settings import Settings
     from training.model import Model
 
-Bytes = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 Probabilities = npt.NDArray[np.float32]
 
 HELD_OUT = ("validation", "test")
+
+CHALLENGES = (
+    "dark",
+    "bright",
+    "low_contrast",
+    "blurry",
+    "small_face",
+    "off_centre",
+    "cropped_face",
+    "turned_face",
+    "occluded_face",
+    "non_human_face",
+    "watermark",
+    "outlier",
+)
+"""Checks of what may make an image hard for a model."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +93,7 @@ class EvaluatedModel:
         )
 
     @cached_property
-    def images(self) -> Bytes:
+    def images(self) -> Pixels:
         """(n, side, side) grey, as the model is given them."""
         from training.data import digests_of, load_images
 
@@ -113,7 +128,7 @@ class EvaluatedModel:
 
         listing = read_listing(self.workspace)
         found = load_faces(listing, self.workspace.measurements, self.settings.measure)
-        images = files.read_table(self.workspace.images)[["path", "sha256", "width"]]
+        images = read_images(self.workspace)[["path", "sha256", "width"]]
         best = images.merge(found[found["rank"] == 0], on="sha256", how="left", suffixes=("_image", "_face"))
         facts = best[["path", "rank", "x", "y", "height", "yaw", "pitch", "roll", "landmarks"]]
         facts = facts.assign(
@@ -127,7 +142,7 @@ class EvaluatedModel:
         mine = self.faces.loc[self.faces.index.isin(self.trained["key"])]
         return reference_of(mine, self.images.shape[1])
 
-    def aligned_images(self) -> tuple[Bytes, npt.NDArray[np.bool_]]:
+    def aligned_images(self) -> tuple[Pixels, npt.NDArray[np.bool_]]:
         """Return the judged images with their landmarks at the usual places, and which have landmarks."""
         landmarks = self.frame["key"].map(self.faces["landmarks"])
         there = landmarks.notna().to_numpy()
@@ -135,6 +150,21 @@ class EvaluatedModel:
         for place in np.flatnonzero(there):
             moved[place] = aligned(self.images[place], landmarks.iloc[place], self.reference)
         return moved, there
+
+    @cached_property
+    def challenges(self) -> pd.DataFrame:
+        """Which of the judged images each check of single images flags: a column a check by its title, bool."""
+        from curation.base.workspace import read_issues
+        from curation.pipeline.summary import check_words
+
+        issues = read_issues(self.workspace)
+        flagged = issues[issues["is_issue"]]
+        keys = self.frame["key"]
+        columns = {
+            check_words(check)[0]: keys.isin(flagged.loc[flagged["check"] == check, "path"]).to_numpy()
+            for check in CHALLENGES
+        }
+        return pd.DataFrame({name: flags for name, flags in columns.items() if flags.any()}, index=keys.index)
 
     def covariates(self) -> pd.DataFrame:
         """Return illumination, contrast, sharpness, face size, pose and detector confidence of the judged images."""

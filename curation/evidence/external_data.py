@@ -54,7 +54,7 @@ def read_other(evaluated: EvaluatedModel, source: str, display: Display) -> Othe
     known = listing[listing["label"].isin(names)].reset_index(drop=True)
     if known.empty:
         raise ModelError(
-            f"no image of {source} is labelled {', '.join(evaluated.classes)}; make it a folder with a folder a class"
+            f"no image of {source} is labelled {', '.join(evaluated.classes)}; make it a folder with a folder per class"
         )
     frame = known[["path", "url"]].assign(label=known["label"].map(names))
     name = source.rstrip("/").rpartition("/")[2]
@@ -70,7 +70,7 @@ def evaluate_elsewhere(
 
     Returns:
         The metrics (view, images, metric, class, estimate, low, high), and the file of the predictions (path, label,
-        found, one probability a class).
+        found, one probability per class).
 
     Raises:
         ModelError: no such model, or nothing in the source that it knows.
@@ -96,8 +96,8 @@ def evaluate_elsewhere(
 
 
 def robustness(evaluated: EvaluatedModel, report: Report) -> Tables:
-    """Return accuracy under graded corruption, and by covariate, of the held-out images."""
-    from training.robustness import by_covariate, curves
+    """Return accuracy under graded corruption, by covariate, and with and without each challenge."""
+    from training.robustness import by_challenge, by_covariate, curves
 
     right = evaluated.predicted == evaluated.labels
     return {
@@ -105,6 +105,7 @@ def robustness(evaluated: EvaluatedModel, report: Report) -> Tables:
             evaluated.model.probabilities, evaluated.images, evaluated.labels, seed=evaluated.seed, report=report
         ),
         "covariates": by_covariate(right, evaluated.covariates(), evaluated.seed),
+        "challenges": by_challenge(right, evaluated.challenges, evaluated.seed),
     }
 
 

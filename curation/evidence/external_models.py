@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
 
@@ -11,8 +11,12 @@ from curation.base.progress import Display
 from curation.evidence.evaluated_model import EvaluatedModel, places
 from curation.evidence.external_data import read_other
 from curation.evidence.store import Tables
+from curation.labels.opinions import added_model
 from curation.labels.votes import match_classes
 from curation.models.runs import ModelError
+
+if TYPE_CHECKING:
+    from training.outside import OutsideModel
 
 T = TypeVar("T")
 
@@ -22,13 +26,14 @@ def outside_models(evaluated: EvaluatedModel, sources: Sequence[str], other: str
 
     Args:
         evaluated: our model.
-        sources: of outside models, see ``training.outside.open_model``.
+        sources: of outside models: names that other packages add (entry points of the group
+            ``face_curation.models``), or see ``training.outside.open_model``.
         other: labelled data of another source, or "".
         display: progress.
 
     """
     from training.evaluate import compare_pairs, metrics
-    from training.outside import open_model, our_probabilities
+    from training.outside import our_probabilities
 
     scenes = [("held out", evaluated.images, evaluated.labels, evaluated.probabilities)]
     if other:
@@ -39,7 +44,7 @@ def outside_models(evaluated: EvaluatedModel, sources: Sequence[str], other: str
     for data, _, labels, ours in scenes:
         scored.append(metrics(labels, ours, evaluated.classes).assign(model=evaluated.run_dir.name, data=data))
     for source in sources:
-        model = translate_errors(lambda source=source: open_model(source))  # type: ignore[misc]
+        model = open_external(source)
         column_of = match_classes(model.classes, evaluated.classes)
         facts.append((model.name, ", ".join(model.classes), model.licence, model.seen or "not known"))
         for data, images, labels, ours in scenes:
@@ -55,6 +60,19 @@ def outside_models(evaluated: EvaluatedModel, sources: Sequence[str], other: str
         "pairs": pd.concat(compared, ignore_index=True),
         "facts": pd.DataFrame(facts, columns=["model", "classes", "licence", "seen"]),
     }
+
+
+def open_external(source: str) -> OutsideModel:
+    """Return the outside model that a source names.
+
+    Raises:
+        ModelError: there is none, or its package or weights are not there.
+        PluginError: another package's model cannot be loaded, or is none.
+
+    """
+    from training.outside import open_model
+
+    return added_model(source) or translate_errors(lambda: open_model(source))
 
 
 def translate_errors(call: Callable[[], T]) -> T:

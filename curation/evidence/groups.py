@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curation.base import files, reading
+from curation.base import reading
 from curation.base.classes import in_order
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, create_workspace, locked
+from curation.base.workspace import Workspace, create_workspace, locked, read_issues
 from curation.decisions import manifest
 from curation.evidence.alignment import aligned_files
 from curation.evidence.estimated import PREFIX, estimated_attributes
@@ -94,7 +94,7 @@ def _groups(name: str, values: pd.Series) -> list[str]:
     return [_age_group(str(value)) if name == "age" else str(value) for value in values]
 
 
-def _as_groups(estimates: pd.DataFrame) -> pd.DataFrame:
+def as_groups(estimates: pd.DataFrame) -> pd.DataFrame:
     """Return estimated attributes as ``read_attributes`` gives known ones."""
     named = {name: _groups(name, estimates[name]) for name in ATTRIBUTES if name in estimates}
     return estimates[["path"]].assign(url="", label="", **named)
@@ -125,7 +125,7 @@ def groups(evaluated: EvaluatedModel, source: str, images: int, display: Display
 
     estimated = source.startswith(PREFIX)
     table = (
-        _as_groups(estimated_attributes(evaluated, source, display))
+        as_groups(estimated_attributes(evaluated, source, display))
         if estimated
         else read_attributes(source, evaluated.workspace)
     )
@@ -199,7 +199,7 @@ def _cleaning(evaluated: EvaluatedModel, table: pd.DataFrame, workspace: Workspa
     from training.fairness import rates_by_group
 
     rows = manifest.rows(workspace, manifest.find(workspace, "cleaned")).set_index("path")
-    issues = files.read_table(workspace.issues)
+    issues = read_issues(workspace)
     issues = issues[issues["is_issue"]]
     mine = table[table["path"].isin(rows.index)].reset_index(drop=True)
     state = rows.loc[mine["path"]]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.progress import Display
+from curation.base.statistics import RESAMPLES, percentile_interval
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.evidence.evaluated_model import EvaluatedModel, places
@@ -122,7 +123,10 @@ def _beside(evaluated: EvaluatedModel, votes: Votes, labels: np.ndarray, images:
         ("the model", "the crowd's majority", (called == crowd)[sure]),
         ("the given label", "the crowd's majority", (given == crowd)[sure]),
     ]
-    found = [(who, other, *_values(agreement.accuracy(hits))) for who, other, hits in pairs]
+    found = [
+        (who, other, rate.images, rate.value, rate.low, rate.high)
+        for who, other, rate in ((who, other, agreement.accuracy(hits)) for who, other, hits in pairs)
+    ]
     for who, answer, among in (
         ("one person", given, np.ones(len(chosen), bool)),
         ("one person", crowd, sure),
@@ -133,16 +137,10 @@ def _beside(evaluated: EvaluatedModel, votes: Votes, labels: np.ndarray, images:
     return pd.DataFrame(found, columns=["who", "with", "images", "value", "low", "high"])
 
 
-def _values(figure: agreement.Figure) -> tuple[int, float, float, float]:
-    return figure.images, figure.value, figure.low, figure.high
-
-
 def _mean_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     """Return the bootstrap interval of a mean over images."""
-    draws = np.random.default_rng(seed).integers(0, len(values), (agreement.RESAMPLES, len(values)))
-    tail = (1 - agreement.CONFIDENCE) / 2
-    low, high = np.quantile(values[draws].mean(axis=1), [tail, 1 - tail])
-    return float(low), float(high)
+    draws = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    return percentile_interval(values[draws].mean(axis=1))
 
 
 def _out_of_fold(evaluated: EvaluatedModel, images: int, display: Display) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.progress import Display
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, source_of
 from curation.evidence import words
 from curation.evidence.class_overlap import class_overlap
 from curation.evidence.estimated import PREFIX, network_file
@@ -24,6 +24,7 @@ from curation.evidence.groups import groups
 from curation.evidence.people import newest_votes, people
 from curation.evidence.store import Tables, file_digest, fingerprint, remembered
 from curation.measure.batch import mark_of
+from curation.models.verdict import warnings
 
 if TYPE_CHECKING:
     from curation.base.settings import Settings
@@ -45,7 +46,7 @@ QUESTIONS = {
 
 MISSING = {
     "people": "Not answered: there are no votes. Label a sample blind with curate review --blind, or give a table of "
-    "votes (path and a column of counts a class): curate votes import FILE",
+    "votes (path and a column of counts per class): curate votes import FILE",
     "outside": "Not answered: no other model was named. The network inside the package fer needs no download: "
     "curate report --models --outside fer (also a MODEL.onnx, deepface, hsemotion, package.module:function)",
     "groups": "Not answered: nothing is known of the people in the images. Give a table with the columns path and "
@@ -55,7 +56,7 @@ MISSING = {
 """Questions that need an input, and how to provide it."""
 
 NO_OTHER_DATA = (
-    "On pictures of another source: not measured, none were given; name a folder with a folder a class: "
+    "On pictures of another source: not measured, none were given; name a folder with a folder per class: "
     "curate report --models --data DIR"
 )
 
@@ -123,7 +124,9 @@ def _tables(evaluated: EvaluatedModel, name: str, inputs: Inputs, display: Displ
     if name == "elsewhere":
         with display.step("Corrupting images on purpose", "grades") as report:
             tables = remembered(
-                folder / "robustness", _key(evaluated, "robustness"), lambda: robustness(evaluated, report)
+                folder / "robustness",
+                _key(evaluated, "robustness", "challenges", evaluated.challenges.to_csv()),
+                lambda: robustness(evaluated, report),
             )
         tables = tables | new_people(evaluated)
         if inputs.data:
@@ -195,7 +198,7 @@ def _laid_out(
 ) -> Any:
     from reports.findings import FindingsTables
 
-    source = str((files.read_json(evaluated.workspace.marker) or {}).get("source", ""))
+    source = source_of(evaluated.workspace)
     tiles = [
         {
             "title": short,
@@ -217,14 +220,26 @@ def _laid_out(
         ("Manifest hash", evaluated.version.hash),
     ]
     named = replace(inputs, model=evaluated.run_dir.name)
+    folder = evaluated.workspace.findings / evaluated.run_dir.name / "accuracy"
+    judged = remembered(folder, _key(evaluated, "accuracy"), lambda: {"accuracy": _accuracy(evaluated)})["accuracy"]
+    share = evaluated.frame["label"].value_counts(normalize=True)
     return FindingsTables(
         name=evaluated.run_dir.name,
+        warnings=warnings(judged, {"the held-out images": (str(share.index[0]), float(share.iloc[0]))}),
         data=source,
         facts=facts,
         tiles=pd.DataFrame(tiles),
         findings=[_finding(name, found[name], answers.get(name)) for name in QUESTIONS],
         command=named.command(evaluated.workspace),
     )
+
+
+def _accuracy(evaluated: EvaluatedModel) -> pd.DataFrame:
+    """Return the accuracy on the held-out images as an evaluation's table has it."""
+    from training.evaluate import metrics
+
+    table = metrics(evaluated.labels, evaluated.probabilities, evaluated.classes)
+    return table[table["metric"] == "accuracy"].assign(split="the held-out images", view="as given")
 
 
 def _finding(name: str, tables: Tables, answer: words.SectionSummary | None) -> Finding:

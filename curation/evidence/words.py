@@ -68,11 +68,11 @@ def external_data(tables: Tables) -> SectionSummary:
         "strongest grade "
         f"({-worst['change_high']:.0%} to {-worst['change_low']:.0%}), from {clean['accuracy']:.0%}.",
         *bends,
+        *_costliest(tables.get("challenges")),
         *_new_people(tables),
     ]
     limits = [
-        "Occlusion in photographs is not labelled; the detector's confidence, which falls with it, stands for it, and "
-        "the occlusion curve covers a random square.",
+        "What a challenge costs is measured where a check finds it; images that it misses count as without.",
         "A covariate that explains a gap need not cause it.",
     ]
     if "metrics" not in tables:
@@ -133,6 +133,17 @@ def _points(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
+def _costliest(challenges: pd.DataFrame | None) -> list[str]:
+    """Return the challenge that costs most for sure, if any does."""
+    if challenges is None or not (challenges["cost_low"] > 0).any():
+        return []
+    worst = challenges[challenges["cost_low"] > 0].iloc[0]
+    return [
+        f"Of the challenges, {worst['challenge'].lower()} costs most: {_points(worst['cost'])} points of accuracy "
+        f"({_points(worst['cost_low'])} to {_points(worst['cost_high'])}) on the {worst['images']:,} images with it."
+    ]
+
+
 def _weakest(covariates: pd.DataFrame) -> list[str]:
     """Return the covariate along which accuracy differs most, if the intervals of its ends lie apart."""
     found = []
@@ -164,8 +175,8 @@ def outside(tables: Tables) -> SectionSummary:
             f"{row['second']:.1%}; "
             f"difference {row['difference']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%}), {better}."
         )
-    for name in facts.index:
-        sentences.append(f"Has {name} seen this data? {_sentence(facts.loc[name, 'seen'])}.")
+    for name, seen in facts["seen"].items():
+        sentences.append(f"Has {name} seen this data? {seen[:1].upper()}{seen[1:]}.")
     first = pairs[pairs["metric"] == "accuracy"].iloc[0]
     return SectionSummary(
         f"{first['second']:.0%}",
@@ -265,7 +276,7 @@ def explanations(tables: Tables) -> SectionSummary:
         f"matters most: {first['fall']:.0%} of the probability",
         sentences,
         [
-            "Grad-CAM shows where evidence lies in a coarse map of a few cells a side, not which pixels.",
+            "Grad-CAM shows where evidence lies in a coarse map of a few cells per side, not which pixels.",
             "A covered region is itself unusual to the model; large regions cost more than small ones.",
         ],
     )
@@ -303,13 +314,13 @@ def class_overlap(tables: Tables) -> SectionSummary:
     evidence = people if people is not None else float(whole["pair"] + whole["larger"])
     if evidence >= SHARED_ENOUGH:
         advice = (
-            "No: keep one answer a face for counting, but train on soft labels where there are votes, and give sets "
+            "No: keep one answer per face for counting, but train on soft labels where there are votes, and give sets "
             "instead of one class where one is not enough. Sigmoid heads are not needed for that."
             if several < SHARED_ENOUGH
             else "No: faces carry two of the classes often enough that sigmoid heads and soft labels are worth it."
         )
     else:
-        advice = "For this data, yes: so few faces carry two classes that one answer a face loses little."
+        advice = "For this data, yes: so few faces carry two classes that one answer per face loses little."
     return SectionSummary(
         f"{evidence:.0%}",
         "of the faces show two classes to people" if people is not None else "of the faces need a set of two or more",
@@ -325,11 +336,6 @@ def class_overlap(tables: Tables) -> SectionSummary:
 
 def _with_interval(row: pd.Series, name: str) -> str:
     return f"{row[name]:.0%} ({row['low']:.0%} to {row['high']:.0%})"
-
-
-def _sentence(text: str) -> str:
-    """Return a text that begins with a capital, the rest as it is."""
-    return text[:1].upper() + text[1:]
 
 
 ANSWERS = {

@@ -274,7 +274,7 @@ def _fault_of_size(size: int) -> str:
 
 
 def budget(archive: Path) -> Budget:
-    """Return how many members and unpacked bytes an archive may have before it is taken for a bomb."""
+    """Return how many members and unpacked bytes per archive may have before it is taken for a bomb."""
     return Budget(str(archive), archive.stat().st_size)
 
 

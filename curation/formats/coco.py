@@ -65,7 +65,7 @@ def _entries(path: Path, gate: Gate, said: list[str]) -> list[lists.Entry]:
         labels: dict[Any, set[str]] = {}
         for each in found["annotations"]:
             labels.setdefault(each["image_id"], set()).add(names[each["category_id"]])
-        split = _split_of_name(path.stem)
+        split = path.stem if standard(path.stem) else ""
         folder = _folder(list(images.values()), path, gate)
         entries = [
             lists.Entry(
@@ -102,11 +102,6 @@ def _by_id(records: list[Mapping[str, Any]], what: str, path: Path) -> dict[Any,
 def _only(labels: set[str]) -> str:
     """Return the one label, or "" where there is none or annotations name several."""
     return next(iter(labels)) if len(labels) == 1 else ""
-
-
-def _split_of_name(stem: str) -> str:
-    """Return the split in a name such as ``train`` or ``instances_val2017``."""
-    return stem if standard(stem) else ""
 
 
 def _folder(images: list[Mapping[str, Any]], path: Path, gate: Gate) -> str:

@@ -81,7 +81,7 @@ def _metadata(mlc: Any, export_data: ExportData, remarks: Remarks) -> Any:
         fields=[mlc.Field(id="labels/name", name="name", data_types=[text])],
         data=[{"labels/name": name} for name in export_data.classes],
     )
-    records = mlc.RecordSet(id=_RECORDS, name=_RECORDS, description="one row an image", fields=fields)
+    records = mlc.RecordSet(id=_RECORDS, name=_RECORDS, description="one row per image", fields=fields)
     return mlc.Metadata(
         name=f"{export_data.title} curated",
         description=f"{len(export_data.kept):,} face images, version {export_data.version.name} of a curated data set.",

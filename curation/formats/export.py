@@ -1,4 +1,4 @@
-"""Hand a version on: one file a format, one registry."""
+"""Hand a version on: one file per format, one registry."""
 
 from __future__ import annotations
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from curation.base import files
 from curation.base.classes import in_order
 from curation.base.errors import CurationError
 from curation.base.progress import Report
-from curation.base.workspace import Workspace, read_images, read_listing
+from curation.base.workspace import Workspace, read_images, read_listing, source_of
 from curation.decisions import manifest
 from curation.decisions.manifest import Version
 from curation.measure.batch import read_bytes
@@ -110,10 +109,8 @@ def load_export_data(
     rows = rows.merge(urls, on="path", how="left").merge(measured, on="path", how="left")
     whole = {"bytes": 0, "width": 0, "height": 0}
     rows = rows.fillna({"url": "", "mode": "", **whole}).astype(dict.fromkeys(whole, "int64"))
-    source = str((files.read_json(workspace.marker) or {}).get("source", ""))
-    return ExportData(
-        rows.sort_values("path", ignore_index=True), version, workspace.root, since, source, place, report
-    )
+    ordered = rows.sort_values("path", ignore_index=True)
+    return ExportData(ordered, version, workspace.root, since, source_of(workspace), place, report)
 
 
 def _changed(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:

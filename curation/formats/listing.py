@@ -59,7 +59,7 @@ class Listing:
     """All images of one source.
 
     root     -- where it came from: an absolute path or a URL without its secrets.
-    frame    -- one row an image, sorted by path. path: str, POSIX, relative to the root, unique, valid Unicode;
+    frame    -- one row per image, sorted by path. path: str, POSIX, relative to the root, unique, valid Unicode;
                 url: str, absolute local path or fsspec URL to read from; bytes: int64; mtime_ns: int64, 0 where
                 unknown; split: str, train, validation, test, another name, or ""; label, subject: str or "";
                 soft_label: JSON object class -> probability, or "".

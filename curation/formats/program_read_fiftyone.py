@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Write one sample a line."""
+    """Write one sample per line."""
     folder = Path(sys.argv[1])
     name = json.loads((folder / "order.json").read_text(encoding="utf-8"))["name"]
     fiftyone = importlib.import_module("fiftyone")

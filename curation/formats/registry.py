@@ -1,12 +1,16 @@
-"""The formats a version can be handed on as; each is one module, loaded when it is used."""
+"""The formats a version can be handed on as; each is one module, loaded when it is used.
+
+Formats of other packages are entry points of the group ``face_curation.formats``.
+"""
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass
+import pkgutil
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from curation.base import plugins
 from curation.base.errors import CurationError
 
 if TYPE_CHECKING:
@@ -23,51 +27,58 @@ class Format:
 
     name   -- as in ``--format``
     what   -- what it writes, in a few words
-    writer -- "module:function" of a ``Write``, below ``curation.formats``
+    writer -- a ``Write``, or "package.module:function" of one
     unit   -- what it counts: rows or images
     """
 
     name: str
     what: str
-    writer: str
+    writer: str | Write
     unit: str = "images"
 
     def write(self, export_data: ExportData, destination: Path) -> int:
         """Write ``export_data`` to ``destination`` and return how many rows or images were written."""
-        module, _, function = self.writer.partition(":")
-        writer = cast("Write", getattr(importlib.import_module(f"curation.formats.{module}"), function))
+        writer: Write = pkgutil.resolve_name(self.writer) if isinstance(self.writer, str) else self.writer
         return writer(export_data, destination)
 
 
-FORMATS: tuple[Format, ...] = (
-    Format("csv", "the manifest as one CSV file, every row", "manifest_table:write_csv", "rows"),
-    Format(
-        "spreadsheet",
-        "csv with a ' before what would be a formula",
-        "manifest_table:write_spreadsheet",
-        "rows",
-    ),
-    Format(
-        "parquet",
-        "the manifest as one Parquet file, every row",
-        "manifest_table:write_parquet",
-        "rows",
-    ),
-    Format("folder", "split/label/file, for any ImageFolder reader", "image_folder:write"),
-    Format("huggingface", "Parquet shards with features, splits and a card", "huggingface:write"),
-    Format("fiftyone", "a FiftyOne dataset on disk", "fiftyone:write"),
-    Format("coco", "COCO classification: images and one JSON a split", "coco:write"),
-    Format("webdataset", "tar shards of image, class and row", "webdataset:write"),
-    Format("croissant", "Parquet shards described by croissant.json", "croissant:write"),
-    Format("labelstudio", "tasks and interface for Label Studio", "labelstudio:write"),
-    Format("dvc", "a DVC stage that makes the image folder", "dvc:write"),
-)
-"""Every format, in the order in which help lists them."""
+FORMATS: dict[str, Format] = {
+    known.name: known
+    for known in (
+        Format("csv", "the manifest as one CSV file, every row", "curation.formats.manifest_table:write_csv", "rows"),
+        Format(
+            "spreadsheet",
+            "csv with a ' before what would be a formula",
+            "curation.formats.manifest_table:write_spreadsheet",
+            "rows",
+        ),
+        Format(
+            "parquet",
+            "the manifest as one Parquet file, every row",
+            "curation.formats.manifest_table:write_parquet",
+            "rows",
+        ),
+        Format("folder", "split/label/file, for any ImageFolder reader", "curation.formats.image_folder:write"),
+        Format("huggingface", "Parquet shards with features, splits and a card", "curation.formats.huggingface:write"),
+        Format("fiftyone", "a FiftyOne dataset on disk", "curation.formats.fiftyone:write"),
+        Format("coco", "COCO classification: images and one JSON per split", "curation.formats.coco:write"),
+        Format("webdataset", "tar shards of image, class and row", "curation.formats.webdataset:write"),
+        Format("croissant", "Parquet shards described by croissant.json", "curation.formats.croissant:write"),
+        Format("labelstudio", "tasks and interface for Label Studio", "curation.formats.labelstudio:write"),
+        Format("dvc", "a DVC stage that makes the image folder", "curation.formats.dvc:write"),
+    )
+}
+"""The toolkit's own formats, in the order in which help lists them."""
+
+
+def added() -> dict[str, plugins.Plugin]:
+    """Return the formats that other packages add, by name, not loaded."""
+    return plugins.installed("formats", FORMATS)
 
 
 def names() -> list[str]:
     """Return the names of all formats."""
-    return [known.name for known in FORMATS]
+    return [*FORMATS, *added()]
 
 
 def find(name: str) -> Format:
@@ -75,9 +86,15 @@ def find(name: str) -> Format:
 
     Raises:
         UnknownFormatError: there is none.
+        PluginError: another package's format cannot be loaded, or is none.
 
     """
-    for known in FORMATS:
-        if known.name == name:
-            return known
-    raise UnknownFormatError(f"no export format {name!r}; there are: {', '.join(names())}")
+    if name in FORMATS:
+        return FORMATS[name]
+    plugin = added().get(name)
+    if plugin is None:
+        raise UnknownFormatError(f"no export format {name!r}; there are: {', '.join(names())}")
+    found = plugin.load()
+    if not isinstance(found, Format) or found.name != name:
+        raise plugin.error("must be a curation.formats.registry.Format of that name")
+    return replace(found, writer=plugin.guarded(found.write))

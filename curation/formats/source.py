@@ -107,21 +107,21 @@ def _read_tree(tree: Tree, shown: str) -> SourceContents:
 
     Archives inside are unpacked where nothing else is there to be read.
     """
-    found = layouts.REGISTRY.recognised(tree)
+    found = layouts.recognised(tree)
     for _ in range(_DEEPEST):
         if found or tree.images or not tree.archives:
             break
         budget = archives.Budget(shown, sum(Path(place).stat().st_size for place in tree.archives.values()))
         archives.expand(tree, tree.cache, budget)
-        found = layouts.REGISTRY.recognised(tree)
+        found = layouts.recognised(tree)
     contents = found[1] if found else by_folders(SourceContents(tree.images))
     if found:
         taken = {file.url for file in contents.files} | {path for path, _ in contents.problems}
         others = [image.path for image in tree.images if image.url not in taken and image.path not in taken]
         for path in others:
-            contents.leave_out(path, f"no image of the layout {found[0].name}")
+            contents.leave_out(path, f"no image of the layout {found[0]}")
         if others:
-            contents.warnings.append(f"{len(others):,} images are none of the layout {found[0].name} and are left out")
+            contents.warnings.append(f"{len(others):,} images are none of the layout {found[0]} and are left out")
     _list_once(contents, tree.links)
     unread = tree.unread()
     contents.problems += tree.contents.problems

@@ -63,7 +63,7 @@ def _csv(data: bytes, shown: str) -> Table:
         raise IngestError(f"{shown} cannot be read as CSV ({error}); save it as CSV in UTF-8") from error
     text, delimiter = _body(text)
     rows = _spaced(text) if delimiter == " " else _separated(text, delimiter, shown)
-    if rows and _is_header(rows[0]):
+    if rows and not any(kinds.has_image_ending(cell.strip()) for cell in rows[0]):  # names of columns
         header, rows = [names.as_windows(cell.strip()) for cell in rows[0]], rows[1:]
         _require_distinct(header, shown)
     else:
@@ -135,11 +135,6 @@ def _last_quote(text: str) -> str:
         if line.count('"') % 2:
             open_since = 0 if open_since else number
     return f"that is opened in line {open_since}" if open_since else "of its last row"
-
-
-def _is_header(row: Sequence[str]) -> bool:
-    """Return whether a first row names columns: none of its cells is the name of an image."""
-    return not any(kinds.has_image_ending(cell.strip()) for cell in row)
 
 
 def _require_distinct(header: Sequence[str], shown: str) -> None:

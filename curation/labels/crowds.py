@@ -52,7 +52,7 @@ class Patterns:
         return cls(found, whole, of_image, first / counts[:, None], kinds, nothing if known is None else known)
 
     def believed(self, counts: Floats) -> Floats:
-        """Return the probability of each true class, (patterns, true classes), with so many images a pattern.
+        """Return the probability of each true class, (patterns, true classes), with so many images per pattern.
 
         Every annotator has a confusion matrix of its own, found in turns with the truth by expectation-maximisation
         (Dawid & Skene, Applied Statistics 1979). The given label is one of the annotators, and a true class may be one

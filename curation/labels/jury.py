@@ -28,7 +28,7 @@ SURENESS = 1e-3
 """Probabilities are kept this far from 0: opinions formed on thousands of images know no more."""
 
 SAMPLE = 5000
-"""Images that slopes and shifts are fitted to; they are a handful of numbers a juror."""
+"""Images that slopes and shifts are fitted to; they are a handful of numbers per juror."""
 
 ROUNDS = 4
 """Of setting every opinion right by the others'; weights move by less than a hundredth after three."""
@@ -215,7 +215,7 @@ class _Seats:
         self.meaning = self._meaning()
 
     def witnesses(self) -> list[Floats]:
-        """Return who testifies to what given labels mean: one a seat, of some weight, that has not seen them.
+        """Return who testifies to what given labels mean: one per seat, of some weight, that has not seen them.
 
         A single model has its neighbours as a second witness.
         """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base import plugins
 from curation.base.errors import CurationError
 from curation.base.files import read_table, write_table
 from curation.labels.votes import match_classes
@@ -70,7 +71,8 @@ def gather(
     """Return the opinions that the sources name, in their order.
 
     Args:
-        sources: a network (``training.outside.open_model``) or a table of predictions, a ``.csv`` or ``.parquet`` file.
+        sources: a network (``training.outside.open_model``), one that another package adds, or a table of predictions,
+            a ``.csv`` or ``.parquet`` file.
         images: columns key (the manifest's path), path (of the file), sha256.
         classes: of the data.
         cache: folder of what was said before.
@@ -110,13 +112,39 @@ def mark(source: str) -> str:
         from training import fer_model
 
         return f"{source} {fer_model.available()}"
-    return source
+    plugin = _added().get(source)
+    return f"{source} {plugin.package}" if plugin else source
+
+
+def _added() -> dict[str, plugins.Plugin]:
+    return plugins.installed("models", (OPTIONAL, "deepface", "hsemotion"))
+
+
+def added_model(source: str) -> OutsideModel | None:
+    """Return the model that another package adds under this name (``face_curation.models``), None for none.
+
+    Raises:
+        PluginError: it cannot be loaded, or is none.
+
+    """
+    from training.outside import OutsideModel
+
+    plugin = _added().get(source)
+    if plugin is None:
+        return None
+    model = plugin.guarded(plugin.load())()
+    if not isinstance(model, OutsideModel):
+        raise plugin.error("must return a training.outside.OutsideModel")
+    return replace(model, predict=plugin.guarded(model.predict))
 
 
 def _opened(source: str, code: Sequence[str], download: bool) -> OutsideModel | None:
     """Return the network of a source; None where the optional one is not installed."""
     from training.outside import OutsideError, is_code, open_model
 
+    added = added_model(source)
+    if added is not None:
+        return added
     if is_code(source) and source not in code:
         raise OpinionError(
             f"the opinion {source!r} is code, which runs only where the command line names it: add --opinion {source}"
@@ -197,13 +225,13 @@ def _remarks(name: str, column_of: dict[str, str], classes: Sequence[str]) -> tu
 
 
 def _of_table(file: Path, keys: pd.Series, classes: Sequence[str]) -> Opinion:
-    """Return the opinion in a predictions table: ``path`` and a probability a class; images may be absent from it."""
+    """Return the opinion in a predictions table: ``path`` and a probability per class; images may be absent from it."""
     try:
         table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype={"path": str})
     except (OSError, ValueError) as error:
         raise OpinionError(f"the predictions {file} cannot be read ({error})") from error
     if "path" not in table or table["path"].duplicated().any():
-        raise OpinionError(f"the predictions {file} must have one row an image and a column 'path'")
+        raise OpinionError(f"the predictions {file} must have one row per image and a column 'path'")
     column_of = _column_of(str(file), [str(name) for name in table.columns if name != "path"], classes)
     numbers = table.set_index("path")[list(column_of.values())].apply(pd.to_numeric, errors="coerce")
     values: npt.NDArray[Any] = numbers.to_numpy(np.float64)

@@ -32,7 +32,7 @@ class LabelOutcome:
     """What a version did about labels.
 
     Attributes:
-        touched: a row a given class: label, images, relabelled, excluded (for their label), softened, share (of
+        touched: a row per given class: label, images, relabelled, excluded (for their label), softened, share (of
             them all among the images).
         relabelled: expected share of the new labels that are right; None where there are none.
         excluded: expected share of the labels left out that were wrong; None where there are none.

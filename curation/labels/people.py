@@ -15,10 +15,10 @@ import pandas as pd
 from curation.base import files
 from curation.base.classes import in_order
 from curation.base.destinations import Destinations
-from curation.base.workspace import Workspace
+from curation.base.statistics import Estimate
+from curation.base.workspace import Workspace, source_of
 from curation.decisions import manifest
 from curation.labels import agreement
-from curation.labels.agreement import Figure
 from curation.labels.votes import Votes, VotesError, read_votes
 
 _FEWEST_SHARED = 10
@@ -119,14 +119,13 @@ def report(workspace: Workspace, seed: int) -> People:
     table = figures(workspace, seed)
     if table is None:
         raise VotesError(
-            f"{workspace.root} has no votes on images with a label; label a sample with curate review --blind, or: "
+            f"{workspace.root} has no votes on images with a label; label per sample with curate review --blind, or: "
             "curate votes import FILE"
         )
     from reports.people import people_page
 
-    source = str((files.read_json(workspace.marker) or {}).get("source", ""))
     page = workspace.reports / PAGE
-    files.write_bytes(page, people_page(table, source).encode("utf-8"))
+    files.write_bytes(page, people_page(table, source_of(workspace)).encode("utf-8"))
     return People(table, page)
 
 
@@ -153,7 +152,7 @@ def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.Dat
     return pd.DataFrame(records)[["source", "figure", "class", "value", "low", "high", "images"]]
 
 
-Row = tuple[str, str, Figure]
+Row = tuple[str, str, Estimate]
 
 
 def _accuracies(votes: Votes, labels: npt.NDArray[np.int64], totals: dict[str, int], seed: int) -> list[Row]:
@@ -173,7 +172,7 @@ def _accuracies(votes: Votes, labels: npt.NDArray[np.int64], totals: dict[str, i
     return rows
 
 
-def _fleiss(votes: Votes, seed: int) -> Figure:
+def _fleiss(votes: Votes, seed: int) -> Estimate:
     return agreement.fleiss_kappa(np.column_stack([votes.counts, votes.others]), seed)
 
 

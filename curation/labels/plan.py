@@ -39,7 +39,7 @@ def plan(
         seed: of the draws.
 
     Returns:
-        A row an order and count: order, answers, expected, low, high (95 % of the draws): the share of all labels that
+        A row per order and count: order, answers, expected, low, high (95 % of the draws): the share of all labels that
         are right when every label is the likeliest class.
 
     """

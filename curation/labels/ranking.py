@@ -9,14 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base.statistics import RESAMPLES, percentile_interval, share
 from curation.labels.scores import Flags, Floats
-
-REPLICATES = 1000
-"""Bootstrap draws of images with replacement; enough for the second digit of a 95 % interval (Efron & Tibshirani,
-1993, section 13.3)."""
-
-CONFIDENCE = 0.95
-"""Of every interval."""
 
 FIRST = (100, 500)
 """Precision is reported of this many images, worst first."""
@@ -58,7 +52,7 @@ def evaluate(
     scores: Mapping[str, Floats],
     *,
     first: Sequence[int] = FIRST,
-    replicates: int = REPLICATES,
+    replicates: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return how well each score ranks the wrong labels, with 95 % percentile bootstrap intervals over images.
@@ -71,7 +65,7 @@ def evaluate(
         seed: of the draws.
 
     Returns:
-        A row a score and metric: score, metric (AP, AUROC, "precision of first K"), estimate, low, high, images, base
+        A row per score and metric: score, metric (AP, AUROC, "precision of first K"), estimate, low, high, images, base
         (share that is wrong).
 
     """
@@ -133,17 +127,11 @@ class _Order:
 
 
 def _record(name: str, metric: str, estimate: float, values: Sequence[float]) -> dict[str, object]:
-    tail = (1.0 - CONFIDENCE) / 2.0
-    known = np.asarray(values)[~np.isnan(values)]
-    low, high = np.quantile(known, [tail, 1.0 - tail]) if len(known) else (np.nan, np.nan)
-    return {"score": name, "metric": metric, "estimate": estimate, "low": float(low), "high": float(high)}
+    low, high = percentile_interval(values)
+    return {"score": name, "metric": metric, "estimate": estimate, "low": low, "high": high}
 
 
 def share_interval(hits: Flags) -> tuple[float, float, float]:
     """Return the share of hits with its 95 % Wilson score interval (Wilson, JASA 1927)."""
-    from scipy.stats import binomtest
-
-    if not len(hits):
-        return float("nan"), 0.0, 1.0
-    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, method="wilson")
-    return float(hits.mean()), float(interval.low), float(interval.high)
+    found = share(int(hits.sum()), len(hits))
+    return found.value, found.low, found.high

@@ -1,4 +1,4 @@
-"""Baseline scores of a given label from out-of-fold probabilities, one number an image; lower is worse.
+"""Baseline scores of a given label from out-of-fold probabilities, one number per image; lower is worse.
 
 All take labels (n,) int64, places of the given classes, and probabilities (n, classes), rows that sum to 1, of models
 that have not seen the image. The first three are cleanlab's.
@@ -49,14 +49,6 @@ def joint(labels: Whole, probabilities: Probabilities) -> Floats:
     return np.clip(np.asarray(estimated, dtype=np.float64), 0.0, 1.0)
 
 
-def confident_issues(labels: Whole, probabilities: Probabilities) -> Flags:
-    """Return (n,) what confident learning prunes, by noise rate (Northcutt et al., 2021)."""
-    from cleanlab.filter import find_label_issues
-
-    found = find_label_issues(labels, np.asarray(probabilities, dtype=np.float64), n_jobs=1)
-    return np.asarray(found, dtype=np.bool_)
-
-
 def entropy(probabilities: Probabilities) -> Floats:
     """Return each row's entropy over that of an even spread, (n,) in 0..1 (Shannon, 1948)."""
     data = np.clip(np.asarray(probabilities, dtype=np.float64), SMALLEST_PROBABILITY, 1.0)
@@ -75,14 +67,6 @@ def mutual_information(members: Probabilities) -> Floats:
     each = np.mean([entropy(model) for model in data], axis=0)
     disagreement: Floats = np.clip(entropy(data.mean(axis=0)) - each, 0.0, 1.0)
     return disagreement
-
-
-def best_other(labels: Whole, probabilities: Probabilities) -> Whole:
-    """Return the likeliest class that is not the given one, (n,)."""
-    rivals = np.array(probabilities, dtype=np.float64)
-    rivals[np.arange(len(labels)), labels] = -np.inf
-    best: Whole = rivals.argmax(axis=1).astype(np.int64)
-    return best
 
 
 def area_under_margin(labels: Whole, logits: Probabilities) -> Floats:

@@ -101,7 +101,7 @@ def _standard(values: Floats) -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Answers:
-    """What people said, an entry an answer.
+    """What people said, an entry per answer.
 
     Attributes:
         rows: (m,) of the images.

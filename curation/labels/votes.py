@@ -1,8 +1,8 @@
 """People's votes on labels: read, matched to the data's classes, turned into soft labels, agreement and truth.
 
-Votes are one count a class and image, by people or models. They measure scores and make soft labels; no score is ever
-fitted to them. The form of a table of votes is wide (``path`` and a column of counts a class) or long (``path`` and
-``label``, a row a vote, as blind labelling writes it).
+Votes are one count per class and image, by people or models. They measure scores and make soft labels; no score is ever
+fitted to them. The form of a table of votes is wide (``path`` and a column of counts per class) or long (``path`` and
+``label``, a row per vote, as blind labelling writes it).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Votes:
 
     @property
     def total(self) -> Counts:
-        """(n,) votes an image has."""
+        """(n,) votes per image has."""
         total: Counts = self.counts.sum(axis=1) + self.others.sum(axis=1)
         return total
 
@@ -71,14 +71,14 @@ class Votes:
         return Votes(self.paths[rows], self.classes, self.counts[rows], self.others[rows])
 
 
-_FORM = "give a CSV or Parquet file of path and a count a class, or path and label"
+_FORM = "give a CSV or Parquet file of path and a count per class, or path and label"
 
 
 def read_votes(file: Path, classes: Sequence[str], to_do: str = _FORM) -> Votes:
     """Read votes from a CSV or Parquet file; images without any vote are left out.
 
     Args:
-        file: wide (``path`` and a column of counts a class), long (``path``, ``label``: a row a vote), or FER+'s
+        file: wide (``path`` and a column of counts per class), long (``path``, ``label``: a row per vote), or FER+'s
             fer2013new.csv.
         classes: of the data set; columns are matched by name, also by noun and adjective (happy, happiness).
         to_do: what a person may do where it cannot be read.
@@ -93,7 +93,7 @@ def read_votes(file: Path, classes: Sequence[str], to_do: str = _FORM) -> Votes:
     wide = _widened(table) if {"label"} <= set(table.columns) else table
     if wide["path"].duplicated().any():
         path = wide.loc[wide["path"].duplicated(), "path"].iloc[0]
-        raise VotesError(f"{file} has two rows for {path!r}; write one row an image")
+        raise VotesError(f"{file} has two rows for {path!r}; write one row per image")
     column_of = match_classes([str(column) for column in wide.columns if column != "path"], classes)
     if not column_of:
         raise VotesError(f"{file} has no column for any of the classes {', '.join(classes)}")
@@ -151,7 +151,7 @@ def _with_paths(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _widened(table: pd.DataFrame) -> pd.DataFrame:
-    """Return one row an image and a column a label from one row a vote; empty labels are no votes."""
+    """Return one row per image and a column per label from one row per vote; empty labels are no votes."""
     given = table[table["label"].notna() & (table["label"].astype(str) != "")]
     wide = pd.crosstab(given["path"], given["label"].astype(str)).reset_index()
     return wide.rename_axis(columns=None)
@@ -231,7 +231,7 @@ def agreement(votes: Votes, labels: npt.ArrayLike) -> pd.DataFrame:
     """Return how far the votes support each class of given labels.
 
     Returns:
-        One row a class and one for all (class "all"): class, images, most_frequent (share of images with the label
+        One row per class and one for all (class "all"): class, images, most_frequent (share of images with the label
         as their single most frequent answer), majority (share that has it for the label, of the images with a strict
         majority for any class), with_majority (how many those are), wrong (share, see ``is_wrong``), agreed (share,
         see ``is_agreed``), disagreement (mean of ``entropy``).

@@ -3,7 +3,14 @@
 from curation.measure.batch import read_pixels
 from curation.measure.engine import MeasureCounts, measure
 from curation.measure.faces.choice import detector_fingerprint
-from curation.measure.load import load_faces, load_measurements, load_thumbnails, thumbnail_bytes
+from curation.measure.load import (
+    load_faces,
+    load_landmarks,
+    load_measurements,
+    load_parts,
+    load_thumbnails,
+    thumbnail_bytes,
+)
 from curation.measure.tables import ERROR_KINDS, THUMBNAIL_SIDE
 
 __all__ = [
@@ -12,7 +19,9 @@ __all__ = [
     "MeasureCounts",
     "detector_fingerprint",
     "load_faces",
+    "load_landmarks",
     "load_measurements",
+    "load_parts",
     "load_thumbnails",
     "measure",
     "read_pixels",

@@ -7,6 +7,7 @@ wrong is a row with an error.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import time
@@ -19,7 +20,7 @@ from curation.measure.tables import NO_PIXELS, Batch, Known, Row
 if TYPE_CHECKING:
     from curation.base.settings import MeasureSettings
     from curation.measure.decode import Decoded, Pixels
-    from curation.measure.faces.base import Face, FaceDetector
+    from curation.measure.faces.base import FaceDetector
 
 
 def measure_batch(
@@ -69,12 +70,12 @@ def crashed_batch(path: str, url: str, known: Known, settings: MeasureSettings) 
     digest = bytes.fromhex(row["sha256"])
     message = "a decoder or probe ended its process on this file; delete the measurements to try again"
     pixels = [] if digest in known.pixels else [_unusable(row["sha256"], "crashed", message)]
-    faces = [] if digest in known.faces else [{"sha256": row["sha256"], "faces": []}]
+    faces = [] if digest in known.faces else [_faces_row(row["sha256"], [])]
     return Batch([row], pixels, faces)
 
 
 def _read(path: str, url: str, settings: MeasureSettings) -> tuple[Row, bytes | None]:
-    """Return the files row and the bytes, None where there are none to be had."""
+    """Return the files row and the bytes, None where they cannot be read."""
     row: Row = {"path": path, "url": url, "sha256": "", "error_kind": "", "error": "", "inode": 0, "ctime_ns": 0}
     try:
         data, (row["inode"], row["ctime_ns"]) = _read_marked(url, settings.max_bytes + 1)
@@ -158,11 +159,11 @@ def _probe(sha256: str, data: bytes, settings: MeasureSettings, detector: FaceDe
     from curation.measure.decode import DecodeError, decode, memory_is_short
     from curation.measure.pixels import measure_pixels
 
-    no_faces: Row = {"sha256": sha256, "faces": []}
+    no_faces = _faces_row(sha256, [])
     try:
         decoded = decode(data, settings)
         measures = measure_pixels(decoded)._asdict()
-        faces = [] if detector is None else [_face_row(face, decoded) for face in detector.detect(decoded.pixels)]
+        faces = no_faces if detector is None else _searched(sha256, decoded, detector)
     except DecodeError as error:
         return _unusable(sha256, error.kind, str(error)), no_faces
     except Exception as error:  # a probe's own fault must not cost the batch
@@ -181,23 +182,37 @@ def _probe(sha256: str, data: bytes, settings: MeasureSettings, detector: FaceDe
         "frames": decoded.frames,
         **measures,
     }
-    return row, {"sha256": sha256, "faces": faces}
+    return row, faces
 
 
 def _unusable(sha256: str, kind: str, message: str) -> Row:
     return {"sha256": sha256, "error_kind": kind, "error": message, **NO_PIXELS}
 
 
-def _face_row(face: Face, decoded: Decoded) -> Row:
-    from curation.measure.faces.pose import pose_of
+def _faces_row(sha256: str, faces: list[Row], degrees: int = 0, score: float = math.nan) -> Row:
+    return {"sha256": sha256, "faces": faces, "turned_degrees": degrees, "turned_score": score}
 
-    pose = pose_of(face.landmarks, decoded.width / decoded.height)
-    return {
-        "x": face.x,
-        "y": face.y,
-        "width": face.width,
-        "height": face.height,
-        "score": face.score,
-        **pose._asdict(),
-        "landmarks": face.landmarks,
-    }
+
+def _searched(sha256: str, decoded: Decoded, detector: FaceDetector) -> Row:
+    """Return the faces row of one image, its faces measured."""
+    import numpy as np
+
+    from curation.measure.decode import as_grey_image
+    from curation.measure.faces.measures import measure_face
+    from curation.measure.faces.pose import pose_of
+    from curation.measure.faces.turned import best_when_turned
+    from curation.measure.parts import content_box
+
+    found = detector.detect(decoded.pixels)
+    degrees, score = best_when_turned(decoded.pixels, found, detector)
+    grey = decoded.pixels if decoded.pixels.ndim == 2 else np.asarray(as_grey_image(decoded.pixels))
+    inner = content_box(grey) if found else (0, 0, 0, 0)
+    rows = [
+        {
+            **{name: getattr(face, name) for name in ("x", "y", "width", "height", "score", "landmarks")},
+            **pose_of(face.landmarks, decoded.width / decoded.height)._asdict(),
+            **measure_face(face, grey, inner)._asdict(),
+        }
+        for face in found
+    ]
+    return _faces_row(sha256, rows, degrees, score)

@@ -18,10 +18,10 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from curation.base.arrays import Pixels as Pixels
+
 if TYPE_CHECKING:
     from curation.base.settings import MeasureSettings
-
-Pixels = NDArray[np.uint8]
 
 DecodeErrorKind = Literal["empty", "not_an_image", "truncated", "damaged", "too_large", "unsupported"]
 """Why a file has no pixels.
@@ -170,7 +170,7 @@ def _decode_plain_jpeg(data: bytes, settings: MeasureSettings) -> Decoded | None
     if workspace not in {"Gray", "YCbCr", "RGB"}:
         return None
     _refuse_bomb(width, height, settings)
-    factor = min(_power_of_two_below(_reduction(width, height, settings)), _LARGEST_JPEG_FACTOR)
+    factor = min(1 << (_reduction(width, height, settings).bit_length() - 1), _LARGEST_JPEG_FACTOR)
     try:
         pixels = simplejpeg.decode_jpeg(
             data,
@@ -197,10 +197,6 @@ def _refuse_bomb(width: int, height: int, settings: MeasureSettings) -> None:
 def _reduction(width: int, height: int, settings: MeasureSettings) -> int:
     """How many times smaller an image may be decoded with its longer side still at least ``analysis_side``."""
     return max(1, max(width, height) // settings.analysis_side)
-
-
-def _power_of_two_below(number: int) -> int:
-    return 1 << (number.bit_length() - 1)
 
 
 def _jpeg_orientation(data: bytes) -> int:

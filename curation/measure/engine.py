@@ -106,7 +106,7 @@ def measure(
             content is new)
         store: folder of the cache
         settings: what is measured
-        engine: where, how many processes, and images a checkpoint; without influence on any result
+        engine: where, how many processes, and images per checkpoint; without influence on any result
         progress: told how far the run is
         look_again: whether files may have changed since they were listed
 
@@ -128,7 +128,7 @@ def measure(
     if engine.kind == "ray":
         _measure_on_ray(run, images, engine, (choice, settings, known))
     else:
-        workers = _worker_count(images, engine)
+        workers = max(1, min(engine.workers or usable_cores(), images // _WORTH_A_PROCESS))
         with Pool[_Shard, Batch](workers, make_work, choice, settings, known) as pool:
             run.commit_all(pool, deque(run.shards(_shard_size(images, workers, engine))))
     return MeasureCounts(len(listing), run.read, run.measured, run.crashed)
@@ -220,10 +220,6 @@ def _opens(url: str) -> bool:
     except Exception:  # every file system that fsspec reaches has errors of its own
         return False
     return True
-
-
-def _worker_count(images: int, engine: EngineSettings) -> int:
-    return max(1, min(engine.workers or usable_cores(), images // _WORTH_A_PROCESS))
 
 
 def _shard_size(images: int, workers: int, engine: EngineSettings) -> int:

@@ -1,10 +1,10 @@
-"""Reading measurements back as frames, one row an image or a face."""
+"""Reading measurements back as frames, one row per image or a face."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from curation.base.settings import MeasureSettings
 
-_MEASURES = tuple(name for name in PIXELS_SCHEMA.names if name != "thumbnail")
+_MEASURES = tuple(name for name in PIXELS_SCHEMA.names if name not in {"thumbnail", "parts"})
 
-_BEST_FACE = ("x", "y", "width", "height", "yaw", "pitch", "roll")
+_BEST_FACE = tuple(name for name in FACE_FLOATS if name != "score")
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -36,15 +36,16 @@ class MeasurementsError(CurationError):
 
 
 def load_measurements(listing: pd.DataFrame, store: Path, settings: MeasureSettings) -> pd.DataFrame:
-    """Return the measurements of a listing, one row an image, in its order.
+    """Return the measurements of a listing, one row per image, in its order.
 
     Columns: path, sha256 ("" if unreadable), bytes, error (a sentence or ""), error_kind (see ``ERROR_KINDS``, or ""),
     width, height (px, upright original), mode, format, frames, pixel_sha256, brightness_mean, brightness_p01,
-    brightness_p05, brightness_p95, brightness_p99, contrast, entropy, sharpness, dhash, phash (see ``PixelMeasures``;
-    0, NaN or "" without pixels), face_count, face_score (of the best face, 0 if there is none), second_face_score (0
-    likewise), face_x, face_y, face_width, face_height (fractions of the image, see ``Face``), face_yaw, face_pitch,
-    face_roll (degrees, see ``Pose``; all NaN where unknown). Thumbnails are many times as large as all that together:
-    see ``load_thumbnails``.
+    brightness_p05, brightness_p95, brightness_p99, contrast, entropy, sharpness, edge_sharpness, texture_entropy,
+    dhash, phash (see ``PixelMeasures``; 0, NaN or "" without pixels), face_count, face_score (of the best face, 0 if
+    there is none), second_face_score (0 likewise), face_x, face_y, face_width, face_height (fractions of the image, see
+    ``Face``), face_yaw, face_pitch, face_roll (degrees, see ``Pose``), face_brightness_p05, face_brightness_p95,
+    face_edge_distance (see ``FaceMeasures``; all NaN where unknown), turned_degrees, turned_score (see
+    ``FACES_SCHEMA``). Thumbnails are many times as large as all that together: see ``load_thumbnails``.
 
     Raises:
         MeasurementsError: an image has not been measured with these settings.
@@ -106,6 +107,68 @@ def _fill(room: Pixels, names: NDArray[np.object_], store: Path, settings: Measu
         missing[found[wanted]] = False
         scratch.release(room)
     _require_all(~missing)
+
+
+class StoredParts(NamedTuple):
+    """Parts of contents (see ``parts.parts_of``), in order of their contents.
+
+    owner      -- (M,) place of the content
+    kind       -- (M,) see ``parts``
+    box        -- (M, 4) fractions
+    thumbnails -- (M, 48, 48) uint8
+    """
+
+    owner: Ints
+    kind: Ints
+    box: Floats
+    thumbnails: Pixels
+
+
+def load_parts(contents: Sequence[str], store: Path, settings: MeasureSettings) -> StoredParts:
+    """Return the parts of contents, named by their SHA-256, each at most once."""
+    import pandas as pd
+
+    index = pd.Index(np.asarray(contents, dtype=object))
+    folders = cache.folders(store, settings, detector_fingerprint(settings))
+    owners, records = [], []
+    for part in cache.each_part(folders.pixels, PIXELS_SCHEMA, ["sha256", "parts"]):
+        some = part.filter(pc.greater(pc.fill_null(pc.list_value_length(part["parts"]), 0), 0))
+        for owner, found in zip(index.get_indexer(some["sha256"].to_pandas()), some["parts"].to_pylist(), strict=True):
+            if owner >= 0:
+                owners += [owner] * len(found)
+                records += found
+    order = np.argsort(owners, kind="stable").astype(np.int64)
+    pixels = np.frombuffer(b"".join(records[n]["thumbnail"] for n in order), dtype=np.uint8)
+    return StoredParts(
+        np.array(owners, dtype=np.int64)[order],
+        np.array([records[n]["kind"] for n in order], dtype=np.int64),
+        np.array([records[n]["box"] for n in order], dtype=np.float64).reshape(-1, 4),
+        pixels.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE),
+    )
+
+
+def load_landmarks(contents: Sequence[str], store: Path, settings: MeasureSettings, min_score: float) -> Floats:
+    """Return the landmarks (N, 10; see ``Face``) of the best face of contents.
+
+    These are named by their SHA-256, each at most once. NaN where there is no face of at least ``min_score`` (0..1), or
+    the detector gives none.
+    """
+    import pandas as pd
+
+    index = pd.Index(np.asarray(contents, dtype=object))
+    folders = cache.folders(store, settings, detector_fingerprint(settings))
+    result = np.full((len(index), 10), np.nan)
+    for part in cache.each_part(folders.faces, FACES_SCHEMA, ["sha256", "faces"]):
+        with_faces = part.filter(pc.greater(pc.list_value_length(part["faces"]), 0))
+        best = pc.list_element(with_faces["faces"], 0).combine_chunks()
+        sure = best.field("score").to_numpy(zero_copy_only=False) >= min_score
+        lists = best.field("landmarks")
+        sure &= np.asarray(pc.equal(pc.fill_null(pc.list_value_length(lists), 0), 10))
+        places = index.get_indexer(with_faces["sha256"].to_pandas())
+        wanted = np.flatnonzero(sure & (places >= 0))
+        points = pc.list_flatten(lists.take(pa.array(wanted))).to_numpy(zero_copy_only=False)
+        result[places[wanted]] = points.reshape(-1, 10)
+    return result
 
 
 def thumbnail_bytes(
@@ -187,7 +250,11 @@ def _best_faces(hashes: pa.ChunkedArray, readable: NDArray[np.bool_], stored: pa
         "face_score": _nth(faces, "score", firsts, counts, 0, 0.0),
         "second_face_score": _nth(faces, "score", firsts, counts, 1, 0.0),
     }
-    return columns | {f"face_{name}": _nth(faces, name, firsts, counts, 0, np.nan) for name in _BEST_FACE}
+    turned = {
+        "turned_degrees": pc.fill_null(stored["turned_degrees"].take(rows), 0),
+        "turned_score": pc.fill_null(stored["turned_score"].take(rows), np.nan),
+    }
+    return columns | {f"face_{name}": _nth(faces, name, firsts, counts, 0, np.nan) for name in _BEST_FACE} | turned
 
 
 def _nth(faces: pa.StructArray, name: str, firsts: Ints, counts: Ints, rank: int, absent: float) -> Floats:

@@ -95,7 +95,7 @@ def write_part(folder: Path, table: pa.Table) -> None:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", compression_level=1, use_dictionary=False)
     data = buffer.getvalue()
-    number = max((_number(path) for path in _parts(folder)), default=0) + 1
+    number = max((int(path.name.split("-")[1]) for path in _parts(folder)), default=0) + 1
     files.write_bytes(folder / f"part-{number:06d}-{_digest(data)}.parquet", data)
 
 
@@ -123,10 +123,6 @@ def each_part(folder: Path, schema: pa.Schema, columns: Sequence[str] | None = N
 
 def _parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
-
-
-def _number(part: Path) -> int:
-    return int(part.name.split("-")[1])
 
 
 def _digest(data: bytes) -> str:

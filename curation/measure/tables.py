@@ -12,7 +12,7 @@ import pyarrow as pa
 
 Row = dict[str, Any]
 
-PIXELS_REVISION = 2
+PIXELS_REVISION = 3
 """Raised whenever a number of the pixel probe may change for the same file; makes cached values stale."""
 
 THUMBNAIL_SIDE = 48
@@ -52,7 +52,7 @@ FILES_SCHEMA = pa.schema(
         ("ctime_ns", pa.int64()),
     ]
 )
-"""One row a file: its content's hash, "" where it could not be read, which the error tells. Its inode and the time of
+"""One row per file: its content's hash, "" where it could not be read, which the error tells. Its inode and the time of
 its last change of any kind, in nanoseconds, as it was read; both 0 where it is no file of this machine."""
 
 PIXEL_FLOATS = (
@@ -64,7 +64,11 @@ PIXEL_FLOATS = (
     "contrast",
     "entropy",
     "sharpness",
+    "edge_sharpness",
+    "texture_entropy",
 )
+
+_PART = pa.struct([("kind", pa.int64()), ("box", pa.list_(pa.float64())), ("thumbnail", pa.binary())])
 
 PIXELS_SCHEMA = pa.schema(
     [
@@ -81,19 +85,41 @@ PIXELS_SCHEMA = pa.schema(
         ("dhash", pa.int64()),
         ("phash", pa.int64()),
         ("thumbnail", pa.binary()),
+        ("parts", pa.list_(_PART)),
     ]
 )
-"""One row a content: what the decoder and the pixel probe found; see ``PixelMeasures``."""
+"""One row per content: what the decoder and the pixel probe found; see ``PixelMeasures``."""
 
-FACE_FLOATS = ("x", "y", "width", "height", "score", "yaw", "pitch", "roll")
+FACE_FLOATS = (
+    "x",
+    "y",
+    "width",
+    "height",
+    "score",
+    "yaw",
+    "pitch",
+    "roll",
+    "brightness_p05",
+    "brightness_p95",
+    "edge_distance",
+)
 
 _FACE = pa.struct([*((name, pa.float64()) for name in FACE_FLOATS), ("landmarks", pa.list_(pa.float64()))])
 
-FACES_SCHEMA = pa.schema([("sha256", pa.string()), ("faces", pa.list_(_FACE))])
-"""One row a content: its faces, best first; see ``Face`` and ``Pose``."""
+FACES_SCHEMA = pa.schema(
+    [
+        ("sha256", pa.string()),
+        ("faces", pa.list_(_FACE)),
+        ("turned_degrees", pa.int64()),
+        ("turned_score", pa.float64()),
+    ]
+)
+"""One row per content: its faces, best first; see ``Face``, ``Pose`` and ``FaceMeasures``. If the picture was turned to
+look for a better one: by how many degrees anti-clockwise the best was found, and its score; 0 and NaN where it was
+not."""
 
 IDENTITY_SCHEMA = pa.schema([("sha256", pa.string()), ("rank", pa.int64()), ("embedding", pa.binary())])
-"""One row a face: float32 numbers as they lie in memory, no bytes where the picture could not be read."""
+"""One row per face: float32 numbers as they lie in memory, no bytes where the picture could not be read."""
 
 NO_PIXELS: Mapping[str, object] = {
     "width": 0,

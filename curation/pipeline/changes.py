@@ -8,7 +8,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, option_of
+from curation.base.workspace import Workspace, option_of, source_of
 from curation.decisions import manifest
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
 from curation.pipeline import curating, queries, summary
@@ -79,8 +79,8 @@ def write_changes(workspace: Workspace, before_name: str, after_name: str, setti
     shown = found[place * PICTURES % found["total"] < PICTURES]  # spread over the part, so that no class is missing
     pictures = queries.thumbnails(workspace, settings, shown["path"].tolist())
     frame = shown.assign(thumbnail=pd.Series([pictures.get(path) for path in shown["path"]], shown.index, dtype=object))
-    source = (files.read_json(workspace.marker) or {}).get("source", "")
-    name = str(source).rstrip("/").rpartition("/")[2] or str(source)
+    source = source_of(workspace)
+    name = source.rstrip("/").rpartition("/")[2] or source
     origin = Origin(
         name, before.name, after.name, after.created, option_of(workspace), curating.app_of(workspace, after)
     )

@@ -19,7 +19,15 @@ from curation.base import settings as settings_of
 from curation.base.destinations import DestinationError, Destinations
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, app_dataset, option_of, read_images, read_issues
+from curation.base.workspace import (
+    Workspace,
+    app_dataset,
+    option_of,
+    read_images,
+    read_issues,
+    read_opinions,
+    source_of,
+)
 from curation.decisions import log, manifest, policy, replay
 from curation.labels import people
 from curation.pipeline import decisions, label_judgement, label_queue, losses, steps, subjects
@@ -165,11 +173,10 @@ def _what_next(
 
 def _place_outside(workspace: Workspace) -> Path:
     """Return where an export can be written: here, or beside the data for who stands in it."""
-    source = Path((files.read_json(workspace.marker) or {}).get("source", ""))
     try:
         Destinations(workspace).allow_place(Path("cleaned.csv"))
     except DestinationError:
-        return source.parent / "cleaned.csv"
+        return Path(source_of(workspace)).parent / "cleaned.csv"
     return Path("cleaned.csv")
 
 
@@ -196,7 +203,7 @@ def write_report(
     made = settings_of.made_with(workspace) or {}
     path = workspace.reports / "cleaning.html"
     found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
-    findings = files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else None
+    findings = read_opinions(workspace)
     said = [] if findings is None else [findings[column] for column in findings]
     votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(workspace)]
     judged = [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]

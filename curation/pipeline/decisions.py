@@ -7,6 +7,7 @@ in force judges again beside it, and the version that follows is committed.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -23,11 +24,12 @@ from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_images, read_issues
+from curation.checks import registry
 from curation.decisions import brake, manifest, policy, replay
-from curation.decisions.follow import Image, parted, parting
+from curation.decisions.follow import Image, parting
 from curation.decisions.log import Draft, Log, undone_in
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
-from curation.pipeline import label_judgement, steps
+from curation.pipeline import label_judgement, steps, subjects
 
 _TOOLS = (
     "numpy",
@@ -46,7 +48,7 @@ _ACCEPTED = "accept-loss"
 
 
 class UnknownClassError(WorkspaceError):
-    """A decision names a class that the data set does not have; the nearest is named."""
+    """A decision names a class, or a split, that the data set does not have; the nearest is named."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def record(
     display: Display,
     *,
     new_class: bool = False,
+    new_split: bool = True,
     judge: bool = True,
 ) -> Recorded:
     """Log people's decisions, let the policy in force judge again, and commit; the caller holds the lock.
@@ -75,15 +78,16 @@ def record(
 
     Args:
         workspace: that was checked.
-        by_person: drafts by the person's name; ``undo`` and ``not_copies`` among them.
+        by_person: drafts by the person's name; ``undo``, ``not_copies`` and ``not_same`` among them.
         settings: in force.
         display: shows steps and notes.
         new_class: whether labels that no image has yet are meant.
+        new_split: whether splits that no image is in yet are meant.
         judge: whether the policy judges again; else the version is what the log says.
 
     Raises:
         WorkspaceError: a path is not in the data set, or the workspace has not been checked yet.
-        UnknownClassError: a class is new, and ``new_class`` is false.
+        UnknownClassError: a class or split is new, and ``new_class`` or ``new_split`` is false.
 
     """
     images = read_images(workspace)
@@ -91,15 +95,16 @@ def record(
     _require_judgeable(workspace, log, images, settings)
     place = _places(images)
     whole = {who: [_complete(draft, place) for draft in drafts] for who, drafts in by_person.items()}
-    if not new_class:
-        known = known_classes(images, log.table)
-        for draft in (draft for drafts in whole.values() for draft in drafts):
-            for label in labels_of(draft):
-                require_class(label, known)
+    classes, splits = known_classes(images, log.table), known_splits(images, log.table)
+    for draft in (draft for drafts in whole.values() for draft in drafts):
+        for label in [] if new_class else labels_of(draft):
+            require_class(label, classes)
+        if draft.action == "move" and not new_split:
+            require_split(draft.value, splits)
     logged = 0
     for who, drafts in sorted(whole.items()):
         logged += len(log.append(PERSON_PREFIX + who, _new_ones(log, PERSON_PREFIX + who, drafts)))
-    if steps.parted_since(workspace, parted(log.table)):
+    if steps.said_since(workspace, log.table):
         steps.check(workspace, steps.scanned_before(workspace, settings, display), settings, display)
     return replace(judge_again(workspace, log, settings, display, judge=judge), logged=logged)
 
@@ -111,7 +116,7 @@ def _require_judgeable(workspace: Workspace, log: Log, images: pd.DataFrame, set
         raise WorkspaceError(f"{workspace.root} has not been checked yet; run: curate check")
     found = in_force(workspace, log.table, settings)
     if found is not None:
-        policy.require_splits(found[0], set(images["split"]))
+        policy.require_usable(found[0], set(images["split"]))
 
 
 def _places(images: pd.DataFrame) -> dict[str, Image]:
@@ -150,6 +155,12 @@ def known_classes(images: pd.DataFrame, table: pd.DataFrame) -> set[str]:
     return {*images["label"], *people.loc[people["action"] == "relabel", "value"]} - {""}
 
 
+def known_splits(images: pd.DataFrame, table: pd.DataFrame) -> set[str]:
+    """Return the splits that there are: those of the data, and those that people made."""
+    people = replay.people_rows(table)
+    return {*images["split"], *people.loc[people["action"] == "move", "value"]} - {""}
+
+
 def labels_of(draft: Draft) -> list[str]:
     """Return the classes that a decision gives.
 
@@ -173,10 +184,27 @@ def require_class(label: str, known: set[str]) -> None:
 
     """
     if known and label not in known:
-        folded = {" ".join(name.casefold().split()): name for name in sorted(known)}
-        near = difflib.get_close_matches(" ".join(label.casefold().split()), list(folded), 1)
-        meant = f"did you mean {folded[near[0]]!r}" if near else f"there are: {', '.join(sorted(known))}"
-        raise UnknownClassError(f"no image has the class {label!r}; {meant}? To make a new class, add --new-class")
+        raise UnknownClassError(
+            f"no image has the class {label!r}; {_meant(label, known)}? To make a new class, add --new-class"
+        )
+
+
+def require_split(split: str, known: set[str]) -> None:
+    """Refuse a split that no image is in: a mistyped one would take images out of the split that was meant.
+
+    Raises:
+        UnknownClassError: with the nearest known split.
+
+    """
+    if split not in known:
+        meant = f"{_meant(split, known)}? " if known else ""
+        raise UnknownClassError(f"no image is in a split {split!r}; {meant}To make a new split, add --new-split")
+
+
+def _meant(name: str, known: set[str]) -> str:
+    folded = {" ".join(each.casefold().split()): each for each in sorted(known)}
+    near = difflib.get_close_matches(" ".join(name.casefold().split()), list(folded), 1)
+    return f"did you mean {folded[near[0]]!r}" if near else f"there are: {', '.join(sorted(known))}"
 
 
 def without_new_classes(
@@ -206,18 +234,20 @@ def decide(
     settings: Settings,
     *,
     new_class: bool = False,
+    new_split: bool = False,
 ) -> Recorded:
     """Record a person's decision on images, see :func:`record`; the caller holds the lock.
 
     Args:
         workspace: that was curated.
-        paths: of images; for ``not_copies`` also names of groups, as curate issues prints them.
-        action: keep, exclude, relabel, soften, move, subject, or not_copies.
+        paths: of images; for ``not_copies`` and ``not_same`` also names of groups, as curate issues prints them.
+        action: keep, exclude, relabel, soften, move, subject, not_copies, or not_same (no two are one person).
         value: the label of relabel, JSON of soften, the split of move, the person's name of subject.
         reason: for the log.
         by: the person's name.
         settings: in force.
         new_class: whether a label that no image has yet is meant.
+        new_split: whether a split that no image is in yet is meant.
 
     Raises:
         WorkspaceError: as :func:`record`; or images that are not to be copies have equal pixels.
@@ -225,31 +255,42 @@ def decide(
     """
     if action == "not_copies":
         drafts = [_parting(workspace, paths, reason)]
+    elif action == "not_same":
+        images = read_images(workspace)
+        members, told = sorted(_members(workspace, paths, images)), Draft("", action, reason=reason)
+        drafts = subjects.not_same(subjects.given_names(workspace, images), images, members, [], told)
     else:
         drafts = [Draft(path, action, value, reason) for path in sorted(set(paths))]
-    return record(workspace, {by: drafts}, settings, Display(quiet=True), new_class=new_class)
+    return record(workspace, {by: drafts}, settings, Display(quiet=True), new_class=new_class, new_split=new_split)
 
 
 def _parting(workspace: Workspace, names: Sequence[str], reason: str) -> Draft:
     """Return the draft that says of images, or of the members of groups, that no two are copies."""
+    images = read_images(workspace)
+    paths = _members(workspace, names, images)
     issues = read_issues(workspace)
-    issues = issues[issues["is_issue"] & (issues["group"] != "")]
-    place = _places(read_images(workspace))
-    paths: set[str] = set()
-    for name in names:
-        members = {name} if name in place else set(issues.loc[issues["group"] == name, "path"])
-        if not members:
-            raise WorkspaceError(f"{name!r} is no image and no group of copies; give either as curate issues prints it")
-        paths |= members
-    if len(paths) < 2:
-        raise WorkspaceError("name at least two images, or a group of copies, that are not copies of each other")
     exact = issues[(issues["check"] == "exact_duplicate") & issues["path"].isin(paths)]
     if exact["group"].duplicated().any():
         group = exact.loc[exact["group"].duplicated(keep=False), "path"].head(2)
         raise WorkspaceError(
             f"{' and '.join(group)} have the same pixels; to keep both: curate decide {' '.join(group)} --keep"
         )
-    return Draft("", "not_copies", parting(place, paths), reason)
+    return Draft("", "not_copies", parting(_places(images), paths), reason)
+
+
+def _members(workspace: Workspace, names: Sequence[str], images: pd.DataFrame) -> set[str]:
+    """Return images by name, and the members of groups by theirs; at least two."""
+    issues = read_issues(workspace)
+    issues = issues[issues["is_issue"] & (issues["group"] != "")]
+    known, paths = set(images["path"]), set[str]()
+    for name in names:
+        members = {name} if name in known else set(issues.loc[issues["group"] == name, "path"])
+        if not members:
+            raise WorkspaceError(f"{name!r} is no image and no group; give either as curate issues prints it")
+        paths |= members
+    if len(paths) < 2:
+        raise WorkspaceError("name at least two images, or a group, that are to be told apart from each other")
+    return paths
 
 
 def undo(workspace: Workspace, target: str, by: str, settings: Settings, display: Display | None = None) -> Recorded:
@@ -368,13 +409,15 @@ def asked_for(workspace: Workspace, table: pd.DataFrame, settings: Settings) -> 
 
     """
     try:
-        return policy.load(settings.policy)
+        chosen = policy.load(settings.policy)
     except policy.PolicyError:
         for fingerprint in reversed(table.loc[table["action"] == "policy", "value"].tolist()):
             kept = policy.stored(workspace.policies, fingerprint)
             if kept is not None and settings.policy == kept[1] and not Path(settings.policy).exists():
                 return kept[0]
         raise
+    policy.require_checks(chosen, registry.names())
+    return chosen
 
 
 def apply(workspace: Workspace, settings: Settings, display: Display, *, accept_loss: bool = False) -> Recorded:
@@ -405,7 +448,7 @@ def _decided(
     """
     with display.step("Deciding"):
         images, issues = read_images(workspace), read_issues(workspace)
-        policy.require_splits(chosen, set(images["split"]))
+        policy.require_usable(chosen, set(images["split"]))
         raw = commit_raw(workspace, images, settings)
         rows = manifest.rows(workspace, raw)
         people = log.table[log.table["actor"].str.startswith(PERSON_PREFIX)]
@@ -522,6 +565,8 @@ def lineage_of(workspace: Workspace, settings: Settings, chosen: policy.Policy |
     calibration = files.read_json(workspace.calibration)
     if calibration is not None:
         record["calibration"] = calibration
+    if workspace.challenges.exists():
+        record["challenges"] = hashlib.sha256(workspace.challenges.read_bytes()).hexdigest()
     if chosen is not None:
         record["policy"] = {"name": chosen.name, "fingerprint": chosen.fingerprint}
     return record

@@ -15,7 +15,7 @@ import pandas as pd
 from curation.base.errors import CurationError, did_you_mean
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_issues
-from curation.checks.registry import CHECKS
+from curation.checks import registry
 from curation.decisions import log, manifest, replay
 from curation.pipeline import curating, summary
 
@@ -62,7 +62,7 @@ class Gate:
         return all(limit.holds for limit in self.limits)
 
     def lines(self) -> list[str]:
-        """Return it in sentences, one a limit, and the outcome last."""
+        """Return it in sentences, one per limit, and the outcome last."""
         found = [f"{'holds' if limit.holds else 'FAILS':<6} {limit.said}" for limit in self.limits]
         failed = sum(not limit.holds for limit in self.limits)
         outcome = f"{failed} of {len(self.limits)} limits do not hold" if failed else "every limit holds"
@@ -202,9 +202,10 @@ def check_version(workspace: Workspace, name: str, limits: Mapping[str, Any], se
         GateError: a limit's name is unknown, or its value is no number.
 
     """
+    known = [*MEASURES, *registry.names()]
     for limit in limits:
-        if limit not in MEASURES and limit not in CHECKS:
-            raise GateError(f"no limit {limit!r}; {did_you_mean(limit, [*MEASURES, *CHECKS])}")
+        if limit not in known:
+            raise GateError(f"no limit {limit!r}; {did_you_mean(limit, known)}")
     version = manifest.find(workspace, name)
     data = _data(workspace, version, settings)
     held = [one for limit, asked in limits.items() for one in _held(limit, asked, data)]

@@ -56,7 +56,7 @@ SCORES: dict[str, str] = {
     "negated_aum": "area under the margin while training, negated (AUM)",
     "forgetting": "times forgotten while training",
 }
-"""Columns of the labels table that rank suspects, the highest first, and what they are; beside one an opinion."""
+"""Columns of the labels table that rank suspects, the highest first, and what they are; beside one per opinion."""
 
 
 class LabellingError(CurationError):
@@ -317,7 +317,7 @@ def _learned(table: pd.DataFrame, labels: scores.Whole, cache_dir: Path) -> scor
 
 
 def _table(evidence: _Evidence, consensus: Consensus) -> pd.DataFrame:
-    """Return the labels table of the untaught judge: who says what, and what is made of it; one row an image."""
+    """Return the labels table of the untaught judge: who says what, and what is made of it; one row per image."""
     names = np.asarray(evidence.classes, dtype=object)
     rows = np.arange(len(evidence.labels))
     labels, models = evidence.labels, evidence.said[0]

@@ -87,7 +87,7 @@ def merge(workspace: Workspace, other: Path, settings: Settings, display: Displa
         for row in new.to_dict("records"):
             by_person.setdefault(row["actor"].removeprefix(PERSON_PREFIX), []).append(_draft(row))
     taken = sum(map(len, by_person.values()))
-    parted = theirs.acts("not_copies", mine.keys)
+    parted = [row for action in ("not_copies", "not_same") for row in theirs.acts(action, mine.keys)]
     for row in parted:
         by_person.setdefault(row["actor"].removeprefix(PERSON_PREFIX), []).append(_draft(row))
     taken_back = _undos(mine, theirs, {conflict[0] for conflict in conflicts}, by_person)

@@ -38,7 +38,7 @@ _PICTURES = 60
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two data sets: its images with measurements, a row an image, and where its pictures are kept."""
+    """One of the two data sets: its images with measurements, a row per image, and where its pictures are kept."""
 
     name: str
     images: pd.DataFrame
@@ -48,7 +48,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What two data sets share: ``mine`` and ``theirs``, a row a shared image with its likeliest partner; the page."""
+    """What two data sets share: ``mine`` and ``theirs``, a row per shared image and its likeliest partner; the page."""
 
     name: str
     mine: pd.DataFrame
@@ -204,7 +204,7 @@ def _between(first: int) -> Engine:
 
 
 def _counted(whose: str, images: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
-    """Return side, split, label, images, exact, near and share (0..1): a row a class and split that shares anything."""
+    """Return side, split, label, images, exact, near and share (0..1): a row per class and split that shares any."""
     kinds = shared.groupby(["split", "label", "kind"]).size().unstack(fill_value=0)
     kinds = kinds.reindex(columns=["exact", "near"], fill_value=0)
     sizes = images.groupby(["split", "label"]).size().rename("images")

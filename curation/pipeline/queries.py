@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import files, tables
+from curation.base import files
 from curation.base.errors import WorkspaceError
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_images, read_issues, read_listing
+from curation.base.workspace import Workspace, read_images, read_issues, read_listing, read_opinions
+from curation.checks import registry
 from curation.decisions import log, manifest
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
 from curation.pipeline import label_judgement, summary
@@ -44,7 +45,7 @@ def version_lines(version: manifest.Version) -> list[str]:
 
 
 def version_list(workspace: Workspace) -> pd.DataFrame:
-    """Return one row a version: name, kind, kept, excluded, hash, created, tags."""
+    """Return one row per version: name, kind, kept, excluded, hash, created, tags."""
     named: dict[str, list[str]] = {}
     for tag, name in manifest.tags(workspace).items():
         named.setdefault(name, []).append(tag)
@@ -89,14 +90,15 @@ def found_issues(workspace: Workspace, check: str = "", *, flagged_only: bool = 
     """
     issues = _of_peer(workspace, peer) if peer else read_issues(workspace)
     if check:
-        if check not in tables.CHECK_NAMES:
-            raise WorkspaceError(f"no check {check!r}; there are: {', '.join(tables.CHECK_NAMES)}")
+        known = registry.names(issues["check"].unique())
+        if check not in known:
+            raise WorkspaceError(f"no check {check!r}; there are: {', '.join(known)}")
         issues = issues[issues["check"] == check]
         if issues.empty:
             raise WorkspaceError(f"the check {check} has not scored any image of this workspace yet")
     if flagged_only:
         issues = issues[issues["is_issue"]]
-    order = {name: place for place, name in enumerate(tables.CHECK_NAMES)}
+    order = {name: place for place, name in enumerate(registry.names(issues["check"].unique()))}
     keys = issues.assign(place=issues["check"].map(order))
     ordered = keys.sort_values(["place", "score", "group", "path"], ignore_index=True)
     return ordered.drop(columns="place")
@@ -116,9 +118,7 @@ def issue_summary(workspace: Workspace) -> pd.DataFrame:
 
 def not_run(by_check: pd.DataFrame, wanted: Sequence[str] = ()) -> list[str]:
     """Return the names among ``wanted`` (none: all there are) of checks that were not run."""
-    from curation.checks.registry import CHECKS
-
-    return [name for name in wanted or CHECKS if name not in set(by_check["check"])]
+    return [name for name in wanted or registry.every() if name not in set(by_check["check"])]
 
 
 def not_run_words(names: Sequence[str]) -> list[str]:
@@ -139,9 +139,8 @@ def issue_words(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_peer(workspace: Workspace, peer: str) -> pd.DataFrame:
-    said = (
-        files.read_table(workspace.opinion_issues) if workspace.opinion_issues.exists() else pd.DataFrame({"peer": []})
-    )
+    found = read_opinions(workspace)
+    said = pd.DataFrame({"peer": []}) if found is None else found
     asked = sorted(set(said["peer"]))
     if peer not in asked:
         known = f"; there are answers of {', '.join(asked)}" if asked else ""
@@ -221,7 +220,9 @@ def newest(workspace: Workspace) -> manifest.Version | None:
 CHANGES = {
     "excluded": "left out",
     "restored": "kept again",
+    "moved": "moved to another split",
     "relabelled": "relabelled",
+    "person": "given to another person, or to nobody",
     "reweighted": "softened or weighted",
     "added": "new",
     "removed": "gone from the source",
@@ -230,6 +231,9 @@ CHANGES = {
 """Kinds of change, as ``manifest.diff`` calls them, in words."""
 
 _CHANGES_NAMED = 5
+
+_PARTINGS = {"not_copies": "not copies of each other", "not_same": "not one person"}
+"""Actions that are about several images at once, in words."""
 
 
 def what_changed(workspace: Workspace, before: manifest.Version | None, after: manifest.Version) -> list[str]:
@@ -260,7 +264,7 @@ def _lines_on(workspace: Workspace, table: pd.DataFrame, path: str) -> set[int]:
         return named
     moved = manifest.followed(workspace, table, manifest.raw_manifest(images)).table
     here = set(moved.loc[moved["path"] == path, "seq"])
-    parted = table["action"].eq("not_copies") & table["value"].str.contains(content, regex=False)
+    parted = table["action"].isin(_PARTINGS) & table["value"].str.contains(content, regex=False)
     # a person's line that names the path is of another picture where it names another content
     others = set(table.loc[(table["path"] == path) & ~table["content"].isin(["", content]), "seq"])
     return (named - others) | here | set(table.loc[parted, "seq"])
@@ -329,7 +333,9 @@ def _explained(record: dict[str, Any]) -> list[str]:
         label = f" as {state['label']}" if state["label"] != state["original_label"] else ""
         lines.append(f"In {state['version']}: {state['status']}{label}{why}.")
     found = [issue for issue in record["issues"] if issue["is_issue"]]
-    lines.append(f"Found: {_listed(found)}" if found else "Found: nothing; every check passed.")
+    lines.append(
+        f"Found: {', '.join(issue['check'] for issue in found)}" if found else "Found: nothing; every check passed."
+    )
     for issue in found:
         words = summary.evidence_words(issue["evidence"], record["path"])
         lines.append(f"  {issue['check']} (score {issue['score']:.2f}): {words}")
@@ -350,13 +356,11 @@ def _act(decision: dict[str, Any]) -> str:
         numbers = json.loads(decision["value"])
         more = f" and {len(numbers) - _CHANGES_NAMED:,} more" if len(numbers) > _CHANGES_NAMED else ""
         return f"take back {', '.join(map(str, numbers[:_CHANGES_NAMED]))}{more}"
-    if decision["action"] != "not_copies":
+    if decision["action"] not in _PARTINGS:
         return f"{decision['action']} {decision['value']}".rstrip()
+    words = _PARTINGS[decision["action"]]
     try:
-        return f"not copies of each other: {', '.join(map(str, files.parsed(decision['value'])['paths']))}"
+        parts = files.parsed(decision["value"])["paths"]
+        return f"{words}: {', '.join(' and '.join(part) if isinstance(part, list) else part for part in parts)}"
     except (ValueError, TypeError, KeyError):
-        return "not copies"
-
-
-def _listed(found: Sequence[dict[str, Any]]) -> str:
-    return ", ".join(issue["check"] for issue in found)
+        return words

@@ -1,6 +1,6 @@
 """The tables of the cleaning report, and the pictures that it shows: examples picked, counted, put into words.
 
-Pure functions on the house's tables, as in ``curation.pipeline.summary``.
+Pure functions on the tables of a workspace, as in ``curation.pipeline.summary``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curation.base import tables
+from curation.checks import registry
 from curation.pipeline import summary
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ GROUPS_SHOWN = {
     "subject_leak": 40,
     "near_duplicate": 24,
     "exact_duplicate": 24,
+    "same_session": 12,
 }
 """Groups shown, most serious kind first; a group is shown once, under its most serious kind."""
 
@@ -294,10 +295,9 @@ def _headline(record: Mapping[str, Any]) -> pd.DataFrame:
 
 def _checks_table(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     """Return a row for every check there is; those that were not run have NaN for what they would have found."""
-    from curation.checks.registry import CHECKS
-
     run = summary.check_summary(issues).set_index("check")
-    known = [name for name in tables.CHECK_NAMES if name in run.index or name in CHECKS]
+    checks = registry.every()
+    known = [name for name in registry.names(run.index) if name in run.index or name in checks]
     table = run.reindex(known).rename_axis("check").reset_index()
     words = [summary.check_words(check) for check in known]
     dropped = states.loc[states["outcome"] == "left out", "cause"].value_counts()
@@ -331,7 +331,9 @@ def _flow(states: pd.DataFrame) -> pd.DataFrame:
 def _distributions(issues: pd.DataFrame) -> pd.DataFrame:
     columns = ["check", "title", "measure", "threshold", "left", "right", "passed", "flagged"]
     parts = []
-    for check in [name for name in tables.CHECK_NAMES if name not in {*summary.GROUP_CHECKS, "unreadable"}]:
+    for check in [
+        name for name in registry.names(issues["check"].unique()) if name not in {*summary.GROUP_CHECKS, "unreadable"}
+    ]:
         rows = issues.loc[issues["check"] == check, ["is_issue", "evidence"]]
         for measure, values in _measured_values(rows).groupby("measure", observed=True):
             parts.append(_histogram(check, str(measure), values))
@@ -384,7 +386,7 @@ def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     frame = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
     frame["total"] = frame.groupby(["check", "label"])["path"].transform("size")
     frame = frame.sort_values(["score", "path"]).groupby(["check", "label"]).head(PICTURES_PER_CLASS)
-    place = {name: n for n, name in enumerate(tables.CHECK_NAMES)}
+    place = {name: n for n, name in enumerate(registry.names(frame["check"].unique()))}
     frame = frame.assign(place=frame["check"].map(place)).sort_values(["place", "label", "score", "path"])
     frame["evidence"] = [
         summary.evidence_words(evidence, path)

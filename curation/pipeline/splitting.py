@@ -76,7 +76,7 @@ def split(
     reason = "splits by person" if by_subject else "splits by copy"
     drafts = [Draft(path, "move", new[path], reason) for path in moved]
     version = decisions.record(workspace, {by: drafts}, settings, Display(quiet=True)).version
-    return version, _said(manifest.rows(workspace, version), people, wanted, len(drafts))
+    return version, _said(manifest.rows(workspace, version), people if by_subject else None, wanted, len(drafts))
 
 
 def _as_decided(workspace: Workspace, raw: pd.DataFrame) -> pd.DataFrame:
@@ -140,18 +140,21 @@ def _deviation(labels: pd.Series, split: pd.Series, wanted: Mapping[str, float])
     return max(whole - _SPLIT_POINTS, by_class - _CLASS_POINTS)
 
 
-def _said(rows: pd.DataFrame, people: pd.DataFrame, wanted: Mapping[str, float], moved: int) -> list[str]:
+def _said(rows: pd.DataFrame, people: pd.DataFrame | None, wanted: Mapping[str, float], moved: int) -> list[str]:
     kept = rows[rows["status"] == "kept"]
-    splits = kept.merge(people, on="path").groupby("group_y")["split"].nunique()
     got = ", ".join(
         f"{name} {(kept['split'] == name).mean():.1%} (asked {share:.1%})" for name, share in wanted.items()
     )
     whole, by_class = _shares(kept["label"], kept["split"], wanted)
-    unknown = len(kept) - int(kept["path"].isin(people["path"]).sum())
-    lines = [
-        f"{moved:,} images move; {len(splits):,} people, {int((splits > 1).sum())} of them in more than one split.",
-        f"Of the kept images: {got}; the class furthest from its share is {by_class:.1%} off.",
-    ]
+    lines = [f"{moved:,} images move."]
+    unknown = 0
+    if people is not None:
+        splits = kept.merge(people, on="path").groupby("group_y")["split"].nunique()
+        unknown = len(kept) - int(kept["path"].isin(people["path"]).sum())
+        lines[0] = (
+            f"{moved:,} images move; {len(splits):,} people, {int((splits > 1).sum())} of them in more than one split."
+        )
+    lines.append(f"Of the kept images: {got}; the class furthest from its share is {by_class:.1%} off.")
     if unknown:
         lines.append(f"{unknown:,} kept images show nobody who is known; they were divided by their copies alone.")
     if whole > _SPLIT_POINTS or by_class > _CLASS_POINTS:

@@ -19,21 +19,22 @@ from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing
-from curation.decisions.follow import parted
+from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing, source_of
+from curation.decisions.follow import parted, told_apart
 from curation.decisions.log import Log
-from curation.pipeline import label_judgement, subjects
+from curation.decisions.replay import COLUMN_SET, people_rows
+from curation.pipeline import challenges, label_judgement, subjects
 
 _SAME_DATA_SHARE = 0.5
 """A source with fewer than this share of a workspace's images is taken for another data set."""
 
-CHECKS_REVISION = 5
+CHECKS_REVISION = 6
 """Raised whenever a check's result may change for the same measurements; makes kept issues stale."""
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a data set holds and what was measured on it: images and measurements, one row an image, same order.
+    """What a data set holds and what was measured on it: images and measurements, one row per image, same order.
 
     notes -- sentences about how the source was read, for the screen
     """
@@ -115,7 +116,7 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame,
                 "the data where they are to go"
             )
     if 1 - len(gone) / max(len(known), 1) < _SAME_DATA_SHARE:
-        was = (files.read_json(workspace.marker) or {}).get("source", "another source")
+        was = source_of(workspace) or "another source"
         given = files.bare_url(source)
         raise WorkspaceError(
             f"{workspace.root} was made from {was}, and {given} lacks most of its images; "
@@ -142,8 +143,8 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     """Return the verified near-duplicate pairs among the distinct contents, found anew only where inputs changed.
 
     Returns:
-        columns pixel_sha256_a < pixel_sha256_b, probability, score, transform, relation; sorted. Texts are categories:
-        there may be many times as many pairs as images.
+        columns pixel_sha256_a < pixel_sha256_b, probability, score, transform, relation, half_a, half_b; sorted. Texts
+        are categories: there may be many times as many pairs as images.
 
     """
     from curation.checks.duplicates import REVISION
@@ -168,10 +169,14 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
     import numpy as np
 
     from curation.checks.duplicates import find_near_duplicates
-    from curation.measure import THUMBNAIL_SIDE, load_thumbnails
+    from curation.checks.duplicates.looks import Parts
+    from curation.measure import THUMBNAIL_SIDE, load_landmarks, load_parts, load_thumbnails
 
     room = scratch.mapped_zeros(workspace.root, (len(distinct), THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
-    thumbnails = load_thumbnails(distinct["sha256"].tolist(), workspace.measurements, settings.measure, room)
+    contents = distinct["sha256"].tolist()
+    thumbnails = load_thumbnails(contents, workspace.measurements, settings.measure, room)
+    parts = load_parts(contents, workspace.measurements, settings.measure)
+    landmarks = load_landmarks(contents, workspace.measurements, settings.measure, settings.checks.face_score)
     dhash, phash = (distinct[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
     engine = None
     if settings.engine.kind == "ray":
@@ -179,42 +184,57 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
 
         engine = ray_engine(settings.engine)
     found = find_near_duplicates(
-        thumbnails, dhash, phash, settings.duplicates, display, engine=engine, folder=workspace.root
+        thumbnails,
+        dhash,
+        phash,
+        settings.duplicates,
+        display,
+        engine=engine,
+        folder=workspace.root,
+        parts=Parts(*parts),
+        landmarks=landmarks,
     )
     # distinct contents are sorted, and found is sorted by i, j
     names = pd.CategoricalDtype(distinct["pixel_sha256"])
     a, b = (pd.Categorical.from_codes(found[side].to_numpy(), dtype=names) for side in ("i", "j"))
-    kept = found[["probability", "score", "transform", "relation"]]
+    kept = found[["probability", "score", "transform", "relation", "half_i", "half_j"]]
+    kept = kept.rename(columns={"half_i": "half_a", "half_j": "half_b"})
     return kept.assign(pixel_sha256_a=a, pixel_sha256_b=b)
 
 
 def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
     """Run all checks, unless nothing that they read has changed, and return the issues table.
 
-    A judgement of these very labels that is there already counts; images that a person said are no copies are none.
+    A judgement of these very labels that is there already counts. What people said of copies, persons and splits does
+    too: images that are no copies are none, and one that was moved is looked at in its new split.
     """
     from curation.checks import registry
     from curation.checks.apart import kept_apart
     from curation.checks.base import CheckInputs
 
     pairs = find_pairs(workspace, scanned, settings, display)
-    apart = parted(Log(workspace.decisions).table)
+    table = Log(workspace.decisions).table
+    apart = parted(table)
     pairs = kept_apart(pairs, scanned.measurements, apart)
     labels = label_judgement.stored(workspace, scanned.images)
     shared = _shared(workspace)
-    inputs = CheckInputs(scanned.images, scanned.measurements, pairs, settings, labels, shared)
+    images = scanned.images.assign(split=subjects.as_said(workspace, scanned.images, "move").to_numpy())
+    inputs = CheckInputs(images, scanned.measurements, pairs, settings, labels, shared)
     known = subjects.find(workspace, inputs, display)
+    prepared = challenges.prepare(workspace, scanned.measurements, pairs, settings, display)
     fingerprint = digest(
-        *(scanned.images[column] for column in scanned.images),
+        *(images[column] for column in images),
         *(scanned.measurements[column] for column in scanned.measurements),
         *(pairs[column] for column in pairs),
         settings.checks.model_dump_json(),
         settings.duplicates.model_dump_json(),
         CHECKS_REVISION,
         "" if labels is None else label_judgement.state_of(workspace),
+        *prepared.identity,
         *apart,
         *([] if shared is None else (shared[column] for column in shared)),
         "" if known is None else subjects.record_of(workspace)["key"],
+        *registry.added().values(),
     )
     current = is_current(workspace, "issues", fingerprint, workspace.issues)
     changed = settings_of.differences(settings, settings_of.made_with(workspace))
@@ -222,12 +242,13 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         display.note(f"The issues are made anew with other settings: {'; '.join(changed)}.")
     made = _made_with(workspace, settings)
     if current:
-        note(workspace, "issues", fingerprint, made_with=made, parted=digest(*apart))
+        note(workspace, "issues", fingerprint, made_with=made, parted=_said(table))
         return read_issues(workspace)
     with display.step("Checking"):
-        issues = registry.run(replace(inputs, subjects=known))
+        seen = prepared.load() if prepared.identity else None
+        issues = registry.run(replace(inputs, subjects=known, challenges=seen))
     files.write_table(workspace.issues, issues)
-    note(workspace, "issues", fingerprint, made_with=made, parted=digest(*apart))
+    note(workspace, "issues", fingerprint, made_with=made, parted=_said(table))
     memory.give_back()
     return issues
 
@@ -298,10 +319,16 @@ def forget_identity(workspace: Workspace, settings: Settings, display: Display) 
     return size
 
 
-def parted_since(workspace: Workspace, apart: Sequence[Sequence[str]]) -> bool:
-    """Tell whether people parted other images, or joined them again, since the issues were made."""
+def said_since(workspace: Workspace, table: pd.DataFrame) -> bool:
+    """Tell whether people said something else of copies, persons or splits since the issues were made."""
     before = (files.read_json(workspace.state) or {}).get("parted", digest())
-    return bool(before != digest(*apart))
+    return bool(before != _said(table))
+
+
+def _said(table: pd.DataFrame) -> str:
+    people = people_rows(table)
+    rows = people.loc[people["action"].isin(list(COLUMN_SET)), ["path", "content", "action", "value"]]
+    return digest(*parted(table), *told_apart(table), *rows.itertuples(index=False, name=None))
 
 
 def note_policy(workspace: Workspace, source: str) -> None:

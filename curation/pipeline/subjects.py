@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.arrays import Floats
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_listing
 from curation.decisions import manifest
-from curation.decisions.log import Log
-from curation.decisions.replay import people_rows
+from curation.decisions.follow import Image, told_apart, unlike
+from curation.decisions.log import Draft, Log
+from curation.decisions.replay import COLUMN_SET, people_rows
 
 if TYPE_CHECKING:
     from curation.checks.base import CheckInputs
     from curation.checks.graph import CopyGraph
-    from curation.checks.subjects import Subjects
+    from curation.checks.subjects import Parted, Subjects
     from curation.measure.identity import Embeddings
 
 _NAME_DIGITS = 12
@@ -41,7 +44,8 @@ _COMPARED = 512
 _DIFFERENT_PAIRS = 2000
 """Pairs of people given by name from which the law of distances is checked."""
 
-Real = npt.NDArray[np.float64]
+
+Apart = Sequence[Sequence[Sequence[str]]]
 
 
 def network_in_use(workspace: Workspace, settings: Settings) -> str:
@@ -58,7 +62,7 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
     """Return who is who, found anew only where something has changed; None where nobody is known or asked for.
 
     Returns:
-        one row an image whose person is known: path, person (a name), given (bool), sure (expected share of right
+        one row per image whose person is known: path, person (a name), given (bool), sure (expected share of right
         pairs), perhaps (a larger group that is less sure, or ""), unsure (its share), nearest (path of the most
         similar picture of the person, in another split where there is one; "" for a person with one picture).
 
@@ -68,11 +72,13 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
     names = given_names(workspace, inputs.images)
     if not network and not (names != "").any():
         return None
-    key = _key(inputs, names, network)
+    apart = told_apart(Log(workspace.decisions).table)
+    key = _key(inputs, names, network, apart)
     if record_of(workspace).get("key") == key and workspace.subjects.exists():
         return files.read_table(workspace.subjects)
     members = _pictures(inputs.copies, names)
-    table, record = _found(workspace, inputs, members, network, display)
+    members["file"] = inputs.measurements["sha256"][inputs.readable].to_numpy()
+    table, record = _found(workspace, inputs, members, network, apart, display)
     files.write_table(workspace.subjects, table)
     files.write_json(workspace.subjects.with_suffix(".json"), {"key": key, "network": network, **record})
     return table
@@ -80,19 +86,24 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
 
 def given_names(workspace: Workspace, images: pd.DataFrame) -> pd.Series:
     """Return path -> name of the person as the source or, later, a person gave it; "" where nobody did."""
-    names = images.set_index("path")["subject"].copy()
+    return as_said(workspace, images, "subject")
+
+
+def as_said(workspace: Workspace, images: pd.DataFrame, action: str) -> pd.Series:
+    """Return path -> split (``move``) or person (``subject``) as the source or, later, a person gave it."""
+    given = images.set_index("path")[COLUMN_SET[action]].copy()
     table = Log(workspace.decisions).table
-    if not (table["action"] == "subject").any():
-        return names
+    if not (table["action"] == action).any():
+        return given
     people = people_rows(manifest.followed(workspace, table, manifest.raw_manifest(images)).table)
-    people = people[people["action"] == "subject"]
+    people = people[people["action"] == action]
     said = dict(zip(people["path"], people["value"], strict=True))
-    known = [path for path in said if path in names.index]
-    names.loc[known] = [said[path] for path in known]
-    return names
+    known = [path for path in said if path in given.index]
+    given.loc[known] = [said[path] for path in known]
+    return given
 
 
-def _key(inputs: CheckInputs, names: pd.Series, network: str) -> str:
+def _key(inputs: CheckInputs, names: pd.Series, network: str, apart: Apart) -> str:
     from curation.checks.subjects import REVISION
     from curation.measure.identity import weights_digest
 
@@ -104,7 +115,7 @@ def _key(inputs: CheckInputs, names: pd.Series, network: str) -> str:
     digest.update(pd.util.hash_pandas_object(copies, index=False).to_numpy().tobytes())
     weights = weights_digest(network) if network else ""
     plain = [settings.identity.model_dump(mode="json"), settings.measure.model_dump(mode="json"), settings.seed]
-    digest.update(json.dumps([*plain, weights, REVISION]).encode())
+    digest.update(json.dumps([*plain, weights, REVISION, apart]).encode())
     return digest.hexdigest()
 
 
@@ -124,9 +135,9 @@ def _pictures(graph: CopyGraph, names: pd.Series) -> pd.DataFrame:
 
 
 def _found(
-    workspace: Workspace, inputs: CheckInputs, members: pd.DataFrame, network: str, display: Display
+    workspace: Workspace, inputs: CheckInputs, members: pd.DataFrame, network: str, apart: Apart, display: Display
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return who is who, a row an image, and how that was found."""
+    """Return who is who, a row per image, and how that was found."""
     from curation.checks.subjects import find_subjects
 
     settings = inputs.settings
@@ -141,7 +152,8 @@ def _found(
     seen = _known(faces)
     with display.step("Telling people apart"):
         given = names[seen].tolist()
-        subjects = find_subjects(faces[seen], given, settings.identity.precision, settings.seed, different)
+        parted = _places(apart, members, seen)
+        subjects = find_subjects(faces[seen], given, settings.identity.precision, settings.seed, different, parted)
     record = {
         "precision": settings.identity.precision,
         "pictures": len(first),
@@ -152,6 +164,19 @@ def _found(
     }
     whole, places = _with_named(subjects, seen, names)
     return _table(members, whole, faces.astype(np.float64)[places], places), record
+
+
+def _places(apart: Apart, members: pd.DataFrame, seen: npt.NDArray[np.bool_]) -> Parted:
+    """Return the parts that people told apart as places among the pictures with a face."""
+    place = np.where(seen, np.cumsum(seen) - 1, -1)
+    of_content = dict(iter(members.groupby("file")["picture"])) if apart else {}
+    return [
+        [
+            [at for one in part if one in of_content for at in place[of_content[one].unique()].tolist() if at >= 0]
+            for part in parts
+        ]
+        for parts in apart
+    ]
 
 
 def _with_named(
@@ -227,12 +252,15 @@ def _means(own: npt.NDArray[np.float32], picture: npt.NDArray[np.int64], picture
 
 def _different(
     embeddings: Embeddings, own: npt.NDArray[np.float32], names: npt.NDArray[np.object_], seed: int
-) -> Real | None:
+) -> Floats | None:
     """Return (M, 2, numbers) faces of two people for certain: two in one picture, or of two given names."""
     rng = np.random.default_rng(seed)
     together = np.stack([embeddings.others, embeddings.first[embeddings.beside]], axis=1)
     parts = [together[~np.isnan(together).any(axis=(1, 2))]]
-    named = np.flatnonzero((names != "") & ~np.isnan(own).any(axis=1))
+    from curation.checks.subjects import is_made
+
+    real = np.array([bool(name) and not is_made(name) for name in names], dtype=np.bool_)
+    named = np.flatnonzero(real & ~np.isnan(own).any(axis=1))
     if len(named):
         one, other = rng.choice(named, (2, _DIFFERENT_PAIRS))
         apart = names[one] != names[other]
@@ -255,8 +283,8 @@ def _proven(graph: CopyGraph, members: pd.DataFrame, seen: npt.NDArray[np.bool_]
     return {"session_pairs": int(both.sum()), "session_pairs_joined": int((group[one] == group[other])[both].sum())}
 
 
-def _table(members: pd.DataFrame, subjects: Subjects, faces: Real, pictures: npt.NDArray[np.int64]) -> pd.DataFrame:
-    """Return who is who, a row an image; see ``find``. ``pictures`` are those told, ``faces`` their embeddings."""
+def _table(members: pd.DataFrame, subjects: Subjects, faces: Floats, pictures: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """Return who is who, a row per image; see ``find``. ``pictures`` are those told, ``faces`` their embeddings."""
     place = np.full(int(members["picture"].to_numpy().max(initial=-1)) + 1, -1, dtype=np.int64)
     place[pictures] = np.arange(len(pictures))
     at = place[members["picture"]]
@@ -278,15 +306,19 @@ def _table(members: pd.DataFrame, subjects: Subjects, faces: Real, pictures: npt
 
 def _named(known: pd.DataFrame, number: npt.NDArray[np.int64], kind: str) -> pd.Series:
     """Return a name for each group: the given one, or one made from the smallest of its contents' hashes."""
+    from curation.checks.subjects import is_made
+
     frame = known[["name", "content"]].assign(number=number)
-    named = frame[frame["name"] != ""].drop_duplicates("number").set_index("number")["name"]
+    named = frame[frame["name"] != ""].drop_duplicates(["number", "name"])
+    named = named.sort_values("name", key=lambda names: names.map(is_made), kind="stable")
+    named = named.drop_duplicates("number").set_index("number")["name"]
     smallest = frame.groupby("number")["content"].min().str[:_NAME_DIGITS]
     names = (f"{kind}-" + smallest).mask(smallest.index.isin(named.index), "subject-" + named.reindex(smallest.index))
     found: pd.Series = names.reindex(number).reset_index(drop=True)
     return found
 
 
-def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: npt.NDArray[np.int64], faces: Real) -> list[str]:
+def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: npt.NDArray[np.int64], faces: Floats) -> list[str]:
     """Return for each image the most similar other picture of its person, of another split where there is one."""
     nearest = np.full(len(frame), -1, dtype=np.int64)
     leaks = pd.Series(split).groupby(frame["person"]).transform("nunique").gt(1)
@@ -305,10 +337,53 @@ def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: npt.NDArray[np.in
     return list(paths[nearest])
 
 
-def _distances(one: Real, other: Real) -> Real:
+def _distances(one: Floats, other: Floats) -> Floats:
     square = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
-    away: Real = np.sqrt(np.maximum(square, 0.0))
+    away: Floats = np.sqrt(np.maximum(square, 0.0))
     return away
+
+
+def same(given: pd.Series, images: pd.DataFrame, paths: Sequence[str], told: Draft) -> list[Draft]:
+    """Return the decisions by which images show one person.
+
+    By the name that one of them has; else by one that is made, which only holds them together (``is_made``).
+
+    Args:
+        given: path -> name (``given_names``)
+        images: the images table
+        paths: at least two
+        told: who says why, and when: reason and time of the decisions
+
+    """
+    from curation.checks.subjects import is_made
+
+    about = images.set_index("path").loc[sorted(paths)]
+    names = sorted(set(given[about.index]) - {""}, key=lambda name: (is_made(name), name))
+    name = names[0] if names else f"person-{about['sha256'].min()[:_NAME_DIGITS]}"
+    return [replace(told, path=path, action="subject", value=name) for path in about.index]
+
+
+def not_same(
+    given: pd.Series, images: pd.DataFrame, paths: Sequence[str], others: Sequence[str], told: Draft
+) -> list[Draft]:
+    """Return the decisions by which images do not show the person of the ``others``; without others, no two show one.
+
+    A name that says otherwise is taken from them first: that they are not one person is the last word.
+
+    Args:
+        given: path -> name (``given_names``)
+        images: the images table
+        paths: of which it is said
+        others: images that show somebody else than any of these
+        told: who says why, and when: reason and time of the decisions
+
+    """
+    parts = [list(paths), list(others)] if others else [[path] for path in paths]
+    about = {row[0]: Image(row[1], row[2]) for row in images[["path", "sha256", "label"]].itertuples(index=False)}
+    seen = given[list(others or paths)].value_counts()
+    taken = [path for path in paths if given[path] and seen.get(given[path], 0) > (not others)]
+    drafts = [replace(told, path=path, action="subject", value="") for path in taken]
+    return [*drafts, replace(told, path="", action="not_same", value=unlike(about, parts))]
 
 
 def forget(workspace: Workspace) -> int:

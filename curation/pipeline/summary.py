@@ -1,18 +1,19 @@
 """What was found and decided, as small tables and plain sentences: for the terminal, the summary and the report.
 
-Pure functions on the house's tables. Nothing here decides anything; it only counts, picks examples and words.
+Pure functions on the tables of a workspace. Nothing here decides anything; it only counts, picks examples and words.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from curation.base import tables
 from curation.base.classes import in_order
+from curation.checks import registry
 from curation.decisions.replay import COLUMN_SET, HELD, PERSON_PREFIX
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 COPY_CHECKS = ("exact_duplicate", "near_duplicate", "label_conflict", "split_leak")
 """Checks whose issues come in groups of copies; the report shows them as groups, not one by one."""
 
-GROUP_CHECKS = (*COPY_CHECKS, "subject_leak")
+GROUP_CHECKS = (*COPY_CHECKS, "subject_leak", "same_session")
 """Checks whose issues come in groups: of copies, or of one person."""
 
 LABEL_CHECKS = ("mislabelled", "ambiguous")
@@ -34,6 +35,7 @@ _HOW_TO_RUN = {
     **dict.fromkeys(LABEL_CHECKS, JUDGE_LABELS),
     "overlap": "curate overlap OTHER_DATA",
     **dict.fromkeys(("subject_leak", "subject_shift"), "curate check subject_leak --identity dlib"),
+    **dict.fromkeys(("occluded_face", "non_human_face", "watermark", "outlier"), "curate check watermark --embed"),
 }
 
 FINDINGS = ("peer", "version", "path", "check", "score", "is_issue", "group", "evidence")
@@ -57,6 +59,13 @@ _MEASURE_WORDS = {
     "distance_from_centre": "distance from the centre",
     "share_outside": "share of the face outside",
     "angle_relative_to_limit": "turn relative to the limit",
+    "face_brightness_p95": "brightness of the face's lightest parts",
+    "face_brightness_p05": "brightness of the face's darkest parts",
+    "log10_edge_sharpness": "sharpness of edges (log10)",
+    "share_missing": "share of the face that is missing",
+    "score_gained_by_turning": "face score gained by turning the picture",
+    "no_person_log_odds": "log-odds that it shows no person's face",
+    "log_distance_from_the_faces": "distance from the faces of the data (log)",
 }
 
 
@@ -68,18 +77,17 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
         cleaned: manifest after it; only kept images count, under the label they now have.
 
     Returns:
-        columns version ("before", "after"), split (the last one is "all"), one column a class (int64), all (int64)
+        columns version ("before", "after"), split (the last one is "all"), one column per class (int64), all (int64)
         and share (the split's share of all images, 0..1). A class that is called like one of these columns gets
         " (class)" after its name.
 
     """
     labels = in_order([*raw["label"], *cleaned["label"]])
-    splits = _ordered_splits(raw["split"])
     reserved = {"version", "split", _TOTAL, "share"}
     names = {label: f"{label} (class)" if label in reserved else label or NO_LABEL for label in labels}
     parts = []
     for version, frame in (("before", raw), ("after", cleaned)):
-        kept = frame[frame["status"] == "kept"]
+        kept, splits = frame[frame["status"] == "kept"], _ordered_splits(frame["split"])
         counts = kept.groupby(["split", "label"]).size().unstack(fill_value=0)
         counts = counts.reindex(index=splits, columns=labels, fill_value=0)
         if splits != [""]:
@@ -119,7 +127,7 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a check that was run, in the order of ``tables.CHECK_NAMES``.
+    """Return one row per check that was run, in the order of ``curation.checks.registry.names``.
 
     Returns:
         columns check, scored, issues, groups (int64), share (issues / scored, 0..1).
@@ -135,7 +143,7 @@ def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
         }
     )
     counts.index = counts.index.astype(object)
-    ordered = counts.reindex([name for name in tables.CHECK_NAMES if name in counts.index])
+    ordered = counts.reindex([name for name in registry.names(counts.index) if name in counts.index])
     ordered = ordered.fillna(0).astype("int64")
     ordered = ordered[ordered["scored"] > 0]
     ordered["share"] = ordered["issues"] / ordered["scored"]
@@ -144,10 +152,9 @@ def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
 
 def check_words(check: str) -> tuple[str, str]:
     """Return a check's title and what it says, in plain words."""
-    from curation.checks.registry import CHECKS
-
-    if check in CHECKS:
-        return CHECKS[check].title, CHECKS[check].explanation
+    found = registry.CHECKS.get(check) or (registry.every().get(check) if check in registry.added() else None)
+    if found is not None:
+        return found.title, found.explanation
     return check.replace("_", " ").capitalize(), ""
 
 
@@ -171,6 +178,10 @@ def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
         return _measured_words(evidence)
     if "kind" in evidence:
         return _copy_words(evidence, path)
+    if "same_session" in evidence:
+        return f"{_ANOTHER_SHOT}: see {evidence['same_session']}"
+    if "mark" in evidence or "covered" in evidence:
+        return _challenge_words(evidence)
     return ", ".join(f"{key} {value}" for key, value in evidence.items() if key not in ("dhash", "rank"))
 
 
@@ -185,7 +196,9 @@ def _person_words(evidence: Mapping[str, Any]) -> str:
 
 def sure_words(evidence: Mapping[str, Any]) -> str:
     """Return how sure it is that these are one person."""
-    how = {"given": "named by the source", "found": "found", "perhaps": "perhaps"}.get(str(evidence.get("person")), "")
+    how = {"given": "named by the source or a person", "found": "found", "perhaps": "perhaps"}.get(
+        str(evidence.get("person")), ""
+    )
     if "probability" not in evidence:
         return how
     return f"{how}: groups as sure as this are right in {evidence['probability']:.2%} of their pairs"
@@ -202,7 +215,8 @@ def _measured_words(evidence: Mapping[str, Any]) -> str:
     if "threshold" not in evidence:
         return words
     side = "below" if value < evidence["threshold"] else "above"
-    return f"{words}, {side} the limit {evidence['threshold']:.3g}"
+    turn = f"; turn it by {evidence['turn_by']} degrees" if "turn_by" in evidence else ""
+    return f"{words}, {side} the limit {evidence['threshold']:.3g}{turn}"
 
 
 def _label_words(evidence: Mapping[str, Any]) -> str:
@@ -215,22 +229,54 @@ def _label_words(evidence: Mapping[str, Any]) -> str:
     return f"labelled {evidence['given']}: ambiguous with probability {evidence['ambiguous']:.2f}{says}"
 
 
+_ANOTHER_SHOT = "another shot of the same session, no copy"
+
+
+def _challenge_words(evidence: Mapping[str, Any]) -> str:
+    """Return what lies over a picture or before a face, and where."""
+    sure = f"probability {evidence['probability']:.2f}"
+    if "covered" in evidence:
+        return f"covers {' and '.join(evidence['covered']) or 'the face beside its parts'}, {sure}"
+    return f"{evidence['mark']} {_place(evidence['box'])}, {evidence['how']}, {sure}"
+
+
+def _place(box: Sequence[float]) -> str:
+    """Return where the middle of a box (x, y, width, height, fractions) lies, in words."""
+    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
+    words = [*(["top"] if y < 1 / 3 else ["bottom"] if y > 2 / 3 else [])]
+    words += ["left"] if x < 1 / 3 else ["right"] if x > 2 / 3 else []
+    return f"at the {' '.join(words)}" if words else "in the middle"
+
+
 def _copy_words(evidence: Mapping[str, Any], path: str) -> str:
-    parts = [f"{evidence['kind']} copy"]
+    session = evidence["kind"] == "session"
+    parts = [_ANOTHER_SHOT if session else f"{evidence['kind']} copy"]
     if "of" in evidence and evidence["of"] == path:
         parts[0] = f"the best of its {evidence['kind']} copies"
     elif "of" in evidence:
-        parts[0] += " of " + str(evidence["of"])
+        parts[0] += (": see " if session else " of ") + str(evidence["of"])
     if evidence.get("transform") not in (None, "", "none"):
         parts.append(str(evidence["transform"]))
     if "probability" in evidence:
         parts.append(f"probability {evidence['probability']:.2f}")
-    if "copies" in evidence:
-        parts.append(f"{evidence['copies']} copies")
+    for key in ("copies", "shots"):
+        if key in evidence:
+            parts.append(f"{evidence[key]} {key}")
     for key in ("labels", "splits"):
         if len(evidence.get(key, ())) > 1:
             parts.append(f"{key} " + " and ".join(map(str, evidence[key])))
     return ", ".join(parts)
+
+
+def people_in_doubt(issues: pd.DataFrame) -> pd.DataFrame:
+    """Return the images of people who are perhaps one person in several splits: path, group, flagged.
+
+    A group holds all of them; of those flagged it is sure that they have pictures in another split.
+    """
+    mine = issues[issues["check"].eq("subject_leak") & issues["evidence"].str.contains('"perhaps"', regex=False)]
+    groups = [str(json.loads(text).get("perhaps", "")) for text in mine["evidence"]]
+    found = pd.DataFrame({"path": mine["path"].to_numpy(), "group": groups, "flagged": mine["is_issue"].to_numpy()})
+    return found[found["group"] != ""].reset_index(drop=True)
 
 
 def outcomes(
@@ -239,7 +285,7 @@ def outcomes(
     """Return what became of each image and which issue counts as the cause.
 
     The cause is the issue that the decision in force rests on; without one it is the image's worst issue (lowest
-    score, then the order of ``tables.CHECK_NAMES``); "" where nothing was found.
+    score, then the order of ``curation.checks.registry.names``); "" where nothing was found.
 
     Args:
         manifest: the cleaned manifest.
@@ -255,7 +301,7 @@ def outcomes(
     """
     frame = manifest.set_index("path")
     flagged = issues.loc[issues["is_issue"], ["path", "check", "score"]].astype({"check": "str"})
-    place = flagged["check"].map({name: n for n, name in enumerate(tables.CHECK_NAMES)})
+    place = flagged["check"].map({name: n for n, name in enumerate(registry.names(flagged["check"].unique()))})
     worst = flagged.assign(place=place).sort_values(["score", "place"], kind="stable").drop_duplicates("path")
     cause = worst.set_index("path")["check"].to_dict()
     cause |= {entry.path: entry.issue.partition("#")[0] for entry in entries if entry.issue}
@@ -297,8 +343,9 @@ def closing(
     Returns:
         sentences, and a record with images, clean (images without any issue), kept, excluded, relabelled, softened,
         waiting, issues (check -> images), groups (check -> groups), excluded_by (check -> images), leaks_left (groups
-        of known copies that still lie in two splits among the kept images), subject_leaks_left (the same of people)
-        and emptied (splits without kept images).
+        of known copies that still lie in two splits among the kept images), subject_leaks_left (the same of people),
+        subject_doubts (groups of kept images of people who are perhaps one, in several splits) and emptied (splits
+        without kept images).
 
     """
     issues = by_check(issues)
@@ -308,7 +355,7 @@ def closing(
     dropped = states.loc[states["outcome"] == "left out", "cause"]
     record = {
         "images": len(images),
-        "clean": len(images) - issues.loc[issues["is_issue"], "path"].nunique(),
+        "clean": len(images) - issues.loc[issues["is_issue"] & (issues["check"] != "same_session"), "path"].nunique(),
         "kept": int((manifest["status"] == "kept").sum()),
         "excluded": len(dropped),
         "relabelled": int(by_outcome.get("relabelled", 0)),
@@ -319,14 +366,15 @@ def closing(
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
         "leaks_left": _leaks_left(manifest, issues),
         "subject_leaks_left": _subject_leaks_left(manifest, issues),
+        "subject_doubts": _subject_doubts(manifest, issues),
         "emptied": sorted(set(manifest["split"]) - set(manifest.loc[manifest["status"] == "kept", "split"])),
     }
     return _sentences(images, record), record
 
 
 def by_check(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return the issues with names of checks as categories: a column of a score of texts an image is costly to ask."""
-    return issues.assign(check=pd.Categorical(issues["check"], categories=list(tables.CHECK_NAMES)))
+    """Return the issues with names of checks as categories: a column of a score of texts per image is costly to ask."""
+    return issues.assign(check=pd.Categorical(issues["check"], categories=registry.names(issues["check"].unique())))
 
 
 def _leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
@@ -347,6 +395,12 @@ def _subject_leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
     kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
     people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
     return int((kept.merge(people, on="path").groupby("group")["split"].nunique() > 1).sum())
+
+
+def _subject_doubts(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
+    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
+    found = kept.merge(people_in_doubt(issues)[["path", "group"]], on="path")
+    return int((found.groupby("group")["split"].nunique() > 1).sum())
 
 
 def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
@@ -376,6 +430,10 @@ def _found_sentences(record: Mapping[str, Any]) -> list[str]:
     if record["issues"].get("subject_leak"):
         people = counted(record["groups"]["subject_leak"], "person", "people")
         lines.append(f"In several splits: {people}, {counted(record['issues']['subject_leak'], 'image')}.")
+    if record["issues"].get("same_session"):
+        shots, sessions = record["issues"]["same_session"], record["groups"]["same_session"]
+        told = f"{counted(shots, 'image')} of {counted(sessions, 'session')}"
+        lines.append(f"Shots of one session, alike but no copies: {told}; they stay.")
     if single:
         named = [f"{check_words(check)[0].lower()} ({n:,})" for check, n in single]
         lines.append(f"Found in single images: {_listed(named)}.")
@@ -403,6 +461,12 @@ def _decided_sentences(record: Mapping[str, Any]) -> list[str]:
         lines.append(f"{people} kept images in more than one split: curate split --by subject.")
     elif record["groups"].get("subject_leak"):
         lines.append("No known person has kept images in more than one split any more.")
+    if record["subject_doubts"]:
+        people = counted(record["subject_doubts"], "group of people who are", "groups of people who are")
+        lines.append(
+            f"{people} perhaps one person in several splits should be looked at by a person: "
+            "curate review --check subject_leak."
+        )
     return lines
 
 
@@ -414,7 +478,7 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
         findings: issue rows of peers: peer, version and the issues table's columns.
 
     Returns:
-        columns check, title, peer (with its version), both, ours_only, peer_only (images): a row a check and peer.
+        columns check, title, peer (with its version), both, ours_only, peer_only (images): a row per check and peer.
 
     """
     if findings.empty:
@@ -427,7 +491,7 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
         numbers = [len(mine & theirs), len(mine - theirs), len(theirs - mine)]
         rows.append([check, check_words(str(check))[0], f"{peer} {version}", *numbers])
     frame = pd.DataFrame(rows, columns=["check", "title", "peer", "both", "ours_only", "peer_only"])
-    place = {name: n for n, name in enumerate(tables.CHECK_NAMES)}
+    place = {name: n for n, name in enumerate(registry.names(frame["check"]))}
     ordered = frame.assign(place=frame["check"].map(place)).sort_values(["place", "peer"], ignore_index=True)
     return ordered.drop(columns="place")
 

@@ -108,6 +108,7 @@ def _opened(workspace: Workspace, request: Request, settings: Settings, display:
         title,
         tuple(classes_of(rows)),
         items,
+        people=bool(read_issues(workspace)["check"].eq("subject_leak").any()),
         learns=learns,
     )
     ids = [sample_id(path) for path, _ in items]

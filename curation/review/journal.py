@@ -1,4 +1,4 @@
-"""What people answer in the App, written down at once: one JSON object a line, one file a person and session.
+"""What people answer in the App, written down at once: one JSON object per line, one file per person and session.
 
 The App's database may be wiped and the App may crash at any time; an answer counts from the moment its line is on disk.
 A line is one key press on any number of images. Lines are never rewritten: taking back is a line too.
@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ from curation.base import files, reading
 from curation.base.errors import CurationError
 from curation.decisions.log import through as log_through
 
-ANSWERS = ("keep", "exclude", "relabel", "soften", "unsure", "label")
+ANSWERS = ("keep", "exclude", "relabel", "soften", "unsure", "label", "same", "not_same")
 """What a person may answer; ``label`` is a blind label: a vote, never a decision. ``unsure`` decides nothing."""
+
+IDENTITY = frozenset({"same", "not_same"})
+"""Answers on who is who; they stand beside the same person's answer on the image and its label."""
 
 DECISIONS = frozenset({"keep", "exclude", "relabel", "soften"})
 """Answers that become decisions of the log."""
@@ -43,12 +47,13 @@ class Line:
     """One key press.
 
     id is unique over all journals; time is ISO 8601 UTC with microseconds; queue is what the person was working
-    through; value is a class, for soften a JSON object class -> probability; undo lines hold the id that they take back
-    in ``value`` and no paths.
+    through; value is a class, for soften a JSON object class -> probability, for not_same a JSON list of the contents
+    whose person these are not ([]: no two of these are one person); undo lines hold the id that they take back in
+    ``value`` and no paths.
 
     order grows with every line of every journal, whatever the clock says, and after is the last decision that the log
     held; 0 and -1 in lines of older versions. contents (SHA-256 of the files) and labels (that they came with) are what
-    the answer is about, one a path; () in lines of older versions.
+    the answer is about, one per path; () in lines of older versions.
     """
 
     id: str
@@ -86,7 +91,7 @@ class ReviewAnswer:
     @property
     def says(self) -> tuple[str, str]:
         """What two people must have in common to agree."""
-        return self.action, self.value
+        return self.action, "" if self.action in IDENTITY else self.value
 
 
 def checked_name(name: str) -> str:
@@ -205,9 +210,23 @@ def _line(record: dict[str, Any]) -> Line:
         raise ValueError(f"its reviewer {line.reviewer!r} is no name")
     if datetime.fromisoformat(line.time).tzinfo is None:
         raise ValueError(f"its time {line.time!r} has no zone")
-    if line.action == "soften":
-        shares_of(line.value)
+    read_value = {"soften": shares_of, "not_same": others_of}.get(line.action)
+    if read_value is not None:
+        read_value(line.value)
     return line
+
+
+def others_of(value: str) -> list[str]:
+    """Return the contents whose person the images of a ``not_same`` line are not.
+
+    Raises:
+        ValueError: it is no JSON list of texts.
+
+    """
+    others = files.parsed(value)
+    if not (isinstance(others, list) and all(isinstance(other, str) for other in others)):
+        raise ValueError("its others are no list of contents")
+    return others
 
 
 def shares_of(value: str) -> dict[str, float]:
@@ -240,7 +259,27 @@ def taken_back(lines: Iterable[Line]) -> list[Line]:
 
 
 def latest_answers(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
-    """Return (path, reviewer) -> that person's last answer on that image; blind labels are not among them."""
+    """Return (path, reviewer) -> that person's last answer on that image and its label.
+
+    Blind labels are not among them, nor is who is who.
+    """
+    return _last(lines, lambda line: line.action != "label" and line.action not in IDENTITY)
+
+
+def identity_answers(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
+    """Return (path, reviewer) -> that person's last answer on whose face it is."""
+    return _last(lines, lambda line: line.action in IDENTITY)
+
+
+def identity_presses(lines: Iterable[Line]) -> list[list[ReviewAnswer]]:
+    """Return what people said of who is who, a list a press that stands: it is about its images together."""
+    lines = list(lines)
+    place = {line.id: number for number, line in enumerate(lines)}
+    return [_answers(line, place[line.id]) for line in active_presses(lines) if line.action in IDENTITY]
+
+
+def last_answers(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
+    """Return (path, reviewer) -> the last that this person answered, of whatever kind; no blind labels."""
     return _last(lines, lambda line: line.action != "label")
 
 
@@ -254,20 +293,11 @@ def _last(lines: Iterable[Line], wanted: Callable[[Line], bool]) -> dict[tuple[s
     place = {line.id: number for number, line in enumerate(lines)}
     found: dict[tuple[str, str], ReviewAnswer] = {}
     for line in filter(wanted, active_presses(lines)):
-        for number, path in enumerate(line.paths):
-            content, label = (each[number] if number < len(each) else "" for each in (line.contents, line.labels))
-            found[path, line.reviewer] = ReviewAnswer(
-                path,
-                line.reviewer,
-                line.action,
-                line.value,
-                line.time,
-                line.queue,
-                line.reason,
-                line.issue,
-                place[line.id],
-                line.after,
-                content,
-                label,
-            )
+        found |= {(answer.path, line.reviewer): answer for answer in _answers(line, place[line.id])}
     return found
+
+
+def _answers(line: Line, place: int) -> list[ReviewAnswer]:
+    about = (line.reviewer, line.action, line.value, line.time, line.queue, line.reason, line.issue, place, line.after)
+    padded = zip_longest(line.paths, line.contents[: len(line.paths)], line.labels[: len(line.paths)], fillvalue="")
+    return [ReviewAnswer(path, *about, content, label) for path, content, label in padded]

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +17,22 @@ from fiftyone.core.json import stringify
 from fiftyone.operators import types
 
 from curation.review import review_session as sessions
-from curation.review.environment import SESSION_VARIABLE
 from curation.review.journal import ReviewError
 from curation.review.push import answered_of, words
 from curation.review.read_model import sample_id
-from curation.review.review_session import WALK, Image, ReviewSession
+from curation.review.review_session import WALK
+from curation.review.units import (
+    Sample,
+    is_ours,
+    named,
+    of_people_in,
+    people_here,
+    samples_of,
+    standing,
+    the_session,
+    together,
+    unit,
+)
 from curation.review.views import MAP_KEY, PANEL
 
 PLUGIN = "@face-curation/review"
@@ -38,94 +46,22 @@ _AHEAD = 6
 _BEHIND = 50
 """Images before the opened one in the grid to which one can go back."""
 
-_MOST_COPIES = 24
-"""Copies of a group that the opened view shows and answers for at once: more cannot be looked at together."""
-
 _panel_ids: set[str] = set()
 
 
-@cache
-def the_session() -> ReviewSession:
-    """Return the session of the command that started this server."""
-    return ReviewSession(sessions.load_session(Path(os.environ[SESSION_VARIABLE])))
-
-
-def _is_ours(ctx: Any) -> bool:
-    return SESSION_VARIABLE in os.environ and ctx.dataset_name == the_session().session.dataset
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """What the database says of an image; in a blind session only identity, name, file and decided."""
-
-    id: str
-    path: str
-    filepath: str
-    label: str = ""
-    original_label: str = ""
-    suggestion: str = ""
-    status: str = "kept"
-    reason: str = ""
-    split: str = ""
-    evidence: str = ""
-    worst_issue: str = ""
-    decided: str = ""
-    copy_group: str = ""
-
-    @property
-    def image(self) -> Image:
-        """What an answer is about."""
-        return Image(self.path, self.label, self.original_label, self.status, self.suggestion.removesuffix("?"))
-
-
-_LABELS = ("label", "original_label", "suggestion", "decided")
-
-
-def _samples(view: Any) -> list[_Sample]:
-    """Return the samples of a view, in its order."""
-    known = view.get_field_schema()
-    names = [name for name in _Sample.__dataclass_fields__ if name in known]
-    columns = view.values([f"{name}.label" if name in _LABELS else name for name in names])
-    return [
-        _Sample(**{name: str(value) for name, value in zip(names, row, strict=True) if value})
-        for row in zip(*columns, strict=True)
-    ]
-
-
-def _named(ctx: Any, names: Iterable[str]) -> list[_Sample]:
-    return _samples(ctx.dataset.select([sample_id(name) for name in names], ordered=True))
-
-
-def _with_copies(ctx: Any, samples: Sequence[_Sample]) -> list[list[_Sample]]:
-    """Return each image with the copies of its group, as far as they can be looked at; of a group once."""
-    from fiftyone import ViewField
-
-    groups = {sample.copy_group for sample in samples} - {""}
-    copies = ctx.dataset.match(ViewField("copy_group").is_in(sorted(groups))) if groups else None
-    members: dict[str, list[_Sample]] = {}
-    for copy in [] if copies is None else _samples(copies.sort_by("path")):
-        members.setdefault(copy.copy_group, []).append(copy)
-    found: dict[str, list[_Sample]] = {}
-    for sample in samples:
-        mine = members.get(sample.copy_group, [sample])
-        if len(mine) > _MOST_COPIES:
-            mine = [sample, *(copy for copy in mine if copy.path != sample.path)][:_MOST_COPIES]
-        found.setdefault(sample.copy_group or sample.path, mine)
-    return list(found.values())
-
-
-def _about(ctx: Any) -> list[_Sample]:
+def _about(ctx: Any) -> list[Sample]:
     """Return what an answer is about: what the opened view names, else the opened sample and its copies.
 
     Else it is the selection, of which a tile of a group stands for all of it.
     """
     if ctx.params.get("names"):
-        return _named(ctx, ctx.params["names"])
+        return named(ctx, ctx.params["names"])
     chosen = [str(ctx.current_sample)] if ctx.current_sample else [str(one) for one in ctx.selected]
-    samples = _samples(ctx.dataset.select(chosen, ordered=True)) if chosen else []
+    samples = samples_of(ctx.dataset.select(chosen, ordered=True)) if chosen else []
     by_group = any("GroupBy" in stage.get("_cls", "") for stage in ctx.request_params.get("view") or [])
     if ctx.current_sample or by_group:
-        samples = [copy for unit in _with_copies(ctx, samples) for copy in unit]
+        units = together(ctx, samples, of_people_in(people_here(ctx)))
+        samples = [copy for members in units for copy in members]
     return samples
 
 
@@ -171,43 +107,6 @@ def _refused(ctx: Any, error: ReviewError) -> dict[str, Any]:
     return {"error": str(error)}
 
 
-def _unit(samples: Sequence[_Sample]) -> dict[str, Any]:
-    """Return what the opened view shows of an image or a group of copies."""
-    session = the_session().session
-    labels, splits = sorted({one.label for one in samples}), sorted({one.split for one in samples} - {""})
-    title = f"{len(samples)} copies of one picture" if len(samples) > 1 else ""
-    title += f", under different labels ({', '.join(labels)})" if len(labels) > 1 else ""
-    title += f", in several splits ({', '.join(splits)})" if len(splits) > 1 else ""
-    came = sorted({one.original_label for one in samples} - {""})
-    keep = f"keep as it came: {came[0]}" if len(came) == 1 else "keep as it came"
-    if len(samples) > 1:
-        keep = f"keep all {len(samples)} as they came: {', '.join(came)}"
-    return {
-        "key": samples[0].path,
-        "title": title,
-        "keep": "" if session.blind else keep,
-        "suggestion": ", ".join(sorted({one.image.suggestion for one in samples} - {""})),
-        "images": [
-            {
-                "name": one.path,
-                "file": one.filepath,
-                "label": one.label,
-                "state": _standing(one),
-                "evidence": one.evidence.split("\n") if one.evidence else [],
-                "decided": one.decided,
-            }
-            for one in samples
-        ],
-    }
-
-
-def _standing(sample: _Sample) -> str:
-    """Return what the version makes of an image, where it is not kept as it came."""
-    if sample.status == "excluded":
-        return f"left out: {sample.reason}"
-    return f"came as {sample.original_label}" if sample.original_label != sample.label else ""
-
-
 class _Operator(foo.Operator):  # type: ignore[misc]
     """Common to the operators: ``key`` is the name that the App's JavaScript calls, ``title`` what a person reads."""
 
@@ -229,23 +128,25 @@ class Look(_Operator):
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Return the names in order, the place to begin at, and the first images or groups."""
-        if not _is_ours(ctx):
+        if not is_ours(ctx):
             return {"error": "this dataset is not under review"}
         place, walk = 0, list(ctx.params.get("names") or [])
         if not walk and ctx.params.get("here"):
             place, walk = _view_around(ctx)
         elif not walk:
-            walk = [unit[0] for unit in the_session().upcoming(WALK)]
-        units = _with_copies(ctx, _named(ctx, walk[place : place + _AHEAD]))
-        told = {"walk": walk, "place": place, "ranking": the_session().ranking}
-        return {**told, "units": [_unit(unit) for unit in units], "state": _state()}
+            walk = [names[0] for names in the_session().upcoming(WALK)]
+        people = people_here(ctx) if ctx.params.get("here") else ctx.params.get("people")
+        of_people = of_people_in(people)
+        units = together(ctx, named(ctx, walk[place : place + _AHEAD]), of_people)
+        told = {"walk": walk, "place": place, "people": people, "state": _state(), "ranking": the_session().ranking}
+        return {**told, "units": [unit(members, of_people) for members in units]}
 
 
 def _view_around(ctx: Any) -> tuple[int, list[str]]:
     """Return the opened sample's place among its neighbours in the grid, and their names."""
     identities, names = ctx.view.values(["id", "path"])
     if str(ctx.current_sample) not in identities:
-        return 0, [sample.path for sample in _samples(ctx.dataset.select([str(ctx.current_sample)]))]
+        return 0, [sample.path for sample in samples_of(ctx.dataset.select([str(ctx.current_sample)]))]
     place = identities.index(str(ctx.current_sample))
     start = max(place - _BEHIND, 0)
     return place - start, names[start : start + WALK]
@@ -260,7 +161,7 @@ class _Answer(_Operator):
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Answer for what is chosen."""
-        if not _is_ours(ctx):
+        if not is_ours(ctx):
             return {}
         samples = _about(ctx)
         try:
@@ -315,7 +216,7 @@ class Relabel(_Answer):
     def resolve_input(self, ctx: Any) -> Any:
         """Ask for the class."""
         inputs = types.Object()
-        if _is_ours(ctx):
+        if is_ours(ctx):
             inputs.enum("label", list(the_session().session.classes), label="Class", required=True)
         return _reason(inputs)
 
@@ -332,7 +233,7 @@ class Soften(_Answer):
     def resolve_input(self, ctx: Any) -> Any:
         """Ask for two classes and the share of the first."""
         inputs = types.Object()
-        if _is_ours(ctx):
+        if is_ours(ctx):
             for name in ("first", "second"):
                 inputs.enum(name, list(the_session().session.classes), label=f"The {name} class", required=True)
             inputs.float("share", label="Share of the first", min=0.05, max=0.95, default=0.5)
@@ -344,6 +245,22 @@ class Soften(_Answer):
         return json.dumps({str(ctx.params.get("first")): share, str(ctx.params.get("second")): 1 - share})
 
 
+class Same(_Answer):
+    """The images show one person."""
+
+    key, title = "same", "same person"
+
+
+class NotSame(_Answer):
+    """The images show somebody else than those beside them that were left out; without any, no two show one person."""
+
+    key, title = "not_same", "not the same person"
+
+    def value(self, ctx: Any) -> str:
+        """Return the names of the images whose person these are not, as JSON."""
+        return json.dumps([str(name) for name in ctx.params.get("others") or []])
+
+
 class Undo(_Operator):
     """Take the last answer back."""
 
@@ -351,7 +268,7 @@ class Undo(_Operator):
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Take back, and say what it was about, so that it is shown again."""
-        if not _is_ours(ctx):
+        if not is_ours(ctx):
             return {}
         names = the_session().undo()
         if not names:
@@ -368,7 +285,7 @@ class Queue(_Operator):
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Put the images into the queue, in the grid's order."""
-        if not _is_ours(ctx) or the_session().session.blind:
+        if not is_ours(ctx) or the_session().session.blind:
             return {}
         chosen = [str(one) for one in ctx.selected]
         view = ctx.view.select(chosen) if chosen else ctx.view
@@ -388,10 +305,10 @@ class Map(_Operator):
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Return names, places (x and y, 16 bits each) and a code a colouring, base64."""
-        if not _is_ours(ctx) or the_session().session.blind:
+        if not is_ours(ctx) or the_session().session.blind:
             return {"error": "there is no map of these images"}
         results = ctx.dataset.load_brain_results(MAP_KEY)
-        samples = {sample.id: sample for sample in _samples(ctx.dataset)}
+        samples = {sample.id: sample for sample in samples_of(ctx.dataset)}
         there = [place for place, one in enumerate(results.sample_ids) if one in samples]
         shown = [samples[results.sample_ids[place]] for place in there]
         low, high = results.points[there].min(axis=0), results.points[there].max(axis=0)
@@ -409,7 +326,7 @@ class Map(_Operator):
         }
 
 
-def _decision(sample: _Sample) -> str:
+def _decision(sample: Sample) -> str:
     """Return what was decided on an image, by people or else by the version."""
     if sample.decided:
         return "relabelled by people" if sample.decided.startswith("→") else f"{sample.decided}, by people"
@@ -437,7 +354,7 @@ class MarkDifference(_Operator):
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         """Return for each copy a picture to lay over it, and words."""
-        samples = _named(ctx, ctx.params.get("names") or []) if _is_ours(ctx) else []
+        samples = named(ctx, ctx.params.get("names") or []) if is_ours(ctx) else []
         return {"marks": {copy.path: _marks(samples[0].filepath, copy.filepath) for copy in samples[1:]}}
 
 
@@ -469,14 +386,14 @@ class OpenSession(_Operator):
 
     def execute(self, ctx: Any) -> None:
         """Show the keys."""
-        ours = _is_ours(ctx)
+        ours = is_ours(ctx)
         told = {"keys": _keys() if ours else [], "state": _state() if ours else ""}
         ctx.trigger(f"{PLUGIN}/show_keys", told)
 
 
 def _keys() -> list[dict[str, Any]]:
     session = the_session().session
-    return sessions.record(sessions.keys_of(session.classes, blind=session.blind))
+    return sessions.record(sessions.keys_of(session.classes, blind=session.blind, people=session.people))
 
 
 class FaceReview(foo.Panel):  # type: ignore[misc]
@@ -508,7 +425,7 @@ class FaceReview(foo.Panel):  # type: ignore[misc]
 
 def _panel_output(ctx: Any) -> Any:
     panel = types.Object()
-    if _is_ours(ctx):
+    if is_ours(ctx):
         panel.md("\n\n".join([_queue_words(), _evidence_words(ctx), _keys_words()]), name="state")
     else:
         panel.md("This dataset is not under review: open one with `curate review`.", name="state")
@@ -543,8 +460,8 @@ def _evidence_words(ctx: Any) -> str:
     blocks = []
     for sample in samples[:_SHOWN]:
         title = f"**{_plain(sample.path)}**, labelled **{_plain(sample.label)}**"
-        if _standing(sample):
-            title += f", {_plain(_standing(sample))}"
+        if standing(sample):
+            title += f", {_plain(standing(sample))}"
         facts = [f"- {_plain(line)}" for line in (sample.evidence or "no check flags it").split("\n")]
         blocks.append("\n".join([title, "", *facts]))
     more = f"\n\nand {len(samples) - _SHOWN} more" if len(samples) > _SHOWN else ""
@@ -569,6 +486,8 @@ OPERATORS = (
     Accept,
     Relabel,
     Soften,
+    Same,
+    NotSame,
     Undo,
     Queue,
     Map,

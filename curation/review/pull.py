@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import pandas as pd
@@ -19,9 +19,9 @@ from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_images
 from curation.decisions import log, manifest
 from curation.decisions.replay import PERSON_PREFIX
-from curation.pipeline import decisions, label_judgement
+from curation.pipeline import decisions, label_judgement, subjects
 from curation.review import journal, queues
-from curation.review.journal import DECISIONS, Line, ReviewAnswer, ReviewError
+from curation.review.journal import DECISIONS, IDENTITY, Line, ReviewAnswer, ReviewError
 from curation.review.push import answers_frame
 
 CONFLICTS = "conflicts.parquet"
@@ -37,6 +37,8 @@ class Plan:
     drafts: dict[str, list[log.Draft]]
     undo: dict[str, list[int]]
     conflicts: pd.DataFrame
+    people: list[list[ReviewAnswer]] = field(default_factory=list)
+    """Answers on who is who, those of one press together."""
 
 
 @dataclass(frozen=True)
@@ -86,27 +88,37 @@ def plan(lines: Sequence[Line], entries: Sequence[log.Entry], known: Iterable[st
     gone = log.undone(entries)
     logged: dict[_Mark, log.Entry] = {}
     for entry in entries:
-        if entry.actor.startswith(PERSON_PREFIX) and entry.path:
-            logged |= {(entry.time, entry.actor, name): entry for name in (entry.path, entry.content) if name}
+        if entry.actor.startswith(PERSON_PREFIX) and (entry.path or entry.action == "not_same"):
+            names = (entry.path, entry.content) if entry.path else (entry.action,)
+            logged |= {(entry.time, entry.actor, name): entry for name in names if name}
     answers = [
         answer
-        for answer in journal.latest_answers(lines).values()
-        if answer.action in DECISIONS and (answer.content or answer.path) in there
+        for answer in (*journal.latest_answers(lines).values(), *journal.identity_answers(lines).values())
+        if answer.action in (DECISIONS | IDENTITY) and (answer.content or answer.path) in there
     ]
     settled = _settled(lines, entries, gone)
     unsettled = [answer for answer in answers if not settled(answer)]
     conflicts = queues.disagreements(answers_frame(unsettled))
-    disputed = set(conflicts["path"])
+    disputed = set(zip(conflicts["path"], conflicts["action"].isin(list(IDENTITY)), strict=True))
     drafts: dict[str, list[log.Draft]] = {}
+
+    def is_new(answer: ReviewAnswer) -> bool:
+        about = (answer.path, answer.action in IDENTITY)
+        return about not in disputed and not any(mark in logged for mark in _marks(answer))
+
     for answer in sorted(unsettled, key=lambda a: (a.place, a.path)):
-        if answer.path not in disputed and not any(mark in logged for mark in _marks(answer)):
+        if answer.action not in IDENTITY and is_new(answer):
             drafts.setdefault(answer.reviewer, []).append(_draft(answer))
-    return Plan(drafts, _taken_back(lines, logged, gone), conflicts)
+    presses = [
+        [a for a in press if (a.content or a.path) in there and is_new(a) and not settled(a)]
+        for press in journal.identity_presses(lines)
+    ]
+    return Plan(drafts, _taken_back(lines, logged, gone), conflicts, [press for press in presses if press])
 
 
 def _marks(answer: ReviewAnswer) -> list[_Mark]:
     actor = PERSON_PREFIX + answer.reviewer
-    return [(answer.time, actor, name) for name in (answer.path, answer.content) if name]
+    return [(answer.time, actor, name) for name in (answer.path, answer.content, answer.action) if name]
 
 
 def _settled(lines: Sequence[Line], entries: Sequence[log.Entry], gone: set[int]) -> Callable[[ReviewAnswer], bool]:
@@ -117,10 +129,10 @@ def _settled(lines: Sequence[Line], entries: Sequence[log.Entry], gone: set[int]
     """
     pressed = {(line.time, PERSON_PREFIX + line.reviewer): place for place, line in enumerate(lines)}
     people = [e for e in entries if e.actor.startswith(PERSON_PREFIX) and e.path and e.seq not in gone]
-    by_image: dict[str, list[log.Entry]] = {}
+    by_image: dict[tuple[str, bool], list[log.Entry]] = {}
     for entry in people:
         for name in {entry.path, entry.content} - {""}:
-            by_image.setdefault(name, []).append(entry)
+            by_image.setdefault((name, entry.action == "subject"), []).append(entry)
 
     def later(entry: log.Entry, answer: ReviewAnswer) -> bool:
         place = pressed.get((entry.time, entry.actor))
@@ -130,7 +142,11 @@ def _settled(lines: Sequence[Line], entries: Sequence[log.Entry], gone: set[int]
             return entry.seq > answer.after
         return datetime.fromisoformat(entry.time) > datetime.fromisoformat(answer.time)
 
-    return lambda answer: any(later(entry, answer) for entry in by_image.get(answer.content or answer.path, []))
+    def settled(answer: ReviewAnswer) -> bool:
+        about = (answer.content or answer.path, answer.action in IDENTITY)
+        return any(later(entry, answer) for entry in by_image.get(about, []))
+
+    return settled
 
 
 def _draft(answer: ReviewAnswer) -> log.Draft:
@@ -150,13 +166,35 @@ def _draft(answer: ReviewAnswer) -> log.Draft:
 
 def _taken_back(lines: Sequence[Line], logged: Mapping[_Mark, log.Entry], gone: set[int]) -> dict[str, list[int]]:
     """Return reviewer -> numbers of the entries whose press was taken back in the App and that still stand."""
-    found: dict[str, list[int]] = {}
+    found: dict[str, set[int]] = {}
     for line in journal.taken_back(lines):
-        for path in line.paths:
-            entry = logged.get((line.time, PERSON_PREFIX + line.reviewer, path))
+        for name in (*line.paths, *line.contents, line.action):
+            entry = logged.get((line.time, PERSON_PREFIX + line.reviewer, name))
             if entry is not None and entry.seq not in gone:
-                found.setdefault(line.reviewer, []).append(entry.seq)
-    return found
+                found.setdefault(line.reviewer, set()).add(entry.seq)
+    return {reviewer: sorted(numbers) for reviewer, numbers in found.items()}
+
+
+def _on_people(names: pd.Series, images: pd.DataFrame, answers: Sequence[ReviewAnswer]) -> list[log.Draft]:
+    """Return the decisions that one press on who is who comes to; none where too few of its pictures are left."""
+    content_of = dict(zip(images["path"], images["sha256"], strict=True))
+    path_of = dict(zip(images["sha256"], images["path"], strict=True))
+
+    def now(answer: ReviewAnswer) -> str:
+        as_it_was = not answer.content or content_of.get(answer.path) == answer.content
+        return answer.path if as_it_was else path_of[answer.content]
+
+    first = answers[0]
+    reason = first.reason or f"seen in the App, {first.queue}"
+    told = log.Draft("", "", reason=reason, issue=first.issue, time=first.time)
+    paths = sorted({now(answer) for answer in answers})
+    others = journal.others_of(first.value) if first.action == "not_same" else []
+    there = sorted({path_of[content] for content in others if content in path_of} - set(paths))
+    if len(paths) + len(there) < 2 or (others and not there):
+        return []
+    if first.action == "same":
+        return subjects.same(names, images, paths, told)
+    return subjects.not_same(names, images, paths, there, told)
 
 
 def pull(workspace: Workspace, settings: Settings, display: Display, *, new_class: bool = False) -> Pulled:
@@ -174,6 +212,11 @@ def pull(workspace: Workspace, settings: Settings, display: Display, *, new_clas
         reviewer: [log.Draft("", "undo", value=json.dumps(sorted(numbers)), reason="taken back in the App")]
         for reviewer, numbers in found.undo.items()
     }
+    names = subjects.given_names(workspace, images)
+    for press in found.people:
+        said = _on_people(names, images, press)
+        drafts.setdefault(press[0].reviewer, []).extend(said)
+        names.update(pd.Series({draft.path: draft.value for draft in said if draft.path}, dtype="str"))
     for reviewer, new in drafts.items():
         by_person[reviewer] = [*by_person.get(reviewer, []), *new]
     _write(workspace, CONFLICTS, found.conflicts)
@@ -217,7 +260,7 @@ def _blind_labels(lines: Sequence[Line], known: Iterable[str]) -> pd.DataFrame:
 
 
 def conflicts(workspace: Workspace) -> pd.DataFrame:
-    """Return the images on which people disagree, as of the last pull, one row an answer."""
+    """Return the images on which people disagree, as of the last pull, one row per answer."""
     file = workspace.review / CONFLICTS
     if not file.exists():
         return answers_frame([])

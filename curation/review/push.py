@@ -31,8 +31,12 @@ INFO = "curation"
 _KEPT_DATASETS = 2
 """Newest versions whose datasets stay in the database; older ones can be pushed again at any time."""
 
-_REVISION = 3
+_REVISION = 4
 """Raised whenever the documents of the same records may change."""
+
+
+_TEXTS = ("path", "split", "status", "reason", "soft_label", "copy_group", "person", "person_group")
+"""Columns of the records that are fields of the samples as they are."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def _declare(fo: Any, dataset: Any, shown: Shown) -> None:
     """
     known = dataset.get_field_schema(flat=True)
     labels = ["label", "original_label", "suggestion", "decided", *map(prediction_field, shown.predictions)]
-    texts = ("path", "split", "status", "reason", "soft_label", "copy_group", "evidence", "worst_issue", "digest")
+    texts = [*_TEXTS, "evidence", "worst_issue", "digest"]
     fields: dict[str, Any] = {
         **{name: fo.Classification(label="") for name in labels},
         **dict.fromkeys(texts, ""),
@@ -139,6 +143,7 @@ def _declare(fo: Any, dataset: Any, shown: Shown) -> None:
         "disagree": False,
         "weight": 1.0,
         "copies": 1,
+        "person_images": 1,
     }
     scores = dict.fromkeys(shown.scores, 1.0)
     if known.keys() >= {*fields, *(f"scores.{check}" for check in scores)}:
@@ -163,11 +168,11 @@ class Answered:
 
 def answered(workspace: Workspace) -> Answered:
     """Read the journals; a wiped database thereby shows again what was answered."""
-    return answered_of(journal.latest_answers(journal.read(workspace.review / "journal")).values())
+    return answered_of(journal.last_answers(journal.read(workspace.review / "journal")).values())
 
 
 def answered_of(answers: Any) -> Answered:
-    """Return the state that the App shows of standing answers."""
+    """Return the state that the App shows of latest answers."""
     by_path: dict[str, list[journal.ReviewAnswer]] = {}
     for answer in answers:
         by_path.setdefault(answer.path, []).append(answer)
@@ -176,7 +181,8 @@ def answered_of(answers: Any) -> Answered:
         mine.sort(key=lambda answer: answer.time)
         decided[path] = words(mine[-1].action, mine[-1].value)
         reviewers[path] = sorted(answer.reviewer for answer in mine)
-        if len({answer.says for answer in mine if answer.action != "unsure"}) > 1:
+        said = [answer for answer in mine if answer.action != "unsure"]
+        if any(len({a.says for a in said if (a.action in journal.IDENTITY) == kind}) > 1 for kind in (True, False)):
             differing.add(path)
     return Answered(decided, reviewers, frozenset(differing))
 
@@ -187,20 +193,23 @@ def words(action: str, value: str) -> str:
         return f"→ {value}"
     if action == "soften":
         return "→ " + " / ".join(f"{share:.0%} {name}" for name, share in json.loads(value).items())
+    if action in journal.IDENTITY:
+        return {"same": "same person", "not_same": "not the same"}[action]
     return {"keep": "keep", "exclude": "exclude", "unsure": "unsure"}.get(action, value or action)
 
 
 def documents(shown: Shown, said: Answered) -> Iterator[dict[str, Any]]:
     """Yield each image's document, as FiftyOne serialises it, without what the dataset itself adds."""
-    members = shown.records["copy_group"].value_counts()
+    members, people = (shown.records[name].value_counts() for name in ("copy_group", "person_group"))
     predictions = {prediction_field(name): frame.to_dict("index") for name, frame in shown.predictions.items()}
     for row in shown.records.to_dict("records"):
         path = row["path"]
         plain: dict[str, Any] = {
             "filepath": row["filepath"],
-            **{name: row[name] or None for name in ("path", "split", "status", "reason", "soft_label", "copy_group")},
+            **{name: row[name] or None for name in _TEXTS},
             "weight": row["weight"],
             "copies": int(members[row["copy_group"]]) if row["copy_group"] else 1,
+            "person_images": int(people[row["person_group"]]) if row["person_group"] else 1,
             "issues": sorted(shown.flagged.get(path, [])),
             "worst_issue": summary.check_words(shown.flagged[path][0])[0] if path in shown.flagged else "none",
             "evidence": "\n".join(shown.evidence.get(path, ())) or None,
@@ -291,7 +300,7 @@ def import_documents(fo: Any, dataset: Any, documents: list[dict[str, Any]], rep
 
 
 def answers_frame(answers: Any) -> pd.DataFrame:
-    """Return standing answers as a table: path, reviewer, action, value, time, queue, reason, issue, says."""
+    """Return latest answers as a table: path, reviewer, action, value, time, queue, reason, issue, says."""
     columns = [*journal.ReviewAnswer.__dataclass_fields__, "says"]
     rows = [{**vars(answer), "says": " ".join(answer.says).strip()} for answer in answers]
     return pd.DataFrame(rows, columns=columns)

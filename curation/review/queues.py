@@ -1,4 +1,4 @@
-"""Which images a person sees, in which order: pure functions of the issues and the manifest.
+"""Which images per person sees, in which order: pure functions of the issues and the manifest.
 
 A queue is a table of path and group; the members of a group stand together, since a copy cannot be judged alone.
 """
@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from curation.pipeline.label_queue import Asking
-from curation.review.journal import ReviewError
+from curation.pipeline.summary import people_in_doubt
+from curation.review.journal import IDENTITY, ReviewError
 
 ORDERS = ("gain", "worst", "balance", "random")
 """gain: what improves the labels most; worst: the lowest score first; balance: classes in turn; random: an audit."""
@@ -29,13 +30,17 @@ def candidates(issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataF
     Args:
         issues: the issues table.
         rows: a manifest's rows; images that it lacks are left out.
-        check: only what this check flags; "" for everything that any check flags.
+        check: only what this check flags; "" for everything that any check flags. People who are perhaps one in
+            several splits are among them though none of them is flagged: they wait for a person.
 
     Raises:
         ReviewError: the check flags nothing.
 
     """
-    flagged = issues[issues["is_issue"]]
+    doubt = people_in_doubt(issues).set_index("path")["group"]
+    waits = issues["check"].eq("subject_leak") & issues["path"].isin(doubt.index)
+    flagged = issues[issues["is_issue"] | waits]
+    flagged = flagged.assign(group=flagged["group"].where(~waits, flagged["path"].map(doubt)))
     if check:
         flagged = flagged[flagged["check"] == check]
         if flagged.empty:
@@ -56,7 +61,7 @@ def candidates(issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataF
 def _groups(flagged: pd.DataFrame) -> dict[str, str]:
     """Return path -> group; the widest kind of group wins, for it holds the narrower ones."""
     groups: dict[str, str] = {}
-    for check in ("subject_leak", "exact_duplicate", "near_duplicate", "split_leak", "label_conflict"):
+    for check in ("subject_shift", "subject_leak", "exact_duplicate", "near_duplicate", "split_leak", "label_conflict"):
         mine = flagged[(flagged["check"] == check) & (flagged["group"] != "")]
         groups |= dict(zip(mine["path"], mine["group"], strict=True))
     return groups
@@ -148,12 +153,13 @@ def share(queue: pd.DataFrame, reviewer: str, reviewers: Sequence[str], overlap:
 
 
 def disagreements(answers: pd.DataFrame) -> pd.DataFrame:
-    """Return the images on which people's standing answers differ, one row an answer.
+    """Return the images on which people's latest answers differ, one row per answer.
 
     Args:
         answers: path, reviewer, action, value, time and more; ``unsure`` contradicts nobody.
 
     """
     said = answers[answers["action"] != "unsure"]
-    differing = said.groupby("path")["says"].transform("nunique") > 1
+    about = said["action"].isin(list(IDENTITY))  # whose face it is is one question, the label another
+    differing = said.groupby(["path", about])["says"].transform("nunique") > 1
     return said[differing].sort_values(["path", "reviewer"], ignore_index=True)

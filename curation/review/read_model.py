@@ -1,4 +1,4 @@
-"""What the App shows of each image: one record an image, made from a version and what is known of it."""
+"""What the App shows of each image: one record per image, made from a version and what is known of it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ class Shown:
     """What the App is to show of one workspace and version.
 
     records is one row an image: path, filepath, split, status, label, original_label, reason, weight, soft_label,
-    copy_group, sha256. scores maps a check to path -> score; flagged maps path -> names of checks, the worst first;
+    copy_group, sha256, person (whose face it is), person_group (who is looked at together: a person, or people who
+    are perhaps one). scores maps a check to path -> score; flagged maps path -> names of checks, the worst first;
     evidence path -> lines; faces sha256 -> faces; suggestions path -> the class that the judgement of labels names
     instead; predictions maps a model, as people call it, to a frame with index path and columns label, confidence.
     """
@@ -89,7 +90,9 @@ def shown(workspace: Workspace, version_name: str, settings: Settings) -> Shown:
     rows = manifest.rows(workspace, version)
     issues = read_issues(workspace)
     issues = issues[issues["path"].isin(rows["path"])]
-    records = rows.assign(filepath=local_files(workspace, rows["path"]), copy_group=_copy_groups(rows, issues))
+    records = rows.assign(
+        filepath=local_files(workspace, rows["path"]), copy_group=_copy_groups(rows, issues), **_people(rows, issues)
+    )
     predictions = _predictions(workspace)
     flagged = issues[issues["is_issue"]]
     return Shown(
@@ -100,7 +103,7 @@ def shown(workspace: Workspace, version_name: str, settings: Settings) -> Shown:
             for check, mine in issues.groupby("check")
         },
         flagged=flagged.sort_values(["score", "check"]).groupby("path")["check"].agg(list).to_dict(),
-        evidence=_evidence(records, flagged, predictions),
+        evidence=_evidence(records, issues[issues["is_issue"] | _in_doubt(issues)], predictions),
         faces=_faces(workspace, settings),
         suggestions=_suggestions(records, issues),
         predictions=predictions,
@@ -136,20 +139,32 @@ def _copy_groups(rows: pd.DataFrame, issues: pd.DataFrame) -> pd.Series:
     return rows["path"].map(lambda path: groups.get(path, ""))
 
 
+def _in_doubt(issues: pd.DataFrame) -> pd.Series:
+    """Return which rows say that images are perhaps of a person in another split."""
+    return issues["check"].eq("subject_leak") & issues["path"].isin(summary.people_in_doubt(issues)["path"])
+
+
+def _people(rows: pd.DataFrame, issues: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return whose face each image shows and who is looked at together, "" where nobody or nothing else is known."""
+    known = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")]
+    doubt = summary.people_in_doubt(issues).set_index("path")["group"].to_dict()
+    of_path, paths = dict(zip(known["path"], known["group"], strict=True)), rows["path"].tolist()
+    person = pd.Series([of_path.get(path, "") for path in paths], index=rows.index, dtype="str")
+    group = pd.Series([doubt.get(path, of_path.get(path, "")) for path in paths], index=rows.index, dtype="str")
+    return {"person": person, "person_group": group.mask(group.map(group.value_counts()) < 2, "")}
+
+
 def _faces(workspace: Workspace, settings: Settings) -> dict[str, list[dict[str, Any]]]:
     listing = read_listing(workspace)
     found = load_faces(listing, workspace.measurements, settings.measure)
     columns = ["sha256", "x", "y", "width", "height", "score", "landmarks"]
     faces: dict[str, list[dict[str, Any]]] = {}
     for sha256, *box, score, landmarks in found[columns].itertuples(index=False, name=None):
-        points = None if landmarks is None else [[round(float(v), 4) for v in xy] for xy in _pairs(landmarks)]
+        pairs = None if landmarks is None else np.asarray(landmarks, np.float64).reshape(-1, 2)
+        points = None if pairs is None else [[round(float(v), 4) for v in xy] for xy in pairs]
         face = {"box": [round(float(v), 4) for v in box], "score": round(float(score), 4), "points": points}
         faces.setdefault(sha256, []).append(face)
     return faces
-
-
-def _pairs(landmarks: Any) -> Any:
-    return np.asarray(landmarks, np.float64).reshape(-1, 2)
 
 
 def _suggestions(records: pd.DataFrame, issues: pd.DataFrame) -> dict[str, str]:

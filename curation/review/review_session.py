@@ -21,7 +21,7 @@ from curation.review.learning import Learning, ranking_of
 BLIND_OTHER = {"unsure": "unknown", "exclude": "unusable"}
 """What a blind "unsure" and "exclude" count as among the votes."""
 
-_CLASS_KEYS = "1234567890bcfghijloprtwxy"
+_CLASS_KEYS = "1234567890bcfghijlrtwxy"
 """Keys of the classes, in alphabetical order of these: digits first, then the letters that no command has."""
 
 PAGE = 24
@@ -41,8 +41,9 @@ class Key:
     params: Mapping[str, str] = field(default_factory=dict)
 
 
-def keys_of(classes: Sequence[str], *, blind: bool) -> list[Key]:
+def keys_of(classes: Sequence[str], *, blind: bool, people: bool = False) -> list[Key]:
     """Return the keys of a session; the classes have theirs in alphabetical order, as far as there are keys."""
+    of_people = [Key("p", "same", "same person"), Key("o", "not_same", "not the same person")] if people else []
     of_classes = [Key(key, "relabel", name, {"label": name}) for key, name in zip(_CLASS_KEYS, classes, strict=False)]
     common = [Key("u", "unsure", "unsure"), Key("n", "next", "next in queue"), Key("z", "undo", "undo")]
     if blind:
@@ -53,6 +54,7 @@ def keys_of(classes: Sequence[str], *, blind: bool) -> list[Key]:
         Key("k", "keep", "keep as it came"),
         Key("e", "exclude", "exclude"),
         Key("s", "soften", "between two classes"),
+        *of_people,
         *common,
         Key("q", "queue", "queue what is shown"),
         Key("m", "map", "map"),
@@ -66,7 +68,8 @@ class Session:
     """What one ``curate review`` is about.
 
     items are (path, group) in the queue's order. names maps what the App calls an image to its path where the App must
-    not know the path (blind); empty otherwise. Where a session learns, answers change the order of what is open.
+    not know the path (blind); empty otherwise. people tells whether anybody's person is known. Where a
+    session learns, answers change the order of what is open.
     """
 
     workspace: str
@@ -77,6 +80,7 @@ class Session:
     items: tuple[tuple[str, str], ...]
     blind: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
+    people: bool = False
     learns: bool = False
 
     def save(self, file: Path) -> None:
@@ -143,7 +147,7 @@ class ReviewSession:
 
     def answers(self) -> dict[tuple[str, str], ReviewAnswer]:
         """Return (path, reviewer) -> answer, of the kind that this session is about."""
-        read = journal.blind_labels if self.session.blind else journal.latest_answers
+        read = journal.blind_labels if self.session.blind else journal.last_answers
         return read(self.lines())
 
     def answer(self, action: str, images: Sequence[Image], value: str = "", reason: str = "") -> None:
@@ -163,6 +167,8 @@ class ReviewSession:
             raise ReviewError(f"no class {value!r}; there are: {', '.join(self.session.classes)}")
         if action == "soften":
             value = self._softened(value)
+        if action in journal.IDENTITY:
+            value = self._others(action, images, value)
         for said, mine in self._sorted_out(action, value, images).items():
             paths = [self.path(image.name) for image in mine]
             about = [self._about.get(path, ("", "")) for path in paths]
@@ -199,6 +205,14 @@ class ReviewSession:
             as_it_is = image.label == image.original_label and image.status == "kept"
             result.setdefault(("keep", "") if said == ("relabel", image.label) and as_it_is else said, []).append(image)
         return result
+
+    def _others(self, action: str, images: Sequence[Image], value: str) -> str:
+        """Return, for ``not_same``, the contents of the images named in ``value``; "" for ``same``."""
+        names = journal.others_of(value) if action == "not_same" else []
+        if self.session.blind or len(images) + len(names) < 2:
+            raise ReviewError("choose at least two pictures: this is about whether they show one person")
+        contents = {self._about.get(self.path(name), ("", ""))[0] for name in names} - {""}
+        return json.dumps(sorted(contents)) if action == "not_same" else ""
 
     def _softened(self, value: str) -> str:
         shares = journal.shares_of(value)

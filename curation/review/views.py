@@ -22,7 +22,7 @@ PANEL = "face_review"
 
 WORKSPACE = "Review"
 
-_REVISION = 5
+_REVISION = 6
 """Raised whenever the views or the layout change for the same checks."""
 
 
@@ -54,7 +54,7 @@ def saved_views(fo: Any, dataset: Any, shown: Shown) -> list[tuple[str, Any, str
     copies = dataset.match(field("copies") > 1)
     conflicts = copies.match(field("issues").contains("label_conflict"))
     views += [
-        ("Copies, group by group", copies.group_by("copy_group"), "One tile a group of copies"),
+        ("Copies, group by group", copies.group_by("copy_group"), "One tile per group of copies"),
         ("Label conflicts, group by group", conflicts.group_by("copy_group"), "Copies under different labels"),
         ("Excluded by this version", dataset.match(field("status") == "excluded"), "What the version leaves out"),
         ("Relabelled by this version", dataset.match(field("label.label") != field("original_label.label")), ""),
@@ -62,6 +62,15 @@ def saved_views(fo: Any, dataset: Any, shown: Shown) -> list[tuple[str, Any, str
         ("Unsure", dataset.match(field("decided.label") == "unsure"), "Waits for another person"),
         ("People disagree", dataset.match(field("disagree") == True), "Waits for a word that settles it"),  # noqa: E712
     ]
+    if "subject_leak" in shown.scores:
+        people = dataset.match(field("person_images") > 1)
+        leaks = people.match(field("scores.subject_leak") < 1)
+        shift = people.match(field("issues").contains("subject_shift"))
+        views += [
+            ("People in several splits, person by person", leaks.group_by("person_group"), "Surely, or perhaps"),
+            ("People of one class, person by person", shift.group_by("person_group"), "All under one label"),
+            ("People, person by person", people.group_by("person_group"), "One tile a person"),
+        ]
     for model in shown.predictions:
         name = prediction_field(model)
         doubted = dataset.match(field(f"{name}.label") != field("label.label")).match(field(f"{name}.label") != None)  # noqa: E711
@@ -82,7 +91,10 @@ def _sidebar(fo: Any, dataset: Any, shown: Shown) -> None:
         group(name="faces", paths=["faces", "landmarks"], expanded=False),
         group(
             name="metadata",
-            paths=["path", "split", "status", "reason", "copies", "copy_group", "weight", "soft_label"],
+            paths=[
+                *("path", "split", "status", "reason", "copies", "copy_group", "person", "person_group"),
+                *("weight", "soft_label"),
+            ],
             expanded=False,
         ),
         group(

@@ -37,15 +37,14 @@ Pairs = NDArray[np.int64]
 
 def stage(folder: Path) -> dict[str, Any]:
     """Run the stage in this process; return its CPU seconds by part, and the pairs of distinct pictures."""
-    from curation.checks.duplicates.groups import connected_groups
+    from curation.checks.duplicates.groups import components
 
     started = time.process_time()
     pictures = read_distinct(folder)
     read = time.process_time()
     found = find(pictures)
     pairs = copies_in(found)
-    likely = found.loc[found["relation"] == "near_duplicate", "probability"].to_numpy()
-    groups = connected_groups(len(pictures), pairs, likely)
+    groups = components(len(pictures), pairs)
     return {
         "reading_cpu_s": round(read - started, 1),
         "search_cpu_s": round(time.process_time() - read, 1),

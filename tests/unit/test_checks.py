@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from curation.base.settings import Settings
 from curation.checks import registry
 from curation.checks.base import CheckInputs, high_is_bad, low_is_bad, lower_fence
+from curation.pipeline import summary
 from tests.unit.frames import images
 
 PAIR_COLUMNS = ["pixel_sha256_a", "pixel_sha256_b", "probability", "transform", "relation"]
@@ -32,6 +33,8 @@ def inputs(rows: list[dict[str, Any]], pairs: list[tuple[str, str, float]] = [],
         "contrast": 0.22,
         "entropy": 7.0,
         "sharpness": 900.0,
+        "edge_sharpness": 1.0,
+        "texture_entropy": 6.5,
         "dhash": 0,
         "face_score": 0.95,
         "second_face_score": 0.0,
@@ -41,6 +44,11 @@ def inputs(rows: list[dict[str, Any]], pairs: list[tuple[str, str, float]] = [],
         "face_height": 0.8,
         "face_yaw": np.nan,
         "face_roll": np.nan,
+        "face_brightness_p05": 0.15,
+        "face_brightness_p95": 0.85,
+        "face_edge_distance": 0.2,
+        "turned_degrees": 0,
+        "turned_score": np.nan,
     }
     names = [f"{n:03d}.jpg" for n in range(len(rows))]
     measured = pd.DataFrame([{**good, "pixel_sha256": name, **row} for name, row in zip(names, rows, strict=True)])
@@ -57,19 +65,22 @@ def flagged(check: str, given_inputs: CheckInputs) -> set[int]:
     return {int(path[:3]) for path in rows.loc[rows["is_issue"], "path"]}
 
 
-NORMAL = [{"sharpness": 900.0 + 10 * n, "brightness_p95": 0.85 + 0.01 * n} for n in range(10)]
+NORMAL = [{"edge_sharpness": 0.9 + 0.02 * n, "face_brightness_p95": 0.85 + 0.01 * n} for n in range(10)]
+NO_FACE = {"face_score": 0.0, "face_brightness_p05": np.nan, "face_brightness_p95": np.nan}
 
 
 @pytest.mark.parametrize(
     ("check", "bad"),
     [
         ("unreadable", {"error": "cannot be decoded", "error_kind": "truncated"}),
-        ("dark", {"brightness_p95": 0.05}),
-        ("bright", {"brightness_p05": 0.95}),
+        ("dark", {"face_brightness_p95": 0.05}),
+        ("dark", {**NO_FACE, "brightness_p95": 0.05}),
+        ("bright", {"face_brightness_p05": 0.95}),
+        ("bright", {**NO_FACE, "brightness_p05": 0.95}),
         ("low_contrast", {"contrast": 0.02}),
-        ("blurry", {"sharpness": 1.0}),
-        ("blank", {"contrast": 0.0, "entropy": 0.0}),
-        ("blank", {"contrast": 0.3, "entropy": 1.0}),
+        ("blurry", {"edge_sharpness": 0.1}),
+        ("blank", {**NO_FACE, "texture_entropy": 0.0, "contrast": 0.0, "entropy": 0.0}),
+        ("blank", {**NO_FACE, "texture_entropy": 4.0, "contrast": 0.3, "entropy": 1.0}),
         ("odd_size", {"width": 480, "height": 480}),
         ("odd_size", {"width": 240, "height": 10}),
         ("no_face", {"face_score": 0.2}),
@@ -77,6 +88,9 @@ NORMAL = [{"sharpness": 900.0 + 10 * n, "brightness_p95": 0.85 + 0.01 * n} for n
         ("small_face", {"face_width": 0.05, "face_height": 0.05}),
         ("off_centre", {"face_x": 0.6, "face_y": 0.6}),
         ("cropped_face", {"face_x": -0.5}),
+        ("cropped_face", {"face_edge_distance": 0.0}),
+        ("rolled_face", {"face_score": 0.6, "turned_degrees": 180, "turned_score": 0.9}),
+        ("rolled_face", {"face_score": 0.0, "turned_degrees": 90, "turned_score": 0.8}),
         ("turned_face", {"face_yaw": 70.0, "face_roll": 0.0}),
         ("turned_face", {"face_yaw": 0.0, "face_roll": -50.0}),
     ],
@@ -90,6 +104,29 @@ def test_a_uniform_data_set_is_not_flagged_as_a_whole(check: str) -> None:
     same = [{"width": 24, "height": 24, "face_width": 0.5, "face_height": 0.5, "face_x": 0.25, "face_y": 0.25}] * 20
     distinct = [{**row, "pixel_sha256": str(n)} for n, row in enumerate(same)]
     assert flagged(check, inputs(distinct)) == set()
+
+
+@pytest.mark.parametrize(
+    ("check", "sound"),
+    [
+        # a studio portrait: white all round, and a dark one: black all round
+        ("bright", {"brightness_p05": 0.95}),
+        ("dark", {"brightness_p95": 0.05}),
+        # a small face on one tone, found, and one that is not found but shows soft texture
+        ("blank", {"contrast": 0.3, "entropy": 1.0, "texture_entropy": 0.0}),
+        ("blank", {**NO_FACE, "contrast": 0.3, "entropy": 1.0, "texture_entropy": 6.0}),
+        # turning the picture finds a face too, but no surer one, or none that is sure
+        ("rolled_face", {"face_score": 0.8, "turned_degrees": 180, "turned_score": 0.82}),
+        ("rolled_face", {"face_score": 0.1, "turned_degrees": 180, "turned_score": 0.3}),
+    ],
+)
+def test_what_a_check_does_not_mean_is_not_flagged(check: str, sound: dict[str, Any]) -> None:
+    assert flagged(check, inputs([*NORMAL, sound])) == set()
+
+
+def test_a_rolled_face_says_how_to_turn_it() -> None:
+    rows = registry.run(inputs([{"face_score": 0.6, "turned_degrees": 270, "turned_score": 0.9}]), ["rolled_face"])
+    assert evidence(rows, "000.jpg")["turn_by"] == 270
 
 
 def test_a_face_of_unknown_pose_is_not_judged_as_turned() -> None:
@@ -170,10 +207,31 @@ def test_a_pair_below_the_probability_or_of_one_session_is_no_copy() -> None:
     assert flagged("near_duplicate", session) == set()
 
 
+def test_shots_of_one_session_are_shown_and_neither_conflict_nor_leak() -> None:
+    shots = inputs([{"label": "sad", "split": "train"}, {"label": "happy", "split": "test"}, {}])
+    shots.pairs.loc[0] = ["000.jpg", "001.jpg", 0.4, "same view", "same_session"]
+    rows = registry.run(shots, ["near_duplicate", "label_conflict", "split_leak", "same_session"])
+    assert set(rows.loc[rows["is_issue"], "check"]) == {"same_session"}
+    told = evidence(rows[rows["check"] == "same_session"], "000.jpg")
+    assert (told["of"], told["labels"], told["shots"]) == ("001.jpg", ["happy", "sad"], 2)
+    # what judges people reads it beside the copies
+    assert evidence(rows[rows["check"] == "near_duplicate"], "001.jpg")["same_session"] == "000.jpg"
+    assert "no copy" in summary.evidence_words(told)
+
+
+def test_a_chain_of_copies_is_no_conflict_of_its_ends() -> None:
+    chain = inputs(
+        [{"label": "sad", "width": 96}, {"label": "sad"}, {"label": "happy"}],
+        pairs=[("000.jpg", "001.jpg", 0.95), ("001.jpg", "002.jpg", 0.95)],
+    )
+    assert flagged("label_conflict", chain) == set()
+
+
 def test_evidence_says_what_was_done_to_the_other_picture_and_file() -> None:
     given_inputs = inputs([{"bytes": 1000}, {"bytes": 500}, {"width": 96, "height": 96, "bytes": 4000}])
     given_inputs.pairs.loc[0] = ["000.jpg", "001.jpg", 0.99, "mirrored, 6 % tighter crop", "near_duplicate"]
     given_inputs.pairs.loc[1] = ["001.jpg", "002.jpg", 0.98, "same view", "near_duplicate"]
+    given_inputs.pairs.loc[2] = ["000.jpg", "002.jpg", 0.97, "same view", "near_duplicate"]
     rows = registry.run(given_inputs, ["near_duplicate"])
     words = [evidence(rows, f"00{n}.jpg")["transform"] for n in range(3)]
     assert words == [

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.audit.estimates import Stratum, remainder, share
+from curation.audit.estimates import Stratum, remainder
+from curation.base.statistics import share
 
 
 @given(st.integers(1, 500).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total))))

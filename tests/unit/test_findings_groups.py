@@ -102,9 +102,9 @@ def test_another_network_under_that_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_estimates_become_groups_like_known_attributes() -> None:
-    from curation.evidence.groups import _as_groups
+    from curation.evidence.groups import as_groups
 
     said = pd.DataFrame({"path": ["a", "b", "c"], "gender": ["male", "", "female"], "age": ["7", "", "61"]})
-    found = _as_groups(said)
+    found = as_groups(said)
     assert found["age"].tolist() == ["0 to 9", "", "60 and older"]
     assert found["gender"].tolist() == ["male", "", "female"]

@@ -56,7 +56,8 @@ def test_a_column_that_says_nothing_leaves_the_hash_as_it_was_before_there_was_o
     assert content_hash(RAW.drop(columns="subject")) == content_hash(RAW)
     assert content_hash(RAW.assign(subject=["ann", "", ""])) != content_hash(RAW)
     before, after = RAW, RAW.assign(subject=["ann", "", ""])
-    assert manifest.diff(before, after)["change"].tolist() == ["other"]
+    assert manifest.diff(before, after)["change"].tolist() == ["person"]
+    assert manifest.diff(before, after)["after"].str.endswith("person ann").all()
 
 
 def test_a_version_from_before_there_were_persons_is_read_and_verified(workspace: Workspace) -> None:

@@ -118,8 +118,10 @@ def test_every_image_has_one_row_in_listing_order_with_the_promised_columns(pict
     assert (done.images, done.read, done.measured) == (len(listing), len(listing), IMAGES + 3)
     assert " ".join(frame) == (
         "path sha256 bytes error error_kind width height mode format frames pixel_sha256 brightness_mean "
-        "brightness_p01 brightness_p05 brightness_p95 brightness_p99 contrast entropy sharpness dhash phash "
-        "face_count face_score second_face_score face_x face_y face_width face_height face_yaw face_pitch face_roll"
+        "brightness_p01 brightness_p05 brightness_p95 brightness_p99 contrast entropy sharpness edge_sharpness "
+        "texture_entropy dhash phash face_count face_score second_face_score face_x face_y face_width face_height "
+        "face_yaw face_pitch face_roll face_brightness_p05 face_brightness_p95 face_edge_distance turned_degrees "
+        "turned_score"
     )
     assert frame["dhash"].dtype == np.int64
     good = frame[frame["error"] == ""]

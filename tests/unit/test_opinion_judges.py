@@ -11,6 +11,7 @@ import pytest
 from curation.audit.peers.judges import JUDGES, from_pairs, read_findings, store
 from curation.base import files, tables
 from curation.base.workspace import Workspace, create_workspace
+from curation.checks import registry
 from curation.pipeline import summary
 
 PATHS = ["a.jpg", "b.jpg", "c.jpg"]
@@ -35,7 +36,7 @@ def test_two_findings_that_are_one_check_to_us_count_once_and_the_worse_stays() 
 
 
 def test_every_finding_has_a_check_that_there_is() -> None:
-    assert {check for judge in JUDGES.values() for check in judge.checks.values()} <= set(tables.CHECK_NAMES)
+    assert {check for judge in JUDGES.values() for check in judge.checks.values()} <= set(registry.names())
     assert all(judge.program.exists() for judge in JUDGES.values())
 
 

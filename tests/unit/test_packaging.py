@@ -51,9 +51,9 @@ def test_the_two_builds_of_opencv_which_write_one_folder_are_of_one_generation()
 
 
 def test_the_doctor_knows_every_extra() -> None:
-    from curation.cli.doctor import _EXTRAS
+    from curation.cli.doctor import EXTRAS
 
-    assert set(_EXTRAS) == set(PROJECT["optional-dependencies"]) - {"all", "dev", "docs"}
+    assert set(EXTRAS) == set(PROJECT["optional-dependencies"]) - {"all", "dev", "docs"}
 
 
 def test_the_dockerfile_is_lint_free() -> None:

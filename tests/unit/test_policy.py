@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from curation.checks import registry
 from curation.decisions import policy
 from curation.decisions.log import Draft
 from tests.unit.frames import images, issue
@@ -96,7 +97,6 @@ def test_an_image_excluded_by_a_rule_is_no_copy_any_more() -> None:
     [
         ("name = 'x'", "description"),
         ("name = ", "not valid TOML"),
-        ("name='x'\ndescription='y'\n[[exclude]]\ncheck='no_such'\nreason='z'", "no_such"),
         ("name='x'\ndescription='y'\ncolour='red'", "colour"),
     ],
 )
@@ -105,6 +105,13 @@ def test_a_wrong_policy_file_is_refused_with_what_is_wrong(tmp_path: Path, text:
     path.write_text(text)
     with pytest.raises(policy.PolicyError, match=words):
         policy.load(str(path))
+
+
+def test_a_policy_that_names_an_unknown_check_is_refused_with_the_nearest() -> None:
+    rule = {"check": "blury", "reason": "z"}
+    given = policy.Policy.model_validate({"name": "x", "description": "y", "exclude": [rule]})
+    with pytest.raises(policy.PolicyError, match="'blury'; did you mean 'blurry'"):
+        policy.require_checks(given, registry.names())
 
 
 def test_an_unknown_policy_names_the_known_ones() -> None:
@@ -150,14 +157,14 @@ def test_a_mistyped_split_is_named_with_the_one_that_was_meant(tmp_path: Path, p
     file = tmp_path / "p.toml"
     file.write_text(f'name = "p"\ndescription = "d"\n{place}\n', encoding="utf-8")
     with pytest.raises(policy.PolicyError, match=r"'trian'.*did you mean 'train'"):
-        policy.require_splits(policy.load(str(file)), {"train", "test"})
+        policy.require_usable(policy.load(str(file)), {"train", "test"})
 
 
 def test_a_policy_for_splits_that_the_data_lack_is_refused_and_standard_names_may_lack() -> None:
-    policy.require_splits(policy.load("balanced"), {""})
-    policy.require_splits(policy.load("deck"), {"train", "test"})
+    policy.require_usable(policy.load("balanced"), {""})
+    policy.require_usable(policy.load("deck"), {"train", "test"})
     with pytest.raises(policy.PolicyError, match="deck judges only the splits train, validation"):
-        policy.require_splits(policy.load("deck"), {""})
+        policy.require_usable(policy.load("deck"), {""})
 
 
 def test_a_kept_policy_is_the_policy_and_an_edited_one_is_none(tmp_path: Path) -> None:
@@ -207,5 +214,9 @@ def test_what_a_policy_says_of_people_is_part_of_its_fingerprint_and_silence_is_
         }
     )
     assert other.fingerprint != with_people.fingerprint
-    # as it was before policies could say anything of people: it is in people's logs
-    assert policy.load("balanced").fingerprint.startswith("bf8b6dede682ab7d")
+    # as it was before policies could say anything of people or of challenges: it is in people's logs
+    balanced = policy.load("balanced")
+    younger = {"occluded_face", "non_human_face", "watermark", "outlier"}
+    assert younger < set(balanced.review.checks)
+    review = balanced.review.model_copy(update={"checks": tuple(c for c in balanced.review.checks if c not in younger)})
+    assert balanced.model_copy(update={"review": review}).fingerprint.startswith("bf8b6dede682ab7d")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.decisions import log
+from curation.pipeline import subjects
 from curation.review import journal
 from curation.review.journal import Line
 from curation.review.pull import Plan, plan
@@ -86,6 +88,57 @@ def test_an_answer_taken_back_in_the_app_after_its_pull_is_undone_once(tmp_path:
     assert found.undo == {"ada": [1, 2]} and found.drafts == {}
     again = plan(lines, carried_out(file, found), PATHS)
     assert again.undo == {} and again.drafts == {}
+
+
+def test_who_is_who_stands_beside_the_same_persons_answer_on_the_label(tmp_path: Path) -> None:
+    lines = [line(1, "ada", "exclude", "a"), line(2, "ada", "same", "a", "b"), line(3, "ben", "keep", "b")]
+    found = plan(lines, [], PATHS)
+    assert [(draft.path, draft.action) for draft in found.drafts["ada"]] == [("a", "exclude")]
+    assert [[answer.path for answer in press] for press in found.people] == [["a", "b"]]
+    assert found.conflicts.empty and [draft.path for draft in found.drafts["ben"]] == ["b"]
+
+
+def test_people_who_differ_on_who_is_who_are_rows_and_the_label_is_not_waited_for() -> None:
+    lines = [line(1, "ada", "same", "a", "b"), line(2, "ben", "not_same", "a", "b", value="[]")]
+    lines.append(line(3, "ben", "exclude", "a"))
+    found = plan(lines, [], PATHS)
+    assert found.people == [] and len(found.conflicts) == 4
+    assert [draft.action for draft in found.drafts["ben"]] == ["exclude"]
+
+
+def test_a_press_on_who_is_who_is_pulled_once_and_taken_back_whole(tmp_path: Path) -> None:
+    file, press = tmp_path / "log", line(1, "ada", "not_same", "a", "b", value="[]")
+    (answers,) = plan([press], [], PATHS).people
+    told = log.Draft("", "", time=press.time)
+    images = pd.DataFrame({"path": PATHS, "sha256": ["1", "2", "3"], "label": ""})
+    names = pd.Series(["ann", "ann", ""], index=PATHS)
+    drafts = subjects.not_same(names, images, [answer.path for answer in answers], [], told)
+    assert [(draft.path, draft.action, draft.value) for draft in drafts[:2]] == [
+        ("a", "subject", ""),
+        ("b", "subject", ""),
+    ]
+    assert json.loads(drafts[2].value)["contents"] == [["1"], ["2"]]
+    entries = log.append(file, "person:ada", drafts)
+    assert plan([press], entries, PATHS).people == []
+    back = Line("0002", line(2, "ada", "undo").time, "ada", "undo", "0001", (), "q")
+    assert plan([press, back], entries, PATHS).undo == {"ada": [1, 2, 3]}
+
+
+def test_one_person_has_the_name_that_somebody_gave_or_one_that_is_made() -> None:
+    images = pd.DataFrame({"path": PATHS, "sha256": ["c" * 64, "b" * 64, "a" * 64], "label": ""})
+    told, nobody = log.Draft("", ""), pd.Series("", index=PATHS)
+    assert {draft.value for draft in subjects.same(nobody, images, ["a", "b"], told)} == {"person-" + "b" * 12}
+    made = nobody.where([False, True, True], "person-" + "b" * 12)
+    named = made.where([True, True, False], "ann")
+    assert {draft.value for draft in subjects.same(named, images, PATHS, told)} == {"ann"}
+
+
+def test_of_a_not_the_same_only_names_that_both_sides_have_are_taken() -> None:
+    images = pd.DataFrame({"path": PATHS, "sha256": ["1", "2", "3"], "label": ""})
+    names = pd.Series(["ann", "ben", "ann"], index=PATHS)
+    drafts = subjects.not_same(names, images, ["a", "b"], ["c"], log.Draft("", ""))
+    assert [(draft.path, draft.action) for draft in drafts] == [("a", "subject"), ("", "not_same")]
+    assert json.loads(drafts[1].value)["contents"] == [["1", "2"], ["3"]]
 
 
 presses = st.lists(

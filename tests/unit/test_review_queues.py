@@ -38,6 +38,23 @@ def test_only_what_is_flagged_stands_in_a_queue_and_only_of_the_check_asked_for(
         queues.candidates(FOUND, ROWS, "blurry")
 
 
+def test_people_who_are_perhaps_one_wait_in_the_queue_with_those_they_are_perhaps() -> None:
+    sure = ("a", "subject_leak", 0.0, True, "p1"), ("b", "subject_leak", 0.0, True, "p1")
+    found = issues(*sure, ("c", "subject_leak", 0.53, False, "p2"), ("d", "subject_leak", 1.0, False, "p3"))
+    found["evidence"] = ['{"perhaps": "q"}', '{"perhaps": "q"}', '{"person": "perhaps", "perhaps": "q"}', "{}"]
+    for check in ("subject_leak", ""):
+        queue = queues.candidates(found, manifest(a="sad", b="sad", c="sad", d="sad"), check)
+        assert dict(zip(queue["path"], queue["group"], strict=True)) == {"a": "q", "b": "q", "c": "q"}
+    only_doubt = found[found["path"] == "c"]
+    assert queues.candidates(only_doubt, manifest(c="sad"), "subject_leak")["path"].tolist() == ["c"]
+
+
+def test_people_have_keys_only_where_somebody_is_known() -> None:
+    with_people = {key.operator: key.key for key in keys_of(["sad"], blind=False, people=True)}
+    assert (with_people["same"], with_people["not_same"]) == ("p", "o")
+    assert not {"same", "not_same"} & {key.operator for key in keys_of(["sad"], blind=False)}
+
+
 def test_the_worst_come_first_and_the_members_of_a_group_together() -> None:
     found = queues.candidates(FOUND, ROWS, "")
     assert queues.ranked(found, "worst", 0)["path"].tolist() == ["d", "e", "f", "b", "a"]
@@ -87,7 +104,7 @@ def test_people_share_a_queue_without_gaps_and_see_in_common_about_what_they_ask
 
 def test_classes_past_nine_have_keys_of_their_own_that_no_command_has() -> None:
     classes = [f"class {number:02d}" for number in range(20)]
-    keys = keys_of(classes, blind=False)
+    keys = keys_of(classes, blind=False, people=True)
     of_classes = {key.params["label"]: key.key for key in keys if key.operator == "relabel"}
     assert list(of_classes) == classes and of_classes["class 09"] == "0"
     assert len({key.key for key in keys}) == len(keys)

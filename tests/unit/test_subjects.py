@@ -9,7 +9,8 @@ import pytest
 
 from curation.base.settings import Settings
 from curation.checks.base import CheckInputs
-from curation.checks.subjects import Subjects, find_subjects, null, subject_leak, subject_shift, tree
+from curation.checks.subjects import Subjects, find_subjects, is_made, null, subject_leak, subject_shift, tree
+from curation.pipeline import summary
 
 Faces = npt.NDArray[np.float32]
 
@@ -161,6 +162,45 @@ def test_who_is_perhaps_in_another_split_waits_unflagged() -> None:
     found = subject_leak(inputs(rows, perhaps="q", unsure=0.94)).set_index("path")
     assert not found["is_issue"].any() and found["score"].between(0.5, 0.6).all()
     assert json.loads(found.loc["a", "evidence"])["person"] == "perhaps"
+    told = summary.people_in_doubt(found.reset_index())
+    assert told[["path", "group", "flagged"]].to_numpy().tolist() == [["a", "q", False], ["b", "q", False]]
+
+
+def test_who_is_flagged_stands_in_one_group_with_those_who_are_perhaps_the_same() -> None:
+    rows = [("a", "train", "sad", "p1"), ("b", "test", "sad", "p1"), ("c", "train", "sad", "p2")]
+    told = summary.people_in_doubt(subject_leak(inputs(rows, perhaps="q", unsure=0.94)))
+    assert dict(zip(told["path"], told["flagged"], strict=True)) == {"a": True, "b": True, "c": False}
+    assert set(told["group"]) == {"q"}
+    assert summary.people_in_doubt(subject_leak(inputs(rows))).empty
+
+
+def test_who_is_told_apart_is_in_no_group_however_alike_and_a_chain_does_not_bring_them_together() -> None:
+    faces, who = drawn(40, 8, seed=40)
+    joined = find(faces).group
+    mine = np.flatnonzero(joined == np.bincount(joined).argmax())
+    assert len(mine) >= 6
+    parts = [mine[:2].tolist(), mine[2:].tolist()]
+    found = find_subjects(faces, [""] * len(faces), 0.99, 0, None, [parts])
+    assert not set(found.group[mine[:2]]) & set(found.group[mine[2:]])
+    assert not set(found.perhaps[mine[:2]]) & set(found.perhaps[mine[2:]])
+    alone = find_subjects(faces, [""] * len(faces), 0.99, 0, None, [[[one] for one in mine.tolist()]])
+    assert len(set(alone.group[mine])) == len(mine)
+    others = joined != joined[mine[0]]  # everybody else is found as before
+    assert agreement(found, who)[0] >= 0.99
+    assert len(np.unique(found.group[others])) == len(np.unique(joined[others]))
+
+
+def test_names_that_were_made_hold_together_but_keep_nobody_apart() -> None:
+    faces, who = drawn(40, 8, seed=40)
+    for names, apart in ((("person-0123456789ab", "person-ba9876543210"), False), (("ann", "ben"), True)):
+        given = [""] * len(faces)
+        given[0] = given[1] = names[0]
+        given[2] = given[3] = names[1]
+        found = find(faces, given).group
+        assert found[0] == found[1] and found[2] == found[3]
+        assert (found[0] != found[2]) == apart
+    assert is_made("person-0123456789ab") and not is_made("person-7") and not is_made("ann")
+    assert (who[:4] == who[0]).all()
 
 
 def test_without_anybody_known_there_are_no_rows() -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curation.base.text import printable
 from curation.cli import commands
 
 VERBS: tuple[tuple[str, ...], ...] = (
@@ -59,7 +60,8 @@ def assert_ended_well(arguments: list[str]) -> None:
     assert status in (0, 1, 2), (arguments, status, said)
     assert commands.OWN_FAULT not in said and "Traceback" not in said, (arguments, said)
     if status == 1 and not said.startswith("{"):
-        assert said.strip().splitlines()[-1].isprintable() or "\n" in said.strip(), (arguments, said)
+        last = said.strip().splitlines()[-1]
+        assert printable(last) == last, (arguments, said)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

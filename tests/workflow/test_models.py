@@ -70,6 +70,9 @@ def test_a_model_is_judged_as_given_without_copies_and_cleaned(own: Path, model:
     rows = pd.DataFrame(found["metrics"])
     assert set(rows["split"]) == {"validation", "test"} and found["pairs"] == []
     assert set(rows["view"]) == {"as given", "without copies in train", "cleaned"}
+    assert found["verdict"][0].startswith("Validation: ") and "as given" in found["verdict"][0]
+    assert any(line.startswith("Warning: ") for line in found["verdict"])  # two epochs on few drawn faces
+    assert found["verdict"][0] in Path(found["page"]).read_text(encoding="utf-8").replace("&#39;", "'")
     accuracy = rows[rows["metric"] == "accuracy"]
     assert ((accuracy["low"] <= accuracy["estimate"]) & (accuracy["estimate"] <= accuracy["high"])).all()
     predictions = pd.read_parquet(found["predictions"])
@@ -147,11 +150,13 @@ def test_a_person_s_labels_and_weights_are_what_is_trained_on_and_judged_by(cura
     assert judged in mine.index and share["cleaned"] == pytest.approx((mine == called).mean())
 
 
-def test_an_export_answers_as_the_model_does_and_has_a_card(own: Path, model: str, curate: Curate) -> None:
+def test_an_export_answers_as_the_model_does_and_has_a_card(
+    own: Path, model: str, curate: Curate, tmp_path: Path
+) -> None:
     curate("evaluate", model, "-w", own)
-    done = curate("export-model", model, "-o", own / "model.onnx", "-w", own)
-    assert (own / "model.onnx").stat().st_size > 100_000
-    assert "manifest_hash" in (own / "model.md").read_text()
+    done = curate("export-model", model, "-o", tmp_path / "model.onnx", "-w", own)
+    assert (tmp_path / "model.onnx").stat().st_size > 100_000
+    assert "manifest_hash" in (tmp_path / "model.md").read_text()
     assert "largest difference" in done.stdout
 
 

@@ -137,7 +137,7 @@ def test_a_csv_export_holds_the_manifest(curated: Path, curate: Curate, tmp_path
         (["show", "v99"], "no version"),
         (["undo", "99999"], "no decision"),
         (["issues", "--check", "sharpnes"], "no check"),
-        (["export", "cleaned", "--format", "folder", "-o", "{sample}"], "not empty"),
+        (["export", "cleaned", "--format", "folder", "-o", "{sample}"], "lies inside the data set"),
         (["decide", "nobody.jpg", "--keep"], "not in the data set"),
     ],
 )
@@ -161,3 +161,21 @@ def test_a_command_without_a_workspace_says_how_to_make_one(curate: Curate, tmp_
 def test_wrong_usage_exits_with_two(curate: Curate) -> None:
     assert curate("run", check=False).returncode == 2
     assert curate("decide", "x.jpg", check=False).returncode == 2
+
+
+def test_two_workspaces_are_compared_by_versions_issues_and_pairs(curated: Path, tmp_path: Path) -> None:
+    from curation.base import files
+    from curation.base.workspace import open_workspace
+    from tests.benchmarks.compare_workspaces import differences
+
+    other = open_workspace(Path(shutil.copytree(curated, tmp_path / "other")))
+    assert list(differences(open_workspace(curated), other)) == []
+    issues = files.read_table(other.issues)
+    files.write_table(other.issues, issues.assign(score=issues["score"].where(issues.index != 3, 0.123)).iloc[1:])
+    files.write_table(other.pairs, files.read_table(other.pairs).iloc[1:])
+    found = list(differences(open_workspace(curated), other))
+    assert [line.split(",")[0] for line in found] == [
+        "issues: 1 rows only before",
+        "issues: score differs in 1 rows",
+        "pairs: 1 rows only before",
+    ]

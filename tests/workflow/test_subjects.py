@@ -18,22 +18,29 @@ PEOPLE = 12
 LABELS = ("neutral", "happy", "sad", "angry")
 
 
-@pytest.fixture(scope="module")
-def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn people whose pictures lie in train and in test, and a list that names them."""
-    folder = tmp_path_factory.mktemp("people")
-    rng = np.random.default_rng(2)
+def draw_people(
+    folder: Path, people: int, pictures: int, splits: list[str], rng: np.random.Generator, side: int = 64
+) -> Path:
+    """Draw people, each with one picture a class, and return a list that names them and gives the splits in turn."""
+    folder.mkdir(exist_ok=True)
     rows = [("path", "label", "split", "subject")]
-    for number in range(PEOPLE):
+    for number in range(people):
         who = face.draw_person(rng)
-        for place, (label, expression) in enumerate(list(face.TYPICAL.items())[: len(LABELS)]):
-            tones = face.draw(64, who, expression, face.draw_shot(rng), rng)
+        for place, (label, expression) in enumerate(list(face.TYPICAL.items())[:pictures]):
+            tones = face.draw(side, who, expression, face.draw_shot(rng), rng)
             name = f"{number:02d}_{place}.png"
             Image.fromarray((tones * 255).clip(0, 255).astype(np.uint8)).save(folder / name)
-            rows.append((name, label, "test" if place == 0 and number % 2 else "train", f"S{number:02d}"))
+            rows.append((name, label, splits[len(rows) - 1], f"S{number:02d}"))
     with (folder / "list.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     return folder / "list.csv"
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn people whose pictures lie in train and in test, and a list that names them."""
+    splits = ["test" if place == 0 and number % 2 else "train" for number in range(PEOPLE) for place in range(4)]
+    return draw_people(tmp_path_factory.mktemp("people"), PEOPLE, len(LABELS), splits, np.random.default_rng(2))
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +91,67 @@ def test_splits_by_person_leave_none_and_are_taken_back(space: Path, curate: Cur
     curate("undo", after.name, "-w", space)
     assert curation.Workspace(space, quiet=True).version("cleaned").hash == before.hash
     assert curate("verify", "-w", space).returncode == 0
+
+
+def test_after_splits_by_person_a_new_check_flags_nobody_and_every_split_is_within_two_points(
+    tmp_path: Path, curate: Curate
+) -> None:
+    """Drawn people split at random, as frames of a video would be."""
+    rng = np.random.default_rng(3)
+    splits = rng.choice(["train", "validation", "test"], 40 * 4, p=[0.75, 0.2, 0.05])
+    source = draw_people(tmp_path / "many", 40, 4, splits.tolist(), rng, side=48)
+    space = tmp_path / "space"
+    curate("run", source, "-w", space)
+    opened = curation.Workspace(space, quiet=True)
+    kept = opened.version("cleaned").kept.set_index("path")
+    met = set(kept.loc[kept["split"] == "train", "subject"])
+    leaks = kept.index[(kept["split"] != "train") & kept["subject"].isin(met)]
+    assert len(leaks) > 20 and set(leaks) <= set(opened.issues("subject_leak")["path"])
+    shares = {"train": 0.75, "validation": 0.2, "test": 0.05}
+    curate("split", "--by", "subject", *(f"--{name}={share}" for name, share in shares.items()), "-w", space)
+    curate("check", "-w", space)
+    assert opened.issues("subject_leak").empty and opened.issues("split_leak").empty
+    kept = opened.version("cleaned").kept
+    assert (kept.groupby("subject")["split"].nunique() == 1).all()
+    got = kept["split"].value_counts(normalize=True)
+    assert all(abs(got[name] - share) <= 0.02 for name, share in shares.items())
+    table = curate("show", "-w", space).stdout
+    assert "validation" in table.partition("after")[2]
+
+
+def test_a_split_that_no_image_is_in_is_asked_about(space: Path, curate: Curate) -> None:
+    failed = curate("decide", "01_1.png", "--move", "tset", "-w", space, check=False)
+    assert failed.returncode == 1 and "did you mean 'test'" in failed.stderr and "--new-split" in failed.stderr
+    said = curate("decide", "01_1.png", "--move", "holdout", "--new-split", "-w", space).stdout
+    assert "moved to another split" in said and "in holdout" in said
+    curate("decide", "01_2.png", "--move", "holdout", "-w", space)  # it is one of the splits now
+
+
+def test_not_the_same_takes_the_name_is_kept_by_a_renamed_file_and_undone(
+    named: Path, tmp_path: Path, curate: Curate
+) -> None:
+    source = Path(shutil.copytree(named.parent, tmp_path / "data"))
+    space = tmp_path / "space"
+    curate("run", source / "list.csv", "-w", space)
+    opened = curation.Workspace(space, quiet=True)
+    before = opened.version("cleaned")
+    curate("decide", "01_0.png", "01_1.png", "--not-same", "-w", space)
+    assert opened.version("cleaned").rows.set_index("path").loc[["01_0.png", "01_1.png"], "subject"].eq("").all()
+    assert "01_0.png" not in set(opened.issues("subject_leak", flagged_only=False)["path"])
+    assert "not one person: 01_0.png, 01_1.png" in curate("explain", "01_0.png", "-w", space).stdout
+    curate("decide", "03_0.png", "--subject", "ann", "-w", space)
+    (source / "03_0.png").rename(source / "other.png")
+    table = (source / "list.csv").read_text().replace("03_0.png", "other.png")
+    (source / "list.csv").write_text(table)
+    curate("run", source / "list.csv", "-w", space)
+    rows = opened.version("cleaned").rows.set_index("path")
+    assert rows.loc["other.png", "subject"] == "ann" and rows.loc["01_0.png", "subject"] == ""
+    entries = opened.log()
+    for number in entries.loc[entries["action"].isin(["subject", "not_same"]), "seq"]:
+        curate("undo", str(number), "-w", space)
+    after = opened.version("cleaned").rows["subject"]
+    assert sorted(after) == sorted(before.rows["subject"])
+    assert len(opened.issues("subject_leak")) == PEOPLE // 2 * len(LABELS)
 
 
 def test_the_policy_leaves_one_split_a_person_and_test_keeps_them(space: Path, curate: Curate) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from curation.audit.peers.brain import brain
 from curation.audit.peers.fastdup import fastdup
-from curation.audit.peers.judges import JUDGES, Given, Judge, ask, from_pairs, store
+from curation.audit.peers.judges import JUDGES, PAIR_PEERS, Given, Judge, ask, from_pairs, judges, store
 from curation.audit.peers.peer import Opinion, Peer, require
 from curation.base import files
 from curation.base.classes import in_order
@@ -22,6 +22,7 @@ from curation.base.errors import CurationError
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_listing
+from curation.checks.duplicates.calibration import probability
 from curation.checks.duplicates.candidates import Candidates, Features
 from curation.checks.duplicates.features import Pictures, pictures
 from curation.checks.duplicates.find import NEAR_DUPLICATE
@@ -31,11 +32,8 @@ from curation.checks.duplicates.verification import joined, verify
 from curation.measure import load_thumbnails
 from curation.models.runs import of_present_contents
 
-PAIR_PEERS = ("fastdup", "brain")
-"""Peers that name pairs of near copies, which we verify."""
-
 PEERS = (*PAIR_PEERS, *(name for name in JUDGES if name not in PAIR_PEERS))
-"""What ``--also`` takes."""
+"""The toolkit's own peers, which ``--also`` takes; other packages add theirs."""
 
 Probabilities = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -49,9 +47,9 @@ _DECIMALS = 4
 class Opinions:
     """What came of asking.
 
-    counts -- a row a peer that names pairs: peer, version, both, ours_only, peer_only_verified, peer_only_refused
+    counts -- a row per pair-finding peer: peer, version, both, ours_only, peer_only_verified, peer_only_refused
               (pairs of contents)
-    pairs  -- a row a peer and pair: peer, path_a, path_b, found_by (both, ours, peer), similarity (the peer's own, NaN
+    pairs  -- a row per peer and pair: peer, path_a, path_b, found_by (both, ours, peer), similarity (its own, NaN
               where it did not name the pair), probability (0..1, ours), verdict (near_duplicate, same_session,
               refused), transform (words)
     findings -- what the peers flagged, as issue rows: see ``judges.ask``
@@ -82,11 +80,11 @@ def second_opinions(
 
     Args:
         workspace: a scanned workspace; the caller holds its lock
-        measurements: a row an image: path, sha256, error, pixel_sha256, dhash, phash
+        measurements: a row per image: path, sha256, error, pixel_sha256, dhash, phash
         ours: verified pairs, as ``workflow.find_pairs`` returns them
         settings: the threshold of probability
         display: where progress is shown
-        peers: names among ``PEERS``
+        peers: names among ``PEERS``, or those that other packages add
         python: the interpreter that has them, see ``interpreter``
 
     Raises:
@@ -98,18 +96,20 @@ def second_opinions(
     contents = readable.drop_duplicates("pixel_sha256").reset_index(drop=True)
     listing = read_listing(workspace).set_index("path")
     urls = listing.loc[contents["path"], "url"].tolist()
-    unknown = [name for name in peers if name not in PEERS]
+    judging = judges()
+    known = list(dict.fromkeys((*PEERS, *judging)))
+    unknown = [name for name in peers if name not in known]
     if unknown:
-        raise CurationError(f"there is no second opinion {unknown[0]!r}; --also takes {' or '.join(PEERS)}")
+        raise CurationError(f"there is no second opinion {unknown[0]!r}; --also takes {' or '.join(known)}")
     chosen = [_peer(name, urls, python) for name in dict.fromkeys(peers) if name in PAIR_PEERS]
-    judges = [JUDGES[name] for name in dict.fromkeys(peers) if name in JUDGES]
-    everybody: list[Peer | Judge] = [*chosen, *judges]
+    asked_judges = [judging[name] for name in dict.fromkeys(peers) if name in judging]
+    everybody: list[Peer | Judge] = [*chosen, *asked_judges]
     for asked in everybody:
         require(asked.name, asked.module, python)
     found = _compared(chosen, contents, _features(workspace, contents, settings), ours, settings, display)
     given = _given(workspace, readable, listing, _features(workspace, readable, settings))
     findings = [found.findings]
-    for judge in judges:
+    for judge in asked_judges:
         with display.step(f"Asking {judge.name} about each image"):
             findings.append(ask(judge, given, python, workspace.peer_pages))
     whole = replace(found, findings=pd.concat(findings, ignore_index=True))
@@ -208,7 +208,7 @@ def compare(ours: pd.DataFrame, opinion: Opinion, seen: Pictures, min_probabilit
 
 
 def _judged(pairs: np.ndarray[Any, np.dtype[np.int64]], seen: Pictures, min_probability: float) -> pd.DataFrame:
-    """Verify pairs, plain and mirrored, and return the likelier: probability, verdict, transform, a row a pair."""
+    """Verify pairs, plain and mirrored, and return the likelier: probability, verdict, transform, a row per pair."""
     candidates = Opinion("", pairs, np.zeros(len(pairs))).candidates()
     verified = joined(verify(seen, candidates))
     fine, quartile = (verified.evidence[:, EVIDENCE.index(name)] for name in ("fine_median", "fine_quartile"))
@@ -217,7 +217,7 @@ def _judged(pairs: np.ndarray[Any, np.dtype[np.int64]], seen: Pictures, min_prob
         {
             "i": found.pairs[:, 0],
             "j": found.pairs[:, 1],
-            "probability": verified.probability,
+            "probability": probability(verified.odds),
             "transform": in_words(decompose(verified.maps), found.mirrored, fine, quartile),
         }
     )

@@ -18,13 +18,19 @@ import pandas as pd
 
 from curation.audit.peers.fastdup import lay_images
 from curation.audit.peers.peer import PeerError, require
-from curation.base import files, programs, tables
-from curation.base.workspace import Workspace
+from curation.base import files, plugins, programs, tables
+from curation.base.workspace import Workspace, read_opinions
+from curation.checks import registry
 from curation.checks.duplicates.candidates import Features
 from curation.checks.duplicates.features import PLAIN, descriptors
-from curation.checks.duplicates.groups import connected_groups
+from curation.checks.duplicates.groups import components
 
 _FASTDUP_QUIET: Mapping[str, str] = {"SENTRY_OPT_OUT": "1", "FASTDUP_PRODUCTION": "1"}
+
+_HERE = Path(__file__).parent
+
+PAIR_PEERS = ("fastdup", "brain")
+"""Peers that name pairs of near copies, which we verify."""
 
 _OFFLINE: Mapping[str, str] = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
@@ -36,6 +42,7 @@ class Judge:
     name        -- as in ``--also``
     module      -- what must be importable for it
     checks      -- its name of a finding -> ours
+    program     -- the script that asks it: given a folder, it adds ``found.json`` (see ``read_findings``)
     galleries   -- whether it leaves HTML pages of its own in FOLDER/galleries
     environment -- variables that its program gets
     """
@@ -43,13 +50,9 @@ class Judge:
     name: str
     module: str
     checks: Mapping[str, str]
+    program: Path
     galleries: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def program(self) -> Path:
-        """The script that asks it: given a folder, it adds ``found.json`` (see ``read_findings``)."""
-        return Path(__file__).with_name(f"program_{self.name}_images.py")
 
 
 JUDGES: dict[str, Judge] = {
@@ -66,22 +69,47 @@ JUDGES: dict[str, Judge] = {
             "exact_duplicates": "exact_duplicate",
             "near_duplicates": "near_duplicate",
         },
+        _HERE / "program_cleanvision_images.py",
         environment=_OFFLINE,
     ),
     "cleanlab": Judge(
         "cleanlab",
         "cleanlab.datalab",
         {"label": "mislabelled", "outlier": "outlier", "near_duplicate": "near_duplicate"},
+        _HERE / "program_cleanlab_images.py",
         environment=_OFFLINE,
     ),
-    "fastdup": Judge("fastdup", "fastdup", {"outlier": "outlier"}, galleries=True, environment=_FASTDUP_QUIET),
+    "fastdup": Judge(
+        "fastdup",
+        "fastdup",
+        {"outlier": "outlier"},
+        _HERE / "program_fastdup_images.py",
+        galleries=True,
+        environment=_FASTDUP_QUIET,
+    ),
 }
-"""Peers that judge images, by name."""
+"""The toolkit's own peers that judge images, by name."""
+
+
+def judges() -> dict[str, Judge]:
+    """Return all peers that judge images, by name: other packages add entry points of ``face_curation.peers``.
+
+    Raises:
+        PluginError: another package's peer cannot be loaded, or is none.
+
+    """
+    found = dict(JUDGES)
+    for name, plugin in plugins.installed("peers", {*JUDGES, *PAIR_PEERS}).items():
+        judge = plugin.load()
+        if not isinstance(judge, Judge) or judge.name != name or not set(judge.checks.values()) <= {*registry.names()}:
+            raise plugin.error("must be a curation.audit.peers.judges.Judge of that name whose checks exist")
+        found[name] = judge
+    return found
 
 
 @dataclass(frozen=True)
 class Given:
-    """What judges are shown, one row an image.
+    """What judges are shown, one row per image.
 
     paths, urls, labels, features, and probabilities ((n, classes) out of fold, columns in
     the sorted order of the labels) or None.
@@ -105,7 +133,7 @@ def ask(judge: Judge, given: Given, python: str, pages: Path) -> pd.DataFrame:
 
     Returns:
         peer, version, path, check (our name), score (0 worst .. 1), is_issue, group, evidence (JSON: its own name of
-        the finding), one row a path and check.
+        the finding), one row per path and check.
 
     Raises:
         PeerError: it is not installed, or failed.
@@ -176,7 +204,7 @@ def from_pairs(pairs: pd.DataFrame, versions: Mapping[str, str]) -> pd.DataFrame
         similarity = pd.concat([of_peer["similarity"], of_peer["similarity"]], ignore_index=True)
         highest = similarity.groupby(ends).max().sort_index()
         places = [pd.Index(highest.index).get_indexer(of_peer[name]) for name in ("path_a", "path_b")]
-        numbers = connected_groups(len(highest), np.stack(places, axis=1), np.ones(len(of_peer)))
+        numbers = components(len(highest), np.stack(places, axis=1))
         parts.append(
             pd.DataFrame(
                 {
@@ -197,8 +225,8 @@ def from_pairs(pairs: pd.DataFrame, versions: Mapping[str, str]) -> pd.DataFrame
 
 def store(workspace: Workspace, found: pd.DataFrame) -> None:
     """Keep findings in the workspace, in place of what the same peers said of the same checks before."""
-    if workspace.opinion_issues.exists():
-        before = files.read_table(workspace.opinion_issues)
+    before = read_opinions(workspace)
+    if before is not None:
         asked = set(zip(found["peer"], found["check"], strict=True))
         again = [key in asked for key in zip(before["peer"], before["check"], strict=True)]
         found = pd.concat([before[~np.array(again, dtype=bool)], found], ignore_index=True)

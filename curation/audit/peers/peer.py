@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curation.base import programs
-from curation.base.errors import CurationError
+from curation.base.arrays import Floats, Ints
+from curation.base.errors import CurationError, installing
 from curation.checks.duplicates.candidates import Candidates, Features, as_candidates, union
 
 INTERPRETER_VARIABLE = "CURATE_PEER_PYTHON"
@@ -25,9 +25,6 @@ PEERS_PYTHON = Path(".venv-peers/bin/python")
 """Where ``make peers`` installs."""
 
 _PROBE = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
-
-Indices = NDArray[np.int64]
-Similarities = NDArray[np.float64]
 
 
 class PeerError(CurationError):
@@ -39,8 +36,8 @@ class Opinion:
     """What a peer answered: (M, 2) row numbers i < j, sorted, each pair once, and (M,) its own similarities, 0..1."""
 
     version: str
-    pairs: Indices
-    similarity: Similarities
+    pairs: Ints
+    similarity: Floats
 
     def candidates(self) -> Candidates:
         """Return every pair twice, plain and mirrored: peers do not say which of the two they mean."""
@@ -128,7 +125,8 @@ def require(name: str, module: str, python: str) -> None:
             f"cannot run {python} ({error.strerror}); name the peers' interpreter with {INTERPRETER_VARIABLE}"
         ) from error
     if found.returncode:
+        how = "make fastdup" if name == "fastdup" else installing("review" if name == "brain" else "opinions")
         raise PeerError(
-            f"{name} is not installed for {python}; run: make peers, or name an interpreter that has it with "
+            f"{name} is not installed for {python}; run: {how}, or name an interpreter that has it with "
             f"{INTERPRETER_VARIABLE}"
         )

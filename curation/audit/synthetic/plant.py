@@ -1,7 +1,7 @@
 """Copies of images as they happen in the wild, made on purpose: for tests, benchmarks and the audit.
 
-Every kind takes an image and a seeded generator and returns an image of the same shape. Lengths are given at a side of
-48 px (the size of the data set that this toolkit grew up with) and scale with the image.
+Every kind takes an image and a seeded generator and returns an image, of the same shape but for some of ``HARD_KINDS``.
+Lengths are given at a side of 48 px (the size of the data set that this toolkit grew up with) and scale with the image.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def make_copy(image: Pixels, kind: str, seed: int) -> Pixels:
 
     Args:
         image: (H, W) or (H, W, 3) uint8, both sides at least 16 px
-        kind: a name in ``KINDS`` or ``FURTHER_KINDS``
+        kind: a name in ``KINDS``, ``FURTHER_KINDS`` or ``HARD_KINDS``
         seed: equal seeds, kinds and images give equal copies
 
     Raises:
         KeyError: there is no such kind.
 
     """
-    make = KINDS[kind] if kind in KINDS else FURTHER_KINDS[kind]
+    make = next((kinds[kind] for kinds in (KINDS, FURTHER_KINDS) if kind in kinds), None) or HARD_KINDS[kind]
     return make(image, np.random.default_rng([seed, zlib.crc32(kind.encode())]))
 
 
@@ -119,6 +119,89 @@ def rotate(image: Pixels, rng: np.random.Generator) -> Pixels:
     degrees = _either(rng, (-9, -3), (3, 9))
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
     return _warp(image, np.asarray(turn, dtype=np.float64))
+
+
+def turn(image: Pixels, rng: np.random.Generator, degrees: float) -> Pixels:
+    """Turn by ``degrees``, either way; the edge is repeated."""
+    height, width = image.shape[:2]
+    way = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees * float(rng.choice([-1, 1])), 1.0)
+    return _warp(image, np.asarray(way, dtype=np.float64))
+
+
+def quarter_turns(image: Pixels, rng: np.random.Generator, turns: int) -> Pixels:
+    """Turn by 90 degrees anti-clockwise, ``turns`` times."""
+    return np.ascontiguousarray(np.rot90(image, turns))
+
+
+def upside_down(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Swap top and bottom."""
+    return np.ascontiguousarray(image[::-1])
+
+
+def transposed(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Swap rows and columns."""
+    return np.ascontiguousarray(image.swapaxes(0, 1))
+
+
+def negative(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Swap dark and light."""
+    return np.asarray(255 - image, dtype=np.uint8)
+
+
+def bars(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Lay black bars of 8 to 16 % over two opposite sides."""
+    covered = image.copy()
+    way = covered if rng.random() < 0.5 else covered.swapaxes(0, 1)
+    width = round(len(way) * rng.uniform(0.08, 0.16))
+    way[:width] = way[-width:] = 0
+    return covered
+
+
+def letterbox(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Add black bars of 10 to 25 % to two opposite sides."""
+    width = round(min(image.shape[:2]) * rng.uniform(0.1, 0.25))
+    above, aside = (width, 0) if rng.random() < 0.5 else (0, width)
+    return np.asarray(cv2.copyMakeBorder(image, above, above, aside, aside, cv2.BORDER_CONSTANT, value=0), np.uint8)
+
+
+def frame(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Add a frame of 4 to 12 % of any one colour."""
+    width = round(min(image.shape[:2]) * rng.uniform(0.04, 0.12))
+    colour = rng.integers(0, 256, 3).tolist()
+    framed = cv2.copyMakeBorder(image, width, width, width, width, cv2.BORDER_CONSTANT, value=colour)
+    return np.asarray(framed, dtype=np.uint8)
+
+
+def shift_diagonally(image: Pixels, rng: np.random.Generator, share: float) -> Pixels:
+    """Move by ``share`` of the side sideways and up or down; the edge is repeated."""
+    height, width = image.shape[:2]
+    dx, dy = (share * side * float(rng.choice([-1, 1])) for side in (width, height))
+    return _warp(image, np.array([[1, 0, dx], [0, 1, dy]], dtype=np.float64))
+
+
+def cover(image: Pixels, rng: np.random.Generator, share: float, centred: bool = False) -> Pixels:
+    """Cover ``share`` of both sides by one grey level, anywhere or in the middle (in black)."""
+    covered = image.copy()
+    sides = [round(share * length) for length in image.shape[:2]]
+    ends = [length - side for length, side in zip(image.shape[:2], sides, strict=True)]
+    top, left = (end // 2 if centred else int(rng.integers(0, end, endpoint=True)) for end in ends)
+    covered[top : top + sides[0], left : left + sides[1]] = 0 if centred else rng.integers(0, 256)
+    return covered
+
+
+def strong_blur(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Blur by a Gaussian with a standard deviation of 1.5 px at the reference side."""
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), _scaled(1.5, image)), dtype=np.uint8)
+
+
+def side_by_side(first: Pixels, second: Pixels) -> Pixels:
+    """Return two pictures in one, the second scaled to the first's height (it may have other channels)."""
+    height = len(first)
+    width = round(second.shape[1] * height / len(second))
+    scaled = cv2.resize(second, (width, height), interpolation=cv2.INTER_AREA)
+    if scaled.ndim != first.ndim:
+        scaled = scaled[:, :, None].repeat(3, axis=2) if first.ndim == 3 else scaled.mean(axis=2)
+    return np.concatenate([first, scaled.astype(np.uint8)], axis=1)
 
 
 def text(image: Pixels, rng: np.random.Generator) -> Pixels:
@@ -252,3 +335,30 @@ FURTHER_KINDS: Mapping[str, Kind] = MappingProxyType(
     }
 )
 """Harder kinds, for looking beyond those."""
+
+
+def _quarter(turns: int) -> Kind:
+    return lambda image, rng: quarter_turns(image, rng, turns)
+
+
+HARD_KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "turn_90": _quarter(1),
+        "turn_180": _quarter(2),
+        "turn_270": _quarter(3),
+        "upside_down": upside_down,
+        "transposed": transposed,
+        "negative": negative,
+        "bars": bars,
+        "letterbox": letterbox,
+        "frame": frame,
+        "crop_20": _crop_by(0.20, jitter=1.0),
+        "turn_15": lambda image, rng: turn(image, rng, 15),
+        "turn_30": lambda image, rng: turn(image, rng, 30),
+        "block_30": lambda image, rng: cover(image, rng, 0.30),
+        "cutout_40": lambda image, rng: cover(image, rng, 0.40, centred=True),
+        "strong_blur": strong_blur,
+        "shift_20": lambda image, rng: shift_diagonally(image, rng, 0.20),
+    }
+)
+"""Copies that a search for slight changes alone would miss; two pictures in one are ``side_by_side``."""

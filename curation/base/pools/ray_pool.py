@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import pyarrow as pa
 
-from curation.base.errors import CurationError
+from curation.base.errors import CurationError, installing
 from curation.base.pools import EngineError, usable_cores
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def do_all(
             if result is None:
                 raise EngineError(
                     f"{_RETRIES + 1} processes of Ray died on one task, most likely for want of memory; "
-                    "use fewer workers a node, or --engine local"
+                    "use fewer workers per node, or --engine local"
                 )
             results[number] = result
             if report is not None:
@@ -223,9 +223,7 @@ def connect(engine: EngineSettings) -> None:
 
     """
     if importlib.util.find_spec("ray") is None:
-        raise EngineError(
-            "the engine ray needs the package ray, which is missing; run: pip install 'face-curation[ray]'"
-        )
+        raise EngineError(f"the engine ray needs the package ray, which is missing; run: {installing('ray')}")
     for name, value in (_QUIET if engine.address else _QUIET | _LOOPBACK).items():
         os.environ.setdefault(name, value)
     import ray

@@ -32,15 +32,22 @@ Searcher = Callable[[Floats, int], Callable[[Floats], Neighbours]]
 
 
 class Features(NamedTuple):
-    """What a search may look at, a row a distinct content.
+    """What a search may look at.
 
-    thumbnails -- (N, 48, 48) uint8 grey levels
+    thumbnails -- (R, 48, 48) uint8 grey levels, a row a look; the first N are the distinct contents
     dhash, phash -- (N,) 64-bit perceptual hashes as signed integers, first row's first bit highest
     """
 
     thumbnails: Pixels
     dhash: Hashes
     phash: Hashes
+
+
+class Index(NamedTuple):
+    """Descriptors (R, 44) of looks, and a search for the nearest of them."""
+
+    vectors: Floats
+    search: Callable[[Floats], Neighbours]
 
 
 @dataclass(frozen=True)
@@ -316,13 +323,17 @@ class NeighbourSource:
     SEARCHES: ClassVar[int] = len(_PLAIN_VIEWS) + len(_MIRRORED_VIEWS)
     """Of which progress tells: one a view."""
 
-    def pairs(self, features: Features) -> Candidates:
+    def index(self, thumbnails: Pixels) -> Index:
+        """Return the index that ``pairs`` searches; others may search it too."""
+        plain = descriptors(thumbnails, PLAIN)
+        # one more, because an image is its own nearest
+        return Index(plain, (self.searcher or searcher)(plain, min(self.neighbours + 1, len(thumbnails))))
+
+    def pairs(self, features: Features, index: Index | None = None) -> Candidates:
         """Return each image's ``neighbours`` nearest over all views, plain and mirrored."""
         thumbnails = features.thumbnails
-        # one more, because an image is its own nearest
         count = min(self.neighbours + 1, len(thumbnails))
-        plain = descriptors(thumbnails, PLAIN)
-        search = (self.searcher or searcher)(plain, count)
+        plain, search = index or self.index(thumbnails)
         rows = np.arange(len(thumbnails), dtype=np.int64)
         found = []
         for mirrored, views in ((False, _PLAIN_VIEWS), (True, _MIRRORED_VIEWS)):

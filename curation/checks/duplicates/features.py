@@ -8,6 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from curation.base import scratch
 
@@ -70,25 +71,101 @@ _UNIT = 50.0
 _BLOCK = 4096
 """Pictures looked at before the memory of their thumbnails is given back, if those lie in a file."""
 
+_FLAT_LEVELS = 1.5
+_FLAT_SHARE = 0.04
+_LEAST_FLAT = 0.5
+"""Levels: nothing is to be seen where the 5 x 5 levels around deviate by less than 1.5, or by less than this share of
+the picture's own deviation (dark pictures have little of everything), but never less than rounding makes."""
+
+_FILLED = 0.03
+"""Share of the picture from which a flat area is filled: a frame, a bar, a covered part, a plain ground."""
+
+_FLAT_EDGE = 3
+"""The windows stop so many pixels short of a flat area's edge, compression's ringing included."""
+
+_FILLINGS = ((3.0, 1.0), (8.0, 0.05), (20.0, 0.002))
+"""Standard deviations, px, of the means that fill, and their weights: the nearest that reach count."""
+
+_IN_PLANE = np.zeros((3, 3, 3), dtype=np.bool_)
+_IN_PLANE[1] = True
+
+
+def filled(thumbnails: Pixels, folder: Path | None = None) -> Pixels:
+    """Return thumbnails (N, 48, 48) whose large flat areas are filled by what surrounds them, smoothly.
+
+    Plain ground, bars, frames and covered parts are no likeness and no difference: filled, they neither draw two
+    pictures together nor apart. They lie in a file of ``folder``, or in memory where it is None.
+    """
+    result = scratch.mapped_zeros(folder, thumbnails.shape, np.uint8)
+    for start in range(0, len(thumbnails), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        result[block] = thumbnails[block]
+        flat = _flat_areas(thumbnails[block])
+        for n in np.flatnonzero(flat.any(axis=(1, 2))).tolist():
+            result[start + n][flat[n]] = _filling(thumbnails[start + n], flat[n])[flat[n]]
+        scratch.release(thumbnails, result)
+    return result
+
+
+def _flat_areas(thumbnails: Pixels) -> NDArray[np.bool_]:
+    levels = thumbnails.astype(np.float32)
+    window = (1, 5, 5)
+    mean = ndimage.uniform_filter(levels, window, mode="nearest")
+    variance = ndimage.uniform_filter(levels * levels, window, mode="nearest") - mean * mean
+    own = levels.std(axis=(1, 2), keepdims=True)
+    flat = variance < np.clip(_FLAT_SHARE * own, _LEAST_FLAT, _FLAT_LEVELS) ** 2
+    some = flat.mean(axis=(1, 2)) >= _FILLED
+    flat[~some] = False
+    parts, count = ndimage.label(flat[some], _IN_PLANE)
+    size = np.bincount(parts.ravel(), minlength=count + 1)
+    large = size >= _FILLED * SIDE * SIDE
+    large[0] = False
+    flat[some] = ndimage.binary_dilation(large[parts], _IN_PLANE, iterations=_FLAT_EDGE)
+    flat[flat.all(axis=(1, 2))] = False
+    return np.asarray(flat)
+
+
+def _filling(thumbnail: Pixels, flat: NDArray[np.bool_]) -> Pixels:
+    seen = (~flat).astype(np.float32)
+    levels = thumbnail * seen
+    total, weight = np.zeros_like(seen), np.full_like(seen, 1e-9)
+    for deviation, factor in _FILLINGS:
+        total += factor * cv2.GaussianBlur(levels, (0, 0), deviation, borderType=cv2.BORDER_CONSTANT)
+        weight += factor * cv2.GaussianBlur(seen, (0, 0), deviation, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(np.rint(np.clip(total / weight, 0, 255)), dtype=np.uint8)
+
 
 class Pictures(NamedTuple):
-    """Evened pictures at three sizes: (N, 12, 12), (N, 24, 24) and (N, 48, 48) int8, all -127..127."""
+    """What verification looks at, a row a look.
+
+    small, middle, large -- (R, 12, 12), (R, 24, 24) and (R, 48, 48) int8, evened, all -127..127
+    levels    -- (R, 48, 48) uint8 grey levels
+    landmarks -- (R, 10) of the best face, fractions of the look, see ``Face``; NaN where there is none
+    """
 
     small: NDArray[np.int8]
     middle: NDArray[np.int8]
     large: NDArray[np.int8]
+    levels: Pixels
+    landmarks: NDArray[np.float64]
 
 
-def pictures(thumbnails: Pixels, folder: Path | None = None) -> Pictures:
-    """Return thumbnails (N, 48, 48) uint8, evened (see ``evened``), at the three sizes.
+def pictures(
+    thumbnails: Pixels,
+    landmarks: NDArray[np.float64] | None = None,
+    folder: Path | None = None,
+    full: Pixels | None = None,
+) -> Pictures:
+    """Return thumbnails (R, 48, 48) uint8, filled (see ``filled``) and evened (see ``evened``), at the three sizes.
 
-    They lie in files of ``folder`` (see ``scratch.mapped_zeros``), or in memory where it is None.
+    They lie in files of ``folder`` (see ``scratch.mapped_zeros``), or in memory where it is None. ``full`` are the
+    filled thumbnails, where they are there already.
     """
     count = len(thumbnails)
     small, middle, large = (
         scratch.mapped_zeros(folder, (count, side, side), np.int8) for side in (SIDE // 4, SIDE // 2, SIDE)
     )
-    for n, thumbnail in enumerate(thumbnails):
+    for n, thumbnail in enumerate(filled(thumbnails, folder) if full is None else full):
         large[n] = evened(thumbnail)
         levels = large[n].astype(np.float32)
         coarse, soft = cv2.GaussianBlur(levels, (0, 0), _SMALL_BLUR), cv2.GaussianBlur(levels, (0, 0), _MIDDLE_BLUR)
@@ -96,7 +173,8 @@ def pictures(thumbnails: Pixels, folder: Path | None = None) -> Pictures:
         middle[n] = np.rint(cv2.resize(soft, middle.shape[1:], interpolation=cv2.INTER_AREA))
         if n % _BLOCK == _BLOCK - 1:
             scratch.release(thumbnails, small, middle, large)
-    return Pictures(small, middle, large)
+    known = np.full((count, 10), np.nan) if landmarks is None else landmarks
+    return Pictures(small, middle, large, thumbnails, known)
 
 
 def evened(thumbnail: Pixels) -> NDArray[np.int8]:

@@ -10,23 +10,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from curation.base import scratch
 from curation.base.progress import Display
+from curation.base.tables import HALF, WHOLE, WINDOW
 
 if TYPE_CHECKING:
     from curation.base.settings import DuplicateSettings
-    from curation.checks.duplicates.candidates import Candidates, CandidateSource, Join, Searcher
+    from curation.checks.duplicates.candidates import Candidates, CandidateSource, Features, Join, Searcher
     from curation.checks.duplicates.features import Pictures
+    from curation.checks.duplicates.looks import Looks, Parts
     from curation.checks.duplicates.verification import Verified
 
 Report = Callable[[int, int], None]
+Doubles = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
 
 NEAR_DUPLICATE = "near_duplicate"
 SAME_SESSION = "same_session"
 _RELATIONS = [NEAR_DUPLICATE, SAME_SESSION]
-
-_SESSION_DETAIL = 0.82
-"""Median correlation of fine details from which pictures that are no copies are called shots of one session. On a
-contact sheet of real faces 28 of 31 such pairs were shots of one person; below 0.80 most were people alike."""
 
 _DECIMALS = 4
 
@@ -40,7 +41,7 @@ class Engine(NamedTuple):
 
 
 def find_near_duplicates(
-    thumbnails: NDArray[np.uint8],
+    thumbnails: Pixels,
     dhash: NDArray[np.int64],
     phash: NDArray[np.int64],
     settings: DuplicateSettings,
@@ -48,6 +49,8 @@ def find_near_duplicates(
     also: Sequence[CandidateSource] = (),
     engine: Engine | None = None,
     folder: Path | None = None,
+    parts: Parts | None = None,
+    landmarks: Doubles | None = None,
 ) -> pd.DataFrame:
     """Find pairs of images that are one picture, changed, and pairs that are shots of one session.
 
@@ -60,12 +63,15 @@ def find_near_duplicates(
         also: further sources of candidates (a peer's answer)
         engine: where the costly steps run; without influence on the result
         folder: where what is derived from the pictures may lie meanwhile; None: in memory
+        parts: parts of pictures that are looked for by themselves
+        landmarks: (N, 10) of each content's best face (see ``Face``), NaN where none is sure
 
     Returns:
         one row a pair, sorted by i, j: i < j (row numbers), probability (0..1 that both are one picture), score (median
         correlation of fine details, -1..1), mirrored, scale, angle (degrees), dx, dy (fractions of the side) and
-        transform (words): what turns i into j; relation: near_duplicate where the probability is at least
-        ``settings.min_probability``, else same_session. Both texts are categories.
+        transform (words): what turns i into j; half_i, half_j: whether it is one half of that picture only;
+        relation: near_duplicate where the probability is at least ``settings.min_probability``, else same_session. Both
+        texts are categories.
 
     Raises:
         ValueError: the arrays do not have one row an image each.
@@ -74,78 +80,213 @@ def find_near_duplicates(
     if thumbnails.shape[1:] != (48, 48) or not len(thumbnails) == len(dhash) == len(phash):
         raise ValueError("thumbnails must be (N, 48, 48), dhash and phash (N,)")
     from curation.checks.duplicates import candidates, features, verification
+    from curation.checks.duplicates.looks import as_looks, no_parts
 
     shown = display or Display(quiet=True)
     chosen = engine or Engine(candidates.hamming_pairs, candidates.searcher, verification.verify)
+    parts = parts or no_parts()
+    looks = as_looks(len(thumbnails), parts)
+    levels = _stacked(folder, thumbnails, parts.thumbnails)
+    points = _landmarks_of(looks, landmarks)
+    full = features.filled(levels, folder)
     with shown.step("Searching for near copies", "searches") as searched:
-        sources: list[CandidateSource] = [
-            candidates.HashSource(settings.hash_radius, chosen.join, _after(0, searched)),
-            candidates.NeighbourSource(
-                settings.neighbours, _after(candidates.HashSource.SEARCHES, searched), chosen.searcher
-            ),
-        ]
-        if len(thumbnails) < 2:
-            sources = []
-        given = candidates.Features(np.ascontiguousarray(thumbnails), dhash, phash)
-        named = candidates.union([source.pairs(given) for source in (*sources, *also)])
+        given = candidates.Features(full, dhash, phash)
+        looks, named = _candidates(given, looks, points, settings, chosen, searched)
+        named = candidates.union([named, *(source.pairs(given) for source in also)])
+    levels, full = (_with_turned(folder, part, looks) for part in (levels, full))
+    points = np.concatenate([points, np.full((len(looks.owner) - len(points), 10), np.nan)])
     with shown.step("Comparing the candidates", "pairs") as compared:
-        batches = chosen.verify(features.pictures(thumbnails, folder), named, compared)
+        apart = looks.owner[named.pairs[:, 0]] != looks.owner[named.pairs[:, 1]]
+        named = candidates.Candidates(named.pairs[apart], named.mirrored[apart])
+        pictures = features.pictures(levels, points, folder, full)
         texts: dict[str, int] = {}
-        found = [_as_frame(batch, settings.min_probability, texts) for batch in (verification.nothing(), *batches)]
-    return _likelier(_with_texts(pd.concat(found, ignore_index=True), texts))
+
+        def examined(pairs: Candidates, report: Report | None) -> pd.DataFrame:
+            batches = (verification.nothing(), *chosen.verify(pictures, pairs, report))
+            return pd.concat([_as_frame(batch, looks, texts) for batch in batches], ignore_index=True)
+
+        weighed = _likeliest(examined(named, compared))
+        missing = _missing_pairs(_judged(weighed, settings.min_probability), named, len(thumbnails))
+        if len(missing):
+            weighed = _likeliest(pd.concat([weighed, examined(missing, None)], ignore_index=True))
+        found = _judged(weighed, settings.min_probability)
+    return _with_texts(found, texts)
 
 
-def _after(before: int, report: Report) -> Report:
-    """Return the report of searches that come after so many others."""
-    from curation.checks.duplicates.candidates import HashSource, NeighbourSource
+def _candidates(
+    given: Features, looks: Looks, points: Doubles, settings: DuplicateSettings, engine: Engine, report: Report
+) -> tuple[Looks, Candidates]:
+    """Return all looks, those that turning adds included, and the pairs of them that may be one picture."""
+    from curation.checks.duplicates import aligned, candidates
+    from curation.checks.duplicates.looks import TurnSource, WindowSource
 
-    return lambda done, _: report(before + done, HashSource.SEARCHES + NeighbourSource.SEARCHES)
+    contents = len(given.dhash)
+    if contents < 2:
+        return looks, candidates.union([])
+    progress = _Progress(
+        report,
+        [
+            candidates.HashSource.SEARCHES,
+            candidates.NeighbourSource.SEARCHES,
+            TurnSource.SEARCHES,
+            aligned.FaceSource.SEARCHES,
+            WindowSource.SEARCHES,
+        ],
+    )
+    neighbours = candidates.NeighbourSource(settings.neighbours, progress.of(1), engine.searcher)
+    index = neighbours.index(given.thumbnails)
+    found = [
+        candidates.HashSource(settings.hash_radius, engine.join, progress.of(0)).pairs(given),
+        neighbours.pairs(given, index),
+    ]
+    looks, turned = TurnSource(index, progress.of(2)).pairs(given.thumbnails[:contents], looks)
+    by_face = aligned.FaceSource(progress.of(3), engine.searcher).pairs(given.thumbnails, points)
+    looks, windows = WindowSource(index, progress.of(4)).pairs(given.thumbnails[:contents], looks)
+    return looks, candidates.union([*found, turned, windows, by_face])
 
 
-def _likelier(found: pd.DataFrame) -> pd.DataFrame:
-    """Keep the likelier of two rows of one pair, plain before mirrored: a symmetric face may match both ways.
+_ALL_PAIRS = 8
+"""Among so many copies of each other every pair is examined; of more, each with the so many that have most copies."""
 
-    Rows come as candidates do, sorted by i, j, mirrored.
+
+def _missing_pairs(found: pd.DataFrame, named: Candidates, contents: int) -> Candidates:
+    """Return the pairs that were no candidates although both are copies of a third.
+
+    Groups hold what is proven pair by pair. At most ``_ALL_PAIRS`` a content.
     """
-    i, j, probability, score = (found[name].to_numpy() for name in ("i", "j", "probability", "score"))
-    twice = np.flatnonzero((i[1:] == i[:-1]) & (j[1:] == j[:-1]))
-    more, as_much = probability[twice + 1] > probability[twice], probability[twice + 1] == probability[twice]
-    second = more | (as_much & (score[twice + 1] > score[twice]))
-    kept = np.ones(len(found), dtype=np.bool_)
-    kept[np.where(second, twice, twice + 1)] = False
-    return found[kept].reset_index(drop=True)
+    from curation.checks.duplicates.candidates import Candidates, as_candidates
+    from curation.checks.duplicates.groups import components
+
+    near = found[found["relation"] == _RELATIONS.index(NEAR_DUPLICATE)]
+    pairs = near[["i", "j"]].to_numpy(dtype=np.int64)
+    rows, degree = np.unique(pairs, return_counts=True)
+    places = np.searchsorted(rows, pairs)
+    part = components(len(rows), places)
+    order = np.lexsort([rows, -degree, part])
+    hubs = order[np.arange(len(order)) - np.searchsorted(part[order], part[order]) < _ALL_PAIRS]
+    first = np.searchsorted(part[hubs], np.arange(part.max(initial=-1) + 2))
+    each = np.diff(first)[part]
+    a = np.repeat(np.arange(len(rows)), each)
+    b = hubs[np.repeat(first[part], each) + np.arange(len(a)) - np.repeat(np.cumsum(each) - each, each)]
+    i, j = np.minimum(rows[a], rows[b]), np.maximum(rows[a], rows[b])
+    seen = named.pairs[(named.pairs < contents).all(axis=1)]
+    keys = np.concatenate([seen[:, 0] * contents + seen[:, 1], pairs[:, 0] * contents + pairs[:, 1]])
+    new = (i != j) & ~np.isin(i * contents + j, keys)
+    both = [np.full(int(new.sum()), flip) for flip in (False, True)]
+    if not new.any():
+        return Candidates(np.empty((0, 2), np.int64), np.empty(0, np.bool_))
+    return as_candidates(np.tile(i[new], 2), np.tile(j[new], 2), np.concatenate(both))
 
 
-def _as_frame(verified: Verified, min_probability: float, texts: dict[str, int]) -> pd.DataFrame:
-    """Return what is told of a batch.
+class _Progress:
+    """Tells of searches by several sources as of one row of them."""
+
+    def __init__(self, report: Report, searches: Sequence[int]) -> None:
+        self._report = report
+        self._before = np.cumsum([0, *searches]).tolist()
+
+    def of(self, source: int) -> Report:
+        return lambda done, _: self._report(self._before[source] + done, self._before[-1])
+
+
+def _stacked(folder: Path | None, first: Pixels, second: Pixels) -> Pixels:
+    if not len(second):
+        return np.ascontiguousarray(first)
+    stack = scratch.mapped_zeros(folder, (len(first) + len(second), *first.shape[1:]), np.uint8)
+    stack[: len(first)], stack[len(first) :] = first, second
+    return stack
+
+
+def _with_turned(folder: Path | None, pictures: Pixels, looks: Looks) -> Pixels:
+    """Return pictures with those behind them that ``looks`` turns or cuts."""
+    from curation.checks.duplicates.looks import pictured
+
+    return _stacked(folder, pictures, pictured(pictures, looks))
+
+
+def _landmarks_of(looks: Looks, landmarks: Doubles | None) -> Doubles:
+    """Return the landmarks (R, 10) of contents and parts; NaN where a face is not wholly within a part."""
+    if landmarks is None:
+        return np.full((len(looks.owner), 10), np.nan)
+    points = landmarks[looks.owner].reshape(-1, 5, 2)
+    points = (points - looks.box[:, None, :2]) / (looks.box[:, None, 2:] - looks.box[:, None, :2])
+    whole = looks.kind == WHOLE
+    inside = whole | ((points >= 0) & (points <= 1)).all(axis=(1, 2))
+    return np.where(inside[:, None], points.reshape(-1, 10), np.nan)
+
+
+def _likeliest(found: pd.DataFrame) -> pd.DataFrame:
+    """Keep the likeliest row of each pair, plain before mirrored: a symmetric face may match both ways."""
+    order = np.lexsort([found["mirrored"], -found["score"], -found["odds"], found["j"], found["i"]])
+    return found.iloc[order].drop_duplicates(["i", "j"]).reset_index(drop=True)
+
+
+def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.DataFrame:
+    """Return what is told of a batch's weighed pairs, by contents.
 
     There may be many times as many pairs as images, so columns are narrow: transform is a place in ``texts``, which
-    grows, and relation one in ``_RELATIONS``.
+    grows.
     """
+    from curation.checks.duplicates import transform
+    from curation.checks.duplicates.calibration import one_session
+    from curation.checks.duplicates.changes import after, inverse
     from curation.checks.duplicates.kernel import EVIDENCE
-    from curation.checks.duplicates.transform import decompose, in_words
 
-    fine, quartile = (verified.evidence[:, EVIDENCE.index(name)] for name in ("fine_median", "fine_quartile"))
-    transforms = decompose(verified.maps)
-    mirrored = verified.candidates.mirrored
-    copies = verified.probability >= min_probability
-    said = in_words(transforms, mirrored, fine, quartile)
+    weighed = np.flatnonzero(np.isfinite(verified.odds))
+    evidence = verified.evidence[weighed]
+    fine, quartile = (evidence[:, EVIDENCE.index(name)] for name in ("fine_median", "fine_quartile"))
+    a, b = verified.candidates.pairs[weighed].T
+    i, j = looks.owner[a], looks.owner[b]
+    back = i > j
+    maps, mirrored = verified.maps[weighed], verified.candidates.mirrored[weighed]
+    windows = looks.kind[b] == WINDOW
+    maps[windows] = after(_from_windows(looks.box[b[windows]]), maps[windows])
+    transforms = transform.decompose(np.where(back[:, None], inverse(maps), maps))
+    framed = [looks.kind[np.where(back, b, a)], looks.kind[np.where(back, a, b)]]
+    said = transform.in_words(transforms, mirrored, fine, quartile, looks.turn[a] + looks.turn[b], framed)
+    as_taken = (
+        ~mirrored & (looks.turn[a] == 0) & (looks.turn[b] == 0) & (looks.kind[a] == WHOLE) & (looks.kind[b] == WHOLE)
+    )
     frame = pd.DataFrame(
         {
-            "i": verified.candidates.pairs[:, 0].astype(np.int32),
-            "j": verified.candidates.pairs[:, 1].astype(np.int32),
-            "probability": verified.probability,
+            "i": np.minimum(i, j).astype(np.int32),
+            "j": np.maximum(i, j).astype(np.int32),
+            "odds": verified.odds[weighed],
             "score": fine.round(_DECIMALS),
             "mirrored": mirrored,
             "scale": transforms.scale.round(_DECIMALS),
             "angle": transforms.angle.round(_DECIMALS),
             "dx": transforms.dx.round(_DECIMALS),
             "dy": transforms.dy.round(_DECIMALS),
+            "half_i": framed[0] == HALF,
+            "half_j": framed[1] == HALF,
             "transform": [texts.setdefault(words, len(texts)) for words in said],
-            "relation": np.where(copies, _RELATIONS.index(NEAR_DUPLICATE), _RELATIONS.index(SAME_SESSION)),
+            "shots": as_taken & one_session(evidence, verified.differences[weighed]),
         }
     )
-    return frame[copies | (fine >= _SESSION_DETAIL)].astype({"transform": np.int32, "relation": np.int8})
+    return frame.astype({"transform": np.int32})
+
+
+def _from_windows(boxes: Doubles) -> Doubles:
+    """Return (M, 6) maps from windows, of boxes (M, 4), to the pictures that they are cut from."""
+    side = boxes[:, 2:] - boxes[:, :2]
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
+    zero = np.zeros(len(boxes))
+    return np.stack([side[:, 0], zero, centre[:, 0], zero, side[:, 1], centre[:, 1]], axis=1)
+
+
+def _judged(weighed: pd.DataFrame, min_probability: float) -> pd.DataFrame:
+    """Return which weighed pairs are copies and which are shots, each judged beside the others; relation is a place."""
+    from curation.checks.duplicates.calibration import in_company, probability
+
+    pairs = weighed[["i", "j"]].to_numpy(dtype=np.int64)
+    odds = in_company(weighed["odds"].to_numpy(dtype=np.float64), pairs, int(pairs.max(initial=-1)) + 1)
+    likely = probability(odds)
+    copies = likely >= min_probability
+    relation = np.where(copies, _RELATIONS.index(NEAR_DUPLICATE), _RELATIONS.index(SAME_SESSION)).astype(np.int8)
+    frame = weighed.drop(columns=["odds", "shots"]).assign(relation=relation)
+    frame.insert(2, "probability", likely)
+    return frame[copies | weighed["shots"].to_numpy(dtype=np.bool_)].reset_index(drop=True)
 
 
 def _with_texts(frame: pd.DataFrame, texts: dict[str, int]) -> pd.DataFrame:

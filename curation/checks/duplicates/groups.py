@@ -1,4 +1,4 @@
-"""Pairs -> groups of copies: connected components, with a guard against chains. Linear in the number of pairs."""
+"""Pairs -> groups of copies: stars, so that a group holds only what is proven against its best copy."""
 
 from __future__ import annotations
 
@@ -7,44 +7,61 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-SURE = 0.99
-"""Probability from which one pair alone may join two groups."""
+Ints = NDArray[np.int64]
 
 
-def connected_groups(size: int, pairs: NDArray[np.int64], probability: NDArray[np.float64]) -> NDArray[np.int64]:
+def star_groups(
+    size: int, pairs: Ints, probability: NDArray[np.float64], rank: Ints, composed: NDArray[np.bool_]
+) -> Ints:
     """Number the groups of copies that pairs form.
 
-    Sure pairs join first. A less sure pair then joins two groups only where it is no lone bridge between two crowds:
-    one of the two has a single member, or the unsure pairs between them add up to at least one pair for each member of
-    the smaller. So one doubtful link cannot chain two dense groups into one.
+    The best image that is in no group yet begins one, and all its copies that are in none join it: no chain of copies,
+    and no picture that is a little of two, can bring two together that are not copies of each other. A picture composed
+    of two comes after all others, and joins only the likeliest of what it is composed of.
 
     Args:
         size: number of images N
         pairs: (M, 2) row numbers below ``size``
         probability: (M,) that a pair is one picture, 0..1
+        rank: (N,) places, 0 for the best image; all different
+        composed: (N,) which are two pictures in one
 
     Returns:
         (N,) group numbers from 0, in order of the groups' first images.
 
     """
-    sure = probability >= SURE
-    core = _components(size, pairs[sure])
-    members = np.bincount(core, minlength=size)
-    low, high = np.sort(core[pairs[~sure]], axis=1).T
-    apart = low != high
-    links, count = np.unique(np.stack([low[apart], high[apart]], axis=1), axis=0, return_counts=True)
-    smaller = members[links].min(axis=1)
-    joined = _components(size, links[(smaller == 1) | (count >= smaller)])
-    return _numbered(joined[core])
+    group = np.arange(size, dtype=np.int64)
+    neighbours: dict[int, list[int]] = {}
+    for a, b in _without_lesser_sources(pairs, probability, rank, composed).tolist():
+        neighbours.setdefault(a, []).append(b)
+        neighbours.setdefault(b, []).append(a)
+    taken: set[int] = set()
+    for centre in sorted(neighbours, key=lambda image: (composed[image], rank[image])):
+        if centre not in taken:
+            members = {centre, *neighbours[centre]} - taken
+            taken |= members
+            group[list(members)] = centre
+    return _numbered(group)
 
 
-def _components(size: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+def _without_lesser_sources(
+    pairs: Ints, probability: NDArray[np.float64], rank: Ints, composed: NDArray[np.bool_]
+) -> Ints:
+    """Return the pairs, of a composed picture only the likeliest with one that is not; of equals the better ranked."""
+    with_source = composed[pairs].sum(axis=1) == 1
+    ordered = np.where(composed[pairs[:, :1]], pairs, pairs[:, ::-1])[with_source]
+    order = np.lexsort([rank[ordered[:, 1]], -probability[with_source], ordered[:, 0]])
+    _, first = np.unique(ordered[order, 0], return_index=True)
+    return np.concatenate([pairs[~with_source], ordered[order][first]])
+
+
+def components(size: int, pairs: Ints) -> Ints:
+    """Return (N,) which connected part each of ``size`` images belongs to, numbered by their first images."""
     graph = coo_matrix((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(size, size))
-    _, labels = connected_components(graph, directed=False)
-    return np.asarray(labels, dtype=np.int64)
+    return _numbered(np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64))
 
 
-def _numbered(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def _numbered(labels: Ints) -> Ints:
     """Renumber groups in order of their first members, whatever numbers they had."""
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)

@@ -62,9 +62,11 @@ _DAMPING = 1e-3
 _STEP_DONE = 2e-3
 """A step that moves the corners by less than this share of the side ends the level (0.1 px of 48)."""
 
-_FARTHEST_SHIFT = 0.30
-_FARTHEST_SCALE = 0.55
-"""A map that moves the centre by more of the side, or changes an axis by more than this, is no copy's: given up."""
+_FARTHEST_SHIFT = 0.45
+_FARTHEST_SCALE = 0.62
+_FARTHEST_TURN = 0.8
+"""A map that moves the centre by more of the side, changes an axis by more than this or turns it by more (sine) is no
+copy's: given up."""
 
 MIN_OVERLAP = 0.35
 """Share of the template's pixels that must fall inside the other picture."""
@@ -125,6 +127,9 @@ _MIDDLE_STEPS = 2
 _FURTHER_STEPS = 6
 _LARGE_STEPS = 6
 """Gauss-Newton steps at most: at 12 px, at 24 px before and after a first look, at 48 px."""
+
+_TRUST = 0.1
+"""Landmarks are believed although another start correlates better by this."""
 
 _LEAST_START = 0.0
 _LEAST_CORRELATION = 0.70
@@ -436,7 +441,7 @@ def _too_far(a: Doubles) -> bool:
         return True
     if abs(a[0] - 1.0) > _FARTHEST_SCALE or abs(a[4] - 1.0) > _FARTHEST_SCALE:
         return True
-    return max(abs(float(a[1])), abs(float(a[3]))) > _FARTHEST_SCALE
+    return max(abs(float(a[1])), abs(float(a[3]))) > _FARTHEST_TURN
 
 
 @_compiled
@@ -779,7 +784,21 @@ def _agreement(template: Floats, coarse: Floats, other: Other, a: Doubles, lanes
 
 
 @_compiled
-def screen(small: Stack, middle: Stack, i: Indices, j: Indices, mirrored: Flags, maps: Doubles) -> Doubles:
+def _given_start(tiny: Floats, other: Other, a: Doubles, lanes: Floats) -> float:
+    """Return the correlation under a map that landmarks gave, -1 where it is too far to be tried."""
+    if _too_far(a):
+        return -1.0
+    count = warp(tiny, a, other)
+    if count < MIN_OVERLAP * tiny.shape[1]:
+        return -1.0
+    gain, _, correlation = gain_and_offset(tiny, other[1], count, lanes)
+    return correlation if gain > 0.0 else -1.0
+
+
+@_compiled
+def screen(
+    small: Stack, middle: Stack, i: Indices, j: Indices, mirrored: Flags, maps: Doubles, given: Flags
+) -> Doubles:
     """Register pairs coarsely and say how well their details agree.
 
     Args:
@@ -788,7 +807,8 @@ def screen(small: Stack, middle: Stack, i: Indices, j: Indices, mirrored: Flags,
         i: (M,) templates
         j: (M,) other pictures
         mirrored: (M,) whether the other picture is to be mirrored first
-        maps: (M, 6) filled with the maps found
+        maps: (M, 6) maps to start from, where known; filled with the maps found
+        given: (M,) where a map to start from is known
 
     Returns:
         (M,) agreement at 24 px, -1..1; 0 where registration was given up.
@@ -811,9 +831,16 @@ def screen(small: Stack, middle: Stack, i: Indices, j: Indices, mirrored: Flags,
             prepare(small[i[k]], tiny)
             last = i[k]
         _flat(small[j[k]], mirrored[k], flat)
-        if _start(starts, firsts, flat, a) < _LEAST_START:
-            continue
         load(small[j[k]], mirrored[k], tiny_other)
+        proposed = a.copy()
+        correlation = _start(starts, firsts, flat, a)
+        if given[k]:
+            by_face = _given_start(tiny, tiny_other, proposed, lanes) + _TRUST
+            if by_face > correlation:
+                correlation = by_face
+                a[:] = proposed
+        if correlation < _LEAST_START:
+            continue
         if fit_level(tiny, tiny_other, a, _SMALL_STEPS, False, lanes) < _LEAST_CORRELATION:
             continue
         if i[k] != last_coarse:

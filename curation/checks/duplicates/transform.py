@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from curation.base.tables import FRAMED, HALF, WHOLE
 
 Doubles = NDArray[np.float64]
 
@@ -50,13 +53,40 @@ def decompose(maps: Doubles) -> Transforms:
     )
 
 
-def in_words(transforms: Transforms, mirrored: NDArray[np.bool_], fine: Doubles, quartile: Doubles) -> list[str]:
+_FRAMED_WORDS = {
+    (WHOLE, FRAMED): "framed",
+    (FRAMED, WHOLE): "without its frame",
+    (WHOLE, HALF): "beside another picture",
+    (HALF, WHOLE): "without the picture beside it",
+}
+_TURNED_WORDS = ("", "turned by 90 degrees", "turned by 180 degrees", "turned by 90 degrees")
+_FLIPPED_WORDS = (
+    "mirrored",
+    "mirrored and turned by 90 degrees",
+    "flipped upside down",
+    "mirrored and turned by 90 degrees",
+)
+
+
+def in_words(
+    transforms: Transforms,
+    mirrored: NDArray[np.bool_],
+    fine: Doubles,
+    quartile: Doubles,
+    turn: NDArray[np.int64] | None = None,
+    framed: Sequence[NDArray[np.int64]] = (),
+) -> list[str]:
     """Say what was done to i to get j, as in "mirrored, 6 % tighter crop, 3 degrees rotated".
 
-    ``fine`` and ``quartile`` are the evidence of the same names' median and lower quartile.
+    ``fine`` and ``quartile`` are the evidence of the same names' median and lower quartile; ``turn`` (see
+    ``looks.NEGATIVE``) and ``framed`` (see ``WHOLE``; of i and of j) say how the pictures were looked at.
     """
+    turns = np.zeros(len(fine), dtype=np.int64) if turn is None else turn
+    whole = np.full(len(fine), WHOLE)
     rows = zip(
         mirrored.tolist(),
+        turns.tolist(),
+        zip(*(side.tolist() for side in framed or (whole, whole)), strict=True),
         transforms.scale.tolist(),
         transforms.angle.tolist(),
         transforms.dx.tolist(),
@@ -68,13 +98,33 @@ def in_words(transforms: Transforms, mirrored: NDArray[np.bool_], fine: Doubles,
     return [_words(*row) for row in rows]
 
 
+_OPPOSITES = (
+    ("tighter", "wider"),
+    ("without its frame", "framed"),
+    ("without the picture beside it", "beside another picture"),
+)
+
+
 def inverted(words: str) -> str:
     """Return the words of ``in_words`` as seen from j, for what was done to j to get i."""
-    return words.replace("tighter", "\0").replace("wider", "tighter").replace("\0", "wider")
+    for one, other in _OPPOSITES:
+        words = words.replace(one, "\0").replace(other, one).replace("\0", other)
+    return words
 
 
-def _words(mirrored: bool, scale: float, angle: float, dx: float, dy: float, stretch: float, covered: bool) -> str:
-    words = ["mirrored"] if mirrored else []
+def _words(
+    mirrored: bool,
+    turn: int,
+    framed: tuple[int, int],
+    scale: float,
+    angle: float,
+    dx: float,
+    dy: float,
+    stretch: float,
+    covered: bool,
+) -> str:
+    words = [(_FLIPPED_WORDS if mirrored else _TURNED_WORDS)[turn % 4], "negative" if turn >= 4 else ""]
+    words.append(_FRAMED_WORDS.get(framed, ""))
     if scale > 1 + _SEEN_SCALE:
         words.append(f"{100 * (1 - 1 / scale):.0f} % tighter crop")
     elif scale < 1 - _SEEN_SCALE:
@@ -87,4 +137,12 @@ def _words(mirrored: bool, scale: float, angle: float, dx: float, dy: float, str
         words.append(f"stretched by {100 * (stretch - 1):.0f} %")
     if covered:
         words.append("partly covered or marked")
-    return ", ".join(words) or "same view"
+    return ", ".join(filter(None, words)) or "same view"
+
+
+def pixel_map(affine: Doubles, side: int) -> Doubles:
+    """Return a map (6,) (see ``kernel``) as a matrix (2, 3) between pixel places of two pictures of one side."""
+    matrix = affine.reshape(2, 3).copy()
+    centre = (side - 1) / 2
+    matrix[:, 2] = side * matrix[:, 2] + centre - matrix[:, :2] @ np.array([centre, centre])
+    return matrix

@@ -1,6 +1,6 @@
 """Whose face it is: groups of one person from embeddings, and the checks that read them."""
 
-from curation.checks.subjects.find import REVISION, Subjects, find_subjects
+from curation.checks.subjects.find import REVISION, Parted, Subjects, find_subjects, is_made
 from curation.checks.subjects.rows import subject_leak, subject_shift
 
-__all__ = ["REVISION", "Subjects", "find_subjects", "subject_leak", "subject_shift"]
+__all__ = ["REVISION", "Parted", "Subjects", "find_subjects", "is_made", "subject_leak", "subject_shift"]

@@ -6,6 +6,7 @@ expected below it by chance are at most one in a hundred (by default) of the pai
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
+from curation.base.arrays import Floats, Ints
 from curation.checks.duplicates.candidates import searcher
 from curation.checks.subjects import null, tree
-from curation.checks.subjects.null import Real, Whole
 
-REVISION = 1
+REVISION = 2
 """Raised whenever groups may change for the same embeddings; makes kept ones stale."""
 
 _NEIGHBOURS = 32
@@ -45,9 +46,21 @@ _LARGEST_LOCAL = 15
 _LEAST_FACES = 30
 """With fewer faces nothing can be said of what two people's usually look like."""
 
+Parted = Sequence[Sequence[Sequence[int]]]
+
+_MADE = re.compile("person-[0-9a-f]{12}")
+
 UNSURE = 0.9
 """Groups that are expected to be right in at least so many of their pairs, but in less than the precision asked for,
 wait for a person."""
+
+
+def is_made(name: str) -> bool:
+    """Tell whether a name was made for pictures of which somebody said that they show one person, whoever it is.
+
+    It does not say that they show nobody else who was given a name.
+    """
+    return _MADE.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -63,10 +76,10 @@ class Subjects:
     pairs      -- pairs that the groups hold
     """
 
-    group: Whole
-    sure: Real
-    perhaps: Whole
-    unsure: Real
+    group: Ints
+    sure: Floats
+    perhaps: Ints
+    unsure: Floats
     limit: float
     expected_false: float
     pairs: int
@@ -77,20 +90,23 @@ def find_subjects(
     given: Sequence[str],
     precision: float,
     seed: int,
-    different: Real | None = None,
+    different: Floats | None = None,
+    parted: Parted = (),
 ) -> Subjects:
     """Return who is who; deterministic.
 
     Args:
-        faces: (N, numbers) embeddings, one a distinct picture: copies would pass for proofs
+        faces: (N, numbers) embeddings, one per distinct picture: copies would pass for proofs
         given: (N,) names of people, "" where unknown; faces of one name are one person, of two names two
         precision: expected share of right pairs, 0.5 .. 1
         seed: of what is drawn
         different: (M, 2, numbers) embeddings of pairs of faces that are known to be of two people
+        parted: what a person said are not one: places of faces, those of two parts are of two people
 
     """
     names = np.asarray(given, dtype=object)
     leaf = _leaves(names)
+    apart = _apart(names, leaf, parted)
     if len(faces) < _LEAST_FACES:
         return _as_given(leaf)
     number = leaf
@@ -99,11 +115,11 @@ def find_subjects(
         law = null.learn(points, number, seed, known)
         start = null.grouped(points, leaf, law.typical)
         leaf_names = names[np.unique(leaf, return_index=True)[1]].tolist()
-        strangers = _stranger_pairs(start.size, leaf_names)
+        strangers = _stranger_pairs(start.size, [bool(name) and not is_made(name) for name in leaf_names])
         if not strangers:
             return _as_given(leaf)
         limit = float(norm.ppf(min(_LOOSEST, _CHANCE_EDGES * len(faces) / strangers)))
-        found, nodes = tree.build(start, _edges(points, leaf), law, leaf_names, limit)
+        found, nodes = tree.build(start, _edges(points, leaf), law, apart, limit)
         people = int(number.max()) + 1
         told = tree.with_neighbourhoods(found, nodes, start, law, people)
         curve = _Curve.of(told, nodes.size, start.size, strangers)
@@ -115,7 +131,7 @@ _LOOSEST = 0.1
 """Share of strangers' pairs that may be looked at in a small set."""
 
 
-def _leaves(names: npt.NDArray[np.object_]) -> Whole:
+def _leaves(names: npt.NDArray[np.object_]) -> Ints:
     """Return (N,) in 0 .. K - 1: the faces of one name are one leaf, one without a name is a leaf of its own."""
     keys = np.array([f"={name}" if name else f"#{place}" for place, name in enumerate(names)], dtype=object)
     _, first, number = np.unique(keys, return_index=True, return_inverse=True)
@@ -124,20 +140,33 @@ def _leaves(names: npt.NDArray[np.object_]) -> Whole:
     return rank[number]
 
 
-def _as_given(leaf: Whole) -> Subjects:
+def _as_given(leaf: Ints) -> Subjects:
     ones = np.ones(len(leaf))
     return Subjects(leaf, ones, leaf, ones, -np.inf, 0.0, 0)
 
 
-def _stranger_pairs(size: Real, names: list[str]) -> float:
+def _apart(names: npt.NDArray[np.object_], leaf: Ints, parted: Parted) -> list[tree.Apart]:
+    """Return what keeps each leaf apart from others."""
+    found: list[list[tree.Apart]] = [[] for _ in range(int(leaf.max(initial=-1)) + 1)]
+    for place, name in enumerate(names):
+        if name and not is_made(name):
+            found[leaf[place]].append({"name": frozenset([name])})
+    for number, parts in enumerate(parted):
+        for part, places in enumerate(parts):
+            for place in places:
+                found[leaf[place]].append({f"parted {number}": frozenset([str(part)])})
+    return [tree.united(each) for each in found]
+
+
+def _stranger_pairs(size: Floats, given: list[bool]) -> float:
     """Return how many pairs of faces might be of one person or of two: not one leaf's, and not both given."""
-    named = np.array([bool(name) for name in names])
+    named = np.array(given)
     total, known = size.sum(), size[named].sum()
     alone = size[~named]
     return float((total**2 - known**2 - (alone**2).sum()) / 2)
 
 
-def _edges(points: Real, leaf: Whole) -> Whole:
+def _edges(points: Floats, leaf: Ints) -> Ints:
     """Return (E, 2) leaves whose faces are near neighbours, each pair once."""
     count = min(_NEIGHBOURS + 1, len(points))
     if len(points) <= _FEW:
@@ -154,7 +183,7 @@ def _edges(points: Real, leaf: Whole) -> Whole:
     return np.unique(pairs, axis=0)
 
 
-def _numbers(found: tree.Tree, limit: float) -> Whole:
+def _numbers(found: tree.Tree, limit: float) -> Ints:
     """Return (N,) in 0 .. K - 1 the group of each leaf at a limit."""
     number = np.empty(found.leaves, dtype=np.int64)
     for place, node in enumerate(found.cut(limit)):
@@ -172,13 +201,13 @@ class _Curve:
     false  -- pairs of strangers expected to be nearer
     """
 
-    pairs: Real
-    groups: Real
-    chance: Real
-    false: Real
+    pairs: Floats
+    groups: Floats
+    chance: Floats
+    false: Floats
 
     @classmethod
-    def of(cls, found: tree.Tree, sizes: Real, leaf_sizes: Real, strangers: float) -> _Curve:
+    def of(cls, found: tree.Tree, sizes: Floats, leaf_sizes: Floats, strangers: float) -> _Curve:
         """Return the curve of a tree; ``sizes`` are its nodes' faces, ``leaf_sizes`` its leaves'."""
         own = np.concatenate([leaf_sizes**2, np.zeros(len(found.children))])
         for place, (one, other) in enumerate(found.children.tolist()):
@@ -191,10 +220,10 @@ class _Curve:
         return cls(pairs, groups, chance, strangers * chance)
 
     @property
-    def precision(self) -> Real:
+    def precision(self) -> Floats:
         """Expected share of right pairs at each limit, never less at a lower one."""
         share = 1 - self.false / np.maximum(self.pairs, 1e-9)
-        rising: Real = np.maximum.accumulate(np.clip(share, 0.0, 1.0))
+        rising: Floats = np.maximum.accumulate(np.clip(share, 0.0, 1.0))
         return rising
 
     def limit(self, precision: float) -> float:
@@ -209,13 +238,13 @@ class _Curve:
         enough &= self.groups**2 / 2 * by_chance <= _LARGEST_LOCAL * (1 - precision) * joins
         return float(_HEIGHTS[enough.argmax()]) if enough.any() else -np.inf
 
-    def at(self, heights: Real) -> Real:
+    def at(self, heights: Floats) -> Floats:
         """Return the expected precision of limits at given heights."""
-        told: Real = np.interp(-heights, -_HEIGHTS, self.precision)
+        told: Floats = np.interp(-heights, -_HEIGHTS, self.precision)
         return told
 
 
-def _as_subjects(found: tree.Tree, curve: _Curve, leaf: Whole, precision: float) -> Subjects:
+def _as_subjects(found: tree.Tree, curve: _Curve, leaf: Ints, precision: float) -> Subjects:
     limit = curve.limit(precision)
     group, sure = _with_sureness(found, curve, limit)
     perhaps, unsure = _with_sureness(found, curve, curve.limit(UNSURE))
@@ -225,7 +254,7 @@ def _as_subjects(found: tree.Tree, curve: _Curve, leaf: Whole, precision: float)
     return Subjects(group[leaf], sure[leaf], perhaps[leaf], unsure[leaf], limit, false, pairs)
 
 
-def _with_sureness(found: tree.Tree, curve: _Curve, limit: float) -> tuple[Whole, Real]:
+def _with_sureness(found: tree.Tree, curve: _Curve, limit: float) -> tuple[Ints, Floats]:
     """Return (N,) the group of each leaf at a limit, and its expected precision; 1 for a leaf alone."""
     nodes = found.cut(limit)
     number, sure = np.empty(found.leaves, dtype=np.int64), np.ones(found.leaves)

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import norm
 
-Real = npt.NDArray[np.float64]
-Whole = npt.NDArray[np.int64]
+from curation.base.arrays import Floats, Ints
 
 _PAIRS = 400_000
 """Pairs of faces drawn to learn from."""
@@ -61,7 +59,7 @@ class Distances:
     middle: float
     between: float
     within: float
-    typical: Real
+    typical: Floats
 
     def expected(self, one: Any, other: Any) -> Any:
         """Return the middle for two faces (or groups) of these typical distances."""
@@ -76,13 +74,13 @@ class Distances:
 class Groups:
     """Groups as points: (K, numbers) centres, (K,) mean squared distances from them, sizes, typical distances."""
 
-    centre: Real
-    scatter: Real
-    size: Real
-    typical: Real
+    centre: Floats
+    scatter: Floats
+    size: Floats
+    typical: Floats
 
 
-def grouped(faces: Real, number: Whole, typical: Real) -> Groups:
+def grouped(faces: Floats, number: Ints, typical: Floats) -> Groups:
     """Return the groups that ``number`` (N,) in 0 .. K - 1 makes of faces (N, numbers)."""
     size = np.bincount(number).astype(np.float64)
     centre = np.zeros((len(size), faces.shape[1]))
@@ -92,14 +90,14 @@ def grouped(faces: Real, number: Whole, typical: Real) -> Groups:
     return Groups(centre, scatter, size, np.bincount(number, typical) / size)
 
 
-def apart(one: Groups, other: Groups) -> Real:
+def apart(one: Groups, other: Groups) -> Floats:
     """Return (A, B) root mean square distances between the faces of two sets of groups."""
     square = (one.centre**2).sum(axis=1)[:, None] + (other.centre**2).sum(axis=1) - 2 * one.centre @ other.centre.T
-    total: Real = np.sqrt(np.maximum(square + one.scatter[:, None] + other.scatter, 0.0))
+    total: Floats = np.sqrt(np.maximum(square + one.scatter[:, None] + other.scatter, 0.0))
     return total
 
 
-def without_own_variation(faces: Real, number: Whole, different: Real | None) -> tuple[Real, Real | None]:
+def without_own_variation(faces: Floats, number: Ints, different: Floats | None) -> tuple[Floats, Floats | None]:
     """Return faces (N, numbers) in which the directions count less in which the pictures of one person differ.
 
     Within-class covariance normalisation (Hatch, Kajarekar & Stolcke, 2006), with the covariance shrunk towards a
@@ -128,7 +126,7 @@ def without_own_variation(faces: Real, number: Whole, different: Real | None) ->
     return faces @ change, None if different is None else different @ change
 
 
-def learn(faces: Real, number: Whole, seed: int, different: Real | None = None) -> Distances:
+def learn(faces: Floats, number: Ints, seed: int, different: Floats | None = None) -> Distances:
     """Return the law of distances between two people.
 
     Args:
@@ -171,24 +169,24 @@ def _with_sizes(law: Distances, single: float, groups: Groups) -> Distances:
     return Distances(law.middle, max(single**2 - 2 * within, 1e-9), within, law.typical)
 
 
-def _lengths(faces: Real, one: Whole, other: Whole) -> Real:
+def _lengths(faces: Floats, one: Ints, other: Ints) -> Floats:
     squares = (faces**2).sum(axis=1)
     block = 65_536
     products = [
         np.einsum("ij,ij->i", faces[one[start : start + block]], faces[other[start : start + block]])
         for start in range(0, len(one), block)
     ]
-    length: Real = np.sqrt(np.maximum(squares[one] + squares[other] - 2 * np.concatenate(products), 0.0))
+    length: Floats = np.sqrt(np.maximum(squares[one] + squares[other] - 2 * np.concatenate(products), 0.0))
     return length
 
 
-def _lower_side(values: Real) -> float:
+def _lower_side(values: Floats) -> float:
     """Return the standard deviation that the values below their median speak for."""
     middle = np.median(values)
     return float(max((np.quantile(values, share) - middle) / norm.ppf(share) for share in _LOWER))
 
 
-def _typical(faces: Real, cohort: Real, number: Whole, cohort_number: Whole) -> Real:
+def _typical(faces: Floats, cohort: Floats, number: Ints, cohort_number: Ints) -> Floats:
     """Return (N,) the median distance of each face to the cohort's faces of other groups."""
     result = np.empty(len(faces))
     squares, cohort_squares = (faces**2).sum(axis=1), (cohort**2).sum(axis=1)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.base.arrays import Flags
 from curation.base.tables import empty_issues
-from curation.checks.base import ISSUE_SCORE, CheckInputs, Flags, as_json, rows
+from curation.checks.base import ISSUE_SCORE, CheckInputs, as_json, rows
 
 _LEAST_PICTURES = 3
 """Pictures of a person, copies counted once, from which one class can be no accident."""
@@ -35,6 +36,8 @@ def subject_leak(inputs: CheckInputs) -> pd.DataFrame:
     surely = np.where(found["given"], 1.0, found["sure"])
     scores = np.where(flags, np.minimum(1 - surely, 0.49), np.where(doubt, 1 - found["unsure"] / 2, 1.0)).astype("f8")
     facts = _facts(found, "person", flags) | _facts(found, "perhaps", doubt)
+    # whoever is perhaps the same person as one of these is to be looked at beside them
+    found["beside"] = found["perhaps"].where(found["perhaps"].isin(set(found.loc[doubt, "perhaps"])), "")
     evidence = [
         as_json(**_leak(row, facts, sure=flag)) if flag or maybe else "{}"
         for row, flag, maybe in zip(found.to_dict("records"), flags, doubt, strict=True)
@@ -45,9 +48,10 @@ def subject_leak(inputs: CheckInputs) -> pd.DataFrame:
 def _leak(row: dict[str, Any], facts: dict[str, dict[str, Any]], *, sure: bool) -> dict[str, Any]:
     if sure:
         said = {"person": "given"} if row["given"] else {"person": "found", "probability": round(row["sure"], 4)}
-        return {**said, **facts[row["person"]], "of": row["nearest"]}
+        beside = {"perhaps": row["beside"]} if row["beside"] else {}
+        return {**said, **facts[row["person"]], "of": row["nearest"], **beside}
     told = {"person": "perhaps", "probability": round(row["unsure"], 4), **facts[row["perhaps"]]}
-    return {**told, "of": row["nearest"], "group": row["perhaps"]}
+    return {**told, "of": row["nearest"], "perhaps": row["perhaps"]}
 
 
 def subject_shift(inputs: CheckInputs) -> pd.DataFrame:
@@ -87,7 +91,7 @@ def subject_shift(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def _with_images(inputs: CheckInputs) -> pd.DataFrame:
-    """Return who is who with split, label and picture (copies share one), a row an image whose person is known."""
+    """Return who is who with split, label and picture (copies share one), a row per image whose person is known."""
     assert inputs.subjects is not None  # noqa: S101 -- the callers have looked
     members = inputs.copies.members
     picture = members["group"].where(members["group"] != "", members["content"])

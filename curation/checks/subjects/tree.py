@@ -8,14 +8,15 @@ two people: -4 is four below what two people usually have.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from scipy.stats import norm
 
-from curation.checks.subjects.null import Distances, Groups, Real, Whole, apart
+from curation.base.arrays import Floats, Ints
+from curation.checks.subjects.null import Distances, Groups, apart
 
 _RANKS = slice(2, 12)
 """The third to twelfth nearest stranger tell how dense a neighbourhood is: the first two may be the same person."""
@@ -27,6 +28,10 @@ babies are near to each other and no person among them can be told."""
 _MANY_PEOPLE = 1000
 """With few people the strangers near a face belong to a handful of them and say little of its neighbourhood: with so
 many the bounds are the widest, with a tenth of them they lie a tenth below and two tenths above one."""
+
+Apart = Mapping[str, frozenset[str]]
+"""What keeps faces apart: question -> answers. Two groups that answer one question, with no answer in common, are two
+people. The name that somebody gave is an answer, the parts into which a person divided some pictures are others."""
 
 _BLOCK = 256
 """Nodes compared with all faces at a time."""
@@ -41,9 +46,9 @@ class Tree:
     roots    -- nodes that are part of no other
     """
 
-    children: Whole
-    height: Real
-    roots: Whole
+    children: Ints
+    height: Floats
+    roots: Ints
 
     @property
     def leaves(self) -> int:
@@ -51,7 +56,7 @@ class Tree:
         return len(self.height) - len(self.children)
 
     @cached_property
-    def _laid_out(self) -> tuple[Whole, Whole, Whole]:
+    def _laid_out(self) -> tuple[Ints, Ints, Ints]:
         """Leaves in an order in which every node's are neighbours, and where each node's begin and end."""
         count = np.concatenate([np.ones(self.leaves, dtype=np.int64), np.zeros(len(self.children), dtype=np.int64)])
         for place, (one, other) in enumerate(self.children.tolist()):
@@ -66,7 +71,7 @@ class Tree:
         order[begin[: self.leaves]] = np.arange(self.leaves)
         return order, begin, begin + count
 
-    def members(self, node: int) -> Whole:
+    def members(self, node: int) -> Ints:
         """Return the leaves of a node."""
         order, begin, end = self._laid_out
         return order[begin[node] : end[node]]
@@ -83,14 +88,14 @@ class Tree:
         return sorted(found)
 
 
-def build(start: Groups, edges: Whole, law: Distances, apart_by: Sequence[str], limit: float) -> tuple[Tree, Groups]:
+def build(start: Groups, edges: Ints, law: Distances, apart_by: Sequence[Apart], limit: float) -> tuple[Tree, Groups]:
     """Join groups until no two that an edge connects are nearer than ``limit``; return the tree and its nodes.
 
     Args:
         start: what there is to join, (N,) single faces or groups given
         edges: (E, 2) places of near neighbours
         law: of distances between two people
-        apart_by: (N,) names of people given, "" where unknown; two names are never joined
+        apart_by: (N,) what keeps each apart from others
         limit: standard deviations
 
     """
@@ -105,23 +110,23 @@ def build(start: Groups, edges: Whole, law: Distances, apart_by: Sequence[str], 
 class _Joining:
     """Groups as they are while they are joined."""
 
-    def __init__(self, start: Groups, law: Distances, names: list[str]) -> None:
+    def __init__(self, start: Groups, law: Distances, apart_by: list[Apart]) -> None:
         self._law = law
         self._centre = list(start.centre)
         self._scatter, self._size, self._typical = (
             values.tolist() for values in (start.scatter, start.size, start.typical)
         )
-        self._names = names
-        self._alive = [True] * len(names)
-        self._beside: list[set[int]] = [set() for _ in names]
+        self._apart = apart_by
+        self._alive = [True] * len(apart_by)
+        self._beside: list[set[int]] = [set() for _ in apart_by]
         self._queue: list[tuple[float, int, int]] = []
         self._joined: list[tuple[int, int]] = []
         self._heights: list[float] = []
 
     def offer(self, one: int, other: int, limit: float) -> None:
         """Put two groups into the queue, unless they are known to be two people or too far apart."""
-        names = {self._names[one], self._names[other]} - {""}
-        if len(names) > 1:
+        mine, theirs = self._apart[one], self._apart[other]
+        if mine and theirs and any(mine[asked].isdisjoint(theirs[asked]) for asked in mine.keys() & theirs.keys()):
             return
         gap = self._centre[one] - self._centre[other]
         distance = float(gap @ gap + self._scatter[one] + self._scatter[other]) ** 0.5
@@ -151,7 +156,7 @@ class _Joining:
         self._scatter.append((first * self._scatter[one] + second * self._scatter[other]) / total + spread)
         self._typical.append((first * self._typical[one] + second * self._typical[other]) / total)
         self._size.append(total)
-        self._names.append(self._names[one] or self._names[other])
+        self._apart.append(united([self._apart[one], self._apart[other]]))
         self._alive += [True]
         self._alive[one] = self._alive[other] = False
         self._joined.append((one, other))
@@ -176,6 +181,15 @@ class _Joining:
         return Groups(
             np.asarray(self._centre), np.asarray(self._scatter), np.asarray(self._size), np.asarray(self._typical)
         )
+
+
+def united(parts: Sequence[Apart]) -> Apart:
+    """Return what keeps a group of such parts apart from others."""
+    found: dict[str, frozenset[str]] = {}
+    for part in parts:
+        for asked, answers in part.items():
+            found[asked] = found.get(asked, frozenset()) | answers
+    return found
 
 
 def with_neighbourhoods(tree: Tree, nodes: Groups, start: Groups, law: Distances, people: int) -> Tree:

@@ -23,7 +23,7 @@ _MOST = 0.9
 """Share of the images that lists must name where folders name their classes already."""
 
 _MOST_LISTS = 64
-"""A folder with more of them holds one file an image, not lists."""
+"""A folder with more of them holds one file per image, not lists."""
 
 
 def recognise(tree: Tree) -> SourceContents | None:

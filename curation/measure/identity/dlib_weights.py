@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curation.base.errors import CurationError, optional
+from curation.base.arrays import Floats32
+from curation.base.errors import CurationError, installing, optional
 from curation.measure.faces.weights import search_path
 
 FILE = "dlib_face_recognition_resnet_model_v1.dat"
@@ -41,8 +42,6 @@ _LAYER = re.compile(rb"con_4|affine_|fc_2")
 _FULLY_CONNECTED_HEAD = 5
 """Bytes of the last layer's two sizes (128 and 256, packed) before its weights."""
 
-Floats = npt.NDArray[np.float32]
-
 
 class DlibWeightsError(CurationError):
     """The weights are not installed, or are not the published ones."""
@@ -63,7 +62,7 @@ def read_weights() -> bytes:
             if hashlib.sha256(data).hexdigest() != SHA256:
                 raise DlibWeightsError(f"{folder / FILE} is not the pinned file (SHA-256 {SHA256}); install it again")
             return data
-    raise DlibWeightsError(f"the identity network dlib needs {FILE}; run: pip install 'face-curation[identity]'")
+    raise DlibWeightsError(f"the identity network dlib needs {FILE}; run: {installing('identity')}")
 
 
 def onnx_model(data: bytes) -> bytes:
@@ -92,7 +91,7 @@ def onnx_model(data: bytes) -> bytes:
     return model
 
 
-def _tensors(data: bytes) -> Iterator[Floats]:
+def _tensors(data: bytes) -> Iterator[Floats32]:
     """Yield the weights of each layer from the input on: convolution, scale and shift, ..., the matrix at the end.
 
     dlib stores an integer as a byte that counts the bytes which follow it, and a tensor as a version, four sizes and
@@ -114,7 +113,7 @@ def _tensors(data: bytes) -> Iterator[Floats]:
 class _Graph:
     """The network's nodes as they are made; a convolution takes the scale and shift that follow it into its weights."""
 
-    def __init__(self, onnx: Any, tensors: list[Floats]) -> None:
+    def __init__(self, onnx: Any, tensors: list[Floats32]) -> None:
         self._onnx = onnx
         self._layers = list(zip(tensors[0:-1:2], tensors[1:-1:2], strict=True))
         self._matrix = tensors[-1]

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from curation.base.arrays import Floats32
 from curation.base.errors import CurationError, optional
 from curation.measure.decode import Pixels
 from curation.measure.faces.weights import search_path
@@ -40,8 +41,6 @@ _TYPICAL_POINTS = ((0.25, 0.40), (0.73, 0.40), (0.49, 0.60), (0.30, 0.75), (0.70
 
 _EYES = (1.0, 1.0, 0.0, 0.0, 0.0)
 _ALL = (1.0, 1.0, 1.0, 1.0, 1.0)
-
-Floats = npt.NDArray[np.float32]
 
 
 class IdentityError(CurationError):
@@ -101,7 +100,7 @@ class Embedder:
         self._input = self._session.get_inputs()[0]
         self._network = network
 
-    def embed(self, pixels: Pixels, landmarks: Sequence[float] | None, box: Sequence[float]) -> Floats:
+    def embed(self, pixels: Pixels, landmarks: Sequence[float] | None, box: Sequence[float]) -> Floats32:
         """Return the embedding of one face, (numbers,) float32: the mean over two views, one of them mirrored.
 
         Args:
@@ -125,12 +124,12 @@ class Embedder:
         if self._network.unit:
             found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
         mean = found.mean(axis=0)
-        embedding: Floats = (mean / max(float(np.linalg.norm(mean)), 1e-12) if self._network.unit else mean).astype(
+        embedding: Floats32 = (mean / max(float(np.linalg.norm(mean)), 1e-12) if self._network.unit else mean).astype(
             "f4"
         )
         return embedding
 
-    def _run(self, batch: Floats) -> npt.NDArray[Any]:
+    def _run(self, batch: Floats32) -> npt.NDArray[Any]:
         """Run the views together, or one by one where the network takes one only."""
         parts = [batch[:1], batch[1:]] if self._input.shape[0] == 1 else [batch]
         return np.concatenate([self._session.run(None, {self._input.name: part})[0] for part in parts])

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from curation.base.arrays import Floats32
 from curation.base.pools import TaskPool, usable_cores
 from curation.base.pools.local import Pool, Work
 from curation.measure import store as cache
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images to do)."""
-
-Floats = npt.NDArray[np.float32]
 
 _SECOND_FACE_SCORE = 0.7
 """A second face in a picture is embedded from this score on: it is known to be another person."""
@@ -58,8 +57,8 @@ class Embeddings:
     beside -- (M,) places in ``first`` of the pictures that they are in
     """
 
-    first: Floats
-    others: Floats
+    first: Floats32
+    others: Floats32
     beside: npt.NDArray[np.int64]
 
     @property

@@ -170,6 +170,8 @@
         return viewer.isOpen() ? viewer.toggleMarks() : say("open an image that has copies first", true);
       case "view":
         return viewer.toggle();
+      case "not_same":
+        return answer("not_same", viewer.isOpen() ? { others: viewer.leftOut() } : {});
       default:
         return answer(chosen.operator, chosen.params);
     }
@@ -265,6 +267,7 @@
     let walk = []; // names in order; the first of each image or group is enough
     let [place, ranking] = [0, 0]; // in the walk; the number of the queue's order that the walk has
     let inQueue = false; // the walk is the queue's: at its end, and when it was ranked anew, the queue is asked again
+    let people = null; // whether the walk is of people; null: as the queue says of each
     let units = new Map(); // name of every image -> what is known of its group
     let current = null;
     let off = new Set(); // names of the current group that a key is not about
@@ -288,7 +291,7 @@
     };
     const fetchAhead = async () => {
       const missing = walk.slice(place, place + 8).filter((name) => !units.has(name));
-      if (missing.length) remember((await run("look", { names: missing })).units);
+      if (missing.length) remember((await run("look", { names: missing, people })).units);
     };
     const begin = async (params) => {
       const told = await run("look", params);
@@ -297,6 +300,7 @@
       [note, warned] = ["", false];
       [walk, place, units, ranking] = [told.walk || [], told.place || 0, new Map(), told.ranking];
       inQueue = !params.here && !params.names;
+      people = told.people ?? null;
       remember(told.units);
       if (!walk.length) {
         close();
@@ -327,7 +331,7 @@
           render();
         });
       }
-      const words = [image.name, image.state && make("em", {}, image.state), marks && make("div", {}, marks.words)];
+      const words = [image.name, image.whose && make("div", {}, image.whose), image.state && make("em", {}, image.state), marks && make("div", {}, marks.words)];
       return make("figure", {}, frame, make("figcaption", {}, ...words));
     };
 
@@ -392,7 +396,7 @@
     };
 
     const mark = async (unit) => {
-      if (unit.images.length < 2 || unit.marks || !keys.has("d")) return;
+      if (unit.images.length < 2 || unit.people || unit.marks || !keys.has("d")) return;
       unit.marks = {};
       unit.marks = (await run("mark_difference", { names: unit.images.map(({ name }) => name) })).marks || {};
       if (unit === current) render();
@@ -438,14 +442,23 @@
           accept: !isOpen() || Boolean(current && current.suggestion),
           queue: !isOpen(),
           map: !isOpen(),
-          difference: isOpen() && Boolean(current && current.images.length > 1),
+          difference: isOpen() && Boolean(current && current.images.length > 1 && !current.people),
+          same: !isOpen() || Boolean(current && current.people),
+          not_same: !isOpen() || Boolean(current && current.people),
           view: modalIsOpen(),
         })[operator] ?? true,
       openQueue: () => begin({}),
       openHere: () => begin({ here: true }),
       openNamed: (names) => begin({ names }),
       chosen: () => current.images.map(({ name }) => name).filter((name) => !off.has(name)),
-      words: ({ operator }) => current && { keep: current.keep, accept: current.suggestion && `accept: ${current.suggestion}`, next: "next" }[operator],
+      leftOut: () => [...off],
+      words: ({ operator }) => current && {
+        same: `same person (${current.images.length - off.size})`,
+        not_same: off.size ? "not the person of those left out" : "no two are one person",
+        keep: current.keep,
+        accept: current.suggestion && `accept: ${current.suggestion}`,
+        next: "next",
+      }[operator],
       next: () => (isOpen() ? move(1) : begin({})),
       toggleMarks: () => element().classList.toggle("plain"),
       toggle: () => {
@@ -469,7 +482,7 @@
       },
       /** Show what was taken back, in its place of the walk. */
       showAgain: async (names) => {
-        const told = await run("look", { names: names.slice(0, 1) });
+        const told = await run("look", { names: names.slice(0, 1), people });
         remember(told.units);
         const unit = units.get(names[0]);
         if (!unit) return;

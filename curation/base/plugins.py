@@ -1,0 +1,119 @@
+"""What other installed packages add: Python entry points of the groups ``face_curation.*``.
+
+Only packages that the user installed count: nothing that a workspace holds or names is imported, and neither is a
+package that is found just because the command runs in its folder.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from curation.base.errors import CurationError
+
+Group = Literal["checks", "formats", "layouts", "models", "peers", "rules"]
+
+_WHAT: dict[Group, str] = {
+    "checks": "check",
+    "formats": "export format",
+    "layouts": "source layout",
+    "models": "outside model",
+    "peers": "second opinion",
+    "rules": "policy rule",
+}
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class PluginError(CurationError):
+    """What another package adds cannot be loaded, clashes with something, or failed."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point.
+
+    group, name, value -- as the package declares them
+    package            -- its name and version
+    """
+
+    group: Group
+    name: str
+    value: str
+    package: str
+
+    def __str__(self) -> str:
+        return f"the {_WHAT[self.group]} {self.name!r} of the package {self.package}"
+
+    def load(self) -> Any:
+        """Import and return what the entry point names.
+
+        Raises:
+            PluginError: it cannot be imported.
+
+        """
+        return _loaded(self)
+
+    def guarded(self, function: Callable[P, T]) -> Callable[P, T]:
+        """Return a function of the package whose unforeseen errors become a ``PluginError`` of one sentence."""
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                return function(*args, **kwargs)
+            except CurationError:
+                raise
+            except Exception as error:
+                raise self.error(f"failed ({type(error).__name__}: {error})") from error
+
+        return call
+
+    def error(self, problem: str) -> PluginError:
+        """Return the error that says what is wrong with this plug-in."""
+        return PluginError(f"{self} {problem}; mend or update the package, or uninstall it")
+
+
+def installed(group: Group, taken: Collection[str] = ()) -> dict[str, Plugin]:
+    """Return what installed packages add to ``group``, by name, in the order of the names; nothing is imported.
+
+    Args:
+        group: one of the groups, without the ``face_curation.`` before it.
+        taken: names of the toolkit's own.
+
+    Raises:
+        PluginError: a name is taken, or two packages declare it.
+
+    """
+    found: dict[str, Plugin] = {}
+    for plugin in _declared(group, tuple(sys.path), Path.cwd()):
+        if plugin.name in taken:
+            raise plugin.error("has a name that is taken")
+        if plugin.name in found:
+            raise PluginError(f"{plugin} has the same name as {found[plugin.name]}; uninstall one of the packages")
+        found[plugin.name] = plugin
+    return found
+
+
+@cache
+def _declared(group: Group, path: tuple[str, ...], here: Path) -> list[Plugin]:
+    """Return the declared plug-ins; ``path`` (of modules) and ``here`` are what the answer depends on."""
+    points = sorted(entry_points(group=f"face_curation.{group}"), key=lambda point: point.name)
+    known = [(point, point.dist) for point in points]
+    return [
+        Plugin(group, point.name, point.value, f"{package.name} {package.version}")
+        for point, package in known
+        if package is not None and Path(str(package.locate_file(""))).resolve() != here
+    ]
+
+
+@cache
+def _loaded(plugin: Plugin) -> Any:
+    try:
+        return EntryPoint(plugin.name, plugin.value, plugin.group).load()
+    except (Exception, SystemExit) as error:
+        raise plugin.error(f"cannot be loaded ({type(error).__name__}: {error})") from error

@@ -1,0 +1,149 @@
+"""Pictures brought to one place by their faces' landmarks: a search that crops, shifts and turns cannot mislead.
+
+Where a detector sees the face in both pictures, its landmarks say which part of the one is which of the other.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.checks.duplicates.candidates import Candidates, Report, Searcher, as_candidates, searcher, union
+from curation.checks.duplicates.changes import after, inverse
+from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, SIDE, Pixels, descriptors
+
+Doubles = NDArray[np.float64]
+
+_PLACES = np.array([[-0.17, -0.12], [0.17, -0.12], [0.0, 0.07], [-0.14, 0.24], [0.14, 0.24]])
+"""Where eyes, nose tip and mouth corners lie in an aligned picture, fractions of its side from the centre: a face that
+fills it from brow to chin."""
+
+_FLIP = np.array([1, 0, 2, 4, 3])
+"""Landmarks in order of the mirrored picture."""
+
+_NEAREST = 5
+
+
+def alignments(landmarks: Doubles) -> Doubles:
+    """Return (N, 6) maps (see ``kernel``) from the aligned picture to each picture; NaN where there is no face.
+
+    Args:
+        landmarks: (N, 10) as in ``Face``, fractions of the picture; NaN where unknown
+
+    The map is the similarity that fits best (least squares, linear in its four numbers).
+
+    """
+    points = landmarks.reshape(-1, 5, 2) - 0.5
+    x, y = _PLACES.T
+    zero, one = np.zeros(5), np.ones(5)
+    system = np.concatenate([np.stack([x, -y, one, zero], axis=1), np.stack([y, x, zero, one], axis=1)])
+    p, q, dx, dy = np.linalg.pinv(system) @ np.concatenate([points[:, :, 0], points[:, :, 1]], axis=1).T
+    return np.stack([p, -q, dx, q, p, dy], axis=1)
+
+
+def mirrored_landmarks(landmarks: Doubles) -> Doubles:
+    """Return the landmarks (N, 10) of the mirrored pictures."""
+    points = landmarks.reshape(-1, 5, 2)[:, _FLIP] * [-1, 1] + [1, 0]
+    return np.asarray(points.reshape(-1, 10))
+
+
+def starts(landmarks: Doubles, i: NDArray[np.int64], j: NDArray[np.int64], mirrored: NDArray[np.bool_]) -> Doubles:
+    """Return (M, 6) maps from pictures i to pictures j, mirrored or not, as their faces say; NaN where they do not."""
+    other = np.where(mirrored[:, None], mirrored_landmarks(landmarks[j]), landmarks[j])
+    result = np.full((len(i), 6), np.nan)
+    known = np.isfinite(landmarks[i]).all(axis=1) & np.isfinite(other).all(axis=1)
+    result[known] = after(alignments(other[known]), inverse(alignments(landmarks[i][known])))
+    return result
+
+
+class FaceSource:
+    """The nearest aligned faces of every face, plain and mirrored."""
+
+    SEARCHES: ClassVar[int] = 2
+    """Of which progress tells."""
+
+    def __init__(self, report: Report | None = None, search: Searcher | None = None) -> None:
+        """Search by ``search``, and tell ``report`` how far it is."""
+        self._report = report
+        self._searcher = search or searcher
+
+    def pairs(self, thumbnails: Pixels, landmarks: Doubles) -> Candidates:
+        """Return each face's nearest.
+
+        Args:
+            thumbnails: (N, 48, 48) pictures
+            landmarks: (N, 10) see ``alignments``
+
+        """
+        rows = np.flatnonzero(np.isfinite(landmarks).all(axis=1))
+        seen = descriptors(_aligned(thumbnails[rows], alignments(landmarks[rows])), PLAIN)
+        count = min(_NEAREST + 1, len(rows))
+        search = self._searcher(seen, count) if len(rows) > 1 else None
+        found = []
+        for mirrored in (False, True):
+            if search is not None:
+                index = search(seen * MIRROR_SIGNS if mirrored else seen)[1]
+                known = index.ravel() >= 0
+                i, j = np.repeat(rows, count)[known], rows[index.ravel()[known]]
+                found.append(as_candidates(i, j, np.full(len(i), mirrored)))
+            if self._report is not None:
+                self._report(mirrored + 1, self.SEARCHES)
+        return union(found)
+
+
+def _aligned(thumbnails: Pixels, maps: Doubles) -> Pixels:
+    """Return (N, 48, 48) what the maps show of each picture; beyond its edge the edge is repeated."""
+    centre = (SIDE - 1) / 2
+    result = np.empty_like(thumbnails)
+    for n, (thumbnail, (a, b, dx, c, d, dy)) in enumerate(zip(thumbnails, maps.tolist(), strict=True)):
+        into = np.array(
+            [
+                [a, b, dx * SIDE + centre - (a + b) * centre],
+                [c, d, dy * SIDE + centre - (c + d) * centre],
+            ]
+        )
+        result[n] = cv2.warpAffine(
+            thumbnail,
+            into,
+            (SIDE, SIDE),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    return result
+
+
+_USUAL = np.array([0.33, 0.42, 0.67, 0.42, 0.5, 0.6, 0.37, 0.76, 0.63, 0.76])
+"""Landmarks (see ``Face``) of a face that fills its picture, for those that have none."""
+
+
+def face_zones(landmarks: Doubles, side: int) -> NDArray[np.int64]:
+    """Return (B, side, side): 1 at eyes and brows, 2 at the mouth, 0 elsewhere.
+
+    Args:
+        landmarks: (B, 10) fractions of the picture, as in ``Face``; NaN where unknown
+        side: of the pictures, px
+
+    """
+    known = np.asarray(np.isfinite(landmarks).all(axis=1))
+    points = np.where(known[:, None], landmarks, _USUAL).reshape(-1, 5, 2) * side - 0.5
+    eyes, mouth = (points[:, 0] + points[:, 1]) / 2, (points[:, 3] + points[:, 4]) / 2
+    down = mouth - eyes
+    length = np.linalg.norm(down, axis=1, keepdims=True)
+    down = down / np.maximum(length, 1e-6)
+    unit = np.maximum(np.linalg.norm(points[:, 1] - points[:, 0], axis=1, keepdims=True), 0.8 * length)
+    unit = np.maximum(unit, 0.08 * side)[:, :, None]
+    y, x = np.mgrid[:side, :side]
+    zones = np.zeros((len(points), side, side), dtype=np.int64)
+    for number, centre, aside, above, below in (
+        (1, points[:, 0], 0.45, 0.5, 0.25),
+        (1, points[:, 1], 0.45, 0.5, 0.25),
+        (2, mouth, 0.65, 0.35, 0.6),
+    ):
+        u, v = x - centre[:, 0, None, None], y - centre[:, 1, None, None]
+        across = u * down[:, 1, None, None] - v * down[:, 0, None, None]
+        along = u * down[:, 0, None, None] + v * down[:, 1, None, None]
+        zones[(np.abs(across) < aside * unit) & (along > -above * unit) & (along < below * unit)] = number
+    return zones

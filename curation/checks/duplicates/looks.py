@@ -1,0 +1,232 @@
+"""Pictures as they are searched: every content as it is, parts of some, and some turned or as negatives.
+
+A turned copy need not be looked for among all pictures in all directions. The pictures of a data set have a common way
+up, which their mean shows: of a picture and its turned copy one looks less like the mean than it would if it were
+turned back, and only such are turned back and looked for. Where there is no common way up, half of all pictures are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.base.tables import WHOLE, WINDOW
+from curation.checks.duplicates.candidates import Candidates, Index, Indices, as_candidates
+from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, SIDE, Floats, Pixels, View, descriptors
+
+Doubles = NDArray[np.float64]
+Report = Callable[[int, int], None]
+
+NEGATIVE = 4
+"""Added to the number of quarter turns (0..3, anti-clockwise) where levels are inverted as well."""
+
+_TURNS = (1, 2, 3, NEGATIVE, NEGATIVE + 1, NEGATIVE + 2, NEGATIVE + 3)
+
+_NEAREST = 3
+"""Neighbours that are named for a turned picture."""
+
+_LEAST_SIMILARITY = 0.75
+"""Cosine of descriptors below which a turned picture's neighbour is not named: compression and tone leave 0.95."""
+
+_SLACK = 0.02
+"""A picture is turned although it looks less like the mean then, if by no more than this cosine: what was done to it
+besides turning changes as much."""
+
+
+class Parts(NamedTuple):
+    """Parts of pictures that may be copies by themselves: what a frame or bars surround, each half of two in one.
+
+    owner      -- (M,) row of the content
+    kind       -- (M,) ``FRAMED`` or ``HALF``
+    box        -- (M, 4) left, top, right, bottom, fractions of the content's picture
+    thumbnails -- (M, 48, 48) uint8
+    """
+
+    owner: Indices
+    kind: Indices
+    box: Doubles
+    thumbnails: Pixels
+
+
+def no_parts() -> Parts:
+    """Return none."""
+    return Parts(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 4)), np.empty((0, 48, 48), np.uint8))
+
+
+class Looks(NamedTuple):
+    """What is searched; the first rows are the contents as they are.
+
+    owner -- (R,) row of the content
+    kind  -- (R,) how much of its picture: ``WHOLE``, ``FRAMED``, ``HALF`` or ``WINDOW``
+    box   -- (R, 4) the part of its picture
+    turn  -- (R,) quarter turns of that, and ``NEGATIVE``
+    """
+
+    owner: Indices
+    kind: Indices
+    box: Doubles
+    turn: Indices
+
+
+_WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
+
+
+def as_looks(contents: int, parts: Parts) -> Looks:
+    """Return the looks of contents and of parts, none turned."""
+    return Looks(
+        np.concatenate([np.arange(contents, dtype=np.int64), parts.owner]),
+        np.concatenate([np.full(contents, WHOLE), parts.kind]),
+        np.concatenate([np.tile(_WHOLE, (contents, 1)), parts.box]),
+        np.zeros(contents + len(parts.owner), dtype=np.int64),
+    )
+
+
+def turned(thumbnails: NDArray[np.uint8], turn: int) -> Pixels:
+    """Return pictures (N, n, n) turned, and inverted if ``turn`` says so; see ``NEGATIVE``."""
+    quarters = np.rot90(thumbnails, turn % NEGATIVE, axes=(1, 2))
+    return np.ascontiguousarray(255 - quarters if turn >= NEGATIVE else quarters)
+
+
+def pictured(thumbnails: Pixels, looks: Looks) -> Pixels:
+    """Return what the looks behind the first ``len(thumbnails)`` show: their owners' pictures turned, or windows."""
+    turns, owners, boxes, kinds = (part[len(thumbnails) :] for part in (looks.turn, looks.owner, looks.box, looks.kind))
+    added = np.empty((len(turns), *thumbnails.shape[1:]), dtype=np.uint8)
+    for turn in np.unique(turns).tolist():
+        added[turns == turn] = turned(thumbnails[owners[turns == turn]], turn)
+    for n in np.flatnonzero(kinds == WINDOW).tolist():
+        left, top, right, bottom = np.rint(boxes[n] * SIDE).astype(int).tolist()
+        window = thumbnails[owners[n], top:bottom, left:right]
+        added[n] = cv2.resize(window, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    return added
+
+
+def _nearest(index: Index, seen: Floats, contents: int, count: int, least: float) -> tuple[Indices, Indices, Floats]:
+    """Return (query, content, cosine) of the ``count`` nearest whose cosine is at least ``least``."""
+    if not len(seen):
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+    found = index.search(seen)
+    similarity, nearest = found[0][:, :count], found[1][:, :count]
+    cosine = similarity / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True) ** 2, 1.0)
+    query, rank = np.nonzero((cosine >= least) & (nearest >= 0) & (nearest < contents))
+    return np.asarray(query, dtype=np.int64), nearest[query, rank], cosine[query, rank]
+
+
+_WINDOW_SIDE = 29
+_WINDOW_STARTS = (0, 5, 10, 14, 19)
+"""Windows of 60 % of the side, px of 48, and where they begin: crops of 20 % a side, wherever they lie."""
+
+_LEAST_LIKE_A_WINDOW = 0.7
+"""Cosine of descriptors below which a window's neighbour is not named."""
+
+
+class WindowSource:
+    """Windows of pictures, and the pictures that look like them: crops so tight that the whole looks otherwise."""
+
+    SEARCHES: ClassVar[int] = len(_WINDOW_STARTS) ** 2
+    """Of which progress tells."""
+
+    def __init__(self, index: Index, report: Report | None = None) -> None:
+        """Search ``index``, which holds the contents' descriptors first."""
+        self._index = index
+        self._report = report
+
+    def pairs(self, thumbnails: Pixels, looks: Looks) -> tuple[Looks, Candidates]:
+        """Return the looks that windows add behind ``looks``, and pairs of contents with them.
+
+        Args:
+            thumbnails: (N, 48, 48) of the contents
+            looks: all so far
+
+        """
+        owner, other, window, cosine = [], [], [], []
+        boxes: list[Doubles] = []
+        for top in _WINDOW_STARTS:
+            for left in _WINDOW_STARTS:
+                middle = (SIDE - _WINDOW_SIDE) / 2
+                seen = descriptors(thumbnails, View(SIDE / _WINDOW_SIDE, left - middle, top - middle))
+                query, near, alike = _nearest(self._index, seen, len(thumbnails), _NEAREST + 1, _LEAST_LIKE_A_WINDOW)
+                apart = query != near
+                owner.append(query[apart])
+                other.append(near[apart])
+                cosine.append(alike[apart])
+                window.append(np.full(int(apart.sum()), len(boxes)))
+                boxes.append(np.array([left, top, left + _WINDOW_SIDE, top + _WINDOW_SIDE]) / SIDE)
+                if self._report is not None:
+                    self._report(len(boxes), self.SEARCHES)
+        who, whom, which, alike = (np.concatenate(part) for part in (owner, other, window, cosine))
+        # of several windows the likeliest
+        order = np.lexsort([which, -alike, whom, who])
+        _, first = np.unique(who[order] * len(thumbnails) + whom[order], return_index=True)
+        best = order[first]
+        keys, place = np.unique(who[best] * len(boxes) + which[best], return_inverse=True)
+        added = Looks(
+            np.concatenate([looks.owner, keys // len(boxes)]),
+            np.concatenate([looks.kind, np.full(len(keys), WINDOW)]),
+            np.concatenate([looks.box, np.stack(boxes)[keys % len(boxes)]]),
+            np.concatenate([looks.turn, np.zeros(len(keys), dtype=np.int64)]),
+        )
+        plain = np.zeros(len(best), dtype=np.bool_)
+        return added, as_candidates(whom[best], len(looks.owner) + place, plain)
+
+
+class TurnSource:
+    """Pictures that look more like the others when they are turned, or as negatives, and the nearest to them then."""
+
+    SEARCHES: ClassVar[int] = len(_TURNS)
+    """Of which progress tells."""
+
+    def __init__(self, index: Index, report: Report | None = None) -> None:
+        """Search ``index``, which holds the contents' descriptors first."""
+        self._index = index
+        self._report = report
+
+    def pairs(self, thumbnails: Pixels, looks: Looks) -> tuple[Looks, Candidates]:
+        """Return the looks that turning adds behind ``looks``, and pairs of contents with them.
+
+        Args:
+            thumbnails: (N, 48, 48) of the contents
+            looks: of contents and parts
+
+        """
+        plain = self._index.vectors[: len(thumbnails)]
+        mean, upright = _way_up(plain)
+        row, turn, other, mirrored = [], [], [], []
+        for done, way in enumerate(_TURNS):
+            seen = descriptors(turned(thumbnails, way), PLAIN)
+            asked = np.flatnonzero(_cosines(seen, mean) + _SLACK >= upright)
+            for flip in (False, True):
+                looked = seen[asked] * MIRROR_SIGNS if flip else seen[asked]
+                query, near, _ = _nearest(self._index, looked, len(thumbnails), _NEAREST + 1, _LEAST_SIMILARITY)
+                apart = asked[query] != near
+                row.append(asked[query][apart])
+                other.append(near[apart])
+                turn.append(np.full(int(apart.sum()), way))
+                mirrored.append(np.full(int(apart.sum()), flip))
+            if self._report is not None:
+                self._report(done + 1, self.SEARCHES)
+        keys = np.concatenate(row) * (2 * NEGATIVE) + np.concatenate(turn)
+        distinct, place = np.unique(keys, return_inverse=True)
+        owner = distinct // (2 * NEGATIVE)
+        added = Looks(
+            np.concatenate([looks.owner, owner]),
+            np.concatenate([looks.kind, np.full(len(owner), WHOLE)]),
+            np.concatenate([looks.box, np.tile(_WHOLE, (len(owner), 1))]),
+            np.concatenate([looks.turn, distinct % (2 * NEGATIVE)]),
+        )
+        return added, as_candidates(np.concatenate(other), len(looks.owner) + place, np.concatenate(mirrored))
+
+
+def _way_up(plain: Floats) -> tuple[Floats, Floats]:
+    """Return the mean direction of descriptors and their mirror images, and the cosine of each with it."""
+    mean = (plain / np.maximum(np.linalg.norm(plain, axis=1, keepdims=True), 1.0)).mean(axis=0, dtype=np.float64)
+    mean = mean + mean * MIRROR_SIGNS
+    direction = np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-6), dtype=np.float32)
+    return direction, _cosines(plain, direction)
+
+
+def _cosines(vectors: Floats, direction: Floats) -> Floats:
+    return np.asarray((vectors @ direction) / np.maximum(np.linalg.norm(vectors, axis=1), 1.0))

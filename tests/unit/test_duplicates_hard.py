@@ -1,0 +1,80 @@
+"""Harder copies are found, alone and among others; plain ground and expressions prove nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from curation.audit.synthetic import plant
+from tests.benchmarks.bench_other_faces import drawn_people, near, searched, told
+from tests.unit.test_measure_parts import person
+
+PEOPLE = 40
+LEAST = {"crop_20": 0.25, "turn_30": 0.5, "cutout_40": 0.5, "block_30": 0.5, "shift_20": 0.5}
+"""Share that must be found of the hardest kinds; of the others 3 in 4."""
+
+
+@pytest.fixture(scope="module")
+def crowd() -> list[np.ndarray]:
+    return [person(seed, 120, ("neutral", "happy")[seed % 2]) for seed in range(PEOPLE)]
+
+
+def pairs_in(found: pd.DataFrame) -> set[tuple[int, int]]:
+    return set(map(tuple, near(found)[["i", "j"]].to_numpy().tolist()))
+
+
+@pytest.mark.slow
+def test_every_hard_kind_is_found_and_nothing_else(crowd: Sequence[np.ndarray]) -> None:
+    kinds = [kind for kind in plant.HARD_KINDS for _ in range(8)]
+    sources = [n % PEOPLE for n in range(len(kinds))]
+    copies = [plant.make_copy(crowd[s], kind, n) for n, (s, kind) in enumerate(zip(sources, kinds, strict=True))]
+    found = pairs_in(searched([*crowd, *copies]))
+    hits = pd.Series([(s, PEOPLE + n) in found for n, s in enumerate(sources)]).groupby(pd.Series(kinds)).mean()
+    assert {kind: share for kind, share in hits.items() if share < LEAST.get(str(kind), 0.75)} == {}
+    # copies of copies of one source are copies too
+    assert sum(j < PEOPLE for _, j in found) == 0
+
+
+def test_a_turned_copy_says_how_it_was_turned(crowd: Sequence[np.ndarray]) -> None:
+    found = near(searched([*crowd[:12], np.ascontiguousarray(np.rot90(crowd[3], 2)), crowd[5][::-1].copy()]))
+    words = {(row.i, row.j): row.words for row in found.rename(columns={"transform": "words"}).itertuples()}
+    assert words[(3, 12)].startswith("turned by 180 degrees")
+    assert words[(5, 13)].startswith("flipped upside down")
+
+
+def test_each_half_of_two_pictures_in_one_is_a_copy_and_both_are_no_copies_of_each_other(
+    crowd: Sequence[np.ndarray],
+) -> None:
+    found = near(searched([*crowd[:12], plant.side_by_side(crowd[2], crowd[7])]))
+    assert pairs_in(found) == {(2, 12), (7, 12)}
+    assert found["half_j"].all() and not found["half_i"].any()
+
+
+def test_plain_ground_proves_nothing() -> None:
+    small = []
+    for seed in range(24):
+        ground = np.full((200, 200), (255, 0, 128)[seed % 3], np.uint8)
+        ground[60:140, 60:140] = person(100 + seed, 80)
+        small.append(ground)
+    assert pairs_in(searched(small)) == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", [48, 160])
+def test_expressions_of_one_person_are_kept(side: int) -> None:
+    people = 25
+    figures = told(searched(drawn_people(5, side, people)), np.repeat(np.arange(people), 4).tolist())
+    assert figures["left_out"] <= 3
+    assert figures["of_two_people"] == 0
+    assert figures["same_session"] > 50
+
+
+def test_copies_planted_among_expressions_are_still_copies() -> None:
+    pictures = drawn_people(6, 96, 10)
+    copies = [plant.make_copy(pictures[4 * n], kind, n) for n, kind in enumerate(("jpeg", "text", "mirror", "crop_5"))]
+    found = pairs_in(searched([*pictures, *copies]))
+    assert {(4 * n, 40 + n) for n in range(4)} <= found
+    assert len([pair for pair in found if pair[1] < 40]) <= 1

@@ -1,0 +1,109 @@
+"""Parts of pictures and numbers of faces: margins and seams are found, portraits are left whole; sharpness of edges."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from curation.audit.synthetic import plant
+from curation.audit.synthetic.face import TYPICAL, draw, draw_person, draw_shot
+from curation.base.settings import MeasureSettings
+from curation.base.tables import FRAMED, HALF
+from curation.measure.decode import Decoded
+from curation.measure.faces.base import Face
+from curation.measure.faces.choice import choose_detector
+from curation.measure.faces.measures import measure_face
+from curation.measure.faces.turned import best_when_turned
+from curation.measure.parts import content_box, parts_of
+from curation.measure.pixels import edge_sharpness, measure_pixels, texture_entropy
+from tests.unit.test_plant import drawn_face
+
+
+def person(seed: int, side: int = 160, expression: str = "neutral") -> np.ndarray:
+    rng = np.random.default_rng([311, seed])
+    tones = draw(side, draw_person(rng), TYPICAL[expression], draw_shot(rng), np.random.default_rng([312, seed]))
+    return np.clip(tones * 255, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("level", [0, 90, 255])
+def test_a_frame_of_any_tone_is_cut_off(level: int) -> None:
+    framed = cv2.copyMakeBorder(drawn_face(1, 100), 10, 20, 15, 5, cv2.BORDER_CONSTANT, value=level)
+    found = [part for part in parts_of(framed) if part.kind == FRAMED]
+    left, top, right, bottom = found[0].box
+    assert (left * 120, top * 130) == (pytest.approx(15, abs=2), pytest.approx(10, abs=2))
+    assert (right * 120, bottom * 130) == (pytest.approx(115, abs=2), pytest.approx(110, abs=2))
+
+
+def test_a_picture_of_one_tone_has_no_content_to_cut() -> None:
+    assert content_box(np.full((60, 80), 255, np.uint8)) == (0, 0, 80, 60)
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_two_pictures_in_one_are_cut_at_their_seam(upright: bool) -> None:
+    both = plant.side_by_side(person(1, 120), person(2, 120))
+    halves = [part for part in parts_of(both.T.copy() if upright else both) if part.kind == HALF]
+    assert len(halves) == 2
+    assert halves[0].box[3 if upright else 2] == pytest.approx(0.5, abs=0.02)
+
+
+def test_most_portraits_are_left_whole() -> None:
+    assert sum(any(part.kind == HALF for part in parts_of(person(seed))) for seed in range(40)) <= 4
+
+
+def test_motion_blurs_edges_along_one_direction_only() -> None:
+    face = person(3, 96)
+    kernel = np.zeros((11, 11), np.float32)
+    kernel[5] = 1 / 11
+    moved = cv2.filter2D(face, -1, kernel)
+    assert edge_sharpness(moved) < 0.5 * edge_sharpness(face)
+    assert edge_sharpness(moved.T.copy()) == pytest.approx(edge_sharpness(moved), rel=0.01)
+    assert edge_sharpness(np.zeros((2, 40), np.uint8)) == 0.0
+
+
+def test_contrast_alone_leaves_the_sharpness_of_edges() -> None:
+    face = person(4, 96)
+    assert edge_sharpness((64 + face // 4).astype(np.uint8)) == pytest.approx(edge_sharpness(face), rel=0.35)
+
+
+def test_a_small_face_on_plain_ground_shows_soft_texture_and_lettering_does_not() -> None:
+    ground = np.full((300, 300), 255, np.uint8)
+    ground[120:190, 110:180] = cv2.GaussianBlur(cv2.resize(person(5), (70, 70)), (0, 0), 1)
+    placard = cv2.putText(np.full((300, 300), 255, np.uint8), "no image", (20, 160), 0, 1.6, 0, 3)
+    assert texture_entropy(ground) > 5.0 > texture_entropy(placard)
+    assert texture_entropy(np.full((50, 50), 7, np.uint8)) == 0.0
+
+
+def test_the_face_s_light_is_measured_within_its_box_and_its_distance_to_the_edge() -> None:
+    picture = np.full((100, 100), 255, np.uint8)
+    picture[30:70, 30:70] = 40
+    face = Face(0.3, 0.3, 0.4, 0.4, 0.9, (0.4, 0.4, 0.6, 0.4, 0.5, 0.5, 0.42, 0.6, 0.58, 0.6))
+    measured = measure_face(face, picture, (0, 0, 100, 100))
+    assert measured.brightness_p95 == pytest.approx(40 / 255, abs=1e-6)
+    assert measured.edge_distance == pytest.approx(1.0)
+    # what a margin surrounds ends there: the mouth lies on its edge
+    assert measure_face(face, picture, (0, 0, 100, 60)).edge_distance == pytest.approx(0.0)
+    assert math.isnan(measure_face(Face(0.3, 0.3, 0.4, 0.4, 0.9), picture, (0, 0, 100, 100)).edge_distance)
+
+
+def test_an_upside_down_face_is_surer_when_it_is_turned_and_an_upright_one_is_not() -> None:
+    detector = choose_detector(MeasureSettings()).make(MeasureSettings().min_face_score)
+    gained = {180: [], 0: []}
+    for seed in range(12):
+        for degrees in gained:
+            pixels = np.ascontiguousarray(np.rot90(person(seed), degrees // 90))
+            faces = detector.detect(pixels)
+            own = faces[0].score if faces else 0.0
+            by, score = best_when_turned(pixels, faces, detector)
+            gained[degrees].append(score > own + 0.05 and by == degrees)
+    assert sum(gained[180]) >= 8
+    assert sum(gained[0]) == 0
+
+
+def test_the_pixel_probe_keeps_the_parts_with_the_picture() -> None:
+    framed = cv2.copyMakeBorder(drawn_face(1, 100), 12, 12, 12, 12, cv2.BORDER_CONSTANT, value=0)
+    measured = measure_pixels(Decoded(framed, 124, 124, "L", "PNG", 1))
+    assert [part["kind"] for part in measured.parts] == [FRAMED]
+    assert len(measured.parts[0]["thumbnail"]) == 48 * 48
