@@ -94,9 +94,6 @@ CHECKS: dict[str, Check] = {
 }
 """The toolkit's own checks, by name."""
 
-PEER_CHECKS = ("outlier",)
-"""What only peers (``curation.audit.peers``) flag."""
-
 
 class UnknownCheckError(CurationError):
     """A check of that name does not exist."""
@@ -104,12 +101,12 @@ class UnknownCheckError(CurationError):
 
 def added() -> dict[str, Plugin]:
     """Return the checks that other packages add, by name, not loaded."""
-    return plugins.installed("checks", {*CHECKS, *PEER_CHECKS})
+    return plugins.installed("checks", CHECKS)
 
 
 def names(also: Iterable[str] = ()) -> list[str]:
     """Return every name that a check has, in the order of reports; unknown ones among ``also`` come last."""
-    known = [*CHECKS, *added(), *PEER_CHECKS]
+    known = [*CHECKS, *added()]
     return [*known, *sorted(set(also) - set(known))]
 
 

@@ -147,7 +147,7 @@ def test_the_packaged_files_are_read_as_anybody_s_are(tmp_path):
         (GOOD.replace("1e-3", "nan"), "learning_rate"),
         (GOOD + "name = '../../x'", "name is"),
         (GOOD + "members = 3", "members"),
-        (GOOD + "based_on = 'best'", "based_on is 'best'"),
+        (GOOD + "based_on = 'finest'", "based_on is 'finest'"),
         ("backbone = 'small'", "missing"),
         ("backbone = ", "TOML"),
         ("backbone = 'timm:resnet1818'\nlearning_rate = 1e-3\naugmentation = 'none'", "did you mean"),

@@ -53,7 +53,7 @@ _NAME = r"\w[\w.+:-]*(/\w[\w.+:-]*)*"
 
 _FOLDER = Path(__file__).parent
 _DECK_FILE = "deck.toml"
-_OWN_FILES = ("fast", "thorough", "scratch", "recommended")
+_OWN_FILES = ("fast", "thorough", "scratch", "recommended", "best")
 _SUFFIX = ".toml"
 
 
