@@ -405,7 +405,9 @@
     /** Go on by one in the walk, over what belongs to the group that is shown. */
     const move = async (way) => {
       let to = place + way;
-      while (walk[to] !== undefined && current && units.get(walk[to]) === current) to += way;
+      const isDone = (unit) => way > 0 && inQueue && Boolean(unit) && unit.images.every((image) => image.decided);
+      const isPast = (unit) => (current && unit === current) || isDone(unit);
+      while (walk[to] !== undefined && isPast(units.get(walk[to]))) to += way;
       if (walk[to] === undefined) {
         if (way > 0 && inQueue) return begin({});
         return say(way > 0 ? "that was the last; n goes on with the queue" : "that is the first", true);
