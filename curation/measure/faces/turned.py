@@ -48,7 +48,8 @@ def _tilted(pixels: Pixels, score: float, detector: FaceDetector) -> bool:
     height, width = small.shape[:2]
     for degrees in _TILTS:
         turn = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), degrees, 1.0)
-        found = detector.detect(cv2.warpAffine(small, turn, (width, height), borderMode=cv2.BORDER_REPLICATE))
+        tilted = cv2.warpAffine(small, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        found = detector.detect(np.asarray(tilted, dtype=np.uint8))
         if found and found[0].score > score:
             return True
     return False
