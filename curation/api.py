@@ -29,14 +29,13 @@ from curation.base.workspace import create_workspace, locked, open_workspace, re
 from curation.decisions import manifest
 from curation.decisions.manifest import Version as Committed
 from curation.formats import export
-from curation.models import evaluation, runs
+from curation.models import comparison, evaluation, runs
 from curation.pipeline import curating, decisions, queries, steps, summary
 
 if TYPE_CHECKING:
     from curation.audit.planted import PlantedAudit
     from curation.formats.export_data import Placement
     from curation.formats.torch import CuratedFaces
-    from curation.models.comparison import Comparison
     from curation.pipeline.gate import Gate
 
 __all__ = ["Explanation", "Gallery", "Outcome", "Version", "Workspace"]
@@ -227,12 +226,16 @@ class Workspace:
             outcome = curating.run(workspace, str(data), chosen, self._display, limit, accept_loss=accept_loss)
         return Outcome(tuple(outcome.lines), outcome.record)
 
-    def check(self, *, labels: str = "", opinions: Sequence[str] | None = None, identity: str = "") -> pd.DataFrame:
+    def check(
+        self, *, labels: str = "", opinions: Sequence[str] | None = None, embed: bool | None = None, identity: str = ""
+    ) -> pd.DataFrame:
         """Run the checks on what was scanned and return how many images each flags; a recipe in ``labels`` judges them.
 
         Args:
             labels: recipe of the out-of-fold models, such as ``fast``
             opinions: who else judges, as ``--opinion`` of the command; None for the settings' own
+            embed: whether images are embedded and searched for watermarks, occlusion, faces of no person and outliers;
+                None: where labels are judged
             identity: a network that finds who is who: dlib, insightface:PACK or FILE.onnx
 
         Raises:
@@ -247,6 +250,9 @@ class Workspace:
             asked = {} if opinions is None else {"opinions": tuple(opinions), "code": tuple(opinions)}
             judging = chosen.labels.model_copy(update={"recipe": labels, **asked})
             chosen = chosen.model_copy(update={"labels": judging})
+        if embed is not None:
+            embedding = chosen.embed.model_copy(update={"when": "on" if embed else "off"})
+            chosen = chosen.model_copy(update={"embed": embedding})
         with locked(self._workspace):
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
             return summary.check_summary(curating.judge_labels(self._workspace, scanned, chosen, self._display))
@@ -558,12 +564,10 @@ class Workspace:
 
     def compare(
         self, first: str, second: str, recipe: str = "fast", *, seeds: int = 3, votes: str | Path = "", **options: Any
-    ) -> Comparison:
+    ) -> comparison.Comparison:
         """Train on two versions and a random-removal control; see ``curation.models.comparison.compare``."""
-        from curation.models.comparison import compare
-
-        file, chosen = Path(votes) if votes else None, _fit_options(options)
-        return compare(self._workspace, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
+        file, chosen, run = Path(votes) if votes else None, _fit_options(options), comparison.compare
+        return run(self._workspace, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
 
     def ladder(self, *recipes: str, on: str = "cleaned", **options: Any) -> runs.Ladder:
         """Fit several recipes under one budget; see ``curation.models.runs.ladder``."""

@@ -1,13 +1,12 @@
-"""Execute the notebook on a data set and keep what it shows, without pictures: python docs/run_notebook.py DATA.
+"""Execute the notebook on the drawn sample and keep what it shows: python docs/run_notebook.py.
 
-Pictures of a data set belong to others and stay out of the repository; words and tables are kept.
+It takes no other data: pictures of a data set belong to others and stay out of the repository.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ import nbformat
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).with_name("notebook.ipynb")
-_PICTURE = re.compile(r"<img[^>]*>")
-_DATA = re.compile(r"data:image/[\w+.-]+;base64,[A-Za-z0-9+/=]*")
-_FILE = re.compile(r"(?:/[\w.-]+)+/(?=workspace\b|data\b)")
+_FILE = re.compile(r"(?:/[\w.-]+)+/(?=workspace\b|faces\b)")
 
 
 def execute(data: str, folder: Path) -> Any:
@@ -29,28 +26,24 @@ def execute(data: str, folder: Path) -> Any:
     return client.execute()
 
 
-def without_pictures(notebook: Any) -> Any:
-    """Return the notebook with every picture replaced by a word, and without timings and places of this machine."""
+def tidied(notebook: Any) -> Any:
+    """Return the notebook without progress, timings and places of this machine."""
     for cell in notebook.cells:
         cell.metadata = {}
-        for output in cell.get("outputs", []):
-            shown = output.get("data", {})
-            for kind in [kind for kind in shown if kind.startswith("image/")]:
-                del shown[kind]
-            for kind, text in shown.items():
-                shown[kind] = _FILE.sub("", _DATA.sub("[picture]", _PICTURE.sub("<em>[picture]</em>", text)))
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.output_type != "stream"]
+        if cell.cell_type != "code":
+            continue
+        cell.outputs = [output for output in cell.outputs if output.output_type == "execute_result"]
+        for output in cell.outputs:
+            for kind, text in output.data.items():
+                output.data[kind] = _FILE.sub("", text)
     return notebook
 
 
 def main() -> None:
     """Execute the notebook and write it back."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python docs/run_notebook.py DATA")
     with tempfile.TemporaryDirectory() as scratch:
-        notebook = execute(str(Path(sys.argv[1]).resolve()), Path(scratch))
-    nbformat.write(without_pictures(notebook), NOTEBOOK)
+        notebook = execute(str(Path(scratch) / "faces"), Path(scratch))
+    nbformat.write(tidied(notebook), NOTEBOOK)
 
 
 if __name__ == "__main__":

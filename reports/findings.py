@@ -46,6 +46,7 @@ class FindingsTables:
     tiles     title, figure (text), note: one per question
     findings  in the order of the page
     command   that makes the page again
+    warnings  sentences on a weak model, above everything else
     """
 
     name: str
@@ -54,6 +55,7 @@ class FindingsTables:
     tiles: pd.DataFrame
     findings: Sequence[Finding]
     command: str
+    warnings: Sequence[str] = ()
 
 
 def findings_page(tables: FindingsTables) -> str:
@@ -210,7 +212,39 @@ def _elsewhere(tables: Tables) -> list[Block]:
             {"title": str(name), "chart": Chart(f"chart-covariate-{number}", figures.bins_chart(rows), alt, 210)}
         )
     table = Table("covariates", "Accuracy by covariate", covariates, _covariate_columns())
-    return [*blocks, {"kind": "grid", "cells": cells}, {"kind": "numbers", "table": table}]
+    blocks += [{"kind": "grid", "cells": cells}, {"kind": "numbers", "table": table}]
+    return blocks + _challenges(tables["challenges"]) if len(tables.get("challenges", ())) else blocks
+
+
+def _challenges(challenges: pd.DataFrame) -> list[Block]:
+    """Return what each challenge costs, as a chart and its numbers."""
+    points = challenges.assign(name=challenges["challenge"], series="cost", estimate=challenges["cost"])
+    points = points.assign(low=points["cost_low"], high=points["cost_high"])
+    columns = [
+        Column("challenge", "challenge"),
+        Column("images", "images", "count"),
+        Column("accuracy", "accuracy with it", "share"),
+        *_INTERVAL,
+        Column("without", "without", "share"),
+        Column("without_low", "95 % from", "share"),
+        Column("without_high", "to", "share"),
+        Column("cost", "cost", "share"),
+        Column("cost_low", "95 % from", "share"),
+        Column("cost_high", "to", "share"),
+    ]
+    return [
+        _head(
+            "How much does each challenge cost?",
+            "Accuracy on the held-out images that a check does not flag, less that on those it flags.",
+        ),
+        _chart(
+            "chart-challenges",
+            figures.interval_chart(points, "points of accuracy", ".0%", zero=True),
+            "; ".join(f"{row['challenge']}: {row['cost']:.1%}" for row in challenges.to_dict("records")),
+            figures.interval_height(points),
+            Table("challenges", "Accuracy with and without each challenge", challenges, columns),
+        ),
+    ]
 
 
 def _covariate_columns() -> list[Column]:

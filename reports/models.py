@@ -16,6 +16,7 @@ from reports.page import Chart, Column, Table
 class EvaluationTables:
     """Everything that the page of one model shows; nothing on it is computed beyond these tables.
 
+    verdict     sentences that are read first
     facts       (name, value) of the model: recipe, data, weights
     headline    split, view, images, accuracy, interval (text), macro_f1, one column "f1 CLASS" a class (0..1)
     metrics     split, view, images, metric, class, estimate, low, high
@@ -28,6 +29,7 @@ class EvaluationTables:
 
     name: str
     other: str
+    verdict: Sequence[str]
     classes: Sequence[str]
     facts: Sequence[tuple[str, str]]
     headline: pd.DataFrame
@@ -57,6 +59,7 @@ def evaluation_page(tables: EvaluationTables) -> str:
     context = {
         "name": tables.name,
         "other": tables.other,
+        "verdict": tables.verdict,
         "facts": tables.facts,
         "headline": _headline(tables),
         "splits": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -18,6 +19,9 @@ from hypothesis import settings
 # examples are the same on every run, and a busy machine is no failure
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
+
+# embedding and learning take longer than most tests; those of it ask for it
+os.environ.setdefault("CURATE_EMBED__WHEN", "off")
 
 DATASETS = Path(__file__).parents[2] / "shared" / "datasets"
 CURATE = Path(sys.executable).with_name("curate")

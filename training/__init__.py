@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from training.model import Model, export_onnx, load_model, model_card, predict_files
     from training.outside import OutsideModel, open_model
     from training.recipes import Recipe, all_recipes, recipe
-    from training.robustness import by_covariate, covariates, curves
+    from training.robustness import by_challenge, by_covariate, covariates, curves
 
 __all__ = [
     "Budget",
@@ -32,6 +32,7 @@ __all__ = [
     "Recipe",
     "all_recipes",
     "assign_folds",
+    "by_challenge",
     "by_covariate",
     "by_group",
     "compare_pairs",
@@ -67,6 +68,7 @@ _HOMES = {
     "Recipe": "recipes",
     "all_recipes": "recipes",
     "assign_folds": "crossval",
+    "by_challenge": "robustness",
     "by_covariate": "robustness",
     "by_group": "fairness",
     "compare_pairs": "evaluate",

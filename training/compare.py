@@ -17,9 +17,10 @@ import pandas as pd
 from training.backbones import weights_identity
 from training.classes import in_order
 from training.data import DataError, Samples, Whole, load_samples
+from training.devices import keep_freed_memory
 from training.evaluate import CONFIDENCE, REPLICATES
 from training.files import refusing, replacing
-from training.fit import FitResult, fit_samples, keep_freed_memory
+from training.fit import FitResult, fit_samples
 from training.recipes import Recipe
 
 Right = npt.NDArray[np.bool_]
@@ -57,6 +58,7 @@ def compare_versions(
     seeds: Sequence[int] = (0, 1, 2),
     weights: str | None = None,
     threads: int | None = None,
+    device: str | None = None,
     announce: Announce | None = None,
 ) -> Comparison:
     """Fit one recipe on the train rows of two versions and of a control, and compare them pair by pair.
@@ -74,6 +76,7 @@ def compare_versions(
         seeds: of the fits, and of which images the control loses.
         weights: starting weights (``training.backbones.build``).
         threads: torch's threads; None measures.
+        device: of every fit (``training.devices.find_device``).
         announce: progress.
 
     Raises:
@@ -97,6 +100,7 @@ def compare_versions(
                 seed=seed,
                 weights=weights,
                 threads=threads,
+                device=device,
                 report=_report_for(announce, arm, seed),
             )
             for name, samples in judged.items():
@@ -121,7 +125,7 @@ def _said(fitted: FitResult, samples: Samples) -> Whole:
     path = fitted.run_dir / f"said-{samples.fingerprint()[:_KEY_LETTERS]}.npy"
     if not path.is_file():
         keep_freed_memory()
-        classes = fitted.model().probabilities(samples.images).argmax(axis=1)
+        classes = fitted.probabilities(samples.images).argmax(axis=1)
         with replacing(path) as unfinished, unfinished.open("wb") as stream:
             np.save(stream, classes)
     with refusing(path, "remove it to have it made anew"):

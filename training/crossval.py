@@ -18,10 +18,11 @@ import pandas as pd
 
 from training.backbones import weights_identity
 from training.data import DataError, Floats, Samples, Whole, class_names, load_samples
+from training.devices import estimate_seconds, find_device
 from training.dynamics import save_rows
 from training.evaluate import predictions_table
 from training.files import refusing, replacing
-from training.fit import Report, estimate_seconds, fit_samples, part_of
+from training.fit import Report, fit_samples, part_of
 from training.recipes import Recipe
 
 DEFAULT_FOLDS = 3
@@ -42,6 +43,7 @@ class _FoldTask:
     seed: int
     weights: str | None
     threads: int | None
+    device: str | None
 
 
 def assign_folds(labels: npt.ArrayLike, groups: npt.ArrayLike, folds: int = DEFAULT_FOLDS, seed: int = 0) -> Whole:
@@ -88,6 +90,7 @@ def out_of_fold(
     seed: int = 0,
     weights: str | None = None,
     threads: int | None = None,
+    device: str | None = None,
     workers: int = 1,
     report: Report | None = None,
     expect: Callable[[float], None] | None = None,
@@ -107,6 +110,7 @@ def out_of_fold(
         seed: of the folds and the fits.
         weights: starting weights (``training.backbones.build``).
         threads: torch's threads a model; None measures, or takes 1 with several workers.
+        device: of every fit (``training.devices.find_device``).
         workers: folds fitted at once, each in a process of its own.
         report: progress, in steps of all folds.
         expect: told once, before the first missing fold, about how many seconds the missing ones take.
@@ -129,11 +133,13 @@ def out_of_fold(
     missing = [member.missing(folds) for member in members]
     if any(missing):
         samples = load_samples(frame, root, recipe.image_size, classes)
-        if expect:
+        if expect and find_device(device).type == "cpu":
             expect(_expected_seconds(samples, members, missing, folds, workers, threads or 1))
         for number, (member, wanted) in enumerate(zip(members, missing, strict=True)):
             tasks = [
-                _FoldTask(samples, fold == part, member.recipe, member.folder / f"fold-{part}", seed, weights, threads)
+                _FoldTask(
+                    samples, fold == part, member.recipe, member.folder / f"fold-{part}", seed, weights, threads, device
+                )
                 for part in wanted
             ]
             _run(tasks, folds, workers, part_of(report, number, recipe))
@@ -233,11 +239,12 @@ def _fit_fold(task: _FoldTask, report: Report | None = None) -> None:
         seed=task.seed,
         weights=task.weights,
         threads=task.threads,
+        device=task.device,
         report=report,
         dynamics=True,
     )
     save_rows(task.folder, rows)
-    probabilities = fitted.model().probabilities(task.samples.images[task.held_out])
+    probabilities = fitted.probabilities(task.samples.images[task.held_out])
     with replacing(task.folder.with_suffix(".npy")) as unfinished, unfinished.open("wb") as stream:
         np.save(stream, probabilities)
 
@@ -254,4 +261,4 @@ def _cache_name(key: str, recipe: Recipe, fold: Whole, paths: list[str], seed: i
     start = weights if weights is None else weights_identity(weights)
     content = json.dumps([key, recipe.as_dict(), fold.tolist(), paths, seed, start])
     digest = hashlib.blake2b(content.encode(), digest_size=KEY_LETTERS // 2).hexdigest()
-    return f"{recipe.name.replace('/', '-')}-{digest}"
+    return f"{recipe.folder_name()}-{digest}"

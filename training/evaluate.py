@@ -199,6 +199,36 @@ def compare_pairs(
     return table.assign(p_value=np.where(table["metric"] == "accuracy", p_value, np.nan))
 
 
+def view_difference(
+    right: npt.NDArray[np.bool_],
+    whole: npt.NDArray[np.bool_],
+    part: npt.NDArray[np.bool_],
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Return accuracy on ``whole`` less accuracy on ``part``, a subset of it, with its 95 % bootstrap interval.
+
+    Both are of the same draws of images, so that the interval is that of the difference. NaN bounds where a draw may
+    hold no image of the part.
+
+    Args:
+        right: (n,) whether each image is predicted right.
+        whole: (n,) the images of the first accuracy.
+        part: (n,) those of the second.
+        replicates: bootstrap draws.
+        seed: of the draws.
+
+    """
+    columns = np.column_stack([whole, whole & right, part, part & right])[whole].astype(np.float64)
+
+    def difference(sums: Real) -> Real:
+        return _ratio(sums[:, 1], sums[:, 0]) - _ratio(sums[:, 3], sums[:, 2])
+
+    low, high = _bounds(difference(replicated_sums(columns, replicates, seed))[:, None])
+    return float(difference(columns.sum(axis=0)[None, :])[0]), float(low[0]), float(high[0])
+
+
 def mcnemar(first_right: npt.NDArray[np.bool_], second_right: npt.NDArray[np.bool_]) -> float:
     """Return the exact two-sided p-value that two models are right equally often (McNemar, 1947)."""
     from scipy.stats import binomtest

@@ -16,10 +16,10 @@ import pandas as pd
 import torch
 from torch import nn
 
-from training.backbones import Committee, ExpressionNetwork
 from training.data import Bytes
 from training.evaluate import CONFIDENCE, REPLICATES, Labels, Real
 from training.model import Model, as_input
+from training.networks import Committee, ExpressionNetwork, as_maps
 
 Maps = npt.NDArray[np.float32]
 """(n, h, w), 0 where nothing speaks for the class, 1 at the strongest place."""
@@ -109,7 +109,7 @@ def grad_cam(model: Model, images: Bytes, targets: Labels) -> Maps:
     network = one_network(model.network)
     layer = looked_at(network, images.shape[1])
     parts = []
-    with GradCAM(model=network, target_layers=[layer]) as cam:
+    with GradCAM(model=network, target_layers=[layer], reshape_transform=as_maps) as cam:
         for start in range(0, len(images), BATCH):
             rows = slice(start, start + BATCH)
             batch = as_input(torch.from_numpy(images[rows])).requires_grad_(True)
@@ -134,14 +134,20 @@ def one_network(network: nn.Module) -> ExpressionNetwork:
 
 def looked_at(network: ExpressionNetwork, side: int) -> nn.Module:
     """Return the deepest block whose map has at least ``LEAST_CELLS`` a side; the first where none has."""
+    fine: list[nn.Module] = []
+
+    def note(module: nn.Module, _given: object, output: object) -> None:
+        maps = as_maps(output)
+        if maps is not None and maps.shape[-1] >= LEAST_CELLS:
+            fine.append(module)
+
+    layers = network.layers()
+    hooks = [layer.register_forward_hook(note) for layer in layers]
     with torch.inference_mode():
-        maps = network.scale(torch.zeros(1, 1, side, side))
-        found = network.blocks[0]
-        for block in network.blocks:
-            maps = block(maps)
-            if maps.shape[-1] >= LEAST_CELLS:
-                found = block
-    return found
+        network(torch.zeros(1, 1, side, side))
+    for hook in hooks:
+        hook.remove()
+    return fine[-1] if fine else layers[0]
 
 
 def mean_maps(maps: Maps, labels: Labels, predicted: Labels, classes: Sequence[str], least: int = 5) -> pd.DataFrame:

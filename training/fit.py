@@ -6,17 +6,10 @@ exactly as an undisturbed one. Lightning Fabric carries device, precision and pr
 
 from __future__ import annotations
 
-import copy
-import ctypes
-import ctypes.util
-import logging
 import math
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,13 +18,17 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.fabric import Fabric
-from lightning.fabric.loggers.tensorboard import TensorBoardLogger
-from torch import Tensor, nn
+from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]  # timm marks no re-exports
+from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
+from torch import Tensor
 from torch.nn import functional
+from torchvision.transforms import v2  # type: ignore[import-untyped]
 
 from training.augment import augmenter
-from training.backbones import Committee, ExpressionNetwork, build, default_weights, weights_identity, weights_licence
-from training.data import DataError, Samples, balancing_weights, class_names, load_samples
+from training.backbones import build, default_weights, weights_identity, weights_licence
+from training.data import Bytes, DataError, Floats, Samples, balancing_weights, class_names, load_samples
+from training.devices import fastest_threads, find_device, keep_freed_memory, runtime
 from training.dynamics import Recorder
 from training.files import digest_of, read_csv, read_json, refusing, replacing, write_json
 from training.model import (
@@ -45,6 +42,7 @@ from training.model import (
     require_weights,
     save_weights,
 )
+from training.networks import Committee, ExpressionNetwork
 from training.recipes import Recipe
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -56,14 +54,11 @@ WARM_UP = 0.2
 FINAL_RATE = 1e-3
 """Rate at the end of a one-cycle fit, relative to its peak."""
 
-TIMED_STEPS = 3
-"""Steps timed for each number of threads; the fastest of them counts."""
+EMA_WARM_UP = 9.0
+"""Steps: the running average's decay is at most (1 + step) / (10 + step), as the first weights are worth little."""
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Options of glibc's mallopt (malloc.h)."""
-
-KEPT_BYTES = 2**30
-"""Blocks up to this size come from memory that the process keeps, bytes."""
+SMALLEST_PART = 2
+"""Images that a graphics card must have room for at once; batch normalisation needs two."""
 
 Report = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -84,6 +79,7 @@ class FitResult:
         history: a row an epoch: epoch, rate, train_loss, train_accuracy, validation_loss, validation_accuracy
             (NaN without validation images; without the mirror average, which would double its cost), seconds; and
             member, from 0, for a recipe of several.
+        device: that ``fit`` was given, on which ``probabilities`` predicts.
 
     """
 
@@ -91,6 +87,11 @@ class FitResult:
     best_epoch: int
     seconds: float
     history: pd.DataFrame
+    device: str | None = None
+
+    def probabilities(self, images: Bytes) -> Floats:
+        """Return the kept weights' probabilities of grey images (n, side, side) uint8, (n, classes) float32."""
+        return self.model().on(find_device(self.device)).probabilities(images)
 
     def model(self) -> Model:
         """Load the kept weights."""
@@ -106,6 +107,7 @@ def fit(
     seed: int = 0,
     weights: str | None = None,
     threads: int | None = None,
+    device: str | None = None,
     provenance: Mapping[str, str] | None = None,
     report: Report | None = None,
 ) -> FitResult:
@@ -121,6 +123,8 @@ def fit(
         weights: ``training.backbones.build``; None for the backbone's default.
         threads: torch's threads; None measures which number is faster. Sums in floating point depend on it: for
             the same weights bit by bit, fix it.
+        device: cpu, cuda, cuda:NUMBER or mps; None for a graphics card where there is one. A run may be resumed on
+            another device than it was begun on.
         provenance: what to note in config.json about the data, such as the manifest's hash.
         report: progress.
 
@@ -142,6 +146,7 @@ def fit(
         seed=seed,
         weights=weights,
         threads=threads,
+        device=device,
         provenance=provenance,
         report=report,
     )
@@ -156,6 +161,7 @@ def fit_samples(
     seed: int = 0,
     weights: str | None = None,
     threads: int | None = None,
+    device: str | None = None,
     provenance: Mapping[str, str] | None = None,
     report: Report | None = None,
     dynamics: bool = False,
@@ -166,14 +172,14 @@ def fit_samples(
     ``dynamics``, and in one process, what the network says of every training image in every epoch is kept
     (``training.dynamics``); it costs no further pass.
     """
-    train = train.take(train.weights > 0)
+    train = train if (train.weights > 0).all() else train.take(train.weights > 0)  # a copy only where it is one
     if len(train) < 2:
         raise DataError(f"a fit needs two training images or more, and the data has {len(train)}")
     run_dir.mkdir(parents=True, exist_ok=True)
     config = _configuration(train, validation, recipe, seed, weights, provenance)
     if _is_finished(run_dir, config):
-        return _finished(run_dir)
-    options = _Options(run_dir, seed, weights, threads, report, dynamics)
+        return _finished(run_dir, device)
+    options = _Options(run_dir, seed, weights, threads, device, report, dynamics)
     if recipe.members:
         return _fit_members(train, validation, recipe, options, config)
     return _fit_one(train, validation, recipe, options, config)
@@ -185,12 +191,13 @@ def _fit_one(
     """Fit one network, from the start or from its last checkpoint."""
     run_dir = options.run_dir
     keep_freed_memory()
-    fabric = _fabric(recipe, run_dir)
+    fabric = runtime(recipe, run_dir, options.device)
     torch.manual_seed(options.seed)
     network = build(recipe, len(train.classes), options.weights)
-    threads = _stored_threads(run_dir) or options.threads or fastest_threads(network, train, recipe)
-    config["threads"] = threads
-    torch.set_num_threads(threads)
+    if fabric.device.type == "cpu":
+        threads = _stored_threads(run_dir) or options.threads or fastest_threads(network, train, recipe)
+        config["threads"] = threads
+        torch.set_num_threads(threads)
     if fabric.is_global_zero:
         write_json(run_dir / CONFIG_FILE, config)
     run = _Run(fabric, network, train, validation, recipe, options.seed, run_dir)
@@ -206,7 +213,7 @@ def _fit_members(
     train: Samples, validation: Samples, recipe: Recipe, options: _Options, config: dict[str, Any]
 ) -> FitResult:
     """Fit the members one after the other, each in a folder of its own, and keep them as one committee."""
-    fabric, fitted = _fabric(recipe, options.run_dir), []
+    fabric, fitted = runtime(recipe, options.run_dir, options.device), []
     for number, member in enumerate(recipe.members):
         result = fit_samples(
             train,
@@ -216,6 +223,7 @@ def _fit_members(
             seed=options.seed + number,
             weights=options.weights,
             threads=options.threads,
+            device=options.device,
             report=part_of(options.report, number, recipe),
             dynamics=options.dynamics,
         )
@@ -226,9 +234,9 @@ def _fit_members(
         _write_csv(options.run_dir / METRICS_FILE, pd.concat(histories))
         write_json(options.run_dir / CONFIG_FILE, config)
         seconds = sum(result.seconds for result in fitted)
-        _write_result(options.run_dir, fitted[-1].best_epoch, seconds)
+        _write_result(options.run_dir, fitted[-1].best_epoch, seconds, str(fabric.device))
     fabric.barrier()
-    return _finished(options.run_dir)
+    return _finished(options.run_dir, options.device)
 
 
 def part_of(report: Report | None, number: int, recipe: Recipe) -> Report | None:
@@ -240,66 +248,20 @@ def part_of(report: Report | None, number: int, recipe: Recipe) -> Report | None
     return lambda done, total: report(done + before * total // own, every * total // own)
 
 
-def fastest_threads(network: nn.Module, train: Samples, recipe: Recipe) -> int:
-    """Return 1 or the number of processors, whichever trains a batch faster at this moment.
-
-    More threads than free processors can be several times slower than one.
-    """
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    batch = as_input(torch.from_numpy(train.images[: recipe.batch_size]))
-    seconds = {threads: _step_seconds(network, batch, recipe, threads) for threads in sorted({1, processors})}
-    return min(seconds, key=lambda threads: seconds[threads])
-
-
-def estimate_seconds(recipe: Recipe, images: int, side: int = 48, threads: int = 1) -> float:
-    """Return about how long a fit on this processor takes, from a few steps on noise.
-
-    Args:
-        recipe: to fit; its weights are not needed.
-        images: in the training data; for all folds of a cross-validation, images * (folds - 1).
-        side: of the images, pixels.
-        threads: torch's.
-
-    """
-    keep_freed_memory()
-    seconds = 0.0
-    for part in recipe.parts():
-        network = build(part, 2, "none")
-        batch = torch.rand(part.batch_size, 1, side, side).contiguous(memory_format=torch.channels_last)
-        steps = math.ceil(images / part.batch_size) * part.epochs
-        seconds += steps * _step_seconds(network, batch, part, threads)
-    return seconds
-
-
-def keep_freed_memory() -> bool:
-    """Have glibc keep freed memory for the next step instead of handing it back; tell whether that took effect.
-
-    By default it maps every large tensor anew and the kernel clears its pages: a step of MobileNetV2 at 112 pixels
-    ran at 74 images a second so and at 110 without (one core of an EPYC, batch of 64).
-    """
-    libc = ctypes.util.find_library("c")
-    if not sys.platform.startswith("linux") or libc is None:
-        return False
-    mallopt = getattr(ctypes.CDLL(libc), "mallopt", None)
-    if mallopt is None:
-        return False
-    return all([bool(mallopt(option, KEPT_BYTES)) for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD)])
-
-
-def rate_factor(step: int, steps: int, one_cycle: bool) -> float:
-    """Return the learning rate of a step, relative to its peak: 1, or a linear rise and a cosine fall."""
-    if not one_cycle:
-        return 1.0
-    rise = max(1.0, WARM_UP * steps)
-    if step < rise:
-        return (step + 1) / (rise + 1)
-    fallen = (step - rise) / max(1.0, steps - rise)
-    return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, fallen)))
-
-
-def soft_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, class_weights: Tensor) -> Tensor:
-    """Return each image's loss, (n,): -weight * sum over classes of class weight * target * log probability."""
-    return -(functional.log_softmax(logits, 1) * targets * class_weights).sum(1) * weights
+def schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> CosineLRScheduler | None:
+    """Return what sets the rate of each step: a linear rise and a cosine fall, or None for a constant rate."""
+    if not recipe.one_cycle:
+        return None
+    rise = max(1, round(WARM_UP * steps))
+    return CosineLRScheduler(
+        optimiser,
+        t_initial=max(2, steps - rise),
+        lr_min=FINAL_RATE * recipe.learning_rate,
+        warmup_t=rise,
+        warmup_lr_init=recipe.learning_rate / (rise + 1),
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
 
 
 @dataclass(frozen=True)
@@ -310,6 +272,7 @@ class _Options:
     seed: int
     weights: str | None
     threads: int | None
+    device: str | None
     report: Report | None
     dynamics: bool = False
 
@@ -329,18 +292,27 @@ class _Run:
     ) -> None:
         self.fabric, self.recipe, self.seed, self.run_dir = fabric, recipe, seed, run_dir
         self.train, self.validation = train, validation
-        self.network = network.to(memory_format=torch.channels_last)
-        self.averaged = copy.deepcopy(self.network).to(fabric.device).eval() if recipe.ema else None
         self.augment = augmenter(recipe.augmentation)
-        optimiser = torch.optim.AdamW(_decayed(self.network, recipe.weight_decay), recipe.learning_rate)
+        self.mix = v2.MixUp(alpha=recipe.mixup) if recipe.mixup else None
+        self.network = network.to(memory_format=torch.channels_last)
+        groups = param_groups_weight_decay(self.network, recipe.weight_decay)
+        optimiser = torch.optim.AdamW(groups, recipe.learning_rate)
         self.wrapped, self.optimiser = fabric.setup(self.network, optimiser)
+        self.averaged: ModelEmaV3 | None = None
+        if recipe.ema:
+            warm_up = {"warmup_gamma": EMA_WARM_UP, "warmup_power": 1.0}
+            self.averaged = ModelEmaV3(self.network, recipe.ema, use_warmup=True, **warm_up)  # type: ignore[arg-type]
+        is_cpu = fabric.device.type == "cpu"
+        self.at_once = recipe.micro_batch if recipe.micro_batch and is_cpu else recipe.batch_size
+        self.in_step = recipe.batch_size
         self.history: list[dict[str, float]] = []
         self.recorder: Recorder | None = None
-        balanced = balancing_weights(train.targets) if recipe.class_weights else np.ones_like(train.targets[0])
-        self.class_weights = torch.from_numpy(balanced).to(fabric.device)
+        balanced = balancing_weights(train.targets) if recipe.class_weights else None
+        self.class_weights = None if balanced is None else torch.from_numpy(balanced).to(fabric.device)
         self.images, self.targets = torch.from_numpy(train.images), torch.from_numpy(train.targets)
         self.weights = torch.from_numpy(train.weights)
         self.batches = math.ceil(len(train) / recipe.batch_size)
+        self.schedule = schedule(optimiser, recipe, recipe.epochs * self.batches)
 
     def resume(self) -> None:
         """Take up the last finished epoch of an interrupted run, if there is one."""
@@ -352,7 +324,7 @@ class _Run:
             self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
             if self.averaged is not None:
-                self.averaged.load_state_dict(state["averaged"])
+                self.averaged.module.load_state_dict(state["averaged"])
             self.history = [dict(row) for row in state["history"]]
         except Exception as error:  # a damaged file, or one that would run code, which is never done
             raise FitError(f"the checkpoint {path} cannot be read: remove it to fit anew") from error
@@ -382,12 +354,12 @@ class _Run:
         draws = np.random.SeedSequence([self.seed, number, self.fabric.global_rank])
         torch.manual_seed(int(draws.generate_state(1)[0]))
         self.wrapped.train()
-        totals = torch.zeros(2)
+        totals = torch.zeros(2, device=self.fabric.device)
         for index, rows in enumerate(np.array_split(order, self.batches)):
             totals += self._step(torch.from_numpy(rows), number * self.batches + index)
             if report:
                 report(number * self.batches + index + 1, self.recipe.epochs * self.batches)
-        summed = cast(Tensor, self.fabric.all_reduce(self.fabric.to_device(totals), reduce_op="sum"))
+        summed = cast(Tensor, self.fabric.all_reduce(totals, reduce_op="sum"))
         loss, accuracy = (summed / len(order)).tolist()
         if not math.isfinite(loss):
             raise FitError(
@@ -414,69 +386,62 @@ class _Run:
         world, rank = self.fabric.world_size, self.fabric.global_rank
         is_shared = len(rows) >= 2 * world
         mine = rows[rank::world] if is_shared else rows
-        images = self.augment(as_input(self.fabric.to_device(self.images[mine])))
-        targets = self.fabric.to_device(self.targets[mine])
-        weights = self.fabric.to_device(self.weights[mine])
-        images, smoothed = self._mixed(images, self._smoothed(targets))
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.learning_rate * self._factor(step)
-        parts, said = self._parts(len(images)), []
-        for part in parts:
-            logits = self.wrapped(images[part])
-            losses = soft_cross_entropy(logits, smoothed[part], weights[part], self.class_weights)
-            self.fabric.backward(losses.sum() / len(images))
-            said.append((logits.detach(), losses.detach()))
-        logits, losses = (torch.cat(both) for both in zip(*said, strict=True))
+        if self.schedule is not None:
+            self.schedule.step_update(step)
+        summed = self._gradients(mine)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        self._average(step)
+        if self.averaged is not None:
+            self.averaged.update(self.network, step + 2)  # timm counts from 1 and is one behind
+        return summed / (1 if is_shared else world)
+
+    def _gradients(self, rows: Tensor) -> Tensor:
+        """Add up a batch's gradients; return its summed loss and number of right answers.
+
+        In parts where the recipe or a graphics card's memory asks for them: batch normalisation sees one at a time.
+        """
+        images = self.augment(as_input(self.fabric.to_device(self.images[rows])))
+        given = self.fabric.to_device(self.targets[rows])
+        weights = self.fabric.to_device(self.weights[rows])
+        images, targets = (images, given) if self.mix is None else self.mix(images, given)
+        self.in_step = len(rows)
+        while True:
+            number = math.ceil(len(rows) / self.at_once)
+            try:
+                parts = [torch.tensor_split(each, number) for each in (images, targets, weights)]
+                logits, losses = map(torch.cat, zip(*map(self._gradient, *parts), strict=True))
+                break
+            except torch.OutOfMemoryError as error:
+                self.optimiser.zero_grad()
+                if self.at_once // 2 < SMALLEST_PART or self.fabric.world_size > 1:
+                    raise FitError(
+                        f"{min(len(rows), self.at_once)} images of {self.recipe.image_size} px do not fit into the "
+                        f"memory of {self.fabric.device}: use a smaller --image-size, another backbone, or --device cpu"
+                    ) from error
+            # not inside the handler, whose traceback holds on to the memory
+            self.at_once = min(self.at_once, len(rows)) // 2
+            if self.fabric.device.type == "cuda":
+                torch.cuda.empty_cache()
         if self.recorder is not None:
-            self.recorder.note(mine, logits)
-        right = (logits.argmax(1) == targets.argmax(1)).sum()
-        return torch.stack([losses.sum().cpu(), right.cpu()]) / (1 if is_shared else world)
+            self.recorder.note(rows, logits)
+        right = (logits.argmax(1) == given.argmax(1)).sum()
+        return torch.stack([losses.sum(), right.float()])  # read once an epoch: a card runs ahead
 
-    def _parts(self, images: int) -> list[slice]:
-        """Return the parts of a batch that are passed one after the other: an accelerator takes it whole."""
-        micro = self.recipe.micro_batch if self.fabric.device.type == "cpu" else 0
-        number = max(1, round(images / micro)) if micro else 1
-        ends = np.linspace(0, images, number + 1).astype(int).tolist()
-        return [slice(start, end) for start, end in pairwise(ends)]
-
-    def _factor(self, step: int) -> float:
-        return rate_factor(step, self.recipe.epochs * self.batches, self.recipe.one_cycle)
+    def _gradient(self, images: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the gradient of one part to those of its batch; return logits, (n, classes), and losses, (n,)."""
+        logits = self.wrapped(images)
+        losses = weights * functional.cross_entropy(
+            logits, targets, self.class_weights, reduction="none", label_smoothing=self.recipe.label_smoothing
+        )
+        self.fabric.backward(losses.sum() / self.in_step)
+        return logits.detach(), losses.detach().float()
 
     def _rate(self) -> float:
         return float(self.optimiser.param_groups[0]["lr"])
 
-    def _smoothed(self, targets: Tensor) -> Tensor:
-        """Return targets with a share of each spread evenly over the classes."""
-        return targets * (1 - self.recipe.label_smoothing) + self.recipe.label_smoothing / targets.shape[1]
-
-    def _mixed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images and targets mixed with those of another order of the batch, if the recipe mixes."""
-        if not self.recipe.mixup:
-            return images, targets
-        alpha = torch.tensor(self.recipe.mixup)
-        share = float(torch.distributions.Beta(alpha, alpha).sample())
-        other = torch.randperm(len(images)).to(images.device)
-        return images.lerp(images[other], 1 - share), targets.lerp(targets[other], 1 - share)
-
-    @torch.no_grad()
-    def _average(self, step: int) -> None:
-        """Move the running average towards the weights, faster in the first steps, which it would remember."""
-        if self.averaged is None:
-            return
-        decay = min(self.recipe.ema, (1 + step) / (10 + step))
-        current = self.network.state_dict()
-        for name, value in self.averaged.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(current[name], 1 - decay)
-            else:
-                value.copy_(current[name])
-
     def _kept(self) -> ExpressionNetwork:
         """Return the network that is evaluated and kept: the running average where there is one."""
-        return self.network if self.averaged is None else self.averaged
+        return self.network if self.averaged is None else cast(ExpressionNetwork, self.averaged.module)
 
     def _validated(self) -> dict[str, float]:
         """Return loss and accuracy on the validation images, of one view each; NaN without any."""
@@ -502,7 +467,7 @@ class _Run:
             return  # nothing is left to resume, and a checkpoint of VGG16 is 1.6 GB
         state = {
             "network": self.network.state_dict(),
-            "averaged": self.averaged.state_dict() if self.averaged is not None else {},
+            "averaged": self.averaged.module.state_dict() if self.averaged is not None else {},
             "optimiser": self.optimiser.state_dict(),
             "history": self.history,
         }
@@ -514,10 +479,10 @@ class _Run:
         if self.fabric.is_global_zero:
             self.fabric.logger.finalize("success")
             seconds = sum(row["seconds"] for row in self.history)
-            _write_result(self.run_dir, self.best_epoch(), seconds)
+            _write_result(self.run_dir, self.best_epoch(), seconds, str(self.fabric.device), self.at_once)
             (self.run_dir / CHECKPOINT_FILE).unlink(missing_ok=True)
         self.fabric.barrier()
-        return _finished(self.run_dir)
+        return _finished(self.run_dir, str(self.fabric.device))
 
 
 def _configuration(
@@ -570,10 +535,11 @@ def _stored_threads(run_dir: Path) -> int | None:
     if not path.is_file():
         return None
     with refusing(path, "remove its folder to fit anew"):
-        return max(1, int(read_json(path, ["threads"])["threads"]))
+        stored = read_json(path).get("threads")  # a graphics card's run has none
+        return None if stored is None else max(1, int(stored))
 
 
-def _finished(run_dir: Path) -> FitResult:
+def _finished(run_dir: Path, device: str | None) -> FitResult:
     """Read a finished run's folder."""
     path = run_dir / RESULT_FILE
     history = read_csv(run_dir / METRICS_FILE, ["rate", "train_accuracy", "validation_accuracy"])
@@ -582,69 +548,14 @@ def _finished(run_dir: Path) -> FitResult:
         best, seconds = int(result["best_epoch"]), float(result["seconds"])
         if not 1 <= best <= len(history):
             raise ValueError(f"epoch {best} is not in {METRICS_FILE}")
-    return FitResult(run_dir, best, seconds, history)
+    return FitResult(run_dir, best, seconds, history, device)
 
 
-def _write_result(run_dir: Path, best_epoch: int, seconds: float) -> None:
-    """Write that a fit is finished, and the hash of the weights that it kept."""
-    weights = digest_of(run_dir / WEIGHTS_FILE)
-    write_json(run_dir / RESULT_FILE, {"best_epoch": best_epoch, "seconds": seconds, "weights_sha256": weights})
-
-
-def _fabric(recipe: Recipe, run_dir: Path) -> Fabric:
-    """Return the runtime: this process alone, or its place among those that ``torchrun`` started."""
-    for name in ("lightning.fabric", "lightning.pytorch"):  # whichever was imported last says which precision is used
-        logging.getLogger(name).setLevel(logging.WARNING)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    fabric = Fabric(
-        accelerator="auto" if torch.cuda.is_available() else "cpu",
-        devices=local,
-        num_nodes=max(1, world // local),
-        strategy="ddp" if world > 1 else "auto",
-        precision="bf16-mixed" if recipe.bf16 and has_fast_bf16() else "32-true",
-        loggers=TensorBoardLogger(run_dir, name="tensorboard", version=""),
-    )
-    fabric.launch()
-    return fabric
-
-
-def has_fast_bf16() -> bool:
-    """Tell whether this machine multiplies bfloat16 in hardware (CUDA, AVX-512 BF16 or AMX)."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def _decayed(network: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Return the trained parameters in two groups: matrices and kernels decay, biases and scales do not."""
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
-def _step_seconds(network: nn.Module, batch: Tensor, recipe: Recipe, threads: int) -> float:
-    """Return the fastest of a few forward and backward passes; network and torch's threads are left as they were.
-
-    Of a batch that a processor takes in parts, one part is timed.
-    """
-    probe = copy.deepcopy(network).to(memory_format=torch.channels_last).train()
-    whole = len(batch)
-    batch = batch[: recipe.micro_batch] if recipe.micro_batch else batch
-    parts, batch = whole / len(batch), batch if len(batch) > 1 else batch.repeat(2, 1, 1, 1)
-    before, seconds = torch.get_num_threads(), []
-    torch.set_num_threads(threads)
-    for _ in range(TIMED_STEPS):
-        started = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16 and has_fast_bf16()):
-            logits = probe(batch)
-        logits.float().square().mean().backward()
-        probe.zero_grad()
-        seconds.append(time.perf_counter() - started)
-    torch.set_num_threads(before)
-    return min(seconds) * parts
+def _write_result(run_dir: Path, best_epoch: int, seconds: float, device: str, at_once: int | None = None) -> None:
+    """Write that a fit is finished, where, and the hash of the weights that it kept."""
+    result = {"best_epoch": best_epoch, "seconds": seconds, "weights_sha256": digest_of(run_dir / WEIGHTS_FILE)}
+    result |= {"device": device} | ({} if at_once is None else {"batch_at_once": at_once})
+    write_json(run_dir / RESULT_FILE, result)
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -14,11 +14,11 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
-from training.backbones import ExpressionNetwork
 from training.data import Bytes, Floats, load_images
+from training.devices import keep_freed_memory
 from training.files import refusing, replacing
-from training.fit import keep_freed_memory
 from training.model import PREDICTION_BATCH, as_input, load_model
+from training.networks import ExpressionNetwork
 
 VIEWS = 2
 """An image and its mirror image: two opinions of one network."""
@@ -110,9 +110,9 @@ def _judged(network: ExpressionNetwork, images: Bytes) -> HeldOut:
     with torch.inference_mode():
         for start in range(0, len(images), PREDICTION_BATCH):
             batch = as_input(torch.from_numpy(images[start : start + PREDICTION_BATCH]))
-            maps = [network.features(view) for view in (batch, batch.flip(3))]
-            said.append(torch.stack([functional.softmax(network.head(map_).float(), 1) for map_ in maps]))
-            pooled = torch.stack([map_.float().mean((2, 3)) for map_ in maps]).mean(0)
+            views = [network.judged(view) for view in (batch, batch.flip(3))]
+            said.append(torch.stack([functional.softmax(logits.float(), 1) for _, logits in views]))
+            pooled = torch.stack([features for features, _ in views]).mean(0)
             seen.append(functional.normalize(pooled, dim=1).half())
     probabilities: Floats = torch.cat(said, dim=1).numpy()
     embedding: Half = torch.cat(seen).numpy()

@@ -20,6 +20,18 @@ from training.recipes import Recipe, within_budget
 NUMBERS_FILE = "numbers.json"
 """In each version's folder: what was measured on it."""
 
+_ORDER = (
+    "epochs",
+    "best_epoch",
+    "seconds",
+    "train_accuracy",
+    "validation_accuracy",
+    "low",
+    "high",
+    "macro_f1",
+)
+"""Of the numbers in a ladder's table; those of each class come after them."""
+
 Announce = Callable[[str, int, int], None]
 """Called with (recipe, steps done, steps in all)."""
 
@@ -55,6 +67,7 @@ def run_ladder(
     seed: int = 0,
     weights: str | None = None,
     threads: int | None = None,
+    device: str | None = None,
     announce: Announce | None = None,
 ) -> pd.DataFrame:
     """Fit every recipe on the train split and return what the deck's charts show.
@@ -71,6 +84,7 @@ def run_ladder(
         seed: of the budget's draw and of every fit.
         weights: starting weights for all (``training.backbones.build``).
         threads: torch's threads; None measures.
+        device: of every fit (``training.devices.find_device``).
         announce: progress.
 
     Returns:
@@ -103,10 +117,11 @@ def run_ladder(
             train,
             validation,
             cut,
-            out_dir / f"{recipe.name.replace('/', '-')} {limits}".replace(" ", "-").replace(",", ""),
+            out_dir / f"{recipe.folder_name()} {limits}".replace(" ", "-").replace(",", ""),
             seed=seed,
             weights=weights,
             threads=threads,
+            device=device,
             provenance={"budget": str(limits)},
             report=_report_for(announce, recipe.name),
         )
@@ -139,11 +154,10 @@ def _climbed(fitting: Callable[[], FitResult], validation: Samples) -> dict[str,
 def _kept_numbers(fitted: FitResult, validation: Samples) -> dict[str, object]:
     """Return the numbers of one fit, measured once and then read from its folder, which is of this very data."""
     path = fitted.run_dir / NUMBERS_FILE
-    if path.is_file():
-        return dict(read_json(path, to_do="remove it to have it measured anew"))
-    numbers = _measured(fitted, validation)
-    write_json(path, numbers)
-    return numbers
+    if not path.is_file():
+        write_json(path, _measured(fitted, validation))
+    numbers = read_json(path, to_do="remove it to have it measured anew")
+    return {name: numbers[name] for name in [*_ORDER, *sorted(set(numbers) - set(_ORDER))] if name in numbers}
 
 
 def _measured(fitted: FitResult, validation: Samples) -> dict[str, object]:
@@ -157,7 +171,7 @@ def _measured(fitted: FitResult, validation: Samples) -> dict[str, object]:
     }
     if not len(validation):
         return row
-    probabilities = fitted.model().probabilities(validation.images)
+    probabilities = fitted.probabilities(validation.images)
     table = metrics(validation.labels, probabilities, validation.classes).set_index(["metric", "class"])
     estimate = table["estimate"].to_dict()
     row["validation_accuracy"] = estimate["accuracy", ""]

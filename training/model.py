@@ -43,7 +43,7 @@ class Model:
     """A network with what is needed to use it.
 
     Attributes:
-        network: in evaluation mode, on the processor.
+        network: in evaluation mode, on the processor unless moved.
         recipe: that it was fitted with.
         classes: names in the order of its outputs.
 
@@ -52,6 +52,11 @@ class Model:
     network: torch.nn.Module
     recipe: Recipe
     classes: tuple[str, ...]
+
+    def on(self, device: torch.device) -> Model:
+        """Move the network to a device, where it predicts from then on; return this model."""
+        self.network.to(device)
+        return self
 
     def probabilities(self, images: Bytes) -> Floats:
         """Return one probability a class of grey images (n, side, side) uint8, (n, classes) float32."""
@@ -108,6 +113,18 @@ def model_card(run_dir: Path, evaluation: pd.DataFrame) -> str:
         lines.append(f"| {row['view']} | {row['images']:,} | {metric} | {row['estimate']:.3f} | {interval} |")
     lines += ["", "The labels it was trained and evaluated on are themselves in part wrong; see the curation report."]
     return "\n".join(lines) + "\n"
+
+
+def start_of(run_dir: Path) -> str:
+    """Say where a finished fit's weights started, on which device it ended, and how a batch was taken."""
+    config = read_json(run_dir / CONFIG_FILE, ["weights", "weights_licence", "recipe"])
+    result = read_json(run_dir / RESULT_FILE)
+    parts = [f"Starting weights: {config['weights']} (licence: {config['weights_licence']})"]
+    parts.append(f"device: {result.get('device', 'cpu')}")
+    at_once, asked = result.get("batch_at_once"), config["recipe"].get("batch_size", 0)
+    if at_once and at_once < asked:
+        parts.append(f"a batch of {asked} was taken {at_once} images at a time")
+    return "; ".join(parts) + "."
 
 
 def predict(network: torch.nn.Module, images: Bytes, *, mirror: bool = False) -> Floats:

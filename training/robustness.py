@@ -204,6 +204,35 @@ def by_covariate(right: npt.NDArray[np.bool_], values: pd.DataFrame, seed: int =
     return pd.DataFrame(rows, columns=["covariate", "bin", "left", "right", "images", "accuracy", "low", "high"])
 
 
+def by_challenge(right: npt.NDArray[np.bool_], flags: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Return what each challenge costs: accuracy on the images that have it, on those that do not, and the difference.
+
+    Args:
+        right: (n,) whether each image is predicted right.
+        flags: a column a challenge, bool, a row an image.
+        seed: of the bootstrap.
+
+    Returns:
+        Columns challenge, images (that have it), accuracy, low, high, without, without_low, without_high, cost (without
+        less with), cost_low, cost_high; largest cost first. Challenges that fewer than two images have are left out.
+
+    """
+    columns = ["challenge", "images", "accuracy", "low", "high", "without", "without_low", "without_high"]
+    tail = (1 - CONFIDENCE) / 2
+    rows = []
+    for name in flags.columns:
+        mask = flags[name].to_numpy(np.bool_)
+        if mask.sum() < 2 or (~mask).sum() < 2:
+            continue
+        sides = [right[part].astype(np.float64) for part in (mask, ~mask)]
+        drawn = [side[_draws(len(side), seed + place)].mean(axis=1) for place, side in enumerate(sides)]
+        intervals = [(float(s.mean()), *np.quantile(d, [tail, 1 - tail])) for s, d in zip(sides, drawn, strict=True)]
+        cost = np.quantile(drawn[1] - drawn[0], [tail, 1 - tail])
+        rows.append((name, int(mask.sum()), *intervals[0], *intervals[1], intervals[1][0] - intervals[0][0], *cost))
+    found = pd.DataFrame(rows, columns=[*columns, "cost", "cost_low", "cost_high"])
+    return found.sort_values("cost", ascending=False, ignore_index=True)
+
+
 def _bins(
     values: Real, reference: Real, number: int = COVARIATE_BINS
 ) -> list[tuple[float, float, npt.NDArray[np.bool_]]]:

@@ -17,12 +17,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from curation.audit import challenges
 from curation.audit.synthetic.plant import KINDS, Kind, Pixels, jpeg, make_copy
 from curation.base import files
 from curation.base.classes import in_order
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
-from curation.base.settings import Settings
+from curation.base.settings import EmbedSettings, Settings
 from curation.base.statistics import Estimate, share
 from curation.base.workspace import Workspace, create_workspace, read_issues, read_listing
 from curation.measure import read_pixels
@@ -41,6 +42,10 @@ CLEAN_OF = (
     "blurry",
     "exact_duplicate",
     "near_duplicate",
+    "occluded_face",
+    "non_human_face",
+    "watermark",
+    "outlier",
 )
 """An image flagged by one of these is not planted on: a natural copy or defect would be counted as a false alarm."""
 
@@ -81,7 +86,9 @@ def _scrambled(image: Pixels, rng: np.random.Generator) -> Pixels:
 FLIPPED = "flipped label"
 """A recompressed copy that is filed under another class."""
 
-DEFECTS: Mapping[str, tuple[Kind, tuple[str, ...]]] = MappingProxyType(
+Defects = Mapping[str, tuple[Kind, tuple[str, ...]]]
+
+DEFECTS: Defects = MappingProxyType(
     {
         "too dark": (_too_dark, ("dark",)),
         "too bright": (_too_bright, ("bright",)),
@@ -141,18 +148,24 @@ def audit_planted(
 
     """
     chosen = _chosen(workspace, images, seed)
+    embedded = workspace.challenges.exists()
+    defects = {**DEFECTS, **(challenges.PLANTED if embedded else {})}
+    # what the workspace learned is what is audited, not what a model of the planted images would learn
+    settings = settings.model_copy(update={"embed": EmbedSettings(when="on" if embedded else "off")})
     with tempfile.TemporaryDirectory(prefix="curate-audit-") as scratch:
         folder = Path(scratch) / "data"
         with display.step("Planting", "images") as report:
-            truth = _plant(chosen, folder, settings, per_kind, seed, report)
+            truth = _plant(chosen, folder, settings, per_kind, seed, report, defects)
         blind = create_workspace(Path(scratch) / "workspace")
+        if embedded:
+            files.write_bytes(blind.challenges, workspace.challenges.read_bytes())
         scanned = steps.scan(blind, str(folder), settings, display)
         issues = steps.check(blind, scanned, settings, display)
         pairs = steps.find_pairs(blind, scanned, settings, display)
     judged = _judged_pairs(pairs, scanned.measurements, truth)
     minimum = settings.duplicates.min_probability
     reported = judged[judged["probability"] >= minimum]
-    kinds = pd.DataFrame([*_copy_rows(truth, reported), *_defect_rows(truth, issues)])
+    kinds = pd.DataFrame([*_copy_rows(truth, reported), *_defect_rows(truth, issues, defects)])
     copies = kinds[kinds["check"] == "near_duplicate"]
     return PlantedAudit(
         kinds=kinds,
@@ -178,12 +191,18 @@ def _chosen(workspace: Workspace, images: int, seed: int) -> pd.DataFrame:
 
 
 def _plant(
-    chosen: pd.DataFrame, folder: Path, settings: Settings, per_kind: int, seed: int, report: Callable[[int, int], None]
+    chosen: pd.DataFrame,
+    folder: Path,
+    settings: Settings,
+    per_kind: int,
+    seed: int,
+    report: Callable[[int, int], None],
+    defects: Defects,
 ) -> pd.DataFrame:
     """Write the chosen images and the planted ones; return path, base (place in ``chosen``) and kind ("" if plain)."""
     rng = np.random.default_rng(seed)
     labels = in_order(chosen["label"])
-    planted = [kind for kind in (*KINDS, *DEFECTS) if kind != FLIPPED or len(labels) > 1]
+    planted = [kind for kind in (*KINDS, *defects) if kind != FLIPPED or len(labels) > 1]
     per_kind = min(per_kind, len(chosen))
     names = rng.permutation(10_000_000)[: len(chosen) + per_kind * len(planted)]
     kinds = [kind for kind in planted for _ in range(per_kind)]
@@ -193,7 +212,7 @@ def _plant(
     for number, (place, kind) in enumerate(rows):
         source = chosen.iloc[place]
         pixels = read_pixels(source["url"], settings.measure)
-        changed = _made(pixels, kind, seed + number) if kind else pixels
+        changed = _made(pixels, kind, seed + number, defects) if kind else pixels
         label = labels[labels.index(source["label"]) - 1] if kind == FLIPPED else source["label"]
         path = f"{label or 'unlabelled'}/{names[number]:07d}.png"
         target = folder / path
@@ -205,9 +224,9 @@ def _plant(
     return pd.DataFrame(records)
 
 
-def _made(pixels: Pixels, kind: str, seed: int) -> Pixels:
-    if kind in DEFECTS:
-        return DEFECTS[kind][0](pixels, np.random.default_rng(seed))
+def _made(pixels: Pixels, kind: str, seed: int, defects: Defects) -> Pixels:
+    if kind in defects:
+        return defects[kind][0](pixels, np.random.default_rng(seed))
     return make_copy(pixels, kind, seed)
 
 
@@ -239,10 +258,10 @@ def _copy_rows(truth: pd.DataFrame, reported: pd.DataFrame) -> list[dict[str, An
     return rows
 
 
-def _defect_rows(truth: pd.DataFrame, issues: pd.DataFrame) -> list[dict[str, Any]]:
+def _defect_rows(truth: pd.DataFrame, issues: pd.DataFrame, defects: Defects) -> list[dict[str, Any]]:
     flagged = issues[issues["is_issue"]]
     rows = []
-    for kind, (_, checks) in DEFECTS.items():
+    for kind, (_, checks) in defects.items():
         planted = truth.loc[truth["kind"] == kind, "path"]
         if planted.empty:
             continue

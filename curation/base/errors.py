@@ -26,6 +26,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(known)}"
 
 
+def installing(extra: str) -> str:
+    """Return the command that installs an extra of this package, and what it is in a clone."""
+    return f"pip install 'face-curation[{extra}]' (in a clone: make setup EXTRAS={extra})"
+
+
 def optional(module: str, extra: str, what: str) -> Any:
     """Return an optional module, imported.
 
@@ -43,6 +48,5 @@ def optional(module: str, extra: str, what: str) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         raise MissingPackageError(
-            f"{what} needs the package {package}, which cannot be imported ({error}); "
-            f"run: pip install 'face-curation[{extra}]'"
+            f"{what} needs the package {package}, which cannot be imported ({error}); run: {installing(extra)}"
         ) from error

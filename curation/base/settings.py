@@ -112,6 +112,15 @@ class LabelSettings(_Section):
     workers: int = Field(1, ge=1, description="folds fitted at once")
 
 
+class EmbedSettings(_Section):
+    """Embeddings, and what is learned on them: watermarks, occluded faces, faces of no person, outliers."""
+
+    when: Literal["auto", "on", "off"] = Field(
+        "auto", description="on, off, or auto: where labels are judged or images were embedded before"
+    )
+    lessons: int = Field(4000, ge=200, description="most pictures drawn to learn from; fewer where faces are few")
+
+
 class Settings(_Section):
     """All settings of one workspace."""
 
@@ -124,6 +133,7 @@ class Settings(_Section):
     duplicates: DuplicateSettings = DuplicateSettings()
     identity: IdentitySettings = IdentitySettings()
     labels: LabelSettings = LabelSettings()
+    embed: EmbedSettings = EmbedSettings()
     brake: BrakeSettings = BrakeSettings()
 
     def __str__(self) -> str:

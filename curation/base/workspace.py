@@ -184,6 +184,11 @@ class Workspace:
         return self.root / "state.json"
 
     @property
+    def challenges(self) -> Path:
+        """What was learned of the data's challenges; see ``curation.checks.challenges.model``."""
+        return self.root / "challenges.npz"
+
+    @property
     def calibration(self) -> Path:
         """Thresholds that an audit fitted to these images (``settings``) and what it measured (``evidence``)."""
         return self.root / "calibration.json"

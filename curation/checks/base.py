@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from curation.base.arrays import Floats as Floats
 from curation.base.settings import Settings
 from curation.checks.graph import CopyGraph
 from curation.checks.graph import build as build_graph
+
+if TYPE_CHECKING:
+    from curation.checks.challenges.found import Challenges
 
 ISSUE_SCORE = 0.5
 """A one-number check maps its threshold to this score; lower is an issue."""
@@ -31,7 +34,8 @@ class CheckInputs:
     images and measurements have one row per image, in the same order; pairs holds verified near-duplicate pairs of
     distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation); labels the judgement
     of labels and shared what other data sets hold too, None where neither was asked for; subjects says who is who (see
-    ``curation.pipeline.subjects.find``), None where nobody is known.
+    ``curation.pipeline.subjects.find``), None where nobody is known; challenges says what
+    was seen in the images (``curation.pipeline.challenges``), None where they are not embedded.
     """
 
     images: pd.DataFrame
@@ -41,12 +45,14 @@ class CheckInputs:
     labels: pd.DataFrame | None = None
     shared: pd.DataFrame | None = None
     subjects: pd.DataFrame | None = None
+    challenges: Challenges | None = None
 
     @cached_property
     def copies(self) -> CopyGraph:
         """The graph of copies, built once for all checks that read it."""
         minimum = self.settings.duplicates.min_probability
-        return build_graph(self.images, self.measurements, self.pairs, minimum)
+        marked = None if self.challenges is None else np.nan_to_num(self.challenges.marked[0]) > 1 - ISSUE_SCORE
+        return build_graph(self.images, self.measurements, self.pairs, minimum, marked)
 
     @property
     def readable(self) -> Flags:

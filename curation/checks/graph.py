@@ -40,14 +40,21 @@ class CopyGraph:
     sessions: pd.DataFrame
 
 
-def build(images: pd.DataFrame, measurements: pd.DataFrame, pairs: pd.DataFrame, min_probability: float) -> CopyGraph:
+def build(
+    images: pd.DataFrame,
+    measurements: pd.DataFrame,
+    pairs: pd.DataFrame,
+    min_probability: float,
+    marked: npt.NDArray[np.bool_] | None = None,
+) -> CopyGraph:
     """Return the graph of all copies among the readable images.
 
     images and measurements have one row per image, in the same order; pairs joins distinct contents (columns
     pixel_sha256_a, pixel_sha256_b, probability, transform, relation). Of the pairs only near duplicates at least
-    ``min_probability`` likely count.
+    ``min_probability`` likely count. marked tells the images with a watermark: a copy without one is better.
     """
     members = _members(images, measurements)
+    members["marked"] = False if marked is None else marked[(measurements["error"] == "").to_numpy(dtype=bool)]
     contents = pd.Index(np.unique(members["content"].to_numpy(dtype=object)))
     place = contents.get_indexer(members["content"])
     links = _links(contents, pairs)
@@ -126,9 +133,9 @@ def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
     return members
 
 
-_BEST_FIRST = {"composed": True, "area": False, "density": False, "sharpness": False, "path": True}
-"""Columns by which copies are ranked, and whether upwards: two pictures in one are never the better copy; then the
-largest, the least compressed, the sharpest."""
+_BEST_FIRST = {"composed": True, "marked": True, "area": False, "density": False, "sharpness": False, "path": True}
+"""Columns by which copies are ranked, and whether upwards: two pictures in one are never the better copy, nor is one
+with a watermark; then the largest, the least compressed, the sharpest."""
 
 
 def _near_groups(

@@ -17,6 +17,7 @@ from curation.base.errors import CurationError
 from curation.base.plugins import Plugin
 from curation.checks import copies, faces, labels, overlap, pixels, subjects
 from curation.checks.base import Check, CheckInputs
+from curation.checks.challenges import found
 
 CHECKS: dict[str, Check] = {
     check.name: check
@@ -35,6 +36,19 @@ CHECKS: dict[str, Check] = {
         Check("cropped_face", "Cropped face", "Part of the face lies outside the picture.", faces.cropped_face),
         Check("turned_face", "Turned face", "The face looks aside or is tilted.", faces.turned_face),
         Check("rolled_face", "Rolled face", "The face lies sideways or upside down.", faces.rolled_face),
+        Check(
+            "occluded_face",
+            "Occluded face",
+            "A hand, glasses, a mask or another thing covers part of the face.",
+            found.occluded_face,
+        ),
+        Check(
+            "non_human_face",
+            "Not a person's face",
+            "A drawing, statue, doll, mask or animal, or no face at all.",
+            found.non_human_face,
+        ),
+        Check("watermark", "Watermark", "Text, a logo or a pattern is laid over the picture.", found.watermark),
         Check("exact_duplicate", "Exact copies", "The same pixels as another image.", copies.exact_duplicate),
         Check(
             "near_duplicate",
@@ -75,12 +89,10 @@ CHECKS: dict[str, Check] = {
             "Its label is one of several plausible ones: ten people would not agree.",
             labels.ambiguous,
         ),
+        Check("outlier", "Outlier", "Like nothing else in the data.", found.outlier),
     )
 }
 """The toolkit's own checks, by name."""
-
-PEER_CHECKS = ("outlier",)
-"""What only peers (``curation.audit.peers``) flag."""
 
 
 class UnknownCheckError(CurationError):
@@ -89,12 +101,12 @@ class UnknownCheckError(CurationError):
 
 def added() -> dict[str, Plugin]:
     """Return the checks that other packages add, by name, not loaded."""
-    return plugins.installed("checks", {*CHECKS, *PEER_CHECKS})
+    return plugins.installed("checks", CHECKS)
 
 
 def names(also: Iterable[str] = ()) -> list[str]:
     """Return every name that a check has, in the order of reports; unknown ones among ``also`` come last."""
-    known = [*CHECKS, *added(), *PEER_CHECKS]
+    known = [*CHECKS, *added()]
     return [*known, *sorted(set(also) - set(known))]
 
 

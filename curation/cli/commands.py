@@ -12,7 +12,7 @@ from typing import NoReturn
 import typer
 
 from curation.base import interrupts, memory, reading
-from curation.base.errors import CurationError
+from curation.base.errors import CurationError, installing
 from curation.base.text import printable
 from curation.cli import auditing, curating, examples, exchange, history, modelling, reviewing
 
@@ -39,7 +39,7 @@ PANELS: dict[str, tuple[str, ...]] = {
     "Decide": ("review", "plan-review", "decide", "split", "undo", "merge", "annotations", "votes", "tag", "forget"),
     "Make sure": ("gate", "verify", "audit", "evaluate-labels"),
     "Hand on": ("export", "card", "export-model"),
-    "Models": ("train", "ladder", "crossval", "evaluate", "compare", "predict"),
+    "Models": ("train", "ladder", "crossval", "evaluate", "compare", "learning-curve", "predict"),
 }
 """The verbs as the help lists them: by what somebody is after."""
 
@@ -104,6 +104,10 @@ def _explain(error: Exception) -> NoReturn:
     """End with one sentence: what a user can mend, or that a fault is our own."""
     if isinstance(error, CurationError):
         _end(str(error))
+    from curation.cli import doctor  # only now: what is right need not load it
+
+    if isinstance(error, ModuleNotFoundError) and (extra := doctor.extra_of(error.name or "")):
+        _end(f"this needs the extra {extra}, of which {error.name} is not installed; run: {installing(extra)}")
     if memory.ran_out(error):
         sys.exit(OUT_OF_MEMORY)
     if isinstance(error, OSError):

@@ -15,6 +15,7 @@ from curation.cli.options import (
     AsJson,
     Data,
     Detector,
+    Embed,
     EngineKind,
     FitThreads,
     Folder,
@@ -30,6 +31,7 @@ from curation.cli.options import (
     TableFormat,
     Weights,
     Workers,
+    embed_setting,
     label_settings,
     load_settings,
 )
@@ -46,6 +48,7 @@ def run(
     folder: Folder = DEFAULT_WORKSPACE,
     policy: PolicyName = "",
     labels: LabelRecipe = "",
+    embed: Embed = None,
     opinion: LabelOpinions = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
@@ -76,6 +79,7 @@ def run(
         engine={"workers": workers, "kind": engine, "address": address},
         measure={"detector": detector, "detector_weights": detector_weights},
         labels=label_settings(labels, opinion, threads, fold_workers),
+        embed=embed_setting(embed),
         identity={"network": identity},
     )
     with locked(workspace):
@@ -127,6 +131,7 @@ def check(
     ] = None,
     folder: Folder = DEFAULT_WORKSPACE,
     labels: LabelRecipe = "",
+    embed: Embed = None,
     opinion: LabelOpinions = None,
     threads: FitThreads = 0,
     fold_workers: FoldWorkers = 0,
@@ -159,6 +164,7 @@ def check(
         workspace,
         engine={"workers": workers, "kind": engine, "address": address},
         labels=label_settings(labels, opinion, threads, fold_workers),
+        embed=embed_setting(embed),
         identity={"network": identity},
     )
     display = Display(quiet=as_json)

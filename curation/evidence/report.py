@@ -24,6 +24,7 @@ from curation.evidence.groups import groups
 from curation.evidence.people import newest_votes, people
 from curation.evidence.store import Tables, file_digest, fingerprint, remembered
 from curation.measure.batch import mark_of
+from curation.models.verdict import warnings
 
 if TYPE_CHECKING:
     from curation.base.settings import Settings
@@ -123,7 +124,9 @@ def _tables(evaluated: EvaluatedModel, name: str, inputs: Inputs, display: Displ
     if name == "elsewhere":
         with display.step("Corrupting images on purpose", "grades") as report:
             tables = remembered(
-                folder / "robustness", _key(evaluated, "robustness"), lambda: robustness(evaluated, report)
+                folder / "robustness",
+                _key(evaluated, "robustness", "challenges", evaluated.challenges.to_csv()),
+                lambda: robustness(evaluated, report),
             )
         tables = tables | new_people(evaluated)
         if inputs.data:
@@ -217,14 +220,26 @@ def _laid_out(
         ("Manifest hash", evaluated.version.hash),
     ]
     named = replace(inputs, model=evaluated.run_dir.name)
+    folder = evaluated.workspace.findings / evaluated.run_dir.name / "accuracy"
+    judged = remembered(folder, _key(evaluated, "accuracy"), lambda: {"accuracy": _accuracy(evaluated)})["accuracy"]
+    share = evaluated.frame["label"].value_counts(normalize=True)
     return FindingsTables(
         name=evaluated.run_dir.name,
+        warnings=warnings(judged, {"the held-out images": (str(share.index[0]), float(share.iloc[0]))}),
         data=source,
         facts=facts,
         tiles=pd.DataFrame(tiles),
         findings=[_finding(name, found[name], answers.get(name)) for name in QUESTIONS],
         command=named.command(evaluated.workspace),
     )
+
+
+def _accuracy(evaluated: EvaluatedModel) -> pd.DataFrame:
+    """Return the accuracy on the held-out images as an evaluation's table has it."""
+    from training.evaluate import metrics
+
+    table = metrics(evaluated.labels, evaluated.probabilities, evaluated.classes)
+    return table[table["metric"] == "accuracy"].assign(split="the held-out images", view="as given")
 
 
 def _finding(name: str, tables: Tables, answer: words.SectionSummary | None) -> Finding:

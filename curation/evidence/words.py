@@ -68,11 +68,11 @@ def external_data(tables: Tables) -> SectionSummary:
         "strongest grade "
         f"({-worst['change_high']:.0%} to {-worst['change_low']:.0%}), from {clean['accuracy']:.0%}.",
         *bends,
+        *_costliest(tables.get("challenges")),
         *_new_people(tables),
     ]
     limits = [
-        "Occlusion in photographs is not labelled; the detector's confidence, which falls with it, stands for it, and "
-        "the occlusion curve covers a random square.",
+        "What a challenge costs is measured where a check finds it; images that it misses count as without.",
         "A covariate that explains a gap need not cause it.",
     ]
     if "metrics" not in tables:
@@ -131,6 +131,17 @@ def _gap(gap: pd.DataFrame) -> str:
 def _points(share: float) -> str:
     """Return points of accuracy."""
     return f"{100 * share:.1f}"
+
+
+def _costliest(challenges: pd.DataFrame | None) -> list[str]:
+    """Return the challenge that costs most for sure, if any does."""
+    if challenges is None or not (challenges["cost_low"] > 0).any():
+        return []
+    worst = challenges[challenges["cost_low"] > 0].iloc[0]
+    return [
+        f"Of the challenges, {worst['challenge'].lower()} costs most: {_points(worst['cost'])} points of accuracy "
+        f"({_points(worst['cost_low'])} to {_points(worst['cost_high'])}) on the {worst['images']:,} images with it."
+    ]
 
 
 def _weakest(covariates: pd.DataFrame) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.base import files, programs, tables
-from curation.base.errors import MissingPackageError
+from curation.base.errors import MissingPackageError, installing
 from curation.base.splits import standard
 from curation.formats import kinds, lists
 from curation.formats.export_data import ExportData, ExportError, content
@@ -58,7 +58,7 @@ def read_named(name: str, cache: Path) -> tuple[str, SourceContents]:
 
     """
     if importlib.util.find_spec("fiftyone") is None:
-        raise MissingPackageError(f"fiftyone:{name} needs that package; run: pip install 'face-curation[review]'")
+        raise MissingPackageError(f"fiftyone:{name} needs that package; run: {installing('review')}")
     dataset, _, field = name.partition(":")
     with tempfile.TemporaryDirectory(prefix="curate-fiftyone-") as scratch:
         folder = Path(scratch)
@@ -115,7 +115,7 @@ _WRITER = Path(__file__).with_name("program_write_fiftyone.py")
 def write(export_data: ExportData, destination: Path) -> int:
     """Write data/, metadata.json and samples.json, and return how many images."""
     if importlib.util.find_spec("fiftyone") is None:
-        raise MissingPackageError("the format fiftyone needs that package; run: pip install 'face-curation[review]'")
+        raise MissingPackageError(f"the format fiftyone needs that package; run: {installing('review')}")
     kept = export_data.kept
     with new_folder(destination) as building, programs.scratch_folder("curate-fiftyone-") as scratch:
         folder = Path(scratch)

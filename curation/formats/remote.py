@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from curation.base import reading
+from curation.base.errors import installing
 from curation.base.files import bare_url
 from curation.base.waiting import ANSWER_S, NoAnswerError, answered
 from curation.formats import kinds, names
@@ -63,7 +65,8 @@ def connect(url: str) -> Remote:
     try:
         fs, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise IngestError(f"{shown} needs another package: {error}") from error
+        what = f"{shown} needs a package that is not installed ({reading.first_line(error)})"
+        raise IngestError(f"{what}; for S3 run: {installing('exchange')}; for others install what is named") from error
     except Exception as error:
         raise _refused(shown, error) from None
     return Remote(fs, path, url, shown)

@@ -88,7 +88,7 @@ def compare(
         raise ModelError(f"{workspace.root} has no {_SPLIT} split to judge on; give --votes FILE")
     arms = [_without_copies_of(frame, frames, evaluations) for frame in frames]
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
-    name = f"compare_{recipe_name.replace('/', '-')}_{versions[0].hash[:8]}_{versions[1].hash[:8]}"
+    name = f"compare_{chosen.folder_name()}_{versions[0].hash[:8]}_{versions[1].hash[:8]}"
     name += f"_{len(evaluations)}_e{chosen.epochs}_seed{options.seed}"
     total = 3 * seeds
 
@@ -111,6 +111,7 @@ def compare(
                 seeds=range(options.seed, options.seed + seeds),
                 weights=options.weights,
                 threads=options.threads,
+                device=options.device,
                 announce=announce,
             )
         )
@@ -168,10 +169,10 @@ def _without_copies_of(
 
 def sentences(differences: pd.DataFrame) -> list[str]:
     """Return in plain words whether B is better than A and than the control, on each evaluation."""
-    lines = []
-    for row in differences.to_dict("records"):
-        if not row["contrast"].startswith("B - "):
-            continue
+    chosen = differences[differences["contrast"].str.startswith("B - ")]
+    shown = chosen[chosen["excludes_zero"]]
+    lines = [_first_line(int((shown["difference"] > 0).sum()), int((shown["difference"] < 0).sum()), len(chosen))]
+    for row in chosen.to_dict("records"):
         rival = "the control" if "control" in row["contrast"] else "A"
         points = 100 * row["difference"]
         span = f"{points:+.1f} points, 95 % interval {100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
@@ -181,6 +182,15 @@ def sentences(differences: pd.DataFrame) -> list[str]:
             what = f"B is {'better' if points > 0 else 'worse'} than {rival}"
         lines.append(f"On {row['evaluation']}: {what} ({span}; {row['images']:,} images, {row['seeds']} seeds).")
     return lines
+
+
+def _first_line(better: int, worse: int, every: int) -> str:
+    """Return the verdict in one line, from how many of B's contrasts are shown to be better or worse."""
+    if better and worse:
+        return f"Cleaning helped in {better} of {every} comparisons and did harm in {worse}."
+    if not better and not worse:
+        return "Neither help nor harm by cleaning could be shown: every interval holds 0."
+    return f"Cleaning {'helped' if better else 'did harm'}: shown in {max(better, worse)} of {every} comparisons."
 
 
 def _write(

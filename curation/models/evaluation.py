@@ -16,6 +16,7 @@ from curation.base.destinations import Destinations
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
+from curation.models import verdict
 from curation.models.runs import EVALUATION, ModelError, find_run, training_frame, translate_errors
 
 _SPLITS = ("validation", "test")
@@ -37,6 +38,7 @@ class Evaluation:
     """What is known of a model.
 
     Attributes:
+        verdict: sentences that a person reads first: accuracy as given and on unseen faces, warnings, the other model.
         table: split, view, images, metric, class, estimate, low, high (95 % intervals).
         pairs: split, view, images, metric, class, other, model, difference, low, high, p_value (McNemar's, of
             accuracy); no rows without another model.
@@ -45,6 +47,7 @@ class Evaluation:
 
     """
 
+    verdict: list[str]
     table: pd.DataFrame
     pairs: pd.DataFrame
     predictions: Path
@@ -108,11 +111,39 @@ def evaluate(
         files.write_bytes(figures, data)
     else:  # a run of somebody else's
         Destinations(workspace).write({figures: data})
+    files.write_bytes(answers.run_dir / EVALUATION, table.to_csv(index=False).encode("utf-8"))
+    sentences = verdict.accuracy_sentences(table, _leaks(scene, answers)) + verdict.warnings(table, _largest(scene))
+    if other:
+        sentences += verdict.pair_sentences(pairs, answers.name, other.name)
     page = workspace.reports / f"evaluation-{answers.name}.html"
     with display.step("Writing the page"):
-        html = _page(scene, answers, table, pairs, other.name if other else "")
+        html = _page(scene, answers, sentences, table, pairs, other.name if other else "")
         files.write_bytes(page, html.encode("utf-8"))
-    return Evaluation(table, pairs, predictions, page)
+    return Evaluation(sentences, table, pairs, predictions, page)
+
+
+def _leaks(scene: _Scene, answers: _Answers) -> pd.DataFrame:
+    """Return accuracy as given less that of each view without what the model has met, with intervals."""
+    from training.evaluate import view_difference
+
+    called = np.asarray(answers.classes, dtype=object)[answers.probabilities.argmax(axis=1)]
+    right = (scene.frame["label"].to_numpy() == called).astype(bool)
+    rows = [
+        (split, view, *view_difference(right, masks["as given"], mask))
+        for split, masks in scene.views.items()
+        for view, mask in masks.items()
+        if view.startswith("without") and mask.any() and (mask != masks["as given"]).any()
+    ]
+    return pd.DataFrame(rows, columns=["split", "view", "difference", "low", "high"])
+
+
+def _largest(scene: _Scene) -> dict[str, tuple[str, float]]:
+    """Return each split's commonest class as given, and its share."""
+    shares = {
+        split: scene.frame.loc[masks["as given"], "label"].value_counts(normalize=True)
+        for split, masks in scene.views.items()
+    }
+    return {split: (str(share.index[0]), float(share.iloc[0])) for split, share in shares.items() if len(share)}
 
 
 def headline(evaluation: pd.DataFrame, number_format: str = ".3f") -> pd.DataFrame:
@@ -167,10 +198,11 @@ def _scene(workspace: Workspace, version_name: str) -> _Scene:
 
 def _answers(workspace: Workspace, scene: _Scene, model_name: str, display: Display) -> _Answers:
     from training.data import digests_of
+    from training.devices import find_device
     from training.model import load_model, predict_files
 
     run_dir = find_run(workspace, model_name)
-    model = translate_errors(lambda: load_model(run_dir))
+    model = translate_errors(lambda: load_model(run_dir).on(find_device()))
     unknown_labels = sorted({*scene.frame["label"], *scene.frame["cleaned_label"]} - set(model.classes))
     if unknown_labels:
         raise ModelError(
@@ -224,7 +256,9 @@ def _each_view(scene: _Scene, classes: Sequence[str], measure: _Measure) -> pd.D
     return whole[[*_COLUMNS, *(column for column in whole.columns if column not in _COLUMNS)]]
 
 
-def _page(scene: _Scene, answers: _Answers, table: pd.DataFrame, pairs: pd.DataFrame, other: str) -> str:
+def _page(
+    scene: _Scene, answers: _Answers, sentences: Sequence[str], table: pd.DataFrame, pairs: pd.DataFrame, other: str
+) -> str:
     from reports import EvaluationTables, evaluation_page
     from training.model import read_config
 
@@ -241,6 +275,7 @@ def _page(scene: _Scene, answers: _Answers, table: pd.DataFrame, pairs: pd.DataF
         EvaluationTables(
             name=answers.name,
             other=other,
+            verdict=sentences,
             classes=answers.classes,
             facts=facts,
             headline=headline(table, ".1%").rename(columns={"95 %": "interval"}),

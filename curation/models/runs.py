@@ -55,6 +55,7 @@ class FitOptions:
     epochs: int | None = None
     image_size: int | None = None
     images: int | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def train(workspace: Workspace, recipe_name: str, version_name: str, options: Fi
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
     frame = training_frame(workspace, version)
     used = budgeted(frame[frame["split"].isin(["train", "validation"])], options.images, options.seed)
-    run_dir = workspace.models / _run_name(recipe_name, version, options)
+    run_dir = workspace.models / _run_name(chosen, version, options)
     provenance = {"data": version.name, "manifest_hash": version.hash}
     alone = locked_folder(run_dir, "it is training this very run: wait for it")
     with alone, display.step(f"Training {recipe_name}", "steps") as report:
@@ -215,6 +216,7 @@ def train(workspace: Workspace, recipe_name: str, version_name: str, options: Fi
                 seed=options.seed,
                 weights=options.weights,
                 threads=options.threads,
+                device=options.device,
                 provenance=provenance,
                 report=report,
             )
@@ -281,6 +283,7 @@ def out_of_fold(
                 seed=options.seed,
                 weights=options.weights,
                 threads=options.threads,
+                device=options.device,
                 workers=workers,
                 report=report,
                 expect=lambda seconds: display.note(f"About {_duration(seconds)} of fitting on this machine."),
@@ -288,7 +291,7 @@ def out_of_fold(
         )
     classes = [column for column in table.columns if column not in ("path", "fold", "model")]
     table = table.assign(path=frame["key"], sha256=frame["sha256"])
-    parts = ["oof", _run_name(recipe_name, version, options), f"k{number}", *(["people"] if by_subject else [])]
+    parts = ["oof", _run_name(chosen, version, options), f"k{number}", *(["people"] if by_subject else [])]
     name = "_".join(parts)
     path = workspace.predictions / f"{name}.parquet"
     write_table(path, table)
@@ -324,13 +327,13 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < _SAID_IN_SECONDS else f"{seconds / 60:.0f} minutes"
 
 
-def _run_name(recipe_name: str, version: manifest.Version, options: FitOptions) -> str:
+def _run_name(chosen: Recipe, version: manifest.Version, options: FitOptions) -> str:
     cuts = [
         f"{name}{value}"
         for name, value in (("e", options.epochs), ("px", options.image_size), ("n", options.images))
         if value is not None
     ]
-    parts = [recipe_name.replace("/", "-"), version.hash[:_HASH_DIGITS], f"seed{options.seed}", *cuts]
+    parts = [chosen.folder_name(), version.hash[:_HASH_DIGITS], f"seed{options.seed}", *cuts]
     return "_".join([*parts, *_start(options)])
 
 
@@ -349,6 +352,7 @@ def translate_errors(call: Callable[[], T]) -> T:
     memory.require(memory.Needed.training)
     from training.backbones import WeightsError
     from training.data import DataError
+    from training.devices import DeviceError
     from training.evaluate import EvaluationError
     from training.fit import FitError
     from training.model import ExportError
@@ -356,7 +360,7 @@ def translate_errors(call: Callable[[], T]) -> T:
 
     try:
         return call()
-    except (WeightsError, DataError, EvaluationError, ExportError, FitError, UnknownRecipeError) as error:
+    except (WeightsError, DataError, DeviceError, EvaluationError, ExportError, FitError, UnknownRecipeError) as error:
         raise ModelError(str(error)) from error
 
 
@@ -437,6 +441,7 @@ def ladder(
                 seed=options.seed,
                 weights=options.weights,
                 threads=options.threads,
+                device=options.device,
                 announce=lambda _name, done, total: report(done, total),
             )
         )
@@ -447,17 +452,10 @@ def ladder(
 
 
 def _rungs(names: Sequence[str]) -> list[Recipe]:
-    """Return the recipes of names, a backbone alone standing for its twelve versions."""
-    from training.recipes import BUNDLED_BACKBONES, DECK_BACKBONES, DECK_VERSIONS, deck_recipe, recipe
+    """Return the recipes of names: a backbone alone stands for its twelve versions, a file for all that it holds."""
+    from training.recipes import rungs
 
-    backbones = {name: name for name in (*DECK_BACKBONES, *BUNDLED_BACKBONES)}
-    chosen: list[Recipe] = []
-    for name in names:
-        if name in backbones:
-            chosen += [deck_recipe(backbones[name], version) for version in range(len(DECK_VERSIONS))]
-        else:
-            chosen.append(recipe(name))
-    return chosen
+    return [each for name in names for each in rungs(name)]
 
 
 def _ladder_page(result: pd.DataFrame, budget: str, version: manifest.Version, options: FitOptions) -> str:
@@ -480,7 +478,7 @@ def augmentation_sheet(workspace: Workspace, version_name: str, seed: int = 0) -
     from reports import captioned_png
     from training.augment import LEVELS, contact_sheet
     from training.data import digests_of, load_images
-    from training.recipes import RECIPES
+    from training.recipes import own_recipes
 
     version = manifest.find(workspace, version_name)
     frame = training_frame(workspace, version)
@@ -490,7 +488,7 @@ def augmentation_sheet(workspace: Workspace, version_name: str, seed: int = 0) -
     shown = train.sample(frac=1, random_state=seed).groupby("label", sort=True).head(_SHEET_IMAGES_A_CLASS)
     shown = shown.sort_values("label", kind="stable")
     images = translate_errors(lambda: load_images([*map(Path, shown["path"])], _SHEET_SIDE, digests_of(shown)))
-    users = {level: sorted({name for name, r in RECIPES.items() if level == r.augmentation}) for level in LEVELS}
+    users = {level: sorted({each.name for each in own_recipes() if level == each.augmentation}) for level in LEVELS}
     sheets = {
         f"{level}" + (f" (recipes {', '.join(users[level])})" if users[level] else ""): contact_sheet(
             images, level, seed=seed
@@ -506,7 +504,16 @@ def recipe_table() -> pd.DataFrame:
     """Return every recipe, one row each, for ``curate ladder --list``."""
     from training.recipes import all_recipes
 
-    columns = ("name", "augmentation", "learning_rate", "blocks_trained", "batch_size", "extra_dense", "class_weights")
+    columns = (
+        "name",
+        "backbone",
+        "augmentation",
+        "learning_rate",
+        "blocks_trained",
+        "batch_size",
+        "extra_dense",
+        "class_weights",
+    )
     rows: list[dict[str, Any]] = []
     for chosen in all_recipes():
         plain = chosen.as_dict()
@@ -522,10 +529,11 @@ def predict(workspace: Workspace, model_name: str, images: Sequence[str]) -> pd.
         ModelError: no such model, or an image cannot be read.
 
     """
+    from training.devices import find_device
     from training.model import load_model, predict_files
 
     run_dir = find_run(workspace, model_name)
-    model = translate_errors(lambda: load_model(run_dir))
+    model = translate_errors(lambda: load_model(run_dir).on(find_device()))
     table = translate_errors(lambda: predict_files(model, [Path(image) for image in images], run_dir.name))
     likeliest = table[list(model.classes)].to_numpy().argmax(axis=1)
     table.insert(1, "predicted", [model.classes[place] for place in likeliest])

@@ -7,6 +7,7 @@ in force judges again beside it, and the version that follows is committed.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
@@ -564,6 +565,8 @@ def lineage_of(workspace: Workspace, settings: Settings, chosen: policy.Policy |
     calibration = files.read_json(workspace.calibration)
     if calibration is not None:
         record["calibration"] = calibration
+    if workspace.challenges.exists():
+        record["challenges"] = hashlib.sha256(workspace.challenges.read_bytes()).hexdigest()
     if chosen is not None:
         record["policy"] = {"name": chosen.name, "fingerprint": chosen.fingerprint}
     return record

@@ -23,7 +23,7 @@ from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing
 from curation.decisions.follow import parted, told_apart
 from curation.decisions.log import Log
 from curation.decisions.replay import COLUMN_SET, people_rows
-from curation.pipeline import label_judgement, subjects
+from curation.pipeline import challenges, label_judgement, subjects
 
 _SAME_DATA_SHARE = 0.5
 """A source with fewer than this share of a workspace's images is taken for another data set."""
@@ -221,6 +221,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
     images = scanned.images.assign(split=subjects.as_said(workspace, scanned.images, "move").to_numpy())
     inputs = CheckInputs(images, scanned.measurements, pairs, settings, labels, shared)
     known = subjects.find(workspace, inputs, display)
+    prepared = challenges.prepare(workspace, scanned.measurements, pairs, settings, display)
     fingerprint = digest(
         *(images[column] for column in images),
         *(scanned.measurements[column] for column in scanned.measurements),
@@ -229,6 +230,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         settings.duplicates.model_dump_json(),
         CHECKS_REVISION,
         "" if labels is None else label_judgement.state_of(workspace),
+        *prepared.identity,
         *apart,
         *([] if shared is None else (shared[column] for column in shared)),
         "" if known is None else subjects.record_of(workspace)["key"],
@@ -243,7 +245,8 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         note(workspace, "issues", fingerprint, made_with=made, parted=_said(table))
         return read_issues(workspace)
     with display.step("Checking"):
-        issues = registry.run(replace(inputs, subjects=known))
+        seen = prepared.load() if prepared.identity else None
+        issues = registry.run(replace(inputs, subjects=known, challenges=seen))
     files.write_table(workspace.issues, issues)
     note(workspace, "issues", fingerprint, made_with=made, parted=_said(table))
     memory.give_back()

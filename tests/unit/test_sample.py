@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from curation.audit.synthetic import SampleError, make_sample
 from curation.audit.synthetic.defects import SHARES
-from curation.audit.synthetic.face import EXPRESSIONS
+from curation.audit.synthetic.face import EXPRESSIONS, draw_person
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import create_workspace
@@ -65,9 +65,33 @@ def test_it_is_read_as_four_classes_in_three_splits(drawn: Path, tmp_path: Path)
     assert counts["train"] > counts["validation"] > counts["test"] > 20
 
 
+def test_people_come_back_in_sessions_and_some_in_several_splits(truth: pd.DataFrame) -> None:
+    told = truth[truth["subject"] != ""]
+    assert (told["subject"] == told["path"].str.extract(r"/(p\d+)_", expand=False)).all()
+    plain = told[told["defect"] == "plain"]
+    sessions = plain[plain["session"] != ""].groupby("session")
+    assert len(sessions) >= 20 and (sessions["subject"].nunique() == 1).all()
+    assert (sessions["true_label"].nunique() == sessions.size()).all()  # an expression each
+    splits = plain.assign(split=plain["path"].str.split("/").str[0]).groupby("subject")["split"].nunique()
+    assert 3 <= (splits > 1).sum() < 0.1 * len(splits)
+    copies = told[told["of"] != ""]
+    assert (copies["subject"] == copies["of"].str.extract(r"/(p\d+)_", expand=False)).all()
+
+
+def test_people_are_of_all_ages_and_tones() -> None:
+    rng = np.random.default_rng(0)
+    people = [draw_person(rng) for _ in range(400)]
+    ages, skins = np.array([p.age for p in people]), np.array([p.skin for p in people])
+    assert (ages < 14).mean() > 0.1 and (ages > 60).mean() > 0.1
+    assert (skins < 0.5).mean() > 0.15 and (skins > 0.7).mean() > 0.15
+    assert np.mean([p.glasses > 0 for p in people]) > 0.1
+    bearded = [p for p in people if p.beard or p.moustache]
+    assert len(bearded) > 40 and min(p.age for p in bearded) >= 18
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        make_sample(tmp_path / name, images=60, seed=seed)
+        make_sample(str(tmp_path / name), images=60, seed=seed)  # a str, as people write it, or a Path
     first, second, other = (
         {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
         for name in "abc"

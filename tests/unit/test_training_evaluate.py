@@ -16,6 +16,7 @@ from training.evaluate import (
     predictions_table,
     side_by_side,
     standard_views,
+    view_difference,
 )
 
 CLASSES = ("a", "b", "c")
@@ -178,3 +179,17 @@ def test_the_predictions_table_has_the_columns_of_the_house():
     table = predictions_table(["p"], np.array([[0.2, 0.3, 0.5]]), CLASSES, [2], "m")
     assert list(table) == ["path", *CLASSES, "fold", "model"]
     assert table.iloc[0].tolist() == ["p", 0.2, 0.3, 0.5, 2, "m"]
+
+
+def test_the_difference_of_views_is_of_the_same_draws():
+    rng = np.random.default_rng(0)
+    seen = rng.random(4000) < 0.3
+    right = rng.random(4000) < np.where(seen, 0.95, 0.7)
+    whole = np.ones(4000, bool)
+    difference, low, high = view_difference(right, whole, ~seen)
+    assert difference == pytest.approx(right.mean() - right[~seen].mean())
+    assert 0 < low < difference < high < 0.11
+    assert view_difference(right, whole, whole) == (0, 0, 0)
+    fair = rng.random(4000) < 0.8
+    _, low, high = view_difference(fair, whole, ~seen)
+    assert low < 0 < high

@@ -12,7 +12,6 @@ pytest.importorskip("pytorch_grad_cam", reason="the extra train is not installed
 import torch
 from torch import nn
 
-from training.backbones import ExpressionNetwork, StandardisedInput
 from training.evaluate import Labels
 from training.explain import (
     Region,
@@ -26,6 +25,7 @@ from training.explain import (
     shortcut_suspects,
 )
 from training.model import Model, as_input
+from training.networks import ExpressionNetwork, StandardisedInput
 from training.recipes import recipe
 
 LANDMARKS = (0.3, 0.4, 0.7, 0.4, 0.5, 0.6, 0.35, 0.78, 0.65, 0.78)

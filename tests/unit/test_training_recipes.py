@@ -8,12 +8,14 @@ import pytest
 from training.recipes import (
     ALL_BLOCKS,
     BUNDLED_BACKBONES,
-    DECK_BACKBONES,
-    RECIPES,
     Recipe,
     UnknownRecipeError,
     all_recipes,
+    deck_backbones,
+    own_recipes,
+    read_recipes,
     recipe,
+    rungs,
     within_budget,
 )
 
@@ -43,12 +45,12 @@ def table_cells():
 
 
 @pytest.mark.parametrize(("name", "version", "cell"), list(table_cells()))
-@pytest.mark.parametrize("backbone", DECK_BACKBONES)
+@pytest.mark.parametrize("backbone", deck_backbones())
 def test_every_cell_of_the_deck_table_is_the_recipe_of_every_backbone(backbone, name, version, cell):
     assert getattr(recipe(f"{backbone}/{version}"), name) == READ[name](cell)
 
 
-@pytest.mark.parametrize("backbone", DECK_BACKBONES)
+@pytest.mark.parametrize("backbone", deck_backbones())
 def test_deck_recipes_share_the_deck_settings(backbone):
     for version in range(12):
         chosen = recipe(f"{backbone}/{version}")
@@ -58,7 +60,7 @@ def test_deck_recipes_share_the_deck_settings(backbone):
 
 def test_every_recipe_is_found_by_its_own_name_once():
     names = [chosen.name for chosen in all_recipes()]
-    assert len(set(names)) == len(names) == len(RECIPES) + 12 * (len(DECK_BACKBONES) + len(BUNDLED_BACKBONES))
+    assert len(set(names)) == len(names) == len(own_recipes()) + 12 * (len(deck_backbones()) + len(BUNDLED_BACKBONES))
     assert [recipe(name) for name in names] == all_recipes()
 
 
@@ -84,3 +86,87 @@ def test_a_budget_reaches_the_members():
     cut = within_budget(both, epochs=1, image_size=32)
     assert [(part.epochs, part.image_size) for part in cut.parts()] == [(1, 32), (1, 32)]
     assert recipe("fast").parts() == (recipe("fast"),)
+
+
+GOOD = """
+backbone = "small"
+augmentation = "mid"
+learning_rate = 1e-3
+"""
+
+
+def written(folder, text, name="mine.toml"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_is_a_recipe_of_its_own_name(tmp_path):
+    chosen = recipe(str(written(tmp_path, GOOD + "epochs = 3\nblocks_trained = 'all'\n")))
+    assert (chosen.name, chosen.epochs, chosen.blocks_trained, chosen.batch_size) == ("mine", 3, ALL_BLOCKS, 64)
+
+
+def test_a_file_may_rest_on_ours_and_have_members(tmp_path):
+    members = "[[members]]\nbased_on = 'scratch'\nepochs = 2\n[[members]]\nbased_on = 'fast'\n"
+    text = "based_on = 'fast'\nflip_average = false\n" + members
+    chosen = recipe(str(written(tmp_path, text)))
+    assert [member.backbone for member in chosen.members] == ["small", "mobilenetv2"]
+    assert [member.name for member in chosen.members] == ["mine/0", "mine/1"]
+    assert (chosen.image_size, chosen.flip_average, chosen.members[0].epochs) == (96, False, 2)
+
+
+def test_a_file_of_tables_is_a_ladder_and_one_table_a_recipe(tmp_path):
+    path = written(tmp_path, GOOD + "[short]\nepochs = 1\n[long]\nepochs = 9\n")
+    assert [(each.name, each.epochs) for each in rungs(str(path))] == [("mine/short", 1), ("mine/long", 9)]
+    assert recipe(f"{path}:long").epochs == 9
+    with pytest.raises(UnknownRecipeError, match=r"mine\.toml:short"):
+        recipe(str(path))
+
+
+def test_the_packaged_files_are_read_as_anybody_s_are(tmp_path):
+    from training.recipes import _FOLDER
+
+    deck = read_recipes(_FOLDER / "deck.toml")
+    assert len(deck) == 36
+    assert [replace(each, name="x", bf16=False) for each in deck if each.backbone == "vgg16"] == [
+        replace(each, name="x", bf16=False) for each in rungs("vgg16")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD + "learning_rat = 1e-4", "did you mean learning_rate"),
+        (GOOD + "epochs = 'many'", "epochs is 'many'"),
+        (GOOD + "epochs = 0", "epochs is 0: give one of 1 to"),
+        (GOOD + "image_size = 100000", "image_size"),
+        (GOOD.replace("mid", "wild"), "augmentation is 'wild'"),
+        (GOOD.replace("small", "smal"), "no backbone is called 'smal'"),
+        (GOOD + "batch_size = 1.5", "batch_size is 1.5"),
+        (GOOD + "learning_rate = nan", "TOML"),
+        (GOOD.replace("1e-3", "nan"), "learning_rate"),
+        (GOOD + "name = '../../x'", "name is"),
+        (GOOD + "members = 3", "members"),
+        (GOOD + "based_on = 'finest'", "based_on is 'finest'"),
+        ("backbone = 'small'", "missing"),
+        ("backbone = ", "TOML"),
+        ("backbone = 'timm:resnet1818'\nlearning_rate = 1e-3\naugmentation = 'none'", "did you mean"),
+    ],
+)
+def test_a_wrong_file_is_one_sentence_that_names_it_and_the_setting(tmp_path, text, said):
+    with pytest.raises(UnknownRecipeError, match=said) as caught:
+        recipe(str(written(tmp_path, text)))
+    assert "mine.toml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UnknownRecipeError, match=r"absent\.toml cannot be read"):
+        recipe(str(tmp_path / "absent.toml"))
+
+
+def test_a_library_s_network_takes_the_ladder_and_the_size_of_its_weights():
+    pytest.importorskip("timm")
+    assert recipe("timm:resnet18/9").backbone == "timm:resnet18"
+    assert len(rungs("torchvision:resnet18")) == 12
+    assert recipe("timm:inception_v4").image_size == 299
+    assert recipe("timm:resnet18/9").folder_name() == "timm-resnet18-9"

@@ -70,6 +70,9 @@ def test_a_model_is_judged_as_given_without_copies_and_cleaned(own: Path, model:
     rows = pd.DataFrame(found["metrics"])
     assert set(rows["split"]) == {"validation", "test"} and found["pairs"] == []
     assert set(rows["view"]) == {"as given", "without copies in train", "cleaned"}
+    assert found["verdict"][0].startswith("Validation: ") and "as given" in found["verdict"][0]
+    assert any(line.startswith("Warning: ") for line in found["verdict"])  # two epochs on few drawn faces
+    assert found["verdict"][0] in Path(found["page"]).read_text(encoding="utf-8").replace("&#39;", "'")
     accuracy = rows[rows["metric"] == "accuracy"]
     assert ((accuracy["low"] <= accuracy["estimate"]) & (accuracy["estimate"] <= accuracy["high"])).all()
     predictions = pd.read_parquet(found["predictions"])

@@ -16,16 +16,14 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from training.data import DataError, Samples  # noqa: E402
-from training.fit import (  # noqa: E402
-    FitError,
+from training.devices import (  # noqa: E402
+    DeviceError,
     estimate_seconds,
     fastest_threads,
-    fit,
-    fit_samples,
+    find_device,
     keep_freed_memory,
-    rate_factor,
-    soft_cross_entropy,
 )
+from training.fit import FitError, fit, fit_samples, schedule  # noqa: E402
 from training.model import load_model, predict  # noqa: E402
 from training.recipes import Recipe  # noqa: E402
 
@@ -159,21 +157,63 @@ def test_soft_labels_are_learned_as_probabilities(tmp_path):
     assert result.model().probabilities(given.images).mean(0) == pytest.approx([0.8, 0.2], abs=0.08)
 
 
-def test_the_loss_is_cross_entropy_weighted_by_image_and_class():
-    logits, targets = torch.randn(6, 3), torch.eye(3)[[0, 1, 2, 2, 1, 0]]
-    weights, class_weights = torch.rand(6), torch.tensor([1.0, 2.0, 0.5])
-    expected = torch.nn.functional.cross_entropy(logits, targets.argmax(1), class_weights, reduction="none") * weights
-    assert torch.allclose(soft_cross_entropy(logits, targets, weights, class_weights), expected, atol=1e-6)
-
-
 @pytest.mark.parametrize("steps", [1, 2, 10, 1000])
 def test_the_cycle_rises_to_the_peak_and_falls(steps):
-    factors = [rate_factor(step, steps, True) for step in range(steps)]
-    top = factors.index(max(factors))
-    assert min(factors) > 0 and max(factors) <= 1
-    assert factors[: top + 1] == sorted(factors[: top + 1])
-    assert factors[top:] == sorted(factors[top:], reverse=True)
-    assert rate_factor(0, steps, False) == 1
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], TINY.learning_rate)
+    cycle, rates = schedule(optimiser, TINY, steps), []
+    for step in range(steps):
+        cycle.step_update(step)
+        rates.append(optimiser.param_groups[0]["lr"])
+    top = rates.index(max(rates))
+    assert min(rates) > 0 and max(rates) <= TINY.learning_rate
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert schedule(optimiser, replace(TINY, one_cycle=False), steps) is None
+
+
+def test_a_device_that_is_not_here_is_named_with_those_that_are():
+    assert find_device("cpu").type == "cpu"
+    with pytest.raises(DeviceError, match="use auto or one of cpu"):
+        find_device("cuda:77")
+
+
+def crowded(monkeypatch, room):
+    """Have the network run out of memory beyond ``room`` images at once while it trains."""
+    from training.networks import ExpressionNetwork
+
+    plain, seen = ExpressionNetwork.forward, []
+
+    def forward(self, images):
+        if self.training and len(images) > room:
+            raise torch.OutOfMemoryError("not enough room")
+        seen.append(len(images))
+        return plain(self, images)
+
+    monkeypatch.setattr(ExpressionNetwork, "forward", forward)
+    return seen
+
+
+def test_a_batch_that_does_not_fit_is_taken_in_parts_that_learn_as_well(tmp_path, monkeypatch):
+    seen = crowded(monkeypatch, 5)
+    result = fit_samples(samples(96), samples(48, 1), TINY, tmp_path, threads=1)
+    assert result.history["validation_accuracy"].iloc[-1] > 0.8
+    assert json.loads((tmp_path / "result.json").read_text())["batch_at_once"] == 4
+    assert 4 in seen
+
+
+def test_memory_for_not_even_two_images_is_one_sentence(tmp_path, monkeypatch):
+    crowded(monkeypatch, 1)
+    with pytest.raises(FitError, match=r"--image-size.*--device cpu"):
+        fit_samples(samples(32), nothing(), TINY, tmp_path, threads=1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card here")
+@pytest.mark.parametrize("order", [("cpu", "cuda"), ("cuda", "cpu")])
+def test_a_fit_begun_on_one_device_goes_on_on_another(tmp_path, order):
+    with pytest.raises(KilledError):
+        fit_samples(samples(96), samples(48, 1), TINY, tmp_path, device=order[0], report=kill_at(9))
+    result = fit_samples(samples(96), samples(48, 1), TINY, tmp_path, device=order[1])
+    assert len(result.history) == TINY.epochs and result.history["validation_accuracy"].iloc[-1] > 0.8
 
 
 def test_a_frame_is_fitted_by_its_splits_and_classes(tmp_path):

@@ -15,7 +15,7 @@ from tests.workflow.test_training_fit import CLASSES, TINY, drawn_faces  # noqa:
 from training.compare import CONTROL, FIRST, SECOND, compare_versions, difference_interval  # noqa: E402
 from training.data import DataError  # noqa: E402
 from training.ladder import Budget, budgeted, run_ladder  # noqa: E402
-from training.recipes import DECK_BACKBONES, deck_recipe  # noqa: E402
+from training.recipes import deck_backbones, deck_recipe  # noqa: E402
 
 VERSIONS = 12
 
@@ -84,7 +84,7 @@ def test_a_budget_keeps_the_shares_of_splits_and_classes():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", DECK_BACKBONES)
+@pytest.mark.parametrize("backbone", deck_backbones())
 def test_the_deck_s_ladder_runs_end_to_end_under_a_small_budget(faces, tmp_path, backbone):
     root, frame = faces
     recipes = [deck_recipe(backbone, version) for version in range(VERSIONS)]

@@ -74,10 +74,10 @@ def test_a_recipe_of_another_version_is_told(fitted: Path, tmp_path: Path) -> No
     assert Recipe.from_dict(plain) == TINY
     assert Recipe.from_dict({k: v for k, v in plain.items() if k not in ("members", "mixup")}) == TINY
     for change, words in (
-        ({"quantum": 1}, "does not know"),
+        ({"quantum": 1}, "quantum is no setting"),
         ({"backbone": "vit"}, "no backbone"),
         ({"image_size": "large"}, "image_size"),
-        ({"image_size": 0}, "out of range"),
+        ({"image_size": 0}, "image_size is 0"),
         ({"members": [7]}, "damaged"),
     ):
         with pytest.raises(UnknownRecipeError, match=words):
@@ -85,7 +85,7 @@ def test_a_recipe_of_another_version_is_told(fitted: Path, tmp_path: Path) -> No
     run = copy_of(fitted, tmp_path / "run")
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**config, "recipe": {**config["recipe"], "quantum": 1}}))
-    with pytest.raises(DataError, match="does not know"):
+    with pytest.raises(DataError, match="quantum is no setting"):
         load_model(run)
 
 
@@ -112,11 +112,9 @@ def test_weights_that_are_half_or_no_numbers_start_no_fit(fitted: Path, tmp_path
 def test_a_loss_that_is_no_number_ends_the_fit(tmp_path: Path) -> None:
     broken = samples(24)
     broken.targets[3] = np.nan
-    with pytest.raises(FitError, match="loss is nan in epoch 1"):
+    with pytest.raises(FitError, match=r"loss is nan in epoch 1.*lower the learning rate"):
         fit_samples(broken, nothing(), TINY, tmp_path / "run", threads=1)
     assert not (tmp_path / "run" / "result.json").exists() and not (tmp_path / "run" / "model.safetensors").exists()
-    with pytest.raises(FitError, match="lower the learning rate"):
-        fit_samples(samples(24), nothing(), replace(TINY, learning_rate=1e30), tmp_path / "fast", threads=1)
 
 
 def pictures(folder: Path, count: int = 8) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import numpy as np
 
 from curation.base import programs
 from curation.base.arrays import Floats, Ints
-from curation.base.errors import CurationError
+from curation.base.errors import CurationError, installing
 from curation.checks.duplicates.candidates import Candidates, Features, as_candidates, union
 
 INTERPRETER_VARIABLE = "CURATE_PEER_PYTHON"
@@ -125,7 +125,8 @@ def require(name: str, module: str, python: str) -> None:
             f"cannot run {python} ({error.strerror}); name the peers' interpreter with {INTERPRETER_VARIABLE}"
         ) from error
     if found.returncode:
+        how = "make fastdup" if name == "fastdup" else installing("review" if name == "brain" else "opinions")
         raise PeerError(
-            f"{name} is not installed for {python}; run: make peers, or name an interpreter that has it with "
+            f"{name} is not installed for {python}; run: {how}, or name an interpreter that has it with "
             f"{INTERPRETER_VARIABLE}"
         )

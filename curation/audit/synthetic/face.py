@@ -6,7 +6,7 @@ near x = 0.75 and -0.75. Tones are 0 (black) to 1 (white).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -67,8 +67,13 @@ TYPICAL = {
 
 @dataclass(frozen=True)
 class Person:
-    """What stays the same from one picture of a person to the next."""
+    """What stays the same from one picture of a person to the next.
 
+    age is in years, low how far the features lie below a grown face's (head units), sag how deep folds and eye bags
+    are at rest (0..1), seed that of freckles, lines and pores.
+    """
+
+    age: float
     skin: float
     hair: float
     hair_top: float
@@ -76,6 +81,7 @@ class Person:
     parting: float
     width: float
     jaw: float
+    low: float
     eye_distance: float
     eye_size: float
     iris: float
@@ -85,50 +91,68 @@ class Person:
     mouth_width: float
     lip: float
     beard: float
+    moustache: float
     glasses: float
     clothing: float
     roughness: float
     freckles: int
     wrinkles: int
+    sag: float
     curls: float
     brow_arch: float
     brow_length: float
     brow_slope: float
     frame_width: float
     frame_shape: float
+    seed: int
+
+
+_CHILD, _OLD = 14.0, 55.0
+"""Years up to which a face is a child's, and from which it is an old one's, both gradually."""
 
 
 def draw_person(rng: np.random.Generator) -> Person:
-    """Return a random person."""
-    skin = rng.uniform(0.42, 0.86)
+    """Return a random person of 3 to 90 years, of any skin tone, with or without glasses and beard."""
+    age = rng.choice([rng.uniform(3, _CHILD), rng.uniform(16, 55), rng.uniform(55, 90)], p=[0.2, 0.55, 0.25])
+    child, old = float(np.clip((_CHILD + 2 - age) / 10, 0, 1)), float(np.clip((age - _OLD + 10) / 30, 0, 1))
+    skin = rng.uniform(0.38, 0.88)
+    dark, fair = rng.uniform(0.03, 0.25), rng.choice([rng.uniform(0.25, 0.5), rng.uniform(0.6, 0.85)])
+    hair = dark if skin < 0.5 or rng.random() < 0.55 else fair
+    shaves = age < 18 or rng.random() < 0.6
+    bald = rng.random() < 0.08 + 0.35 * old
     return Person(
+        age=age,
         skin=skin,
-        hair=rng.choice([rng.uniform(0.03, 0.25), rng.uniform(0.25, 0.5), rng.uniform(0.6, 0.9)], p=[0.6, 0.25, 0.15]),
-        hair_top=rng.choice([rng.uniform(0.1, 0.4), 0.0], p=[0.9, 0.1]),
-        hair_sides=rng.choice([0.0, rng.uniform(0.3, 1.0)], p=[0.5, 0.5]),
+        hair=hair + old * rng.uniform(0.3, 1.0) * (0.85 - hair),
+        hair_top=0.0 if bald and not child else rng.uniform(0.1, 0.4),
+        hair_sides=rng.choice([0.0, rng.uniform(0.3, 1.0)]) if shaves else 0.0,
         parting=rng.uniform(-0.5, 0.5),
-        width=rng.uniform(0.68, 0.82),
-        jaw=rng.uniform(0.1, 0.36),
-        eye_distance=rng.uniform(0.29, 0.35),
-        eye_size=rng.uniform(0.85, 1.2),
+        width=rng.uniform(0.68, 0.82) + 0.05 * child,
+        jaw=rng.uniform(0.1, 0.36) * (1 - 0.4 * child),
+        low=0.07 * child,
+        eye_distance=rng.uniform(0.29, 0.35) + 0.01 * child,
+        eye_size=rng.uniform(0.9, 1.2) + 0.2 * child - 0.1 * old,
         iris=rng.uniform(0.05, 0.35),
-        brow_weight=rng.uniform(0.5, 1.2),
-        nose_length=rng.uniform(0.24, 0.36),
-        nose_width=rng.uniform(0.10, 0.16),
-        mouth_width=rng.uniform(0.24, 0.31),
-        lip=rng.uniform(0.5, 1.2),
-        beard=rng.choice([0.0, rng.uniform(0.25, 0.8)], p=[0.75, 0.25]),
-        glasses=rng.choice([0.0, 1.0], p=[0.85, 0.15]),
+        brow_weight=rng.uniform(0.5, 1.2) * (1 - 0.35 * child),
+        nose_length=rng.uniform(0.24, 0.36) - 0.07 * child,
+        nose_width=rng.uniform(0.10, 0.16) - 0.01 * child,
+        mouth_width=rng.uniform(0.24, 0.31) - 0.02 * child,
+        lip=rng.uniform(0.5, 1.2) * (1 - 0.4 * old),
+        beard=0.0 if shaves else rng.choice([0.0, rng.uniform(0.3, 0.9)], p=[0.3, 0.7]),
+        moustache=0.0 if shaves else rng.choice([0.0, rng.uniform(0.5, 0.9)], p=[0.3, 0.7]),
+        glasses=float(rng.random() < 0.1 + 0.3 * old),
         clothing=rng.uniform(0.05, 0.95),
-        roughness=rng.uniform(0.03, 0.055),
+        roughness=rng.uniform(0.03, 0.055) * (1 - 0.3 * child),
         freckles=int(rng.choice([rng.integers(5, 25), rng.integers(50, 120)], p=[0.85, 0.15])),
-        wrinkles=int(rng.integers(2, 9)),
-        curls=rng.choice([0.0, rng.uniform(0.4, 1.0)], p=[0.6, 0.4]),
+        wrinkles=int(rng.integers(2, 9) * (1 - child) + 12 * old),
+        sag=old * rng.uniform(0.5, 1.0),
+        curls=rng.choice([0.0, rng.uniform(0.4, 1.0)], p=[0.4, 0.6] if skin < 0.5 else [0.7, 0.3]),
         brow_arch=rng.uniform(-0.01, 0.05),
         brow_length=rng.uniform(0.17, 0.24),
         brow_slope=rng.uniform(-0.02, 0.03),
         frame_width=rng.uniform(0.02, 0.05),
         frame_shape=rng.uniform(2.0, 6.0),
+        seed=int(rng.integers(2**31)),
     )
 
 
@@ -171,6 +195,18 @@ def draw_shot(rng: np.random.Generator) -> Shot:
         shear=rng.uniform(-0.1, 0.1),
         keystone=rng.uniform(-0.1, 0.1),
         shadows=rng.uniform(0.05, 0.3),
+    )
+
+
+def same_light(light: Shot, pose: Shot) -> Shot:
+    """Return ``pose`` taken where ``light`` was: the same lamp, backdrop and exposure, as in one session."""
+    return replace(
+        pose,
+        light_x=light.light_x,
+        light_y=light.light_y,
+        hardness=light.hardness,
+        backdrop=light.backdrop,
+        exposure=light.exposure,
     )
 
 
@@ -227,10 +263,12 @@ def draw_on(scene: Tones, person: Person, expression: Expression, shot: Shot, rn
     _shoulders(canvas, person, rng)
     _hair_behind(canvas, person, strands)
     _head(canvas, person, shot, rng)
-    turn = _Turn(0.14 * shot.yaw, 0.07 * shot.pitch)
+    turn = _Turn(0.14 * shot.yaw, 0.07 * shot.pitch + person.low)
     _eyes(canvas, person, expression, turn)
     _brows(canvas, person, expression, turn, strands)
     _nose(canvas, person, shot, turn)
+    if person.moustache:
+        _moustache(canvas, person, expression, turn, strands)
     _mouth(canvas, person, expression, turn)
     _folds(canvas, person, expression, turn)
     _hair_in_front(canvas, person, strands, rng)
@@ -339,12 +377,13 @@ def _head(canvas: _Canvas, person: Person, shot: Shot, rng: np.random.Generator)
 def _skin(canvas: _Canvas, person: Person, rng: np.random.Generator) -> Tones:
     """Return the factors that pores, spots and lines make of an even skin's tone."""
     side = canvas.tones.shape[0]
+    own = np.random.default_rng(person.seed)  # what a face has of its own comes back in the next picture of it
     factors = 1 + person.roughness * detail.rough(side, rng, canvas.scale)
     factors *= 1 - 0.2 * detail.dots(side, person.freckles, (0.3 * canvas.scale, 0.7 * canvas.scale), rng)
     for _ in range(person.wrinkles):
-        x, y = rng.choice([-1, 1]) * rng.uniform(0.1, 0.5), rng.choice([-0.5, 0.15, 0.3, 0.75]) + rng.normal(0, 0.06)
-        line = canvas.stroke(x, y, rng.uniform(0.1, 0.3), 0.012, rng.normal(0, 0.08), rng.normal(0, 0.05))
-        factors *= 1 - rng.uniform(0.06, 0.2) * line
+        x, y = own.choice([-1, 1]) * own.uniform(0.1, 0.5), own.choice([-0.5, 0.15, 0.3, 0.75]) + own.normal(0, 0.06)
+        line = canvas.stroke(x, y, own.uniform(0.1, 0.3), 0.012, own.normal(0, 0.08), own.normal(0, 0.05))
+        factors *= 1 - own.uniform(0.06, 0.2) * (1 + 0.6 * person.sag) * line
     return factors
 
 
@@ -354,7 +393,7 @@ def _eyes(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn) 
     for side in (-1, 1):
         x, y = side * person.eye_distance + turn.x, -0.1 + turn.y
         canvas.tones *= 1 - 0.36 * canvas.glow(x, y - 0.05, 0.23, 0.14)
-        canvas.tones *= 1 - 0.12 * canvas.glow(x, y + 0.13, 0.18, 0.05)
+        canvas.tones *= 1 - (0.12 + 0.14 * person.sag) * canvas.glow(x, y + 0.13, 0.18, 0.05)
         opening = canvas.ellipse(x, y, half, height)
         canvas.paint(opening, min(0.95, 0.35 + 0.6 * person.skin))
         iris = canvas.ellipse(x + 0.3 * turn.x, y, 0.07 * person.eye_size, 0.075 * person.eye_size) * opening
@@ -392,6 +431,17 @@ def _nose(canvas: _Canvas, person: Person, shot: Shot, turn: _Turn) -> None:
         canvas.tones *= 1 - 0.25 * canvas.glow(x + side * 1.15 * person.nose_width, tip + 0.01, 0.03, 0.06)
 
 
+def _moustache(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn, strands: Tones) -> None:
+    y = 0.43 + turn.y - 0.03 * expression.smile
+    cover = canvas.stroke(1.2 * turn.x, y, 1.1 * person.mouth_width, 0.06, 0.0, 0.05 - 0.08 * expression.smile)
+    canvas.paint(person.moustache * cover, _facial_hair_tone(person, strands))
+
+
+def _facial_hair_tone(person: Person, strands: Tones) -> Tones:
+    tone: Tones = np.clip(min(0.6 * person.skin, person.hair) + 0.05 * strands, 0, 1)
+    return tone
+
+
 def _mouth(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn) -> None:
     """Draw lips, opening and teeth between a lower and an upper curve that meet in the corners."""
     x, y = 1.2 * turn.x, 0.52 + turn.y + 0.05 * max(expression.open, 0)
@@ -418,9 +468,10 @@ def _mouth(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn)
 
 
 def _folds(canvas: _Canvas, person: Person, expression: Expression, turn: _Turn) -> None:
+    depth = expression.fold + 0.7 * person.sag * (1 - 0.5 * max(expression.fold, 0))
     for side in (-1, 1):
         x = 1.3 * turn.x + side * (0.27 + 0.07 * expression.fold)
-        canvas.tones *= 1 - 0.22 * expression.fold * canvas.glow(x, 0.4 + turn.y, 0.04, 0.13)
+        canvas.tones *= 1 - 0.22 * depth * canvas.glow(x, 0.4 + turn.y, 0.04, 0.13)
         cheek = canvas.glow(turn.x + side * 0.42, 0.22 + turn.y, 0.16, 0.12)
         canvas.tones += (0.03 + 0.07 * max(expression.smile, 0)) * person.skin * cheek
 

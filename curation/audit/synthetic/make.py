@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -31,7 +31,9 @@ _DRAWN_SIDE = 96
 _QUALITY = 92
 _SPLITS = {"train": 0.7, "validation": 0.2, "test": 0.1}
 _PLAIN = "plain"
-_VARIETY = 0.12
+_IN_SESSIONS = 0.35
+"""Share of the plain pictures that are of people who were photographed more than once."""
+_VARIETY = 0.1
 """Standard deviation by which each part of an expression differs from picture to picture."""
 
 
@@ -49,9 +51,11 @@ class _Item:
     defect: str
     true_label: str
     of: int = -1
+    subject: int = -1
+    session: str = ""
 
 
-def make_sample(destination: Path, *, images: int = 400, seed: int = 0) -> pd.DataFrame:
+def make_sample(destination: str | Path, *, images: int = 400, seed: int = 0) -> pd.DataFrame:
     """Draw four expressions as 48x48 grey JPEGs below train, validation and test, with planted defects.
 
     The same arguments give the same bytes.
@@ -64,7 +68,10 @@ def make_sample(destination: Path, *, images: int = 400, seed: int = 0) -> pd.Da
     Returns:
         the truth, also written to truth.csv: path; defect ("plain", or the check that should find it and, after a
         colon, its kind); of (path of the picture that a copy was made of, else ""); true_label (what is drawn: two
-        joined by "|" where ambiguous, "" where there is no face or no single one can be seen).
+        joined by "|" where ambiguous, "" where there is no face or no single one can be seen); subject (who it is, ""
+        where nobody is seen; the people of many_faces are one) and session (pictures of a subject taken in a row: the
+        same light and clothes, an expression each; "" where there is but one). A file's name begins with its subject,
+        as in data sets of known people; strays have somebody's.
 
     Raises:
         SampleError: ``destination`` holds something or cannot be written, or ``images`` is too small.
@@ -72,15 +79,23 @@ def make_sample(destination: Path, *, images: int = 400, seed: int = 0) -> pd.Da
     """
     if images < MIN_IMAGES:
         raise SampleError(f"a sample of {images} images cannot hold every defect; ask for {MIN_IMAGES} or more")
+    destination = Path(destination)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise SampleError(f"{destination} is not an empty folder; name a new one for the sample")
     items = _drawn(images, np.random.default_rng(seed))
     paths = _paths(items, np.random.default_rng([seed, 1]))
-    of = [paths[item.of] if item.of >= 0 else "" for item in items]
     records = [
-        (path, item.defect, copied, item.true_label) for path, item, copied in zip(paths, items, of, strict=True)
+        (
+            path,
+            item.defect,
+            paths[item.of] if item.of >= 0 else "",
+            item.true_label,
+            _subject_of(path) if item.true_label else "",
+            item.session,
+        )
+        for path, item in zip(paths, items, strict=True)
     ]
-    truth = pd.DataFrame(sorted(records), columns=["path", "defect", "of", "true_label"])
+    truth = pd.DataFrame(sorted(records), columns=["path", "defect", "of", "true_label", "subject", "session"])
     try:
         _write(destination, dict(zip(paths, (item.data for item in items), strict=True)), truth)
     except OSError as error:
@@ -90,7 +105,9 @@ def make_sample(destination: Path, *, images: int = 400, seed: int = 0) -> pd.Da
 
 def _drawn(images: int, rng: np.random.Generator) -> list[_Item]:
     planted = [kind for kind, share in defects.SHARES.items() for _ in range(max(1, round(share * images / 400)))]
-    items = [_plain(number, rng) for number in range(images - len(planted))]
+    plain = images - len(planted)
+    items = _sessions(round(_IN_SESSIONS * plain), rng)
+    items += [_plain(number, rng) for number in range(plain - len(items))]
     originals = iter(rng.permutation(len(items)).tolist() * 2)
     for number, kind in enumerate(planted):
         name, _, detail = kind.partition(":")
@@ -142,6 +159,28 @@ def _plain(number: int, rng: np.random.Generator) -> _Item:
     return _Item(_split(rng), label, _jpeg(_pixels(_portrait(TYPICAL[label], rng))), _PLAIN, label)
 
 
+def _sessions(count: int, rng: np.random.Generator) -> list[_Item]:
+    """Return ``count`` pictures of people photographed two to four times in a row, some on two days.
+
+    A session lies in one split; one of a person's two sessions may lie in another.
+    """
+    items: list[_Item] = []
+    subject = 0
+    while len(items) < count:
+        person = face.draw_person(rng)
+        for day in range(1 + int(rng.random() < 1 / 3)):
+            split, session = _split(rng), f"{subject}-{day}"
+            clothed = replace(person, clothing=rng.uniform(0.05, 0.95))
+            light = face.draw_shot(rng)
+            for label in rng.permutation(EXPRESSIONS)[: int(rng.integers(2, 5))].tolist():
+                shot = face.same_light(light, face.draw_shot(rng))
+                tones = face.draw(_DRAWN_SIDE, clothed, _varied(TYPICAL[label], rng), shot, rng)
+                item = _Item(split, label, _jpeg(_pixels(tones)), _PLAIN, label, subject=subject, session=session)
+                items.append(item)
+        subject += 1
+    return items[:count]
+
+
 def _copy(kind: str, number: int, original: _Item, rng: np.random.Generator) -> _Item:
     name, _, detail = kind.partition(":")
     split, folder, data = original.split, original.folder, original.data
@@ -153,7 +192,8 @@ def _copy(kind: str, number: int, original: _Item, rng: np.random.Generator) -> 
         split = _other(tuple(_SPLITS), split, rng)
     elif detail == "other_label":
         folder = _other(EXPRESSIONS, folder, rng)
-    return _Item(split, folder, data, kind, original.true_label, of=number)
+    session = original.session
+    return _Item(split, folder, data, kind, original.true_label, number, original.subject, session)
 
 
 def _unreadable(kind: str, detail: str, number: int, rng: np.random.Generator) -> _Item:
@@ -192,9 +232,24 @@ def _badly_framed(name: str, expression: Expression, rng: np.random.Generator) -
 
 
 def _paths(items: list[_Item], rng: np.random.Generator) -> list[str]:
-    """Return a path for every item; the numbers say nothing of what was planted."""
-    numbers = rng.permutation(len(items))
-    return [f"{item.split}/{item.folder}/{n:05d}.jpg" for item, n in zip(items, numbers.tolist(), strict=True)]
+    """Return a path for every item; the numbers say nothing of what was planted.
+
+    Whoever is in one picture only has a number of their own; a copy has its original's.
+    """
+    numbers = rng.permutation(len(items)).tolist()
+    people = rng.permutation(2 * len(items)).tolist()
+    owners: list[int] = []
+    for place, item in enumerate(items):
+        alone = owners[item.of] if item.of >= 0 else len(items) + place
+        owners.append(item.subject if item.subject >= 0 else alone)
+    return [
+        f"{item.split}/{item.folder}/p{people[owner]:04d}_{number:05d}.jpg"
+        for item, owner, number in zip(items, owners, numbers, strict=True)
+    ]
+
+
+def _subject_of(path: str) -> str:
+    return path.rpartition("/")[2].partition("_")[0]
 
 
 def _write(destination: Path, files: dict[str, bytes], truth: pd.DataFrame) -> None:

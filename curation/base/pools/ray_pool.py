@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import pyarrow as pa
 
-from curation.base.errors import CurationError
+from curation.base.errors import CurationError, installing
 from curation.base.pools import EngineError, usable_cores
 
 if TYPE_CHECKING:
@@ -223,9 +223,7 @@ def connect(engine: EngineSettings) -> None:
 
     """
     if importlib.util.find_spec("ray") is None:
-        raise EngineError(
-            "the engine ray needs the package ray, which is missing; run: pip install 'face-curation[ray]'"
-        )
+        raise EngineError(f"the engine ray needs the package ray, which is missing; run: {installing('ray')}")
     for name, value in (_QUIET if engine.address else _QUIET | _LOOPBACK).items():
         os.environ.setdefault(name, value)
     import ray

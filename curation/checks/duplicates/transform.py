@@ -138,3 +138,11 @@ def _words(
     if covered:
         words.append("partly covered or marked")
     return ", ".join(filter(None, words)) or "same view"
+
+
+def pixel_map(affine: Doubles, side: int) -> Doubles:
+    """Return a map (6,) (see ``kernel``) as a matrix (2, 3) between pixel places of two pictures of one side."""
+    matrix = affine.reshape(2, 3).copy()
+    centre = (side - 1) / 2
+    matrix[:, 2] = side * matrix[:, 2] + centre - matrix[:, :2] @ np.array([centre, centre])
+    return matrix

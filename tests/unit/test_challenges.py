@@ -1,0 +1,268 @@
+"""Watermarks, occlusion, faces of no person and outliers: what is drawn, learned, found and said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from curation.audit.challenges import PLANTED
+from curation.checks.challenges import altered, model, occluders, overlays
+from curation.checks.challenges.distance import distance
+from curation.checks.challenges.found import covered_parts
+from curation.checks.challenges.recurring import recurring_marks
+from curation.checks.graph import build
+from training.head_shapes import available
+from training.robustness import by_challenge
+
+LANDMARKS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.75], [0.65, 0.75]])
+IDENTITY = np.array([1.0, 0, 0, 0, 1.0, 0])
+
+
+def picture(seed: int, side: int = 48) -> np.ndarray:
+    """Smooth random tones of middle grey: nothing that looks like strokes."""
+    field = np.random.default_rng(seed).normal(0, 1, (7, 7)).astype(np.float32)
+    smooth = cv2.resize(field, (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.clip(120 + 30 * smooth, 0, 255).astype(np.uint8)
+
+
+def written(image: np.ndarray, text: str = "stock", at: tuple[int, int] = (2, 40)) -> np.ndarray:
+    marked = image.copy()
+    cv2.putText(marked, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 255, 1, cv2.LINE_AA)
+    return marked
+
+
+@pytest.mark.parametrize("kind", ["text", "lines", "tiled", "logo", "grid"])
+def test_a_mark_changes_the_picture_where_it_says(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    flat = np.full((48, 48), 90, np.float32)
+    for _ in range(5):
+        cover = overlays.draw_mark(rng, kind)
+        assert cover.shape == (256, 256)
+        assert cover.min() >= 0 and cover.max() <= 1
+        laid, opacity = overlays.lay_mark(flat, cover, np.random.default_rng(5))
+        # a shadow or band behind the mark may cancel it here and there
+        assert opacity.max() == 0 or (np.abs(laid - flat)[opacity > 0.1] > 1).mean() > 0.9
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_copy_that_carries_a_mark_is_told_from_the_clean_one(swapped: bool) -> None:
+    clean = picture(1)
+    marked = written(clean)
+    first, second = (marked, clean) if not swapped else (clean, marked)
+    found = overlays.mark_of_pair(first, second, IDENTITY, False)
+    assert found is not None
+    assert found.marked == int(swapped)
+    covered = np.abs(found.opacity) > 0.1
+    assert covered[28:44].sum() > 10 * max(1, covered[:24].sum())
+
+
+def test_copies_that_differ_in_light_or_noise_alone_have_no_mark() -> None:
+    clean = picture(2)
+    brighter = np.clip(clean * 1.15 + 12, 0, 255).astype(np.uint8)
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 4, clean.shape), 0, 255).astype(np.uint8)
+    assert overlays.mark_of_pair(clean, brighter, IDENTITY, False) is None
+    assert overlays.mark_of_pair(noisy, clean, IDENTITY, False) is None
+
+
+@pytest.mark.parametrize("kind", list(occluders.OCCLUDERS))
+def test_an_occluder_covers_what_it_says(kind: str) -> None:
+    rng = np.random.default_rng(1)
+    covered, cover = occluders.occlude(picture(1, 96), LANDMARKS, kind, picture(2, 96), rng)
+    assert cover.shape == covered.shape == (96, 96)
+    assert cover.max() > 0.9
+    assert (covered[cover == 0] == picture(1, 96)[cover == 0]).all()
+
+
+@pytest.mark.parametrize("kind", list(altered.ALTERED))
+def test_an_altered_face_differs_and_is_drawn_again_the_same(kind: str) -> None:
+    one, again = (altered.alter(picture(1), LANDMARKS, kind, np.random.default_rng(4)) for _ in range(2))
+    assert one.shape == (48, 48)
+    assert (one == again).all()
+    assert np.abs(one.astype(int) - picture(1)).mean() > 2
+
+
+@pytest.mark.parametrize("kind", list(PLANTED))
+@pytest.mark.parametrize("shape", [(48, 48), (120, 90, 3)])
+def test_planted_challenges_keep_the_shape(kind: str, shape: tuple[int, ...]) -> None:
+    image = np.full(shape, 100, np.uint8)
+    made = PLANTED[kind][0](image, np.random.default_rng(0))
+    assert made.shape == shape
+    assert made.dtype == np.uint8
+    assert (made != image).any()
+
+
+def test_the_share_of_a_challenge_is_found_whatever_share_was_taught() -> None:
+    rng = np.random.default_rng(0)
+    curve = model.fit_curve(rng.normal(2, 1, 2000), rng.normal(-2, 1, 2000))
+    natural = np.r_[rng.normal(2, 1, 100), rng.normal(-2, 1, 1900)]
+    probability, share = curve.probability(natural)
+    assert share == pytest.approx(0.05, abs=0.015)
+    assert (probability[:100] >= 0.5).mean() > 0.85
+    assert (probability[100:] >= 0.5).mean() < 0.01
+
+
+def test_a_drawing_in_which_the_detector_finds_no_face_is_least_a_persons() -> None:
+    human = {"weights": np.array([1.0, 0]), "mean": np.zeros(2), "scale": np.ones(2)}
+    embedding = np.array([[2, 0], [2, 0], [-2, 0], [-2, 0]], np.float16)
+    found = model.non_human_logit(human, embedding, np.array([0.1, 0.9, 0.1, 0.9]))
+    assert found.argmax() == 0
+    assert found.argmin() == 3
+    assert np.isfinite(model.non_human_logit(human, embedding, np.array([0.0, 1.0, np.nan, 0.5]))).all()
+
+
+def test_a_model_is_read_back_as_it_was_written_and_junk_is_none() -> None:
+    heads = {"overlay": {"a": np.arange(6.0).reshape(2, 3)}, "occluder": {"b": np.ones(2)}}
+    made = model.ChallengeModel(
+        heads, {"weights": np.ones(3)}, {"watermark": model.Curve(np.array([1.0, 2.0]), 0.4)}, {"revision": 1}
+    )
+    read = model.ChallengeModel.from_bytes(made.to_bytes())
+    assert read.digest == made.digest
+    assert read.record == made.record
+    assert read.curves["watermark"].prior == 0.4
+    with pytest.raises((ValueError, OSError, KeyError)):
+        model.ChallengeModel.from_bytes(b"no archive")
+
+
+def test_images_unlike_the_faces_are_farthest_and_copies_of_them_do_not_hide_them() -> None:
+    rng = np.random.default_rng(0)
+    faces = np.abs(rng.normal(0, 0.3, (600, 40)))
+    odd = np.repeat(np.abs(rng.normal(0, 0.3, 40))[None] + 2 * (np.arange(40) % 2), 60, axis=0)
+    contents = np.array([f"c{n}" for n in range(660)], dtype=object)
+    sure = np.arange(660) < 600
+    far = distance(np.vstack([faces, odd]).astype(np.float16), sure, contents, 0)
+    assert far[600:].min() > far[:600].max()
+    assert np.median(far[:600]) == pytest.approx(0, abs=0.3)
+
+
+def test_too_few_faces_give_no_distance() -> None:
+    embedding = np.ones((12, 40), np.float16)
+    assert np.isnan(distance(embedding, np.ones(12, bool), np.arange(12).astype(object), 0)).all()
+
+
+def test_the_covered_part_is_named() -> None:
+    logits = np.full((7, 7), -5.0, np.float32)
+    logits[5] = 5
+    assert covered_parts(logits, LANDMARKS) == ["mouth"]
+    logits[:] = -5
+    logits[2] = 5
+    assert "eyes" in covered_parts(logits, LANDMARKS)
+    assert covered_parts(logits, np.full((5, 2), np.nan)) == []
+
+
+def test_one_mark_on_different_pictures_recurs_and_copies_of_one_picture_do_not() -> None:
+    same = [written(picture(seed)) for seed in range(6)]
+    others = [written(picture(20 + seed), word) for seed, word in enumerate(("abq", "kvz", "mwx"))]
+    copies = [written(picture(50), "zzz", (2, 15))] * 4
+    shown = np.stack([*same, *others, *copies])
+    logits = np.full((len(shown), 14, 14), -5.0, np.float32)
+    logits[:9, 8:12, :12] = 3
+    logits[9:, 2:5, :12] = 3
+    found = recurring_marks(np.full(len(shown), 0.9), logits, shown)
+    assert set(range(6)) <= set(found)
+    assert found[0].others >= 4
+    assert not set(range(9, 13)) & set(found)
+
+
+def test_the_copy_without_a_watermark_is_the_best_even_where_it_is_smaller() -> None:
+    images = pd.DataFrame({"path": ["a", "b"], "split": "train", "label": "x"})
+    measured = pd.DataFrame(
+        {
+            "path": ["a", "b"],
+            "error": "",
+            "pixel_sha256": ["1" * 64, "2" * 64],
+            "dhash": [1, 2],
+            "width": [100, 48],
+            "height": [100, 48],
+            "bytes": [9000, 900],
+            "sharpness": 1.0,
+        }
+    )
+    pairs = pd.DataFrame(
+        {
+            "pixel_sha256_a": ["1" * 64],
+            "pixel_sha256_b": ["2" * 64],
+            "probability": [0.99],
+            "transform": ["same view"],
+            "relation": ["near_duplicate"],
+        }
+    )
+    plain = build(images, measured, pairs, 0.9).members.set_index("path")["rank"]
+    clean_first = build(images, measured, pairs, 0.9, np.array([True, False])).members.set_index("path")["rank"]
+    assert plain["a"] == 1
+    assert clean_first["b"] == 1
+
+
+def test_the_cost_of_a_challenge_is_the_difference_with_its_interval() -> None:
+    right = np.r_[np.ones(300), np.zeros(20), np.ones(20)].astype(bool)
+    flags = pd.DataFrame({"Watermark": np.r_[np.zeros(300), np.ones(40)].astype(bool), "rare": np.zeros(340, bool)})
+    found = by_challenge(right, flags)
+    assert found["challenge"].tolist() == ["Watermark"]
+    row = found.iloc[0]
+    assert row["cost"] == pytest.approx(0.5)
+    assert 0.3 < row["cost_low"] < 0.5 < row["cost_high"] < 0.7
+
+
+@pytest.mark.skipif(not available(), reason="the package with the network's weights is not installed")
+def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: Path) -> None:
+    from curation.base.progress import Display
+    from curation.base.settings import MeasureSettings
+    from curation.measure.embedding import embed, load_embedding
+
+    rows = []
+    for number in range(5):
+        file = tmp_path / f"{number}.png"
+        cv2.imwrite(str(file), picture(number))
+        rows.append((f"{number:064d}", str(file)))
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    rows.append(("f" * 64, str(tmp_path / "bad.png")))
+    contents = pd.DataFrame(rows, columns=["sha256", "url"])
+    store, settings, display = tmp_path / "store", MeasureSettings(), Display(quiet=True)
+    assert embed(contents.head(3), store, settings, {}, "", display) == 3
+    assert embed(contents, store, settings, {}, "", display) == 3
+    found = load_embedding(contents["sha256"].tolist(), store, settings, "")
+    assert found.known.tolist() == [True] * 5 + [False]
+    assert found.embedding.shape == (6, 1280)
+    # a picture's numbers do not depend on what it was batched with
+    alone = tmp_path / "alone"
+    embed(contents.iloc[4:5], alone, settings, {}, "", display)
+    once = load_embedding([rows[4][0]], alone, settings, "").embedding[0].astype(float)
+    assert np.abs(once - found.embedding[4]).max() < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not available(), reason="the package with the network's weights is not installed")
+def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Path) -> None:
+    from curation.audit.synthetic import make_sample
+    from curation.base.progress import Display
+    from curation.base.settings import load
+    from curation.base.workspace import create_workspace, read_issues
+    from curation.pipeline import challenges, curating
+
+    make_sample(tmp_path / "faces", images=160, seed=3)
+    for number in range(6):
+        label = ("happy", "sad")[number % 2]
+        place = PLANTED["page of print"][0](np.zeros((64, 64), np.uint8), np.random.default_rng(number))
+        cv2.imwrite(str(tmp_path / "faces" / "train" / label / f"page{number}.png"), place)
+    workspace = create_workspace(tmp_path / "w")
+    settings = load(overrides={"embed": {"when": "on", "lessons": 200}})
+    curating.run(workspace, str(tmp_path / "faces"), settings, Display(quiet=True))
+    issues = read_issues(workspace)
+    learned = challenges.stored_model(workspace)
+    assert learned is not None
+    assert learned.record["lessons"] == 200
+    assert {"watermark", "occluded_face", "non_human_face", "outlier"} <= set(issues["check"])
+    rows = issues[issues["check"] == "outlier"].sort_values("score")
+    pages = rows["path"].str.contains("page")
+    assert rows.loc[pages, "score"].median() < rows.loc[~pages, "score"].median()
+    assert all("threshold" in json.loads(text) for text in rows["evidence"])
+    before = workspace.issues.stat().st_mtime_ns
+    curating.run(workspace, str(tmp_path / "faces"), settings, Display(quiet=True))
+    assert workspace.issues.stat().st_mtime_ns == before
+    without = load(overrides={"embed": {"when": "off"}})
+    curating.run(workspace, str(tmp_path / "faces"), without, Display(quiet=True))
+    assert "watermark" not in set(read_issues(workspace)["check"])

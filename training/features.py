@@ -1,0 +1,279 @@
+"""What a network that has seen ImageNet sees in grey pictures, and small heads on it that find what was laid over one.
+
+The network is the bundled EfficientNet-Lite0, its batch normalisation folded into its convolutions. Its last feature
+map, averaged, is a picture's embedding. Heads read feature maps on the way there ("taps") and say of each cell whether
+something lies there: they are learned on pictures on which it was laid on purpose, so that its place is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.backbones import IMAGENET_MEAN, IMAGENET_STD, WeightsError, bundled_network
+from training.data import Bytes, Floats
+from training.head_shapes import BACKBONE, DIMENSIONS, SHAPES, HeadShape
+
+BATCH = 32
+
+_TAPS = {"fine": 24, "middle": 40, "coarse": 112, "top": 320}
+"""Feature maps that heads read, and their channels: strides 4, 8, 16 and 32 px."""
+
+_REDUCED = 32
+"""Channels to which a map of another resolution is brought before heads put maps side by side."""
+
+_LEARNING_RATE = 2e-3
+_WEIGHT_DECAY = 1e-2
+_MINIBATCH = 64
+
+_PICTURE_LOSS = 0.5
+"""Weight of the loss on whole pictures beside that on cells: without it heads learn edges, not things."""
+
+_SUSPICIOUS = 0.15
+"""Share of the pictures taken for clean that is left out half-way, those the head doubts most: data have watermarks and
+hands of their own (a trimmed loss, as in Rousseeuw 1984)."""
+
+_CLEAN_AT = 0.4
+"""Part of the epochs after which suspicious pictures are left out."""
+
+Taps = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is kept of n pictures.
+
+    Attributes:
+        embedding: (n, 1280) float16.
+        logits: per head (n, cells, cells) float32; above 0, something lies there.
+
+    """
+
+    embedding: npt.NDArray[np.float16]
+    logits: dict[str, Floats]
+
+
+class FeatureNetwork:
+    """The network on a GPU where there is one, else on the CPU."""
+
+    def __init__(self, heads: Mapping[str, Mapping[str, npt.NDArray[Any]]] | None = None) -> None:
+        """Load the bundled weights.
+
+        Args:
+            heads: by name, as ``learn_head`` returned them.
+
+        Raises:
+            WeightsError: the package that holds the weights is not installed.
+
+        """
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        network = cast("Any", folded(bundled_network(BACKBONE)))
+        self._network = network.to(self.device, memory_format=torch.channels_last)
+        self._mean, self._std = (
+            255 * torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD)
+        )
+        self._heads = {name: _loaded(name, arrays).to(self.device) for name, arrays in (heads or {}).items()}
+
+    def describe(self, pictures: Bytes) -> Described:
+        """Return embeddings and what the heads see of pictures (n, 112, 112) uint8."""
+        embeddings, seen = [], {name: [Tensor()][:0] for name in self._heads}
+        with torch.inference_mode():
+            for start in range(0, len(pictures), BATCH):
+                taps, embedding = self._forward(pictures[start : start + BATCH])
+                embeddings.append(embedding.half().cpu())
+                for name, head in self._heads.items():
+                    seen[name].append(head(taps).cpu())
+        return Described(
+            torch.cat([torch.empty(0, DIMENSIONS, dtype=torch.half), *embeddings]).numpy(),
+            {name: torch.cat(parts).numpy() for name, parts in seen.items()},
+        )
+
+    def taps(self, pictures: Bytes, report: Callable[[int, int], None] = lambda done, total: None) -> Taps:
+        """Return the feature maps of pictures (n, 112, 112) uint8 that heads are learned on, float16 on the CPU."""
+        parts: list[Taps] = []
+        with torch.inference_mode():
+            for start in range(0, len(pictures), BATCH):
+                taps, _ = self._forward(pictures[start : start + BATCH])
+                parts.append({name: tap.half().cpu() for name, tap in taps.items()})
+                report(min(start + BATCH, len(pictures)), len(pictures))
+        return {name: torch.cat([part[name] for part in parts]) for name in _TAPS}
+
+    def _forward(self, pictures: Bytes) -> tuple[Taps, Tensor]:
+        grey = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)[:, None].float()
+        maps = ((grey - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
+        network = self._network
+        maps = network.bn1(network.conv_stem(maps))
+        blocks = []
+        for block in network.blocks:
+            maps = block(maps)
+            blocks.append(maps)
+        embedding = network.bn2(network.conv_head(maps)).mean((2, 3))
+        return dict(zip(_TAPS, (blocks[1], blocks[2], blocks[4], blocks[6]), strict=True)), embedding
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """Return a network in evaluation mode, each batch normalisation folded into the convolution before it, in place.
+
+    A normalisation that activates as well (timm's) leaves its activation behind.
+    """
+    network.eval()
+    before: nn.Conv2d | None = None
+    with torch.no_grad():
+        for name, module in list(network.named_modules()):
+            if isinstance(module, nn.Conv2d):
+                before = module
+            elif isinstance(module, nn.BatchNorm2d) and before is not None:
+                norm = cast("Any", module)
+                scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+                before.weight *= scale.view(-1, 1, 1, 1)
+                bias = 0.0 if before.bias is None else before.bias * scale
+                before.bias = nn.Parameter(norm.bias - norm.running_mean * scale + bias)
+                parent, _, own = name.rpartition(".")
+                setattr(network.get_submodule(parent), own, getattr(module, "act", nn.Identity()))
+    return network
+
+
+class _Head(nn.Module):
+    """Brings taps to one resolution, adds each cell's place, and looks at 5 x 5 cells around each."""
+
+    def __init__(self, shape: HeadShape) -> None:
+        super().__init__()
+        self.shape = shape
+        finest = shape.taps[0]
+        # the finest map is halved, and the widest narrowed where maps are many
+        narrowed = {"fine", "coarse"} if finest == "fine" else set()
+        reduced = {tap: _REDUCED if tap in narrowed else 0 for tap in shape.taps}
+        self.norms = nn.ModuleDict({tap: nn.BatchNorm2d(_TAPS[tap], affine=False) for tap in shape.taps})
+        self.bring = nn.ModuleDict(
+            {tap: _layer(_TAPS[tap], width, tap == "fine") for tap, width in reduced.items() if width}
+        )
+        channels = sum(width or _TAPS[tap] for tap, width in reduced.items()) + 4
+        self.body = nn.Sequential(
+            nn.Dropout2d(shape.dropout),
+            _layer(channels, shape.width),
+            _layer(shape.width, shape.width),
+            _layer(shape.width, shape.width),
+            nn.Dropout2d(shape.dropout),
+            nn.Conv2d(shape.width, 1, 1),
+        )
+        line = torch.linspace(-1, 1, shape.cells)
+        y, x = torch.meshgrid(line, line, indexing="ij")
+        self.register_buffer("place", torch.stack([x, y, x * x, y * y])[None], persistent=False)
+
+    def forward(self, taps: Taps) -> Tensor:
+        """Return logits (n, cells, cells)."""
+        parts = []
+        for name in self.shape.taps:
+            part = self.norms[name](taps[name].float())
+            part = self.bring[name](part) if name in self.bring else part
+            if part.shape[-1] != self.shape.cells:
+                size = (self.shape.cells, self.shape.cells)
+                part = functional.interpolate(part, size, mode="bilinear", align_corners=False)
+            parts.append(part)
+        parts.append(self.get_buffer("place").expand(len(parts[0]), -1, -1, -1))
+        logits: Tensor = self.body(torch.cat(parts, 1).contiguous(memory_format=torch.channels_last))[:, 0]
+        return logits
+
+
+def _layer(inputs: int, outputs: int, halves: bool = False) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, 2 if halves else 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
+
+
+def _loaded(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> nn.Module:
+    head = _Head(SHAPES[name])
+    try:
+        head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()})
+    except (RuntimeError, TypeError) as error:
+        raise WeightsError(
+            f"the {name} head does not fit this version; delete challenges.npz to learn it anew"
+        ) from error
+    return head.eval()
+
+
+def learn_head(
+    name: str,
+    taps: Taps,
+    covers: Floats,
+    rows: npt.NDArray[np.int64],
+    *,
+    seed: int = 0,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, npt.NDArray[Any]]:
+    """Learn a head from pictures on which something was laid, and from others.
+
+    Args:
+        name: of ``SHAPES``.
+        taps: of all pictures, on the CPU.
+        covers: (n, cells, cells) share of each cell that is covered, 0..1.
+        rows: numbers of the pictures to learn from.
+        seed: of the start and the order.
+        report: called with (epochs done, all).
+
+    Returns:
+        The head's arrays by name.
+
+    """
+    shape = SHAPES[name]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = _Head(shape).to(device)
+        rng, rows = np.random.default_rng(seed), rows.copy()
+        optimiser = torch.optim.AdamW(head.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+        steps = shape.epochs * max(1, len(rows) // _MINIBATCH)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        target = torch.from_numpy(covers)
+        for epoch in range(shape.epochs):
+            if epoch == round(_CLEAN_AT * shape.epochs):
+                rows = _trusted(head, taps, target, rows, device)
+            for batch in _minibatches(rng.permutation(rows)):
+                head.train()
+                seen = {tap: taps[tap][batch].to(device) for tap in shape.taps}
+                loss = _loss(head(seen), target[batch].to(device), shape)
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                schedule.step()
+            report(epoch + 1, shape.epochs)
+    return {key: value.cpu().numpy() for key, value in head.state_dict().items()}
+
+
+def _minibatches(rows: npt.NDArray[np.int64]) -> Sequence[npt.NDArray[np.int64]]:
+    """Return minibatches of one size; what is over waits for the next epoch's order."""
+    whole = len(rows) // _MINIBATCH * _MINIBATCH
+    return np.split(rows[:whole], whole // _MINIBATCH) if whole else [rows]
+
+
+def _loss(logits: Tensor, cover: Tensor, shape: HeadShape) -> Tensor:
+    """Return the loss on cells, and on whole pictures by the logarithm of the cells' summed odds."""
+    covered = (cover > shape.covered).float()
+    counts = ((cover > shape.covered) | (cover < shape.clear)).float()
+    cells = functional.binary_cross_entropy_with_logits(logits, covered, weight=counts)
+    odds = logits.flatten(1).logsumexp(1) - np.log(4)
+    return cells + _PICTURE_LOSS * functional.binary_cross_entropy_with_logits(odds, (covered.sum((1, 2)) > 1).float())
+
+
+def _trusted(
+    head: nn.Module, taps: Taps, cover: Tensor, rows: npt.NDArray[np.int64], device: torch.device
+) -> npt.NDArray[np.int64]:
+    """Return rows without the pictures taken for clean that the head doubts most."""
+    head.eval()
+    said = np.empty(len(rows), np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(rows), _MINIBATCH):
+            batch = rows[start : start + _MINIBATCH]
+            logits = head({name: tap[batch].to(device) for name, tap in taps.items()})
+            said[start : start + _MINIBATCH] = logits.flatten(1).topk(4).values.mean(1).cpu().numpy()
+    clean = cover[rows].flatten(1).amax(1).numpy() == 0
+    if not clean.any():
+        return rows
+    return np.asarray(rows[~(clean & (said > np.quantile(said[clean], 1 - _SUSPICIOUS)))])
