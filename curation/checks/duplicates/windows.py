@@ -50,6 +50,9 @@ _APART = SIDE - _CORNER
 _SHIFTS = ((1, 1), (1, -1), (1, 0), (0, 1))
 """Directions of a shift; the opposite ones are found from the other picture."""
 
+_LEAST_SHIFT = 0.12
+"""Share of the side below which pictures are compared as they are: a second look at them would be a second chance."""
+
 _NEAREST = 3
 _LEAST_SIMILARITY = 0.7
 _LEAST_SIMILARITY_IN_COMMON = 0.8
@@ -199,7 +202,10 @@ class _Details:
         common = np.ascontiguousarray(picture[start[1] : start[1] + side, start[0] : start[0] + side])
         _, most, _, place = cv2.minMaxLoc(cv2.matchTemplate(whole, common, cv2.TM_CCOEFF_NORMED))
         # what lies at start in the picture as turned lies at place in the other
-        shift = linear @ (np.array(start) - np.array(place)) / _HALF
+        apart = (np.array(start) - np.array(place)) / _HALF
+        if not own.turn and np.abs(apart).max() < _LEAST_SHIFT:
+            return -1.0, ()
+        shift = linear @ apart
         return most, tuple(np.column_stack([linear, shift]).ravel().tolist())
 
     def _sized(self, row: int, sides: tuple[int, ...]) -> list[Floats]:
