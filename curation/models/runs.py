@@ -224,6 +224,18 @@ def train(workspace: Workspace, recipe_name: str, version_name: str, options: Fi
     return run_dir
 
 
+def require_recipe(name: str) -> None:
+    """Refuse a name that no recipe has, before the work.
+
+    Raises:
+        ModelError: there is none.
+
+    """
+    from training.recipes import recipe
+
+    translate_errors(lambda: recipe(name))
+
+
 def out_of_fold(
     workspace: Workspace,
     recipe_name: str,

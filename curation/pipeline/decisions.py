@@ -269,7 +269,7 @@ def _parting(workspace: Workspace, names: Sequence[str], reason: str) -> Draft:
     images = read_images(workspace)
     paths = _members(workspace, names, images)
     issues = read_issues(workspace)
-    exact = issues[(issues["check"] == "exact_duplicate") & issues["path"].isin(paths)]
+    exact = issues[(issues["check"] == "exact_duplicate") & issues["is_issue"] & issues["path"].isin(paths)]
     if exact["group"].duplicated().any():
         group = exact.loc[exact["group"].duplicated(keep=False), "path"].head(2)
         raise WorkspaceError(

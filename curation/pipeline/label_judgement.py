@@ -185,6 +185,7 @@ def judge(
     for sentence in remarks:
         display.note(sentence)
     if frame.empty:
+        runs.require_recipe(settings.labels.recipe)
         workspace.labels.unlink(missing_ok=True)
         write_json(_record_file(workspace), {"key": key, "data": data, "skipped": True, "remarks": remarks})
         return

@@ -36,6 +36,11 @@ _PICTURES = 60
 """Pairs that the page shows, those across most different uses first."""
 
 
+_SURE = 0.95
+"""Probability of a near copy between two data sets: nothing at home tells how alike two people of theirs may look, as
+the pairs of one data set do (``curation.checks.duplicates.calibration.in_company``), so more is asked for."""
+
+
 @dataclass(frozen=True)
 class Side:
     """One of the two data sets: its images with measurements, a row per image, and where its pictures are kept."""
@@ -137,8 +142,21 @@ def _shared(workspace: Workspace, here: Side, there: Side, display: Display) -> 
     exact = pd.DataFrame({"a": same["pixel_sha256"], "b": same["pixel_sha256"]}).assign(
         kind="exact", probability=1.0, transform="none"
     )
-    pairs = pd.concat([exact, near], ignore_index=True)
+    pairs = _without_shots(workspace, pd.concat([exact, near], ignore_index=True))
     return _partnered(here, there, pairs), _partnered(there, here, pairs.rename(columns={"a": "b", "b": "a"}))
+
+
+def _without_shots(workspace: Workspace, pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return the pairs but those of a picture there with what is only another shot of its likelier copy here."""
+    if not workspace.pairs.exists():
+        return pairs
+    known = files.read_table(workspace.pairs)
+    known = known.loc[known["relation"].astype("str") == "same_session", ["pixel_sha256_a", "pixel_sha256_b"]]
+    shots = pd.MultiIndex.from_frame(known.astype("str"))
+    likeliest = pairs.sort_values("probability", ascending=False, kind="stable").drop_duplicates("b")
+    best = pairs["b"].map(dict(zip(likeliest["b"], likeliest["a"], strict=True)))
+    either = [pd.MultiIndex.from_arrays(both).isin(shots) for both in ((pairs["a"], best), (best, pairs["a"]))]
+    return pairs[~(either[0] | either[1])]
 
 
 def _partnered(side: Side, other: Side, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -174,10 +192,11 @@ def _near_pairs(workspace: Workspace, here: Side, there: Side, display: Display)
         phash,
         here.settings.duplicates,
         display,
-        engine=_between(len(sides[0])),
+        engine=_between(len(sides[0]), len(both)),
         folder=workspace.root,
     )
-    found = found[found["relation"] == "near_duplicate"]
+    across = (found["i"] < len(sides[0])) & (found["j"] >= len(sides[0]))
+    found = found[across & (found["relation"] == "near_duplicate") & (found["probability"] >= _SURE)]
     names = both["pixel_sha256"].to_numpy(dtype=object)
     return pd.DataFrame(
         {
@@ -190,15 +209,26 @@ def _near_pairs(workspace: Workspace, here: Side, there: Side, display: Display)
     )
 
 
-def _between(first: int) -> Engine:
-    """Return the search that compares only pairs of a row below ``first`` and one from it on."""
+def _between(first: int, size: int) -> Engine:
+    """Return the search that compares pairs of a row below ``first`` and one from it on, of ``size``.
+
+    Pictures that have a likely copy there are compared with their own side too: who has shots of one session at home is
+    likelier to meet one more than a copy (``curation.checks.duplicates.calibration.in_company``).
+    """
     from curation.checks.duplicates import candidates, verification
     from curation.checks.duplicates.find import Engine
 
     def across(pictures: Any, named: Candidates, report: Any) -> Any:
-        apart = (named.pairs[:, 0] < first) & (named.pairs[:, 1] >= first)
-        chosen = candidates.Candidates(named.pairs[apart], named.mirrored[apart])
-        return verification.verify(pictures, chosen, report)
+        a, b = named.pairs.T
+        apart = (a < first) & (b >= first)
+        likely = np.zeros(int(named.pairs.max(initial=-1)) + 1, dtype=np.bool_)
+        for batch in verification.verify(
+            pictures, candidates.Candidates(named.pairs[apart], named.mirrored[apart]), report
+        ):
+            likely[batch.candidates.pairs[batch.odds > 0]] = True
+            yield batch
+        home = ~apart & (likely[a] | likely[b]) & (b < size)
+        yield from verification.verify(pictures, candidates.Candidates(named.pairs[home], named.mirrored[home]))
 
     return Engine(candidates.hamming_pairs, candidates.searcher, across)
 

@@ -292,8 +292,8 @@ def copy_graph(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     linked = kept_apart(pairs, scanned.measurements, parted(Log(workspace.decisions).table))
     graph = CheckInputs(scanned.images, scanned.measurements, linked, settings).copies
     first = graph.members.drop_duplicates("content").set_index("content")["path"]
-    shots = graph.sessions["partner"].map(first)
-    return graph.members.assign(shot=graph.members["content"].map(shots).fillna(""))
+    shots = graph.sessions["partner"].map(first).to_dict()
+    return graph.members.assign(shot=[shots.get(content, "") for content in graph.members["content"]])
 
 
 def _made_with(workspace: Workspace, settings: Settings) -> dict[str, Any]:

@@ -19,8 +19,8 @@ import pytest
 from curation.base.pools import local
 from curation.base.pools.local import Pool, PoolError
 from curation.base.settings import EngineSettings, MeasureSettings
-from curation.measure import engine, load_measurements, measure
-from tests.unit.test_measure_engine import InlinePool, drawn, listing_of
+from curation.measure import engine, load_measurements
+from tests.unit.test_measure_engine import InlinePool, drawn, listing_of, measure
 
 SETTINGS = MeasureSettings()
 REPOSITORY = Path(__file__).parents[2]

@@ -57,11 +57,11 @@ def ended(arguments: list[str]) -> tuple[int, str]:
 
 def assert_ended_well(arguments: list[str]) -> None:
     status, said = ended(arguments)
-    assert status in (0, 1, 2), (arguments, status, said)
-    assert commands.OWN_FAULT not in said and "Traceback" not in said, (arguments, said)
+    assert status in (0, 1, 2), ascii((arguments, status, said))
+    assert commands.OWN_FAULT not in said and "Traceback" not in said, ascii((arguments, said))
     if status == 1 and not said.startswith("{"):
         last = said.strip().splitlines()[-1]
-        assert printable(last) == last, (arguments, said)
+        assert printable(last) == last, ascii((arguments, said))
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

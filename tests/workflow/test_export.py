@@ -28,7 +28,7 @@ def edited(curated: Path, curate: Curate, tmp_path_factory: pytest.TempPathFacto
     """A workspace in which a person relabelled, excluded and restored one image each after v2."""
     own = Path(shutil.copytree(curated, tmp_path_factory.mktemp("edited") / "own"))
     rows = pd.read_parquet(own / "manifests" / "v2.parquet")
-    kept = rows[rows["status"] == "kept"]["path"].tolist()
+    kept = rows[(rows["status"] == "kept") & (rows["group"] == "")]["path"].tolist()  # no copies: nothing else changes
     excluded = rows[(rows["status"] == "excluded") & rows["reason"].str.contains("cop")]["path"].tolist()
     curate("decide", kept[3], "--relabel", "sad" if "/sad/" not in kept[3] else "happy", "-w", own)
     curate("decide", kept[-1], "--exclude", "--reason", "no", "-w", own)
