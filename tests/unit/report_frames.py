@@ -51,7 +51,9 @@ def with_every_check(found: Example, each: int = 100) -> Example:
         chosen = range(100 + place, len(frame), (len(frame) - 100) // each)
         rows = {n: ("", {"value": 0.1, "threshold": 0.3, "measure": "face_score"}) for n in chosen}
         if check in summary.GROUP_CHECKS:
-            rows = {n: _near(f"{check}-{n // 2}", frame, (n // 2 * 2, n // 2 * 2 + 1), n) for n in range(100, 100 + each)}
+            rows = {
+                n: _near(f"{check}-{n // 2}", frame, (n // 2 * 2, n // 2 * 2 + 1), n) for n in range(100, 100 + each)
+            }
         parts.append(_rows(frame, check, rows))
     return replace(found, issues=pd.concat(parts, ignore_index=True))
 
