@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,10 +169,8 @@ def look_at(page: Page, view: str, images: int) -> None:
     page.evaluate(MARK_TILES)
     before = page.locator("[data-before]").count()
     page.locator(".MuiMenu-root").get_by_text(view, exact=True).first.click()
-    try:
+    with suppress(TooLate):  # the view was chosen before, or has the same images
         page.wait_for_function(GONE, arg=before, timeout=SAME_S * 1000)
-    except TooLate:
-        pass  # the view was chosen before, or has the same images
     page.get_by_text(f"{images:,} sample{'s' if images > 1 else ''}", exact=True).wait_for()
     tiles(page).nth(min(images, 12) - 1).wait_for()
 
