@@ -14,7 +14,7 @@ from __future__ import annotations
 import getpass
 import inspect
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from curation.base import notebook, settings
-from curation.base.errors import CurationError, WorkspaceError, did_you_mean
+from curation.base.errors import WorkspaceError, naming_keywords, require_known
 from curation.base.progress import Display
 from curation.base.workspace import Workspace as WorkspaceFolder
 from curation.base.workspace import create_workspace, locked, open_workspace, read_images, read_issues, require_own
@@ -95,28 +95,12 @@ class Explanation(Outcome):
         return str(picture + notebook.sentences(self.lines))
 
 
-class OptionError(CurationError, TypeError):
-    """A keyword that a method does not know."""
-
-
-def _require_known(options: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse a keyword that is not known, and name the one that was probably meant.
-
-    Raises:
-        OptionError: one is unknown.
-
-    """
-    known = list(known)
-    for name in options:
-        if name not in known:
-            raise OptionError(f"no option {name!r}; {did_you_mean(name, known)}")
-
-
 def _fit_options(options: dict[str, Any]) -> runs.FitOptions:
-    _require_known(options, [each.name for each in fields(runs.FitOptions)])
+    require_known(options, [each.name for each in fields(runs.FitOptions)])
     return runs.FitOptions(**options)
 
 
+@naming_keywords
 class Version:
     """One version of a workspace's manifest; ``rows`` has the manifest's columns, ``kept`` only what is kept."""
 
@@ -166,7 +150,7 @@ class Version:
         """Return the kept images as a PyTorch dataset; options as ``curation.formats.torch.CuratedFaces``."""
         from curation.formats.torch import CuratedFaces
 
-        _require_known(options, list(inspect.signature(CuratedFaces).parameters)[3:])
+        require_known(options, list(inspect.signature(CuratedFaces).parameters)[3:])
         return CuratedFaces(self._workspace.root, self.name, split, **options)
 
     def __repr__(self) -> str:
@@ -178,6 +162,7 @@ class Version:
         return str(notebook.sentences(shown.lines) + notebook.table(shown.table))
 
 
+@naming_keywords
 class Workspace:
     """A workspace folder: run, look, decide, take back, hand on.
 

@@ -276,7 +276,10 @@ def _checks(tables: CleaningTables) -> Table:
     by_class = by_class.reindex(tables.checks["check"]).fillna(0).reset_index(drop=True)
     by_class[tables.checks["issues"].isna().to_numpy()] = float("nan")
     classes = {label: f"class {n}" for n, label in enumerate(by_class.columns)}
-    frame = pd.concat([tables.checks.reset_index(drop=True), by_class.rename(columns=classes)], axis=1)
+    checks = tables.checks.reset_index(drop=True)
+    # nothing was left out because of a check that never ran; that is no count of 0
+    checks["left_out"] = checks["left_out"].where(checks["issues"].notna() | (checks["left_out"] > 0))
+    frame = pd.concat([checks, by_class.rename(columns=classes)], axis=1)
     columns = [
         Column("title", "check", note="explanation", command="command", view="view"),
         Column("issues", "flagged", "found", "images that the check flags"),
@@ -297,13 +300,16 @@ def _distributions(frame: pd.DataFrame) -> list[dict[str, Any]]:
     for (title, measure), rows in frame.groupby(["title", "measure"], sort=False):
         if len(rows) > 1:
             low, high = float(rows["left"].min()), float(rows["right"].max())
+            digits = 1 - math.floor(math.log10(high - low))
             limit, most = float(rows["threshold"].iloc[0]), int((rows["passed"] + rows["flagged"]).max())
             bars = [_bar(row, low, high, most) for row in rows.to_dict("records")]
             flagged = int(rows["flagged"].sum())
             alt = f"Histogram of {measure}, limit {limit:.3g}: {flagged:,} images beyond it."
             result.append(
                 {"title": title, "measure": measure, "flagged": flagged, "bars": bars, "alt": alt, "most": most}
-                | {"low": low, "high": high, "limit": limit, "limit_x": _PLOT_WIDTH * (limit - low) / (high - low)}
+                | {"low": round(low, digits) + 0.0, "high": round(high, digits) + 0.0, "limit": limit}
+                # where no image comes near the limit, its line would lie in the next drawing
+                | {"limit_x": _PLOT_WIDTH * (limit - low) / (high - low) if low <= limit <= high else None}
             )
     return result
 

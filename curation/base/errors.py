@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
-from collections.abc import Iterable
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+_Class = TypeVar("_Class", bound=type)
 
 
 class CurationError(Exception):
@@ -20,10 +24,46 @@ class MissingPackageError(CurationError):
     """An optional package is not installed."""
 
 
+class OptionError(CurationError, TypeError):
+    """A keyword that a method does not know."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return which of the known names was probably meant, or all of them, as the end of a sentence."""
     meant = difflib.get_close_matches(name, known := list(known), 1)
     return f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(known)}"
+
+
+def require_known(options: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse a keyword that is not known, and name the one that was probably meant.
+
+    Raises:
+        OptionError: one is unknown.
+
+    """
+    known = list(known)
+    for name in options:
+        if name not in known:
+            raise OptionError(f"no option {name!r}; {did_you_mean(name, known)}")
+
+
+def naming_keywords(plain: _Class) -> _Class:
+    """Have the public methods of a class answer a wrong keyword as :func:`require_known` does."""
+
+    def checked(method: Callable[..., Any], known: list[str]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(*args: Any, **options: Any) -> Any:
+            require_known(options, known)
+            return method(*args, **options)
+
+        return call
+
+    for name, method in list(vars(plain).items()):
+        if inspect.isfunction(method) and not name.startswith("_"):
+            known = inspect.signature(method).parameters
+            if all(each.kind is not inspect.Parameter.VAR_KEYWORD for each in known.values()):
+                setattr(plain, name, checked(method, list(known)[1:]))
+    return plain
 
 
 def installing(extra: str) -> str:

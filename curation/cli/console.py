@@ -27,6 +27,9 @@ _PIPED_WIDTH = 120
 _BESIDE_PATHS = 70
 """Characters that the other columns have beside the longest path; a narrower terminal breaks the lines itself."""
 
+_BETWEEN_COLUMNS = 2
+"""Blanks that separate two columns."""
+
 
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON; dataclasses become objects. Nothing in it steers a terminal, whatever its encoding."""
@@ -82,27 +85,36 @@ def write_frame(frame: pd.DataFrame, format_name: str, destination: str, gate: D
 
 
 def _print_table(frame: pd.DataFrame, hint: str, limit: int) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
+    screen = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    needed = 0
+    shown = frame.head(limit)
     for column in frame.columns:
+        # a path that is broken into lines cannot be copied, in a column of its own or amid a sentence
+        cells = [_cell(value) for value in shown[column]]
+        parts = cells if column == "path" else [word for cell in cells for word in cell.split()]
+        longest = max(map(cell_len, parts), default=0)
         right = frame[column].dtype.kind in "if"
-        # a path that is broken into lines cannot be copied
         table.add_column(
             Text(printable(str(column))),
             justify="right" if right else "left",
             overflow="fold",
             no_wrap=column == "path",
+            min_width=longest,
         )
-    for row in frame.head(limit).itertuples(index=False, name=None):
+        needed += max(longest, len(str(column))) + _BETWEEN_COLUMNS
+        if column == "path":
+            needed = max(needed, longest + _BESIDE_PATHS)
+    for row in shown.itertuples(index=False, name=None):
         # Text, not markup: names from the file system must not be read as styles
         table.add_row(*(Text(_cell(value)) for value in row))
-    screen = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
-    longest = max(frame["path"].head(limit).astype(str).str.len(), default=0) if "path" in frame else 0
-    if longest + _BESIDE_PATHS > screen.width:
-        screen = Console(width=longest + _BESIDE_PATHS)
+    if needed > screen.width:
+        screen = Console(width=needed)
     screen.print(table)
     if len(frame) > limit:
         print(f"... {len(frame) - limit:,} more rows{hint}")

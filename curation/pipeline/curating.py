@@ -33,7 +33,7 @@ from curation.labels import people
 from curation.pipeline import decisions, label_judgement, label_queue, losses, steps, subjects
 from curation.pipeline.steps import Scanned
 
-REPORT_REVISION = 5
+REPORT_REVISION = 6
 """Raised whenever the report's page may change for the same tables."""
 
 

@@ -48,7 +48,7 @@ class Limit:
     said: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Gate:
     """A version, held against limits."""
 
@@ -67,6 +67,10 @@ class Gate:
         failed = sum(not limit.holds for limit in self.limits)
         outcome = f"{failed} of {len(self.limits)} limits do not hold" if failed else "every limit holds"
         return [*found, f"{self.version} ({self.hash[:12]}): {outcome}."]
+
+    def __repr__(self) -> str:
+        """Return the sentences."""
+        return "\n".join(self.lines())
 
     def record(self) -> dict[str, Any]:
         """Return it for machines."""

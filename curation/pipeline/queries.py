@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from curation.base import files
-from curation.base.errors import WorkspaceError
+from curation.base.errors import WorkspaceError, did_you_mean
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_images, read_issues, read_listing, read_opinions
 from curation.checks import registry
@@ -92,10 +92,10 @@ def found_issues(workspace: Workspace, check: str = "", *, flagged_only: bool = 
     if check:
         known = registry.names(issues["check"].unique())
         if check not in known:
-            raise WorkspaceError(f"no check {check!r}; there are: {', '.join(known)}")
+            raise WorkspaceError(f"no check {check!r}; {did_you_mean(check, known)}")
         issues = issues[issues["check"] == check]
         if issues.empty:
-            raise WorkspaceError(f"the check {check} has not scored any image of this workspace yet")
+            raise WorkspaceError(f"the check {check} was not run; to run: {summary.how_to_run(check)}")
     if flagged_only:
         issues = issues[issues["is_issue"]]
     order = {name: place for place, name in enumerate(registry.names(issues["check"].unique()))}

@@ -26,13 +26,22 @@ Thumbnails = Callable[[Sequence[str]], Mapping[str, bytes]]
 """Gives path -> pixels of a square grey uint8 picture, row by row, of those among the paths that have one."""
 
 PICTURES_PER_CLASS = 12
-"""Examples shown for each check and class: two rows on a laptop."""
+"""Examples shown for each check and class, at most: two rows on a laptop."""
+
+PICTURES_SHOWN = 480
+"""Of all checks and classes together: about 2 KB each of a page that is to stay under 3 MB."""
 
 _BLOCK = 16_384
 """Rows of evidence parsed at a time."""
 
 MEMBERS_SHOWN = 24
-"""Of a group of copies in the report: a chain of thousands would fill the page."""
+"""Of a group of copies in the report, at most: a chain of thousands would fill the page."""
+
+COPIES_SHOWN = 760
+"""Of all groups together, about 2 KB each."""
+
+_LEAST_SHOWN = 3
+"""Examples and members that are shown however many kinds there are."""
 
 GROUPS_SHOWN = {
     "label_conflict": 80,
@@ -101,13 +110,21 @@ def provenance(
         review_checks=policy.review.checks if policy else (),
         commands=(command, f"curate show {version.name}{option}", f"curate verify{option}"),
         tools={str(name): str(value) for name, value in lineage.get("tools", {}).items()},
-        detector=json.dumps(detector, ensure_ascii=False).strip('"'),
+        detector=_detector_words(detector),
         settings={**lineage.get("settings", {}), **made.get("settings", {}), "policy": name},
         left_out=tuple((str(row["path"]), str(row["reason"])) for row in left_out_files),
         warnings=tuple(warnings),
         option=option,
         app=app,
     )
+
+
+def _detector_words(detector: object) -> str:
+    """Return the face detector's name, then what else is known of it."""
+    if not isinstance(detector, Mapping):
+        return str(detector)
+    rest = [f"{name} {value}" for name, value in detector.items() if name != "name" and value]
+    return ", ".join([str(detector.get("name", "")), *rest])
 
 
 def cleaning_report_tables(
@@ -238,7 +255,7 @@ def _anomalies(
     text = (
         f"Another shot of the same session, alike but no copy, is in another split: {summary.counted(shots, 'image')}."
     )
-    add(shots, text, "curate issues --check near_duplicate --all --format csv")
+    add(shots, text, _look("same_session"), "same_session")
     broken = found.get("unreadable", 0)
     add(broken, f"Cannot be read: {summary.counted(broken, 'file')}.", "curate issues --check unreadable", "unreadable")
     not_run = [check for check in summary.LABEL_CHECKS if check not in found]
@@ -385,7 +402,9 @@ def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     flagged = issues[issues["is_issue"] & ~issues["check"].isin(summary.GROUP_CHECKS)].astype({"check": "str"})
     frame = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
     frame["total"] = frame.groupby(["check", "label"])["path"].transform("size")
-    frame = frame.sort_values(["score", "path"]).groupby(["check", "label"]).head(PICTURES_PER_CLASS)
+    frame = frame.sort_values(["score", "path"])
+    alike = frame.groupby(["check", "label"])
+    frame = alike.head(_evenly(alike.size(), PICTURES_PER_CLASS, PICTURES_SHOWN))
     place = {name: n for n, name in enumerate(registry.names(frame["check"].unique()))}
     frame = frame.assign(place=frame["check"].map(place)).sort_values(["place", "label", "score", "path"])
     frame["evidence"] = [
@@ -434,7 +453,13 @@ def _every_kind_of_member(members: pd.DataFrame, split: NDArray[np.object_]) -> 
     """Pick at most ``MEMBERS_SHOWN`` members a group, of each of its labels and splits in turn."""
     ordered = members.assign(split=split).sort_values("path")
     ordered["turn"] = ordered.groupby(["group", "label", "split"]).cumcount()
-    return ordered.sort_values(["turn", "path"]).groupby("group").head(MEMBERS_SHOWN)
+    groups = ordered.sort_values(["turn", "path"]).groupby("group")
+    return groups.head(_evenly(groups.size(), MEMBERS_SHOWN, COPIES_SHOWN))
+
+
+def _evenly(sizes: pd.Series, most: int, together: int) -> int:
+    """Return how many of each kind are shown, at most ``most``, so that all kinds stay within ``together``."""
+    return next((n for n in range(most, _LEAST_SHOWN, -1) if sizes.clip(upper=n).sum() <= together), _LEAST_SHOWN)
 
 
 def _link_words(evidence: Mapping[str, Any]) -> str:
@@ -470,7 +495,10 @@ def _decision_counts(entries: Sequence[Entry]) -> pd.DataFrame:
     grouped = frame.groupby(["actor", "action", "cause"])["example"]
     counts = grouped.agg(images="size", example="first").reset_index()
     counts["command"] = [f"curate issues --check {cause}" if cause else "curate log" for cause in counts["cause"]]
-    counts["cause"] = [summary.check_words(cause)[0] if cause else "" for cause in counts["cause"]]
+    own = np.where(counts["actor"].str.startswith("person:"), "A person's own judgement", "No single check")
+    counts["cause"] = [
+        summary.check_words(cause)[0] if cause else word for cause, word in zip(counts["cause"], own, strict=True)
+    ]
     return counts.sort_values(["images", "actor", "cause"], ascending=[False, True, True], ignore_index=True)[columns]
 
 

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from curation.base.errors import did_you_mean
+from curation.checks import registry
 from curation.pipeline.label_queue import Asking
-from curation.pipeline.summary import people_in_doubt
+from curation.pipeline.summary import how_to_run, people_in_doubt
 from curation.review.journal import IDENTITY, ReviewError
 
 ORDERS = ("gain", "worst", "balance", "random")
@@ -34,7 +36,7 @@ def candidates(issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataF
             several splits are among them though none of them is flagged: they wait for a person.
 
     Raises:
-        ReviewError: the check flags nothing.
+        ReviewError: the check flags nothing, or was not run.
 
     """
     doubt = people_in_doubt(issues).set_index("path")["group"]
@@ -43,6 +45,10 @@ def candidates(issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataF
     flagged = flagged.assign(group=flagged["group"].where(~waits, flagged["path"].map(doubt)))
     if check:
         flagged = flagged[flagged["check"] == check]
+        if check not in set(issues["check"]):
+            if check not in (known := registry.every()):
+                raise ReviewError(f"no check {check!r}; {did_you_mean(check, known)}")
+            raise ReviewError(f"the check {check} was not run; to run: {how_to_run(check)}")
         if flagged.empty:
             raise ReviewError(f"the check {check} flags no image; see: curate check")
     flagged = flagged.merge(rows[["path", "label"]], on="path")

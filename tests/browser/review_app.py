@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ STEP_S = 300
 
 GLANCE_S = 5
 """For a click on what is there already."""
+
+SAME_S = 30
+"""A grid that shows another view has other tiles by then."""
 
 SHOWS_OTHER = """before => {
   const names = [...document.querySelectorAll("#face-curation-viewer:not([hidden]) figcaption")];
@@ -153,10 +157,20 @@ def on_tiles(page: Page, words: str) -> Locator:
     return tiles(page).get_by_text(words, exact=True)
 
 
+MARK_TILES = "document.querySelectorAll('[data-cy=looker]').forEach(tile => { tile.dataset.before = ''; })"
+GONE = "number => document.querySelectorAll('[data-cy=looker][data-before]').length < number"
+
+
 def look_at(page: Page, view: str, images: int) -> None:
-    """Choose a saved view and wait until its pictures are there."""
+    """Choose a saved view and wait until its pictures are there, and not only its number, which may be the same."""
+    from playwright.sync_api import TimeoutError as TooLate
+
     page.locator("[data-cy=saved-views-selection]").click()
+    page.evaluate(MARK_TILES)
+    before = page.locator("[data-before]").count()
     page.locator(".MuiMenu-root").get_by_text(view, exact=True).first.click()
+    with suppress(TooLate):  # the view was chosen before, or has the same images
+        page.wait_for_function(GONE, arg=before, timeout=SAME_S * 1000)
     page.get_by_text(f"{images:,} sample{'s' if images > 1 else ''}", exact=True).wait_for()
     tiles(page).nth(min(images, 12) - 1).wait_for()
 

@@ -14,7 +14,7 @@ import pytest
 from reports import changes_page, cleaning_page
 from reports.changes import Origin
 from tests.browser.chromium import ARTIFACTS, SIZES, Watched, screenshot, serious_violations
-from tests.unit.report_frames import example, origin
+from tests.unit.report_frames import example, origin, with_every_check
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -35,7 +35,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = example(20_000, labels=("happy", "neutral", "sad", "surprise"), pairs=400)
+    """The page of much: twenty thousand images of the seven classes of FER-2013, and every check was run."""
+    classes = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+    found = with_every_check(example(20_000, labels=classes, pairs=400))
     path = tmp_path_factory.mktemp("dense") / "large.html"
     path.write_text(cleaning_page(found.tables(origin())), encoding="utf-8")
     return path

@@ -122,6 +122,7 @@ def test_the_page_opens_without_errors_requests_or_sideways_scrolling(
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
     watched = Watched(page)
     page.goto(pages[name].as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
     for chart in page.locator("[data-chart]").all():
         chart.scroll_into_view_if_needed()
         chart.locator(".main-svg").first.wait_for()

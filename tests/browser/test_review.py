@@ -190,6 +190,27 @@ def test_three_are_selected_a_key_excludes_them_without_a_reload_and_undo_restor
     assert as_json(curate("verify", "--json", "-w", workspace))["ok"]
 
 
+LATE_TILES = """lateMs => {
+  const tile = window.__fol__.AbstractLooker.prototype;
+  const own = window.ownUpdateSample ||= tile.updateSample;
+  tile.updateSample = lateMs ? function (...told) { setTimeout(() => own.apply(this, told), lateMs); } : own;
+}"""
+"""Has every tile take what is told to it so many milliseconds late, as on a busy machine; 0: at once."""
+
+
+def test_a_decision_is_drawn_on_its_tile_however_late_the_tile_takes_it(
+    page: Page, workspace: Path, curate: Curate
+) -> None:
+    look_at(page, title("low_contrast"), len(flagged(curate, workspace, "low_contrast")))
+    page.evaluate(LATE_TILES, 5_000)
+    choose(page, 0)
+    page.keyboard.press("e")
+    on_tiles(page, "exclude").first.wait_for(timeout=60_000)
+    page.evaluate(LATE_TILES, 0)
+    take_back(page, workspace)
+    close_all(page)
+
+
 def test_a_key_that_comes_before_the_next_picture_does_nothing_and_says_so(page: Page, workspace: Path) -> None:
     before = len(pressed(workspace))
     page.keyboard.press("n")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from curation.checks import registry
 from curation.decisions.log import Entry
 from curation.decisions.manifest import raw_manifest
 from curation.decisions.replay import replay
-from curation.pipeline import report_tables
+from curation.pipeline import report_tables, summary
 from reports import CleaningTables, Provenance
 
 SIDE = 48
@@ -39,6 +40,22 @@ class Example:
         return report_tables.cleaning_report_tables(
             self.issues, self.entries, self.raw, self.cleaned, origin, self.pictures_of
         )
+
+
+def with_every_check(found: Example, each: int = 100) -> Example:
+    """Return the example as after every check was run, each of which flags ``each`` images of all its classes."""
+    ran = set(found.issues["check"])
+    frame = found.raw[["path", "split", "label"]]
+    parts = [found.issues]
+    for place, check in enumerate(name for name in registry.names() if name not in ran):
+        chosen = range(100 + place, len(frame), (len(frame) - 100) // each)
+        rows = {n: ("", {"value": 0.1, "threshold": 0.3, "measure": "face_score"}) for n in chosen}
+        if check in summary.GROUP_CHECKS:
+            rows = {
+                n: _near(f"{check}-{n // 2}", frame, (n // 2 * 2, n // 2 * 2 + 1), n) for n in range(100, 100 + each)
+            }
+        parts.append(_rows(frame, check, rows))
+    return replace(found, issues=pd.concat(parts, ignore_index=True))
 
 
 def origin(**changes: Any) -> Provenance:

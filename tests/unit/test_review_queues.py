@@ -34,8 +34,13 @@ ROWS = manifest(a="sad", b="sad", c="sad", d="happy", e="sad", f="happy")
 def test_only_what_is_flagged_stands_in_a_queue_and_only_of_the_check_asked_for() -> None:
     assert set(queues.candidates(FOUND, ROWS, "")["path"]) == {"a", "b", "d", "e", "f"}
     assert set(queues.candidates(FOUND, ROWS, "mislabelled")["path"]) == {"a", "b"}
-    with pytest.raises(ReviewError, match="flags no image"):
-        queues.candidates(FOUND, ROWS, "blurry")
+    clean = FOUND.assign(is_issue=FOUND["is_issue"] & (FOUND["check"] != "dark"))
+    with pytest.raises(ReviewError, match="dark flags no image"):
+        queues.candidates(clean, ROWS, "dark")
+    with pytest.raises(ReviewError, match=r"ambiguous was not run; to run: curate check .*--labels fast"):
+        queues.candidates(FOUND, ROWS, "ambiguous")
+    with pytest.raises(ReviewError, match=r"no check 'blury'; did you mean 'blurry'\?"):
+        queues.candidates(FOUND, ROWS, "blury")
 
 
 def test_people_who_are_perhaps_one_wait_in_the_queue_with_those_they_are_perhaps() -> None:

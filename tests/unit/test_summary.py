@@ -14,7 +14,7 @@ from curation.decisions.manifest import raw_manifest
 from curation.decisions.replay import effective, replay
 from curation.pipeline import report_tables, summary
 from reports import cleaning_page
-from tests.unit.report_frames import Example, example, origin
+from tests.unit.report_frames import Example, example, origin, with_every_check
 
 SPLITS = st.sampled_from(["train", "validation", "test", "", "extra"])
 LABELS = st.sampled_from(["happy", "sad", "all", "share", "split"])
@@ -203,6 +203,18 @@ def test_the_gallery_shows_the_worst_first_and_no_more_than_its_limit() -> None:
         assert len(rows) == report_tables.PICTURES_PER_CLASS
         assert rows["score"].is_monotonic_increasing
         assert rows["total"].iloc[0] == (found.raw["label"] == label).sum()
+
+
+def test_however_many_checks_and_classes_there_are_the_pictures_of_the_page_stay_within_their_number() -> None:
+    found = with_every_check(example(4_000, labels=tuple("abcdefg"), pairs=400))
+    tables = found.tables(origin())
+    shown = tables.gallery.groupby(["check", "label"]).size()
+    assert len(tables.gallery) <= report_tables.PICTURES_SHOWN and shown.min() >= 1
+    assert shown.max() < report_tables.PICTURES_PER_CLASS
+    assert len(tables.groups) <= report_tables.COPIES_SHOWN
+    assert report_tables._evenly(pd.Series([20, 20, 2]), 12, 100) == 12
+    assert report_tables._evenly(pd.Series([20, 20, 2]), 12, 22) == 10
+    assert report_tables._evenly(pd.Series([20, 20, 2]), 12, 1) == 3
 
 
 def test_a_group_of_copies_is_shown_once_under_its_most_serious_kind(found: Example) -> None:

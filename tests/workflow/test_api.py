@@ -124,8 +124,17 @@ def test_a_wrong_keyword_fails_at_once_and_names_the_right_one(own: Path) -> Non
     workspace = curation.Workspace(own, quiet=True)
     with pytest.raises(TypeError, match="did you mean 'epochs'"):
         workspace.train("fast", epoch=3)
+    with pytest.raises(TypeError, match="did you mean 'policy'"):
+        workspace.run("nowhere", polcy="deck")
+    with pytest.raises(TypeError, match="did you mean 'check'"):
+        workspace.issues(chek="dark")
     with pytest.raises(TypeError, match="did you mean 'transform'"):
         workspace.version().torch("train", transfrom=None)
+
+
+def test_what_a_method_returns_reads_as_sentences_outside_notebooks_too(own: Path) -> None:
+    gate = curation.Workspace(own, quiet=True).gate()
+    assert repr(gate).splitlines() == gate.lines() and "Limit(" not in repr(gate)
 
 
 def test_settings_print_as_the_file_that_would_give_them(own: Path) -> None:

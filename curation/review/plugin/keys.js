@@ -563,11 +563,14 @@
       return load.call(this, newer && (!sample._id || told(newer) >= told(sample)) ? newer : sample, ...rest);
     };
     const decided = (sample) => sample && sample.decided && sample.decided.label;
-    /** Its tags are drawn anew only where an option has changed, or playing: which an image never does. */
-    const drawTags = (looker, sample, tries = 50) => {
+    /**
+     * Its tags are drawn anew only where an option has changed, or playing: which an image never does. The tile takes a
+     * sample through a worker of FiftyOne's, which on a busy machine takes its time: asked ever less often, for a minute.
+     */
+    const drawTags = (looker, sample, waitMs = 40) => {
       if (!looker) return;
       if (decided(looker.sample) === decided(sample)) [true, false].forEach((playing) => looker.updater({ playing }));
-      else if (tries && fresh.get(sample._id) === sample) setTimeout(() => drawTags(looker, sample, tries - 1), 40);
+      else if (waitMs < 3000 && fresh.get(sample._id) === sample) setTimeout(() => drawTags(looker, sample, 1.05 * waitMs), waitMs);
     };
     return {
       update(samples) {
