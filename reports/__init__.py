@@ -3,6 +3,7 @@
 from reports.changes import changes_page
 from reports.cleaning import CleaningTables, Provenance, cleaning_page
 from reports.comparison import comparison_page
+from reports.coverage import coverage_page
 from reports.findings import Finding, FindingsTables, findings_page
 from reports.models import EvaluationTables, LadderTables, evaluation_page, ladder_page
 from reports.overlap import overlap_page
@@ -20,6 +21,7 @@ __all__ = [
     "changes_page",
     "cleaning_page",
     "comparison_page",
+    "coverage_page",
     "data_uris",
     "evaluation_page",
     "findings_page",

@@ -46,6 +46,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate issues --check blurry", "worst first"),
         ("curate issues --format csv -o issues.csv", "all flagged images as a file"),
     ),
+    "coverage": (
+        ("curate coverage", "which faces are missing, and what gives a class away"),
+        ("curate coverage --on raw --attributes people.csv", "as the data came, by gender, race and age too"),
+    ),
     "show": (("curate show raw", "the data as read"), ("curate show cleaned --json", "for machines")),
     "versions": (("curate versions --json", "name, kind, hash, parent, counts"),),
     "verify": (
