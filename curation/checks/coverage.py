@@ -50,7 +50,9 @@ _SEEN = 10
 """Images that another split, or the data before cleaning, must have in a cell for its emptiness to be told."""
 
 
-def axis_values(measurements: pd.DataFrame, settings: CheckSettings) -> tuple[pd.DataFrame, dict[str, tuple[float, ...]]]:
+def axis_values(
+    measurements: pd.DataFrame, settings: CheckSettings
+) -> tuple[pd.DataFrame, dict[str, tuple[float, ...]]]:
     """Return the measured axes, "" where a value is not known, and the limits between values.
 
     Args:
@@ -67,7 +69,8 @@ def axis_values(measurements: pd.DataFrame, settings: CheckSettings) -> tuple[pd
     face = usable & (measurements["face_score"].to_numpy(dtype=np.float64) >= settings.face_score)
     known = {name: measurements[name].to_numpy(dtype=np.float64) for name in ("face_yaw", "face_roll", "contrast")}
     turn = np.maximum(
-        np.abs(known["face_yaw"]) / settings.turned_yaw_degrees, np.abs(known["face_roll"]) / settings.turned_roll_degrees
+        np.abs(known["face_yaw"]) / settings.turned_yaw_degrees,
+        np.abs(known["face_roll"]) / settings.turned_roll_degrees,
     )
     size = np.sqrt((measurements["face_width"] * measurements["face_height"]).clip(lower=0).to_numpy(dtype=np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -182,7 +185,9 @@ def associations(frame: pd.DataFrame, axes: Sequence[str], seed: int) -> pd.Data
                     "information": max(0.0, float(extra[place])),
                     "association": float(np.clip(extra[place] / bound[place], 0, 1)) if bound[place] > 1e-9 else 0.0,
                     "chance": float(at_least[place]),
-                    **(_excess(table, place - 1, names) if name else {"value": "", "inside": np.nan, "outside": np.nan}),
+                    **(
+                        _excess(table, place - 1, names) if name else {"value": "", "inside": np.nan, "outside": np.nan}
+                    ),
                 }
             )
     names_of = ["axis", "label", "images", "information", "association", "chance", "value", "inside", "outside"]
@@ -211,7 +216,9 @@ def _informations(table: Counts) -> Counts:
     inside = _entropy(table)
     outside = _entropy(whole - table)
     part = table.sum(axis=1) / table.sum()
-    return np.array([_entropy(whole) - (part * inside).sum(), *(_entropy(whole) - part * inside - (1 - part) * outside)])
+    return np.array(
+        [_entropy(whole) - (part * inside).sum(), *(_entropy(whole) - part * inside - (1 - part) * outside)]
+    )
 
 
 def _excess(table: Counts, row: int, names: Sequence[str]) -> dict[str, Any]:
@@ -298,7 +305,9 @@ def _gaps(after: pd.DataFrame, named: npt.NDArray[np.bool_]) -> list[Finding]:
             sentence = f"No {faces}{where}; the other classes make one expect {row['expected']:.0f}{tail}."
         else:
             kind = "thin"
-            sentence = f"Only {row['images']:,} {faces}{where}; the other classes make one expect {row['expected']:.0f}."
+            sentence = (
+                f"Only {row['images']:,} {faces}{where}; the other classes make one expect {row['expected']:.0f}."
+            )
         found.append(Finding(kind, row["axis"], row["label"], row["split"], row["value"], sentence, row["expected"]))
     return found
 
@@ -307,7 +316,9 @@ def _others(after: pd.DataFrame, row: pd.Series) -> str:
     """Return where else there are images of a cell, in words, "" where there are none."""
     same = after[(after["axis"] == row["axis"]) & (after["label"] == row["label"]) & (after["value"] == row["value"])]
     same = same[(same["split"] != row["split"]) & (same["images"] > 0)].sort_values("images", ascending=False)
-    parts = [f"{number:,} in {split or 'no split'}" for number, split in zip(same["images"], same["split"], strict=True)]
+    parts = [
+        f"{number:,} in {split or 'no split'}" for number, split in zip(same["images"], same["split"], strict=True)
+    ]
     return " and ".join(parts)
 
 

@@ -70,6 +70,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate decide train/happy/1.jpg train/happy/2.jpg --relabel sad", "give images another label"),
         ("curate decide 1.jpg 2.jpg --not-copies", "two pictures that are no copies of each other, for good"),
     ),
+    "select": (
+        (
+            "curate select 5000 --balance class",
+            "the 5,000 train images that stand best for all; curate undo takes it back",
+        ),
+        ("curate select 500 --from new.zip --format csv", "which 500 of these new images to label next"),
+    ),
     "merge": (("curate merge ../anns/workspace", "what Ann decided in her copy of the workspace"),),
     "overlap": (
         ("curate overlap ../affectnet", "is my test set in their training set"),

@@ -7,22 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from curation.base import files
 from curation.base.errors import WorkspaceError
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_images, read_issues, read_listing
+from curation.base.workspace import Workspace, read_issues
 from curation.checks import coverage as tables
-from curation.checks.base import ISSUE_SCORE
 from curation.decisions import manifest
 from curation.evidence.groups import ATTRIBUTES, read_attributes
 from curation.models.runs import copy_groups
-from curation.pipeline import subjects
-
-_KNOWN = 0.5
-"""Share of the images whose person must be known for people to be an axis."""
+from curation.pipeline.axes import axes as axes_of
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,10 @@ class Coverage:
         return {
             "version": self.version,
             "findings": [vars(one) for one in self.findings],
-            **{name: frame.astype(object).where(frame.notna(), None).to_dict("records") for name, frame in frames.items()},
+            **{
+                name: frame.astype(object).where(frame.notna(), None).to_dict("records")
+                for name, frame in frames.items()
+            },
             "limits": {axis: list(edges) for axis, edges in self.limits.items()},
             "page": str(self.page),
         }
@@ -79,7 +77,8 @@ def coverage(workspace: Workspace, settings: Settings, on: str = "cleaned", attr
 
     version = manifest.find(workspace, on)
     raw = manifest.find(workspace, version.base)
-    known, limits = _axes(workspace, settings, attributes)
+    known, limits = axes_of(workspace, settings)
+    known = _with_attributes(known, attributes, workspace) if attributes else known
     before, after = (
         _pictures(manifest.rows(workspace, one), known, copy_groups(read_issues(workspace))) for one in (raw, version)
     )
@@ -93,7 +92,7 @@ def coverage(workspace: Workspace, settings: Settings, on: str = "cleaned", attr
     keys = ["axis", "split", "label", "value"]
     cells = was[[*keys, "images"]].rename(columns={"images": "images_before"}).merge(cells, on=keys, how="outer")
     cells = cells.fillna({"images": 0, "images_before": 0}).astype({"images": "int64", "images_before": "int64"})
-    lines = _lines(found, association, axes, known)
+    lines = _lines(found, association, axes)
     page = workspace.reports / f"coverage-{version.name}.html"
     shown = association[association["label"] == ""].drop(columns="label")
     html = coverage_page(version.name, lines, _limit_words(limits), cells, shown)
@@ -101,41 +100,12 @@ def coverage(workspace: Workspace, settings: Settings, on: str = "cleaned", attr
     return Coverage(version.name, lines, found, cells, association, limits, page)
 
 
-def _axes(
-    workspace: Workspace, settings: Settings, attributes: str
-) -> tuple[pd.DataFrame, dict[str, tuple[float, ...]]]:
-    """Return the axes' values, a row an image named by its path, and the limits between values."""
-    from curation.measure import load_measurements
-
-    if not workspace.issues.exists():
-        raise WorkspaceError(f"{workspace.root} has not been checked yet; run: curate check")
-    images, issues = read_images(workspace), read_issues(workspace)
-    measurements = load_measurements(read_listing(workspace), workspace.measurements, settings.measure)
-    known, limits = tables.axis_values(measurements, settings.checks)
-    known.index = pd.Index(measurements["path"])
-    covered = issues[issues["check"] == "occluded_face"].set_index("path")["score"]
-    score = covered.reindex(known.index).to_numpy(dtype=np.float64)
-    names = np.array([*tables.VALUES["occlusion"], ""], dtype=object)
-    known["occlusion"] = names[np.where(np.isfinite(score), (score < ISSUE_SCORE).astype(int), 2)]
-    known[tables.PERSON] = _people(workspace, images).reindex(known.index).fillna("")
-    if (known[tables.PERSON] != "").mean() < _KNOWN:
-        known = known.drop(columns=tables.PERSON)
-    if attributes:
-        given = read_attributes(attributes, workspace).drop_duplicates("path").set_index("path")
-        for name in [name for name in ATTRIBUTES if name in given]:
-            known[name] = given[name].reindex(known.index).fillna("")
-        if not given.index.isin(known.index).any():
-            raise WorkspaceError(f"{attributes} names no image of this data; its paths must be those of curate issues")
-    return known, limits
-
-
-def _people(workspace: Workspace, images: pd.DataFrame) -> pd.Series:
-    """Return path -> person: as found where somebody asked, else as given; "" where unknown."""
-    given = subjects.given_names(workspace, images)
-    if not workspace.subjects.exists():
-        return given
-    found = files.read_table(workspace.subjects).set_index("path")["person"]
-    return given.where(given != "", found.reindex(given.index).fillna(""))
+def _with_attributes(known: pd.DataFrame, attributes: str, workspace: Workspace) -> pd.DataFrame:
+    given = read_attributes(attributes, workspace).drop_duplicates("path").set_index("path")
+    if not given.index.isin(known.index).any():
+        raise WorkspaceError(f"{attributes} names no image of this data; its paths must be those of curate issues")
+    columns = {name: given[name].reindex(known.index).fillna("") for name in ATTRIBUTES if name in given}
+    return known.assign(**columns)
 
 
 def _pictures(rows: pd.DataFrame, known: pd.DataFrame, groups: dict[str, str]) -> pd.DataFrame:
@@ -146,9 +116,7 @@ def _pictures(rows: pd.DataFrame, known: pd.DataFrame, groups: dict[str, str]) -
     return kept[["path", "split", "label"]].join(known, on="path").reset_index(drop=True)
 
 
-def _lines(
-    found: Sequence[tables.Finding], association: pd.DataFrame, axes: Sequence[str], known: pd.DataFrame
-) -> list[str]:
+def _lines(found: Sequence[tables.Finding], association: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     lines = [one.sentence for one in found]
     if not lines:
         lines.append("No cell is emptier than the other classes make one expect, and no axis gives a class away.")
@@ -161,8 +129,13 @@ def _lines(
         )
     unseen = [axis for axis in (*tables.VALUES, tables.PERSON) if axis not in axes]
     if unseen:
-        how = {"occlusion": "curate check occluded_face --embed", tables.PERSON: "curate check subject_leak --identity dlib"}
-        lines.append(f"Not known: {', '.join(unseen)} ({'; '.join(how.get(axis, 'no face found') for axis in unseen)}).")
+        how = {
+            "occlusion": "curate check occluded_face --embed",
+            tables.PERSON: "curate check subject_leak --identity dlib",
+        }
+        lines.append(
+            f"Not known: {', '.join(unseen)} ({'; '.join(how.get(axis, 'no face found') for axis in unseen)})."
+        )
     return lines
 
 
