@@ -8,6 +8,7 @@ from reports.findings import Finding, FindingsTables, findings_page
 from reports.models import EvaluationTables, LadderTables, evaluation_page, ladder_page
 from reports.overlap import overlap_page
 from reports.people import people_page
+from reports.subsets import subsets_page
 from reports.thumbnails import captioned_png, data_uris
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "ladder_page",
     "overlap_page",
     "people_page",
+    "subsets_page",
 ]

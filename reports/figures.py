@@ -375,3 +375,29 @@ def matrix_figure(
         ),
     )
     return figure
+
+
+def share_chart(frame: pd.DataFrame) -> go.Figure:
+    """Return accuracy by share of the images, a line a way of choosing; all of them end at the whole.
+
+    Args:
+        frame: columns how, share, accuracy (0..1); the row of share 1 is the whole.
+
+    """
+    whole = frame[frame["share"] == 1.0]
+    figure = go.Figure(layout=_layout())
+    for place, (how, rows) in enumerate(frame[frame["share"] < 1.0].groupby("how", sort=False)):
+        line = pd.concat([rows.sort_values("share"), whole])
+        figure.add_scatter(
+            name=escape(str(how)),
+            x=[float(value) for value in line["share"]],
+            y=[float(value) for value in line["accuracy"]],
+            mode="lines+markers",
+            line={"color": series_colour(place), "width": 2.5},
+            hovertemplate="%{x:.0%} of the images: %{y:.1%}<extra></extra>",
+        )
+    figure.update_layout(
+        xaxis=_axis(title={"text": "share of the images", "font": {"size": 12}}, tickformat=".0%"),
+        yaxis=_axis(title={"text": "accuracy", "font": {"size": 12}}, tickformat=".0%"),
+    )
+    return figure

@@ -76,7 +76,7 @@ def axis_values(
     with np.errstate(divide="ignore", invalid="ignore"):
         detail = np.log10(measurements["sharpness"].to_numpy(dtype=np.float64) / (255 * known["contrast"]) ** 2)
     light = measurements["brightness_mean"].to_numpy(dtype=np.float64)
-    limits = {"pose": (0.5, 1.0)}
+    limits: dict[str, tuple[float, ...]] = {"pose": (0.5, 1.0)}
     columns = {"pose": _binned("pose", np.where(face, turn, np.nan), limits["pose"])}
     for axis, values in (
         ("illumination", np.where(usable, light, np.nan)),

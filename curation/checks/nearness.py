@@ -77,7 +77,9 @@ def partitions(points: Points, seed: int, size: int = _PART) -> list[Places]:
     count = round(len(points) / size)
     if count < 2:
         return [rows] if len(rows) else []
-    means = faiss.Kmeans(points.shape[1], count, niter=8, seed=seed % 2**31, spherical=True, max_points_per_centroid=64)
+    means: Any = faiss.Kmeans(
+        points.shape[1], count, niter=8, seed=seed % 2**31, spherical=True, max_points_per_centroid=64
+    )
     means.min_points_per_centroid = 1
     means.train(points)
     _, nearest = means.index.search(points, 1)
@@ -92,11 +94,11 @@ def _index(points: Points) -> Any:
     """Return points to be searched: in the nearest partitions where they are many, else in all."""
     import faiss
 
-    flat = faiss.IndexFlatIP(points.shape[1])
+    flat: Any = faiss.IndexFlatIP(points.shape[1])
     if len(points) <= _PROBED * _PART:
         flat.add(points)
         return flat
-    index = faiss.IndexIVFFlat(flat, points.shape[1], len(points) // _PART, faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.IndexIVFFlat(flat, points.shape[1], len(points) // _PART, faiss.METRIC_INNER_PRODUCT)
     index.own_fields, index.nprobe = False, _PROBED
     index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = 64, 1
     index.train(points)
@@ -113,7 +115,7 @@ def lonely(points: Points) -> Floats:
     if len(points) <= NEIGHBOURS:
         return np.full(len(points), np.nan)
     alike, _ = _index(points).search(points, NEIGHBOURS + 1)
-    return np.sqrt(np.clip(2 - 2 * alike[:, -1].astype(np.float64), 0, None))
+    return np.asarray(np.sqrt(np.clip(2 - 2 * alike[:, -1].astype(np.float64), 0, None)), np.float64)
 
 
 def nearest_alike(points: Points, others: Points) -> Floats:
@@ -167,10 +169,10 @@ def shares(sizes: npt.NDArray[np.int64], number: int, *, even: bool) -> Places:
     left = min(number, int(sizes.sum()))
     if not even:
         exact = sizes * (left / max(int(sizes.sum()), 1))
-        given = np.floor(exact).astype(np.int64)
+        given: Places = np.floor(exact).astype(np.int64)
         given[np.argsort(given - exact, kind="stable")[: left - int(given.sum())]] += 1
         return given
-    given = np.zeros(len(sizes), np.int64)
+    given = np.zeros(len(sizes), dtype=np.int64)
     while left > 0:
         open_ = np.flatnonzero(given < sizes)
         each = max(left // len(open_), 1)

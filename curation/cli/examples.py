@@ -120,7 +120,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate evaluate fast --data other_faces", "on labelled pictures of another source"),
     ),
     "learning-curve": (("curate learning-curve fast", "more data or cleaner data: what is worth more here?"),),
-    "compare": (("curate compare raw cleaned --seeds 3 --votes votes.csv", "did cleaning help?"),),
+    "compare": (
+        ("curate compare raw cleaned --seeds 3 --votes votes.csv", "did cleaning help?"),
+        ("curate compare cleaned --subsets 0.1,0.25,0.5", "does a selected tenth, quarter, half train as well?"),
+    ),
     "evaluate-labels": (("curate evaluate-labels votes.csv", "how good is the judgement of labels, against people"),),
     "export-model": (("curate export-model fast -o model.onnx", "ONNX, checked against torch, with its card"),),
     "review": (

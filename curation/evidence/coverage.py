@@ -143,8 +143,8 @@ def _limit_words(limits: dict[str, tuple[float, ...]]) -> str:
     """Return in a sentence where the values of each axis begin."""
     low, high = tables.VALUES["pose"][1:]
     return (
-        f"Pose: {low} from half the angle of a turned face, {high} from all of it. Illumination, sharpness and face size: "
-        "thirds of the data as they came; limits "
+        f"Pose: {low} from half the angle of a turned face, {high} from all of it. Illumination, sharpness and face "
+        "size: thirds of the data as they came; limits "
         + "; ".join(f"{axis} {a:.2g} and {b:.2g}" for axis, (a, b) in limits.items() if axis != "pose")
         + "."
     )

@@ -21,7 +21,7 @@ from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_images, read_listing
+from curation.base.workspace import Workspace, read_listing
 from curation.pipeline import steps
 
 if TYPE_CHECKING:

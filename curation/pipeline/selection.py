@@ -266,8 +266,8 @@ class Asked:
 def ask_next(workspace: Workspace, source: str, number: int, settings: Settings, display: Display) -> Asked:
     """Rank the images of another data set by what they add to this one; the caller holds the lock.
 
-    What is here already, as it is or as a near copy, is never asked for (``overlap`` is run first), nor is a second copy
-    within the pool. An image counts by how surely it shows a face.
+    What is here already, as it is or as a near copy, is never asked for (``overlap`` is run first), nor are equal
+    pixels a second time. An image counts by how surely it shows a face.
 
     Args:
         workspace: that was curated and embedded.
@@ -300,16 +300,18 @@ def ask_next(workspace: Workspace, source: str, number: int, settings: Settings,
     fresh, embedding = fresh[there.known].reset_index(drop=True), there.embedding[there.known]
     ranked = _ranked(fresh, embedding, here.embedding[here.known], number, settings.seed)
     lines = [
-        f"{len(shared):,} of the {len(side.images):,} readable images of {side.name} are here already and are not asked for.",
+        f"{len(shared):,} of the {len(side.images):,} readable images of {side.name} are here already: not asked for.",
         f"Of the {len(fresh):,} others these {len(ranked):,} add most.",
     ]
+    if not there.known.all():
+        lines.append(f"{int((~there.known).sum()):,} could not be read again and are not ranked.")
     return Asked(ranked, len(shared), lines)
 
 
 def _ranked(
     fresh: pd.DataFrame, embedding: npt.NDArray[np.float16], here: npt.NDArray[np.float16], number: int, seed: int
 ) -> pd.DataFrame:
-    """Return the images that add most: to what is here and to those before them, partition by partition, then merged."""
+    """Return the images that add most to what is here and to those before them, by partition and then merged."""
     names = ["path", "split", "label"]
     if fresh.empty:
         return fresh[names].assign(adds=0.0, alike=0.0)
