@@ -99,11 +99,10 @@ def _index(points: Points) -> Any:
         flat.add(points)
         return flat
     index: Any = faiss.IndexIVFFlat(flat, points.shape[1], len(points) // _PART, faiss.METRIC_INNER_PRODUCT)
-    index.own_fields, index.nprobe = False, _PROBED
+    index.nprobe = _PROBED
     index.cp.max_points_per_centroid, index.cp.min_points_per_centroid = 64, 1
     index.train(points)
     index.add(points)
-    index.coarse = flat  # must live as long as the index
     return index
 
 

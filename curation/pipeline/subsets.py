@@ -1,4 +1,4 @@
-"""Does a selected subset train as well as all images, and better than a random one or the hardest ones?"""
+"""Whether a selected subset trains as well as all images, and better than a random one or the hardest ones."""
 
 from __future__ import annotations
 
@@ -88,8 +88,9 @@ def compare_subsets(
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
     rows = frame.set_index("key").loc[pool.frame["path"]].reset_index()
     classes = translate_errors(lambda: class_names(pd.concat([rows, judged])))
-    load = partial(load_samples, root=Path(), image_size=chosen.image_size, classes=classes)
-    train, validation = (translate_errors(partial(load, part)) for part in (rows, judged))
+    train, validation = (
+        translate_errors(partial(load_samples, part, Path(), chosen.image_size, classes)) for part in (rows, judged)
+    )
     axes, _ = axes_of(workspace, settings)
 
     @cache
@@ -125,7 +126,7 @@ def compare_subsets(
 def _ease(pool: selection.Candidates) -> npt.NDArray[np.float64]:
     """Return a number (n,) that is the lower the harder an image is."""
     if pool.frame["judged"].all():
-        return pool.frame["right"].to_numpy(dtype=np.float64)
+        return np.asarray(pool.frame["right"], np.float64)
     ease = np.zeros(len(pool.frame))
     for rows in pool.frame.groupby("label").indices.values():
         ease[rows] = -np.nan_to_num(nearness.lonely(pool.points[rows]))
@@ -151,9 +152,9 @@ def sentences(differences: pd.DataFrame, twice: float) -> list[str]:
             what = f"is {'better' if points > 0 else 'worse'} than {rival}"
         else:
             what = f"and {rival} could not be told apart"
+        span = f"{points:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
         lines.append(
-            f"At {row['share']:.0%} the selection {what} ({points:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}; "
-            f"{row['images']:,} images, {row['seeds']} seeds)."
+            f"At {row['share']:.0%} the selection {what} ({span}; {row['images']:,} images, {row['seeds']} seeds)."
         )
     if np.isfinite(twice):
         lines.append(f"Twice the data at random would give about {100 * twice:+.1f} points, by a power law.")
