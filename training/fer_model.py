@@ -43,7 +43,7 @@ STEM = 8
 EPSILON = 1e-3
 """Of its batch normalisation (Keras' default)."""
 
-BATCH = 64
+BATCH = 32
 """Images a forward pass."""
 
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from training.data import Bytes
 from training.evaluate import Real
 
-BATCH = 128
+BATCH = 32
 """Images a call."""
 
 

@@ -55,6 +55,9 @@ COPIES_APART = 0.25
 COPY_LABEL = 0.2
 """Weight of a copy's other label: a juror that contradicts another of the same kind."""
 
+BLUNTEST = 0.33
+"""Least slope that wrong labels are taken to explain; a smaller one says that the opinion knows little."""
+
 SLOPES = (0.0, 3.0)
 SHARPNESS = (0.05, 50.0)
 """Bounds of what is fitted."""
@@ -198,10 +201,13 @@ class _Seats:
             others = np.where(self.seats == seat, 0.0, self.weights)
             total = np.einsum("k,kit->it", others, self.calibrated[:, rows]) + label
             target = softmax(total / (others.sum() + 1.0), axis=1)
-            fitted.append(_calibration(self.logs[len(fitted)][rows], target))
-        self.slopes, shifts = np.array([f[0] for f in fitted]), np.stack([f[1] for f in fitted])
-        self.skills = np.array([f[2] for f in fitted])
-        self.calibrated = log_softmax(self.slopes[:, None, None] * self.logs + shifts[:, None, :], axis=2)
+            slope, shifts, skill = _calibration(self.logs[len(fitted)][rows], target)
+            # wrong labels blunt what is fitted to them: an opinion with nobody beside it stays as sure as it was
+            blunt = 1.0 if others.any() else float(np.clip(slope, BLUNTEST, 1.0))
+            fitted.append((slope / blunt, shifts / blunt, skill))
+        self.slopes, self.skills = np.array([f[0] for f in fitted]), np.array([f[2] for f in fitted])
+        shifted = self.slopes[:, None, None] * self.logs + np.stack([f[1] for f in fitted])[:, None, :]
+        self.calibrated = log_softmax(shifted, axis=2)
         weights = self.trust * self.skills / max(float(self.skills.max()), SURENESS)
         self.seats = self._alike(label)
         weights = weights / np.bincount(self.seats)[self.seats]

@@ -44,8 +44,9 @@ class PixelMeasures(NamedTuple):
                       most 96 px
     edge_sharpness -- energy of second over that of first differences (at the same side), the least of four directions:
                       narrow edges have much of it, whatever the contrast; motion takes it away in one direction
-    texture_entropy -- entropy, bits, of the grey levels where something soft is to be seen: a photograph has 6 and more
-                      even if most of it is one tone, lettering has 4; 0 where there is none
+    texture_entropy -- entropy, bits, of the grey levels where something soft is to be seen, at a longer side of at most
+                      192 px: a photograph has 6 and more even if most of it is one tone, lettering has 4; 0 where there
+                      is none
     dhash, phash   -- 64 bits as a signed integer, equal to imagehash.dhash and imagehash.phash of the decoded image
     thumbnail      -- 48 x 48 uint8 grey levels, row by row; the aspect ratio is not kept
     parts          -- see ``parts.parts_of``: kind, box and thumbnail of each
@@ -130,12 +131,12 @@ def sharpness(grey: Pixels) -> float:
     return round(float(deviation[0, 0]) ** 2, _DECIMALS)
 
 
-def _reduced(grey: Pixels) -> Pixels:
+def _reduced(grey: Pixels, side: int = _SHARPNESS_SIDE) -> Pixels:
     height, width = grey.shape
     longer = max(height, width)
-    if longer <= _SHARPNESS_SIDE:
+    if longer <= side:
         return grey
-    size = tuple(max(1, round(side * _SHARPNESS_SIDE / longer)) for side in (width, height))
+    size = tuple(max(1, round(length * side / longer)) for length in (width, height))
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
@@ -169,12 +170,15 @@ _SOFT = (4, 48)
 """Grey levels by which the pixels around one differ where something soft is to be seen: more than compression makes of
 one tone, less than the edges of lettering."""
 
-_LEAST_SOFT = 0.01
-"""Share of a picture below which that is nothing."""
+_LEAST_SOFT = 0.003
+_TEXTURE_SIDE = 192
+"""Share of a picture below which that is nothing, and the longer side, px, at which it is looked for: a small face in a
+large picture has few neighbours that differ; noise and the edges of lettering have many."""
 
 
 def texture_entropy(grey: Pixels) -> float:
     """Return the Shannon entropy (bits) of the grey levels where neighbours differ a little; 0 if that is nowhere."""
+    grey = _reduced(grey, _TEXTURE_SIDE)
     around = np.ones((3, 3), dtype=np.uint8)
     differ = cv2.subtract(cv2.dilate(grey, around), cv2.erode(grey, around))
     soft = (differ > _SOFT[0]) & (differ <= _SOFT[1])

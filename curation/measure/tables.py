@@ -12,7 +12,7 @@ import pyarrow as pa
 
 Row = dict[str, Any]
 
-PIXELS_REVISION = 3
+PIXELS_REVISION = 4
 """Raised whenever a number of the pixel probe may change for the same file; makes cached values stale."""
 
 THUMBNAIL_SIDE = 48

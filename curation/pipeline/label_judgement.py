@@ -35,7 +35,7 @@ from curation.labels.teach import Answers, Known, Taught, teach
 from curation.models import runs
 from curation.pipeline import answers as people
 
-REVISION = 3
+REVISION = 4
 """Raised whenever the judgement may change for the same data, recipe and settings."""
 
 _NOTHING_TO_JUDGE = pd.DataFrame({name: pd.Series(dtype="str") for name in ("key", "label", "group", "kin")})

@@ -40,8 +40,8 @@ class Learning:
         """
         if self._asking is None:
             return items
-        if len(answers) // BATCH != self._ranked:
-            self._ranked = len(answers) // BATCH
+        if ranking_of(answers) != self._ranked:
+            self._ranked = ranking_of(answers)
             given = {
                 path: label for path, label in self._asking.memory.table[["path", "label"]].itertuples(index=False)
             }
@@ -67,6 +67,11 @@ class Learning:
         mine = plan[0][(plan[0]["order"] == "gain") & (plan[0]["answers"] > 0)]
         steps = [f"{row['expected']:.1%} after {row['answers']:,}" for row in mine.to_dict("records")]
         return f"{said} As planned: {', '.join(steps)}."
+
+
+def ranking_of(answers: Mapping[tuple[str, str], ReviewAnswer]) -> int:
+    """Return the number of the ranking that these answers call for: one more after every full batch."""
+    return len(answers) // BATCH
 
 
 def _taught(

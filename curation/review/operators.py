@@ -138,7 +138,7 @@ class Look(_Operator):
         people = people_here(ctx) if ctx.params.get("here") else ctx.params.get("people")
         of_people = of_people_in(people)
         units = together(ctx, named(ctx, walk[place : place + _AHEAD]), of_people)
-        told = {"walk": walk, "place": place, "people": people, "state": _state()}
+        told = {"walk": walk, "place": place, "people": people, "state": _state(), "ranking": the_session().ranking}
         return {**told, "units": [unit(members, of_people) for members in units]}
 
 
@@ -176,7 +176,7 @@ class _Answer(_Operator):
         note = f"{words(self.key, value)}: {len(samples):,}"
         _after(ctx, note, shown)
         decided = {str(sample["path"]): (sample["decided"] or {}).get("label", "") for sample in shown}
-        return {"decided": decided, "note": note}
+        return {"decided": decided, "note": note, "ranking": the_session().ranking}
 
 
 def _reason(inputs: Any) -> Any:

@@ -16,7 +16,7 @@ from curation.base import files, reading
 from curation.base.workspace import Workspace, read_images
 from curation.review import journal
 from curation.review.journal import Journal, ReviewAnswer, ReviewError
-from curation.review.learning import Learning
+from curation.review.learning import Learning, ranking_of
 
 BLIND_OTHER = {"unsure": "unknown", "exclude": "unusable"}
 """What a blind "unsure" and "exclude" count as among the votes."""
@@ -236,6 +236,11 @@ class ReviewSession:
         answers = self.answers()
         items = self.learning.ordered(self.session.items, answers) if self.session.learns else self.session.items
         return [item for item in items if (item[0], self.session.reviewer) not in answers]
+
+    @property
+    def ranking(self) -> int:
+        """Number of the order in which the queue stands now: it changes when answers have changed the order."""
+        return ranking_of(self.answers()) if self.session.learns else 0
 
     def upcoming(self, limit: int) -> list[list[str]]:
         """Return the names of the open images that come next, a list a group; at most ``limit`` lists."""

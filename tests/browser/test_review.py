@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,9 @@ import pytest
 from curation.base.workspace import open_workspace
 from curation.decisions import log, manifest
 from curation.pipeline import summary
+from curation.pipeline.label_queue import BATCH
 from curation.review import journal
+from curation.review.review_session import ReviewSession, load_session
 from tests.browser.chromium import ARTIFACTS
 from tests.browser.neighbours import judge_by_neighbours
 from tests.browser.review_app import App, bar, choose, look_at, on_tiles, picture, seen, shown, tiles, viewer
@@ -413,6 +416,45 @@ def test_a_person_decides_fifty_images_in_time_none_wrong_and_none_unseen(
     finally:
         if other is not None:
             other.close()
+
+
+def test_fifty_answers_change_the_order_of_what_comes_next(workspace: Path, browser: Browser) -> None:
+    """Eve finds every image neutral: after 25 and after 50 answers the opened view goes on in another order."""
+    app = App(workspace, "--by", "eve", "--queue", "gain")
+    try:
+        page = app.open_in(browser)
+        orders = [next_of_queue(workspace)]
+        page.keyboard.press("n")
+        names, asked, spent = seen(page, []), list[str](), list[float]()
+        for batch in (1, 2):
+            while len(asked) < batch * BATCH:
+                assert next(path for path in orders[-1] if path not in asked) in names
+                asked += names
+                before = processor_seconds(app)
+                page.keyboard.press("2")
+                names = seen(page, names)
+                spent.append(processor_seconds(app) - before)
+            left = [path for path in orders[-1] if path not in asked]
+            orders.append(next_of_queue(workspace))
+            assert set(orders[-1]) == set(left) and orders[-1][:10] != left[:10]
+        assert orders[-1][0] in names
+        assert max(spent) < 2 + median(spent)
+        page.keyboard.press("ArrowLeft")
+        assert seen(page, names)[0] == asked[-1]  # what was answered stays behind
+        picture(page, "ranked-anew")
+    finally:
+        app.close()
+
+
+def next_of_queue(workspace: Path) -> list[str]:
+    """Return what is open in the queue of the App that was started last, as the answers on disk rank it."""
+    newest = max((workspace / "review" / "sessions").glob("*.json"), key=lambda file: file.stat().st_mtime)
+    return [path for path, _ in ReviewSession(load_session(newest)).open_items()]
+
+
+def processor_seconds(app: App) -> float:
+    """Return what all processes of an App have used: the machine may be busy with other things."""
+    return sum(sum(process.cpu_times()[:2]) for process in app.processes())
 
 
 def test_a_killed_app_loses_nothing_that_was_pressed_and_opens_again(

@@ -57,7 +57,7 @@ def test_progress_ends_where_it_said(crowd: tuple[np.ndarray, list[str]]) -> Non
     for told in (searched, compared):
         assert told == sorted(told)
         assert told[-1][1] == told[-1][2]
-    assert len(searched) == 48
+    assert len(searched) == 55
 
 
 def test_what_lies_in_files_gives_the_same_and_leaves_nothing_behind(

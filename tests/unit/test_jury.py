@@ -179,6 +179,17 @@ def test_one_opinion_alone_is_judged_with_its_neighbours_as_a_second_witness() -
     assert right > (labels == true).mean() + 0.01
 
 
+def test_an_opinion_alone_keeps_its_sureness_though_labels_are_wrong() -> None:
+    true, labels, said, neighbours = world(rate=(0.05, 0.1, 0.3), opinions=1)
+    found = heard(labels, said, neighbours)
+    assert found.jurors[0].slope == pytest.approx(1.0)
+    assert (found.posterior.argmax(axis=1) == true).mean() > max(
+        (said[0].argmax(axis=1) == true).mean(), (labels == true).mean()
+    )
+    noise = softmax(np.random.default_rng(3).normal(0, 3, said.shape))
+    assert heard(labels, noise, neighbours).jurors[0].slope < 0.2
+
+
 def test_rates_drawn_again_spread_around_the_estimate() -> None:
     _, labels, said, neighbours = world()
     found = heard(labels, said, neighbours)

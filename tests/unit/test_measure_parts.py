@@ -16,7 +16,7 @@ from curation.measure.decode import Decoded
 from curation.measure.faces.base import Face
 from curation.measure.faces.choice import choose_detector
 from curation.measure.faces.measures import measure_face
-from curation.measure.faces.turned import best_when_turned
+from curation.measure.faces.turned import GAIN, best_when_turned
 from curation.measure.parts import content_box, parts_of
 from curation.measure.pixels import edge_sharpness, measure_pixels, texture_entropy
 from tests.unit.test_plant import drawn_face
@@ -76,6 +76,13 @@ def test_a_small_face_on_plain_ground_shows_soft_texture_and_lettering_does_not(
     assert texture_entropy(np.full((50, 50), 7, np.uint8)) == 0.0
 
 
+def test_a_small_face_in_a_large_picture_shows_soft_texture_and_noise_does_not() -> None:
+    ground = np.full((1200, 1200), 255, np.uint8)
+    ground[300:500, 700:900] = cv2.resize(person(5), (200, 200), interpolation=cv2.INTER_CUBIC)
+    noise = np.clip(128 + np.random.default_rng(1).normal(0, 4, (1200, 1200)), 0, 255).astype(np.uint8)
+    assert texture_entropy(ground) > 5.0 > texture_entropy(noise)
+
+
 def test_the_face_s_light_is_measured_within_its_box_and_its_distance_to_the_edge() -> None:
     picture = np.full((100, 100), 255, np.uint8)
     picture[30:70, 30:70] = 40
@@ -97,9 +104,20 @@ def test_an_upside_down_face_is_surer_when_it_is_turned_and_an_upright_one_is_no
             faces = detector.detect(pixels)
             own = faces[0].score if faces else 0.0
             by, score = best_when_turned(pixels, faces, detector)
-            gained[degrees].append(score > own + 0.05 and by == degrees)
+            gained[degrees].append(score > own + GAIN and by == degrees)
     assert sum(gained[180]) >= 8
     assert sum(gained[0]) == 0
+
+
+def test_a_tilted_face_is_neither_sideways_nor_upside_down_and_one_on_its_side_is() -> None:
+    detector = choose_detector(MeasureSettings()).make(MeasureSettings().min_face_score)
+    told = {}
+    for degrees in (40, 90):
+        turn = cv2.getRotationMatrix2D((79.5, 79.5), degrees, 1.0)
+        pictures = [cv2.warpAffine(person(seed, 160), turn, (160, 160), borderMode=1) for seed in range(12)]
+        told[degrees] = sum(best_when_turned(p, detector.detect(p), detector)[0] != 0 for p in pictures)
+    assert told[40] <= 1
+    assert told[90] >= 9
 
 
 def test_the_pixel_probe_keeps_the_parts_with_the_picture() -> None:

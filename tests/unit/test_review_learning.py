@@ -60,8 +60,9 @@ def test_answers_change_the_order_of_what_comes_next_after_every_25(workspace: W
     review = session(workspace)
     before = review.open_items()
     answer_first(review, 24)
-    assert review.open_items() == before[24:]
+    assert review.open_items() == before[24:] and review.ranking == 0
     answer_first(review, 26)
+    assert review.ranking == 2
     later = review.open_items()
     assert set(later) == set(before[50:]) and later != before[50:]
     assert later[:50] != before[50:100]
@@ -72,7 +73,7 @@ def test_a_session_of_another_order_stays_as_it_is(workspace: Workspace) -> None
     review = session(workspace, learns=False)
     before = review.open_items()
     answer_first(review, 50)
-    assert review.open_items() == before[50:]
+    assert review.open_items() == before[50:] and review.ranking == 0
 
 
 def test_answers_that_say_nothing_of_a_label_teach_nothing(workspace: Workspace) -> None:

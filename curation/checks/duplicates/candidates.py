@@ -387,6 +387,7 @@ def partitioned(database: Floats) -> Partitions:
     partitions = int(4 * len(database) ** 0.5)
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, partitions, faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = _SEED
+    index.cp.min_points_per_centroid = 1  # warns of fewer on the terminal, and does no more
     index.cp.spherical = True
     index.cp.max_points_per_centroid = _TRAINING_POINTS
     index.train(database)

@@ -20,11 +20,12 @@ SIDE = 48
 
 
 class View(NamedTuple):
-    """How a picture is looked at when its copies are searched: zoom about the centre, and shift in px of 48."""
+    """How a picture is looked at in a search: zoom about the centre, shift in px of 48, and turn, degrees."""
 
     zoom: float
     dx: float
     dy: float
+    turn: float = 0.0
 
 
 PLAIN = View(1.0, 0.0, 0.0)
@@ -211,12 +212,9 @@ def descriptors(thumbnails: Pixels, view: View) -> Floats:
 def _descriptor_matrix(view: View) -> Floats:
     """Return the whole-number matrix (2304, 44) that view, blur, averages and cosines are together: all are linear."""
     centre = (SIDE - 1) / 2
-    into = np.array(
-        [
-            [1 / view.zoom, 0, centre - centre / view.zoom + view.dx],
-            [0, 1 / view.zoom, centre - centre / view.zoom + view.dy],
-        ]
-    )
+    along, across = np.cos(np.radians(view.turn)) / view.zoom, np.sin(np.radians(view.turn)) / view.zoom
+    linear = np.array([[along, -across], [across, along]])
+    into = np.column_stack([linear, centre - linear @ np.full(2, centre) + (view.dx, view.dy)])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     rows = np.empty((SIDE * SIDE, _GRID, _GRID))
     for n, impulse in enumerate(np.eye(SIDE * SIDE, dtype=np.float32).reshape(-1, SIDE, SIDE)):

@@ -118,7 +118,8 @@ def _candidates(
 ) -> tuple[Looks, Candidates]:
     """Return all looks, those that turning adds included, and the pairs of them that may be one picture."""
     from curation.checks.duplicates import aligned, candidates
-    from curation.checks.duplicates.looks import TurnSource, WindowSource
+    from curation.checks.duplicates.looks import TurnSource
+    from curation.checks.duplicates.windows import WindowSource
 
     contents = len(given.dhash)
     if contents < 2:
@@ -141,7 +142,7 @@ def _candidates(
     ]
     looks, turned = TurnSource(index, progress.of(2)).pairs(given.thumbnails[:contents], looks)
     by_face = aligned.FaceSource(progress.of(3), engine.searcher).pairs(given.thumbnails, points)
-    looks, windows = WindowSource(index, progress.of(4)).pairs(given.thumbnails[:contents], looks)
+    looks, windows = WindowSource(index, progress.of(4), engine.searcher).pairs(given.thumbnails[:contents], looks)
     return looks, candidates.union([*found, turned, windows, by_face])
 
 
@@ -240,7 +241,7 @@ def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.Dat
     back = i > j
     maps, mirrored = verified.maps[weighed], verified.candidates.mirrored[weighed]
     windows = looks.kind[b] == WINDOW
-    maps[windows] = after(_from_windows(looks.box[b[windows]]), maps[windows])
+    maps[windows] = after(looks.view[b[windows]], maps[windows])
     transforms = transform.decompose(np.where(back[:, None], inverse(maps), maps))
     framed = [looks.kind[np.where(back, b, a)], looks.kind[np.where(back, a, b)]]
     said = transform.in_words(transforms, mirrored, fine, quartile, looks.turn[a] + looks.turn[b], framed)
@@ -265,14 +266,6 @@ def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.Dat
         }
     )
     return frame.astype({"transform": np.int32})
-
-
-def _from_windows(boxes: Doubles) -> Doubles:
-    """Return (M, 6) maps from windows, of boxes (M, 4), to the pictures that they are cut from."""
-    side = boxes[:, 2:] - boxes[:, :2]
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - 0.5
-    zero = np.zeros(len(boxes))
-    return np.stack([side[:, 0], zero, centre[:, 0], zero, side[:, 1], centre[:, 1]], axis=1)
 
 
 def _judged(weighed: pd.DataFrame, min_probability: float) -> pd.DataFrame:

@@ -8,7 +8,7 @@ turned back, and only such are turned back and looked for. Where there is no com
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from curation.base.tables import WHOLE, WINDOW
 from curation.checks.duplicates.candidates import Candidates, Index, Indices, as_candidates
-from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, SIDE, Floats, Pixels, View, descriptors
+from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, descriptors
 
 Doubles = NDArray[np.float64]
 Report = Callable[[int, int], None]
@@ -64,15 +64,18 @@ class Looks(NamedTuple):
     kind  -- (R,) how much of its picture: ``WHOLE``, ``FRAMED``, ``HALF`` or ``WINDOW``
     box   -- (R, 4) the part of its picture
     turn  -- (R,) quarter turns of that, and ``NEGATIVE``
+    view  -- (R, 6) of a ``WINDOW``: where its points lie in its picture, see ``kernel``
     """
 
     owner: Indices
     kind: Indices
     box: Doubles
     turn: Indices
+    view: Doubles
 
 
 _WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
+AS_IT_IS = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 
 
 def as_looks(contents: int, parts: Parts) -> Looks:
@@ -82,6 +85,7 @@ def as_looks(contents: int, parts: Parts) -> Looks:
         np.concatenate([np.full(contents, WHOLE), parts.kind]),
         np.concatenate([np.tile(_WHOLE, (contents, 1)), parts.box]),
         np.zeros(contents + len(parts.owner), dtype=np.int64),
+        np.tile(AS_IT_IS, (contents + len(parts.owner), 1)),
     )
 
 
@@ -93,84 +97,37 @@ def turned(thumbnails: NDArray[np.uint8], turn: int) -> Pixels:
 
 def pictured(thumbnails: Pixels, looks: Looks) -> Pixels:
     """Return what the looks behind the first ``len(thumbnails)`` show: their owners' pictures turned, or windows."""
-    turns, owners, boxes, kinds = (part[len(thumbnails) :] for part in (looks.turn, looks.owner, looks.box, looks.kind))
+    turns, owners, views, kinds = (
+        part[len(thumbnails) :] for part in (looks.turn, looks.owner, looks.view, looks.kind)
+    )
     added = np.empty((len(turns), *thumbnails.shape[1:]), dtype=np.uint8)
     for turn in np.unique(turns).tolist():
         added[turns == turn] = turned(thumbnails[owners[turns == turn]], turn)
     for n in np.flatnonzero(kinds == WINDOW).tolist():
-        left, top, right, bottom = np.rint(boxes[n] * SIDE).astype(int).tolist()
-        window = thumbnails[owners[n], top:bottom, left:right]
-        added[n] = cv2.resize(window, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+        added[n] = seen_through(thumbnails[owners[n]], views[n], cv2.INTER_CUBIC)
     return added
 
 
-def _nearest(index: Index, seen: Floats, contents: int, count: int, least: float) -> tuple[Indices, Indices, Floats]:
-    """Return (query, content, cosine) of the ``count`` nearest whose cosine is at least ``least``."""
+def seen_through(picture: NDArray[Any], view: NDArray[np.float64], method: int = cv2.INTER_LINEAR) -> NDArray[Any]:
+    """Return a square picture (n, n) as a view (6,) shows it; see ``Looks``."""
+    side = len(picture)
+    middle = (side - 1) / 2
+    linear = view.reshape(2, 3)[:, :2]
+    shift = view.reshape(2, 3)[:, 2] * side + middle - linear @ np.full(2, middle)
+    into = np.column_stack([linear, shift])
+    flags = method | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(picture, into, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+
+
+def nearest(index: Index, seen: Floats, contents: int, count: int, least: float) -> tuple[Indices, Indices]:
+    """Return (query, content) of the ``count`` nearest whose cosine is at least ``least``."""
     if not len(seen):
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+        return np.empty(0, np.int64), np.empty(0, np.int64)
     found = index.search(seen)
-    similarity, nearest = found[0][:, :count], found[1][:, :count]
+    similarity, place = found[0][:, :count], found[1][:, :count]
     cosine = similarity / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True) ** 2, 1.0)
-    query, rank = np.nonzero((cosine >= least) & (nearest >= 0) & (nearest < contents))
-    return np.asarray(query, dtype=np.int64), nearest[query, rank], cosine[query, rank]
-
-
-_WINDOW_SIDE = 29
-_WINDOW_STARTS = (0, 5, 10, 14, 19)
-"""Windows of 60 % of the side, px of 48, and where they begin: crops of 20 % a side, wherever they lie."""
-
-_LEAST_LIKE_A_WINDOW = 0.7
-"""Cosine of descriptors below which a window's neighbour is not named."""
-
-
-class WindowSource:
-    """Windows of pictures, and the pictures that look like them: crops so tight that the whole looks otherwise."""
-
-    SEARCHES: ClassVar[int] = len(_WINDOW_STARTS) ** 2
-    """Of which progress tells."""
-
-    def __init__(self, index: Index, report: Report | None = None) -> None:
-        """Search ``index``, which holds the contents' descriptors first."""
-        self._index = index
-        self._report = report
-
-    def pairs(self, thumbnails: Pixels, looks: Looks) -> tuple[Looks, Candidates]:
-        """Return the looks that windows add behind ``looks``, and pairs of contents with them.
-
-        Args:
-            thumbnails: (N, 48, 48) of the contents
-            looks: all so far
-
-        """
-        owner, other, window, cosine = [], [], [], []
-        boxes: list[Doubles] = []
-        for top in _WINDOW_STARTS:
-            for left in _WINDOW_STARTS:
-                middle = (SIDE - _WINDOW_SIDE) / 2
-                seen = descriptors(thumbnails, View(SIDE / _WINDOW_SIDE, left - middle, top - middle))
-                query, near, alike = _nearest(self._index, seen, len(thumbnails), _NEAREST + 1, _LEAST_LIKE_A_WINDOW)
-                apart = query != near
-                owner.append(query[apart])
-                other.append(near[apart])
-                cosine.append(alike[apart])
-                window.append(np.full(int(apart.sum()), len(boxes)))
-                boxes.append(np.array([left, top, left + _WINDOW_SIDE, top + _WINDOW_SIDE]) / SIDE)
-                if self._report is not None:
-                    self._report(len(boxes), self.SEARCHES)
-        who, whom, which, alike = (np.concatenate(part) for part in (owner, other, window, cosine))
-        # of several windows the likeliest
-        order = np.lexsort([which, -alike, whom, who])
-        _, first = np.unique(who[order] * len(thumbnails) + whom[order], return_index=True)
-        best = order[first]
-        keys, place = np.unique(who[best] * len(boxes) + which[best], return_inverse=True)
-        added = Looks(
-            np.concatenate([looks.owner, keys // len(boxes)]),
-            np.concatenate([looks.kind, np.full(len(keys), WINDOW)]),
-            np.concatenate([looks.box, np.stack(boxes)[keys % len(boxes)]]),
-            np.concatenate([looks.turn, np.zeros(len(keys), dtype=np.int64)]),
-        )
-        plain = np.zeros(len(best), dtype=np.bool_)
-        return added, as_candidates(whom[best], len(looks.owner) + place, plain)
+    query, rank = np.nonzero((cosine >= least) & (place >= 0) & (place < contents))
+    return np.asarray(query, dtype=np.int64), place[query, rank]
 
 
 class TurnSource:
@@ -200,7 +157,7 @@ class TurnSource:
             asked = np.flatnonzero(_cosines(seen, mean) + _SLACK >= upright)
             for flip in (False, True):
                 looked = seen[asked] * MIRROR_SIGNS if flip else seen[asked]
-                query, near, _ = _nearest(self._index, looked, len(thumbnails), _NEAREST + 1, _LEAST_SIMILARITY)
+                query, near = nearest(self._index, looked, len(thumbnails), _NEAREST + 1, _LEAST_SIMILARITY)
                 apart = asked[query] != near
                 row.append(asked[query][apart])
                 other.append(near[apart])
@@ -216,6 +173,7 @@ class TurnSource:
             np.concatenate([looks.kind, np.full(len(owner), WHOLE)]),
             np.concatenate([looks.box, np.tile(_WHOLE, (len(owner), 1))]),
             np.concatenate([looks.turn, distinct % (2 * NEGATIVE)]),
+            np.concatenate([looks.view, np.tile(AS_IT_IS, (len(owner), 1))]),
         )
         return added, as_candidates(np.concatenate(other), len(looks.owner) + place, np.concatenate(mirrored))
 

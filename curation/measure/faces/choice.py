@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from curation.base.settings import MeasureSettings
     from curation.measure.faces.base import FaceDetector
 
-FACES_REVISION = 2
+FACES_REVISION = 3
 """Raised whenever a detector's result may change for the same pixels; makes cached faces stale."""
 
 _INSIGHTFACE = "insightface:"

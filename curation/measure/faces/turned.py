@@ -5,28 +5,51 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from curation.measure.decode import Pixels
-from curation.measure.faces.base import Face, FaceDetector
+from curation.measure.faces.base import Face, FaceDetector, scaled
 
-_SURE_WAYS = ((0.87, (180,)), (0.82, (90, 270)))
-"""A face with less than the score is looked for at these turns as well. Of the bundled detector's upright faces 83 and
-93 of 100 have more; upside down and sideways 96 and 95 of 100 have less, for it finds them that way too."""
+_SURE_WAYS = ((0.89, (180,)), (0.88, (90, 270)))
+"""A face with less than the score is looked for at these turns as well. Of the bundled detector's upright faces 60 and
+80 of 100 have more, of larger photographs nearly all; it finds faces upside down and sideways too, but 9 of 10 of them
+with less."""
+
+GAIN = 0.03
+"""By how much surer a face has to be when the picture is turned."""
+
+_TILTS = (45, -45)
+_TILT_SIDE = 320
+"""Turns, degrees, at which a face that is merely tilted is the surest, and the longer side, px, at which that is asked.
+A face tilted by 45 degrees or less is told from a turned one so; of faces tilted by 60, 8 in 10."""
 
 
 def best_when_turned(pixels: Pixels, faces: Sequence[Face], detector: FaceDetector) -> tuple[int, float]:
     """Return by how many degrees, anti-clockwise, the surest face is found when the picture is turned, and its score.
 
-    0 and NaN where it is sure as it stands, or where turning finds none.
+    0 and NaN where it is sure as it stands, where turning does not make it surer, or where it is merely tilted.
     """
     score = faces[0].score if faces else 0.0
-    best = (0, math.nan)
+    best = (0, 0.0)
     for sure, turns in _SURE_WAYS:
         if score >= sure:
             continue
         for degrees in turns:
             found = detector.detect(np.ascontiguousarray(np.rot90(pixels, degrees // 90)))
-            if found and not best[1] >= found[0].score:
+            if found and found[0].score > best[1]:
                 best = (degrees, found[0].score)
-    return best
+    return best if best[1] >= score + GAIN and not _tilted(pixels, best[1], detector) else (0, math.nan)
+
+
+def _tilted(pixels: Pixels, score: float, detector: FaceDetector) -> bool:
+    """Return whether half a quarter turn makes the face surer than ``score``."""
+    small = scaled(pixels, min(_TILT_SIDE, max(pixels.shape[:2])))
+    height, width = small.shape[:2]
+    for degrees in _TILTS:
+        turn = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), degrees, 1.0)
+        tilted = cv2.warpAffine(small, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        found = detector.detect(np.asarray(tilted, dtype=np.uint8))
+        if found and found[0].score > score:
+            return True
+    return False

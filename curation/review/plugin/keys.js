@@ -183,7 +183,7 @@
       const names = viewer.isOpen() ? viewer.chosen() : [];
       const told = await run(operator, names.length ? { ...params, names } : params);
       if (told.error) return say(told.error, true);
-      if (names.length) await viewer.answered(told.decided);
+      if (names.length) await viewer.answered(told.decided, told.ranking);
     });
   }
 
@@ -261,13 +261,12 @@
   // ---- the opened view: an image, or a group of copies, large, with what speaks for and against it
   const frames = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
   const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-  const source = (file) =>
-    state_.getSampleSrc ? state_.getSampleSrc(file) : `/media?filepath=${encodeURIComponent(file)}`;
+  const source = (file) => (state_.getSampleSrc || ((path) => `/media?filepath=${encodeURIComponent(path)}`))(file);
 
   const viewer = (() => {
     let walk = []; // names in order; the first of each image or group is enough
-    let place = 0;
-    let inQueue = false; // the walk is the queue's: at its end the queue is asked again
+    let [place, ranking] = [0, 0]; // in the walk; the number of the queue's order that the walk has
+    let inQueue = false; // the walk is the queue's: at its end, and when it was ranked anew, the queue is asked again
     let people = null; // whether the walk is of people; null: as the queue says of each
     let units = new Map(); // name of every image -> what is known of its group
     let current = null;
@@ -299,7 +298,7 @@
       if (told.error) return say(told.error, true);
       if (told.state) state = told.state;
       [note, warned] = ["", false];
-      [walk, place, units] = [told.walk || [], told.place || 0, new Map()];
+      [walk, place, units, ranking] = [told.walk || [], told.place || 0, new Map(), told.ranking];
       inQueue = !params.here && !params.names;
       people = told.people ?? null;
       remember(told.units);
@@ -406,7 +405,9 @@
     /** Go on by one in the walk, over what belongs to the group that is shown. */
     const move = async (way) => {
       let to = place + way;
-      while (walk[to] !== undefined && current && units.get(walk[to]) === current) to += way;
+      const isDone = (unit) => way > 0 && inQueue && Boolean(unit) && unit.images.every((image) => image.decided);
+      const isPast = (unit) => (current && unit === current) || isDone(unit);
+      while (walk[to] !== undefined && isPast(units.get(walk[to]))) to += way;
       if (walk[to] === undefined) {
         if (way > 0 && inQueue) return begin({});
         return say(way > 0 ? "that was the last; n goes on with the queue" : "that is the first", true);
@@ -414,6 +415,14 @@
       place = to;
       await fetchAhead();
       return show(units.get(walk[place]));
+    };
+
+    /** Take what comes next from the queue as it is now; what was shown stays behind. */
+    const rankAnew = async () => {
+      const told = await run("look", {});
+      const behind = walk.slice(0, place + 1);
+      const shown = new Set(behind.flatMap((name) => [name, ...(units.get(name)?.images || []).map((image) => image.name)]));
+      [walk, ranking] = [[...behind, ...(told.walk || []).filter((name) => !shown.has(name))], told.ranking];
     };
 
     const close = () => {
@@ -463,13 +472,14 @@
         return modalIsOpen() ? alone(() => begin({ here: true })) : say("open an image first", true);
       },
       /** Draw what was decided, and go on where nothing of the group is left open. */
-      answered: async (decided) => {
+      answered: async (decided, now) => {
         for (const image of current.images) image.decided = decided[image.name] ?? image.decided;
         if (current.images.some((image) => !image.decided)) {
           off = new Set(current.images.filter((image) => image.decided).map(({ name }) => name));
           return render();
         }
         render();
+        if (inQueue && now !== ranking) await rankAnew();
         return move(1);
       },
       /** Show what was taken back, in its place of the walk. */

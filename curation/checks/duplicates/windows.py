@@ -1,0 +1,213 @@
+"""Crops so tight, turns and shifts so large that the whole pictures look otherwise: what both show is searched.
+
+Of a crop, the windows of every picture are looked for among all pictures. Of a turn or a shift, what both pictures of
+such a pair show is looked for: the middle, one of them turned back, or opposite corners. What is found is laid over the
+picture where its details agree best, and named if they agree well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from typing import ClassVar, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.base.tables import WINDOW
+from curation.checks.duplicates.candidates import (
+    FLAT_LIMIT,
+    Candidates,
+    Index,
+    Indices,
+    Searcher,
+    as_candidates,
+    partition_search,
+    partitioned,
+    searcher,
+)
+from curation.checks.duplicates.features import PLAIN, SIDE, Floats, Pixels, View, descriptors, evened
+from curation.checks.duplicates.looks import Looks, nearest, seen_through
+
+Doubles = NDArray[np.float64]
+Report = Callable[[int, int], None]
+
+_CROP = 29
+_CROP_STARTS = (0, 5, 10, 14, 19)
+"""Windows of 60 % of the side, px of 48, and where they begin: crops of 20 % a side, wherever they lie."""
+
+_MIDDLE = 34
+_TURNS = (15.0, 30.0, 45.0)
+"""Side, px, of the middle that any turn leaves in the picture, and turns, degrees; a turn the other way is found from
+the other picture."""
+
+_CORNER = 38
+_APART = SIDE - _CORNER
+"""Side, px, of what a shift by 20 % of the side leaves, and that shift."""
+
+_SHIFTS = ((1, 1), (1, -1), (1, 0), (0, 1))
+"""Directions of a shift; the opposite ones are found from the other picture."""
+
+_LEAST_SHIFT = 0.12
+"""Share of the side below which pictures are compared as they are: a second look at them would be a second chance."""
+
+_NEAREST = 3
+_LEAST_SIMILARITY = 0.7
+_LEAST_SIMILARITY_IN_COMMON = 0.8
+"""Neighbours that are looked at, and the cosine of descriptors from which they are: of crops, for windows seldom lie
+right, and of what turned and shifted pictures have in common."""
+
+_FEW = 5000
+"""Pictures up to which each is compared with every window: above, those of the windows' partitions are, a tenth of the
+cost for so many searches."""
+
+_HALF = SIDE // 2
+_CROP_SIDES = (15, 14, 16)
+_LEAST_HOPE = 0.6
+_LEAST_AGREEMENT = 0.74
+"""Sides, px of 24, at which a crop is laid over the picture, and the correlation of details at the best place from
+which a pair is named: 98 of 100 crops have more, and 1 of 100 other pairs. Below ``_LEAST_HOPE`` at the first size, as
+9 of 10 other pairs are, the other sizes are not tried."""
+
+_REMEMBERED = 40_000
+"""Pictures whose details are kept meanwhile: 100 MB."""
+
+
+class _Search(NamedTuple):
+    """How one picture of a pair and the other are looked at."""
+
+    own: View
+    other: View
+
+
+_SEARCHES = (
+    *(
+        _Search(View(SIDE / _CROP, left - (SIDE - _CROP) / 2, top - (SIDE - _CROP) / 2), PLAIN)
+        for top in _CROP_STARTS
+        for left in _CROP_STARTS
+    ),
+    *(_Search(View(SIDE / _MIDDLE, 0, 0, turn), View(SIDE / _MIDDLE, 0, 0)) for turn in _TURNS),
+    *(
+        _Search(
+            View(SIDE / _CORNER, dx * _APART / 2, dy * _APART / 2),
+            View(SIDE / _CORNER, -dx * _APART / 2, -dy * _APART / 2),
+        )
+        for dx, dy in _SHIFTS
+    ),
+)
+
+
+class WindowSource:
+    """Windows of pictures, and the pictures that show the same as they."""
+
+    SEARCHES: ClassVar[int] = len(_SEARCHES)
+    """Of which progress tells."""
+
+    def __init__(self, index: Index, report: Report | None = None, made: Searcher | None = None) -> None:
+        """Search ``index``, which holds the contents' descriptors first, and others by ``made``."""
+        self._index = index
+        self._report = report
+        self._searcher = made or searcher
+
+    def pairs(self, thumbnails: Pixels, looks: Looks) -> tuple[Looks, Candidates]:
+        """Return the looks that windows add behind ``looks``, and pairs of contents with them.
+
+        Args:
+            thumbnails: (N, 48, 48) of the contents
+            looks: all so far
+
+        """
+        details = _Details(thumbnails)
+        named = [part for search, found in self._found(thumbnails) for part in details.placed(search, found)]
+        who, whom = (np.array([part[side] for part in named], dtype=np.int64) for side in (0, 1))
+        views = np.array([part[2] for part in named]).reshape(-1, 6)
+        seen, place = np.unique(np.column_stack([who, views]), axis=0, return_inverse=True)
+        added = Looks(
+            np.concatenate([looks.owner, seen[:, 0].astype(np.int64)]),
+            np.concatenate([looks.kind, np.full(len(seen), WINDOW)]),
+            np.concatenate([looks.box, np.tile([0.0, 0.0, 1.0, 1.0], (len(seen), 1))]),
+            np.concatenate([looks.turn, np.zeros(len(seen), dtype=np.int64)]),
+            np.concatenate([looks.view, seen[:, 1:]]),
+        )
+        return added, as_candidates(whom, len(looks.owner) + place.ravel(), np.zeros(len(whom), dtype=np.bool_))
+
+    def _found(self, thumbnails: Pixels) -> Iterator[tuple[_Search, Indices]]:
+        """Yield searches with the pairs (M, 2) to look at; all crops are one."""
+        crops: list[Indices] = []
+        plain = self._index
+        if _FEW < len(plain.vectors) <= FLAT_LIMIT:
+            plain = Index(plain.vectors, partial(partition_search, partitioned(plain.vectors), _NEAREST + 1))
+        for done, search in enumerate(_SEARCHES):
+            whole = search.other == PLAIN
+            seen = descriptors(thumbnails, search.own)
+            least = _LEAST_SIMILARITY if whole else _LEAST_SIMILARITY_IN_COMMON
+            index = plain if whole else self._made(descriptors(thumbnails, search.other))
+            pairs = np.stack(nearest(index, seen, len(thumbnails), _NEAREST + 1, least), axis=1)
+            pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+            if whole:
+                crops.append(pairs)
+            else:
+                yield search, pairs
+            if self._report is not None:
+                self._report(done + 1, self.SEARCHES)
+        keys = np.concatenate(crops) @ np.array([len(thumbnails), 1])
+        yield _SEARCHES[0], np.stack(np.divmod(np.unique(keys), len(thumbnails)), axis=1)
+
+    def _made(self, vectors: Floats) -> Index:
+        return Index(vectors, self._searcher(vectors, min(_NEAREST + 1, len(vectors))))
+
+
+_Named = tuple[int, int, tuple[float, ...]]
+
+
+class _Details:
+    """Lays what was found over the pictures by their details at 24 px."""
+
+    def __init__(self, thumbnails: Pixels) -> None:
+        self._thumbnails = thumbnails
+        self._seen = lru_cache(_REMEMBERED)(self._sized)
+
+    def placed(self, search: _Search, pairs: Indices) -> Iterator[_Named]:
+        """Yield of pairs (M, 2) that agree: both rows, and the view (6) of the first that looks like the second."""
+        for one, other in pairs.tolist():
+            if search.other == PLAIN:
+                agreement, view = self._crop(one, other)
+            else:
+                agreement, view = self._common(search.own, one, other)
+            if agreement >= _LEAST_AGREEMENT:
+                yield one, other, view
+
+    def _crop(self, one: int, other: int) -> tuple[float, tuple[float, ...]]:
+        (whole,) = self._seen(one, (_HALF,))
+        best: tuple[float, tuple[float, ...]] = (-1.0, ())
+        for side, crop in zip(_CROP_SIDES, self._seen(other, _CROP_SIDES), strict=True):
+            _, most, _, (left, top) = cv2.minMaxLoc(cv2.matchTemplate(whole, crop, cv2.TM_CCOEFF_NORMED))
+            share = side / _HALF
+            across, down = ((start + side / 2) / _HALF - 0.5 for start in (left, top))
+            best = max(best, (most, (share, 0.0, across, 0.0, share, down)))
+            if most < _LEAST_HOPE:
+                break
+        return best
+
+    def _common(self, own: View, one: int, other: int) -> tuple[float, tuple[float, ...]]:
+        (whole,), (picture,) = self._seen(other, (_HALF,)), self._seen(one, (_HALF,))
+        turn = math.radians(own.turn)
+        linear = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+        if own.turn:
+            picture = seen_through(picture, np.column_stack([linear, np.zeros(2)]).ravel())
+        side = round(_HALF / own.zoom)
+        start = [round((_HALF - side) / 2 + shift / 2) for shift in (own.dx, own.dy)]
+        common = np.ascontiguousarray(picture[start[1] : start[1] + side, start[0] : start[0] + side])
+        _, most, _, place = cv2.minMaxLoc(cv2.matchTemplate(whole, common, cv2.TM_CCOEFF_NORMED))
+        # what lies at start in the picture as turned lies at place in the other
+        apart = (np.array(start) - np.array(place)) / _HALF
+        if not own.turn and np.abs(apart).max() < _LEAST_SHIFT:
+            return -1.0, ()
+        shift = linear @ apart
+        return most, tuple(np.column_stack([linear, shift]).ravel().tolist())
+
+    def _sized(self, row: int, sides: tuple[int, ...]) -> list[Floats]:
+        even = evened(self._thumbnails[row]).astype(np.float32)
+        return [np.asarray(cv2.resize(even, (n, n), interpolation=cv2.INTER_AREA), dtype=np.float32) for n in sides]
