@@ -480,7 +480,7 @@ class Workspace:
         """Keep ``number`` images, or rank those of ``pool``; see ``curation.pipeline.selection``: select, ask_next."""
         from curation.pipeline import selection
 
-        _require_known(options, () if pool else ("how", "balance", "on", "split", "dry_run"))
+        _require_known(options, () if pool else ("how", "balance", "split", "dry_run"))
         with locked(self._workspace):
             if pool:
                 asked = selection.ask_next(self._workspace, str(pool), number, self.settings, self._display)

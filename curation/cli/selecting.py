@@ -59,7 +59,6 @@ def select(
         str,
         typer.Option("--from", help="Instead: rank the images of another data set, labelled or not, to label next."),
     ] = "",
-    on: On = "cleaned",
     split: Annotated[str, typer.Option("--split", help="The split that is chosen from. Default: train.")] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be selected, and decide nothing.")
@@ -75,6 +74,8 @@ def select(
     from curation.cli import console
     from curation.pipeline import queries, selection
 
+    if pool and (balance or split or dry_run or how is not How.diverse):
+        raise typer.BadParameter("--from ranks the images of a pool and decides nothing; it takes none of the others")
     workspace = open_workspace(folder)
     settings, display = load_settings(workspace), Display(quiet=as_json)
     found: selection.Selection | selection.Asked
@@ -90,7 +91,6 @@ def select(
                 by=by or user_name(),
                 how=how.value,
                 balance=balance or (),
-                on=on,
                 split=split,
                 dry_run=dry_run,
             )

@@ -170,11 +170,10 @@ def select(
     by: str,
     how: How = "diverse",
     balance: Sequence[str] = (),
-    on: str = "cleaned",
     split: str = "",
     dry_run: bool = False,
 ) -> Selection:
-    """Keep ``number`` images of a split and leave the others out by decisions; the caller holds the lock.
+    """Keep ``number`` images of a split of the cleaned version, the others left out by decisions; hold the lock.
 
     Held-out splits stay as they are. Copies of what is left out are left out with it, so that none takes its place.
 
@@ -186,7 +185,6 @@ def select(
         by: the person's name.
         how: diverse or typical.
         balance: class and axes, see :func:`choose`.
-        on: the version that is chosen from; decisions follow on the newest.
         split: "" for train, or for all where there is no split train.
         dry_run: decide nothing.
 
@@ -194,7 +192,7 @@ def select(
         WorkspaceError: there is nothing to choose from, or no such axis.
 
     """
-    version = manifest.find(workspace, on)
+    version = manifest.find(workspace, "cleaned")
     rows = manifest.rows(workspace, version)
     split = split or (_TRAIN if (rows["split"] == _TRAIN).any() else rows["split"].mode().iloc[0])
     axes, _ = axes_of(workspace, settings)

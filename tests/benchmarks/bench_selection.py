@@ -1,4 +1,4 @@
-"""Time and memory of what select and rare do, on random embeddings: python tests/benchmarks/bench_selection.py [N] [SHARE]."""
+"""Time and memory of what ``select`` and ``rare`` do, on random embeddings: bench_selection.py [N] [SHARE]."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def main() -> None:
     parts = nearness.partitions(points, 0)
     each = nearness.shares(np.array([len(part) for part in parts]), round(share * count), even=False)
     taken = sum(
-        len(nearness.chosen(points[part], right[part], most)[0]) for part, most in zip(parts, each.tolist(), strict=True)
+        len(nearness.chosen(points[part], right[part], most)[0])
+        for part, most in zip(parts, each.tolist(), strict=True)
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{taken:,} of {count:,} chosen: {time.process_time() - began:.1f} CPU s in all, peak {peak:,.0f} MiB")
