@@ -453,6 +453,27 @@ class Workspace:
             found = overlap(self._workspace, str(other), self.settings, self._display)
         return Outcome(tuple(found.lines), found.record())
 
+    def coverage(self, on: str = "cleaned", attributes: str = "") -> Outcome:
+        """Say what a version holds of each class; see ``curation.evidence.coverage.coverage``."""
+        from curation.evidence.coverage import coverage
+
+        with locked(self._workspace):
+            found = coverage(self._workspace, self.settings, on, attributes)
+        return Outcome(tuple([*found.lines, f"Page: {found.page}"]), found.record())
+
+    def select(self, number: int, *, pool: str | Path = "", by: str = "", **options: Any) -> Outcome:
+        """Keep ``number`` images, or rank those of ``pool``; see ``curation.pipeline.selection``: select, ask_next."""
+        from curation.pipeline import selection
+
+        require_known(options, () if pool else ("how", "balance", "split", "dry_run"))
+        with locked(self._workspace):
+            if pool:
+                asked = selection.ask_next(self._workspace, str(pool), number, self.settings, self._display)
+                return Outcome(tuple(asked.lines), asked.record())
+            who = by or getpass.getuser()
+            done = selection.select(self._workspace, number, self.settings, self._display, by=who, **options)
+        return Outcome(tuple(done.lines), done.record())
+
     def split(self, *, train: float = 0.75, validation: float = 0.2, test: float = 0.05, by: str = "") -> Version:
         """Divide the kept images anew so that no person, copy or session is in two splits; ``undo`` takes it back.
 

@@ -328,12 +328,24 @@ def matrix_chart(frame: pd.DataFrame, rows_title: str, columns_title: str) -> go
     shares = frame.set_index(["first", "second"])["share"].to_dict()
     labels = [escape(str(name)) for name in names]
     values = [[float(shares[(row, column)]) if (row, column) in shares else None for column in names] for row in names]
+    texts = [[f"{value:.0%}" if value is not None else "" for value in line] for line in values]
+    return matrix_figure(labels, labels, values, texts, (rows_title, columns_title))
+
+
+def matrix_figure(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    texts: Sequence[Sequence[str]],
+    titles: tuple[str, str],
+) -> go.Figure:
+    """Return cells shaded by ``values`` (0..1; None: no cell) with ``texts`` in them; titles of rows and columns."""
     top = max((value for line in values for value in line if value is not None), default=1.0)
     figure = go.Figure(
         go.Heatmap(
-            x=labels,
-            y=labels,
-            z=values,
+            x=list(columns),
+            y=list(rows),
+            z=[list(line) for line in values],
             zmin=0,
             zmax=max(top, _LEAST_SHARE_AXIS),
             colorscale=[[0, "var(--surface)"], [1, "var(--series-1)"]],
@@ -350,16 +362,42 @@ def matrix_chart(frame: pd.DataFrame, rows_title: str, columns_title: str) -> go
             if value is not None:
                 light = value > _LIGHTEST_TEXT_SHARE * max(top, _LEAST_SHARE_AXIS)
                 figure.add_annotation(
-                    x=labels[other],
-                    y=labels[place],
-                    text=f"{value:.0%}",
+                    x=columns[other],
+                    y=rows[place],
+                    text=texts[place][other],
                     showarrow=False,
                     font={"color": "var(--page)" if light else "var(--ink)", "size": 13},
                 )
     figure.update_layout(
-        xaxis=_axis(title={"text": columns_title, "font": {"size": 12}}, showgrid=False, side="top", type="category"),
+        xaxis=_axis(title={"text": titles[1], "font": {"size": 12}}, showgrid=False, side="top", type="category"),
         yaxis=_axis(
-            title={"text": rows_title, "font": {"size": 12}}, showgrid=False, autorange="reversed", type="category"
+            title={"text": titles[0], "font": {"size": 12}}, showgrid=False, autorange="reversed", type="category"
         ),
+    )
+    return figure
+
+
+def share_chart(frame: pd.DataFrame) -> go.Figure:
+    """Return accuracy by share of the images, a line a way of choosing; all of them end at the whole.
+
+    Args:
+        frame: columns how, share, accuracy (0..1); the row of share 1 is the whole.
+
+    """
+    whole = frame[frame["share"] == 1.0]
+    figure = go.Figure(layout=_layout())
+    for place, (how, rows) in enumerate(frame[frame["share"] < 1.0].groupby("how", sort=False)):
+        line = pd.concat([rows.sort_values("share"), whole])
+        figure.add_scatter(
+            name=escape(str(how)),
+            x=[float(value) for value in line["share"]],
+            y=[float(value) for value in line["accuracy"]],
+            mode="lines+markers",
+            line={"color": series_colour(place), "width": 2.5},
+            hovertemplate="%{x:.0%} of the images: %{y:.1%}<extra></extra>",
+        )
+    figure.update_layout(
+        xaxis=_axis(title={"text": "share of the images", "font": {"size": 12}}, tickformat=".0%"),
+        yaxis=_axis(title={"text": "accuracy", "font": {"size": 12}}, tickformat=".0%"),
     )
     return figure

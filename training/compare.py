@@ -96,7 +96,7 @@ def compare_versions(
                 train,
                 train.take(np.zeros(0, np.int64)),
                 recipe,
-                out_dir / _fit_name(train, recipe, weights, seed),
+                out_dir / fit_name(train, recipe, weights, seed),
                 seed=seed,
                 weights=weights,
                 threads=threads,
@@ -112,7 +112,7 @@ def compare_versions(
     return Comparison(pd.DataFrame(rows), _differences(right, list(judged)))
 
 
-def _fit_name(train: Samples, recipe: Recipe, weights: str | None, seed: int) -> str:
+def fit_name(train: Samples, recipe: Recipe, weights: str | None, seed: int) -> str:
     """Return the folder's name of one fit: the recipe, a hash of all that decides the result, and the seed."""
     start = weights if weights is None else weights_identity(weights)
     content = json.dumps([train.fingerprint(), recipe.as_dict(), start])

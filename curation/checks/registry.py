@@ -90,6 +90,12 @@ CHECKS: dict[str, Check] = {
             labels.ambiguous,
         ),
         Check("outlier", "Outlier", "Like nothing else in the data.", found.outlier),
+        Check(
+            "rare",
+            "Rare",
+            "Few images are near it: rare is not wrong, and it is said which it looks like.",
+            found.rare,
+        ),
     )
 }
 """The toolkit's own checks, by name."""

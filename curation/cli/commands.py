@@ -14,7 +14,7 @@ import typer
 from curation.base import interrupts, memory, reading
 from curation.base.errors import CurationError, installing
 from curation.base.text import printable
-from curation.cli import auditing, curating, examples, exchange, history, modelling, reviewing
+from curation.cli import auditing, curating, examples, exchange, history, modelling, reviewing, selecting
 
 app = typer.Typer(
     name="curate",
@@ -35,15 +35,27 @@ def _before_any_command() -> None:
 
 PANELS: dict[str, tuple[str, ...]] = {
     "Curate": ("run", "scan", "check", "apply", "overlap", "sample", "doctor"),
-    "Look": ("report", "issues", "show", "explain", "diff", "versions", "log"),
-    "Decide": ("review", "plan-review", "decide", "split", "undo", "merge", "annotations", "votes", "tag", "forget"),
+    "Look": ("report", "issues", "coverage", "show", "explain", "diff", "versions", "log"),
+    "Decide": (
+        "review",
+        "plan-review",
+        "decide",
+        "select",
+        "split",
+        "undo",
+        "merge",
+        "annotations",
+        "votes",
+        "tag",
+        "forget",
+    ),
     "Make sure": ("gate", "verify", "audit", "evaluate-labels"),
     "Hand on": ("export", "card", "export-model"),
     "Models": ("train", "ladder", "crossval", "evaluate", "compare", "learning-curve", "predict"),
 }
 """The verbs as the help lists them: by what somebody is after."""
 
-for _family in (curating, history, exchange, auditing, modelling, reviewing):
+for _family in (curating, history, exchange, auditing, modelling, reviewing, selecting):
     app.registered_commands += _family.app.registered_commands
     app.registered_groups += _family.app.registered_groups
 _PANEL_OF = {verb: panel for panel, verbs in PANELS.items() for verb in verbs}

@@ -46,6 +46,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate issues --check blurry", "worst first"),
         ("curate issues --format csv -o issues.csv", "all flagged images as a file"),
     ),
+    "coverage": (
+        ("curate coverage", "which faces are missing, and what gives a class away"),
+        ("curate coverage --on raw --attributes people.csv", "as the data came, by gender, race and age too"),
+    ),
     "show": (("curate show raw", "the data as read"), ("curate show cleaned --json", "for machines")),
     "versions": (("curate versions --json", "name, kind, hash, parent, counts"),),
     "verify": (
@@ -65,6 +69,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate decide train/happy/1.jpg --exclude --reason 'no face'", "leave an image out"),
         ("curate decide train/happy/1.jpg train/happy/2.jpg --relabel sad", "give images another label"),
         ("curate decide 1.jpg 2.jpg --not-copies", "two pictures that are no copies of each other, for good"),
+    ),
+    "select": (
+        (
+            "curate select 5000 --balance class",
+            "the 5,000 train images that stand best for all; curate undo takes it back",
+        ),
+        ("curate select 500 --from new.zip --format csv", "which 500 of these new images to label next"),
     ),
     "merge": (("curate merge ../anns/workspace", "what Ann decided in her copy of the workspace"),),
     "overlap": (
@@ -109,7 +120,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate evaluate fast --data other_faces", "on labelled pictures of another source"),
     ),
     "learning-curve": (("curate learning-curve fast", "more data or cleaner data: what is worth more here?"),),
-    "compare": (("curate compare raw cleaned --seeds 3 --votes votes.csv", "did cleaning help?"),),
+    "compare": (
+        ("curate compare raw cleaned --seeds 3 --votes votes.csv", "did cleaning help?"),
+        ("curate compare cleaned --subsets 0.1,0.25,0.5", "does a selected tenth, quarter, half train as well?"),
+    ),
     "evaluate-labels": (("curate evaluate-labels votes.csv", "how good is the judgement of labels, against people"),),
     "export-model": (("curate export-model fast -o model.onnx", "ONNX, checked against torch, with its card"),),
     "review": (

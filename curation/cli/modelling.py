@@ -27,6 +27,7 @@ from curation.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from curation.base.workspace import Workspace
     from curation.models.runs import FitOptions
 
 app = typer.Typer()
@@ -165,10 +166,14 @@ def evaluate(
 @app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="The version to compare with, such as raw.")],
-    second: Annotated[str, typer.Argument(help="The version that should be better, such as cleaned.")],
+    second: Annotated[str, typer.Argument(help="The version that should be better, such as cleaned.")] = "",
     recipe: Annotated[str, typer.Option("--recipe", help="Recipe that every arm trains.")] = "fast",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Training runs per arm.")] = 3,
     votes: Annotated[str, typer.Option("--votes", help="People's votes; half of the voted images are judged.")] = "",
+    subsets: Annotated[
+        str,
+        typer.Option("--subsets", help="Instead: selected, random and hardest shares of one version, 0.1,0.25,0.5."),
+    ] = "",
     seed: Seed = 0,
     weights: ModelWeights = "",
     threads: Threads = 0,
@@ -188,12 +193,38 @@ def compare(
     options = _fit_options(seed, weights, threads, epochs, image_size, 0, device)
     file = Path(votes) if votes else None
     display = Display(quiet=as_json)
+    if bool(second) == bool(subsets):
+        raise typer.BadParameter("name two versions, or one version and --subsets")
+    if subsets:
+        _compare_subsets(workspace, first, subsets, recipe, options, seeds, as_json)
+        return
     found = comparison.compare(workspace, first, second, recipe, options, display, seeds=seeds, votes_file=file)
     if as_json:
         console.print_json({"verdict": found.verdict, "differences": found.differences.to_dict("records")})
         return
     console.print_frame(found.differences, "table")
     console.print_lines([*found.verdict, f"Page: {found.page}"])
+
+
+def _compare_subsets(
+    workspace: Workspace, version: str, subsets: str, recipe: str, options: FitOptions, seeds: int, as_json: bool
+) -> None:
+    from curation.base.progress import Display
+    from curation.cli import console
+    from curation.pipeline.subsets import compare_subsets
+
+    try:
+        shares = [float(part) for part in subsets.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter("--subsets takes shares with commas between, as in 0.1,0.25,0.5") from error
+    settings, display = load_settings(workspace), Display(quiet=as_json)
+    found = compare_subsets(workspace, version, shares, recipe, options, settings, display, seeds=seeds)
+    if as_json:
+        tables = {"points": console.records(found.points), "differences": console.records(found.differences)}
+        console.print_json({"sentences": found.sentences, **tables, "page": str(found.page)})
+        return
+    console.print_frame(found.points, "table", limit=0)
+    console.print_lines([*found.sentences, f"Page: {found.page}"])
 
 
 @app.command("learning-curve")

@@ -207,13 +207,13 @@ def _write(
         "accuracies": accuracies.to_dict("records"),
         "differences": differences.to_dict("records"),
     }
-    files.write_json(page.with_suffix(".json"), _plain(record))
+    files.write_json(page.with_suffix(".json"), plain(record))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a record with numpy's scalars as Python's."""
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: plain(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return value.item() if isinstance(value, np.generic) else value

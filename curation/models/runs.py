@@ -107,7 +107,7 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
     if copies is None:
         issues = read_issues(workspace)
         unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
-        rows, groups = rows[~rows["path"].isin(unreadable)], _copy_groups(issues)
+        rows, groups = rows[~rows["path"].isin(unreadable)], copy_groups(issues)
         people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")].set_index("path")["group"]
         people = people.str.removeprefix("subject-")
         found = rows["path"].isin(people.index)
@@ -143,7 +143,7 @@ def _within(soft_labels: pd.Series, classes: set[str]) -> list[str]:
     return kept
 
 
-def _copy_groups(issues: pd.DataFrame) -> dict[str, str]:
+def copy_groups(issues: pd.DataFrame) -> dict[str, str]:
     """Return path -> group of exact and near copies, as the checks found them."""
     copies = issues[issues["is_issue"] & (issues["group"] != "")]
     groups: dict[str, str] = {}

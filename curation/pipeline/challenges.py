@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ from curation.checks.challenges.found import Challenges
 from curation.checks.challenges.model import ChallengeModel
 from curation.checks.challenges.overlays import PairMark
 from curation.models.runs import translate_errors
+
+if TYPE_CHECKING:
+    from curation.measure.embedding import Embedded
 
 _LOG = logging.getLogger(__name__)
 
@@ -276,6 +280,12 @@ class StoredEmbeddings:
 
         found = load_embedding(contents, self.store, self.settings, self.digest)
         return found.embedding if len(contents) and found.known.all() else None
+
+    def known(self, contents: list[str]) -> Embedded:
+        """Return what is known of contents (SHA-256), in their order."""
+        from curation.measure.embedding import load_embedding
+
+        return load_embedding(contents, self.store, self.settings, self.digest)
 
 
 def embeddings(workspace: Workspace, settings: Settings) -> StoredEmbeddings | None:

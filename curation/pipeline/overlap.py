@@ -21,7 +21,7 @@ from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_images, read_listing
+from curation.base.workspace import Workspace, read_listing
 from curation.pipeline import steps
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ def overlap(workspace: Workspace, other: str, settings: Settings, display: Displ
     memory.require(memory.Needed.curating)
     scanned = steps.scanned_before(workspace, settings, display)
     here = Side("this data", _joined(scanned.images, scanned.measurements), workspace.measurements, settings)
-    folder = workspace.overlaps / _slug(other)
-    there = _other_side(workspace, other, folder, settings, display)
+    folder = folder_of(workspace, other)
+    there = other_side(workspace, other, folder, settings, display)
     mine, theirs = _shared(workspace, here, there, display)
     files.write_table(folder / "shared.parquet", mine)
     counts = pd.concat([_counted("this data", here.images, mine), _counted("the other", there.images, theirs)])
@@ -100,6 +100,11 @@ def overlap(workspace: Workspace, other: str, settings: Settings, display: Displ
     return Overlap(there.name, mine, theirs, counts.reset_index(drop=True), [*lines, f"Page: {page}"], page)
 
 
+def folder_of(workspace: Workspace, other: str) -> Path:
+    """Return where the workspace keeps what it knows of another data set."""
+    return workspace.overlaps / _slug(other)
+
+
 def _slug(other: str) -> str:
     """Return the name of a data set's folder: its own last part, told apart by a hash of the whole."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", files.bare_url(other).rstrip("/").rpartition("/")[2]).strip("-")[:40]
@@ -108,12 +113,14 @@ def _slug(other: str) -> str:
 
 def _joined(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
     """Return the readable images with split, label and what tells their pixels."""
-    wanted = ["path", "sha256", "pixel_sha256", "dhash", "phash"]
+    wanted = ["path", "sha256", "pixel_sha256", "dhash", "phash", "face_score"]
     readable = measurements.loc[measurements["error"] == "", wanted]
-    return images[["path", "split", "label"]].merge(readable, on="path")
+    stated = ["path", "split", "label", *(["url"] if "url" in images else [])]
+    return images[stated].merge(readable, on="path")
 
 
-def _other_side(workspace: Workspace, other: str, folder: Path, settings: Settings, display: Display) -> Side:
+def other_side(workspace: Workspace, other: str, folder: Path, settings: Settings, display: Display) -> Side:
+    """Return the other data set, measured under ``folder`` unless it is a workspace with measurements of its own."""
     from curation.measure import load_measurements, measure
 
     name = files.bare_url(other)
@@ -121,7 +128,7 @@ def _other_side(workspace: Workspace, other: str, folder: Path, settings: Settin
     if second.marker.is_file():
         own = settings_of.of_workspace(second)
         measured = load_measurements(read_listing(second), second.measurements, own.measure)
-        return Side(name, _joined(read_images(second), measured), second.measurements, own)
+        return Side(name, _joined(read_listing(second), measured), second.measurements, own)
     from curation.formats.source import read_source
 
     with display.step("Listing the other images"):

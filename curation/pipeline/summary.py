@@ -35,7 +35,9 @@ _HOW_TO_RUN = {
     **dict.fromkeys(LABEL_CHECKS, JUDGE_LABELS),
     "overlap": "curate overlap OTHER_DATA",
     **dict.fromkeys(("subject_leak", "subject_shift"), "curate check subject_leak --identity dlib"),
-    **dict.fromkeys(("occluded_face", "non_human_face", "watermark", "outlier"), "curate check watermark --embed"),
+    **dict.fromkeys(
+        ("occluded_face", "non_human_face", "watermark", "outlier", "rare"), "curate check watermark --embed"
+    ),
 }
 
 FINDINGS = ("peer", "version", "path", "check", "score", "is_issue", "group", "evidence")
@@ -180,6 +182,8 @@ def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
         return _copy_words(evidence, path)
     if "same_session" in evidence:
         return f"{_ANOTHER_SHOT}: see {evidence['same_session']}"
+    if "looks_like" in evidence:
+        return _rare_words(evidence)
     if "mark" in evidence or "covered" in evidence:
         return _challenge_words(evidence)
     return ", ".join(f"{key} {value}" for key, value in evidence.items() if key not in ("dhash", "rank"))
@@ -227,6 +231,22 @@ def _label_words(evidence: Mapping[str, Any]) -> str:
             f"{evidence['suggestion']} with {evidence['probability']:.2f}{says}"
         )
     return f"labelled {evidence['given']}: ambiguous with probability {evidence['ambiguous']:.2f}{says}"
+
+
+_LOOKS_LIKE = {
+    "outlier": "it looks like an outlier, no face like the others",
+    "mislabelled": "its label is probably wrong",
+    "rare face": "a rare face: no sign of a fault, worth keeping",
+}
+
+
+def _rare_words(evidence: Mapping[str, Any]) -> str:
+    """Return how lonely an image is, and which of the three it looks like."""
+    looks = _LOOKS_LIKE.get(str(evidence["looks_like"]), str(evidence["looks_like"]))
+    return (
+        f"distance to its 10th neighbour {evidence['neighbour_distance']:.2f}, limit {evidence['threshold']:.2f}; "
+        f"{looks}"
+    )
 
 
 _ANOTHER_SHOT = "another shot of the same session, no copy"

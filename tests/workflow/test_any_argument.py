@@ -30,6 +30,7 @@ VERBS: tuple[tuple[str, ...], ...] = (
     ("export", "{}", "--format", "{}", "-o", "{}"),
     ("votes", "import", "{}", "--name", "{}"),
     ("audit", "--answers", "{}"),
+    ("coverage", "--on", "{}"),
     ("annotations", "{}"),
 )
 """With a place for each argument."""

@@ -20,6 +20,7 @@ from curation.checks.base import Flags, Floats, as_json, high_is_bad, one_number
 from curation.checks.challenges import model as models
 from curation.checks.challenges.distance import distance
 from curation.checks.challenges.recurring import Recurring, recurring_marks
+from curation.checks.nearness import lonely, projection
 
 if TYPE_CHECKING:
     from curation.checks.base import CheckInputs
@@ -180,6 +181,66 @@ def outlier(inputs: CheckInputs) -> pd.DataFrame:
     ]
     kept = scores[chosen].round(6)
     return rows("outlier", inputs.images["path"].iloc[chosen], kept, kept < LIKELY, texts)
+
+
+def rare(inputs: CheckInputs) -> pd.DataFrame:
+    """Images with few others near them, and whether each looks like an outlier, a wrong label, or just a rare face.
+
+    Evidence: the distance to the 10th neighbour (0 the same .. 2 opposite; copies are one image), density (0 the
+    loneliest of all .. 1 the most typical), and what it looks like. The last rests on the other checks.
+    """
+    known = inputs.challenges
+    if known is None:
+        return _no_rows("rare")
+    values = _loneliness(inputs, known)
+    chosen = np.flatnonzero(np.isfinite(values))
+    if not len(chosen):
+        return _no_rows("rare")
+    paths = inputs.images["path"].to_numpy(dtype=object)
+    found = outlier(inputs)
+    outliers = set(found.loc[found["is_issue"], "path"])
+    wrong: dict[str, float] = {}
+    if inputs.labels is not None:
+        wrong = dict(zip(inputs.labels["path"], inputs.labels["wrong"], strict=True))
+    face = inputs.measurements["face_score"].to_numpy(dtype=np.float64) >= inputs.settings.checks.face_score
+    typical, threshold = float(np.median(values[chosen])), upper_fence(values, _FENCE, 0.0, 2.0)
+    scores = high_is_bad(values, threshold, max(2 * threshold - typical, threshold + 1e-6), typical)
+    order = values[chosen].argsort(kind="stable").argsort(kind="stable")
+    density = 1 - order / max(len(chosen) - 1, 1)
+    texts = [
+        as_json(
+            neighbour_distance=round(float(values[row]), 4),
+            threshold=round(threshold, 4),
+            density=round(float(dense), 4),
+            looks_like=_looks_like(wrong.get(paths[row], 0.0), paths[row] in outliers or not face[row]),
+        )
+        for row, dense in zip(chosen.tolist(), density.tolist(), strict=True)
+    ]
+    kept = scores[chosen].round(6)
+    return rows("rare", inputs.images["path"].iloc[chosen], kept, kept < LIKELY, texts)
+
+
+def _looks_like(wrong: float, strange: bool) -> str:
+    """Return which of the three a lonely image looks like."""
+    if strange:
+        return "outlier"
+    return "mislabelled" if wrong > LIKELY else "rare face"
+
+
+def _loneliness(inputs: CheckInputs, known: Challenges) -> Floats:
+    """Return the distance (n,) of each image to its 10th neighbour, copies being one; NaN where it is not known."""
+    members = inputs.copies.members
+    picture = members["group"].where(members["group"] != "", members["content"])
+    names = pd.Series("", index=inputs.images.index).to_numpy(dtype=object)
+    names[inputs.readable] = picture.to_numpy(dtype=object)
+    usable = np.flatnonzero(known.known & inputs.readable)
+    values = np.full(len(names), np.nan)
+    if len(usable):
+        code, _ = pd.factorize(names[usable], sort=True)
+        first = np.unique(code, return_index=True)[1]
+        embedding = known.embedding[usable[first]]
+        values[usable] = lonely(projection(embedding, inputs.settings.seed)(embedding))[code]
+    return values
 
 
 def covered_parts(logits: npt.NDArray[np.float32], landmarks: Floats) -> list[str]:

@@ -1,0 +1,342 @@
+"""What a data set holds of each class along known axes: cells with intervals, gaps, and shortcuts.
+
+An axis gives each image one value, such as its pose. A gap is a cell of class and value that holds far fewer images
+than the other classes make one expect; a shortcut is a class that an axis gives away, so that a model may learn the
+light or the person instead of the expression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curation.base.arrays import Floats
+from curation.base.classes import in_order
+from curation.base.settings import CheckSettings
+from curation.base.statistics import share
+
+Counts = npt.NDArray[np.float64]
+
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "pose": ("frontal", "half-turned", "turned"),
+    "illumination": ("dark", "evenly lit", "bright"),
+    "sharpness": ("soft", "fairly sharp", "sharp"),
+    "face size": ("small", "middle-sized", "large"),
+    "occlusion": ("uncovered", "covered"),
+}
+"""Axes that are measured, and their values in order; those of illumination, sharpness and face size are thirds."""
+
+PERSON = "person"
+"""The axis of people has too many values for a cell each: only its association with the classes is told."""
+
+_PERMUTATIONS = 200
+"""Random orders of the labels behind the association by chance."""
+
+_SHORTCUT = 0.1
+"""Share of what is left to know of a class that an axis must give away to be called a shortcut."""
+
+_SURE = 1e-3
+"""Chance, over all cells of a split together, below which a cell's want of images is no accident."""
+
+_THIN = 0.5
+"""Share of the expected images below which a cell is thin."""
+
+_SEEN = 10
+"""Images that another split, or the data before cleaning, must have in a cell for its emptiness to be told."""
+
+
+def axis_values(
+    measurements: pd.DataFrame, settings: CheckSettings
+) -> tuple[pd.DataFrame, dict[str, tuple[float, ...]]]:
+    """Return the measured axes, "" where a value is not known, and the limits between values.
+
+    Args:
+        measurements: as ``curation.measure.load_measurements`` gives them.
+        settings: the angles from which a face counts as turned, and the score from which one counts as found.
+
+    Returns:
+        (N rows, one column an axis but occlusion), and axis -> limits: of pose relative to the angle of a turned face,
+        of illumination mean brightness (0..1), of sharpness log10 of the Laplacian's variance over the contrast
+        squared, of face size the square root of its share of the image.
+
+    """
+    usable = (measurements["error"] == "").to_numpy(dtype=bool)
+    face = usable & (measurements["face_score"].to_numpy(dtype=np.float64) >= settings.face_score)
+    known = {name: measurements[name].to_numpy(dtype=np.float64) for name in ("face_yaw", "face_roll", "contrast")}
+    turn = np.maximum(
+        np.abs(known["face_yaw"]) / settings.turned_yaw_degrees,
+        np.abs(known["face_roll"]) / settings.turned_roll_degrees,
+    )
+    size = np.sqrt((measurements["face_width"] * measurements["face_height"]).clip(lower=0).to_numpy(dtype=np.float64))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        detail = np.log10(measurements["sharpness"].to_numpy(dtype=np.float64) / (255 * known["contrast"]) ** 2)
+    light = measurements["brightness_mean"].to_numpy(dtype=np.float64)
+    limits: dict[str, tuple[float, ...]] = {"pose": (0.5, 1.0)}
+    columns = {"pose": _binned("pose", np.where(face, turn, np.nan), limits["pose"])}
+    for axis, values in (
+        ("illumination", np.where(usable, light, np.nan)),
+        ("sharpness", np.where(usable & np.isfinite(detail), detail, np.nan)),
+        ("face size", np.where(face, size, np.nan)),
+    ):
+        limits[axis] = _thirds(values)
+        columns[axis] = _binned(axis, values, limits[axis])
+    return pd.DataFrame(columns), limits
+
+
+def _thirds(values: Floats) -> tuple[float, ...]:
+    known = values[np.isfinite(values)]
+    return tuple(float(edge) for edge in np.quantile(known, [1 / 3, 2 / 3])) if len(known) else (0.0, 1.0)
+
+
+def _binned(axis: str, values: Floats, limits: Sequence[float]) -> npt.NDArray[np.object_]:
+    names = np.array([*VALUES[axis], ""], dtype=object)
+    place = np.searchsorted(limits, np.nan_to_num(values), side="right")
+    found: npt.NDArray[np.object_] = names[np.where(np.isfinite(values), place, len(names) - 1)]
+    return found
+
+
+def cells(frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
+    """Return the images by split, class and value of each axis.
+
+    Args:
+        frame: split, label and the axes; a row a picture.
+        axes: columns of it, each with few values.
+
+    Returns:
+        axis, split, label, value, images, share (of the class in the split that is known), low, high (Wilson, 95 %),
+        expected (images, if the class had the other classes' shares of that split).
+
+    """
+    rows: list[dict[str, Any]] = []
+    for axis in axes:
+        known = frame[frame[axis] != ""]
+        values = [*VALUES.get(axis, in_order(known[axis]))]
+        for split, mine in known.groupby("split", sort=True):
+            table = _counted(mine, axis, values)
+            rest = table.sum(axis=0) - table
+            ordinary = rest / np.maximum(rest.sum(axis=1, keepdims=True), 1)
+            for row, label in enumerate(in_order(mine["label"])):
+                total = int(table[row].sum())
+                for place, value in enumerate(values):
+                    found = share(int(table[row, place]), total)
+                    rows.append(
+                        {
+                            "axis": axis,
+                            "split": split,
+                            "label": label,
+                            "value": value,
+                            "images": int(table[row, place]),
+                            "share": found.value,
+                            "low": found.low,
+                            "high": found.high,
+                            "expected": float(total * ordinary[row, place]),
+                        }
+                    )
+    names = ["axis", "split", "label", "value", "images", "share", "low", "high", "expected"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _counted(frame: pd.DataFrame, axis: str, values: Sequence[str]) -> Counts:
+    table = pd.crosstab(frame["label"], frame[axis])
+    return np.asarray(table.reindex(index=in_order(frame["label"]), columns=list(values), fill_value=0), np.float64)
+
+
+def associations(frame: pd.DataFrame, axes: Sequence[str], seed: int) -> pd.DataFrame:
+    """Return how much each axis says of the class, and of each class against the others.
+
+    Mutual information is biased upwards, the more so the more values there are; what random orders of the labels have
+    is taken off (Vinh, Epps & Bailey, 2010, JMLR 11:2837, with the smaller entropy as the bound).
+
+    Returns:
+        axis, label ("" for all classes), images, information (nats, bias taken off), association (0 none .. 1 the axis
+        gives the class away), chance (share of random orders that have as much, at least 1/201), value (of the axis
+        that the class has most in excess), inside and outside (its share among the class, and among the others).
+
+    """
+    rows: list[dict[str, Any]] = []
+    rng = np.random.default_rng(seed)
+    for axis in axes:
+        known = frame[frame[axis] != ""]
+        classes = in_order(known["label"])
+        if len(classes) < 2 or known[axis].nunique() < 2:
+            continue
+        label = pd.Categorical(known["label"], classes).codes.astype(np.int64)
+        value, names = pd.factorize(known[axis], sort=True)
+        table = _table(label, value, len(classes), len(names))
+        own = _informations(table)
+        chance = np.stack(
+            [_informations(_table(rng.permutation(label), value, *table.shape)) for _ in range(_PERMUTATIONS)]
+        )
+        by_chance = chance.mean(axis=0)
+        bound = np.minimum(_entropies(table), _entropy(table.sum(axis=0))) - by_chance
+        extra = own - by_chance
+        at_least = (1 + (chance >= own).sum(axis=0)) / (1 + _PERMUTATIONS)
+        for place, name in enumerate(("", *classes)):
+            rows.append(
+                {
+                    "axis": axis,
+                    "label": name,
+                    "images": len(known),
+                    "information": max(0.0, float(extra[place])),
+                    "association": float(np.clip(extra[place] / bound[place], 0, 1)) if bound[place] > 1e-9 else 0.0,
+                    "chance": float(at_least[place]),
+                    **(
+                        _excess(table, place - 1, names) if name else {"value": "", "inside": np.nan, "outside": np.nan}
+                    ),
+                }
+            )
+    names_of = ["axis", "label", "images", "information", "association", "chance", "value", "inside", "outside"]
+    return pd.DataFrame(rows, columns=names_of)
+
+
+def _table(label: npt.NDArray[Any], value: npt.NDArray[Any], classes: int, values: int) -> Counts:
+    return np.bincount(label * values + value, minlength=classes * values).reshape(classes, values).astype(np.float64)
+
+
+def _entropy(counts: Counts) -> Any:
+    """Return entropies (...) in nats of counts (..., k)."""
+    part = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
+    return -np.sum(part * np.log(np.where(part > 0, part, 1)), axis=-1)
+
+
+def _entropies(table: Counts) -> Counts:
+    """Return the entropy of all classes, then of each against the others, (1 + classes,)."""
+    each = table.sum(axis=1)
+    return np.array([_entropy(each), *_entropy(np.stack([each, each.sum() - each], axis=1))])
+
+
+def _informations(table: Counts) -> Counts:
+    """Return the mutual information of values with all classes, then with each against the others, (1 + classes,)."""
+    whole = table.sum(axis=0)
+    inside = _entropy(table)
+    outside = _entropy(whole - table)
+    part = table.sum(axis=1) / table.sum()
+    return np.array(
+        [_entropy(whole) - (part * inside).sum(), *(_entropy(whole) - part * inside - (1 - part) * outside)]
+    )
+
+
+def _excess(table: Counts, row: int, names: Sequence[str]) -> dict[str, Any]:
+    rest = table.sum(axis=0) - table[row]
+    inside, outside = table[row] / table[row].sum(), rest / rest.sum()
+    most = int(np.argmax(inside - outside))
+    return {"value": str(names[most]), "inside": float(inside[most]), "outside": float(outside[most])}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know of the coverage.
+
+    kind is emptied, empty, shortcut, thin or absent; a value of "" is the whole axis; weight ranks findings of a kind.
+    """
+
+    kind: str
+    axis: str
+    label: str
+    split: str
+    value: str
+    sentence: str
+    weight: float
+
+
+_FIRST = ("shortcut", "empty", "emptied", "thin", "absent")
+"""Kinds of findings; the first two and the third are told before the others, the weightiest first."""
+
+
+def findings(before: pd.DataFrame, after: pd.DataFrame, association: pd.DataFrame) -> list[Finding]:
+    """Return what is missing and what gives a class away, the most serious first.
+
+    Args:
+        before: cells of the data as they came.
+        after: cells of the version.
+        association: of the version.
+
+    """
+    given_away = association[
+        (association["label"] != "")
+        & (association["association"] >= _SHORTCUT)
+        & (association["chance"] <= 1 / _PERMUTATIONS)
+    ]
+    found = [_shortcut(row) for row in given_away.to_dict("records")]
+    shortcuts = set(zip(given_away["axis"], given_away["label"], strict=True))
+    named = [(axis, label) not in shortcuts for axis, label in zip(after["axis"], after["label"], strict=True)]
+    found += _gaps(after, np.asarray(named, dtype=bool)) + _emptied(before, after)
+    serious = {"shortcut": 0, "empty": 0, "emptied": 0, "thin": 1, "absent": 2}
+    return sorted(found, key=lambda one: (serious[one.kind], -one.weight, one.axis, one.label, one.split))
+
+
+def _shortcut(row: Mapping[str, Any]) -> Finding:
+    share_of = f"{row['inside']:.0%} of the {row['label']} faces are"
+    what = f"of the person {row['value']}" if row["axis"] == PERSON else f"{row['value']}"
+    sentence = (
+        f"Shortcut: {share_of} {what}, of the others {row['outside']:.0%}; a model may learn the {row['axis']} instead "
+        f"of the expression (association {row['association']:.2f})."
+    )
+    weight = row["images"] * row["information"]
+    return Finding("shortcut", row["axis"], row["label"], "", row["value"], sentence, float(weight))
+
+
+def _gaps(after: pd.DataFrame, named: npt.NDArray[np.bool_]) -> list[Finding]:
+    from scipy.stats import binom
+
+    totals = after.groupby(["axis", "split", "label"])["images"].transform("sum").to_numpy(dtype=np.float64)
+    images, expected = after["images"].to_numpy(), after["expected"].to_numpy()
+    chance = binom.cdf(images, totals, np.clip(expected / np.maximum(totals, 1), 0, 1))
+    cells_of = after.groupby("split")["images"].transform("size").to_numpy()
+    wanting = (chance * cells_of < _SURE) & (images < _THIN * expected) & (totals > 0)
+    elsewhere = after.groupby(["axis", "label", "value"])["images"].transform("max").to_numpy()
+    absent = (images == 0) & ~wanting & (elsewhere >= _SEEN) & (after["split"] != "").to_numpy() & (totals > 0)
+    found = []
+    for place in np.flatnonzero((wanting | absent) & named):
+        row = after.iloc[place]
+        where = f" in {row['split']}" if row["split"] else ""
+        faces = f"{row['value']} {row['label']} faces"
+        others = _others(after, row)
+        if absent[place]:
+            kind, sentence = "absent", f"No {faces}{where}, {others}."
+        elif row["images"] == 0:
+            tail = f"; there are {others}" if others else ""
+            kind = "empty"
+            sentence = f"No {faces}{where}; the other classes make one expect {row['expected']:.0f}{tail}."
+        else:
+            kind = "thin"
+            sentence = (
+                f"Only {row['images']:,} {faces}{where}; the other classes make one expect {row['expected']:.0f}."
+            )
+        found.append(Finding(kind, row["axis"], row["label"], row["split"], row["value"], sentence, row["expected"]))
+    return found
+
+
+def _others(after: pd.DataFrame, row: pd.Series) -> str:
+    """Return where else there are images of a cell, in words, "" where there are none."""
+    same = after[(after["axis"] == row["axis"]) & (after["label"] == row["label"]) & (after["value"] == row["value"])]
+    same = same[(same["split"] != row["split"]) & (same["images"] > 0)].sort_values("images", ascending=False)
+    parts = [
+        f"{number:,} in {split or 'no split'}" for number, split in zip(same["images"], same["split"], strict=True)
+    ]
+    return " and ".join(parts)
+
+
+def _emptied(before: pd.DataFrame, after: pd.DataFrame) -> list[Finding]:
+    """Return the cells that had images before cleaning and have none after."""
+    keys = ["axis", "split", "label", "value"]
+    both = before[[*keys, "images"]].merge(after[[*keys, "images"]], on=keys, how="left", suffixes=("", "_left"))
+    lost = both[(both["images"] >= _SEEN) & (both["images_left"].fillna(0) == 0)]
+    return [
+        Finding(
+            "emptied",
+            row["axis"],
+            row["label"],
+            row["split"],
+            row["value"],
+            f"Cleaning left out all {row['images']:,} {row['value']} {row['label']} faces"
+            f"{' in ' + row['split'] if row['split'] else ''}.",
+            float(row["images"]),
+        )
+        for row in lost.to_dict("records")
+    ]

@@ -1,0 +1,150 @@
+"""What a version covers of each class by pose, light, sharpness, size, occlusion and person, and what cleaning took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from curation.base import files
+from curation.base.errors import WorkspaceError
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace, read_issues
+from curation.checks import coverage as tables
+from curation.decisions import manifest
+from curation.evidence.groups import ATTRIBUTES, read_attributes
+from curation.models.runs import copy_groups
+from curation.pipeline.axes import axes as axes_of
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What a version covers.
+
+    Attributes:
+        version: its name.
+        lines: what is missing and what gives a class away, the most serious first, in plain sentences.
+        cells: see ``curation.checks.coverage.cells``; beside it images_before, as the data came.
+        association: see ``curation.checks.coverage.associations``.
+        limits: axis -> where one value ends and the next begins.
+        page: the page's file.
+
+    """
+
+    version: str
+    lines: list[str]
+    findings: list[tables.Finding]
+    cells: pd.DataFrame
+    association: pd.DataFrame
+    limits: dict[str, tuple[float, ...]]
+    page: Path
+
+    def record(self) -> dict[str, Any]:
+        """Return it for machines."""
+        frames = {"cells": self.cells, "association": self.association}
+        return {
+            "version": self.version,
+            "findings": [vars(one) for one in self.findings],
+            **{
+                name: frame.astype(object).where(frame.notna(), None).to_dict("records")
+                for name, frame in frames.items()
+            },
+            "limits": {axis: list(edges) for axis, edges in self.limits.items()},
+            "page": str(self.page),
+        }
+
+
+def coverage(workspace: Workspace, settings: Settings, on: str = "cleaned", attributes: str = "") -> Coverage:
+    """Count what a version and the data as they came hold of every class and axis, and write the page.
+
+    Copies of one picture within a split and class are counted once.
+
+    Args:
+        workspace: that was checked.
+        settings: in force.
+        on: the version.
+        attributes: a table of gender, race or age by path (``read_attributes``); "" for none.
+
+    Raises:
+        WorkspaceError: the workspace has not been checked, or no kept image has a label.
+        CurationError: there is no such version, or the table says nothing of these images.
+
+    """
+    from reports import coverage_page
+
+    version = manifest.find(workspace, on)
+    raw = manifest.find(workspace, version.base)
+    known, limits = axes_of(workspace, settings)
+    known = _with_attributes(known, attributes, workspace) if attributes else known
+    before, after = (
+        _pictures(manifest.rows(workspace, one), known, copy_groups(read_issues(workspace))) for one in (raw, version)
+    )
+    if after.empty:
+        raise WorkspaceError(f"no kept image of {version.name} has a label, so no class can be covered; give labels")
+    axes = [axis for axis in known.columns if (after[axis] != "").any()]
+    counted = [axis for axis in axes if axis != tables.PERSON]
+    was, cells = tables.cells(before, counted), tables.cells(after, counted)
+    association = tables.associations(after, axes, settings.seed)
+    found = tables.findings(was, cells, association)
+    keys = ["axis", "split", "label", "value"]
+    cells = was[[*keys, "images"]].rename(columns={"images": "images_before"}).merge(cells, on=keys, how="outer")
+    cells = cells.fillna({"images": 0, "images_before": 0}).astype({"images": "int64", "images_before": "int64"})
+    lines = _lines(found, association, axes)
+    page = workspace.reports / f"coverage-{version.name}.html"
+    shown = association[association["label"] == ""].drop(columns="label")
+    html = coverage_page(version.name, lines, _limit_words(limits), cells, shown)
+    files.write_bytes(page, html.encode("utf-8"))
+    return Coverage(version.name, lines, found, cells, association, limits, page)
+
+
+def _with_attributes(known: pd.DataFrame, attributes: str, workspace: Workspace) -> pd.DataFrame:
+    given = read_attributes(attributes, workspace).drop_duplicates("path").set_index("path")
+    if not given.index.isin(known.index).any():
+        raise WorkspaceError(f"{attributes} names no image of this data; its paths must be those of curate issues")
+    columns = {name: given[name].reindex(known.index).fillna("") for name in ATTRIBUTES if name in given}
+    return known.assign(**columns)
+
+
+def _pictures(rows: pd.DataFrame, known: pd.DataFrame, groups: dict[str, str]) -> pd.DataFrame:
+    """Return split, label and axes of the kept rows with a label; copies in one split and class once."""
+    kept = rows[(rows["status"] == "kept") & (rows["label"] != "") & rows["path"].isin(known.index)]
+    picture = [groups.get(path, path) for path in kept["path"]]
+    kept = kept.assign(picture=picture).sort_values("path").drop_duplicates(["split", "label", "picture"])
+    return kept[["path", "split", "label"]].join(known, on="path").reset_index(drop=True)
+
+
+def _lines(found: Sequence[tables.Finding], association: pd.DataFrame, axes: Sequence[str]) -> list[str]:
+    lines = [one.sentence for one in found]
+    if not lines:
+        lines.append("No cell is emptier than the other classes make one expect, and no axis gives a class away.")
+    most = association[association["label"] == ""].sort_values("association", ascending=False)
+    if len(most):
+        row = most.iloc[0]
+        lines.append(
+            f"Of all axes {row['axis']} says most of the class: association {row['association']:.3f} "
+            "(0 nothing, 1 everything)."
+        )
+    unseen = [axis for axis in (*tables.VALUES, tables.PERSON) if axis not in axes]
+    if unseen:
+        how = {
+            "occlusion": "curate check occluded_face --embed",
+            tables.PERSON: "curate check subject_leak --identity dlib",
+        }
+        lines.append(
+            f"Not known: {', '.join(unseen)} ({'; '.join(how.get(axis, 'no face found') for axis in unseen)})."
+        )
+    return lines
+
+
+def _limit_words(limits: dict[str, tuple[float, ...]]) -> str:
+    """Return in a sentence where the values of each axis begin."""
+    low, high = tables.VALUES["pose"][1:]
+    return (
+        f"Pose: {low} from half the angle of a turned face, {high} from all of it. Illumination, sharpness and face "
+        "size: thirds of the data as they came; limits "
+        + "; ".join(f"{axis} {a:.2g} and {b:.2g}" for axis, (a, b) in limits.items() if axis != "pose")
+        + "."
+    )
