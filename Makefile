@@ -37,8 +37,9 @@ lint: setup
 docs: setup
 	$(BIN)/mkdocs build --strict --quiet
 
+# Browsers are tested one after the other: they measure seconds.
 test: lint chromium
-	$(PYTEST)
+	@status=0; $(PYTEST) -n auto --dist loadfile -m 'not browser' || status=$$?; $(PYTEST) -m browser || status=$$?; exit $$status
 
 # Debian's Chromium for the browser tests, which are skipped where it cannot be had.
 chromium:
