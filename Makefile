@@ -37,9 +37,12 @@ lint: setup
 docs: setup
 	$(BIN)/mkdocs build --strict --quiet
 
-# Browsers are tested one after the other: they measure seconds.
+# Browsers are tested one after the other, for they measure seconds; what types half characters, for no report of it can be
+# sent between processes.
+ALONE = tests/workflow/test_any_argument.py
 test: lint chromium
-	@status=0; $(PYTEST) -n auto --dist loadfile -m 'not browser' || status=$$?; $(PYTEST) -m browser || status=$$?; exit $$status
+	@status=0; $(PYTEST) -n auto --dist loadfile -m 'not browser' --ignore=$(ALONE) || status=$$?; \
+	$(PYTEST) -m browser || status=$$?; $(PYTEST) $(ALONE) || status=$$?; exit $$status
 
 # Debian's Chromium for the browser tests, which are skipped where it cannot be had.
 chromium:
@@ -49,7 +52,7 @@ chromium:
 		> /dev/null || echo "Chromium could not be installed: the browser tests will be skipped"
 
 test-fast: setup
-	$(PYTEST) -n auto --dist loadfile -m 'not slow and not browser'
+	$(PYTEST) -n auto --dist loadfile -m 'not slow and not browser' --ignore=$(ALONE)
 
 # What the fast tests reach of the product's lines; fails below the floor (subprocesses and slow tests are not counted).
 coverage: setup

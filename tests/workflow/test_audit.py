@@ -28,6 +28,7 @@ def test_planted_defects_are_found_and_a_calibration_is_kept_in_the_lineage(own:
         assert by_kind[kind]["low"] <= by_kind[kind]["recall"] <= by_kind[kind]["high"]
     again = as_json(curate("audit", "--images", 120, "--per-kind", 10, "-w", own, "--json"))
     assert [row["planted"] for row in again["kinds"]] == [row["planted"] for row in found["kinds"]]
+    curate("check", "-w", own)  # a calibration counts from the next check on
     curate("apply", "--policy", "deck", "-w", own)
     lineage = as_json(curate("show", "cleaned", "-w", own, "--json"))["lineage"]
     kept = json.loads((own / "calibration.json").read_text())
