@@ -334,7 +334,9 @@ def _explained(record: dict[str, Any]) -> list[str]:
         lines.append(f"In {state['version']}: {state['status']}{label}{why}.")
     found = [issue for issue in record["issues"] if issue["is_issue"]]
     lines.append(
-        f"Found: {', '.join(issue['check'] for issue in found)}" if found else "Found: nothing; every check passed."
+        f"Found: {', '.join(issue['check'] for issue in found)}"
+        if found
+        else "Found: nothing by the checks that were run."
     )
     for issue in found:
         words = summary.evidence_words(issue["evidence"], record["path"])
