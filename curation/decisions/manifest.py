@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from curation.base import files, tables
+from curation.base import files, reading, tables
 from curation.base.errors import WorkspaceError
 from curation.base.workspace import Workspace
 from curation.decisions import log
@@ -153,7 +153,10 @@ def tags(workspace: Workspace) -> dict[str, str]:
     """
     try:
         lines = workspace.tags.read_text(encoding="utf-8").splitlines()
-        return {record["tag"]: record["version"] for record in map(files.parsed, lines)}
+        named = {record["tag"]: record["version"] for record in map(files.parsed, lines)}
+        if not all(isinstance(text, str) for pair in named.items() for text in pair):
+            raise ValueError("a name is no text")
+        return named
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as error:
@@ -171,8 +174,33 @@ def tag(workspace: Workspace, version: Version, name: str) -> None:
     if reserved or not re.fullmatch(r"[A-Za-z][\w.-]{0,63}", name):
         raise WorkspaceError(f"{name!r} cannot be a tag: use letters, digits, '.', '_' or '-', not raw, cleaned or vN")
     before = workspace.tags.read_bytes() if workspace.tags.exists() else b""
-    line = json.dumps({"tag": name, "version": version.name, "hash": version.hash}) + "\n"
+    record = {"tag": name, "version": version.name, "hash": version.hash}
+    line = json.dumps({**record, "seal": _seal_of_tag(before, record)}) + "\n"
     files.write_bytes(workspace.tags, before + line.encode("utf-8"))
+
+
+def _seal_of_tag(before: bytes, record: dict[str, Any]) -> str:
+    """Return the sha256 of the lines before a tag's and of its own record without its seal."""
+    own = {key: value for key, value in record.items() if key != "seal"}
+    return hashlib.sha256(before + files.json_bytes(own)).hexdigest()
+
+
+def _problems_of_tags(workspace: Workspace, known: list[Version]) -> list[str]:
+    """Return what is wrong with the tags; lines of older versions of this tool have no seal."""
+    hashes = {version.name: version.hash for version in known}
+    before, is_sealed, found = b"", False, []
+    for line in (reading.contents(workspace.tags) if workspace.tags.exists() else b"").splitlines(keepends=True):
+        record = files.parsed(line)
+        seal = record.get("seal", "")
+        is_sealed |= bool(seal)
+        if record["version"] not in hashes:
+            found.append(f"{workspace.tags}: {record['tag']} names {record['version']}, which is none")
+        elif record.get("hash") != hashes[record["version"]]:
+            found.append(f"{workspace.tags}: {record['tag']} states another hash than {record['version']} has")
+        elif is_sealed and seal != _seal_of_tag(before, record):
+            found.append(f"{workspace.tags}: the tag {record['tag']}, or one before it, is not as it was given")
+        before += line
+    return found
 
 
 def commit(
@@ -292,7 +320,7 @@ def verify(workspace: Workspace) -> list[str]:
         table = log.Log(workspace.decisions).table
         require_whole_log(workspace, len(table))
         known = versions(workspace)
-        named = tags(workspace)
+        tags(workspace)
         chain = log.chain_of(workspace.decisions)
     except (log.LogError, WorkspaceError) as error:
         return [str(error)]
@@ -302,11 +330,13 @@ def verify(workspace: Workspace) -> list[str]:
     numbers = [version.number for version in known]
     if numbers != list(range(1, len(numbers) + 1)):
         problems.append(f"{workspace.manifests}: the versions are not numbered 1 to {len(numbers)}: {numbers}")
-    names = {version.name for version in known}
+    sealed = next((version.number for version in known if version.seal), None)
     problems += [
-        f"{workspace.tags}: {tag} names {name}, which is none" for tag, name in named.items() if name not in names
+        f"{version.name}: {version.name}.json has left the seals that versions before it have; it was edited"
+        for version in known
+        if sealed is not None and version.number > sealed and not version.seal
     ]
-    return problems
+    return problems + _problems_of_tags(workspace, known)
 
 
 def not_sealed(workspace: Workspace) -> list[str]:

