@@ -333,9 +333,10 @@ def _wanted(file: Path, given: list[Any], gives: list[Any]) -> _Wanted:
     if beside.exists():
         try:
             told = read_json(beside, ("classes", "side"), "mend it")
-            tones = {name: tuple(map(float, told[name])) for name in ("mean", "std") if name in told}
+            tones: dict[str, Any] = {name: tuple(map(float, told[name])) for name in ("mean", "std") if name in told}
             numbers = {name: kind(told[name]) for name, kind in _NUMBERS.items() if name in told}
-            return _Wanted(**{**told, **tones, **numbers, "classes": tuple(map(str, told["classes"]))})
+            known: dict[str, Any] = {**told, **tones, **numbers, "classes": tuple(map(str, told["classes"]))}
+            return _Wanted(**known)
         except (ValueError, TypeError, OverflowError) as error:
             raise OutsideError(f"{beside} must be a JSON object with classes and side ({error})") from error
     if given[-2:] == [64, 64] and gives[-1:] == [len(FER_PLUS_CLASSES)]:

@@ -300,18 +300,26 @@ def _past(workspace: Workspace, raw: pd.DataFrame) -> Past:
 
 
 def require_whole_log(workspace: Workspace, through: int) -> None:
-    """Refuse to go on with a log that is shorter than a committed version says it was.
+    """Refuse to go on with a log that is shorter than a committed version says it was, or another than it rests on.
 
     Raises:
-        WorkspaceError: lines of the log are gone.
+        WorkspaceError: lines of the log are gone, or the log of another copy of the workspace lies in its place.
 
     """
-    for version in versions(workspace):
+    known = versions(workspace)
+    for version in known:
         if version.log_through > through:
             raise WorkspaceError(
                 f"{workspace.decisions} ends at decision {through}, but {version.name} rests on decision "
                 f"{version.log_through}; restore the log from a copy"
             )
+    chained = [version for version in known if version.chain and version.log_through]
+    newest = max(chained, key=lambda version: version.log_through, default=None)
+    if newest is not None and log.stated_chain(workspace.decisions, newest.log_through) not in ("", newest.chain):
+        raise WorkspaceError(
+            f"{workspace.decisions} is another log than {newest.name} was made from; restore the log from a copy, and "
+            "take in decisions of another copy of this workspace with curate merge"
+        )
 
 
 def verify(workspace: Workspace) -> list[str]:
