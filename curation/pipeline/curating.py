@@ -62,7 +62,9 @@ def run(
 
     Labels that cannot be judged are no reason to stop: the outcome says why.
     """
-    decisions.asked_for(workspace, log.Log(workspace.decisions).table, settings)  # a wrong name fails before the work
+    opened = log.Log(workspace.decisions)  # a wrong log or name fails before the work
+    manifest.require_whole_log(workspace, opened.through)
+    decisions.asked_for(workspace, opened.table, settings)
     scanned = steps.scan(workspace, source, settings, display, limit)
     issues = judge_labels(workspace, scanned, settings, display)
     recorded = decisions.apply(workspace, settings, display, accept_loss=accept_loss)

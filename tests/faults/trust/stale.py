@@ -149,6 +149,16 @@ def _refusals(home: Home) -> None:
             home.done("export", "cleaned", "--format", form, "-o", home.out / form)
 
 
+    home.begin("the log of another copy of the workspace")
+    copy, paths = home.top / "copy", _kept(home)
+    shutil.copytree(home.space, copy)
+    home.done("decide", paths[0], "--exclude")
+    home.done("decide", paths[1], "--exclude", "-w", copy)
+    shutil.copy(copy / "decisions.jsonl", home.space / "decisions.jsonl")
+    for words in (("apply",), ("decide", paths[2], "--exclude"), ("undo", "1"), ("run", home.data)):
+        home.refused(*words, saying="another log")
+
+
 def _kept(home: Home) -> list[str]:
     import pandas as pd
 
