@@ -302,7 +302,7 @@ def load(
     """
     if not isinstance(calibrated or {}, dict) or set(calibrated or {}) - _CALIBRATED:
         raise SettingsError(
-            "calibration.json holds other settings than an audit fits; delete it, or run: curate audit --calibrate"
+            "calibration.json holds other settings than an audit fits; delete it: curate audit --calibrate makes it"
         )
     given = _from_file(path) if path is not None else {}
     source = str(path) if given else "the settings"

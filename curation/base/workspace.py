@@ -17,7 +17,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.base import files, reading, tables, trust
+from curation.base import files, reading, trust
 from curation.base.errors import WorkspaceError
 from curation.base.text import is_text
 
@@ -419,7 +419,7 @@ def read_images(workspace: Workspace) -> pd.DataFrame:
         WorkspaceError: the table is absent or damaged.
 
     """
-    return tables.checked("images", files.read_table(workspace.images))
+    return files.read_checked("images", workspace.images)
 
 
 def read_issues(workspace: Workspace) -> pd.DataFrame:
@@ -429,4 +429,4 @@ def read_issues(workspace: Workspace) -> pd.DataFrame:
         WorkspaceError: the table is absent or damaged.
 
     """
-    return tables.checked("issues", files.read_table(workspace.issues))
+    return files.read_checked("issues", workspace.issues)

@@ -96,25 +96,47 @@ def versions(workspace: Workspace) -> list[Version]:
     """Return all committed versions, oldest first.
 
     Raises:
-        WorkspaceError: a version's JSON file is damaged.
+        WorkspaceError: a version's JSON file is damaged, or is not as it was committed.
 
     """
+    known = _versions(workspace)
+    records = {"": b"", **{version.name: record for version, record in known}}
+    for version, _ in known:
+        if version.seal and version.parent in records and _seal(version, records[version.parent]) != version.seal:
+            raise WorkspaceError(
+                f"{workspace.manifests / version.name}.json, or the record before it, is not as it was committed; "
+                "restore it from a copy"
+            )
+    return [version for version, _ in known]
+
+
+def _versions(workspace: Workspace) -> list[tuple[Version, bytes]]:
+    """Return all committed versions with the bytes of their records, oldest first, their seals unseen."""
     found = []
     for path in workspace.manifests.glob("v*.json"):
         if _VERSION_NAME.fullmatch(path.stem):
-            try:
-                record = files.parsed(path.read_text(encoding="utf-8"))
-                if isinstance(record, dict) and set(record) - set(Version.__dataclass_fields__):
-                    raise WorkspaceError(f"{path} was written by a newer version of this tool; use that version")
-                found.append(Version(**record))
-            except (ValueError, TypeError) as error:
-                raise WorkspaceError(f"{path} is damaged ({error}); restore it from a copy") from error
-    return sorted(found, key=lambda version: version.number)
+            with reading.refusing(path, "restore it from a copy: a version is not made anew"):
+                data = reading.contents(path)
+                version = reading.built(Version, reading.json_object(data))
+                _require_types(version, path.stem)
+            found.append((version, data))
+    return sorted(found, key=lambda each: each[0].number)
+
+
+def _require_types(version: Version, name: str) -> None:
+    texts = (version.name, version.kind, version.hash, version.base, version.parent, version.created)
+    if not all(isinstance(text, str) for text in (*texts, version.chain, version.seal)) or version.name != name:
+        raise ValueError("a field is no text, or its name is another's")
+    numbers = [n for labels in version.counts.values() for states in labels.values() for n in states.values()]
+    if not all(isinstance(number, int) for number in (version.log_through, version.rules, *numbers)):
+        raise ValueError("a field is no number")
+    if not isinstance(version.lineage, dict):
+        raise ValueError("its lineage is no object")
 
 
 def rows(workspace: Workspace, version: Version) -> pd.DataFrame:
     """Return the rows of a version as committed."""
-    return tables.checked("manifest", files.read_table(workspace.manifests / f"{version.name}.parquet"))
+    return files.read_checked("manifest", workspace.manifests / f"{version.name}.parquet")
 
 
 def find(workspace: Workspace, name: str) -> Version:
@@ -241,17 +263,16 @@ def commit(
         rules=BY_CONTENT,
         chain=chain,
     )
-    version = replace(version, seal=_seal(workspace, version))
+    before = reading.contents(workspace.manifests / f"{version.parent}.json") if version.parent else b""
+    version = replace(version, seal=_seal(version, before))
     files.write_table(workspace.manifests / f"{name}.parquet", manifest)
     files.write_new(workspace.manifests / f"{name}.json", files.json_bytes(asdict(version)))
     return version
 
 
-def _seal(workspace: Workspace, version: Version) -> str:
+def _seal(version: Version, before: bytes) -> str:
     """Return the sha256 of a version's record without its seal and of the file of the record before it."""
-    before = workspace.manifests / f"{version.parent}.json"
-    own = files.json_bytes({**asdict(version), "seal": ""})
-    return hashlib.sha256((before.read_bytes() if version.parent else b"") + own).hexdigest()
+    return hashlib.sha256(before + files.json_bytes({**asdict(version), "seal": ""})).hexdigest()
 
 
 def rebuilt(workspace: Workspace, version: Version, table: pd.DataFrame) -> pd.DataFrame:
@@ -376,8 +397,6 @@ def _problems_of(workspace: Workspace, version: Version, table: pd.DataFrame, ch
     found = []
     if counts(stored) != version.counts:
         found.append(f"{version.name}: {version.name}.json states other counts than its rows have; it was edited")
-    if version.seal and _seal(workspace, version) != version.seal:
-        found.append(f"{version.name}: {version.name}.json, or the record before it, is not as it was committed")
     if version.chain and not chain.broken and chain.values.get(version.log_through) != version.chain:
         found.append(f"{version.name}: the log up to decision {version.log_through} is not the one it was made from")
     return found

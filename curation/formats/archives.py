@@ -21,7 +21,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 from curation.base import reading
 from curation.formats import kinds, names
@@ -166,7 +166,7 @@ def _unpack_whole(target: Path, archive: Path, kind: str, budget: Budget) -> Non
 
 
 def _sha256(path: Path) -> str:
-    with open_regular(str(path)) as file:
+    with reading.open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -314,7 +314,7 @@ def _unpacked_stream(archive: Path) -> IO[bytes]:
 
 def _write_index(partial: Path, tree: Tree) -> None:
     partial.mkdir(parents=True, exist_ok=True)
-    record = {
+    record: dict[str, Any] = {
         "files": [[file.path, file.url, file.bytes] for file in tree.images],
         "others": {**tree.others, **tree.archives},
         "problems": tree.contents.problems,

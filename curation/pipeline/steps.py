@@ -106,7 +106,8 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame,
     """
     if not workspace.listing.exists():
         return 0
-    known = read_listing(workspace)["path"]
+    listed = files.read_table(workspace.listing)  # where its images lie is of no matter: they are listed anew
+    known = listed["path"].astype("str") if "path" in listed else pd.Series(dtype="str")
     gone = known[~known.isin(listing["path"])]
     for path, reason in problems.loc[problems["reason"].str.startswith("folder cannot"), ["path", "reason"]].values:
         lost = int(gone.str.startswith(f"{path}/").sum())
@@ -152,12 +153,23 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     distinct = _distinct_contents(scanned.measurements)
     fingerprint = digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
     if is_current(workspace, "pairs", fingerprint, workspace.pairs):
-        return files.read_table(workspace.pairs)
+        return read_pairs(workspace)
     pairs = _near_pairs(workspace, distinct, settings, display)
     files.write_table(workspace.pairs, pairs)
     note(workspace, "pairs", fingerprint)
     memory.give_back()
     return pairs
+
+
+def read_pairs(workspace: Workspace) -> pd.DataFrame:
+    """Return the stored pairs; see :func:`find_pairs`.
+
+    Raises:
+        WorkspaceError: the table is absent or damaged.
+
+    """
+    texts = ("pixel_sha256_a", "pixel_sha256_b", "transform", "relation")
+    return files.read_table(workspace.pairs, texts=texts, numbers=("probability", "score"))
 
 
 def _distinct_contents(measurements: pd.DataFrame) -> pd.DataFrame:
