@@ -353,12 +353,10 @@ def read_listing(workspace: Workspace) -> pd.DataFrame:
         WorkspaceError: the table is absent or damaged, or names a file outside the data set.
 
     """
-    found = files.read_table(workspace.listing)
-    missing = {"path", "url", "bytes", "mtime_ns", "split", "label"} - set(found.columns)
-    if missing:
-        raise WorkspaceError(
-            f"{workspace.listing} is damaged (no column {min(missing)!r}); delete it and run: curate run DATA"
-        )
+    texts, to_do = ("path", "url", "split", "label"), "delete it and run: curate run DATA"
+    found = files.read_table(workspace.listing, to_do, texts=texts, numbers=("bytes", "mtime_ns"))
+    if found["path"].duplicated().any():
+        raise WorkspaceError(f"{workspace.listing} is damaged (an image twice); delete it and run: curate run DATA")
     found = found.astype(dict.fromkeys(("path", "url", "split", "label"), "str"))
     marker = files.read_json(workspace.marker) or {}
     found["url"] = _moved(found["url"], workspace, marker.get("folder", ""))

@@ -71,7 +71,7 @@ def run(
     version = recorded.version
     page = write_report(workspace, scanned, issues, version, settings, display)
     lines, record = said_of(workspace, scanned.images, issues, version, settings)
-    left_out = (files.read_json(workspace.ingest) or {}).get("left_out", [])
+    left_out, _ = steps.read_problems(workspace)
     record |= {
         "version": version.name,
         "manifest_hash": version.hash,
@@ -229,14 +229,14 @@ def write_report(
     with display.step("Writing the report"):
         from reports import cleaning_page
 
-        ingest = files.read_json(workspace.ingest) or {}
+        left_out, said = steps.read_problems(workspace)
         marker = files.read_json(workspace.marker) or {}
-        warnings = [*ingest.get("warnings", []), *_other_settings(version, made)]
+        warnings = [*said, *_other_settings(version, made)]
         origin = report_tables.provenance(
             marker.get("source", ""),
             version,
             chosen,
-            ingest.get("left_out", []),
+            left_out,
             warnings,
             made,
             command=_run_again(marker, version, called),

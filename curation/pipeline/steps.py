@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import files, memory, scratch, tables, trust
+from curation.base import files, memory, reading, scratch, tables, trust
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
@@ -138,6 +138,22 @@ def _write_problems(workspace: Workspace, problems: pd.DataFrame, warnings: Sequ
     """Keep what ingest left out and why, for the summary and the report."""
     record = {"left_out": problems.to_dict("records"), "warnings": list(warnings)}
     files.write_json(workspace.ingest, record)
+
+
+def read_problems(workspace: Workspace) -> tuple[list[dict[str, str]], list[str]]:
+    """Return what ingest left out (path, reason) and what it had to say; nothing where that is not recorded.
+
+    Raises:
+        WorkspaceError: the record is damaged.
+
+    """
+    with reading.refusing(workspace.ingest, "delete it and run: curate run DATA"):
+        record = files.read_json(workspace.ingest) or {}
+        left_out = [{name: row[name] for name in ("path", "reason")} for row in record.get("left_out", [])]
+        warnings = list(record.get("warnings", []))
+        if not all(isinstance(text, str) for text in (*warnings, *(text for row in left_out for text in row.values()))):
+            raise ValueError("something is no text")
+    return left_out, warnings
 
 
 def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pytest
 
 from curation.base import files
 from curation.base.errors import WorkspaceError
-from curation.base.workspace import Workspace, create_workspace, read_issues
+from curation.base.workspace import Workspace, create_workspace, read_issues, read_listing
 from curation.pipeline import queries, steps
 
 PAIR = {"pixel_sha256_a": "a", "pixel_sha256_b": "b", "transform": "none", "relation": "copy"}
@@ -48,6 +48,21 @@ def test_issues_of_another_shape_are_damaged(space: Workspace) -> None:
         files.write_table(space.issues, other)
         with pytest.raises(WorkspaceError, match=r"issues\.parquet is damaged .* curate run DATA"):
             read_issues(space)
+
+
+def test_a_listing_and_a_record_of_ingest_of_another_shape_are_damaged(space: Workspace) -> None:
+    row = {"path": "a.jpg", "url": "/data/a.jpg", "bytes": 1, "mtime_ns": 1, "split": "", "label": ""}
+    table = pd.DataFrame([row])
+    for other in (table.drop(columns="bytes"), table.assign(bytes="x"), pd.concat([table] * 2), table.assign(url=3)):
+        files.write_table(space.listing, other)
+        with pytest.raises(WorkspaceError, match=r"listing\.parquet is damaged .* delete it and run: curate run DATA"):
+            read_listing(space)
+    for record in ({"left_out": 3}, {"left_out": ["x"]}, {"left_out": [{"path": "a"}]}, {"warnings": [1]}):
+        files.write_json(space.ingest, record)
+        with pytest.raises(WorkspaceError, match=r"ingest\.json is damaged .* delete it and run: curate run DATA"):
+            steps.read_problems(space)
+    space.ingest.unlink()
+    assert steps.read_problems(space) == ([], [])
 
 
 def test_a_log_without_lines_on_an_image_is_an_empty_table(space: Workspace) -> None:
