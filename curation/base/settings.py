@@ -270,7 +270,12 @@ _NAMING: tuple[tuple[str, ...], ...] = (
 def naming(workspace: Workspace) -> list[str]:
     """Return what the settings of a workspace that somebody sent name beside the defaults, a sentence each."""
     usual, found = Settings().model_dump(mode="json"), []
-    for path, section in ((workspace.settings, ()), (workspace.state, ("made_with", "settings"))):
+    places: tuple[tuple[Path, tuple[str, ...], tuple[tuple[str, ...], ...]], ...] = (
+        (workspace.settings, (), _NAMING),
+        (workspace.state, ("made_with", "settings"), _NAMING),
+        (workspace.subjects.with_suffix(".json"), (), (("network",),)),
+    )
+    for path, section, named in places:
         if path.is_symlink() or not path.is_file():
             continue
         try:
@@ -279,7 +284,7 @@ def naming(workspace: Workspace) -> list[str]:
         except (OSError, ValueError) as error:
             found.append(f"{path.name} cannot be read ({reading.first_line(error)})")
             continue
-        for name in _NAMING:
+        for name in named:
             value = _leaf(given, (*section, *name))
             if value not in (None, _leaf(usual, name)):
                 found.append(f"{path.name} sets {'.'.join(name)} to {value!r}")
