@@ -27,8 +27,8 @@ LESSONS_A_FACE = 4
 _HELD_OUT = 0.25
 """Share of the faces that calibrate what the others taught."""
 
-_DRAWN = 0.25
-"""Pictures to calibrate on, and altered faces, as a share of the lessons."""
+_DRAWN, _MOST_DRAWN = 0.25, 1000
+"""Pictures to calibrate on, and altered faces, as a share of the lessons, and how many suffice."""
 
 _SUSPICIOUS = 0.15
 """Share of the pictures without anything laid over them that is left out of calibration: data have marks and hands of
@@ -120,7 +120,7 @@ def learn(
         del taps, drawn
         report(3, 5)
         network = FeatureNetwork(heads)
-        few = max(40, round(_DRAWN * count))
+        few = min(_MOST_DRAWN, max(40, round(_DRAWN * count)))
         human, human_record = _learn_human(network, taught, asked, natural, detect, few, seed)
         report(4, 5)
         again = draw_lessons(asked.pictures, asked.landmarks, marks, few, shape, seed + 1)

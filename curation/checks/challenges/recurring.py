@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -32,17 +31,10 @@ _FEWEST_OTHERS = 2
 _BLOCK = 512
 
 
-@dataclass(frozen=True)
-class Recurring:
-    """On how many other pictures the same mark lies."""
-
-    others: int
-
-
 def recurring_marks(
     probability: Floats, logits: npt.NDArray[np.float32], thumbnails: npt.NDArray[np.uint8]
-) -> dict[int, Recurring]:
-    """Return the images (rows) whose mark lies at the same place on at least two other pictures.
+) -> dict[int, int]:
+    """Return image (row) -> on how many other pictures the same mark lies at the same place, two at least.
 
     Args:
         probability: (n,) that each carries a mark; NaN where unknown.
@@ -69,7 +61,7 @@ def recurring_marks(
         around = _correlations(details[block], beside[block], details)
         alike = (under >= _ALIKE) & (around < _ELSEWHERE)
         counts[block] = alike.sum(axis=1)
-    return {int(row): Recurring(int(n)) for row, n in zip(suspects, counts, strict=True) if n >= _FEWEST_OTHERS}
+    return {int(row): int(n) for row, n in zip(suspects, counts, strict=True) if n >= _FEWEST_OTHERS}
 
 
 def _mask(logits: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:
