@@ -187,6 +187,19 @@ def test_one_mark_on_different_pictures_recurs_and_copies_of_one_picture_do_not(
     assert not set(range(9, 13)) & set(found)
 
 
+def test_what_all_faces_have_at_one_place_is_no_recurring_mark() -> None:
+    eyes = cv2.GaussianBlur(written(np.zeros((48, 48), np.uint8), "oo", (4, 20)).astype(np.float32), (0, 0), 1.0)
+    faces = np.stack([np.clip(picture(n) + (0.5 + n % 5 / 5) * eyes, 0, 255).astype(np.uint8) for n in range(400)])
+    logits = np.full((400, 14, 14), -5.0, np.float32)
+    logits[:, 2:6, :8] = 3
+    suspected = np.where(np.arange(400) < 8, 0.2, 0.01)
+    assert not recurring_marks(suspected, logits, faces)
+    for row in range(4):
+        faces[row] = written(picture(1000 + row))
+        logits[row, 8:12, :12] = 3
+    assert set(recurring_marks(suspected, logits, faces)) == set(range(4))
+
+
 def test_the_copy_without_a_watermark_is_the_best_even_where_it_is_smaller() -> None:
     images = pd.DataFrame({"path": ["a", "b"], "split": "train", "label": "x"})
     measured = pd.DataFrame(
