@@ -54,7 +54,7 @@ def recurring_marks(
     clean = np.flatnonzero(probability < _SUSPECT)
     common = _components(_details(thumbnails[clean[:: len(clean) // _MOST_CLEAN + 1]]))
     details = _details(thumbnails[suspects])
-    own = details - (details @ common.T) @ common
+    own = np.asarray(details - (details @ common.T) @ common, np.float32)
     side = thumbnails.shape[1]
     marks = np.stack([_mask(logits[row], side) for row in suspects.tolist()])
     # what the head saw of a mark may not be all of it
