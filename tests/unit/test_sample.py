@@ -132,7 +132,7 @@ def test_near_copies_differ_from_their_plain_original_and_keep_its_label(drawn: 
 
 def test_labels_are_wrong_exactly_where_it_is_told(truth: pd.DataFrame) -> None:
     folders = truth["path"].str.split("/").str[1]
-    told = ~truth["defect"].str.contains("ambiguous|blank|no_face|unreadable")
+    told = ~truth["defect"].str.contains("ambiguous|blank|no_face|non_human|unreadable")
     wrong = folders[told] != truth.loc[told, "true_label"]
     assert (wrong == truth.loc[told, "defect"].isin(["mislabelled", "exact_duplicate:other_label"])).all()
     unsure = truth[truth["defect"] == "ambiguous"]

@@ -31,7 +31,7 @@ _DRAWN_SIDE = 96
 _QUALITY = 92
 _SPLITS = {"train": 0.7, "validation": 0.2, "test": 0.1}
 _PLAIN = "plain"
-_IN_SESSIONS = 0.35
+_IN_SESSIONS = 0.4
 """Share of the plain pictures that are of people who were photographed more than once."""
 _VARIETY = 0.1
 """Standard deviation by which each part of an expression differs from picture to picture."""
