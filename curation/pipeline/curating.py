@@ -160,6 +160,8 @@ def _what_next(
         lines.append(f"{len(left_out):,} other files were left out ({most}{reason}): see {workspace.ingest}")
     if not subjects.record_of(workspace) and read_images(workspace)["split"].nunique() > 1:
         lines += [f"One person in several splits was not looked for: curate check subject_leak --identity dlib{option}"]
+    if not workspace.challenges.exists():
+        lines += [f"Watermarks, covered faces and faces of no person were not looked for: curate check --embed{option}"]
     if not label_judgement.record_of(workspace):
         lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
     return [
