@@ -116,7 +116,7 @@ def _emptied(
     lost = images["label"].isin(names["class"]) | images["split"].isin(names["split"])
     left = images[(images["label"] != "") & ~lost & ~_cell(images).isin(names["class in split"])]
     # a picture of which a copy stays in the class is not lost
-    left = left.assign(gone=left.groupby(["split", "label", "picture"])["gone"].transform("all"))
+    left = left[left.groupby(["split", "label", "picture"])["gone"].transform("all") | ~left["gone"]]
     emptied = []
     for axis in _OWN_CHECKS:
         cells = _named(left, axis).to_frame("cell").join(left[["path", "picture", "gone"]])
