@@ -27,6 +27,10 @@ KIND_WORDS: Mapping[str, tuple[str, str]] = {
 """Kinds of groups of copies, most serious first: title and explanation."""
 
 
+_CELLS = 40
+"""Cells of coverage in the table of those that lost most."""
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where a report's figures come from and how to get them again.
@@ -201,7 +205,7 @@ def _left_out(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def _coverage(frame: pd.DataFrame | None) -> dict[str, Any] | None:
-    """Return a row per class with a cell per axis and value over all splits, and the cells of each split."""
+    """Return a row per class with a cell per axis and value over all splits, and the cells that lost most."""
     if frame is None or frame.empty:
         return None
     columns = [
@@ -220,11 +224,13 @@ def _coverage(frame: pd.DataFrame | None) -> dict[str, Any] | None:
         kept = [{"before": before, "after": after, "share": after / (before or 1)} for before, after in cells]
         rows.append({"label": label, "cells": kept})
     axes = {axis: sum(axis == one for one, _ in values) for axis, _ in values}
+    lost = frame[frame["images"] < frame["images_before"]]
+    lost = lost.iloc[(lost["images"] / lost["images_before"]).argsort(kind="stable")]
     return {
         "axes": axes,
         "values": [value for _, value in values],
         "rows": rows,
-        "table": Table("coverage-cells", "Pictures by split, class and value", frame, columns),
+        "table": Table("coverage-cells", "Cells that lost most", lost.head(_CELLS).reset_index(drop=True), columns),
     }
 
 

@@ -62,7 +62,9 @@ def covered(
     association = coverage.associations(after, names, seed)
     found = coverage.findings(was, cells, association)
     keys = ["axis", "split", "label", "value"]
-    cells = was[[*keys, "images"]].rename(columns={"images": "images_before"}).merge(cells, on=keys, how="outer")
+    every = pd.concat([was[keys], cells[keys]]).drop_duplicates()
+    came = was[[*keys, "images"]].rename(columns={"images": "images_before"})
+    cells = every.merge(came, on=keys, how="left").merge(cells, on=keys, how="left")
     cells = cells.fillna({"images": 0, "images_before": 0}).astype({"images": "int64", "images_before": "int64"})
     return Covered(found, cells, association, names)
 
