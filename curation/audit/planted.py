@@ -25,8 +25,8 @@ from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import EmbedSettings, Settings
 from curation.base.statistics import Estimate, share
-from curation.base.workspace import Workspace, create_workspace, read_issues, read_listing
-from curation.measure import read_pixels
+from curation.base.workspace import Workspace, create_workspace, read_images, read_issues, read_listing
+from curation.measure.batch import measured_pixels
 from curation.pipeline import steps
 
 FEWEST_IMAGES = 100
@@ -179,7 +179,7 @@ def audit_planted(
 
 def _chosen(workspace: Workspace, images: int, seed: int) -> pd.DataFrame:
     """Return listing rows of a random sample of the images that no check of interest flags."""
-    listing = read_listing(workspace)
+    listing = read_listing(workspace).merge(read_images(workspace)[["path", "sha256"]], on="path")
     issues = read_issues(workspace)
     flagged = issues.loc[issues["is_issue"] & issues["check"].isin(CLEAN_OF), "path"]
     clean = listing[~listing["path"].isin(flagged)]
@@ -217,7 +217,7 @@ def _plant(
     records = []
     for number, (place, kind) in enumerate(rows):
         source = chosen.iloc[place]
-        pixels = read_pixels(source["url"], settings.measure)
+        pixels = measured_pixels(source["url"], source["sha256"], settings.measure)
         changed = _made(pixels, kind, seed + number, defects) if kind else pixels
         label = labels[labels.index(source["label"]) - 1] if kind == FLIPPED else source["label"]
         path = f"{label or 'unlabelled'}/{names[number]:07d}.png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from curation.checks.challenges.distance import distance
 from curation.checks.challenges.found import covered_parts
 from curation.checks.challenges.recurring import recurring_marks
 from curation.checks.graph import build
+from curation.measure.batch import ChangedError
 from training.head_shapes import available
 from training.robustness import by_challenge
 
@@ -249,9 +251,9 @@ def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: P
     for number in range(5):
         file = tmp_path / f"{number}.png"
         cv2.imwrite(str(file), picture(number))
-        rows.append((f"{number:064d}", str(file)))
+        rows.append((sha256(file.read_bytes()).hexdigest(), str(file)))
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    rows.append(("f" * 64, str(tmp_path / "bad.png")))
+    rows.append((sha256(b"no picture").hexdigest(), str(tmp_path / "bad.png")))
     contents = pd.DataFrame(rows, columns=["sha256", "url"])
     store, settings, display = tmp_path / "store", MeasureSettings(), Display(quiet=True)
     assert embed(contents.head(3), store, settings, {}, "", display) == 3
@@ -264,6 +266,12 @@ def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: P
     embed(contents.iloc[4:5], alone, settings, {}, "", display)
     once = load_embedding([rows[4][0]], alone, settings, "").embedding[0].astype(float)
     assert np.abs(once - found.embedding[4]).max() < 0.01
+    # one that was replaced meanwhile is not taken for the one that was measured, and one that is gone is named
+    Path(rows[1][1]).write_bytes(Path(rows[0][1]).read_bytes())
+    Path(rows[0][1]).unlink()
+    for one, words in ((contents.iloc[1:2], "is not the file that was measured"), (contents.iloc[:1], "No such file")):
+        with pytest.raises(ChangedError, match=words):
+            embed(one, tmp_path / "new", settings, {}, "", display)
 
 
 @pytest.mark.slow
