@@ -33,7 +33,7 @@ def audit(
     ] = "near_duplicate",
     output: Annotated[str, typer.Option("-o", "--output", help="File that --sample writes.")] = "",
     force: Force = False,
-    answers: Annotated[str, typer.Option("--answers", help="Instead: a filled-in sample to judge.")] = "",
+    answers: Annotated[str | None, typer.Option("--answers", help="Instead: a filled-in sample to judge.")] = None,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +52,7 @@ def audit(
             console.write_frame(drawn, "csv", output, Destinations(workspace, force))
         else:
             console.print_frame(drawn, "csv")
-    elif answers:
+    elif answers is not None:
         console.print_frame(reviewed.answers_table(workspace, Path(answers), seed), format_name)
     else:
         with locked(workspace):
