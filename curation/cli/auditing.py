@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from curation.cli import completion
 from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, Force, Version, load_settings
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer()
 
