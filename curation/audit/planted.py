@@ -199,15 +199,21 @@ def _plant(
     report: Callable[[int, int], None],
     defects: Defects,
 ) -> pd.DataFrame:
-    """Write the chosen images and the planted ones; return path, base (place in ``chosen``) and kind ("" if plain)."""
+    """Write the chosen images and the planted ones; return path, base (place in ``chosen``) and kind ("" if plain).
+
+    Challenges are laid on images that are not shown without them: a copy would tell what was laid on the other.
+    """
     rng = np.random.default_rng(seed)
     labels = in_order(chosen["label"])
     planted = [kind for kind in (*KINDS, *defects) if kind != FLIPPED or len(labels) > 1]
-    per_kind = min(per_kind, len(chosen))
-    names = rng.permutation(10_000_000)[: len(chosen) + per_kind * len(planted)]
-    kinds = [kind for kind in planted for _ in range(per_kind)]
-    bases = [int(place) for _ in planted for place in rng.permutation(len(chosen))[:per_kind]]
-    rows = [*((place, "") for place in range(len(chosen))), *zip(bases, kinds, strict=True)]
+    alone = [kind for kind in planted if kind in challenges.PLANTED]
+    each = min(per_kind, len(chosen) // (2 * max(1, len(alone))))
+    taken, plain = np.split(rng.permutation(len(chosen)), [each * len(alone)])
+    per_kind = min(per_kind, len(plain))
+    rows = [(int(place), "") for place in plain]
+    rows += [(int(place), alone[number // each]) for number, place in enumerate(taken)]
+    rows += [(int(place), kind) for kind in planted if kind not in alone for place in rng.permutation(plain)[:per_kind]]
+    names = rng.permutation(10_000_000)[: len(rows)]
     records = []
     for number, (place, kind) in enumerate(rows):
         source = chosen.iloc[place]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from curation.cli import completion
 from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, Force, Version, load_settings
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer()
 
@@ -33,7 +30,7 @@ def audit(
     ] = "near_duplicate",
     output: Annotated[str, typer.Option("-o", "--output", help="File that --sample writes.")] = "",
     force: Force = False,
-    answers: Annotated[str, typer.Option("--answers", help="Instead: a filled-in sample to judge.")] = "",
+    answers: Annotated[str | None, typer.Option("--answers", help="Instead: a filled-in sample to judge.")] = None,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +49,7 @@ def audit(
             console.write_frame(drawn, "csv", output, Destinations(workspace, force))
         else:
             console.print_frame(drawn, "csv")
-    elif answers:
+    elif answers is not None:
         console.print_frame(reviewed.answers_table(workspace, Path(answers), seed), format_name)
     else:
         with locked(workspace):

@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 _SURE_FACE = 0.6
 """Detector score from which a face is learned from."""
 
-_MOST_FACES = 3000
+_MOST_FACES = 6000
 _NATURAL = 3000
 """Images of any kind to learn from at most."""
 

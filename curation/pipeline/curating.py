@@ -30,10 +30,12 @@ from curation.base.workspace import (
 )
 from curation.decisions import log, manifest, policy, replay
 from curation.labels import people
+from curation.models.runs import copy_groups
 from curation.pipeline import decisions, label_judgement, label_queue, losses, steps, subjects
+from curation.pipeline.axes import axes, covered
 from curation.pipeline.steps import Scanned
 
-REPORT_REVISION = 6
+REPORT_REVISION = 7
 """Raised whenever the report's page may change for the same tables."""
 
 
@@ -162,6 +164,8 @@ def _what_next(
         lines.append(f"{len(left_out):,} other files were left out ({most}{reason}): see {workspace.ingest}")
     if not subjects.record_of(workspace) and read_images(workspace)["split"].nunique() > 1:
         lines += [f"One person in several splits was not looked for: curate check subject_leak --identity dlib{option}"]
+    if not workspace.challenges.exists():
+        lines += [f"Watermarks, covered faces and faces of no person were not looked for: curate check --embed{option}"]
     if not label_judgement.record_of(workspace):
         lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
     return [
@@ -246,6 +250,7 @@ def write_report(
         raw = manifest.rows(workspace, manifest.find(workspace, version.base))
         cleaned = manifest.rows(workspace, version)
         entries = entries_of(workspace, version)
+        known, _ = axes(workspace, settings, issues)
         stopped, _ = losses.held(version, entries, option_of(workspace))
         lost, _ = losses.no_longer_applying(decisions.no_longer_applying(workspace))
         page = cleaning_page(
@@ -263,6 +268,7 @@ def write_report(
                 changes.since_last(workspace, version, settings),
                 jury,
                 plan,
+                covered(known, raw, cleaned, copy_groups(issues), settings.seed),
             )
         )
         files.write_bytes(path, page.encode("utf-8"))

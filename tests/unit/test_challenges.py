@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from curation.audit import planted
 from curation.audit.challenges import PLANTED
+from curation.base.settings import load
 from curation.checks.challenges import altered, model, occluders, overlays
 from curation.checks.challenges.distance import distance
 from curation.checks.challenges.found import covered_parts
@@ -86,6 +88,23 @@ def test_an_altered_face_differs_and_is_drawn_again_the_same(kind: str) -> None:
     assert one.shape == (48, 48)
     assert (one == again).all()
     assert np.abs(one.astype(int) - picture(1)).mean() > 2
+
+
+def test_the_audit_shows_no_image_both_with_and_without_a_challenge(tmp_path: Path) -> None:
+    rows = []
+    for number in range(40):
+        file = tmp_path / f"{number}.png"
+        cv2.imwrite(str(file), picture(number))
+        rows.append((str(file), ("happy", "sad")[number % 2]))
+    chosen = pd.DataFrame(rows, columns=["url", "label"])
+    defects = {**planted.DEFECTS, **PLANTED}
+    truth = planted._plant(chosen, tmp_path / "made", load(), 10, 0, lambda done, total: None, defects)
+    laid = truth[truth["kind"].isin(PLANTED)]
+    assert set(laid["kind"]) == set(PLANTED)
+    others = set(truth.loc[~truth["kind"].isin(PLANTED), "base"])
+    assert not others & set(laid["base"])
+    assert len(truth[truth["kind"] == ""]) + len(laid) == len(chosen)
+    assert set(truth.loc[truth["kind"] == "blurred", "base"]) <= set(truth.loc[truth["kind"] == "", "base"])
 
 
 @pytest.mark.parametrize("kind", list(PLANTED))
@@ -166,8 +185,21 @@ def test_one_mark_on_different_pictures_recurs_and_copies_of_one_picture_do_not(
     logits[9:, 2:5, :12] = 3
     found = recurring_marks(np.full(len(shown), 0.9), logits, shown)
     assert set(range(6)) <= set(found)
-    assert found[0].others >= 4
+    assert found[0] >= 4
     assert not set(range(9, 13)) & set(found)
+
+
+def test_what_all_faces_have_at_one_place_is_no_recurring_mark() -> None:
+    eyes = cv2.GaussianBlur(written(np.zeros((48, 48), np.uint8), "oo", (4, 20)).astype(np.float32), (0, 0), 1.0)
+    faces = np.stack([np.clip(picture(n) + (0.5 + n % 5 / 5) * eyes, 0, 255).astype(np.uint8) for n in range(400)])
+    logits = np.full((400, 14, 14), -5.0, np.float32)
+    logits[:, 2:6, :8] = 3
+    suspected = np.where(np.arange(400) < 8, 0.2, 0.01)
+    assert not recurring_marks(suspected, logits, faces)
+    for row in range(4):
+        faces[row] = written(picture(1000 + row))
+        logits[row, 8:12, :12] = 3
+    assert set(recurring_marks(suspected, logits, faces)) == set(range(4))
 
 
 def test_the_copy_without_a_watermark_is_the_best_even_where_it_is_smaller() -> None:
@@ -247,7 +279,6 @@ def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: P
 def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Path) -> None:
     from curation.audit.synthetic import make_sample
     from curation.base.progress import Display
-    from curation.base.settings import load
     from curation.base.workspace import create_workspace, read_issues
     from curation.pipeline import challenges, curating
 
