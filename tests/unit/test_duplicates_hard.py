@@ -90,5 +90,4 @@ def test_copies_planted_among_expressions_are_still_copies() -> None:
     copies = [plant.make_copy(pictures[4 * n], kind, n) for n, kind in enumerate(("jpeg", "text", "mirror", "crop_5"))]
     found = pairs_in(searched([*pictures, *copies]))
     assert {(4 * n, 40 + n) for n in range(4)} <= found
-    # with copies about, alike expressions are likelier to be taken for some: 4 of 60 pairs, wanted 1
-    assert len([pair for pair in found if pair[1] < 40]) <= 4
+    assert len([pair for pair in found if pair[1] < 40]) <= 1
