@@ -60,8 +60,8 @@ expressions, and the first twenty people of the ORL faces. All sets weigh the sa
 seeds, people and pairs.
 
 The weight of "both" was set by hand: of 19 in 20 copies that something is laid over, eyes or mouth differ by less than
-2.8 deviations once that is left out; where both differ by more, the mouth moved with the eyes, however flat it looks. It
-costs 1 in 100 of those copies."""
+2.8 deviations once that is left out; where both differ by more, the mouth moved with the eyes, however flat it looks.
+It costs 1 in 100 of those copies."""
 
 _BOTH = 2.7
 """Deviations from which both eyes and mouth differ by more than a copy's do: see ``_WEIGHTS``."""
