@@ -8,6 +8,7 @@ bands cell by cell, so that text, a covered patch or a frame spoil a few cells a
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from curation.checks.duplicates.registration import (
@@ -20,10 +21,12 @@ from curation.checks.duplicates.registration import (
     Doubles,
     Floats,
     Other,
+    Stage,
     compiled,
     compose_with_inverse,
     fit_level,
     gain_and_offset,
+    inlined,
     load,
     new_other,
     new_template,
@@ -40,7 +43,7 @@ Stack = NDArray[np.int8]
 Starts = tuple[Bytes, Bytes]
 """See ``_lay_out_starts``."""
 
-REGISTRATION = "2c0d6afd0695"
+REGISTRATION = "41e6fc3d9536"
 """First digits of the SHA-256 of ``registration``: numba's cache sees changes in a function's own file only, so this
 file must change with that one. A test compares them."""
 
@@ -96,11 +99,12 @@ _SHEARS = (-0.3, 0.3)
 or of these shears: crops of 10 % on each side, either way round, and shifts so far apart that the search at 12 px
 reaches what lies between them."""
 
-_SMALL_STEPS = 4
-_MIDDLE_STEPS = 2
-_FURTHER_STEPS = 6
-_LARGE_STEPS = 6
-"""Gauss-Newton steps at most: at 12 px, at 24 px before and after a first look, at 48 px."""
+_SMALL: Stage = (4, 0)
+_MIDDLING: Stage = (2, 1)
+_FURTHER: Stage = (6, 1)
+_LARGE: Stage = (6, 1)
+"""Gauss-Newton steps at most, and whether all six numbers are sought (else scale, turn and shift): at 12 px, at 24 px
+before and after a first look, at 48 px."""
 
 _TRUST = 0.1
 """Landmarks are believed although another start correlates better by this."""
@@ -114,6 +118,8 @@ first steps. Of 100 candidates among the real faces 70, 44 and 14 pass; of 1000 
 
 _LEAST_DETAIL = 0.5
 """Median correlation of fine details, before the last refinement, below which a pair is given up."""
+
+_entry = njit(cache=True, error_model="numpy")
 
 
 @compiled
@@ -131,7 +137,12 @@ def _smooth(picture: Floats, sigma: float, out: Floats, scratch: Floats) -> None
     for k in range(reach + 1):
         # rounded, because the last bit of exp differs between machines; the middle one is added as a pair with itself
         taps[k] = np.rint(np.exp(-0.5 * (k / sigma) ** 2) * 4096.0) * (0.5 if k == 0 else 1.0)
-    taps /= np.float32(2.0 * taps.sum())
+    total = np.float32(0)
+    for k in range(reach + 1):
+        total += taps[k]
+    whole = np.float32(2.0 * total)
+    for k in range(reach + 1):
+        taps[k] /= whole
     scratch[:] = 0.0
     out[:] = 0.0
     padded = np.empty(n + 2 * reach, dtype=np.float32)
@@ -139,9 +150,8 @@ def _smooth(picture: Floats, sigma: float, out: Floats, scratch: Floats) -> None
         sums, result = scratch[y], out[y]
         for k in range(reach + 1):
             _add_pair(sums, taps[k], picture[max(y - k, 0)], picture[min(y + k, n - 1)])
-        padded[:reach] = sums[0]
-        padded[reach : reach + n] = sums
-        padded[reach + n :] = sums[n - 1]
+        for x in range(n + 2 * reach):
+            padded[x] = sums[min(max(x - reach, 0), n - 1)]
         for k in range(reach + 1):
             _add_pair(result, taps[k], padded[reach - k : reach - k + n], padded[reach + k : reach + k + n])
 
@@ -158,13 +168,17 @@ def band(picture: Floats, narrow: float, wide: float) -> Floats:
     if narrow > 0.0:
         _smooth(picture, narrow, out, scratch)
     _smooth(picture, wide, rest, scratch)
-    out -= rest
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x] -= rest[y, x]
     return out
 
 
 @compiled
 def _weighted_quantile(values: Doubles, weights: Doubles, share: float) -> float:
-    total = weights.sum()
+    total = 0.0
+    for k in range(weights.shape[0]):
+        total += weights[k]
     if total <= 0.0:
         return 0.0
     order = np.empty(values.shape[0], dtype=np.int64)
@@ -214,7 +228,7 @@ def _cells(a: Floats, b: Floats, inside: Floats, cells: int, values: Doubles, we
     return all_ab / np.sqrt(all_aa * all_bb) if all_aa > 0.0 and all_bb > 0.0 else 0.0
 
 
-@compiled
+@inlined
 def _cell_drift(a: Floats, b: Floats, inside: Floats, top: int, left: int, width: int) -> tuple[float, float]:
     """Return one cell's own displacement (a step of Lucas & Kanade 1981), px, and its weight."""
     n = a.shape[0]
@@ -250,7 +264,7 @@ def _cell_drift(a: Floats, b: Floats, inside: Floats, top: int, left: int, width
     return min(np.sqrt(dx * dx + dy * dy), _FARTHEST_DRIFT), weight
 
 
-@compiled
+@inlined
 def _drifts(a: Floats, b: Floats, inside: Floats, lengths: Doubles, weights: Doubles) -> None:
     width = a.shape[0] // CELLS
     for cy in range(CELLS):
@@ -277,7 +291,7 @@ def _inner_quantile(values: Doubles, weights: Doubles, share: float) -> float:
     return _weighted_quantile(values, weights, share)
 
 
-@compiled
+@inlined
 def compare(fine_a: Floats, middle_a: Floats, fine_b: Floats, middle_b: Floats, inside: Floats, out: Doubles) -> None:
     """Write the evidence (see ``EVIDENCE``) for two registered pictures, given their bands (n, n)."""
     values = np.empty(CELLS * CELLS)
@@ -291,10 +305,14 @@ def compare(fine_a: Floats, middle_a: Floats, fine_b: Floats, middle_b: Floats, 
     _drifts(middle_a, middle_b, inside, values, weights)
     out[7] = _weighted_quantile(values, weights, 0.75)
     out[6] = max(_weighted_quantile(values, weights, 0.5), _inner_quantile(values, weights, _INNER_SHARE))
-    out[8] = inside.sum() / inside.size
+    seen = 0.0
+    for y in range(inside.shape[0]):
+        for x in range(inside.shape[1]):
+            seen += inside[y, x]
+    out[8] = seen / inside.size
 
 
-@compiled
+@inlined
 def _first_maps() -> Doubles:
     """Return the maps (S, 6) at which registration may start."""
     maps = np.zeros((len(_ZOOMS) * len(_SHIFTS) * len(_SHIFTS) + len(_TURNS) + len(_SHEARS), 6))
@@ -316,7 +334,7 @@ def _first_maps() -> Doubles:
     return maps
 
 
-@compiled
+@inlined
 def _lay_out_starts(picture: Bytes, maps: Doubles, frame: Floats, other: Other, starts: Starts) -> None:
     """Warp the template by the inverse of each first map, so that other pictures need not be warped to be compared.
 
@@ -334,7 +352,10 @@ def _lay_out_starts(picture: Bytes, maps: Doubles, frame: Floats, other: Other, 
     for s in range(maps.shape[0]):
         back[:] = 0.0
         back[0] = back[4] = 1.0
-        compose_with_inverse(back, maps[s] - back)
+        step = maps[s].copy()
+        step[0] -= 1.0
+        step[4] -= 1.0
+        compose_with_inverse(back, step)
         count = warp(frame, back, other)
         mean = 0.0
         for k in range(floats.shape[1]):
@@ -346,7 +367,7 @@ def _lay_out_starts(picture: Bytes, maps: Doubles, frame: Floats, other: Other, 
             starts[0][s, k] = np.int8(min(max(np.rint(floats[WARPED, k] - mean), -127.0), 127.0)) if inside else 0
 
 
-@compiled
+@inlined
 def _sums(levels: BytesRow, inside: BytesRow, other: BytesRow) -> tuple[int, int, int, int, int, int]:
     """Return the sums of t, t t, o, o o and t o, and the count, over the pixels inside; whole numbers, so exact."""
     st, stt, so, soo, sto, count = np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.int32(0)
@@ -361,7 +382,7 @@ def _sums(levels: BytesRow, inside: BytesRow, other: BytesRow) -> tuple[int, int
     return int(st), int(stt), int(so), int(soo), int(sto), int(count)
 
 
-@compiled
+@inlined
 def _start(starts: Starts, maps: Doubles, other: BytesRow, a: Doubles) -> float:
     """Set map ``a`` to the first map at which the pictures agree best; return their correlation."""
     best, chosen = -2.0, 0
@@ -372,11 +393,12 @@ def _start(starts: Starts, maps: Doubles, other: BytesRow, a: Doubles) -> float:
         correlation = (sto - st * (so / n)) / np.sqrt(var) if var > 0.0 else 0.0
         if correlation > best:
             best, chosen = correlation, s
-    a[:] = maps[chosen]
+    for k in range(6):
+        a[k] = maps[chosen, k]
     return best
 
 
-@compiled
+@inlined
 def _flat(picture: Bytes, mirrored: bool, out: BytesRow) -> None:
     n = picture.shape[0]
     for y in range(n):
@@ -410,21 +432,21 @@ def _coarse_agreement(template: Floats, coarse: Floats, other: Other, a: Doubles
     return median_agreement(coarse, detail, _as_picture(other[1][INSIDE]), _COARSE_CELLS)
 
 
-@compiled
+@inlined
 def _agreement(template: Floats, coarse: Floats, other: Other, a: Doubles, lanes: Floats) -> float:
     """Refine map ``a`` at 24 px, giving up early; return how well details agree, 0 where given up."""
     if _coarse_agreement(template, coarse, other, a, lanes) < _LEAST_HINT:
         return 0.0
-    if fit_level(template, other, a, _MIDDLE_STEPS, True, lanes) <= 0.0:
+    if fit_level(template, other, a, _MIDDLING, lanes) <= 0.0:
         return 0.0
     if _coarse_agreement(template, coarse, other, a, lanes) < _LEAST_PROSPECT:
         return 0.0
-    if fit_level(template, other, a, _FURTHER_STEPS, True, lanes) <= 0.0:
+    if fit_level(template, other, a, _FURTHER, lanes) <= 0.0:
         return 0.0
     return _coarse_agreement(template, coarse, other, a, lanes)
 
 
-@compiled
+@inlined
 def _given_start(tiny: Floats, other: Other, a: Doubles, lanes: Floats) -> float:
     """Return the correlation under a map that landmarks gave, -1 where it is too far to be tried."""
     if too_far(a):
@@ -436,7 +458,7 @@ def _given_start(tiny: Floats, other: Other, a: Doubles, lanes: Floats) -> float
     return correlation if gain > 0.0 else -1.0
 
 
-@compiled
+@_entry
 def screen(
     small: Stack, middle: Stack, i: Indices, j: Indices, mirrored: Flags, maps: Doubles, given: Flags
 ) -> Doubles:
@@ -479,10 +501,11 @@ def screen(
             by_face = _given_start(tiny, tiny_other, proposed, lanes) + _TRUST
             if by_face > correlation:
                 correlation = by_face
-                a[:] = proposed
+                for c in range(6):
+                    a[c] = proposed[c]
         if correlation < _LEAST_START:
             continue
-        if fit_level(tiny, tiny_other, a, _SMALL_STEPS, False, lanes) < _LEAST_CORRELATION:
+        if fit_level(tiny, tiny_other, a, _SMALL, lanes) < _LEAST_CORRELATION:
             continue
         if i[k] != last_coarse:
             prepare(middle[i[k]], template)
@@ -493,7 +516,7 @@ def screen(
     return agreement
 
 
-@compiled
+@_entry
 def examine(large: Stack, i: Indices, j: Indices, mirrored: Flags, maps: Doubles) -> Doubles:
     """Refine the maps of pairs at full size, in place, and return the evidence.
 
@@ -525,7 +548,7 @@ def examine(large: Stack, i: Indices, j: Indices, mirrored: Flags, maps: Doubles
         detail = band(_matched(template, other, maps[k], lanes), _FINE[0], _FINE[1])
         if median_agreement(fine, detail, _as_picture(other[1][INSIDE]), CELLS) < _LEAST_DETAIL:
             continue
-        if fit_level(template, other, maps[k], _LARGE_STEPS, True, lanes) <= 0.0:
+        if fit_level(template, other, maps[k], _LARGE, lanes) <= 0.0:
             continue
         matched = _matched(template, other, maps[k], lanes)
         detail, shape = band(matched, _FINE[0], _FINE[1]), band(matched, _MIDDLE[0], _MIDDLE[1])

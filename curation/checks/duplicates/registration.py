@@ -24,6 +24,9 @@ Bytes = NDArray[np.int8]
 Other = tuple[Ints, Floats]
 """A picture on its way onto a template: (3, n * n) whole numbers and (6, n * n) floats, rows as named below."""
 
+Stage = tuple[int, int]
+"""Gauss-Newton steps at most, and whether all six numbers are sought; else scale, turn and shift."""
+
 LEVELS, _SQUARES, _GX, _GY, _GXX, _GXY, _GYY, _U, _V = range(9)
 """Rows of a template: levels, their squares, gradients (levels a side), their products, coordinates."""
 
@@ -59,7 +62,11 @@ copy's: given up."""
 MIN_OVERLAP = 0.35
 """Share of the template's pixels that must fall inside the other picture."""
 
-compiled = njit(cache=True, error_model="numpy")
+compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inlined = njit(error_model="numpy", inline="always")
+# These keep the first use short, when all of this is compiled: nobody calls such functions from Python, and the cached
+# code of the entries of ``kernel`` holds theirs; what is called in one place only is compiled there; loops stand for
+# whole-array assignments, which bring the text of their errors along.
 
 
 @compiled
@@ -119,7 +126,7 @@ def load(picture: Bytes, mirrored: bool, other: Other) -> None:
             )
 
 
-@compiled
+@inlined
 def _aim(template: Floats, a: Doubles, other: Other) -> int:
     """Find where each pixel of the template falls under map ``a``; return how many fall inside."""
     places, inside, fx, fy = other[0][_PLACE], other[1][INSIDE], other[1][_FX], other[1][_FY]
@@ -144,13 +151,13 @@ def _aim(template: Floats, a: Doubles, other: Other) -> int:
     return int(count)
 
 
-@compiled
+@inlined
 def _gather(packed: Ints, places: Ints, found: Ints) -> None:
     for k in range(places.shape[0]):
         found[k] = packed[np.uint32(places[k])]
 
 
-@compiled
+@inlined
 def _blend(found: Ints, floats: Floats) -> None:
     """Interpolate bilinearly between the four neighbours of each place; 0 outside."""
     warped, inside, fx, fy = floats[WARPED], floats[INSIDE], floats[_FX], floats[_FY]
@@ -205,7 +212,7 @@ def gain_and_offset(template: Floats, floats: Floats, count: int, lanes: Floats)
     return gain, mean_t - gain * mean_w, cov / np.sqrt(var_t * var_w)
 
 
-@compiled
+@inlined
 def _weigh(template: Floats, floats: Floats, gain: float, offset: float, count: int, lanes: Floats) -> None:
     """Fill in each pixel's weight by Cauchy's law, and its residual times that."""
     warped, inside, weight, residual = floats[WARPED], floats[INSIDE], floats[_WEIGHT], floats[_RESIDUAL]
@@ -255,7 +262,7 @@ def _moments(weight: Floats, gradient: Floats, template: Floats, lanes: Floats, 
     out[0], out[1], out[2], out[3], out[4], out[5] = s0, s1, s2, s3, s4, s5
 
 
-@compiled
+@inlined
 def _normal_equations(template: Floats, floats: Floats, lanes: Floats) -> tuple[Doubles, Doubles]:
     """Return Hessian (6, 6) and right side (6,) of one robust step."""
     hessian, right, sums = np.empty((6, 6)), np.empty(6), np.empty((5, 6))
@@ -296,7 +303,7 @@ def _solve(matrix: Doubles, right: Doubles) -> Doubles:
     return _substituted(lower, right)
 
 
-@compiled
+@inlined
 def _substituted(lower: Doubles, right: Doubles) -> Doubles:
     """Solve (lower times its transpose) x = right, forwards and then backwards."""
     size = right.shape[0]
@@ -312,7 +319,7 @@ def _substituted(lower: Doubles, right: Doubles) -> Doubles:
     return solution
 
 
-@compiled
+@inlined
 def _similarity_step(hessian: Doubles, right: Doubles) -> Doubles:
     """Solve for the best similarity (scale and turn, p and q; shift) and return it as six affine numbers."""
     half, small, side = np.zeros((6, 4)), np.empty((4, 4)), np.empty(4)
@@ -329,7 +336,9 @@ def _similarity_step(hessian: Doubles, right: Doubles) -> Doubles:
         small[3, c] = half[5, c]
     side[0], side[1], side[2], side[3] = right[0] + right[4], right[3] - right[1], right[2], right[5]
     step = _solve(small, side)
-    return np.array([step[0], -step[1], step[2], step[1], step[0], step[3]])
+    out = np.empty(6)
+    out[0], out[1], out[2], out[3], out[4], out[5] = step[0], -step[1], step[2], step[1], step[0], step[3]
+    return out
 
 
 @compiled
@@ -363,15 +372,14 @@ def too_far(a: Doubles) -> bool:
 
 
 @compiled
-def fit_level(template: Floats, other: Other, a: Doubles, steps: int, affine: bool, lanes: Floats) -> float:
+def fit_level(template: Floats, other: Other, a: Doubles, stage: Stage, lanes: Floats) -> float:
     """Improve map ``a`` in place at one resolution.
 
     Args:
         template: (9, n * n), see ``prepare``
         other: the other picture, see ``load``
         a: (6,) map to start from, changed in place
-        steps: at most so many Gauss-Newton steps
-        affine: all six numbers; else scale, turn and shift only
+        stage: at most so many Gauss-Newton steps, and whether all six numbers are sought
         lanes: (3, LANES) scratch
 
     Returns:
@@ -379,7 +387,7 @@ def fit_level(template: Floats, other: Other, a: Doubles, steps: int, affine: bo
 
     """
     correlation = 0.0
-    for _ in range(steps):
+    for _ in range(stage[0]):
         count = warp(template, a, other)
         if count < MIN_OVERLAP * template.shape[1]:
             return 0.0
@@ -388,7 +396,7 @@ def fit_level(template: Floats, other: Other, a: Doubles, steps: int, affine: bo
             return 0.0
         _weigh(template, other[1], gain, offset, count, lanes)
         hessian, right = _normal_equations(template, other[1], lanes)
-        step = _solve(hessian, right) if affine else _similarity_step(hessian, right)
+        step = _solve(hessian, right) if stage[1] else _similarity_step(hessian, right)
         if not compose_with_inverse(a, step) or too_far(a):
             return 0.0
         moved = max(abs(step[0]) + abs(step[1]) + 2.0 * abs(step[2]), abs(step[3]) + abs(step[4]) + 2.0 * abs(step[5]))
