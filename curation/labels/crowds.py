@@ -66,7 +66,7 @@ class Patterns:
         that it cannot name. A class that the first belief leaves out stays out.
         """
         shown = [np.eye(self.kinds)[answer] for answer in self.answers.T]
-        believed, possible = self.start, self.start.any(axis=0)[None, :]
+        believed, possible = self.start, self.start.sum(axis=0, keepdims=True) > 0
         for _ in range(ROUNDS):
             weighed = believed * counts[:, None]
             log_odds = np.where(possible, np.log(np.maximum(weighed.sum(axis=0) / counts.sum(), SMALLEST)), -np.inf)

@@ -210,8 +210,9 @@ class _Seats:
             total = np.einsum("k,kit->it", others, self.calibrated[:, rows]) + label
             target = softmax(total / (others.sum() + 1.0), axis=1)
             slope, shifts, skill = _calibration(self.logs[len(fitted)][rows], target)
-            # wrong labels blunt what is fitted to them: an opinion with nobody beside it stays as sure as it was
-            blunt = 1.0 if others.any() else float(np.clip(slope, BLUNTEST, 1.0))
+            # wrong labels blunt what is fitted to them: with nobody of weight beside it, an opinion stays as it was
+            company = min(1.0, others.sum() / max(float(self.weights[len(fitted)]), SURENESS))
+            blunt = float(np.clip(slope, BLUNTEST, 1.0)) ** (1.0 - company)
             fitted.append((slope / blunt, shifts / blunt, skill))
         self.slopes, self.skills = np.array([f[0] for f in fitted]), np.array([f[2] for f in fitted])
         shifted = self.slopes[:, None, None] * self.logs + np.stack([f[1] for f in fitted])[:, None, :]

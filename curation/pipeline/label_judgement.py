@@ -529,6 +529,11 @@ def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: J
             f"{number:,.0f} answers on {images:,} images taught the judge: it now names another class for "
             f"{100 * taught.moved:.1f} % of all images."
         )
+    sentences += [
+        f"The answers of {name!r} fit the images no better than guesses would, and count for nothing: look at some."
+        for name, guesses in zip(who, taught.guesses, strict=True)
+        if guesses
+    ]
     return {
         "count": number,
         "images": images,

@@ -100,6 +100,14 @@ def test_a_bad_opinion_does_no_harm(kind: str, seed: int) -> None:
     assert after[1] > before[1] - 0.006
 
 
+@pytest.mark.parametrize("kind", ["noise", "memorised", "flat"])
+def test_a_bad_opinion_beside_the_models_alone_does_no_harm(kind: str) -> None:
+    true, labels, said, neighbours = world(n=3000, seed=5)
+    before = precision_and_accuracy(true, labels, heard(labels, said[:1], neighbours))
+    worse = np.stack([said[0], bad_opinion(kind, labels, said)])
+    assert precision_and_accuracy(true, labels, heard(labels, worse, neighbours)) == pytest.approx(before, abs=0.01)
+
+
 def test_an_opinion_that_has_seen_the_labels_is_called_out_and_one_that_is_merely_good_is_not() -> None:
     true, labels, said, neighbours = world()
     expert = softmax(np.random.default_rng(2).normal(0, 1, said[0].shape) + 6.0 * np.eye(CLASSES)[true])
