@@ -9,7 +9,7 @@ it is learned beside it (Dawid & Skene, 1979; the given label's part is the judg
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,9 @@ LIKENESS = 0.5
 FEWEST, CERTAINTY, HONEST = 25, 2.0, 0.75
 """Answers from which on it is asked whether a person guesses, standard errors that tell two numbers apart, and the
 share of the agreement with the judge expected of its own draws that an honest person reaches."""
+
+GUESSED = 5.0
+"""Answers that all guesses of one person count as: who finds one class only may be right where the judge is not."""
 
 MOST_TRANSITIONS = 12
 """Classes up to which every step from a given label to another class has a shift of its own."""
@@ -138,7 +141,7 @@ class Taught:
         learned: (n, classes + 1) probabilities by what was learned, an image's own answers left out.
         posterior: (n, classes + 1) probabilities with an image's own answers, and those to its copies.
         reliability: (people,) estimated share of a person's answers that are the true class.
-        guesses: (people,) whether a person's answers fit the images no better than guesses: they count for nothing.
+        guesses: (people,) whether a person's answers fit the images no better than guesses: they count as ``GUESSED``.
         moved: share of the images whose likeliest class the teaching changed, own answers left out.
 
     """
@@ -156,7 +159,8 @@ def teach(known: Known, answers: Answers) -> Taught:
     """Return the judge as the answers change it; without answers it stays as it was."""
     given, people = answers, int(answers.people.max()) + 1 if len(answers) else 0
     guesses = _guesses(known, given, people)
-    answers = given.take(~guesses[given.people])
+    share = np.where(guesses, GUESSED / np.maximum(np.bincount(given.people, minlength=people), 1.0), 1.0)
+    answers = replace(given, weights=given.weights * share[given.people])
     rows, entry = np.unique(answers.rows, return_inverse=True)
     features, slopes = known.features(rows)
     offset = np.log(known.posterior[rows])

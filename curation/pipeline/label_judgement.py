@@ -31,7 +31,7 @@ from curation.labels.judge import Judgement, judgement
 from curation.labels.jury import Consensus
 from curation.labels.opinions import Opinion
 from curation.labels.outcome import LabelOutcome
-from curation.labels.teach import Answers, Known, Taught, teach
+from curation.labels.teach import GUESSED, Answers, Known, Taught, teach
 from curation.models import runs
 from curation.pipeline import answers as people
 
@@ -530,7 +530,7 @@ def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: J
             f"{100 * taught.moved:.1f} % of all images."
         )
     sentences += [
-        f"The answers of {name!r} fit the images no better than guesses would, and count for nothing: look at some."
+        f"The answers of {name!r} fit the images no better than guesses would, and count as {GUESSED:.0f}: look at some."
         for name, guesses in zip(who, taught.guesses, strict=True)
         if guesses
     ]
