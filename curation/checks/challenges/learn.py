@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.base.progress import Display
+from curation.checks.base import upper_fence
 from curation.checks.challenges import model as models
 from curation.checks.challenges.lessons import Lessons, at_side, draw_altered, draw_lessons
 from curation.checks.challenges.model import Arrays, ChallengeModel, Curve, Floats, Pixels
@@ -181,4 +182,6 @@ def _learn_human(
     scores = np.array([detect(picture) for picture in held])
     positive = models.non_human_logit(human, held_seen, scores)
     negative = models.non_human_logit(human, own[half:], natural.face_score[half:])
+    typical = float(np.median(negative))
+    human["usual"] = np.array([typical, upper_fence(negative, 1.0, -np.inf, np.inf) - typical])
     return human, {"planted": len(held), "auroc": round(models.auroc(positive, negative), 4)}

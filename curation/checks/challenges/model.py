@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Half = npt.NDArray[np.float16]
 Arrays = dict[str, npt.NDArray[Any]]
 
-REVISION = 1
+REVISION = 2
 """Raised whenever another model may be learned from the same faces."""
 
 HEADS = {"watermark": "overlay", "occluded_face": "occluder"}
@@ -80,7 +80,8 @@ class ChallengeModel:
 
     Attributes:
         heads: arrays of each head.
-        human: weights, mean and scale of the embedding (1280,) that tell altered faces from the data's.
+        human: weights, mean and scale of the embedding (1280,) that tell altered faces from the data's; usual (2,):
+            median and robust deviation of ``non_human_logit`` on the data's images.
         curves: per check.
         record: on what it was learned, and how well it finds planted ones that it did not learn from.
 
