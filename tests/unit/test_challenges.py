@@ -116,14 +116,18 @@ def test_planted_challenges_keep_the_shape(kind: str, shape: tuple[int, ...]) ->
     assert (made != image).any()
 
 
-def test_the_share_of_a_challenge_is_found_whatever_share_was_taught() -> None:
+def test_the_share_of_a_challenge_is_found_whatever_share_was_taught_and_then_stays() -> None:
     rng = np.random.default_rng(0)
-    curve = model.fit_curve(rng.normal(2, 1, 2000), rng.normal(-2, 1, 2000))
+    taught = model.fit_curve(rng.normal(2, 1, 2000), rng.normal(-2, 1, 2000))
     natural = np.r_[rng.normal(2, 1, 100), rng.normal(-2, 1, 1900)]
-    probability, share = curve.probability(natural)
-    assert share == pytest.approx(0.05, abs=0.015)
+    curve = taught.among(natural)
+    assert curve.prior == pytest.approx(0.05, abs=0.015)
+    probability = curve.probability(natural)
     assert (probability[:100] >= 0.5).mean() > 0.85
     assert (probability[100:] >= 0.5).mean() < 0.01
+    assert taught.among(natural, 0.2).prior == pytest.approx(0.2)
+    # among many marked ones a picture is judged as among few
+    assert curve.probability(natural[:50]) == pytest.approx(probability[:50])
 
 
 def test_a_drawing_in_which_the_detector_finds_no_face_is_least_a_persons() -> None:

@@ -72,7 +72,7 @@ class Challenges:
         if model is not None and known.any():
             head = models.HEADS[check]
             score = models.picture_logit(head, self.logits[head][known])
-            probability[known], _ = model.curves[check].probability(score, models.LEAST_SHARE[check])
+            probability[known] = model.curves[check].probability(score)
         return probability
 
     @cached_property
