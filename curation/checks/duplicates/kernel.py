@@ -17,6 +17,8 @@ one file because numba's cache sees changes in a function's own file only.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -149,7 +151,8 @@ _entry = njit(cache=True, error_model="numpy")
 # What follows keeps the first use short, when all of this is compiled: nobody calls the others from Python, and the
 # entries' cached code holds theirs; what is called in one place only is compiled there; loops stand for whole-array
 # assignments, which bring the text of their errors along.
-_compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # its types do not know them
+_compiled = njit(error_model="numpy", **_UNWRAPPED)
 _inlined = njit(error_model="numpy", inline="always")
 
 
