@@ -27,8 +27,8 @@ from typing import Any, NoReturn
 
 _POLL_S = 0.002
 
-_OWN_CHANGES = ("CURATE_", "PYTEST_", "COLUMNS", "TMPDIR")
-"""Beginnings of the variables that are read when a command runs, not when a library is loaded."""
+_READ_AT_IMPORT = ("HF_", "HOME", "KAGGLE", "FIFTYONE_", "PYTHON", "TORCH_HOME", "XDG_")
+"""Beginnings of the variables that libraries read when they are loaded; all others are read when a command runs."""
 
 
 class CommandServer:
@@ -90,7 +90,7 @@ class CommandServer:
 
 
 def _loaded_from() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(_OWN_CHANGES)}
+    return {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_IMPORT)}
 
 
 def _serve(address: str, owner: int) -> None:
