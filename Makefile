@@ -1,5 +1,6 @@
 # Two commands: `make run` curates (a sample it draws itself, or DATA=...), `make test` tests. Both install what they need:
-# `make run` the core and EXTRAS=..., everything else all of it (or EXTRAS=...), by uv where there is one, else by pip.
+# `make run` the core and EXTRAS=..., everything else all of it (or EXTRAS=...), by uv, which is fetched into .venv where
+# there is none, else by pip.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,9 +34,10 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
-# The site, in site/; the tutorial and the notebook that it shows are executed by the tests.
+# The site, in site/, without a warning and without a dead link; the tests execute the commands that it shows.
 docs: setup
 	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python tools/links.py site
 
 # On all cores, one file at a time each; what takes longest comes first.
 test: lint chromium

@@ -72,11 +72,12 @@ def gate(
         typer.Option("--limits", help="TOML file of limits; none = gate.toml in the workspace, or defaults."),
     ] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML for a CI to this file.")] = None,
+    force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Hold a version against limits (leaks, conflicts, wrong labels, losses); exit 1 where one does not hold."""
-    from curation.base.files import write_bytes
+    from curation.base.destinations import Destinations
     from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import gate as gates
@@ -85,7 +86,7 @@ def gate(
     asked = gates.limits_of(workspace, limits)
     found = gates.check_version(workspace, version, asked, load_settings(workspace))
     if junit is not None:
-        write_bytes(junit, found.junit())
+        Destinations(workspace, force).write({junit: found.junit()})
     console.print_json(found.record()) if as_json else console.print_lines(found.lines())
     if not found.holds:
         raise typer.Exit(1)
