@@ -17,9 +17,14 @@ one file because numba's cache sees changes in a function's own file only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -145,11 +150,17 @@ _LEAST_DETAIL = 0.5
 """Median correlation of fine details, before the last refinement, below which a pair is given up."""
 
 
+class _Decorator(Protocol):
+    """A decorator that leaves the type as it is; numba's own types do not know all of its options."""
+
+    def __call__(self, function: F) -> F: ...
+
+
 _entry = njit(cache=True, error_model="numpy")
 # What follows keeps the first use short, when all of this is compiled: nobody calls the others from Python, and the
 # entries' cached code holds theirs; what is called in one place only is compiled there; loops stand for whole-array
 # assignments, which bring the text of their errors along.
-_compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_compiled: _Decorator = cast(Any, njit)(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _inlined = njit(error_model="numpy", inline="always")
 
 
