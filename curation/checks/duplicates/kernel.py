@@ -7,8 +7,6 @@ bands cell by cell, so that text, a covered patch or a frame spoil a few cells a
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
