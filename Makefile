@@ -1,5 +1,6 @@
 # Two commands: `make run` curates (a sample it draws itself, or DATA=...), `make test` tests. Both install what they need:
-# `make run` the core and EXTRAS=..., everything else all of it (or EXTRAS=...), by uv where there is one, else by pip.
+# `make run` the core and EXTRAS=..., everything else all of it (or EXTRAS=...), by uv, which is fetched into .venv where
+# there is none, else by pip.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,16 +34,14 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 
-# The site, in site/; the tutorial and the notebook that it shows are executed by the tests.
+# The site, in site/, without a warning and without a dead link; the tests execute the commands that it shows.
 docs: setup
 	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python tools/links.py site
 
-# Browsers are tested one after the other, for they measure seconds; what types half characters, for no report of it can be
-# sent between processes.
-ALONE = tests/workflow/test_any_argument.py
+# On all cores, one file at a time each; what takes longest comes first.
 test: lint chromium
-	@status=0; $(PYTEST) -n auto --dist loadfile -m 'not browser' --ignore=$(ALONE) || status=$$?; \
-	$(PYTEST) -m browser || status=$$?; $(PYTEST) $(ALONE) || status=$$?; exit $$status
+	$(PYTEST) -n auto --dist loadfile --no-loadscope-reorder
 
 # Debian's Chromium for the browser tests, which are skipped where it cannot be had.
 chromium:
@@ -52,7 +51,7 @@ chromium:
 		> /dev/null || echo "Chromium could not be installed: the browser tests will be skipped"
 
 test-fast: setup
-	$(PYTEST) -n auto --dist loadfile -m 'not slow and not browser' --ignore=$(ALONE)
+	$(PYTEST) -n auto --dist loadfile --no-loadscope-reorder -m 'not slow and not browser'
 
 # What the fast tests reach of the product's lines; fails below the floor (subprocesses and slow tests are not counted).
 coverage: setup

@@ -71,6 +71,8 @@ def _picture(name: str) -> str:
 def _shares(name: str) -> tuple[str, str, str]:
     """Return found of planted, right of flagged, and flagged plain faces, in words."""
     counts = MEASURED["checks"].get(name)
+    if counts is None and name in MEASURED["not_run"]:
+        return f"{MEASURED['not_run'][name]} planted, not run", "", ""
     if counts is None:
         return "not planted", "", ""
     right = f"{counts['right']} of {counts['flagged']}" if counts["flagged"] else "none flagged"

@@ -57,7 +57,13 @@ def main() -> None:
             subprocess.run([*CURATE, *command], cwd=folder, check=True)  # noqa: S603 -- our own command
         issues = pd.read_parquet(folder / "workspace" / "issues.parquet")
         truth = pd.read_csv(folder / "sample" / "truth.csv", keep_default_na=False)
-        measured = {"date": datetime.now(UTC).date().isoformat(), "images": len(truth), "checks": score(issues, truth)}
+        found = score(issues, truth)
+        measured = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "images": len(truth),
+            "checks": found,
+            "not_run": {check: len(paths) for check, paths in planted(truth).items() if check not in found},
+        }
         (DOCS / "measured.json").write_text(json.dumps(measured, indent=1) + "\n")
         for check in CHECKS:
             draw_check(check, issues, truth, folder / "sample")
@@ -75,19 +81,13 @@ def score(issues: pd.DataFrame, truth: pd.DataFrame) -> dict[str, dict[str, int]
     An image may be right under two checks and is planted under one (what is dark has little contrast too), so right is
     a lower bound; plain are the false alarms.
     """
-    told = truth.set_index("path")
-    kind = told["defect"].str.partition(":")[0]
-    planted: dict[str, set[str]] = {check: set(kind.index[kind == check]) for check in CHECKS if (kind == check).any()}
-    source = told["of"].where(told["of"] != "", told.index.to_series())
-    places = told.index.to_series().str.split("/", expand=True)
-    for check, column in (("label_conflict", 1), ("split_leak", 0)):
-        several = places[column].groupby(source).transform("nunique") > 1
-        planted[check] = set(several.index[several])
-    several = told["subject"].map(places[0].groupby(told["subject"]).nunique()) > 1
-    planted["subject_leak"] = set(told.index[several & (told["subject"] != "")])
-    copies = {check: set(told.index[source.duplicated(keep=False)]) for check in ("exact_duplicate", "near_duplicate")}
+    kind = truth.set_index("path")["defect"].str.partition(":")[0]
+    source = _sources(truth)
+    copies = {
+        check: set(source.index[source.duplicated(keep=False)]) for check in ("exact_duplicate", "near_duplicate")
+    }
     found = {}
-    for check, wanted in planted.items():
+    for check, wanted in planted(truth).items():
         rows = issues[issues["check"] == check]
         if rows.empty:
             continue
@@ -101,6 +101,26 @@ def score(issues: pd.DataFrame, truth: pd.DataFrame) -> dict[str, dict[str, int]
             "plain": len(flagged & set(kind.index[kind == "plain"]) - wanted - also),
         }
     return found
+
+
+def _sources(truth: pd.DataFrame) -> pd.Series:
+    """Return by path the picture that an image is, or is a copy of."""
+    of = truth.set_index("path")["of"]
+    return of.where(of != "", of.index.to_series())
+
+
+def planted(truth: pd.DataFrame) -> dict[str, set[str]]:
+    """Return for every check the paths that it should flag."""
+    told = truth.set_index("path")
+    kind = told["defect"].str.partition(":")[0]
+    wanted: dict[str, set[str]] = {check: set(kind.index[kind == check]) for check in CHECKS if (kind == check).any()}
+    places = told.index.to_series().str.split("/", expand=True)
+    for check, column in (("label_conflict", 1), ("split_leak", 0)):
+        several = places[column].groupby(_sources(truth)).transform("nunique") > 1
+        wanted[check] = set(several.index[several])
+    several = told["subject"].map(places[0].groupby(told["subject"]).nunique()) > 1
+    wanted["subject_leak"] = set(told.index[several & (told["subject"] != "")])
+    return wanted
 
 
 def draw_check(check: str, issues: pd.DataFrame, truth: pd.DataFrame, folder: Path) -> None:

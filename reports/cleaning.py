@@ -147,7 +147,9 @@ def cleaning_page(tables: CleaningTables) -> str:
         "gaps": tables.gaps,
         "flow": _flow(tables.flow),
         "checks": _checks(tables),
-        "choices": _choices(shown),
+        "choices": {
+            name: sorted({value for frame in shown for value in frame[name]} - {""}) for name in ("label", "split")
+        },
         "distributions": _distributions(tables.distributions),
         "uniform": _uniform(tables.distributions),
         "gallery": _gallery(tables, uris),
@@ -407,11 +409,6 @@ def _peer_gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[
         {"title": titles[check], "peer": peer, "pictures": _pictures(rows, uris)}
         for (check, peer), rows in tables.peer_gallery.groupby(["check", "peer"], sort=False)
     ]
-
-
-def _choices(frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
-    """Return what the pictures of the page can be filtered by: classes and splits."""
-    return {name: sorted({value for frame in frames for value in frame[name]} - {""}) for name in ("label", "split")}
 
 
 def _pictures(rows: pd.DataFrame, uris: Mapping[str, str]) -> list[dict[str, Any]]:

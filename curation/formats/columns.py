@@ -15,7 +15,7 @@ from curation.base import files
 from curation.base.classes import is_expression
 from curation.base.splits import standard
 from curation.formats import kinds, table
-from curation.formats.listing import IngestError
+from curation.formats.listing import IngestError, are_shares
 from curation.formats.table import Table
 
 NAMES = {
@@ -324,6 +324,4 @@ def _distribution_text(text: str) -> str:
         found = files.parsed(text if '"' in text else text.replace("'", '"')) if text.startswith("{") else None
     except ValueError:
         return ""
-    values = list(found.values()) if isinstance(found, dict) else []
-    plain = bool(values) and all(isinstance(value, int | float) and 0 <= value < float("inf") for value in values)
-    return soft_json({str(name): float(value) for name, value in (found or {}).items()}) if plain else ""
+    return soft_json({str(name): float(value) for name, value in (found or {}).items()}) if are_shares(found) else ""

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base import plugins
+from curation.base import plugins, reading
 from curation.base.errors import CurationError
 from curation.base.files import read_table, write_table
 from curation.labels.votes import match_classes
@@ -226,10 +226,8 @@ def _remarks(name: str, column_of: dict[str, str], classes: Sequence[str]) -> tu
 
 def _of_table(file: Path, keys: pd.Series, classes: Sequence[str]) -> Opinion:
     """Return the opinion in a predictions table: ``path`` and a probability per class; images may be absent from it."""
-    try:
-        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype={"path": str})
-    except (OSError, ValueError) as error:
-        raise OpinionError(f"the predictions {file} cannot be read ({error})") from error
+    with reading.refusing(file, "give a table of probabilities, CSV or Parquet", OpinionError):
+        table = reading.table(file)
     if "path" not in table or table["path"].duplicated().any():
         raise OpinionError(f"the predictions {file} must have one row per image and a column 'path'")
     column_of = _column_of(str(file), [str(name) for name in table.columns if name != "path"], classes)

@@ -64,14 +64,16 @@ def run(
 
     Labels that cannot be judged are no reason to stop: the outcome says why.
     """
-    decisions.asked_for(workspace, log.Log(workspace.decisions).table, settings)  # a wrong name fails before the work
+    opened = log.Log(workspace.decisions)  # a wrong log or name fails before the work
+    manifest.require_whole_log(workspace, opened.through)
+    decisions.asked_for(workspace, opened.table, settings)
     scanned = steps.scan(workspace, source, settings, display, limit)
     issues = judge_labels(workspace, scanned, settings, display)
     recorded = decisions.apply(workspace, settings, display, accept_loss=accept_loss)
     version = recorded.version
     page = write_report(workspace, scanned, issues, version, settings, display)
     lines, record = said_of(workspace, scanned.images, issues, version, settings)
-    left_out = (files.read_json(workspace.ingest) or {}).get("left_out", [])
+    left_out, _ = steps.read_problems(workspace)
     record |= {
         "version": version.name,
         "manifest_hash": version.hash,
@@ -162,6 +164,8 @@ def _what_next(
         lines.append(f"{len(left_out):,} other files were left out ({most}{reason}): see {workspace.ingest}")
     if not subjects.record_of(workspace) and read_images(workspace)["split"].nunique() > 1:
         lines += [f"One person in several splits was not looked for: curate check subject_leak --identity dlib{option}"]
+    if not workspace.challenges.exists():
+        lines += [f"Watermarks, covered faces and faces of no person were not looked for: curate check --embed{option}"]
     if not label_judgement.record_of(workspace):
         lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
     return [
@@ -229,14 +233,14 @@ def write_report(
     with display.step("Writing the report"):
         from reports import cleaning_page
 
-        ingest = files.read_json(workspace.ingest) or {}
+        left_out, said = steps.read_problems(workspace)
         marker = files.read_json(workspace.marker) or {}
-        warnings = [*ingest.get("warnings", []), *_other_settings(version, made)]
+        warnings = [*said, *_other_settings(version, made)]
         origin = report_tables.provenance(
             marker.get("source", ""),
             version,
             chosen,
-            ingest.get("left_out", []),
+            left_out,
             warnings,
             made,
             command=_run_again(marker, version, called),

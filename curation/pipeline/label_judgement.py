@@ -22,8 +22,9 @@ import pandas as pd
 from curation.base.errors import CurationError
 from curation.base.files import read_json, read_table, write_bytes, write_json, write_table
 from curation.base.progress import Display
+from curation.base.reading import json_object, refusing
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, option_of
 from curation.decisions import log, manifest, replay
 from curation.labels import jury, neighbours, noise, opinions, ranking, scores
 from curation.labels import outcome as label_outcome
@@ -121,8 +122,10 @@ def is_judged(workspace: Workspace) -> bool:
 
 def read_labels(workspace: Workspace) -> pd.DataFrame:
     """Return the labels table, ``posterior`` as class -> probability."""
-    table = read_table(workspace.labels)
-    table["posterior"] = [json.loads(text) for text in table["posterior"]]
+    to_do = f"delete it and run: curate check --labels fast{option_of(workspace)}"
+    table = read_table(workspace.labels, to_do, texts=("path", "label", "posterior"))
+    with refusing(workspace.labels, to_do):
+        table["posterior"] = [json_object(text) for text in table["posterior"]]
     return table
 
 
@@ -481,7 +484,7 @@ def memory_of(workspace: Workspace) -> Memory | None:
         with np.load(file, allow_pickle=False) as arrays:
             if str(arrays["key"]) != record["key"]:
                 return None
-            table = read_table(workspace.labels)
+            table = read_table(workspace.labels, texts=("path", "label", "posterior", "group"))
             named = {field.name: arrays[field.name] for field in fields(Known) if field.name != "groups"}
     except (ValueError, KeyError, OSError, EOFError) as error:  # damaged, or code instead of numbers
         raise LabellingError(f"{file} is damaged ({error}); delete it and run: curate check --labels fast") from error

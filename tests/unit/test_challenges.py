@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -10,12 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from curation.audit import planted
 from curation.audit.challenges import PLANTED
+from curation.base.settings import load
 from curation.checks.challenges import altered, model, occluders, overlays
 from curation.checks.challenges.distance import distance
 from curation.checks.challenges.found import covered_parts
 from curation.checks.challenges.recurring import recurring_marks
 from curation.checks.graph import build
+from curation.measure.batch import ChangedError
 from training.head_shapes import available
 from training.robustness import by_challenge
 
@@ -84,6 +88,23 @@ def test_an_altered_face_differs_and_is_drawn_again_the_same(kind: str) -> None:
     assert one.shape == (48, 48)
     assert (one == again).all()
     assert np.abs(one.astype(int) - picture(1)).mean() > 2
+
+
+def test_the_audit_shows_no_image_both_with_and_without_a_challenge(tmp_path: Path) -> None:
+    rows = []
+    for number in range(40):
+        file = tmp_path / f"{number}.png"
+        cv2.imwrite(str(file), picture(number))
+        rows.append((str(file), ("happy", "sad")[number % 2]))
+    chosen = pd.DataFrame(rows, columns=["url", "label"])
+    defects = {**planted.DEFECTS, **PLANTED}
+    truth = planted._plant(chosen, tmp_path / "made", load(), 10, 0, lambda done, total: None, defects)
+    laid = truth[truth["kind"].isin(PLANTED)]
+    assert set(laid["kind"]) == set(PLANTED)
+    others = set(truth.loc[~truth["kind"].isin(PLANTED), "base"])
+    assert not others & set(laid["base"])
+    assert len(truth[truth["kind"] == ""]) + len(laid) == len(chosen)
+    assert set(truth.loc[truth["kind"] == "blurred", "base"]) <= set(truth.loc[truth["kind"] == "", "base"])
 
 
 @pytest.mark.parametrize("kind", list(PLANTED))
@@ -164,8 +185,21 @@ def test_one_mark_on_different_pictures_recurs_and_copies_of_one_picture_do_not(
     logits[9:, 2:5, :12] = 3
     found = recurring_marks(np.full(len(shown), 0.9), logits, shown)
     assert set(range(6)) <= set(found)
-    assert found[0].others >= 4
+    assert found[0] >= 4
     assert not set(range(9, 13)) & set(found)
+
+
+def test_what_all_faces_have_at_one_place_is_no_recurring_mark() -> None:
+    eyes = cv2.GaussianBlur(written(np.zeros((48, 48), np.uint8), "oo", (4, 20)).astype(np.float32), (0, 0), 1.0)
+    faces = np.stack([np.clip(picture(n) + (0.5 + n % 5 / 5) * eyes, 0, 255).astype(np.uint8) for n in range(400)])
+    logits = np.full((400, 14, 14), -5.0, np.float32)
+    logits[:, 2:6, :8] = 3
+    suspected = np.where(np.arange(400) < 8, 0.2, 0.01)
+    assert not recurring_marks(suspected, logits, faces)
+    for row in range(4):
+        faces[row] = written(picture(1000 + row))
+        logits[row, 8:12, :12] = 3
+    assert set(recurring_marks(suspected, logits, faces)) == set(range(4))
 
 
 def test_the_copy_without_a_watermark_is_the_best_even_where_it_is_smaller() -> None:
@@ -217,9 +251,9 @@ def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: P
     for number in range(5):
         file = tmp_path / f"{number}.png"
         cv2.imwrite(str(file), picture(number))
-        rows.append((f"{number:064d}", str(file)))
+        rows.append((sha256(file.read_bytes()).hexdigest(), str(file)))
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    rows.append(("f" * 64, str(tmp_path / "bad.png")))
+    rows.append((sha256(b"no picture").hexdigest(), str(tmp_path / "bad.png")))
     contents = pd.DataFrame(rows, columns=["sha256", "url"])
     store, settings, display = tmp_path / "store", MeasureSettings(), Display(quiet=True)
     assert embed(contents.head(3), store, settings, {}, "", display) == 3
@@ -232,6 +266,12 @@ def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: P
     embed(contents.iloc[4:5], alone, settings, {}, "", display)
     once = load_embedding([rows[4][0]], alone, settings, "").embedding[0].astype(float)
     assert np.abs(once - found.embedding[4]).max() < 0.01
+    # one that was replaced meanwhile is not taken for the one that was measured, and one that is gone is named
+    Path(rows[1][1]).write_bytes(Path(rows[0][1]).read_bytes())
+    Path(rows[0][1]).unlink()
+    for one, words in ((contents.iloc[1:2], "is not the file that was measured"), (contents.iloc[:1], "No such file")):
+        with pytest.raises(ChangedError, match=words):
+            embed(one, tmp_path / "new", settings, {}, "", display)
 
 
 @pytest.mark.slow
@@ -239,7 +279,6 @@ def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: P
 def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Path) -> None:
     from curation.audit.synthetic import make_sample
     from curation.base.progress import Display
-    from curation.base.settings import load
     from curation.base.workspace import create_workspace, read_issues
     from curation.pipeline import challenges, curating
 

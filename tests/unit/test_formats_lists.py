@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from curation.base.settings import SourceSettings
 from curation.formats import lists
-from curation.formats.listing import IngestError, why_nothing
+from curation.formats.listing import FoundFile, IngestError, SourceContents, finished, why_nothing
 from tests.unit.sources import JPEG, column, lay, listed, reasons, said, told
 
 CLASSES = ("happy", "sad", "neutral")
@@ -277,3 +278,12 @@ def test_class_names_in_a_parquet_schema_name_its_numbers(tmp_path: Path) -> Non
     (tmp_path / "data").mkdir()
     pq.write_table(made.replace_schema_metadata({"huggingface": json.dumps(features)}), tmp_path / "data" / "x.parquet")
     assert sorted(listed(tmp_path / "data" / "x.parquet").frame["label"]) == ["", "angry", "calm"]
+
+
+@pytest.mark.parametrize("soft", ["garbage", "[1]", '{"sad": NaN}', '{"sad": "1"}', '{"sad": 0}', "{}", "[" * 5000])
+def test_a_soft_label_that_is_none_is_left_out_and_said_whatever_reader_found_it(soft: str) -> None:
+    found = [FoundFile("a.jpg", "/a.jpg", 1, 1, "train", "sad", "", soft)]
+    found.append(FoundFile("b.jpg", "/b.jpg", 1, 1, "train", "Sad", "", '{"sad": 0.5, "happy": 0.5}'))
+    listing = finished("/", SourceContents(found), SourceSettings(merge_labels=True))
+    assert [bool(text) for text in listing.frame["soft_label"]] == [False, True]
+    assert any("1 soft labels are no JSON object" in warning for warning in listing.warnings)

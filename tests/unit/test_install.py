@@ -69,6 +69,48 @@ def test_an_old_python_and_a_small_disk_are_refused(installer: Any) -> None:
     installer.require_room([], 2e9)
 
 
+@pytest.mark.parametrize(
+    ("fails", "tools"),
+    [
+        ((), ["venv", "fetch", "uv"]),
+        (("uv",), ["venv", "fetch", "uv", "ensurepip", "pip"]),
+        (("fetch",), ["venv", "fetch", "ensurepip", "pip"]),
+    ],
+)
+def test_uv_is_fetched_and_pip_installs_where_uv_cannot(
+    installer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: tuple[str, ...], tools: list[str]
+) -> None:
+    given: list[str] = []
+
+    def run(command: list[str]) -> None:
+        words = " ".join(command)
+        known = {"-m venv": "venv", "--target": "fetch", "bin/uv pip": "uv", "ensurepip": "ensurepip", "-m pip": "pip"}
+        given.append(next(tool for part, tool in known.items() if part in words))
+        if given[-1] in fails:
+            raise installer.InstallError("no")
+        for tool, made in (("venv", tmp_path / "bin" / "python"), ("fetch", tmp_path / "uv" / "bin" / "uv")):
+            if given[-1] == tool:
+                made.parent.mkdir(parents=True)
+                made.touch()
+
+    paths = {"VENV": tmp_path, "PYTHON": tmp_path / "bin" / "python", "STAMP": tmp_path / ".installed"}
+    for name, value in {**paths, "run": run}.items():
+        monkeypatch.setattr(installer, name, value)
+    monkeypatch.setattr(installer.shutil, "which", lambda name: None)
+    installer.install(["ray"])
+    assert given == tools
+    assert installer.is_installed(["ray"])
+
+
+def test_uv_is_told_what_pip_is_told(installer: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PIP_FIND_LINKS", "/one /two")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://index.example/cpu")
+    monkeypatch.setenv("UV_EXTRA_INDEX_URL", "https://own.example")
+    code = "import os, sys; sys.exit(os.environ['UV_FIND_LINKS'] + ' ' + os.environ['UV_EXTRA_INDEX_URL'])"
+    with pytest.raises(installer.InstallError, match=r"/one,/two https://own\.example"):
+        installer.run([sys.executable, "-c", code])
+
+
 def test_an_old_python_can_read_the_installer() -> None:
     ast.parse(SCRIPT.read_text(encoding="utf-8"), feature_version=(3, 6))
 

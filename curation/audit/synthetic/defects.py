@@ -32,6 +32,15 @@ SHARES = {
     "unreadable:truncated": 4,
     "unreadable:empty": 3,
     "unreadable:text": 3,
+    "watermark:text": 4,
+    "watermark:sign": 4,
+    "occluded_face:scarf": 4,
+    "occluded_face:fan": 4,
+    "non_human_face:cartoon": 4,
+    "non_human_face:animal": 4,
+    "rolled_face:sideways": 4,
+    "rolled_face:upside_down": 2,
+    "cropped_face": 4,
 }
 """How many of 400 images have each defect; the part before the colon is the check that should find it, the kinds of
 near duplicates are ``curation.audit.synthetic.plant``'s."""
@@ -49,6 +58,20 @@ BAD_LIGHT: dict[str, Callable[[Tones], Tones]] = {
 }
 """Changes of tones 0..1 after which a face can no longer be judged well."""
 
+LAID = {
+    "watermark:text": "written over",
+    "watermark:sign": "sign over it",
+    "occluded_face:scarf": "scarf",
+    "occluded_face:fan": "fan",
+}
+"""What is laid over a face, by its name in ``curation.audit.challenges``: kinds that the tool's own lessons lack."""
+
+
+def rolled(kind: str, tones: Tones, rng: np.random.Generator) -> Tones:
+    """Return a picture that lies sideways or stands on its head, as a camera's turn that a converter dropped."""
+    return np.ascontiguousarray(np.rot90(tones, 2 if kind == "upside_down" else rng.choice([1, 3])))
+
+
 BLANK_TONES = {"black": (0.0, 0.05), "white": (0.95, 1.0), "grey": (0.3, 0.7)}
 _BLANK_NOISE = 0.006
 """Standard deviation of a sensor's noise under a cap, tones: one or two grey levels."""
@@ -61,11 +84,13 @@ def blank(kind: str, side: int, rng: np.random.Generator) -> Tones:
 
 
 def badly_framed(kind: str, rng: np.random.Generator) -> list[dict[str, float]]:
-    """Return for every head in an off_centre, small_face or many_faces image what its ``Shot`` has of its own."""
+    """Return for every head in a badly framed image what its ``Shot`` has of its own."""
     if kind == "off_centre":
         return [{"x": 0.5 + rng.choice([-1, 1]) * 0.27, "y": 0.5 + rng.choice([-1, 1]) * 0.24, "size": 0.5}]
     if kind == "small_face":
         return [{"x": rng.uniform(0.42, 0.58), "y": rng.uniform(0.42, 0.58), "size": rng.uniform(0.33, 0.38)}]
+    if kind == "cropped_face":
+        return [{"x": 0.5 + rng.choice([-1, 1]) * rng.uniform(0.3, 0.36), "size": rng.uniform(0.85, 0.95)}]
     left = {"x": rng.uniform(0.24, 0.27), "y": rng.uniform(0.4, 0.6), "size": rng.uniform(0.5, 0.54)}
     return [left, left | {"x": 1 - left["x"], "y": rng.uniform(0.4, 0.6)}]
 

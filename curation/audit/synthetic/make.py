@@ -31,7 +31,7 @@ _DRAWN_SIDE = 96
 _QUALITY = 92
 _SPLITS = {"train": 0.7, "validation": 0.2, "test": 0.1}
 _PLAIN = "plain"
-_IN_SESSIONS = 0.35
+_IN_SESSIONS = 0.4
 """Share of the plain pictures that are of people who were photographed more than once."""
 _VARIETY = 0.1
 """Standard deviation by which each part of an expression differs from picture to picture."""
@@ -210,8 +210,12 @@ def _odd(kind: str, name: str, detail: str, number: int, rng: np.random.Generato
         tones = defects.BAD_LIGHT[name](_portrait(TYPICAL[label], rng))
     elif name == "blank":
         tones, true_label = defects.blank(detail, SIDE, rng), ""
-    elif name == "no_face":
+    elif name in ("no_face", "non_human_face"):
         tones, true_label = SCENES[detail](_DRAWN_SIDE, rng), ""
+    elif name == "rolled_face":
+        tones = defects.rolled(detail, _portrait(TYPICAL[label], rng), rng)
+    elif kind in defects.LAID:
+        return _Item(_split(rng), folder, _jpeg(_overlaid(kind, TYPICAL[label], rng)), kind, true_label)
     elif name == "mislabelled":
         tones, folder = _portrait(TYPICAL[label], rng), _other(EXPRESSIONS, label, rng)
     elif name == "ambiguous":
@@ -221,6 +225,14 @@ def _odd(kind: str, name: str, detail: str, number: int, rng: np.random.Generato
     else:
         tones = _badly_framed(name, TYPICAL[label], rng)
     return _Item(_split(rng), folder, _jpeg(_pixels(tones)), kind, true_label)
+
+
+def _overlaid(kind: str, expression: Expression, rng: np.random.Generator) -> Pixels:
+    """Return a portrait with a mark or a thing over it."""
+    from curation.audit.challenges import PLANTED  # which draws faces by this package
+
+    lay, _ = PLANTED[defects.LAID[kind]]
+    return lay(_pixels(_portrait(expression, rng)), rng)
 
 
 def _badly_framed(name: str, expression: Expression, rng: np.random.Generator) -> Tones:

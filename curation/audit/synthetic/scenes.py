@@ -1,4 +1,4 @@
-"""Draw what is no face: textures and plain objects, as strays among scraped faces."""
+"""Draw what is no person's face: textures, plain objects, cartoons and animals, as strays among scraped faces."""
 
 from __future__ import annotations
 
@@ -102,4 +102,65 @@ def _page(scene: Tones, rng: np.random.Generator) -> None:
             x += length + 0.035
 
 
-SCENES: dict[str, Callable[[int, np.random.Generator], Tones]] = {"texture": texture, "object": thing}
+def cartoon(side: int, rng: np.random.Generator) -> Tones:
+    """Return (side, side) float32 tones of a face as comics have it: flat tones, outlines, large eyes."""
+    scene = np.full((side, side), rng.uniform(0.35, 0.95), np.float32)
+    skin, line, size = rng.uniform(0.7, 1.0), rng.uniform(0.0, 0.1), rng.uniform(0.34, 0.42)
+    spikes, hair = int(rng.integers(2, 10)), rng.uniform(0.1, 0.6)
+    for part in np.linspace(-1, 1, spikes):
+        root = 0.5 + part * size
+        _polygon(scene, [(root - 0.09, 0.4), (root + 0.3 * part * size, 0.5 - 1.35 * size), (root + 0.09, 0.4)], hair)
+    for radius, tone in ((size + 0.025, line), (size, skin)):
+        _disc(scene, (0.5, 0.5), radius, tone)
+    apart, large, glance = rng.uniform(0.33, 0.5), rng.uniform(0.2, 0.36), rng.uniform(-0.08, 0.08)
+    for eye in (-1, 1):
+        x, y = 0.5 + eye * apart * size, 0.5 - 0.25 * size
+        for radius, tone in ((large + 0.05, line), (large, 1.0)):
+            _disc(scene, (x, y), radius * size, tone)
+        _disc(scene, (x + glance * size, y), 0.4 * large * size, 0.0)
+    wide, deep, turned = rng.uniform(0.3, 0.65), rng.uniform(0.15, 0.45), rng.choice([0, np.pi])
+    angles = np.linspace(turned, turned + np.pi, 24)
+    lips = [(0.5 + wide * size * np.cos(t), 0.5 + size * (0.4 + deep * np.sin(t))) for t in angles.tolist()]
+    _polygon(scene, lips, line)
+    _disc(scene, (0.5, 0.5 + 0.1 * size), rng.uniform(0.05, 0.14) * size, 0.6 * skin)
+    return np.asarray(_seen_from_elsewhere(scene, rng) + rng.normal(0, 0.01, scene.shape), dtype=np.float32)
+
+
+def animal(side: int, rng: np.random.Generator) -> Tones:
+    """Return (side, side) float32 tones of a cat's face: ears, slit pupils, fur, whiskers."""
+    scene = backdrop(side, rng.uniform(0.1, 0.9), rng)
+    fur, dark = rng.uniform(0.3, 0.8), rng.uniform(0.02, 0.12)
+    for ear in (-1, 1):
+        for inset, tone in ((0.0, fur), (0.05, 0.6 * fur)):
+            _polygon(
+                scene,
+                [
+                    (0.5 + ear * (0.36 - inset), 0.42),
+                    (0.5 + ear * 0.34, 0.06 + 2 * inset),
+                    (0.5 + ear * (0.1 + inset), 0.26),
+                ],
+                tone,
+            )
+    _disc(scene, (0.5, 0.55), 0.37, fur)
+    for stripe in (-0.12, 0.0, 0.12):
+        _polygon(scene, [(0.48 + stripe, 0.2), (0.52 + stripe, 0.2), (0.5 + 0.6 * stripe, 0.36)], 0.5 * fur)
+    for eye in (-1, 1):
+        _disc(scene, (0.5 + eye * 0.16, 0.5), 0.075, 0.85)
+        _box(scene, (0.49 + eye * 0.16, 0.44), (0.51 + eye * 0.16, 0.56), dark)
+        _disc(scene, (0.5 + eye * 0.08, 0.74), 0.1, min(1.0, fur + 0.2))
+    _polygon(scene, [(0.45, 0.63), (0.55, 0.63), (0.5, 0.69)], dark)
+    shaded = scene * (1 + 0.12 * rough(side, rng))
+    for height in (0.7, 0.75, 0.8):
+        for whisker in (-1, 1):
+            start, end = (0.5 + whisker * 0.1, 0.73), (0.5 + whisker * 0.46, height - 0.06)
+            cv2.line(shaded, *(tuple(round(v * side) for v in point) for point in (start, end)), 0.95, 1, cv2.LINE_AA)
+    warped = _seen_from_elsewhere(shaded.astype(np.float32), rng)
+    return np.clip(cv2.GaussianBlur(warped, (0, 0), side / 140), 0, 1).astype(np.float32)
+
+
+SCENES: dict[str, Callable[[int, np.random.Generator], Tones]] = {
+    "texture": texture,
+    "object": thing,
+    "cartoon": cartoon,
+    "animal": animal,
+}

@@ -19,7 +19,7 @@ from curation.checks import pixels
 from curation.checks.base import Flags, Floats, as_json, high_is_bad, one_number_rows, rows, upper_fence
 from curation.checks.challenges import model as models
 from curation.checks.challenges.distance import distance
-from curation.checks.challenges.recurring import Recurring, recurring_marks
+from curation.checks.challenges.recurring import recurring_marks
 from curation.checks.nearness import lonely, projection
 
 if TYPE_CHECKING:
@@ -76,10 +76,10 @@ class Challenges:
         return probability
 
     @cached_property
-    def marked(self) -> tuple[Floats, dict[int, Recurring]]:
+    def marked(self) -> tuple[Floats, dict[int, int]]:
         """The probability (n,) that each image carries a mark, and those whose mark recurs on other pictures."""
         probability = self.judged("watermark")
-        recurring: dict[int, Recurring] = {}
+        recurring: dict[int, int] = {}
         if self.model is not None:
             recurring = recurring_marks(probability, self.logits["overlay"], self.thumbnails)
         for row in recurring:
@@ -111,7 +111,7 @@ def watermark(inputs: CheckInputs) -> pd.DataFrame:
         box = _box(cells[row]) if cells is not None else []
         how = "looks like marks laid over faces on purpose"
         if row in recurring:
-            how = f"the same mark lies at the same place on {recurring[row].others} other pictures"
+            how = f"the same mark lies at the same place on {recurring[row]} other pictures"
         return facts | {"box": box, "mark": _kind(box), "how": how}
 
     return _rows(inputs, "watermark", probability, evidence)

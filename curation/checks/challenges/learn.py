@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,8 +28,11 @@ LESSONS_A_FACE = 4
 _HELD_OUT = 0.25
 """Share of the faces that calibrate what the others taught."""
 
-_DRAWN = 0.25
-"""Pictures to calibrate on, and altered faces, as a share of the lessons."""
+_DRAWN, _MOST_DRAWN = 0.25, 1000
+"""Pictures to calibrate on, and altered faces, as a share of the lessons, and how many suffice."""
+
+_TIMED, _PICTURES_A_LESSON = 64, 4.5
+"""Pictures seen to state the cost before, and how many could be seen in the time that a lesson takes."""
 
 _SUSPICIOUS = 0.15
 """Share of the pictures without anything laid over them that is left out of calibration: data have marks and hands of
@@ -109,10 +113,15 @@ def learn(
     taught, asked = faces.part(order[held:]), faces.part(order[:held])
     count = min(lessons, LESSONS_A_FACE * len(order))
     shape = (SIDE, CELLS["overlay"], CELLS["occluder"])
+    network = FeatureNetwork()
+    started = time.perf_counter()
+    network.describe(_small(natural.pictures[:_TIMED]))
+    a_picture = (time.perf_counter() - started) / max(1, min(_TIMED, len(natural.pictures)))
+    display.note(f"Learning from {count:,} drawn pictures takes about {_PICTURES_A_LESSON * count * a_picture:.0f} s.")
     with display.step("Learning the challenges", "steps") as report:
         drawn = draw_lessons(taught.pictures, taught.landmarks, marks, count, shape, seed)
         report(1, 5)
-        taps = FeatureNetwork().taps(drawn.pictures)
+        taps = network.taps(drawn.pictures)
         report(2, 5)
         rows = np.arange(count)
         covers = {"overlay": drawn.overlay, "occluder": drawn.occluder}
@@ -120,7 +129,7 @@ def learn(
         del taps, drawn
         report(3, 5)
         network = FeatureNetwork(heads)
-        few = max(40, round(_DRAWN * count))
+        few = min(_MOST_DRAWN, max(40, round(_DRAWN * count)))
         human, human_record = _learn_human(network, taught, asked, natural, detect, few, seed)
         report(4, 5)
         again = draw_lessons(asked.pictures, asked.landmarks, marks, few, shape, seed + 1)

@@ -39,16 +39,7 @@ _RIDGE = 0.01
 _ROUNDS = 50
 _EM_ROUNDS = 200
 
-LEAST_SHARE = {"watermark": 1e-4, "occluded_face": 0.05}
-"""Least share of the data that is taken to have a challenge: no prior is 0. Things before a face differ so much from
-the drawn ones that their share cannot be estimated; in the test images of three expression sets 17 to 24 % of the faces
-are occluded (Wang et al. 2020, IEEE TIP 29:4057), and a quarter of that is a careful guess."""
-
-_RIDGE = 0.01
-_ROUNDS = 50
-_EM_ROUNDS = 200
-
-LEAST_SHARE = {"watermark": 1e-4, "non_human_face": 1e-4, "occluded_face": 0.1}
+LEAST_SHARE = {"watermark": 1e-4, "occluded_face": 0.1}
 """Least share of the data that is taken to have a challenge: no prior is 0. Things before a face differ so much from
 the drawn ones that their share cannot be estimated; in the test images of three expression sets 17 to 24 % of the faces
 are occluded (Wang et al. 2020, IEEE TIP 29:4057), and half of that is a careful guess."""

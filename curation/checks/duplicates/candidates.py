@@ -234,7 +234,7 @@ def chunk_of(hashes: Hashes, chunk: int) -> Indices:
     return ((hashes.view(np.uint64) >> np.uint64(chunk * CHUNK_BITS)) & np.uint64(0xFFFF)).astype(np.int64)
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _popcount(value: np.uint64) -> int:
     """Count bits by adding neighbours (Warren, Hacker's Delight, 5-1)."""
     value = value - ((value >> np.uint64(1)) & np.uint64(0x5555555555555555))
@@ -243,7 +243,7 @@ def _popcount(value: np.uint64) -> int:
     return int((value * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
-@njit(cache=True)
+@njit(inline="always")
 def _first_near_chunk(difference: np.uint64, radii: Indices) -> int:
     for chunk in range(CHUNKS):
         part = (difference >> np.uint64(chunk * CHUNK_BITS)) & np.uint64(0xFFFF)
@@ -277,7 +277,10 @@ def _probe_buckets(
                     if _popcount(difference) > radius or _first_near_chunk(difference, radii) != chunk:
                         continue
                     if count == found.shape[0]:
-                        found = np.concatenate((found, np.empty_like(found)))
+                        larger = np.empty(2 * count, dtype=np.int64)
+                        for k in range(count):
+                            larger[k] = found[k]
+                        found = larger
                     found[count] = (query_rows[q] << 32) | entry_rows[place]
                     count += 1
     return found[:count]
@@ -450,9 +453,11 @@ def _best_distinct(
 ) -> tuple[Floats, Indices]:
     """Merge two lists of neighbours (N, k) into the k most similar distinct ones; equals are ordered by index."""
     rows, count = similarity_a.shape
-    similarity = np.full((rows, count), -np.inf, dtype=np.float32)
-    index = np.full((rows, count), -1, dtype=np.int64)
+    similarity = np.empty((rows, count), dtype=np.float32)
+    index = np.empty((rows, count), dtype=np.int64)
     for row in range(rows):
+        for k in range(count):
+            similarity[row, k], index[row, k] = -np.inf, -1
         a = b = filled = 0
         while filled < count and a + b < 2 * count:
             take_a = b >= count or (
@@ -466,7 +471,10 @@ def _best_distinct(
             place = index_a[row, a] if take_a else index_b[row, b]
             a += take_a
             b += not take_a
-            if place < 0 or place in index[row, :filled]:
+            known = place < 0
+            for k in range(filled):
+                known |= index[row, k] == place
+            if known:
                 continue
             similarity[row, filled] = value
             index[row, filled] = place

@@ -122,11 +122,14 @@ _TURNS = (-0.14, 0.14)
 (radians): crops of 10 % on each side, either way round, and shifts so far apart that the search at 12 px reaches what
 lies between them."""
 
-_SMALL_STEPS = 4
-_MIDDLE_STEPS = 2
-_FURTHER_STEPS = 6
-_LARGE_STEPS = 6
-"""Gauss-Newton steps at most: at 12 px, at 24 px before and after a first look, at 48 px."""
+Stage = tuple[int, int]
+
+_SMALL: Stage = (4, 0)
+_MIDDLING: Stage = (2, 1)
+_FURTHER: Stage = (6, 1)
+_LARGE: Stage = (6, 1)
+"""Gauss-Newton steps at most, and whether all six numbers are sought (else scale, turn and shift): at 12 px, at 24 px
+before and after a first look, at 48 px."""
 
 _TRUST = 0.1
 """Landmarks are believed although another start correlates better by this."""
@@ -142,7 +145,12 @@ _LEAST_DETAIL = 0.5
 """Median correlation of fine details, before the last refinement, below which a pair is given up."""
 
 
-_compiled = njit(cache=True, error_model="numpy")
+_entry = njit(cache=True, error_model="numpy")
+# What follows keeps the first use short, when all of this is compiled: nobody calls the others from Python, and the
+# entries' cached code holds theirs; what is called in one place only is compiled there; loops stand for whole-array
+# assignments, which bring the text of their errors along.
+_compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_inlined = njit(error_model="numpy", inline="always")
 
 
 @_compiled
@@ -202,7 +210,7 @@ def load(picture: Bytes, mirrored: bool, other: Other) -> None:
             )
 
 
-@_compiled
+@_inlined
 def _aim(template: Floats, a: Doubles, other: Other) -> int:
     """Find where each pixel of the template falls under map ``a``; return how many fall inside."""
     places, inside, fx, fy = other[0][_PLACE], other[1][_INSIDE], other[1][_FX], other[1][_FY]
@@ -227,13 +235,13 @@ def _aim(template: Floats, a: Doubles, other: Other) -> int:
     return int(count)
 
 
-@_compiled
+@_inlined
 def _gather(packed: Ints, places: Ints, found: Ints) -> None:
     for k in range(places.shape[0]):
         found[k] = packed[np.uint32(places[k])]
 
 
-@_compiled
+@_inlined
 def _blend(found: Ints, floats: Floats) -> None:
     """Interpolate bilinearly between the four neighbours of each place; 0 outside."""
     warped, inside, fx, fy = floats[_WARPED], floats[_INSIDE], floats[_FX], floats[_FY]
@@ -288,7 +296,7 @@ def gain_and_offset(template: Floats, floats: Floats, count: int, lanes: Floats)
     return gain, mean_t - gain * mean_w, cov / np.sqrt(var_t * var_w)
 
 
-@_compiled
+@_inlined
 def _weigh(template: Floats, floats: Floats, gain: float, offset: float, count: int, lanes: Floats) -> None:
     """Fill in each pixel's weight by Cauchy's law, and its residual times that."""
     warped, inside, weight, residual = floats[_WARPED], floats[_INSIDE], floats[_WEIGHT], floats[_RESIDUAL]
@@ -338,7 +346,7 @@ def _moments(weight: Floats, gradient: Floats, template: Floats, lanes: Floats, 
     out[0], out[1], out[2], out[3], out[4], out[5] = s0, s1, s2, s3, s4, s5
 
 
-@_compiled
+@_inlined
 def _normal_equations(template: Floats, floats: Floats, lanes: Floats) -> tuple[Doubles, Doubles]:
     """Return Hessian (6, 6) and right side (6,) of one robust step."""
     hessian, right, sums = np.empty((6, 6)), np.empty(6), np.empty((5, 6))
@@ -379,7 +387,7 @@ def _solve(matrix: Doubles, right: Doubles) -> Doubles:
     return _substituted(lower, right)
 
 
-@_compiled
+@_inlined
 def _substituted(lower: Doubles, right: Doubles) -> Doubles:
     """Solve (lower times its transpose) x = right, forwards and then backwards."""
     size = right.shape[0]
@@ -395,7 +403,7 @@ def _substituted(lower: Doubles, right: Doubles) -> Doubles:
     return solution
 
 
-@_compiled
+@_inlined
 def _similarity_step(hessian: Doubles, right: Doubles) -> Doubles:
     """Solve for the best similarity (scale and turn, p and q; shift) and return it as six affine numbers."""
     half, small, side = np.zeros((6, 4)), np.empty((4, 4)), np.empty(4)
@@ -412,7 +420,9 @@ def _similarity_step(hessian: Doubles, right: Doubles) -> Doubles:
         small[3, c] = half[5, c]
     side[0], side[1], side[2], side[3] = right[0] + right[4], right[3] - right[1], right[2], right[5]
     step = _solve(small, side)
-    return np.array([step[0], -step[1], step[2], step[1], step[0], step[3]])
+    out = np.empty(6)
+    out[0], out[1], out[2], out[3], out[4], out[5] = step[0], -step[1], step[2], step[1], step[0], step[3]
+    return out
 
 
 @_compiled
@@ -445,15 +455,14 @@ def _too_far(a: Doubles) -> bool:
 
 
 @_compiled
-def fit_level(template: Floats, other: Other, a: Doubles, steps: int, affine: bool, lanes: Floats) -> float:
+def fit_level(template: Floats, other: Other, a: Doubles, stage: Stage, lanes: Floats) -> float:
     """Improve map ``a`` in place at one resolution.
 
     Args:
         template: (9, n * n), see ``prepare``
         other: the other picture, see ``load``
         a: (6,) map to start from, changed in place
-        steps: at most so many Gauss-Newton steps
-        affine: all six numbers; else scale, turn and shift only
+        stage: at most so many Gauss-Newton steps, and whether all six numbers are sought
         lanes: (3, LANES) scratch
 
     Returns:
@@ -461,7 +470,7 @@ def fit_level(template: Floats, other: Other, a: Doubles, steps: int, affine: bo
 
     """
     correlation = 0.0
-    for _ in range(steps):
+    for _ in range(stage[0]):
         count = warp(template, a, other)
         if count < MIN_OVERLAP * template.shape[1]:
             return 0.0
@@ -470,7 +479,7 @@ def fit_level(template: Floats, other: Other, a: Doubles, steps: int, affine: bo
             return 0.0
         _weigh(template, other[1], gain, offset, count, lanes)
         hessian, right = _normal_equations(template, other[1], lanes)
-        step = _solve(hessian, right) if affine else _similarity_step(hessian, right)
+        step = _solve(hessian, right) if stage[1] else _similarity_step(hessian, right)
         if not _compose_with_inverse(a, step) or _too_far(a):
             return 0.0
         moved = max(abs(step[0]) + abs(step[1]) + 2.0 * abs(step[2]), abs(step[3]) + abs(step[4]) + 2.0 * abs(step[5]))
@@ -494,7 +503,12 @@ def _smooth(picture: Floats, sigma: float, out: Floats, scratch: Floats) -> None
     for k in range(reach + 1):
         # rounded, because the last bit of exp differs between machines; the middle one is added as a pair with itself
         taps[k] = np.rint(np.exp(-0.5 * (k / sigma) ** 2) * 4096.0) * (0.5 if k == 0 else 1.0)
-    taps /= np.float32(2.0 * taps.sum())
+    total = np.float32(0)
+    for k in range(reach + 1):
+        total += taps[k]
+    whole = np.float32(2.0 * total)
+    for k in range(reach + 1):
+        taps[k] /= whole
     scratch[:] = 0.0
     out[:] = 0.0
     padded = np.empty(n + 2 * reach, dtype=np.float32)
@@ -502,9 +516,8 @@ def _smooth(picture: Floats, sigma: float, out: Floats, scratch: Floats) -> None
         sums, result = scratch[y], out[y]
         for k in range(reach + 1):
             _add_pair(sums, taps[k], picture[max(y - k, 0)], picture[min(y + k, n - 1)])
-        padded[:reach] = sums[0]
-        padded[reach : reach + n] = sums
-        padded[reach + n :] = sums[n - 1]
+        for x in range(n + 2 * reach):
+            padded[x] = sums[min(max(x - reach, 0), n - 1)]
         for k in range(reach + 1):
             _add_pair(result, taps[k], padded[reach - k : reach - k + n], padded[reach + k : reach + k + n])
 
@@ -521,13 +534,17 @@ def band(picture: Floats, narrow: float, wide: float) -> Floats:
     if narrow > 0.0:
         _smooth(picture, narrow, out, scratch)
     _smooth(picture, wide, rest, scratch)
-    out -= rest
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            out[y, x] -= rest[y, x]
     return out
 
 
 @_compiled
 def _weighted_quantile(values: Doubles, weights: Doubles, share: float) -> float:
-    total = weights.sum()
+    total = 0.0
+    for k in range(weights.shape[0]):
+        total += weights[k]
     if total <= 0.0:
         return 0.0
     order = np.empty(values.shape[0], dtype=np.int64)
@@ -577,7 +594,7 @@ def _cells(a: Floats, b: Floats, inside: Floats, cells: int, values: Doubles, we
     return all_ab / np.sqrt(all_aa * all_bb) if all_aa > 0.0 and all_bb > 0.0 else 0.0
 
 
-@_compiled
+@_inlined
 def _cell_drift(a: Floats, b: Floats, inside: Floats, top: int, left: int, width: int) -> tuple[float, float]:
     """Return one cell's own displacement (a step of Lucas & Kanade 1981), px, and its weight."""
     n = a.shape[0]
@@ -613,7 +630,7 @@ def _cell_drift(a: Floats, b: Floats, inside: Floats, top: int, left: int, width
     return min(np.sqrt(dx * dx + dy * dy), _FARTHEST_DRIFT), weight
 
 
-@_compiled
+@_inlined
 def _drifts(a: Floats, b: Floats, inside: Floats, lengths: Doubles, weights: Doubles) -> None:
     width = a.shape[0] // CELLS
     for cy in range(CELLS):
@@ -640,7 +657,7 @@ def _inner_quantile(values: Doubles, weights: Doubles, share: float) -> float:
     return _weighted_quantile(values, weights, share)
 
 
-@_compiled
+@_inlined
 def compare(fine_a: Floats, middle_a: Floats, fine_b: Floats, middle_b: Floats, inside: Floats, out: Doubles) -> None:
     """Write the evidence (see ``EVIDENCE``) for two registered pictures, given their bands (n, n)."""
     values = np.empty(CELLS * CELLS)
@@ -654,10 +671,14 @@ def compare(fine_a: Floats, middle_a: Floats, fine_b: Floats, middle_b: Floats, 
     _drifts(middle_a, middle_b, inside, values, weights)
     out[7] = _weighted_quantile(values, weights, 0.75)
     out[6] = max(_weighted_quantile(values, weights, 0.5), _inner_quantile(values, weights, _INNER_SHARE))
-    out[8] = inside.sum() / inside.size
+    seen = 0.0
+    for y in range(inside.shape[0]):
+        for x in range(inside.shape[1]):
+            seen += inside[y, x]
+    out[8] = seen / inside.size
 
 
-@_compiled
+@_inlined
 def _first_maps() -> Doubles:
     """Return the maps (S, 6) at which registration may start."""
     maps = np.zeros((len(_ZOOMS) * len(_SHIFTS) * len(_SHIFTS) + len(_TURNS), 6))
@@ -675,7 +696,7 @@ def _first_maps() -> Doubles:
     return maps
 
 
-@_compiled
+@_inlined
 def _lay_out_starts(picture: Bytes, maps: Doubles, frame: Floats, other: Other, starts: Starts) -> None:
     """Warp the template by the inverse of each first map, so that other pictures need not be warped to be compared.
 
@@ -693,7 +714,10 @@ def _lay_out_starts(picture: Bytes, maps: Doubles, frame: Floats, other: Other, 
     for s in range(maps.shape[0]):
         back[:] = 0.0
         back[0] = back[4] = 1.0
-        _compose_with_inverse(back, maps[s] - back)
+        step = maps[s].copy()
+        step[0] -= 1.0
+        step[4] -= 1.0
+        _compose_with_inverse(back, step)
         count = warp(frame, back, other)
         mean = 0.0
         for k in range(floats.shape[1]):
@@ -705,7 +729,7 @@ def _lay_out_starts(picture: Bytes, maps: Doubles, frame: Floats, other: Other, 
             starts[0][s, k] = np.int8(min(max(np.rint(floats[_WARPED, k] - mean), -127.0), 127.0)) if inside else 0
 
 
-@_compiled
+@_inlined
 def _sums(levels: BytesRow, inside: BytesRow, other: BytesRow) -> tuple[int, int, int, int, int, int]:
     """Return the sums of t, t t, o, o o and t o, and the count, over the pixels inside; whole numbers, so exact."""
     st, stt, so, soo, sto, count = np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.int32(0)
@@ -720,7 +744,7 @@ def _sums(levels: BytesRow, inside: BytesRow, other: BytesRow) -> tuple[int, int
     return int(st), int(stt), int(so), int(soo), int(sto), int(count)
 
 
-@_compiled
+@_inlined
 def _start(starts: Starts, maps: Doubles, other: BytesRow, a: Doubles) -> float:
     """Set map ``a`` to the first map at which the pictures agree best; return their correlation."""
     best, chosen = -2.0, 0
@@ -731,11 +755,12 @@ def _start(starts: Starts, maps: Doubles, other: BytesRow, a: Doubles) -> float:
         correlation = (sto - st * (so / n)) / np.sqrt(var) if var > 0.0 else 0.0
         if correlation > best:
             best, chosen = correlation, s
-    a[:] = maps[chosen]
+    for k in range(6):
+        a[k] = maps[chosen, k]
     return best
 
 
-@_compiled
+@_inlined
 def _flat(picture: Bytes, mirrored: bool, out: BytesRow) -> None:
     n = picture.shape[0]
     for y in range(n):
@@ -769,21 +794,21 @@ def _coarse_agreement(template: Floats, coarse: Floats, other: Other, a: Doubles
     return median_agreement(coarse, detail, _as_picture(other[1][_INSIDE]), _COARSE_CELLS)
 
 
-@_compiled
+@_inlined
 def _agreement(template: Floats, coarse: Floats, other: Other, a: Doubles, lanes: Floats) -> float:
     """Refine map ``a`` at 24 px, giving up early; return how well details agree, 0 where given up."""
     if _coarse_agreement(template, coarse, other, a, lanes) < _LEAST_HINT:
         return 0.0
-    if fit_level(template, other, a, _MIDDLE_STEPS, True, lanes) <= 0.0:
+    if fit_level(template, other, a, _MIDDLING, lanes) <= 0.0:
         return 0.0
     if _coarse_agreement(template, coarse, other, a, lanes) < _LEAST_PROSPECT:
         return 0.0
-    if fit_level(template, other, a, _FURTHER_STEPS, True, lanes) <= 0.0:
+    if fit_level(template, other, a, _FURTHER, lanes) <= 0.0:
         return 0.0
     return _coarse_agreement(template, coarse, other, a, lanes)
 
 
-@_compiled
+@_inlined
 def _given_start(tiny: Floats, other: Other, a: Doubles, lanes: Floats) -> float:
     """Return the correlation under a map that landmarks gave, -1 where it is too far to be tried."""
     if _too_far(a):
@@ -795,7 +820,7 @@ def _given_start(tiny: Floats, other: Other, a: Doubles, lanes: Floats) -> float
     return correlation if gain > 0.0 else -1.0
 
 
-@_compiled
+@_entry
 def screen(
     small: Stack, middle: Stack, i: Indices, j: Indices, mirrored: Flags, maps: Doubles, given: Flags
 ) -> Doubles:
@@ -838,10 +863,11 @@ def screen(
             by_face = _given_start(tiny, tiny_other, proposed, lanes) + _TRUST
             if by_face > correlation:
                 correlation = by_face
-                a[:] = proposed
+                for c in range(6):
+                    a[c] = proposed[c]
         if correlation < _LEAST_START:
             continue
-        if fit_level(tiny, tiny_other, a, _SMALL_STEPS, False, lanes) < _LEAST_CORRELATION:
+        if fit_level(tiny, tiny_other, a, _SMALL, lanes) < _LEAST_CORRELATION:
             continue
         if i[k] != last_coarse:
             prepare(middle[i[k]], template)
@@ -852,7 +878,7 @@ def screen(
     return agreement
 
 
-@_compiled
+@_entry
 def examine(large: Stack, i: Indices, j: Indices, mirrored: Flags, maps: Doubles) -> Doubles:
     """Refine the maps of pairs at full size, in place, and return the evidence.
 
@@ -884,7 +910,7 @@ def examine(large: Stack, i: Indices, j: Indices, mirrored: Flags, maps: Doubles
         detail = band(_matched(template, other, maps[k], lanes), _FINE[0], _FINE[1])
         if median_agreement(fine, detail, _as_picture(other[1][_INSIDE]), CELLS) < _LEAST_DETAIL:
             continue
-        if fit_level(template, other, maps[k], _LARGE_STEPS, True, lanes) <= 0.0:
+        if fit_level(template, other, maps[k], _LARGE, lanes) <= 0.0:
             continue
         matched = _matched(template, other, maps[k], lanes)
         detail, shape = band(matched, _FINE[0], _FINE[1]), band(matched, _MIDDLE[0], _MIDDLE[1])
