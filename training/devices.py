@@ -23,7 +23,7 @@ from training.recipes import Recipe
 # Fabric imports torchmetrics, and with it matplotlib, only to compare its version: 90 MB of every fit
 _metrics = sys.modules.get("torchmetrics")
 sys.modules["torchmetrics"] = _metrics  # type: ignore[assignment]  # None: cannot be imported
-from lightning_fabric import Fabric  # noqa: E402
+from lightning_fabric import Fabric as Fabric  # noqa: E402
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger  # noqa: E402
 
 if _metrics is None:
