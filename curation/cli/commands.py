@@ -13,7 +13,7 @@ import typer
 
 from curation.base import interrupts, memory, reading
 from curation.base.errors import CurationError, installing
-from curation.base.text import printable
+from curation.base.text import is_text, printable
 from curation.cli import auditing, curating, examples, exchange, history, modelling, reviewing, selecting
 
 app = typer.Typer(
@@ -116,6 +116,9 @@ def _explain(error: Exception) -> NoReturn:
     """End with one sentence: what a user can mend, or that a fault is our own."""
     if isinstance(error, CurationError):
         _end(str(error))
+    odd = next((word for word in sys.argv if not is_text(word)), None)
+    if isinstance(error, UnicodeError) and odd is not None:  # tables hold nothing else, so nothing in them is meant
+        _end(f"{odd!r} is not UTF-8, and nothing of that name is known; give it in UTF-8")
     from curation.cli import doctor  # only now: what is right need not load it
 
     if isinstance(error, ModuleNotFoundError) and (extra := doctor.extra_of(error.name or "")):

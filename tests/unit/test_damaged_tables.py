@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from curation.base import files
 from curation.base.errors import WorkspaceError
 from curation.base.workspace import Workspace, create_workspace, read_issues, read_listing
+from curation.cli import commands
+from curation.decisions import log
 from curation.pipeline import queries, steps
 
 PAIR = {"pixel_sha256_a": "a", "pixel_sha256_b": "b", "transform": "none", "relation": "copy"}
@@ -67,3 +70,12 @@ def test_a_listing_and_a_record_of_ingest_of_another_shape_are_damaged(space: Wo
 
 def test_a_log_without_lines_on_an_image_is_an_empty_table(space: Workspace) -> None:
     assert queries.log_summary(queries.log_table(space)).empty
+
+
+def test_a_word_that_is_not_utf8_is_one_sentence_wherever_a_table_is_asked_for_it(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.append(space.decisions, "person:ann", [log.Draft("a.jpg", "exclude")])
+    monkeypatch.setattr(sys, "argv", ["curate", "log", "--path=\udcd8", "-w", str(space.root)])
+    with pytest.raises(SystemExit, match="is not UTF-8, and nothing of that name is known"):
+        commands.main()
