@@ -12,6 +12,9 @@ Compiled without fast-math: sums are taken in the order written, so results are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -62,7 +65,16 @@ copy's: given up."""
 MIN_OVERLAP = 0.35
 """Share of the template's pixels that must fall inside the other picture."""
 
-compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile a function that only compiled functions call."""
+    made: _Function = njit(error_model="numpy", **_UNWRAPPED)(function)
+    return made
+
+
 inlined = njit(error_model="numpy", inline="always")
 # These keep the first use short, when all of this is compiled: nobody calls such functions from Python, and the cached
 # code of the entries of ``kernel`` holds theirs; what is called in one place only is compiled there; loops stand for
