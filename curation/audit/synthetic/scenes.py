@@ -152,8 +152,10 @@ def animal(side: int, rng: np.random.Generator) -> Tones:
     shaded = scene * (1 + 0.12 * rough(side, rng))
     for height in (0.7, 0.75, 0.8):
         for whisker in (-1, 1):
-            ends = (0.5 + whisker * 0.1, 0.73), (0.5 + whisker * 0.46, height - 0.06)
-            start, end = ([round(place * side) for place in point] for point in ends)
+            start, end = (
+                [round(x * side), round(y * side)]
+                for x, y in ((0.5 + whisker * 0.1, 0.73), (0.5 + whisker * 0.46, height - 0.06))
+            )
             cv2.line(shaded, start, end, 0.95, 1, cv2.LINE_AA)
     warped = _seen_from_elsewhere(shaded.astype(np.float32), rng)
     return np.clip(cv2.GaussianBlur(warped, (0, 0), side / 140), 0, 1).astype(np.float32)
