@@ -435,9 +435,10 @@ def ladder(
 
     """
     from training.ladder import Budget, run_ladder
+    from training.recipes import rungs
 
     version = manifest.find(workspace, version_name)
-    recipes = translate_errors(lambda: _rungs(names))
+    recipes = translate_errors(lambda: [each for name in names for each in rungs(name)])
     budget = Budget(images=options.images, epochs=options.epochs, image_size=options.image_size)
     out_dir = workspace.models / "_".join(
         ["ladder", version.hash[:_HASH_DIGITS], f"seed{options.seed}", *_start(options)]
@@ -461,13 +462,6 @@ def ladder(
     page = workspace.reports / "ladder.html"
     write_bytes(page, _ladder_page(result, str(budget), version, options).encode("utf-8"))
     return Ladder(result, str(budget), page)
-
-
-def _rungs(names: Sequence[str]) -> list[Recipe]:
-    """Return the recipes of names: a backbone alone stands for its twelve versions, a file for all that it holds."""
-    from training.recipes import rungs
-
-    return [each for name in names for each in rungs(name)]
 
 
 def _ladder_page(result: pd.DataFrame, budget: str, version: manifest.Version, options: FitOptions) -> str:

@@ -2,7 +2,7 @@
 
 Minutes where ``curate compare VERSION --subsets`` takes hours: the network's features stay as they are. The workspace
 is curated with ``--labels fast --embed``. Every arm makes equally many steps and is judged on validation images without
-a copy in train. ``train alone`` has its P(wrong) from heads on folds of the train images, which saw no validation label.
+a copy in train. ``train alone`` has its P(wrong) from heads on folds of the train images: no validation label is seen.
 """
 
 from __future__ import annotations

@@ -58,3 +58,5 @@ def test_a_sample_with_other_words_is_refused_by_line(own: Path, curate: Curate,
     done = curate("audit", "--answers", sheet, "-w", own, check=False)
     assert done.returncode == 1
     assert "line 4" in done.stderr and "perhaps" in done.stderr
+    done = curate("audit", "--answers", "", "-w", own, check=False)  # as of a variable that is not set
+    assert done.returncode == 1 and "cannot be read" in done.stderr
