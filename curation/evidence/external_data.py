@@ -105,7 +105,7 @@ def robustness(evaluated: EvaluatedModel, report: Report) -> Tables:
             evaluated.model.probabilities, evaluated.images, evaluated.labels, seed=evaluated.seed, report=report
         ),
         "covariates": by_covariate(right, evaluated.covariates(), evaluated.seed),
-        "challenges": by_challenge(right, evaluated.challenges, evaluated.seed),
+        "challenges": by_challenge(right, evaluated.challenges),
     }
 
 

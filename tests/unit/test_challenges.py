@@ -277,6 +277,10 @@ def test_the_cost_of_a_challenge_is_the_difference_with_its_interval() -> None:
     row = found.iloc[0]
     assert row["cost"] == pytest.approx(0.5)
     assert 0.3 < row["cost_low"] < 0.5 < row["cost_high"] < 0.7
+    few = by_challenge(np.r_[np.ones(90), np.zeros(3)].astype(bool), pd.DataFrame({"Odd": np.arange(93) >= 90})).iloc[0]
+    assert few["accuracy"] == 0
+    assert few["high"] > 0.3
+    assert few["cost_low"] < 0.7
 
 
 @pytest.mark.skipif(not available(), reason="the package with the network's weights is not installed")
