@@ -17,7 +17,7 @@ one file because numba's cache sees changes in a function's own file only.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
@@ -151,8 +151,10 @@ _entry = njit(cache=True, error_model="numpy")
 # What follows keeps the first use short, when all of this is compiled: nobody calls the others from Python, and the
 # entries' cached code holds theirs; what is called in one place only is compiled there; loops stand for whole-array
 # assignments, which bring the text of their errors along.
-_UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # its types do not know them
-_compiled = njit(error_model="numpy", **_UNWRAPPED)
+if TYPE_CHECKING:  # numba's types do not know the options
+    _compiled = njit(error_model="numpy")
+else:
+    _compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _inlined = njit(error_model="numpy", inline="always")
 
 
