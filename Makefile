@@ -39,12 +39,9 @@ docs: setup
 	$(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python tools/links.py site
 
-# Browsers are tested one after the other, for they measure seconds; what types half characters, for no report of it can be
-# sent between processes.
-ALONE = tests/workflow/test_any_argument.py
+# On all cores, one file at a time each; what takes longest comes first.
 test: lint chromium
-	@status=0; $(PYTEST) -n auto --dist loadfile -m 'not browser' --ignore=$(ALONE) || status=$$?; \
-	$(PYTEST) -m browser || status=$$?; $(PYTEST) $(ALONE) || status=$$?; exit $$status
+	$(PYTEST) -n auto --dist loadfile --no-loadscope-reorder
 
 # Debian's Chromium for the browser tests, which are skipped where it cannot be had.
 chromium:
@@ -54,7 +51,7 @@ chromium:
 		> /dev/null || echo "Chromium could not be installed: the browser tests will be skipped"
 
 test-fast: setup
-	$(PYTEST) -n auto --dist loadfile -m 'not slow and not browser' --ignore=$(ALONE)
+	$(PYTEST) -n auto --dist loadfile --no-loadscope-reorder -m 'not slow and not browser'
 
 # What the fast tests reach of the product's lines; fails below the floor (subprocesses and slow tests are not counted).
 coverage: setup

@@ -135,15 +135,9 @@ class Version:
             CurationError: see ``curation.formats.export.export_version``.
 
         """
+        where, shown = Path(destination), Display()
         return export.export_version(
-            self._workspace,
-            self.name,
-            format_name,
-            Path(destination),
-            since=since,
-            place=place,
-            force=force,
-            display=Display(),
+            self._workspace, self.name, format_name, where, since=since, place=place, force=force, display=shown
         )
 
     def torch(self, split: str = "", **options: Any) -> CuratedFaces:
@@ -227,17 +221,17 @@ class Workspace:
             CurationError: nothing was scanned yet, or a recipe cannot be fitted.
 
         """
-        chosen = self.settings
+        changes: dict[str, dict[str, Any]] = {}
         if identity:
-            finding = chosen.identity.model_copy(update={"network": identity})
-            chosen = chosen.model_copy(update={"identity": finding})
+            changes["identity"] = {"network": identity}
         if labels:
             asked = {} if opinions is None else {"opinions": tuple(opinions), "code": tuple(opinions)}
-            judging = chosen.labels.model_copy(update={"recipe": labels, **asked})
-            chosen = chosen.model_copy(update={"labels": judging})
+            changes["labels"] = {"recipe": labels, **asked}
         if embed is not None:
-            embedding = chosen.embed.model_copy(update={"when": "on" if embed else "off"})
-            chosen = chosen.model_copy(update={"embed": embedding})
+            changes["embed"] = {"when": "on" if embed else "off"}
+        chosen = self.settings
+        sections = {name: getattr(chosen, name).model_copy(update=update) for name, update in changes.items()}
+        chosen = chosen.model_copy(update=sections)
         with locked(self._workspace):
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
             return summary.check_summary(curating.judge_labels(self._workspace, scanned, chosen, self._display))
@@ -260,15 +254,8 @@ class Workspace:
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
             pairs = steps.find_pairs(self._workspace, scanned, chosen, self._display)
             known = read_issues(self._workspace)
-            found = second_opinions(
-                self._workspace,
-                scanned.measurements,
-                pairs,
-                chosen,
-                self._display,
-                peers=peers,
-                python=interpreter(python),
-            )
+            measured, asked = scanned.measurements, interpreter(python)
+            found = second_opinions(self._workspace, measured, pairs, chosen, self._display, peers=peers, python=asked)
         return summary.side_by_side(known, found.findings)
 
     def audit(self, *, images: int = 2000, per_kind: int = 50, seed: int = 0) -> PlantedAudit:
@@ -363,19 +350,10 @@ class Workspace:
         """
         if (action in _PLAIN_ACTIONS) == bool(value):
             raise WorkspaceError("give a value with relabel (label), move (split) and subject (name), and only there")
-        chosen = [paths] if isinstance(paths, str) else list(paths)
+        chosen, who = [paths] if isinstance(paths, str) else list(paths), by or getpass.getuser()
+        allowed = {"new_class": new_class, "new_split": new_split}
         with locked(self._workspace):
-            recorded = decisions.decide(
-                self._workspace,
-                chosen,
-                action,
-                value,
-                reason,
-                by or getpass.getuser(),
-                self.settings,
-                new_class=new_class,
-                new_split=new_split,
-            )
+            recorded = decisions.decide(self._workspace, chosen, action, value, reason, who, self.settings, **allowed)
         return Version(self._workspace, recorded.version)
 
     def annotations(self, file: str | Path, *, new_class: bool = False) -> Outcome:

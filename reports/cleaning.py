@@ -27,6 +27,10 @@ KIND_WORDS: Mapping[str, tuple[str, str]] = {
 """Kinds of groups of copies, most serious first: title and explanation."""
 
 
+_CELLS = 40
+"""Cells of coverage in the table of those that lost most."""
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where a report's figures come from and how to get them again.
@@ -85,6 +89,8 @@ class CleaningTables:
     changes_page      the page of what changed since the version before, relative to this one
     people            source, figure, class, value, low, high, images: how people answered, if they were asked
     decisions         seq, actor, path, action, value, reason, issue: the first of decisions_total
+    coverage          axis, split, label, value, images_before, images: copies counted once
+    gaps              sentences on the cells of coverage that are emptied, empty or thin
 
     outcome is one of kept, left out, relabelled, softened; thumbnail the bytes of a square grey picture, or None. A
     command is without the workspace; view is the name of a saved view in the App, or "".
@@ -114,6 +120,8 @@ class CleaningTables:
     jury: pd.DataFrame | None = None
     plan: pd.DataFrame | None = None
     reached: pd.DataFrame | None = None
+    coverage: pd.DataFrame | None = None
+    gaps: Sequence[str] = ()
 
 
 def cleaning_page(tables: CleaningTables) -> str:
@@ -135,9 +143,13 @@ def cleaning_page(tables: CleaningTables) -> str:
         "headline": tables.headline.to_dict("records"),
         "before_after": _before_after(tables.before_after),
         "left_out": _left_out(tables.left_out),
+        "coverage": _coverage(tables.coverage),
+        "gaps": tables.gaps,
         "flow": _flow(tables.flow),
         "checks": _checks(tables),
-        "choices": _choices(shown),
+        "choices": {
+            name: sorted({value for frame in shown for value in frame[name]} - {""}) for name in ("label", "split")
+        },
         "distributions": _distributions(tables.distributions),
         "uniform": _uniform(tables.distributions),
         "gallery": _gallery(tables, uris),
@@ -192,6 +204,36 @@ def _left_out(frame: pd.DataFrame) -> dict[str, Any]:
         for label, of_class in frame.groupby("label", sort=False)
     ]
     return {"rows": rows, "splits": list(dict.fromkeys(frame["split"])), "table": table}
+
+
+def _coverage(frame: pd.DataFrame | None) -> dict[str, Any] | None:
+    """Return a row per class with a cell per axis and value over all splits, and the cells that lost most."""
+    if frame is None or frame.empty:
+        return None
+    columns = [
+        Column("axis", "axis"),
+        Column("split", "split"),
+        Column("label", "class"),
+        Column("value", "value"),
+        Column("images_before", "before", "count"),
+        Column("images", "after", "count"),
+    ]
+    numbers = frame.groupby(["axis", "value", "label"], sort=False)[["images_before", "images"]].sum()
+    values = list(dict.fromkeys(zip(frame["axis"], frame["value"], strict=True)))
+    rows = []
+    for label in dict.fromkeys(frame["label"]):
+        cells = [[int(number) for number in numbers.loc[(*value, label)]] for value in values]
+        kept = [{"before": before, "after": after, "share": after / (before or 1)} for before, after in cells]
+        rows.append({"label": label, "cells": kept})
+    axes = {axis: sum(axis == one for one, _ in values) for axis, _ in values}
+    lost = frame[frame["images"] < frame["images_before"]]
+    lost = lost.iloc[(lost["images"] / lost["images_before"]).argsort(kind="stable")]
+    return {
+        "axes": axes,
+        "values": [value for _, value in values],
+        "rows": rows,
+        "table": Table("coverage-cells", "Cells that lost most", lost.head(_CELLS).reset_index(drop=True), columns),
+    }
 
 
 def _jury(frame: pd.DataFrame | None) -> Table | None:
@@ -367,11 +409,6 @@ def _peer_gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[
         {"title": titles[check], "peer": peer, "pictures": _pictures(rows, uris)}
         for (check, peer), rows in tables.peer_gallery.groupby(["check", "peer"], sort=False)
     ]
-
-
-def _choices(frames: Sequence[pd.DataFrame]) -> dict[str, list[str]]:
-    """Return what the pictures of the page can be filtered by: classes and splits."""
-    return {name: sorted({value for frame in frames for value in frame[name]} - {""}) for name in ("label", "split")}
 
 
 def _pictures(rows: pd.DataFrame, uris: Mapping[str, str]) -> list[dict[str, Any]]:

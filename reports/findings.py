@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from reports import figures, page, thumbnails
-from reports.page import Chart, Column, Table
+from reports.page import CellKind, Chart, Column, Table
 
 Tables = Mapping[str, pd.DataFrame]
 
@@ -87,19 +87,70 @@ def _pictures(title: str, lead: str, pictures: Sequence[Mapping[str, Any]], wide
     return {"kind": "pictures", "title": title, "lead": lead, "pictures": list(pictures), "wide": wide}
 
 
-_INTERVAL = (Column("low", "95 % from", "share"), Column("high", "to", "share"))
+def _interval_chart(
+    identifier: str,
+    points: pd.DataFrame,
+    axis: str,
+    alt: str,
+    table: Table | None = None,
+    *,
+    number_format: str = ".0%",
+    zero: bool = False,
+    more_height: int = 0,
+) -> Block:
+    figure = figures.interval_chart(points, axis, number_format, zero)
+    return _chart(identifier, figure, alt, figures.interval_height(points) + more_height, table)
+
+
+def _face(row: Mapping[str, Any], *lines: str) -> dict[str, Any]:
+    return {"uri": thumbnails.data_uri(row["thumbnail"]), "path": row["path"], "lines": list(lines)}
+
+
+_TITLES = {
+    "low": "95 % from",
+    "high": "to",
+    "left": "from",
+    "right": "to",
+    "with_majority": "images with one",
+    "mean_size": "mean size",
+    "named": "metric",
+    **{f"{name}_low": "95 % from" for name in ("change", "without", "cost")},
+    **{f"{name}_high": "to" for name in ("change", "without", "cost")},
+}
+"""Headings of columns that have another than their name."""
+
+_KINDS: Mapping[str, CellKind] = {
+    **dict.fromkeys(("images", "with_majority", "classes", "yes"), "count"),
+    **dict.fromkeys(("grade", "left", "right"), "number"),
+    **dict.fromkeys(("kappa", "mean_size", "mass"), "decimal"),
+    "p_value": "chance",
+    **dict.fromkeys(
+        (
+            *("class", "who", "with", "corruption", "unit", "challenge", "covariate", "named", "model", "data"),
+            *("seen", "licence", "verdict", "region", "given", "method", "set"),
+        ),
+        "text",
+    ),
+}
+"""How the cells of a column are shown where they are no shares."""
+
+
+def _columns(names: str, shown: CellKind = "share", /, **titles: str) -> list[Column]:
+    """Return the columns of these names; cells of no kind of their own are ``shown`` so, titles replace headings."""
+    return [
+        Column(name, titles.get(name) or _TITLES.get(name, name), _KINDS.get(name, shown)) for name in names.split()
+    ]
 
 
 def _people(tables: Tables) -> list[Block]:
     accuracy, kappa, beside, disputed = (tables[name] for name in ("accuracy", "kappa", "beside", "disputed"))
     columns = [
-        Column("class", "class"),
-        Column("images", "images", "count"),
+        *_columns("class images"),
         Column("person", "one person", "share", "mean share of an image's votes that is for its label"),
         Column("crowd", "most frequent answer", "share", "share of images whose most frequent answer is the label"),
-        *_INTERVAL,
+        *_columns("low high"),
         Column("majority", "strict majority", "share", "of the images on which six of ten agree"),
-        Column("with_majority", "images with one", "count"),
+        *_columns("with_majority"),
     ]
     points = pd.concat(
         [accuracy.assign(series="most frequent answer", estimate=accuracy["crowd"])], ignore_index=True
@@ -108,73 +159,48 @@ def _people(tables: Tables) -> list[Block]:
     worst = accuracy[accuracy["class"] != "all"].sort_values("crowd").iloc[0]
     blocks = [
         _head("Do people give the label that the data set gives?"),
-        _chart(
+        _interval_chart(
             "chart-people",
-            figures.interval_chart(points, "images whose most frequent answer is the label"),
+            points,
+            "images whose most frequent answer is the label",
             f"Agreement of the crowd with the label by class; lowest for {worst['class']}, {worst['crowd']:.0%}.",
-            figures.interval_height(points),
             Table("people-accuracy", "People's accuracy by class", accuracy, columns),
         ),
         _head("Do people agree with each other?", "Fleiss' kappa: 0 is chance, 1 is full agreement."),
-        _chart(
+        _interval_chart(
             "chart-kappa",
-            figures.interval_chart(chance, "Fleiss' kappa", ".2f"),
+            chance,
+            "Fleiss' kappa",
             f"Fleiss' kappa over all answers {kappa['kappa'].iloc[0]:.2f}, and of each class against the rest.",
-            figures.interval_height(chance),
-            Table("people-kappa", "Agreement among people", kappa, _kappa_columns()),
+            Table("people-kappa", "Agreement among people", kappa, _columns("class images kappa low high", "decimal")),
+            number_format=".2f",
         ),
     ]
     if len(beside):
         names = beside["who"].map(_SHORT) + " : " + beside["with"].map(_SHORT)
         named = beside.assign(name=names, series="agreement", estimate=beside["value"])
+        columns = _columns("who with images value low high", **{"with": "agrees with", "value": "share"})
         blocks += [
             _head(
                 "The model beside people",
                 "How often the two give the same answer, on the same images: the model's, by a fit that has not seen "
                 "the image; the data set's label; one person's; and the crowd's, where six of ten agree.",
             ),
-            _chart(
+            _interval_chart(
                 "chart-beside",
-                figures.interval_chart(named, "agreement"),
+                named,
+                "agreement",
                 "Agreement of model, people and labels: "
                 + "; ".join(f"{row['who']} with {row['with']} {row['value']:.0%}" for row in named.to_dict("records")),
-                figures.interval_height(named),
-                Table("people-beside", "Who agrees with whom", beside, _beside_columns()),
+                Table("people-beside", "Who agrees with whom", beside, columns),
             ),
         ]
-    rows = [
-        {
-            "uri": thumbnails.data_uri(row["thumbnail"]),
-            "path": row["path"],
-            "lines": [f"labelled {row['label']}", row["votes"]],
-        }
-        for row in disputed.to_dict("records")
-    ]
+    rows = [_face(row, f"labelled {row['label']}", row["votes"]) for row in disputed.to_dict("records")]
     return [*blocks, _pictures("Images that people disagree on most", "Votes of ten people.", rows)]
 
 
 _SHORT = {"the model": "model", "the given label": "label", "the crowd's majority": "crowd", "one person": "person"}
 """Who agrees with whom, as a chart has room for."""
-
-
-def _kappa_columns() -> list[Column]:
-    return [
-        Column("class", "class"),
-        Column("images", "images", "count"),
-        Column("kappa", "kappa", "decimal"),
-        Column("low", "95 % from", "decimal"),
-        Column("high", "to", "decimal"),
-    ]
-
-
-def _beside_columns() -> list[Column]:
-    return [
-        Column("who", "who"),
-        Column("with", "agrees with"),
-        Column("images", "images", "count"),
-        Column("value", "share", "share"),
-        *_INTERVAL,
-    ]
 
 
 def _elsewhere(tables: Tables) -> list[Block]:
@@ -183,16 +209,7 @@ def _elsewhere(tables: Tables) -> list[Block]:
         blocks += _other_data(tables)
     curves, covariates = tables["curves"], tables["covariates"]
     strongest = curves[curves["severity"] == curves["severity"].max()].sort_values("accuracy").iloc[0]
-    columns = [
-        Column("corruption", "corruption"),
-        Column("grade", "grade", "number"),
-        Column("unit", "unit"),
-        Column("accuracy", "accuracy", "share"),
-        *_INTERVAL,
-        Column("change", "change", "share"),
-        Column("change_low", "95 % from", "share"),
-        Column("change_high", "to", "share"),
-    ]
+    columns = _columns("corruption grade unit accuracy low high change change_low change_high")
     blocks += [
         _head("How much does it bear?", "The same held-out images, made worse on purpose, mild (1) to strong (4)."),
         _chart(
@@ -211,7 +228,8 @@ def _elsewhere(tables: Tables) -> list[Block]:
         cells.append(
             {"title": str(name), "chart": Chart(f"chart-covariate-{number}", figures.bins_chart(rows), alt, 210)}
         )
-    table = Table("covariates", "Accuracy by covariate", covariates, _covariate_columns())
+    columns = _columns("covariate left right images accuracy low high")
+    table = Table("covariates", "Accuracy by covariate", covariates, columns)
     blocks += [{"kind": "grid", "cells": cells}, {"kind": "numbers", "table": table}]
     return blocks + _challenges(tables["challenges"]) if len(tables.get("challenges", ())) else blocks
 
@@ -220,41 +238,21 @@ def _challenges(challenges: pd.DataFrame) -> list[Block]:
     """Return what each challenge costs, as a chart and its numbers."""
     points = challenges.assign(name=challenges["challenge"], series="cost", estimate=challenges["cost"])
     points = points.assign(low=points["cost_low"], high=points["cost_high"])
-    columns = [
-        Column("challenge", "challenge"),
-        Column("images", "images", "count"),
-        Column("accuracy", "accuracy with it", "share"),
-        *_INTERVAL,
-        Column("without", "without", "share"),
-        Column("without_low", "95 % from", "share"),
-        Column("without_high", "to", "share"),
-        Column("cost", "cost", "share"),
-        Column("cost_low", "95 % from", "share"),
-        Column("cost_high", "to", "share"),
-    ]
+    names = "challenge images accuracy low high without without_low without_high cost cost_low cost_high"
+    columns = _columns(names, accuracy="accuracy with it")
     return [
         _head(
             "How much does each challenge cost?",
             "Accuracy on the held-out images that a check does not flag, less that on those it flags.",
         ),
-        _chart(
+        _interval_chart(
             "chart-challenges",
-            figures.interval_chart(points, "points of accuracy", ".0%", zero=True),
+            points,
+            "points of accuracy",
             "; ".join(f"{row['challenge']}: {row['cost']:.1%}" for row in challenges.to_dict("records")),
-            figures.interval_height(points),
             Table("challenges", "Accuracy with and without each challenge", challenges, columns),
+            zero=True,
         ),
-    ]
-
-
-def _covariate_columns() -> list[Column]:
-    return [
-        Column("covariate", "covariate"),
-        Column("left", "from", "number"),
-        Column("right", "to", "number"),
-        Column("images", "images", "count"),
-        Column("accuracy", "accuracy", "share"),
-        *_INTERVAL,
     ]
 
 
@@ -267,39 +265,40 @@ def _other_data(tables: Tables) -> list[Block]:
     columns = [
         Column("covariate", "covariate"),
         Column("explained", "explains", "share", "points of accuracy"),
-        *_INTERVAL,
-        Column("share", "share of the gap", "share"),
+        *_columns("low high share", share="share of the gap"),
     ]
     rows = [
-        {
-            "uri": thumbnails.data_uri(row["thumbnail"]),
-            "path": row["path"],
-            "lines": [f"labelled {row['label']}, called {row['predicted']} ({row['probability']:.0%})"],
-        }
+        _face(row, f"labelled {row['label']}, called {row['predicted']} ({row['probability']:.0%})")
         for row in wrong.to_dict("records")
     ]
     return [
         _head(
             f"On pictures from elsewhere: {name}", "Faces cropped and aligned as in the training data. Recall by class."
         ),
-        _chart(
+        _interval_chart(
             "chart-elsewhere",
-            figures.interval_chart(points, "share right"),
+            points,
+            "share right",
             "Share right by class, held out and elsewhere.",
-            figures.interval_height(points),
-            Table("elsewhere-metrics", "Every metric on both", _named(metrics), _metric_columns("data")),
+            Table(
+                "elsewhere-metrics",
+                "Every metric on both",
+                _named(metrics),
+                _metric_columns("data"),
+            ),
         ),
         _head(
             f"What explains the gap of {100 * gap_value:.1f} points?",
             "Points of accuracy that the held-out images lose when they are weighted to be spread like the others in "
             "one respect, or in all together. What single ones explain overlaps and does not add up.",
         ),
-        _chart(
+        _interval_chart(
             "chart-gap",
-            figures.interval_chart(explained, "points of accuracy explained", ".0%", zero=True),
+            explained,
+            "points of accuracy explained",
             "; ".join(f"{row['covariate']}: {row['explained']:.1%}" for row in gap.to_dict("records")),
-            figures.interval_height(explained),
             Table("gap", "What explains the gap", gap, columns),
+            zero=True,
         ),
         _pictures(f"Surest mistakes in {name}", "As the model is given them.", rows),
     ]
@@ -311,14 +310,8 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
     return kept.assign(named=page.metric_names(kept))
 
 
-def _metric_columns(*first: str) -> list[Column]:
-    return [
-        *(Column(name, name) for name in first),
-        Column("named", "metric"),
-        Column("estimate", "value", "decimal"),
-        Column("low", "95 % from", "decimal"),
-        Column("high", "to", "decimal"),
-    ]
+def _metric_columns(first: str) -> list[Column]:
+    return _columns(f"{first} named estimate low high", "decimal", estimate="value")
 
 
 def _outside(tables: Tables) -> list[Block]:
@@ -326,32 +319,25 @@ def _outside(tables: Tables) -> list[Block]:
     chosen = metrics[metrics["metric"] == "accuracy"]
     points = chosen.assign(name=chosen["model"], series=chosen["data"])
     differences = pairs[pairs["metric"].isin(["accuracy", "macro_f1", "f1"])].reset_index(drop=True)
-    columns = [
-        Column("model", "other model"),
-        Column("data", "data"),
-        Column("named", "metric"),
-        Column("first", "theirs", "decimal"),
-        Column("second", "ours", "decimal"),
-        Column("difference", "ours - theirs", "decimal"),
-        Column("low", "95 % from", "decimal"),
-        Column("high", "to", "decimal"),
-        Column("p_value", "McNemar's p", "chance"),
-    ]
-    known = [
-        Column("model", "model"),
-        Column("seen", "has it seen this data?"),
-        Column("licence", "licence"),
-        Column("classes", "its classes"),
-    ]
+    titles = {"model": "other model", "first": "theirs", "second": "ours", "difference": "ours - theirs"}
+    names = "model data named first second difference low high p_value"
+    columns = _columns(names, "decimal", **titles, p_value="McNemar's p")
+    known = [*_columns("model seen licence", seen="has it seen this data?"), Column("classes", "its classes")]
     return [
         _table(Table("outside-facts", "The models", facts, known)),
         _head("Accuracy on the same images", "Their classes are matched to ours by meaning, the rest left out."),
-        _chart(
+        _interval_chart(
             "chart-outside",
-            figures.interval_chart(points, "accuracy"),
+            points,
+            "accuracy",
             "; ".join(f"{row['model']}, {row['data']}: {row['estimate']:.0%}" for row in chosen.to_dict("records")),
-            figures.interval_height(points) + 30,
-            Table("outside-metrics", "Every metric", _named(metrics), _metric_columns("model", "data")),
+            Table(
+                "outside-metrics",
+                "Every metric",
+                _named(metrics),
+                _metric_columns("model data"),
+            ),
+            more_height=30,
         ),
         _head("Paired differences", "Positive: ours is better. Bootstrap over the same images; exact McNemar test."),
         _table(Table("outside-pairs", "Ours against theirs", _named(differences), columns)),
@@ -368,21 +354,18 @@ def _groups(tables: Tables) -> list[Block]:
         if len(rows):
             points = rows.assign(name=rows["group"], series=rows["attribute"])
             alt = "; ".join(f"{row['group']}: {row['estimate']:.0%}" for row in rows.to_dict("records"))
-            figure = figures.interval_chart(points, title.lower())
-            blocks += [
-                _head(title),
-                _chart(f"chart-groups-{number}", figure, alt, figures.interval_height(points) + 20),
-            ]
+            chart = _interval_chart(f"chart-groups-{number}", points, title.lower(), alt, more_height=20)
+            blocks += [_head(title), chart]
     selection = model[(model["metric"] == "selection_rate") & ~model["attribute"].str.contains(" and ")]
     if len(selection):
         points = selection.assign(name=selection["group"], series=selection["class"])
         blocks += [
             _head("What the model calls each group", "Selection rate: share of a group's faces that get the class."),
-            _chart(
+            _interval_chart(
                 "chart-selection",
-                figures.interval_chart(points, "share of the group"),
+                points,
+                "share of the group",
                 "Share of every group that is called each class; the numbers are in the table below.",
-                figures.interval_height(points),
             ),
         ]
     blocks += _by_group("groups-model", "The model by group", model)
@@ -393,14 +376,7 @@ def _groups(tables: Tables) -> list[Block]:
     if len(shown):
         points = shown.assign(name=shown["group"], series=shown["metric"])
         alt = "; ".join(f"{row['group']} {row['metric']}: {row['estimate']:.1%}" for row in shown.to_dict("records"))
-        blocks.append(
-            _chart(
-                "chart-cleaning",
-                figures.interval_chart(points, "share of the group", ".1%"),
-                alt,
-                figures.interval_height(points),
-            )
-        )
+        blocks.append(_interval_chart("chart-cleaning", points, "share of the group", alt, number_format=".1%"))
     return [*blocks, *_by_group("groups-cleaning", "The cleaning by group", cleaning)]
 
 
@@ -409,37 +385,21 @@ LARGEST_DIFFERENCES = 12
 
 
 def _by_group(identifier: str, caption: str, frame: pd.DataFrame) -> list[Block]:
-    """Return the groups that differ most from the rest, and all rows folded."""
-    ranked, columns = _ranked(frame), _group_columns()
+    """Return the groups that differ most from the rest, and all rows folded, those that differ first."""
+    words = frame["differs"].map({True: "yes", False: "no"})
+    named = _named(frame).assign(verdict=words)
+    ranked = named.sort_values(["differs", "p_adjusted"], ascending=[False, True], kind="stable")
+    columns = [
+        Column("group", "group", note="attribute"),
+        *_columns("images named estimate low high rest difference", estimate="this group", rest="the rest"),
+        Column("p_adjusted", "adjusted p", "chance", "Benjamini-Hochberg over this table"),
+        *_columns("verdict", verdict="differs"),
+    ]
     blocks: list[Block] = []
     if ranked["differs"].any():
         largest = ranked[ranked["differs"]].head(LARGEST_DIFFERENCES).reset_index(drop=True)
         blocks.append(_table(Table(f"{identifier}-differs", f"{caption}: where it differs", largest, columns[:-1])))
     return [*blocks, {"kind": "numbers", "table": Table(identifier, f"{caption}, all figures", ranked, columns)}]
-
-
-def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows, those that differ first; the verdict in words."""
-    words = frame["differs"].map({True: "yes", False: "no"})
-    return (
-        _named(frame)
-        .assign(verdict=words)
-        .sort_values(["differs", "p_adjusted"], ascending=[False, True], kind="stable")
-    )
-
-
-def _group_columns() -> list[Column]:
-    return [
-        Column("group", "group", note="attribute"),
-        Column("images", "images", "count"),
-        Column("named", "metric"),
-        Column("estimate", "this group", "share"),
-        *_INTERVAL,
-        Column("rest", "the rest", "share"),
-        Column("difference", "difference", "share"),
-        Column("p_adjusted", "adjusted p", "chance", "Benjamini-Hochberg over this table"),
-        Column("verdict", "differs"),
-    ]
 
 
 def _learned(tables: Tables) -> list[Block]:
@@ -456,16 +416,9 @@ def _learned(tables: Tables) -> list[Block]:
         }
         for row in averages.to_dict("records")
     ]
-    columns = [
-        Column("class", "class"),
-        Column("region", "region"),
-        Column("images", "images", "count"),
-        Column("area", "of the image", "share"),
-        Column("fall", "probability falls by", "share"),
-        *_INTERVAL,
-        Column("accuracy_fall", "accuracy falls by", "share"),
-    ]
-    mass = [Column("given", "class"), Column("region", "region"), Column("mass", "Grad-CAM, 1 is even", "decimal")]
+    titles = {"area": "of the image", "fall": "probability falls by", "accuracy_fall": "accuracy falls by"}
+    columns = _columns("class region images area fall low high accuracy_fall", **titles)
+    mass = _columns("given region mass", given="class", mass="Grad-CAM, 1 is even")
     triples = [
         {
             "uris": [thumbnails.colour_uri(row[name]) for name in ("image", "grad_cam", "occlusion")],
@@ -485,38 +438,17 @@ def _learned(tables: Tables) -> list[Block]:
             "Which part of the face does it need?",
             "Each region covered in turn; how far the answer's probability falls.",
         ),
-        _chart(
+        _interval_chart(
             "chart-falls",
-            figures.interval_chart(whole, "fall of the probability", ".0%", zero=True),
+            whole,
+            "fall of the probability",
             "; ".join(f"{row['region']}: {row['fall']:.0%}" for row in falls[falls["class"] == ""].to_dict("records")),
-            figures.interval_height(whole),
             Table("falls", "Occlusion by region", falls.assign(**{"class": whole["series"]}), columns),
+            zero=True,
         ),
         {"kind": "numbers", "table": Table("mass", "Grad-CAM by region, relative to its area", tables["mass"], mass)},
         {"kind": "triples", "title": "Single faces", "triples": triples},
     ]
-
-
-_HEAD_COLUMNS = (
-    Column("named", "metric"),
-    Column("first", "softmax", "decimal"),
-    Column("second", "sigmoids", "decimal"),
-    Column("difference", "difference", "decimal"),
-    Column("low", "95 % from", "decimal"),
-    Column("high", "to", "decimal"),
-)
-_COVER_COLUMNS = (
-    Column("class", "class"),
-    Column("method", "method"),
-    Column("images", "images", "count"),
-    Column("coverage", "label inside", "share"),
-    *_INTERVAL,
-    Column("mean_size", "mean size", "decimal"),
-    Column("single", "one class", "share"),
-    Column("pair", "two", "share"),
-    Column("larger", "more", "share"),
-    Column("empty", "none", "share"),
-)
 
 
 def _exclusive(tables: Tables) -> list[Block]:
@@ -538,22 +470,16 @@ def _exclusive(tables: Tables) -> list[Block]:
             _matrix("chart-votes", "vote-overlap", "Shared votes", tables["votes"], ("labelled", "also voted")),
         ]
     chosen = heads[heads["metric"].isin(["accuracy", "macro_f1", "log_loss", "calibration_error"])]
-    set_columns = [
-        Column("set", "set"),
-        Column("classes", "classes", "count"),
-        Column("images", "images", "count"),
-        Column("share", "share", "share"),
-    ]
+    titles = {"coverage": "label inside", "single": "one class", "pair": "two", "larger": "more", "empty": "none"}
+    cover_columns = _columns("class method images coverage low high mean_size single pair larger empty", **titles)
+    head_columns = _columns("named first second difference low high", "decimal", first="softmax", second="sigmoids")
     named = coverage.assign(**{"class": coverage["class"].replace("", "all")})
     rows = [
-        {
-            "uri": thumbnails.data_uri(row["thumbnail"]),
-            "path": row["path"],
-            "lines": [
-                f"{row['first']} {row['first_p']:.0%}, {row['second']} {row['second_p']:.0%}",
-                f"labelled {row['label']}",
-            ],
-        }
+        _face(
+            row,
+            f"{row['first']} {row['first_p']:.0%}, {row['second']} {row['second_p']:.0%}",
+            f"labelled {row['label']}",
+        )
         for row in tables["gallery"].to_dict("records")
     ]
     return [
@@ -562,17 +488,13 @@ def _exclusive(tables: Tables) -> list[Block]:
             "One question or four?",
             "A softmax head (which of these?) against a sigmoid head a class (is it this?), same features and data.",
         ),
-        _table(Table("heads", "Two kinds of head on the same held-out images", _named(chosen), _HEAD_COLUMNS)),
+        _table(Table("heads", "Two kinds of head on the same held-out images", _named(chosen), head_columns)),
         _table(
             Table(
                 "answers",
                 "How many classes the sigmoid heads affirm",
                 answers,
-                [
-                    Column("yes", "classes", "count"),
-                    Column("images", "images", "count"),
-                    Column("share", "share", "share"),
-                ],
+                _columns("yes images share", yes="classes"),
             )
         ),
         _head(
@@ -580,32 +502,20 @@ def _exclusive(tables: Tables) -> list[Block]:
             "Split conformal prediction (MAPIE): lac makes the smallest sets, aps fits them to each image's "
             "difficulty.",
         ),
-        _table(Table("coverage", "Coverage and size of the sets", named, _COVER_COLUMNS)),
-        _table(Table("sets", "Which sets occur (lac)", sets.head(12), set_columns)),
+        _table(Table("coverage", "Coverage and size of the sets", named, cover_columns)),
+        _table(Table("sets", "Which sets occur (lac)", sets.head(12), _columns("set classes images share"))),
         _pictures("Two-emotion faces", "Their set holds two classes; the most even of each pair.", rows),
     ]
 
 
 def _matrix(chart: str, name: str, title: str, frame: pd.DataFrame, axes: tuple[str, str]) -> Block:
     """Return the matrix of pairs of classes, with its numbers in a table."""
-    table = Table(name, title, frame, _pair_columns())
-    return _chart(chart, figures.matrix_chart(frame, *axes), _worst_pair(frame), 320, table)
-
-
-def _pair_columns() -> list[Column]:
-    return [
-        Column("first", "class"),
-        Column("second", "with"),
-        Column("images", "images", "count"),
-        Column("share", "share", "share"),
-        Column("probability", "mean share of the second", "share"),
-    ]
-
-
-def _worst_pair(frame: pd.DataFrame) -> str:
     worst = frame.sort_values("share", ascending=False).iloc[0]
     pair = f"{worst['first']} with {worst['second']}, {worst['share']:.0%}"
-    return f"Shares of images with a second class; largest for {pair}."
+    alt = f"Shares of images with a second class; largest for {pair}."
+    shares = _columns("images share probability", probability="mean share of the second")
+    table = Table(name, title, frame, [Column("first", "class"), Column("second", "with"), *shares])
+    return _chart(chart, figures.matrix_chart(frame, *axes), alt, 320, table)
 
 
 _SECTIONS: Mapping[str, Callable[[Tables], list[Block]]] = {

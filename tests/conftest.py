@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.command_server import CommandServer
 
 # examples are the same on every run, and a busy machine is no failure
 settings.register_profile("house", deadline=None, derandomize=True)
@@ -27,6 +29,26 @@ DATASETS = Path(__file__).parents[2] / "shared" / "datasets"
 CURATE = Path(sys.executable).with_name("curate")
 
 Curate = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no process is left with it at the end."""
+    order = ("browser", "faults", "docs", "workflow", "unit")
+    items.sort(key=lambda item: order.index(item.path.relative_to(Path(__file__).parent).parts[0]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """Keep half characters out of the reports: they cannot be sent between processes."""
+    report = yield
+    report.sections = [(name, _whole(text)) for name, text in report.sections]
+    if report.failed and _whole(text := str(report.longrepr)) != text:
+        report.longrepr = _whole(text)
+    return report
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -44,17 +66,18 @@ def faces(datasets: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def curate() -> Curate:
+def curate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Curate]:
     """Run the command in a process of its own; a non-zero exit status fails the test unless ``check=False``."""
+    server = CommandServer(tmp_path_factory.mktemp("commands"))
 
     def call(*arguments: object, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        command = [str(CURATE), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        done = server.run([*map(str, arguments)], timeout)
         if check:
-            assert done.returncode == 0, f"{command} exited {done.returncode}: {done.stderr[-2000:]}"
+            assert done.returncode == 0, f"{done.args} exited {done.returncode}: {done.stderr[-2000:]}"
         return done
 
-    return call
+    yield call
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.data import Bytes, Floats
+from training.files import DataError, read_bytes, refusing
 
 NAME = "face-api expression network"
 WEIGHTS = "face_expression_model.bin"
@@ -114,11 +115,15 @@ def load_face_api(source: Path) -> FaceApiNetwork:
     for wanted in (file, manifest):
         if not wanted.is_file():
             raise FaceApiError(f"there is no {wanted}; get the network with: {HOW_TO_GET}")
-    stored = file.read_bytes()
+    stored = read_bytes(file)
     if hashlib.sha256(stored).hexdigest() != SHA256:
         raise FaceApiError(f"{file} is not the known network of face-api; get it with: {HOW_TO_GET}")
     network = FaceApiNetwork()
-    arrays = _arrays(manifest, stored)
+    try:
+        with refusing(manifest, f"get it with: {HOW_TO_GET}"):
+            arrays = _arrays(manifest, stored)
+    except DataError as error:
+        raise FaceApiError(str(error)) from error
     with torch.no_grad():
         for parameter, (name, array) in zip(network.parameters(), arrays, strict=True):
             # filters are (height, width, in, out), a depthwise one (height, width, channels, 1)
@@ -130,7 +135,7 @@ def load_face_api(source: Path) -> FaceApiNetwork:
 def _arrays(manifest: Path, stored: bytes) -> list[tuple[str, Floats]]:
     """Return the tensors by name in the manifest's order, which is also the network's: blocks, then the last layer."""
     found, at = [], 0
-    for entry in json.loads(manifest.read_text(encoding="utf-8"))[0]["weights"]:
+    for entry in json.loads(read_bytes(manifest).decode("utf-8"))[0]["weights"]:
         count, scaled = int(np.prod(entry["shape"])), entry.get("quantization")
         raw = np.frombuffer(stored, np.uint8 if scaled else np.dtype("<f4"), count, at)
         at += raw.nbytes

@@ -7,7 +7,7 @@ something lies there: they are learned on pictures on which it was laid on purpo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -95,15 +95,17 @@ class FeatureNetwork:
             {name: torch.cat(parts).numpy() for name, parts in seen.items()},
         )
 
-    def taps(self, pictures: Bytes, report: Callable[[int, int], None] = lambda done, total: None) -> Taps:
+    def taps(self, pictures: Bytes) -> Taps:
         """Return the feature maps of pictures (n, 112, 112) uint8 that heads are learned on, float16 on the CPU."""
-        parts: list[Taps] = []
+        found: Taps = {}
         with torch.inference_mode():
             for start in range(0, len(pictures), BATCH):
                 taps, _ = self._forward(pictures[start : start + BATCH])
-                parts.append({name: tap.half().cpu() for name, tap in taps.items()})
-                report(min(start + BATCH, len(pictures)), len(pictures))
-        return {name: torch.cat([part[name] for part in parts]) for name in _TAPS}
+                for name, tap in taps.items():
+                    # one array a tap from the start: joining parts would take twice the memory
+                    whole = found.setdefault(name, torch.empty((len(pictures), *tap.shape[1:]), dtype=torch.half))
+                    whole[start : start + len(tap)] = tap
+        return found
 
     def _forward(self, pictures: Bytes) -> tuple[Taps, Tensor]:
         grey = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)[:, None].float()
@@ -206,7 +208,6 @@ def learn_head(
     rows: npt.NDArray[np.int64],
     *,
     seed: int = 0,
-    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Learn a head from pictures on which something was laid, and from others.
 
@@ -216,7 +217,6 @@ def learn_head(
         covers: (n, cells, cells) share of each cell that is covered, 0..1.
         rows: numbers of the pictures to learn from.
         seed: of the start and the order.
-        report: called with (epochs done, all).
 
     Returns:
         The head's arrays by name.
@@ -243,7 +243,6 @@ def learn_head(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
-            report(epoch + 1, shape.epochs)
     return {key: value.cpu().numpy() for key, value in head.state_dict().items()}
 
 

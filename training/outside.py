@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from training.data import Bytes
 from training.evaluate import Real
+from training.files import read_bytes, read_json
 
 BATCH = 32
 """Images a call."""
@@ -106,8 +107,14 @@ def all_probabilities(model: OutsideModel, images: Bytes) -> Real:
         OutsideError: the model gives no probabilities.
 
     """
-    parts = [np.asarray(model.predict(images[at : at + BATCH]), np.float64) for at in range(0, len(images), BATCH)]
-    scores = np.concatenate(parts)
+    try:
+        parts = [np.asarray(model.predict(images[at : at + BATCH]), np.float64) for at in range(0, len(images), BATCH)]
+        scores = np.concatenate(parts)
+    except (OutsideError, MemoryError):
+        raise
+    except Exception as error:  # another's network or code, with errors of its own
+        said = (str(error).splitlines() or [""])[0][:200]
+        raise OutsideError(f"{model.name} cannot judge these faces ({type(error).__name__}: {said})") from error
     if scores.shape != (len(images), len(model.classes)) or not np.isfinite(scores).all() or (scores < 0).any():
         raise OutsideError(f"{model.name} gave {scores.shape}, not a probability for each of its classes and images")
     scores = scores + 1e-9
@@ -276,6 +283,8 @@ class _Wanted:
     seen: str = ""
 
 
+_NUMBERS: dict[str, Callable[[Any], Any]] = {"side": int, "white": float, "channels": int}
+
 _FER_PLUS = _Wanted(FER_PLUS_CLASSES, 64, 255.0, name="FER+", licence="MIT", seen=SEEN_FER_2013)
 
 
@@ -313,7 +322,7 @@ def onnx_model(file: Path) -> OutsideModel:
         scores = np.concatenate([session.run(None, {given.name: np.ascontiguousarray(part)})[0] for part in parts])
         return _softmax(scores) if wanted.softmax else np.asarray(scores, np.float64)
 
-    mark = f"onnx {hashlib.sha256(file.read_bytes()).hexdigest()} {wanted}"
+    mark = f"onnx {hashlib.sha256(read_bytes(file)).hexdigest()} {wanted}"
     return OutsideModel(
         wanted.name or file.stem, wanted.classes, predict, wanted.licence, wanted.seen, mark, wanted.side
     )
@@ -323,10 +332,12 @@ def _wanted(file: Path, given: list[Any], gives: list[Any]) -> _Wanted:
     beside = file.with_suffix(".json")
     if beside.exists():
         try:
-            told = json.loads(beside.read_text(encoding="utf-8"))
-            lists = {name: tuple(told[name]) for name in ("classes", "mean", "std") if name in told}
-            return _Wanted(**{**told, **lists, "classes": tuple(told["classes"]), "side": int(told["side"])})
-        except (ValueError, KeyError, TypeError) as error:
+            told = read_json(beside, ("classes", "side"), "mend it")
+            tones: dict[str, Any] = {name: tuple(map(float, told[name])) for name in ("mean", "std") if name in told}
+            numbers = {name: kind(told[name]) for name, kind in _NUMBERS.items() if name in told}
+            known: dict[str, Any] = {**told, **tones, **numbers, "classes": tuple(map(str, told["classes"]))}
+            return _Wanted(**known)
+        except (ValueError, TypeError, OverflowError) as error:
             raise OutsideError(f"{beside} must be a JSON object with classes and side ({error})") from error
     if given[-2:] == [64, 64] and gives[-1:] == [len(FER_PLUS_CLASSES)]:
         return _FER_PLUS

@@ -25,8 +25,8 @@ from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import EmbedSettings, Settings
 from curation.base.statistics import Estimate, share
-from curation.base.workspace import Workspace, create_workspace, read_issues, read_listing
-from curation.measure import read_pixels
+from curation.base.workspace import Workspace, create_workspace, read_images, read_issues, read_listing
+from curation.measure.batch import measured_pixels
 from curation.pipeline import steps
 
 FEWEST_IMAGES = 100
@@ -179,7 +179,7 @@ def audit_planted(
 
 def _chosen(workspace: Workspace, images: int, seed: int) -> pd.DataFrame:
     """Return listing rows of a random sample of the images that no check of interest flags."""
-    listing = read_listing(workspace)
+    listing = read_listing(workspace).merge(read_images(workspace)[["path", "sha256"]], on="path")
     issues = read_issues(workspace)
     flagged = issues.loc[issues["is_issue"] & issues["check"].isin(CLEAN_OF), "path"]
     clean = listing[~listing["path"].isin(flagged)]
@@ -199,19 +199,25 @@ def _plant(
     report: Callable[[int, int], None],
     defects: Defects,
 ) -> pd.DataFrame:
-    """Write the chosen images and the planted ones; return path, base (place in ``chosen``) and kind ("" if plain)."""
+    """Write the chosen images and the planted ones; return path, base (place in ``chosen``) and kind ("" if plain).
+
+    Challenges are laid on images that are not shown without them: a copy would tell what was laid on the other.
+    """
     rng = np.random.default_rng(seed)
     labels = in_order(chosen["label"])
     planted = [kind for kind in (*KINDS, *defects) if kind != FLIPPED or len(labels) > 1]
-    per_kind = min(per_kind, len(chosen))
-    names = rng.permutation(10_000_000)[: len(chosen) + per_kind * len(planted)]
-    kinds = [kind for kind in planted for _ in range(per_kind)]
-    bases = [int(place) for _ in planted for place in rng.permutation(len(chosen))[:per_kind]]
-    rows = [*((place, "") for place in range(len(chosen))), *zip(bases, kinds, strict=True)]
+    alone = [kind for kind in planted if kind in challenges.PLANTED]
+    each = min(per_kind, len(chosen) // (2 * max(1, len(alone))))
+    taken, plain = np.split(rng.permutation(len(chosen)), [each * len(alone)])
+    per_kind = min(per_kind, len(plain))
+    rows = [(int(place), "") for place in plain]
+    rows += [(int(place), alone[number // each]) for number, place in enumerate(taken)]
+    rows += [(int(place), kind) for kind in planted if kind not in alone for place in rng.permutation(plain)[:per_kind]]
+    names = rng.permutation(10_000_000)[: len(rows)]
     records = []
     for number, (place, kind) in enumerate(rows):
         source = chosen.iloc[place]
-        pixels = read_pixels(source["url"], settings.measure)
+        pixels = measured_pixels(source["url"], source["sha256"], settings.measure)
         changed = _made(pixels, kind, seed + number, defects) if kind else pixels
         label = labels[labels.index(source["label"]) - 1] if kind == FLIPPED else source["label"]
         path = f"{label or 'unlabelled'}/{names[number]:07d}.png"

@@ -346,12 +346,48 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
     write_bytes(path, parquet_bytes(frame))
 
 
-def read_table(path: Path, to_do: str = "") -> pd.DataFrame:
+def _require_columns(frame: pd.DataFrame, texts: Iterable[str], numbers: Iterable[str]) -> None:
+    """Refuse a table, of which somebody may have written another, by its columns.
+
+    Raises:
+        ValueError: one is absent, or holds something else.
+
+    """
+    import numpy as np
+
+    for name in (*texts, *numbers):
+        if name not in frame:
+            raise ValueError(f"it has no column {name!r}")
+    for name in numbers:
+        if frame[name].dtype.kind not in "iufb" or not np.isfinite(frame[name].to_numpy(np.float64)).all():
+            raise ValueError(f"its column {name!r} holds something other than numbers")
+    for name in texts:
+        kinds = {type(value) for value in frame[name].head(1000)}
+        if not kinds <= {str}:
+            raise ValueError(f"its column {name!r} holds something other than texts")
+
+
+def read_checked(name: tables.TableName, path: Path) -> pd.DataFrame:
+    """Read a Parquet file that holds the table ``name``, checked against its schema.
+
+    Raises:
+        WorkspaceError: it is absent or damaged, or cannot be read.
+
+    """
+    try:
+        return tables.checked(name, read_table(path))
+    except tables.TableError as error:
+        raise WorkspaceError(f"{path} is damaged ({error}); {_to_do(path)}") from error
+
+
+def read_table(path: Path, to_do: str = "", *, texts: Iterable[str] = (), numbers: Iterable[str] = ()) -> pd.DataFrame:
     """Read a Parquet file.
 
     Args:
         path: of the file
         to_do: as of ``read_json``
+        texts: columns that it must have
+        numbers: columns of numbers that it must have, each finite
 
     Raises:
         WorkspaceError: it is absent or damaged, or cannot be read.
@@ -363,5 +399,6 @@ def read_table(path: Path, to_do: str = "") -> pd.DataFrame:
         except FileNotFoundError as error:
             lost = path.parent.name == _KEPT_FOLDER
             raise WorkspaceError(f"{path} is absent; {_to_do(path) if lost else 'run: curate run DATA'}") from error
+        _require_columns(frame, texts, numbers)
     tables.join_pieces(frame)
     return frame

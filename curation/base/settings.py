@@ -118,7 +118,7 @@ class EmbedSettings(_Section):
     when: Literal["auto", "on", "off"] = Field(
         "auto", description="on, off, or auto: where labels are judged or images were embedded before"
     )
-    lessons: int = Field(4000, ge=200, description="most pictures drawn to learn from; fewer where faces are few")
+    lessons: int = Field(6000, ge=200, description="most pictures drawn to learn from; fewer where faces are few")
 
 
 class Settings(_Section):
@@ -259,6 +259,38 @@ def differences(settings: Settings, made: dict[str, Any] | None) -> list[str]:
     ]
 
 
+_NAMING: tuple[tuple[str, ...], ...] = (
+    *(("policy",), ("source", "outside"), ("source", "subject_from"), ("measure", "detector")),
+    *(("measure", "detector_weights"), ("measure", "allow_download"), ("engine", "address"), ("identity", "network")),
+    *(("labels", "recipe"), ("labels", "opinions"), ("labels", "code")),
+)
+"""Settings that name a file, a network or a machine, or that let something in."""
+
+
+def naming(workspace: Workspace) -> list[str]:
+    """Return what the settings of a workspace that somebody sent name beside the defaults, a sentence each."""
+    usual, found = Settings().model_dump(mode="json"), []
+    places: tuple[tuple[Path, tuple[str, ...], tuple[tuple[str, ...], ...]], ...] = (
+        (workspace.settings, (), _NAMING),
+        (workspace.state, ("made_with", "settings"), _NAMING),
+        (workspace.subjects.with_suffix(".json"), (), (("network",),)),
+    )
+    for path, section, named in places:
+        if path.is_symlink() or not path.is_file():
+            continue
+        try:
+            data = reading.contents(path)
+            given = reading.toml_table(data) if path == workspace.settings else reading.json_object(data)
+        except (OSError, ValueError) as error:
+            found.append(f"{path.name} cannot be read ({reading.first_line(error)})")
+            continue
+        for name in named:
+            value = _leaf(given, (*section, *name))
+            if value not in (None, _leaf(usual, name)):
+                found.append(f"{path.name} sets {'.'.join(name)} to {value!r}")
+    return found
+
+
 def load(
     path: Path | None = None,
     overrides: dict[str, Any] | None = None,
@@ -275,7 +307,7 @@ def load(
     """
     if not isinstance(calibrated or {}, dict) or set(calibrated or {}) - _CALIBRATED:
         raise SettingsError(
-            "calibration.json holds other settings than an audit fits; delete it, or run: curate audit --calibrate"
+            "calibration.json holds other settings than an audit fits; delete it: curate audit --calibrate makes it"
         )
     given = _from_file(path) if path is not None else {}
     source = str(path) if given else "the settings"

@@ -128,8 +128,9 @@ def checked(name: TableName, frame: pd.DataFrame) -> pd.DataFrame:
     try:
         ordered = frame[[column for column in columns(name) if column in frame.columns]]
         return schema(name).validate(ordered)
-    except (pandera.errors.SchemaError, pandera.errors.SchemaErrors) as error:
-        first_line = str(error).splitlines()[0]
+    except (pandera.errors.SchemaError, pandera.errors.SchemaErrors, ValueError, TypeError, KeyError) as error:
+        # a schema fails by pandas' own errors where it cannot say what is wrong
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise TableError(f"the {name} table is not valid: {first_line}") from error
 
 

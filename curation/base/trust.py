@@ -24,9 +24,6 @@ _OWN_LINKS = "sources/links"
 _CODE = re.compile(r"\.(py|pyc|pyd|so|dll|js|sh|exe|pkl|pickle|pth?|ckpt|joblib)$")
 """Endings of programs, and of formats of weights that may hold one (pickles)."""
 
-_SETTING = re.compile(r"^\s*(policy|detector|detector_weights|address|recipe)\s*=\s*(.*)$", re.MULTILINE)
-"""Settings that name a file, a folder or a machine."""
-
 
 def require_plain(root: Path) -> None:
     """Refuse a workspace in which anything is a link, a pipe or a device: writing would reach outside, reading hang.
@@ -151,7 +148,7 @@ def allowed_folders(marker: Mapping[str, Any]) -> list[str]:
 def foreign(root: Path, marker: Mapping[str, Any], listing: pd.DataFrame | None) -> list[str]:
     """Return what a workspace that somebody sent would touch or wants to be trusted with, a sentence each.
 
-    Nothing of it is opened but its settings and its listing.
+    Nothing of it is opened but its listing; for what its settings name see ``curation.base.settings.naming``.
 
     Raises:
         WorkspaceError: a folder cannot be listed.
@@ -164,10 +161,6 @@ def foreign(root: Path, marker: Mapping[str, Any], listing: pd.DataFrame | None)
             require_own_images(listing, marker, root / _SOURCES)
         except WorkspaceError as error:
             found.append(str(error))
-    settings = root / "curate.toml"
-    if settings.is_file() and not settings.is_symlink():
-        text = settings.read_text(encoding="utf-8", errors="replace")
-        found += [f"curate.toml sets {name} to {value.strip()}" for name, value in _SETTING.findall(text)]
     names = [Path(entry.path).relative_to(root).as_posix() for entry in _entries(root)]
     found += [f"{name} may hold a program; it is never run" for name in names if _CODE.search(name.lower())]
     if "review/plugins" in names:

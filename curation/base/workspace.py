@@ -17,7 +17,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curation.base import files, reading, tables, trust
+from curation.base import files, reading, trust
 from curation.base.errors import WorkspaceError
 from curation.base.text import is_text
 
@@ -353,12 +353,10 @@ def read_listing(workspace: Workspace) -> pd.DataFrame:
         WorkspaceError: the table is absent or damaged, or names a file outside the data set.
 
     """
-    found = files.read_table(workspace.listing)
-    missing = {"path", "url", "bytes", "mtime_ns", "split", "label"} - set(found.columns)
-    if missing:
-        raise WorkspaceError(
-            f"{workspace.listing} is damaged (no column {min(missing)!r}); delete it and run: curate run DATA"
-        )
+    texts, to_do = ("path", "url", "split", "label"), "delete it and run: curate run DATA"
+    found = files.read_table(workspace.listing, to_do, texts=texts, numbers=("bytes", "mtime_ns"))
+    if found["path"].duplicated().any():
+        raise WorkspaceError(f"{workspace.listing} is damaged (an image twice); delete it and run: curate run DATA")
     found = found.astype(dict.fromkeys(("path", "url", "split", "label"), "str"))
     marker = files.read_json(workspace.marker) or {}
     found["url"] = _moved(found["url"], workspace, marker.get("folder", ""))
@@ -419,7 +417,7 @@ def read_images(workspace: Workspace) -> pd.DataFrame:
         WorkspaceError: the table is absent or damaged.
 
     """
-    return tables.checked("images", files.read_table(workspace.images))
+    return files.read_checked("images", workspace.images)
 
 
 def read_issues(workspace: Workspace) -> pd.DataFrame:
@@ -429,4 +427,4 @@ def read_issues(workspace: Workspace) -> pd.DataFrame:
         WorkspaceError: the table is absent or damaged.
 
     """
-    return tables.checked("issues", files.read_table(workspace.issues))
+    return files.read_checked("issues", workspace.issues)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from curation.cli import completion
 from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, Force, Version, load_settings
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer()
 
@@ -33,7 +30,7 @@ def audit(
     ] = "near_duplicate",
     output: Annotated[str, typer.Option("-o", "--output", help="File that --sample writes.")] = "",
     force: Force = False,
-    answers: Annotated[str, typer.Option("--answers", help="Instead: a filled-in sample to judge.")] = "",
+    answers: Annotated[str | None, typer.Option("--answers", help="Instead: a filled-in sample to judge.")] = None,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
@@ -52,7 +49,7 @@ def audit(
             console.write_frame(drawn, "csv", output, Destinations(workspace, force))
         else:
             console.print_frame(drawn, "csv")
-    elif answers:
+    elif answers is not None:
         console.print_frame(reviewed.answers_table(workspace, Path(answers), seed), format_name)
     else:
         with locked(workspace):
@@ -75,11 +72,12 @@ def gate(
         typer.Option("--limits", help="TOML file of limits; none = gate.toml in the workspace, or defaults."),
     ] = None,
     junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML for a CI to this file.")] = None,
+    force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
     """Hold a version against limits (leaks, conflicts, wrong labels, losses); exit 1 where one does not hold."""
-    from curation.base.files import write_bytes
+    from curation.base.destinations import Destinations
     from curation.base.workspace import open_workspace
     from curation.cli import console
     from curation.pipeline import gate as gates
@@ -88,7 +86,7 @@ def gate(
     asked = gates.limits_of(workspace, limits)
     found = gates.check_version(workspace, version, asked, load_settings(workspace))
     if junit is not None:
-        write_bytes(junit, found.junit())
+        Destinations(workspace, force).write({junit: found.junit()})
     console.print_json(found.record()) if as_json else console.print_lines(found.lines())
     if not found.holds:
         raise typer.Exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -35,9 +35,6 @@ from curation.cli.options import (
     label_settings,
     load_settings,
 )
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer()
 

@@ -361,12 +361,13 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check that no version, record or line of the log was edited, and that replaying the log gives every version."""
-    from curation.base.workspace import foreign, open_workspace
+    from curation.base.settings import naming
+    from curation.base.workspace import Workspace, foreign, open_workspace
     from curation.cli import console
     from curation.decisions import manifest
 
     if received:
-        sentences = foreign(folder)
+        sentences = [*foreign(folder), *naming(Workspace(folder))]
         nothing = [f"{folder} names nothing outside itself."]
         console.print_json({"touches": sentences}) if as_json else console.print_lines(sentences or nothing)
         return

@@ -1,4 +1,4 @@
-"""The brake: a policy that would leave out most of a class, a split or a person stops short of it.
+"""The brake: a policy that would leave out most of a class, a split or a person, or all of a cell, stops short of it.
 
 Such a loss is seldom what was meant: it comes from checks that are wrong about this data, or from data that are wrong.
 The images stay kept and wait for a person, with all members of their groups of copies, until somebody accepts the loss.
@@ -22,6 +22,15 @@ _FEWEST_OF_A_PERSON = 4
 _COPIES = frozenset({"exact_duplicate", "near_duplicate", "label_conflict"})
 """Checks that a decision about copies rests on."""
 
+_OWN_CHECKS = {
+    "pose": {"turned_face", "rolled_face"},
+    "illumination": {"dark", "bright"},
+    "sharpness": {"blurry"},
+    "face size": {"small_face"},
+    "occlusion": {"occluded_face"},
+}
+"""Axes of coverage, and the checks that look for one end of each: who leaves out by these means to empty it."""
+
 _NO_CHOICE = "unreadable"
 """What cannot be decoded is left out whatever is lost: nobody could use it."""
 
@@ -30,7 +39,8 @@ _NO_CHOICE = "unreadable"
 class Loss:
     """What a policy would leave out of one part of the data: ``left_out`` of ``of`` images, or groups of copies.
 
-    kind is class, split, class in split (name: split/class), subject, or label conflicts.
+    kind is class, split, class in split (name: split/class), subject, label conflicts, or an axis of coverage (name:
+    the cell's, as in "turned sad faces in test"; images are pictures, copies counted once).
     """
 
     kind: str
@@ -46,6 +56,8 @@ class Loss:
     def sentence(self) -> str:
         """Return it in words."""
         share = f"{self.left_out:,} of {self.of:,} ({self.left_out / self.of:.0%})"
+        if self.kind in _OWN_CHECKS:
+            return f"all {self.of:,} {self.name}"
         if self.kind == "label conflicts":
             return f"{share} groups of copies, for their different labels"
         if not self.name:
@@ -61,7 +73,8 @@ def losses(images: pd.DataFrame, drafts: Iterable[Draft], limits: BrakeSettings)
     """Return where a policy would leave out more than ``limits`` allow, the largest first.
 
     Args:
-        images: those that the policy judges: path, split, label, and subject where people are known ("" if not).
+        images: those that the policy judges: path, split, label; subject where people are known ("" if not); and where
+            coverage is known a column an axis ("" if not) and picture, one name for all copies of one.
         drafts: what the policy decides.
         limits: the settings.
 
@@ -78,6 +91,7 @@ def losses(images: pd.DataFrame, drafts: Iterable[Draft], limits: BrakeSettings)
     if "subject" in left:
         known = left[left["subject"] != ""]
         found += _beyond(known, "subject", known["subject"], limits.subject_share, _FEWEST_OF_A_PERSON, empty=False)
+    found += _emptied(left, chosen, found, limits)
     return sorted(
         [*found, *_conflicts(chosen.values(), limits)], key=lambda loss: (-loss.left_out, loss.kind, loss.name)
     )
@@ -90,6 +104,40 @@ def _by_choice(drafts: Iterable[Draft]) -> dict[str, Draft]:
 
 def _cell(images: pd.DataFrame) -> pd.Series:
     return images["split"] + "/" + images["label"]
+
+
+def _emptied(
+    images: pd.DataFrame, chosen: dict[str, Draft], found: Sequence[Loss], limits: BrakeSettings
+) -> list[Loss]:
+    """Return the cells of class, split and value that lose every picture, where the class is not lost anyway."""
+    if "picture" not in images:
+        return []
+    names = {kind: [loss.name for loss in found if loss.kind == kind] for kind in ("class", "split", "class in split")}
+    lost = images["label"].isin(names["class"]) | images["split"].isin(names["split"])
+    left = images[(images["label"] != "") & ~lost & ~_cell(images).isin(names["class in split"])]
+    # a picture of which a copy stays in the class is not lost
+    left = left[left.groupby(["split", "label", "picture"])["gone"].transform("all") | ~left["gone"]]
+    emptied = []
+    for axis in _OWN_CHECKS:
+        cells = _named(left, axis).to_frame("cell").join(left[["path", "picture", "gone"]])
+        cells = cells[(cells["cell"] != "") & ~cells["path"].isin(_meant(axis, chosen))]
+        counts = cells.groupby("cell").agg(gone=("gone", "all"), size=("picture", "nunique"))
+        counts = counts[counts["gone"] & (counts["size"] >= limits.min_images)]
+        emptied += [Loss(axis, str(name), int(size), int(size)) for name, size in counts["size"].items()]
+    return emptied
+
+
+def _named(images: pd.DataFrame, axis: str) -> pd.Series:
+    """Return the names of the cells of an axis in which images are, "" for none."""
+    if axis not in images:
+        return pd.Series("", index=images.index)
+    where = (" in " + images["split"]).where(images["split"] != "", "")
+    return (images[axis] + " " + images["label"] + " faces" + where).where(images[axis] != "", "")
+
+
+def _meant(axis: str, chosen: dict[str, Draft]) -> list[str]:
+    """Return the images that go because of where they lie on an axis."""
+    return [path for path, draft in chosen.items() if draft.issue.partition("#")[0] in _OWN_CHECKS[axis]]
 
 
 def _beyond(
@@ -128,6 +176,11 @@ def held_back(images: pd.DataFrame, drafts: Sequence[Draft], beyond: Collection[
     for kind, part in parts.items():
         names = [loss.name for loss in beyond if loss.kind == kind]
         held |= set(images.loc[part.isin(names), "path"]) & set(chosen)
+    for axis in _OWN_CHECKS:
+        names = [loss.name for loss in beyond if loss.kind == axis]
+        if names:
+            cell = set(images.loc[_named(images, axis).isin(names), "path"])
+            held |= cell & set(chosen) - set(_meant(axis, chosen))
     if any(loss.kind == "label conflicts" for loss in beyond):
         held |= {path for path, draft in chosen.items() if draft.issue.partition("#")[0] in _COPIES}
     groups = {group_of(chosen[path].issue) for path in held} - {""}

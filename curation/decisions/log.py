@@ -183,6 +183,16 @@ def through(path: Path) -> int:
         return 0
 
 
+def stated_chain(path: Path, through: int) -> str | None:
+    """Return what the commit line of the batch that ends at a decision says of the chain.
+
+    "" where it is of an older version, which says nothing; None where no batch ends there.
+    """
+    data = contents(path) if path.exists() else b""
+    found = re.search(rb'^\{"commit": \d+, "through": %d(?:, "chain": "(\w*)")?' % through, data, re.MULTILINE)
+    return (found[1] or b"").decode() if found else None
+
+
 def append(path: Path, actor: str, drafts: Sequence[Draft], *, now: datetime | None = None) -> list[Entry]:
     """Append one batch durably to the log in a file and return its entries; the caller holds the workspace's lock.
 
@@ -328,7 +338,7 @@ class Chain:
 
 def chain_of(path: Path) -> Chain:
     """Return the chain of a log that can be read, computed anew."""
-    data = contents(path) if path.exists() else b""
+    data = contents(path)[: _scan(path)[1]] if path.exists() else b""  # what follows is no whole batch
     values, begins, position = {0: hashlib.sha256(b"").hexdigest()}, 0, 0
     value = values[0]
     for match in _COMMIT_LINE.finditer(data):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from curation.base import files, tables
+from curation.base import files, reading, tables
 from curation.base.errors import WorkspaceError
 from curation.base.workspace import Workspace
 from curation.decisions import log
@@ -96,25 +96,47 @@ def versions(workspace: Workspace) -> list[Version]:
     """Return all committed versions, oldest first.
 
     Raises:
-        WorkspaceError: a version's JSON file is damaged.
+        WorkspaceError: a version's JSON file is damaged, or is not as it was committed.
 
     """
+    known = _versions(workspace)
+    records = {"": b"", **{version.name: record for version, record in known}}
+    for version, _ in known:
+        if version.seal and version.parent in records and _seal(version, records[version.parent]) != version.seal:
+            raise WorkspaceError(
+                f"{workspace.manifests / version.name}.json, or the record before it, is not as it was committed; "
+                "restore it from a copy"
+            )
+    return [version for version, _ in known]
+
+
+def _versions(workspace: Workspace) -> list[tuple[Version, bytes]]:
+    """Return all committed versions with the bytes of their records, oldest first, their seals unseen."""
     found = []
     for path in workspace.manifests.glob("v*.json"):
         if _VERSION_NAME.fullmatch(path.stem):
-            try:
-                record = files.parsed(path.read_text(encoding="utf-8"))
-                if isinstance(record, dict) and set(record) - set(Version.__dataclass_fields__):
-                    raise WorkspaceError(f"{path} was written by a newer version of this tool; use that version")
-                found.append(Version(**record))
-            except (ValueError, TypeError) as error:
-                raise WorkspaceError(f"{path} is damaged ({error}); restore it from a copy") from error
-    return sorted(found, key=lambda version: version.number)
+            with reading.refusing(path, "restore it from a copy: a version is not made anew"):
+                data = reading.contents(path)
+                version = reading.built(Version, reading.json_object(data))
+                _require_types(version, path.stem)
+            found.append((version, data))
+    return sorted(found, key=lambda each: each[0].number)
+
+
+def _require_types(version: Version, name: str) -> None:
+    texts = (version.name, version.kind, version.hash, version.base, version.parent, version.created)
+    if not all(isinstance(text, str) for text in (*texts, version.chain, version.seal)) or version.name != name:
+        raise ValueError("a field is no text, or its name is another's")
+    numbers = [n for labels in version.counts.values() for states in labels.values() for n in states.values()]
+    if not all(isinstance(number, int) for number in (version.log_through, version.rules, *numbers)):
+        raise ValueError("a field is no number")
+    if not isinstance(version.lineage, dict):
+        raise ValueError("its lineage is no object")
 
 
 def rows(workspace: Workspace, version: Version) -> pd.DataFrame:
     """Return the rows of a version as committed."""
-    return tables.checked("manifest", files.read_table(workspace.manifests / f"{version.name}.parquet"))
+    return files.read_checked("manifest", workspace.manifests / f"{version.name}.parquet")
 
 
 def find(workspace: Workspace, name: str) -> Version:
@@ -153,7 +175,10 @@ def tags(workspace: Workspace) -> dict[str, str]:
     """
     try:
         lines = workspace.tags.read_text(encoding="utf-8").splitlines()
-        return {record["tag"]: record["version"] for record in map(files.parsed, lines)}
+        named = {record["tag"]: record["version"] for record in map(files.parsed, lines)}
+        if not all(isinstance(text, str) for pair in named.items() for text in pair):
+            raise ValueError("a name is no text")
+        return named
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError) as error:
@@ -171,8 +196,33 @@ def tag(workspace: Workspace, version: Version, name: str) -> None:
     if reserved or not re.fullmatch(r"[A-Za-z][\w.-]{0,63}", name):
         raise WorkspaceError(f"{name!r} cannot be a tag: use letters, digits, '.', '_' or '-', not raw, cleaned or vN")
     before = workspace.tags.read_bytes() if workspace.tags.exists() else b""
-    line = json.dumps({"tag": name, "version": version.name, "hash": version.hash}) + "\n"
+    record = {"tag": name, "version": version.name, "hash": version.hash}
+    line = json.dumps({**record, "seal": _seal_of_tag(before, record)}) + "\n"
     files.write_bytes(workspace.tags, before + line.encode("utf-8"))
+
+
+def _seal_of_tag(before: bytes, record: dict[str, Any]) -> str:
+    """Return the sha256 of the lines before a tag's and of its own record without its seal."""
+    own = {key: value for key, value in record.items() if key != "seal"}
+    return hashlib.sha256(before + files.json_bytes(own)).hexdigest()
+
+
+def _problems_of_tags(workspace: Workspace, known: list[Version]) -> list[str]:
+    """Return what is wrong with the tags; lines of older versions of this tool have no seal."""
+    hashes = {version.name: version.hash for version in known}
+    before, is_sealed, found = b"", False, []
+    for line in (reading.contents(workspace.tags) if workspace.tags.exists() else b"").splitlines(keepends=True):
+        record = files.parsed(line)
+        seal = record.get("seal", "")
+        is_sealed |= bool(seal)
+        if record["version"] not in hashes:
+            found.append(f"{workspace.tags}: {record['tag']} names {record['version']}, which is none")
+        elif record.get("hash") != hashes[record["version"]]:
+            found.append(f"{workspace.tags}: {record['tag']} states another hash than {record['version']} has")
+        elif is_sealed and seal != _seal_of_tag(before, record):
+            found.append(f"{workspace.tags}: the tag {record['tag']}, or one before it, is not as it was given")
+        before += line
+    return found
 
 
 def commit(
@@ -213,17 +263,16 @@ def commit(
         rules=BY_CONTENT,
         chain=chain,
     )
-    version = replace(version, seal=_seal(workspace, version))
+    before = reading.contents(workspace.manifests / f"{version.parent}.json") if version.parent else b""
+    version = replace(version, seal=_seal(version, before))
     files.write_table(workspace.manifests / f"{name}.parquet", manifest)
     files.write_new(workspace.manifests / f"{name}.json", files.json_bytes(asdict(version)))
     return version
 
 
-def _seal(workspace: Workspace, version: Version) -> str:
+def _seal(version: Version, before: bytes) -> str:
     """Return the sha256 of a version's record without its seal and of the file of the record before it."""
-    before = workspace.manifests / f"{version.parent}.json"
-    own = files.json_bytes({**asdict(version), "seal": ""})
-    return hashlib.sha256((before.read_bytes() if version.parent else b"") + own).hexdigest()
+    return hashlib.sha256(before + files.json_bytes({**asdict(version), "seal": ""})).hexdigest()
 
 
 def rebuilt(workspace: Workspace, version: Version, table: pd.DataFrame) -> pd.DataFrame:
@@ -272,18 +321,26 @@ def _past(workspace: Workspace, raw: pd.DataFrame) -> Past:
 
 
 def require_whole_log(workspace: Workspace, through: int) -> None:
-    """Refuse to go on with a log that is shorter than a committed version says it was.
+    """Refuse to go on with a log that is shorter than a committed version says it was, or another than it rests on.
 
     Raises:
-        WorkspaceError: lines of the log are gone.
+        WorkspaceError: lines of the log are gone, or the log of another copy of the workspace lies in its place.
 
     """
-    for version in versions(workspace):
+    known = versions(workspace)
+    for version in known:
         if version.log_through > through:
             raise WorkspaceError(
                 f"{workspace.decisions} ends at decision {through}, but {version.name} rests on decision "
                 f"{version.log_through}; restore the log from a copy"
             )
+    chained = [version for version in known if version.chain and version.log_through]
+    newest = max(chained, key=lambda version: version.log_through, default=None)
+    if newest is not None and log.stated_chain(workspace.decisions, newest.log_through) not in ("", newest.chain):
+        raise WorkspaceError(
+            f"{workspace.decisions} is another log than {newest.name} was made from; restore the log from a copy, and "
+            "take in decisions of another copy of this workspace with curate merge"
+        )
 
 
 def verify(workspace: Workspace) -> list[str]:
@@ -292,7 +349,7 @@ def verify(workspace: Workspace) -> list[str]:
         table = log.Log(workspace.decisions).table
         require_whole_log(workspace, len(table))
         known = versions(workspace)
-        named = tags(workspace)
+        tags(workspace)
         chain = log.chain_of(workspace.decisions)
     except (log.LogError, WorkspaceError) as error:
         return [str(error)]
@@ -302,11 +359,13 @@ def verify(workspace: Workspace) -> list[str]:
     numbers = [version.number for version in known]
     if numbers != list(range(1, len(numbers) + 1)):
         problems.append(f"{workspace.manifests}: the versions are not numbered 1 to {len(numbers)}: {numbers}")
-    names = {version.name for version in known}
+    sealed = next((version.number for version in known if version.seal), None)
     problems += [
-        f"{workspace.tags}: {tag} names {name}, which is none" for tag, name in named.items() if name not in names
+        f"{version.name}: {version.name}.json has left the seals that versions before it have; it was edited"
+        for version in known
+        if sealed is not None and version.number > sealed and not version.seal
     ]
-    return problems
+    return problems + _problems_of_tags(workspace, known)
 
 
 def not_sealed(workspace: Workspace) -> list[str]:
@@ -338,8 +397,6 @@ def _problems_of(workspace: Workspace, version: Version, table: pd.DataFrame, ch
     found = []
     if counts(stored) != version.counts:
         found.append(f"{version.name}: {version.name}.json states other counts than its rows have; it was edited")
-    if version.seal and _seal(workspace, version) != version.seal:
-        found.append(f"{version.name}: {version.name}.json, or the record before it, is not as it was committed")
     if version.chain and not chain.broken and chain.values.get(version.log_through) != version.chain:
         found.append(f"{version.name}: the log up to decision {version.log_through} is not the one it was made from")
     return found

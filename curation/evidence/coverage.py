@@ -18,6 +18,7 @@ from curation.decisions import manifest
 from curation.evidence.groups import ATTRIBUTES, read_attributes
 from curation.models.runs import copy_groups
 from curation.pipeline.axes import axes as axes_of
+from curation.pipeline.axes import covered
 
 
 @dataclass(frozen=True)
@@ -76,28 +77,18 @@ def coverage(workspace: Workspace, settings: Settings, on: str = "cleaned", attr
     from reports import coverage_page
 
     version = manifest.find(workspace, on)
-    raw = manifest.find(workspace, version.base)
     known, limits = axes_of(workspace, settings)
     known = _with_attributes(known, attributes, workspace) if attributes else known
-    before, after = (
-        _pictures(manifest.rows(workspace, one), known, copy_groups(read_issues(workspace))) for one in (raw, version)
-    )
-    if after.empty:
+    raw, rows = manifest.rows(workspace, manifest.find(workspace, version.base)), manifest.rows(workspace, version)
+    found = covered(known, raw, rows, copy_groups(read_issues(workspace)), settings.seed)
+    if found is None:
         raise WorkspaceError(f"no kept image of {version.name} has a label, so no class can be covered; give labels")
-    axes = [axis for axis in known.columns if (after[axis] != "").any()]
-    counted = [axis for axis in axes if axis != tables.PERSON]
-    was, cells = tables.cells(before, counted), tables.cells(after, counted)
-    association = tables.associations(after, axes, settings.seed)
-    found = tables.findings(was, cells, association)
-    keys = ["axis", "split", "label", "value"]
-    cells = was[[*keys, "images"]].rename(columns={"images": "images_before"}).merge(cells, on=keys, how="outer")
-    cells = cells.fillna({"images": 0, "images_before": 0}).astype({"images": "int64", "images_before": "int64"})
-    lines = _lines(found, association, axes)
+    lines = _lines(found.findings, found.association, found.axes)
     page = workspace.reports / f"coverage-{version.name}.html"
-    shown = association[association["label"] == ""].drop(columns="label")
-    html = coverage_page(version.name, lines, _limit_words(limits), cells, shown)
+    shown = found.association[found.association["label"] == ""].drop(columns="label")
+    html = coverage_page(version.name, lines, _limit_words(limits), found.cells, shown)
     files.write_bytes(page, html.encode("utf-8"))
-    return Coverage(version.name, lines, found, cells, association, limits, page)
+    return Coverage(version.name, lines, found.findings, found.cells, found.association, limits, page)
 
 
 def _with_attributes(known: pd.DataFrame, attributes: str, workspace: Workspace) -> pd.DataFrame:
@@ -106,14 +97,6 @@ def _with_attributes(known: pd.DataFrame, attributes: str, workspace: Workspace)
         raise WorkspaceError(f"{attributes} names no image of this data; its paths must be those of curate issues")
     columns = {name: given[name].reindex(known.index).fillna("") for name in ATTRIBUTES if name in given}
     return known.assign(**columns)
-
-
-def _pictures(rows: pd.DataFrame, known: pd.DataFrame, groups: dict[str, str]) -> pd.DataFrame:
-    """Return split, label and axes of the kept rows with a label; copies in one split and class once."""
-    kept = rows[(rows["status"] == "kept") & (rows["label"] != "") & rows["path"].isin(known.index)]
-    picture = [groups.get(path, path) for path in kept["path"]]
-    kept = kept.assign(picture=picture).sort_values("path").drop_duplicates(["split", "label", "picture"])
-    return kept[["path", "split", "label"]].join(known, on="path").reset_index(drop=True)
 
 
 def _lines(found: Sequence[tables.Finding], association: pd.DataFrame, axes: Sequence[str]) -> list[str]:

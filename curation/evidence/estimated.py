@@ -120,18 +120,22 @@ def estimated_attributes(evaluated: EvaluatedModel, source: str, display: Displa
         Columns path, gender, age; "" where an image shows no face.
 
     """
-    from curation.measure.batch import read_pixels
+    from curation.measure.batch import measured_pixels
 
     network = open_network(network_file(source))
     everything = training_frame(evaluated.workspace, manifest.find(evaluated.workspace, "raw"))
     sample = everything.sample(min(SAMPLE, len(everything)), random_state=evaluated.seed)
-    chosen = pd.concat([evaluated.frame, sample])[["key", "path"]].drop_duplicates("key").reset_index(drop=True)
+    chosen = (
+        pd.concat([evaluated.frame, sample])[["key", "path", "sha256"]].drop_duplicates("key").reset_index(drop=True)
+    )
     boxes = evaluated.faces.reindex(chosen["key"])[["x", "y", "width", "height"]].to_numpy(np.float64)
     rows = []
     with display.step("Estimating gender and age") as report:
-        for place, (key, file) in enumerate(zip(chosen["key"], chosen["path"], strict=True)):
-            known = np.isfinite(boxes[place]).all()
-            said = estimate(network, read_pixels(file, evaluated.settings.measure), boxes[place]) if known else ("", "")
+        for place, (key, file, sha256) in enumerate(chosen.itertuples(index=False, name=None)):
+            said: tuple[str, int | str] = ("", "")
+            if np.isfinite(boxes[place]).all():
+                pixels = measured_pixels(file, sha256, evaluated.settings.measure)
+                said = estimate(network, pixels, boxes[place])
             rows.append((key, said[0], str(said[1])))
             report(place + 1, len(chosen))
     return pd.DataFrame(rows, columns=["path", "gender", "age"])

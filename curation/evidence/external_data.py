@@ -148,7 +148,11 @@ def external_data(evaluated: EvaluatedModel, source: str, display: Display) -> T
     values = evaluated.covariates()
     others = joined_covariates(covariates(other.faces.images), other.faces.facts)
     named = [
-        frame.assign(**{"mix of classes": labelled}) for frame, labelled in _labelled(evaluated, other, values, others)
+        frame.assign(**{"mix of classes": labelled})
+        for frame, labelled in [
+            (values, evaluated.frame["label"].reset_index(drop=True)),
+            (others, other.frame["label"]),
+        ]
     ]
     cells = confusion(labels, theirs.argmax(axis=1).astype(np.int64), len(evaluated.classes))
     return {
@@ -160,12 +164,6 @@ def external_data(evaluated: EvaluatedModel, source: str, display: Display) -> T
         "confusion": _cells(cells, evaluated.classes),
         "wrong": _wrong(evaluated, other, labels, theirs),
     }
-
-
-def _labelled(
-    evaluated: EvaluatedModel, other: Other, values: pd.DataFrame, others: pd.DataFrame
-) -> list[tuple[pd.DataFrame, pd.Series]]:
-    return [(values, evaluated.frame["label"].reset_index(drop=True)), (others, other.frame["label"])]
 
 
 def _cells(cells: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from curation.evidence.estimated import PREFIX, estimated_attributes
 from curation.evidence.evaluated_model import EvaluatedModel, places
 from curation.evidence.store import Tables
 from curation.formats import names
+from curation.formats.gate import Gate
 from curation.formats.source import read_source
 from curation.labels.votes import match_classes
 from curation.models.runs import ModelError, translate_errors
@@ -64,8 +66,9 @@ def read_attributes(source: str, workspace: Workspace) -> pd.DataFrame:
         known = [name for name in ATTRIBUTES if name in table]
         if "path" not in table or not known:
             raise AttributesError(f"{source} must have a column path and one of {', '.join(ATTRIBUTES)}")
-        beside = [file.parent / path if names.inside(path) else None for path in table["path"]]
-        urls = [str(place) if place and place.is_file() else "" for place in beside]
+        gate = Gate(os.path.realpath(file.parent), workspace.sources)
+        beside = [gate.find(path) if names.inside(path) else "" for path in table["path"]]
+        urls = ["" if isinstance(place, str) else place.url for place in beside]
         labels = table.get("label", "")
         frame = pd.DataFrame({"path": table["path"], "url": urls, "label": labels})
         return frame.assign(**{name: _groups(name, table[name]) for name in known})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 
@@ -36,7 +37,7 @@ def file_digest(path: Path) -> str:
 def remembered(folder: Path, key: str, compute: Callable[[], Tables]) -> Tables:
     """Return a section's tables from ``folder`` if they were computed for the inputs that ``key`` names, else anew."""
     done = files.read_json(folder / _DONE)
-    if done and done["key"] == key:
+    if _is_whole(done) and done.get("key") == key:
         return read(folder)
     tables = compute()
     shutil.rmtree(folder, ignore_errors=True)
@@ -50,4 +51,12 @@ def remembered(folder: Path, key: str, compute: Callable[[], Tables]) -> Tables:
 def read(folder: Path) -> Tables:
     """Return the tables of a section as they were last computed; {} where it was not."""
     done = files.read_json(folder / _DONE)
-    return {name: files.read_table(folder / f"{name}.parquet") for name in done["tables"]} if done else {}
+    if not _is_whole(done):
+        return {}
+    return {name: files.read_table(folder / f"{name}.parquet") for name in done["tables"]}
+
+
+def _is_whole(done: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+    """Return whether a record names tables of its own folder: it may have been edited."""
+    names = (done or {}).get("tables")
+    return isinstance(names, list) and all(re.fullmatch(r"\w+", str(name)) for name in names)

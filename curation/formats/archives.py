@@ -21,8 +21,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
+from curation.base import reading
 from curation.formats import kinds, names
 from curation.formats.gate import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE, open_regular
 from curation.formats.listing import FoundFile, IngestError
@@ -165,7 +166,7 @@ def _unpack_whole(target: Path, archive: Path, kind: str, budget: Budget) -> Non
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with reading.open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -313,33 +314,35 @@ def _unpacked_stream(archive: Path) -> IO[bytes]:
 
 def _write_index(partial: Path, tree: Tree) -> None:
     partial.mkdir(parents=True, exist_ok=True)
-    record = {
+    record: dict[str, Any] = {
         "files": [[file.path, file.url, file.bytes] for file in tree.images],
         "others": {**tree.others, **tree.archives},
         "problems": tree.contents.problems,
     }
+    places = [*(file.url for file in tree.images), *record["others"].values()]
+    record["sha256"] = {place: _sha256(partial / place) for place in places}
     (partial / _INDEX).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
 
 
-def _is_ours(target: Path, place: str) -> bool:
-    """Return whether a place in an index is a file that was unpacked: an index may have been edited."""
+def _is_ours(target: Path, place: str, digest: str) -> bool:
+    """Return whether a place in an index is a file as it was unpacked: index and file may have been edited."""
     full = target / place
-    return names.inside(place) == place and full.is_file() and not full.is_symlink()
+    return names.inside(place) == place and not full.is_symlink() and _sha256(full) == digest
 
 
 def _read_index(target: Path) -> Tree | None:
     """Return what an unpacked archive holds, or None where it is not there or not as it was left."""
     try:
-        record = json.loads((target / _INDEX).read_text(encoding="utf-8"))
+        record = reading.json_object(reading.contents(target / _INDEX))
         tree = Tree(target.parent)
         for path, place, size in record["files"]:
             full = target.absolute() / place
             status = full.lstat()
-            if status.st_size != size or not _is_ours(target, place):
+            if status.st_size != size or not _is_ours(target, place, record["sha256"][place]):
                 return None
             tree.images.append(FoundFile(path, str(full), size, status.st_mtime_ns))
         for path, place in record["others"].items():
-            if not _is_ours(target, place):
+            if not _is_ours(target, place, record["sha256"][place]):
                 return None
             tree.add(path, str(target.absolute() / place))
         tree.contents.problems += [(path, reason) for path, reason in record["problems"]]

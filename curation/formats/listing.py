@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from curation.base import splits
 from curation.base.classes import alike, in_order
 from curation.base.errors import CurationError
+from curation.base.files import parsed
 from curation.formats import layout
 
 if TYPE_CHECKING:
@@ -111,13 +112,14 @@ def finished(root: str, contents: SourceContents, settings: SourceSettings) -> L
             contents.leave_out(again.path, "the same name again")
     files = [file for place, file in enumerate(files) if not place or file.path != files[place - 1].path]
     files, said = _with_splits(files)
+    files, about_shares = _with_shares(files)
     files, about_persons = _with_subjects(files, settings.subject_from)
     files, about_labels = _with_labels(files, merge=settings.merge_labels)
     texts = {name: "str" for name in ("path", "url", "split", "label", "subject", "soft_label")}
     frame = pd.DataFrame(files, columns=list(FoundFile._fields))
     frame = frame.astype(texts | {"bytes": "int64", "mtime_ns": "int64"})
     problems = pd.DataFrame(sorted(set(contents.problems)), columns=["path", "reason"]).astype("str")
-    warnings = dict.fromkeys([*contents.warnings, *said, *about_persons, *about_labels])
+    warnings = dict.fromkeys([*contents.warnings, *said, *about_shares, *about_persons, *about_labels])
     return Listing(root, frame, problems, tuple(warnings))
 
 
@@ -131,6 +133,28 @@ def _with_splits(files: list[FoundFile]) -> tuple[list[FoundFile], list[str]]:
     if own := sorted({split for split in meant.values() if split and split not in splits.STANDARD}):
         said.append(f"splits whose names are not known are kept as they are: {', '.join(map(repr, own[:8]))}")
     return [file._replace(split=meant[file.split]) for file in files], said
+
+
+def _with_shares(files: list[FoundFile]) -> tuple[list[FoundFile], list[str]]:
+    """Return files without soft labels that are none, and a sentence on those: sidecars hold any text."""
+    odd = [place for place, file in enumerate(files) if file.soft_label and not _is_distribution(file.soft_label)]
+    for place in odd:
+        files[place] = files[place]._replace(soft_label="")
+    said = f"{len(odd):,} soft labels are no JSON object of shares, such as that of" if odd else ""
+    return files, [f"{said} {files[odd[0]].path!r}, and are left out"] if odd else []
+
+
+def _is_distribution(text: str) -> bool:
+    try:
+        return are_shares(parsed(text))
+    except ValueError:
+        return False
+
+
+def are_shares(found: Any) -> bool:
+    """Return whether a value of JSON is an object of shares, or votes, not all 0."""
+    values = list(found.values()) if isinstance(found, dict) else []
+    return all(isinstance(value, int | float) and 0 <= value < float("inf") for value in values) and any(values)
 
 
 def _with_subjects(files: list[FoundFile], pattern: str) -> tuple[list[FoundFile], list[str]]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from curation.base.errors import CurationError
 from curation.base.reading import open_regular
 from curation.measure.tables import NO_PIXELS, Batch, Known, Row
 
@@ -152,6 +153,43 @@ def read_pixels(url: str, settings: MeasureSettings) -> Pixels:
     from curation.measure.decode import decode
 
     return decode(read_bytes(url, settings.max_bytes), settings).pixels
+
+
+class ChangedError(CurationError):
+    """An image is gone, or is another one than was measured."""
+
+
+def measured_pixels(url: str, sha256: str, settings: MeasureSettings) -> Pixels:
+    """Return what :func:`read_pixels` does, of an image that is proved to be the one that was measured.
+
+    Raises:
+        ChangedError: it cannot be read, or its bytes are others than those measured. DecodeError: see there.
+
+    """
+    from curation.measure.decode import decode
+
+    return decode(measured_bytes(url, sha256, settings.max_bytes), settings).pixels
+
+
+def measured_bytes(url: str, sha256: str, limit: int) -> bytes:
+    """Return the bytes of an image that was measured.
+
+    Raises:
+        ChangedError: it cannot be read, or its bytes are others by now.
+
+    """
+    try:
+        data = read_bytes(url, limit)
+    except MemoryError:
+        raise
+    except Exception as error:  # every file system that fsspec reaches has errors of its own
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ChangedError(
+            f"{url} cannot be read ({reason}); mount the source again, or run: curate run DATA"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ChangedError(f"{url} is not the file that was measured; run: curate run DATA")
+    return data
 
 
 def _probe(sha256: str, data: bytes, settings: MeasureSettings, detector: FaceDetector | None) -> tuple[Row, Row]:

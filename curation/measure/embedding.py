@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from curation.base.progress import Display
 from curation.measure import store as cache
-from curation.measure.batch import read_pixels
+from curation.measure.batch import measured_pixels
 from curation.measure.decode import DecodeError
 from curation.measure.tables import PIXELS_REVISION, decoders
 
@@ -60,11 +60,16 @@ class Embedded:
     logits: dict[str, Floats]
 
 
-def grey_square(url: str, side: int, settings: MeasureSettings) -> Pixels | None:
-    """Return a picture as (side, side) grey levels, None where it has no usable pixels."""
+def grey_square(url: str, sha256: str, side: int, settings: MeasureSettings) -> Pixels | None:
+    """Return a picture that was measured as (side, side) grey levels, None where it has no usable pixels.
+
+    Raises:
+        ChangedError: it is gone, or is another one by now.
+
+    """
     try:
-        pixels = read_pixels(url, settings)
-    except (OSError, DecodeError):
+        pixels = measured_pixels(url, sha256, settings)
+    except DecodeError:
         return None
     grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     method = cv2.INTER_AREA if min(grey.shape) > side else cv2.INTER_LINEAR
@@ -153,7 +158,7 @@ def _described(network: Any, rows: Sequence[tuple[str, str]], settings: MeasureS
 
     names, pictures = [], []
     for sha256, url in rows:
-        picture = grey_square(url, SIDE, settings)
+        picture = grey_square(url, sha256, SIDE, settings)
         if picture is not None:
             names.append(sha256)
             pictures.append(picture)

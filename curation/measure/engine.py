@@ -150,7 +150,7 @@ def _pending(
     Columns are added to the rows: what is on record for that very file, ``stored_sha256``, ``stored_inode`` and
     ``stored_ctime_ns``, null where there is nothing.
     """
-    files = cache.read_files(folders)
+    files = cache.read_files(folders, writing=True)
     with_pixels, with_faces = cache.known_contents(folders)
     rows = cache.matching_rows(columns, files)
     found = files.take(pa.array(rows, mask=rows < 0))

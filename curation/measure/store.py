@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curation.base import files
+from curation.base import files, reading
 from curation.measure.tables import FACES_SCHEMA, FILES_SCHEMA, PIXELS_REVISION, PIXELS_SCHEMA, decoders
 
 if TYPE_CHECKING:
@@ -99,19 +99,24 @@ def write_part(folder: Path, table: pa.Table) -> None:
     files.write_bytes(folder / f"part-{number:06d}-{_digest(data)}.parquet", data)
 
 
-def read_parts(folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return all rows of a folder, oldest first; damaged parts are deleted with a warning.
+def read_parts(
+    folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None, *, writing: bool = False
+) -> pa.Table:
+    """Return all rows of a folder, oldest first; damaged parts are left out with a warning.
 
     Args:
         folder: may be absent
         schema: of the parts
         columns: those to read; None reads all
+        writing: delete damaged parts; only the lock's holder may ask for it
 
     """
-    return pa.concat_tables(list(each_part(folder, schema, columns)))
+    return pa.concat_tables(list(each_part(folder, schema, columns, writing=writing)))
 
 
-def each_part(folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+def each_part(
+    folder: Path, schema: pa.Schema, columns: Sequence[str] | None = None, *, writing: bool = False
+) -> Iterator[pa.Table]:
     """Yield what ``read_parts`` returns, an empty table first and then a part at a time."""
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     yield wanted.empty_table()
@@ -119,6 +124,8 @@ def each_part(folder: Path, schema: pa.Schema, columns: Sequence[str] | None = N
         table = _intact(path, wanted)
         if table is not None:
             yield table
+        elif writing:
+            path.unlink(missing_ok=True)
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -130,11 +137,13 @@ def _digest(data: bytes) -> str:
 
 
 def _intact(path: Path, schema: pa.Schema) -> pa.Table | None:
-    data = path.read_bytes()
-    if path.stem.rsplit("-", 1)[-1] == _digest(data):
-        return pq.read_table(pa.BufferReader(data), columns=schema.names, use_threads=False).cast(schema)
-    _LOG.warning("%s was damaged and is dropped; what it held is measured again", path)
-    path.unlink(missing_ok=True)
+    try:
+        data = reading.contents(path)
+        if path.stem.rsplit("-", 1)[-1] == _digest(data):
+            return pq.read_table(pa.BufferReader(data), columns=schema.names, use_threads=False).cast(schema)
+    except (pa.ArrowException, ValueError, KeyError) as error:  # its name fits, its table is none of ours
+        _LOG.debug("%s: %s", path, error)
+    _LOG.warning("%s is damaged and is left out; what it held is measured again by the next run", path)
     return None
 
 
@@ -151,15 +160,15 @@ def files_table(files: pa.Table, listed: pa.Table) -> pa.Table:
     return files
 
 
-def read_files(folders: Folders) -> pa.Table:
-    """Return all stored files rows, oldest first."""
-    return read_parts(folders.files, _STORED_FILES_SCHEMA)
+def read_files(folders: Folders, *, writing: bool = False) -> pa.Table:
+    """Return all stored files rows, oldest first; for ``writing`` see :func:`read_parts`."""
+    return read_parts(folders.files, _STORED_FILES_SCHEMA, writing=writing)
 
 
 def known_contents(folders: Folders) -> tuple[pa.Array, pa.Array]:
     """Return the SHA-256 of the contents that have pixel measurements, and of those that were searched for faces."""
     pixels, faces = (
-        read_parts(folder, schema, ["sha256"])["sha256"].combine_chunks()
+        read_parts(folder, schema, ["sha256"], writing=True)["sha256"].combine_chunks()
         for folder, schema in ((folders.pixels, PIXELS_SCHEMA), (folders.faces, FACES_SCHEMA))
     )
     return pixels, faces

@@ -588,10 +588,12 @@ def hand_over(workspace: Workspace, model_name: str, destination: Path, *, force
         gate.allow(path)
     with files.unfinished_folder(destination) as building:
         difference = translate_errors(lambda: export_onnx(load_model(run_dir), building / destination.name))
-        for made in sorted(building.iterdir()):  # a large model has its weights in a second file
+        parts = sorted(building.iterdir())  # a large model has its weights in a second file
+        for made in parts:
             gate.allow(destination.with_name(made.name))
+        for made in parts:
             made.replace(destination.with_name(made.name))
-    gate.note(destination)
+            gate.note(destination.with_name(made.name))
     gate.write({card: text.encode("utf-8")})
     classes = translate_errors(lambda: read_config(run_dir))["classes"]
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -84,7 +85,9 @@ def _votes(workspace: Workspace, classes: Sequence[str]) -> Iterator[tuple[str, 
 
 def taught_names(workspace: Workspace) -> list[str]:
     """Return the names of the tables of votes that teach."""
-    return list((read_json(workspace.votes / TAUGHT) or {}).get("names", []))
+    names = (read_json(workspace.votes / TAUGHT) or {}).get("names", [])
+    # a name that leads elsewhere is of somebody who sent the workspace
+    return [name for name in names if re.fullmatch(r"[\w-]{1,64}", str(name))] if isinstance(names, list) else []
 
 
 def let_teach(workspace: Workspace, name: str, *, teach: bool) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -17,8 +20,72 @@ _KNOWN = 0.5
 """Share of the images whose person must be known for people to be an axis."""
 
 
-def axes(workspace: Workspace, settings: Settings) -> tuple[pd.DataFrame, dict[str, tuple[float, ...]]]:
+@dataclass(frozen=True)
+class Covered:
+    """What a version holds of each class along the axes.
+
+    Attributes:
+        findings: what is missing and what gives a class away, the most serious first.
+        cells: see ``curation.checks.coverage.cells``; beside it images_before, as the data came.
+        association: see ``curation.checks.coverage.associations``.
+        axes: those with a value.
+
+    """
+
+    findings: list[coverage.Finding]
+    cells: pd.DataFrame
+    association: pd.DataFrame
+    axes: list[str]
+
+
+def covered(
+    known: pd.DataFrame, raw: pd.DataFrame, rows: pd.DataFrame, groups: Mapping[str, str], seed: int
+) -> Covered | None:
+    """Count what a version and the data as they came hold of every class and axis; None where no image has a label.
+
+    Copies of one picture within a split and class are counted once.
+
+    Args:
+        known: the axes, see :func:`axes`.
+        raw: the manifest of the data as they came.
+        rows: the manifest of the version.
+        groups: path -> group of copies.
+        seed: of the random orders of the labels.
+
+    """
+    before, after = (_pictures(manifest_rows, known, groups) for manifest_rows in (raw, rows))
+    if after.empty:
+        return None
+    names = [axis for axis in known.columns if (after[axis] != "").any()]
+    counted = [axis for axis in names if axis != coverage.PERSON]
+    was, cells = coverage.cells(before, counted), coverage.cells(after, counted)
+    association = coverage.associations(after, names, seed)
+    found = coverage.findings(was, cells, association)
+    keys = ["axis", "split", "label", "value"]
+    every = pd.concat([was[keys], cells[keys]]).drop_duplicates()
+    came = was[[*keys, "images"]].rename(columns={"images": "images_before"})
+    cells = every.merge(came, on=keys, how="left").merge(cells, on=keys, how="left")
+    cells = cells.fillna({"images": 0, "images_before": 0}).astype({"images": "int64", "images_before": "int64"})
+    return Covered(found, cells, association, names)
+
+
+def _pictures(rows: pd.DataFrame, known: pd.DataFrame, groups: Mapping[str, str]) -> pd.DataFrame:
+    """Return split, label and axes of the kept rows with a label; copies in one split and class once."""
+    kept = rows[(rows["status"] == "kept") & (rows["label"] != "") & rows["path"].isin(known.index)]
+    picture = [groups.get(path, path) for path in kept["path"]]
+    kept = kept.assign(picture=picture).sort_values("path").drop_duplicates(["split", "label", "picture"])
+    return kept[["path", "split", "label"]].join(known, on="path").reset_index(drop=True)
+
+
+def axes(
+    workspace: Workspace, settings: Settings, issues: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, dict[str, tuple[float, ...]]]:
     """Return the axes' values ("" where unknown), a row an image named by its path, and the limits between values.
+
+    Args:
+        workspace: that was checked.
+        settings: in force.
+        issues: those of the workspace, where they have been read.
 
     Raises:
         WorkspaceError: the workspace has not been checked.
@@ -28,7 +95,7 @@ def axes(workspace: Workspace, settings: Settings) -> tuple[pd.DataFrame, dict[s
 
     if not workspace.issues.exists():
         raise WorkspaceError(f"{workspace.root} has not been checked yet; run: curate check")
-    issues = read_issues(workspace)
+    issues = read_issues(workspace) if issues is None else issues
     measurements = load_measurements(read_listing(workspace), workspace.measurements, settings.measure)
     known, limits = coverage.axis_values(measurements, settings.checks)
     known.index = pd.Index(measurements["path"])

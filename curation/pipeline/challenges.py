@@ -31,7 +31,7 @@ _LOG = logging.getLogger(__name__)
 _SURE_FACE = 0.6
 """Detector score from which a face is learned from."""
 
-_MOST_FACES = 3000
+_MOST_FACES = 6000
 _NATURAL = 3000
 """Images of any kind to learn from at most."""
 
@@ -55,7 +55,7 @@ def stored_model(workspace: Workspace) -> ChallengeModel | None:
     except (ValueError, KeyError, OSError):
         _LOG.warning("%s is damaged and is dropped; it is learned again with --embed", workspace.challenges)
         return None
-    whole = set(model.curves) == set(models.HEADS) and {"weights", "mean", "scale"} <= set(model.human)
+    whole = set(model.curves) == set(models.HEADS) and {"weights", "mean", "scale", "usual"} <= set(model.human)
     return model if whole and model.record.get("revision") == models.REVISION else None
 
 
@@ -222,8 +222,8 @@ def _learned(
     points = shown.landmarks(chosen)
     sides = np.clip(np.minimum(chosen["width"], chosen["height"]).to_numpy(), 24, _LARGEST_SIDE)
     pictures, kept = [], []
-    for row, (url, side) in enumerate(zip(chosen["url"], sides.tolist(), strict=True)):
-        picture = grey_square(url, int(side), settings.measure)
+    for row, (url, sha256, side) in enumerate(zip(chosen["url"], chosen["sha256"], sides.tolist(), strict=True)):
+        picture = grey_square(url, sha256, int(side), settings.measure)
         if picture is not None and np.isfinite(points[row]).all():
             pictures.append(picture)
             kept.append(row)
@@ -233,7 +233,10 @@ def _learned(
         return max((face.score for face in detector.detect(picture)), default=0.0)
 
     drawn = contents.sample(min(_NATURAL, len(contents)), random_state=settings.seed)
-    seen = [grey_square(url, SIDE, settings.measure) for url in drawn["url"]]
+    seen = [
+        grey_square(url, sha256, SIDE, settings.measure)
+        for url, sha256 in zip(drawn["url"], drawn["sha256"], strict=True)
+    ]
     there = [place for place, picture in enumerate(seen) if picture is not None]
     scores = drawn["face_score"].to_numpy(np.float64)[there]
     natural = Natural([picture for picture in seen if picture is not None], scores)

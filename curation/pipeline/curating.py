@@ -30,10 +30,12 @@ from curation.base.workspace import (
 )
 from curation.decisions import log, manifest, policy, replay
 from curation.labels import people
+from curation.models.runs import copy_groups
 from curation.pipeline import decisions, label_judgement, label_queue, losses, steps, subjects
+from curation.pipeline.axes import axes, covered
 from curation.pipeline.steps import Scanned
 
-REPORT_REVISION = 6
+REPORT_REVISION = 7
 """Raised whenever the report's page may change for the same tables."""
 
 
@@ -62,14 +64,16 @@ def run(
 
     Labels that cannot be judged are no reason to stop: the outcome says why.
     """
-    decisions.asked_for(workspace, log.Log(workspace.decisions).table, settings)  # a wrong name fails before the work
+    opened = log.Log(workspace.decisions)  # a wrong log or name fails before the work
+    manifest.require_whole_log(workspace, opened.through)
+    decisions.asked_for(workspace, opened.table, settings)
     scanned = steps.scan(workspace, source, settings, display, limit)
     issues = judge_labels(workspace, scanned, settings, display)
     recorded = decisions.apply(workspace, settings, display, accept_loss=accept_loss)
     version = recorded.version
     page = write_report(workspace, scanned, issues, version, settings, display)
     lines, record = said_of(workspace, scanned.images, issues, version, settings)
-    left_out = (files.read_json(workspace.ingest) or {}).get("left_out", [])
+    left_out, _ = steps.read_problems(workspace)
     record |= {
         "version": version.name,
         "manifest_hash": version.hash,
@@ -230,14 +234,14 @@ def write_report(
     with display.step("Writing the report"):
         from reports import cleaning_page
 
-        ingest = files.read_json(workspace.ingest) or {}
+        left_out, said = steps.read_problems(workspace)
         marker = files.read_json(workspace.marker) or {}
-        warnings = [*ingest.get("warnings", []), *_other_settings(version, made)]
+        warnings = [*said, *_other_settings(version, made)]
         origin = report_tables.provenance(
             marker.get("source", ""),
             version,
             chosen,
-            ingest.get("left_out", []),
+            left_out,
             warnings,
             made,
             command=_run_again(marker, version, called),
@@ -247,6 +251,7 @@ def write_report(
         raw = manifest.rows(workspace, manifest.find(workspace, version.base))
         cleaned = manifest.rows(workspace, version)
         entries = entries_of(workspace, version)
+        known, _ = axes(workspace, settings, issues)
         stopped, _ = losses.held(version, entries, option_of(workspace))
         lost, _ = losses.no_longer_applying(decisions.no_longer_applying(workspace))
         page = cleaning_page(
@@ -264,6 +269,7 @@ def write_report(
                 changes.since_last(workspace, version, settings),
                 jury,
                 plan,
+                covered(known, raw, cleaned, copy_groups(issues), settings.seed),
             )
         )
         files.write_bytes(path, page.encode("utf-8"))

@@ -29,7 +29,9 @@ from curation.decisions import brake, manifest, policy, replay
 from curation.decisions.follow import Image, parting
 from curation.decisions.log import Draft, Log, undone_in
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
+from curation.models.runs import copy_groups
 from curation.pipeline import label_judgement, steps, subjects
+from curation.pipeline.axes import axes
 
 _TOOLS = (
     "numpy",
@@ -458,6 +460,7 @@ def _decided(
         drafts = policy.decide(chosen, judged, issues)
         stands = replay.people_rows(people)
         kept = set(stands.loc[stands["action"] == "keep", "path"])  # by people, whatever the policy says
+        judged = _placed(workspace, judged, issues, settings)
         beyond = brake.losses(judged, [draft for draft in drafts if draft.path not in kept], settings.brake)
         accepted = _accepted(log.table, chosen) | ({loss.key for loss in beyond} if accept_loss else set())
         stopped = [loss for loss in beyond if loss.key not in accepted]
@@ -473,6 +476,14 @@ def _decided(
     steps.note_policy(workspace, source)
     memory.give_back()
     return Recorded(version, 0, _other_settings(workspace, settings))
+
+
+def _placed(workspace: Workspace, judged: pd.DataFrame, issues: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return images with their values on the axes of coverage, and the picture that they are copies of."""
+    known, _ = axes(workspace, settings, issues)
+    groups = copy_groups(issues)
+    picture = [groups.get(path, path) for path in judged["path"]]
+    return judged.join(known, on="path").fillna(dict.fromkeys(known.columns, "")).assign(picture=picture)
 
 
 def _other_settings(workspace: Workspace, settings: Settings) -> list[str]:

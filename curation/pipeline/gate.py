@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 
+from curation.base import reading
 from curation.base.errors import CurationError, did_you_mean
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_issues
@@ -181,12 +181,8 @@ def limits_of(workspace: Workspace, file: Path | None = None) -> dict[str, Any]:
     path = file or workspace.root / FILE
     if file is None and not path.exists():
         return dict(DEFAULT_LIMITS)
-    try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GateError(f"{path} cannot be read ({error.strerror}); name a file of limits with --limits") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise GateError(f"{path} is not valid TOML: {error}; mend it") from error
+    with reading.refusing(path, "mend it, or name another file of limits with --limits", GateError):
+        found = reading.toml_table(reading.contents(path))
     limits = found.get("limits")
     if not isinstance(limits, dict) or not limits or set(found) != {"limits"}:
         raise GateError(f"{path} must hold one table [limits], such as: leaks = 0")

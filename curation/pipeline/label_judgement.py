@@ -22,8 +22,9 @@ import pandas as pd
 from curation.base.errors import CurationError
 from curation.base.files import read_json, read_table, write_bytes, write_json, write_table
 from curation.base.progress import Display
+from curation.base.reading import json_object, refusing
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace
+from curation.base.workspace import Workspace, option_of
 from curation.decisions import log, manifest, replay
 from curation.labels import jury, neighbours, noise, opinions, ranking, scores
 from curation.labels import outcome as label_outcome
@@ -31,11 +32,11 @@ from curation.labels.judge import Judgement, judgement
 from curation.labels.jury import Consensus
 from curation.labels.opinions import Opinion
 from curation.labels.outcome import LabelOutcome
-from curation.labels.teach import Answers, Known, Taught, teach
+from curation.labels.teach import GUESSED, Answers, Known, Taught, teach
 from curation.models import runs
 from curation.pipeline import answers as people
 
-REVISION = 4
+REVISION = 5
 """Raised whenever the judgement may change for the same data, recipe and settings."""
 
 _NOTHING_TO_JUDGE = pd.DataFrame({name: pd.Series(dtype="str") for name in ("key", "label", "group", "kin")})
@@ -86,7 +87,7 @@ class _Evidence:
     def deliberated(self, labels: scores.Whole, groups: npt.ArrayLike, seed: int) -> Consensus:
         """Return the consensus as if these were the given labels."""
         near = neighbours.share(self.neighbours)
-        return jury.deliberate(self.names, self.said, labels, near, groups, seed=seed)
+        return jury.deliberate(self.names, self.said, labels, near, groups, kin=self.frame["kin"], seed=seed)
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,10 @@ def is_judged(workspace: Workspace) -> bool:
 
 def read_labels(workspace: Workspace) -> pd.DataFrame:
     """Return the labels table, ``posterior`` as class -> probability."""
-    table = read_table(workspace.labels)
-    table["posterior"] = [json.loads(text) for text in table["posterior"]]
+    to_do = f"delete it and run: curate check --labels fast{option_of(workspace)}"
+    table = read_table(workspace.labels, to_do, texts=("path", "label", "posterior"))
+    with refusing(workspace.labels, to_do):
+        table["posterior"] = [json_object(text) for text in table["posterior"]]
     return table
 
 
@@ -395,7 +398,7 @@ def calibration_record(evidence: _Evidence, consensus: Consensus, settings: Sett
             "AP": round(ranking.average_precision(flips[undoubted], doubt[undoubted]), 4),
             "AUROC": round(ranking.auroc(flips[undoubted], doubt[undoubted]), 4),
         }
-    draws = jury.rate_draws(evidence.labels, consensus.witnesses, _RATE_DRAWS, settings.seed)
+    draws = jury.rate_draws(consensus.patterns, _RATE_DRAWS, settings.seed)
     own = np.arange(len(evidence.labels)), evidence.labels
     return {
         "jury": [juror_record(*both) for both in zip(consensus.jurors, evidence.seen, strict=True)],
@@ -481,7 +484,7 @@ def memory_of(workspace: Workspace) -> Memory | None:
         with np.load(file, allow_pickle=False) as arrays:
             if str(arrays["key"]) != record["key"]:
                 return None
-            table = read_table(workspace.labels)
+            table = read_table(workspace.labels, texts=("path", "label", "posterior", "group"))
             named = {field.name: arrays[field.name] for field in fields(Known) if field.name != "groups"}
     except (ValueError, KeyError, OSError, EOFError) as error:  # damaged, or code instead of numbers
         raise LabellingError(f"{file} is damaged ({error}); delete it and run: curate check --labels fast") from error
@@ -529,6 +532,11 @@ def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: J
             f"{number:,.0f} answers on {images:,} images taught the judge: it now names another class for "
             f"{100 * taught.moved:.1f} % of all images."
         )
+    sentences += [
+        f"The answers of {name!r} fit the images no better than guesses would, and count as {GUESSED:.0f}: look at some."
+        for name, guesses in zip(who, taught.guesses, strict=True)
+        if guesses
+    ]
     return {
         "count": number,
         "images": images,

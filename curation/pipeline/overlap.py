@@ -157,7 +157,7 @@ def _without_shots(workspace: Workspace, pairs: pd.DataFrame) -> pd.DataFrame:
     """Return the pairs but those of a picture there with what is only another shot of its likelier copy here."""
     if not workspace.pairs.exists():
         return pairs
-    known = files.read_table(workspace.pairs)
+    known = steps.read_pairs(workspace)
     known = known.loc[known["relation"].astype("str") == "same_session", ["pixel_sha256_a", "pixel_sha256_b"]]
     shots = pd.MultiIndex.from_frame(known.astype("str"))
     likeliest = pairs.sort_values("probability", ascending=False, kind="stable").drop_duplicates("b")

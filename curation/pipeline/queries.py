@@ -176,6 +176,9 @@ def log_summary(found: pd.DataFrame, by: str = "", *, every: bool = False) -> pd
         columns no, time, by, what, path, why; newest first.
 
     """
+    columns = ["no", "time", "by", "what", "path", "why"]
+    if found.empty:
+        return pd.DataFrame(columns=columns)
     lines = found.iloc[::-1].copy()
     is_policy = lines["actor"].str.startswith(POLICY_PREFIX)
     said = lines[["time", "actor", "action", "value", "reason", "undone"]].astype(str).agg("\0".join, axis=1)
@@ -189,7 +192,7 @@ def log_summary(found: pd.DataFrame, by: str = "", *, every: bool = False) -> pd
             rows.append(_batch_line(members))
         else:
             rows += [_single_line(row) for row in members.to_dict("records")]
-    shown = pd.DataFrame(rows, columns=["order", "no", "time", "by", "what", "path", "why"])
+    shown = pd.DataFrame(rows, columns=["order", *columns])
     shown["time"] = shown["time"].str.slice(0, 16).str.replace("T", " ")
     if by:
         shown = shown[shown["by"].isin([by, PERSON_PREFIX + by, POLICY_PREFIX + by])]

@@ -17,9 +17,11 @@ from curation.checks import registry
 from curation.pipeline import summary
 
 if TYPE_CHECKING:
+    from curation.checks.coverage import Finding
     from curation.decisions.log import Entry
     from curation.decisions.manifest import Version
     from curation.decisions.policy import Policy
+    from curation.pipeline.axes import Covered
     from reports.cleaning import CleaningTables, Provenance
 
 Thumbnails = Callable[[Sequence[str]], Mapping[str, bytes]]
@@ -64,6 +66,9 @@ _LARGE_LOSS = 0.25
 
 _LOSSES = 4
 """Losses that are said first; the chart has them all."""
+
+_GAPS = 8
+"""Emptied, empty or thin cells that the report names."""
 
 _BINS = 40
 """Bins of a histogram between its smallest and largest value."""
@@ -141,6 +146,7 @@ def cleaning_report_tables(
     changes_page: str = "",
     jury: pd.DataFrame | None = None,
     plan: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+    covered: Covered | None = None,
 ) -> CleaningTables:
     """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
 
@@ -158,6 +164,7 @@ def cleaning_report_tables(
         changes_page: the page of what changed since the version before, if there is one.
         jury: who judged the labels (``curation.pipeline.label_judgement.jury_of``), if they were judged.
         plan: what answers are expected to reach, and what they reached (``curation.pipeline.label_queue.newest_plan``).
+        covered: what the version holds of each class, if an image has a label.
 
     """
     from reports.cleaning import CleaningTables
@@ -199,7 +206,16 @@ def cleaning_report_tables(
         jury=jury,
         plan=None if plan is None else plan[0],
         reached=None if plan is None else plan[1],
+        coverage=None if covered is None else covered.cells,
+        gaps=_gaps(covered.findings if covered else ()),
     )
+
+
+def _gaps(findings: Sequence[Finding]) -> list[str]:
+    """Return in words which cells cleaning emptied, and which are empty or thin."""
+    said = [one.sentence for kind in ("emptied", "empty", "thin") for one in findings if one.kind == kind]
+    more = [f"And {len(said) - _GAPS:,} more: curate coverage"] if len(said) > _GAPS else []
+    return [*said[:_GAPS], *more] or ["Cleaning emptied no cell, and none holds far fewer images than the others."]
 
 
 def _peer_gallery(issues: pd.DataFrame, findings: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import files, memory, scratch, tables, trust
+from curation.base import files, memory, reading, scratch, tables, trust
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
@@ -28,7 +28,7 @@ from curation.pipeline import challenges, label_judgement, subjects
 _SAME_DATA_SHARE = 0.5
 """A source with fewer than this share of a workspace's images is taken for another data set."""
 
-CHECKS_REVISION = 8
+CHECKS_REVISION = 9
 """Raised whenever a check's result may change for the same measurements; makes kept issues stale."""
 
 
@@ -106,7 +106,8 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame,
     """
     if not workspace.listing.exists():
         return 0
-    known = read_listing(workspace)["path"]
+    listed = files.read_table(workspace.listing)  # where its images lie is of no matter: they are listed anew
+    known = listed["path"].astype("str") if "path" in listed else pd.Series(dtype="str")
     gone = known[~known.isin(listing["path"])]
     for path, reason in problems.loc[problems["reason"].str.startswith("folder cannot"), ["path", "reason"]].values:
         lost = int(gone.str.startswith(f"{path}/").sum())
@@ -139,6 +140,22 @@ def _write_problems(workspace: Workspace, problems: pd.DataFrame, warnings: Sequ
     files.write_json(workspace.ingest, record)
 
 
+def read_problems(workspace: Workspace) -> tuple[list[dict[str, str]], list[str]]:
+    """Return what ingest left out (path, reason) and what it had to say; nothing where that is not recorded.
+
+    Raises:
+        WorkspaceError: the record is damaged.
+
+    """
+    with reading.refusing(workspace.ingest, "delete it and run: curate run DATA"):
+        record = files.read_json(workspace.ingest) or {}
+        left_out = [{name: row[name] for name in ("path", "reason")} for row in record.get("left_out", [])]
+        warnings = list(record.get("warnings", []))
+        if not all(isinstance(text, str) for text in (*warnings, *(text for row in left_out for text in row.values()))):
+            raise ValueError("something is no text")
+    return left_out, warnings
+
+
 def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
     """Return the verified near-duplicate pairs among the distinct contents, found anew only where inputs changed.
 
@@ -152,12 +169,23 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     distinct = _distinct_contents(scanned.measurements)
     fingerprint = digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
     if is_current(workspace, "pairs", fingerprint, workspace.pairs):
-        return files.read_table(workspace.pairs)
+        return read_pairs(workspace)
     pairs = _near_pairs(workspace, distinct, settings, display)
     files.write_table(workspace.pairs, pairs)
     note(workspace, "pairs", fingerprint)
     memory.give_back()
     return pairs
+
+
+def read_pairs(workspace: Workspace) -> pd.DataFrame:
+    """Return the stored pairs; see :func:`find_pairs`.
+
+    Raises:
+        WorkspaceError: the table is absent or damaged.
+
+    """
+    texts = ("pixel_sha256_a", "pixel_sha256_b", "transform", "relation")
+    return files.read_table(workspace.pairs, texts=texts, numbers=("probability", "score"))
 
 
 def _distinct_contents(measurements: pd.DataFrame) -> pd.DataFrame:

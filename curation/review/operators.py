@@ -9,13 +9,13 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import fiftyone.operators as foo
 from fiftyone.core.json import stringify
 from fiftyone.operators import types
 
+from curation.base import reading
 from curation.review import review_session as sessions
 from curation.review.journal import ReviewError
 from curation.review.push import answered_of, words
@@ -363,8 +363,8 @@ def _marks(reference: str, copy: str) -> dict[str, str]:
     from curation.review import difference
 
     try:
-        found = difference.difference(Path(reference).read_bytes(), Path(copy).read_bytes())
-    except (OSError, DecodeError):
+        found = difference.difference(reading.contents(reference), reading.contents(copy))
+    except (OSError, ValueError, DecodeError):
         return {"words": "the difference cannot be shown: a file cannot be read"}
     if found.same:
         return {"words": "the same pixels as the first"}

@@ -65,7 +65,7 @@
     });
     body.append(...rows, ...all("tr.total", body));
   };
-  all("table").forEach((table) => all("thead th", table).forEach((heading, place) => {
+  all("table:not(.cover)").forEach((table) => all("thead th", table).forEach((heading, place) => {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...heading.childNodes);

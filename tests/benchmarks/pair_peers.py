@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,7 +106,7 @@ def ask(peer: str, files: Sequence[str], thumbnails: NDArray[np.uint8]) -> tuple
         return "not installed: make peers"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        lay_images(files, folder / "images")
+        lay_images(files, [sha256(Path(file).read_bytes()).hexdigest() for file in files], folder / "images")
         (folder / "database").mkdir()
         np.save(folder / "embeddings.npy", descriptors(thumbnails, PLAIN))
         script = folder / "program.py"

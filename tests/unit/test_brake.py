@@ -79,3 +79,42 @@ def test_what_cannot_be_decoded_goes_whatever_is_lost() -> None:
     images = data(happy=40, sad=40)
     drafts = out([f"happy/{n}" for n in range(40)], "unreadable")
     assert losses(images, drafts, LIMITS) == []
+
+
+def placed(each: int = 40, turned: int = 12) -> pd.DataFrame:
+    """Images of two classes in train, a picture each; of each class the first so many are turned."""
+    images = data(happy=each, sad=each).drop(columns="subject").assign(split="train")
+    number = images["path"].str.partition("/")[2].astype(int)
+    pose = ["turned" if n < turned else "frontal" for n in number]
+    return images.assign(pose=pose, picture=images["path"])
+
+
+def test_a_cell_that_cleaning_would_empty_is_held_back_and_no_other() -> None:
+    images = placed()
+    drafts = out([f"sad/{n}" for n in range(13)] + ["happy/1", "happy/2"])
+    found = losses(images, drafts, LIMITS)
+    assert [loss.sentence() for loss in found] == ["all 12 turned sad faces in train"]
+    kept = held_back(images, drafts, found)
+    assert {draft.path for draft in kept if draft.action == "exclude"} == {"sad/12", "happy/1", "happy/2"}
+    assert all(draft.value == HELD for draft in kept if draft.action == "keep")
+    assert kinds(images, drafts[1:]) == set()
+    assert kinds(placed(turned=9), drafts) == set()  # too few to tell
+
+
+def test_what_is_left_out_for_its_pose_or_stays_as_a_copy_empties_no_cell() -> None:
+    images = placed()
+    assert kinds(images, out([f"sad/{n}" for n in range(12)], "turned_face")) == set()
+    copies = images.assign(
+        picture=[
+            "one" if path.startswith("sad/") and n % 40 in (*range(12), 20) else path
+            for n, path in enumerate(images["path"])
+        ]
+    )
+    assert kinds(copies, out([f"sad/{n}" for n in range(12)], "exact_duplicate#one")) == set()
+    pairs = images.assign(picture=[f"{path.partition('/')[0]}{n // 2}" for n, path in enumerate(images["path"])])
+    assert kinds(pairs, out([f"sad/{n}" for n in range(12)])) == set()  # six pictures, twice each
+
+
+def test_the_cells_of_a_class_that_is_lost_as_a_whole_are_not_told_apart() -> None:
+    lost = kinds(placed(), out([f"sad/{n}" for n in range(40)]))
+    assert lost == {("class", "sad"), ("class in split", "train/sad")}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
+from curation.audit import planted
 from curation.audit.challenges import PLANTED
-from curation.checks.challenges import altered, model, occluders, overlays
+from curation.base.settings import load
+from curation.checks.challenges import altered, found, model, occluders, overlays
 from curation.checks.challenges.distance import distance
 from curation.checks.challenges.found import covered_parts
 from curation.checks.challenges.recurring import recurring_marks
 from curation.checks.graph import build
+from curation.measure.batch import ChangedError
 from training.head_shapes import available
 from training.robustness import by_challenge
 
@@ -86,6 +91,23 @@ def test_an_altered_face_differs_and_is_drawn_again_the_same(kind: str) -> None:
     assert np.abs(one.astype(int) - picture(1)).mean() > 2
 
 
+def test_the_audit_shows_no_image_both_with_and_without_a_challenge(tmp_path: Path) -> None:
+    rows = []
+    for number in range(40):
+        file = tmp_path / f"{number}.png"
+        cv2.imwrite(str(file), picture(number))
+        rows.append((str(file), ("happy", "sad")[number % 2]))
+    chosen = pd.DataFrame(rows, columns=["url", "label"])
+    defects = {**planted.DEFECTS, **PLANTED}
+    truth = planted._plant(chosen, tmp_path / "made", load(), 10, 0, lambda done, total: None, defects)
+    laid = truth[truth["kind"].isin(PLANTED)]
+    assert set(laid["kind"]) == set(PLANTED)
+    others = set(truth.loc[~truth["kind"].isin(PLANTED), "base"])
+    assert not others & set(laid["base"])
+    assert len(truth[truth["kind"] == ""]) + len(laid) == len(chosen)
+    assert set(truth.loc[truth["kind"] == "blurred", "base"]) <= set(truth.loc[truth["kind"] == "", "base"])
+
+
 @pytest.mark.parametrize("kind", list(PLANTED))
 @pytest.mark.parametrize("shape", [(48, 48), (120, 90, 3)])
 def test_planted_challenges_keep_the_shape(kind: str, shape: tuple[int, ...]) -> None:
@@ -96,14 +118,18 @@ def test_planted_challenges_keep_the_shape(kind: str, shape: tuple[int, ...]) ->
     assert (made != image).any()
 
 
-def test_the_share_of_a_challenge_is_found_whatever_share_was_taught() -> None:
+def test_the_share_of_a_challenge_is_found_whatever_share_was_taught_and_then_stays() -> None:
     rng = np.random.default_rng(0)
-    curve = model.fit_curve(rng.normal(2, 1, 2000), rng.normal(-2, 1, 2000))
+    taught = model.fit_curve(rng.normal(2, 1, 2000), rng.normal(-2, 1, 2000))
     natural = np.r_[rng.normal(2, 1, 100), rng.normal(-2, 1, 1900)]
-    probability, share = curve.probability(natural)
-    assert share == pytest.approx(0.05, abs=0.015)
+    curve = taught.among(natural)
+    assert curve.prior == pytest.approx(0.05, abs=0.015)
+    probability = curve.probability(natural)
     assert (probability[:100] >= 0.5).mean() > 0.85
     assert (probability[100:] >= 0.5).mean() < 0.01
+    assert taught.among(natural, 0.2).prior == pytest.approx(0.2)
+    # among many marked ones a picture is judged as among few
+    assert curve.probability(natural[:50]) == pytest.approx(probability[:50])
 
 
 def test_a_drawing_in_which_the_detector_finds_no_face_is_least_a_persons() -> None:
@@ -139,6 +165,39 @@ def test_images_unlike_the_faces_are_farthest_and_copies_of_them_do_not_hide_the
     assert np.median(far[:600]) == pytest.approx(0, abs=0.3)
 
 
+def asked(embedding: np.ndarray, face_score: np.ndarray, human: dict[str, np.ndarray]) -> SimpleNamespace:
+    """What the checks read of images that all are embedded."""
+    count = len(embedding)
+    learned = model.ChallengeModel({}, human, {}, {})
+    nothing = np.zeros((count, 0, 0))
+    known = found.Challenges(
+        np.ones(count, bool), embedding.astype(np.float16), {}, learned, nothing, nothing.astype(np.uint8), {}
+    )
+    measured = pd.DataFrame({"face_score": face_score, "pixel_sha256": [f"{n:064d}" for n in range(count)]})
+    images = pd.DataFrame({"path": [f"{n}.png" for n in range(count)]})
+    return SimpleNamespace(
+        challenges=known, measurements=measured, images=images, readable=np.ones(count, bool), settings=load()
+    )
+
+
+def test_drawings_are_flagged_where_half_of_the_images_are_drawings() -> None:
+    embedding = np.array([[-1, 0], [6, 0]] * 50)
+    human = {"weights": np.array([1.0, 0]), "mean": np.zeros(2), "scale": np.ones(2), "usual": np.array([-3.0, 0.8])}
+    flagged = found.non_human_face(asked(embedding, np.full(100, 0.9), human))["is_issue"]
+    assert flagged.tolist() == [False, True] * 50
+
+
+def test_outliers_are_flagged_where_many_images_are_no_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = pd.DataFrame({"path": pd.Series(dtype=object), "is_issue": pd.Series(dtype=bool)})
+    monkeypatch.setattr(found.pixels, "blank", lambda inputs: none)
+    rng = np.random.default_rng(0)
+    embedding = np.abs(rng.normal(0, 0.3, (500, 40)))
+    embedding[300:] += rng.uniform(1, 3, (200, 1)) * (np.arange(40) % 2)
+    flagged = found.outlier(asked(embedding, np.where(np.arange(500) < 300, 0.9, 0.0), {}))["is_issue"].to_numpy()
+    assert flagged[300:].mean() > 0.9
+    assert flagged[:300].mean() < 0.05
+
+
 def test_too_few_faces_give_no_distance() -> None:
     embedding = np.ones((12, 40), np.float16)
     assert np.isnan(distance(embedding, np.ones(12, bool), np.arange(12).astype(object), 0)).all()
@@ -164,8 +223,21 @@ def test_one_mark_on_different_pictures_recurs_and_copies_of_one_picture_do_not(
     logits[9:, 2:5, :12] = 3
     found = recurring_marks(np.full(len(shown), 0.9), logits, shown)
     assert set(range(6)) <= set(found)
-    assert found[0].others >= 4
+    assert found[0] >= 4
     assert not set(range(9, 13)) & set(found)
+
+
+def test_what_all_faces_have_at_one_place_is_no_recurring_mark() -> None:
+    eyes = cv2.GaussianBlur(written(np.zeros((48, 48), np.uint8), "oo", (4, 20)).astype(np.float32), (0, 0), 1.0)
+    faces = np.stack([np.clip(picture(n) + (0.5 + n % 5 / 5) * eyes, 0, 255).astype(np.uint8) for n in range(400)])
+    logits = np.full((400, 14, 14), -5.0, np.float32)
+    logits[:, 2:6, :8] = 3
+    suspected = np.where(np.arange(400) < 8, 0.2, 0.01)
+    assert not recurring_marks(suspected, logits, faces)
+    for row in range(4):
+        faces[row] = written(picture(1000 + row))
+        logits[row, 8:12, :12] = 3
+    assert set(recurring_marks(suspected, logits, faces)) == set(range(4))
 
 
 def test_the_copy_without_a_watermark_is_the_best_even_where_it_is_smaller() -> None:
@@ -217,9 +289,9 @@ def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: P
     for number in range(5):
         file = tmp_path / f"{number}.png"
         cv2.imwrite(str(file), picture(number))
-        rows.append((f"{number:064d}", str(file)))
+        rows.append((sha256(file.read_bytes()).hexdigest(), str(file)))
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    rows.append(("f" * 64, str(tmp_path / "bad.png")))
+    rows.append((sha256(b"no picture").hexdigest(), str(tmp_path / "bad.png")))
     contents = pd.DataFrame(rows, columns=["sha256", "url"])
     store, settings, display = tmp_path / "store", MeasureSettings(), Display(quiet=True)
     assert embed(contents.head(3), store, settings, {}, "", display) == 3
@@ -232,6 +304,12 @@ def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: P
     embed(contents.iloc[4:5], alone, settings, {}, "", display)
     once = load_embedding([rows[4][0]], alone, settings, "").embedding[0].astype(float)
     assert np.abs(once - found.embedding[4]).max() < 0.01
+    # one that was replaced meanwhile is not taken for the one that was measured, and one that is gone is named
+    Path(rows[1][1]).write_bytes(Path(rows[0][1]).read_bytes())
+    Path(rows[0][1]).unlink()
+    for one, words in ((contents.iloc[1:2], "is not the file that was measured"), (contents.iloc[:1], "No such file")):
+        with pytest.raises(ChangedError, match=words):
+            embed(one, tmp_path / "new", settings, {}, "", display)
 
 
 @pytest.mark.slow
@@ -239,7 +317,6 @@ def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: P
 def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Path) -> None:
     from curation.audit.synthetic import make_sample
     from curation.base.progress import Display
-    from curation.base.settings import load
     from curation.base.workspace import create_workspace, read_issues
     from curation.pipeline import challenges, curating
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from curation.base.settings import SourceSettings
 from curation.formats import lists
-from curation.formats.listing import IngestError, why_nothing
+from curation.formats.listing import FoundFile, IngestError, SourceContents, finished, why_nothing
 from tests.unit.sources import JPEG, column, lay, listed, reasons, said, told
 
 CLASSES = ("happy", "sad", "neutral")
@@ -58,6 +59,7 @@ SPELLINGS: dict[str, tuple[str, object]] = {
     "no header": ("l.csv", table(None, plain())),
     "no header, spaces": ("l.txt", table(None, plain(), " ")),
     "no header, label first": ("l.csv", table(None, [[b, a] for a, b in plain()])),
+    "no header, numbered rows": ("l.csv", table(None, [[str(n), a, b] for n, (a, b) in enumerate(plain())])),
     "spaces around": ("l.csv", table(PATH, [[f" {a} ", f" {b}"] for a, b in plain()])),
     "backslashes": ("l.csv", table(PATH, plain(lambda path: path.replace("/", "\\")))),
     "windows": ("l.csv", table(PATH, plain(lambda path: WINDOWS + path.replace("/", "\\")))),
@@ -79,6 +81,10 @@ SPELLINGS: dict[str, tuple[str, object]] = {
     "one-hot, prefixed": (
         "l.csv",
         table(["path", *(f"is_{c}" for c in CLASSES)], [[a, *(float(b == c) for c in CLASSES)] for a, b in plain()]),
+    ),
+    "one-hot, true and false": (
+        "l.csv",
+        table(["path", *(f"emotion_{c}" for c in CLASSES)], [[a, *(str(b == c) for c in CLASSES)] for a, b in plain()]),
     ),
     "a constant label beside": ("l.csv", table(["path", "label", "emotion"], [[a, "face", b] for a, b in plain()])),
     "numbers beside": ("l.csv", table(["path", "class_id", "class_name"], [[a, len(str(b)), b] for a, b in plain()])),
@@ -277,3 +283,12 @@ def test_class_names_in_a_parquet_schema_name_its_numbers(tmp_path: Path) -> Non
     (tmp_path / "data").mkdir()
     pq.write_table(made.replace_schema_metadata({"huggingface": json.dumps(features)}), tmp_path / "data" / "x.parquet")
     assert sorted(listed(tmp_path / "data" / "x.parquet").frame["label"]) == ["", "angry", "calm"]
+
+
+@pytest.mark.parametrize("soft", ["garbage", "[1]", '{"sad": NaN}', '{"sad": "1"}', '{"sad": 0}', "{}", "[" * 5000])
+def test_a_soft_label_that_is_none_is_left_out_and_said_whatever_reader_found_it(soft: str) -> None:
+    found = [FoundFile("a.jpg", "/a.jpg", 1, 1, "train", "sad", "", soft)]
+    found.append(FoundFile("b.jpg", "/b.jpg", 1, 1, "train", "Sad", "", '{"sad": 0.5, "happy": 0.5}'))
+    listing = finished("/", SourceContents(found), SourceSettings(merge_labels=True))
+    assert [bool(text) for text in listing.frame["soft_label"]] == [False, True]
+    assert any("1 soft labels are no JSON object" in warning for warning in listing.warnings)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from curation.base.settings import Settings
 from curation.measure import load_measurements, measure
+from curation.measure.batch import ChangedError
 from curation.measure.identity import IdentityError, choose_network, forget, load_embeddings, measure_identity
 from curation.measure.identity import dlib_weights as weights
 from curation.measure.identity.networks import aligned, landmarks_in
@@ -132,6 +133,10 @@ def test_each_content_is_embedded_once_and_forgotten_whole(tmp_path: Path) -> No
     # another network has embeddings of its own
     other = choose_network(own_network(tmp_path / "other.onnx", side=16))
     assert not load_embeddings(contents, store, SETTINGS.measure, other).known.any()
+    # a picture that was replaced since it was measured is not embedded under its hash
+    (tmp_path / "faces" / "1.png").write_bytes((tmp_path / "faces" / "2.png").read_bytes())
+    with pytest.raises(ChangedError, match="run: curate run DATA"):
+        measure_identity(listing, measured, tmp_path / "store", chosen, other, said.append)
     assert forget(store) > 0
     assert not load_embeddings(contents, store, SETTINGS.measure, network).known.any()
 

@@ -137,6 +137,49 @@ def test_verify_names_an_edited_log(workspace: Workspace) -> None:
     assert any("log was edited" in problem for problem in manifest.verify(workspace))
 
 
+def test_verify_names_edits_of_every_field_of_tags_and_records(workspace: Workspace) -> None:
+    raw, cleaned = commit_raw(workspace), commit_cleaned(workspace, Draft("a.jpg", "exclude"))
+    for version, name in ((raw, "first"), (cleaned, "paper"), (cleaned, "last")):
+        manifest.tag(workspace, version, name)
+    whole = workspace.tags.read_text().splitlines()
+    for number, line in enumerate(whole):
+        for field in json.loads(line):
+            edited = json.dumps({**json.loads(line), field: "v1" if field == "version" and number else "x"})
+            workspace.tags.write_text("\n".join([*whole[:number], edited, *whole[number + 1 :]]) + "\n")
+            assert manifest.verify(workspace), (line, field)
+    workspace.tags.write_text(whole[0] + "\n" + whole[2] + "\n")
+    assert "is not as it was given" in manifest.verify(workspace)[0]
+    workspace.tags.unlink()
+    record = files.read_json(workspace.manifests / "v2.json")
+    files.write_json(workspace.manifests / "v2.json", {**record, "created": "2001", "seal": ""})
+    assert "left the seals" in manifest.verify(workspace)[0]
+
+
+@pytest.mark.parametrize("field", ["commit", "through", "chain"])
+def test_a_closing_line_of_another_type_is_noticed(workspace: Workspace, field: str) -> None:
+    commit_raw(workspace)
+    commit_cleaned(workspace, Draft("a.jpg", "exclude"))
+    *lines, last = workspace.decisions.read_text().splitlines()
+    edited = json.dumps({**json.loads(last), field: "text"})
+    workspace.decisions.write_text("\n".join([*lines, edited]) + "\n")
+    assert manifest.verify(workspace)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_log_of_another_copy_of_the_workspace_is_not_gone_on_with(workspace: Workspace, batch: int) -> None:
+    commit_raw(workspace)
+    version = commit_cleaned(workspace, Draft("a.jpg", "exclude"), Draft("b.jpg", "keep"))
+    mine = log.Log(workspace.decisions)
+    path = workspace.manifests / "v2.json"
+    files.write_json(path, {**files.read_json(path), "chain": mine.chain, "seal": ""})
+    manifest.require_whole_log(workspace, mine.through)
+    workspace.decisions.unlink()
+    for start in range(0, 4, batch):
+        log.append(workspace.decisions, "person:bob", [Draft("b.jpg", "exclude")] * (batch + bool(start)))
+    with pytest.raises(WorkspaceError, match=r"another log than v2 was made from.* curate merge"):
+        manifest.require_whole_log(workspace, version.log_through + 1)
+
+
 def test_a_log_that_lost_lines_is_refused(workspace: Workspace) -> None:
     commit_raw(workspace)
     commit_cleaned(workspace, Draft("a.jpg", "exclude"))

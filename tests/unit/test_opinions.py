@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -14,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.audit.peers import Opinion, Peer, PeerError, compare, interpreter
-from curation.audit.peers.fastdup import fastdup
+from curation.audit.peers.fastdup import fastdup, lay_images
 from curation.audit.peers.peer import read_answer, require
 from curation.checks.duplicates.candidates import Features
 from curation.checks.duplicates.features import pictures
+from curation.measure.batch import ChangedError
 
 ROWS = st.tuples(st.integers(0, 9), st.integers(0, 9), st.floats(0, 1))
 
@@ -101,11 +103,14 @@ def test_fastdup_is_shown_local_files_as_links_and_remote_ones_as_copies(tmp_pat
     remote = written(tmp_path / "b.jpg", "remote")
     folder = tmp_path / "folder"
     folder.mkdir()
-    fastdup([str(local), remote.as_uri()], sys.executable).prepare(NO_FEATURES, folder)
+    digests = [hashlib.sha256(text).hexdigest() for text in (b"local", b"remote")]
+    fastdup([str(local), remote.as_uri()], digests, sys.executable).prepare(NO_FEATURES, folder)
     shown = sorted((folder / "images").iterdir())
     assert [path.name for path in shown] == ["000000000.png", "000000001.jpg"]
     assert [path.is_symlink() for path in shown] == [True, False]
     assert [path.read_text() for path in shown] == ["local", "remote"]
+    with pytest.raises(ChangedError, match="not the file that was measured; run: curate run DATA"):
+        lay_images([str(local)], digests[1:], folder / "others")
 
 
 def drawn(count: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:

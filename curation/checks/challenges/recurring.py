@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -31,18 +30,15 @@ _FEWEST_OTHERS = 2
 
 _BLOCK = 512
 
-
-@dataclass(frozen=True)
-class Recurring:
-    """On how many other pictures the same mark lies."""
-
-    others: int
+_MOST_CLEAN, _COMMON = 600, 60
+"""Pictures that surely carry no mark, from which so many principal components of details are taken: those of eyes and
+mouths, which lie at one place on many pictures too. They do not count when pictures are compared."""
 
 
 def recurring_marks(
     probability: Floats, logits: npt.NDArray[np.float32], thumbnails: npt.NDArray[np.uint8]
-) -> dict[int, Recurring]:
-    """Return the images (rows) whose mark lies at the same place on at least two other pictures.
+) -> dict[int, int]:
+    """Return image (row) -> on how many other pictures the same mark lies at the same place, two at least.
 
     Args:
         probability: (n,) that each carries a mark; NaN where unknown.
@@ -55,8 +51,10 @@ def recurring_marks(
     suspects = suspects[np.argsort(-probability[suspects], kind="stable")][:_MOST]
     if len(suspects) <= _FEWEST_OTHERS:
         return {}
-    pictures = thumbnails[suspects].astype(np.float32)
-    details = np.stack([picture - cv2.blur(picture, (7, 7)) for picture in pictures]).reshape(len(suspects), -1)
+    clean = np.flatnonzero(probability < _SUSPECT)
+    common = _components(_details(thumbnails[clean[:: len(clean) // _MOST_CLEAN + 1]]))
+    details = _details(thumbnails[suspects])
+    own = np.asarray(details - (details @ common.T) @ common, np.float32)
     side = thumbnails.shape[1]
     marks = np.stack([_mask(logits[row], side) for row in suspects.tolist()])
     # what the head saw of a mark may not be all of it
@@ -65,11 +63,24 @@ def recurring_marks(
     counts = np.zeros(len(suspects), np.int64)
     for start in range(0, len(suspects), _BLOCK):
         block = slice(start, start + _BLOCK)
-        under = _correlations(details[block], masks[block], details)
+        under = _correlations(own[block], masks[block], own)
         around = _correlations(details[block], beside[block], details)
         alike = (under >= _ALIKE) & (around < _ELSEWHERE)
         counts[block] = alike.sum(axis=1)
-    return {int(row): Recurring(int(n)) for row, n in zip(suspects, counts, strict=True) if n >= _FEWEST_OTHERS}
+    return {int(row): int(n) for row, n in zip(suspects, counts, strict=True) if n >= _FEWEST_OTHERS}
+
+
+def _details(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    pictures = thumbnails.astype(np.float32)
+    found = [(picture - cv2.blur(picture, (7, 7))).ravel() for picture in pictures]
+    return np.array(found, np.float32).reshape(len(pictures), int(np.prod(thumbnails.shape[1:])))
+
+
+def _components(details: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return principal components (m, p) of details (n, p), fewer than a quarter of the pictures."""
+    if len(details) < 4:
+        return details[:0]
+    return np.asarray(np.linalg.svd(details, full_matrices=False)[2][: min(_COMMON, len(details) // 4)], np.float32)
 
 
 def _mask(logits: npt.NDArray[np.float32], side: int) -> npt.NDArray[np.float32]:

@@ -22,7 +22,8 @@ from curation.base.arrays import Floats32
 from curation.base.pools import TaskPool, usable_cores
 from curation.base.pools.local import Pool, Work
 from curation.measure import store as cache
-from curation.measure.batch import read_pixels
+from curation.measure.batch import ChangedError, measured_bytes, measured_pixels
+from curation.measure.decode import DecodeError
 from curation.measure.faces.choice import detector_fingerprint
 from curation.measure.load import load_faces
 from curation.measure.tables import IDENTITY_SCHEMA
@@ -101,13 +102,14 @@ def measure_identity(
     Raises:
         IdentityError: the network gives no vector for a face.
         PoolError, EngineError: processes cannot start.
+        ChangedError: an image is gone, or is another than was measured; the others are embedded.
 
     """
     measuring, identity, engine = settings
     folder = cache.identity_folder(store, measuring, detector_fingerprint(measuring), network.fingerprint)
     for stale in folder.glob(".*.tmp"):
         stale.unlink(missing_ok=True)
-    known = set(cache.read_parts(folder, IDENTITY_SCHEMA, ["sha256"])["sha256"].to_pylist())
+    known = set(cache.read_parts(folder, IDENTITY_SCHEMA, ["sha256"], writing=True)["sha256"].to_pylist())
     pending = [
         picture
         for picture in _pictures(listing, measurements, store, measuring, identity)
@@ -129,6 +131,10 @@ def measure_identity(
     else:
         with Pool[tuple[_Picture, ...], Any](workers, *arguments) as near:
             _commit_all(near, queue, folder, len(pending), progress)
+    known = set(cache.read_parts(folder, IDENTITY_SCHEMA, ["sha256"])["sha256"].to_pylist())
+    for picture in pending:
+        if picture.sha256 not in known:
+            measured_bytes(picture.url, picture.sha256, measuring.max_bytes)
     return len(pending)
 
 
@@ -190,11 +196,11 @@ def make_work(network: IdentityNetwork, measuring: MeasureSettings) -> Work:
 
 def _embedded(picture: _Picture, embedder: Any, measuring: MeasureSettings) -> list[dict[str, Any]]:
     try:
-        pixels = read_pixels(picture.url, measuring)
-    except MemoryError:
-        raise
-    except Exception:  # it was readable when it was measured; whatever happened since is a row without numbers
+        pixels = measured_pixels(picture.url, picture.sha256, measuring)
+    except DecodeError:
         return _nothing(picture)
+    except ChangedError:
+        return []  # nothing is known of it; measure_identity says so
     return [
         {"sha256": picture.sha256, "rank": rank, "embedding": embedder.embed(pixels, landmarks, box).tobytes()}
         for rank, landmarks, box in picture.faces

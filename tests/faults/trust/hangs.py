@@ -28,6 +28,10 @@ READERS: dict[str, Callable[[Home, Path], tuple[object, ...]]] = {
     "votes to judge by": lambda home, file: ("evaluate-labels", file),
     "answers": lambda home, file: ("audit", "--answers", file),
     "annotations": lambda home, file: ("annotations", file),
+    "limits": lambda home, file: ("gate", "cleaned", "--limits", file),
+    "another data set": lambda home, file: ("overlap", file),
+    "another workspace": lambda home, file: ("merge", file),
+    "who is who": lambda home, file: ("coverage", "--attributes", file),
     "weights of the detector": lambda home, file: (
         "run", home.data, "--detector", "yunet", "--detector-weights", file),
     "a workspace": lambda home, file: ("show", "-w", file),

@@ -148,6 +148,15 @@ def _refusals(home: Home) -> None:
             home.done("run", home.data)
             home.done("export", "cleaned", "--format", form, "-o", home.out / form)
 
+    home.begin("the log of another copy of the workspace")
+    copy, paths = home.top / "copy", _kept(home)
+    shutil.copytree(home.space, copy)
+    home.done("decide", paths[0], "--exclude")
+    home.done("decide", paths[1], "--exclude", "-w", copy)
+    shutil.copy(copy / "decisions.jsonl", home.space / "decisions.jsonl")
+    for words in (("apply",), ("decide", paths[2], "--exclude"), ("undo", "1"), ("run", home.data)):
+        home.refused(*words, saying="another log")
+
 
 def _kept(home: Home) -> list[str]:
     import pandas as pd
@@ -158,6 +167,17 @@ def _kept(home: Home) -> list[str]:
 
 def _unpacked(home: Home) -> None:
     import pandas as pd
+
+    for name in ("one byte", "another image", "a deep index"):
+        home.begin(f"what an archive was unpacked to, {name}")
+        space, archive = home.top / "of-zip", Path(shutil.make_archive(str(home.top / "faces"), "zip", home.data))
+        first = _hash_of(home, space, archive)
+        files = sorted(path for path in (space / "sources").glob("*/00000/*"))
+        data = files[0].read_bytes()[:-1] + b"\1" if name == "one byte" else files[1].read_bytes()
+        if name == "a deep index":
+            files, data = [next((space / "sources").glob("*/contents.json"))], b"[" * 100_000 + b"]" * 100_000
+        _same_time(files[0], lambda place, d=data: place.write_bytes(d))  # type: ignore[misc]
+        home.expect(_hash_of(home, space, archive) == first, "it is believed")
 
     for name in ("emptied", "another image", "one byte"):
         home.begin(f"an unpacked image, {name}")
