@@ -104,7 +104,7 @@ def compare_versions(
                 report=_report_for(announce, arm, seed),
             )
             for name, samples in judged.items():
-                answers = _said(fitted, samples) == samples.labels
+                answers = said(fitted, samples) == samples.labels
                 right.setdefault((name, arm), []).append(answers)
                 rows.append(
                     {"evaluation": name, "arm": arm, "seed": seed, "images": len(train), "accuracy": answers.mean()}
@@ -120,7 +120,7 @@ def fit_name(train: Samples, recipe: Recipe, weights: str | None, seed: int) -> 
     return f"{recipe.name.replace('/', '-')}-{digest}-seed-{seed}"
 
 
-def _said(fitted: FitResult, samples: Samples) -> Whole:
+def said(fitted: FitResult, samples: Samples) -> Whole:
     """Return the classes that a fit's model gives to the samples, (n,); kept beside the model, and read from there."""
     path = fitted.run_dir / f"said-{samples.fingerprint()[:_KEY_LETTERS]}.npy"
     if not path.is_file():

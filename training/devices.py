@@ -13,14 +13,21 @@ import time
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 from torch import Tensor, nn
 
 from training.backbones import build
 from training.data import Samples
 from training.model import as_input
 from training.recipes import Recipe
+
+# Fabric imports torchmetrics, and with it matplotlib, only to compare its version: 90 MB of every fit
+_metrics = sys.modules.get("torchmetrics")
+sys.modules["torchmetrics"] = _metrics  # type: ignore[assignment]  # None: cannot be imported
+from lightning_fabric import Fabric as Fabric  # noqa: E402
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger  # noqa: E402
+
+if _metrics is None:
+    del sys.modules["torchmetrics"]
 
 TIMED_STEPS = 3
 """Steps timed for each number of threads; the fastest of them counts."""
@@ -59,7 +66,7 @@ def runtime(recipe: Recipe, run_dir: Path, device: str | None = None) -> Fabric:
     Precision is mixed with bfloat16 on a graphics card that has it, and on a processor where the recipe asks for it.
     """
     chosen = find_device(device)
-    for name in ("lightning.fabric", "lightning.pytorch"):  # whichever was imported last says which precision is used
+    for name in ("lightning_fabric", "lightning.fabric"):  # says which precision is used
         logging.getLogger(name).setLevel(logging.WARNING)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -10,14 +10,13 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-import lightning
 import numpy as np
 import pandas as pd
 import torch
-from lightning.fabric import Fabric
 from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]  # timm marks no re-exports
 from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
@@ -28,7 +27,7 @@ from torchvision.transforms import v2  # type: ignore[import-untyped]
 from training.augment import augmenter
 from training.backbones import build, default_weights, weights_identity, weights_licence
 from training.data import Bytes, DataError, Floats, Samples, balancing_weights, class_names, load_samples
-from training.devices import fastest_threads, find_device, keep_freed_memory, runtime
+from training.devices import Fabric, fastest_threads, find_device, keep_freed_memory, runtime
 from training.dynamics import Recorder
 from training.files import digest_of, read_csv, read_json, refusing, replacing, write_json
 from training.model import (
@@ -505,7 +504,7 @@ def _configuration(
         "weights": ", ".join(weights_identity(source) for source in sources),
         "weights_licence": "; ".join(licences),
         "provenance": dict(provenance or {}),
-        "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
+        "versions": {"torch": torch.__version__, "lightning": version("lightning")},
     }
 
 

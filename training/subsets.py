@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.compare import Right, difference_interval, fit_name
+from training.compare import Right, difference_interval, fit_name, said
 from training.data import Samples
 from training.fit import Report, fit_samples
 from training.learning_curve import gain_of_more
@@ -61,7 +61,8 @@ def compare_subsets(
 ) -> Subsets:
     """Fit a recipe on the whole and on subsets of it, each for equally many steps, and judge all on the same images.
 
-    Nothing is chosen on the judged images: every fit keeps its last epoch. Finished fits are read again.
+    Nothing is chosen on the judged images: every fit keeps its last epoch. Finished fits and their answers are read
+    again.
 
     Args:
         train: the whole.
@@ -87,7 +88,7 @@ def compare_subsets(
             folder = out_dir / fit_name(part, chosen, given.get("weights"), seed)
             report = announce(number * len(arms) + place, len(arms) * len(seeds)) if announce else None
             fitted = fit_samples(part, nothing, chosen, folder, seed=seed, report=report, **given)
-            right[how, share].append(fitted.probabilities(judged.images).argmax(axis=1) == judged.labels)
+            right[how, share].append(said(fitted, judged) == judged.labels)
             sizes[how, share] = len(part)
     accuracy = {arm: float(np.mean(answers)) for arm, answers in right.items()}
     points = [(how, share, sizes[how, share], accuracy[how, share]) for how, share in arms]

@@ -37,7 +37,17 @@ EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
 
 _ALSO = {
     "train": (
-        *("torchmetrics", "sklearn", "h5py", "safetensors", "pytorch_grad_cam", "fairlearn", "mapie", "tensorboard"),
+        *(
+            "lightning_fabric",
+            "torchmetrics",
+            "sklearn",
+            "h5py",
+            "safetensors",
+            "pytorch_grad_cam",
+            "fairlearn",
+            "mapie",
+            "tensorboard",
+        ),
         *("onnxscript", "onnx", "onnxruntime", "cleanlab"),
     )
 }

@@ -533,7 +533,7 @@ def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: J
             f"{100 * taught.moved:.1f} % of all images."
         )
     sentences += [
-        f"The answers of {name!r} fit the images no better than guesses would, and count as {GUESSED:.0f}: look at some."
+        f"The answers of {name!r} fit the images no better than guesses and count as {GUESSED:.0f}: look at some."
         for name, guesses in zip(who, taught.guesses, strict=True)
         if guesses
     ]

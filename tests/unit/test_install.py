@@ -154,7 +154,7 @@ WITHOUT = """
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "torchvision", "lightning", "timm"}:
+        if name.partition(".")[0] in {"torch", "torchvision", "lightning", "lightning_fabric", "timm"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
 from curation.cli import commands

@@ -12,9 +12,14 @@ Compiled without fast-math: sums are taken in the order written, so results are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, cast
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -62,7 +67,14 @@ copy's: given up."""
 MIN_OVERLAP = 0.35
 """Share of the template's pixels that must fall inside the other picture."""
 
-compiled = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+class _Decorator(Protocol):
+    """A decorator that leaves the type as it is; numba's own types do not know all of its options."""
+
+    def __call__(self, function: F) -> F: ...
+
+
+compiled: _Decorator = cast(Any, njit)(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 inlined = njit(error_model="numpy", inline="always")
 # These keep the first use short, when all of this is compiled: nobody calls such functions from Python, and the cached
 # code of the entries of ``kernel`` holds theirs; what is called in one place only is compiled there; loops stand for
