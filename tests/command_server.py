@@ -6,25 +6,29 @@ forked as well. What is about the start of a process itself is tested with a pro
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib.util
 import json
 import multiprocessing
 import os
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
 _POLL_S = 0.002
 
-_OWN_CHANGES = ("CURATE_", "PYTEST_", "COLUMNS", "TMPDIR")
-"""Beginnings of the variables that are read when a command runs, not when a library is loaded."""
+_READ_AT_IMPORT = ("HF_", "HOME", "KAGGLE", "FIFTYONE_", "PYTHON", "TORCH_HOME", "XDG_")
+"""Beginnings of the variables that libraries read when they are loaded; all others are read when a command runs."""
 
 
 class CommandServer:
@@ -43,7 +47,8 @@ class CommandServer:
             subprocess.TimeoutExpired: it took longer than ``timeout`` seconds, and was killed.
 
         """
-        if _loaded_from() != self._environment:  # a library was to be loaded under other variables
+        if _loaded_from() != self._environment or not hasattr(os, "pidfd_open"):
+            # a library is to be loaded under other variables, or this is no Linux
             command = [sys.executable, "-m", "curation", *arguments]
             return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         if self._process is None:
@@ -51,13 +56,19 @@ class CommandServer:
         with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as line:
             streams = [Path(folder) / name for name in ("out", "err")]
             line.connect(self._address)
-            request = [arguments, dict(os.environ), str(Path.cwd()), *map(str, streams), timeout]
-            line.sendall(json.dumps(request).encode() + b"\n")
-            reply = line.makefile().readline()
+            line.sendall(
+                json.dumps([arguments, dict(os.environ), str(Path.cwd()), *map(str, streams)]).encode() + b"\n"
+            )
+            replies = line.makefile()
+            process = int(replies.readline())
+            line.settimeout(timeout)
+            try:
+                status = int(replies.readline())
+            except TimeoutError:
+                os.killpg(process, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(arguments, timeout) from None
             out, err = (stream.read_text(encoding="utf-8", errors="replace") for stream in streams)
-        if not reply.strip():
-            raise subprocess.TimeoutExpired(arguments, timeout, out, err)
-        return subprocess.CompletedProcess(["curate", *arguments], int(reply), out, err)
+        return subprocess.CompletedProcess(["curate", *arguments], status, out, err)
 
     def close(self) -> None:
         """End the server."""
@@ -79,52 +90,47 @@ class CommandServer:
 
 
 def _loaded_from() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(_OWN_CHANGES)}
+    return {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_IMPORT)}
 
 
 def _serve(address: str, owner: int) -> None:
-    """Fork a handler for each connection, until the tests end."""
+    """Fork a process for each request, until the tests end; reply its number, and its exit status when it ends."""
     _import_all()
     gc.freeze()
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
-    listener.listen()
-    listener.settimeout(5)
-    while os.getppid() == owner:
-        with contextlib.suppress(ChildProcessError):  # none is left
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        with contextlib.suppress(TimeoutError):
-            line, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                line.settimeout(None)
-                _handle(line)
-            line.close()
+    with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as ready:
+        listener.bind(address)
+        listener.listen()
+        ready.register(listener, selectors.EVENT_READ)
+        while os.getppid() == owner:
+            for key, _ in ready.select(timeout=5):
+                if key.fileobj is listener:
+                    line, _ = listener.accept()
+                    if process := _started_for(line, ready):
+                        ready.register(os.pidfd_open(process), selectors.EVENT_READ, (process, line))
+                    continue
+                ready.unregister(key.fileobj)
+                os.close(key.fd)
+                process, line = key.data
+                with line, contextlib.suppress(OSError):  # nobody waits any more for what took too long
+                    line.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 
 
-def _handle(line: socket.socket) -> None:
-    """Be the command, in a process of its own, and report its exit status; nothing when it took too long."""
+def _started_for(line: socket.socket, ready: selectors.BaseSelector) -> int:
+    """Read a request and fork its process; return the process' number, 0 where somebody only looked."""
     request = line.makefile().readline()
-    if not request:  # somebody looks whether the server is there
-        os._exit(0)
-    *what, limit = json.loads(request)
-    child = os.fork()
-    if child == 0:
+    if not request:
         line.close()
-        _become(*what)
-    until = time.monotonic() + limit
-    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
-        if time.monotonic() > until:
-            os.killpg(child, signal.SIGKILL)
-            os._exit(1)
-        time.sleep(_POLL_S)
-    line.sendall(b"%d\n" % os.waitstatus_to_exitcode(ended[1]))
-    os._exit(0)
+        return 0
+    process = os.fork()
+    if process == 0:
+        ready.close()
+        _become(*json.loads(request))
+    line.sendall(b"%d\n" % process)
+    return process
 
 
 def _become(arguments: list[str], environment: dict[str, str], folder: str, out: str, err: str) -> NoReturn:
-    """End this process as ``curate`` does: by the ordinary end of the interpreter."""
+    """Be ``curate`` in this process, to its end: threads are waited for, and what is to be done at the end is done."""
     os.setsid()
     os.environ.clear()
     os.environ.update(environment)
@@ -138,8 +144,22 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, out:
     from curation.cli import commands
 
     sys.modules["__main__"] = commands  # what spawned processes load again
-    door.main()
-    sys.exit(0)
+    status: object = 0
+    try:
+        door.main()
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    if status is not None and not isinstance(status, int):
+        print(status, file=sys.stderr)
+        status = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(int(status or 0))  # what the interpreter does beyond that writes to every page it shares with the server
 
 
 def _import_all() -> None:

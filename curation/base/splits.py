@@ -34,6 +34,7 @@ _WORDS = _PLAIN | {
     "devel": "validation",
     "development": "validation",
     "validate": "validation",
+    "vld": "validation",
     "publictest": "validation",
     "tst": "test",
     "eval": "test",

@@ -338,7 +338,7 @@ class Chain:
 
 def chain_of(path: Path) -> Chain:
     """Return the chain of a log that can be read, computed anew."""
-    data = contents(path) if path.exists() else b""
+    data = contents(path)[: _scan(path)[1]] if path.exists() else b""  # what follows is no whole batch
     values, begins, position = {0: hashlib.sha256(b"").hexdigest()}, 0, 0
     value = values[0]
     for match in _COMMIT_LINE.finditer(data):

@@ -145,12 +145,16 @@ def _ends_as_image(cell: str) -> bool:
 
 def _without_header(given: Table, found: Columns) -> None:
     """Take the columns of a list without a header by their cells: split names, else the label."""
+    labels = []
     for place in (n for n in range(len(given.header)) if n != found.path):
         cells = set(filter(None, given.column(place)))
         if found.split < 0 and cells and all(map(standard, cells)):
             found.split = place
-        elif found.label < 0 and cells and (len(cells) < max(len(given.rows), 2) or len(given.rows) < 20):
-            found.label = place
+        elif cells and (len(cells) < max(len(given.rows), 2) or len(given.rows) < 20):
+            labels.append(
+                (-sum(map(is_expression, cells)), _counts_rows(table.numbers(given.column(place)) or ()), place)
+            )
+    found.label = min(labels, default=(0, False, -1))[2]
     found.said.append(f"{given.shown} has no header: column {found.path + 1} is taken for the path")
     if found.label >= 0:
         found.said[-1] += f", column {found.label + 1} for the label"

@@ -218,12 +218,15 @@ def _valid(text: str) -> str:
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
+_TRUTH = {"": "0", "false": "0", "true": "1"}
+
+
 def numbers(cells: Iterable[str]) -> list[float] | None:
-    """Return cells as numbers, 0 for empty ones, or None where one is no number from 0 on."""
+    """Return cells as numbers, 0 for empty ones, 1 and 0 for true and false; None where one is no number from 0 on."""
     found = []
     for cell in cells:
         try:
-            value = float(cell or 0)
+            value = float(_TRUTH.get(cell.strip().casefold(), cell))
         except ValueError:
             return None
         if not 0 <= value < float("inf"):

@@ -36,9 +36,13 @@ ROUNDS = 4
 ALIKE = 0.8
 """Correlation of two opinions' departures from the consensus from which on they are one juror."""
 
-TRUSTED, USUALLY_RIGHT = 50.0, 0.9
+TRUSTED, USUALLY_RIGHT = 100.0, 0.9
 """Images of each class whose labels are taken to be right so often: few images and poor opinions prove no label wrong.
 Surveys of noise in image data find about 0.03 to 0.2 wrong (Northcutt, Athalye & Mueller, NeurIPS 2021)."""
+
+ONE_NETWORK = 0.25
+"""What an image counts where the models and their neighbours are the only witnesses: one network, whose weak classes
+look like wrong labels to both. On simulated data of known truth a quarter ranks best, with TRUSTED (test_jury.py)."""
 
 WITNESS = 0.35
 """Weight from which on an opinion's first choices count in the model of annotators."""
@@ -101,7 +105,7 @@ class Consensus:
         jurors: in the order of the opinions.
         calibrated: (opinions, n, classes + 1) log-probabilities, each opinion set right.
         meaning: (classes, classes + 1) probability of each true class, "none of these" last, of a given label.
-        witnesses: each (n, classes + 1): whose first choices that is learned from.
+        patterns: of the labels and the witnesses' first choices, that it is learned from.
         posterior: (n, classes + 1) probabilities: which class is true.
         sharpness: power that made them so; without it (``softened``) they are about how a crowd would answer.
 
@@ -110,7 +114,7 @@ class Consensus:
     jurors: tuple[Juror, ...]
     calibrated: Floats
     meaning: Floats
-    witnesses: list[Floats]
+    patterns: Patterns
     posterior: Floats
     sharpness: float
 
@@ -137,6 +141,7 @@ def deliberate(
     neighbours: Floats,
     groups: npt.ArrayLike,
     *,
+    kin: npt.ArrayLike | None = None,
     seed: int = 0,
 ) -> Consensus:
     """Return the consensus of all opinions and the given label.
@@ -147,17 +152,20 @@ def deliberate(
         labels: (n,) given classes.
         neighbours: (n, classes) probabilities of the neighbours' labels: a second witness beside the models.
         groups: (n,) names of groups of copies, "" for none.
+        kin: (n,) names of copies and shots of one session, "" for none; None for the groups. They have one mistake in
+            common, and together they count as one image where it is learned what labels mean.
         seed: of the sample that slopes are fitted to.
 
     """
     whole = np.stack([closed(opinion) for opinion in said])
-    witness = closed(neighbours)
-    seen = np.array([0.0, *(_seen(opinion, whole[0], witness, labels) for opinion in said[1:])])
+    witness, counted = closed(neighbours), _counted(groups if kin is None else kin)
+    first = _patterns(labels, [whole[0], witness], counted)
+    seen = np.array([0.0, *(_seen(opinion, whole[0], first, labels) for opinion in said[1:])])
     honest = [_without_memory(opinion, labels, share) for opinion, share in zip(whole, seen, strict=True)]
     logs = np.log(np.stack(honest))
     rng = np.random.default_rng(seed)
     sample = rng.permutation(len(labels))[:SAMPLE]
-    seats = _Seats(whole, logs, labels, witness, seen, sample)
+    seats = _Seats(whole, logs, labels, witness, counted, seen, sample)
     for _ in range(ROUNDS):
         seats.settle()
     shared = softmax(seats.mean(groups), axis=1)
@@ -175,23 +183,23 @@ def deliberate(
         )
         for place, name in enumerate(names)
     ]
-    return Consensus(tuple(jurors), seats.calibrated, seats.meaning, seats.witnesses(), posterior, sharpness)
+    return Consensus(tuple(jurors), seats.calibrated, seats.meaning, seats.patterns(), posterior, sharpness)
 
 
 class _Seats:
     """The jurors' slopes, shifts, weights and seats, found in turns with the consensus."""
 
     def __init__(
-        self, whole: Floats, logs: Floats, labels: Whole, witness: Floats, seen: Floats, sample: Whole
+        self, whole: Floats, logs: Floats, labels: Whole, witness: Floats, counted: Floats, seen: Floats, sample: Whole
     ) -> None:
-        self.whole, self.logs, self.labels, self.witness = whole, logs, labels, witness
+        self.whole, self.logs, self.labels, self.witness, self.counted = whole, logs, labels, witness, counted
         self.seen, self.sample, self.classes = seen, sample, whole.shape[2] - 1
         # squared: how much an opinion has seen is known as a lower bound only
         self.trust = (1.0 - seen) ** 2
         self.calibrated, self.weights = logs, self.trust
         self.skills, self.slopes = np.ones(len(whole)), np.ones(len(whole))
         self.seats = np.arange(len(whole))
-        self.meaning = self._meaning()
+        self.meaning = meaning_of(self.patterns())
 
     def settle(self) -> None:
         """Set every opinion right by the others, and weigh it anew."""
@@ -202,8 +210,9 @@ class _Seats:
             total = np.einsum("k,kit->it", others, self.calibrated[:, rows]) + label
             target = softmax(total / (others.sum() + 1.0), axis=1)
             slope, shifts, skill = _calibration(self.logs[len(fitted)][rows], target)
-            # wrong labels blunt what is fitted to them: an opinion with nobody beside it stays as sure as it was
-            blunt = 1.0 if others.any() else float(np.clip(slope, BLUNTEST, 1.0))
+            # wrong labels blunt what is fitted to them: with nobody of weight beside it, an opinion stays as it was
+            company = min(1.0, others.sum() / max(float(self.weights[len(fitted)]), SURENESS))
+            blunt = float(np.clip(slope, BLUNTEST, 1.0)) ** (1.0 - company)
             fitted.append((slope / blunt, shifts / blunt, skill))
         self.slopes, self.skills = np.array([f[0] for f in fitted]), np.array([f[2] for f in fitted])
         shifted = self.slopes[:, None, None] * self.logs + np.stack([f[1] for f in fitted])[:, None, :]
@@ -212,10 +221,10 @@ class _Seats:
         self.seats = self._alike(label)
         weights = weights / np.bincount(self.seats)[self.seats]
         self.weights = weights / max(float(weights.max()), SURENESS)
-        self.meaning = self._meaning()
+        self.meaning = meaning_of(self.patterns())
 
-    def witnesses(self) -> list[Floats]:
-        """Return who testifies to what given labels mean: one per seat, of some weight, that has not seen them.
+    def patterns(self) -> Patterns:
+        """Return the labels with those who testify to what they mean: one per seat, of some weight, that saw none.
 
         A single model has its neighbours as a second witness.
         """
@@ -227,10 +236,9 @@ class _Seats:
             and place == np.flatnonzero(self.seats == self.seats[place])[0]
         ]
         votes = [self.whole[place] for place in chosen]
-        return votes if len(votes) > 1 else [*votes, self.witness]
-
-    def _meaning(self) -> Floats:
-        return meaning_of(self.labels, self.witnesses())
+        if len(votes) > 1:
+            return _patterns(self.labels, votes, self.counted)
+        return _patterns(self.labels, [*votes, self.witness], ONE_NETWORK * self.counted)
 
     def _alike(self, label: Floats) -> Whole:
         """Return each opinion's seat, (opinions,): those that depart from the consensus alike share one."""
@@ -255,31 +263,46 @@ class _Seats:
         return np.asarray((said + label) / (self.weights.sum() + 1.0))
 
 
-def meaning_of(labels: Whole, votes: Sequence[Floats]) -> Floats:
+def meaning_of(patterns: Patterns, counts: Floats | None = None) -> Floats:
     """Return the probability of each true class, "none of these" last, given a label, (classes, classes + 1).
 
-    The given label and the first choices of the votes are annotators of Dawid and Skene's model. A single model's
+    The given label and the first choices of the witnesses are annotators of Dawid and Skene's model. A single model's
     confusion would be no measure of noise: probabilities that are calibrated confuse two classes equally often in both
     directions, whichever of them is mislabelled.
 
     Args:
-        labels: (n,).
-        votes: each (n, classes + 1) probabilities, formed without the labels.
+        patterns: of the labels and the witnesses' first choices.
+        counts: (patterns,) how often each is taken to have been seen; None for its own.
 
     """
-    patterns = _patterns(labels, votes)
-    return _meaning_with(patterns, patterns.counts)
+    counts = patterns.counts if counts is None else counts
+    true = patterns.believed(counts) * counts[:, None]
+    # few images and poor witnesses prove no label wrong: the expectation is among the images
+    total = patterns.known[:-1] + SURENESS
+    np.add.at(total, patterns.answers[:, 0], true)
+    shares = np.maximum(total / total.sum(axis=1, keepdims=True), SURENESS)
+    meaning: Floats = shares / shares.sum(axis=1, keepdims=True)
+    return meaning
 
 
-def rate_draws(labels: Whole, votes: Sequence[Floats], draws: int, seed: int) -> Floats:
+def rate_draws(patterns: Patterns, draws: int, seed: int) -> Floats:
     """Return the classes' rates of wrong labels in bootstrap samples of the images, (draws, classes)."""
-    patterns = _patterns(labels, votes)
-    rng, images = np.random.default_rng(seed), len(labels)
-    counts = rng.multinomial(images, patterns.counts / images, draws).astype(np.float64)
-    return np.stack([1.0 - np.diagonal(_meaning_with(patterns, drawn)) for drawn in counts])
+    rng, images = np.random.default_rng(seed), patterns.counts.sum()
+    counts = rng.multinomial(round(images), patterns.counts / images, draws).astype(np.float64)
+    return np.stack([1.0 - np.diagonal(meaning_of(patterns, drawn)) for drawn in counts])
 
 
-def _patterns(labels: Whole, votes: Sequence[Floats]) -> Patterns:
+def _counted(kin: npt.ArrayLike) -> Floats:
+    """Return what each image counts, (n,): those of one name count as one."""
+    names = np.asarray(kin, dtype=object)
+    number, size = np.unique(
+        [name or f"\0{row}" for row, name in enumerate(names)], return_inverse=True, return_counts=True
+    )[1:]
+    counted: Floats = 1.0 / size[number]
+    return counted
+
+
+def _patterns(labels: Whole, votes: Sequence[Floats], counted: Floats) -> Patterns:
     kinds = votes[0].shape[1]
     start = (np.sum(votes, axis=0) + 0.5 * np.eye(kinds)[labels]) / (len(votes) + 0.5)
     classes = kinds - 1
@@ -287,19 +310,12 @@ def _patterns(labels: Whole, votes: Sequence[Floats]) -> Patterns:
     known[:classes, :classes] = TRUSTED * (1.0 - USUALLY_RIGHT) / max(classes - 1, 1)
     known[np.arange(classes), np.arange(classes)] = TRUSTED * USUALLY_RIGHT
     chosen = [vote.argmax(axis=1).astype(np.int64) for vote in votes]
-    return Patterns.of([labels, *chosen], kinds, start, known)
+    if not any((choice == classes).any() for choice in chosen):
+        start[:, classes] = 0.0  # nobody says "none of these": it must not gather what is hard
+    return Patterns.of([labels, *chosen], kinds, start, known, counted)
 
 
-def _meaning_with(patterns: Patterns, counts: Floats) -> Floats:
-    true = patterns.believed(counts) * counts[:, None]
-    total = np.full((patterns.kinds - 1, patterns.kinds), SURENESS)
-    np.add.at(total, patterns.answers[:, 0], true)
-    shares = np.maximum(total / total.sum(axis=1, keepdims=True), SURENESS)
-    meaning: Floats = shares / shares.sum(axis=1, keepdims=True)
-    return meaning
-
-
-def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, witness: Floats, labels: Whole) -> float:
+def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, patterns: Patterns, labels: Whole) -> float:
     """Return the share of an opinion's answers that repeat given labels; 0 unless it is above what honesty can reach.
 
     Where the out-of-fold models doubt labels, a perfect reader agrees with as many as are right there all the same;
@@ -308,7 +324,6 @@ def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, witness: Floats, 
     """
     own = (np.arange(len(labels)), labels)
     doubt = (1.0 - models[own]) / (1.0 - models[own]).sum()
-    patterns = _patterns(labels, [models, witness])
     true = patterns.believed(patterns.counts)[patterns.of_image]
     confused = true.T @ np.eye(models.shape[1])[models.argmax(axis=1)] + SURENESS
     confused = confused / confused.sum(axis=1, keepdims=True)

@@ -20,7 +20,7 @@ import pandas as pd
 from curation.base import plugins, reading
 from curation.base.errors import CurationError
 from curation.base.files import read_table, write_table
-from curation.labels.votes import match_classes
+from curation.labels.votes import all_columns
 
 if TYPE_CHECKING:
     from curation.base.progress import Report
@@ -195,32 +195,37 @@ def _both_ways(model: OutsideModel, files: Sequence[Path], digests: Sequence[str
 
 
 def _matched(model: OutsideModel, said: npt.NDArray[np.float32], classes: Sequence[str]) -> Opinion:
-    column_of = _column_of(model.name, model.classes, classes)
-    places = {name: place for place, name in enumerate(model.classes)}
+    columns = _columns(model.name, model.classes, classes)
+    chosen = _chosen(pd.DataFrame(said, columns=list(model.classes)), columns, classes)
+    return Opinion(model.name, chosen, model.seen, _remarks(model.name, columns, classes))
+
+
+def _chosen(said: pd.DataFrame, columns: dict[str, list[str]], classes: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return probabilities of our classes, (n, classes), NaN of those that it does not know; synonyms are added up."""
     chosen = np.full((len(said), len(classes)), np.nan, np.float32)
     for place, name in enumerate(classes):
-        if name in column_of:
-            chosen[:, place] = said[:, places[column_of[name]]]
-    return Opinion(model.name, chosen, model.seen, _remarks(model.name, column_of, classes))
+        if name in columns:
+            chosen[:, place] = said[columns[name]].to_numpy(np.float32).sum(axis=1)
+    return chosen
 
 
-def _column_of(name: str, theirs: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
+def _columns(name: str, theirs: Sequence[str], classes: Sequence[str]) -> dict[str, list[str]]:
     """Return our class -> theirs.
 
     Raises:
         OpinionError: fewer than two mean the same.
 
     """
-    column_of = match_classes(theirs, classes)
-    if len(column_of) < 2:
+    columns = all_columns(theirs, classes)
+    if len(columns) < 2:
         raise OpinionError(
             f"{name} knows too few of the classes {', '.join(classes)} to have an opinion; it has {', '.join(theirs)}"
         )
-    return column_of
+    return columns
 
 
-def _remarks(name: str, column_of: dict[str, str], classes: Sequence[str]) -> tuple[str, ...]:
-    lacking = [label for label in classes if label not in column_of]
+def _remarks(name: str, columns: dict[str, list[str]], classes: Sequence[str]) -> tuple[str, ...]:
+    lacking = [label for label in classes if label not in columns]
     return (f"{name} has no class for {', '.join(lacking)}: there the models' word counts for it.",) if lacking else ()
 
 
@@ -230,8 +235,9 @@ def _of_table(file: Path, keys: pd.Series, classes: Sequence[str]) -> Opinion:
         table = reading.table(file)
     if "path" not in table or table["path"].duplicated().any():
         raise OpinionError(f"the predictions {file} must have one row per image and a column 'path'")
-    column_of = _column_of(str(file), [str(name) for name in table.columns if name != "path"], classes)
-    numbers = table.set_index("path")[list(column_of.values())].apply(pd.to_numeric, errors="coerce")
+    columns = _columns(str(file), [str(name) for name in table.columns if name != "path"], classes)
+    matched = list(dict.fromkeys(column for mine in columns.values() for column in mine))
+    numbers = table.set_index("path")[matched].apply(pd.to_numeric, errors="coerce")
     values: npt.NDArray[Any] = numbers.to_numpy(np.float64)
     if not ((values >= 0).all() and (values.sum(axis=1) <= 1.001).all()):
         raise OpinionError(f"{file}: the columns {', '.join(numbers)} must be probabilities that sum to 1 at most")
@@ -239,11 +245,8 @@ def _of_table(file: Path, keys: pd.Series, classes: Sequence[str]) -> Opinion:
     absent = int(mine.isna().any(axis=1).sum())
     if absent == len(mine):
         raise OpinionError(f"none of the paths in {file} is in this data set; give them as curate issues prints them")
-    said = np.full((len(mine), len(classes)), np.nan, np.float32)
-    for place, name in enumerate(classes):
-        if name in column_of:
-            said[:, place] = mine[column_of[name]]
-    remarks = _remarks(file.name, column_of, classes)
+    said = _chosen(mine, columns, classes)
+    remarks = _remarks(file.name, columns, classes)
     unsaid = (f"{file.name} says nothing of {absent:,} images.",) if absent else ()
     return Opinion(file.stem, said, "", remarks + unsaid)
 

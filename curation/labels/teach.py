@@ -9,7 +9,7 @@ it is learned beside it (Dawid & Skene, 1979; the given label's part is the judg
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,13 @@ RELIABILITY_ANSWERS = 100.0
 
 LIKENESS = 0.5
 """Correlation of several answers to one picture beyond its true class: what is hard for one is hard for all."""
+
+FEWEST, CERTAINTY, HONEST = 25, 2.0, 0.75
+"""Answers from which on it is asked whether a person guesses, standard errors that tell two numbers apart, and the
+share of the agreement with the judge expected of its own draws that an honest person reaches."""
+
+GUESSED = 5.0
+"""Answers that all guesses of one person count as: who finds one class only may be right where the judge is not."""
 
 MOST_TRANSITIONS = 12
 """Classes up to which every step from a given label to another class has a shift of its own."""
@@ -134,6 +141,7 @@ class Taught:
         learned: (n, classes + 1) probabilities by what was learned, an image's own answers left out.
         posterior: (n, classes + 1) probabilities with an image's own answers, and those to its copies.
         reliability: (people,) estimated share of a person's answers that are the true class.
+        guesses: (people,) whether a person's answers fit the images no better than guesses: they count as ``GUESSED``.
         moved: share of the images whose likeliest class the teaching changed, own answers left out.
 
     """
@@ -143,27 +151,30 @@ class Taught:
     learned: Floats
     posterior: Floats
     reliability: Floats
+    guesses: npt.NDArray[np.bool_]
     moved: float
 
 
 def teach(known: Known, answers: Answers) -> Taught:
     """Return the judge as the answers change it; without answers it stays as it was."""
+    given, people = answers, int(answers.people.max()) + 1 if len(answers) else 0
+    guesses = _guesses(known, given, people)
+    share = np.where(guesses, GUESSED / np.maximum(np.bincount(given.people, minlength=people), 1.0), 1.0)
+    answers = replace(given, weights=given.weights * share[given.people])
     rows, entry = np.unique(answers.rows, return_inverse=True)
     features, slopes = known.features(rows)
     offset = np.log(known.posterior[rows])
     share = _counted(known, answers)
-    people = int(answers.people.max()) + 1 if len(answers) else 0
-    reliability = np.zeros(0)
+    reliability = np.where(guesses, _reliabilities(known, given, people), _reliabilities(known, answers, people))
     fitted = _Average(np.zeros(features.shape[2]), _precision(slopes, USUAL_SLOPE, USUAL_SHIFT))
     if len(answers):
-        reliability = _reliability(known.posterior[rows], answers, entry, share, people)
         said = _log_likelihood(known.posterior[rows], answers, entry, reliability, share)
         fitted = _averaged(offset, features, said, slopes)
     learned = applied(known, fitted.parameters)
     posterior = answered(known, learned, answers, reliability)
     before, after = known.posterior.argmax(axis=1), learned.argmax(axis=1)
     moved = float((before != after).mean()) if len(known) else 0.0
-    return Taught(fitted.parameters, fitted.precision, learned, posterior, reliability, moved)
+    return Taught(fitted.parameters, fitted.precision, learned, posterior, reliability, guesses, moved)
 
 
 def applied(known: Known, parameters: Floats) -> Floats:
@@ -226,15 +237,36 @@ def _log_likelihood(posterior: Floats, answers: Answers, entry: Whole, reliabili
     return total
 
 
-def _reliability(prior: Floats, answers: Answers, entry: Whole, share: Floats, people: int) -> Floats:
+def _guesses(known: Known, answers: Answers, people: int) -> npt.NDArray[np.bool_]:
+    """Return who answers without looking, (people,): dealt out anew among the person's images, the answers fit as well.
+
+    And they fit less well than an honest person's must. Both are measured by the untaught judge, so that none is found
+    where it knows little itself; of a few answers nothing is said.
+    """
+    found = np.zeros(people, dtype=bool)
+    for person in range(people):
+        mine = answers.take(answers.people == person)
+        if len(mine) < FEWEST:
+            continue
+        judged = known.posterior[mine.rows]
+        fit = judged[np.arange(len(mine)), mine.kinds]
+        dealt, honest = judged.mean(axis=0)[mine.kinds].mean(), (judged**2).sum(axis=1).mean()
+        error = CERTAINTY * fit.std() / len(mine) ** 0.5
+        found[person] = abs(fit.mean() - dealt) <= error and fit.mean() + error < HONEST * honest
+    return found
+
+
+def _reliabilities(known: Known, answers: Answers, people: int) -> Floats:
     """Return how often each person gives the true class, (people,): expectation and maximisation, drawn to the usual.
 
     Measured against the untaught judge and the others' answers to the same images: a judge that the answers have taught
     would confirm them.
     """
+    rows, entry = np.unique(answers.rows, return_inverse=True)
+    prior, share = known.posterior[rows], _counted(known, answers)
     found = np.full(people, RELIABILITY)
     number = np.bincount(answers.people, weights=answers.weights, minlength=people)
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if people else 0):
         said = _log_likelihood(prior, answers, entry, found, share)
         true = softmax(np.log(prior) + said, axis=1)[entry, answers.kinds]
         right = np.bincount(answers.people, weights=answers.weights * true, minlength=people)

@@ -94,18 +94,18 @@ def read_votes(file: Path, classes: Sequence[str], to_do: str = _FORM) -> Votes:
     if wide["path"].duplicated().any():
         path = wide.loc[wide["path"].duplicated(), "path"].iloc[0]
         raise VotesError(f"{file} has two rows for {path!r}; write one row per image")
-    column_of = match_classes([str(column) for column in wide.columns if column != "path"], classes)
-    if not column_of:
+    columns = all_columns([str(column) for column in wide.columns if column != "path"], classes)
+    matched = [column for mine in columns.values() for column in mine]
+    if not matched:
         raise VotesError(f"{file} has no column for any of the classes {', '.join(classes)}")
     numbers = _whole_numbers(wide.drop(columns="path"), file)
-    words = sorted(set(column_of.values()) - set(numbers.columns))
+    words = sorted(set(matched) - set(numbers.columns))
     if words:
         raise VotesError(f"{file}: the column {words[0]!r} is a class and holds no number; give the count of its votes")
     counts = np.zeros((len(wide), len(classes)), np.int64)
     for place, name in enumerate(classes):
-        if name in column_of:
-            counts[:, place] = numbers[column_of[name]]
-    others = numbers.drop(columns=list(column_of.values())).to_numpy(np.int64)
+        counts[:, place] = numbers[columns.get(name, [])].sum(axis=1)
+    others = numbers.drop(columns=matched).to_numpy(np.int64)
     votes = Votes(wide["path"].astype(object).to_numpy(), tuple(classes), counts, others)
     if not votes.total.any():
         raise VotesError(f"{file} holds no vote for any image; every count is 0")
@@ -114,8 +114,16 @@ def read_votes(file: Path, classes: Sequence[str], to_do: str = _FORM) -> Votes:
 
 def match_classes(columns: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
     """Return class -> the column that counts its votes, for the classes that have one."""
-    known = {meaning(column): column for column in reversed(columns)}
-    return {name: known[meaning(name)] for name in classes if meaning(name) in known}
+    return {name: found[0] for name, found in all_columns(columns, classes).items()}
+
+
+def all_columns(columns: Sequence[str], classes: Sequence[str]) -> dict[str, list[str]]:
+    """Return class -> every column that means it (happy, joy), for the classes that have one."""
+    found = {
+        name: [column for column in columns if meaning(column) == meaning(name) and column not in {*classes} - {name}]
+        for name in classes
+    }
+    return {name: mine for name, mine in found.items() if mine}
 
 
 def _read(file: Path, to_do: str) -> pd.DataFrame:

@@ -55,7 +55,7 @@ def stored_model(workspace: Workspace) -> ChallengeModel | None:
     except (ValueError, KeyError, OSError):
         _LOG.warning("%s is damaged and is dropped; it is learned again with --embed", workspace.challenges)
         return None
-    whole = set(model.curves) == set(models.HEADS) and {"weights", "mean", "scale"} <= set(model.human)
+    whole = set(model.curves) == set(models.HEADS) and {"weights", "mean", "scale", "usual"} <= set(model.human)
     return model if whole and model.record.get("revision") == models.REVISION else None
 
 

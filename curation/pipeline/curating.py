@@ -160,8 +160,9 @@ def _what_next(
     lines = []
     if left_out:
         reason, number = Counter(problem["reason"].partition(": ")[0] for problem in left_out).most_common(1)[0]
+        files = "1 other file was" if len(left_out) == 1 else f"{len(left_out):,} other files were"
         most = "" if number == len(left_out) else f"{number:,} of them: "
-        lines.append(f"{len(left_out):,} other files were left out ({most}{reason}): see {workspace.ingest}")
+        lines.append(f"{files} left out ({most}{reason}): see {workspace.ingest}")
     if not subjects.record_of(workspace) and read_images(workspace)["split"].nunique() > 1:
         lines += [f"One person in several splits was not looked for: curate check subject_leak --identity dlib{option}"]
     if not workspace.challenges.exists():

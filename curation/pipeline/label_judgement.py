@@ -32,11 +32,11 @@ from curation.labels.judge import Judgement, judgement
 from curation.labels.jury import Consensus
 from curation.labels.opinions import Opinion
 from curation.labels.outcome import LabelOutcome
-from curation.labels.teach import Answers, Known, Taught, teach
+from curation.labels.teach import GUESSED, Answers, Known, Taught, teach
 from curation.models import runs
 from curation.pipeline import answers as people
 
-REVISION = 4
+REVISION = 5
 """Raised whenever the judgement may change for the same data, recipe and settings."""
 
 _NOTHING_TO_JUDGE = pd.DataFrame({name: pd.Series(dtype="str") for name in ("key", "label", "group", "kin")})
@@ -87,7 +87,7 @@ class _Evidence:
     def deliberated(self, labels: scores.Whole, groups: npt.ArrayLike, seed: int) -> Consensus:
         """Return the consensus as if these were the given labels."""
         near = neighbours.share(self.neighbours)
-        return jury.deliberate(self.names, self.said, labels, near, groups, seed=seed)
+        return jury.deliberate(self.names, self.said, labels, near, groups, kin=self.frame["kin"], seed=seed)
 
 
 @dataclass(frozen=True)
@@ -398,7 +398,7 @@ def calibration_record(evidence: _Evidence, consensus: Consensus, settings: Sett
             "AP": round(ranking.average_precision(flips[undoubted], doubt[undoubted]), 4),
             "AUROC": round(ranking.auroc(flips[undoubted], doubt[undoubted]), 4),
         }
-    draws = jury.rate_draws(evidence.labels, consensus.witnesses, _RATE_DRAWS, settings.seed)
+    draws = jury.rate_draws(consensus.patterns, _RATE_DRAWS, settings.seed)
     own = np.arange(len(evidence.labels)), evidence.labels
     return {
         "jury": [juror_record(*both) for both in zip(consensus.jurors, evidence.seen, strict=True)],
@@ -532,6 +532,11 @@ def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: J
             f"{number:,.0f} answers on {images:,} images taught the judge: it now names another class for "
             f"{100 * taught.moved:.1f} % of all images."
         )
+    sentences += [
+        f"The answers of {name!r} fit the images no better than guesses and count as {GUESSED:.0f}: look at some."
+        for name, guesses in zip(who, taught.guesses, strict=True)
+        if guesses
+    ]
     return {
         "count": number,
         "images": images,

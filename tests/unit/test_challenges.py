@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from curation.audit import planted
 from curation.audit.challenges import PLANTED
 from curation.base.settings import load
-from curation.checks.challenges import altered, model, occluders, overlays
+from curation.checks.challenges import altered, found, model, occluders, overlays
 from curation.checks.challenges.distance import distance
 from curation.checks.challenges.found import covered_parts
 from curation.checks.challenges.recurring import recurring_marks
@@ -117,14 +118,18 @@ def test_planted_challenges_keep_the_shape(kind: str, shape: tuple[int, ...]) ->
     assert (made != image).any()
 
 
-def test_the_share_of_a_challenge_is_found_whatever_share_was_taught() -> None:
+def test_the_share_of_a_challenge_is_found_whatever_share_was_taught_and_then_stays() -> None:
     rng = np.random.default_rng(0)
-    curve = model.fit_curve(rng.normal(2, 1, 2000), rng.normal(-2, 1, 2000))
+    taught = model.fit_curve(rng.normal(2, 1, 2000), rng.normal(-2, 1, 2000))
     natural = np.r_[rng.normal(2, 1, 100), rng.normal(-2, 1, 1900)]
-    probability, share = curve.probability(natural)
-    assert share == pytest.approx(0.05, abs=0.015)
+    curve = taught.among(natural)
+    assert curve.prior == pytest.approx(0.05, abs=0.015)
+    probability = curve.probability(natural)
     assert (probability[:100] >= 0.5).mean() > 0.85
     assert (probability[100:] >= 0.5).mean() < 0.01
+    assert taught.among(natural, 0.2).prior == pytest.approx(0.2)
+    # among many marked ones a picture is judged as among few
+    assert curve.probability(natural[:50]) == pytest.approx(probability[:50])
 
 
 def test_a_drawing_in_which_the_detector_finds_no_face_is_least_a_persons() -> None:
@@ -158,6 +163,39 @@ def test_images_unlike_the_faces_are_farthest_and_copies_of_them_do_not_hide_the
     far = distance(np.vstack([faces, odd]).astype(np.float16), sure, contents, 0)
     assert far[600:].min() > far[:600].max()
     assert np.median(far[:600]) == pytest.approx(0, abs=0.3)
+
+
+def asked(embedding: np.ndarray, face_score: np.ndarray, human: dict[str, np.ndarray]) -> SimpleNamespace:
+    """What the checks read of images that all are embedded."""
+    count = len(embedding)
+    learned = model.ChallengeModel({}, human, {}, {})
+    nothing = np.zeros((count, 0, 0))
+    known = found.Challenges(
+        np.ones(count, bool), embedding.astype(np.float16), {}, learned, nothing, nothing.astype(np.uint8), {}
+    )
+    measured = pd.DataFrame({"face_score": face_score, "pixel_sha256": [f"{n:064d}" for n in range(count)]})
+    images = pd.DataFrame({"path": [f"{n}.png" for n in range(count)]})
+    return SimpleNamespace(
+        challenges=known, measurements=measured, images=images, readable=np.ones(count, bool), settings=load()
+    )
+
+
+def test_drawings_are_flagged_where_half_of_the_images_are_drawings() -> None:
+    embedding = np.array([[-1, 0], [6, 0]] * 50)
+    human = {"weights": np.array([1.0, 0]), "mean": np.zeros(2), "scale": np.ones(2), "usual": np.array([-3.0, 0.8])}
+    flagged = found.non_human_face(asked(embedding, np.full(100, 0.9), human))["is_issue"]
+    assert flagged.tolist() == [False, True] * 50
+
+
+def test_outliers_are_flagged_where_many_images_are_no_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = pd.DataFrame({"path": pd.Series(dtype=object), "is_issue": pd.Series(dtype=bool)})
+    monkeypatch.setattr(found.pixels, "blank", lambda inputs: none)
+    rng = np.random.default_rng(0)
+    embedding = np.abs(rng.normal(0, 0.3, (500, 40)))
+    embedding[300:] += rng.uniform(1, 3, (200, 1)) * (np.arange(40) % 2)
+    flagged = found.outlier(asked(embedding, np.where(np.arange(500) < 300, 0.9, 0.0), {}))["is_issue"].to_numpy()
+    assert flagged[300:].mean() > 0.9
+    assert flagged[:300].mean() < 0.05
 
 
 def test_too_few_faces_give_no_distance() -> None:

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from curation.audit.synthetic import plant
+from curation.checks.duplicates import changes
+from curation.checks.duplicates.calibration import log_odds
 from tests.benchmarks.bench_other_faces import drawn_people, near, searched, told
 from tests.unit.test_measure_parts import person
 
@@ -75,6 +77,27 @@ def test_what_turns_and_shifts_share_is_searched_and_the_turn_is_told(crowd: Seq
     assert (rows[5, 21].dx, rows[5, 21].dy) == pytest.approx((0.2, -0.2), abs=0.03)
 
 
+def test_sheared_pictures_are_copies(crowd: Sequence[np.ndarray]) -> None:
+    shears = [(3, 0.36), (5, -0.36), (8, 0.3), (9, -0.3)]
+    copies = [
+        cv2.warpAffine(crowd[n], np.array([[1, s, -60 * s], [0, 1, 0.0]]), (120, 120), borderMode=cv2.BORDER_REPLICATE)
+        for n, s in shears
+    ]
+    assert pairs_in(searched([*crowd[:20], *copies])) == {(n, 20 + place) for place, (n, _) in enumerate(shears)}
+
+
+def test_what_is_not_seen_of_a_face_excuses_nothing() -> None:
+    def odds(eyes: float, mouth: float) -> float:
+        told = dict.fromkeys(changes.EVIDENCE, 0.1) | {"eyes": eyes, "mouth": mouth, "overlay": 0.5, "support": 0.9}
+        differences = np.array([[told[name] for name in changes.EVIDENCE]])
+        evidence = np.array([[0.97, 0.95, 0.96, 0.99, 0.98, 0.98, 0.05, 0.1, 1.0]])
+        return float(log_odds(evidence, differences, np.array([[1.0, 0, 0, 0, 1.0, 0]]))[0])
+
+    # brows that moved tell as much where the mouth is covered as where it moved with them
+    assert odds(4.0, 0.0) == odds(4.0, 4.0) < odds(4.0, 2.2) - 3
+    assert odds(0.0, 0.0) == odds(2.5, 2.5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("side", [48, 160])
 def test_expressions_of_one_person_are_kept(side: int) -> None:
@@ -90,5 +113,4 @@ def test_copies_planted_among_expressions_are_still_copies() -> None:
     copies = [plant.make_copy(pictures[4 * n], kind, n) for n, kind in enumerate(("jpeg", "text", "mirror", "crop_5"))]
     found = pairs_in(searched([*pictures, *copies]))
     assert {(4 * n, 40 + n) for n in range(4)} <= found
-    # with copies about, alike expressions are likelier to be taken for some: 4 of 60 pairs, wanted 1
-    assert len([pair for pair in found if pair[1] < 40]) <= 4
+    assert len([pair for pair in found if pair[1] < 40]) <= 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 
 from curation.audit.synthetic import plant
 from curation.audit.synthetic.face import TYPICAL, draw, draw_person, draw_shot
-from curation.checks.duplicates import changes, features, kernel, transform, verification
+from curation.checks.duplicates import changes, features, kernel, registration, transform, verification
 from curation.checks.duplicates.calibration import in_company, log_odds, may_be_copies, probability
 from curation.checks.duplicates.candidates import Candidates
 from tests.unit.test_plant import drawn_face
@@ -186,3 +189,8 @@ def test_a_pair_among_shots_needs_more_evidence_than_a_pair_alone() -> None:
     copies = in_company(np.array([3.0, *[6.0] * 4]), np.concatenate([[[0, 1]], shots]), 4)
     assert alone[0] == pytest.approx(3.0) and copies[0] == pytest.approx(3.0, abs=0.1)
     assert beside[0] < 2.0
+
+
+def test_what_is_compiled_changes_with_the_file_it_calls() -> None:
+    content = Path(registration.__file__).read_bytes()
+    assert hashlib.sha256(content).hexdigest().startswith(kernel.REGISTRATION), "write the new digits into kernel.py"

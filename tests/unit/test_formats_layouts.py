@@ -143,6 +143,15 @@ def test_affectnets_annotations_are_read_whatever_their_type(tmp_path: Path) -> 
     assert "not read" not in said(listing)
 
 
+def test_affectnets_folders_without_a_split_have_none(tmp_path: Path) -> None:
+    lay(tmp_path / "data", [f"images/{n}.jpg" for n in range(3)])
+    (tmp_path / "data" / "annotations").mkdir()
+    for n in range(3):
+        np.save(tmp_path / "data" / "annotations" / f"{n}_exp.npy", np.array(n))
+    found = told(listed(tmp_path / "data"))
+    assert set(found.values()) == {("", "neutral"), ("", "happiness"), ("", "sadness")}
+
+
 def test_affectnets_lists_name_images_below_their_folder_and_numbers_become_names(tmp_path: Path) -> None:
     columns = "subDirectory_filePath,face_x,facial_landmarks,expression,valence,arousal\n"
     rows = "".join(f"{n}/x{n}.jpg,0,1;2;3,{n},0.1,0.2\n" for n in range(3))

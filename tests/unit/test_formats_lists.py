@@ -59,6 +59,7 @@ SPELLINGS: dict[str, tuple[str, object]] = {
     "no header": ("l.csv", table(None, plain())),
     "no header, spaces": ("l.txt", table(None, plain(), " ")),
     "no header, label first": ("l.csv", table(None, [[b, a] for a, b in plain()])),
+    "no header, numbered rows": ("l.csv", table(None, [[str(n), a, b] for n, (a, b) in enumerate(plain())])),
     "spaces around": ("l.csv", table(PATH, [[f" {a} ", f" {b}"] for a, b in plain()])),
     "backslashes": ("l.csv", table(PATH, plain(lambda path: path.replace("/", "\\")))),
     "windows": ("l.csv", table(PATH, plain(lambda path: WINDOWS + path.replace("/", "\\")))),
@@ -80,6 +81,10 @@ SPELLINGS: dict[str, tuple[str, object]] = {
     "one-hot, prefixed": (
         "l.csv",
         table(["path", *(f"is_{c}" for c in CLASSES)], [[a, *(float(b == c) for c in CLASSES)] for a, b in plain()]),
+    ),
+    "one-hot, true and false": (
+        "l.csv",
+        table(["path", *(f"emotion_{c}" for c in CLASSES)], [[a, *(str(b == c) for c in CLASSES)] for a, b in plain()]),
     ),
     "a constant label beside": ("l.csv", table(["path", "label", "emotion"], [[a, "face", b] for a, b in plain()])),
     "numbers beside": ("l.csv", table(["path", "class_id", "class_name"], [[a, len(str(b)), b] for a, b in plain()])),

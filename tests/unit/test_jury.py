@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curation.labels import jury, ranking
+from curation.labels import jury, neighbours, ranking
 from curation.labels.judge import judgement
 from curation.labels.jury import Consensus
 
@@ -100,6 +100,14 @@ def test_a_bad_opinion_does_no_harm(kind: str, seed: int) -> None:
     assert after[1] > before[1] - 0.006
 
 
+@pytest.mark.parametrize("kind", ["noise", "memorised", "flat"])
+def test_a_bad_opinion_beside_the_models_alone_does_no_harm(kind: str) -> None:
+    true, labels, said, neighbours = world(n=3000, seed=5)
+    before = precision_and_accuracy(true, labels, heard(labels, said[:1], neighbours))
+    worse = np.stack([said[0], bad_opinion(kind, labels, said)])
+    assert precision_and_accuracy(true, labels, heard(labels, worse, neighbours)) == pytest.approx(before, abs=0.01)
+
+
 def test_an_opinion_that_has_seen_the_labels_is_called_out_and_one_that_is_merely_good_is_not() -> None:
     true, labels, said, neighbours = world()
     expert = softmax(np.random.default_rng(2).normal(0, 1, said[0].shape) + 6.0 * np.eye(CLASSES)[true])
@@ -141,7 +149,7 @@ def test_ambiguous_is_what_is_torn_between_its_label_and_another_and_wrong_what_
     found = heard(labels, said, neighbours)
     made = judgement(labels, found.posterior, found.sharpness)
     assert made.wrong[0] < 0.5 < made.wrong[1]
-    assert made.ambiguous[0] > 0.35 > 2 * made.ambiguous[1]
+    assert made.ambiguous[0] > max(0.3, 1.5 * made.ambiguous[1])
 
 
 def test_copies_are_judged_alike_and_a_copy_with_another_label_is_evidence() -> None:
@@ -175,8 +183,9 @@ def test_one_opinion_alone_is_judged_with_its_neighbours_as_a_second_witness() -
     true, labels, said, neighbours = world()
     found = heard(labels, said[:1], neighbours)
     precision, right = precision_and_accuracy(true, labels, found)
-    assert precision > ranking.average_precision(true != labels, 1.0 - said[0][np.arange(len(labels)), labels]) - 0.02
+    assert precision > ranking.average_precision(true != labels, 1.0 - said[0][np.arange(len(labels)), labels]) - 0.002
     assert right > (labels == true).mean() + 0.01
+    assert found.meaning[:, -1].max() < 0.01  # nobody says "none of these"
 
 
 def test_an_opinion_alone_keeps_its_sureness_though_labels_are_wrong() -> None:
@@ -193,6 +202,53 @@ def test_an_opinion_alone_keeps_its_sureness_though_labels_are_wrong() -> None:
 def test_rates_drawn_again_spread_around_the_estimate() -> None:
     _, labels, said, neighbours = world()
     found = heard(labels, said, neighbours)
-    draws = jury.rate_draws(labels, found.witnesses, 40, 0)
+    draws = jury.rate_draws(found.patterns, 40, 0)
     assert draws.mean(axis=0) == pytest.approx(found.rates, abs=0.02)
     assert (draws.std(axis=0) > 0.001).all()
+
+
+def network_of_sessions(seed: int, classes: int = 7, sessions: int = 320, shots: int = 3) -> tuple[np.ndarray, ...]:
+    """True classes, given labels, one network's probabilities, its neighbours' and names of sessions.
+
+    Whole sessions are mislabelled alike; the network knows some classes poorly, confuses some always, and has learned
+    from the labels as they are.
+    """
+    rng = np.random.default_rng(seed)
+    true = rng.choice(classes, sessions, p=rng.dirichlet(4 * np.ones(classes)))
+    labels = np.where(rng.random(sessions) < 0.12, (true + rng.integers(1, classes, sessions)) % classes, true)
+    means = np.full((classes, classes), 0.3 / classes)
+    np.add.at(means, (true, labels), 1.0)
+    true, labels, session = (np.repeat(part, shots) for part in (true, labels, np.arange(sessions)))
+    signal = rng.uniform(0.6, 3.2, classes)[true][:, None] * np.eye(classes)[true]
+    always = rng.normal(0, 0.5, (classes, classes))[true]
+    shared = np.repeat(rng.normal(0, 0.9, (sessions, classes)), shots, axis=0)
+    logits = shared + signal + always + rng.normal(0, 0.4, shared.shape)
+    kin = np.array([f"session {number}" for number in session], dtype=object)
+    around = neighbours.votes(neighbours.nearest(logits, kin, session * 7919 % 3), labels, classes)
+    said = softmax(logits) @ (means / means.sum(axis=1, keepdims=True))
+    return true, labels, said, neighbours.share(around), kin
+
+
+def test_weak_classes_of_the_only_network_are_not_taken_for_wrong_labels_where_sessions_are_mislabelled_whole() -> None:
+    mine, alone, expected = [], [], []
+    for seed in range(6):
+        true, labels, said, near, kin = network_of_sessions(seed)
+        found = jury.deliberate(["models"], said[None], labels, near, [""] * len(labels), kin=kin)
+        wrong, rows = true != labels, np.arange(len(labels))
+        mine.append(ranking.average_precision(wrong, doubt(found, labels)))
+        alone.append(ranking.average_precision(wrong, 1.0 - said[rows, labels]))
+        expected.append(doubt(found, labels).sum() / wrong.sum())
+    assert np.mean(mine) > np.mean(alone) + 0.03
+    assert 0.7 < np.mean(expected) < 1.3
+
+
+def test_a_mistake_in_many_copies_is_one_mistake_where_it_is_learned_what_labels_mean() -> None:
+    true, labels, said, near = world(rate=(0.1, 0.1, 0.1))
+    once = heard(labels, said, near).rates
+    rows = np.flatnonzero((true != labels) & (labels == 0))
+    many = np.concatenate([np.arange(len(labels)), np.repeat(rows, 9)])
+    names = np.full(len(labels), "", dtype=object)
+    names[rows] = [f"copy of {row}" for row in rows]
+    copied = heard(labels[many], said[:, many], near[many], names[many]).rates
+    assert copied == pytest.approx(once, abs=0.05)
+    assert heard(labels[many], said[:, many], near[many]).rates[0] > once[0] + 0.2

@@ -114,6 +114,13 @@ def test_a_table_of_predictions_is_an_opinion_and_says_what_it_lacks(images: pd.
         assert whole[1] == pytest.approx([0.5, 0.5]) and whole[2] == pytest.approx([0.7, 0.2])
 
 
+def test_classes_of_one_meaning_are_added_up(images: pd.DataFrame, tmp_path: Path) -> None:
+    table = pd.DataFrame({"path": ["0.png", "1.png"], "happy": [0.4, 0.1], "joy": [0.4, 0.1], "sad": [0.2, 0.8]})
+    table.to_csv(tmp_path / "theirs.csv", index=False)
+    (said,) = gather([str(tmp_path / "theirs.csv")], images, CLASSES, tmp_path / "cache")
+    assert said.said[:2, CLASSES.index("happy")] == pytest.approx([0.8, 0.2])
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [

@@ -155,6 +155,16 @@ def test_verify_names_edits_of_every_field_of_tags_and_records(workspace: Worksp
     assert "left the seals" in manifest.verify(workspace)[0]
 
 
+@pytest.mark.parametrize("field", ["commit", "through", "chain"])
+def test_a_closing_line_of_another_type_is_noticed(workspace: Workspace, field: str) -> None:
+    commit_raw(workspace)
+    commit_cleaned(workspace, Draft("a.jpg", "exclude"))
+    *lines, last = workspace.decisions.read_text().splitlines()
+    edited = json.dumps({**json.loads(last), field: "text"})
+    workspace.decisions.write_text("\n".join([*lines, edited]) + "\n")
+    assert manifest.verify(workspace)
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_the_log_of_another_copy_of_the_workspace_is_not_gone_on_with(workspace: Workspace, batch: int) -> None:
     commit_raw(workspace)

@@ -10,7 +10,7 @@ from curation.base.classes import in_order
 TRAIN = ("train", "TRAIN", "Training", "train_set", "Training-Set", "trainset", "trains", "train_images", "train data")
 TRAIN += ("FER2013Train", "affectnet_train", "01_train", "train2017", "trainval", "TrainVal", "my.train")
 VALIDATION = ("val", "valid", "Validation", "val_set", "valset", "dev", "PublicTest", "public_test", "FER2013Valid")
-VALIDATION += ("instances_val2017", "Validation_Set", "devset", "rafdb-val")
+VALIDATION += ("instances_val2017", "Validation_Set", "devset", "rafdb-val", "vld")
 TEST = ("test", "TEST", "tests", "testing", "test_set", "eval", "evaluation", "holdout", "hold-out", "held_out")
 TEST += ("PrivateTest", "Private Test", "FER2013Test", "test_data", "testset", "lab_test")
 FOLDS = ("fold1", "Fold_2", "cv3", "split0", "k-fold-4")

@@ -76,6 +76,30 @@ def test_who_answers_at_random_is_found_out_and_does_little_harm() -> None:
     assert (taught.learned[rest].argmax(axis=1) == true[rest]).mean() > alone - 0.015
 
 
+@pytest.mark.parametrize("kind", ["always one class", "always none of these", "at random"])
+def test_who_answers_without_looking_teaches_next_to_nothing_and_takes_nothing_from_others(kind: str) -> None:
+    true, known = world()
+    order = np.random.default_rng(1).permutation(len(true))
+    rows, rest = order[:500], order[500:]
+    kinds = {
+        "always one class": np.zeros(500, np.int64),
+        "always none of these": np.full(500, CLASSES),
+        "at random": np.random.default_rng(2).integers(0, CLASSES, 500),
+    }[kind]
+    careless, honest = Answers(rows, kinds, np.zeros(500, np.int64), np.ones(500)), told(true, rows)
+    alone = teach(known, careless)
+    assert alone.guesses.tolist() == [True] and alone.moved < 0.01
+    both = teach(known, together(honest, careless))
+    assert both.guesses.tolist() == [False, True]
+    assert both.learned[rest] == pytest.approx(teach(known, honest).learned[rest], abs=0.02)
+
+
+def test_who_finds_one_class_only_where_it_is_likely_is_no_guesser() -> None:
+    true, known = world()
+    rows = np.flatnonzero((true == 1) & (known.posterior.argmax(axis=1) == 1))[:50]
+    assert not teach(known, told(true, rows, reliability=1.0)).guesses.any()
+
+
 def test_a_person_s_reliability_is_measured_by_the_others_answers_too() -> None:
     true, known = world(n=400)
     rows = np.arange(300)

@@ -33,6 +33,18 @@ def test_nouns_and_adjectives_name_the_same_class_and_the_rest_is_other(tmp_path
     assert found.others.tolist() == [[4, 5]]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,happy,joy,sad,unsure\na.jpg,2,1,1,1\n",
+        "path,label\na.jpg,happy\na.jpg,joy\na.jpg,happy\na.jpg,sad\na.jpg,unsure\n",
+    ],
+)
+def test_columns_of_one_meaning_are_votes_for_one_class(tmp_path: Path, text: str) -> None:
+    found = votes.read_votes(written(tmp_path, text), ("happy", "sad"))
+    assert found.counts.tolist() == [[3, 1]] and found.others.tolist() == [[1]]
+
+
 def test_one_row_a_vote_is_counted_and_images_without_votes_are_left_out(tmp_path: Path) -> None:
     file = written(tmp_path, "path,label,person\na.jpg,happy,x\na.jpg,happy,y\na.jpg,unsure,z\nb.jpg,,x\n")
     found = votes.read_votes(file, CLASSES)

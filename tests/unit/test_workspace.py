@@ -43,7 +43,7 @@ def test_a_damaged_json_file_is_one_sentence(tmp_path: Path, data: bytes) -> Non
 def test_a_listing_of_other_columns_is_one_sentence(tmp_path: Path) -> None:
     workspace = create_workspace(tmp_path / "space")
     files.write_table(workspace.listing, pd.DataFrame({"path": [1]}))
-    with pytest.raises(WorkspaceError, match=r"listing\.parquet is damaged .no column 'bytes'."):
+    with pytest.raises(WorkspaceError, match=r"listing\.parquet is damaged .it has no column 'url'."):
         read_listing(workspace)
 
 

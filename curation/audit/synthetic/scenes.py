@@ -152,9 +152,11 @@ def animal(side: int, rng: np.random.Generator) -> Tones:
     shaded = scene * (1 + 0.12 * rough(side, rng))
     for height in (0.7, 0.75, 0.8):
         for whisker in (-1, 1):
-            start, end = (0.5 + whisker * 0.1, 0.73), (0.5 + whisker * 0.46, height - 0.06)
-            ends = [[round(v * side) for v in point] for point in (start, end)]
-            cv2.line(shaded, ends[0], ends[1], 0.95, 1, cv2.LINE_AA)
+            start, end = (
+                [round(x * side), round(y * side)]
+                for x, y in ((0.5 + whisker * 0.1, 0.73), (0.5 + whisker * 0.46, height - 0.06))
+            )
+            cv2.line(shaded, start, end, 0.95, 1, cv2.LINE_AA)
     warped = _seen_from_elsewhere(shaded.astype(np.float32), rng)
     return np.clip(cv2.GaussianBlur(warped, (0, 0), side / 140), 0, 1).astype(np.float32)
 

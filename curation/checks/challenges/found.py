@@ -72,7 +72,7 @@ class Challenges:
         if model is not None and known.any():
             head = models.HEADS[check]
             score = models.picture_logit(head, self.logits[head][known])
-            probability[known], _ = model.curves[check].probability(score, models.LEAST_SHARE[check])
+            probability[known] = model.curves[check].probability(score)
         return probability
 
     @cached_property
@@ -142,8 +142,9 @@ def non_human_face(inputs: CheckInputs) -> pd.DataFrame:
     face = inputs.measurements["face_score"].to_numpy(dtype=np.float64)
     values, seen = np.full(len(face), np.nan), known.known & inputs.readable
     values[seen] = models.non_human_logit(known.model.human, known.embedding[seen], face[seen])
-    typical = float(np.median(values[seen])) if seen.any() else 0.0
-    threshold = upper_fence(values, inputs.settings.checks.outlier_fence, *_BOUNDS)
+    # the limit was set when the model was learned, so that images added later are judged alike however odd they are
+    typical, spread = known.model.human["usual"].tolist()
+    threshold = float(np.clip(typical + inputs.settings.checks.outlier_fence * spread, *_BOUNDS))
     scores = high_is_bad(values, threshold, 2 * threshold - typical, typical)
     return one_number_rows(
         "non_human_face", inputs.images["path"], values, scores, measure="no_person_log_odds", threshold=threshold
@@ -167,8 +168,10 @@ def outlier(inputs: CheckInputs) -> pd.DataFrame:
     if usable.any():
         values[usable] = distance(known.embedding[usable], sure[usable], contents[usable], inputs.settings.seed)
     chosen = np.flatnonzero(np.isfinite(values))
-    typical = float(np.median(values[chosen])) if len(chosen) else 0.0
-    threshold = upper_fence(values, _FENCE, *_BOUNDS)
+    # what is no face does not say how far a face may be
+    faces = values[sure & np.isfinite(values)]
+    typical = float(np.median(faces)) if len(faces) else 0.0
+    threshold = upper_fence(faces, _FENCE, *_BOUNDS)
     scores = high_is_bad(values, threshold, 2 * threshold - typical, typical)
     texts = [
         as_json(

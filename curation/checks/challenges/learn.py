@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.base.progress import Display
+from curation.checks.base import upper_fence
 from curation.checks.challenges import model as models
 from curation.checks.challenges.lessons import Lessons, at_side, draw_altered, draw_lessons
 from curation.checks.challenges.model import Arrays, ChallengeModel, Curve, Floats, Pixels
@@ -130,13 +131,16 @@ def learn(
         report(3, 5)
         network = FeatureNetwork(heads)
         few = min(_MOST_DRAWN, max(40, round(_DRAWN * count)))
-        human, human_record = _learn_human(network, taught, asked, natural, detect, few, seed)
+        own = network.describe(_small(natural.pictures))
+        known = own.embedding, natural.face_score
+        human, human_record = _learn_human(network, taught, asked, known, detect, few, seed)
         report(4, 5)
         again = draw_lessons(asked.pictures, asked.landmarks, marks, few, shape, seed + 1)
         seen = network.describe(again.pictures).logits
         curves, record = {}, {"non_human_face": human_record}
         for check, name in models.HEADS.items():
-            curves[check], record[check] = _calibrated(name, seen[name], again)
+            curve, record[check] = _calibrated(name, seen[name], again)
+            curves[check] = curve.among(models.picture_logit(name, own.logits[name]), models.LEAST_SHARE[check])
         report(5, 5)
     facts = {"revision": models.REVISION, "seed": seed, "faces": len(order), "lessons": count, "pairs": len(marks)}
     return ChallengeModel(heads, human, curves, {**facts, "checks": record})
@@ -161,7 +165,13 @@ def _calibrated(name: str, logits: npt.NDArray[np.float32], lessons: Lessons) ->
 
 
 def _learn_human(
-    network: FeatureNetwork, taught: Faces, asked: Faces, natural: Natural, detect: Detect, count: int, seed: int
+    network: FeatureNetwork,
+    taught: Faces,
+    asked: Faces,
+    natural: tuple[npt.NDArray[np.float16], Floats],
+    detect: Detect,
+    count: int,
+    seed: int,
 ) -> tuple[Arrays, dict[str, float]]:
     """Return what tells altered faces from the data's own images, and how well it does on other ones."""
     from sklearn.linear_model import LogisticRegression
@@ -170,7 +180,8 @@ def _learn_human(
 
     made = draw_altered(taught.pictures, taught.landmarks, count, SIDE, seed + 2)
     held = draw_altered(asked.pictures, asked.landmarks, count, SIDE, seed + 3)
-    own, made_seen, held_seen = (network.describe(part).embedding for part in (_small(natural.pictures), made, held))
+    made_seen, held_seen = (network.describe(part).embedding for part in (made, held))
+    own, face_score = natural
     half = len(own) // 2
     known = own[:half].astype(np.float64)
     mean, scale = known.mean(axis=0), known.std(axis=0) + _UNEVEN
@@ -180,5 +191,7 @@ def _learn_human(
     human: Arrays = {"weights": fitted.coef_[0], "mean": mean, "scale": scale}
     scores = np.array([detect(picture) for picture in held])
     positive = models.non_human_logit(human, held_seen, scores)
-    negative = models.non_human_logit(human, own[half:], natural.face_score[half:])
+    negative = models.non_human_logit(human, own[half:], face_score[half:])
+    typical = float(np.median(negative))
+    human["usual"] = np.array([typical, upper_fence(negative, 1.0, -np.inf, np.inf) - typical])
     return human, {"planted": len(held), "auroc": round(models.auroc(positive, negative), 4)}

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Half = npt.NDArray[np.float16]
 Arrays = dict[str, npt.NDArray[Any]]
 
-REVISION = 1
+REVISION = 2
 """Raised whenever another model may be learned from the same faces."""
 
 HEADS = {"watermark": "overlay", "occluded_face": "occluder"}
@@ -51,27 +51,31 @@ class Curve:
 
     Attributes:
         weights: (2,) slope and intercept.
-        prior: share of the pictures it was fitted to that had the challenge.
+        prior: share of the pictures that it is meant for that have the challenge.
 
     """
 
     weights: Floats
     prior: float
 
-    def probability(self, score: Floats, least: float = 1e-4) -> tuple[Floats, float]:
-        """Return the probability (n,) that each picture has the challenge, and the share that seem to have it.
+    def probability(self, score: Floats) -> Floats:
+        """Return the probability (n,) that each picture has the challenge."""
+        return np.asarray(1 / (1 + np.exp(-np.clip(self.weights[0] * score + self.weights[1], -30, 30))))
+
+    def among(self, score: Floats, least: float = 1e-4) -> Curve:
+        """Return the curve for data in which the challenge is as common as it seems in pictures of these scores (n,).
 
         The share is the likeliest one from ``least`` up, found by expectation maximisation (Saerens et al. 2002).
         """
-        odds = self.weights[0] * score + self.weights[1] - np.log(self.prior / (1 - self.prior))
-        ratio = np.exp(np.clip(odds, -30, 30))
+        taught = np.log(self.prior / (1 - self.prior))
+        ratio = np.exp(np.clip(self.weights[0] * score + self.weights[1] - taught, -30, 30))
         share = max(least, self.prior / 2)
         for _ in range(_EM_ROUNDS):
             found = share * ratio / (share * ratio + 1 - share)
             before, share = share, float(np.clip(found.mean() if len(found) else 0.0, least, 0.5))
             if abs(share - before) < 1e-7:
                 break
-        return share * ratio / (share * ratio + 1 - share), share
+        return Curve(self.weights + np.array([0, np.log(share / (1 - share)) - taught]), share)
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ class ChallengeModel:
 
     Attributes:
         heads: arrays of each head.
-        human: weights, mean and scale of the embedding (1280,) that tell altered faces from the data's.
+        human: weights, mean and scale of the embedding (1280,) that tell altered faces from the data's; usual (2,):
+            median and robust deviation of ``non_human_logit`` on the data's images.
         curves: per check.
         record: on what it was learned, and how well it finds planted ones that it did not learn from.
 

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, View, descriptors
+from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, View, descriptors, seen_by
 
 Indices = NDArray[np.int64]
 Hashes = NDArray[np.int64]
@@ -341,8 +341,9 @@ class NeighbourSource:
         found = []
         for mirrored, views in ((False, _PLAIN_VIEWS), (True, _MIRRORED_VIEWS)):
             best = _empty_best(len(thumbnails), count)
+            others = seen_by(thumbnails, views[1:])
             for view in views:
-                seen = plain if view == PLAIN else descriptors(thumbnails, view)
+                seen = plain if view == PLAIN else next(others)
                 best = _best_distinct(*best, *search(seen * MIRROR_SIGNS if mirrored else seen))
                 if self.report is not None:
                     self.report(len(_PLAIN_VIEWS) * mirrored + views.index(view) + 1, self.SEARCHES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +53,7 @@ _MATRIX_SUM = 65_000
 
 _FREQUENCY = np.hypot(*np.mgrid[:_GRID, :_GRID])
 _KEPT = (_FREQUENCY > 0) & (_FREQUENCY <= _CUTOFF)
+_LENGTH = int(_KEPT.sum())
 
 MIRROR_SIGNS: Floats = np.where(np.nonzero(_KEPT)[1] % 2 == 1, -1, 1).astype(np.float32)
 """(44,) factors that turn a plain view's descriptor into that of the mirrored picture: odd horizontal cosines flip."""
@@ -68,6 +71,9 @@ _FLAT = 8.0
 
 _UNIT = 50.0
 """Evened levels a standard deviation; values beyond 2.5 deviations are clipped."""
+
+_AT_ONCE = 8
+"""Views whose descriptors are made together: 0.35 KB a picture."""
 
 _BLOCK = 4096
 """Pictures looked at before the memory of their thumbnails is given back, if those lie in a file."""
@@ -198,31 +204,49 @@ def descriptors(thumbnails: Pixels, view: View) -> Floats:
     its mean, scaled to one length. Entries are whole numbers, so that every inner product is exact in single
     precision, whatever the order of summation: the same neighbours on every machine.
     """
-    matrix = _descriptor_matrix(view)
-    result = np.empty((len(thumbnails), matrix.shape[1]), dtype=np.float32)
+    return next(seen_by(thumbnails, [view]))
+
+
+def seen_by(thumbnails: Pixels, views: Sequence[View]) -> Iterator[Floats]:
+    """Yield the descriptors through each view; several are made at a time, for the pictures are read once for them."""
     flat = thumbnails.reshape(len(thumbnails), SIDE * SIDE)
-    for start in range(0, len(flat), _BLOCK):  # bounds the copy in single precision
-        spectrum = (flat[start : start + _BLOCK].astype(np.float32) @ matrix).astype(np.float64)
-        length = np.sqrt((spectrum**2).sum(axis=1, keepdims=True))
-        result[start : start + _BLOCK] = np.rint(spectrum * (_QUANTUM / np.maximum(length, 1.0)))
-        scratch.release(thumbnails)
-    return result
+    for first in range(0, len(views), _AT_ONCE):
+        matrices = np.concatenate([_descriptor_matrix(view) for view in views[first : first + _AT_ONCE]], axis=1)
+        result = np.empty((matrices.shape[1] // _LENGTH, len(flat), _LENGTH), dtype=np.int8)
+        for start in range(0, len(flat), _BLOCK):  # bounds the copy in single precision
+            spectrum = (flat[start : start + _BLOCK].astype(np.float32) @ matrices).astype(np.float64)
+            spectrum = spectrum.reshape(len(spectrum), -1, _LENGTH)
+            length = np.sqrt((spectrum**2).sum(axis=2, keepdims=True))
+            result[:, start : start + _BLOCK] = np.rint(spectrum * (_QUANTUM / np.maximum(length, 1.0))).swapaxes(0, 1)
+            scratch.release(thumbnails)
+        yield from (seen.astype(np.float32) for seen in result)
 
 
-def _descriptor_matrix(view: View) -> Floats:
-    """Return the whole-number matrix (2304, 44) that view, blur, averages and cosines are together: all are linear."""
-    centre = (SIDE - 1) / 2
-    along, across = np.cos(np.radians(view.turn)) / view.zoom, np.sin(np.radians(view.turn)) / view.zoom
-    linear = np.array([[along, -across], [across, along]])
-    into = np.column_stack([linear, centre - linear @ np.full(2, centre) + (view.dx, view.dy)])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+@cache
+def _plain_matrix() -> NDArray[np.float64]:
+    """Return the matrix (2304, 44) that blur, averages, cosines and their weights are together: all are linear."""
     rows = np.empty((SIDE * SIDE, _GRID, _GRID))
     for n, impulse in enumerate(np.eye(SIDE * SIDE, dtype=np.float32).reshape(-1, SIDE, SIDE)):
-        seen = cv2.warpAffine(impulse, into, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        rows[n] = cv2.resize(cv2.GaussianBlur(seen, (0, 0), _BLUR), (_GRID, _GRID), interpolation=cv2.INTER_AREA)
+        rows[n] = cv2.resize(cv2.GaussianBlur(impulse, (0, 0), _BLUR), (_GRID, _GRID), interpolation=cv2.INTER_AREA)
     k, x = np.mgrid[:_GRID, :_GRID]
     cosines = np.cos(np.pi * (x + 0.5) * k / _GRID) * np.where(k == 0, np.sqrt(0.5), 1.0)
-    matrix = (cosines @ rows @ cosines.T)[:, _KEPT] * _FREQUENCY[_KEPT] ** _TILT
+    return np.asarray((cosines @ rows @ cosines.T)[:, _KEPT] * _FREQUENCY[_KEPT] ** _TILT)
+
+
+@cache
+def _descriptor_matrix(view: View) -> Floats:
+    """Return the whole-number matrix (2304, 44) that view and ``_plain_matrix`` are together."""
+    centre = (SIDE - 1) / 2
+    along, across = np.cos(np.radians(view.turn)) / view.zoom, np.sin(np.radians(view.turn)) / view.zoom
+    y, x = (places.ravel() - centre for places in np.mgrid[:SIDE, :SIDE])
+    # bilinear weights of the pixels that each pixel of the view is made of; beyond the edge the edge is repeated
+    left, down = along * x - across * y + centre + view.dx, across * x + along * y + centre + view.dy
+    matrix = np.zeros((SIDE * SIDE, _LENGTH))
+    for column, row in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        weight = np.abs(1 - column - left % 1) * np.abs(1 - row - down % 1)
+        place = [(np.floor(at) + step).clip(0, SIDE - 1) for at, step in ((down, row), (left, column))]
+        source = (place[0] * SIDE + place[1]).astype(np.int64)
+        np.add.at(matrix, source, weight[:, None] * _plain_matrix())
     # one scale for all columns, or the tilt would be lost; rounding of impulses must not see the mean
     matrix -= matrix.mean(axis=0)
     return np.asarray(np.rint(matrix * (_MATRIX_SUM / np.abs(matrix).sum(axis=0).max())), dtype=np.float32)

@@ -28,7 +28,7 @@ from curation.checks.duplicates.candidates import (
     partitioned,
     searcher,
 )
-from curation.checks.duplicates.features import PLAIN, SIDE, Floats, Pixels, View, descriptors, evened
+from curation.checks.duplicates.features import PLAIN, SIDE, Floats, Pixels, View, descriptors, evened, seen_by
 from curation.checks.duplicates.looks import Looks, nearest, seen_through
 
 Doubles = NDArray[np.float64]
@@ -139,9 +139,9 @@ class WindowSource:
         plain = self._index
         if _FEW < len(plain.vectors) <= FLAT_LIMIT:
             plain = Index(plain.vectors, partial(partition_search, partitioned(plain.vectors), _NEAREST + 1))
-        for done, search in enumerate(_SEARCHES):
+        own = seen_by(thumbnails, [search.own for search in _SEARCHES])
+        for done, (search, seen) in enumerate(zip(_SEARCHES, own, strict=True)):
             whole = search.other == PLAIN
-            seen = descriptors(thumbnails, search.own)
             least = _LEAST_SIMILARITY if whole else _LEAST_SIMILARITY_IN_COMMON
             index = plain if whole else self._made(descriptors(thumbnails, search.other))
             pairs = np.stack(nearest(index, seen, len(thumbnails), _NEAREST + 1, least), axis=1)

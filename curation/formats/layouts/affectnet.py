@@ -35,7 +35,7 @@ def recognise(tree: Tree) -> SourceContents | None:
     contents = SourceContents()
     for image in tree.images:
         path = beside[image.path]
-        split = image.path.split("/images/")[0].rpartition("/")[2]
+        split = f"/{image.path}".rpartition("/images/")[0].rpartition("/")[2]
         label = _label(tree, path) if path in tree.others else ""
         contents.files.append(image._replace(split=split, label=label))
     return contents

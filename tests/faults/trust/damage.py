@@ -28,6 +28,19 @@ def _json_of_wrong_types(path: Path, home: Home) -> None:
     path.write_text("\n".join(map(turned, lines)) + "\n")
 
 
+def _one_of_wrong_type(place: int) -> Damage:
+    """Turn one value of a JSON file, or of its last line, into one of another type."""
+
+    def damage(path: Path, home: Home) -> None:
+        *lines, last = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+        record = json.loads(last)
+        name = sorted(record)[place % len(record)]
+        other = json.dumps({**record, name: {"x": [1]} if isinstance(record[name], str) else "text"})
+        path.write_text("\n".join([*lines, other]) + "\n")
+
+    return damage
+
+
 def _with_field(value: object) -> Damage:
     def damage(path: Path, home: Home) -> None:
         lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
@@ -82,6 +95,7 @@ TEXT: dict[str, Damage] = {
     "nested deeply": lambda path, home: path.write_bytes(b"[" * 50_000 + b"]" * 50_000 + b"\n"),
     "an object nested deeply": lambda path, home: path.write_text('{"a": ' * 900 + "1" + "}" * 900 + "\n"),
     "of wrong types": _json_of_wrong_types,
+    **{f"whose field {place} is of another type": _one_of_wrong_type(place) for place in range(5)},
     "of NaN": _numbers_of_nan,
     "of a newer version": _with_field({"new": 1}),
     "with half a character": _with_field("\ud800"),
@@ -94,6 +108,8 @@ TEXT: dict[str, Damage] = {
 TABLE: dict[str, Damage] = {
     "without rows": _table(lambda frame: frame.head(0)),
     "without its last column": _table(lambda frame: frame.iloc[:, :-1]),
+    "without its first column": _table(lambda frame: frame.iloc[:, 1:]),
+    "of texts": _table(lambda frame: frame.astype(object).map(lambda _: "x")),
     "of wrong types": _table(_other_types),
     "of missing values": _table(lambda frame: frame.astype(object).where(lambda cells: cells.isna())),
     "with rows twice": _table(lambda frame: pd.concat([frame, frame], ignore_index=True)),

@@ -27,6 +27,10 @@ SHOWING: tuple[tuple[str, ...], ...] = (
     ("issues", "--all", "--json"),
     ("log",),
     ("log", "--json"),
+    ("log", "--path", "{absent}"),
+    ("log", "--path", "{image}"),
+    ("gate", "cleaned"),
+    ("coverage",),
     ("explain", "{image}"),
     ("explain", "{image}", "--json"),
     ("explain", "{absent}"),
@@ -118,6 +122,20 @@ def _noise(name: str) -> Callable[[Home], object]:
     return lambda home: (home.space / name).write_bytes(NOISE)
 
 
+def _of_one_column(name: str) -> Callable[[Home], object]:
+    def harm(home: Home) -> None:
+        place = home.space / f"{name}.parquet"
+        pd.read_parquet(place).iloc[:, :1].to_parquet(place)
+
+    return harm
+
+
+def _leading_outside(home: Home) -> None:
+    listing = pd.read_parquet(home.space / "listing.parquet")
+    listing.loc[3, "url"] = str(home.other / "secret.txt")
+    listing.to_parquet(home.space / "listing.parquet")
+
+
 def _advised() -> Iterator[tuple[str, Callable[[Home], object], tuple[str, ...]]]:
     """Yield what befalls a file, and a verb that then gives advice."""
     for name, verb in (
@@ -137,6 +155,10 @@ def _advised() -> Iterator[tuple[str, Callable[[Home], object], tuple[str, ...]]
         ("written/any.json", ("show",)),
     ):
         yield f"advice on {name} of noise", _noise(name), verb
+    one_column = {"issues": ("issues",), "pairs": ("check",), "listing": ("check",), "images": ("report",)}
+    for name, verb in one_column.items():
+        yield f"advice on {name}.parquet of one column", _of_one_column(name), verb
+    yield "advice on a listing that leads outside", _leading_outside, ("check",)
     for name in ("images.parquet", "listing.parquet", "issues.parquet"):
         yield (
             f"advice where there is no {name}",
