@@ -2,7 +2,7 @@
 
 Minutes where ``curate compare VERSION --subsets`` takes hours: the network's features stay as they are. The workspace
 is curated with ``--labels fast --embed``. Every arm makes equally many steps and is judged on validation images without
-a copy in train. ``train alone`` has its P(wrong) from heads on folds of the train images: no validation label is seen.
+a copy in train. ``train alone`` has its P(wrong) from heads on folds of the train images: they saw no other label.
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ def main() -> None:
     fold, own = np.random.default_rng(9).integers(0, FOLDS, number), np.zeros(number)
     for part in range(FOLDS):
         held = fold == part
+        head = learned(here[~held], labels[~held], part)
         with torch.inference_mode():
-            said = learned(here[~held], labels[~held], part)(torch.from_numpy(here[held])).softmax(1).numpy()
+            said = head(torch.from_numpy(here[held])).softmax(1).numpy()
         own[held] = said[np.arange(held.sum()), labels[held]]
 
     def chosen(how: selection.How, right: object) -> Callable[[float, int], np.ndarray]:
@@ -94,8 +95,9 @@ def main() -> None:
     for how, share in arms:
         for seed in range(seeds):
             rows = np.arange(number) if how == "whole" else ways[how](share, seed)
+            head = learned(here[rows], labels[rows], seed)
             with torch.inference_mode():
-                said = learned(here[rows], labels[rows], seed)(torch.from_numpy(there)).argmax(1).numpy()
+                said = head(torch.from_numpy(there)).argmax(1).numpy()
             found.setdefault((how, share), []).append(said == wanted)
         line = f"{how} {share}: {np.mean(found[how, share]):.4f}"
         for base in [("random", share), ("whole", 1.0)]:
