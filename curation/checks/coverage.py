@@ -282,11 +282,11 @@ def _shortcut(row: Mapping[str, Any]) -> Finding:
 
 
 def _gaps(after: pd.DataFrame, named: npt.NDArray[np.bool_]) -> list[Finding]:
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     totals = after.groupby(["axis", "split", "label"])["images"].transform("sum").to_numpy(dtype=np.float64)
     images, expected = after["images"].to_numpy(), after["expected"].to_numpy()
-    chance = binom.cdf(images, totals, np.clip(expected / np.maximum(totals, 1), 0, 1))
+    chance = bdtr(images, totals.astype(np.int64), np.clip(expected / np.maximum(totals, 1), 0, 1))
     cells_of = after.groupby("split")["images"].transform("size").to_numpy()
     wanting = (chance * cells_of < _SURE) & (images < _THIN * expected) & (totals > 0)
     elsewhere = after.groupby(["axis", "label", "value"])["images"].transform("max").to_numpy()

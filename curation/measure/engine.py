@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with (images done, images to do)."""
 
-_WORTH_A_PROCESS = 200
-"""Images that take about as long to measure as one more process takes to start (half a second)."""
+_WORTH_A_PROCESS = 400
+"""Images that take about as long to measure as one more process takes to start and to load its libraries."""
 
 _SHARDS_A_WORKER = 4
 """At least so many, where there is enough work, so that all end at about the same time."""

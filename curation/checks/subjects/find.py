@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from curation.base.arrays import Floats, Ints
 from curation.checks.duplicates.candidates import searcher
@@ -118,7 +118,7 @@ def find_subjects(
         strangers = _stranger_pairs(start.size, [bool(name) and not is_made(name) for name in leaf_names])
         if not strangers:
             return _as_given(leaf)
-        limit = float(norm.ppf(min(_LOOSEST, _CHANCE_EDGES * len(faces) / strangers)))
+        limit = float(ndtri(min(_LOOSEST, _CHANCE_EDGES * len(faces) / strangers)))
         found, nodes = tree.build(start, _edges(points, leaf), law, apart, limit)
         people = int(number.max()) + 1
         told = tree.with_neighbourhoods(found, nodes, start, law, people)
@@ -216,7 +216,7 @@ class _Curve:
         cuts = [found.cut(limit) for limit in _HEIGHTS]
         pairs = np.array([joined[cut].sum() for cut in cuts])
         groups = np.array([float(len(cut)) for cut in cuts])
-        chance = np.asarray(norm.cdf(_HEIGHTS), dtype=np.float64)
+        chance = np.asarray(ndtr(_HEIGHTS), dtype=np.float64)
         return cls(pairs, groups, chance, strangers * chance)
 
     @property
