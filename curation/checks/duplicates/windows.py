@@ -43,6 +43,10 @@ _TURNS = (15.0, 30.0, 45.0)
 """Side, px, of the middle that any turn leaves in the picture, and turns, degrees; a turn the other way is found from
 the other picture."""
 
+_INWARDS = 1.3
+"""By how much a picture that is turned is enlarged before it is compared: the fill of a turned copy's corners, which no
+turn of the other picture reproduces, falls outside the part in common."""
+
 _CORNER = 38
 _APART = SIDE - _CORNER
 """Side, px, of what a shift by 20 % of the side leaves, and that shift."""
@@ -206,7 +210,8 @@ class _Details:
         if not own.turn and np.abs(apart).max() < _LEAST_SHIFT:
             return -1.0, ()
         shift = linear @ apart
-        return most, tuple(np.column_stack([linear, shift]).ravel().tolist())
+        scale = _INWARDS if own.turn else 1.0
+        return most, tuple(np.column_stack([linear / scale, shift]).ravel().tolist())
 
     def _sized(self, row: int, sides: tuple[int, ...]) -> list[Floats]:
         even = evened(self._thumbnails[row]).astype(np.float32)
