@@ -88,6 +88,17 @@ def test_the_fill_of_a_turned_copys_corners_does_not_hide_it(crowd: Sequence[np.
     assert len(found) >= 0.9 * PEOPLE
 
 
+def test_shifts_either_way_are_found_in_small_pictures(crowd: Sequence[np.ndarray]) -> None:
+    small = [cv2.resize(picture, (48, 48), interpolation=cv2.INTER_AREA) for picture in crowd]
+    copies = []
+    for n, picture in enumerate(small):
+        shift = np.array([[1.0, 0, (9.6, -9.6)[n % 2]], [0, 1, (9.6, -9.6)[n // 2 % 2]]])
+        copies.append(cv2.warpAffine(picture, shift, (48, 48), borderMode=cv2.BORDER_REPLICATE))
+    found = pairs_in(searched([*small, *copies]))
+    assert all(j - i == PEOPLE for i, j in found)
+    assert len(found) >= 0.95 * PEOPLE
+
+
 def test_sheared_pictures_are_copies(crowd: Sequence[np.ndarray]) -> None:
     shears = [(3, 0.36), (5, -0.36), (8, 0.3), (9, -0.3)]
     copies = [

@@ -209,9 +209,10 @@ class _Details:
         apart = (np.array(start) - np.array(place)) / _HALF
         if not own.turn and np.abs(apart).max() < _LEAST_SHIFT:
             return -1.0, ()
-        shift = linear @ apart
-        scale = _INWARDS if own.turn else 1.0
-        return most, tuple(np.column_stack([linear / scale, shift]).ravel().tolist())
+        if own.turn:
+            return most, tuple(np.column_stack([linear / _INWARDS, linear @ apart]).ravel().tolist())
+        middle = (np.array(start) + side / 2) / _HALF - 0.5
+        return most, tuple(np.column_stack([linear * side / _HALF, middle]).ravel().tolist())
 
     def _sized(self, row: int, sides: tuple[int, ...]) -> list[Floats]:
         even = evened(self._thumbnails[row]).astype(np.float32)
