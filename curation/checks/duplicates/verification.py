@@ -61,7 +61,7 @@ def verify(
     """Register and compare candidate pairs, and yield what was found a batch at a time.
 
     Those that do not even agree coarsely are left out. What is found does not depend on the order or the number of
-    candidates. Where differences are not to be ``weighed``, pairs are registered only, with the same maps: a quarter less work.
+    candidates. Where differences are not to be ``weighed``, pairs are registered only: a quarter less work.
     """
     for start in range(0, len(candidates), _BATCH):
         batch = slice(start, start + _BATCH)
