@@ -38,6 +38,18 @@ def test_most_copies_of_every_kind_are_proved(kind: str) -> None:
     assert np.mean(proved) > 0.5
 
 
+def test_pairs_that_are_only_registered_get_the_same_maps() -> None:
+    faces = np.stack([drawn_face(0), plant.make_copy(drawn_face(0), "rotate", 0)])
+    pair = Candidates(np.array([[0, 1]]), np.array([False]))
+    whole, only = (
+        verification.joined(verification.verify(features.pictures(faces), pair, weighed=weighed))
+        for weighed in (True, False)
+    )
+    assert np.array_equal(whole.maps, only.maps)
+    assert np.isfinite(whole.odds).all()
+    assert not np.isfinite(only.odds).any()
+
+
 def test_different_pictures_are_not_proved() -> None:
     faces = np.stack([drawn_face(seed) for seed in range(60)])
     pairs = np.array([(i, j) for i in range(60) for j in range(i + 1, 60)])
