@@ -31,6 +31,16 @@ _READ_AT_IMPORT = ("HF_", "HOME", "KAGGLE", "FIFTYONE_", "PYTHON", "TORCH_HOME",
 """Beginnings of the variables that libraries read when they are loaded; all others are read when a command runs."""
 
 
+_ASKING = """import json, os, socket, sys
+line = socket.socket(socket.AF_UNIX)
+line.connect("ADDRESS")
+streams = [f"/proc/{os.getpid()}/fd/{stream}" for stream in (1, 2)]
+line.sendall(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd(), *streams]).encode() + b"\\n")
+sys.exit(int(line.makefile().readlines()[1]))
+"""
+"""A program that has the server run ``curate`` with its own arguments, environment, folder and streams."""
+
+
 class CommandServer:
     """The server, started with the first command; ``close`` ends it."""
 
@@ -69,6 +79,15 @@ class CommandServer:
                 raise subprocess.TimeoutExpired(arguments, timeout) from None
             out, err = (stream.read_text(encoding="utf-8", errors="replace") for stream in streams)
         return subprocess.CompletedProcess(["curate", *arguments], status, out, err)
+
+    def on_path(self, folder: Path) -> Path:
+        """Return a folder with a ``curate`` for scripts, that asks the server."""
+        if self._process is None:
+            self._process = self._started()
+        program = folder / "curate"
+        program.write_text(f"#!{sys.executable} -IS\n{_ASKING.replace('ADDRESS', self._address)}", encoding="utf-8")
+        program.chmod(0o755)
+        return folder
 
     def close(self) -> None:
         """End the server."""
@@ -138,6 +157,7 @@ def _become(arguments: list[str], environment: dict[str, str], folder: str, out:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for stream, path in enumerate((out, err), start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", closefd=False) for stream in (1, 2))  # a pipe, where it was a file
     sys.argv = ["curate", *arguments]
     tempfile.tempdir = None
     from curation import __main__ as door

@@ -66,18 +66,24 @@ def faces(datasets: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def curate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Curate]:
-    """Run the command in a process of its own; a non-zero exit status fails the test unless ``check=False``."""
+def command_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
+    """Where ``curate`` is loaded once for all commands."""
     server = CommandServer(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def curate(command_server: CommandServer) -> Curate:
+    """Run the command in a process of its own; a non-zero exit status fails the test unless ``check=False``."""
 
     def call(*arguments: object, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        done = server.run([*map(str, arguments)], timeout)
+        done = command_server.run([*map(str, arguments)], timeout)
         if check:
             assert done.returncode == 0, f"{done.args} exited {done.returncode}: {done.stderr[-2000:]}"
         return done
 
-    yield call
-    server.close()
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curation.base import files, reading
-from curation.measure.tables import FACES_SCHEMA, FILES_SCHEMA, PIXELS_REVISION, PIXELS_SCHEMA, decoders
+from curation.measure.tables import FACES_REVISION, FACES_SCHEMA, FILES_SCHEMA, PIXELS_REVISION, PIXELS_SCHEMA, decoders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +61,7 @@ def folders(store: Path, settings: MeasureSettings, detector: Mapping[str, str])
     limits = {"max_pixels": settings.max_pixels, "analysis_side": settings.analysis_side}
     decoding = {"revision": PIXELS_REVISION, "decoders": decoders(), **limits}
     faces = {"detector": dict(detector), "min_face_score": settings.min_face_score, **decoding}
+    faces["faces"] = FACES_REVISION
     return Folders(
         store / f"files-{_FILES_FORMAT}",
         store / f"pixels-{_fingerprint(decoding)}",

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 Row = dict[str, Any]
 
+FACES_REVISION = 1
 PIXELS_REVISION = 4
-"""Raised whenever a number of the pixel probe may change for the same file; makes cached values stale."""
+"""Raised whenever a number of that probe may change for the same file; makes cached values stale."""
 
 THUMBNAIL_SIDE = 48
 """Side of the stored thumbnails, px: face-expression sets are often 48x48."""

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from curation.checks.registry import CHECKS
 from curation.cli import commands
 from curation.formats.registry import names
 from curation.formats.source import NAMED
+from tests.command_server import CommandServer
 from tests.conftest import Curate
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 BIN = Path(sys.executable).parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+Given = Callable[[Path, Path], None]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
 
 
@@ -38,35 +41,45 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 BLOCK = re.compile(
-    r"(?:^<!-- (?P<word>not run|before|needs): (?P<what>[^\n]+) -->\n)?^```(?:bash|console|sh)\n(?P<block>.*?)^```$",
+    r"(?P<notes>(?:^<!-- (?:not run|before|needs): [^\n]+ -->\n)*)^```(?:bash|console|sh)\n(?P<block>.*?)^```$",
     re.M | re.S,
 )
+NOTE = re.compile(r"<!-- (not run|before|needs): ([^\n]+) -->")
 
 
 def script_of(page: Path) -> str:
     """Return the commands of a page in order, without the blocks whose source gives the reason why they are not run.
 
-    A line of the source above a block says so: "not run: REASON"; "needs: MODULE", without which it is not run;
+    Lines of the source above a block say so: "not run: REASON"; "needs: MODULE", without which it is not run;
     "before: COMMAND", which makes what the block takes for granted.
     """
     lines = []
     for found in BLOCK.finditer(page.read_text(encoding="utf-8")):
-        if found["word"] == "not run" or (found["word"] == "needs" and not importlib.util.find_spec(found["what"])):
+        notes = NOTE.findall(found["notes"])
+        if any(word == "not run" or (word == "needs" and not importlib.util.find_spec(what)) for word, what in notes):
             continue
-        lines += [found["what"]] if found["word"] == "before" else []
+        lines += [what for word, what in notes if word == "before"]
         lines.append(found["block"])
     return "\n".join(lines)
 
 
-def given(page: Path, folder: Path) -> None:
+@pytest.fixture(scope="session")
+def given(command_server: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Given:
     """Give the commands of a page in a folder; the test fails where one of them does."""
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    command = ["bash", "-c", f"set -euxo pipefail\n{script_of(page)}"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
+    commands_of_ours = command_server.on_path(tmp_path_factory.mktemp("path"))
+
+    def give(page: Path, folder: Path) -> None:
+        path = os.pathsep.join(map(str, (commands_of_ours, BIN, os.environ["PATH"])))
+        command = ["bash", "-c", f"set -euxo pipefail\n{script_of(page)}"]
+        done = subprocess.run(
+            command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
+
+    return give
 
 
-NAMED_FACES = ("train/happy/1.jpg", "train/happy/2.jpg", "train/happy/3.jpg", "train/sad/4.jpg")
+NAMED_FACES = ("train/happy/1.jpg", "train/happy/2.jpg", "train/happy/3.jpg", "train/sad/4.jpg", "test/happy/1.jpg")
 """Images by the names that the pages give them."""
 
 
@@ -77,8 +90,8 @@ def ready(tmp_path_factory: pytest.TempPathFactory, curate: Curate) -> Path:
     curate("sample", folder / "faces", "--images", 160, "--seed", 1)
     truth = pd.read_csv(folder / "faces" / "truth.csv")
     for name in NAMED_FACES:
-        plain = truth[(truth["defect"] == "plain") & truth["path"].str.startswith(name.rpartition("/")[0])]
-        (folder / "faces" / plain["path"].iloc[int(Path(name).stem)]).rename(folder / "faces" / name)
+        plain = truth.loc[(truth["defect"] == "plain") & truth["path"].str.startswith(name.rpartition("/")[0]), "path"]
+        next(found for path in plain if (found := folder / "faces" / path).exists()).rename(folder / "faces" / name)
     curate("run", folder / "faces", "-w", folder / "workspace")
     return folder
 
@@ -90,7 +103,7 @@ RUN = [page for page in PAGES if "curate " in script_of(page)]
 @pytest.mark.parametrize(
     "page", [page for page in RUN if page.stem != "tutorial"], ids=lambda page: page.relative_to(ROOT).as_posix()
 )
-def test_every_block_of_a_page_runs_in_order(page: Path, ready: Path, tmp_path: Path) -> None:
+def test_every_block_of_a_page_runs_in_order(page: Path, ready: Path, tmp_path: Path, given: Given) -> None:
     folder = tmp_path / "here"
     if script_of(page).startswith("curate sample"):
         folder.mkdir()
@@ -101,18 +114,24 @@ def test_every_block_of_a_page_runs_in_order(page: Path, ready: Path, tmp_path: 
 
 def test_most_pages_are_run_and_a_block_that_is_not_gives_its_reason() -> None:
     pages = {page.relative_to(ROOT).as_posix() for page in RUN}
-    assert {"README.md", "docs/index.md", "docs/tutorial.md", "docs/how-to/coverage.md"} <= pages
+    how_to = {f"docs/how-to/{name}.md" for name in ("challenges", "coverage", "gate", "opinions", "overlap", "people")}
+    assert {"README.md", "docs/index.md", "docs/tutorial.md", *how_to} <= pages
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         assert re.findall(r"^```\n(?:curate|make|pip|python) ", text, flags=re.M) == []  # of no language: not looked at
-        told = [found["what"] for found in BLOCK.finditer(text) if found["word"] == "not run"]
+        told = [
+            reason
+            for found in BLOCK.finditer(text)
+            for word, reason in NOTE.findall(found["notes"])
+            if word == "not run"
+        ]
         assert [reason for reason in told if len(reason.split()) < 4] == []
         tests = [name for reason in told for name in re.findall(r"tests/[\w/]+(?:\.py)?", reason)]
         assert [name for name in tests if not (ROOT / name).exists()] == []
 
 
 @pytest.fixture(scope="module")
-def learner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def learner(tmp_path_factory: pytest.TempPathFactory, given: Given) -> Path:
     """A folder in which every command of the tutorial was given, in order."""
     pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("tutorial")

@@ -109,6 +109,30 @@ def test_an_upside_down_face_is_surer_when_it_is_turned_and_an_upright_one_is_no
     assert sum(gained[0]) == 0
 
 
+class Scores:
+    """A detector that knows a picture by its brightest corner; ``mirrored`` holds the scores of mirror images."""
+
+    def __init__(self, as_it_is: float, mirrored: float, turned: float, turned_mirrored: float) -> None:
+        self.scores = {(0, 0): as_it_is, (0, 1): mirrored, (1, 1): turned, (1, 0): turned_mirrored}
+
+    def detect(self, pixels: np.ndarray) -> list[Face]:
+        score = self.scores.get(np.unravel_index(pixels.argmax(), pixels.shape), 0.0)
+        return [Face(0.2, 0.2, 0.6, 0.6, score)] if score else []
+
+
+@pytest.mark.parametrize(
+    ("scores", "turned"),
+    [((0.75, 0.76, 0.9, 0.88), True), ((0.78, 0.86, 0.86, 0.83), False), ((0.75, 0.78, 0.83, 0.75), False)],
+)
+def test_a_face_is_surer_turned_only_where_its_mirror_image_does_not_gainsay_it(
+    scores: tuple[float, float, float, float], turned: bool
+) -> None:
+    picture = np.array([[9, 0], [0, 0]], np.uint8)
+    detector = Scores(*scores)
+    degrees, score = best_when_turned(picture, detector.detect(picture), detector)
+    assert (degrees, score) == (180, 0.9) if turned else (degrees == 0 and math.isnan(score))
+
+
 def test_a_tilted_face_is_neither_sideways_nor_upside_down_and_one_on_its_side_is() -> None:
     detector = choose_detector(MeasureSettings()).make(MeasureSettings().min_face_score)
     told = {}

@@ -7,6 +7,8 @@ bands cell by cell, so that text, a covered patch or a frame spoil a few cells a
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -43,11 +45,11 @@ Stack = NDArray[np.int8]
 Starts = tuple[Bytes, Bytes]
 """See ``_lay_out_starts``."""
 
-REGISTRATION = "a0e0fa68af77"
+REGISTRATION = "dfb1d1d8b896"
 """First digits of the SHA-256 of ``registration``: numba's cache sees changes in a function's own file only, so this
 file must change with that one. A test compares them."""
 
-CELLS = 6
+CELLS = np.int64(6)
 """The picture is compared in 6 x 6 cells, 8 px each at a side of 48."""
 
 EVIDENCE = (
@@ -76,7 +78,7 @@ _MIDDLE = (1.5, 4.0)
 _COARSE = 2.0
 """Standard deviation of what the coarse band leaves out, px of 24."""
 
-_COARSE_CELLS = 4
+_COARSE_CELLS = np.int64(4)
 """The cheap comparison looks at 4 x 4 cells of 6 px of 24."""
 
 _INNER_SHARE = 0.35
@@ -99,12 +101,13 @@ _SHEARS = (-0.3, 0.3)
 or of these shears: crops of 10 % on each side, either way round, and shifts so far apart that the search at 12 px
 reaches what lies between them."""
 
-_SMALL: Stage = (4, 0)
-_MIDDLING: Stage = (2, 1)
-_FURTHER: Stage = (6, 1)
-_LARGE: Stage = (6, 1)
+_SMALL: Stage = (np.int64(4), np.int64(0))
+_MIDDLING: Stage = (np.int64(2), np.int64(1))
+_FURTHER: Stage = (np.int64(6), np.int64(1))
+_LARGE: Stage = (np.int64(6), np.int64(1))
 """Gauss-Newton steps at most, and whether all six numbers are sought (else scale, turn and shift): at 12 px, at 24 px
-before and after a first look, at 48 px."""
+before and after a first look, at 48 px. numba compiles a function anew for every int that it is given by name, once for
+all numbers of NumPy's."""
 
 _TRUST = 0.1
 """Landmarks are believed although another start correlates better by this."""
@@ -118,6 +121,8 @@ first steps. Of 100 candidates among the real faces 70, 44 and 14 pass; of 1000 
 
 _LEAST_DETAIL = 0.5
 """Median correlation of fine details, before the last refinement, below which a pair is given up."""
+
+_AS_IT_IS = cast(bool, np.bool_(False))
 
 _entry = njit(cache=True, error_model="numpy")
 
@@ -197,7 +202,7 @@ def _weighted_quantile(values: Doubles, weights: Doubles, share: float) -> float
 
 
 @compiled
-def _cells(a: Floats, b: Floats, inside: Floats, cells: int, values: Doubles, weights: Doubles) -> float:
+def _cells(a: Floats, b: Floats, inside: Floats, cells: np.int64, values: Doubles, weights: Doubles) -> float:
     """Fill the correlation and the weight of each of cells x cells; return the correlation of all pixels.
 
     Bands have mean zero, so products are not centred again. The weight is the lesser of both energies: a cell that is
@@ -274,7 +279,7 @@ def _drifts(a: Floats, b: Floats, inside: Floats, lengths: Doubles, weights: Dou
 
 
 @compiled
-def median_agreement(band_a: Floats, band_b: Floats, inside: Floats, cells: int) -> float:
+def median_agreement(band_a: Floats, band_b: Floats, inside: Floats, cells: np.int64) -> float:
     """Return the median over cells x cells of the correlation of two registered bands (n, n)."""
     values = np.empty(cells * cells)
     weights = np.empty(cells * cells)
@@ -346,7 +351,7 @@ def _lay_out_starts(picture: Bytes, maps: Doubles, frame: Floats, other: Other, 
         starts: filled: (S, n * n) levels without their mean, (S, n * n) whether inside, both int8
 
     """
-    load(picture, False, other)
+    load(picture, _AS_IT_IS, other)
     back = np.empty(6)
     floats = other[1]
     for s in range(maps.shape[0]):

@@ -29,7 +29,7 @@ Bytes = NDArray[np.int8]
 Other = tuple[Ints, Floats]
 """A picture on its way onto a template: (3, n * n) whole numbers and (6, n * n) floats, rows as named below."""
 
-Stage = tuple[int, int]
+Stage = tuple[np.int64, np.int64]
 """Gauss-Newton steps at most, and whether all six numbers are sought; else scale, turn and shift."""
 
 LEVELS, _SQUARES, _GX, _GY, _GXX, _GXY, _GYY, _U, _V = range(9)
