@@ -1,4 +1,4 @@
-"""A judgement of labels that costs a second: what the twenty most alike pictures say, in the place of trained models."""
+"""A judgement of labels that costs a second: what the twenty most alike pictures say, instead of trained models."""
 
 from __future__ import annotations
 
