@@ -220,8 +220,12 @@ def _coverage(frame: pd.DataFrame | None) -> dict[str, Any] | None:
     ]
     numbers = frame.groupby(["axis", "value", "label"], sort=False)[["images_before", "images"]].sum()
     values = list(dict.fromkeys(zip(frame["axis"], frame["value"], strict=True)))
+    labels = list(dict.fromkeys(frame["label"]))
+    # a class none of whose images has a value of an axis has no cell there
+    every = pd.MultiIndex.from_tuples([(*value, label) for label in labels for value in values])
+    numbers = numbers.reindex(every, fill_value=0)
     rows = []
-    for label in dict.fromkeys(frame["label"]):
+    for label in labels:
         cells = [[int(number) for number in numbers.loc[(*value, label)]] for value in values]
         kept = [{"before": before, "after": after, "share": after / (before or 1)} for before, after in cells]
         rows.append({"label": label, "cells": kept})

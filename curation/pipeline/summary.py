@@ -67,7 +67,7 @@ _MEASURE_WORDS = {
     "share_missing": "share of the face that is missing",
     "score_gained_by_turning": "face score gained by turning the picture",
     "no_person_log_odds": "log-odds that it shows no person's face",
-    "log_distance_from_the_faces": "distance from the faces of the data (log)",
+    "log_distance_from_the_nearest_faces": "distance from the nearest faces of the data (log)",
 }
 
 
@@ -256,7 +256,8 @@ def _challenge_words(evidence: Mapping[str, Any]) -> str:
     """Return what lies over a picture or before a face, and where."""
     sure = f"probability {evidence['probability']:.2f}"
     if "covered" in evidence:
-        return f"covers {' and '.join(evidence['covered']) or 'the face beside its parts'}, {sure}"
+        beside = f"lies beside the {evidence['beside']}" if "beside" in evidence else "covers a part that is not known"
+        return f"{'covers ' + ' and '.join(evidence['covered']) if evidence['covered'] else beside}, {sure}"
     return f"{evidence['mark']} {_place(evidence['box'])}, {evidence['how']}, {sure}"
 
 

@@ -191,11 +191,24 @@ def test_outliers_are_flagged_where_many_images_are_no_faces(monkeypatch: pytest
     none = pd.DataFrame({"path": pd.Series(dtype=object), "is_issue": pd.Series(dtype=bool)})
     monkeypatch.setattr(found.pixels, "blank", lambda inputs: none)
     rng = np.random.default_rng(0)
-    embedding = np.abs(rng.normal(0, 0.3, (500, 40)))
-    embedding[300:] += rng.uniform(1, 3, (200, 1)) * (np.arange(40) % 2)
+    embedding = np.abs(rng.normal(0, 0.1, (500, 40))) + np.arange(40) % 2
+    embedding[300:] = embedding[300:, ::-1] * rng.uniform(1, 3, (200, 1))
     flagged = found.outlier(asked(embedding, np.where(np.arange(500) < 300, 0.9, 0.0), {}))["is_issue"].to_numpy()
     assert flagged[300:].mean() > 0.9
     assert flagged[:300].mean() < 0.05
+
+
+def test_what_points_elsewhere_is_farther_than_any_face_of_another_length() -> None:
+    # faces vary in the length of their embeddings, and a few that are alike are no data of their own
+    rng = np.random.default_rng(0)
+    faces = (1 + 0.2 * rng.random((300, 40))) * np.linspace(0.2, 2, 40) * rng.uniform(0.3, 3, (300, 1))
+    pages = (1 + 0.2 * rng.random((8, 40))) * np.linspace(2, 0.2, 40)
+    embedding = np.concatenate([faces, pages]).astype(np.float16)
+    contents = np.array([f"{n}" for n in range(308)], dtype=object)
+    far = distance(embedding, np.ones(308, bool), contents, 0)
+    assert far[300:].min() > far[:300].max() + 1
+    copies = np.where(np.arange(308) >= 300, "page", contents).astype(object)
+    assert distance(embedding, np.ones(308, bool), copies, 0)[300:].min() > far[:300].max() + 1
 
 
 def test_too_few_faces_give_no_distance() -> None:
@@ -206,11 +219,14 @@ def test_too_few_faces_give_no_distance() -> None:
 def test_the_covered_part_is_named() -> None:
     logits = np.full((7, 7), -5.0, np.float32)
     logits[5] = 5
-    assert covered_parts(logits, LANDMARKS) == ["mouth"]
+    assert covered_parts(logits, LANDMARKS) == (["mouth"], "mouth")
     logits[:] = -5
     logits[2] = 5
-    assert "eyes" in covered_parts(logits, LANDMARKS)
-    assert covered_parts(logits, np.full((5, 2), np.nan)) == []
+    assert "eyes" in covered_parts(logits, LANDMARKS)[0]
+    assert covered_parts(logits, np.full((5, 2), np.nan)) == ([], "")
+    logits[:] = -5
+    logits[5, 0] = 5  # a hand at the cheek covers none of them
+    assert covered_parts(logits, LANDMARKS) == ([], "mouth")
 
 
 def test_one_mark_on_different_pictures_recurs_and_copies_of_one_picture_do_not() -> None:

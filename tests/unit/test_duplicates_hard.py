@@ -77,6 +77,28 @@ def test_what_turns_and_shifts_share_is_searched_and_the_turn_is_told(crowd: Seq
     assert (rows[5, 21].dx, rows[5, 21].dy) == pytest.approx((0.2, -0.2), abs=0.03)
 
 
+def test_the_fill_of_a_turned_copys_corners_does_not_hide_it(crowd: Sequence[np.ndarray]) -> None:
+    small = [cv2.resize(picture, (48, 48), interpolation=cv2.INTER_AREA) for picture in crowd]
+    copies = []
+    for n, picture in enumerate(small):
+        turn = cv2.getRotationMatrix2D((23.5, 23.5), (30, -40, 45)[n % 3], 1.0)
+        copies.append(cv2.warpAffine(picture, turn, (48, 48), borderValue=(0, 255, 90)[n // 3 % 3]))
+    found = pairs_in(searched([*small, *copies]))
+    assert all(j - i == PEOPLE for i, j in found)
+    assert len(found) >= 0.9 * PEOPLE
+
+
+def test_shifts_either_way_are_found_in_small_pictures(crowd: Sequence[np.ndarray]) -> None:
+    small = [cv2.resize(picture, (48, 48), interpolation=cv2.INTER_AREA) for picture in crowd]
+    copies = []
+    for n, picture in enumerate(small):
+        shift = np.array([[1.0, 0, (9.6, -9.6)[n % 2]], [0, 1, (9.6, -9.6)[n // 2 % 2]]])
+        copies.append(cv2.warpAffine(picture, shift, (48, 48), borderMode=cv2.BORDER_REPLICATE))
+    found = pairs_in(searched([*small, *copies]))
+    assert all(j - i == PEOPLE for i, j in found)
+    assert len(found) >= 0.95 * PEOPLE
+
+
 def test_sheared_pictures_are_copies(crowd: Sequence[np.ndarray]) -> None:
     shears = [(3, 0.36), (5, -0.36), (8, 0.3), (9, -0.3)]
     copies = [
@@ -84,6 +106,11 @@ def test_sheared_pictures_are_copies(crowd: Sequence[np.ndarray]) -> None:
         for n, s in shears
     ]
     assert pairs_in(searched([*crowd[:20], *copies])) == {(n, 20 + place) for place, (n, _) in enumerate(shears)}
+
+
+def test_a_part_does_not_prove_what_the_whole_denies() -> None:
+    expressions = drawn_people(7, 48, 11)[-4:]  # a window of one of them agrees with another: all but the mouth
+    assert pairs_in(searched(expressions)) == set()
 
 
 def test_what_is_not_seen_of_a_face_excuses_nothing() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from curation.audit.synthetic import plant
 from curation.audit.synthetic.face import TYPICAL, draw, draw_person, draw_shot
 from curation.checks.duplicates import changes, features, kernel, registration, transform, verification
-from curation.checks.duplicates.calibration import in_company, log_odds, may_be_copies, probability
+from curation.checks.duplicates.calibration import in_agreement, in_company, log_odds, may_be_copies, probability
 from curation.checks.duplicates.candidates import Candidates
 from tests.unit.test_plant import drawn_face
 
@@ -36,6 +36,18 @@ def test_most_copies_of_every_kind_are_proved(kind: str) -> None:
         found = verified(face, plant.make_copy(face, kind, seed), "mirror" in kind)
         proved.append(likely(found).max(initial=0.0) > 0.5)
     assert np.mean(proved) > 0.5
+
+
+def test_pairs_that_are_only_registered_get_the_same_maps() -> None:
+    faces = np.stack([drawn_face(0), plant.make_copy(drawn_face(0), "rotate", 0)])
+    pair = Candidates(np.array([[0, 1]]), np.array([False]))
+    whole, only = (
+        verification.joined(verification.verify(features.pictures(faces), pair, weighed=weighed))
+        for weighed in (True, False)
+    )
+    assert np.array_equal(whole.maps, only.maps)
+    assert np.isfinite(whole.odds).all()
+    assert not np.isfinite(only.odds).any()
 
 
 def test_different_pictures_are_not_proved() -> None:
@@ -189,6 +201,28 @@ def test_a_pair_among_shots_needs_more_evidence_than_a_pair_alone() -> None:
     copies = in_company(np.array([3.0, *[6.0] * 4]), np.concatenate([[[0, 1]], shots]), 4)
     assert alone[0] == pytest.approx(3.0) and copies[0] == pytest.approx(3.0, abs=0.1)
     assert beside[0] < 2.0
+
+
+def test_one_pair_of_two_bursts_does_not_join_them() -> None:
+    pairs = np.array([(i, j) for i in range(6) for j in range(i + 1, 6)])
+    within = (pairs < 3).all(axis=1) | (pairs >= 3).all(axis=1)
+    odds = np.where(within, 8.0, -3.0)
+    odds[(pairs == (1, 4)).all(axis=1)] = 6.0
+    believed = in_agreement(odds, pairs, odds > 2)
+    assert (believed[within] == 8.0).all()
+    assert believed[~within].max() < 0
+    # what is alike pair by pair stays so, in any order of the pairs
+    odds[~within] = 6.0
+    order = np.random.default_rng(1).permutation(len(pairs))
+    assert in_agreement(odds[order], pairs[order], odds[order] > 2).tolist() == odds[order].tolist()
+
+
+def test_a_doubtful_copy_casts_no_doubt_on_a_sure_one() -> None:
+    pairs = np.array([[0, 1], [0, 2], [1, 2]])
+    believed = in_agreement(np.array([9.0, -6.0, 4.0]), pairs, np.array([True, False, True]))
+    assert believed[0] == 9.0 and believed[2] < 0
+    none = in_agreement(np.empty(0), np.empty((0, 2), np.int64), np.empty(0, np.bool_))
+    assert none.shape == (0,)
 
 
 def test_what_is_compiled_changes_with_the_file_it_calls() -> None:

@@ -33,7 +33,11 @@ _DOUBTED = 0.05
 """Probability below which the difference of two copies is no mark: retouching and compression differ too."""
 
 _FENCE = 2.5
-"""Robust deviations beyond which a distance is an outlier's (Leys et al. 2013, J. Exp. Soc. Psych. 49:764)."""
+"""Robust deviations beyond which an image is lonely (Leys et al. 2013, J. Exp. Soc. Psych. 49:764)."""
+
+_OUTLYING = 3.0
+"""Robust deviations beyond which an image is an outlier: their stricter limit, since most that lie just beyond 2.5 are
+faces in odd poses."""
 
 _BOUNDS = (-10.0, 10.0)
 """Log-odds and log-distances beyond which a limit never lies."""
@@ -128,8 +132,9 @@ def occluded_face(inputs: CheckInputs) -> pd.DataFrame:
     cells = known.logits["occluder"]
 
     def evidence(row: int) -> dict[str, Any]:
-        parts = covered_parts(cells[row], known.landmarks[row])
-        return {"probability": round(float(probability[row]), 4), "covered": parts, "box": _box(cells[row])}
+        parts, beside = covered_parts(cells[row], known.landmarks[row])
+        facts = {"probability": round(float(probability[row]), 4), "covered": parts, "box": _box(cells[row])}
+        return facts | ({"beside": beside} if beside and not parts else {})
 
     return _rows(inputs, "occluded_face", probability, evidence)
 
@@ -152,7 +157,7 @@ def non_human_face(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def outlier(inputs: CheckInputs) -> pd.DataFrame:
-    """Images unlike the data's faces: far from them in embedding space; blank images have a check of their own."""
+    """Images unlike the data's faces: far from the nearest embeddings; blank images have a check of their own."""
     known = inputs.challenges
     if known is None:
         return _no_rows("outlier")
@@ -171,11 +176,11 @@ def outlier(inputs: CheckInputs) -> pd.DataFrame:
     # what is no face does not say how far a face may be
     faces = values[sure & np.isfinite(values)]
     typical = float(np.median(faces)) if len(faces) else 0.0
-    threshold = upper_fence(faces, _FENCE, *_BOUNDS)
+    threshold = upper_fence(faces, _OUTLYING, *_BOUNDS)
     scores = high_is_bad(values, threshold, 2 * threshold - typical, typical)
     texts = [
         as_json(
-            measure="log_distance_from_the_faces",
+            measure="log_distance_from_the_nearest_faces",
             value=round(float(values[row]), 4),
             threshold=round(threshold, 4),
             face_found=bool(face[row] >= inputs.settings.checks.face_score),
@@ -246,10 +251,13 @@ def _loneliness(inputs: CheckInputs, known: Challenges) -> Floats:
     return values
 
 
-def covered_parts(logits: npt.NDArray[np.float32], landmarks: Floats) -> list[str]:
-    """Return which of brows, eyes, nose and mouth lie under cells (c, c) that are covered, [] where none does."""
+def covered_parts(logits: npt.NDArray[np.float32], landmarks: Floats) -> tuple[list[str], str]:
+    """Return which of brows, eyes, nose and mouth lie under covered cells (c, c), and which is nearest to these.
+
+    The list is empty where none does: a hand at the cheek. Both are empty where the landmarks are not known.
+    """
     if not np.isfinite(landmarks).all():
-        return []
+        return [], ""
     cells = logits.shape[0]
     left, right = landmarks[0], landmarks[1]
     mouth, across = (landmarks[3] + landmarks[4]) / 2, right - left
@@ -262,12 +270,15 @@ def covered_parts(logits: npt.NDArray[np.float32], landmarks: Floats) -> list[st
         "nose": [landmarks[2]],
         "mouth": [landmarks[3], mouth, landmarks[4]],
     }
-    found = []
+    seen = logits > min(0.0, float(logits.max()) - 1e-6)
+    middles = (np.argwhere(seen)[:, ::-1] + 0.5) / cells
+    found, away = [], {}
     for name, points in places.items():
         columns_rows = np.clip((np.array(points) * cells).astype(int), 0, cells - 1)
         if (logits[columns_rows[:, 1], columns_rows[:, 0]] > 0).mean() >= _COVERED:
             found.append(name)
-    return found
+        away[name] = float(np.linalg.norm(middles[:, None] - np.array(points)[None], axis=2).min())
+    return found, min(away, key=lambda name: away[name])
 
 
 def _box(logits: npt.NDArray[np.float32]) -> list[float]:

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Half = npt.NDArray[np.float16]
 Arrays = dict[str, npt.NDArray[Any]]
 
-REVISION = 2
+REVISION = 3
 """Raised whenever another model may be learned from the same faces."""
 
 HEADS = {"watermark": "overlay", "occluded_face": "occluder"}

@@ -77,6 +77,9 @@ _ROUNDS = 20
 """Copies seen before for each shot seen before; how many such shots the pairs of two pictures, and all pairs, count
 against; the most, log-odds, that they change; and how often the shares are estimated anew."""
 
+_ASKED = 8
+"""Copies of a picture, the surest, that are asked whether another is one."""
+
 
 def may_be_copies(evidence: Doubles) -> Flags:
     """Return (M,) which pairs agree well enough, by ``kernel.EVIDENCE`` (M, 9), for their differences to be weighed."""
@@ -102,7 +105,7 @@ def log_odds(evidence: Doubles, differences: Doubles, maps: Doubles) -> Doubles:
     form = np.where(overlay >= changes.NO_CHANGE, 0, np.where(overlay >= 0, 1, 2))
     terms = np.stack(_terms(differences, maps), axis=1)
     unlike = _UNLIKE * np.minimum(_likeness(evidence), 0.0)
-    support = np.maximum(differences[:, changes.EVIDENCE.index("support")], 0.01)
+    support = np.maximum(differences[:, changes.SUPPORT], 0.01)
     unlike += _SMALL * np.minimum(np.log(support / _ENOUGH), 0.0)
     return np.asarray(_PRIOR + unlike + _WEIGHTS[form, 0] + (terms * _WEIGHTS[form, 1:]).sum(axis=1))
 
@@ -149,6 +152,39 @@ def in_company(odds: Doubles, pairs: Ints, size: int) -> Doubles:
         lower = np.minimum(_change(copies[0], shots[0], _OF_TWO), _change(copies[1], shots[1], _OF_ALL))
         change = np.maximum(lower, _STRICTEST)
     return odds + change
+
+
+def in_agreement(odds: Doubles, pairs: Ints, copies: Flags) -> Doubles:
+    """Return (M,) log-odds of pairs (M, 2), no likelier than what is alike lets them be.
+
+    Where b and c are copies of each other, and surer ones than a and b, the pair of a and c says of a and b what their
+    own does: the mean of all that say so is believed. One pair of two bursts often looks alike, but not all of them.
+
+    Args:
+        odds: (M,) log-odds
+        pairs: (M, 2) each once
+        copies: (M,) which are copies by their own odds
+
+    """
+    size = int(pairs.max(initial=-1)) + 1
+    keys = pairs.min(axis=1) * size + pairs.max(axis=1)
+    order = np.argsort(keys)
+    edge = np.tile(np.flatnonzero(copies), 2)
+    one, other = np.concatenate([pairs[copies], pairs[copies][:, ::-1]]).T
+    surest = np.lexsort([other, -odds[edge], one])
+    rank = np.arange(len(edge)) - np.searchsorted(one[surest], one[surest])
+    surest = surest[rank < _ASKED]
+    first = np.searchsorted(one[surest], np.arange(size + 1))
+    count = np.diff(first)[other]
+    asked = np.repeat(np.arange(len(edge)), count)
+    told = surest[np.repeat(first[other] - np.cumsum(count) + count, count) + np.arange(len(asked))]
+    a, c = one[asked], other[told]
+    wanted = np.minimum(a, c) * size + np.maximum(a, c)
+    place = order[np.minimum(np.searchsorted(keys[order], wanted), len(order) - 1)] if len(order) else wanted
+    says = (keys[place] == wanted) & (odds[edge[told]] > odds[edge[asked]])
+    total = np.bincount(edge[asked[says]], weights=odds[place[says]], minlength=len(odds))
+    number = np.bincount(edge[asked[says]], minlength=len(odds))
+    return np.minimum(odds, (odds + total) / (1 + number))
 
 
 def _others(share: Doubles, pairs: Ints, size: int) -> tuple[Doubles, Doubles]:

@@ -59,6 +59,8 @@ support        -- share of the template that has texture in both pictures
 inside         -- share of the template that is inside the other picture and no ground
 """
 
+SUPPORT = EVIDENCE.index("support")
+
 NO_CHANGE = 9.0
 
 _DETAIL = 4.0

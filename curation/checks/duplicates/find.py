@@ -216,8 +216,17 @@ def _landmarks_of(looks: Looks, landmarks: Doubles | None) -> Doubles:
     return np.where(inside[:, None], points.reshape(-1, 10), np.nan)
 
 
+_PARTIAL = 0.75
+"""Share of the texture in common by which a look shows much less of both pictures than another does."""
+
+
 def _likeliest(found: pd.DataFrame) -> pd.DataFrame:
-    """Keep the likeliest row of each pair, plain before mirrored: a symmetric face may match both ways."""
+    """Keep the likeliest row of each pair, plain before mirrored: a symmetric face may match both ways.
+
+    What much more of both pictures shows is believed before what a part of them does.
+    """
+    most = found.groupby(["i", "j"])["support"].transform("max")
+    found = found[found["support"] >= _PARTIAL * most]
     order = np.lexsort([found["mirrored"], -found["score"], -found["odds"], found["j"], found["i"]])
     return found.iloc[order].drop_duplicates(["i", "j"]).reset_index(drop=True)
 
@@ -230,7 +239,7 @@ def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.Dat
     """
     from curation.checks.duplicates import transform
     from curation.checks.duplicates.calibration import one_session
-    from curation.checks.duplicates.changes import after, inverse
+    from curation.checks.duplicates.changes import SUPPORT, after, inverse
     from curation.checks.duplicates.kernel import EVIDENCE
 
     weighed = np.flatnonzero(np.isfinite(verified.odds))
@@ -253,6 +262,7 @@ def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.Dat
             "i": np.minimum(i, j).astype(np.int32),
             "j": np.maximum(i, j).astype(np.int32),
             "odds": verified.odds[weighed],
+            "support": verified.differences[weighed, SUPPORT],
             "score": fine.round(_DECIMALS),
             "mirrored": mirrored,
             "scale": transforms.scale.round(_DECIMALS),
@@ -270,14 +280,14 @@ def _as_frame(verified: Verified, looks: Looks, texts: dict[str, int]) -> pd.Dat
 
 def _judged(weighed: pd.DataFrame, min_probability: float) -> pd.DataFrame:
     """Return which weighed pairs are copies and which are shots, each judged beside the others; relation is a place."""
-    from curation.checks.duplicates.calibration import in_company, probability
+    from curation.checks.duplicates.calibration import in_agreement, in_company, probability
 
     pairs = weighed[["i", "j"]].to_numpy(dtype=np.int64)
     odds = in_company(weighed["odds"].to_numpy(dtype=np.float64), pairs, int(pairs.max(initial=-1)) + 1)
-    likely = probability(odds)
+    likely = probability(in_agreement(odds, pairs, probability(odds) >= min_probability))
     copies = likely >= min_probability
     relation = np.where(copies, _RELATIONS.index(NEAR_DUPLICATE), _RELATIONS.index(SAME_SESSION)).astype(np.int8)
-    frame = weighed.drop(columns=["odds", "shots"]).assign(relation=relation)
+    frame = weighed.drop(columns=["odds", "shots", "support"]).assign(relation=relation)
     frame.insert(2, "probability", likely)
     return frame[copies | weighed["shots"].to_numpy(dtype=np.bool_)].reset_index(drop=True)
 

@@ -43,6 +43,10 @@ _TURNS = (15.0, 30.0, 45.0)
 """Side, px, of the middle that any turn leaves in the picture, and turns, degrees; a turn the other way is found from
 the other picture."""
 
+_INWARDS = 1.3
+"""By how much a picture that is turned is enlarged before it is compared: the fill of a turned copy's corners, which no
+turn of the other picture reproduces, falls outside the part in common."""
+
 _CORNER = 38
 _APART = SIDE - _CORNER
 """Side, px, of what a shift by 20 % of the side leaves, and that shift."""
@@ -205,8 +209,10 @@ class _Details:
         apart = (np.array(start) - np.array(place)) / _HALF
         if not own.turn and np.abs(apart).max() < _LEAST_SHIFT:
             return -1.0, ()
-        shift = linear @ apart
-        return most, tuple(np.column_stack([linear, shift]).ravel().tolist())
+        if own.turn:
+            return most, tuple(np.column_stack([linear / _INWARDS, linear @ apart]).ravel().tolist())
+        middle = (np.array(start) + side / 2) / _HALF - 0.5
+        return most, tuple(np.column_stack([linear * side / _HALF, middle]).ravel().tolist())
 
     def _sized(self, row: int, sides: tuple[int, ...]) -> list[Floats]:
         even = evened(self._thumbnails[row]).astype(np.float32)
