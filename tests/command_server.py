@@ -1,7 +1,8 @@
 """``curate`` in real processes without the seconds of imports: each is forked from a server that has imported it all.
 
 A forked command has its own exit status, streams, environment, folder and end of process. Its measuring workers are
-forked as well. What is about the start of a process itself is tested with a process started the ordinary way.
+spawned as a user's are: a command has threads, and what is forked from threads may wait for ever. What is about the
+start of a process itself is tested with a process started the ordinary way.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 import gc
 import importlib.util
 import json
-import multiprocessing
 import os
 import selectors
 import signal
@@ -23,7 +23,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 _POLL_S = 0.002
 
@@ -192,14 +192,9 @@ def _import_all() -> None:
     forked.preload(training=training)
     if training:
         from torch.utils import tensorboard  # noqa: F401
-    multiprocessing.get_context = _forking(multiprocessing.get_context)
     with tempfile.TemporaryDirectory() as folder:
         make_sample(Path(folder) / "sample", images=40, seed=1)
         Workspace(Path(folder) / "space", quiet=True).run(Path(folder) / "sample")
-
-
-def _forking(ordinary: Any) -> Any:
-    return lambda method=None: ordinary("fork" if method == "spawn" else method)
 
 
 if __name__ == "__main__":
