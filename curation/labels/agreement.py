@@ -51,7 +51,9 @@ def stratified_accuracy(hits: npt.ArrayLike, strata: npt.ArrayLike, totals: dict
     means = np.array([part.mean() for part, _ in parts])
     draws = np.column_stack([rng.beta(p.sum() + 0.5, (1 - p).sum() + 0.5, DRAWS) for p, _ in parts])
     low, high = percentile_interval(draws @ weights)
-    return Estimate(float(means @ weights), low, high, len(right))
+    value = float(means @ weights)
+    # where few answers of a stratum are all right, its draws lie below what was found
+    return Estimate(value, min(low, value), max(high, value), len(right))
 
 
 def mean(values: npt.ArrayLike, seed: int) -> Estimate:

@@ -460,7 +460,7 @@ def _decided(
         drafts = policy.decide(chosen, judged, issues)
         stands = replay.people_rows(people)
         kept = set(stands.loc[stands["action"] == "keep", "path"])  # by people, whatever the policy says
-        judged = _placed(workspace, judged, issues, settings)
+        judged, unplaced = _placed(workspace, judged, issues, settings)
         beyond = brake.losses(judged, [draft for draft in drafts if draft.path not in kept], settings.brake)
         accepted = _accepted(log.table, chosen) | ({loss.key for loss in beyond} if accept_loss else set())
         stopped = [loss for loss in beyond if loss.key not in accepted]
@@ -475,15 +475,22 @@ def _decided(
         version = _committed(workspace, log, raw, lineage)
     steps.note_policy(workspace, source)
     memory.give_back()
-    return Recorded(version, 0, _other_settings(workspace, settings))
+    return Recorded(version, 0, [*_other_settings(workspace, settings), *unplaced])
 
 
-def _placed(workspace: Workspace, judged: pd.DataFrame, issues: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Return images with their values on the axes of coverage, and the picture that they are copies of."""
-    known, _ = axes(workspace, settings, issues)
+def _placed(
+    workspace: Workspace, judged: pd.DataFrame, issues: pd.DataFrame, settings: Settings
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return images with their axes of coverage and the picture that they are copies of; without measurements a note."""
+    from curation.measure.load import MeasurementsError
+
+    try:
+        known, _ = axes(workspace, settings, issues)
+    except MeasurementsError as absent:
+        return judged, [f"Whether all faces of one kind are left out of a class was not looked at: {absent}."]
     groups = copy_groups(issues)
     picture = [groups.get(path, path) for path in judged["path"]]
-    return judged.join(known, on="path").fillna(dict.fromkeys(known.columns, "")).assign(picture=picture)
+    return judged.join(known, on="path").fillna(dict.fromkeys(known.columns, "")).assign(picture=picture), []
 
 
 def _other_settings(workspace: Workspace, settings: Settings) -> list[str]:
