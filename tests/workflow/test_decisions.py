@@ -139,6 +139,14 @@ def test_a_policy_of_a_file_judges_again_when_the_file_has_gone(own: Workspace, 
         apply(own, str(tmp_path / "other.toml"))
 
 
+def test_without_measurements_a_decision_is_taken_and_what_was_not_looked_at_is_said(own: Workspace) -> None:
+    kept, copy = leak(own)
+    shutil.rmtree(own.measurements)
+    said = decisions.decide(own, [kept], "exclude", "", "", "ann", own_settings(own))
+    assert now(own)["status"][[kept, copy]].tolist() == ["excluded", "kept"]
+    assert any("was not looked at" in note for note in said.notes)
+
+
 def test_the_log_takes_only_what_changed(own: Workspace) -> None:
     kept, copy = leak(own)
     before = len(log.read(own.decisions))
