@@ -31,6 +31,14 @@ CURATE = Path(sys.executable).with_name("curate")
 Curate = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_late_end() -> Iterator[None]:
+    """A command that a test calls in its own process would end that process a minute later."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("curation.base.interrupts.limit_exit", lambda status: None)
+        yield
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that no process is left with it at the end."""
     order = ("browser", "faults", "docs", "workflow", "unit")

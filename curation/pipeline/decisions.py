@@ -481,7 +481,7 @@ def _decided(
 def _placed(
     workspace: Workspace, judged: pd.DataFrame, issues: pd.DataFrame, settings: Settings
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Return images with their axes of coverage and the picture that they are copies of; without measurements a note."""
+    """Return images with axes of coverage and the picture that they are copies of; without measurements a note."""
     from curation.measure.load import MeasurementsError
 
     try:

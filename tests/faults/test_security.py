@@ -357,7 +357,6 @@ def test_the_secrets_of_a_url_that_fails_are_neither_printed_nor_stored(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "argv", ["curate", "run", url, "-w", str(tmp_path / "space")])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr("curation.base.interrupts.limit_exit", lambda status: None)  # it would end this process later
     with pytest.raises(SystemExit) as caught:
         commands.main()
     printed = capsys.readouterr()

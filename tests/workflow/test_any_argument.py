@@ -45,7 +45,6 @@ def ended(arguments: list[str]) -> tuple[int, str]:
     before = signal.getsignal(signal.SIGINT)
     with pytest.MonkeyPatch.context() as patched, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         patched.setattr(sys, "argv", ["curate", *arguments])
-        patched.setattr("curation.base.interrupts.limit_exit", lambda status: None)
         try:
             commands.main()
             status: object = 0
