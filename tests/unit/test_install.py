@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,11 +52,28 @@ def test_an_unknown_failure_is_shown_whole(installer: Any) -> None:
         installer.run([sys.executable, "-c", "print('nobody knows'); raise SystemExit(3)"])
 
 
-def test_a_registry_that_cannot_be_reached_is_one_sentence(installer: Any, tmp_path: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "download", "--retries", "0", "--isolated", "-d", str(tmp_path)]
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+def test_a_registry_that_cannot_be_reached_is_one_sentence(installer: Any, tool: str, tmp_path: Path) -> None:
+    command = {"pip": pip_command(), "uv": uv_command(installer)}[tool]
+    if command is None:
+        pytest.skip(f"{tool} is not installed here")
+    options = ["--target", str(tmp_path), "--no-deps", "--index-url", "http://127.0.0.1:9/"]
     with pytest.raises(installer.InstallError, match="the package registry cannot be reached") as caught:
-        installer.run([*pip, "--no-deps", "--index-url", "http://127.0.0.1:9/", "no-such-package-of-ours"])
+        installer.run([*command, *options, "no-such-package-of-ours"])
     assert "\n" not in str(caught.value)
+
+
+def pip_command() -> list[str] | None:
+    """Return the command that installs by pip, which an environment made by uv has not."""
+    if importlib.util.find_spec("pip") is None:
+        return None
+    return [sys.executable, "-m", "pip", "install", "--retries", "0", "--isolated"]
+
+
+def uv_command(installer: Any) -> list[str] | None:
+    fetched = installer.VENV / "uv" / "bin" / "uv"
+    uv = shutil.which("uv") or (str(fetched) if fetched.exists() else None)
+    return None if uv is None else [uv, "pip", "install", "--python", sys.executable]
 
 
 def test_an_old_python_and_a_small_disk_are_refused(installer: Any) -> None:

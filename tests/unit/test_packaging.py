@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 @pytest.mark.slow
 def test_the_wheel_holds_every_file_that_the_packages_read(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path]
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path]
     for package in ("curation", "training", "reports"):
         subprocess.run(["cp", "-r", ROOT / package, tmp_path / package], check=True)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
