@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.recipes import ALL_BLOCKS
+from training.recipes import ALL_BLOCKS, UnknownRecipeError
 
 SMALL_WIDTHS = (64, 128, 256)
 """Channels of the small network's stages; each after the first halves the side."""
@@ -77,9 +77,7 @@ class ExpressionNetwork(nn.Module):
         self.scale = scale
         self.blocks = nn.ModuleList(blocks)
         self.head = head
-        if not ALL_BLOCKS <= blocks_trained <= len(self.blocks):
-            raise ValueError(f"{blocks_trained} blocks cannot be trained: the network has {len(self.blocks)}")
-        self.blocks_trained = len(self.blocks) if blocks_trained == ALL_BLOCKS else blocks_trained
+        self.blocks_trained = _number_trained(blocks_trained, len(self.blocks))
         for block in self.frozen():
             block.requires_grad_(False)
 
@@ -130,10 +128,8 @@ class LibraryNetwork(ExpressionNetwork):
     ) -> None:
         nn.Module.__init__(self)
         self.scale, self.net, self.top = scale, net, top
-        if not ALL_BLOCKS <= blocks_trained <= len(blocks):
-            raise ValueError(f"{blocks_trained} blocks cannot be trained: the network has {len(blocks)}")
         self.parts = [_whole_modules(net, set(names)) for names in blocks]
-        self.blocks_trained = len(blocks) if blocks_trained == ALL_BLOCKS else blocks_trained
+        self.blocks_trained = _number_trained(blocks_trained, len(blocks))
         parameters = dict(net.named_parameters())
         for names in blocks[: len(blocks) - self.blocks_trained]:
             for name in names:
@@ -166,6 +162,18 @@ class LibraryNetwork(ExpressionNetwork):
     def layers(self) -> list[nn.Module]:
         """Return the modules whose outputs can be looked at, bottom first."""
         return [self.net.get_submodule(name) for part in self.parts for name in part]
+
+
+def _number_trained(asked: int, blocks: int) -> int:
+    """Return how many of so many blocks are trained.
+
+    Raises:
+        UnknownRecipeError: there are fewer than were asked for.
+
+    """
+    if not ALL_BLOCKS <= asked <= blocks:
+        raise UnknownRecipeError(f"blocks_trained is {asked}, and the network has {blocks} blocks")
+    return blocks if asked == ALL_BLOCKS else asked
 
 
 def _whole_modules(net: nn.Module, names: set[str]) -> list[str]:
