@@ -250,6 +250,39 @@ def built(kind: type[T], record: Mapping[str, Any]) -> T:
     return kind(**record)
 
 
+def require_shape(value: Any, shape: Any, name: str = "it") -> None:
+    """Refuse a value of JSON that is not like ``shape``.
+
+    Args:
+        value: of JSON
+        shape: a type (float: any number); ``[shape]``: a list of such; ``{str: shape}``: an object of such; another
+            object: one with these fields, of which those called ``name?`` may be absent, and any others
+        name: of the value, for the sentence
+
+    Raises:
+        ValueError: it is another, such as "its 'jury' is no list".
+
+    """
+    kind: Any = type(shape) if isinstance(shape, list | dict) else shape
+    fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
+    if not fits or (isinstance(value, bool) and kind in (int, float)):
+        words = {list: "a list", dict: "an object", str: "a text", int: "a whole number", float: "a number"}
+        raise ValueError(f"{name} is not {words.get(kind, kind.__name__)}")
+    if isinstance(shape, list):
+        for part in value:
+            require_shape(part, shape[0], f"a part of {name}")
+    elif isinstance(shape, dict) and str in shape:
+        for field, part in value.items():
+            require_shape(part, shape[str], f"{name}, {field!r},")
+    elif isinstance(shape, dict):
+        for field, part in shape.items():
+            key = field.removesuffix("?")
+            if key in value:
+                require_shape(value[key], part, f"its {key!r}")
+            elif key == field:
+                raise ValueError(f"{name} lacks the field {key!r}")
+
+
 def whole_number(text: str) -> int | None:
     """Return the whole number from 0 on that ``text`` states in digits 0 to 9, or None; ``²`` and 10**999 are none."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
@@ -282,6 +315,6 @@ def refusing(path: str | Path, to_do: str, error: type[CurationError] = Workspac
         raise error(f"{path} cannot be read ({reason}); {mend}") from caught
     except NewerError as caught:
         raise error(f"{path} was written by a newer version of this tool ({caught}); use that version") from caught
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as caught:
-        kind = f"{type(caught).__name__}: " if isinstance(caught, KeyError | TypeError | AttributeError) else ""
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as caught:
+        kind = f"{type(caught).__name__}: " if isinstance(caught, LookupError | TypeError | AttributeError) else ""
         raise error(f"{path} is damaged ({kind}{first_line(caught)}); {to_do}") from caught

@@ -22,7 +22,7 @@ import pandas as pd
 from curation.base.errors import CurationError
 from curation.base.files import read_json, read_table, write_bytes, write_json, write_table
 from curation.base.progress import Display
-from curation.base.reading import json_object, refusing
+from curation.base.reading import json_object, refusing, require_shape
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, option_of
 from curation.decisions import log, manifest, replay
@@ -131,7 +131,29 @@ def read_labels(workspace: Workspace) -> pd.DataFrame:
 
 def record_of(workspace: Workspace) -> dict[str, Any]:
     """Return how the labels were judged: recipe, jury, rates, calibration, answers, cost; {} where they were not."""
-    return dict(read_json(workspace.labels.with_suffix(".json")) or {})
+    to_do = f"delete it and run: curate check --labels fast{option_of(workspace)}"
+    record = dict(read_json(_record_file(workspace), to_do, _RECORD) or {})
+    if record.get("revision") == REVISION:
+        with refusing(_record_file(workspace), to_do):
+            require_shape(record, _OF_JUDGED)
+            if {len(draw) for draw in record["rate_draws"]} != {len(record["rates"])}:
+                raise ValueError("its 'rate_draws' are not of its classes")
+    return record
+
+
+_RECORD = {
+    **{"key?": str, "data?": str, "answers?": str, "remarks?": [str], "skipped?": bool},
+    "taught?": {"sentences": [str]},
+}
+"""Shape of the record of any judgement, see ``curation.base.reading.require_shape``."""
+
+_JUROR = {"name": str, "weight": float, "seen": float, "skill": float, "slope": float, "sentence": str}
+
+_OF_JUDGED = {
+    **{"key": str, "data": str, "classes": [str], "sharpness": float, "rates": {str: float}, "rate_draws": [[float]]},
+    "jury": [_JUROR],
+}
+"""What it holds beside where labels were judged."""
 
 
 def state_of(workspace: Workspace) -> str:

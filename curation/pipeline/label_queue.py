@@ -148,9 +148,16 @@ def newest_plan(workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame] | Non
 
 
 def _plan_in_force(workspace: Workspace) -> dict[str, Any] | None:
-    plan = read_json(workspace.review / PLAN) or {}
+    plan = read_json(workspace.review / PLAN, shape=_PLAN) or {}
     is_mine = {"first", "newest"} <= set(plan) and plan.get("key") == record_of(workspace).get("key")
     return plan if is_mine else None
+
+
+_PLAN = {
+    **{"key?": str, "first?": {"given": float, "answers": [float], "expected": [float]}},
+    "newest?": {"expected": [{"order": str, "answers": float, "expected": float, "low": float, "high": float}]},
+}
+"""Shape of the plan's file, see ``curation.base.reading.require_shape``."""
 
 
 def _by_self_confidence(table: pd.DataFrame, open_: Flags) -> Whole:
