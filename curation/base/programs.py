@@ -51,12 +51,7 @@ def searched(pattern: str, texts: Sequence[str], limit_s: float) -> list[str]:
     command, given = [sys.executable, "-I", "-S", "-c", _SEARCH], json.dumps([pattern, list(texts)])
     try:
         done = subprocess.run(  # noqa: S603 -- our own program
-            command,
-            input=json.dumps([pattern, list(texts)]),
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=limit_s,
+            command, input=given, capture_output=True, text=True, check=True, timeout=limit_s
         )
     except subprocess.TimeoutExpired as error:
         raise TimeoutError(f"it takes longer than {limit_s:.0f} s") from error
