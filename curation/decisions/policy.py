@@ -146,6 +146,20 @@ def stored(folder: Path, fingerprint: str) -> tuple[Policy, str] | None:
     return (policy, str(record.get("source", ""))) if policy.fingerprint == fingerprint else None
 
 
+def edited(folder: Path) -> list[str]:
+    """Return which kept policies are not as they were applied, a sentence each."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            kept = _validated(str(path), (files.read_json(path) or {}).get("policy"))
+        except CurationError as error:
+            found.append(str(error))
+        else:
+            if _stored_at(folder, kept.fingerprint) != path:
+                found.append(f"{path}: the policy is not as it was applied; restore it from a copy")
+    return found
+
+
 def _stored_at(folder: Path, fingerprint: str) -> Path:
     return folder / f"{hashlib.sha256(fingerprint.encode()).hexdigest()[:16]}.json"
 
