@@ -122,19 +122,33 @@ def is_judged(workspace: Workspace) -> bool:
 
 def read_labels(workspace: Workspace) -> pd.DataFrame:
     """Return the labels table, ``posterior`` as class -> probability."""
-    to_do = f"delete it and run: curate check --labels fast{option_of(workspace)}"
-    table = read_table(workspace.labels, to_do, texts=("path", "label", "posterior"))
-    with refusing(workspace.labels, to_do):
+    table = _stored_table(workspace)
+    with refusing(workspace.labels, _to_do(workspace)):
         table["posterior"] = [json_object(text) for text in table["posterior"]]
+        for shares in table["posterior"]:
+            require_shape(shares, {str: float}, "a posterior")
+    return table
+
+
+def _to_do(workspace: Workspace) -> str:
+    return f"delete it and run: curate check --labels fast{option_of(workspace)}"
+
+
+def _stored_table(workspace: Workspace) -> pd.DataFrame:
+    texts = ("path", "label", "group", "suggestion", "posterior", "says")
+    numbers = ("wrong", "ambiguous", "suggestion_right", "self_confidence")
+    table = read_table(workspace.labels, _to_do(workspace), texts=texts, numbers=numbers)
+    with refusing(workspace.labels, _to_do(workspace)):
+        if table["path"].duplicated().any():
+            raise ValueError("an image twice")
     return table
 
 
 def record_of(workspace: Workspace) -> dict[str, Any]:
     """Return how the labels were judged: recipe, jury, rates, calibration, answers, cost; {} where they were not."""
-    to_do = f"delete it and run: curate check --labels fast{option_of(workspace)}"
-    record = dict(read_json(_record_file(workspace), to_do, _RECORD) or {})
+    record = dict(read_json(_record_file(workspace), _to_do(workspace), _RECORD) or {})
     if record.get("revision") == REVISION:
-        with refusing(_record_file(workspace), to_do):
+        with refusing(_record_file(workspace), _to_do(workspace)):
             require_shape(record, _OF_JUDGED)
             if {len(draw) for draw in record["rate_draws"]} != {len(record["rates"])}:
                 raise ValueError("its 'rate_draws' are not of its classes")
@@ -506,7 +520,7 @@ def memory_of(workspace: Workspace) -> Memory | None:
         with np.load(file, allow_pickle=False) as arrays:
             if str(arrays["key"]) != record["key"]:
                 return None
-            table = read_table(workspace.labels, texts=("path", "label", "posterior", "group"))
+            table = _stored_table(workspace)
             named = {field.name: arrays[field.name] for field in fields(Known) if field.name != "groups"}
     except (ValueError, KeyError, OSError, EOFError) as error:  # damaged, or code instead of numbers
         raise LabellingError(f"{file} is damaged ({error}); delete it and run: curate check --labels fast") from error
