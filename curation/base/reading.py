@@ -44,6 +44,9 @@ _DELIMITERS = ",;\t|"
 _HALF = re.compile(r"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
 """How JSON spells half of a character: no text that can be printed or stored."""
 
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+"""What libraries raise at a table of somebody's that they cannot make sense of, such as a time zone of no place."""
+
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
