@@ -32,10 +32,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_SECRETS = re.compile(r"(?<=://)(?:[^/?#]*@|[^/:@]+:(?!\d+(?:[/?#]|$))[^?#]*@)|\?.*", re.DOTALL)
-"""What a URL may hide: user and password before the host (a key of S3 has slashes), and the query with its tokens."""
+_SECRETS = re.compile(
+    r"(?<=://)(?:[^/?#]{0,4096}@|[^/:@]{1,4096}:(?!\d{1,5}(?:[/?#]|$))[^?#]{0,4096}@)|\?.*", re.DOTALL
+)
+"""What a URL may hide: user and password before the host (a key of S3 has slashes), and the query with its tokens.
 
-_URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"]+")
+Lengths have limits here and below, as a text of many URLs in a row would otherwise take time by its square."""
+
+_URL = re.compile(r"[A-Za-z][\w+.-]{0,31}://[^\s'\"]+")
 
 _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 """How files are opened that are written: a link at their place is refused, a pipe is not waited for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 import unicodedata
 from pathlib import Path
 
@@ -316,3 +317,19 @@ def test_a_parquet_list_of_odd_cells_is_read_or_one_sentence(tmp_path: Path, cel
         listed(tmp_path / "data" / "list.parquet")
     except IngestError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "cell", [" " * 100_000 + "|x", "\n" * 100_000 + "x", "1" * 100_000, "a," * 50_000, "-" * 100_000]
+)
+@pytest.mark.parametrize("name", ["label", "path", "split", "subject"])
+def test_a_long_cell_takes_no_time_by_its_square(tmp_path: Path, cell: str, name: str) -> None:
+    lay(tmp_path / "data", FILES)
+    records = [{"path": path, "label": "happy", name: cell if place == 1 else path} for place, path in enumerate(FILES)]
+    (tmp_path / "data" / "list.json").write_text(json.dumps(records))
+    started = time.process_time()
+    try:
+        listed(tmp_path / "data" / "list.json")
+    except IngestError as error:
+        assert "\n" not in str(error)
+    assert time.process_time() - started < 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,13 @@ def test_no_secret_of_a_url_remains(user: str, secret: str, scheme: str) -> None
 def test_places_without_secrets_are_told_as_they_are() -> None:
     for url in ("s3://bucket/a@b/c.jpg", "http://host:8080/a@b", "https://host", "memory://data/happy 1.jpg"):
         assert bare_url(url) == url
+
+
+@pytest.mark.parametrize("text", ["http://" * 10_000, "a" * 30_000 + "://", "x://" + "a:" * 20_000])
+def test_secrets_are_looked_for_in_time(text: str) -> None:
+    started = time.process_time()
+    assert without_secrets(f"{text} s3://ann:secret@bucket/x").endswith(" s3://bucket/x")
+    assert time.process_time() - started < 5
 
 
 def test_a_name_in_the_log_of_commands_is_on_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
