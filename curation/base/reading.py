@@ -224,6 +224,25 @@ def parquet_frame(path: Path) -> pd.DataFrame:
         raise
 
 
+def arrays(data: bytes) -> dict[str, Any]:
+    """Return the arrays in the bytes of an npz archive, by name; code in it is not run.
+
+    Raises:
+        ValueError: it is damaged, or none.
+
+    """
+    import zlib
+    from zipfile import BadZipFile
+
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (BadZipFile, zlib.error, EOFError, NotImplementedError, SyntaxError, *UNREADABLE) as error:
+        raise ValueError(first_line(error)) from error
+
+
 def table(path: Path) -> pd.DataFrame:
     """Return a table of a person's, in Parquet (by its ending) or CSV.
 

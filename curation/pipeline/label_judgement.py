@@ -22,7 +22,7 @@ import pandas as pd
 from curation.base.errors import CurationError
 from curation.base.files import read_json, read_table, write_bytes, write_json, write_table
 from curation.base.progress import Display
-from curation.base.reading import json_object, refusing, require_shape
+from curation.base.reading import arrays, contents, json_object, refusing, require_shape
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, option_of
 from curation.decisions import log, manifest, replay
@@ -516,14 +516,21 @@ def memory_of(workspace: Workspace) -> Memory | None:
     record, file = record_of(workspace), _memory_file(workspace)
     if not (is_judged(workspace) and file.exists()):
         return None
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            if str(arrays["key"]) != record["key"]:
-                return None
-            table = _stored_table(workspace)
-            named = {field.name: arrays[field.name] for field in fields(Known) if field.name != "groups"}
-    except (ValueError, KeyError, OSError, EOFError) as error:  # damaged, or code instead of numbers
-        raise LabellingError(f"{file} is damaged ({error}); delete it and run: curate check --labels fast") from error
+    with refusing(file, _to_do(workspace), LabellingError):
+        kept = arrays(contents(file))
+        if str(kept["key"]) != record["key"]:
+            return None
+        table = _stored_table(workspace)
+        named = {field.name: kept[field.name] for field in fields(Known) if field.name != "groups"}
+        images, classes = len(table), len(record["classes"])
+        jurors = len(named["calibrated"]) if named["calibrated"].ndim else 0
+        shapes = {"labels": (images,), "posterior": (images, classes + 1), "calibrated": (jurors, images, classes + 1)}
+        shapes |= {"neighbours": (images, classes), "dynamics": (images, 2)}
+        odd = next((name for name, shape in shapes.items() if named[name].shape != shape), None)
+        if odd is not None or any(array.dtype.kind not in "iuf" for array in named.values()):
+            raise ValueError(f"its {odd or 'arrays'} are of other images, or no numbers")
+        if named["labels"].dtype.kind == "f" or not ((named["labels"] >= 0) & (named["labels"] < classes)).all():
+            raise ValueError("its labels are no classes")
     known = Known(groups=table["group"].to_numpy(dtype=object), **named)
     return Memory(table, list(record["classes"]), known, float(record["sharpness"]))
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from curation.base import files, tables
+from curation.base import files, reading, tables
 from curation.base.errors import WorkspaceError
 from curation.base.workspace import Workspace, create_workspace, read_issues, read_listing
 from curation.cli import commands
@@ -158,3 +161,65 @@ def test_who_is_who_of_another_shape_is_damaged(space: Workspace) -> None:
         files.write_json(record, other)
         with pytest.raises(WorkspaceError, match=r"subjects\.json is damaged .* run DATA"):
             subjects.record_of(space)
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)
+    return stream.getvalue()
+
+
+WHOLE = npz(a=np.arange(500), b=np.ones((3, 4)))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x80noise",
+        WHOLE[: len(WHOLE) // 2],
+        WHOLE[:60] + bytes(40) + WHOLE[100:],
+        pickle.dumps({"a": 1}),
+        npz(a=np.array([{"code": 1}], dtype=object)),
+        np.lib.format.magic(1, 0) + b"\xff\xff",
+    ],
+    ids=range(7),
+)
+def test_arrays_that_are_damaged_or_code_are_one_sentence(data: bytes) -> None:
+    assert reading.arrays(WHOLE)["b"].shape == (3, 4)
+    with pytest.raises(ValueError, match=r".") as caught:
+        reading.arrays(data)
+    assert "\n" not in str(caught.value)
+
+
+MEMORY = {
+    **{"key": np.array("k"), "labels": np.array([0, 1]), "posterior": np.full((2, 3), 0.3)},
+    **{"calibrated": np.zeros((1, 2, 3)), "neighbours": np.full((2, 2), 0.5), "dynamics": np.zeros((2, 2))},
+}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"labels": np.array([0, 2])},
+        {"labels": np.array([0.0, 1.0])},
+        {"labels": np.array([0, 1, 1])},
+        {"posterior": np.full((2, 4), 0.3)},
+        {"posterior": np.full((2, 3), "x")},
+        {"calibrated": np.array(3)},
+        {"dynamics": np.zeros(2)},
+        {"neighbours": np.zeros((2, 3))},
+    ],
+)
+def test_what_the_judge_knows_of_another_shape_is_damaged(space: Workspace, other: dict[str, np.ndarray]) -> None:
+    numbers = dict.fromkeys(("wrong", "ambiguous", "suggestion_right", "self_confidence"), 0.5)
+    texts = {"label": "sad", "group": "", "suggestion": "sad", "posterior": '{"sad": 1}', "says": ""}
+    files.write_table(space.labels, pd.DataFrame([{"path": path, **texts, **numbers} for path in "ab"]))
+    files.write_json(space.labels.with_suffix(".json"), JUDGED)
+    file = space.labels.with_suffix(".npz")
+    files.write_bytes(file, npz(**MEMORY))
+    memory = label_judgement.memory_of(space)
+    assert memory is not None and len(memory.known) == 2
+    files.write_bytes(file, npz(**{**MEMORY, **other}))
+    with pytest.raises(label_judgement.LabellingError, match=r"labels\.npz is damaged .* --labels fast"):
+        label_judgement.memory_of(space)
