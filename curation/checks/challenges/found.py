@@ -132,7 +132,7 @@ def occluded_face(inputs: CheckInputs) -> pd.DataFrame:
         return _no_rows("occluded_face")
     probability = known.judged("occluded_face")
     cells, landmarks = known.logits["occluder"], known.landmarks
-    found = np.isfinite(landmarks).all(axis=(1, 2))
+    found: Flags = np.asarray(np.isfinite(landmarks).all(axis=(1, 2)), np.bool_)
     usual = np.median(landmarks[found], axis=0) if found.any() else np.full((5, 2), np.nan)
 
     def evidence(row: int) -> dict[str, Any]:

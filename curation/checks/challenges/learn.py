@@ -52,8 +52,9 @@ _REFERENCES = 500
 _WIDE = 0.975
 """Quantile of an opinion on faces whose distance from the median is its spread."""
 
-_COVERED_CELLS = 3
-"""Covered cells, those at the edge apart, from which a lesson calibrates what a covered face looks like."""
+_COVERED_CELLS, _SEEN_MARK = 3, 0.15
+"""Covered cells, those at the edge apart, and mean opacity of the four cells that a mark covers most, from which a
+lesson calibrates what a covered face or a marked picture looks like: what is less is not seen by people either."""
 
 _UNEVEN = 0.05
 """Added to the deviation of every number of an embedding: those that hardly vary say nothing."""
@@ -183,7 +184,7 @@ def _calibrated(name: str, logits: npt.NDArray[np.float32], lessons: Lessons) ->
     score = models.picture_logit(name, logits)
     cover = lessons.overlay if name == "overlay" else lessons.occluder
     none = (cover.reshape(len(score), -1).max(axis=1) == 0) & lessons.faces
-    laid = cover.reshape(len(score), -1).max(axis=1) > 0
+    laid = np.sort(cover.reshape(len(score), -1), axis=1)[:, -4:].mean(axis=1) >= _SEEN_MARK
     if name == "occluder":
         laid = (cover[:, 1:-1, 1:-1] > 0.5).sum(axis=(1, 2)) >= _COVERED_CELLS
     positive, negative = score[laid], score[none]

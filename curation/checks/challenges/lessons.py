@@ -144,7 +144,7 @@ def _otherwise(face: Pixels, landmarks: Doubles, rng: np.random.Generator) -> tu
     moved = cv2.warpAffine(face, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     light = 255 * (np.arange(256) / 255) ** rng.uniform(*_GAMMA)
     points = landmarks @ matrix[:, :2].T + matrix[:, 2] / side
-    return cv2.LUT(moved, light.astype(np.uint8)), points
+    return np.asarray(cv2.LUT(moved, light.astype(np.uint8)), np.uint8), np.asarray(points)
 
 
 def _of_pair(mark: PairMark, around: Pixels, rng: np.random.Generator) -> tuple[Pixels, Floats]:
