@@ -212,10 +212,11 @@ def test_images_unlike_the_faces_are_farthest_and_copies_of_them_do_not_hide_the
 def asked(embedding: np.ndarray, face_score: np.ndarray, human: dict[str, np.ndarray]) -> SimpleNamespace:
     """What the checks read of images that all are embedded."""
     count = len(embedding)
-    learned = model.ChallengeModel({}, human, {}, {})
+    learned = model.ChallengeModel({}, human, {"occluded_face": model.Curve(np.array([1.0, 0.0]), 0.1)}, {})
     nothing = np.zeros((count, 0, 0))
+    cells = {"occluder": np.full((count, 7, 7), -6.0, np.float32)}
     known = found.Challenges(
-        np.ones(count, bool), embedding.astype(np.float16), {}, learned, nothing, nothing.astype(np.uint8), {}
+        np.ones(count, bool), embedding.astype(np.float16), cells, learned, nothing, nothing.astype(np.uint8), {}
     )
     measured = pd.DataFrame({"face_score": face_score, "pixel_sha256": [f"{n:064d}" for n in range(count)]})
     images = pd.DataFrame({"path": [f"{n}.png" for n in range(count)]})
@@ -231,13 +232,20 @@ def test_drawings_are_flagged_where_half_of_the_images_are_drawings() -> None:
     assert flagged.tolist() == [False, True] * 50
 
 
+def test_a_face_that_is_not_found_because_it_is_covered_is_a_persons() -> None:
+    human = human_of(np.array([[0, 1], [0.1, 1]]), (0.0, 0.8))
+    inputs = asked(np.array([[0, 1]] * 4), np.array([0.9, 0.9, np.nan, np.nan]), human)
+    inputs.challenges.logits["occluder"][3] = 6
+    assert found.non_human_face(inputs)["is_issue"].tolist() == [False, False, True, False]
+    assert np.isnan(inputs.measurements["face_score"].to_numpy()[3])
+
+
 def test_a_face_too_covered_to_be_found_is_said_to_be_covered_where_faces_usually_are() -> None:
     inputs = asked(np.ones((3, 2)), np.array([0.9, np.nan, 0.9]), {})
     cells = np.full((3, 7, 7), -6.0, np.float32)
     cells[1, 4:] = 6
     landmarks = np.stack([LANDMARKS, np.full((5, 2), np.nan), LANDMARKS])
-    learned = model.ChallengeModel({}, {}, {"occluded_face": model.Curve(np.array([1.0, 0.0]), 0.1)}, {})
-    inputs.challenges = replace(inputs.challenges, model=learned, logits={"occluder": cells}, landmarks=landmarks)
+    inputs.challenges = replace(inputs.challenges, logits={"occluder": cells}, landmarks=landmarks)
     rows = found.occluded_face(inputs).set_index("path")
     assert rows["is_issue"].tolist() == [False, True, False]
     said = json.loads(rows.loc["1.png", "evidence"])

@@ -148,7 +148,10 @@ def non_human_face(inputs: CheckInputs) -> pd.DataFrame:
     known = inputs.challenges
     if known is None or known.model is None:
         return _no_rows("non_human_face")
-    face = inputs.measurements["face_score"].to_numpy(dtype=np.float64)
+    face = inputs.measurements["face_score"].to_numpy(dtype=np.float64, copy=True)
+    # what covers a face explains why the detector doubts it
+    covered = (known.judged("occluded_face") > LIKELY) & ~(face >= inputs.settings.checks.face_score)
+    face[covered] = np.nanmedian(face) if np.isfinite(face).any() else 1.0
     values, seen = np.full(len(face), np.nan), known.known & inputs.readable
     values[seen] = models.non_human_score(known.model.human, known.embedding[seen], face[seen])
     # the limit was set when the model was learned, so that images added later are judged alike however odd they are

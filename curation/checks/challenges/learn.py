@@ -52,7 +52,7 @@ _REFERENCES = 500
 _WIDE = 0.975
 """Quantile of an opinion on faces whose distance from the median is its spread."""
 
-_COVERED_CELLS, _SEEN_MARK = 3, 0.15
+_COVERED_CELLS, _SEEN_MARK = 3, 0.1
 """Covered cells, those at the edge apart, and mean opacity of the four cells that a mark covers most, from which a
 lesson calibrates what a covered face or a marked picture looks like: what is less is not seen by people either."""
 
@@ -141,9 +141,12 @@ def learn(
         report(1, 5)
         taps, embedding = network.taps(drawn.pictures)
         report(2, 5)
-        rows = np.arange(count)
-        covers = {"overlay": drawn.overlay, "occluder": drawn.occluder}
-        heads = {name: learn_head(name, taps, cover, rows, seed=seed) for name, cover in covers.items()}
+        # drawings and scraps teach what covers no face; strokes of theirs are too much like those of marks
+        lessons_of = {
+            "overlay": (drawn.overlay, np.flatnonzero(drawn.faces)),
+            "occluder": (drawn.occluder, np.arange(count)),
+        }
+        heads = {name: learn_head(name, taps, *lesson, seed=seed) for name, lesson in lessons_of.items()}
         beset = embedding[drawn.faces][: 2 * _MOST_DRAWN]
         del taps, embedding, drawn
         report(3, 5)
