@@ -73,8 +73,8 @@ CAUSES = (
     (r"Permission denied|EACCES", "a folder cannot be written: give yourself the right to it, or clone elsewhere"),
     (
         r"No matching distribution|no wheels|No solution found|ResolutionImpossible|conflicting dependencies",
-        "no set of versions fits: the registry that is asked lacks a package (check the network and PIP_INDEX_URL), or pip "
-        "is old (update it), or this Python is none of 3.11, 3.12 and 3.13",
+        "no set of versions fits: the registry that is asked lacks a package (check the network and PIP_INDEX_URL), or "
+        "pip is old (update it), or this Python is none of 3.11, 3.12 and 3.13",
     ),
 )
 """Pattern in what the installer said -> what to do; the first that fits counts."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curation.audit.synthetic import plant
+from curation.audit.synthetic import face, plant
 from curation.checks.duplicates import changes
 from curation.checks.duplicates.calibration import log_odds
 from tests.benchmarks.bench_other_faces import drawn_people, near, searched, told
@@ -54,6 +54,25 @@ def test_each_half_of_two_pictures_in_one_is_a_copy_and_both_are_no_copies_of_ea
     found = near(searched([*crowd[:12], plant.side_by_side(crowd[2], crowd[7])]))
     assert pairs_in(found) == {(2, 12), (7, 12)}
     assert found["half_j"].all() and not found["half_i"].any()
+
+
+def stranger(number: int) -> np.ndarray:
+    rng = np.random.default_rng([23, number])
+    expression = list(face.TYPICAL.values())[number % 4]
+    tones = face.draw(96, face.draw_person(rng), expression, face.draw_shot(rng), rng)
+    return (np.clip(cv2.resize(tones, (48, 48), interpolation=cv2.INTER_AREA), 0, 1) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("pair", [(11, 19), (11, 350), (80, 323), (323, 347)])
+def test_noise_that_fits_a_pair_does_not_hide_that_two_people_differ(pair: tuple[int, int]) -> None:
+    assert pairs_in(searched([stranger(n) for n in pair])) == set()
+
+
+@pytest.mark.parametrize("deviation", [8, 16, 24])
+def test_white_noise_hides_no_copy(crowd: Sequence[np.ndarray], deviation: int) -> None:
+    rng = np.random.default_rng(deviation)
+    noisy = [np.clip(one + rng.normal(0, deviation, one.shape), 0, 255).astype(np.uint8) for one in crowd[:12]]
+    assert len(pairs_in(searched([*crowd[:24], *noisy])) & {(n, 24 + n) for n in range(12)}) >= 11
 
 
 def test_plain_ground_proves_nothing() -> None:

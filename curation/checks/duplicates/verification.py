@@ -44,7 +44,7 @@ class Verified:
     candidates  -- the pairs
     maps        -- (M, 6) affine maps from i to j, see ``kernel``
     evidence    -- (M, 9), columns named by ``kernel.EVIDENCE``
-    differences -- (M, 14), columns named by ``changes.EVIDENCE``; NaN where details agree too little for that
+    differences -- (M, 15), columns named by ``changes.EVIDENCE``; NaN where details agree too little for that
     odds        -- (M,) log-odds that both are one picture; NaN where differences were not weighed
     """
 
