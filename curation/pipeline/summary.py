@@ -67,7 +67,7 @@ _MEASURE_WORDS = {
     "log10_edge_sharpness": "sharpness of edges (log10)",
     "share_missing": "share of the face that is missing",
     "score_gained_by_turning": "face score gained by turning the picture",
-    "no_person_log_odds": "log-odds that it shows no person's face",
+    "unlike_a_person": "how little it looks like a person's face",
     "log_distance_from_the_nearest_faces": "distance from the nearest faces of the data (log)",
 }
 
