@@ -33,6 +33,10 @@ _LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 1e-2
 _MINIBATCH = 64
 
+_FEWEST_STEPS, _MOST_ROUNDS = 400, 3
+"""Minibatches that a head learns from at least, where that takes no more than so many times its epochs: few pictures
+are seen more often."""
+
 _PICTURE_LOSS = 0.5
 """Weight of the loss on whole pictures beside that on cells: without it heads learn edges, not things."""
 
@@ -95,17 +99,22 @@ class FeatureNetwork:
             {name: torch.cat(parts).numpy() for name, parts in seen.items()},
         )
 
-    def taps(self, pictures: Bytes) -> Taps:
-        """Return the feature maps of pictures (n, 112, 112) uint8 that heads are learned on, float16 on the CPU."""
+    def taps(self, pictures: Bytes) -> tuple[Taps, npt.NDArray[np.float16]]:
+        """Return what heads are learned on, the feature maps of pictures (n, 112, 112) uint8, and their embeddings.
+
+        The maps are float16 on the CPU, the embeddings (n, 1280).
+        """
         found: Taps = {}
+        embeddings = np.empty((len(pictures), DIMENSIONS), np.float16)
         with torch.inference_mode():
             for start in range(0, len(pictures), BATCH):
-                taps, _ = self._forward(pictures[start : start + BATCH])
+                taps, embedding = self._forward(pictures[start : start + BATCH])
+                embeddings[start : start + BATCH] = embedding.half().cpu().numpy()
                 for name, tap in taps.items():
                     # one array a tap from the start: joining parts would take twice the memory
                     whole = found.setdefault(name, torch.empty((len(pictures), *tap.shape[1:]), dtype=torch.half))
                     whole[start : start + len(tap)] = tap
-        return found
+        return found, embeddings
 
     def _forward(self, pictures: Bytes) -> tuple[Taps, Tensor]:
         grey = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)[:, None].float()
@@ -229,11 +238,12 @@ def learn_head(
         head = _Head(shape).to(device)
         rng, rows = np.random.default_rng(seed), rows.copy()
         optimiser = torch.optim.AdamW(head.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-        steps = shape.epochs * max(1, len(rows) // _MINIBATCH)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        steps = max(1, len(rows) // _MINIBATCH)
+        epochs = min(max(shape.epochs, round(_FEWEST_STEPS / steps)), _MOST_ROUNDS * shape.epochs)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * steps)
         target = torch.from_numpy(covers)
-        for epoch in range(shape.epochs):
-            if epoch == round(_CLEAN_AT * shape.epochs):
+        for epoch in range(epochs):
+            if epoch == round(_CLEAN_AT * epochs):
                 rows = _trusted(head, taps, target, rows, device)
             for batch in _minibatches(rng.permutation(rows)):
                 head.train()

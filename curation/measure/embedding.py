@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from curation.base.settings import MeasureSettings
+    from training.features import Described
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -154,7 +155,7 @@ def _folder(store: Path, settings: MeasureSettings, digest: str) -> Path:
 
 def _described(network: Any, rows: Sequence[tuple[str, str]], settings: MeasureSettings) -> pa.Table:
     """Return the cache's rows of contents; those without usable pixels have none."""
-    from training.head_shapes import CELLS, SIDE
+    from training.head_shapes import SIDE
 
     names, pictures = [], []
     for sha256, url in rows:
@@ -162,7 +163,27 @@ def _described(network: Any, rows: Sequence[tuple[str, str]], settings: MeasureS
         if picture is not None:
             names.append(sha256)
             pictures.append(picture)
-    found = network.describe(np.stack(pictures) if pictures else np.zeros((0, SIDE, SIDE), np.uint8))
+    return _table(names, network.describe(np.stack(pictures) if pictures else np.zeros((0, SIDE, SIDE), np.uint8)))
+
+
+def keep(names: Sequence[str], found: Described, store: Path, settings: MeasureSettings, digest: str) -> None:
+    """Write what was seen in contents (SHA-256) into the cache, so that they are not described again.
+
+    Args:
+        names: of n contents.
+        found: what the network and its heads saw in their ``grey_square`` of the network's side.
+        store: folder of the cache.
+        settings: limits of decoding.
+        digest: of the heads.
+
+    """
+    if names:
+        cache.write_part(_folder(store, settings, digest), _table(names, found))
+
+
+def _table(names: Sequence[str], found: Described) -> pa.Table:
+    from training.head_shapes import CELLS
+
     parts = [found.logits[name].reshape(len(names), -1) for name in CELLS if name in found.logits]
     seen = np.concatenate(parts, axis=1).astype(np.float16) if parts else np.zeros((len(names), 0), np.float16)
     columns = [[row.tobytes() for row in array] for array in (found.embedding, seen)]

@@ -15,6 +15,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.progress import Display
+from curation.base.reading import UNREADABLE, contents
 from curation.base.settings import MeasureSettings, Settings
 from curation.base.workspace import Workspace, read_listing
 from curation.checks.challenges import model as models
@@ -51,11 +52,11 @@ def stored_model(workspace: Workspace) -> ChallengeModel | None:
     if not workspace.challenges.exists():
         return None
     try:
-        model = ChallengeModel.from_bytes(workspace.challenges.read_bytes())
-    except (ValueError, KeyError, OSError):
+        model = ChallengeModel.from_bytes(contents(workspace.challenges))
+    except UNREADABLE:
         _LOG.warning("%s is damaged and is dropped; it is learned again with --embed", workspace.challenges)
         return None
-    whole = set(model.curves) == set(models.HEADS) and {"weights", "mean", "scale", "usual"} <= set(model.human)
+    whole = set(model.curves) == set(models.HEADS) and {"weights", "faces", "spread", "usual"} <= set(model.human)
     return model if whole and model.record.get("revision") == models.REVISION else None
 
 
@@ -206,7 +207,7 @@ def _learned(
 ) -> ChallengeModel | None:
     """Learn a model of the data's faces and keep it; None where there are too few."""
     from curation.checks.challenges.learn import FEWEST_FACES, Faces, Natural, learn
-    from curation.measure.embedding import grey_square
+    from curation.measure.embedding import grey_square, keep
     from curation.measure.faces.choice import choose_detector
     from training.head_shapes import SIDE
 
@@ -237,12 +238,12 @@ def _learned(
         grey_square(url, sha256, SIDE, settings.measure)
         for url, sha256 in zip(drawn["url"], drawn["sha256"], strict=True)
     ]
-    there = [place for place, picture in enumerate(seen) if picture is not None]
-    scores = drawn["face_score"].to_numpy(np.float64)[there]
-    natural = Natural([picture for picture in seen if picture is not None], scores)
+    drawn = drawn[[picture is not None for picture in seen]]
+    natural = Natural([picture for picture in seen if picture is not None], drawn["face_score"].to_numpy(np.float64))
     faces, lessons = Faces(pictures, points[kept]), settings.embed.lessons
-    model = learn(faces, natural, marks, detect, lessons, settings.seed, display)
+    model, described = learn(faces, natural, marks, detect, lessons, settings.seed, display)
     files.write_bytes(workspace.challenges, model.to_bytes())
+    keep(drawn["sha256"].tolist(), described, workspace.measurements, settings.measure, model.digest)
     return model
 
 

@@ -28,7 +28,7 @@ from curation.pipeline import challenges, label_judgement, subjects
 _SAME_DATA_SHARE = 0.5
 """A source with fewer than this share of a workspace's images is taken for another data set."""
 
-CHECKS_REVISION = 10
+CHECKS_REVISION = 11
 """Raised whenever a check's result may change for the same measurements; makes kept issues stale."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ import pytest
 from curation.audit import planted
 from curation.audit.challenges import PLANTED
 from curation.base.settings import load
-from curation.checks.challenges import altered, found, model, occluders, overlays
+from curation.checks.challenges import altered, found, lessons, model, occluders, overlays
 from curation.checks.challenges.distance import distance
 from curation.checks.challenges.found import covered_parts
 from curation.checks.challenges.recurring import recurring_marks
@@ -84,6 +85,25 @@ def test_an_occluder_covers_what_it_says(kind: str) -> None:
     assert (covered[cover == 0] == picture(1, 96)[cover == 0]).all()
 
 
+def test_lessons_show_what_is_no_face_with_nothing_before_it_and_a_face_again_otherwise() -> None:
+    faces, points = [picture(1), picture(2)], np.stack([LANDMARKS, LANDMARKS])
+    one, other = (
+        lessons.draw_lessons(faces, points, [], 300, (48, 14, 7), 0, varied=varied) for varied in (False, True)
+    )
+    assert 10 < (~one.faces).sum() < 60
+    assert not one.occluder[~one.faces].any()
+    assert (one.occluder[one.faces].max(axis=(1, 2)) > 0).mean() > 0.3
+    plain, varied = (
+        drawn.pictures[(drawn.overlay.max(axis=(1, 2)) == 0) & (drawn.occluders == "") & drawn.faces]
+        for drawn in (one, other)
+    )
+    # compression apart, two faces and their mirror images look one of four ways, and turned ones any way
+    ways = [np.stack([face, face[:, ::-1]]).astype(float) for face in faces]
+    far = [np.abs(shown[:, None] - np.concatenate(ways)).mean(axis=(2, 3)).min(axis=1) for shown in (plain, varied)]
+    assert np.median(far[0]) < 1.5
+    assert np.median(far[1]) > 3
+
+
 @pytest.mark.parametrize("kind", list(altered.ALTERED))
 def test_an_altered_face_differs_and_is_drawn_again_the_same(kind: str) -> None:
     one, again = (altered.alter(picture(1), LANDMARKS, kind, np.random.default_rng(4)) for _ in range(2))
@@ -133,13 +153,37 @@ def test_the_share_of_a_challenge_is_found_whatever_share_was_taught_and_then_st
     assert curve.probability(natural[:50]) == pytest.approx(probability[:50])
 
 
+def human_of(faces: np.ndarray, usual: tuple[float, float] = (0.0, 1.0)) -> dict[str, np.ndarray]:
+    """What tells drawings by the first number of an embedding, and by its distance from faces."""
+    return {
+        "weights": np.r_[1.0, np.zeros(faces.shape[1] - 1)],
+        "mean": np.zeros(faces.shape[1]),
+        "scale": np.ones(faces.shape[1]),
+        "faces": faces.astype(np.float16),
+        "typical": np.array([0.0, -2.0, -4.0]),
+        "spread": np.array([1.0, 2.0, 2.0]),
+        "usual": np.array(usual),
+    }
+
+
 def test_a_drawing_in_which_the_detector_finds_no_face_is_least_a_persons() -> None:
-    human = {"weights": np.array([1.0, 0]), "mean": np.zeros(2), "scale": np.ones(2)}
-    embedding = np.array([[2, 0], [2, 0], [-2, 0], [-2, 0]], np.float16)
-    found = model.non_human_logit(human, embedding, np.array([0.1, 0.9, 0.1, 0.9]))
+    human = human_of(np.array([[0, 1], [0.1, 1]]))
+    embedding = np.array([[2, 1], [2, 1], [0, 1], [0, 1]], np.float16)
+    found = model.non_human_score(human, embedding, np.array([0.1, 0.9, 0.1, 0.9]))
     assert found.argmax() == 0
     assert found.argmin() == 3
-    assert np.isfinite(model.non_human_logit(human, embedding, np.array([0.0, 1.0, np.nan, 0.5]))).all()
+    assert np.isfinite(model.non_human_score(human, embedding, np.array([0.0, 1.0, np.nan, 0.5]))).all()
+
+
+def test_no_opinion_of_what_is_a_person_outvotes_the_two_others() -> None:
+    # of two drawings that look equally altered, the one unlike all faces is less a person's, found or not
+    human = human_of(np.array([[0, 1, 0], [0.1, 1, 0]]))
+    like, unlike = [0.5, 1, 0], [0.5, 0, 1]
+    score = model.non_human_score(human, np.array([like, unlike], np.float16), np.array([0.9, 0.9]))
+    assert score[1] > score[0]
+    alone = model.opinions(human, np.array([like, unlike], np.float16), np.array([0.9, 0.9]))
+    assert alone[0, 0] == pytest.approx(alone[1, 0], abs=0.01)
+    assert alone[1, 2] > alone[0, 2]
 
 
 def test_a_model_is_read_back_as_it_was_written_and_junk_is_none() -> None:
@@ -168,10 +212,11 @@ def test_images_unlike_the_faces_are_farthest_and_copies_of_them_do_not_hide_the
 def asked(embedding: np.ndarray, face_score: np.ndarray, human: dict[str, np.ndarray]) -> SimpleNamespace:
     """What the checks read of images that all are embedded."""
     count = len(embedding)
-    learned = model.ChallengeModel({}, human, {}, {})
+    learned = model.ChallengeModel({}, human, {"occluded_face": model.Curve(np.array([1.0, 0.0]), 0.1)}, {})
     nothing = np.zeros((count, 0, 0))
+    cells = {"occluder": np.full((count, 7, 7), -6.0, np.float32)}
     known = found.Challenges(
-        np.ones(count, bool), embedding.astype(np.float16), {}, learned, nothing, nothing.astype(np.uint8), {}
+        np.ones(count, bool), embedding.astype(np.float16), cells, learned, nothing, nothing.astype(np.uint8), {}
     )
     measured = pd.DataFrame({"face_score": face_score, "pixel_sha256": [f"{n:064d}" for n in range(count)]})
     images = pd.DataFrame({"path": [f"{n}.png" for n in range(count)]})
@@ -181,10 +226,31 @@ def asked(embedding: np.ndarray, face_score: np.ndarray, human: dict[str, np.nda
 
 
 def test_drawings_are_flagged_where_half_of_the_images_are_drawings() -> None:
-    embedding = np.array([[-1, 0], [6, 0]] * 50)
-    human = {"weights": np.array([1.0, 0]), "mean": np.zeros(2), "scale": np.ones(2), "usual": np.array([-3.0, 0.8])}
+    embedding = np.array([[0, 1], [6, 0]] * 50)
+    human = human_of(np.array([[0, 1], [0.1, 1]]), (0.0, 0.8))
     flagged = found.non_human_face(asked(embedding, np.full(100, 0.9), human))["is_issue"]
     assert flagged.tolist() == [False, True] * 50
+
+
+def test_a_face_that_is_not_found_because_it_is_covered_is_a_persons() -> None:
+    human = human_of(np.array([[0, 1], [0.1, 1]]), (0.0, 0.8))
+    inputs = asked(np.array([[0, 1]] * 4), np.array([0.9, 0.9, np.nan, np.nan]), human)
+    inputs.challenges.logits["occluder"][3] = 6
+    assert found.non_human_face(inputs)["is_issue"].tolist() == [False, False, True, False]
+    assert np.isnan(inputs.measurements["face_score"].to_numpy()[3])
+
+
+def test_a_face_too_covered_to_be_found_is_said_to_be_covered_where_faces_usually_are() -> None:
+    inputs = asked(np.ones((3, 2)), np.array([0.9, np.nan, 0.9]), {})
+    cells = np.full((3, 7, 7), -6.0, np.float32)
+    cells[1, 4:] = 6
+    landmarks = np.stack([LANDMARKS, np.full((5, 2), np.nan), LANDMARKS])
+    inputs.challenges = replace(inputs.challenges, logits={"occluder": cells}, landmarks=landmarks)
+    rows = found.occluded_face(inputs).set_index("path")
+    assert rows["is_issue"].tolist() == [False, True, False]
+    said = json.loads(rows.loc["1.png", "evidence"])
+    assert "mouth" in said["covered"]
+    assert said["face_found"] is False
 
 
 def test_outliers_are_flagged_where_many_images_are_no_faces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +369,8 @@ def test_the_cost_of_a_challenge_is_the_difference_with_its_interval() -> None:
 def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: Path) -> None:
     from curation.base.progress import Display
     from curation.base.settings import MeasureSettings
-    from curation.measure.embedding import embed, load_embedding
+    from curation.measure.embedding import embed, grey_square, keep, load_embedding
+    from training.features import FeatureNetwork
 
     rows = []
     for number in range(5):
@@ -319,6 +386,13 @@ def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: P
     found = load_embedding(contents["sha256"].tolist(), store, settings, "")
     assert found.known.tolist() == [True] * 5 + [False]
     assert found.embedding.shape == (6, 1280)
+    # what was seen while learning is kept, not seen again
+    kept = tmp_path / "kept"
+    pictures = np.stack([grey_square(url, name, 112, settings) for name, url in rows[:2]])
+    keep([name for name, _ in rows[:2]], FeatureNetwork().describe(pictures), kept, settings, "")
+    assert embed(contents.head(3), kept, settings, {}, "", display) == 1
+    again = load_embedding(contents["sha256"].tolist()[:3], kept, settings, "")
+    assert np.abs(again.embedding.astype(float) - found.embedding[:3]).max() < 0.01
     # a picture's numbers do not depend on what it was batched with
     alone = tmp_path / "alone"
     embed(contents.iloc[4:5], alone, settings, {}, "", display)

@@ -58,6 +58,13 @@ def distance(embedding: Embedding, reference: Flags, contents: npt.NDArray[np.ob
     return result
 
 
+def nearest(embedding: Embedding, faces: Embedding) -> Floats:
+    """Return the logarithm of the cosine distance (n,) to the tenth nearest of faces (m, dimensions), at least 1."""
+    near = _directions(embedding) @ _directions(faces).T
+    tenth = min(_NEIGHBOURS, near.shape[1])
+    return np.log(np.maximum(1 - np.partition(near, -tenth, axis=1)[:, -tenth].astype(np.float64), _NEAREST))
+
+
 def stretched(embedding: Embedding) -> npt.NDArray[np.float32]:
     """Return embeddings whose numbers are near a normal law."""
     return np.asarray(np.log1p(_STRETCH * np.maximum(embedding.astype(np.float32), 0)), np.float32)

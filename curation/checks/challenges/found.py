@@ -122,19 +122,23 @@ def watermark(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def occluded_face(inputs: CheckInputs) -> pd.DataFrame:
-    """Faces with something before them; evidence: which of brows, eyes, nose and mouth it covers."""
+    """Faces with something before them; evidence: which of brows, eyes, nose and mouth it covers.
+
+    What covers most of a face hides it from the detector as well: then the parts are taken to be where they are in most
+    of the images.
+    """
     known = inputs.challenges
     if known is None or known.model is None:
         return _no_rows("occluded_face")
-    face = inputs.measurements["face_score"].to_numpy(dtype=np.float64)
     probability = known.judged("occluded_face")
-    probability[~(face > 0)] = np.nan
-    cells = known.logits["occluder"]
+    cells, landmarks = known.logits["occluder"], known.landmarks
+    found: Flags = np.asarray(np.isfinite(landmarks).all(axis=(1, 2)), np.bool_)
+    usual = np.median(landmarks[found], axis=0) if found.any() else np.full((5, 2), np.nan)
 
     def evidence(row: int) -> dict[str, Any]:
-        parts, beside = covered_parts(cells[row], known.landmarks[row])
+        parts, beside = covered_parts(cells[row], landmarks[row] if found[row] else usual)
         facts = {"probability": round(float(probability[row]), 4), "covered": parts, "box": _box(cells[row])}
-        return facts | ({"beside": beside} if beside and not parts else {})
+        return facts | {"face_found": bool(found[row])} | ({"beside": beside} if beside and not parts else {})
 
     return _rows(inputs, "occluded_face", probability, evidence)
 
@@ -144,15 +148,18 @@ def non_human_face(inputs: CheckInputs) -> pd.DataFrame:
     known = inputs.challenges
     if known is None or known.model is None:
         return _no_rows("non_human_face")
-    face = inputs.measurements["face_score"].to_numpy(dtype=np.float64)
+    face = inputs.measurements["face_score"].to_numpy(dtype=np.float64, copy=True)
+    # what covers a face explains why the detector doubts it
+    covered = (known.judged("occluded_face") > LIKELY) & ~(face >= inputs.settings.checks.face_score)
+    face[covered] = np.nanmedian(face) if np.isfinite(face).any() else 1.0
     values, seen = np.full(len(face), np.nan), known.known & inputs.readable
-    values[seen] = models.non_human_logit(known.model.human, known.embedding[seen], face[seen])
+    values[seen] = models.non_human_score(known.model.human, known.embedding[seen], face[seen])
     # the limit was set when the model was learned, so that images added later are judged alike however odd they are
     typical, spread = known.model.human["usual"].tolist()
     threshold = float(np.clip(typical + inputs.settings.checks.outlier_fence * spread, *_BOUNDS))
     scores = high_is_bad(values, threshold, 2 * threshold - typical, typical)
     return one_number_rows(
-        "non_human_face", inputs.images["path"], values, scores, measure="no_person_log_odds", threshold=threshold
+        "non_human_face", inputs.images["path"], values, scores, measure="unlike_a_person", threshold=threshold
     )
 
 

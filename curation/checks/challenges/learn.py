@@ -18,12 +18,12 @@ from curation.checks.challenges.model import Arrays, ChallengeModel, Curve, Floa
 from curation.checks.challenges.overlays import PairMark
 
 if TYPE_CHECKING:
-    from training.features import FeatureNetwork
+    from training.features import Described
 
 FEWEST_FACES = 60
 """Faces below which nothing is learned: a model of fewer people takes their looks for challenges."""
 
-LESSONS_A_FACE = 4
+LESSONS_A_FACE = 8
 """Lessons are no more than so many a face: the same face seen more often teaches little."""
 
 _HELD_OUT = 0.25
@@ -40,8 +40,21 @@ _SUSPICIOUS = {"overlay": 0.15, "occluder": 0.0}
 for: data have marks of their own. Of faces none is left out, though some are covered: drawn things are so much plainer
 than natural ones that a curve which forgets odd faces flags more of these than of covered ones."""
 
-_STRENGTH = 0.003
-"""Inverse penalty of the regression on 1280 scaled numbers: weaker ones learn single faces."""
+_PENALTY = 0.5
+"""Of the ridge regression on 1280 scaled numbers, beside their variances of about 1: weaker ones learn single faces."""
+
+_SURE = 0.5
+"""Detector score from which an image is taken for a face when altered ones are told from these."""
+
+_REFERENCES = 500
+"""Faces that are kept to measure distances from."""
+
+_WIDE = 0.975
+"""Quantile of an opinion on faces whose distance from the median is its spread."""
+
+_COVERED_CELLS, _SEEN_MARK = 3, 0.1
+"""Covered cells, those at the edge apart, and mean opacity of the four cells that a mark covers most, from which a
+lesson calibrates what a covered face or a marked picture looks like: what is less is not seen by people either."""
 
 _UNEVEN = 0.05
 """Added to the deviation of every number of an embedding: those that hardly vary say nothing."""
@@ -90,7 +103,7 @@ def learn(
     lessons: int,
     seed: int,
     display: Display,
-) -> ChallengeModel:
+) -> tuple[ChallengeModel, Described]:
     """Learn from at least ``FEWEST_FACES`` faces; the same arguments give the same model on one machine.
 
     Args:
@@ -101,6 +114,9 @@ def learn(
         lessons: most pictures to learn from.
         seed: of every draw.
         display: progress.
+
+    Returns:
+        the model, and what its heads see in the natural images.
 
     Raises:
         WeightsError: the package with the network's weights is not installed.
@@ -121,30 +137,40 @@ def learn(
     a_picture = (time.perf_counter() - started) / max(1, min(_TIMED, len(natural.pictures)))
     display.note(f"Learning from {count:,} drawn pictures takes about {_PICTURES_A_LESSON * count * a_picture:.0f} s.")
     with display.step("Learning the challenges", "steps") as report:
-        drawn = draw_lessons(taught.pictures, taught.landmarks, marks, count, shape, seed)
+        drawn = draw_lessons(taught.pictures, taught.landmarks, marks, count, shape, seed, varied=True)
         report(1, 5)
-        taps = network.taps(drawn.pictures)
+        taps, embedding = network.taps(drawn.pictures)
         report(2, 5)
-        rows = np.arange(count)
-        covers = {"overlay": drawn.overlay, "occluder": drawn.occluder}
-        heads = {name: learn_head(name, taps, cover, rows, seed=seed) for name, cover in covers.items()}
-        del taps, drawn
+        # drawings and scraps teach what covers no face; strokes of theirs are too much like those of marks
+        lessons_of = {
+            "overlay": (drawn.overlay, np.flatnonzero(drawn.faces)),
+            "occluder": (drawn.occluder, np.arange(count)),
+        }
+        heads = {name: learn_head(name, taps, *lesson, seed=seed) for name, lesson in lessons_of.items()}
+        beset = embedding[drawn.faces][: 2 * _MOST_DRAWN]
+        del taps, embedding, drawn
         report(3, 5)
         network = FeatureNetwork(heads)
         few = min(_MOST_DRAWN, max(40, round(_DRAWN * count)))
         own = network.describe(_small(natural.pictures))
-        known = own.embedding, natural.face_score
-        human, human_record = _learn_human(network, taught, asked, known, detect, few, seed)
+        altered = [
+            draw_altered(part.pictures, part.landmarks, few, SIDE, seed + 2 + place)
+            for place, part in enumerate((taught, asked))
+        ]
+        seen = [network.describe(part).embedding for part in altered]
+        human, human_record = _learn_human(
+            seen[0], beset, (own.embedding, natural.face_score), (seen[1], np.array([detect(p) for p in altered[1]]))
+        )
         report(4, 5)
         again = draw_lessons(asked.pictures, asked.landmarks, marks, few, shape, seed + 1)
-        seen = network.describe(again.pictures).logits
+        logits = network.describe(again.pictures).logits
         curves, record = {}, {"non_human_face": human_record}
         for check, name in models.HEADS.items():
-            curve, record[check] = _calibrated(name, seen[name], again)
+            curve, record[check] = _calibrated(name, logits[name], again)
             curves[check] = curve.among(models.picture_logit(name, own.logits[name]), models.LEAST_SHARE[check])
         report(5, 5)
     facts = {"revision": models.REVISION, "seed": seed, "faces": len(order), "lessons": count, "pairs": len(marks)}
-    return ChallengeModel(heads, human, curves, {**facts, "checks": record})
+    return ChallengeModel(heads, human, curves, {**facts, "checks": record}), own
 
 
 def _small(pictures: Sequence[Pixels]) -> Pixels:
@@ -159,40 +185,56 @@ def _calibrated(name: str, logits: npt.NDArray[np.float32], lessons: Lessons) ->
     The others are the harder case: marks where things before a face are looked for, and the other way round.
     """
     score = models.picture_logit(name, logits)
-    cover = (lessons.overlay if name == "overlay" else lessons.occluder).reshape(len(score), -1).max(axis=1)
-    positive, negative = score[cover > 0], score[cover == 0]
+    cover = lessons.overlay if name == "overlay" else lessons.occluder
+    none = (cover.reshape(len(score), -1).max(axis=1) == 0) & lessons.faces
+    laid = np.sort(cover.reshape(len(score), -1), axis=1)[:, -4:].mean(axis=1) >= _SEEN_MARK
+    if name == "occluder":
+        laid = (cover[:, 1:-1, 1:-1] > 0.5).sum(axis=(1, 2)) >= _COVERED_CELLS
+    positive, negative = score[laid], score[none]
     curve = models.fit_curve(positive, negative[negative <= np.quantile(negative, 1 - _SUSPICIOUS[name])])
     return curve, {"planted": len(positive), "auroc": round(models.auroc(positive, negative), 4)}
 
 
+Seen = tuple[npt.NDArray[np.float16], Floats]
+"""Embeddings (n, 1280), and the detector's best score (n,) of each picture."""
+
+
 def _learn_human(
-    network: FeatureNetwork,
-    taught: Faces,
-    asked: Faces,
-    natural: tuple[npt.NDArray[np.float16], Floats],
-    detect: Detect,
-    count: int,
-    seed: int,
+    made: npt.NDArray[np.float16], beset: npt.NDArray[np.float16], natural: Seen, held: Seen
 ) -> tuple[Arrays, dict[str, float]]:
-    """Return what tells altered faces from the data's own images, and how well it does on other ones."""
-    from sklearn.linear_model import LogisticRegression
+    """Return what tells altered faces from the data's own images, and how well it does on other ones.
 
-    from training.head_shapes import SIDE
+    Args:
+        made: embeddings of altered faces.
+        beset: of faces with marks and things before them, which are no less people's.
+        natural: the data's images; one half is learned from, the other calibrates.
+        held: altered ones of faces that were not learned from.
 
-    made = draw_altered(taught.pictures, taught.landmarks, count, SIDE, seed + 2)
-    held = draw_altered(asked.pictures, asked.landmarks, count, SIDE, seed + 3)
-    made_seen, held_seen = (network.describe(part).embedding for part in (made, held))
-    own, face_score = natural
-    half = len(own) // 2
-    known = own[:half].astype(np.float64)
-    mean, scale = known.mean(axis=0), known.std(axis=0) + _UNEVEN
-    inputs = (np.concatenate([made_seen.astype(np.float64), known]) - mean) / scale
-    target = np.r_[np.ones(len(made)), np.zeros(len(known))]
-    fitted = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=300).fit(inputs, target)
-    human: Arrays = {"weights": fitted.coef_[0], "mean": mean, "scale": scale}
-    scores = np.array([detect(picture) for picture in held])
-    positive = models.non_human_logit(human, held_seen, scores)
-    negative = models.non_human_logit(human, own[half:], face_score[half:])
+    """
+    embedding, face_score = natural
+    half, sure = len(embedding) // 2, face_score >= _SURE
+    sure = sure if sure[: len(sure) // 2].any() and sure[len(sure) // 2 :].any() else np.ones_like(sure)
+    faces = embedding[:half][sure[:half]]
+    groups = [(made, 1.0, 0.5), (faces, -1.0, 0.25), (beset, -1.0, 0.25)]
+    human = _ridge([(part.astype(np.float64), target, share) for part, target, share in groups])
+    human["faces"] = faces[:_REFERENCES]
+    seen = models.opinions(human, embedding[half:], face_score[half:])
+    human["typical"], wide = np.quantile(seen[sure[half:]], [0.5, _WIDE], axis=0)
+    human["spread"] = np.maximum(wide - human["typical"], _UNEVEN)
+    positive = models.non_human_score(human, *held)
+    negative = models.non_human_score(human, embedding[half:], face_score[half:])
     typical = float(np.median(negative))
     human["usual"] = np.array([typical, upper_fence(negative, 1.0, -np.inf, np.inf) - typical])
-    return human, {"planted": len(held), "auroc": round(models.auroc(positive, negative), 4)}
+    return human, {"planted": len(positive), "auroc": round(models.auroc(positive, negative), 4)}
+
+
+def _ridge(groups: Sequence[tuple[Floats, float, float]]) -> Arrays:
+    """Return the weights that bring groups of pictures, each with its share of the say, nearest to their targets."""
+    values = np.concatenate([part for part, _, _ in groups])
+    target = np.concatenate([np.full(len(part), target) for part, target, _ in groups])
+    say = np.concatenate([np.full(len(part), share / len(part)) for part, _, share in groups])
+    mean, scale = values.mean(axis=0), values.std(axis=0) + _UNEVEN
+    columns = np.column_stack([(values - mean) / scale, np.ones(len(values))])
+    weighted = columns * (say / say.sum())[:, None]
+    fitted = np.linalg.solve(weighted.T @ columns + _PENALTY * np.eye(columns.shape[1]), weighted.T @ target)
+    return {"weights": fitted[:-1], "mean": mean, "scale": scale}

@@ -24,6 +24,10 @@ LARGEST_SIDE = 160
 _DRAWN_MARKS = 1200
 """Marks that are drawn; each is laid several times, elsewhere and of another size."""
 
+_NO_FACES = 0.1
+"""Share of the other lessons that show no person's face, and nothing before one: a head that has only seen faces takes
+whatever is none for something that covers one."""
+
 _OF_PAIRS = 0.06
 """Share of the lessons that are pictures of a pair itself, with and without its mark."""
 
@@ -35,6 +39,12 @@ _PAIR_MARKS = 0.45
 """Share of the marks laid that are of pairs, where there are enough of these."""
 
 _ENOUGH_PAIRS = 20
+
+_TURN, _ZOOM, _SHIFT, _GAMMA = 12.0, (0.9, 1.2), 0.06, (0.7, 1.4)
+"""Most degrees, sizes, most shift as a share of the side, and exponents of light of a face that is shown again."""
+
+_OFTEN = 2
+"""Times that a face may be shown as it is: twice what a mirror makes of it teaches little."""
 
 _MIRRORED = [1, 0, 2, 4, 3]
 """Which landmark each becomes in the mirror."""
@@ -48,6 +58,7 @@ class Lessons:
         pictures: (n, side, side) uint8.
         overlay, occluder: (n, cells, cells) float32, share of each cell that a mark or a thing covers.
         occluders: (n,) the kind of thing, "" for none.
+        faces: (n,) whether a person's face is shown.
 
     """
 
@@ -55,6 +66,7 @@ class Lessons:
     overlay: Floats
     occluder: Floats
     occluders: npt.NDArray[np.str_]
+    faces: npt.NDArray[np.bool_]
 
 
 def draw_lessons(
@@ -65,6 +77,7 @@ def draw_lessons(
     shape: tuple[int, int, int],
     seed: int,
     kinds: Sequence[str] = (*OCCLUDERS, SHAPE, SHAPE),
+    varied: bool = False,
 ) -> Lessons:
     """Draw lessons.
 
@@ -76,22 +89,28 @@ def draw_lessons(
         shape: side of the pictures, cells a side for marks and for things.
         seed: of every draw.
         kinds: of things; what stands here more than once is drawn more often.
+        varied: whether a face that is shown again is shown otherwise: turned, nearer, in other light.
 
     """
+    again = max(0.0, 1 - _OFTEN * len(faces) / count) if varied else 0.0
     rng = np.random.default_rng(seed)
     side, fine, coarse = shape
     marks = [draw_mark(rng) for _ in range(min(_DRAWN_MARKS, count))]
     pictures = np.empty((count, side, side), np.uint8)
     overlay, occluder = np.zeros((count, fine, fine), np.float32), np.zeros((count, coarse, coarse), np.float32)
-    named = np.zeros(count, "U16")
+    named, shows_face = np.zeros(count, "U16"), np.ones(count, np.bool_)
     for row in range(count):
         place = int(rng.integers(len(faces)))
         picture, points = _seen(faces[place], landmarks[place], rng)
+        if rng.random() < again:
+            picture, points = _otherwise(picture, points, rng)
         if len(pair_marks) >= _ENOUGH_PAIRS and rng.random() < _OF_PAIRS:
             picture, laid = _of_pair(pair_marks[int(rng.integers(len(pair_marks)))], picture, rng)
             pictures[row], overlay[row] = at_side(picture, side), at_side(laid, fine)
             continue
-        if rng.random() < _OCCLUDED:
+        if rng.random() < _NO_FACES:
+            picture, shows_face[row] = alter(picture, points, str(rng.choice(list(ALTERED))), rng), False
+        elif rng.random() < _OCCLUDED:
             kind = str(rng.choice(list(kinds)))
             picture, cover = occlude(picture, points, kind, faces[int(rng.integers(len(faces)))], rng)
             occluder[row], named[row] = at_side(cover, coarse), kind
@@ -99,7 +118,7 @@ def draw_lessons(
             picture, laid = _marked(picture, marks, pair_marks, rng)
             overlay[row] = at_side(laid, fine)
         pictures[row] = at_side(_compressed(picture, rng), side)
-    return Lessons(pictures, overlay, occluder, named)
+    return Lessons(pictures, overlay, occluder, named, shows_face)
 
 
 def draw_altered(faces: Sequence[Pixels], landmarks: Doubles, count: int, side: int, seed: int) -> Pixels:
@@ -118,6 +137,17 @@ def _seen(face: Pixels, landmarks: Doubles, rng: np.random.Generator) -> tuple[P
     points = landmarks[_MIRRORED].copy()
     points[:, 0] = 1 - points[:, 0]
     return np.ascontiguousarray(face[:, ::-1]), points
+
+
+def _otherwise(face: Pixels, landmarks: Doubles, rng: np.random.Generator) -> tuple[Pixels, Doubles]:
+    """Return a face a little turned, nearer or farther, moved, and in other light."""
+    side = face.shape[0]
+    matrix = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(-_TURN, _TURN), rng.uniform(*_ZOOM))
+    matrix[:, 2] += rng.uniform(-_SHIFT, _SHIFT, 2) * side
+    moved = cv2.warpAffine(face, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    light = 255 * (np.arange(256) / 255) ** rng.uniform(*_GAMMA)
+    points = landmarks @ matrix[:, :2].T + matrix[:, 2] / side
+    return np.asarray(cv2.LUT(moved, light.astype(np.uint8)), np.uint8), np.asarray(points)
 
 
 def _of_pair(mark: PairMark, around: Pixels, rng: np.random.Generator) -> tuple[Pixels, Floats]:

@@ -16,12 +16,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curation.base import reading
+from curation.checks.challenges.distance import nearest
+
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Half = npt.NDArray[np.float16]
 Arrays = dict[str, npt.NDArray[Any]]
 
-REVISION = 3
+REVISION = 4
 """Raised whenever another model may be learned from the same faces."""
 
 HEADS = {"watermark": "overlay", "occluded_face": "occluder"}
@@ -84,8 +87,9 @@ class ChallengeModel:
 
     Attributes:
         heads: arrays of each head.
-        human: weights, mean and scale of the embedding (1280,) that tell altered faces from the data's; usual (2,):
-            median and robust deviation of ``non_human_logit`` on the data's images.
+        human: weights, mean and scale of the embedding (1280,) that tell altered faces from the data's; faces
+            (m, 1280): embeddings of some of these; typical and spread (3,): of the ``opinions`` on faces; usual (2,):
+            median and robust deviation of ``non_human_score`` on the data's images.
         curves: per check.
         record: on what it was learned, and how well it finds planted ones that it did not learn from.
 
@@ -121,15 +125,14 @@ class ChallengeModel:
         """Return the model that ``to_bytes`` wrote.
 
         Raises:
-            ValueError, KeyError, OSError: these bytes are none.
+            ValueError, KeyError: these bytes are none.
 
         """
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = reading.arrays(data)
         heads: dict[str, Arrays] = {name: {} for name in HEADS.values()}
         human: Arrays = {}
         curves = {}
-        record = json.loads(str(arrays.pop("record")))
+        record = reading.json_object(str(arrays.pop("record")))
         for name, value in arrays.items():
             kind, _, rest = name.partition("/")
             if kind == "heads":
@@ -149,19 +152,22 @@ def picture_logit(name: str, logits: npt.NDArray[np.floating[Any]]) -> Floats:
     return np.asarray(np.sort(inner.astype(np.float64), axis=1)[:, -_TOP[name] :].mean(axis=1))
 
 
-def non_human_logit(human: Mapping[str, npt.NDArray[Any]], embedding: Half, face_score: Floats) -> Floats:
-    """Return how little each picture looks like a person's face, (n,): two opinions that err apart, as log-odds added.
+def non_human_score(human: Mapping[str, npt.NDArray[Any]], embedding: Half, face_score: Floats) -> Floats:
+    """Return how little each picture looks like a person's face, (n,): three opinions that err apart.
 
-    One says how altered the picture looks, the other how much the detector doubts that there is a face.
+    Each has an equal say once its spread among faces is 1: weights that fit drawn pictures best would say little of
+    others, and equal ones hold up where the data change (Dawes 1979, American Psychologist 34:571).
     """
+    seen = opinions(human, embedding, face_score)
+    return np.asarray(((seen - human["typical"]) / human["spread"]).sum(axis=1))
+
+
+def opinions(human: Mapping[str, npt.NDArray[Any]], embedding: Half, face_score: Floats) -> Floats:
+    """Return (n, 3): how altered pictures look, how much the detector doubts a face, how far they are from faces."""
     score = np.clip(np.nan_to_num(face_score), _LEAST_SCORE, 1 - _LEAST_SCORE)
-    return altered_logit(human, embedding) + np.log((1 - score) / score)
-
-
-def altered_logit(human: Mapping[str, npt.NDArray[Any]], embedding: Half) -> Floats:
-    """Return the log-odds (n,) that embeddings (n, 1280) are those of altered faces."""
     scaled = human["weights"] / human["scale"]
-    return np.asarray(embedding.astype(np.float32) @ scaled.astype(np.float32) - float(human["mean"] @ scaled), float)
+    altered = embedding.astype(np.float32) @ scaled.astype(np.float32) - float(human["mean"] @ scaled)
+    return np.column_stack([altered, np.log((1 - score) / score), nearest(embedding, human["faces"])])
 
 
 def fit_curve(positive: Floats, negative: Floats) -> Curve:
