@@ -509,21 +509,13 @@ def recipe_table() -> pd.DataFrame:
     """Return every recipe, one row each, for ``curate ladder --list``."""
     from training.recipes import all_recipes
 
-    columns = (
-        "name",
-        "backbone",
-        "augmentation",
-        "learning_rate",
-        "blocks_trained",
-        "batch_size",
-        "extra_dense",
-        "class_weights",
-    )
+    columns = ("learning_rate", "blocks_trained", "batch_size", "extra_dense", "class_weights", "image_size", "epochs")
     rows: list[dict[str, Any]] = []
     for chosen in all_recipes():
-        plain = chosen.as_dict()
-        shown = {column: plain[column] for column in (*columns, "image_size", "epochs")}
-        rows.append({**shown, "learning_rate": f"{shown['learning_rate']:g}"})
+        backbones = " + ".join(part.backbone for part in chosen.parts())
+        shown = {"name": chosen.name, "backbone": backbones, "augmentation": chosen.augmentation}
+        shown |= {column: getattr(chosen, column) for column in columns}
+        rows.append({**shown, "learning_rate": f"{chosen.learning_rate:g}"})
     return pd.DataFrame(rows)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 from training import backbones  # noqa: E402
 from training.backbones import WeightsError, build, default_weights, weights_licence  # noqa: E402
-from training.recipes import ALL_BLOCKS, Recipe, deck_recipe, recipe  # noqa: E402
+from training.recipes import ALL_BLOCKS, Recipe, UnknownRecipeError, deck_recipe, recipe  # noqa: E402
 
 SIZE = 32
 BLOCKS = {"vgg16": 5, "resnet50v2": 5, "efficientnetb0": 8, "efficientnet_lite0": 8, "mobilenetv2": 8, "small": 4}
@@ -86,7 +86,7 @@ def test_the_top_is_the_original_network_s_and_the_extra_layer_the_deck_s(name, 
 
 
 def test_more_blocks_than_the_network_has_are_refused():
-    with pytest.raises(ValueError, match="5 blocks"):
+    with pytest.raises(UnknownRecipeError, match="blocks_trained is 5, and the network has 4 blocks"):
         build(tiny("small", blocks_trained=5), 4)
 
 
