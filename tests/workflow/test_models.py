@@ -222,5 +222,6 @@ def test_a_ladder_states_its_budget_charts_what_ran_and_says_what_did_not(own: P
 
 
 def test_the_list_of_recipes_has_the_ladder_of_every_backbone(curate: Curate) -> None:
-    names = {row["name"] for row in as_json(curate("ladder", "--list", "--json"))}
-    assert {f"{b}/{v}" for b in ("vgg16", "resnet50v2", "efficientnetb0") for v in range(12)} <= names
+    listed = {row["name"]: row["backbone"] for row in as_json(curate("ladder", "--list", "--json"))}
+    assert {f"{b}/{v}" for b in ("vgg16", "resnet50v2", "efficientnetb0") for v in range(12)} <= listed.keys()
+    assert listed["recommended"] == "timm:tf_efficientnet_lite0 + small"
