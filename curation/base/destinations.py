@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -90,24 +91,40 @@ class Destinations:
             if not files.holds(path, data):
                 self.allow_over(path)
         for path, data in made.items():
+            self.intend(path, hashlib.sha256(data).hexdigest())
             files.write_bytes(path, data)
             self.note(path)
 
+    def put(self, made: Path, path: Path) -> None:
+        """Move a finished file to where it goes, where ``allow`` allowed it, and remember that it is ours."""
+        self.intend(path, _digest(made))
+        made.replace(path)
+        files.sync_folder(path.parent)
+        self.note(path)
+
+    def intend(self, path: Path, digest: str, origin: str = "") -> None:
+        """Remember what will be written to ``path``: a command that is killed in between finds it to be its own."""
+        before = "" if self.workspace is None else (files.read_json(self._record(path)) or {}).get("sha256", "")
+        self._remember(path, {"sha256": before, "next": digest, "from": origin})
+
     def note(self, path: Path, origin: str = "") -> None:
         """Remember a file that was just written, where the workspace can be written."""
-        if self.workspace is not None and path.is_file():
-            record = {"path": str(path.absolute()), "sha256": _digest(path), "from": origin}
-            try:
-                files.write_json(self._record(path), record)
-            except OSError:  # a read-only workspace hands on all the same; the file then needs --force the next time
-                return
+        if path.is_file():
+            self._remember(path, {"sha256": _digest(path), "from": origin})
+
+    def _remember(self, path: Path, facts: Mapping[str, Any]) -> None:
+        if self.workspace is None:
+            return
+        # a read-only workspace hands on all the same; the file then needs --force the next time
+        with contextlib.suppress(OSError):
+            files.write_json(self._record(path), {"path": str(path.absolute()), **facts})
 
     def _is_ours(self, path: Path, origin: str) -> bool:
         if self.workspace is None or path.is_symlink():
             return False
         record: dict[str, Any] = files.read_json(self._record(path)) or {}
         same_origin = not origin or record.get("from") == origin
-        return same_origin and record.get("sha256") == _digest(path)
+        return same_origin and _digest(path) in (record.get("sha256"), record.get("next"))
 
     def _record(self, path: Path) -> Path:
         assert self.workspace is not None  # noqa: S101 -- asked for by callers that have one

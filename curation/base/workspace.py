@@ -347,7 +347,8 @@ def _journal_kept(workspace: Workspace) -> Iterator[None]:
 
 def _remove_stale_temporaries(root: Path) -> None:
     """Delete what a killed writer left half written; only the lock's holder may call this."""
-    folders = (root, *(root / name for name in ("manifests", "reports", "review", "votes", "predictions")))
+    names = ("manifests", "reports", "review", "votes", "predictions", "policies", "written", "overlaps")
+    folders = (root, *(root / name for name in names))
     for folder in filter(Path.is_dir, folders):
         for entry in folder.glob(".*.tmp"):
             if files.is_abandoned(entry):  # the App writes its journals without the lock

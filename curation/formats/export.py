@@ -51,6 +51,10 @@ def export_version(
     gate.allow(destination) if chosen.unit == "rows" else gate.allow_place(destination)
     files.remove_abandoned(destination)
     with (display or Display(quiet=True)).step(f"Exporting {version} as {format_name}") as report:
-        written = chosen.write(load_export_data(workspace, version, since, place, report), destination)
-    gate.note(destination)
+        handed_on = load_export_data(workspace, version, since, place, report)
+        if chosen.unit != "rows":
+            return chosen.write(handed_on, destination)
+        with files.unfinished_folder(destination) as building:
+            written = chosen.write(handed_on, building / destination.name)
+            gate.put(building / destination.name, destination)
     return written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -61,6 +62,7 @@ def import_votes(workspace: Workspace, file: Path, name: str = "", *, force: boo
     kept, gate, origin = workspace.votes / f"{name}.parquet", Destinations(workspace, force), str(file.resolve())
     if not files.holds(kept, data):
         gate.allow_over(kept, origin)
+    gate.intend(kept, hashlib.sha256(data).hexdigest(), origin)
     files.write_bytes(kept, data)
     gate.note(kept, origin)
     left = int((~known).sum())

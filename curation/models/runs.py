@@ -577,8 +577,7 @@ def hand_over(workspace: Workspace, model_name: str, destination: Path, *, force
         for made in parts:
             gate.allow(destination.with_name(made.name))
         for made in parts:
-            made.replace(destination.with_name(made.name))
-            gate.note(destination.with_name(made.name))
+            gate.put(made, destination.with_name(made.name))
     gate.write({card: text.encode("utf-8")})
     classes = translate_errors(lambda: read_config(run_dir))["classes"]
     return [

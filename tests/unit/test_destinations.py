@@ -10,7 +10,7 @@ import pytest
 
 from curation.base import files
 from curation.base.destinations import DestinationError, Destinations
-from curation.base.workspace import Workspace, create_workspace
+from curation.base.workspace import Workspace, create_workspace, locked
 
 
 @pytest.fixture
@@ -100,3 +100,35 @@ def test_a_list_beside_its_images_folder_leaves_its_own_folder_free(tmp_path: Pa
     assert image_folders(f"{tmp_path}/list.csv", urls, tmp_path / "space" / "sources") == [f"{tmp_path}/images"]
     assert image_folders(str(tmp_path), urls, tmp_path / "space" / "sources") == [str(tmp_path)]
     assert image_folders("s3://b/list.csv", pd.Series(["s3://b/x/1.jpg"]), tmp_path) == ["s3://b"]
+
+
+@pytest.mark.parametrize("moment", ["note", "intend"])
+def test_a_command_that_is_killed_as_it_writes_finds_its_own_file(
+    space: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    gate, file = Destinations(space), tmp_path / "out.csv"
+    gate.write({file: b"first"})
+    with monkeypatch.context() as change, pytest.raises(KeyboardInterrupt):
+        change.setattr(Destinations, moment, killed)
+        gate.write({file: b"second"})
+    gate.write({file: b"third"})
+    (tmp_path / "made").write_bytes(b"fourth")
+    with monkeypatch.context() as change, pytest.raises(KeyboardInterrupt):
+        change.setattr(Destinations, moment, killed)
+        gate.put(tmp_path / "made", file)
+    gate.write({file: b"fifth"})
+    file.write_bytes(b"mine")
+    with pytest.raises(DestinationError, match="somebody changed it"):
+        gate.write({file: b"sixth"})
+
+
+def test_what_a_killed_command_left_half_written_is_gone_with_the_next(space: Workspace) -> None:
+    for folder in ("policies", "written", "manifests"):
+        (space.root / folder).mkdir(exist_ok=True)
+        (space.root / folder / ".x.json.0123456789ab.tmp").write_bytes(b"{")
+    with locked(space):
+        pass
+    assert not list(space.root.rglob("*.tmp"))

@@ -38,7 +38,8 @@ def workspace(tmp_path: Path) -> Workspace:
     made = judgement(labels, consensus.posterior, consensus.sharpness)
     files.write_table(found.labels, label_judgement.with_judgement(table, CLASSES, made))
     label_judgement.write_memory(found, "k", labels, consensus, even, np.zeros((400, 2)))
-    record = {"key": "k", "data": "", "revision": label_judgement.REVISION, "classes": CLASSES}
+    record = {"key": "k", "data": "", "revision": label_judgement.REVISION, "classes": CLASSES, "jury": []}
+    record |= {"rates": dict.fromkeys(CLASSES, 0.1), "rate_draws": [[0.1] * len(CLASSES)]}
     files.write_json(found.labels.with_suffix(".json"), {**record, "sharpness": consensus.sharpness})
     return found
 

@@ -202,21 +202,22 @@ def lay_down(home: Home) -> None:
 def _judged(home: Home) -> None:
     """Lay a judgement of the labels down as ``curate check --labels`` leaves it, without fitting anything."""
     images = pd.read_parquet(home.space / "images.parquet")
-    from curation.pipeline.label_judgement import data_digest
+    from curation.pipeline.label_judgement import REVISION, data_digest
 
     classes = sorted(set(images["label"]))
+    even = dict.fromkeys(classes, 1 / len(classes))
     table = images[["path", "label"]].assign(
-        group="", wrong=0.1, ambiguous=0.1, suggestion=classes[0], suggestion_right=0.2,
-        believed=json.dumps(dict.fromkeys(classes, 1 / len(classes))), self_confidence=0.5, margin=0.5,
-        disagreement=0.1, resistance=0.0, forgetting=0.0, model_for=classes[0], model_probability=0.5,
-        neighbours_for=classes[0], neighbours_votes=1, neighbours_asked=10, copies_say="", neighbours=0.1,
-        voter=float("nan"), voter_for="", voter_probability=0.0,
+        group="", wrong=0.1, ambiguous=0.1, suggestion=classes[0], suggestion_right=0.2, posterior=json.dumps(even),
+        wrong_untaught=0.1, answers=0.0, self_confidence=0.5, margin=0.5, neighbours=0.1, disagreement=0.1,
+        negated_aum=0.0, forgetting=0.0, says="", **{"doubt: models": 0.1},
     )  # fmt: skip
     table.to_parquet(home.space / "labels.parquet")
+    juror = {"name": "models", "weight": 1.0, "seen": 0.0, "skill": 0.5, "slope": 1.0, "sentence": "words"}
     record = {
-        "key": "k", "data": data_digest(images), "recipe": "fast", "seconds": 1.0, "accuracy": 0.9,
-        "opinions": ["model"], "rates": dict.fromkeys(classes, 0.1), "rate_draws": [[0.1] * len(classes)] * 3,
-        "slope": 1.0, "confident_joint": [[0.0] * len(classes)] * len(classes), "expected_wrong": 3.0, "planted": {},
+        "key": "k", "data": data_digest(images), "revision": REVISION, "recipe": "fast", "classes": classes,
+        "sharpness": 1.0, "remarks": [], "seconds": 1.0, "accuracy": 0.9, "jury": [juror],
+        "rates": dict.fromkeys(classes, 0.1), "rate_draws": [[0.1] * len(classes)] * 3,
+        "confident_joint": [[0.0] * len(classes)] * len(classes), "expected_wrong": 3.0, "planted": {},
     }  # fmt: skip
     (home.space / "labels.json").write_text(json.dumps(record))
 
