@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import getpass
 import inspect
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -24,6 +23,8 @@ import pandas as pd
 from curation.base import notebook, settings
 from curation.base.errors import WorkspaceError, naming_keywords, require_known
 from curation.base.progress import Display
+from curation.base.settings import with_a_judge
+from curation.base.tables import facts
 from curation.base.workspace import Workspace as WorkspaceFolder
 from curation.base.workspace import create_workspace, locked, open_workspace, read_images, read_issues, require_own
 from curation.decisions import manifest
@@ -224,14 +225,14 @@ class Workspace:
         changes: dict[str, dict[str, Any]] = {}
         if identity:
             changes["identity"] = {"network": identity}
-        if labels:
+        if labels or opinions:
             asked = {} if opinions is None else {"opinions": tuple(opinions), "code": tuple(opinions)}
-            changes["labels"] = {"recipe": labels, **asked}
+            changes["labels"] = {**({"recipe": labels} if labels else {}), **asked}
         if embed is not None:
             changes["embed"] = {"when": "on" if embed else "off"}
         chosen = self.settings
         sections = {name: getattr(chosen, name).model_copy(update=update) for name, update in changes.items()}
-        chosen = chosen.model_copy(update=sections)
+        chosen = with_a_judge(chosen.model_copy(update=sections))
         with locked(self._workspace):
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
             return summary.check_summary(curating.judge_labels(self._workspace, scanned, chosen, self._display))
@@ -288,9 +289,9 @@ class Workspace:
 
         """
         found = queries.found_issues(self._workspace, check, flagged_only=flagged_only)
-        facts = [json.loads(text) for text in found["evidence"]]
-        words = [summary.evidence_words(fact, path) for fact, path in zip(facts, found["path"], strict=True)]
-        return found.drop(columns="evidence").assign(words=words).join(pd.DataFrame(facts, index=found.index))
+        said = facts(found["evidence"])
+        words = [summary.evidence_words(fact, path) for fact, path in zip(said, found["path"], strict=True)]
+        return found.drop(columns="evidence").assign(words=words).join(pd.DataFrame(said, index=found.index))
 
     def checks(self) -> pd.DataFrame:
         """Return how many images each check scored and flagged."""

@@ -36,6 +36,7 @@ MOST_PIXELS = 100_000_000
 
 RESERVED = frozenset(
     {"path", "fold", "model", "label", "split", "key", "group", "weight", "soft_label", "predicted", "sha256", "metric"}
+    | {"found"}
 )
 """Columns that stand beside one a class in tables of predictions: no class can have such a name."""
 

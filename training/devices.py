@@ -151,8 +151,11 @@ def keep_freed_memory() -> bool:
     """Have glibc keep freed memory for the next step instead of handing it back; tell whether that took effect.
 
     By default it maps every large tensor anew and the kernel clears its pages: a step of MobileNetV2 at 112 pixels
-    ran at 74 images a second so and at 110 without (one core of an EPYC, batch of 64).
+    ran at 74 images a second so and at 110 without (one core of an EPYC, batch of 64). Arrow hands back what it kept of
+    tables that were read, 95 MiB of the issues of 20,214 images.
     """
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
     libc = ctypes.util.find_library("c")
     if not sys.platform.startswith("linux") or libc is None:
         return False

@@ -137,9 +137,11 @@ def fit(
     used = frame[frame["split"].isin(["train", "validation"])]
     samples = load_samples(used, root, recipe.image_size, classes)
     is_train = (used["split"] == "train").to_numpy()
+    train, validation = samples.take(is_train), samples.take(~is_train)
+    del samples  # a fit holds every pixel once
     return fit_samples(
-        samples.take(is_train),
-        samples.take(~is_train),
+        train,
+        validation,
         recipe,
         run_dir,
         seed=seed,

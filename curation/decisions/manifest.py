@@ -102,7 +102,10 @@ def versions(workspace: Workspace) -> list[Version]:
     known = _versions(workspace)
     records = {"": b"", **{version.name: record for version, record in known}}
     for version, _ in known:
-        if version.seal and version.parent in records and _seal(version, records[version.parent]) != version.seal:
+        own_parent = f"v{version.number - 1}" if version.number > 1 else ""
+        before = records.get(own_parent)
+        is_whole = version.parent == own_parent and (before is None or _seal(version, before) == version.seal)
+        if version.seal and not is_whole:
             raise WorkspaceError(
                 f"{workspace.manifests / version.name}.json, or the record before it, is not as it was committed; "
                 "restore it from a copy"
@@ -344,7 +347,9 @@ def require_whole_log(workspace: Workspace, through: int) -> None:
 
 
 def verify(workspace: Workspace) -> list[str]:
-    """Return what is wrong with the versions, their records, the tags and the log, one sentence each; [] if nothing."""
+    """Return what is wrong with versions, records, tags, kept policies and the log, a sentence each; [] if nothing."""
+    from curation.decisions.policy import edited as edited_policies  # only here: it loads pydantic
+
     try:
         table = log.Log(workspace.decisions).table
         require_whole_log(workspace, len(table))
@@ -365,7 +370,7 @@ def verify(workspace: Workspace) -> list[str]:
         for version in known
         if sealed is not None and version.number > sealed and not version.seal
     ]
-    return problems + _problems_of_tags(workspace, known)
+    return [*problems, *_problems_of_tags(workspace, known), *edited_policies(workspace.policies)]
 
 
 def not_sealed(workspace: Workspace) -> list[str]:

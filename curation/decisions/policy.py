@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from curation.base import files, plugins, reading, splits
 from curation.base.errors import CurationError, did_you_mean
+from curation.base.tables import facts
 from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft
 from curation.decisions.replay import issue_reference
@@ -144,6 +144,20 @@ def stored(folder: Path, fingerprint: str) -> tuple[Policy, str] | None:
     except CurationError:
         return None
     return (policy, str(record.get("source", ""))) if policy.fingerprint == fingerprint else None
+
+
+def edited(folder: Path) -> list[str]:
+    """Return which kept policies are not as they were applied, a sentence each."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            kept = _validated(str(path), (files.read_json(path) or {}).get("policy"))
+        except CurationError as error:
+            found.append(str(error))
+        else:
+            if _stored_at(folder, kept.fingerprint) != path:
+                found.append(f"{path}: the policy is not as it was applied; restore it from a copy")
+    return found
 
 
 def _stored_at(folder: Path, fingerprint: str) -> Path:
@@ -321,14 +335,14 @@ def _groups(rule: Duplicates, left: pd.DataFrame, issues: pd.DataFrame) -> pd.Da
     exact = _rows_of("exact_duplicate", issues)
     near = _rows_of("near_duplicate", issues)
     if rule.identity == "equal_dhash":
-        found = near.assign(group=["dhash-" + json.loads(text)["dhash"] for text in near["evidence"]], rank=0)
+        found = near.assign(group=["dhash-" + fact["dhash"] for fact in facts(near["evidence"], dhash=str)], rank=0)
     else:
         exact, near = exact[exact["is_issue"]], near[near["is_issue"]]
         # a near group holds all exact copies of its members, so it replaces their exact groups
         found = near if rule.identity == "near" else exact
         if rule.identity == "near":
             found = pd.concat([near, exact[~exact["path"].isin(near["path"])]])
-        found = found.assign(rank=[json.loads(text)["rank"] for text in found["evidence"]])
+        found = found.assign(rank=[fact["rank"] for fact in facts(found["evidence"], rank=int)])
     return left.merge(found[["path", "check", "group", "rank"]], on="path")
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,12 +34,14 @@ OTHERS = 24
 class Other:
     """Labelled faces of another source.
 
-    name    -- of the source
+    name    -- of the source: the last part of where it lies
+    root    -- where it lies: an absolute path, or a URL without its secrets
     frame   -- path, label (the model's class), url
     faces   -- aligned, row by row
     """
 
     name: str
+    root: str
     frame: pd.DataFrame
     faces: Faces
 
@@ -48,7 +53,8 @@ def read_other(evaluated: EvaluatedModel, source: str, display: Display) -> Othe
         ModelError: no image has a label that is a class of the model.
 
     """
-    listing = read_source(source, evaluated.workspace.sources).frame
+    read = read_source(source, evaluated.workspace.sources)
+    listing = read.frame
     mine = match_classes(in_order(listing["label"]), evaluated.classes)
     names = {theirs: ours for ours, theirs in mine.items()}
     known = listing[listing["label"].isin(names)].reset_index(drop=True)
@@ -57,10 +63,10 @@ def read_other(evaluated: EvaluatedModel, source: str, display: Display) -> Othe
             f"no image of {source} is labelled {', '.join(evaluated.classes)}; make it a folder with a folder per class"
         )
     frame = known[["path", "url"]].assign(label=known["label"].map(names))
-    name = source.rstrip("/").rpartition("/")[2]
+    name = read.root.rstrip("/").rpartition("/")[2]
     with display.step(f"Aligning {name}") as report:
         faces = aligned_files(frame["url"].tolist(), evaluated.reference, evaluated.settings, report)
-    return Other(name, frame, faces)
+    return Other(name, read.root, frame, faces)
 
 
 def evaluate_elsewhere(
@@ -90,9 +96,19 @@ def evaluate_elsewhere(
     predictions = other.frame[["path", "label"]].assign(found=found)
     for place, one in enumerate(evaluated.classes):
         predictions[one] = probabilities[:, place].astype(np.float64)
-    file = workspace.predictions / f"{evaluated.run_dir.name}_on_{Path(other.name).stem}.parquet"
+    file = workspace.predictions / predictions_name(evaluated.run_dir.name, other.root)
     files.write_table(file, predictions)
     return table, file
+
+
+def predictions_name(run: str, root: str) -> str:
+    """Return the name of the file of a run's predictions on another source; sources of one name have a file each."""
+    stem = re.sub(r"[^\w.-]", "_", PurePosixPath(root).stem)[:_MOST_OF_A_NAME]
+    return f"{run}_on_{stem}-{hashlib.sha256(os.fsencode(root)).hexdigest()[:8]}.parquet"
+
+
+_MOST_OF_A_NAME = 40
+"""Characters of a source's name in a file's name."""
 
 
 def robustness(evaluated: EvaluatedModel, report: Report) -> Tables:

@@ -25,7 +25,7 @@ from typing import IO, Any, NamedTuple, cast
 
 from curation.base import reading
 from curation.formats import kinds, names
-from curation.formats.gate import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE, open_regular
+from curation.formats.gate import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
 from curation.formats.listing import FoundFile, IngestError
 from curation.formats.tree import SPEAKING, Tree
 
@@ -140,7 +140,7 @@ def expand(tree: Tree, cache: Path, budget: Budget) -> None:
     inside, tree.archives = tree.archives, {}
     for path, place in sorted(inside.items()):
         try:
-            with open_regular(place) as file:
+            with reading.open_regular(place) as file:
                 kind = kinds.source_kind(file.read(512), path)
         except OSError as error:
             tree.contents.leave_out(path, f"cannot be read: {error.strerror}")

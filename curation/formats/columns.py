@@ -48,7 +48,7 @@ _MISSING = frozenset({"", "nan", "n/a", "na", "#n/a", "<na>", "null"})
 NO_CLASS = frozenset({"unknown", "nf", "not_a_face", "non_face", "no_face"})
 """Names of columns that count votes for no class."""
 
-_SEVERAL = re.compile(r"\s*[|;,/+]\s*")
+_SEVERAL = re.compile(r"[|;,/+]")
 """What stands between several labels in one cell."""
 
 _LOOKED_AT = 400
@@ -271,7 +271,7 @@ def _label_text(cell: str) -> str:
 
 def _parts(cell: str, known: set[str]) -> list[str]:
     """Return the distinct labels in a cell, [] where they are none: each a known expression or alone elsewhere."""
-    parts = list(dict.fromkeys(filter(None, _SEVERAL.split(cell))))
+    parts = list(dict.fromkeys(filter(None, map(str.strip, _SEVERAL.split(cell)))))
     known_ones = bool(parts) and all(is_expression(part) or part in known for part in parts)
     return parts if known_ones and any(is_expression(part) for part in parts) else []
 

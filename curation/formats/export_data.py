@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from curation.base.progress import Report
 from curation.base.workspace import Workspace, read_images, read_listing, source_of
 from curation.decisions import manifest
 from curation.decisions.manifest import Version
-from curation.measure.batch import read_bytes
+from curation.measure.batch import measured_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,20 +126,10 @@ def content(row: Any) -> bytes:
     """Return the bytes of an image (a row of ``ExportData.kept``), proved to be those that were curated.
 
     Raises:
-        ExportError: the file is gone, cannot be read, or is not what it was.
+        ChangedError: the file is gone, cannot be read, or is not what it was.
 
     """
-    try:
-        data = read_bytes(row.url, _MOST_BYTES)
-    except Exception as error:
-        # every file system has errors of its own
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ExportError(
-            f"{row.path} cannot be read ({reason}); mount the source again, or run curate run on it anew"
-        ) from error
-    if hashlib.sha256(data).hexdigest() != row.sha256:
-        raise ExportError(f"{row.path} is not the file that was curated; run curate run on the source again")
-    return data
+    return measured_bytes(row.url, row.sha256, _MOST_BYTES, row.path)
 
 
 def shards(rows: pd.DataFrame, most_bytes: int, most_rows: int) -> Iterator[list[Any]]:

@@ -104,7 +104,7 @@ def place(row: Any, target: Path, how: str) -> None:
     Images that are no files of this machine are copied.
 
     Raises:
-        ExportError: it cannot be read or linked, or is not what was curated.
+        ExportError: it cannot be linked. ChangedError: it cannot be read, or is not what was measured.
 
     """
     data = content(row)

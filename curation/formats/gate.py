@@ -11,8 +11,8 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
+from curation.base.reading import open_regular
 from curation.formats import kinds, names
 from curation.formats.listing import FoundFile, IngestError
 
@@ -141,20 +141,6 @@ def fault_of_file(full: str, status: os.stat_result) -> str:
         return ""
     with open_regular(full) as file:
         return "" if kinds.looks_like_image(file.read(kinds.HEAD_BYTES)) else NOT_AN_IMAGE
-
-
-def open_regular(full: str) -> BinaryIO:
-    """Open a regular file for reading; whatever else lies there is not waited for.
-
-    Raises:
-        OSError: it cannot be opened, or is no regular file.
-
-    """
-    number = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(number).st_mode):
-        os.close(number)
-        raise OSError(0, NOT_REGULAR)
-    return os.fdopen(number, "rb")
 
 
 def openable(full: str, cache: Path) -> str:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from curation.base.errors import optional
+from curation.base.reading import open_regular
 from curation.base.splits import standard
 from curation.formats import names
 from curation.formats.columns import NAMES
 from curation.formats.export_data import ExportData
 from curation.formats.export_files import new_folder, write_provenance
-from curation.formats.gate import Gate, open_regular
+from curation.formats.gate import Gate
 from curation.formats.listing import IngestError, SourceContents
 from curation.formats.shards import features, write_shards
 from curation.formats.stored import Contents

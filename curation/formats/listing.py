@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from curation.base import splits
+from curation.base import programs, reading, splits
 from curation.base.classes import alike, in_order
 from curation.base.errors import CurationError
 from curation.base.files import parsed
@@ -157,15 +157,28 @@ def are_shares(found: Any) -> bool:
     return all(isinstance(value, int | float) and 0 <= value < float("inf") for value in values) and any(values)
 
 
+_PATTERN_S = 10.0
+"""Seconds for a regular expression on few paths."""
+
+_PATHS_A_SECOND = 20_000
+"""A hundredth of what plain expressions reach."""
+
+
 def _with_subjects(files: list[FoundFile], pattern: str) -> tuple[list[FoundFile], list[str]]:
     """Return files with the persons that a regular expression finds in the paths, "" for none."""
     if not pattern or not files:
         return files, []
     try:
-        found = [re.search(pattern, file.path) for file in files]
-    except re.error as error:
-        raise IngestError(f"--subject-from {pattern!r} is no regular expression: {error}") from error
-    subjects = [(match[1] if match.re.groups else match[0]) or "" if match else "" for match in found]
+        re.compile(pattern)
+        limit_s = _PATTERN_S + len(files) / _PATHS_A_SECOND
+        subjects = programs.searched(pattern, [file.path for file in files], limit_s)
+    except (re.error, OverflowError, RecursionError) as error:
+        reason = reading.first_line(error)
+        raise IngestError(f"--subject-from {pattern!r} is no regular expression: {reason}") from error
+    except TimeoutError as error:
+        raise IngestError(
+            f"--subject-from {pattern!r} was stopped ({error}); write it without repetitions in repetitions"
+        ) from error
     unknown = subjects.count("")
     if unknown == len(files):
         raise IngestError(f"--subject-from {pattern!r} fits no path; the first one is {files[0].path!r}")

@@ -9,9 +9,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from curation.base.classes import is_expression
+from curation.base.reading import open_regular
 from curation.base.settings import SourceSettings
 from curation.formats import archives, folders, kinds, layouts, lists, names, remote, table
-from curation.formats.gate import Gate, open_regular
+from curation.formats.gate import Gate
 from curation.formats.layouts import fer2013, listed, parquet
 from curation.formats.listing import FoundFile, IngestError, Listing, SourceContents, by_folders, finished
 from curation.formats.tree import Tree

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation.base.files import parsed
+from curation.base.reading import UNREADABLE
 from curation.formats import kinds, names
 from curation.formats.listing import IngestError
 
@@ -193,7 +194,7 @@ def _parquet(data: bytes, shown: str) -> Table:
         header = [str(name) for name in table.schema.names]
         nested = [pa.types.is_nested(kind) for kind in table.schema.types]
         columns = [table.column(place).to_pylist() for place in range(table.num_columns)]
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, *UNREADABLE) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise IngestError(f"{shown} cannot be read as Parquet ({reason}); write it again") from error
     _require_distinct(header, shown)

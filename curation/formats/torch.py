@@ -89,7 +89,7 @@ class CuratedFaces(_Base):
         """Return a picture and the number of its class.
 
         Raises:
-            ExportError: the file is gone or not the one that was curated.
+            ChangedError: the file is gone or not the one that was curated.
             DecodeError: it is no image; a raw version has such rows.
 
         """

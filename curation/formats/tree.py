@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from curation.base.reading import open_regular
 from curation.formats import kinds
-from curation.formats.gate import MOST_BYTES, NOT_AN_IMAGE, open_regular
+from curation.formats.gate import MOST_BYTES, NOT_AN_IMAGE
 from curation.formats.listing import FoundFile, IngestError, SourceContents
 
 SPEAKING = (

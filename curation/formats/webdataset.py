@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from curation.base import files, tables
+from curation.base.reading import open_regular
 from curation.base.splits import standard
 from curation.formats import archives, kinds, names
 from curation.formats.columns import NAMES
 from curation.formats.export_data import ExportData, content, shards
 from curation.formats.export_files import new_folder, write_provenance
-from curation.formats.gate import NOT_REGULAR, Gate, open_regular
+from curation.formats.gate import NOT_REGULAR, Gate
 from curation.formats.listing import IngestError, SourceContents
 from curation.formats.shards import split_names
 from curation.formats.stored import Contents

@@ -171,8 +171,8 @@ def measured_pixels(url: str, sha256: str, settings: MeasureSettings) -> Pixels:
     return decode(measured_bytes(url, sha256, settings.max_bytes), settings).pixels
 
 
-def measured_bytes(url: str, sha256: str, limit: int) -> bytes:
-    """Return the bytes of an image that was measured.
+def measured_bytes(url: str, sha256: str, limit: int, name: str = "") -> bytes:
+    """Return the bytes of an image that was measured; ``name`` is what it is called in messages, "" for its URL.
 
     Raises:
         ChangedError: it cannot be read, or its bytes are others by now.
@@ -184,11 +184,10 @@ def measured_bytes(url: str, sha256: str, limit: int) -> bytes:
         raise
     except Exception as error:  # every file system that fsspec reaches has errors of its own
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ChangedError(
-            f"{url} cannot be read ({reason}); mount the source again, or run: curate run DATA"
-        ) from error
+        mend = "mend its permissions" if isinstance(error, PermissionError) else "mount the source again"
+        raise ChangedError(f"{name or url} cannot be read ({reason}); {mend}, or run: curate run DATA") from error
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise ChangedError(f"{url} is not the file that was measured; run: curate run DATA")
+        raise ChangedError(f"{name or url} is not the file that was measured; run: curate run DATA")
     return data
 
 

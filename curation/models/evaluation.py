@@ -111,7 +111,6 @@ def evaluate(
         files.write_bytes(figures, data)
     else:  # a run of somebody else's
         Destinations(workspace).write({figures: data})
-    files.write_bytes(answers.run_dir / EVALUATION, table.to_csv(index=False).encode("utf-8"))
     sentences = verdict.accuracy_sentences(table, _leaks(scene, answers)) + verdict.warnings(table, _largest(scene))
     if other:
         sentences += verdict.pair_sentences(pairs, answers.name, other.name)

@@ -16,6 +16,7 @@ from curation.base.destinations import Destinations
 from curation.base.errors import CurationError
 from curation.base.files import locked_folder, write_bytes, write_table
 from curation.base.progress import Display
+from curation.base.tables import facts
 from curation.base.workspace import Workspace, read_images, read_issues, read_listing
 from curation.decisions import manifest
 from curation.decisions.division import together
@@ -159,10 +160,8 @@ def _shots(issues: pd.DataFrame) -> list[tuple[str, str]]:
     near = issues[
         (issues["check"] == "near_duplicate") & issues["evidence"].str.contains('"same_session"', regex=False)
     ]
-    said = [
-        (path, json.loads(text).get("same_session")) for path, text in zip(near["path"], near["evidence"], strict=True)
-    ]
-    return [(path, one) for path, other in said for one in (other if isinstance(other, list) else [other])]
+    said = facts(near["evidence"], same_session=str)
+    return [(path, fact["same_session"]) for path, fact in zip(near["path"], said, strict=True)]
 
 
 def _kin(frame: pd.DataFrame, shots: Sequence[tuple[str, str]]) -> list[str]:

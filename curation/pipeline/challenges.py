@@ -15,6 +15,7 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.progress import Display
+from curation.base.reading import UNREADABLE, contents
 from curation.base.settings import MeasureSettings, Settings
 from curation.base.workspace import Workspace, read_listing
 from curation.checks.challenges import model as models
@@ -51,8 +52,8 @@ def stored_model(workspace: Workspace) -> ChallengeModel | None:
     if not workspace.challenges.exists():
         return None
     try:
-        model = ChallengeModel.from_bytes(workspace.challenges.read_bytes())
-    except (ValueError, KeyError, OSError):
+        model = ChallengeModel.from_bytes(contents(workspace.challenges))
+    except UNREADABLE:
         _LOG.warning("%s is damaged and is dropped; it is learned again with --embed", workspace.challenges)
         return None
     whole = set(model.curves) == set(models.HEADS) and {"weights", "faces", "spread", "usual"} <= set(model.human)

@@ -22,7 +22,7 @@ import pandas as pd
 from curation.base.errors import CurationError
 from curation.base.files import read_json, read_table, write_bytes, write_json, write_table
 from curation.base.progress import Display
-from curation.base.reading import json_object, refusing
+from curation.base.reading import arrays, contents, json_object, refusing, require_shape
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, option_of
 from curation.decisions import log, manifest, replay
@@ -122,16 +122,52 @@ def is_judged(workspace: Workspace) -> bool:
 
 def read_labels(workspace: Workspace) -> pd.DataFrame:
     """Return the labels table, ``posterior`` as class -> probability."""
-    to_do = f"delete it and run: curate check --labels fast{option_of(workspace)}"
-    table = read_table(workspace.labels, to_do, texts=("path", "label", "posterior"))
-    with refusing(workspace.labels, to_do):
+    table = _stored_table(workspace)
+    with refusing(workspace.labels, _to_do(workspace)):
         table["posterior"] = [json_object(text) for text in table["posterior"]]
+        for shares in table["posterior"]:
+            require_shape(shares, {str: float}, "a posterior")
+    return table
+
+
+def _to_do(workspace: Workspace) -> str:
+    return f"delete it and run: curate check --labels fast{option_of(workspace)}"
+
+
+def _stored_table(workspace: Workspace) -> pd.DataFrame:
+    texts = ("path", "label", "group", "suggestion", "posterior", "says")
+    numbers = ("wrong", "ambiguous", "suggestion_right", "self_confidence")
+    table = read_table(workspace.labels, _to_do(workspace), texts=texts, numbers=numbers)
+    with refusing(workspace.labels, _to_do(workspace)):
+        if table["path"].duplicated().any():
+            raise ValueError("an image twice")
     return table
 
 
 def record_of(workspace: Workspace) -> dict[str, Any]:
     """Return how the labels were judged: recipe, jury, rates, calibration, answers, cost; {} where they were not."""
-    return dict(read_json(workspace.labels.with_suffix(".json")) or {})
+    record = dict(read_json(_record_file(workspace), _to_do(workspace), _RECORD) or {})
+    if record.get("revision") == REVISION:
+        with refusing(_record_file(workspace), _to_do(workspace)):
+            require_shape(record, _OF_JUDGED)
+            if {len(draw) for draw in record["rate_draws"]} != {len(record["rates"])}:
+                raise ValueError("its 'rate_draws' are not of its classes")
+    return record
+
+
+_RECORD = {
+    **{"key?": str, "data?": str, "answers?": str, "remarks?": [str], "skipped?": bool},
+    "taught?": {"sentences": [str]},
+}
+"""Shape of the record of any judgement, see ``curation.base.reading.require_shape``."""
+
+_JUROR = {"name": str, "weight": float, "seen": float, "skill": float, "slope": float, "sentence": str}
+
+_OF_JUDGED = {
+    **{"key": str, "data": str, "classes": [str], "sharpness": float, "rates": {str: float}, "rate_draws": [[float]]},
+    "jury": [_JUROR],
+}
+"""What it holds beside where labels were judged."""
 
 
 def state_of(workspace: Workspace) -> str:
@@ -480,14 +516,21 @@ def memory_of(workspace: Workspace) -> Memory | None:
     record, file = record_of(workspace), _memory_file(workspace)
     if not (is_judged(workspace) and file.exists()):
         return None
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            if str(arrays["key"]) != record["key"]:
-                return None
-            table = read_table(workspace.labels, texts=("path", "label", "posterior", "group"))
-            named = {field.name: arrays[field.name] for field in fields(Known) if field.name != "groups"}
-    except (ValueError, KeyError, OSError, EOFError) as error:  # damaged, or code instead of numbers
-        raise LabellingError(f"{file} is damaged ({error}); delete it and run: curate check --labels fast") from error
+    with refusing(file, _to_do(workspace), LabellingError):
+        kept = arrays(contents(file))
+        if str(kept["key"]) != record["key"]:
+            return None
+        table = _stored_table(workspace)
+        named = {field.name: kept[field.name] for field in fields(Known) if field.name != "groups"}
+        images, classes = len(table), len(record["classes"])
+        jurors = len(named["calibrated"]) if named["calibrated"].ndim else 0
+        shapes = {"labels": (images,), "posterior": (images, classes + 1), "calibrated": (jurors, images, classes + 1)}
+        shapes |= {"neighbours": (images, classes), "dynamics": (images, 2)}
+        odd = next((name for name, shape in shapes.items() if named[name].shape != shape), None)
+        if odd is not None or any(array.dtype.kind not in "iuf" for array in named.values()):
+            raise ValueError(f"its {odd or 'arrays'} are of other images, or no numbers")
+        if named["labels"].dtype.kind == "f" or not ((named["labels"] >= 0) & (named["labels"] < classes)).all():
+            raise ValueError("its labels are no classes")
     known = Known(groups=table["group"].to_numpy(dtype=object), **named)
     return Memory(table, list(record["classes"]), known, float(record["sharpness"]))
 

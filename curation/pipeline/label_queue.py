@@ -133,9 +133,14 @@ def plan_review(workspace: Workspace, seed: int = 0) -> ReviewPlan:
     first = _first_plan(workspace, expected, given)
     reached = _reached(memory, found.answers, first, expected)
     newest = {"expected": expected.to_dict("records"), "reached": reached.to_dict("records")}
-    workspace.review.mkdir(parents=True, exist_ok=True)
-    write_json(workspace.review / PLAN, {"key": record_of(workspace)["key"], "first": first, "newest": newest})
-    return ReviewPlan(expected, reached, _lines(expected, queue.taught, reached, given))
+    lines = _lines(expected, queue.taught, reached, given)
+    try:
+        write_json(workspace.review / PLAN, {"key": record_of(workspace)["key"], "first": first, "newest": newest})
+    except OSError as error:
+        lines.append(
+            f"This plan is not kept, so what comes of it will not be told ({error.strerror}: {error.filename})."
+        )
+    return ReviewPlan(expected, reached, lines)
 
 
 def newest_plan(workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame] | None:
@@ -148,9 +153,16 @@ def newest_plan(workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame] | Non
 
 
 def _plan_in_force(workspace: Workspace) -> dict[str, Any] | None:
-    plan = read_json(workspace.review / PLAN) or {}
+    plan = read_json(workspace.review / PLAN, shape=_PLAN) or {}
     is_mine = {"first", "newest"} <= set(plan) and plan.get("key") == record_of(workspace).get("key")
     return plan if is_mine else None
+
+
+_PLAN = {
+    **{"key?": str, "first?": {"given": float, "answers": [float], "expected": [float]}},
+    "newest?": {"expected": [{"order": str, "answers": float, "expected": float, "low": float, "high": float}]},
+}
+"""Shape of the plan's file, see ``curation.base.reading.require_shape``."""
 
 
 def _by_self_confidence(table: pd.DataFrame, open_: Flags) -> Whole:

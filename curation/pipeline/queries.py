@@ -12,6 +12,7 @@ import pandas as pd
 from curation.base import files
 from curation.base.errors import WorkspaceError, did_you_mean
 from curation.base.settings import Settings
+from curation.base.tables import facts
 from curation.base.workspace import Workspace, read_images, read_issues, read_listing, read_opinions
 from curation.checks import registry
 from curation.decisions import log, manifest
@@ -133,8 +134,8 @@ def issue_words(found: pd.DataFrame) -> pd.DataFrame:
     """Return issue rows as a person reads them: path, check, score, group, and what was found in words."""
     serious = found["check"].isin(SERIOUS_FIRST)
     ordered = pd.concat([found[serious], found[~serious]], ignore_index=True)
-    facts = map(json.loads, ordered["evidence"])
-    words = [summary.evidence_words(fact, path) for fact, path in zip(facts, ordered["path"], strict=True)]
+    rows = zip(facts(ordered["evidence"]), ordered["path"], strict=True)
+    words = [summary.evidence_words(fact, path) for fact, path in rows]
     return ordered[["path", "check", "score", "group"]].assign(what=words)
 
 
@@ -310,7 +311,8 @@ def explain(workspace: Workspace, path: str) -> QueryResult:
         "image": images.loc[path].to_dict(),
         "manifest": state,
         "issues": [
-            {**row, "evidence": json.loads(row["evidence"])} for row in mine.drop(columns="path").to_dict("records")
+            {**row, "evidence": fact}
+            for row, fact in zip(mine.drop(columns="path").to_dict("records"), facts(mine["evidence"]), strict=True)
         ],
         "decisions": history.drop(columns="path").to_dict("records"),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import pandas as pd
 from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
+from curation.base.tables import facts
 from curation.base.workspace import Workspace, read_images, read_issues
 from curation.decisions import manifest
 from curation.decisions.division import divide, together
@@ -121,7 +121,7 @@ def _copies(issues: pd.DataFrame) -> list[pd.DataFrame]:
     near = issues[
         (issues["check"] == "near_duplicate") & issues["evidence"].str.contains('"same_session"', regex=False)
     ]
-    other = [json.loads(text)["same_session"] for text in near["evidence"]]
+    other = [fact["same_session"] for fact in facts(near["evidence"], same_session=str)]
     name = [f"session-{number}" for number in range(len(other))]
     sessions = pd.DataFrame({"path": [*near["path"], *other], "group": [*name, *name]})
     return [*groups, sessions]

@@ -55,7 +55,8 @@ def network_in_use(workspace: Workspace, settings: Settings) -> str:
 
 def record_of(workspace: Workspace) -> dict[str, Any]:
     """Return how people were found: network, limit, expected share of false pairs; {} where nobody was."""
-    return dict(files.read_json(workspace.subjects.with_suffix(".json")) or {})
+    record = files.read_json(workspace.subjects.with_suffix(".json"), shape={"key": str, "network": str})
+    return dict(record or {})
 
 
 def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.DataFrame | None:
@@ -75,7 +76,8 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
     apart = told_apart(Log(workspace.decisions).table)
     key = _key(inputs, names, network, apart)
     if record_of(workspace).get("key") == key and workspace.subjects.exists():
-        return files.read_table(workspace.subjects)
+        texts = ("path", "person", "perhaps", "nearest")
+        return files.read_table(workspace.subjects, texts=texts, numbers=("given", "sure", "unsure"))
     members = _pictures(inputs.copies, names)
     members["file"] = inputs.measurements["sha256"][inputs.readable].to_numpy()
     table, record = _found(workspace, inputs, members, network, apart, display)

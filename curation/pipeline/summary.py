@@ -5,7 +5,6 @@ Pure functions on the tables of a workspace. Nothing here decides anything; it o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from curation.base.classes import in_order
+from curation.base.reading import refusing
+from curation.base.tables import EVIDENCE, MEND_EVIDENCE, TableError, facts
 from curation.checks import registry
 from curation.decisions.replay import COLUMN_SET, HELD, PERSON_PREFIX
 
@@ -169,7 +170,16 @@ def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
     """Return an issue's evidence in words; keys that are meant for machines (dhash, rank) are left out.
 
     path is the image's own: the best of a group of copies is a copy of no other.
+
+    Raises:
+        TableError: it is not as any check writes it.
+
     """
+    with refusing(EVIDENCE, MEND_EVIDENCE, TableError):
+        return _evidence_words(evidence, path)
+
+
+def _evidence_words(evidence: Mapping[str, Any], path: str) -> str:
     if "error" in evidence:
         return f"cannot be decoded: {evidence['error']}"
     if "posterior" in evidence or "believed" in evidence:
@@ -200,6 +210,11 @@ def _person_words(evidence: Mapping[str, Any]) -> str:
 
 def sure_words(evidence: Mapping[str, Any]) -> str:
     """Return how sure it is that these are one person."""
+    with refusing(EVIDENCE, MEND_EVIDENCE, TableError):
+        return _sure_words(evidence)
+
+
+def _sure_words(evidence: Mapping[str, Any]) -> str:
     how = {"given": "named by the source or a person", "found": "found", "perhaps": "perhaps"}.get(
         str(evidence.get("person")), ""
     )
@@ -295,7 +310,7 @@ def people_in_doubt(issues: pd.DataFrame) -> pd.DataFrame:
     A group holds all of them; of those flagged it is sure that they have pictures in another split.
     """
     mine = issues[issues["check"].eq("subject_leak") & issues["evidence"].str.contains('"perhaps"', regex=False)]
-    groups = [str(json.loads(text).get("perhaps", "")) for text in mine["evidence"]]
+    groups = [str(fact.get("perhaps", "")) for fact in facts(mine["evidence"])]
     found = pd.DataFrame({"path": mine["path"].to_numpy(), "group": groups, "flagged": mine["is_issue"].to_numpy()})
     return found[found["group"] != ""].reset_index(drop=True)
 

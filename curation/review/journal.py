@@ -10,7 +10,7 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -119,48 +119,52 @@ class Journal:
         self.path = folder / f"{slug}-{stamp}-{uuid.uuid4().hex[:8]}.jsonl"
         self._lock = threading.Lock()
 
-    def write(
-        self,
-        action: str,
-        paths: Sequence[str],
-        value: str = "",
-        *,
-        queue: str = "",
-        reason: str = "",
-        issue: str = "",
-        contents: Sequence[str] = (),
-        labels: Sequence[str] = (),
-    ) -> Line:
-        """Append one press durably and return it."""
-        if action not in (*ANSWERS, _UNDO):
-            raise ReviewError(f"no answer {action!r}; there are: {', '.join(ANSWERS)}")
+    def write(self, action: str, paths: Sequence[str], value: str = "", **more: Any) -> Line:
+        """Append one press durably and return it; ``more`` are other fields of a :class:`Line`."""
+        return self.write_all([{"action": action, "paths": paths, "value": value, **more}])[0]
+
+    def write_all(self, presses: Sequence[Mapping[str, Any]]) -> list[Line]:
+        """Append the lines of one press durably, all of them or none, and return them.
+
+        Args:
+            presses: fields of a :class:`Line`: action, paths, value, and what else is known
+
+        Raises:
+            ReviewError: there is no such answer, or the lines cannot be written, as on a full disk.
+
+        """
+        odd = next((each["action"] for each in presses if each["action"] not in (*ANSWERS, _UNDO)), None)
+        if odd is not None:
+            raise ReviewError(f"no answer {odd!r}; there are: {', '.join(ANSWERS)}")
         with self._lock:
-            now = datetime.now(UTC).isoformat(timespec="microseconds")
             # journals only ever grow, so their size is a clock that all sessions share and nobody can set back
-            self._order = max(
-                self._order + 1, sum(path.stat().st_size for path in self.path.parent.glob("*.jsonl")) + 1
-            )
-            line = Line(
-                uuid.uuid4().hex,
-                now,
-                self.reviewer,
-                action,
-                value,
-                tuple(paths),
-                queue,
-                reason,
-                issue,
-                self._order,
-                -1 if self._log is None else log_through(self._log),
-                tuple(contents),
-                tuple(labels),
-            )
-            files.append(self.path, (json.dumps(asdict(line), ensure_ascii=False) + "\n").encode("utf-8"))
-        return line
+            order = max(self._order, sum(path.stat().st_size for path in self.path.parent.glob("*.jsonl")))
+            about = {
+                "time": datetime.now(UTC).isoformat(timespec="microseconds"),
+                "reviewer": self.reviewer,
+                "queue": "",
+                "after": -1 if self._log is None else log_through(self._log),
+            }
+            lines = [
+                Line(**{**about, **press, **_tuples(press)}, id=uuid.uuid4().hex, order=place)
+                for place, press in enumerate(presses, start=order + 1)
+            ]
+            texts = [json.dumps(asdict(line), ensure_ascii=False) + "\n" for line in lines]
+            try:
+                files.append(self.path, "".join(texts).encode("utf-8"))
+            except OSError as error:
+                reason = error.strerror or reading.first_line(error)
+                raise ReviewError(f"not written to {self.path} ({reason}); mend that and answer again") from error
+            self._order = order + len(lines)
+        return lines
 
     def undo(self, line: Line) -> Line:
         """Take one press back."""
         return self.write(_UNDO, (), line.id)
+
+
+def _tuples(press: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(press.get(name, ())) for name in ("paths", "contents", "labels")}
 
 
 def read(folder: Path) -> list[Line]:

@@ -270,7 +270,10 @@ class Undo(_Operator):
         """Take back, and say what it was about, so that it is shown again."""
         if not is_ours(ctx):
             return {}
-        names = the_session().undo()
+        try:
+            names = the_session().undo()
+        except ReviewError as error:
+            return _refused(ctx, error)
         if not names:
             return _refused(ctx, ReviewError("there is nothing to take back"))
         note = f"taken back: {len(names):,}"

@@ -15,6 +15,7 @@ import pandas as pd
 from curation.base import files
 from curation.base.classes import in_order
 from curation.base.settings import Settings
+from curation.base.tables import facts
 from curation.base.workspace import Workspace, read_issues, read_listing
 from curation.decisions import manifest
 from curation.measure import load_faces
@@ -179,11 +180,13 @@ def _suggestions(records: pd.DataFrame, issues: pd.DataFrame) -> dict[str, str]:
     doubted = set(judged.loc[judged["is_issue"], "path"])
     wanted = {group_of[path] or path for path in doubted}
     believed: dict[str, dict[str, float]] = {}
-    for path, text in judged.drop_duplicates("path")[["path", "evidence"]].itertuples(index=False, name=None):
+    judged = judged.drop_duplicates("path")
+    posteriors = {"posterior?": {str: float}}
+    for path, fact in zip(judged["path"], facts(judged["evidence"], **posteriors), strict=True):
         unit = group_of[path] or path
         if unit in wanted:
             sums = believed.setdefault(unit, {})
-            for name, share in (json.loads(text).get("posterior") or {}).items():
+            for name, share in fact.get("posterior", {}).items():
                 sums[name] = sums.get(name, 0.0) + share
     found = {}
     for path in doubted:
@@ -228,9 +231,9 @@ def _evidence(
     """Return path -> what speaks for and against the image and its label, a line each."""
     lines: dict[str, list[str]] = {}
     ordered = flagged.sort_values(["path", "score", "check"])
-    for path, check, text in ordered[["path", "check", "evidence"]].itertuples(index=False, name=None):
+    for path, check, fact in zip(ordered["path"], ordered["check"], facts(ordered["evidence"]), strict=True):
         title = summary.check_words(check)[0]
-        lines.setdefault(path, []).append(f"{title}: {summary.evidence_words(json.loads(text), path)}")
+        lines.setdefault(path, []).append(f"{title}: {summary.evidence_words(fact, path)}")
     for name, frame in predictions.items():
         mine = frame[frame.index.isin(lines.keys())]
         for path, label, confidence in mine.reset_index()[["path", "label", "confidence"]].itertuples(index=False):

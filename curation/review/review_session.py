@@ -154,7 +154,7 @@ class ReviewSession:
         """Write one press down.
 
         Raises:
-            ReviewError: there is no image, or a class is unknown.
+            ReviewError: there is no image, a class is unknown, or the press cannot be written down.
 
         """
         if not images:
@@ -169,19 +169,14 @@ class ReviewSession:
             value = self._softened(value)
         if action in journal.IDENTITY:
             value = self._others(action, images, value)
-        for said, mine in self._sorted_out(action, value, images).items():
+        presses = []
+        for (said, about), mine in self._sorted_out(action, value, images).items():
             paths = [self.path(image.name) for image in mine]
-            about = [self._about.get(path, ("", "")) for path in paths]
-            contents, labels = [content for content, _ in about], [label for _, label in about]
-            self.journal.write(
-                said[0],
-                paths,
-                said[1],
-                queue=self.session.queue,
-                reason=reason,
-                contents=contents,
-                labels=labels,
-            )
+            known = [self._about.get(path, ("", "")) for path in paths]
+            press = {"action": said, "paths": paths, "value": about, "queue": self.session.queue, "reason": reason}
+            press |= {"contents": [content for content, _ in known], "labels": [label for _, label in known]}
+            presses.append(press)
+        self.journal.write_all(presses)
 
     @cached_property
     def _about(self) -> dict[str, tuple[str, str]]:

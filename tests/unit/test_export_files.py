@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from curation.base import tables
 from curation.decisions import manifest
 from curation.formats import kinds
-from curation.formats.export_data import ExportData, ExportError
+from curation.formats.export_data import ExportData, ExportError, content
 from curation.formats.export_files import flat_name, new_folder, place, tree_place
 from curation.formats.registry import UnknownFormatError, find, names
 from curation.formats.shards import split_names
+from curation.measure.batch import ChangedError
 
 PARTS = st.text(alphabet="a_.é~", min_size=1, max_size=6).filter(lambda text: text not in {".", ".."})
 PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join)
@@ -76,10 +78,10 @@ def test_a_file_that_changed_since_it_was_curated_is_refused(how: str, tmp_path:
     assert laid.read_bytes() == b"pixels"
     assert (laid.is_symlink(), laid.stat().st_ino == original.stat().st_ino) == (how == "symlink", how != "copy")
     original.write_bytes(b"others")
-    with pytest.raises(ExportError, match="not the file that was curated"):
+    with pytest.raises(ChangedError, match="not the file that was measured; run: curate run DATA"):
         place(row, tmp_path / "again.jpg", how)
     original.unlink()
-    with pytest.raises(ExportError, match="cannot be read"):
+    with pytest.raises(ChangedError, match="cannot be read"):
         place(row, tmp_path / "again.jpg", how)
 
 
@@ -127,3 +129,13 @@ def test_an_image_in_a_shard_is_called_by_what_it_is(head: bytes, name: str, end
 )
 def test_shards_are_called_as_their_readers_allow(splits: list[str], shards: list[str]) -> None:
     assert split_names(pd.Series(splits)).tolist() == shards
+
+
+def test_a_file_that_may_not_be_read_is_a_matter_of_permissions(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(url: str, limit: int) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("curation.measure.batch.read_bytes", refused)
+    row = SimpleNamespace(path="1.jpg", url="/data/1.jpg", sha256="")
+    with pytest.raises(ChangedError, match=r"1\.jpg cannot be read .Permission denied.; mend its permissions"):
+        content(row)

@@ -29,7 +29,7 @@ def short_writes(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
     monkeypatch.setattr(os, "write", write)
 
 
-@pytest.mark.parametrize("room", [0, 1, 20, 60])
+@pytest.mark.parametrize("room", [0, 1, 20, 60, 400])
 def test_a_press_on_a_full_disk_is_whole_or_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
@@ -38,8 +38,8 @@ def test_a_press_on_a_full_disk_is_whole_or_not_there(
     before = ada.path.read_bytes()
     with monkeypatch.context() as full:
         short_writes(full, room)
-        with pytest.raises(OSError, match="No space"):
-            ada.write("keep", ["b.jpg"])
+        with pytest.raises(ReviewError, match=r"No space left on device.*answer again"):
+            ada.write_all([{"action": "keep", "paths": [name], "value": ""} for name in ("b.jpg", "d.jpg")])
     assert ada.path.read_bytes() == before
     ada.write("relabel", ["c.jpg"], "sad")
     assert [line.action for line in read(tmp_path)] == ["exclude", "relabel"]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 import unicodedata
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curation.base.settings import SourceSettings
@@ -292,3 +295,42 @@ def test_a_soft_label_that_is_none_is_left_out_and_said_whatever_reader_found_it
     listing = finished("/", SourceContents(found), SourceSettings(merge_labels=True))
     assert [bool(text) for text in listing.frame["soft_label"]] == [False, True]
     assert any("1 soft labels are no JSON object" in warning for warning in listing.warnings)
+
+
+ODD_CELLS = {
+    "dates of no calendar": pa.array([2**62, 5], pa.timestamp("us")),
+    "days of no calendar": pa.array([30_000_000, 1], pa.date32()),
+    "a zone of no place": pa.array([2**62, 3], pa.timestamp("ns", tz="Mars/Olympus")),
+    "images that are texts": pa.array([{"bytes": "abc", "path": "x"}, {"bytes": "d", "path": None}]),
+    "images of numbers": pa.array([{"bytes": b"\xff\xd8\xff\xe0zz", "path": 3}, {"bytes": b"x", "path": 4}]),
+    "images in images": pa.array([{"bytes": {"a": 1}, "path": [1]}, {"bytes": {"a": 2}, "path": []}]),
+}
+
+
+@pytest.mark.parametrize("name", ["label", "image"])
+@pytest.mark.parametrize("cells", ODD_CELLS.values(), ids=ODD_CELLS.keys())
+def test_a_parquet_list_of_odd_cells_is_read_or_one_sentence(tmp_path: Path, cells: pa.Array, name: str) -> None:
+    lay(tmp_path / "data", FILES)
+    columns = {"path": pa.array(FILES[:2]), "label": pa.array(["happy", "sad"]), name: cells}
+    pq.write_table(pa.table(columns), tmp_path / "data" / "list.parquet")
+    try:
+        listed(tmp_path / "data" / "list.parquet")
+    except IngestError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "cell", ["a" + " " * 50_000 + "x", "a" + "\n" * 50_000 + "x", "1" * 100_000, "a," * 50_000, "-" * 100_000]
+)
+@pytest.mark.parametrize("name", ["label", "path", "split", "subject"])
+def test_a_long_cell_takes_no_time_by_its_square(tmp_path: Path, cell: str, name: str) -> None:
+    lay(tmp_path / "data", FILES)
+    records = [{"path": path, "label": label, "split": "train", "subject": "p1"} for path, label in LABELS.items()]
+    records[1][name] = cell
+    (tmp_path / "data" / "list.json").write_text(json.dumps(records))
+    started = time.process_time()
+    try:
+        listed(tmp_path / "data" / "list.json")
+    except IngestError as error:
+        assert "\n" not in str(error)
+    assert time.process_time() - started < 5

@@ -1,6 +1,7 @@
 """Embedding faces: dlib's network as a graph, networks of one's own, alignment, the cache, forgetting."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,14 @@ from PIL import Image
 from curation.base.settings import Settings
 from curation.measure import load_measurements, measure
 from curation.measure.batch import ChangedError
-from curation.measure.identity import IdentityError, choose_network, forget, load_embeddings, measure_identity
+from curation.measure.identity import (
+    IdentityError,
+    choose_network,
+    forget,
+    load_embeddings,
+    measure_identity,
+    weights_digest,
+)
 from curation.measure.identity import dlib_weights as weights
 from curation.measure.identity.networks import aligned, landmarks_in
 
@@ -74,6 +82,12 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"text")
     with pytest.raises(IdentityError, match="no ONNX model"):
         choose_network(str(tmp_path / "a.onnx"))
+
+
+def test_a_network_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "face.onnx")
+    with pytest.raises(IdentityError, match="it is a pipe"):
+        weights_digest(str(tmp_path / "face.onnx"))
 
 
 def test_a_pack_is_its_recognition_network(tmp_path: Path) -> None:

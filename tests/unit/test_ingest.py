@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -381,3 +382,19 @@ def test_a_list_or_a_pattern_names_the_person_of_each_image(tmp_path: Path) -> N
     for pattern, words in (("nobody", "fits no path"), ("(", "no regular expression")):
         with pytest.raises(IngestError, match=words):
             read_source(str(tmp_path / "im"), tmp_path / "cache", SourceSettings(subject_from=pattern))
+
+
+@pytest.mark.parametrize("pattern", ["a{99999999999999999999}", "(" * 5000])
+def test_an_expression_that_cannot_be_compiled_is_one_sentence(tmp_path: Path, pattern: str) -> None:
+    lay(tmp_path / "im", {"a/p1_x.jpg": JPEG})
+    with pytest.raises(IngestError, match="no regular expression"):
+        read_source(str(tmp_path / "im"), tmp_path / "cache", SourceSettings(subject_from=pattern))
+
+
+def test_an_expression_that_takes_for_ever_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("curation.formats.listing._PATTERN_S", 0.5)
+    lay(tmp_path / "im", {f"a/{'a' * 60}.jpg": JPEG})
+    started = time.monotonic()
+    with pytest.raises(IngestError, match="without repetitions in repetitions"):
+        read_source(str(tmp_path / "im"), tmp_path / "cache", SourceSettings(subject_from=r"(a+)+$"))
+    assert time.monotonic() - started < 30

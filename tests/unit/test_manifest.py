@@ -10,7 +10,7 @@ import pytest
 from curation.base import files
 from curation.base.errors import WorkspaceError
 from curation.base.workspace import Workspace, create_workspace, open_workspace
-from curation.decisions import log, manifest
+from curation.decisions import log, manifest, policy
 from curation.decisions.log import Draft
 from curation.decisions.manifest import content_hash, raw_manifest
 from curation.decisions.replay import replay
@@ -153,6 +153,26 @@ def test_verify_names_edits_of_every_field_of_tags_and_records(workspace: Worksp
     record = files.read_json(workspace.manifests / "v2.json")
     files.write_json(workspace.manifests / "v2.json", {**record, "created": "2001", "seal": ""})
     assert "left the seals" in manifest.verify(workspace)[0]
+
+
+@pytest.mark.parametrize("parent", ["", "v7", "v2"])
+def test_a_version_that_names_another_parent_is_noticed(workspace: Workspace, parent: str) -> None:
+    commit_raw(workspace)
+    commit_cleaned(workspace, Draft("a.jpg", "exclude"))
+    record = files.read_json(workspace.manifests / "v2.json")
+    files.write_json(workspace.manifests / "v2.json", {**record, "parent": parent})
+    assert "v2.json" in manifest.verify(workspace)[0]
+
+
+def test_an_edited_policy_that_was_kept_is_noticed(workspace: Workspace) -> None:
+    commit_raw(workspace)
+    policy.store(workspace.policies, policy.load("balanced"), "balanced")
+    assert manifest.verify(workspace) == []
+    (kept,) = workspace.policies.iterdir()
+    record = files.read_json(kept)
+    for other in ({**record["policy"], "description": "mine"}, {**record["policy"], "exclude": []}, {}, "balanced"):
+        files.write_json(kept, {**record, "policy": other})
+        assert kept.name in manifest.verify(workspace)[0]
 
 
 @pytest.mark.parametrize("field", ["commit", "through", "chain"])

@@ -37,6 +37,11 @@ def test_a_count_is_in_the_steps_own_unit(monkeypatch: pytest.MonkeyPatch) -> No
     assert "3,000 of 3,000 pairs" in text and "images" not in text
 
 
+def test_a_name_in_a_title_is_neither_markup_nor_an_order_to_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(monkeypatch, "Aligning a[/red][bold]b\x1b]0;mine\x07.csv", "images", (1, 2))
+    assert r"a[/red][bold]b\x1b]0;mine\x07.csv" in text and "\x1b]0" not in text and "\x07" not in text
+
+
 def test_a_quiet_display_shows_nothing_and_a_pipe_gets_a_line_a_step(capsys: pytest.CaptureFixture[str]) -> None:
     with Display(quiet=True).step("Measuring") as report:
         report(1, 2)

@@ -221,3 +221,15 @@ def test_nothing_is_written_over_and_too_few_images_are_refused(tmp_path: Path) 
     with pytest.raises(SampleError, match="40 or more"):
         make_sample(tmp_path / "sample", images=10)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("there", ["a.jpg", "export.json", "train/x.txt test/x.txt"])
+def test_no_sample_is_drawn_among_somebodys_images(tmp_path: Path, there: str) -> None:
+    for name in there.split():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    for place in ("new", "deep/er"):
+        with pytest.raises(SampleError, match="a data set of its own"):
+            make_sample(tmp_path / place, images=40)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -55,6 +55,21 @@ def test_a_wrong_environment_variable_is_refused(monkeypatch: pytest.MonkeyPatch
         settings.load()
 
 
+def test_an_opinion_of_labels_that_nothing_judges_is_refused_not_ignored() -> None:
+    with pytest.raises(settings.SettingsError, match="--labels fast"):
+        settings.load(overrides={"labels": {"opinions": ("fer",), "code": ("fer",)}})
+    judged = {"labels": {"opinions": ("fer",), "code": ("fer",), "recipe": "fast"}}
+    assert settings.load(overrides=judged).labels.code == ("fer",)
+    assert settings.load(overrides={"labels": {"opinions": (), "code": ()}}).labels.recipe == "off"
+
+
+def test_weights_that_the_detector_does_not_take_are_refused_not_ignored() -> None:
+    with pytest.raises(settings.SettingsError, match="--detector yunet"):
+        settings.load(overrides={"measure": {"detector_weights": "mine.onnx"}})
+    given = {"measure": {"detector_weights": "mine.onnx", "detector": "yunet"}}
+    assert settings.load(overrides=given).measure.detector_weights == "mine.onnx"
+
+
 def test_a_received_file_cannot_run_code_as_an_opinion(tmp_path: Path) -> None:
     file = tmp_path / "curate.toml"
     file.write_text('[labels]\nopinions = ["mine:function"]\ncode = ["mine:function"]\n', encoding="utf-8")

@@ -70,6 +70,13 @@ def test_an_unknown_recipe_is_refused_with_the_choices(name):
         recipe(name)
 
 
+def test_a_younger_setting_leaves_runs_and_folds_of_before_as_they_are():
+    plain = recipe("fast").as_dict()
+    assert "shift_average" not in plain and not Recipe.from_dict(plain).shift_average
+    shifting = recipe("recommended")
+    assert shifting.as_dict()["shift_average"] and Recipe.from_dict(shifting.as_dict()) == shifting
+
+
 def test_a_budget_changes_only_epochs_and_size():
     small = within_budget(recipe("vgg16/7"), epochs=1, image_size=64)
     assert (small.epochs, small.image_size) == (1, 64)

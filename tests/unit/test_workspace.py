@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from curation.base import files
 from curation.base.errors import WorkspaceError
 from curation.base.files import bare_url, without_secrets
-from curation.base.workspace import FORMAT, create_workspace, open_workspace, read_listing
+from curation.base.workspace import FORMAT, create_workspace, locked, open_workspace, read_listing
 from curation.decisions import log
 
 WORDS = st.text("abcXYZ019+/=_-", min_size=8, max_size=20).filter(lambda word: not word.strip("0123456789/").isdigit())
@@ -108,3 +110,19 @@ def test_no_secret_of_a_url_remains(user: str, secret: str, scheme: str) -> None
 def test_places_without_secrets_are_told_as_they_are() -> None:
     for url in ("s3://bucket/a@b/c.jpg", "http://host:8080/a@b", "https://host", "memory://data/happy 1.jpg"):
         assert bare_url(url) == url
+
+
+@pytest.mark.parametrize("text", ["http://" * 10_000, "a" * 30_000 + "://", "x://" + "a:" * 20_000])
+def test_secrets_are_looked_for_in_time(text: str) -> None:
+    started = time.process_time()
+    assert without_secrets(f"{text} s3://ann:secret@bucket/x").endswith(" s3://bucket/x")
+    assert time.process_time() - started < 5
+
+
+def test_a_name_in_the_log_of_commands_is_on_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = create_workspace(tmp_path / "space")
+    monkeypatch.setattr(sys, "argv", ["curate", "decide", "a\nforged: done\x1b[2J.jpg"])
+    with pytest.raises(WorkspaceError), locked(workspace):
+        raise WorkspaceError("no image b\x1b[2J")
+    lines = workspace.journal.read_bytes().splitlines()
+    assert len(lines) == 2 and b"\x1b" not in b"".join(lines) and b"a\\nforged" in lines[0]

@@ -36,6 +36,16 @@ def test_averaging_over_the_mirror_makes_a_model_blind_to_mirroring(model):
     assert model.probabilities(mirrored) == pytest.approx(model.probabilities(images), abs=1e-5)
 
 
+def test_averaging_over_shifts_is_the_mean_of_five_pictures(model):
+    images, by = drawn_faces(6, 5)[0], round(SIDE / 24)
+    wide = np.pad(images, ((0, 0), (by, by), (by, by)), mode="edge")
+    at = [(by, by), (0, by), (2 * by, by), (by, 0), (by, 2 * by)]
+    each = [model.probabilities(np.ascontiguousarray(wide[:, y : y + SIDE, x : x + SIDE])) for y, x in at]
+    shifting = replace(model, recipe=replace(model.recipe, shift_average=True))
+    assert shifting.probabilities(images) == pytest.approx(np.mean(each, axis=0), abs=1e-5)
+    assert np.abs(each[1] - each[0]).max() > 1e-4
+
+
 def test_no_images_cannot_be_predicted(model):
     with pytest.raises(DataError, match="no images"):
         model.probabilities(np.zeros((0, SIDE, SIDE), np.uint8))

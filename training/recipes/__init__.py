@@ -36,7 +36,7 @@ BUILT_IN_BACKBONES: tuple[str, ...] = (
 LIBRARIES: tuple[str, ...] = ("timm:", "torchvision:")
 """What stands before a library's own name of a network, as in timm:resnet18."""
 
-BUNDLED_BACKBONES: tuple[str, ...] = ("efficientnet_lite0", "mobilenetv2")
+BUNDLED_BACKBONES: tuple[str, ...] = ("mobilenetv2", "timm:tf_efficientnet_lite0", "timm:tf_efficientnet_lite2")
 """Pre-trained networks whose weights come inside a package, for machines without a network."""
 
 BF16_BACKBONES: frozenset[str] = frozenset({"vgg16", "resnet50v2", "small"})
@@ -88,10 +88,11 @@ class Recipe:
         mixup: alpha of the Beta distribution that mixes pairs of images (Zhang et al., 2018); 0 is off.
         ema: decay a step of the running average of the weights that is evaluated; 0 is off.
         flip_average: predict the mean over an image and its mirror image.
+        shift_average: predict the mean over an image and four shifts of it, up, down, left and right.
         bf16: multiply in bfloat16 where the processor has it (measured faster for plain convolutions); graphics cards
             that have it always do.
         members: recipes that are fitted one by one and whose probabilities are averaged; with them, only ``name``,
-            ``image_size`` (the largest of theirs) and ``flip_average`` of this recipe count.
+            ``image_size`` (the largest of theirs), ``flip_average`` and ``shift_average`` of this recipe count.
 
     Raises:
         ValueError: a value is out of range.
@@ -116,6 +117,7 @@ class Recipe:
     mixup: float = 0.0
     ema: float = 0.0
     flip_average: bool = False
+    shift_average: bool = False
     bf16: bool = False
     members: tuple[Recipe, ...] = ()
 
@@ -152,6 +154,8 @@ class Recipe:
         """Return the recipe as plain values that JSON keeps, for a run's configuration file."""
         plain = asdict(self)
         plain["members"] = [member.as_dict() for member in self.members]
+        if not self.shift_average:
+            del plain["shift_average"]  # it is younger than folds and runs that are kept
         return plain
 
     @classmethod

@@ -17,7 +17,10 @@ from curation.audit.synthetic.detail import Tones, backdrop
 from curation.audit.synthetic.face import EXPRESSIONS, TYPICAL, Expression
 from curation.audit.synthetic.plant import Pixels, make_copy
 from curation.audit.synthetic.scenes import SCENES
+from curation.base import splits
 from curation.base.errors import CurationError
+from curation.formats.kinds import has_image_ending
+from curation.formats.names import PROVENANCE
 
 SIDE = 48
 """Side of the images in px, as in FER-2013."""
@@ -82,6 +85,7 @@ def make_sample(destination: str | Path, *, images: int = 400, seed: int = 0) ->
     destination = Path(destination)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise SampleError(f"{destination} is not an empty folder; name a new one for the sample")
+    _require_apart(destination)
     items = _drawn(images, np.random.default_rng(seed))
     paths = _paths(items, np.random.default_rng([seed, 1]))
     records = [
@@ -101,6 +105,22 @@ def make_sample(destination: str | Path, *, images: int = 400, seed: int = 0) ->
     except OSError as error:
         raise SampleError(f"the sample cannot be written to {destination}: {error.strerror or error}") from error
     return truth
+
+
+def _require_apart(destination: Path) -> None:
+    """Refuse a place among somebody's images, which the sample would become a part of.
+
+    Raises:
+        SampleError: the folder that is to hold the sample holds images, or splits of a data set, or is an export.
+
+    """
+    holding = next((folder for folder in destination.absolute().parents if folder.is_dir()), Path("/"))
+    names = sorted(entry.name for entry in holding.iterdir())
+    image = next((name for name in names if has_image_ending(name) or name == PROVENANCE), None)
+    parts = [name for name in names if splits.standard(name) and (holding / name).is_dir()]
+    if image is not None or len(parts) > 1:
+        held = image if image is not None else " and ".join(parts[:2])
+        raise SampleError(f"{holding} holds {held}, so it is a data set of its own; name a place outside it")
 
 
 def _drawn(images: int, rng: np.random.Generator) -> list[_Item]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curation.base import reading
 from curation.checks.challenges.distance import nearest
 
 Pixels = npt.NDArray[np.uint8]
@@ -124,15 +125,14 @@ class ChallengeModel:
         """Return the model that ``to_bytes`` wrote.
 
         Raises:
-            ValueError, KeyError, OSError: these bytes are none.
+            ValueError, KeyError: these bytes are none.
 
         """
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = reading.arrays(data)
         heads: dict[str, Arrays] = {name: {} for name in HEADS.values()}
         human: Arrays = {}
         curves = {}
-        record = json.loads(str(arrays.pop("record")))
+        record = reading.json_object(str(arrays.pop("record")))
         for name, value in arrays.items():
             kind, _, rest = name.partition("/")
             if kind == "heads":

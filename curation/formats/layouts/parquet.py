@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from curation.base import files
+from curation.base.reading import UNREADABLE
 from curation.base.splits import standard
 from curation.formats.columns import NAMES, plain_name
 from curation.formats.kinds import HEAD_BYTES, looks_like_image
@@ -60,7 +61,7 @@ def holds_images(file: BinaryIO) -> bool:
 
     try:
         return bool(_image_column(pq.ParquetFile(file)))
-    except (pa.ArrowException, OSError, ValueError):
+    except (pa.ArrowException, *UNREADABLE):
         return False
 
 
@@ -91,7 +92,7 @@ def _decoded(file: BinaryIO, cache: Path) -> SourceContents:
         names = _class_names(opened.schema_arrow.metadata or {}, columns.get("label", ""))
         for number, row in enumerate(_rows(opened, [image, *columns.values()]) if image else ()):
             _take(contents, number, row, image, columns, names)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, *UNREADABLE) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise IngestError(f"a Parquet file cannot be read ({reason}); get it again") from error
     return contents.contents

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from curation.base import reading
 from curation.base.arrays import Floats32
 from curation.base.errors import CurationError, optional
 from curation.measure.decode import Pixels
@@ -232,9 +233,10 @@ def _file_of(name: str) -> Path:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise IdentityError(f"cannot read the identity network {path}: {error.strerror or error}") from error
+        return reading.contents(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise IdentityError(f"cannot read the identity network {path}: {reason}") from error
 
 
 def _as_points(places: npt.NDArray[np.float64]) -> tuple[tuple[float, float], ...]:

@@ -60,6 +60,7 @@ def run(home: Home, *, every: int = 1) -> None:
         os.mkfifo(home.top / f"in{ending}")
         home.run("run", home.top / f"in{ending}", space=home.top / "new")
     _among_images(home)
+    _networks(home)
     _settings(home)
     _now_a_pipe(home)
 
@@ -78,6 +79,20 @@ def _among_images(home: Home) -> None:
     os.mkfifo(home.top / "pipe.jpg")
     (home.top / "list.csv").write_text("path,label\npipe.jpg,happy\n")
     home.run("run", home.top / "list.csv", space=home.top / "new")
+
+
+def _networks(home: Home) -> None:
+    place = home.top / "in.onnx"
+    asked = {
+        "a network that tells people apart": ("check", "subject_leak", "--identity", place),
+        "a pack that tells people apart": ("check", "subject_leak", "--identity", f"insightface:{place}"),
+        "a pack that finds faces": ("run", home.data, "--detector", f"insightface:{place}"),
+    }
+    for what, words in asked.items():
+        for kind in ("a pipe", "a folder", "a link to a device"):
+            home.begin(f"{kind} for {what}")
+            STRANGE[kind](place)
+            home.refused(*words)
 
 
 def _settings(home: Home) -> None:
