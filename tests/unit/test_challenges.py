@@ -437,3 +437,24 @@ def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Pat
     without = load(overrides={"embed": {"when": "off"}})
     curating.run(workspace, str(tmp_path / "faces"), without, Display(quiet=True))
     assert "watermark" not in set(read_issues(workspace)["check"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not available(), reason="the package with the network's weights is not installed")
+def test_what_is_laid_over_faces_of_the_drawn_sample_is_found(tmp_path: Path) -> None:
+    from curation.audit.synthetic import make_sample
+    from curation.base.progress import Display
+    from curation.base.workspace import create_workspace, read_issues
+    from curation.pipeline import curating
+
+    make_sample(tmp_path / "faces", images=400, seed=0)
+    workspace = create_workspace(tmp_path / "w")
+    settings = load(overrides={"embed": {"when": "on"}})
+    curating.run(workspace, str(tmp_path / "faces"), settings, Display(quiet=True))
+    truth = pd.read_csv(tmp_path / "faces" / "truth.csv").set_index("path")["defect"]
+    issues = read_issues(workspace)
+    for check, fewest in (("occluded_face", 5), ("watermark", 4)):
+        flagged = truth[issues.loc[(issues["check"] == check) & issues["is_issue"], "path"]]
+        right = flagged.str.startswith(check) | ((check == "watermark") & (flagged == "near_duplicate:text"))
+        assert flagged.str.startswith(check).sum() >= fewest
+        assert right.mean() > 0.6

@@ -52,7 +52,7 @@ _REFERENCES = 500
 _WIDE = 0.975
 """Quantile of an opinion on faces whose distance from the median is its spread."""
 
-_COVERED_CELLS, _SEEN_MARK = 3, 0.1
+_COVERED_CELLS, _SEEN_MARK = 3, 0.15
 """Covered cells, those at the edge apart, and mean opacity of the four cells that a mark covers most, from which a
 lesson calibrates what a covered face or a marked picture looks like: what is less is not seen by people either."""
 

@@ -44,7 +44,7 @@ _TURN, _ZOOM, _SHIFT, _GAMMA = 12.0, (0.9, 1.2), 0.06, (0.7, 1.4)
 """Most degrees, sizes, most shift as a share of the side, and exponents of light of a face that is shown again."""
 
 _OFTEN = 2
-"""Times that a face may be shown as it is: twice what a mirror makes of it teaches little."""
+"""Lessons a face from which those after the first show it otherwise: fewer need no more variety than the faces have."""
 
 _MIRRORED = [1, 0, 2, 4, 3]
 """Which landmark each becomes in the mirror."""
@@ -92,7 +92,7 @@ def draw_lessons(
         varied: whether a face that is shown again is shown otherwise: turned, nearer, in other light.
 
     """
-    again = max(0.0, 1 - _OFTEN * len(faces) / count) if varied else 0.0
+    again = 1 - len(faces) / count if varied and count >= _OFTEN * len(faces) else 0.0
     rng = np.random.default_rng(seed)
     side, fine, coarse = shape
     marks = [draw_mark(rng) for _ in range(min(_DRAWN_MARKS, count))]
