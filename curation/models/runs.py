@@ -160,8 +160,11 @@ def _shots(issues: pd.DataFrame) -> list[tuple[str, str]]:
     near = issues[
         (issues["check"] == "near_duplicate") & issues["evidence"].str.contains('"same_session"', regex=False)
     ]
-    said = facts(near["evidence"], same_session=str)
-    return [(path, fact["same_session"]) for path, fact in zip(near["path"], said, strict=True)]
+    others = [fact.get("same_session") for fact in facts(near["evidence"])]
+    named = [
+        (path, other if isinstance(other, list) else [other]) for path, other in zip(near["path"], others, strict=True)
+    ]
+    return [(path, one) for path, several in named for one in several if isinstance(one, str)]
 
 
 def _kin(frame: pd.DataFrame, shots: Sequence[tuple[str, str]]) -> list[str]:

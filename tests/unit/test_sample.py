@@ -223,11 +223,21 @@ def test_nothing_is_written_over_and_too_few_images_are_refused(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("there", ["a.jpg", "export.json", "train/x.txt test/x.txt"])
-def test_no_sample_is_drawn_among_somebodys_images(tmp_path: Path, there: str) -> None:
+def lay_down(folder: Path, there: str) -> None:
     for name in there.split():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("mine")
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+
+
+@pytest.mark.parametrize("there", ["tests/test_a.py training/fit.py", "a.jpg notes.txt thesis.pdf", "train/a.jpg"])
+def test_a_sample_is_drawn_beside_programs_and_a_picture_or_two(tmp_path: Path, there: str) -> None:
+    lay_down(tmp_path, there)
+    assert len(make_sample(tmp_path / "new", images=40)) == 40
+
+
+@pytest.mark.parametrize("there", ["a.jpg", "a.jpg b.png labels.csv", "export.json", "train/happy/a.jpg test/b.jpg"])
+def test_no_sample_is_drawn_among_somebodys_images(tmp_path: Path, there: str) -> None:
+    lay_down(tmp_path, there)
     before = sorted(tmp_path.rglob("*"))
     for place in ("new", "deep/er"):
         with pytest.raises(SampleError, match="a data set of its own"):

@@ -111,16 +111,29 @@ def _require_apart(destination: Path) -> None:
     """Refuse a place among somebody's images, which the sample would become a part of.
 
     Raises:
-        SampleError: the folder that is to hold the sample holds images, or splits of a data set, or is an export.
+        SampleError: the folder that is to hold the sample holds mostly images, or splits of a data set, or an export.
 
     """
     holding = next((folder for folder in destination.absolute().parents if folder.is_dir()), Path("/"))
-    names = sorted(entry.name for entry in holding.iterdir())
-    image = next((name for name in names if has_image_ending(name) or name == PROVENANCE), None)
-    parts = [name for name in names if splits.standard(name) and (holding / name).is_dir()]
-    if image is not None or len(parts) > 1:
-        held = image if image is not None else " and ".join(parts[:2])
+    entries = sorted(holding.iterdir())
+    files = [entry.name for entry in entries if not entry.is_dir()]
+    images = [name for name in files if has_image_ending(name)]
+    parts = [entry.name for entry in entries if splits.standard(entry.name) and _holds_images(entry)]
+    held = PROVENANCE if PROVENANCE in files else ""
+    if 2 * len(images) > len(files):  # a picture among other files is on everybody's desktop
+        held = images[0]
+    if len(parts) > 1:
+        held = " and ".join(parts[:2])
+    if held:
         raise SampleError(f"{holding} holds {held}, so it is a data set of its own; name a place outside it")
+
+
+def _holds_images(folder: Path) -> bool:
+    """Return whether images lie in a folder or in one of those in it, as in a split: tests of a program are none."""
+    if not folder.is_dir():
+        return False
+    within = (folder, *(entry for entry in folder.iterdir() if entry.is_dir()))
+    return any(has_image_ending(entry.name) for one in within for entry in one.iterdir())
 
 
 def _drawn(images: int, rng: np.random.Generator) -> list[_Item]:
