@@ -76,12 +76,13 @@ def outcome(rows: pd.DataFrame, judged: pd.DataFrame, rate_draws: Floats, rates:
     Args:
         rows: of the version: path, label, status, weight, soft_label; issue (check behind the policy's decision, ""
             for none) and by_person (bool: a person decided, and is taken to be right).
-        judged: the labels table: path, label, wrong, posterior (class -> probability).
+        judged: the labels table: path, label, wrong, posterior (class -> probability); labels without a rate, as in a
+            table that somebody edited, are not counted.
         rate_draws: (draws, classes) rates of wrong labels, drawn again; columns in the order of ``rates``.
         rates: class -> estimated share of wrong labels.
 
     """
-    both = _beside(rows, judged)
+    both = _beside(rows, judged[judged["label"].isin(list(rates))])
     named = zip(both["posterior"], both["label"], strict=True)
     now_right = np.array([said.get(label, 0.0) for said, label in named])
     shift = _shifts(both["given"], rate_draws, rates)
@@ -134,7 +135,7 @@ def _mean(total: Expected, count: int) -> Expected | None:
 def _shifts(given: pd.Series, rate_draws: Floats, rates: dict[str, float]) -> Floats:
     """Return by how much each draw moves the log-odds of each image's label being wrong, (draws, n)."""
     names = list(rates)
-    place = given.map({name: number for number, name in enumerate(names)}).to_numpy()
+    place = given.map({name: number for number, name in enumerate(names)}).to_numpy(dtype=np.int64)
     centre = logit(np.clip(np.array([rates[name] for name in names]), SURENESS, 1 - SURENESS))
     moved: Floats = (logit(np.clip(rate_draws, SURENESS, 1 - SURENESS)) - centre)[:, place]
     return moved

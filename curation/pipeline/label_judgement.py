@@ -591,7 +591,7 @@ def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: J
 
 
 def outcome_of(workspace: Workspace, version: manifest.Version) -> LabelOutcome | None:
-    """Return what a version did about the labels, and what it is expected to leave; None where none were judged."""
+    """Return what a version did about the labels, and is expected to leave; None where none of it was judged."""
     record = record_of(workspace)
     if not is_judged(workspace):
         return None
@@ -603,6 +603,8 @@ def outcome_of(workspace: Workspace, version: manifest.Version) -> LabelOutcome 
     decided = replay.policy_rows(table)
     causes = dict(zip(decided["path"], decided["issue"], strict=True))
     rows = manifest.rows(workspace, version)
+    if not rows["path"].isin(judged["path"]).any():
+        return None
     rows["issue"] = rows["path"].map(lambda path: causes.get(path, ""))
     rows["by_person"] = rows["path"].isin(people)
     return label_outcome.outcome(rows, judged, np.asarray(record["rate_draws"]), record["rates"])

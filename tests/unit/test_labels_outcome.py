@@ -38,6 +38,16 @@ def test_an_untouched_version_keeps_every_error_and_claims_no_precision() -> Non
     assert (found.touched["share"] == 0).all() and found.kept == 500
 
 
+def test_labels_of_other_images_or_of_no_known_class_count_nothing() -> None:
+    judged, _ = drawn(20, 1)
+    elsewhere = judged.assign(path="other/" + judged["path"])
+    for known in (elsewhere, judged[:0], judged.assign(label="anger")):
+        found = outcome(untouched(judged), known, STEADY, RATES)
+        assert found.kept == 0 and found.errors_left.value == 0 and len(found.touched) == 0
+    found = outcome(untouched(judged), judged.assign(label=["anger", *judged["label"][1:]]), STEADY, RATES)
+    assert found.kept == 19
+
+
 def test_the_interval_holds_the_errors_of_calibrated_probabilities() -> None:
     inside = 0
     for seed in range(100):
