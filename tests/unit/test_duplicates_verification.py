@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +10,7 @@ from hypothesis import strategies as st
 
 from curation.audit.synthetic import plant
 from curation.audit.synthetic.face import TYPICAL, draw, draw_person, draw_shot
-from curation.checks.duplicates import changes, features, kernel, registration, transform, verification
+from curation.checks.duplicates import changes, features, kernel, transform, verification
 from curation.checks.duplicates.calibration import in_agreement, in_company, log_odds, may_be_copies, probability
 from curation.checks.duplicates.candidates import Candidates
 from tests.unit.test_plant import drawn_face
@@ -223,8 +220,3 @@ def test_a_doubtful_copy_casts_no_doubt_on_a_sure_one() -> None:
     assert believed[0] == 9.0 and believed[2] < 0
     none = in_agreement(np.empty(0), np.empty((0, 2), np.int64), np.empty(0, np.bool_))
     assert none.shape == (0,)
-
-
-def test_what_is_compiled_changes_with_the_file_it_calls() -> None:
-    content = Path(registration.__file__).read_bytes()
-    assert hashlib.sha256(content).hexdigest().startswith(kernel.REGISTRATION), "write the new digits into kernel.py"
