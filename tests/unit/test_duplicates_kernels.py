@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -35,7 +36,10 @@ def results(kernels: dict[str, load.Kernel]) -> list[np.ndarray]:
     kernels["screen"](pictures.small, pictures.middle, i, j, mirrored, maps, given, agreement)
     coarse = maps.copy()
     kernels["examine"](pictures.large, i, j, mirrored, maps, evidence)
-    return [agreement, coarse, maps, evidence, *searched(kernels)]
+    placed, places = np.zeros(len(i)), np.zeros((len(i), 3), np.int64)
+    weights = np.stack([kernel._area_weights(48, side) for side in (15, 14)])
+    kernels["place_crops"](pictures.large, i, j, np.array([15, 14]), weights, placed, places)
+    return [agreement, coarse, maps, evidence, placed, places, *searched(kernels)]
 
 
 def searched(kernels: dict[str, load.Kernel]) -> list[np.ndarray]:
@@ -146,6 +150,27 @@ def test_the_search_needs_no_numba_where_the_shipped_kernels_fit() -> None:
         "assert 'numba' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_crops_are_placed_where_opencv_places_them() -> None:
+    faces = np.stack([features.evened(drawn_face(seed)) for seed in range(8)])
+    sides = (15, 14, 16)
+    one, other = (np.ascontiguousarray(side.ravel()) for side in np.mgrid[:8, :8])
+    crops = np.stack([cv2.resize(face[5:35, 9:39].astype(np.float32), (48, 48)) for face in faces])
+    large = np.concatenate([faces, np.clip(np.rint(crops), -127, 127).astype(np.int8)])
+    agreement, places = kernel.place_crops(large, one, other + 8, sides, threads=2)
+    for n, (a, b) in enumerate(zip(one, other + 8, strict=True)):
+        whole = cv2.resize(large[a].astype(np.float32), (24, 24), interpolation=cv2.INTER_AREA)
+        best = (-1.0, 0, (0, 0))
+        for side in sides:
+            crop = cv2.resize(large[b].astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+            _, most, _, place = cv2.minMaxLoc(cv2.matchTemplate(whole, crop, cv2.TM_CCOEFF_NORMED))
+            best = max(best, (most, side, place), key=lambda found: found[0])
+            if most < 0.6:
+                break
+        assert agreement[n] == pytest.approx(best[0], abs=1e-4)
+        assert places[n].tolist() == [best[1], *best[2]]
+    assert agreement[one == other].min() > 0.9 > agreement[one != other].max()
 
 
 def test_arrays_of_another_kind_are_refused_not_misread() -> None:

@@ -47,6 +47,27 @@ def test_pairs_that_are_only_registered_get_the_same_maps() -> None:
     assert not np.isfinite(only.odds).any()
 
 
+def test_threads_change_nothing_not_even_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    faces = np.stack([drawn_face(seed // 2) // (1 + seed % 2) for seed in range(16)])
+    pairs = np.array([(i, j) for i in range(16) for j in range(i + 1, 16)])
+    candidates = Candidates(pairs, np.arange(len(pairs)) % 7 == 0)
+    monkeypatch.setattr(verification, "_BATCH", 11)
+    done: list[tuple[int, int]] = []
+    alone, *others = (
+        verification.joined(
+            verification.verify(
+                features.pictures(faces, threads=threads), candidates, lambda *at: done.append(at), threads=threads
+            )
+        )
+        for threads in (1, 2, 4)
+    )
+    assert done == 3 * [(min(n + 11, 120), 120) for n in range(0, 120, 11)]
+    for found in others:
+        assert found.candidates.pairs.tobytes() == alone.candidates.pairs.tobytes()
+        for name in ("maps", "evidence", "differences", "odds"):
+            assert getattr(found, name).tobytes() == getattr(alone, name).tobytes()
+
+
 def test_different_pictures_are_not_proved() -> None:
     faces = np.stack([drawn_face(seed) for seed in range(60)])
     pairs = np.array([(i, j) for i in range(60) for j in range(i + 1, 60)])

@@ -14,6 +14,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.base.pools.threads import blocks, in_order
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, View, descriptors, seen_by
 from curation.checks.duplicates.kernels import load
 
@@ -317,11 +318,11 @@ def _merged(one: Neighbours, other: Neighbours) -> Neighbours:
     return result
 
 
-def searcher(database: Floats, count: int) -> Callable[[Floats], Neighbours]:
+def searcher(database: Floats, count: int, threads: int = 1) -> Callable[[Floats], Neighbours]:
     """Return a function from descriptors (Q, 44) to their ``count`` nearest in ``database`` (N, 44)."""
     if len(database) <= FLAT_LIMIT:
-        return partial(flat_search, database, count)
-    return partial(partition_search, partitioned(database), count)
+        return partial(flat_search, database, count)  # whose threads are faiss' own
+    return partial(partition_search, partitioned(database), count, threads=threads)
 
 
 def flat_search(database: Floats, count: int, queries: Floats) -> Neighbours:
@@ -362,23 +363,29 @@ def partitioned(database: Floats) -> Partitions:
     return Partitions(centroids, database[rows], rows, bounds)
 
 
-def partition_search(partitions: Partitions, count: int, queries: Floats) -> Neighbours:
+def partition_search(partitions: Partitions, count: int, queries: Floats, threads: int = 1) -> Neighbours:
     """Return the ``count`` most similar to each query (Q, D) in the partitions nearest to it; equals by row.
 
     All queries that look into a partition are compared with it by one matrix product. Of whole-number descriptors the
     result does not depend on which queries come together.
     """
-    similarity = np.full((len(queries), count), -np.inf, dtype=np.float32)
-    index = np.full((len(queries), count), -1, dtype=np.int64)
-    for start in range(0, len(queries), _QUERIES):
-        asked = np.ascontiguousarray(queries[start : start + _QUERIES])
-        probes = flat_search(partitions.centroids, min(_PROBES, len(partitions.centroids)), asked)[1]
-        order = np.argsort(probes, axis=None, kind="stable")
-        bounds = np.searchsorted(probes.ravel()[order], np.arange(len(partitions.centroids) + 1))
-        order //= probes.shape[1]
-        best = similarity[start : start + _QUERIES], index[start : start + _QUERIES]
-        for partition in np.flatnonzero(np.diff(bounds)).tolist():
-            who = order[bounds[partition] : bounds[partition + 1]]
-            inside = slice(partitions.bounds[partition], partitions.bounds[partition + 1])
-            load.entry("keep_best")(asked[who] @ partitions.vectors[inside].T, who, partitions.rows[inside], *best)
+    similarity, index = _empty_best(len(queries), count)
+
+    def do(block: slice) -> None:
+        _search_partitions(partitions, np.ascontiguousarray(queries[block]), similarity[block], index[block])
+
+    for _ in in_order(do, blocks(len(queries), min(_QUERIES, max(-(-len(queries) // threads), 1))), threads):
+        pass
     return similarity, index
+
+
+def _search_partitions(partitions: Partitions, queries: Floats, similarity: Floats, index: Indices) -> None:
+    probes = flat_search(partitions.centroids, min(_PROBES, len(partitions.centroids)), queries)[1]
+    order = np.argsort(probes, axis=None, kind="stable")
+    bounds = np.searchsorted(probes.ravel()[order], np.arange(len(partitions.centroids) + 1))
+    order //= probes.shape[1]
+    for partition in np.flatnonzero(np.diff(bounds)).tolist():
+        who = order[bounds[partition] : bounds[partition + 1]]
+        inside = slice(partitions.bounds[partition], partitions.bounds[partition + 1])
+        products = queries[who] @ partitions.vectors[inside].T
+        load.entry("keep_best")(products, who, partitions.rows[inside], similarity, index)

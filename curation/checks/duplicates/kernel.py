@@ -8,8 +8,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.base.pools.threads import blocks, in_order
 from curation.checks.duplicates.kernels import load
 
+Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.int64]
@@ -33,6 +35,9 @@ median is no better than the best third of the inner cells, because other pictur
 *_all: correlation over all pixels together; drift_*: median and upper quartile of the cells' own displacements that the
 map left over, px of 48; overlap: share of the template's pixels inside the other picture.
 """
+
+_PAIRS = 4096
+"""Pairs of which a thread places crops at a time: some hundredths of a second."""
 
 
 def screen(
@@ -75,3 +80,41 @@ def examine(large: Stack, i: Indices, j: Indices, mirrored: Flags, maps: Doubles
     evidence = np.zeros((len(i), len(EVIDENCE)))
     load.entry("examine")(large, i, j, mirrored, maps, evidence)
     return evidence
+
+
+def place_crops(
+    large: Stack, one: Indices, other: Indices, sides: tuple[int, ...], threads: int = 1
+) -> tuple[Doubles, Indices]:
+    """Lay pictures, shrunk, over others where their details agree best.
+
+    Args:
+        large: (N, 48, 48) int8 pictures
+        one: (M,) pictures that are laid over, at 24 px
+        other: (M,) pictures that are shrunk
+        sides: to which of them, px, at most 16; where the first agrees too little, the others are not tried
+        threads: that share the work
+
+    Returns:
+        (M,) the best correlation of levels, -1..1, and (M, 3) the side, left and top at which it is.
+
+    """
+    agreement, places = np.zeros(len(one)), np.zeros((len(one), 3), dtype=np.int64)
+    weights = np.stack([_area_weights(large.shape[1], side) for side in sides])
+    given = np.array(sides, dtype=np.int64)
+
+    def do(block: slice) -> None:
+        load.entry("place_crops")(large, one[block], other[block], given, weights, agreement[block], places[block])
+
+    for _ in in_order(do, blocks(len(one), _PAIRS), threads):
+        pass
+    return agreement, places
+
+
+def _area_weights(source: int, target: int) -> Floats:
+    """Return (source, 16): the share of each target pixel that each source pixel covers, none beyond ``target``."""
+    edges = np.arange(target + 1) * (source / target)
+    pixels = np.arange(source)[:, None]
+    covered = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
+    weights = np.zeros((source, 16), dtype=np.float32)
+    weights[:, :target] = np.maximum(covered, 0) * (target / source)
+    return weights

@@ -29,13 +29,14 @@ from curation.base.errors import WorkspaceError
 
 FOLDER = Path(__file__).parent
 SHIPPED = FOLDER / "kernels.ll.gz"
-SOURCES = ("registration.py", "comparison.py", "joins.py", "build.py")
+SOURCES = ("registration.py", "comparison.py", "joins.py", "crops.py", "build.py")
 
 _PICTURES, _ROW, _FLAGS, _MAPS = "int8[:,:,::1]", "int64[::1]", "boolean[::1]", "float64[:,::1]"
 _LIKENESS, _ROWS = "float32[:,::1]", "int64[:,::1]"
 ENTRIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "screen": ("comparison", (_PICTURES, _PICTURES, _ROW, _ROW, _FLAGS, _MAPS, _FLAGS, "float64[::1]")),
     "examine": ("comparison", (_PICTURES, _ROW, _ROW, _FLAGS, _MAPS, _MAPS)),
+    "place_crops": ("crops", (_PICTURES, _ROW, _ROW, _ROW, "float32[:,:,::1]", "float64[::1]", _ROWS)),
     "probe_buckets": (
         "joins",
         ("uint64[::1]", "uint64[::1]", _ROW, _ROW, _ROW, _ROW, "int64", _ROW, "int64", _ROW, _ROW, _ROW),
