@@ -127,10 +127,10 @@ def test_searches_on_ray_find_what_searches_here_find(monkeypatch: pytest.Monkey
 
     rng = np.random.default_rng(4)
     vectors = rng.integers(-40, 40, (9000, 44)).astype(np.float32)
-    for limit in (candidates.FLAT_LIMIT, 1000):
-        for module in (candidates, on_ray):
-            monkeypatch.setattr(module, "FLAT_LIMIT", limit)
-        near, far = (make(vectors, 5)(vectors) for make in (candidates.searcher, on_ray.ray_engine(TWO).searcher))
+    for limit, count in ((candidates.FLAT_LIMIT, 5), (candidates.FLAT_LIMIT, candidates.FEW), (1000, 5)):
+        monkeypatch.setattr(candidates, "FLAT_LIMIT", limit)
+        assert candidates.is_flat(len(vectors), count) == (limit > 9000 and count > candidates.FEW)
+        near, far = (make(vectors, count)(vectors) for make in (candidates.searcher, on_ray.ray_engine(TWO).searcher))
         assert all(np.array_equal(a, b) for a, b in zip(near, far, strict=True))
 
 
