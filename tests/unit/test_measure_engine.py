@@ -392,15 +392,3 @@ def test_real_faces_are_loaded_one_row_each_best_first(faces, tmp_path):
     assert len(rows) == frame.drop_duplicates("sha256")["face_count"].sum()
     assert all(len(landmarks) == 10 for landmarks in rows["landmarks"])
     assert rows["score"].between(SETTINGS.min_face_score, 1).all()
-
-
-@pytest.mark.slow
-@pytest.mark.data
-def test_the_real_data_has_exactly_the_known_copies(faces, tmp_path):
-    listing = listing_of(faces)
-    measure(listing, tmp_path, SETTINGS, EngineSettings())
-    frame = load_measurements(listing, tmp_path, SETTINGS)
-    copies = frame[frame.duplicated("pixel_sha256", keep=False)]
-    assert (len(frame), len(copies), copies["pixel_sha256"].nunique()) == (20_214, 1_896, 865)
-    assert (frame["error"] == "").all()
-    assert (frame["face_score"] >= 0.5).mean() > 0.985

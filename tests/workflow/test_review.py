@@ -24,8 +24,9 @@ from curation.review.pull import pull
 from curation.review.review_session import Image, ReviewSession, Session
 from tests.browser.neighbours import judge_by_neighbours
 from tests.conftest import Curate
+from tests.needs import needs
 
-pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
+needs("fiftyone", reason="FiftyOne is not installed")
 
 
 @pytest.fixture
