@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 from curation.base import plugins
 from curation.base.errors import WorkspaceError, installing
+from curation.base.pools import usable_cores
 from curation.base.workspace import FORMAT, Workspace, open_workspace
 from curation.measure.faces import weights
 
@@ -176,7 +177,7 @@ def _database() -> Finding:
 
 
 def _processor() -> Finding:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    usable = usable_cores()
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
     busy = os.getloadavg()[0]
     to_do = "other work is running; say --workers 1, and --threads 1 when training" if busy > usable else ""
