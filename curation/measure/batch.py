@@ -300,24 +300,22 @@ def _searched(pictures: Sequence[Decoded], detector: FaceDetector) -> list[tuple
     """Return the faces of each picture, measured, and what turning it showed; see ``best_when_turned``."""
     from curation.measure.faces.turned import best_when_turned
     from curation.measure.parts import content_box
-    from curation.measure.pixels import grey_levels
 
-    pixels = [picture.pixels for picture in pictures]
+    pixels = [detector.seen(picture.pixels) for picture in pictures]
     found = detector.detect_all(pixels)
     rows = []
     for picture, faces, turned in zip(pictures, found, best_when_turned(pixels, found, detector), strict=True):
-        grey = grey_levels(picture.pixels)
-        inner = content_box(grey) if faces else (0, 0, 0, 0)
-        rows.append(([_face_row(face, picture, grey, inner) for face in faces], *turned))
+        inner = content_box(picture.small_grey) if faces else (0, 0, 0, 0)
+        rows.append(([_face_row(face, picture, inner) for face in faces], *turned))
     return rows
 
 
-def _face_row(face: Face, picture: Decoded, grey: Pixels, inner: Box) -> Row:
+def _face_row(face: Face, picture: Decoded, inner: Box) -> Row:
     from curation.measure.faces.measures import measure_face
     from curation.measure.faces.pose import pose_of
 
     return {
         **{name: getattr(face, name) for name in ("x", "y", "width", "height", "score", "landmarks")},
         **pose_of(face.landmarks, picture.width / picture.height)._asdict(),
-        **measure_face(face, grey, inner)._asdict(),
+        **measure_face(face, picture.small_grey, inner)._asdict(),
     }

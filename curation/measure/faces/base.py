@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from curation.measure.decode import Pixels
+from curation.measure.decode import Pixels, halved
 
 _DECIMALS = 6
 """Numbers are rounded so that tables are equal on every machine."""
@@ -34,7 +34,16 @@ class Face:
 
 
 class FaceDetector:
-    """Finds faces. A detector has one of the two methods; the other rests on it."""
+    """Finds faces. A detector has one of ``detect`` and ``detect_all``; the other rests on it."""
+
+    looks_at: int = 320
+    """Longer side, px, of the largest picture that tells it more."""
+
+    def seen(self, pixels: Pixels) -> Pixels:
+        """Return the picture, reduced to what the detector looks at: turned and searched again it costs less so."""
+        if max(pixels.shape[:2]) <= self.looks_at:
+            return pixels
+        return scaled(halved(pixels, self.looks_at), self.looks_at)
 
     def detect(self, pixels: Pixels) -> list[Face]:
         """Return the faces in grey (H, W) or RGB (H, W, 3) uint8 pixels, best first; deterministic."""

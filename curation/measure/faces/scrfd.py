@@ -26,6 +26,8 @@ _BORDER = 0.25
 class Scrfd(FaceDetector):
     """One network on the CPU, one thread."""
 
+    looks_at = _INPUT_SIDE
+
     def __init__(self, weights: Path, min_score: float) -> None:
         """Load the network from ``weights``; detections below ``min_score`` (0..1) are not wanted.
 
