@@ -68,6 +68,7 @@ class LibFaceDetection(FaceDetector):
 
     def detect_all(self, pictures: Sequence[Pixels]) -> list[list[Face]]:
         """Return the faces of each picture, best first; what others are beside it does not matter."""
+        pictures = [self.seen(pixels) for pixels in pictures]
         found: list[list[Face]] = [[] for _ in pictures]
         pending = list(range(len(pictures)))
         for step in range(len(_CROP_SIDES)):

@@ -42,7 +42,7 @@ class Scrfd(FaceDetector):
 
     def detect(self, pixels: Pixels) -> list[Face]:
         """Return the faces of an image, best first."""
-        image = as_bgr(pixels)
+        image = as_bgr(self.seen(pixels))
         height, width = image.shape[:2]
         top, left = round(height * _BORDER), round(width * _BORDER)
         framed = cv2.copyMakeBorder(image, top, top, left, left, cv2.BORDER_CONSTANT, value=(0, 0, 0))

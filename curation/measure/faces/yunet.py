@@ -36,6 +36,7 @@ class YuNet(FaceDetector):
 
     def detect(self, pixels: Pixels) -> list[Face]:
         """Return the faces of an image, best first."""
+        pixels = self.seen(pixels)
         side = _CROP_SIDE if max(pixels.shape[:2]) <= _LARGEST_CROP else _SCENE_SIDE
         image = as_bgr(scaled(pixels, side))
         height, width = image.shape[:2]
