@@ -299,13 +299,15 @@ def _faces_row(sha256: str, faces: list[Row], degrees: int = 0, score: float = m
 def _searched(pictures: Sequence[Decoded], detector: FaceDetector) -> list[tuple[list[Row], int, float]]:
     """Return the faces of each picture, measured, and what turning it showed; see ``best_when_turned``."""
     from curation.measure.faces.turned import best_when_turned
-    from curation.measure.parts import content_box
+    from curation.measure.parts import content_boxes
 
     pixels = [detector.seen(picture.pixels) for picture in pictures]
     found = detector.detect_all(pixels)
+    inners = content_boxes([picture.small_grey for picture in pictures])
     rows = []
-    for picture, faces, turned in zip(pictures, found, best_when_turned(pixels, found, detector), strict=True):
-        inner = content_box(picture.small_grey) if faces else (0, 0, 0, 0)
+    for picture, faces, inner, turned in zip(
+        pictures, found, inners, best_when_turned(pixels, found, detector), strict=True
+    ):
         rows.append(([_face_row(face, picture, inner) for face in faces], *turned))
     return rows
 

@@ -5,6 +5,7 @@ Only what shows in the pixels is cut: margins of one tone, and a seam that runs 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -87,12 +88,25 @@ def _reduced(grey: Pixels) -> Pixels:
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def content_boxes(greys: Pixels) -> list[Box]:
+def content_boxes(greys: Sequence[Pixels] | Pixels) -> list[Box]:
     """Return the ``content_box`` of each picture (H, W)."""
-    whole = (0, 0, greys.shape[2], greys.shape[1])
-    outer = (greys[:, [0, -1]], np.ascontiguousarray(greys[:, :, [0, -1]].swapaxes(1, 2)))
-    plain = np.any([(lines.std(axis=2) <= _PLAIN_LINE).any(axis=1) for lines in outer], axis=0)
-    return [content_box(grey) if may else whole for grey, may in zip(greys, plain.tolist(), strict=True)]
+    found: dict[int, Box] = {}
+    for places in of_one_shape(greys):
+        pictures = np.stack([greys[place] for place in places])
+        outer = (pictures[:, [0, -1]], np.ascontiguousarray(pictures[:, :, [0, -1]].swapaxes(1, 2)))
+        plain = np.any([(lines.std(axis=2) <= _PLAIN_LINE).any(axis=1) for lines in outer], axis=0)
+        whole = (0, 0, pictures.shape[2], pictures.shape[1])
+        for place, picture, may in zip(places, pictures, plain.tolist(), strict=True):
+            found[place] = content_box(picture) if may else whole
+    return [found[place] for place in range(len(greys))]
+
+
+def of_one_shape(arrays: Sequence[Pixels] | Pixels) -> list[list[int]]:
+    """Return the places of arrays, those of one shape together."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, array in enumerate(arrays):
+        groups.setdefault(array.shape, []).append(place)
+    return list(groups.values())
 
 
 def content_box(grey: Pixels) -> Box:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from curation.measure.decode import Decoded, Pixels
-from curation.measure.parts import parts_of
+from curation.measure.parts import of_one_shape, parts_of
 from curation.measure.tables import THUMBNAIL_SIDE
 
 _SHARPNESS_SIDE = 96
@@ -77,14 +77,6 @@ def measure_pixels(pictures: Sequence[Decoded]) -> list[PixelMeasures]:
     for places in of_one_shape([picture.grey for picture in pictures]):
         found.update(zip(places, _measured([pictures[place] for place in places]), strict=True))
     return [found[place] for place in range(len(pictures))]
-
-
-def of_one_shape(arrays: Sequence[NDArray[Any]]) -> list[list[int]]:
-    """Return the places of arrays, those of one shape together."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for place, array in enumerate(arrays):
-        groups.setdefault(array.shape, []).append(place)
-    return list(groups.values())
 
 
 def _measured(pictures: Sequence[Decoded]) -> Iterator[PixelMeasures]:
