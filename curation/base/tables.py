@@ -176,7 +176,7 @@ def join_pieces(frame: pd.DataFrame) -> None:
         if isinstance(kind, pd.StringDtype) and kind.storage == "pyarrow":
             pieces = pa.array(frame[name].array)
             if isinstance(pieces, pa.ChunkedArray) and pieces.num_chunks > 1:
-                frame[name] = kind.__from_arrow__(pieces.combine_chunks())
+                frame[name] = pd.array(pieces.combine_chunks(), dtype=kind)
                 del pieces
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base.arrays import Flags
+from curation.base.frames import places, records
 from curation.checks.base import CheckInputs, as_json, rows
 from curation.checks.graph import CopyGraph
 
@@ -52,10 +53,10 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
     facts = _facts(members, "near")
     first = members.drop_duplicates("content").set_index("content")
     path_of = first["path"].to_numpy()
-    partner, words = first.index.get_indexer(graph.links["partner"]), _words(graph.links, first)
+    partner, words = places(first.index, graph.links["partner"]), _words(graph.links, first)
     # the last stands for those without a link, whose place is -1
     probabilities = np.append(graph.links["probability"].to_numpy(dtype=np.float64), 0.0)
-    place = graph.links.index.get_indexer(members["content"])
+    place = places(graph.links.index, members["content"])
 
     def found(row: dict[str, Any]) -> dict[str, Any]:
         link = row["link"]
@@ -77,7 +78,7 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
 
 def _words(links: pd.DataFrame, first: pd.DataFrame) -> list[str]:
     """Return for each link what was done to the partner's picture and to its file; ``first`` has a row per content."""
-    own, partner = first.index.get_indexer(links.index), first.index.get_indexer(links["partner"])
+    own, partner = places(first.index, links.index), places(first.index, links["partner"])
     area, density = (first[name].to_numpy(dtype=np.float64) for name in ("area", "density"))
     ratios = zip(links["transform"], area[own] / area[partner], density[own] / density[partner], strict=True)
     return [", ".join([words, *_file_words(larger, denser)]) for words, larger, denser in ratios]
@@ -94,8 +95,8 @@ def _file_words(larger: float, denser: float) -> list[str]:
 
 def _without_copy(graph: CopyGraph, first: pd.DataFrame) -> list[str]:
     """Return each member's evidence as if it had no copy: its dHash, and another shot of its session if known."""
-    other = first["path"].to_numpy()[first.index.get_indexer(graph.sessions["partner"])]
-    place = graph.sessions.index.get_indexer(graph.members["content"])
+    other = first["path"].to_numpy()[places(first.index, graph.sessions["partner"])]
+    place = places(graph.sessions.index, graph.members["content"])
     return [
         as_json(dhash=dhash, same_session=other[session]) if session >= 0 else f'{{"dhash": "{dhash}"}}'
         for session, dhash in zip(place.tolist(), graph.members["dhash"], strict=True)
@@ -108,8 +109,8 @@ def same_session(inputs: CheckInputs) -> pd.DataFrame:
     members = graph.members
     flags = (members["session"] != "").to_numpy(dtype=bool)
     first = members.drop_duplicates("content").set_index("content")
-    place = graph.sessions.index.get_indexer(members["content"])
-    partner = first["path"].to_numpy()[first.index.get_indexer(graph.sessions["partner"])]
+    place = places(graph.sessions.index, members["content"])
+    partner = first["path"].to_numpy()[places(first.index, graph.sessions["partner"])]
     words = graph.sessions["transform"].tolist()
     facts = _facts(members, "session")
 
@@ -187,12 +188,14 @@ def _evidence(
     otherwise: Sequence[str] = (),
 ) -> list[str]:
     """Return one JSON object per member: ``found`` for flagged rows, what ``otherwise`` holds for the others."""
-    records = _records(members[flags])
+    flagged_rows = _records(members[flags])
     plain = otherwise or ["{}"] * len(members)
-    return [as_json(**found(next(records))) if flagged else text for flagged, text in zip(flags, plain, strict=True)]
+    return [
+        as_json(**found(next(flagged_rows))) if flagged else text for flagged, text in zip(flags, plain, strict=True)
+    ]
 
 
 def _records(members: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield rows as dictionaries, of which no more than a block is in memory."""
     for start in range(0, len(members), _BLOCK):
-        yield from members.iloc[start : start + _BLOCK].to_dict("records")
+        yield from records(members.iloc[start : start + _BLOCK])

@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base.arrays import Floats
+from curation.base.arrays import Flags, Floats
 from curation.base.classes import in_order
+from curation.base.frames import records
 from curation.base.settings import CheckSettings
 from curation.base.statistics import share
-
-Counts = npt.NDArray[np.float64]
 
 VALUES: Mapping[str, tuple[str, ...]] = {
     "pose": ("frontal", "half-turned", "turned"),
@@ -141,7 +140,7 @@ def cells(frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def _counted(frame: pd.DataFrame, axis: str, values: Sequence[str]) -> Counts:
+def _counted(frame: pd.DataFrame, axis: str, values: Sequence[str]) -> Floats:
     table = pd.crosstab(frame["label"], frame[axis])
     return np.asarray(table.reindex(index=in_order(frame["label"]), columns=list(values), fill_value=0), np.float64)
 
@@ -186,7 +185,9 @@ def associations(frame: pd.DataFrame, axes: Sequence[str], seed: int) -> pd.Data
                     "association": float(np.clip(extra[place] / bound[place], 0, 1)) if bound[place] > 1e-9 else 0.0,
                     "chance": float(at_least[place]),
                     **(
-                        _excess(table, place - 1, names) if name else {"value": "", "inside": np.nan, "outside": np.nan}
+                        _excess(table, place - 1, list(names))
+                        if name
+                        else {"value": "", "inside": np.nan, "outside": np.nan}
                     ),
                 }
             )
@@ -194,23 +195,23 @@ def associations(frame: pd.DataFrame, axes: Sequence[str], seed: int) -> pd.Data
     return pd.DataFrame(rows, columns=names_of)
 
 
-def _table(label: npt.NDArray[Any], value: npt.NDArray[Any], classes: int, values: int) -> Counts:
+def _table(label: npt.NDArray[Any], value: npt.NDArray[Any], classes: int, values: int) -> Floats:
     return np.bincount(label * values + value, minlength=classes * values).reshape(classes, values).astype(np.float64)
 
 
-def _entropy(counts: Counts) -> Any:
+def _entropy(counts: Floats) -> Any:
     """Return entropies (...) in nats of counts (..., k)."""
     part = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
     return -np.sum(part * np.log(np.where(part > 0, part, 1)), axis=-1)
 
 
-def _entropies(table: Counts) -> Counts:
+def _entropies(table: Floats) -> Floats:
     """Return the entropy of all classes, then of each against the others, (1 + classes,)."""
     each = table.sum(axis=1)
     return np.array([_entropy(each), *_entropy(np.stack([each, each.sum() - each], axis=1))])
 
 
-def _informations(table: Counts) -> Counts:
+def _informations(table: Floats) -> Floats:
     """Return the mutual information of values with all classes, then with each against the others, (1 + classes,)."""
     whole = table.sum(axis=0)
     inside = _entropy(table)
@@ -221,7 +222,7 @@ def _informations(table: Counts) -> Counts:
     )
 
 
-def _excess(table: Counts, row: int, names: Sequence[str]) -> dict[str, Any]:
+def _excess(table: Floats, row: int, names: Sequence[str]) -> dict[str, Any]:
     rest = table.sum(axis=0) - table[row]
     inside, outside = table[row] / table[row].sum(), rest / rest.sum()
     most = int(np.argmax(inside - outside))
@@ -262,7 +263,7 @@ def findings(before: pd.DataFrame, after: pd.DataFrame, association: pd.DataFram
         & (association["association"] >= _SHORTCUT)
         & (association["chance"] <= 1 / _PERMUTATIONS)
     ]
-    found = [_shortcut(row) for row in given_away.to_dict("records")]
+    found = [_shortcut(row) for row in records(given_away)]
     shortcuts = set(zip(given_away["axis"], given_away["label"], strict=True))
     named = [(axis, label) not in shortcuts for axis, label in zip(after["axis"], after["label"], strict=True)]
     found += _gaps(after, np.asarray(named, dtype=bool)) + _emptied(before, after)
@@ -281,7 +282,7 @@ def _shortcut(row: Mapping[str, Any]) -> Finding:
     return Finding("shortcut", row["axis"], row["label"], "", row["value"], sentence, float(weight))
 
 
-def _gaps(after: pd.DataFrame, named: npt.NDArray[np.bool_]) -> list[Finding]:
+def _gaps(after: pd.DataFrame, named: Flags) -> list[Finding]:
     from scipy.special import bdtr
 
     totals = after.groupby(["axis", "split", "label"])["images"].transform("sum").to_numpy(dtype=np.float64)
@@ -338,5 +339,5 @@ def _emptied(before: pd.DataFrame, after: pd.DataFrame) -> list[Finding]:
             f"{' in ' + row['split'] if row['split'] else ''}.",
             float(row["images"]),
         )
-        for row in lost.to_dict("records")
+        for row in records(lost)
     ]

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base.arrays import Flags, Floats, Ints
+from curation.base.frames import places
 from curation.checks.duplicates.groups import components, star_groups
 from curation.checks.duplicates.transform import inverted
-
-Places = npt.NDArray[np.int64]
 
 _GROUP_DIGITS = 12
 """Hexadecimal digits of a content hash in a group's name: 48 bits, no clash expected below ten million groups."""
@@ -45,7 +45,7 @@ def build(
     measurements: pd.DataFrame,
     pairs: pd.DataFrame,
     min_probability: float,
-    marked: npt.NDArray[np.bool_] | None = None,
+    marked: Flags | None = None,
 ) -> CopyGraph:
     """Return the graph of all copies among the readable images.
 
@@ -84,21 +84,21 @@ class _Links:
     half_a, half_b: whether only a half of that picture is meant.
     """
 
-    a: Places
-    b: Places
-    probability: npt.NDArray[np.float64]
-    words: Places
-    near: npt.NDArray[np.bool_]
-    score: npt.NDArray[np.float64]
-    half_a: npt.NDArray[np.bool_]
-    half_b: npt.NDArray[np.bool_]
+    a: Ints
+    b: Ints
+    probability: Floats
+    words: Ints
+    near: Flags
+    score: Floats
+    half_a: Flags
+    half_b: Flags
     said: npt.NDArray[np.object_]
 
     @property
-    def pairs(self) -> Places:
+    def pairs(self) -> Ints:
         return np.stack([self.a, self.b], axis=1)
 
-    def only(self, chosen: npt.NDArray[np.bool_]) -> _Links:
+    def only(self, chosen: Flags) -> _Links:
         names = [field.name for field in fields(self) if field.name != "said"]
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
@@ -106,9 +106,9 @@ class _Links:
 def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
     """Return pairs whose columns of texts may be categories or plain."""
     a, b = (pairs[column].astype("category").cat for column in ("pixel_sha256_a", "pixel_sha256_b"))
-    first, second = (contents.get_indexer(side.categories)[side.codes] for side in (a, b))
+    first, second = (places(contents, side.categories)[side.codes] for side in (a, b))
     words = pairs["transform"].astype("category").cat
-    said = words.categories.to_numpy(dtype=object)
+    codes, said = np.asarray(words.codes, dtype=np.int64), words.categories.to_numpy(dtype=object)
     probability = pairs["probability"].to_numpy(dtype=np.float64)
     score = pairs["score"].to_numpy(dtype=np.float64) if "score" in pairs else probability
     half_a, half_b = (
@@ -116,7 +116,7 @@ def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
         for name in ("half_a", "half_b")
     )
     near = (pairs["relation"] == "near_duplicate").to_numpy(dtype=np.bool_)
-    return _Links(first, second, probability, words.codes.to_numpy(dtype=np.int64), near, score, half_a, half_b, said)
+    return _Links(first, second, probability, codes, near, score, half_a, half_b, said)
 
 
 def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
@@ -139,7 +139,7 @@ with a watermark; then the largest, the least compressed, the sharpest."""
 
 
 def _near_groups(
-    contents: pd.Index, near: _Links, members: pd.DataFrame, place: Places, composed: npt.NDArray[np.bool_]
+    contents: pd.Index, near: _Links, members: pd.DataFrame, place: Ints, composed: Flags
 ) -> npt.NDArray[np.object_]:
     """Return each content's near-duplicate group, "" for those without a near copy."""
     order = members.sort_values(list(_BEST_FIRST), ascending=list(_BEST_FIRST.values())).index
@@ -149,7 +149,7 @@ def _near_groups(
     return _named(contents, star_groups(len(contents), near.pairs, near.probability, rank, composed), "near")
 
 
-def _named(contents: pd.Index, number: Places, kind: str) -> npt.NDArray[np.object_]:
+def _named(contents: pd.Index, number: Ints, kind: str) -> npt.NDArray[np.object_]:
     """Return the names (N,) of numbered groups, "" for those of one."""
     _, first, sizes = np.unique(number, return_index=True, return_counts=True)
     # contents are sorted, so the first of a group is its smallest: a name that does not depend on file names
@@ -160,7 +160,7 @@ def _named(contents: pd.Index, number: Places, kind: str) -> npt.NDArray[np.obje
     return found
 
 
-def _ranks(members: pd.DataFrame) -> npt.NDArray[np.int64]:
+def _ranks(members: pd.DataFrame) -> Ints:
     """Return each member's place in its group: see ``_BEST_FIRST``."""
     columns = ["group", *_BEST_FIRST]
     order = members.sort_values(columns, ascending=[True, *_BEST_FIRST.values()]).index
@@ -168,9 +168,7 @@ def _ranks(members: pd.DataFrame) -> npt.NDArray[np.int64]:
     return np.asarray(ranks.reindex(members.index), dtype=np.int64)
 
 
-def _likeliest_partners(
-    contents: pd.Index, links: _Links, preferred: npt.NDArray[np.float64] | None = None
-) -> pd.DataFrame:
+def _likeliest_partners(contents: pd.Index, links: _Links, preferred: Floats | None = None) -> pd.DataFrame:
     """Return each content's likeliest partner; of those most ``preferred`` (M,), where that is given."""
     own, partner = np.concatenate([links.a, links.b]), np.concatenate([links.b, links.a])
     probability = np.concatenate([links.probability, links.probability])

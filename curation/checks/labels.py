@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.base.frames import records
 from curation.base.tables import empty_issues
 from curation.checks.base import ISSUE_SCORE, CheckInputs, as_json, rows
 
@@ -32,7 +33,7 @@ def mislabelled_rows(judged: pd.DataFrame) -> pd.DataFrame:
             posterior=_distribution(row["posterior"]),
             **_said(row, flagged),
         )
-        for row, flagged in zip(judged.to_dict("records"), flags, strict=True)
+        for row, flagged in zip(records(judged), flags, strict=True)
     ]
     return rows("mislabelled", judged["path"], scores, flags, evidence)
 
@@ -53,7 +54,7 @@ def ambiguous_rows(judged: pd.DataFrame) -> pd.DataFrame:
             posterior=_distribution(row["posterior"]),
             **_said(row, flagged),
         )
-        for row, flagged in zip(judged.to_dict("records"), flags, strict=True)
+        for row, flagged in zip(records(judged), flags, strict=True)
     ]
     return rows("ambiguous", judged["path"], scores, flags, evidence)
 

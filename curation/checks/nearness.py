@@ -9,13 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from curation.base.arrays import Floats
+from curation.base.arrays import Floats, Floats32, Ints
 from curation.checks.challenges.distance import Embedding, stretched
-
-Points = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int64]
 
 NEIGHBOURS = 10
 """The distance to this neighbour tells how lonely an image is."""
@@ -43,10 +39,10 @@ _PROBED = 12
 class Projection:
     """From embeddings (n, dimensions) to unit vectors (n, axes) whose scalar product says how alike two images are."""
 
-    middle: Points
-    axes: Points
+    middle: Floats32
+    axes: Floats32
 
-    def __call__(self, embedding: Embedding) -> Points:
+    def __call__(self, embedding: Embedding) -> Floats32:
         """Return (n, axes) float32 of length 1."""
         result = np.empty((len(embedding), self.axes.shape[1]), np.float32)
         for start in range(0, len(embedding), _AT_ONCE):
@@ -69,7 +65,7 @@ def projection(embedding: Embedding, seed: int) -> Projection:
     return Projection(middle, np.asarray(axes[:, -count:] * scale, np.float32))
 
 
-def partitions(points: Points, seed: int, size: int = _PART) -> list[Places]:
+def partitions(points: Floats32, seed: int, size: int = _PART) -> list[Ints]:
     """Return the rows of each partition of about ``size`` rows that lie together; none is more than twice as large."""
     import faiss
 
@@ -90,7 +86,7 @@ def partitions(points: Points, seed: int, size: int = _PART) -> list[Places]:
     ]
 
 
-def _index(points: Points) -> Any:
+def _index(points: Floats32) -> Any:
     """Return points to be searched: in the nearest partitions where they are many, else in all."""
     import faiss
 
@@ -106,7 +102,7 @@ def _index(points: Points) -> Any:
     return index
 
 
-def lonely(points: Points) -> Floats:
+def lonely(points: Floats32) -> Floats:
     """Return the distance (n,) of each row to its ``NEIGHBOURS``-th neighbour (0 the same .. 2 opposite).
 
     NaN where there are not so many others. Among many images the neighbours are looked for in the nearest partitions.
@@ -117,7 +113,7 @@ def lonely(points: Points) -> Floats:
     return np.asarray(np.sqrt(np.clip(2 - 2 * alike[:, -1].astype(np.float64), 0, None)), np.float64)
 
 
-def nearest_alike(points: Points, others: Points) -> Floats:
+def nearest_alike(points: Floats32, others: Floats32) -> Floats:
     """Return how alike (n,) each row's nearest of ``others`` is, -1 (opposite) to 1 (the same); -1 without others."""
     if not len(others):
         return np.full(len(points), -1.0)
@@ -125,7 +121,7 @@ def nearest_alike(points: Points, others: Points) -> Floats:
     return np.asarray(alike[:, 0], np.float64)
 
 
-def chosen(points: Points, merit: Floats, limit: int, covered: Floats | None = None) -> tuple[Places, Floats]:
+def chosen(points: Floats32, merit: Floats, limit: int, covered: Floats | None = None) -> tuple[Ints, Floats]:
     """Return the rows that stand best for all rows, in the order of choice, and what each added.
 
     Facility location: each row counts by how alike its nearest chosen row is, times that row's merit. The greedy choice
@@ -160,7 +156,7 @@ def chosen(points: Points, merit: Floats, limit: int, covered: Floats | None = N
     return np.array(rows, np.int64), np.array(gains)
 
 
-def shares(sizes: npt.NDArray[np.int64], number: int, *, even: bool) -> Places:
+def shares(sizes: Ints, number: int, *, even: bool) -> Ints:
     """Return how many of ``number`` each group gets: as many each as it has (``even``), or by its size.
 
     No group gets more than it has; what is left goes to the largest remainders, the first of equal ones.
@@ -168,7 +164,7 @@ def shares(sizes: npt.NDArray[np.int64], number: int, *, even: bool) -> Places:
     left = min(number, int(sizes.sum()))
     if not even:
         exact = sizes * (left / max(int(sizes.sum()), 1))
-        given: Places = np.floor(exact).astype(np.int64)
+        given: Ints = np.floor(exact).astype(np.int64)
         given[np.argsort(given - exact, kind="stable")[: left - int(given.sum())]] += 1
         return given
     given = np.zeros(len(sizes), dtype=np.int64)

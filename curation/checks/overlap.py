@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from curation.base.frames import places
 from curation.base.tables import empty_issues
 from curation.checks.base import CheckInputs, as_json, rows
 
@@ -16,7 +17,7 @@ def overlap(inputs: CheckInputs) -> pd.DataFrame:
     found = inputs.shared.sort_values(["probability", "other", "other_path"], ascending=[False, True, True])
     found = found.drop_duplicates("sha256").set_index("sha256")
     contents = inputs.measurements.loc[inputs.readable, "sha256"]
-    place = found.index.get_indexer(contents)
+    place = places(found.index, contents)
     flags = place >= 0
     said = [
         as_json(

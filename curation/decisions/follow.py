@@ -101,7 +101,7 @@ def _looked_for(people: pd.DataFrame, now: Images, raw: pd.DataFrame, past: Past
     """Return where decisions apply (seq, target: a path) and which do not any more (seq, why)."""
     import pandas as pd
 
-    paths_of = cache(lambda: raw.groupby("sha256")["path"].agg(list).to_dict())
+    paths_of = cache(lambda: {str(content): list(paths) for content, paths in raw.groupby("sha256")["path"]})
     targets: list[tuple[int, str]] = []
     lost: list[tuple[int, str]] = []
     rows = people[["seq", "path", "action", "value", "content", "label"]].itertuples(index=False, name=None)

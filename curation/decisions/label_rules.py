@@ -14,6 +14,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from curation.base import splits
+from curation.base.frames import records
 from curation.base.tables import EVIDENCE, MEND_EVIDENCE, TableError, facts
 from curation.decisions.log import Draft
 
@@ -88,7 +89,7 @@ def _judged(left: pd.DataFrame, issues: pd.DataFrame, check: str) -> list[dict[s
     """Return the evidence of each image that a check judged under the label that it still has, with its path."""
     mine = left.merge(issues.loc[issues["check"] == check, ["path", "evidence"]], on="path")
     said = facts(mine["evidence"], **_SAID[check])
-    rows = [{**fact, **row} for fact, row in zip(said, mine.to_dict("records"), strict=True)]
+    rows = [{**fact, **row} for fact, row in zip(said, records(mine), strict=True)]
     for row in rows:
         row.setdefault("posterior", row.get("believed", {}))  # its name in issues of earlier versions
     return [row for row in rows if row["given"] == row["label"]]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from curation.base import files, reading, tables
 from curation.base.errors import WorkspaceError
+from curation.base.frames import records
 from curation.base.workspace import Workspace
 from curation.decisions import log
 from curation.decisions.follow import Followed, Images, Past, follow, images_of, overruled_now
@@ -86,8 +87,8 @@ def content_hash(manifest: pd.DataFrame) -> str:
 def counts(manifest: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
     """Return split -> label -> status -> number of images."""
     result: dict[str, dict[str, dict[str, int]]] = {}
-    sizes = manifest.groupby(["split", "label", "status"], observed=True).size()
-    for (split, label, status), number in sizes.items():
+    sizes = manifest.groupby(["split", "label", "status"], observed=True).size().reset_index(name="images")
+    for split, label, status, number in sizes.itertuples(index=False, name=None):
         result.setdefault(split, {}).setdefault(label, {})[status] = int(number)
     return result
 
@@ -418,11 +419,11 @@ def diff(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     joined = before.merge(after, on="path", how="outer", suffixes=("_a", "_b"), indicator=True)
-    records = []
-    for row in joined.to_dict("records"):
+    changes = []
+    for row in records(joined):
         change = _change(row)
         if change:
-            records.append(
+            changes.append(
                 {
                     "path": row["path"],
                     "change": change,
@@ -431,7 +432,7 @@ def diff(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
                     "reason": row["reason_b"] if row["_merge"] != "left_only" else "",
                 }
             )
-    frame = pd.DataFrame(records, columns=["path", "change", "before", "after", "reason"])
+    frame = pd.DataFrame(changes, columns=["path", "change", "before", "after", "reason"])
     return frame.sort_values(["change", "path"], ignore_index=True)
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from curation.base import files, plugins, reading, splits
 from curation.base.errors import CurationError, did_you_mean
+from curation.base.frames import records
 from curation.base.tables import facts
 from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft
@@ -376,20 +377,20 @@ def _split_places(keep_split: Sequence[str], there: pd.Series) -> dict[str, floa
 
 def _judged(rule: Duplicates, name: str, members: pd.DataFrame, priority: dict[tuple[str, str], float]) -> list[Draft]:
     """Return the decisions on one group: a conflict excludes every copy, otherwise one copy is kept."""
-    records = members.to_dict("records")
+    copies = records(members)
     labels = sorted(set(members["label"]) - {""})  # no label contradicts none
     if len(labels) > 1 and rule.conflicts == "exclude":
-        reason = f"its {len(records)} copies carry different labels: {', '.join(labels)}"
+        reason = f"its {len(copies)} copies carry different labels: {', '.join(labels)}"
         reference = issue_reference("label_conflict", name)
-        return [Draft(record["path"], "exclude", reason=reason, issue=reference) for record in records]
+        return [Draft(record["path"], "exclude", reason=reason, issue=reference) for record in copies]
     by_rank = rule.keep_copy == "best"
-    records.sort(
+    copies.sort(
         # of two copies the one that has a label is worth more
         key=lambda r: (priority[r["split"], r["label"]], not r["label"], r["rank"] if by_rank else 0, r["path"]),
     )
-    kept, *surplus = records
+    kept, *surplus = copies
     reference = issue_reference(kept["check"], name)
-    drafts = [Draft(kept["path"], "keep", reason=f"the kept one of {len(records)} copies", issue=reference)]
+    drafts = [Draft(kept["path"], "keep", reason=f"the kept one of {len(copies)} copies", issue=reference)]
     for record in surplus:
         reference = issue_reference(record["check"], name)
         drafts.append(Draft(record["path"], "exclude", reason=f"a copy of {kept['path']}", issue=reference))

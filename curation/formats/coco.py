@@ -16,7 +16,7 @@ import pandas as pd
 from curation.base import files, tables
 from curation.base.splits import standard
 from curation.formats import lists
-from curation.formats.export_data import ExportData
+from curation.formats.export_data import ExportData, each_row
 from curation.formats.export_files import new_folder, place, tree_place, write_provenance
 from curation.formats.gate import Gate
 from curation.formats.listing import IngestError, SourceContents
@@ -124,7 +124,7 @@ def write(export_data: ExportData, destination: Path) -> int:
         done = 0
         for split, rows in kept.groupby(split_names(kept["split"]), sort=True):
             places = []
-            for row in rows.itertuples(index=False):
+            for row in each_row(rows):
                 places.append(f"images/{tree_place(row)}")
                 place(row, building / places[-1], export_data.place)
                 done += 1
@@ -140,7 +140,7 @@ def _coco(export_data: ExportData, rows: pd.DataFrame, places: list[str]) -> dic
     """Return the JSON of one split; numbers of images and categories count from 1, as COCO's own do."""
     categories = {label: number for number, label in enumerate(export_data.classes, start=1)}
     images, annotations = [], []
-    for number, (row, where) in enumerate(zip(rows.itertuples(index=False), places, strict=True), start=1):
+    for number, (row, where) in enumerate(zip(each_row(rows), places, strict=True), start=1):
         curated = {name: getattr(row, name) for name in tables.columns("manifest") if name != "label"}
         images.append({"id": number, "file_name": where, "width": row.width, "height": row.height, **curated})
         if not row.label:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from curation.base.classes import in_order
 from curation.base.errors import CurationError
@@ -23,6 +23,19 @@ Placement = Literal["copy", "hardlink", "symlink"]
 
 _MOST_BYTES = 512 * 2**20
 """As ``measure.max_bytes``: no larger file has been measured."""
+
+
+class ExportRow(Protocol):
+    """A row of ``ExportData.kept``, as far as formats read it by name."""
+
+    path: str
+    sha256: str
+    split: str
+    label: str
+    url: str
+    bytes: int
+    width: int
+    height: int
 
 
 class ExportError(CurationError):
@@ -122,8 +135,8 @@ def _changed(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([now, gone], ignore_index=True)
 
 
-def content(row: Any) -> bytes:
-    """Return the bytes of an image (a row of ``ExportData.kept``), proved to be those that were curated.
+def content(row: ExportRow) -> bytes:
+    """Return the bytes of an image, proved to be those that were curated.
 
     Raises:
         ChangedError: the file is gone, cannot be read, or is not what it was.
@@ -132,11 +145,11 @@ def content(row: Any) -> bytes:
     return measured_bytes(row.url, row.sha256, _MOST_BYTES, row.path)
 
 
-def shards(rows: pd.DataFrame, most_bytes: int, most_rows: int) -> Iterator[list[Any]]:
+def shards(rows: pd.DataFrame, most_bytes: int, most_rows: int) -> Iterator[list[ExportRow]]:
     """Yield ``rows`` (of ``ExportData.kept``) in order, in lists of at most so many image bytes and rows."""
-    shard: list[Any] = []
+    shard: list[ExportRow] = []
     size = 0
-    for row in rows.itertuples(index=False):
+    for row in each_row(rows):
         if shard and (len(shard) == most_rows or size + row.bytes > most_bytes):
             yield shard
             shard, size = [], 0
@@ -144,6 +157,11 @@ def shards(rows: pd.DataFrame, most_bytes: int, most_rows: int) -> Iterator[list
         size += row.bytes
     if shard:
         yield shard
+
+
+def each_row(rows: pd.DataFrame) -> Iterator[ExportRow]:
+    """Yield the rows of ``ExportData.kept`` one by one."""
+    return cast("Iterator[ExportRow]", rows.itertuples(index=False))
 
 
 Write = Callable[[ExportData, Path], int]

@@ -7,11 +7,10 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from curation.base import files
 from curation.formats import names
-from curation.formats.export_data import ExportData, ExportError, content
+from curation.formats.export_data import ExportData, ExportError, ExportRow, content
 from curation.formats.names import PROVENANCE
 
 CHANGES = "changes.csv"
@@ -59,7 +58,7 @@ def write_provenance(export_data: ExportData, format_name: str, folder: Path) ->
         (folder / CHANGES).write_text(text, encoding="utf-8")
 
 
-def tree_place(row: Any) -> str:
+def tree_place(row: ExportRow) -> str:
     """Return split/label/name, where an image of this row lies in an image folder; POSIX, unique among all paths.
 
     Raises:
@@ -98,7 +97,7 @@ def flat_name(path: str) -> str:
     return stem.encode("utf-8")[:room].decode("utf-8", errors="ignore") + mark + ending
 
 
-def place(row: Any, target: Path, how: str) -> None:
+def place(row: ExportRow, target: Path, how: str) -> None:
     """Lay the image of a row down at ``target`` as a copy, a hard link or a symbolic link.
 
     Images that are no files of this machine are copied.

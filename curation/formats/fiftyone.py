@@ -17,7 +17,7 @@ from curation.base import files, programs, tables
 from curation.base.errors import MissingPackageError, installing
 from curation.base.splits import standard
 from curation.formats import kinds, lists
-from curation.formats.export_data import ExportData, ExportError, content
+from curation.formats.export_data import ExportData, ExportError, content, each_row
 from curation.formats.export_files import new_folder, place, tree_place, write_provenance
 from curation.formats.gate import Gate
 from curation.formats.listing import IngestError, SourceContents
@@ -121,7 +121,7 @@ def write(export_data: ExportData, destination: Path) -> int:
         folder = Path(scratch)
         (folder / "database").mkdir()
         lines = []
-        for number, row in enumerate(kept.itertuples(index=False), start=1):
+        for number, row in enumerate(each_row(kept), start=1):
             where = building / "data" / tree_place(row)
             if not kinds.has_image_ending(where.name):  # FiftyOne tells images from others by their endings
                 where = where.with_name(f"{where.name}.{kinds.ending_of(content(row)[: kinds.HEAD_BYTES], where.name)}")

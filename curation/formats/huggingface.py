@@ -196,8 +196,11 @@ def dataset_card(
     """
     kept = export_data.kept
     since = f", only what changed since {export_data.since.name}" if export_data.since else ""
-    counts = kept.groupby(["split", "label"]).size()
-    rows = [f"| {split or '(none)'} | {label} | {number:,} |" for (split, label), number in counts.items()]
+    counts = kept.groupby(["split", "label"]).size().reset_index(name="images")
+    rows = [
+        f"| {split or '(none)'} | {label} | {number:,} |"
+        for split, label, number in counts.itertuples(index=False, name=None)
+    ]
     # JSON is YAML, and quotes every name safely
     header = {
         "configs": [

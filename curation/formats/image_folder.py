@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from curation.base import tables
-from curation.formats.export_data import ExportData
+from curation.formats.export_data import ExportData, each_row
 from curation.formats.export_files import METADATA, new_folder, place, tree_place, write_provenance
 
 
@@ -15,7 +15,7 @@ def write(export_data: ExportData, destination: Path) -> int:
     kept = export_data.kept
     with new_folder(destination) as building:
         lines: dict[str, list[str]] = {}
-        for number, row in enumerate(kept.itertuples(index=False), start=1):
+        for number, row in enumerate(each_row(kept), start=1):
             where = tree_place(row)
             place(row, building / where, export_data.place)
             record = {"file_name": where.removeprefix(f"{row.split}/")} | {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from curation.formats.export_data import ExportData, content
+from curation.formats.export_data import ExportData, ExportRow, content, each_row
 from curation.formats.export_files import new_folder, place, tree_place, write_provenance
 
 LABEL, VERDICT = "label", "verdict"
@@ -39,7 +39,7 @@ def write(export_data: ExportData, destination: Path) -> int:
     kept = export_data.kept
     with new_folder(destination) as building:
         tasks = []
-        for number, row in enumerate(kept.itertuples(index=False), start=1):
+        for number, row in enumerate(each_row(kept), start=1):
             tasks.append(_task(export_data, row, building, destination.name))
             export_data.report(number, len(kept))
         (building / "tasks.json").write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
@@ -69,7 +69,7 @@ def config(classes: list[str]) -> str:
     )
 
 
-def _task(export_data: ExportData, row: Any, building: Path, name: str) -> dict[str, Any]:
+def _task(export_data: ExportData, row: ExportRow, building: Path, name: str) -> dict[str, Any]:
     """Return one task; its present label is a prediction, so that a person only confirms or changes it."""
     if row.bytes <= MOST_EMBEDDED_BYTES:
         kind = mimetypes.guess_type(row.path)[0] or "image/jpeg"

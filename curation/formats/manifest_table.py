@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from curation.base import files, tables
 from curation.formats.export_data import ExportData
@@ -38,7 +38,7 @@ def _as_text(cell: str) -> str:
 def _write_csv(rows: pd.DataFrame, destination: Path) -> int:
     # left to itself, it would leave a "\r" in a name unquoted, which readers take for the end of a line
     odd = any("\r" in cell for name in _texts(rows) for cell in rows[name])
-    quoting = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
     files.write_bytes(destination, rows.to_csv(index=False, lineterminator="\n", quoting=quoting).encode("utf-8"))
     return len(rows)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from curation.base import tables
 from curation.base.errors import optional
-from curation.formats.export_data import ExportData, content, shards
+from curation.formats.export_data import ExportData, ExportRow, content, shards
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def write_shards(export_data: ExportData, folder: Path) -> dict[str, list[Path]]
     return {split: [file.relative_to(folder) for file in files] for split, files in written.items()}
 
 
-def _write_shard(path: Path, schema: Any, rows: list[Any], export_data: ExportData, done: int) -> int:
+def _write_shard(path: Path, schema: Any, rows: list[ExportRow], export_data: ExportData, done: int) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

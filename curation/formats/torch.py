@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from curation.base.errors import optional
 from curation.base.settings import MeasureSettings
 from curation.base.workspace import open_workspace
-from curation.formats.export_data import ExportError, content, load_export_data
+from curation.formats.export_data import ExportError, content, each_row, load_export_data
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,7 +79,7 @@ class CuratedFaces(_Base):
         self.mode = mode
         self.transform = transform
         self._settings = MeasureSettings(analysis_side=_WHOLE)
-        self._rows = list(kept[["path", "sha256", "url"]].itertuples(index=False))
+        self._rows = list(each_row(kept[["path", "sha256", "url"]]))
 
     def __len__(self) -> int:
         """Return the number of images."""

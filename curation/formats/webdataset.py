@@ -18,7 +18,7 @@ from curation.base.reading import open_regular
 from curation.base.splits import standard
 from curation.formats import archives, kinds, names
 from curation.formats.columns import NAMES
-from curation.formats.export_data import ExportData, content, shards
+from curation.formats.export_data import ExportData, ExportRow, content, shards
 from curation.formats.export_files import new_folder, write_provenance
 from curation.formats.gate import NOT_REGULAR, Gate
 from curation.formats.listing import IngestError, SourceContents
@@ -209,7 +209,7 @@ def write(export_data: ExportData, destination: Path) -> int:
     return len(kept)
 
 
-def _add(tar: tarfile.TarFile, row: Any, key: str, label: int | None) -> None:
+def _add(tar: tarfile.TarFile, row: ExportRow, key: str, label: int | None) -> None:
     record = {name: getattr(row, name) for name in tables.columns("manifest")}
     data = content(row)
     members = {

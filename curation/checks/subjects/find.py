@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
-from curation.base.arrays import Floats, Ints
+from curation.base.arrays import Floats, Floats32, Ints
 from curation.checks.duplicates.candidates import searcher
 from curation.checks.subjects import null, tree
 
@@ -86,7 +86,7 @@ class Subjects:
 
 
 def find_subjects(
-    faces: npt.NDArray[np.float32],
+    faces: Floats32,
     given: Sequence[str],
     precision: float,
     seed: int,

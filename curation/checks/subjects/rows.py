@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base.arrays import Flags
+from curation.base.frames import records
 from curation.base.tables import empty_issues
 from curation.checks.base import ISSUE_SCORE, CheckInputs, as_json, rows
 
@@ -40,7 +41,7 @@ def subject_leak(inputs: CheckInputs) -> pd.DataFrame:
     found["beside"] = found["perhaps"].where(found["perhaps"].isin(set(found.loc[doubt, "perhaps"])), "")
     evidence = [
         as_json(**_leak(row, facts, sure=flag)) if flag or maybe else "{}"
-        for row, flag, maybe in zip(found.to_dict("records"), flags, doubt, strict=True)
+        for row, flag, maybe in zip(records(found), flags, doubt, strict=True)
     ]
     return rows("subject_leak", found["path"], np.round(scores, 6), flags, evidence, found["person"].tolist())
 
