@@ -97,7 +97,7 @@ class Destinations:
 
     def put(self, made: Path, path: Path) -> None:
         """Move a finished file to where it goes, where ``allow`` allowed it, and remember that it is ours."""
-        self.intend(path, _digest(made))
+        self.intend(path, reading.sha256(made))
         made.replace(path)
         files.sync_folder(path.parent)
         self.note(path)
@@ -110,7 +110,7 @@ class Destinations:
     def note(self, path: Path, origin: str = "") -> None:
         """Remember a file that was just written, where the workspace can be written."""
         if path.is_file():
-            self._remember(path, {"sha256": _digest(path), "from": origin})
+            self._remember(path, {"sha256": reading.sha256(path), "from": origin})
 
     def _remember(self, path: Path, facts: Mapping[str, Any]) -> None:
         if self.workspace is None:
@@ -124,7 +124,7 @@ class Destinations:
             return False
         record: dict[str, Any] = files.read_json(self._record(path)) or {}
         same_origin = not origin or record.get("from") == origin
-        return same_origin and _digest(path) in (record.get("sha256"), record.get("next"))
+        return same_origin and reading.sha256(path) in (record.get("sha256"), record.get("next"))
 
     def _record(self, path: Path) -> Path:
         assert self.workspace is not None  # noqa: S101 -- asked for by callers that have one
@@ -145,8 +145,3 @@ def _same(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except OSError:
         return False
-
-
-def _digest(path: Path) -> str:
-    with reading.open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import hashlib
 import io
 import json
 import os
@@ -95,6 +96,17 @@ def contents(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
     if len(data) > most_bytes:
         raise ValueError(f"it is larger than {most_bytes:,} bytes")
     return data
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a regular file, as hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+
+    """
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def text_of(data: bytes) -> str:

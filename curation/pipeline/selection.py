@@ -115,9 +115,7 @@ def _right(workspace: Workspace, kept: pd.DataFrame) -> dict[str, Any]:
     return {"right": np.clip(np.asarray(right, np.float64), 0, 1), "judged": True}
 
 
-def choose(
-    pool: Candidates, number: int, how: How, balance: Sequence[str], axes: pd.DataFrame
-) -> Ints:
+def choose(pool: Candidates, number: int, how: How, balance: Sequence[str], axes: pd.DataFrame) -> Ints:
     """Return the rows chosen: each class gets its share, or as many as every other where balanced by class.
 
     Args:
