@@ -1,4 +1,4 @@
-"""The check of what another data set holds too, as ``curate overlap`` found it."""
+"""The check of images that another data set also holds, as found by ``curate overlap``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curation.checks.base import CheckInputs, as_json, rows
 
 
 def overlap(inputs: CheckInputs) -> pd.DataFrame:
-    """Images that are also in a data set with which this one was compared; score 0 where the pixels are the same."""
+    """Images that are also in a data set that this one was compared with; score 0 for equal pixels."""
     if inputs.shared is None:
         return empty_issues()
     found = inputs.shared.sort_values(["probability", "other", "other_path"], ascending=[False, True, True])
