@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base.arrays import Floats32, Ints
 from curation.base.errors import WorkspaceError, did_you_mean
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -49,7 +50,7 @@ class Candidates:
     """
 
     frame: pd.DataFrame
-    points: nearness.Points
+    points: Floats32
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,7 @@ def _right(workspace: Workspace, kept: pd.DataFrame) -> dict[str, Any]:
     return {"right": np.clip(np.asarray(right, np.float64), 0, 1), "judged": True}
 
 
-def choose(
-    pool: Candidates, number: int, how: How, balance: Sequence[str], axes: pd.DataFrame
-) -> npt.NDArray[np.int64]:
+def choose(pool: Candidates, number: int, how: How, balance: Sequence[str], axes: pd.DataFrame) -> Ints:
     """Return the rows chosen: each class gets its share, or as many as every other where balanced by class.
 
     Args:
@@ -143,7 +142,7 @@ def choose(
     return np.concatenate([pick(pool.points, right, rows, count) for rows, count in leaves if count])
 
 
-def _diverse(points: nearness.Points, right: Any, rows: nearness.Places, count: int) -> nearness.Places:
+def _diverse(points: Floats32, right: Any, rows: Ints, count: int) -> Ints:
     parts = [rows[part] for part in nearness.partitions(points[rows], 0)]
     each = nearness.shares(np.array([len(part) for part in parts]), count, even=False)
     picked = [
@@ -153,7 +152,7 @@ def _diverse(points: nearness.Points, right: Any, rows: nearness.Places, count: 
     return np.concatenate(picked)
 
 
-def _typical(points: nearness.Points, right: Any, rows: nearness.Places, count: int) -> nearness.Places:
+def _typical(points: Floats32, right: Any, rows: Ints, count: int) -> Ints:
     away = np.nan_to_num(nearness.lonely(points[rows]))
     place = np.empty(len(rows))
     place[np.argsort(away, kind="stable")] = np.arange(len(rows))
