@@ -165,9 +165,8 @@ def _asked(model: OutsideModel, images: pd.DataFrame, cache: Path, report: Repor
     for start in range(0, len(fresh), CHUNK):
         report(len(known), len(known) + len(fresh) - start)
         part = fresh.iloc[start : start + CHUNK]
-        said = pd.DataFrame(
-            _both_ways(model, [Path(path) for path in part["path"]], part["sha256"]), columns=list(model.classes)
-        )
+        answers = _both_ways(model, [Path(path) for path in part["path"]], part["sha256"].tolist())
+        said = pd.DataFrame(answers, columns=list(model.classes))
         said.insert(0, "sha256", part["sha256"].to_numpy())
         known = pd.concat([known, said], ignore_index=True) if len(known) else said
         if model.fingerprint:

@@ -142,7 +142,7 @@ def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.Dat
     if not len(votes):
         return pd.DataFrame()
     labels = np.array([classes.index(given[path]) for path in votes.paths], np.int64)
-    totals = raw["label"].value_counts().to_dict()
+    totals = {str(label): number for label, number in raw["label"].value_counts().items()}
     rows = [
         *_accuracies(votes, labels, totals, seed),
         ("agreement of all (Fleiss' kappa)", "all", _fleiss(votes, seed)),

@@ -166,7 +166,7 @@ def _widened(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _whole_numbers(table: pd.DataFrame, file: Path) -> pd.DataFrame:
-    numbers = table.apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    numbers: pd.DataFrame = table.apply(pd.to_numeric, errors="coerce").astype(np.float64)
     strange = [column for column in numbers if numbers[column].isna().all()]
     numbers = numbers.drop(columns=strange)  # columns of words, such as a note, are no counts
     values = numbers.to_numpy(np.float64)

@@ -158,7 +158,7 @@ def headline(evaluation: pd.DataFrame, number_format: str = ".3f") -> pd.DataFra
     interval = [
         f"{low:{number_format}} to {high:{number_format}}" for low, high in accuracy[["low", "high"]].to_numpy()
     ]
-    table.insert(table.columns.get_loc("accuracy") + 1, "95 %", interval)
+    table.insert(list(table.columns).index("accuracy") + 1, "95 %", interval)
     return table.rename_axis(columns=None)
 
 
@@ -248,7 +248,7 @@ def _each_view(scene: _Scene, classes: Sequence[str], measure: _Measure) -> pd.D
     for split, masks in scene.views.items():
         for view, mask in masks.items():
             if mask.any():
-                labels = scene.frame.loc[mask, scene.label_column(view)].map(place).to_numpy(dtype=np.int64)
+                labels = np.asarray(scene.frame.loc[mask, scene.label_column(view)].map(place), np.int64)
                 table = translate_errors(partial(measure, labels, mask))
                 parts.append(table.assign(split=split, view=view, images=int(mask.sum())))
     whole = pd.concat(parts, ignore_index=True)
@@ -294,7 +294,7 @@ def _confusion(scene: _Scene, answers: _Answers) -> pd.DataFrame:
     rows = []
     for split in scene.views:
         mask = (scene.frame["split"] == split).to_numpy()
-        labels = scene.frame.loc[mask, "label"].map(place).to_numpy(dtype=np.int64)
+        labels = np.asarray(scene.frame.loc[mask, "label"].map(place), np.int64)
         cells = confusion(labels, answers.probabilities[mask].argmax(axis=1), len(place))
         rows += [
             (split, given, predicted, int(count), count / max(1, cells[place[given]].sum()))

@@ -96,14 +96,14 @@ def learning_curve(
 
 def sentences(gains: pd.DataFrame, judged: int) -> list[str]:
     """Return in words what more and what cleaner data give, over all classes, and which class gains most."""
-    overall = gains[gains["class"] == ""].set_index("what")
+    overall = {row["what"]: row for row in gains[gains["class"] == ""].to_dict("records")}
     lines = []
-    for what, row in overall.iterrows():
+    for what, row in overall.items():
         said = "Twice the data would give" if what == "more data" else "Cleaning gives"
         low, high = 100 * row["low"], 100 * row["high"]
         lines.append(f"{said} {100 * row['gain']:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}.")
-    if {"more data", "cleaning"} <= set(overall.index):
-        more, clean = overall.loc["more data"], overall.loc["cleaning"]
+    if {"more data", "cleaning"} <= set(overall):
+        more, clean = overall["more data"], overall["cleaning"]
         if more["low"] > clean["high"]:
             lines.append(f"Here more data is worth more than cleaner data (on {judged:,} unseen images).")
         elif clean["low"] > more["high"]:
@@ -112,6 +112,6 @@ def sentences(gains: pd.DataFrame, judged: int) -> list[str]:
             lines.append(f"Which of both is worth more cannot be told on {judged:,} unseen images: the intervals meet.")
     mine = gains[(gains["what"] == "more data") & (gains["class"] != "")]
     if len(mine):
-        most = mine.loc[mine["gain"].idxmax()]
+        most = mine.nlargest(1, "gain").iloc[0]
         lines.append(f"The class that gains most from more data is {most['class']} ({100 * most['gain']:+.1f} points).")
     return lines

@@ -79,7 +79,7 @@ class OutOfFold:
         from training.evaluate import metrics
 
         place = {name: number for number, name in enumerate(self.classes)}
-        labels = self.table["label"].map(place).to_numpy(dtype=np.int64)
+        labels = np.asarray(self.table["label"].map(place), np.int64)
         return translate_errors(
             lambda: metrics(labels, self.table[self.classes].to_numpy(dtype=np.float64), self.classes)
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -39,7 +40,7 @@ def accuracy_sentences(table: pd.DataFrame, leaks: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _leak(row: Mapping[str, float]) -> str:
+def _leak(row: Mapping[Hashable, Any]) -> str:
     span = _points(row)
     if row["low"] <= 0 <= row["high"]:
         return f" No gain from faces that it has met could be shown ({span})."
@@ -88,6 +89,6 @@ def pair_sentences(pairs: pd.DataFrame, model: str, other: str) -> list[str]:
     return lines
 
 
-def _points(row: Mapping[str, float]) -> str:
+def _points(row: Mapping[Hashable, Any]) -> str:
     low, high = (f"{100 * row[name]:+.1f}" for name in ("low", "high"))
     return f"{100 * row['difference']:+.1f} points, 95 % interval {low} to {high}"

@@ -109,9 +109,9 @@ def as_answers(given: pd.DataFrame, paths: pd.Series, classes: Sequence[str]) ->
     who = sorted(mine["person"].unique())
     kinds = {name: number for number, name in enumerate([*classes, NONE])}
     answers = Answers(
-        place.loc[mine["path"]].to_numpy(dtype=np.int64),
-        mine["answer"].map(kinds).to_numpy(dtype=np.int64),
-        mine["person"].map({name: number for number, name in enumerate(who)}).to_numpy(dtype=np.int64),
+        np.asarray(place.loc[mine["path"]], np.int64),
+        np.asarray(mine["answer"].map(kinds), np.int64),
+        np.asarray(mine["person"].map({name: number for number, name in enumerate(who)}), np.int64),
         mine["weight"].to_numpy(dtype=np.float64),
     )
     return answers, who

@@ -221,7 +221,7 @@ def _learned(
         return None
     chosen = sure.sample(min(_MOST_FACES, len(sure)), random_state=settings.seed)
     points = shown.landmarks(chosen)
-    sides = np.clip(np.minimum(chosen["width"], chosen["height"]).to_numpy(), 24, _LARGEST_SIDE)
+    sides = chosen[["width", "height"]].min(axis=1).clip(24, _LARGEST_SIDE)
     pictures, kept = [], []
     for row, (url, sha256, side) in enumerate(zip(chosen["url"], chosen["sha256"], sides.tolist(), strict=True)):
         picture = grey_square(url, sha256, int(side), settings.measure)
@@ -249,7 +249,7 @@ def _learned(
 
 def _clean_copies(marks: Marks, measurements: pd.DataFrame) -> dict[int, tuple[str, list[float]]]:
     """Return image (row) -> a copy of it without the mark that it carries, and the mark's box."""
-    rows_of = measurements.groupby("pixel_sha256").indices
+    rows_of = {name: np.asarray(rows) for name, rows in measurements.groupby("pixel_sha256").indices.items()}
     paths = measurements["path"].to_numpy()
     found: dict[int, tuple[str, list[float]]] = {}
     for carrier, clean, mark in marks:

@@ -211,7 +211,7 @@ def write_report(
     path = workspace.reports / "cleaning.html"
     found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
     findings = read_opinions(workspace)
-    said = [] if findings is None else [findings[column] for column in findings]
+    opinions = [] if findings is None else [findings[column] for column in findings]
     votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(workspace)]
     judged = [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]
     jury, plan = label_judgement.jury_of(workspace), label_queue.newest_plan(workspace)
@@ -221,7 +221,7 @@ def write_report(
         version.lineage.get("policy"),
         made.get("settings"),
         *found,
-        *said,
+        *opinions,
         *votes,
         *judged,
         jury,

@@ -56,7 +56,7 @@ def evaluate(workspace: Workspace, file: Path) -> dict[str, pd.DataFrame]:
     said = _matched(votes.read_votes(file, classes), memory.table)
     said, table, sentences = _untaught(workspace, memory, said)
     mine = table.set_index("path").loc[list(said.paths)].reset_index()
-    labels = mine["label"].map({name: number for number, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    labels = np.asarray(mine["label"].map({name: number for number, name in enumerate(classes)}), np.int64)
     wrong = votes.is_wrong(said, labels)
     doubts = [name for name in mine.columns if name.startswith(DOUBT)]
     words = {**SCORES, **{name: f"{name.removeprefix(DOUBT)} alone" for name in doubts}}

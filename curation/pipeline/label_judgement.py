@@ -124,10 +124,10 @@ def read_labels(workspace: Workspace) -> pd.DataFrame:
     """Return the labels table, ``posterior`` as class -> probability."""
     table = _stored_table(workspace)
     with refusing(workspace.labels, _to_do(workspace)):
-        table["posterior"] = [json_object(text) for text in table["posterior"]]
-        for shares in table["posterior"]:
+        posterior = [json_object(text) for text in table["posterior"]]
+        for shares in posterior:
             require_shape(shares, {str: float}, "a posterior")
-    return table
+    return table.assign(posterior=pd.Series(posterior, table.index, dtype=object))
 
 
 def _to_do(workspace: Workspace) -> str:
@@ -298,9 +298,9 @@ def _gathered(workspace: Workspace, frame: pd.DataFrame, settings: Settings, dis
         workspace, chosen.recipe, "raw", options, display, folds=chosen.folds, workers=chosen.workers, frame=frame
     )
     files = [Path(path) for path in frame["path"]]
-    heard = runs.translate_errors(lambda: held_out(found.table, files, workspace.folds, frame["sha256"]))
+    heard = runs.translate_errors(lambda: held_out(found.table, files, workspace.folds, frame["sha256"].tolist()))
     place = {name: number for number, name in enumerate(found.classes)}
-    labels = frame["label"].map(place).to_numpy(dtype=np.int64)
+    labels = np.asarray(frame["label"].map(place), np.int64)
     models = heard.members.astype(np.float64).mean(axis=0)
     # shots of one session carry one mistake together: none of them speaks for another
     around = neighbours.nearest(heard.embedding, frame["kin"], found.table["fold"])

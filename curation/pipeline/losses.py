@@ -32,13 +32,11 @@ def headline(raw: pd.DataFrame, rows: pd.DataFrame, entries: Sequence[Entry], li
     """
     as_copies = {entry.path for entry in entries if entry.action == "exclude" and _check(entry) in _COPIES}
     gone = rows.loc[(rows["status"] == "excluded") & rows["path"].isin(as_copies), "path"]
-    counts = raw.assign(gone=raw["path"].isin(gone)).groupby(["split", "label"])["gone"].agg(["sum", "size"])
-    share = counts["sum"] / counts["size"]
-    large = share[(counts["sum"] >= limits.min_images) & (share > limits.headline_share)]
+    counts = raw.assign(gone=raw["path"].isin(gone)).groupby(["split", "label"])["gone"].agg(["sum", "size", "mean"])
+    large = counts[(counts["sum"] >= limits.min_images) & (counts["mean"] > limits.headline_share)]
     if large.empty:
         return []
-    split, label = large.idxmax()
-    number, size = counts.loc[(split, label)]
+    split, label, number, size, _ = large.nlargest(1, "mean").reset_index().iloc[0]
     of = " ".join(filter(None, [f"{split}'s" if split else "", label or "the unlabelled images"]))
     return [f"{number / size:.0%} of {of} are copies: {number:,} of {size:,} images were left out as such."]
 

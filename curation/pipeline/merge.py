@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,6 +21,9 @@ from curation.decisions.replay import PERSON_PREFIX
 from curation.pipeline import decisions
 
 _SAYS = ["path", "mine", "by", "theirs", "their_by"]
+
+_Row = Mapping[Hashable, Any]
+"""A line of a log, by column."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def merge(workspace: Workspace, other: Path, settings: Settings, display: Displa
     images = read_images(workspace)
     there = set(images["sha256"]) | set(images["path"])
     by_person: dict[str, list[Draft]] = {}
+    taken: list[_Row] = []
     conflicts, elsewhere, known = [], 0, 0
     for picture, rows in theirs.pictures.items():
         new = rows[[key not in mine.keys for key in rows["key"]]]
@@ -84,16 +89,14 @@ def merge(workspace: Workspace, other: Path, settings: Settings, display: Displa
         if len(own) and _last(own)[0] != _last(new)[0]:
             conflicts.append([new["path"].iloc[-1], *_last(own), *_last(new)])
             continue
-        for row in new.to_dict("records"):
-            by_person.setdefault(row["actor"].removeprefix(PERSON_PREFIX), []).append(_draft(row))
-    taken = sum(map(len, by_person.values()))
+        taken += new.to_dict("records")
     parted = [row for action in ("not_copies", "not_same") for row in theirs.acts(action, mine.keys)]
-    for row in parted:
+    for row in (*taken, *parted):
         by_person.setdefault(row["actor"].removeprefix(PERSON_PREFIX), []).append(_draft(row))
     taken_back = _undos(mine, theirs, {conflict[0] for conflict in conflicts}, by_person)
     recorded = decisions.record(workspace, by_person, settings, display, new_class=True)
     frame = pd.DataFrame(conflicts, columns=_SAYS)
-    return Merged(recorded.version, taken + len(parted), taken_back, known, elsewhere, frame, recorded.notes)
+    return Merged(recorded.version, len(taken) + len(parted), taken_back, known, elsewhere, frame, recorded.notes)
 
 
 class _Side:
@@ -105,18 +108,17 @@ class _Side:
         everybody = table[table["actor"].str.startswith(PERSON_PREFIX)]
         self.keys = {_key(row): row["seq"] for row in everybody.to_dict("records")}
         people = manifest.identified(workspace, table)
-        self.people = people.assign(key=[_key(row) for row in people.to_dict("records")])
+        self.people = people.assign(key=pd.Series(map(_key, people.to_dict("records")), people.index, dtype=object))
         named = self.people["content"].where(~self.people["content"].isin(["", UNKNOWN]), self.people["path"])
         self.pictures = dict(iter(self.people.groupby(named, sort=False)))
 
-    def acts(self, action: str, known: dict[Hashable, int]) -> list[dict[str, str]]:
+    def acts(self, action: str, known: Mapping[tuple[str, ...], int]) -> list[_Row]:
         """Return people's lines of one action that stand and are not ``known``."""
         mine = self.table[self.table["actor"].str.startswith(PERSON_PREFIX) & (self.table["action"] == action)]
-        rows: list[dict[str, str]] = mine[~mine["seq"].isin(self.gone)].to_dict("records")
-        return [row for row in rows if _key(row) not in known]
+        return [row for row in mine[~mine["seq"].isin(self.gone)].to_dict("records") if _key(row) not in known]
 
 
-def _key(row: dict[str, str]) -> Hashable:
+def _key(row: _Row) -> tuple[str, ...]:
     """Return what makes a line the same one in two workspaces; of undoing, its value counts lines of one of them."""
     return (row["actor"], row["time"], row["path"], row["action"], "" if row["action"] == "undo" else row["value"])
 
@@ -127,7 +129,7 @@ def _last(rows: pd.DataFrame) -> tuple[str, str]:
     return f"{row['action']} {row['value']}".strip(), row["actor"].removeprefix(PERSON_PREFIX)
 
 
-def _draft(row: dict[str, str]) -> Draft:
+def _draft(row: _Row) -> Draft:
     fields = {name: row[name] for name in ("path", "action", "value", "reason", "issue", "time", "label")}
     return Draft(**fields, content="" if row["content"] == UNKNOWN else row["content"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -210,7 +210,7 @@ def _batch_line(members: pd.DataFrame) -> tuple[Any, ...]:
     return last["seq"], numbers, first["time"], first["actor"], what, path, first["reason"]
 
 
-def _single_line(row: dict[str, Any]) -> tuple[Any, ...]:
+def _single_line(row: Mapping[Hashable, Any]) -> tuple[Any, ...]:
     what = _act(row) + (" (undone)" if row["undone"] else "")
     return row["seq"], str(row["seq"]), row["time"], row["actor"], what, row["path"], row["reason"]
 
@@ -247,11 +247,11 @@ def what_changed(workspace: Workspace, before: manifest.Version | None, after: m
     if before.name == after.name:
         return [f"Nothing changed: {after.name} is as it was."]
     found = diff(workspace, before.name, after.name)
-    counts = [f"{number:,} {CHANGES[change]}" for change, number in found["change"].value_counts().items()]
+    counts = [f"{number:,} {CHANGES[str(change)]}" for change, number in found["change"].value_counts().items()]
     lines = [f"{after.name}, compared with {before.name}: {', '.join(counts) or 'no image is judged otherwise'}."]
-    for row in found.head(_CHANGES_NAMED).itertuples():
-        why = f" ({row.reason})" if row.reason else ""
-        lines.append(f"  {row.path}: {row.before or 'not there'} -> {row.after or 'not there'}{why}")
+    for row in found.head(_CHANGES_NAMED).to_dict("records"):
+        why = f" ({row['reason']})" if row["reason"] else ""
+        lines.append(f"  {row['path']}: {row['before'] or 'not there'} -> {row['after'] or 'not there'}{why}")
     if len(found) > _CHANGES_NAMED:
         lines.append(f"  ... and {len(found) - _CHANGES_NAMED:,} more: curate diff {before.name} {after.name}")
     return [*lines, version_lines(after)[0]]
@@ -306,7 +306,7 @@ def explain(workspace: Workspace, path: str) -> QueryResult:
     mine = issues[issues["path"] == path].sort_values("score")
     state = _state(workspace, path)
     history = log_table(workspace, path).iloc[::-1].drop(columns=["content", "label"])
-    record = {
+    record: dict[str, Any] = {
         "path": path,
         "image": images.loc[path].to_dict(),
         "manifest": state,
@@ -325,7 +325,9 @@ def _state(workspace: Workspace, path: str) -> dict[str, Any]:
     except WorkspaceError:
         return {}
     rows = manifest.rows(workspace, version).set_index("path")
-    return {"version": version.name, **rows.loc[path].to_dict()} if path in rows.index else {}
+    if path not in rows.index:
+        return {}
+    return {"version": version.name} | {str(name): value for name, value in rows.loc[path].items()}
 
 
 def _explained(record: dict[str, Any]) -> list[str]:
@@ -355,7 +357,7 @@ def _explained(record: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _act(decision: dict[str, Any]) -> str:
+def _act(decision: Mapping[Hashable, Any]) -> str:
     """Return what a line of the log does, in words."""
     if decision["action"] == "policy":
         return "policy"

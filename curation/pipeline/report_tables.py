@@ -256,9 +256,9 @@ def _anomalies(
     text = f"Copies in more than one split are left: {summary.counted(leaks, 'group')}."
     add(leaks, text, _look("split_leak"), "split_leak")
     large = left_out[left_out["share"] > _LARGE_LOSS].sort_values("share", ascending=False).head(_LOSSES)
-    for row in large.itertuples():
-        where = " ".join(filter(None, [f"{row.split}'s" if row.split else "", str(row.label)]))
-        text = f"{row.share:.0%} of {where} is left out: {row.left_out:,} of {row.before:,} images."
+    for row in large.to_dict("records"):
+        where = " ".join(filter(None, [f"{row['split']}'s" if row["split"] else "", str(row["label"])]))
+        text = f"{row['share']:.0%} of {where} is left out: {row['left_out']:,} of {row['before']:,} images."
         if not any(f" of {where} " in sentence for sentence in said):
             rows.append((text, "curate diff raw cleaned --page", "Excluded by this version"))
     conflicts = found.get("label_conflict", 0)

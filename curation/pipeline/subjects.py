@@ -228,8 +228,8 @@ def _unlike_apart(members: pd.DataFrame, own: npt.NDArray[np.float32], seed: int
     drawn = np.random.default_rng(seed).integers(0, max(len(own), 1), (2, _DIFFERENT_PAIRS))
     usual = np.nanmedian(np.linalg.norm(own[drawn[0]] - own[drawn[1]], axis=1)) if len(own) > 1 else np.nan
     known = _known(own)
-    head = pd.Series(np.arange(len(own))).where(known).groupby(members["picture"].to_numpy()).transform("first")
-    head = head.fillna(0).to_numpy(dtype=np.int64)
+    first = pd.Series(np.arange(len(own))).where(known).groupby(members["picture"].to_numpy()).transform("first")
+    head = np.asarray(first.fillna(0), np.int64)
     unlike = known & (np.linalg.norm(own - own[head], axis=1) > usual / 2)
     alone = members["picture"].astype(str) + "\0" + members["content"].where(unlike, "")
     return members.assign(picture=pd.factorize(alone, sort=True)[0])
@@ -313,11 +313,10 @@ def _named(known: pd.DataFrame, number: npt.NDArray[np.int64], kind: str) -> pd.
     frame = known[["name", "content"]].assign(number=number)
     named = frame[frame["name"] != ""].drop_duplicates(["number", "name"])
     named = named.sort_values("name", key=lambda names: names.map(is_made), kind="stable")
-    named = named.drop_duplicates("number").set_index("number")["name"]
+    given = named.drop_duplicates("number").set_index("number")["name"]
     smallest = frame.groupby("number")["content"].min().str[:_NAME_DIGITS]
-    names = (f"{kind}-" + smallest).mask(smallest.index.isin(named.index), "subject-" + named.reindex(smallest.index))
-    found: pd.Series = names.reindex(number).reset_index(drop=True)
-    return found
+    names = (f"{kind}-" + smallest).mask(smallest.index.isin(given.index), "subject-" + given.reindex(smallest.index))
+    return names.reindex(number).reset_index(drop=True)
 
 
 def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: npt.NDArray[np.int64], faces: Floats) -> list[str]:
@@ -325,7 +324,7 @@ def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: npt.NDArray[np.in
     nearest = np.full(len(frame), -1, dtype=np.int64)
     leaks = pd.Series(split).groupby(frame["person"]).transform("nunique").gt(1)
     pool = frame["person"].where(leaks | (frame["perhaps"] == ""), frame["perhaps"])
-    for _, rows in frame.groupby(pool).indices.items():
+    for rows in map(np.asarray, frame.groupby(pool).indices.values()):
         if len(rows) < 2:
             continue
         others = rows[:: -(-len(rows) // _COMPARED)]

@@ -135,7 +135,7 @@ def _ease(pool: selection.Candidates) -> npt.NDArray[np.float64]:
 
 def _of_each_class(pool: selection.Candidates, order: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.int64]:
     """Return the rows lowest in order, of each class its share."""
-    groups = [rows for _, rows in sorted(pool.frame.groupby("label").indices.items())]
+    groups = [np.asarray(rows, np.int64) for _, rows in sorted(pool.frame.groupby("label").indices.items())]
     each = nearness.shares(np.array([len(rows) for rows in groups]), round(share * len(pool.frame)), even=False)
     return np.concatenate(
         [rows[np.argsort(order[rows], kind="stable")][:n] for rows, n in zip(groups, each, strict=True)]

@@ -126,7 +126,7 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
         "split": {split: n for n, split in enumerate(_ordered_splits(raw["split"]))},
         "label": {label: n for n, label in enumerate(in_order(frame["label"]))},
     }
-    return counts.sort_values(["split", "label"], key=lambda c: c.map(place[c.name]), ignore_index=True)
+    return counts.sort_values(["split", "label"], key=lambda c: c.map(place[str(c.name)]), ignore_index=True)
 
 
 def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
@@ -398,7 +398,7 @@ def closing(
         "softened": int(by_outcome.get("softened", 0)),
         "waiting": int(states["waits"].sum()),
         "issues": {check: int(n) for check, n in found["issues"].items()},
-        "groups": {check: int(found.loc[check, "groups"]) for check in _grouping(found)},
+        "groups": {check: int(found["groups"][check]) for check in _grouping(found)},
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
         "leaks_left": _leaks_left(manifest, issues),
         "subject_leaks_left": _subject_leaks_left(manifest, issues),
