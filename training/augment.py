@@ -10,13 +10,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 
+from training.arrays import Pixels
 from training.recipes import Augmentation
 
 RESCALE_PERCENTILES = (0.02, 0.98)
@@ -183,9 +182,7 @@ def augmenter(level: Augmentation) -> v2.Transform:
     return v2.Compose(steps)
 
 
-def contact_sheet(
-    images: npt.NDArray[np.uint8], level: Augmentation, draws: int = 8, seed: int = 0
-) -> npt.NDArray[np.uint8]:
+def contact_sheet(images: Pixels, level: Augmentation, draws: int = 8, seed: int = 0) -> Pixels:
     """Return one grey picture: a row an image, the original first and then ``draws`` augmented ones.
 
     Args:
@@ -203,7 +200,7 @@ def contact_sheet(
         tiles = torch.stack([source, *(transform(source) for _ in range(draws))], 1)[:, :, 0]
     padded = functional.pad(tiles, (0, SHEET_BORDER, 0, SHEET_BORDER), value=1.0)
     sheet = padded.permute(0, 2, 1, 3).reshape(count * (height + SHEET_BORDER), (draws + 1) * (width + SHEET_BORDER))
-    grey: npt.NDArray[np.uint8] = (sheet * 255).round().to(torch.uint8).numpy()
+    grey: Pixels = (sheet * 255).round().to(torch.uint8).numpy()
     return grey
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from training.data import Bytes
-from training.evaluate import CONFIDENCE, REPLICATES, Labels, Probabilities, Real, compare_pairs
+from training.arrays import Flags, Floats, Ints, Pixels, Probabilities
+from training.evaluate import CONFIDENCE, REPLICATES, compare_pairs
 from training.model import PREDICTION_BATCH, Model, as_input
 from training.networks import Committee, ExpressionNetwork
 
@@ -60,8 +60,8 @@ def shared_probability(probabilities: Probabilities, classes: Sequence[str]) -> 
 
 
 def conformal_sets(
-    calibration: Probabilities, calibration_labels: Labels, probabilities: Probabilities, method: str = "lac"
-) -> npt.NDArray[np.bool_]:
+    calibration: Probabilities, calibration_labels: Ints, probabilities: Probabilities, method: str = "lac"
+) -> Flags:
     """Return sets of classes that hold the given label for nine images of ten, by MAPIE's split conformal classifier.
 
     Args:
@@ -100,15 +100,15 @@ class _Known:
         self.classes_ = np.arange(classes)
         self.n_features_in_ = classes
 
-    def fit(self, _features: Real, _labels: Labels) -> _Known:
+    def fit(self, _features: Floats, _labels: Ints) -> _Known:
         """Return itself: there is nothing to fit."""
         return self
 
-    def predict_proba(self, features: Real) -> Real:
+    def predict_proba(self, features: Floats) -> Floats:
         """Return the probabilities."""
         return np.asarray(features)
 
-    def predict(self, features: Real) -> Labels:
+    def predict(self, features: Floats) -> Ints:
         """Return the likeliest class."""
         return np.asarray(features.argmax(axis=1), np.int64)
 
@@ -126,12 +126,12 @@ class _Known:
         return True
 
 
-def _summing_to_one(probabilities: Probabilities) -> Real:
+def _summing_to_one(probabilities: Probabilities) -> Floats:
     values = probabilities.astype(np.float64)
     return np.asarray(values / values.sum(axis=1, keepdims=True))
 
 
-def coverage(sets: npt.NDArray[np.bool_], labels: Labels, classes: Sequence[str], seed: int = 0) -> pd.DataFrame:
+def coverage(sets: Flags, labels: Ints, classes: Sequence[str], seed: int = 0) -> pd.DataFrame:
     """Return how often the sets hold the given label, and how large they are.
 
     Returns:
@@ -154,7 +154,7 @@ def coverage(sets: npt.NDArray[np.bool_], labels: Labels, classes: Sequence[str]
     return pd.DataFrame(rows, columns=columns)
 
 
-def set_counts(sets: npt.NDArray[np.bool_], classes: Sequence[str]) -> pd.DataFrame:
+def set_counts(sets: Flags, classes: Sequence[str]) -> pd.DataFrame:
     """Return how often each set of classes occurs, most frequent first: columns set, classes, images, share."""
     names = [" + ".join(name for name, inside in zip(classes, row, strict=True) if inside) or "none" for row in sets]
     counts = pd.Series(names).value_counts()
@@ -165,7 +165,7 @@ def set_counts(sets: npt.NDArray[np.bool_], classes: Sequence[str]) -> pd.DataFr
     ]
 
 
-def features(model: Model, images: Bytes) -> Real:
+def features(model: Model, images: Pixels) -> Floats:
     """Return the mean of the last feature map of each image, (n, channels); of a committee all members' together."""
     network = model.network
     members = list(network.members) if isinstance(network, Committee) else [network]
@@ -179,7 +179,7 @@ def features(model: Model, images: Bytes) -> Real:
 
 
 def compare_heads(
-    train: Real, train_labels: Labels, held_out: Real, labels: Labels, classes: Sequence[str], seed: int = 0
+    train: Floats, train_labels: Ints, held_out: Floats, labels: Ints, classes: Sequence[str], seed: int = 0
 ) -> Heads:
     """Fit a softmax head and one-against-rest sigmoid heads on the same features, and compare them on held-out images.
 
@@ -201,7 +201,7 @@ def compare_heads(
     scaler = StandardScaler().fit(train)
     seen, asked = scaler.transform(train), scaler.transform(held_out)
 
-    def answered(targets: npt.NDArray[np.generic]) -> tuple[Labels, Real]:
+    def answered(targets: npt.NDArray[np.generic]) -> tuple[Ints, Floats]:
         head = LogisticRegression(C=HEAD_STRENGTH, max_iter=HEAD_STEPS).fit(seen, targets)
         return head.classes_, head.predict_proba(asked)
 

@@ -11,19 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from training.arrays import Flags, Ints
 from training.backbones import weights_identity
 from training.classes import in_order
-from training.data import DataError, Samples, Whole, load_samples
+from training.data import DataError, Samples, load_samples
 from training.devices import keep_freed_memory
 from training.evaluate import CONFIDENCE, REPLICATES
 from training.files import refusing, replacing
 from training.fit import FitResult, fit_samples
 from training.recipes import Recipe
-
-Right = npt.NDArray[np.bool_]
 
 FIRST, SECOND, CONTROL = "A", "B", "A less as many at random"
 """The three arms of the experiment."""
@@ -87,7 +85,7 @@ def compare_versions(
     classes = tuple(in_order([*first["label"], *second["label"]]))
     _refuse_overlap(arms, evaluations)
     judged = {name: load_samples(frame, root, recipe.image_size, classes) for name, frame in evaluations.items()}
-    right: dict[tuple[str, str], list[Right]] = {}
+    right: dict[tuple[str, str], list[Flags]] = {}
     rows = []
     for seed in seeds:
         for arm, frame in _with_control(arms, seed).items():
@@ -120,7 +118,7 @@ def fit_name(train: Samples, recipe: Recipe, weights: str | None, seed: int) -> 
     return f"{recipe.name.replace('/', '-')}-{digest}-seed-{seed}"
 
 
-def said(fitted: FitResult, samples: Samples) -> Whole:
+def said(fitted: FitResult, samples: Samples) -> Ints:
     """Return the classes that a fit's model gives to the samples, (n,); kept beside the model, and read from there."""
     path = fitted.run_dir / f"said-{samples.fingerprint()[:_KEY_LETTERS]}.npy"
     if not path.is_file():
@@ -129,7 +127,7 @@ def said(fitted: FitResult, samples: Samples) -> Whole:
         with replacing(path) as unfinished, unfinished.open("wb") as stream:
             np.save(stream, classes)
     with refusing(path, "remove it to have it made anew"):
-        said: Whole = np.load(path, allow_pickle=False)
+        said: Ints = np.load(path, allow_pickle=False)
         if said.shape != (len(samples),):
             raise ValueError("it has another number of answers than there are images")
         return said
@@ -160,7 +158,7 @@ def random_removal(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> pd.D
 
 
 def difference_interval(
-    first: Sequence[Right], second: Sequence[Right], *, replicates: int = REPLICATES, seed: int = 0
+    first: Sequence[Flags], second: Sequence[Flags], *, replicates: int = REPLICATES, seed: int = 0
 ) -> tuple[float, float, float]:
     """Return the mean difference of accuracy (second - first) and its 95 % interval.
 
@@ -203,7 +201,7 @@ def _refuse_overlap(arms: Mapping[str, pd.DataFrame], evaluations: Mapping[str, 
             raise DataError(f"the evaluation {name!r} holds {len(shared)} training images, {min(shared)} first")
 
 
-def _differences(right: Mapping[tuple[str, str], list[Right]], evaluations: Sequence[str]) -> pd.DataFrame:
+def _differences(right: Mapping[tuple[str, str], list[Flags]], evaluations: Sequence[str]) -> pd.DataFrame:
     """Return one row for each evaluation and pair of arms."""
     rows: list[dict[str, Any]] = []
     for name in evaluations:

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from training.arrays import Flags, Floats32, Ints
 from training.backbones import weights_identity
-from training.data import DataError, Floats, Samples, Whole, class_names, load_samples
+from training.data import DataError, Samples, class_names, load_samples
 from training.devices import estimate_seconds, find_device
 from training.dynamics import save_rows
 from training.evaluate import predictions_table
@@ -37,7 +38,7 @@ class _FoldTask:
     """All that one process needs to fit and predict one fold."""
 
     samples: Samples
-    held_out: npt.NDArray[np.bool_]
+    held_out: Flags
     recipe: Recipe
     folder: Path
     seed: int
@@ -46,7 +47,7 @@ class _FoldTask:
     device: str | None
 
 
-def assign_folds(labels: npt.ArrayLike, groups: npt.ArrayLike, folds: int = DEFAULT_FOLDS, seed: int = 0) -> Whole:
+def assign_folds(labels: npt.ArrayLike, groups: npt.ArrayLike, folds: int = DEFAULT_FOLDS, seed: int = 0) -> Ints:
     """Return a fold for each image, (n,) int64 in 0 .. folds - 1.
 
     Classes are spread evenly; the members of a group stay in one fold.
@@ -162,7 +163,7 @@ class _Member:
         """Return the folds that have not been fitted yet."""
         return [number for number in range(folds) if not self.file(number).is_file()]
 
-    def probabilities(self, fold: Whole, folds: int) -> Floats:
+    def probabilities(self, fold: Ints, folds: int) -> Floats32:
         """Return what the fitted folds said of the images that they held out, (n, classes) float32."""
         parts = [_read_fold(self.file(number)) for number in range(folds)]
         out = np.empty((len(fold), parts[0].shape[1]), np.float32)
@@ -172,7 +173,7 @@ class _Member:
         return out
 
 
-def _read_fold(path: Path) -> Floats:
+def _read_fold(path: Path) -> Floats32:
     """Return one fold's probabilities.
 
     Raises:
@@ -256,7 +257,7 @@ def _fold_of(report: Report | None, number: int, folds: int) -> Report | None:
     return lambda done, total: report(number * total + done, folds * total)
 
 
-def _cache_name(key: str, recipe: Recipe, fold: Whole, paths: list[str], seed: int, weights: str | None) -> str:
+def _cache_name(key: str, recipe: Recipe, fold: Ints, paths: list[str], seed: int, weights: str | None) -> str:
     """Return the folder's name: the recipe, and a hash of all that decides the probabilities but the pixels."""
     start = weights if weights is None else weights_identity(weights)
     content = json.dumps([key, recipe.as_dict(), fold.tolist(), paths, seed, start])

@@ -23,13 +23,10 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image, ImageOps
 
+from training.arrays import Flags, Floats32, Ints, Pixels
 from training.classes import in_order
 from training.files import DataError as DataError
 from training.files import read_bytes
-
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-Whole = npt.NDArray[np.int64]
 
 MOST_PIXELS = 100_000_000
 """Of an image; larger ones are not decoded, as ``max_pixels`` of the measurements has it by default."""
@@ -53,18 +50,18 @@ class Samples:
 
     """
 
-    images: Bytes
-    targets: Floats
-    weights: Floats
+    images: Pixels
+    targets: Floats32
+    weights: Floats32
     classes: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
-    def labels(self) -> Whole:
+    def labels(self) -> Ints:
         """Return the most probable class of each target, (n,) int64."""
-        labels: Whole = self.targets.argmax(axis=1).astype(np.int64)
+        labels: Ints = self.targets.argmax(axis=1).astype(np.int64)
         return labels
 
     def fingerprint(self) -> str:
@@ -75,7 +72,7 @@ class Samples:
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
-    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Samples:
+    def take(self, rows: Ints | Flags) -> Samples:
         """Return some rows, by number or by mask."""
         return Samples(self.images[rows], self.targets[rows], self.weights[rows], self.classes)
 
@@ -124,7 +121,7 @@ def digests_of(frame: pd.DataFrame) -> Sequence[str] | None:
     return list(frame["sha256"]) if "sha256" in frame else None
 
 
-def load_images(paths: Sequence[Path], largest_side: int, digests: Sequence[str] | None = None) -> Bytes:
+def load_images(paths: Sequence[Path], largest_side: int, digests: Sequence[str] | None = None) -> Pixels:
     """Return images as one array (n, side, side) of grey bytes; oblong ones are squeezed to a square.
 
     The side is that of the largest image, and at most ``largest_side`` pixels.
@@ -142,12 +139,12 @@ def load_images(paths: Sequence[Path], largest_side: int, digests: Sequence[str]
     return out
 
 
-def load_squares(paths: Sequence[Path], side: int, digests: Sequence[str]) -> Bytes:
+def load_squares(paths: Sequence[Path], side: int, digests: Sequence[str]) -> Pixels:
     """Return images as one array (n, side, side) of grey bytes, each enlarged, reduced or squeezed to that side."""
     return np.stack([_resized(decode_grey(path, digest), side) for path, digest in zip(paths, digests, strict=True)])
 
 
-def decode_grey(path: Path, digest: str = "") -> Bytes:
+def decode_grey(path: Path, digest: str = "") -> Pixels:
     """Return one image as luminance, (height, width) uint8.
 
     Raises:
@@ -173,7 +170,7 @@ def decode_grey(path: Path, digest: str = "") -> Bytes:
     return image.astype(np.uint8, copy=False) if image.dtype == np.uint8 else _eight_bits(image)
 
 
-def _by_pillow(data: bytes) -> Bytes | None:
+def _by_pillow(data: bytes) -> Pixels | None:
     """Return an image that OpenCV does not know, HEIC and JPEG XL where their plug-ins are installed, None for none."""
     for plugin in ("pillow_heif", "pillow_jxl"):
         with contextlib.suppress(ImportError):
@@ -186,7 +183,7 @@ def _by_pillow(data: bytes) -> Bytes | None:
         return None
 
 
-def _eight_bits(image: npt.NDArray[Any]) -> Bytes:
+def _eight_bits(image: npt.NDArray[Any]) -> Pixels:
     """Return deep grey levels as bytes: whole numbers from the usual depth that holds them, others from their range."""
     low, high = float(image.min()), float(image.max())
     bits = next((bits for bits in (8, 10, 12, 14, 16) if high < 2**bits), 0)
@@ -207,7 +204,7 @@ def _is_bomb(data: bytes) -> bool:
         return False
 
 
-def targets_of(frame: pd.DataFrame, classes: Sequence[str]) -> Floats:
+def targets_of(frame: pd.DataFrame, classes: Sequence[str]) -> Floats32:
     """Return the targets of a frame, (n, classes) float32: its soft labels, or its labels as one-hot rows.
 
     Raises:
@@ -227,7 +224,7 @@ def targets_of(frame: pd.DataFrame, classes: Sequence[str]) -> Floats:
     return targets
 
 
-def weights_of(frame: pd.DataFrame) -> Floats:
+def weights_of(frame: pd.DataFrame) -> Floats32:
     """Return the weights of a frame's images, (n,) float32; 1 where it has no such column.
 
     Raises:
@@ -244,18 +241,18 @@ def weights_of(frame: pd.DataFrame) -> Floats:
     return np.asarray(weights, dtype=np.float32)
 
 
-def balancing_weights(targets: Floats) -> Floats:
+def balancing_weights(targets: Floats32) -> Floats32:
     """Return one weight a class, (classes,) float32: n / (classes * images of the class), 0 for absent classes.
 
     The usual inverse-frequency weights (Keras' and scikit-learn's "balanced"); their mean over images is 1.
     """
     counts = targets.sum(axis=0)
     share = np.divide(len(targets), len(counts) * counts, out=np.zeros_like(counts), where=counts > 0)
-    weights: Floats = share.astype(np.float32)
+    weights: Floats32 = share.astype(np.float32)
     return weights
 
 
-def _soft_target(text: str, column: dict[str, int]) -> Floats:
+def _soft_target(text: str, column: dict[str, int]) -> Floats32:
     """Return the row of one soft label, scaled to sum to 1."""
     try:
         soft = {str(name): float(value) for name, value in json.loads(text).items()}
@@ -268,16 +265,16 @@ def _soft_target(text: str, column: dict[str, int]) -> Floats:
         row[column[name]] = value
     if not row.any():
         raise DataError(f"the soft label {text!r} has no positive probability")
-    target: Floats = row / row.sum()
+    target: Floats32 = row / row.sum()
     return target
 
 
-def _reduced(image: Bytes, largest_side: int) -> Bytes:
+def _reduced(image: Pixels, largest_side: int) -> Pixels:
     """Return an image that is too large at the largest side, so that a folder of photographs fits into memory."""
     return _resized(image, largest_side) if max(image.shape) > largest_side else image
 
 
-def _resized(image: Bytes, side: int) -> Bytes:
+def _resized(image: Pixels, side: int) -> Pixels:
     """Return one image as a square; areas are averaged when it shrinks."""
     method = cv2.INTER_AREA if max(image.shape) > side else cv2.INTER_LINEAR
     return cv2.resize(image, (side, side), interpolation=method).astype(np.uint8, copy=False)

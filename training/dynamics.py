@@ -12,15 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
+from training.arrays import Half, Ints
 from training.files import refusing, replacing
 
 FOLDER = "dynamics"
 """Of a run's folder."""
 
 ROWS_FILE = "rows.npy"
-
-Half = npt.NDArray[np.float16]
-Whole = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Trained:
 
     """
 
-    rows: Whole
+    rows: Ints
     logits: Half
 
 
@@ -55,7 +53,7 @@ class Recorder:
         self.logits.fill(np.nan)
 
 
-def save_rows(run_dir: Path, rows: Whole) -> None:
+def save_rows(run_dir: Path, rows: Ints) -> None:
     """Write which rows of the data a recorded run trained on."""
     _write(run_dir / FOLDER / ROWS_FILE, rows)
 

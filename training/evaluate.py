@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Labels = npt.NDArray[np.int64]
-Probabilities = npt.NDArray[np.floating[Any]]
-Real = npt.NDArray[np.float64]
+from training.arrays import Flags, Floats, Ints, Probabilities
 
 REPLICATES = 1000
 """Bootstrap replicates; enough for the second digit of a 95 % interval (Efron & Tibshirani, 1993, section 13.3)."""
@@ -42,7 +39,7 @@ class EvaluationError(ValueError):
 class _Sums:
     """What each image adds: (n, columns), and how many classes the columns are for."""
 
-    columns: Real
+    columns: Floats
     classes: int
 
 
@@ -65,14 +62,14 @@ def predictions_table(
     return table.assign(fold=np.broadcast_to(np.asarray(fold, np.int64), len(table)), model=model)
 
 
-def confusion(labels: Labels, predicted: Labels, classes: int) -> npt.NDArray[np.int64]:
+def confusion(labels: Ints, predicted: Ints, classes: int) -> Ints:
     """Return counts (classes, classes): row the given label, column the predicted one."""
     cells = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return cells.reshape(classes, classes).astype(np.int64)
 
 
 def metrics(
-    labels: Labels,
+    labels: Ints,
     probabilities: Probabilities,
     classes: Sequence[str],
     *,
@@ -108,10 +105,10 @@ def metrics(
 
 
 def side_by_side(
-    labels: Labels,
+    labels: Ints,
     probabilities: Probabilities,
     classes: Sequence[str],
-    views: Mapping[str, npt.NDArray[np.bool_]],
+    views: Mapping[str, Flags],
     *,
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -132,9 +129,7 @@ def side_by_side(
     return pd.concat(tables, ignore_index=True)
 
 
-def standard_views(
-    frame: pd.DataFrame, split: str, cleaned: pd.DataFrame | None = None
-) -> dict[str, npt.NDArray[np.bool_]]:
+def standard_views(frame: pd.DataFrame, split: str, cleaned: pd.DataFrame | None = None) -> dict[str, Flags]:
     """Return the masks that are always reported together, over the rows of ``frame``.
 
     Args:
@@ -163,7 +158,7 @@ def standard_views(
 
 
 def compare_pairs(
-    labels: Labels,
+    labels: Ints,
     first: Probabilities,
     second: Probabilities,
     classes: Sequence[str],
@@ -200,9 +195,9 @@ def compare_pairs(
 
 
 def view_difference(
-    right: npt.NDArray[np.bool_],
-    whole: npt.NDArray[np.bool_],
-    part: npt.NDArray[np.bool_],
+    right: Flags,
+    whole: Flags,
+    part: Flags,
     *,
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -222,14 +217,14 @@ def view_difference(
     """
     columns = np.column_stack([whole, whole & right, part, part & right])[whole].astype(np.float64)
 
-    def difference(sums: Real) -> Real:
+    def difference(sums: Floats) -> Floats:
         return _ratio(sums[:, 1], sums[:, 0]) - _ratio(sums[:, 3], sums[:, 2])
 
     low, high = _bounds(difference(replicated_sums(columns, replicates, seed))[:, None])
     return float(difference(columns.sum(axis=0)[None, :])[0]), float(low[0]), float(high[0])
 
 
-def mcnemar(first_right: npt.NDArray[np.bool_], second_right: npt.NDArray[np.bool_]) -> float:
+def mcnemar(first_right: Flags, second_right: Flags) -> float:
     """Return the exact two-sided p-value that two models are right equally often (McNemar, 1947)."""
     from scipy.stats import binomtest
 
@@ -268,7 +263,7 @@ def confused(frame: pd.DataFrame, classes: Sequence[str], names: Sequence[str], 
     return pd.concat(parts, ignore_index=True)[["heading", "path", "label", "predicted", "probability"]]
 
 
-def _check(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> None:
+def _check(labels: Ints, probabilities: Probabilities, classes: Sequence[str]) -> None:
     """Refuse what would give a number without a meaning."""
     if not len(labels):
         raise EvaluationError("there are no images to evaluate")
@@ -282,7 +277,7 @@ def _check(labels: Labels, probabilities: Probabilities, classes: Sequence[str])
         raise EvaluationError("probabilities must be at least 0 and sum to 1 for every image")
 
 
-def _sums(labels: Labels, probabilities: Probabilities) -> _Sums:
+def _sums(labels: Ints, probabilities: Probabilities) -> _Sums:
     """Return what each image adds to the confusion matrix, the log loss and the calibration bins."""
     count, classes = probabilities.shape
     rows, predicted, sure = np.arange(count), probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -295,7 +290,7 @@ def _sums(labels: Labels, probabilities: Probabilities) -> _Sums:
     return _Sums(np.column_stack([cells, loss, gaps]).astype(np.float64), classes)
 
 
-def replicated_sums(columns: Real, replicates: int, seed: int) -> Real:
+def replicated_sums(columns: Floats, replicates: int, seed: int) -> Floats:
     """Return the sums over ``replicates`` draws of as many images with replacement, (replicates, columns).
 
     ``columns`` is (n, columns): what each image adds.
@@ -310,7 +305,7 @@ def replicated_sums(columns: Real, replicates: int, seed: int) -> Real:
     return np.concatenate(parts)
 
 
-def _derived(sums: Real, classes: int, names: Sequence[str]) -> tuple[list[tuple[str, str]], Real]:
+def _derived(sums: Floats, classes: int, names: Sequence[str]) -> tuple[list[tuple[str, str]], Floats]:
     """Return (metric, class) names and their values, (draws, metrics), from sums, (draws, columns)."""
     cells = sums[:, : classes * classes].reshape(-1, classes, classes)
     loss, gaps = sums[:, classes * classes], sums[:, classes * classes + 1 :]
@@ -335,21 +330,21 @@ def _derived(sums: Real, classes: int, names: Sequence[str]) -> tuple[list[tuple
     return labels, values
 
 
-def _ratio(top: Real, bottom: Real) -> Real:
+def _ratio(top: Floats, bottom: Floats) -> Floats:
     """Divide; NaN where there is nothing to divide by."""
     out = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
     np.divide(top, bottom, out=out, where=np.broadcast_to(bottom, out.shape) > 0)
     return out
 
 
-def _mean_of_known(values: Real) -> Real:
+def _mean_of_known(values: Floats) -> Floats:
     """Return the mean over classes that exist, (draws,); no draw is without any."""
     known = ~np.isnan(values)
-    mean: Real = np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
+    mean: Floats = np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
     return mean
 
 
-def _bounds(draws: Real) -> tuple[Real, Real]:
+def _bounds(draws: Floats) -> tuple[Floats, Floats]:
     """Return the percentile interval of each column; NaN for a column that some draw does not have."""
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)

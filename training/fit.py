@@ -24,9 +24,10 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 
+from training.arrays import Floats32, Pixels
 from training.augment import augmenter
 from training.backbones import build, default_weights, weights_identity, weights_licence
-from training.data import Bytes, DataError, Floats, Samples, balancing_weights, class_names, load_samples
+from training.data import DataError, Samples, balancing_weights, class_names, load_samples
 from training.devices import Fabric, fastest_threads, find_device, keep_freed_memory, runtime
 from training.dynamics import Recorder
 from training.files import digest_of, read_csv, read_json, refusing, replacing, write_json
@@ -88,7 +89,7 @@ class FitResult:
     history: pd.DataFrame
     device: str | None = None
 
-    def probabilities(self, images: Bytes) -> Floats:
+    def probabilities(self, images: Pixels) -> Floats32:
         """Return the kept weights' probabilities of grey images (n, side, side) uint8, (n, classes) float32."""
         return self.model().on(find_device(self.device)).probabilities(images)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch.nn import functional
 
-from training.data import Bytes, Floats, load_images
+from training.arrays import Floats32, Half, Ints, Pixels
+from training.data import load_images
 from training.devices import keep_freed_memory
 from training.files import refusing, replacing
 from training.model import PREDICTION_BATCH, as_input, load_model
@@ -22,8 +22,6 @@ from training.networks import ExpressionNetwork
 
 VIEWS = 2
 """An image and its mirror image: two opinions of one network."""
-
-Half = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class HeldOut:
 
     """
 
-    members: Floats
+    members: Floats32
     embedding: Half
 
 
@@ -66,7 +64,7 @@ _Files = Sequence[tuple[Path, str]]
 """Of images, each with the SHA-256 that it must have, "" for any."""
 
 
-def _of_member(folder: Path, fold: npt.NDArray[np.int64], files: _Files) -> HeldOut:
+def _of_member(folder: Path, fold: Ints, files: _Files) -> HeldOut:
     """Return what one member's folds say, each of the images that it held out."""
     parts = {}
     for number in np.unique(fold):
@@ -102,7 +100,7 @@ def _of_fold(folder: Path, number: int, files: _Files) -> HeldOut:
         return found
 
 
-def _judged(network: ExpressionNetwork, images: Bytes) -> HeldOut:
+def _judged(network: ExpressionNetwork, images: Pixels) -> HeldOut:
     """Return what a network says of grey images (n, side, side) uint8 and of their mirror images."""
     keep_freed_memory()
     network.eval()
@@ -114,6 +112,6 @@ def _judged(network: ExpressionNetwork, images: Bytes) -> HeldOut:
             said.append(torch.stack([functional.softmax(logits.float(), 1) for _, logits in views]))
             pooled = torch.stack([features for features, _ in views]).mean(0)
             seen.append(functional.normalize(pooled, dim=1).half())
-    probabilities: Floats = torch.cat(said, dim=1).numpy()
+    probabilities: Floats32 = torch.cat(said, dim=1).numpy()
     embedding: Half = torch.cat(seen).numpy()
     return HeldOut(probabilities, embedding)

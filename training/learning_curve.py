@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from training.arrays import Floats, Ints
 from training.data import Samples
-from training.evaluate import CONFIDENCE, REPLICATES, Real, replicated_sums
+from training.evaluate import CONFIDENCE, REPLICATES, replicated_sums
 from training.fit import Report, fit_samples
 from training.recipes import Recipe
 
@@ -26,8 +26,6 @@ SHARES = (0.1, 0.25, 0.5, 1.0)
 
 FACTOR = 2.0
 """How much more data is asked about."""
-
-Right = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def learning_curve(
     """
     arms = [(f"{share:g}", train, share) for share in shares]
     arms += [("cleaned", cleaned, 1.0)] if cleaned is not None else []
-    right: dict[str, list[Right]] = {name: [] for name, _, _ in arms}
+    right: dict[str, list[Floats]] = {name: [] for name, _, _ in arms}
     nothing = validation.take(np.zeros(0, np.int64))
     total, done = len(arms) * len(seeds), 0
     for seed in seeds:
@@ -92,7 +90,7 @@ def learning_curve(
     return _summed(means, shares, sizes, validation)
 
 
-def _nested(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.NDArray[np.int64]:
+def _nested(labels: Ints, share: float, seed: int) -> Ints:
     """Return rows: the same share of every class, at least two, each smaller draw inside the larger."""
     place = np.random.default_rng(seed).permutation(len(labels))
     rows = []
@@ -103,7 +101,7 @@ def _nested(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.NDArr
 
 
 def _summed(
-    means: dict[str, Right], shares: Sequence[float], sizes: Sequence[int], validation: Samples
+    means: dict[str, Floats], shares: Sequence[float], sizes: Sequence[int], validation: Samples
 ) -> LearningCurve:
     """Return points and gains over all classes and of each."""
     points, gains = [], []
@@ -128,7 +126,7 @@ def _summed(
     )
 
 
-def gain_of_more(sizes: Sequence[int], accuracies: Real, factor: float = FACTOR) -> Real:
+def gain_of_more(sizes: Sequence[int], accuracies: Floats, factor: float = FACTOR) -> Floats:
     """Return how much accuracy ``factor`` times the data would add, (draws,), from accuracies (draws, sizes).
 
     The slope of log error over log images, by least squares; the last error falls by ``factor`` to that power.
@@ -137,11 +135,11 @@ def gain_of_more(sizes: Sequence[int], accuracies: Real, factor: float = FACTOR)
     centred = logs - logs.mean()
     errors = np.maximum(1 - accuracies, 1e-4)
     slope = (np.log(errors) * centred).sum(axis=1) / (centred**2).sum()
-    gain: Real = errors[:, -1] * (1 - factor**slope)
+    gain: Floats = errors[:, -1] * (1 - factor**slope)
     return gain
 
 
-def _interval(draws: Real) -> tuple[float, float]:
+def _interval(draws: Floats) -> tuple[float, float]:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)

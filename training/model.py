@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
+from training.arrays import Floats32, Pixels
 from training.backbones import assemble, load_state, read_state
-from training.data import RESERVED, Bytes, DataError, Floats, load_images
+from training.data import RESERVED, DataError, load_images
 from training.evaluate import predictions_table
 from training.files import digest_of, read_json, refusing, replacing
 from training.recipes import Recipe, UnknownRecipeError
@@ -61,7 +62,7 @@ class Model:
         self.network.to(device)
         return self
 
-    def probabilities(self, images: Bytes) -> Floats:
+    def probabilities(self, images: Pixels) -> Floats32:
         """Return one probability a class of grey images (n, side, side) uint8, (n, classes) float32."""
         return predict(self.network, images, mirror=self.recipe.flip_average, shift=self.recipe.shift_average)
 
@@ -130,7 +131,7 @@ def start_of(run_dir: Path) -> str:
     return "; ".join(parts) + "."
 
 
-def predict(network: torch.nn.Module, images: Bytes, *, mirror: bool = False, shift: bool = False) -> Floats:
+def predict(network: torch.nn.Module, images: Pixels, *, mirror: bool = False, shift: bool = False) -> Floats32:
     """Return softmax probabilities, (n, classes) float32.
 
     Args:
@@ -152,7 +153,7 @@ def predict(network: torch.nn.Module, images: Bytes, *, mirror: bool = False, sh
             parts.append(torch.stack([functional.softmax(network(view).float(), 1) for view in views]).mean(0).cpu())
     if not parts:
         raise DataError("there are no images to predict")
-    probabilities: Floats = torch.cat(parts).numpy()
+    probabilities: Floats32 = torch.cat(parts).numpy()
     return probabilities
 
 

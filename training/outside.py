@@ -20,8 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.data import Bytes
-from training.evaluate import Real
+from training.arrays import Floats, Pixels
 from training.files import read_bytes, read_json
 
 BATCH = 32
@@ -49,7 +48,7 @@ class OutsideModel:
 
     name: str
     classes: tuple[str, ...]
-    predict: Callable[[Bytes], Real]
+    predict: Callable[[Pixels], Floats]
     licence: str = "unknown: ask its authors"
     seen: str = ""
     fingerprint: str = ""
@@ -100,7 +99,7 @@ def open_model(source: str, *, download: bool = True) -> OutsideModel:
     )
 
 
-def all_probabilities(model: OutsideModel, images: Bytes) -> Real:
+def all_probabilities(model: OutsideModel, images: Pixels) -> Floats:
     """Return the probabilities of all its classes, (n, its classes), rows that sum to 1.
 
     Raises:
@@ -121,7 +120,9 @@ def all_probabilities(model: OutsideModel, images: Bytes) -> Real:
     return np.asarray(scores / scores.sum(axis=1, keepdims=True))
 
 
-def our_probabilities(model: OutsideModel, images: Bytes, column_of: Mapping[str, str], classes: Sequence[str]) -> Real:
+def our_probabilities(
+    model: OutsideModel, images: Pixels, column_of: Mapping[str, str], classes: Sequence[str]
+) -> Floats:
     """Return probabilities of our classes: those of the model's classes that mean the same, scaled to sum to 1.
 
     Args:
@@ -151,7 +152,7 @@ def _fer() -> OutsideModel:
     except fer_model.FerError as error:
         raise OutsideError(str(error)) from error
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         return np.asarray(fer_model.fer_probabilities(images, network, mirrored=False), np.float64)
 
     mark = f"fer {fer_model.SHA256}"
@@ -167,7 +168,7 @@ def _face_api(path: str, _download: bool) -> OutsideModel:
     except face_api.FaceApiError as error:
         raise OutsideError(str(error)) from error
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         return np.asarray(face_api.face_api_probabilities(images, network), np.float64)
 
     return OutsideModel(
@@ -197,7 +198,7 @@ def _hugging_face(name: str, download: bool) -> OutsideModel:
     for parameter in network.state_dict().values():
         digest.update(parameter.contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         inputs = reader([cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in images], return_tensors="pt")
         with torch.inference_mode():
             return _softmax(network(**inputs).logits.float().numpy())
@@ -216,7 +217,7 @@ def _deepface() -> OutsideModel:
             f"DeepFace's emotion network is not to be had here ({error}); install deepface online"
         ) from error
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         batch = _resized(images, 48).astype(np.float32)[..., None] / 255
         return np.asarray(network.predict(batch, verbose=0), np.float64)
 
@@ -231,7 +232,7 @@ def _hsemotion() -> OutsideModel:
     except Exception as error:  # its download raises its own kinds
         raise OutsideError(f"HSEmotion is not to be had here ({error}); install hsemotion-onnx online") from error
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         colour = [cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in images]
         return np.asarray([recogniser.predict_emotions(image, logits=False)[1] for image in colour], np.float64)
 
@@ -248,7 +249,7 @@ def _emotiefflib() -> OutsideModel:
         raise OutsideError(f"EmotiEffLib is not to be had here ({error}); install emotiefflib online") from error
     classes = tuple(str(recogniser.idx_to_emotion_class[place]) for place in range(len(HSEMOTION_CLASSES)))
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         colour = [cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in images]
         return np.asarray(recogniser.predict_emotions(colour, logits=False)[1], np.float64)
 
@@ -311,7 +312,7 @@ def onnx_model(file: Path) -> OutsideModel:
     given = session.get_inputs()[0]
     wanted = _wanted(file, list(given.shape), list(session.get_outputs()[0].shape))
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         batch = _resized(images, wanted.side).astype(np.float32)[:, None] * (wanted.white / 255)
         batch = np.repeat(batch, wanted.channels, axis=1)
         mean, std = (np.array(values, np.float32)[:, None, None] for values in (wanted.mean, wanted.std))
@@ -359,11 +360,11 @@ def _callable(source: str) -> OutsideModel:
     return OutsideModel(name, classes, function, **said)
 
 
-def _softmax(scores: npt.NDArray[np.floating[Any]]) -> Real:
+def _softmax(scores: npt.NDArray[np.floating[Any]]) -> Floats:
     raised = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
-def _resized(images: Bytes, side: int) -> Bytes:
+def _resized(images: Pixels, side: int) -> Pixels:
     method = cv2.INTER_AREA if images.shape[1] > side else cv2.INTER_LINEAR
     return np.stack([cv2.resize(image, (side, side), interpolation=method) for image in images]).astype(np.uint8)

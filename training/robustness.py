@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.data import Bytes
-from training.evaluate import CONFIDENCE, REPLICATES, Labels, Probabilities, Real
+from training.arrays import Flags, Floats, Ints, Pixels, Probabilities
+from training.evaluate import CONFIDENCE, REPLICATES
 
-Predict = Callable[[Bytes], Probabilities]
+Predict = Callable[[Pixels], Probabilities]
 """Grey images (n, h, w) uint8 -> probabilities (n, classes)."""
 
 SEVERITIES: Mapping[str, tuple[float, ...]] = {
@@ -52,7 +52,7 @@ LARGEST_WEIGHT = 20.0
 """Importance weights are cut here: one image never stands for more than so many."""
 
 
-def corrupted(images: Bytes, name: str, grade: float, seed: int = 0) -> Bytes:
+def corrupted(images: Pixels, name: str, grade: float, seed: int = 0) -> Pixels:
     """Return images under one corruption.
 
     Args:
@@ -73,41 +73,41 @@ def corrupted(images: Bytes, name: str, grade: float, seed: int = 0) -> Bytes:
     return out
 
 
-def _gamma(image: Bytes, gamma: float, _rng: np.random.Generator) -> Bytes:
+def _gamma(image: Pixels, gamma: float, _rng: np.random.Generator) -> Pixels:
     return np.asarray(np.round(255 * (image / 255.0) ** gamma), np.uint8)
 
 
-def _brighter(image: Bytes, gamma: float, rng: np.random.Generator) -> Bytes:
+def _brighter(image: Pixels, gamma: float, rng: np.random.Generator) -> Pixels:
     return _gamma(image, 1 / gamma, rng)
 
 
-def _blur(image: Bytes, sigma: float, _rng: np.random.Generator) -> Bytes:
+def _blur(image: Pixels, sigma: float, _rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * image.shape[0]), np.uint8)
 
 
-def _noise(image: Bytes, deviation: float, rng: np.random.Generator) -> Real:
+def _noise(image: Pixels, deviation: float, rng: np.random.Generator) -> Floats:
     return np.asarray(np.clip(np.round(image + rng.normal(0, 255 * deviation, image.shape)), 0, 255))
 
 
-def _jpeg(image: Bytes, quality: float, _rng: np.random.Generator) -> Bytes:
+def _jpeg(image: Pixels, quality: float, _rng: np.random.Generator) -> Pixels:
     encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
-def _rotation(image: Bytes, degrees: float, rng: np.random.Generator) -> Bytes:
+def _rotation(image: Pixels, degrees: float, rng: np.random.Generator) -> Pixels:
     height, width = image.shape
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees * rng.choice([-1, 1]), 1.0)
     return np.asarray(cv2.warpAffine(image, turn, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-def _crop(image: Bytes, share: float, _rng: np.random.Generator) -> Bytes:
+def _crop(image: Pixels, share: float, _rng: np.random.Generator) -> Pixels:
     height, width = image.shape
     top, left = round(height * share), round(width * share)
     inside = image[top : height - top, left : width - left]
     return np.asarray(cv2.resize(inside, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _occlusion(image: Bytes, share: float, rng: np.random.Generator) -> Bytes:
+def _occlusion(image: Pixels, share: float, rng: np.random.Generator) -> Pixels:
     side = max(1, round(share * image.shape[0]))
     top, left = (int(rng.integers(0, length - side + 1)) for length in image.shape)
     out = image.copy()
@@ -115,7 +115,7 @@ def _occlusion(image: Bytes, share: float, rng: np.random.Generator) -> Bytes:
     return out
 
 
-_CORRUPTIONS: Mapping[str, Callable[[Bytes, float, np.random.Generator], npt.NDArray[np.generic]]] = {
+_CORRUPTIONS: Mapping[str, Callable[[Pixels, float, np.random.Generator], npt.NDArray[np.generic]]] = {
     "darker": _gamma,
     "brighter": _brighter,
     "blur": _blur,
@@ -129,8 +129,8 @@ _CORRUPTIONS: Mapping[str, Callable[[Bytes, float, np.random.Generator], npt.NDA
 
 def curves(
     predict: Predict,
-    images: Bytes,
-    labels: Labels,
+    images: Pixels,
+    labels: Ints,
     *,
     seed: int = 0,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -166,7 +166,7 @@ def curves(
     return pd.DataFrame(rows, columns=[*columns, "change", "change_low", "change_high"])
 
 
-def covariates(images: Bytes) -> pd.DataFrame:
+def covariates(images: Pixels) -> pd.DataFrame:
     """Return what can be measured of the pixels alone: illumination and contrast (0..1), sharpness (log10).
 
     Sharpness is the variance of the Laplacian relative to that of the tones, so that dark images do not count as
@@ -181,7 +181,7 @@ def covariates(images: Bytes) -> pd.DataFrame:
     )
 
 
-def by_covariate(right: npt.NDArray[np.bool_], values: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def by_covariate(right: Flags, values: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Return accuracy in equal shares of the images by each covariate.
 
     Args:
@@ -204,7 +204,7 @@ def by_covariate(right: npt.NDArray[np.bool_], values: pd.DataFrame, seed: int =
     return pd.DataFrame(rows, columns=["covariate", "bin", "left", "right", "images", "accuracy", "low", "high"])
 
 
-def by_challenge(right: npt.NDArray[np.bool_], flags: pd.DataFrame) -> pd.DataFrame:
+def by_challenge(right: Flags, flags: pd.DataFrame) -> pd.DataFrame:
     """Return what each challenge costs: accuracy on the images that have it, on those that do not, and the difference.
 
     Args:
@@ -232,7 +232,7 @@ def by_challenge(right: npt.NDArray[np.bool_], flags: pd.DataFrame) -> pd.DataFr
     return found.sort_values("cost", ascending=False, ignore_index=True)
 
 
-def _wilson(right: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+def _wilson(right: Flags) -> tuple[float, float, float]:
     """Return the share that is right and Wilson's interval: a bootstrap of a few that all are wrong has none."""
     from scipy.stats import norm
 
@@ -243,9 +243,7 @@ def _wilson(right: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
     return share, max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _bins(
-    values: Real, reference: Real, number: int = COVARIATE_BINS
-) -> list[tuple[float, float, npt.NDArray[np.bool_]]]:
+def _bins(values: Floats, reference: Floats, number: int = COVARIATE_BINS) -> list[tuple[float, float, Flags]]:
     """Return (left, right, mask of ``values``) of bins that hold equal shares of ``reference``; [] for one value."""
     known = reference[np.isfinite(reference)]
     if not len(known):
@@ -259,8 +257,8 @@ def _bins(
 
 
 def explained_gap(
-    right: npt.NDArray[np.bool_],
-    other_right: npt.NDArray[np.bool_],
+    right: Flags,
+    other_right: Flags,
     values: pd.DataFrame,
     other_values: pd.DataFrame,
     *,
@@ -303,7 +301,7 @@ def explained_gap(
     return pd.DataFrame(rows, columns=["covariate", "gap", "explained", "low", "high", "share"])
 
 
-def _stratum_weights(values: pd.Series, other: pd.Series) -> Real:
+def _stratum_weights(values: pd.Series, other: pd.Series) -> Floats:
     """Return the weight of each image of the first set that spreads it over strata like the second."""
     if values.dtype.kind in "fiu":
         column, theirs = values.to_numpy(np.float64), other.to_numpy(np.float64)
@@ -322,7 +320,7 @@ def _stratum_weights(values: pd.Series, other: pd.Series) -> Real:
     return np.asarray(np.minimum(weights, LARGEST_WEIGHT))
 
 
-def _density_ratio(values: pd.DataFrame, other: pd.DataFrame) -> Real:
+def _density_ratio(values: pd.DataFrame, other: pd.DataFrame) -> Floats:
     """Return importance weights of the first set from a logistic model of which set an image is from."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -338,12 +336,12 @@ def _density_ratio(values: pd.DataFrame, other: pd.DataFrame) -> Real:
     return np.asarray(np.minimum(ratio, LARGEST_WEIGHT))
 
 
-def _draws(count: int, seed: int) -> npt.NDArray[np.int64]:
+def _draws(count: int, seed: int) -> Ints:
     """Return bootstrap draws, (replicates, count) row numbers."""
     return np.random.default_rng(seed).integers(0, count, (REPLICATES, count))
 
 
-def _with_interval(values: npt.NDArray[np.generic], draws: npt.NDArray[np.int64]) -> tuple[float, float, float]:
+def _with_interval(values: npt.NDArray[np.generic], draws: Ints) -> tuple[float, float, float]:
     """Return a mean with its percentile bootstrap interval."""
     numbers = values.astype(np.float64)
     tail = (1 - CONFIDENCE) / 2

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from training.compare import Right, difference_interval, fit_name, said
+from training.arrays import Flags, Ints
+from training.compare import difference_interval, fit_name, said
 from training.data import Samples
 from training.fit import Report, fit_samples
 from training.learning_curve import gain_of_more
@@ -20,7 +20,7 @@ from training.recipes import Recipe
 WHOLE, RANDOM, SELECTED = "whole", "random", "selected"
 """Names of arms: all images, as many of each class at random, and the selection that is asked about."""
 
-Draw = Callable[[float, int], npt.NDArray[np.int64]]
+Draw = Callable[[float, int], Ints]
 """From a share (0..1) and a seed to the rows of a subset."""
 
 
@@ -78,7 +78,7 @@ def compare_subsets(
     """
     given = dict(options or {})
     arms = [(WHOLE, 1.0), *((how, share) for share in shares for how in ways)]
-    right: dict[tuple[str, float], list[Right]] = {arm: [] for arm in arms}
+    right: dict[tuple[str, float], list[Flags]] = {arm: [] for arm in arms}
     sizes: dict[tuple[str, float], int] = {}
     nothing = judged.take(np.zeros(0, np.int64))
     for number, seed in enumerate(seeds):
@@ -99,7 +99,7 @@ def compare_subsets(
     return Subsets(pd.DataFrame(points, columns=["how", "share", "images", "accuracy"]), _pairs(right, shares), twice)
 
 
-def _pairs(right: Mapping[tuple[str, float], list[Right]], shares: Sequence[float]) -> pd.DataFrame:
+def _pairs(right: Mapping[tuple[str, float], list[Flags]], shares: Sequence[float]) -> pd.DataFrame:
     """Return SELECTED against every other way of the same share, and against the whole."""
     ways = list(dict.fromkeys(how for how, _ in right if how not in (WHOLE, SELECTED)))
     rows = []

@@ -11,13 +11,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from curation.base.arrays import Floats
 from curation.base.statistics import DRAWS, RESAMPLES, Estimate, percentile_interval, share
 
 _CHUNK = 50
 """Bootstrap samples drawn at once: 50 x 20,000 images are 8 MB of weights."""
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 def accuracy(hits: npt.ArrayLike) -> Estimate:

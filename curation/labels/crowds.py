@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.labels.scores import Floats, Whole
+from curation.base.arrays import Floats, Ints
 
 ROUNDS = 200
 """Of expectation and maximisation at most."""
@@ -33,9 +33,9 @@ class Patterns:
 
     """
 
-    answers: Whole
+    answers: Ints
     counts: Floats
-    of_image: Whole
+    of_image: Ints
     start: Floats
     kinds: int
     known: Floats
@@ -43,7 +43,7 @@ class Patterns:
     @classmethod
     def of(
         cls,
-        answers: Sequence[Whole],
+        answers: Sequence[Ints],
         kinds: int,
         start: Floats,
         known: Floats | None = None,
@@ -81,7 +81,7 @@ class Patterns:
         return believed
 
 
-def dawid_skene(answers: Sequence[Whole], kinds: int, start: Floats) -> Floats:
+def dawid_skene(answers: Sequence[Ints], kinds: int, start: Floats) -> Floats:
     """Return the probability of each true class from the answers of several annotators, (n, true classes).
 
     Args:

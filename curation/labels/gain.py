@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from curation.labels.scores import Flags, Floats, Whole
+from curation.base.arrays import Flags, Floats, Ints
 from curation.labels.teach import CHUNK, RELIABILITY, Answers, Known, Taught, chance, teach
 
 BATCH = 25
@@ -34,7 +34,7 @@ class Queue:
 
     """
 
-    rows: Whole
+    rows: Ints
     gain: Floats
     taught: Taught
 
@@ -63,14 +63,14 @@ def rank_queue(known: Known, answers: Answers, open_: Flags | None = None) -> Qu
     return Queue(order, total[unit[order]], taught)
 
 
-def _units(groups: npt.NDArray[np.object_]) -> Whole:
+def _units(groups: npt.NDArray[np.object_]) -> Ints:
     """Return the number of what is asked about at once, (n,): a group of copies, or an image alone."""
     names = np.array([name or f"\0{row}" for row, name in enumerate(groups)])
-    units: Whole = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    units: Ints = np.unique(names, return_inverse=True)[1].astype(np.int64)
     return units
 
 
-def _balanced(order: Whole, unit: Whole, labels: Whole) -> Whole:
+def _balanced(order: Ints, unit: Ints, labels: Ints) -> Ints:
     """Return the order with no more than its share of every batch from one given class, as long as there are others."""
     heads = np.flatnonzero(np.r_[True, np.diff(unit[order]) != 0]) if len(order) else np.zeros(0, np.int64)
     ends = np.r_[heads[1:], len(order)]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curation.base.arrays import Floats, Ints
 from curation.labels.jury import softened
-from curation.labels.scores import Floats, Whole
 
 PANEL = 10
 """People in the panel whose majority is asked for; FER+ (Barsoum et al., ICMI 2016) asked ten."""
@@ -37,12 +37,12 @@ class Judgement:
 
     wrong: Floats
     ambiguous: Floats
-    suggestion: Whole
+    suggestion: Ints
     suggestion_right: Floats
     posterior: Floats
 
 
-def judgement(labels: Whole, posterior: Floats, sharpness: float) -> Judgement:
+def judgement(labels: Ints, posterior: Floats, sharpness: float) -> Judgement:
     """Return the judgement that a posterior makes.
 
     Args:

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from scipy.optimize import brentq, minimize
 from scipy.special import log_softmax, softmax
 
+from curation.base.arrays import Flags, Floats, Ints
 from curation.labels.crowds import Patterns
-from curation.labels.scores import Floats, Whole
 
 SURENESS = 1e-3
 """Probabilities are kept this far from 0: opinions formed on thousands of images know no more."""
@@ -137,7 +137,7 @@ def closed(said: npt.NDArray[np.floating[Any]]) -> Floats:
 def deliberate(
     names: Sequence[str],
     said: npt.NDArray[np.floating[Any]],
-    labels: Whole,
+    labels: Ints,
     neighbours: Floats,
     groups: npt.ArrayLike,
     *,
@@ -190,7 +190,7 @@ class _Seats:
     """The jurors' slopes, shifts, weights and seats, found in turns with the consensus."""
 
     def __init__(
-        self, whole: Floats, logs: Floats, labels: Whole, witness: Floats, counted: Floats, seen: Floats, sample: Whole
+        self, whole: Floats, logs: Floats, labels: Ints, witness: Floats, counted: Floats, seen: Floats, sample: Ints
     ) -> None:
         self.whole, self.logs, self.labels, self.witness, self.counted = whole, logs, labels, witness, counted
         self.seen, self.sample, self.classes = seen, sample, whole.shape[2] - 1
@@ -240,7 +240,7 @@ class _Seats:
             return _patterns(self.labels, votes, self.counted)
         return _patterns(self.labels, [*votes, self.witness], ONE_NETWORK * self.counted)
 
-    def _alike(self, label: Floats) -> Whole:
+    def _alike(self, label: Floats) -> Ints:
         """Return each opinion's seat, (opinions,): those that depart from the consensus alike share one."""
         consensus = np.einsum("k,kit->it", self.weights, self.calibrated[:, self.sample]) + label
         axis = _centred(softmax(consensus / (self.weights.sum() + 1.0), axis=1))
@@ -302,7 +302,7 @@ def _counted(kin: npt.ArrayLike) -> Floats:
     return counted
 
 
-def _patterns(labels: Whole, votes: Sequence[Floats], counted: Floats) -> Patterns:
+def _patterns(labels: Ints, votes: Sequence[Floats], counted: Floats) -> Patterns:
     kinds = votes[0].shape[1]
     start = (np.sum(votes, axis=0) + 0.5 * np.eye(kinds)[labels]) / (len(votes) + 0.5)
     classes = kinds - 1
@@ -315,7 +315,7 @@ def _patterns(labels: Whole, votes: Sequence[Floats], counted: Floats) -> Patter
     return Patterns.of([labels, *chosen], kinds, start, known, counted)
 
 
-def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, patterns: Patterns, labels: Whole) -> float:
+def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, patterns: Patterns, labels: Ints) -> float:
     """Return the share of an opinion's answers that repeat given labels; 0 unless it is above what honesty can reach.
 
     Where the out-of-fold models doubt labels, a perfect reader agrees with as many as are right there all the same;
@@ -335,7 +335,7 @@ def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, patterns: Pattern
     return float(np.clip((least - honest) / max(1.0 - honest, SURENESS), 0.0, 0.95))
 
 
-def _without_memory(whole: Floats, labels: Whole, seen: float) -> Floats:
+def _without_memory(whole: Floats, labels: Ints, seen: float) -> Floats:
     """Return how likely an opinion's answer is for each true class, where a share of it is the given label repeated."""
     likely = (1.0 - seen) * whole + seen * whole[np.arange(len(labels)), labels][:, None]
     shares: Floats = likely / likely.sum(axis=1, keepdims=True)
@@ -368,7 +368,7 @@ def _centred(whole: Floats) -> Floats:
     return flat
 
 
-def sharpness_for(shared: Floats, labels: Whole, doubt: float) -> float:
+def sharpness_for(shared: Floats, labels: Ints, doubt: float) -> float:
     """Return the one power of the probabilities at which the expected share of wrong labels is ``doubt``."""
     logs, own = np.log(shared), (np.arange(len(labels)), labels)
 
@@ -387,7 +387,7 @@ def softened(posterior: Floats, sharpness: float) -> Floats:
     return shared
 
 
-def _with_copies(said: Floats, labels: Whole, meaning: Floats, groups: npt.ArrayLike) -> tuple[Floats, Floats]:
+def _with_copies(said: Floats, labels: Ints, meaning: Floats, groups: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Return what is said of each image and of its label, each (n, classes + 1), with its copies heard too.
 
     A member of whom other things are said than of the others is no copy, whatever the group says, and is heard alone. A
@@ -410,7 +410,7 @@ def _with_copies(said: Floats, labels: Whole, meaning: Floats, groups: npt.Array
     return said, label
 
 
-def _fits(said: Floats, members: Whole, number: Whole) -> npt.NDArray[np.bool_]:
+def _fits(said: Floats, members: Ints, number: Ints) -> Flags:
     """Return whether what is said of each member is what is said of the rest of its group, (members,)."""
     spread = said.var(axis=0).sum()
     total, size = _sums(said[members], number), np.bincount(number)[number][:, None]
@@ -418,11 +418,11 @@ def _fits(said: Floats, members: Whole, number: Whole) -> npt.NDArray[np.bool_]:
     apart = ((said[members] - others) ** 2).sum(axis=1)
     # two images taken at random are twice the variance apart, and one from the mean of several others a little less
     expected = spread * (1.0 + 1.0 / np.maximum(size[:, 0] - 1, 1))
-    fits: npt.NDArray[np.bool_] = apart <= COPIES_APART * expected
+    fits: Flags = apart <= COPIES_APART * expected
     return fits
 
 
-def _sums(values: Floats, number: Whole) -> Floats:
+def _sums(values: Floats, number: Ints) -> Floats:
     """Return the sum over each row's group, in every member's row."""
     total = np.zeros((number.max() + 1 if len(number) else 0, values.shape[1]))
     np.add.at(total, number, values)

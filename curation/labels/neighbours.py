@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curation.labels.scores import Floats, Whole
+from curation.base.arrays import Floats, Ints
 
 NEIGHBOURS = 10
 """Images that vote (Zhu, Dong & Liu, ICML 2022, use 10)."""
@@ -29,7 +29,7 @@ class Neighbourhood:
 
     """
 
-    rows: Whole
+    rows: Ints
     similarity: Floats
 
 
@@ -60,7 +60,7 @@ def nearest(embedding: Embedding, groups: npt.ArrayLike, spaces: npt.ArrayLike, 
     return Neighbourhood(rows, similarity)
 
 
-def _searched(embedding: Embedding, k: int) -> tuple[Whole, Floats]:
+def _searched(embedding: Embedding, k: int) -> tuple[Ints, Floats]:
     """Return rows and cosines of the k nearest, the image itself among them, by exact search."""
     import faiss
 
@@ -72,7 +72,7 @@ def _searched(embedding: Embedding, k: int) -> tuple[Whole, Floats]:
     return found.astype(np.int64), near.astype(np.float64)
 
 
-def votes(around: Neighbourhood, labels: Whole, classes: int) -> Floats:
+def votes(around: Neighbourhood, labels: Ints, classes: int) -> Floats:
     """Return how many of the neighbours carry each label, (n, classes); a row sums to the neighbours there are.
 
     An image's own label is no part of its votes, so that the votes tell against it or for it (the clusterability of
@@ -89,7 +89,7 @@ def share(counted: Floats) -> Floats:
     return smoothed
 
 
-def copies_votes(labels: Whole, groups: npt.ArrayLike, classes: int) -> Floats:
+def copies_votes(labels: Ints, groups: npt.ArrayLike, classes: int) -> Floats:
     """Return how many copies of each image carry each label, (n, classes), without the image itself.
 
     A picture that somebody labelled twice, differently, is in doubt whatever a model says.

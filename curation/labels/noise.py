@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from curation.labels.scores import Floats, Whole
+from curation.base.arrays import Flags, Floats, Ints
 
 Kind = Literal["symmetric", "class", "instance"]
 
@@ -21,7 +21,7 @@ _FLOOR = 1e-6
 """Weight that every other class keeps, so that a flip is always possible."""
 
 
-def flip_weights(labels: Whole, kind: Kind, believed: npt.NDArray[np.floating[Any]], joint: Floats) -> Floats:
+def flip_weights(labels: Ints, kind: Kind, believed: npt.NDArray[np.floating[Any]], joint: Floats) -> Floats:
     """Return how likely a flip of each image's label lands on each class, (n, classes), rows that sum to 1.
 
     Args:
@@ -46,14 +46,14 @@ def flip_weights(labels: Whole, kind: Kind, believed: npt.NDArray[np.floating[An
     return shares
 
 
-def flipped(labels: Whole, weights: Floats, rng: np.random.Generator) -> Whole:
+def flipped(labels: Ints, weights: Floats, rng: np.random.Generator) -> Ints:
     """Return another class for every label, drawn by ``weights`` (``flip_weights``), (n,)."""
     steps = weights.cumsum(axis=1)
-    drawn: Whole = (rng.random(len(labels))[:, None] * steps[:, -1:] < steps).argmax(axis=1).astype(np.int64)
+    drawn: Ints = (rng.random(len(labels))[:, None] * steps[:, -1:] < steps).argmax(axis=1).astype(np.int64)
     return drawn
 
 
-def plant(labels: Whole, weights: Floats, share: float, candidates: npt.NDArray[np.bool_], seed: int) -> Whole:
+def plant(labels: Ints, weights: Floats, share: float, candidates: Flags, seed: int) -> Ints:
     """Return labels of which a ``share`` of the ``candidates`` were flipped, drawn at random; (n,).
 
     Args:

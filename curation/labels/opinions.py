@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import plugins, reading
+from curation.base.arrays import Floats, Floats32
 from curation.base.errors import CurationError
 from curation.base.files import read_table, write_table
 from curation.labels.votes import all_columns
@@ -53,7 +54,7 @@ class Opinion:
     """
 
     name: str
-    said: npt.NDArray[np.float32]
+    said: Floats32
     seen: str = ""
     remarks: tuple[str, ...] = ()
 
@@ -157,7 +158,7 @@ def _opened(source: str, code: Sequence[str], download: bool) -> OutsideModel | 
         raise OpinionError(str(error)) from error
 
 
-def _asked(model: OutsideModel, images: pd.DataFrame, cache: Path, report: Report) -> npt.NDArray[np.float32]:
+def _asked(model: OutsideModel, images: pd.DataFrame, cache: Path, report: Report) -> Floats32:
     """Return what a network says of every image, (n, its classes), asking only about contents that are new to it."""
     file = cache / f"{hashlib.sha256(repr((model.fingerprint, model.classes)).encode()).hexdigest()[:16]}.parquet"
     known = read_table(file) if model.fingerprint and file.exists() else _nothing_said(model)
@@ -179,7 +180,7 @@ def _nothing_said(model: OutsideModel) -> pd.DataFrame:
     return pd.DataFrame({"sha256": [], **{name: [] for name in model.classes}})
 
 
-def _both_ways(model: OutsideModel, files: Sequence[Path], digests: Sequence[str]) -> npt.NDArray[np.float32]:
+def _both_ways(model: OutsideModel, files: Sequence[Path], digests: Sequence[str]) -> Floats32:
     """Return the mean of what a network says of each picture and of its mirror image: an expression is the same."""
     from training.data import DataError, load_squares
     from training.outside import OutsideError, all_probabilities
@@ -193,13 +194,13 @@ def _both_ways(model: OutsideModel, files: Sequence[Path], digests: Sequence[str
     return np.asarray(np.mean(said, axis=0), np.float32)
 
 
-def _matched(model: OutsideModel, said: npt.NDArray[np.float32], classes: Sequence[str]) -> Opinion:
+def _matched(model: OutsideModel, said: Floats32, classes: Sequence[str]) -> Opinion:
     columns = _columns(model.name, model.classes, classes)
     chosen = _chosen(pd.DataFrame(said, columns=list(model.classes)), columns, classes)
     return Opinion(model.name, chosen, model.seen, _remarks(model.name, columns, classes))
 
 
-def _chosen(said: pd.DataFrame, columns: dict[str, list[str]], classes: Sequence[str]) -> npt.NDArray[np.float32]:
+def _chosen(said: pd.DataFrame, columns: dict[str, list[str]], classes: Sequence[str]) -> Floats32:
     """Return probabilities of our classes, (n, classes), NaN of those that it does not know; synonyms are added up."""
     chosen = np.full((len(said), len(classes)), np.nan, np.float32)
     for place, name in enumerate(classes):
@@ -250,7 +251,7 @@ def _of_table(file: Path, keys: pd.Series, classes: Sequence[str]) -> Opinion:
     return Opinion(file.stem, said, "", remarks + unsaid)
 
 
-def completed(opinions: Sequence[Opinion], models: npt.NDArray[np.floating[Any]]) -> list[npt.NDArray[np.float64]]:
+def completed(opinions: Sequence[Opinion], models: npt.NDArray[np.floating[Any]]) -> list[Floats]:
     """Return what each says, (n, classes), with the out-of-fold models' word wherever it says nothing."""
     found = []
     for opinion in opinions:

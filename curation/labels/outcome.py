@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit, logit
 
-from curation.labels.scores import Floats
+from curation.base.arrays import Floats
 
 PERCENTILES = (2.5, 97.5)
 

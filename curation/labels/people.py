@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.arrays import Ints
 from curation.base.classes import in_order
 from curation.base.destinations import Destinations
 from curation.base.statistics import Estimate
@@ -157,7 +158,7 @@ def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.Dat
 Row = tuple[str, str, Estimate]
 
 
-def _accuracies(votes: Votes, labels: npt.NDArray[np.int64], totals: dict[str, int], seed: int) -> list[Row]:
+def _accuracies(votes: Votes, labels: Ints, totals: dict[str, int], seed: int) -> list[Row]:
     """Return by class how often people's most frequent answer, and any one vote, is the given label."""
     answers = np.column_stack([votes.counts, votes.others])
     own = answers[np.arange(len(votes)), labels]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from curation.labels.scores import Floats, Whole
+from curation.base.arrays import Floats, Ints
 from curation.labels.teach import RELIABILITY, Known, Taught, chance
 
 COUNTS = (0, 100, 300, 1000)
@@ -27,7 +27,7 @@ PERCENTILES = (2.5, 97.5)
 
 
 def plan(
-    known: Known, taught: Taught, orders: Mapping[str, Whole], counts: Sequence[int] = COUNTS, seed: int = 0
+    known: Known, taught: Taught, orders: Mapping[str, Ints], counts: Sequence[int] = COUNTS, seed: int = 0
 ) -> pd.DataFrame:
     """Return the label accuracy that is expected after so many more answers, in each order of asking.
 
@@ -59,7 +59,7 @@ def plan(
     return pd.DataFrame(records)
 
 
-def _mended(known: Known, taught: Taught, asked: Whole, draws: Floats, noise: Floats, sample: Whole) -> Floats:
+def _mended(known: Known, taught: Taught, asked: Ints, draws: Floats, noise: Floats, sample: Ints) -> Floats:
     """Return by how much the accuracy rises by answers to these rows, (draws,): on them, their copies, and elsewhere.
 
     Both before and after are judged on the same images, so that little of the difference is chance.
@@ -79,7 +79,7 @@ def _mended(known: Known, taught: Taught, asked: Whole, draws: Floats, noise: Fl
     return mended / len(known)
 
 
-def _right(known: Known, taught: Taught, rows: Whole, draws: Floats, learned: Floats, *, is_told: bool) -> Floats:
+def _right(known: Known, taught: Taught, rows: Ints, draws: Floats, learned: Floats, *, is_told: bool) -> Floats:
     """Return how many labels of these rows are right where each draw is true and ``learned`` is believed, (draws,)."""
     features, _ = known.features(rows)
     logs = np.log(np.maximum(taught.posterior[rows], 1e-12))
@@ -101,7 +101,7 @@ def _hits(true: Floats, guess: Floats, is_told: bool) -> float:
     return float(said.sum())
 
 
-def _information(known: Known, taught: Taught, asked: Whole) -> Floats:
+def _information(known: Known, taught: Taught, asked: Ints) -> Floats:
     """Return what answers to these rows are expected to say of the parameters, (parameters, parameters)."""
     size = taught.parameters.shape[0]
     if not len(asked):

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base.arrays import Flags, Floats, Ints
 from curation.base.statistics import RESAMPLES, percentile_interval, share
-from curation.labels.scores import Flags, Floats
 
 FIRST = (100, 500)
 """Precision is reported of this many images, worst first."""
@@ -92,9 +92,9 @@ class _Order:
 
     """
 
-    order: npt.NDArray[np.int64]
+    order: Ints
     wrong: Flags
-    ends: npt.NDArray[np.int64]
+    ends: Ints
 
     @classmethod
     def of(cls, wrong: Flags, suspicion: Floats) -> _Order:
@@ -103,7 +103,7 @@ class _Order:
         changes = np.flatnonzero(np.diff(suspicion[order]))
         return cls(order, wrong[order], np.append(changes, len(order) - 1))
 
-    def measures(self, times: npt.NDArray[np.int64], first: Sequence[int]) -> dict[str, float]:
+    def measures(self, times: Ints, first: Sequence[int]) -> dict[str, float]:
         """Return AP, AUROC and precisions where each image counts so many times.
 
         The same as the functions of this module, without sorting again: a thousand draws of eight scores take seconds

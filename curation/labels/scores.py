@@ -11,30 +11,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Whole = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
+from curation.base.arrays import Floats, Ints
+
 Probabilities = npt.NDArray[np.floating[Any]]
 
 SMALLEST_PROBABILITY = 1e-4
 """Below it a probability counts as this in a logarithm: no model of thousands of images knows one chance in more."""
 
 
-def self_confidence(labels: Whole, probabilities: Probabilities) -> Floats:
+def self_confidence(labels: Ints, probabilities: Probabilities) -> Floats:
     """Return the probability of the given label, (n,) in 0..1 (Northcutt, Jiang & Chuang, JAIR 2021)."""
     from cleanlab.rank import get_self_confidence_for_each_label
 
     return np.asarray(get_self_confidence_for_each_label(labels, np.asarray(probabilities)), dtype=np.float64)
 
 
-def normalised_margin(labels: Whole, probabilities: Probabilities) -> Floats:
+def normalised_margin(labels: Ints, probabilities: Probabilities) -> Floats:
     """Return how far the given label is ahead of the best other, (n,) in 0..1, 0.5 at a tie (Northcutt et al.)."""
     from cleanlab.rank import get_normalized_margin_for_each_label
 
     return np.asarray(get_normalized_margin_for_each_label(labels, np.asarray(probabilities)), dtype=np.float64)
 
 
-def joint(labels: Whole, probabilities: Probabilities) -> Floats:
+def joint(labels: Ints, probabilities: Probabilities) -> Floats:
     """Return the estimated joint distribution of given (rows) and true (columns) classes, (classes, classes).
 
     Counted where a model is as sure of a class as it is on average of those that carry it, then calibrated to the
@@ -69,7 +68,7 @@ def mutual_information(members: Probabilities) -> Floats:
     return disagreement
 
 
-def area_under_margin(labels: Whole, logits: Probabilities) -> Floats:
+def area_under_margin(labels: Ints, logits: Probabilities) -> Floats:
     """Return the mean margin of the given label over a fit's epochs, (n,); low where a network resists a label.
 
     The logit of the given class minus the largest other, each epoch while the image was trained on (Pleiss et al.,
@@ -87,7 +86,7 @@ def area_under_margin(labels: Whole, logits: Probabilities) -> Floats:
     return area
 
 
-def forgetting(labels: Whole, logits: Probabilities) -> Whole:
+def forgetting(labels: Ints, logits: Probabilities) -> Ints:
     """Return how often a fit unlearned each image, (n,); one that was never learned counts as every epoch.
 
     An image is forgotten where it is right in one epoch and wrong in the next (Toneva et al., ICLR 2019). logits is
@@ -95,5 +94,5 @@ def forgetting(labels: Whole, logits: Probabilities) -> Whole:
     """
     right = np.asarray(logits).argmax(axis=2) == labels
     events = (right[:-1] & ~right[1:]).sum(axis=0)
-    counted: Whole = np.where(right.any(axis=0), events, len(right)).astype(np.int64)
+    counted: Ints = np.where(right.any(axis=0), events, len(right)).astype(np.int64)
     return counted

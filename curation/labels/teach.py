@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax, logsumexp, softmax
 
-from curation.labels.scores import Floats, Whole
+from curation.base.arrays import Flags, Floats, Floats32, Ints
 
 SLOPE_SCALES = (0.02, 0.05)
 SHIFT_SCALES = (0.1, 0.2)
@@ -65,7 +65,7 @@ class Known:
 
     """
 
-    labels: Whole
+    labels: Ints
     posterior: Floats
     calibrated: npt.NDArray[np.floating[Any]]
     neighbours: Floats
@@ -75,7 +75,7 @@ class Known:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def features(self, rows: Whole) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    def features(self, rows: Ints) -> tuple[Floats32, Flags]:
         """Return what speaks for each class of some images, (m, classes + 1, parameters), and which are slopes."""
         given = np.zeros((len(rows), self.posterior.shape[1]), np.float32)
         given[np.arange(len(rows)), self.labels[rows]] = 1.0
@@ -97,7 +97,7 @@ class Known:
         return stacked, np.arange(stacked.shape[2]) < len(slopes)
 
 
-def _standard(values: Floats) -> npt.NDArray[np.float32]:
+def _standard(values: Floats) -> Floats32:
     """Return values with mean 0 and deviation 1; 0 where there are none."""
     known = np.isfinite(values)
     if not known.any():
@@ -118,15 +118,15 @@ class Answers:
 
     """
 
-    rows: Whole
-    kinds: Whole
-    people: Whole
+    rows: Ints
+    kinds: Ints
+    people: Ints
     weights: Floats
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, chosen: npt.NDArray[np.bool_]) -> Answers:
+    def take(self, chosen: Flags) -> Answers:
         """Return some answers."""
         return Answers(self.rows[chosen], self.kinds[chosen], self.people[chosen], self.weights[chosen])
 
@@ -151,7 +151,7 @@ class Taught:
     learned: Floats
     posterior: Floats
     reliability: Floats
-    guesses: npt.NDArray[np.bool_]
+    guesses: Flags
     moved: float
 
 
@@ -228,7 +228,7 @@ def _counted(known: Known, answers: Answers) -> Floats:
     return counted
 
 
-def _log_likelihood(posterior: Floats, answers: Answers, entry: Whole, reliability: Floats, share: Floats) -> Floats:
+def _log_likelihood(posterior: Floats, answers: Answers, entry: Ints, reliability: Floats, share: Floats) -> Floats:
     """Return how well each true class of each answered image explains what was said, (rows, classes + 1) logarithms."""
     likely = chance(posterior[entry], reliability[answers.people])
     said = np.log(np.maximum(likely[np.arange(len(entry)), :, answers.kinds], 1e-9)) * share[:, None]
@@ -237,7 +237,7 @@ def _log_likelihood(posterior: Floats, answers: Answers, entry: Whole, reliabili
     return total
 
 
-def _guesses(known: Known, answers: Answers, people: int) -> npt.NDArray[np.bool_]:
+def _guesses(known: Known, answers: Answers, people: int) -> Flags:
     """Return who answers without looking, (people,): dealt out anew among the person's images, the answers fit as well.
 
     And they fit less well than an honest person's must. Both are measured by the untaught judge, so that none is found
@@ -274,7 +274,7 @@ def _reliabilities(known: Known, answers: Answers, people: int) -> Floats:
     return found
 
 
-def _precision(slopes: npt.NDArray[np.bool_], slope: float, shift: float) -> Floats:
+def _precision(slopes: Flags, slope: float, shift: float) -> Floats:
     """Return the prior precision of the parameters, (parameters, parameters)."""
     return np.diag(np.where(slopes, slope**-2.0, shift**-2.0))
 
@@ -287,9 +287,7 @@ class _Average:
     precision: Floats
 
 
-def _averaged(
-    offset: Floats, features: npt.NDArray[np.float32], said: Floats, slopes: npt.NDArray[np.bool_]
-) -> _Average:
+def _averaged(offset: Floats, features: Floats32, said: Floats, slopes: Flags) -> _Average:
     """Return the parameters averaged over how far they may go, each scale as likely as the answers make it."""
     nothing = logsumexp(log_softmax(offset, axis=1) + said, axis=1).sum()
     found = [_Average(np.zeros(features.shape[2]), _precision(slopes, USUAL_SLOPE, USUAL_SHIFT))]
@@ -306,9 +304,7 @@ def _averaged(
     return _Average(parameters, found[int(weights.argmax())].precision)
 
 
-def _fitted(
-    offset: Floats, features: npt.NDArray[np.float32], said: Floats, prior: Floats, start: Floats
-) -> tuple[_Average, float]:
+def _fitted(offset: Floats, features: Floats32, said: Floats, prior: Floats, start: Floats) -> tuple[_Average, float]:
     """Return the likeliest parameters for one prior, and the logarithm of the answers' evidence (Laplace).
 
     The hidden true classes are filled in and the parameters moved by one Newton step, in turns.
@@ -337,7 +333,7 @@ def _with_answers(logits: Floats, said: Floats) -> tuple[Floats, Floats]:
     return softmax(logits, axis=1), softmax(logits + said, axis=1)
 
 
-def _information(features: npt.NDArray[np.float32], believed: Floats) -> Floats:
+def _information(features: Floats32, believed: Floats) -> Floats:
     """Return Fisher's information of the parameters at these probabilities, (parameters, parameters)."""
     rooted = features * np.sqrt(believed)[:, :, None].astype(np.float32)
     flat = rooted.reshape(-1, features.shape[2])

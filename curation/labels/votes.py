@@ -16,12 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import reading
+from curation.base.arrays import Flags, Floats, Ints
 from curation.base.classes import meaning
 from curation.base.errors import CurationError
-
-Counts = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 
 MOST_VOTES_OF_WRONG = 0.1
 """A label is called wrong when at most this share of its votes is for it: one person of ten."""
@@ -54,19 +51,19 @@ class Votes:
 
     paths: npt.NDArray[np.object_]
     classes: tuple[str, ...]
-    counts: Counts
-    others: Counts
+    counts: Ints
+    others: Ints
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
-    def total(self) -> Counts:
+    def total(self) -> Ints:
         """(n,) votes per image has."""
-        total: Counts = self.counts.sum(axis=1) + self.others.sum(axis=1)
+        total: Ints = self.counts.sum(axis=1) + self.others.sum(axis=1)
         return total
 
-    def take(self, rows: Flags | Counts) -> Votes:
+    def take(self, rows: Flags | Ints) -> Votes:
         """Return some rows, by mask or by number."""
         return Votes(self.paths[rows], self.classes, self.counts[rows], self.others[rows])
 
@@ -201,11 +198,11 @@ def is_agreed(votes: Votes, labels: npt.ArrayLike, least: float = AGREED) -> Fla
     return agreed
 
 
-def majority(votes: Votes, least: float = MAJORITY) -> Counts:
+def majority(votes: Votes, least: float = MAJORITY) -> Ints:
     """Return the class that at least the share ``least`` of all votes is for, (n,) places; -1 where there is none."""
     share = votes.counts / votes.total[:, None]
     likeliest = share.argmax(axis=1)
-    found: Counts = np.where(share.max(axis=1) >= least, likeliest, -1).astype(np.int64)
+    found: Ints = np.where(share.max(axis=1) >= least, likeliest, -1).astype(np.int64)
     return found
 
 

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.arrays import Flags, Floats, Ints
 from curation.base.destinations import Destinations
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
@@ -59,7 +59,7 @@ class _Scene:
     """The images that are judged: path, label, split, file, sha256; for each split's views a mask and the labels."""
 
     frame: pd.DataFrame
-    views: dict[str, dict[str, npt.NDArray[np.bool_]]]
+    views: dict[str, dict[str, Flags]]
     version: manifest.Version
 
     def label_column(self, view: str) -> str:
@@ -74,7 +74,7 @@ class _Answers:
     name: str
     run_dir: Path
     classes: tuple[str, ...]
-    probabilities: npt.NDArray[np.float64]
+    probabilities: Floats
 
 
 def evaluate(
@@ -221,7 +221,7 @@ def _predictions(scene: _Scene, answers: _Answers) -> pd.DataFrame:
     return table.assign(sha256=scene.frame["sha256"])
 
 
-_Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], pd.DataFrame]
+_Measure = Callable[[Ints, Flags], pd.DataFrame]
 """Labels of the judged images and their mask -> a table with columns metric and class."""
 
 
@@ -234,7 +234,7 @@ def _metrics(answers: _Answers) -> _Measure:
 def _paired(answers: _Answers, other: _Answers) -> _Measure:
     from training.evaluate import compare_pairs
 
-    def measured(labels: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    def measured(labels: Ints, mask: Flags) -> pd.DataFrame:
         table = compare_pairs(labels, other.probabilities[mask], answers.probabilities[mask], answers.classes)
         return table.rename(columns={"first": "other", "second": "model"})
 

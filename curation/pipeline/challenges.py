@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.arrays import Floats, Pixels
 from curation.base.progress import Display
 from curation.base.reading import UNREADABLE, contents
 from curation.base.settings import MeasureSettings, Settings
@@ -168,24 +169,24 @@ class _Shown:
         distinct = self._readable.drop_duplicates("sha256").sort_values("sha256", ignore_index=True)
         return distinct.assign(url=distinct["path"].map(url))
 
-    def by_pixels(self, names: list[str]) -> npt.NDArray[np.uint8]:
+    def by_pixels(self, names: list[str]) -> Pixels:
         """Return thumbnails (n, 48, 48) of contents by their pixels' SHA-256."""
         sha256 = self._readable.drop_duplicates("pixel_sha256").set_index("pixel_sha256")["sha256"]
         return self._load(sha256[names].tolist())
 
-    def all(self, measurements: pd.DataFrame) -> npt.NDArray[np.uint8]:
+    def all(self, measurements: pd.DataFrame) -> Pixels:
         """Return thumbnails (n, 48, 48) of all images, zero where one has no pixels."""
         pictures = np.zeros((len(measurements), 48, 48), np.uint8)
         usable = (measurements["error"] == "").to_numpy()
         pictures[usable] = self._load(measurements.loc[usable, "sha256"].tolist())
         return pictures
 
-    def _load(self, names: list[str]) -> npt.NDArray[np.uint8]:
+    def _load(self, names: list[str]) -> Pixels:
         from curation.measure import load_thumbnails
 
         return load_thumbnails(names, self._workspace.measurements, self._settings)
 
-    def landmarks(self, measurements: pd.DataFrame) -> npt.NDArray[np.float64]:
+    def landmarks(self, measurements: pd.DataFrame) -> Floats:
         """Return landmarks (n, 5, 2) of the best face, by its box where the detector has none; NaN without a face."""
         from curation.measure import load_faces
 
@@ -230,7 +231,7 @@ def _learned(
             kept.append(row)
     detector = choose_detector(settings.measure).make(settings.measure.min_face_score)
 
-    def detect(picture: npt.NDArray[np.uint8]) -> float:
+    def detect(picture: Pixels) -> float:
         return max((face.score for face in detector.detect(picture)), default=0.0)
 
     drawn = contents.sample(min(_NATURAL, len(contents)), random_state=settings.seed)

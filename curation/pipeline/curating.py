@@ -31,7 +31,7 @@ from curation.base.workspace import (
 from curation.decisions import log, manifest, policy, replay
 from curation.labels import people
 from curation.models.runs import copy_groups
-from curation.pipeline import decisions, label_judgement, label_queue, losses, steps, subjects
+from curation.pipeline import decisions, label_judgement, label_queue, label_store, losses, steps, subjects
 from curation.pipeline.axes import axes, covered
 from curation.pipeline.steps import Scanned
 
@@ -83,7 +83,7 @@ def run(
         "notes": list(scanned.notes),
         "report": str(page),
     }
-    judged = [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]
+    judged = [*label_judgement.outcome_lines(workspace, version), *label_store.remarks_of(workspace)]
     lines += [*recorded.notes, *judged]
     next_lines = _what_next(workspace, version, page, left_out)
     return Outcome([*steps.note_lines(scanned), *lines, *next_lines], record)
@@ -167,7 +167,7 @@ def _what_next(
         lines += [f"One person in several splits was not looked for: curate check subject_leak --identity dlib{option}"]
     if not workspace.challenges.exists():
         lines += [f"Watermarks, covered faces and faces of no person were not looked for: curate check --embed{option}"]
-    if not label_judgement.record_of(workspace):
+    if not label_store.record_of(workspace):
         lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
     return [
         *lines,
@@ -213,8 +213,8 @@ def write_report(
     findings = read_opinions(workspace)
     opinions = [] if findings is None else [findings[column] for column in findings]
     votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(workspace)]
-    judged = [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]
-    jury, plan = label_judgement.jury_of(workspace), label_queue.newest_plan(workspace)
+    judged = [*label_judgement.outcome_lines(workspace, version), *label_store.remarks_of(workspace)]
+    jury, plan = label_store.jury_of(workspace), label_queue.newest_plan(workspace)
     fingerprint = steps.digest(
         version.name,
         version.hash,

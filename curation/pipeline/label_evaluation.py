@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from curation.base.arrays import Flags, Floats, Ints
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
-from curation.labels import ranking, scores, votes
+from curation.labels import ranking, votes
 from curation.labels.judge import judgement
 from curation.labels.teach import teach
 from curation.labels.votes import Votes
 from curation.pipeline import answers as people
-from curation.pipeline import label_judgement
-from curation.pipeline.label_judgement import DOUBT, SCORES, LabellingError, Memory
+from curation.pipeline import label_judgement, label_store
+from curation.pipeline.label_store import DOUBT, SCORES, LabellingError, Memory
 
 FEWEST = 200
 """Images that taught nothing, below which the images that taught are judged in parts."""
@@ -49,7 +50,7 @@ def evaluate(workspace: Workspace, file: Path) -> dict[str, pd.DataFrame]:
         LabellingError: labels have not been judged. VotesError: the votes cannot be used.
 
     """
-    memory = label_judgement.memory_of(workspace)
+    memory = label_store.memory_of(workspace)
     if memory is None:
         raise LabellingError(f"the labels of {workspace.root} have not been judged; run: curate check --labels fast")
     classes = memory.classes
@@ -64,7 +65,7 @@ def evaluate(workspace: Workspace, file: Path) -> dict[str, pd.DataFrame]:
     unsettled = (votes.majority(said) < 0) & ~wrong
     return {
         "measured": pd.DataFrame({"what": sentences}),
-        "jury": pd.DataFrame(label_judgement.jury_of(workspace)),
+        "jury": pd.DataFrame(label_store.jury_of(workspace)),
         "agreement": votes.agreement(said, labels),
         "scores": ranking.evaluate(wrong, ranked),
         "ambiguous": ranking.evaluate(unsettled, {"P(ambiguous)": mine["ambiguous"].to_numpy()}),
@@ -115,7 +116,7 @@ def _held_out(workspace: Workspace, memory: Memory) -> pd.DataFrame:
     )
 
 
-def _calibration(wrong: scores.Flags, unconfirmed: scores.Flags, probability: scores.Floats) -> pd.DataFrame:
+def _calibration(wrong: Flags, unconfirmed: Flags, probability: Floats) -> pd.DataFrame:
     """Return ten bins of P(wrong): images, mean probability, share that is wrong, share without a majority for it."""
     bins = np.minimum((probability * 10).astype(np.int64), 9)
     frame = pd.DataFrame({"bin": bins, "probability": probability, "wrong": wrong, "unconfirmed": unconfirmed})
@@ -128,7 +129,7 @@ def _calibration(wrong: scores.Flags, unconfirmed: scores.Flags, probability: sc
     return table.reset_index(drop=True)
 
 
-def _labels(said: Votes, labels: scores.Whole, mine: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+def _labels(said: Votes, labels: Ints, mine: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Return how often each names the class of the votes' strict majority, of the images that have one."""
     chosen = votes.majority(said)
     with_majority = chosen >= 0

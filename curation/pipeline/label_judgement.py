@@ -7,11 +7,10 @@ What the judge knows of every image is kept beside the table, so that answers te
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base.errors import CurationError
-from curation.base.files import read_json, read_table, write_bytes, write_json, write_table
+from curation.base.arrays import Floats, Ints
+from curation.base.files import write_json, write_table
 from curation.base.progress import Display
-from curation.base.reading import arrays, contents, json_object, refusing, require_shape
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, option_of
+from curation.base.workspace import Workspace
 from curation.decisions import log, manifest, replay
 from curation.labels import jury, neighbours, noise, opinions, ranking, scores
 from curation.labels import outcome as label_outcome
@@ -32,36 +30,36 @@ from curation.labels.judge import Judgement, judgement
 from curation.labels.jury import Consensus
 from curation.labels.opinions import Opinion
 from curation.labels.outcome import LabelOutcome
-from curation.labels.teach import GUESSED, Answers, Known, Taught, teach
+from curation.labels.teach import GUESSED, Answers, Taught, teach
 from curation.models import runs
 from curation.pipeline import answers as people
-
-REVISION = 5
-"""Raised whenever the judgement may change for the same data, recipe and settings."""
+from curation.pipeline.label_store import (
+    DOUBT,
+    REVISION,
+    Memory,
+    data_digest,
+    is_judged,
+    memory_of,
+    read_labels,
+    record_file,
+    record_of,
+    write_memory,
+)
 
 _NOTHING_TO_JUDGE = pd.DataFrame({name: pd.Series(dtype="str") for name in ("key", "label", "group", "kin")})
 
 MODELS = "models"
 """Name of the out-of-fold models among the opinions."""
 
-DOUBT = "doubt: "
-"""Beginning of the columns that say how far one opinion doubts each label."""
 
-SCORES: dict[str, str] = {
-    "wrong": "P(wrong), all opinions and answers together",
-    "wrong_untaught": "P(wrong), all opinions together, before any answer",
-    "self_confidence": "self-confidence of the out-of-fold models (cleanlab)",
-    "margin": "normalised margin of the out-of-fold models (cleanlab)",
-    "neighbours": "neighbours in embedding space",
-    "disagreement": "disagreement of the opinions",
-    "negated_aum": "area under the margin while training, negated (AUM)",
-    "forgetting": "times forgotten while training",
-}
-"""Columns of the labels table that rank suspects, the highest first, and what they are; beside one per opinion."""
+_RATE_DRAWS = 100
+"""Bootstrap samples behind the interval of the expected errors."""
 
+_PLANTED_SHARE = 0.1
+"""Of the undoubted labels, flipped to measure how well flips are found."""
 
-class LabellingError(CurationError):
-    """Labels cannot be judged, or have not been."""
+_WEAK_KAPPA = 0.4
+"""Below it agreement is fair at most (Landis & Koch, Biometrics 1977)."""
 
 
 @dataclass(frozen=True)
@@ -70,125 +68,24 @@ class _Evidence:
 
     frame: pd.DataFrame
     classes: list[str]
-    labels: scores.Whole
+    labels: Ints
     names: list[str]
     seen: list[str]
-    said: npt.NDArray[np.float64]
+    said: Floats
     remarks: list[str]
-    neighbours: scores.Floats
-    copies: scores.Floats
-    dynamics: scores.Floats
+    neighbours: Floats
+    copies: Floats
+    dynamics: Floats
 
     @property
     def groups(self) -> npt.NDArray[np.object_]:
         """(n,) names of groups of copies, "" for none."""
         return np.asarray(self.frame["group"], dtype=object)
 
-    def deliberated(self, labels: scores.Whole, groups: npt.ArrayLike, seed: int) -> Consensus:
+    def deliberated(self, labels: Ints, groups: npt.ArrayLike, seed: int) -> Consensus:
         """Return the consensus as if these were the given labels."""
         near = neighbours.share(self.neighbours)
         return jury.deliberate(self.names, self.said, labels, near, groups, kin=self.frame["kin"], seed=seed)
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a judged workspace knows: the labels table, the classes, what features are made of, and its sharpness."""
-
-    table: pd.DataFrame
-    classes: list[str]
-    known: Known
-    sharpness: float
-
-
-def data_digest(images: pd.DataFrame) -> str:
-    """Return a fingerprint of what labels are judged on: paths, contents and labels."""
-    digest = hashlib.sha256()
-    for column in ("path", "sha256", "label"):
-        digest.update(pd.util.hash_pandas_object(images[column], index=False).to_numpy().tobytes())
-    return digest.hexdigest()
-
-
-def stored(workspace: Workspace, images: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the judgement in the workspace if it is of these very images and labels, else None."""
-    if not is_judged(workspace) or record_of(workspace)["data"] != data_digest(images):
-        return None
-    return read_labels(workspace)
-
-
-def is_judged(workspace: Workspace) -> bool:
-    """Tell whether the workspace holds a judgement that this version can read."""
-    return workspace.labels.exists() and record_of(workspace).get("revision") == REVISION
-
-
-def read_labels(workspace: Workspace) -> pd.DataFrame:
-    """Return the labels table, ``posterior`` as class -> probability."""
-    table = _stored_table(workspace)
-    with refusing(workspace.labels, _to_do(workspace)):
-        posterior = [json_object(text) for text in table["posterior"]]
-        for shares in posterior:
-            require_shape(shares, {str: float}, "a posterior")
-    return table.assign(posterior=pd.Series(posterior, table.index, dtype=object))
-
-
-def _to_do(workspace: Workspace) -> str:
-    return f"delete it and run: curate check --labels fast{option_of(workspace)}"
-
-
-def _stored_table(workspace: Workspace) -> pd.DataFrame:
-    texts = ("path", "label", "group", "suggestion", "posterior", "says")
-    numbers = ("wrong", "ambiguous", "suggestion_right", "self_confidence")
-    table = read_table(workspace.labels, _to_do(workspace), texts=texts, numbers=numbers)
-    with refusing(workspace.labels, _to_do(workspace)):
-        if table["path"].duplicated().any():
-            raise ValueError("an image twice")
-    return table
-
-
-def record_of(workspace: Workspace) -> dict[str, Any]:
-    """Return how the labels were judged: recipe, jury, rates, calibration, answers, cost; {} where they were not."""
-    record = dict(read_json(_record_file(workspace), _to_do(workspace), _RECORD) or {})
-    if record.get("revision") == REVISION:
-        with refusing(_record_file(workspace), _to_do(workspace)):
-            require_shape(record, _OF_JUDGED)
-            if {len(draw) for draw in record["rate_draws"]} != {len(record["rates"])}:
-                raise ValueError("its 'rate_draws' are not of its classes")
-    return record
-
-
-_RECORD = {
-    **{"key?": str, "data?": str, "answers?": str, "remarks?": [str], "skipped?": bool},
-    "taught?": {"sentences": [str]},
-}
-"""Shape of the record of any judgement, see ``curation.base.reading.require_shape``."""
-
-_JUROR = {"name": str, "weight": float, "seen": float, "skill": float, "slope": float, "sentence": str}
-
-_OF_JUDGED = {
-    **{"key": str, "data": str, "classes": [str], "sharpness": float, "rates": {str: float}, "rate_draws": [[float]]},
-    "jury": [_JUROR],
-}
-"""What it holds beside where labels were judged."""
-
-
-def state_of(workspace: Workspace) -> str:
-    """Return a text that changes with the judgement: what it rests on, and the answers that taught it."""
-    record = record_of(workspace)
-    return f"{record.get('key')} {record.get('answers', '')}"
-
-
-def remarks_of(workspace: Workspace) -> list[str]:
-    """Return what should be said of the judgement: classes left out, opinions called out, answers that taught it."""
-    record = record_of(workspace)
-    lines = list(record.get("remarks", []))
-    lines += [one["sentence"] for one in record.get("jury", []) if one["seen"] >= jury.CALLED_OUT]
-    return [*lines, *record.get("taught", {}).get("sentences", [])]
-
-
-def jury_of(workspace: Workspace) -> pd.DataFrame | None:
-    """Return who judged the labels: name, weight, seen, skill, slope, sentence; None where they were not judged."""
-    if not is_judged(workspace):
-        return None
-    return pd.DataFrame(record_of(workspace)["jury"])[["name", "weight", "seen", "skill", "slope", "sentence"]]
 
 
 def judge(
@@ -226,7 +123,7 @@ def judge(
     if frame.empty:
         runs.require_recipe(settings.labels.recipe)
         workspace.labels.unlink(missing_ok=True)
-        write_json(_record_file(workspace), {"key": key, "data": data, "skipped": True, "remarks": remarks})
+        write_json(record_file(workspace), {"key": key, "data": data, "skipped": True, "remarks": remarks})
         return
     started = time.monotonic()
     evidence = _gathered(workspace, frame, settings, display)
@@ -248,12 +145,8 @@ def judge(
         "seconds": round(time.monotonic() - started, 1),
         "accuracy": float((evidence.said[0].argmax(axis=1) == evidence.labels).mean()),
     }
-    write_json(_record_file(workspace), facts)
+    write_json(record_file(workspace), facts)
     learn(workspace, settings)
-
-
-def _record_file(workspace: Workspace) -> Path:
-    return workspace.labels.with_suffix(".json")
 
 
 def _with_enough(labelled: pd.DataFrame, folds: int, unlabelled: int) -> tuple[pd.DataFrame, list[str]]:
@@ -339,7 +232,7 @@ def _asked(
         )
 
 
-def _learned(table: pd.DataFrame, labels: scores.Whole, cache_dir: Path) -> scores.Floats:
+def _learned(table: pd.DataFrame, labels: Ints, cache_dir: Path) -> Floats:
     """Return area under the margin and times forgotten, (n, 2), means over the fits that trained on an image.
 
     NaN where no fit was recorded.
@@ -352,7 +245,7 @@ def _learned(table: pd.DataFrame, labels: scores.Whole, cache_dir: Path) -> scor
         total[fit.rows, 0] += scores.area_under_margin(mine, fit.logits)
         total[fit.rows, 1] += scores.forgetting(mine, fit.logits)
         number[fit.rows] += 1
-    mean: scores.Floats = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
+    mean: Floats = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
     return mean
 
 
@@ -458,17 +351,6 @@ def juror_record(juror: jury.Juror, seen: str = "") -> dict[str, Any]:
     }
 
 
-_RATE_DRAWS = 100
-"""Bootstrap samples behind the interval of the expected errors."""
-
-_PLANTED_SHARE = 0.1
-"""Of the undoubted labels, flipped to measure how well flips are found."""
-
-
-def _memory_file(workspace: Workspace) -> Path:
-    return workspace.labels.with_suffix(".npz")
-
-
 def _weakness(evidence: _Evidence) -> list[str]:
     """Return a sentence where no opinion can tell the classes apart much better than chance."""
     labels, shares = evidence.labels, np.bincount(evidence.labels) / len(evidence.labels)
@@ -483,56 +365,6 @@ def _weakness(evidence: _Evidence) -> list[str]:
         f"No opinion agrees with the labels much more than chance would (Cohen's kappa {max(found):.2f} at best): take "
         "the suspects as an order to look at, not as wrong labels; more images, answers or another --opinion help."
     ]
-
-
-_WEAK_KAPPA = 0.4
-"""Below it agreement is fair at most (Landis & Koch, Biometrics 1977)."""
-
-
-def write_memory(
-    workspace: Workspace,
-    key: str,
-    labels: scores.Whole,
-    consensus: Consensus,
-    near: scores.Floats,
-    dynamics: scores.Floats,
-) -> None:
-    """Keep what features are made of; rows are those of the labels table, and ``key`` says which judgement it is of."""
-    stream = io.BytesIO()
-    np.savez(
-        stream,
-        key=np.array(key),
-        labels=labels,
-        posterior=consensus.posterior,
-        calibrated=consensus.calibrated.astype(np.float32),
-        neighbours=near,
-        dynamics=dynamics,
-    )
-    write_bytes(_memory_file(workspace), stream.getvalue())
-
-
-def memory_of(workspace: Workspace) -> Memory | None:
-    """Return what the judge knows, None where no labels were judged or its file is of another judgement."""
-    record, file = record_of(workspace), _memory_file(workspace)
-    if not (is_judged(workspace) and file.exists()):
-        return None
-    with refusing(file, _to_do(workspace), LabellingError):
-        kept = arrays(contents(file))
-        if str(kept["key"]) != record["key"]:
-            return None
-        table = _stored_table(workspace)
-        named = {field.name: kept[field.name] for field in fields(Known) if field.name != "groups"}
-        images, classes = len(table), len(record["classes"])
-        jurors = len(named["calibrated"]) if named["calibrated"].ndim else 0
-        shapes = {"labels": (images,), "posterior": (images, classes + 1), "calibrated": (jurors, images, classes + 1)}
-        shapes |= {"neighbours": (images, classes), "dynamics": (images, 2)}
-        odd = next((name for name, shape in shapes.items() if named[name].shape != shape), None)
-        if odd is not None or any(array.dtype.kind not in "iuf" for array in named.values()):
-            raise ValueError(f"its {odd or 'arrays'} are of other images, or no numbers")
-        if named["labels"].dtype.kind == "f" or not ((named["labels"] >= 0) & (named["labels"] < classes)).all():
-            raise ValueError("its labels are no classes")
-    known = Known(groups=table["group"].to_numpy(dtype=object), **named)
-    return Memory(table, list(record["classes"]), known, float(record["sharpness"]))
 
 
 def learn(workspace: Workspace, settings: Settings) -> bool:
@@ -552,16 +384,16 @@ def learn(workspace: Workspace, settings: Settings) -> bool:
     table = with_judgement(memory.table, memory.classes, found).assign(answers=counted)
     write_table(workspace.labels, table)
     record |= {"answers": digest, "taught": taught_record(taught, answers, who, found)}
-    write_json(_record_file(workspace), record)
+    write_json(record_file(workspace), record)
     return True
 
 
-def _answers_heard(memory: Memory, answers: Answers) -> scores.Floats:
+def _answers_heard(memory: Memory, answers: Answers) -> Floats:
     """Return how many answers were heard on each image or a copy of it, (n,)."""
     heard = np.bincount(answers.rows, weights=answers.weights, minlength=len(memory.known))
     groups = pd.Series(memory.known.groups)
     shared = pd.Series(heard).groupby(groups).transform("sum").to_numpy()
-    counted: scores.Floats = np.where(memory.known.groups != "", shared, heard)
+    counted: Floats = np.where(memory.known.groups != "", shared, heard)
     return counted
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.base.arrays import Flags, Ints
 from curation.base.files import read_json, write_json
 from curation.base.workspace import Workspace
 from curation.labels import plan as planning
 from curation.labels.gain import BATCH, rank_queue
 from curation.labels.ranking import share_interval
-from curation.labels.scores import Flags, Whole
 from curation.labels.teach import RELIABILITY, Taught, chance
 from curation.pipeline import answers as people
-from curation.pipeline.label_judgement import LabellingError, Memory, memory_of, record_of
+from curation.pipeline.label_store import LabellingError, Memory, memory_of, record_of
 
 PLAN = "plan.json"
 """In the folder of reviews: the first plan and the newest of the judgement in force."""
@@ -165,12 +165,12 @@ _PLAN = {
 """Shape of the plan's file, see ``curation.base.reading.require_shape``."""
 
 
-def _by_self_confidence(table: pd.DataFrame, open_: Flags) -> Whole:
+def _by_self_confidence(table: pd.DataFrame, open_: Flags) -> Ints:
     rows = np.argsort(-table["self_confidence"].to_numpy(), kind="stable")
     return np.asarray(rows[open_[rows]], np.int64)
 
 
-def _one_a_group(rows: Whole, memory: Memory) -> Whole:
+def _one_a_group(rows: Ints, memory: Memory) -> Ints:
     """Return the rows without those whose copy comes before: one answer is asked of a picture."""
     names = memory.known.groups[rows]
     again = pd.Series(names).duplicated().to_numpy() & (names != "")

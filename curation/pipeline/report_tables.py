@@ -163,7 +163,7 @@ def cleaning_report_tables(
         people: figures of people's votes (see ``curation.labels.people.figures``), if there are any.
         around: sentences that stand before and after those on what was found and decided: losses, labels.
         changes_page: the page of what changed since the version before, if there is one.
-        jury: who judged the labels (``curation.pipeline.label_judgement.jury_of``), if they were judged.
+        jury: who judged the labels (``curation.pipeline.label_store.jury_of``), if they were judged.
         plan: what answers are expected to reach, and what they reached (``curation.pipeline.label_queue.newest_plan``).
         covered: what the version holds of each class, if an image has a label.
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base.arrays import Ints
 from curation.base.errors import WorkspaceError, did_you_mean
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -23,7 +24,7 @@ from curation.checks import nearness
 from curation.decisions import manifest
 from curation.decisions.log import Draft
 from curation.models.runs import copy_groups
-from curation.pipeline import challenges, decisions, label_judgement
+from curation.pipeline import challenges, decisions, label_store
 from curation.pipeline.axes import axes as axes_of
 from curation.pipeline.overlap import folder_of, other_side, overlap
 
@@ -101,7 +102,7 @@ def candidates(workspace: Workspace, version: manifest.Version, split: str, sett
 
 def _right(workspace: Workspace, kept: pd.DataFrame) -> dict[str, Any]:
     """Return right and judged: the probability of each image's label, as the judgement of labels has it."""
-    judged = label_judgement.stored(workspace, read_images(workspace))
+    judged = label_store.stored(workspace, read_images(workspace))
     if judged is None:
         return {"right": 1.0, "judged": False}
     known = judged.set_index("path").reindex(kept["path"])
@@ -114,9 +115,7 @@ def _right(workspace: Workspace, kept: pd.DataFrame) -> dict[str, Any]:
     return {"right": np.clip(np.asarray(right, np.float64), 0, 1), "judged": True}
 
 
-def choose(
-    pool: Candidates, number: int, how: How, balance: Sequence[str], axes: pd.DataFrame
-) -> npt.NDArray[np.int64]:
+def choose(pool: Candidates, number: int, how: How, balance: Sequence[str], axes: pd.DataFrame) -> Ints:
     """Return the rows chosen: each class gets its share, or as many as every other where balanced by class.
 
     Args:
@@ -143,7 +142,7 @@ def choose(
     return np.concatenate([pick(pool.points, right, rows, count) for rows, count in leaves if count])
 
 
-def _diverse(points: nearness.Points, right: Any, rows: nearness.Places, count: int) -> nearness.Places:
+def _diverse(points: nearness.Points, right: Any, rows: Ints, count: int) -> Ints:
     parts = [rows[part] for part in nearness.partitions(points[rows], 0)]
     each = nearness.shares(np.array([len(part) for part in parts]), count, even=False)
     picked = [
@@ -153,7 +152,7 @@ def _diverse(points: nearness.Points, right: Any, rows: nearness.Places, count: 
     return np.concatenate(picked)
 
 
-def _typical(points: nearness.Points, right: Any, rows: nearness.Places, count: int) -> nearness.Places:
+def _typical(points: nearness.Points, right: Any, rows: Ints, count: int) -> Ints:
     away = np.nan_to_num(nearness.lonely(points[rows]))
     place = np.empty(len(rows))
     place[np.argsort(away, kind="stable")] = np.arange(len(rows))

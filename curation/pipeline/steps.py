@@ -23,7 +23,7 @@ from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing
 from curation.decisions.follow import parted, told_apart
 from curation.decisions.log import Log
 from curation.decisions.replay import COLUMN_SET, people_rows
-from curation.pipeline import challenges, label_judgement, subjects
+from curation.pipeline import challenges, label_store, subjects
 
 _SAME_DATA_SHARE = 0.5
 """A source with fewer than this share of a workspace's images is taken for another data set."""
@@ -244,7 +244,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
     table = Log(workspace.decisions).table
     apart = parted(table)
     pairs = kept_apart(pairs, scanned.measurements, apart)
-    labels = label_judgement.stored(workspace, scanned.images)
+    labels = label_store.stored(workspace, scanned.images)
     shared = _shared(workspace)
     images = scanned.images.assign(split=subjects.as_said(workspace, scanned.images, "move").to_numpy())
     inputs = CheckInputs(images, scanned.measurements, pairs, settings, labels, shared)
@@ -257,7 +257,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         settings.checks.model_dump_json(),
         settings.duplicates.model_dump_json(),
         CHECKS_REVISION,
-        "" if labels is None else label_judgement.state_of(workspace),
+        "" if labels is None else label_store.state_of(workspace),
         *prepared.identity,
         *apart,
         *([] if shared is None else (shared[column] for column in shared)),
@@ -298,7 +298,7 @@ def refresh_label_issues(workspace: Workspace) -> None:
     """Write the issues of labels anew, as the judge now sees them; the other checks' stay."""
     from curation.checks import labels as label_checks
 
-    judged = label_judgement.read_labels(workspace)
+    judged = label_store.read_labels(workspace)
     issues = read_issues(workspace)
     fresh = {"mislabelled": label_checks.mislabelled_rows(judged), "ambiguous": label_checks.ambiguous_rows(judged)}
     parts = [fresh[check] if check in fresh else issues[issues["check"] == check] for check in issues["check"].unique()]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
-from curation.base.arrays import Floats
+from curation.base.arrays import Flags, Floats, Floats32, Ints
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_listing
@@ -168,7 +168,7 @@ def _found(
     return _table(members, whole, faces.astype(np.float64)[places], places), record
 
 
-def _places(apart: Apart, members: pd.DataFrame, seen: npt.NDArray[np.bool_]) -> Parted:
+def _places(apart: Apart, members: pd.DataFrame, seen: Flags) -> Parted:
     """Return the parts that people told apart as places among the pictures with a face."""
     place = np.where(seen, np.cumsum(seen) - 1, -1)
     of_content = dict(iter(members.groupby("file")["picture"])) if apart else {}
@@ -181,9 +181,7 @@ def _places(apart: Apart, members: pd.DataFrame, seen: npt.NDArray[np.bool_]) ->
     ]
 
 
-def _with_named(
-    subjects: Subjects, seen: npt.NDArray[np.bool_], names: npt.NDArray[np.object_]
-) -> tuple[Subjects, npt.NDArray[np.int64]]:
+def _with_named(subjects: Subjects, seen: Flags, names: npt.NDArray[np.object_]) -> tuple[Subjects, Ints]:
     """Add the pictures without a face whose person is given by name; return also the places of all pictures told."""
     places = np.flatnonzero(seen | (names != ""))
     group, perhaps = np.arange(len(names)) + len(names), np.arange(len(names)) + len(names)
@@ -202,9 +200,7 @@ def _with_named(
     return told, places
 
 
-def _embeddings(
-    workspace: Workspace, inputs: CheckInputs, name: str, display: Display
-) -> tuple[Embeddings, npt.NDArray[np.float32]]:
+def _embeddings(workspace: Workspace, inputs: CheckInputs, name: str, display: Display) -> tuple[Embeddings, Floats32]:
     """Return the embeddings of all contents, new ones made now, and those of the readable images, row by row."""
     from curation.measure.identity import choose_network, load_embeddings, measure_identity
 
@@ -220,7 +216,7 @@ def _embeddings(
     return found, found.first[pd.Index(contents).get_indexer(hashes)]
 
 
-def _unlike_apart(members: pd.DataFrame, own: npt.NDArray[np.float32], seed: int) -> pd.DataFrame:
+def _unlike_apart(members: pd.DataFrame, own: Floats32, seed: int) -> pd.DataFrame:
     """Return the members with copies whose faces differ as pictures of their own: no proof of copies is without error.
 
     Two faces differ here from half of the distance that two people usually have.
@@ -235,14 +231,14 @@ def _unlike_apart(members: pd.DataFrame, own: npt.NDArray[np.float32], seed: int
     return members.assign(picture=pd.factorize(alone, sort=True)[0])
 
 
-def _known(faces: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def _known(faces: Floats32) -> Flags:
     """Return (N,) which rows are embeddings."""
     if not faces.shape[1]:
         return np.zeros(len(faces), dtype=np.bool_)
     return np.asarray(~np.isnan(faces[:, 0]), dtype=np.bool_)
 
 
-def _means(own: npt.NDArray[np.float32], picture: npt.NDArray[np.int64], pictures: int) -> npt.NDArray[np.float32]:
+def _means(own: Floats32, picture: Ints, pictures: int) -> Floats32:
     """Return (pictures, numbers) the mean embedding of each picture's images, NaN where none has one."""
     known = _known(own)
     total, count = np.zeros((pictures, own.shape[1])), np.zeros(pictures)
@@ -252,9 +248,7 @@ def _means(own: npt.NDArray[np.float32], picture: npt.NDArray[np.int64], picture
         return (total / np.where(count > 0, count, np.nan)[:, None]).astype(np.float32)
 
 
-def _different(
-    embeddings: Embeddings, own: npt.NDArray[np.float32], names: npt.NDArray[np.object_], seed: int
-) -> Floats | None:
+def _different(embeddings: Embeddings, own: Floats32, names: npt.NDArray[np.object_], seed: int) -> Floats | None:
     """Return (M, 2, numbers) faces of two people for certain: two in one picture, or of two given names."""
     rng = np.random.default_rng(seed)
     together = np.stack([embeddings.others, embeddings.first[embeddings.beside]], axis=1)
@@ -271,7 +265,7 @@ def _different(
     return found if len(found) else None
 
 
-def _proven(graph: CopyGraph, members: pd.DataFrame, seen: npt.NDArray[np.bool_], subjects: Subjects) -> dict[str, Any]:
+def _proven(graph: CopyGraph, members: pd.DataFrame, seen: Flags, subjects: Subjects) -> dict[str, Any]:
     """Return how many pairs that the search for copies called shots of one session are in one group, and how many not.
 
     A check of what is found by what was proved without it; about one in ten such pairs only looks alike.
@@ -285,7 +279,7 @@ def _proven(graph: CopyGraph, members: pd.DataFrame, seen: npt.NDArray[np.bool_]
     return {"session_pairs": int(both.sum()), "session_pairs_joined": int((group[one] == group[other])[both].sum())}
 
 
-def _table(members: pd.DataFrame, subjects: Subjects, faces: Floats, pictures: npt.NDArray[np.int64]) -> pd.DataFrame:
+def _table(members: pd.DataFrame, subjects: Subjects, faces: Floats, pictures: Ints) -> pd.DataFrame:
     """Return who is who, a row per image; see ``find``. ``pictures`` are those told, ``faces`` their embeddings."""
     place = np.full(int(members["picture"].to_numpy().max(initial=-1)) + 1, -1, dtype=np.int64)
     place[pictures] = np.arange(len(pictures))
@@ -306,7 +300,7 @@ def _table(members: pd.DataFrame, subjects: Subjects, faces: Floats, pictures: n
     return frame.assign(nearest=_nearest(frame, known["split"].to_numpy(), at, faces))
 
 
-def _named(known: pd.DataFrame, number: npt.NDArray[np.int64], kind: str) -> pd.Series:
+def _named(known: pd.DataFrame, number: Ints, kind: str) -> pd.Series:
     """Return a name for each group: the given one, or one made from the smallest of its contents' hashes."""
     from curation.checks.subjects import is_made
 
@@ -319,7 +313,7 @@ def _named(known: pd.DataFrame, number: npt.NDArray[np.int64], kind: str) -> pd.
     return names.reindex(number).reset_index(drop=True)
 
 
-def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: npt.NDArray[np.int64], faces: Floats) -> list[str]:
+def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: Ints, faces: Floats) -> list[str]:
     """Return for each image the most similar other picture of its person, of another split where there is one."""
     nearest = np.full(len(frame), -1, dtype=np.int64)
     leaks = pd.Series(split).groupby(frame["person"]).transform("nunique").gt(1)

@@ -8,10 +8,10 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.arrays import Floats, Ints
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace
@@ -94,7 +94,7 @@ def compare_subsets(
     axes, _ = axes_of(workspace, settings)
 
     @cache
-    def selected(share: float) -> npt.NDArray[np.int64]:
+    def selected(share: float) -> Ints:
         return selection.choose(pool, round(share * len(rows)), "diverse", (), axes)
 
     worth = _ease(pool)
@@ -123,7 +123,7 @@ def compare_subsets(
     return Worth(lines, found.points, found.differences, page)
 
 
-def _ease(pool: selection.Candidates) -> npt.NDArray[np.float64]:
+def _ease(pool: selection.Candidates) -> Floats:
     """Return a number (n,) that is the lower the harder an image is."""
     if pool.frame["judged"].all():
         return np.asarray(pool.frame["right"], np.float64)
@@ -133,7 +133,7 @@ def _ease(pool: selection.Candidates) -> npt.NDArray[np.float64]:
     return ease
 
 
-def _of_each_class(pool: selection.Candidates, order: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.int64]:
+def _of_each_class(pool: selection.Candidates, order: Floats, share: float) -> Ints:
     """Return the rows lowest in order, of each class its share."""
     groups = [np.asarray(rows, np.int64) for _, rows in sorted(pool.frame.groupby("label").indices.items())]
     each = nearness.shares(np.array([len(rows) for rows in groups]), round(share * len(pool.frame)), even=False)
