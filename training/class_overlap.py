@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import pandas as pd
 import torch
 
 from training.arrays import Flags, Floats, Ints, Pixels, Probabilities
-from training.evaluate import CONFIDENCE, REPLICATES, compare_pairs
+from training.evaluate import compare_pairs, mean_interval
 from training.model import PREDICTION_BATCH, Model, as_input
 from training.networks import Committee, ExpressionNetwork
 
@@ -77,9 +78,8 @@ def conformal_sets(
     """
     from mapie.classification import SplitConformalClassifier
 
-    known = _Known(calibration.shape[1])
     judge = SplitConformalClassifier(
-        estimator=known,
+        estimator=_given_probabilities(calibration.shape[1]),
         confidence_level=CONFORMAL_CONFIDENCE,
         conformity_score=method,
         prefit=True,
@@ -90,40 +90,26 @@ def conformal_sets(
     return np.asarray(sets, bool)
 
 
-class _Known:
-    """A scikit-learn classifier whose features are the probabilities themselves."""
+def _given_probabilities(classes: int) -> Any:
+    """Return a fitted scikit-learn classifier whose features are the probabilities themselves."""
+    from sklearn.base import BaseEstimator, ClassifierMixin
 
-    _estimator_type = "classifier"
+    class Given(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is not typed
+        classes_, n_features_in_ = np.arange(classes), classes
 
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
-        self.classes_ = np.arange(classes)
-        self.n_features_in_ = classes
+        def fit(self, _features: Floats, _labels: Ints) -> Given:
+            return self
 
-    def fit(self, _features: Floats, _labels: Ints) -> _Known:
-        """Return itself: there is nothing to fit."""
-        return self
+        def predict_proba(self, features: Floats) -> Floats:
+            return np.asarray(features)
 
-    def predict_proba(self, features: Floats) -> Floats:
-        """Return the probabilities."""
-        return np.asarray(features)
+        def predict(self, features: Floats) -> Ints:
+            return np.asarray(features.argmax(axis=1), np.int64)
 
-    def predict(self, features: Floats) -> Ints:
-        """Return the likeliest class."""
-        return np.asarray(features.argmax(axis=1), np.int64)
+        def __sklearn_is_fitted__(self) -> bool:
+            return True
 
-    def __sklearn_tags__(self) -> object:
-        """Say that this is a classifier (scikit-learn 1.6 and later)."""
-        from sklearn.base import BaseEstimator, ClassifierMixin
-
-        class Tags(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-            pass
-
-        return Tags().__sklearn_tags__()
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Say that it needs no fit."""
-        return True
+    return Given()
 
 
 def _summing_to_one(probabilities: Probabilities) -> Floats:
@@ -144,12 +130,10 @@ def coverage(sets: Flags, labels: Ints, classes: Sequence[str], seed: int = 0) -
     for place in (-1, *range(len(classes))):
         mine = labels == place if place >= 0 else np.ones(len(labels), bool)
         if mine.any():
-            draws = np.random.default_rng(seed).integers(0, int(mine.sum()), (REPLICATES, int(mine.sum())))
-            low, high = np.quantile(held[mine][draws].mean(axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
             shares = [float((size[mine] == number).mean()) for number in (1, 2, 0)]
             name = classes[place] if place >= 0 else ""
             larger = float((size[mine] > 2).mean())
-            rows.append((name, int(mine.sum()), held[mine].mean(), low, high, size[mine].mean(), *shares, larger))
+            rows.append((name, int(mine.sum()), *mean_interval(held[mine], seed), size[mine].mean(), *shares, larger))
     columns = ["class", "images", "coverage", "low", "high", "mean_size", "single", "pair", "empty", "larger"]
     return pd.DataFrame(rows, columns=columns)
 

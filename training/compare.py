@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from training.backbones import weights_identity
 from training.classes import in_order
 from training.data import DataError, Samples, load_samples
 from training.devices import keep_freed_memory
-from training.evaluate import CONFIDENCE, REPLICATES
+from training.evaluate import REPLICATES, interval
 from training.files import refusing, replacing
 from training.fit import FitResult, fit_samples
 from training.recipes import Recipe
@@ -99,7 +100,7 @@ def compare_versions(
                 weights=weights,
                 threads=threads,
                 device=device,
-                report=_report_for(announce, arm, seed),
+                report=partial(announce, arm, seed) if announce else None,
             )
             for name, samples in judged.items():
                 answers = said(fitted, samples) == samples.labels
@@ -179,9 +180,14 @@ def difference_interval(
     for number in range(replicates):
         times = np.bincount(rng.integers(0, images, images), minlength=images)
         draws[number] = (gains[rng.integers(0, seeds, seeds)].mean(axis=0) * times).mean()
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(gains.mean()), float(low), float(high)
+    return float(gains.mean()), *interval(draws)
+
+
+def paired(contrast: str, first: Sequence[Flags], second: Sequence[Flags]) -> dict[str, Any]:
+    """Return a contrast's row: contrast, images, seeds, and ``difference_interval`` with whether it excludes 0."""
+    difference, low, high = difference_interval(first, second)
+    counts = {"contrast": contrast, "images": len(second[0]), "seeds": len(second)}
+    return counts | {"difference": difference, "low": low, "high": high, "excludes_zero": low > 0 or high < 0}
 
 
 def _with_control(arms: Mapping[str, pd.DataFrame], seed: int) -> dict[str, pd.DataFrame]:
@@ -207,23 +213,6 @@ def _differences(right: Mapping[tuple[str, str], list[Flags]], evaluations: Sequ
     for name in evaluations:
         arms = [arm for arm in (CONTROL, FIRST, SECOND) if (name, arm) in right]
         for base, other in combinations(arms, 2):
-            answers = right[name, other]
-            difference, low, high = difference_interval(right[name, base], answers)
-            rows.append(
-                {
-                    "evaluation": name,
-                    "contrast": f"{other} - {base}" if base != CONTROL else f"{other} - control",
-                    "images": len(answers[0]),
-                    "seeds": len(answers),
-                    "difference": difference,
-                    "low": low,
-                    "high": high,
-                    "excludes_zero": low > 0 or high < 0,
-                }
-            )
+            contrast = f"{other} - {base}" if base != CONTROL else f"{other} - control"
+            rows.append({"evaluation": name} | paired(contrast, right[name, base], right[name, other]))
     return pd.DataFrame(rows)
-
-
-def _report_for(announce: Announce | None, arm: str, seed: int) -> Callable[[int, int], None] | None:
-    """Return a fit's report that also says which arm and seed it is."""
-    return None if announce is None else lambda done, total: announce(arm, seed, done, total)

@@ -220,8 +220,8 @@ def view_difference(
     def difference(sums: Floats) -> Floats:
         return _ratio(sums[:, 1], sums[:, 0]) - _ratio(sums[:, 3], sums[:, 2])
 
-    low, high = _bounds(difference(replicated_sums(columns, replicates, seed))[:, None])
-    return float(difference(columns.sum(axis=0)[None, :])[0]), float(low[0]), float(high[0])
+    drawn = interval(difference(replicated_sums(columns, replicates, seed)))
+    return float(difference(columns.sum(axis=0)[None, :])[0]), *drawn
 
 
 def mcnemar(first_right: Flags, second_right: Flags) -> float:
@@ -342,6 +342,19 @@ def _mean_of_known(values: Floats) -> Floats:
     known = ~np.isnan(values)
     mean: Floats = np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
     return mean
+
+
+def interval(draws: Floats) -> tuple[float, float]:
+    """Return the 95 % percentile interval of draws (n,)."""
+    low, high = _bounds(draws[:, None])
+    return float(low[0]), float(high[0])
+
+
+def mean_interval(values: npt.NDArray[np.generic], seed: int = 0) -> tuple[float, float, float]:
+    """Return the mean of values (n,), one per image, with its 95 % bootstrap interval."""
+    numbers = values.astype(np.float64)
+    draws = np.random.default_rng(seed).integers(0, len(numbers), (REPLICATES, len(numbers)))
+    return float(numbers.mean()), *interval(numbers[draws].mean(axis=1))
 
 
 def _bounds(draws: Floats) -> tuple[Floats, Floats]:

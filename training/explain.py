@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from training.arrays import Flags, Floats, Floats32, Ints, Pixels
-from training.evaluate import CONFIDENCE, REPLICATES
+from training.evaluate import mean_interval
 from training.model import Model, as_input
 from training.networks import Committee, ExpressionNetwork, as_maps
 
@@ -229,8 +229,8 @@ def occlusion_by_region(
             mine = labels == place if place >= 0 else np.ones(len(labels), bool)
             if mine.any():
                 name = model.classes[place] if place >= 0 else ""
-                interval = _mean_interval(fall[mine], seed)
-                found.append((name, region.name, int(mine.sum()), float(mask.mean()), *interval, lost[mine].mean()))
+                counts = name, region.name, int(mine.sum()), float(mask.mean())
+                found.append((*counts, *mean_interval(fall[mine], seed), lost[mine].mean()))
     return pd.DataFrame(found, columns=["class", "region", "images", "area", "fall", "low", "high", "accuracy_fall"])
 
 
@@ -279,10 +279,3 @@ def shortcut_suspects(falls: pd.DataFrame, regions_of_the_face: Mapping[str, boo
         if border["low"] > 0 and border["fall"] > face["fall"]:
             rows.append((name, border["fall"], face["fall"], face["region"]))
     return pd.DataFrame(rows, columns=["class", "border", "face", "region"])
-
-
-def _mean_interval(values: Floats, seed: int) -> tuple[float, float, float]:
-    draws = np.random.default_rng(seed).integers(0, len(values), (REPLICATES, len(values)))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values[draws].mean(axis=1), [tail, 1 - tail])
-    return float(values.mean()), float(low), float(high)

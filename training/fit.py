@@ -368,7 +368,8 @@ class _Run:
                 f"the loss is {loss} in epoch {number + 1}, so nothing was learned: lower the learning rate, and see "
                 "that weights and soft labels are numbers; what the epochs before left is kept"
             )
-        row = {"epoch": number + 1, "rate": self._rate(), "train_loss": loss, "train_accuracy": accuracy}
+        rate = float(self.optimiser.param_groups[0]["lr"])
+        row = {"epoch": number + 1, "rate": rate, "train_loss": loss, "train_accuracy": accuracy}
         if self.fabric.is_global_zero:
             row.update(self._validated(), seconds=time.monotonic() - started)
         # one process judges for all: batch statistics differ a little, and all must stop after the same epoch
@@ -437,9 +438,6 @@ class _Run:
         )
         self.fabric.backward(losses.sum() / self.in_step)
         return logits.detach(), losses.detach().float()
-
-    def _rate(self) -> float:
-        return float(self.optimiser.param_groups[0]["lr"])
 
     def _kept(self) -> ExpressionNetwork:
         """Return the network that is evaluated and kept: the running average where there is one."""

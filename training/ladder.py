@@ -123,9 +123,12 @@ def run_ladder(
             threads=threads,
             device=device,
             provenance={"budget": str(limits)},
-            report=_report_for(announce, recipe.name),
+            report=partial(announce, recipe.name) if announce else None,
         )
-        rows.append({**row, **_climbed(fitting, validation)})
+        try:
+            rows.append({**row, **_kept_numbers(fitting(), validation), "note": ""})
+        except WeightsError as error:
+            rows.append({**row, "note": str(error)})
     return pd.DataFrame(rows)
 
 
@@ -141,14 +144,6 @@ def budgeted(frame: pd.DataFrame, images: int | None, seed: int = 0) -> pd.DataF
         count = max(1, round(share * len(part)))
         chosen.append(rng.choice(part.to_numpy(), count, replace=False))
     return frame.iloc[np.sort(np.concatenate(chosen))]
-
-
-def _climbed(fitting: Callable[[], FitResult], validation: Samples) -> dict[str, object]:
-    """Return the numbers of one fit, or a note that says why there are none."""
-    try:
-        return {**_kept_numbers(fitting(), validation), "note": ""}
-    except WeightsError as error:
-        return {"note": str(error)}
 
 
 def _kept_numbers(fitted: FitResult, validation: Samples) -> dict[str, object]:
@@ -179,8 +174,3 @@ def _measured(fitted: FitResult, validation: Samples) -> dict[str, object]:
     row["macro_f1"] = estimate["macro_f1", ""]
     row.update({f"f1_{name}": estimate["f1", name] for name in validation.classes})
     return row
-
-
-def _report_for(announce: Announce | None, name: str) -> Callable[[int, int], None] | None:
-    """Return a fit's report that also says which recipe it is."""
-    return None if announce is None else lambda done, total: announce(name, done, total)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from training.arrays import Floats, Ints
 from training.data import Samples
-from training.evaluate import CONFIDENCE, REPLICATES, replicated_sums
+from training.evaluate import REPLICATES, interval, replicated_sums
 from training.fit import Report, fit_samples
 from training.recipes import Recipe
 
@@ -113,13 +113,13 @@ def _summed(
         arms = np.column_stack([means[f"{share:g}"][mask] for share in shares])
         drawn = replicated_sums(arms, REPLICATES, 0) / mask.sum()
         for number, (share, size) in enumerate(zip(shares, sizes, strict=True)):
-            points.append((share, size, name, arms[:, number].mean(), *_interval(drawn[:, number])))
+            points.append((share, size, name, arms[:, number].mean(), *interval(drawn[:, number])))
         more = partial(gain_of_more, sizes)
-        gains.append(("more data", name, float(more(arms.mean(axis=0)[None])[0]), *_interval(more(drawn))))
+        gains.append(("more data", name, float(more(arms.mean(axis=0)[None])[0]), *interval(more(drawn))))
         if "cleaned" in means:
             change = (means["cleaned"] - means[whole])[mask][:, None]
             spread = replicated_sums(change, REPLICATES, 0)[:, 0] / mask.sum()
-            gains.append(("cleaning", name, float(change.mean()), *_interval(spread)))
+            gains.append(("cleaning", name, float(change.mean()), *interval(spread)))
     return LearningCurve(
         pd.DataFrame(points, columns=["share", "images", "class", "accuracy", "low", "high"]),
         pd.DataFrame(gains, columns=["what", "class", "gain", "low", "high"]),
@@ -137,9 +137,3 @@ def gain_of_more(sizes: Sequence[int], accuracies: Floats, factor: float = FACTO
     slope = (np.log(errors) * centred).sum(axis=1) / (centred**2).sum()
     gain: Floats = errors[:, -1] * (1 - factor**slope)
     return gain
-
-
-def _interval(draws: Floats) -> tuple[float, float]:
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(low), float(high)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from training.arrays import Flags, Floats, Ints, Pixels, Probabilities
-from training.evaluate import CONFIDENCE, REPLICATES
+from training.evaluate import CONFIDENCE, REPLICATES, interval, mean_interval
 
 Predict = Callable[[Pixels], Probabilities]
 """Grey images (n, h, w) uint8 -> probabilities (n, classes)."""
@@ -150,16 +150,14 @@ def curves(
 
     """
     clean = predict(images).argmax(axis=1) == labels
-    draws = _draws(len(labels), seed)
     total, done, rows = sum(map(len, SEVERITIES.values())), 0, []
     for name, grades in SEVERITIES.items():
-        rows.append((name, UNITS[name], 0, np.nan, *_with_interval(clean, draws), 0.0, 0.0, 0.0))
+        rows.append((name, UNITS[name], 0, np.nan, *mean_interval(clean, seed), 0.0, 0.0, 0.0))
         for severity, grade in enumerate(grades, start=1):
             right = predict(corrupted(images, name, grade, seed)).argmax(axis=1) == labels
             change = right.astype(np.float64) - clean
-            rows.append(
-                (name, UNITS[name], severity, grade, *_with_interval(right, draws), *_with_interval(change, draws))
-            )
+            figures = *mean_interval(right, seed), *mean_interval(change, seed)
+            rows.append((name, UNITS[name], severity, grade, *figures))
             done += 1
             report(done, total)
     columns = ["corruption", "unit", "severity", "grade", "accuracy", "low", "high"]
@@ -199,8 +197,7 @@ def by_covariate(right: Flags, values: pd.DataFrame, seed: int = 0) -> pd.DataFr
         column = values[name].to_numpy(np.float64)
         for place, (left, upper, mask) in enumerate(_bins(column, column)):
             if mask.any():
-                interval = _with_interval(right[mask], _draws(int(mask.sum()), seed))
-                rows.append((name, place, left, upper, int(mask.sum()), *interval))
+                rows.append((name, place, left, upper, int(mask.sum()), *mean_interval(right[mask], seed)))
     return pd.DataFrame(rows, columns=["covariate", "bin", "left", "right", "images", "accuracy", "low", "high"])
 
 
@@ -234,13 +231,10 @@ def by_challenge(right: Flags, flags: pd.DataFrame) -> pd.DataFrame:
 
 def _wilson(right: Flags) -> tuple[float, float, float]:
     """Return the share that is right and Wilson's interval: a bootstrap of a few that all are wrong has none."""
-    from scipy.stats import norm
+    from scipy.stats import binomtest
 
-    count, share = len(right), float(right.mean())
-    z = float(norm.ppf((1 + CONFIDENCE) / 2))
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * float(np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)))
-    return share, max(0.0, middle - half), min(1.0, middle + half)
+    found = binomtest(int(right.sum()), len(right)).proportion_ci(CONFIDENCE, "wilson")
+    return float(right.mean()), float(found.low), float(found.high)
 
 
 def _bins(values: Floats, reference: Floats, number: int = COVARIATE_BINS) -> list[tuple[float, float, Flags]]:
@@ -296,8 +290,7 @@ def explained_gap(
         drawn, drawn_weight = hits[draws], weight[draws]
         falls = drawn.mean(axis=1) - (drawn * drawn_weight).sum(axis=1) / np.maximum(drawn_weight.sum(axis=1), 1e-12)
         fall = float(hits.mean() - np.average(hits, weights=weight))
-        low, high = np.quantile(falls, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        rows.append((name, gap, fall, float(low), float(high), fall / gap if gap else np.nan))
+        rows.append((name, gap, fall, *interval(falls), fall / gap if gap else np.nan))
     return pd.DataFrame(rows, columns=["covariate", "gap", "explained", "low", "high", "share"])
 
 
@@ -334,16 +327,3 @@ def _density_ratio(values: pd.DataFrame, other: pd.DataFrame) -> Floats:
     odds = model.fit(squares, target).predict_proba(squares)[: len(values), 1]
     ratio = odds / (1 - odds) * len(values) / len(other)
     return np.asarray(np.minimum(ratio, LARGEST_WEIGHT))
-
-
-def _draws(count: int, seed: int) -> Ints:
-    """Return bootstrap draws, (replicates, count) row numbers."""
-    return np.random.default_rng(seed).integers(0, count, (REPLICATES, count))
-
-
-def _with_interval(values: npt.NDArray[np.generic], draws: Ints) -> tuple[float, float, float]:
-    """Return a mean with its percentile bootstrap interval."""
-    numbers = values.astype(np.float64)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(numbers[draws].mean(axis=1), [tail, 1 - tail])
-    return float(numbers.mean()), float(low), float(high)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from training.arrays import Flags, Ints
-from training.compare import difference_interval, fit_name, said
+from training.compare import fit_name, paired, said
 from training.data import Samples
 from training.fit import Report, fit_samples
 from training.learning_curve import gain_of_more
@@ -104,19 +104,6 @@ def _pairs(right: Mapping[tuple[str, float], list[Flags]], shares: Sequence[floa
     ways = list(dict.fromkeys(how for how, _ in right if how not in (WHOLE, SELECTED)))
     rows = []
     for share in shares:
-        mine = right[SELECTED, share]
         for base in (*((how, share) for how in ways), (WHOLE, 1.0)):
-            difference, low, high = difference_interval(right[base], mine)
-            rows.append(
-                {
-                    "share": share,
-                    "contrast": f"{SELECTED} - {base[0]}",
-                    "images": len(mine[0]),
-                    "seeds": len(mine),
-                    "difference": difference,
-                    "low": low,
-                    "high": high,
-                    "excludes_zero": low > 0 or high < 0,
-                }
-            )
+            rows.append({"share": share} | paired(f"{SELECTED} - {base[0]}", right[base], right[SELECTED, share]))
     return pd.DataFrame(rows)

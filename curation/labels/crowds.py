@@ -58,7 +58,7 @@ class Patterns:
         nothing = np.zeros((start.shape[1], kinds))
         return cls(found, counts, of_image, first / counts[:, None], kinds, nothing if known is None else known)
 
-    def believed(self, counts: Floats) -> Floats:
+    def posterior(self, counts: Floats) -> Floats:
         """Return the probability of each true class, (patterns, true classes), with so many images per pattern.
 
         Every annotator has a confusion matrix of its own, found in turns with the truth by expectation-maximisation
@@ -66,29 +66,16 @@ class Patterns:
         that it cannot name. A class that the first belief leaves out stays out.
         """
         shown = [np.eye(self.kinds)[answer] for answer in self.answers.T]
-        believed, possible = self.start, self.start.sum(axis=0, keepdims=True) > 0
+        posterior, possible = self.start, self.start.sum(axis=0, keepdims=True) > 0
         for _ in range(ROUNDS):
-            weighed = believed * counts[:, None]
+            weighed = posterior * counts[:, None]
             log_odds = np.where(possible, np.log(np.maximum(weighed.sum(axis=0) / counts.sum(), SMALLEST)), -np.inf)
             for place, answer in enumerate(shown):
                 confused = weighed.T @ answer + SMALLEST + (self.known if place == 0 else 0.0)
                 log_odds = log_odds + answer @ np.log(confused / confused.sum(axis=1, keepdims=True)).T
             log_odds = log_odds - log_odds.max(axis=1, keepdims=True)
             odds = np.exp(log_odds)
-            before, believed = believed, odds / odds.sum(axis=1, keepdims=True)
-            if np.abs(believed - before).max() < TOLERANCE:
+            before, posterior = posterior, odds / odds.sum(axis=1, keepdims=True)
+            if np.abs(posterior - before).max() < TOLERANCE:
                 break
-        return believed
-
-
-def dawid_skene(answers: Sequence[Ints], kinds: int, start: Floats) -> Floats:
-    """Return the probability of each true class from the answers of several annotators, (n, true classes).
-
-    Args:
-        answers: of each annotator, (n,) places of 0 .. kinds - 1.
-        kinds: of answers.
-        start: (n, true classes) first belief; rows sum to 1.
-
-    """
-    patterns = Patterns.of(answers, kinds, start)
-    return patterns.believed(patterns.counts)[patterns.of_image]
+        return posterior

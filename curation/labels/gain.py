@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 
 from curation.base.arrays import Flags, Floats, Ints
+from curation.labels.copies import pictures
 from curation.labels.teach import CHUNK, RELIABILITY, Answers, Known, Taught, chance, teach
 
 BATCH = 25
@@ -49,7 +49,7 @@ def rank_queue(known: Known, answers: Answers, open_: Flags | None = None) -> Qu
 
     """
     taught = teach(known, answers)
-    unit = _units(known.groups)
+    unit = pictures(known.groups)
     # an answer mends all copies of a picture, and teaches what one picture can teach
     own, teaching = value_of_answer(taught.posterior), _by_teaching(known, taught)
     total = np.bincount(unit, weights=own) + np.bincount(unit, weights=teaching) / np.bincount(unit)
@@ -61,13 +61,6 @@ def rank_queue(known: Known, answers: Answers, open_: Flags | None = None) -> Qu
     order = asked[np.lexsort((asked, unit[asked], -total[unit[asked]]))]
     order = _balanced(order, unit, known.labels)
     return Queue(order, total[unit[order]], taught)
-
-
-def _units(groups: npt.NDArray[np.object_]) -> Ints:
-    """Return the number of what is asked about at once, (n,): a group of copies, or an image alone."""
-    names = np.array([name or f"\0{row}" for row, name in enumerate(groups)])
-    units: Ints = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    return units
 
 
 def _balanced(order: Ints, unit: Ints, labels: Ints) -> Ints:

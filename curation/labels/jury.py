@@ -22,6 +22,7 @@ from scipy.optimize import brentq, minimize
 from scipy.special import log_softmax, softmax
 
 from curation.base.arrays import Flags, Floats, Ints
+from curation.labels.copies import members, pictures, sums
 from curation.labels.crowds import Patterns
 
 SURENESS = 1e-3
@@ -276,7 +277,7 @@ def meaning_of(patterns: Patterns, counts: Floats | None = None) -> Floats:
 
     """
     counts = patterns.counts if counts is None else counts
-    true = patterns.believed(counts) * counts[:, None]
+    true = patterns.posterior(counts) * counts[:, None]
     # few images and poor witnesses prove no label wrong: the expectation is among the images
     total = patterns.known[:-1] + SURENESS
     np.add.at(total, patterns.answers[:, 0], true)
@@ -294,11 +295,8 @@ def rate_draws(patterns: Patterns, draws: int, seed: int) -> Floats:
 
 def _counted(kin: npt.ArrayLike) -> Floats:
     """Return what each image counts, (n,): those of one name count as one."""
-    names = np.asarray(kin, dtype=object)
-    number, size = np.unique(
-        [name or f"\0{row}" for row, name in enumerate(names)], return_inverse=True, return_counts=True
-    )[1:]
-    counted: Floats = 1.0 / size[number]
+    picture = pictures(kin)
+    counted: Floats = 1.0 / np.bincount(picture)[picture]
     return counted
 
 
@@ -324,7 +322,7 @@ def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, patterns: Pattern
     """
     own = (np.arange(len(labels)), labels)
     doubt = (1.0 - models[own]) / (1.0 - models[own]).sum()
-    true = patterns.believed(patterns.counts)[patterns.of_image]
+    true = patterns.posterior(patterns.counts)[patterns.of_image]
     confused = true.T @ np.eye(models.shape[1])[models.argmax(axis=1)] + SURENESS
     confused = confused / confused.sum(axis=1, keepdims=True)
     perfect, honest = (doubt * true[own]).sum(), (doubt * (true * confused[:, labels].T).sum(axis=1)).sum()
@@ -394,39 +392,30 @@ def _with_copies(said: Floats, labels: Ints, meaning: Floats, groups: npt.ArrayL
     copy's other label counts as far as what is said of the picture leaves room for it.
     """
     label = meaning[labels]
-    names = np.asarray(groups, dtype=object)
-    members = np.flatnonzero(names != "")
-    if not len(members):
+    rows, number = members(groups)
+    if not len(rows):
         return said, label
-    number = np.unique(names[members].astype(str), return_inverse=True)[1]
-    fits = _fits(said, members, number)
-    members, number = members[fits], number[fits]
+    fits = _fits(said, rows, number)
+    rows, number = rows[fits], number[fits]
     said, label = said.copy(), label.copy()
-    said[members] = _sums(said[members], number) / np.bincount(number)[number][:, None]
-    carried = _sums(np.eye(meaning.shape[0])[labels[members]], number) > 0
-    carried[np.arange(len(members)), labels[members]] = False
-    room = np.exp(said[members] - said[members].max(axis=1, keepdims=True))[:, :-1]
-    label[members] += COPY_LABEL * (carried * room) @ meaning
+    said[rows] = sums(said[rows], number) / np.bincount(number)[number][:, None]
+    carried = sums(np.eye(meaning.shape[0])[labels[rows]], number) > 0
+    carried[np.arange(len(rows)), labels[rows]] = False
+    room = np.exp(said[rows] - said[rows].max(axis=1, keepdims=True))[:, :-1]
+    label[rows] += COPY_LABEL * (carried * room) @ meaning
     return said, label
 
 
-def _fits(said: Floats, members: Ints, number: Ints) -> Flags:
-    """Return whether what is said of each member is what is said of the rest of its group, (members,)."""
+def _fits(said: Floats, rows: Ints, number: Ints) -> Flags:
+    """Return whether what is said of each member of a group is what is said of the rest of it, (rows,)."""
     spread = said.var(axis=0).sum()
-    total, size = _sums(said[members], number), np.bincount(number)[number][:, None]
-    others = (total - said[members]) / np.maximum(size - 1, 1)
-    apart = ((said[members] - others) ** 2).sum(axis=1)
+    total, size = sums(said[rows], number), np.bincount(number)[number][:, None]
+    others = (total - said[rows]) / np.maximum(size - 1, 1)
+    apart = ((said[rows] - others) ** 2).sum(axis=1)
     # two images taken at random are twice the variance apart, and one from the mean of several others a little less
     expected = spread * (1.0 + 1.0 / np.maximum(size[:, 0] - 1, 1))
     fits: Flags = apart <= COPIES_APART * expected
     return fits
-
-
-def _sums(values: Floats, number: Ints) -> Floats:
-    """Return the sum over each row's group, in every member's row."""
-    total = np.zeros((number.max() + 1 if len(number) else 0, values.shape[1]))
-    np.add.at(total, number, values)
-    return total[number]
 
 
 def _confusion(posterior: Floats, whole: Floats) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.base.arrays import Floats, Ints
+from curation.labels.copies import members, sums
 
 NEIGHBOURS = 10
 """Images that vote (Zhu, Dong & Liu, ICML 2022, use 10)."""
@@ -94,14 +95,8 @@ def copies_votes(labels: Ints, groups: npt.ArrayLike, classes: int) -> Floats:
 
     A picture that somebody labelled twice, differently, is in doubt whatever a model says.
     """
-    names = np.asarray(groups, dtype=object)
     counted = np.zeros((len(labels), classes))
-    members = np.flatnonzero(names != "")
-    if not len(members):
-        return counted
-    number = np.unique(names[members].astype(str), return_inverse=True)[1]
-    totals = np.zeros((number.max() + 1, classes))
-    np.add.at(totals, (number, labels[members]), 1.0)
-    counted[members] = totals[number]
-    counted[members, labels[members]] -= 1.0
+    rows, number = members(groups)
+    own = np.eye(classes)[labels[rows]]
+    counted[rows] = sums(own, number) - own
     return counted

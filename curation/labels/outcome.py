@@ -11,20 +11,10 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from curation.base.arrays import Floats
-
-PERCENTILES = (2.5, 97.5)
+from curation.base.statistics import Estimate, percentile_interval
 
 SURENESS = 1e-6
 """Probabilities are kept this far from 0 and 1 before their log-odds are shifted."""
-
-
-@dataclass(frozen=True)
-class Expected:
-    """A number that the judgement expects, with the 95 % interval that it supports."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -42,9 +32,9 @@ class LabelOutcome:
     """
 
     touched: pd.DataFrame
-    relabelled: Expected | None
-    excluded: Expected | None
-    errors_left: Expected
+    relabelled: Estimate | None
+    excluded: Estimate | None
+    errors_left: Estimate
     kept: int
 
     def lines(self) -> list[str]:
@@ -127,9 +117,9 @@ def _touched(both: pd.DataFrame) -> pd.DataFrame:
     return counts.rename_axis("label").reset_index()
 
 
-def _mean(total: Expected, count: int) -> Expected | None:
+def _mean(total: Estimate, count: int) -> Estimate | None:
     """Return an expected number as a share of a count, None of nothing."""
-    return Expected(total.value / count, total.low / count, total.high / count) if count else None
+    return Estimate(total.value / count, total.low / count, total.high / count) if count else None
 
 
 def _shifts(given: pd.Series, rate_draws: Floats, rates: dict[str, float]) -> Floats:
@@ -141,7 +131,7 @@ def _shifts(given: pd.Series, rate_draws: Floats, rates: dict[str, float]) -> Fl
     return moved
 
 
-def _expected_sum(probability: npt.NDArray[Any], shift: Floats) -> Expected:
+def _expected_sum(probability: npt.NDArray[Any], shift: Floats) -> Estimate:
     """Return the expected number of events and its interval: rates drawn anew, and each event by chance."""
     odds = logit(np.clip(probability, SURENESS, 1 - SURENESS))
     rng = np.random.default_rng(0)
@@ -150,6 +140,6 @@ def _expected_sum(probability: npt.NDArray[Any], shift: Floats) -> Expected:
         chance = expit(odds + moved)
         spread = np.sqrt((chance * (1.0 - chance)).sum())
         drawn.append(chance.sum() + spread * rng.standard_normal())
-    low, high = np.percentile(drawn, PERCENTILES)
+    low, high = percentile_interval(drawn)
     value = float(np.asarray(probability).sum())
-    return Expected(value, max(0.0, min(low, value)), min(float(len(probability)), max(high, value)))
+    return Estimate(value, max(0.0, min(low, value)), min(float(len(probability)), max(high, value)))

@@ -21,7 +21,7 @@ from curation.base.statistics import Estimate
 from curation.base.workspace import Workspace, source_of
 from curation.decisions import manifest
 from curation.labels import agreement
-from curation.labels.votes import Votes, VotesError, read_votes
+from curation.labels.votes import Votes, VotesError, for_label, is_most_frequent, read_votes
 
 _FEWEST_SHARED = 10
 """Two people who answered fewer images in common have no kappa: its interval would be as wide as its range."""
@@ -146,7 +146,7 @@ def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.Dat
     totals = {str(label): number for label, number in raw["label"].value_counts().items()}
     rows = [
         *_accuracies(votes, labels, totals, seed),
-        ("agreement of all (Fleiss' kappa)", "all", _fleiss(votes, seed)),
+        ("agreement of all (Fleiss' kappa)", "all", agreement.fleiss_kappa(votes.answers, seed)),
     ]
     if blind:
         said = files.read_table(file)
@@ -160,23 +160,14 @@ Row = tuple[str, str, Estimate]
 
 def _accuracies(votes: Votes, labels: Ints, totals: dict[str, int], seed: int) -> list[Row]:
     """Return by class how often people's most frequent answer, and any one vote, is the given label."""
-    answers = np.column_stack([votes.counts, votes.others])
-    own = answers[np.arange(len(votes)), labels]
-    rivals = answers.copy()
-    rivals[np.arange(len(votes)), labels] = -1
-    majority = own > rivals.max(axis=1)
     names = np.asarray(votes.classes, dtype=object)[labels]
-    what = "most frequent answer is the given label"
-    rows: list[Row] = [(what, name, agreement.accuracy(majority[names == name])) for name in votes.classes]
-    rows.append((what, "all", agreement.stratified_accuracy(majority, names, totals, seed)))
-    share = own / votes.total
+    what, most = "most frequent answer is the given label", is_most_frequent(votes, labels)
+    rows: list[Row] = [(what, name, agreement.accuracy(most[names == name])) for name in votes.classes]
+    rows.append((what, "all", agreement.stratified_accuracy(most, names, totals, seed)))
+    share = for_label(votes, labels)
     what = "share of single votes for the given label"
     rows += [(what, name, agreement.mean(share[names == name], seed)) for name in votes.classes]
     return rows
-
-
-def _fleiss(votes: Votes, seed: int) -> Estimate:
-    return agreement.fleiss_kappa(np.column_stack([votes.counts, votes.others]), seed)
 
 
 def _by_person(

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from curation.base.arrays import Floats, Ints
+from curation.base.statistics import percentile_interval
 from curation.labels.teach import RELIABILITY, Known, Taught, chance
 
 COUNTS = (0, 100, 300, 1000)
@@ -22,8 +23,6 @@ COUNTS = (0, 100, 300, 1000)
 DRAWS = 100
 SAMPLE = 4000
 """Draws of what is unknown, and images that each is tried on."""
-
-PERCENTILES = (2.5, 97.5)
 
 
 def plan(
@@ -53,7 +52,7 @@ def plan(
     for name, rows in orders.items():
         for count in counts:
             values = now + _mended(known, taught, rows[:count], draws, noise, sample)
-            low, high = np.percentile(values, PERCENTILES)
+            low, high = percentile_interval(values)
             expected = float(values.mean())
             records.append({"order": name, "answers": count, "expected": expected, "low": low, "high": high})
     return pd.DataFrame(records)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy.special import log_softmax, logsumexp, softmax
 
 from curation.base.arrays import Flags, Floats, Floats32, Ints
+from curation.labels.copies import members, sums
 
 SLOPE_SCALES = (0.02, 0.05)
 SHIFT_SCALES = (0.1, 0.2)
@@ -195,12 +196,8 @@ def answered(known: Known, learned: Floats, answers: Answers, reliability: Float
     said = _log_likelihood(known.posterior[rows], answers, entry, reliability, _counted(known, answers))
     total = np.zeros_like(learned)
     total[rows] = said
-    members = np.flatnonzero(known.groups != "")
-    if len(members):
-        number = np.unique(known.groups[members].astype(str), return_inverse=True)[1]
-        summed = np.zeros((number.max() + 1, total.shape[1]))
-        np.add.at(summed, number, total[members])
-        total[members] = summed[number]
+    copies, number = members(known.groups)
+    total[copies] = sums(total[copies], number)
     posterior: Floats = softmax(np.log(np.maximum(learned, 1e-12)) + total, axis=1)
     return posterior
 
@@ -221,9 +218,9 @@ def _counted(known: Known, answers: Answers) -> Floats:
     if not len(answers):
         return np.zeros(0)
     names = known.groups[answers.rows]
-    unit = [name or str(row) for name, row in zip(names, answers.rows, strict=True)]
-    total = np.bincount(np.unique(unit, return_inverse=True)[1], weights=answers.weights)
-    mine = total[np.unique(unit, return_inverse=True)[1]]
+    own = [name or str(row) for name, row in zip(names, answers.rows, strict=True)]
+    picture = np.unique(own, return_inverse=True)[1]
+    mine = np.bincount(picture, weights=answers.weights)[picture]
     counted: Floats = answers.weights / (1.0 + np.maximum(mine - 1.0, 0.0) * LIKENESS)
     return counted
 

@@ -59,9 +59,14 @@ class Votes:
 
     @property
     def total(self) -> Ints:
-        """(n,) votes per image has."""
-        total: Ints = self.counts.sum(axis=1) + self.others.sum(axis=1)
+        """(n,) votes on each image."""
+        total: Ints = self.answers.sum(axis=1)
         return total
+
+    @property
+    def answers(self) -> Ints:
+        """(n, classes + answers) all votes."""
+        return np.column_stack([self.counts, self.others])
 
     def take(self, rows: Flags | Ints) -> Votes:
         """Return some rows, by mask or by number."""
@@ -186,6 +191,14 @@ def for_label(votes: Votes, labels: npt.ArrayLike) -> Floats:
     return share
 
 
+def is_most_frequent(votes: Votes, labels: Ints) -> Flags:
+    """Return (n,) whether the given label has more votes than any other answer."""
+    rows, rivals = np.arange(len(votes)), votes.answers
+    own = rivals[rows, labels].copy()
+    rivals[rows, labels] = -1
+    return np.asarray(own > rivals.max(axis=1))
+
+
 def is_wrong(votes: Votes, labels: npt.ArrayLike, most_votes: float = MOST_VOTES_OF_WRONG) -> Flags:
     """Return (n,) whether at most the share ``most_votes`` of the votes is for the given label."""
     wrong: Flags = for_label(votes, labels) <= most_votes
@@ -204,21 +217,6 @@ def majority(votes: Votes, least: float = MAJORITY) -> Ints:
     likeliest = share.argmax(axis=1)
     found: Ints = np.where(share.max(axis=1) >= least, likeliest, -1).astype(np.int64)
     return found
-
-
-def soft_labels(votes: Votes, prior: float = 0.0) -> Floats:
-    """Return the distribution of the votes over the classes, (n, classes); rows without such votes are even.
-
-    Args:
-        votes: n images; votes for anything else are left out.
-        prior: votes added to every class (additive smoothing); 0 takes the votes as they are.
-
-    """
-    counts = votes.counts + prior
-    total = counts.sum(axis=1, keepdims=True)
-    even = np.full_like(counts, 1.0 / len(votes.classes), dtype=np.float64)
-    soft: Floats = np.divide(counts, total, out=even, where=total > 0)
-    return soft
 
 
 def entropy(votes: Votes) -> Floats:
@@ -243,16 +241,11 @@ def agreement(votes: Votes, labels: npt.ArrayLike) -> pd.DataFrame:
 
     """
     places = np.asarray(labels, np.int64)
-    answers = np.column_stack([votes.counts, votes.others])
-    rows = np.arange(len(votes))
-    own = answers[rows, places]
-    rivals = answers.copy()
-    rivals[rows, places] = -1
     chosen = majority(votes)
     facts = pd.DataFrame(
         {
             "class": np.asarray(votes.classes, dtype=object)[places],
-            "most_frequent": own > rivals.max(axis=1),
+            "most_frequent": is_most_frequent(votes, places),
             "majority": np.where(chosen >= 0, (chosen == places).astype(np.float64), np.nan),
             "with_majority": chosen >= 0,
             "wrong": is_wrong(votes, places),

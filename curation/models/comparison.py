@@ -17,6 +17,7 @@ from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.labels import votes
 from curation.models.runs import FitOptions, ModelError, training_frame, translate_errors
+from curation.models.verdict import points
 
 AS_GIVEN, CLEANED, CROWD = "validation as given", "validation as cleaned", "people's majority"
 """What the arms are judged on."""
@@ -174,13 +175,11 @@ def sentences(differences: pd.DataFrame) -> list[str]:
     lines = [_first_line(int((shown["difference"] > 0).sum()), int((shown["difference"] < 0).sum()), len(chosen))]
     for row in chosen.to_dict("records"):
         rival = "the control" if "control" in row["contrast"] else "A"
-        points = 100 * row["difference"]
-        span = f"{points:+.1f} points, 95 % interval {100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
         if not row["excludes_zero"]:
             what = f"no difference between B and {rival} could be shown"
         else:
-            what = f"B is {'better' if points > 0 else 'worse'} than {rival}"
-        lines.append(f"On {row['evaluation']}: {what} ({span}; {row['images']:,} images, {row['seeds']} seeds).")
+            what = f"B is {'better' if row['difference'] > 0 else 'worse'} than {rival}"
+        lines.append(f"On {row['evaluation']}: {what} ({points(row)}; {row['images']:,} images, {row['seeds']} seeds).")
     return lines
 
 

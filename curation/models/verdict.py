@@ -41,7 +41,7 @@ def accuracy_sentences(table: pd.DataFrame, leaks: pd.DataFrame) -> list[str]:
 
 
 def _leak(row: Mapping[Hashable, Any]) -> str:
-    span = _points(row)
+    span = points(row)
     if row["low"] <= 0 <= row["high"]:
         return f" No gain from faces that it has met could be shown ({span})."
     return f" Faces that it has met make {span}."
@@ -85,10 +85,11 @@ def pair_sentences(pairs: pd.DataFrame, model: str, other: str) -> list[str]:
             what = f"no difference between {model} and {other} could be shown"
         else:
             what = f"{model} is {'better' if row['difference'] > 0 else 'worse'} than {other}"
-        lines.append(f"{row['split'].capitalize()}: {what} ({_points(row)}).")
+        lines.append(f"{row['split'].capitalize()}: {what} ({points(row)}).")
     return lines
 
 
-def _points(row: Mapping[Hashable, Any]) -> str:
+def points(row: Mapping[Hashable, Any]) -> str:
+    """Return a row's difference (shares) in percentage points, with its interval."""
     low, high = (f"{100 * row[name]:+.1f}" for name in ("low", "high"))
     return f"{100 * row['difference']:+.1f} points, 95 % interval {low} to {high}"

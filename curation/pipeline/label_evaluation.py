@@ -1,7 +1,7 @@
-"""How good is the judgement of the labels? Every score, and every version's labels, against people's votes.
+"""Evaluate the judgement of labels: every score, and the labels of every version, against people's votes.
 
-Images whose answers taught the judge measure nothing. Where the votes are on others, those are left out; where all of
-them taught, each fifth of them is judged by what the other four fifths teach.
+Images whose answers taught the judge cannot measure it. They are left out where enough others have votes; otherwise
+each fifth of them is judged by a judge that only the other four fifths taught.
 """
 
 from __future__ import annotations
@@ -25,21 +25,20 @@ from curation.pipeline import label_judgement, label_store
 from curation.pipeline.label_store import DOUBT, SCORES, LabellingError, Memory
 
 FEWEST = 200
-"""Images that taught nothing, below which the images that taught are judged in parts."""
+"""With fewer untaught images than this, the taught ones are judged in parts."""
 
 SUREST = 0.85
-"""Share of the images whose label the judge is surest of, measured by itself."""
+"""The surest share of the judge's answers, whose accuracy is reported too."""
 
 PARTS = 5
-"""Of the images that taught; each is judged by what the others teach."""
+"""Parts of the taught images; each is judged by what the others teach."""
 
 
 def evaluate(workspace: Workspace, file: Path) -> dict[str, pd.DataFrame]:
     """Measure every score against people's votes.
 
     Returns:
-        "measured" (what: sentences on which images count), "jury" (opinion, weight, seen, skill, slope: who judges and
-        what each is worth), "agreement" (``curation.labels.votes.agreement``), "scores"
+        "measured" (what: sentences on which images count), "jury" (opinion, weight, seen, skill, slope), "agreement" (``curation.labels.votes.agreement``), "scores"
         (``curation.labels.ranking.evaluate``: how well each ranks the labels that at most one of ten people gave),
         "ambiguous" (likewise for images without a majority whose label is not wrong), "calibration" (P(wrong) by bins:
         images, mean probability, share that is wrong, share that no strict majority confirms), "labels" (how often the
@@ -89,20 +88,22 @@ def _matched(said: Votes, table: pd.DataFrame) -> Votes:
 
 
 def _untaught(workspace: Workspace, memory: Memory, said: Votes) -> tuple[Votes, pd.DataFrame, list[str]]:
-    """Return the votes that count, the labels table that they judge, and sentences on that."""
+    """Return the votes that count, the labels table to compare with, and sentences that explain the choice."""
     heard = memory.table.set_index("path")["answers"].loc[list(said.paths)].to_numpy() > 0
     fresh, taught = int((~heard).sum()), int(heard.sum())
     if not taught:
         return said, memory.table, [f"{fresh:,} images; none of them taught the judge."]
     if fresh >= FEWEST:
-        words = f"{fresh:,} images that taught nothing; {taught:,} more, whose answers or copies' taught, are left out."
+        words = (
+            f"{fresh:,} images that did not teach the judge; {taught:,} that did, or whose copies did, are left out."
+        )
         return said.take(~heard), memory.table, [words]
-    words = f"{len(said):,} images, nearly all of which taught: each fifth is judged by what the other four teach."
+    words = f"{len(said):,} images, most of which taught the judge: each fifth is judged by what the other four teach."
     return said, _held_out(workspace, memory), [words]
 
 
 def _held_out(workspace: Workspace, memory: Memory) -> pd.DataFrame:
-    """Return the labels table in which no image was judged by its own answers, nor by its copies'."""
+    """Return the labels table with every image judged without its own answers and those to its copies."""
     answers, _ = people.as_answers(people.collected(workspace, memory.classes), memory.table["path"], memory.classes)
     known = memory.known
     unit = pd.factorize(pd.Series(known.groups).where(known.groups != "", memory.table["path"]))[0]
@@ -117,7 +118,7 @@ def _held_out(workspace: Workspace, memory: Memory) -> pd.DataFrame:
 
 
 def _calibration(wrong: Flags, unconfirmed: Flags, probability: Floats) -> pd.DataFrame:
-    """Return ten bins of P(wrong): images, mean probability, share that is wrong, share without a majority for it."""
+    """Return ten bins of P(wrong): images, mean probability, share wrong, share without a majority for the label."""
     bins = np.minimum((probability * 10).astype(np.int64), 9)
     frame = pd.DataFrame({"bin": bins, "probability": probability, "wrong": wrong, "unconfirmed": unconfirmed})
     table = frame.groupby("bin").agg(
@@ -130,7 +131,7 @@ def _calibration(wrong: Flags, unconfirmed: Flags, probability: Floats) -> pd.Da
 
 
 def _labels(said: Votes, labels: Ints, mine: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Return how often each names the class of the votes' strict majority, of the images that have one."""
+    """Return how often the label and the judge name the class of the strict majority, where there is one."""
     chosen = votes.majority(said)
     with_majority = chosen >= 0
     judged = np.array([[row[name] for name in classes] for row in mine["posterior"].map(json.loads)])
@@ -146,7 +147,7 @@ def _labels(said: Votes, labels: Ints, mine: pd.DataFrame, classes: Sequence[str
 
 
 def _versions(workspace: Workspace, said: votes.Votes) -> pd.DataFrame:
-    """Return, for each version, how the labels of its kept images fit the strict majority of the votes."""
+    """Return, for each version, how often the labels of its kept images are those of the strict majority."""
     chosen = pd.Series(votes.majority(said), index=said.paths)
     chosen = chosen[chosen >= 0]
     truth = pd.Series(np.asarray(said.classes, dtype=object)[chosen.to_numpy()], index=chosen.index)

@@ -1,7 +1,7 @@
 """Judge the labels of a workspace: out-of-fold models, other opinions, neighbours, copies, answers -> one table.
 
-Nothing here decides anything: the table becomes issues (``mislabelled``, ``ambiguous``), which a policy may act on.
-What the judge knows of every image is kept beside the table, so that answers teach it within a second, without a model.
+Nothing is decided here: the table becomes issues (``mislabelled``, ``ambiguous``), on which a policy may act. The
+inputs of the judge are stored too (``label_store``), so that answers teach it within a second, without a model.
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ from curation.pipeline.label_store import (
 _NOTHING_TO_JUDGE = pd.DataFrame({name: pd.Series(dtype="str") for name in ("key", "label", "group", "kin")})
 
 MODELS = "models"
-"""Name of the out-of-fold models among the opinions."""
+"""Name of the out-of-fold models' opinion."""
 
 
 _RATE_DRAWS = 100
-"""Bootstrap samples behind the interval of the expected errors."""
+"""Bootstrap samples for the interval of the expected errors."""
 
 _PLANTED_SHARE = 0.1
-"""Of the undoubted labels, flipped to measure how well flips are found."""
+"""Share of the undoubted labels that is flipped to measure how well flips are found."""
 
 _WEAK_KAPPA = 0.4
-"""Below it agreement is fair at most (Landis & Koch, Biometrics 1977)."""
+"""Agreement up to here is at most fair (Landis & Koch, Biometrics 1977)."""
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What the judgement rests on, row by row those of the frame."""
+    """The inputs of the judgement; arrays have the rows of the frame."""
 
     frame: pd.DataFrame
     classes: list[str]
@@ -83,7 +83,7 @@ class _Evidence:
         return np.asarray(self.frame["group"], dtype=object)
 
     def deliberated(self, labels: Ints, groups: npt.ArrayLike, seed: int) -> Consensus:
-        """Return the consensus as if these were the given labels."""
+        """Return the jury's consensus, with these as the given labels."""
         near = neighbours.share(self.neighbours)
         return jury.deliberate(self.names, self.said, labels, near, groups, kin=self.frame["kin"], seed=seed)
 
@@ -91,10 +91,10 @@ class _Evidence:
 def judge(
     workspace: Workspace, images: pd.DataFrame, copies: pd.DataFrame, settings: Settings, display: Display
 ) -> None:
-    """Judge every label of the raw version and write ``labels.parquet``; what is cached is not done again.
+    """Judge every label of the raw version and write ``labels.parquet``; cached parts are reused.
 
-    Classes that are too small for the folds are left out with a sentence; where fewer than two are left, nothing is
-    judged, and the record says why. The caller holds the lock and has committed the raw version.
+    Classes that are too small for the folds are left out, with a note. If fewer than two remain, nothing is judged, and
+    the record says why. The caller holds the lock and has committed the raw version.
 
     Args:
         workspace: that was scanned.
@@ -105,7 +105,7 @@ def judge(
 
     Raises:
         ModelError: the recipe is unknown, or its models cannot be fitted.
-        OpinionError: an opinion that was asked for cannot be had.
+        OpinionError: a requested opinion is not available.
 
     """
     raw = manifest.find(workspace, "raw")
@@ -150,9 +150,9 @@ def judge(
 
 
 def _with_enough(labelled: pd.DataFrame, folds: int, unlabelled: int) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows of classes that every fold can hold out a picture of, and a sentence on what is left out.
+    """Return the rows of classes with at least one picture per fold, and sentences on what is left out.
 
-    Copies and shots of one session are one picture here: they stay in one fold.
+    Copies and shots of one session count as one picture: they stay in one fold.
     """
     unit = labelled["kin"].where(labelled["kin"] != "", labelled["key"])
     pictures = unit.groupby(labelled["label"]).nunique()
@@ -163,17 +163,17 @@ def _with_enough(labelled: pd.DataFrame, folds: int, unlabelled: int) -> tuple[p
     for label, number in small.items():
         said.append(
             f"The labels of class {label!r} were not judged: it has {number} different "
-            f"{'picture' if number == 1 else 'pictures'}, and each of the {folds} models needs one to be tried on."
+            f"{'picture' if number == 1 else 'pictures'}, and each of the {folds} models needs one to be tested on."
         )
     kept = labelled[~labelled["label"].isin(small.index)].reset_index(drop=True)
     if kept["label"].nunique() >= 2:
         return kept, said
     few = ", ".join(map(repr, kept["label"].unique())) or "none"
-    return kept.iloc[:0], [*said, f"No label was judged: that takes two classes or more, and there is {few}."]
+    return kept.iloc[:0], [*said, f"No label was judged: at least two classes are needed, and there is {few}."]
 
 
 def _key(raw_hash: str, frame: pd.DataFrame, settings: Settings) -> str:
-    """Return a fingerprint of all that decides the judgement but people's answers."""
+    """Return a fingerprint of everything that determines the judgement except people's answers."""
     chosen = settings.labels.model_dump(mode="json", exclude={"threads", "workers", "code", "teach"})
     groups = pd.util.hash_pandas_object(frame[["group", "kin"]], index=False).to_numpy().tobytes()
     marks = [opinions.mark(source) for source in settings.labels.opinions]
@@ -182,7 +182,7 @@ def _key(raw_hash: str, frame: pd.DataFrame, settings: Settings) -> str:
 
 
 def _gathered(workspace: Workspace, frame: pd.DataFrame, settings: Settings, display: Display) -> _Evidence:
-    """Fit the models and hear every opinion."""
+    """Fit the models and gather all other opinions."""
     from training.held_out import held_out
 
     chosen = settings.labels
@@ -195,7 +195,7 @@ def _gathered(workspace: Workspace, frame: pd.DataFrame, settings: Settings, dis
     place = {name: number for number, name in enumerate(found.classes)}
     labels = np.asarray(frame["label"].map(place), np.int64)
     models = heard.members.astype(np.float64).mean(axis=0)
-    # shots of one session carry one mistake together: none of them speaks for another
+    # shots of one session share mistakes, so none of them is a neighbour of another
     around = neighbours.nearest(heard.embedding, frame["kin"], found.table["fold"])
     others = _asked(workspace, frame, found.classes, settings, display)
     return _Evidence(
@@ -219,7 +219,7 @@ def _asked(
     settings: Settings,
     display: Display,
 ) -> list[Opinion]:
-    """Return the opinions beside the models'."""
+    """Return the opinions other than the models'."""
     with display.step("Hearing other opinions") as report:
         return opinions.gather(
             settings.labels.opinions,
@@ -233,10 +233,7 @@ def _asked(
 
 
 def _learned(table: pd.DataFrame, labels: Ints, cache_dir: Path) -> Floats:
-    """Return area under the margin and times forgotten, (n, 2), means over the fits that trained on an image.
-
-    NaN where no fit was recorded.
-    """
+    """Return area under the margin and times forgotten, (n, 2): means over an image's fits, NaN if none was recorded."""
     from training.dynamics import dynamics
 
     total, number = np.zeros((len(labels), 2)), np.zeros((len(labels), 1))
@@ -250,7 +247,7 @@ def _learned(table: pd.DataFrame, labels: Ints, cache_dir: Path) -> Floats:
 
 
 def _table(evidence: _Evidence, consensus: Consensus) -> pd.DataFrame:
-    """Return the labels table of the untaught judge: who says what, and what is made of it; one row per image."""
+    """Return the labels table before any answer: the opinions and the judgement; one row per image."""
     names = np.asarray(evidence.classes, dtype=object)
     rows = np.arange(len(evidence.labels))
     labels, models = evidence.labels, evidence.said[0]
@@ -273,7 +270,7 @@ def _table(evidence: _Evidence, consensus: Consensus) -> pd.DataFrame:
 
 
 def with_judgement(table: pd.DataFrame, classes: Sequence[str], found: Judgement) -> pd.DataFrame:
-    """Return the labels table with what is thought of every label."""
+    """Return the labels table with the judgement of every label."""
     names = np.asarray(classes, dtype=object)
     rounded = found.posterior.round(4).tolist()
     return table.assign(
@@ -286,7 +283,7 @@ def with_judgement(table: pd.DataFrame, classes: Sequence[str], found: Judgement
 
 
 def _words(evidence: _Evidence, names: npt.NDArray[np.object_]) -> list[str]:
-    """Return who says what of each image in one sentence: neighbours, every opinion, its copies."""
+    """Return a sentence per image: what its neighbours, every opinion and its copies say."""
     near, asked = evidence.neighbours, evidence.neighbours.sum(axis=1).astype(np.int64)
     parts = [
         [f"{int(most)} of {total} nearest say {name}"] if total else []
@@ -309,9 +306,9 @@ def _words(evidence: _Evidence, names: npt.NDArray[np.object_]) -> list[str]:
 
 
 def calibration_record(evidence: _Evidence, consensus: Consensus, settings: Settings) -> dict[str, Any]:
-    """Return what was learned of the labels and the jury, and how well planted flips are found again, kind by kind.
+    """Return what was learned about the labels and the jury, and how well planted flips are found, by kind.
 
-    The flips are counterfactual: 10 % of the labels that the jury does not doubt are judged as if they had been others.
+    The flips are counterfactual: 10 % of the labels that the jury does not doubt are judged as if they were others.
     """
     named = consensus.posterior[:, :-1]
     confused = scores.joint(evidence.labels, evidence.said[0])
@@ -341,7 +338,7 @@ def calibration_record(evidence: _Evidence, consensus: Consensus, settings: Sett
 
 
 def juror_record(juror: jury.Juror, seen: str = "") -> dict[str, Any]:
-    """Return what was learned of one opinion, and what its source says of the data it saw, for the record and pages."""
+    """Return what was learned about one opinion; ``seen`` is its source's statement on the data that it has seen."""
     numbers = {name: round(getattr(juror, name), 3) for name in ("weight", "seen", "skill", "slope")}
     return {
         "name": juror.name,
@@ -352,7 +349,7 @@ def juror_record(juror: jury.Juror, seen: str = "") -> dict[str, Any]:
 
 
 def _weakness(evidence: _Evidence) -> list[str]:
-    """Return a sentence where no opinion can tell the classes apart much better than chance."""
+    """Return a sentence if no opinion agrees with the labels much better than chance."""
     labels, shares = evidence.labels, np.bincount(evidence.labels) / len(evidence.labels)
     found = []
     for said in evidence.said:
@@ -362,13 +359,13 @@ def _weakness(evidence: _Evidence) -> list[str]:
     if max(found) >= _WEAK_KAPPA:
         return []
     return [
-        f"No opinion agrees with the labels much more than chance would (Cohen's kappa {max(found):.2f} at best): take "
-        "the suspects as an order to look at, not as wrong labels; more images, answers or another --opinion help."
+        f"No opinion agrees with the labels much better than chance (Cohen's kappa {max(found):.2f} at best): use the "
+        "suspects as an order of review, not as wrong labels; more images, answers or another --opinion help."
     ]
 
 
 def learn(workspace: Workspace, settings: Settings) -> bool:
-    """Teach the judge what people have answered since; tell whether the labels table changed."""
+    """Teach the judge people's new answers; return whether the labels table changed."""
     memory = memory_of(workspace)
     if memory is None:
         return False
@@ -389,7 +386,7 @@ def learn(workspace: Workspace, settings: Settings) -> bool:
 
 
 def _answers_heard(memory: Memory, answers: Answers) -> Floats:
-    """Return how many answers were heard on each image or a copy of it, (n,)."""
+    """Return how many answers there are to each image and its copies, (n,)."""
     heard = np.bincount(answers.rows, weights=answers.weights, minlength=len(memory.known))
     groups = pd.Series(memory.known.groups)
     shared = pd.Series(heard).groupby(groups).transform("sum").to_numpy()
@@ -398,7 +395,7 @@ def _answers_heard(memory: Memory, answers: Answers) -> Floats:
 
 
 def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: Judgement) -> dict[str, Any]:
-    """Return what the answers changed, as a record and in sentences."""
+    """Return what the answers changed, as a record with sentences."""
     number, images = float(answers.weights.sum()), len(np.unique(answers.rows))
     people_record = {name: round(float(value), 3) for name, value in zip(who, taught.reliability, strict=True)}
     sentences = []
@@ -408,7 +405,7 @@ def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: J
             f"{100 * taught.moved:.1f} % of all images."
         )
     sentences += [
-        f"The answers of {name!r} fit the images no better than guesses and count as {GUESSED:.0f}: look at some."
+        f"The answers of {name!r} fit the images no better than guesses and count as {GUESSED:.0f}: check some of them."
         for name, guesses in zip(who, taught.guesses, strict=True)
         if guesses
     ]
@@ -423,7 +420,7 @@ def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: J
 
 
 def outcome_of(workspace: Workspace, version: manifest.Version) -> LabelOutcome | None:
-    """Return what a version did about the labels, and is expected to leave; None where none of it was judged."""
+    """Return how a version changed labels and how many errors it is expected to leave; None if none was judged."""
     record = record_of(workspace)
     if not is_judged(workspace):
         return None

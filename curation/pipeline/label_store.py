@@ -21,10 +21,10 @@ from curation.labels.jury import Consensus
 from curation.labels.teach import Known
 
 REVISION = 5
-"""Raised whenever the judgement may change for the same data, recipe and settings."""
+"""Increased whenever the judgement may differ for the same data, recipe and settings."""
 
 DOUBT = "doubt: "
-"""Beginning of the columns that say how far one opinion doubts each label."""
+"""Prefix of the columns that say how far one opinion doubts each label."""
 
 SCORES: dict[str, str] = {
     "wrong": "P(wrong), all opinions and answers together",
@@ -36,7 +36,7 @@ SCORES: dict[str, str] = {
     "negated_aum": "area under the margin while training, negated (AUM)",
     "forgetting": "times forgotten while training",
 }
-"""Columns of the labels table that rank suspects, the highest first, and what they are; beside one per opinion."""
+"""Columns of the labels table that rank suspects, the highest first; each opinion's doubt is another."""
 
 
 class LabellingError(CurationError):
@@ -45,7 +45,7 @@ class LabellingError(CurationError):
 
 @dataclass(frozen=True)
 class Memory:
-    """What a judged workspace knows: the labels table, the classes, what features are made of, and its sharpness."""
+    """The state of the judge: labels table, classes, inputs of its features, and the posterior's sharpness."""
 
     table: pd.DataFrame
     classes: list[str]
@@ -54,7 +54,7 @@ class Memory:
 
 
 def data_digest(images: pd.DataFrame) -> str:
-    """Return a fingerprint of what labels are judged on: paths, contents and labels."""
+    """Return a fingerprint of paths, contents and labels."""
     digest = hashlib.sha256()
     for column in ("path", "sha256", "label"):
         digest.update(pd.util.hash_pandas_object(images[column], index=False).to_numpy().tobytes())
@@ -62,14 +62,14 @@ def data_digest(images: pd.DataFrame) -> str:
 
 
 def stored(workspace: Workspace, images: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the judgement in the workspace if it is of these very images and labels, else None."""
+    """Return the stored judgement if it is of exactly these images and labels, else None."""
     if not is_judged(workspace) or record_of(workspace)["data"] != data_digest(images):
         return None
     return read_labels(workspace)
 
 
 def is_judged(workspace: Workspace) -> bool:
-    """Tell whether the workspace holds a judgement that this version can read."""
+    """Return whether the workspace holds a judgement of this revision."""
     return workspace.labels.exists() and record_of(workspace).get("revision") == REVISION
 
 
@@ -94,7 +94,7 @@ def _stored_table(workspace: Workspace) -> pd.DataFrame:
 
 
 def record_of(workspace: Workspace) -> dict[str, Any]:
-    """Return how the labels were judged: recipe, jury, rates, calibration, answers, cost; {} where they were not."""
+    """Return how the labels were judged: recipe, jury, rates, calibration, answers, time; {} if they were not."""
     record = dict(read_json(record_file(workspace), _to_do(workspace), _RECORD) or {})
     if record.get("revision") == REVISION:
         with refusing(record_file(workspace), _to_do(workspace)):
@@ -116,17 +116,17 @@ _OF_JUDGED = {
     **{"key": str, "data": str, "classes": [str], "sharpness": float, "rates": {str: float}, "rate_draws": [[float]]},
     "jury": [_JUROR],
 }
-"""What it holds beside where labels were judged."""
+"""Further fields of the record where labels were judged."""
 
 
 def state_of(workspace: Workspace) -> str:
-    """Return a text that changes with the judgement: what it rests on, and the answers that taught it."""
+    """Return a text that changes with the judgement and with the answers that taught it."""
     record = record_of(workspace)
     return f"{record.get('key')} {record.get('answers', '')}"
 
 
 def remarks_of(workspace: Workspace) -> list[str]:
-    """Return what should be said of the judgement: classes left out, opinions called out, answers that taught it."""
+    """Return remarks on the judgement: classes left out, opinions that have seen the labels, answers that taught it."""
     record = record_of(workspace)
     lines = list(record.get("remarks", []))
     lines += [one["sentence"] for one in record.get("jury", []) if one["seen"] >= jury.CALLED_OUT]
@@ -134,7 +134,7 @@ def remarks_of(workspace: Workspace) -> list[str]:
 
 
 def jury_of(workspace: Workspace) -> pd.DataFrame | None:
-    """Return who judged the labels: name, weight, seen, skill, slope, sentence; None where they were not judged."""
+    """Return the jurors: name, weight, seen, skill, slope, sentence; None if labels were not judged."""
     if not is_judged(workspace):
         return None
     return pd.DataFrame(record_of(workspace)["jury"])[["name", "weight", "seen", "skill", "slope", "sentence"]]
@@ -148,7 +148,7 @@ def write_memory(
     near: Floats,
     dynamics: Floats,
 ) -> None:
-    """Keep what features are made of; rows are those of the labels table, and ``key`` says which judgement it is of."""
+    """Store the inputs of the judge's features, with the rows of the labels table; ``key`` identifies the judgement."""
     stream = io.BytesIO()
     np.savez(
         stream,
@@ -163,7 +163,7 @@ def write_memory(
 
 
 def memory_of(workspace: Workspace) -> Memory | None:
-    """Return what the judge knows, None where no labels were judged or its file is of another judgement."""
+    """Return the judge's state, None if no labels were judged or its file is of another judgement."""
     record, file = record_of(workspace), _memory_file(workspace)
     if not (is_judged(workspace) and file.exists()):
         return None
@@ -191,7 +191,7 @@ def _to_do(workspace: Workspace) -> str:
 
 
 def record_file(workspace: Workspace) -> Path:
-    """Return where it is recorded how the labels were judged."""
+    """Return the path of the record."""
     return workspace.labels.with_suffix(".json")
 
 

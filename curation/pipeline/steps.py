@@ -7,7 +7,6 @@ inputs have not changed is not run again. A killed run is resumed by the same co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,8 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
         raise WorkspaceError(f"no images in {listing.root}{why_nothing(listing.problems)}")
     gone = _require_same_data(workspace, listing.root, frame, listing.problems)
     notes = (*listing.warnings, *([f"{gone:,} images of the last scan are gone"] if gone and not limit else []))
-    _write_problems(workspace, listing.problems, notes)
+    problems = {"left_out": listing.problems.to_dict("records"), "warnings": list(notes)}
+    files.write_json(workspace.ingest, problems)
     files.write_table(workspace.listing, frame)
     folders = trust.image_folders(listing.root, frame["url"], workspace.sources)
     record = {"format": FORMAT, "source": listing.root, "limit": limit, "folders": folders}
@@ -134,12 +134,6 @@ def _limited(frame: pd.DataFrame, limit: int) -> pd.DataFrame:
     return frame.iloc[places].reset_index(drop=True)
 
 
-def _write_problems(workspace: Workspace, problems: pd.DataFrame, warnings: Sequence[str]) -> None:
-    """Keep what ingest left out and why, for the summary and the report."""
-    record = {"left_out": problems.to_dict("records"), "warnings": list(warnings)}
-    files.write_json(workspace.ingest, record)
-
-
 def read_problems(workspace: Workspace) -> tuple[list[dict[str, str]], list[str]]:
     """Return what ingest left out (path, reason) and what it had to say; nothing where that is not recorded.
 
@@ -166,7 +160,8 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     """
     from curation.checks.duplicates import REVISION
 
-    distinct = _distinct_contents(scanned.measurements)
+    readable = scanned.measurements[scanned.measurements["error"] == ""]
+    distinct = readable.drop_duplicates("pixel_sha256").sort_values("pixel_sha256", ignore_index=True)
     fingerprint = digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
     if is_current(workspace, "pairs", fingerprint, workspace.pairs):
         return read_pairs(workspace)
@@ -186,11 +181,6 @@ def read_pairs(workspace: Workspace) -> pd.DataFrame:
     """
     texts = ("pixel_sha256_a", "pixel_sha256_b", "transform", "relation")
     return files.read_table(workspace.pairs, texts=texts, numbers=("probability", "score"))
-
-
-def _distinct_contents(measurements: pd.DataFrame) -> pd.DataFrame:
-    readable = measurements[measurements["error"] == ""]
-    return readable.drop_duplicates("pixel_sha256").sort_values("pixel_sha256", ignore_index=True)
 
 
 def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings, display: Display) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from curation.checks import nearness
 from curation.decisions import manifest
 from curation.models.comparison import plain
 from curation.models.runs import FitOptions, ModelError, training_frame, translate_errors
+from curation.models.verdict import points
 from curation.pipeline import selection
 from curation.pipeline.axes import axes as axes_of
 
@@ -147,15 +148,12 @@ def sentences(differences: pd.DataFrame, twice: float) -> list[str]:
     lines = []
     for row in differences.to_dict("records"):
         rival = row["contrast"].partition(" - ")[2]
-        points, low, high = (100 * row[name] for name in ("difference", "low", "high"))
         if row["excludes_zero"]:
-            what = f"is {'better' if points > 0 else 'worse'} than {rival}"
+            what = f"is {'better' if row['difference'] > 0 else 'worse'} than {rival}"
         else:
             what = f"and {rival} could not be told apart"
-        span = f"{points:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
-        lines.append(
-            f"At {row['share']:.0%} the selection {what} ({span}; {row['images']:,} images, {row['seeds']} seeds)."
-        )
+        counts = f"{row['images']:,} images, {row['seeds']} seeds"
+        lines.append(f"At {row['share']:.0%} the selection {what} ({points(row)}; {counts}).")
     if np.isfinite(twice):
         lines.append(f"Twice the data at random would give about {100 * twice:+.1f} points, by a power law.")
     return lines

@@ -166,6 +166,7 @@ def how_to_run(check: str) -> str:
     return _HOW_TO_RUN.get(check, f"curate check {check}")
 
 
+@refusing(EVIDENCE, MEND_EVIDENCE, TableError)
 def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
     """Return an issue's evidence in words; keys that are meant for machines (dhash, rank) are left out.
 
@@ -175,11 +176,6 @@ def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
         TableError: it is not as any check writes it.
 
     """
-    with refusing(EVIDENCE, MEND_EVIDENCE, TableError):
-        return _evidence_words(evidence, path)
-
-
-def _evidence_words(evidence: Mapping[str, Any], path: str) -> str:
     if "error" in evidence:
         return f"cannot be decoded: {evidence['error']}"
     if "posterior" in evidence or "believed" in evidence:
@@ -208,13 +204,9 @@ def _person_words(evidence: Mapping[str, Any]) -> str:
     return f"{told}, all {evidence['labels'][0]}; {evidence['expected']:.2g} such people would be chance"
 
 
+@refusing(EVIDENCE, MEND_EVIDENCE, TableError)
 def sure_words(evidence: Mapping[str, Any]) -> str:
     """Return how sure it is that these are one person."""
-    with refusing(EVIDENCE, MEND_EVIDENCE, TableError):
-        return _sure_words(evidence)
-
-
-def _sure_words(evidence: Mapping[str, Any]) -> str:
     how = {"given": "named by the source or a person", "found": "found", "perhaps": "perhaps"}.get(
         str(evidence.get("person")), ""
     )
@@ -389,21 +381,24 @@ def closing(
     found = check_summary(issues).set_index("check")
     by_outcome = states["outcome"].value_counts()
     dropped = states.loc[states["outcome"] == "left out", "cause"]
+    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
+    copies = issues[issues["is_issue"] & issues["check"].isin(["exact_duplicate", "near_duplicate"])]
+    people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")]
     record = {
         "images": len(images),
         "clean": len(images) - issues.loc[issues["is_issue"] & (issues["check"] != "same_session"), "path"].nunique(),
-        "kept": int((manifest["status"] == "kept").sum()),
+        "kept": len(kept),
         "excluded": len(dropped),
         "relabelled": int(by_outcome.get("relabelled", 0)),
         "softened": int(by_outcome.get("softened", 0)),
         "waiting": int(states["waits"].sum()),
         "issues": {check: int(n) for check, n in found["issues"].items()},
-        "groups": {check: int(found["groups"][check]) for check in _grouping(found)},
+        "groups": {check: int(found["groups"][check]) for check in found.index if check in GROUP_CHECKS},
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
-        "leaks_left": _leaks_left(manifest, issues),
-        "subject_leaks_left": _subject_leaks_left(manifest, issues),
-        "subject_doubts": _subject_doubts(manifest, issues),
-        "emptied": sorted(set(manifest["split"]) - set(manifest.loc[manifest["status"] == "kept", "split"])),
+        "leaks_left": _across_splits(kept, copies),
+        "subject_leaks_left": _across_splits(kept, people),
+        "subject_doubts": _across_splits(kept, people_in_doubt(issues)),
+        "emptied": sorted(set(manifest["split"]) - set(kept["split"])),
     }
     return _sentences(images, record), record
 
@@ -413,30 +408,10 @@ def by_check(issues: pd.DataFrame) -> pd.DataFrame:
     return issues.assign(check=pd.Categorical(issues["check"], categories=registry.names(issues["check"].unique())))
 
 
-def _leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
-    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
-    copies = issues[issues["is_issue"] & issues["check"].isin(["exact_duplicate", "near_duplicate"])]
-    splits = kept.merge(copies[["path", "group"]], on="path").groupby("group")["split"].nunique()
+def _across_splits(kept: pd.DataFrame, members: pd.DataFrame) -> int:
+    """Count the groups (path, group) of which kept images (path, split) lie in more than one split."""
+    splits = kept.merge(members[["path", "group"]], on="path").groupby("group")["split"].nunique()
     return int((splits > 1).sum())
-
-
-def _grouping(found: pd.DataFrame) -> list[str]:
-    """Return the checks that come in groups; of people only where somebody was looked for."""
-    return [
-        check for check in found.index if check in COPY_CHECKS or (check in GROUP_CHECKS and found.loc[check, "scored"])
-    ]
-
-
-def _subject_leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
-    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
-    people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
-    return int((kept.merge(people, on="path").groupby("group")["split"].nunique() > 1).sum())
-
-
-def _subject_doubts(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
-    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
-    found = kept.merge(people_in_doubt(issues)[["path", "group"]], on="path")
-    return int((found.groupby("group")["split"].nunique() > 1).sum())
 
 
 def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
