@@ -1,4 +1,4 @@
-"""Several opinions on one image, each wrong in its own way: what is true, and how often each errs."""
+"""The true class behind several annotators' answers, and each annotator's errors (Dawid & Skene, 1979)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from curation.base.arrays import Floats, Ints
 
 ROUNDS = 200
-"""Of expectation and maximisation at most."""
+"""Most rounds of expectation-maximisation."""
 
 TOLERANCE = 1e-4
-"""Largest change of a belief in the last round."""
+"""Largest change of a probability in the last round."""
 
 SMALLEST = 1e-6
 """Added to every count, so that no answer is impossible."""
@@ -21,15 +21,15 @@ SMALLEST = 1e-6
 
 @dataclass(frozen=True)
 class Patterns:
-    """Answers of several annotators, images that were answered alike taken together.
+    """The distinct combinations of several annotators' answers.
 
     Attributes:
-        answers: (patterns, annotators) places of 0 .. kinds - 1.
-        counts: (patterns,) images, or what they count.
+        answers: (patterns, annotators) answers, 0 .. kinds - 1.
+        counts: (patterns,) number of images, or their total weight.
         of_image: (n,) each image's pattern.
-        start: (patterns, true classes) first belief, the mean over a pattern's images.
-        kinds: of answers.
-        known: (true classes, kinds) images that the first annotator is taken to have answered so, beside those seen.
+        start: (patterns, true classes) initial probabilities, means over a pattern's images.
+        kinds: number of possible answers.
+        known: (true classes, kinds) pseudo-counts of the first annotator's answers.
 
     """
 
@@ -49,7 +49,7 @@ class Patterns:
         known: Floats | None = None,
         counted: Floats | None = None,
     ) -> Patterns:
-        """Return the patterns of answers, each (n,), of a first belief (n, true classes) and of what images count."""
+        """Return the patterns of answers, (n,) each, with initial probabilities (n, true classes) and weights (n,)."""
         found, of_image = np.unique(np.column_stack(answers), axis=0, return_inverse=True)
         of_image = of_image.reshape(-1)
         counts = np.bincount(of_image, counted, len(found)).astype(np.float64)
@@ -59,11 +59,11 @@ class Patterns:
         return cls(found, counts, of_image, first / counts[:, None], kinds, nothing if known is None else known)
 
     def posterior(self, counts: Floats) -> Floats:
-        """Return the probability of each true class, (patterns, true classes), with so many images per pattern.
+        """Return the probability of each true class, (patterns, true classes), for these counts (patterns,).
 
-        Every annotator has a confusion matrix of its own, found in turns with the truth by expectation-maximisation
-        (Dawid & Skene, Applied Statistics 1979). The given label is one of the annotators, and a true class may be one
-        that it cannot name. A class that the first belief leaves out stays out.
+        Each annotator's confusion matrix and the truth are estimated by expectation-maximisation (Dawid & Skene,
+        Applied Statistics 1979). The given label is one of the annotators; a true class may be one that it cannot name.
+        A class with initial probability 0 everywhere stays at 0.
         """
         shown = [np.eye(self.kinds)[answer] for answer in self.answers.T]
         posterior, possible = self.start, self.start.sum(axis=0, keepdims=True) > 0

@@ -79,7 +79,7 @@ class Prepared:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """The model's digest and the names of the cached parts, which identify their contents; () where none are used."""
+        """The model's digest and the names of the cached parts, which identify their contents; () if none are used."""
         if self._settings.embed.when == "off":
             return ()
         folders = sorted(self._workspace.measurements.glob("embeddings-*"))

@@ -38,7 +38,8 @@ def evaluate(workspace: Workspace, file: Path) -> dict[str, pd.DataFrame]:
     """Measure every score against people's votes.
 
     Returns:
-        "measured" (what: sentences on which images count), "jury" (opinion, weight, seen, skill, slope), "agreement" (``curation.labels.votes.agreement``), "scores"
+        "measured" (what: sentences on which images count), "jury" (opinion, weight, seen, skill, slope), "agreement"
+        (``curation.labels.votes.agreement``), "scores"
         (``curation.labels.ranking.evaluate``: how well each ranks the labels that at most one of ten people gave),
         "ambiguous" (likewise for images without a majority whose label is not wrong), "calibration" (P(wrong) by bins:
         images, mean probability, share that is wrong, share that no strict majority confirms), "labels" (how often the
@@ -94,11 +95,9 @@ def _untaught(workspace: Workspace, memory: Memory, said: Votes) -> tuple[Votes,
     if not taught:
         return said, memory.table, [f"{fresh:,} images; none of them taught the judge."]
     if fresh >= FEWEST:
-        words = (
-            f"{fresh:,} images that did not teach the judge; {taught:,} that did, or whose copies did, are left out."
-        )
+        words = f"{fresh:,} images that did not teach the judge; {taught:,} that did, or their copies, are left out."
         return said.take(~heard), memory.table, [words]
-    words = f"{len(said):,} images, most of which taught the judge: each fifth is judged by what the other four teach."
+    words = f"{len(said):,} images, only {fresh:,} of them untaught: each fifth is judged by what the others teach."
     return said, _held_out(workspace, memory), [words]
 
 

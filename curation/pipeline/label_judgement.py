@@ -233,7 +233,7 @@ def _asked(
 
 
 def _learned(table: pd.DataFrame, labels: Ints, cache_dir: Path) -> Floats:
-    """Return area under the margin and times forgotten, (n, 2): means over an image's fits, NaN if none was recorded."""
+    """Return area under the margin and times forgotten, (n, 2): means over an image's fits, NaN without a record."""
     from training.dynamics import dynamics
 
     total, number = np.zeros((len(labels), 2)), np.zeros((len(labels), 1))

@@ -235,7 +235,7 @@ def _said(pool: Candidates, chosen: pd.DataFrame, number: int, how: How, split: 
     lines = [f"{len(chosen):,} of {len(pool.frame):,} pictures{named} selected, {how}: {counts}."]
     if number > len(pool.frame):
         lines.append(
-            f"There are fewer than {number:,}: copies count once, and only kept images with a label can be chosen."
+            f"There are fewer than {number:,}: copies count once, and only kept, labelled images can be chosen."
         )
     if pool.frame["judged"].all():
         expected = (1 - chosen["right"]).sum(), (1 - pool.frame["right"]).mean() * len(chosen)
