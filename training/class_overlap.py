@@ -1,4 +1,4 @@
-"""Must classes exclude each other? Shared probability, one-against-rest heads, and calibrated sets of classes."""
+"""Are the classes exclusive? Shared probability, one-against-rest heads, and calibrated sets of classes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from training.model import PREDICTION_BATCH, Model, as_input
 from training.networks import Committee, ExpressionNetwork
 
 CONFORMAL_CONFIDENCE = 0.9
-"""Share of images whose set shall hold the given label: nine of ten."""
+"""Share of images whose set of classes is to contain the given label."""
 
 SHARED_PROBABILITY = 0.25
-"""A second class with at least this probability is shown: one time in four it would be right."""
+"""Least probability of a second class that counts: it is right one time in four."""
 
 SIGMOID_YES = 0.5
-"""A one-against-rest head says yes from here on."""
+"""Probability from which a one-against-rest head affirms its class."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Heads:
     """A softmax head and one-against-rest sigmoid heads on the same features.
 
     Attributes:
-        compared: ``compare_pairs``: first is softmax, second the sigmoids scaled to sum to 1.
-        answers: columns yes (number of classes that a sigmoid head affirms), images, share.
+        compared: of ``compare_pairs``: first is softmax, second the sigmoids scaled to sum to 1.
+        answers: columns yes (number of classes affirmed by the sigmoid heads), images, share.
 
     """
 
@@ -41,11 +41,11 @@ class Heads:
 
 
 def shared_probability(probabilities: Probabilities, classes: Sequence[str]) -> pd.DataFrame:
-    """Return how often two classes share an image.
+    """Return how often two classes are likely for one image.
 
     Returns:
-        Columns first, second, images, share: of the images called ``first``, those where ``second`` comes next with at
-        least ``SHARED_PROBABILITY``; and probability: mean probability of ``second`` over the images called ``first``.
+        Columns first, second, images, share (of the images predicted as ``first``, those with ``second`` next, at
+        ``SHARED_PROBABILITY`` or more) and probability (mean of ``second`` over the images predicted as ``first``).
 
     """
     order = np.argsort(-probabilities, axis=1, kind="stable")
@@ -63,14 +63,14 @@ def shared_probability(probabilities: Probabilities, classes: Sequence[str]) -> 
 def conformal_sets(
     calibration: Probabilities, calibration_labels: Ints, probabilities: Probabilities, method: str = "lac"
 ) -> Flags:
-    """Return sets of classes that hold the given label for nine images of ten, by MAPIE's split conformal classifier.
+    """Return sets of classes that contain the given label of nine images in ten, by MAPIE's split conformal method.
 
     Args:
         calibration: (m, classes) of held-out images.
         calibration_labels: (m,).
         probabilities: (n, classes) of the images that get sets.
-        method: MAPIE's conformity score; lac makes the smallest sets (Sadinle et al., 2019), aps adapts them to the
-            difficulty of the image (Romano et al., 2020).
+        method: MAPIE's conformity score: lac gives the smallest sets (Sadinle et al., 2019), aps adapts their size to
+            the image (Romano et al., 2020).
 
     Returns:
         (n, classes).
@@ -118,7 +118,7 @@ def _summing_to_one(probabilities: Probabilities) -> Floats:
 
 
 def coverage(sets: Flags, labels: Ints, classes: Sequence[str], seed: int = 0) -> pd.DataFrame:
-    """Return how often the sets hold the given label, and how large they are.
+    """Return how often the sets contain the given label, and their sizes.
 
     Returns:
         Columns class ("" for all), images, coverage, low, high, mean_size, single, pair, larger, empty (shares).
@@ -139,7 +139,7 @@ def coverage(sets: Flags, labels: Ints, classes: Sequence[str], seed: int = 0) -
 
 
 def set_counts(sets: Flags, classes: Sequence[str]) -> pd.DataFrame:
-    """Return how often each set of classes occurs, most frequent first: columns set, classes, images, share."""
+    """Return the frequency of each set of classes, most frequent first: columns set, classes, images, share."""
     names = [" + ".join(name for name, inside in zip(classes, row, strict=True) if inside) or "none" for row in sets]
     counts = pd.Series(names).value_counts()
     table = pd.DataFrame({"set": counts.index, "images": counts.to_numpy()})
@@ -150,7 +150,7 @@ def set_counts(sets: Flags, classes: Sequence[str]) -> pd.DataFrame:
 
 
 def features(model: Model, images: Pixels) -> Floats:
-    """Return the mean of the last feature map of each image, (n, channels); of a committee all members' together."""
+    """Return the mean of each image's last feature map, (n, channels), concatenated over the members of a committee."""
     network = model.network
     members = list(network.members) if isinstance(network, Committee) else [network]
     parts = []
@@ -167,8 +167,8 @@ def compare_heads(
 ) -> Heads:
     """Fit a softmax head and one-against-rest sigmoid heads on the same features, and compare them on held-out images.
 
-    Both are logistic regressions with one strength of regularisation (scikit-learn), so that only the question differs:
-    "which of these?" or, of each class, "is it this?".
+    Both are logistic regressions with the same regularisation (scikit-learn), so that they differ only in whether
+    classes are exclusive.
 
     Args:
         train: (m, channels) features.
@@ -203,7 +203,7 @@ def compare_heads(
 
 
 HEAD_STRENGTH = 0.01
-"""Inverse strength of the heads' regularisation; strong, because there are about as many features as images."""
+"""Inverse strength of the heads' regularisation; strong, as there may be about as many features as images."""
 
 HEAD_STEPS = 300
-"""L-BFGS steps at most."""
+"""Most L-BFGS steps."""

@@ -1,4 +1,4 @@
-"""Does cleaning help? Train on A, on B, and on A with as many images removed at random; judge on the same images."""
+"""Does cleaning help? Train on A, on B, and on A with as many images removed at random; evaluate on the same images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.fit import FitResult, fit_samples
 from training.recipes import Recipe
 
 FIRST, SECOND, CONTROL = "A", "B", "A less as many at random"
-"""The three arms of the experiment."""
+"""The three arms of the experiment: version A, version B, and the control."""
 
 Announce = Callable[[str, int, int, int], None]
 """Called with (arm, seed, steps done, steps in all)."""
@@ -33,11 +33,11 @@ Announce = Callable[[str, int, int, int], None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the experiment found.
+    """The result of the experiment.
 
     Attributes:
-        accuracies: a row an evaluation, arm and seed: evaluation, arm, seed, images (trained on), accuracy.
-        differences: a row an evaluation and pair of arms: evaluation, contrast ("B - A" and so on), images, seeds,
+        accuracies: a row per evaluation, arm and seed: evaluation, arm, seed, images (trained on), accuracy.
+        differences: a row per evaluation and pair of arms: evaluation, contrast ("B - A" and so on), images, seeds,
             difference (mean over seeds), low, high (95 %), excludes_zero.
 
     """
@@ -60,26 +60,26 @@ def compare_versions(
     device: str | None = None,
     announce: Announce | None = None,
 ) -> Comparison:
-    """Fit one recipe on the train rows of two versions and of a control, and compare them pair by pair.
+    """Fit one recipe on the train rows of two versions and of a control, and compare the fits in pairs.
 
-    Nothing is chosen on the evaluation images: every fit runs all its epochs and keeps the last. A fit's folder in
-    ``out_dir`` is named by what it trains on, so that a finished one serves every comparison that asks for it.
+    Nothing is selected on the evaluation images: every fit runs all its epochs and keeps the last. A fit's folder in
+    ``out_dir`` is named by its training data, so that finished fits are shared between comparisons.
 
     Args:
         first: version A: path, label, split; optional weight, soft_label, status (excluded rows are left out).
         second: version B, likewise.
-        evaluations: name -> path and label of images that no arm trains on.
+        evaluations: name -> path and label of images outside all training data.
         root: folder that the paths are relative to.
-        recipe: the same for all.
-        out_dir: folder of the fits, which comparisons may share.
-        seeds: of the fits, and of which images the control loses.
+        recipe: of all fits.
+        out_dir: folder of the fits; may be shared by comparisons.
+        seeds: of the fits, and of the images that the control leaves out.
         weights: starting weights (``training.backbones.build``).
         threads: torch's threads; None measures.
         device: of every fit (``training.devices.find_device``).
         announce: progress.
 
     Raises:
-        DataError: an evaluation image is in an arm's training data, or there is none.
+        DataError: an evaluation image is in the training data, or there are none.
 
     """
     arms = {FIRST: training_rows(first), SECOND: training_rows(second)}
@@ -112,7 +112,7 @@ def compare_versions(
 
 
 def fit_name(train: Samples, recipe: Recipe, weights: str | None, seed: int) -> str:
-    """Return the folder's name of one fit: the recipe, a hash of all that decides the result, and the seed."""
+    """Return a fit's folder name: the recipe, a hash of everything that determines the result, and the seed."""
     start = weights if weights is None else weights_identity(weights)
     content = json.dumps([train.fingerprint(), recipe.as_dict(), start])
     digest = hashlib.blake2b(content.encode(), digest_size=_KEY_LETTERS // 2).hexdigest()
@@ -120,14 +120,14 @@ def fit_name(train: Samples, recipe: Recipe, weights: str | None, seed: int) -> 
 
 
 def said(fitted: FitResult, samples: Samples) -> Ints:
-    """Return the classes that a fit's model gives to the samples, (n,); kept beside the model, and read from there."""
+    """Return the classes that a fit's model predicts for the samples, (n,), cached in the fit's folder."""
     path = fitted.run_dir / f"said-{samples.fingerprint()[:_KEY_LETTERS]}.npy"
     if not path.is_file():
         keep_freed_memory()
         classes = fitted.probabilities(samples.images).argmax(axis=1)
         with replacing(path) as unfinished, unfinished.open("wb") as stream:
             np.save(stream, classes)
-    with refusing(path, "remove it to have it made anew"):
+    with refusing(path, "remove it to have it computed again"):
         said: Ints = np.load(path, allow_pickle=False)
         if said.shape != (len(samples),):
             raise ValueError("it has another number of answers than there are images")
@@ -139,7 +139,7 @@ _KEY_LETTERS = 16
 
 
 def training_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a version that a model may train on."""
+    """Return the kept train rows of a version."""
     kept = frame["split"] == "train"
     if "status" in frame:
         kept &= frame["status"] == "kept"
@@ -147,7 +147,7 @@ def training_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def random_removal(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return ``first`` without as many rows of each label, drawn at random, as ``second`` leaves out; in its order."""
+    """Return ``first`` with as many random rows of each label removed as ``second`` leaves out, in its order."""
     rng = np.random.default_rng(seed)
     gone = ~first["path"].isin(second["path"]).to_numpy()
     labels = first["label"].to_numpy()
@@ -163,8 +163,8 @@ def difference_interval(
 ) -> tuple[float, float, float]:
     """Return the mean difference of accuracy (second - first) and its 95 % interval.
 
-    Images and seeds are both drawn with replacement, in pairs, so that the interval holds for new images and for
-    new seeds (a two-way bootstrap; Owen, 2007, shows that it errs on the wide side).
+    Images and seeds are both drawn with replacement, in pairs, so that the interval covers new images and new seeds (a
+    two-way bootstrap, which is conservative; Owen, 2007).
 
     Args:
         first: for each seed, (n,) whether the first model is right.
@@ -191,13 +191,13 @@ def paired(contrast: str, first: Sequence[Flags], second: Sequence[Flags]) -> di
 
 
 def _with_control(arms: Mapping[str, pd.DataFrame], seed: int) -> dict[str, pd.DataFrame]:
-    """Return the arms and the control, which is left out where B leaves out none of A's images."""
+    """Return the arms with the control, which is omitted if B leaves out none of A's images."""
     control = random_removal(arms[FIRST], arms[SECOND], seed)
     return {**arms, CONTROL: control} if len(control) < len(arms[FIRST]) else dict(arms)
 
 
 def _refuse_overlap(arms: Mapping[str, pd.DataFrame], evaluations: Mapping[str, pd.DataFrame]) -> None:
-    """Refuse evaluation images that an arm trains on, and evaluations without images."""
+    """Refuse evaluation images that are trained on, and evaluations without images."""
     trained = set().union(*(set(frame["path"]) for frame in arms.values()))
     for name, frame in evaluations.items():
         if not len(frame):
@@ -208,7 +208,7 @@ def _refuse_overlap(arms: Mapping[str, pd.DataFrame], evaluations: Mapping[str, 
 
 
 def _differences(right: Mapping[tuple[str, str], list[Flags]], evaluations: Sequence[str]) -> pd.DataFrame:
-    """Return one row for each evaluation and pair of arms."""
+    """Return a row for each evaluation and pair of arms."""
     rows: list[dict[str, Any]] = []
     for name in evaluations:
         arms = [arm for arm in (CONTROL, FIRST, SECOND) if (name, arm) in right]

@@ -1,7 +1,7 @@
-"""Evaluate predictions: every metric with a bootstrap interval, comparisons in pairs, confused images.
+"""Evaluate predictions: every metric with a bootstrap interval, paired comparisons, confused images.
 
 All functions are of arrays and frames; none needs torch. A bootstrap replicate is a draw of images with replacement
-(Efron, 1979); all metrics here are functions of sums over images, so a thousand replicates are one matrix product.
+(Efron, 1979); all metrics are functions of sums over images, so that many replicates are one matrix product.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ REPLICATES = 1000
 """Bootstrap replicates; enough for the second digit of a 95 % interval (Efron & Tibshirani, 1993, section 13.3)."""
 
 CONFIDENCE = 0.95
-"""Of every interval."""
+"""Coverage of every interval."""
 
 CALIBRATION_BINS = 15
-"""Equal bins of the highest probability in the calibration error (Guo et al., 2017)."""
+"""Equal bins of the largest probability in the calibration error (Guo et al., 2017)."""
 
 REPLICATES_AT_ONCE = 100
-"""Bounds memory: this many rows of one draw count an image."""
+"""Replicates computed at once, to limit memory."""
 
 SMALLEST_PROBABILITY = 1e-7
-"""Below it a probability counts as this in the log loss, which would be infinite at 0."""
+"""Least probability in the log loss, which would be infinite at 0."""
 
 
 class EvaluationError(ValueError):
@@ -37,7 +37,7 @@ class EvaluationError(ValueError):
 
 @dataclass(frozen=True)
 class _Sums:
-    """What each image adds: (n, columns), and how many classes the columns are for."""
+    """Each image's contribution to the sums, (n, columns), and the number of classes."""
 
     columns: Floats
     classes: int
@@ -46,14 +46,14 @@ class _Sums:
 def predictions_table(
     paths: Sequence[str], probabilities: Probabilities, classes: Sequence[str], fold: int | npt.ArrayLike, model: str
 ) -> pd.DataFrame:
-    """Return predictions as the house's table: path, one probability a class, fold, model fingerprint.
+    """Return the predictions table: path, one probability per class, fold, model fingerprint.
 
     Args:
         paths: of the images.
         probabilities: (n, classes).
         classes: names of the columns.
         fold: that an image was held out of; -1 where the model was fitted on all of train.
-        model: fingerprint or name of what predicted.
+        model: fingerprint or name.
 
     """
     table = pd.DataFrame({"path": list(paths)})
@@ -63,7 +63,7 @@ def predictions_table(
 
 
 def confusion(labels: Ints, predicted: Ints, classes: int) -> Ints:
-    """Return counts (classes, classes): row the given label, column the predicted one."""
+    """Return counts (classes, classes): rows are given labels, columns predicted ones."""
     cells = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return cells.reshape(classes, classes).astype(np.int64)
 
@@ -88,8 +88,8 @@ def metrics(
     Returns:
         Columns metric, class ("" for all), estimate, low, high; metric is one of accuracy, balanced_accuracy
         (mean recall of the classes present), macro_f1, log_loss, calibration_error (Guo et al., 2017), f1,
-        precision, recall (one row a class), confusion (class is "GIVEN -> PREDICTED", share of the given class).
-        A value that does not exist (a class without images) is NaN.
+        precision, recall (one row per class), confusion (class is "GIVEN -> PREDICTED", share of the given class).
+        Undefined values (of a class without images) are NaN.
 
     Raises:
         EvaluationError: there are no images, or the shapes or probabilities are wrong.
@@ -130,17 +130,17 @@ def side_by_side(
 
 
 def standard_views(frame: pd.DataFrame, split: str, cleaned: pd.DataFrame | None = None) -> dict[str, Flags]:
-    """Return the masks that are always reported together, over the rows of ``frame``.
+    """Return the standard views, masks of the rows of ``frame``.
 
     Args:
         frame: columns path, split and group; images of one non-empty group are copies of each other. Optional subject:
             images of one non-empty subject show one person.
         split: to evaluate on.
-        cleaned: a cleaned version's frame: path and split, and status where excluded rows are in it. Its images
-            of the split are the third view.
+        cleaned: a cleaned version's frame: path and split, and status if it has excluded rows. Its images of the split
+            are the last view.
 
     Returns:
-        "as given", "without copies in train", where people are known "without people in train" (nor copies), and with
+        "as given", "without copies in train", if people are known "without people in train" (nor copies), and with
         ``cleaned`` "cleaned".
 
     """
@@ -166,7 +166,7 @@ def compare_pairs(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return how much better the second model is than the first on the same images, by paired bootstrap.
+    """Return how much better the second model is than the first on the same images, with a paired bootstrap.
 
     Args:
         labels: (n,) given classes.
@@ -202,13 +202,12 @@ def view_difference(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """Return accuracy on ``whole`` less accuracy on ``part``, a subset of it, with its 95 % bootstrap interval.
+    """Return accuracy on ``whole`` minus accuracy on ``part``, a subset of it, with its 95 % bootstrap interval.
 
-    Both are of the same draws of images, so that the interval is that of the difference. NaN bounds where a draw may
-    hold no image of the part.
+    Both use the same draws of images. The bounds are NaN if a draw holds no image of the part.
 
     Args:
-        right: (n,) whether each image is predicted right.
+        right: (n,) whether each prediction is right.
         whole: (n,) the images of the first accuracy.
         part: (n,) those of the second.
         replicates: bootstrap draws.
@@ -239,15 +238,15 @@ def confused(frame: pd.DataFrame, classes: Sequence[str], names: Sequence[str], 
     """Return the images under the deck's headings: "Actual sad?", ..., "Predicted sad?", ...
 
     Args:
-        frame: predictions with a column ``label``: path, label, one probability a class.
+        frame: predictions with a column ``label``: path, label, one probability per class.
         classes: names of the probability columns.
-        names: classes to ask about, the deck's are sad and neutral.
-        limit: images under a heading.
+        names: classes in the headings; the deck's are sad and neutral.
+        limit: most images under a heading.
 
     Returns:
-        Columns heading, path, label, predicted, probability (of the predicted class); under "Actual X?" the images
-        labelled X that the model calls something else, under "Predicted X?" those that it calls X against their
-        label; the surest first.
+        Columns heading, path, label, predicted, probability (of the predicted class): under "Actual X?" the images
+        labelled X but predicted otherwise, under "Predicted X?" those predicted as X but labelled otherwise; the most
+        confident first.
 
     """
     scores = frame[list(classes)].to_numpy()
@@ -264,7 +263,7 @@ def confused(frame: pd.DataFrame, classes: Sequence[str], names: Sequence[str], 
 
 
 def _check(labels: Ints, probabilities: Probabilities, classes: Sequence[str]) -> None:
-    """Refuse what would give a number without a meaning."""
+    """Refuse input that would give meaningless figures."""
     if not len(labels):
         raise EvaluationError("there are no images to evaluate")
     if probabilities.shape != (len(labels), len(classes)):
@@ -278,7 +277,7 @@ def _check(labels: Ints, probabilities: Probabilities, classes: Sequence[str]) -
 
 
 def _sums(labels: Ints, probabilities: Probabilities) -> _Sums:
-    """Return what each image adds to the confusion matrix, the log loss and the calibration bins."""
+    """Return each image's contribution to the confusion matrix, the log loss and the calibration bins."""
     count, classes = probabilities.shape
     rows, predicted, sure = np.arange(count), probabilities.argmax(axis=1), probabilities.max(axis=1)
     cells = np.zeros((count, classes * classes))
@@ -293,7 +292,7 @@ def _sums(labels: Ints, probabilities: Probabilities) -> _Sums:
 def replicated_sums(columns: Floats, replicates: int, seed: int) -> Floats:
     """Return the sums over ``replicates`` draws of as many images with replacement, (replicates, columns).
 
-    ``columns`` is (n, columns): what each image adds.
+    ``columns`` is (n, columns), each image's contribution.
     """
     rng, count = np.random.default_rng(seed), len(columns)
     parts = []
@@ -312,7 +311,7 @@ def _derived(sums: Floats, classes: int, names: Sequence[str]) -> tuple[list[tup
     given, called, right = cells.sum(axis=2), cells.sum(axis=1), np.diagonal(cells, axis1=1, axis2=2)
     count = given.sum(axis=1)
     recall, precision = _ratio(right, given), _ratio(right, called)
-    # F1 = 2 right / (given + called): 0, not undefined, for a class that is never called
+    # F1 = 2 right / (given + called): 0, not undefined, for a class that is never predicted
     f1 = _ratio(2 * right, given + called)
     whole = [
         ("accuracy", right.sum(axis=1) / count),
@@ -331,14 +330,14 @@ def _derived(sums: Floats, classes: int, names: Sequence[str]) -> tuple[list[tup
 
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:
-    """Divide; NaN where there is nothing to divide by."""
+    """Divide; NaN where the denominator is 0."""
     out = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
     np.divide(top, bottom, out=out, where=np.broadcast_to(bottom, out.shape) > 0)
     return out
 
 
 def _mean_of_known(values: Floats) -> Floats:
-    """Return the mean over classes that exist, (draws,); no draw is without any."""
+    """Return the mean over the classes that are present, (draws,)."""
     known = ~np.isnan(values)
     mean: Floats = np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
     return mean
@@ -358,7 +357,7 @@ def mean_interval(values: npt.NDArray[np.generic], seed: int = 0) -> tuple[float
 
 
 def _bounds(draws: Floats) -> tuple[Floats, Floats]:
-    """Return the percentile interval of each column; NaN for a column that some draw does not have."""
+    """Return the percentile interval of each column; NaN for a column with NaN in any draw."""
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
     return low, high

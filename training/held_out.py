@@ -1,4 +1,4 @@
-"""What the models of an out-of-fold run saw in the images they were not trained on: embeddings, members' opinions."""
+"""Embeddings and opinions of an out-of-fold run's models on the images that they were not trained on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.model import PREDICTION_BATCH, as_input, load_model
 from training.networks import ExpressionNetwork
 
 VIEWS = 2
-"""An image and its mirror image: two opinions of one network."""
+"""An image and its mirror image are two opinions of one network."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class HeldOut:
     """Opinions on images that the models had not seen.
 
     Attributes:
-        members: (opinions, n, classes) float32, a probability a class: of every member, on the image and its mirror.
-        embedding: (n, dimensions) float16, the members' pooled last feature maps, each of unit length, side by side;
-            comparable only within one fold.
+        members: (opinions, n, classes) float32 probabilities of every member, on the image and its mirror image.
+        embedding: (n, dimensions) float16, the members' pooled last feature maps, each of unit length, concatenated;
+            comparable only within a fold.
 
     """
 
@@ -42,13 +42,13 @@ class HeldOut:
 def held_out(
     table: pd.DataFrame, files: Sequence[Path], cache_dir: Path, digests: Sequence[str] | None = None
 ) -> HeldOut:
-    """Return the embeddings and opinions behind an out-of-fold table; what is in the cache is read.
+    """Return the embeddings and opinions behind an out-of-fold table, from the cache if possible.
 
     Args:
-        table: of ``training.crossval.out_of_fold``; its fold and model columns say who judged what.
+        table: of ``training.crossval.out_of_fold``.
         files: of the images, in the table's order.
-        cache_dir: that the run was given.
-        digests: SHA-256 that the files must have where they are read.
+        cache_dir: of that run.
+        digests: SHA-256 that the files must have.
 
     """
     fold = table["fold"].to_numpy()
@@ -61,11 +61,11 @@ def held_out(
 
 
 _Files = Sequence[tuple[Path, str]]
-"""Of images, each with the SHA-256 that it must have, "" for any."""
+"""Files of images, each with the SHA-256 that it must have, "" for any."""
 
 
 def _of_member(folder: Path, fold: Ints, files: _Files) -> HeldOut:
-    """Return what one member's folds say, each of the images that it held out."""
+    """Return the opinions of one member's folds on the images that each held out."""
     parts = {}
     for number in np.unique(fold):
         mine = [file for file, own in zip(files, fold, strict=True) if own == number]
@@ -79,7 +79,7 @@ def _of_member(folder: Path, fold: Ints, files: _Files) -> HeldOut:
 
 
 def _of_fold(folder: Path, number: int, files: _Files) -> HeldOut:
-    """Return what one fold's network says, from its file or by predicting; the file is written in one step."""
+    """Return the opinions of one fold's network, from its cache file or by predicting."""
     stored = folder / f"held-out-{number}.npz"
     if not stored.is_file():
         model = load_model(folder / f"fold-{number}")
@@ -89,7 +89,7 @@ def _of_fold(folder: Path, number: int, files: _Files) -> HeldOut:
         made = _judged(network, load_images(paths, model.recipe.image_size, digests))
         with replacing(stored) as unfinished, unfinished.open("wb") as stream:
             np.savez(stream, members=made.members, embedding=made.embedding)
-    with refusing(stored, "remove it to make it anew"):
+    with refusing(stored, "remove it to have it computed again"):
         try:
             with np.load(stored, allow_pickle=False) as arrays:
                 found = HeldOut(arrays["members"], arrays["embedding"])
@@ -101,7 +101,7 @@ def _of_fold(folder: Path, number: int, files: _Files) -> HeldOut:
 
 
 def _judged(network: ExpressionNetwork, images: Pixels) -> HeldOut:
-    """Return what a network says of grey images (n, side, side) uint8 and of their mirror images."""
+    """Return a network's opinions on grey images (n, side, side) uint8 and their mirror images."""
     keep_freed_memory()
     network.eval()
     said, seen = [], []

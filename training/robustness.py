@@ -1,7 +1,7 @@
-"""How a model bears what photographs vary in: graded corruption, accuracy by covariate, and what explains a gap.
+"""Robustness of a model: graded corruptions, accuracy by covariate, and covariates that explain a gap.
 
-The corruptions are those of Hendrycks & Dietterich ("Benchmarking neural network robustness", 2019) that small grey
-faces meet, graded in units that a person can picture. All draws come from a seed.
+The corruptions are those of Hendrycks & Dietterich ("Benchmarking neural network robustness", 2019) that apply to small
+grey faces, graded in intuitive units. All draws are seeded.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SEVERITIES: Mapping[str, tuple[float, ...]] = {
     "crop": (0.05, 0.10, 0.15, 0.20),
     "occlusion": (0.2, 0.3, 0.4, 0.5),
 }
-"""Grades of each corruption, mild to strong; for their units see ``UNITS``."""
+"""Grades of each corruption, mild to strong, in the units of ``UNITS``."""
 
 UNITS: Mapping[str, str] = {
     "darker": "gamma",
@@ -43,13 +43,13 @@ UNITS: Mapping[str, str] = {
 }
 
 COVARIATE_BINS = 5
-"""Equal shares of the images in accuracy by covariate."""
+"""Bins of a covariate, with equal shares of the images."""
 
 STRATA = 10
-"""Equal shares of both sets together; five already remove nine tenths of a linear bias (Cochran, 1968)."""
+"""Strata with equal shares of both sets together; five already remove nine tenths of a linear bias (Cochran, 1968)."""
 
 LARGEST_WEIGHT = 20.0
-"""Importance weights are cut here: one image never stands for more than so many."""
+"""Largest importance weight of an image."""
 
 
 def corrupted(images: Pixels, name: str, grade: float, seed: int = 0) -> Pixels:
@@ -58,8 +58,8 @@ def corrupted(images: Pixels, name: str, grade: float, seed: int = 0) -> Pixels:
     Args:
         images: (n, h, w) uint8.
         name: one of ``SEVERITIES``.
-        grade: how strong, in the unit of ``UNITS``.
-        seed: of noise, turns and places.
+        grade: strength, in the unit of ``UNITS``.
+        seed: of noise, rotations and positions.
 
     Raises:
         KeyError: there is no such corruption.
@@ -135,14 +135,14 @@ def curves(
     seed: int = 0,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> pd.DataFrame:
-    """Return accuracy under every corruption and grade on the same images.
+    """Return accuracy on the same images under every corruption and grade.
 
     Args:
         predict: the model.
         images: (n, h, w) uint8.
         labels: (n,).
         seed: of corruptions and bootstrap.
-        report: called with (grades done, all).
+        report: called with (grades done, all grades).
 
     Returns:
         Columns corruption, unit, severity (0 is none), grade, accuracy, low, high, change (from none, paired) with its
@@ -165,10 +165,10 @@ def curves(
 
 
 def covariates(images: Pixels) -> pd.DataFrame:
-    """Return what can be measured of the pixels alone: illumination and contrast (0..1), sharpness (log10).
+    """Return covariates from pixels alone: illumination and contrast (0..1), sharpness (log10).
 
     Sharpness is the variance of the Laplacian relative to that of the tones, so that dark images do not count as
-    blurred; log10, about 0 for noise and -3 for a smooth gradient.
+    blurred; about 0 for noise and -3 for a smooth gradient.
     """
     tones = images.reshape(len(images), -1).astype(np.float64) / 255
     spread = tones.var(axis=1)
@@ -180,16 +180,15 @@ def covariates(images: Pixels) -> pd.DataFrame:
 
 
 def by_covariate(right: Flags, values: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Return accuracy in equal shares of the images by each covariate.
+    """Return accuracy in bins of each covariate with equal shares of the images.
 
     Args:
-        right: (n,) whether each image is predicted right.
-        values: a column a covariate, a row an image; NaN where unknown.
+        right: (n,) whether each prediction is right.
+        values: a column per covariate, a row per image; NaN where unknown.
         seed: of the bootstrap.
 
     Returns:
-        Columns covariate, bin (0 lowest), left, right, images, accuracy, low, high. A covariate with one value is left
-        out.
+        Columns covariate, bin (0 lowest), left, right, images, accuracy, low, high; none for a constant covariate.
 
     """
     rows = []
@@ -202,16 +201,16 @@ def by_covariate(right: Flags, values: pd.DataFrame, seed: int = 0) -> pd.DataFr
 
 
 def by_challenge(right: Flags, flags: pd.DataFrame) -> pd.DataFrame:
-    """Return what each challenge costs: accuracy on the images that have it, on those that do not, and the difference.
+    """Return the cost of each challenge: accuracy on images with it, without it, and the difference.
 
     Args:
-        right: (n,) whether each image is predicted right.
-        flags: a column a challenge, bool, a row an image.
+        right: (n,) whether each prediction is right.
+        flags: a bool column per challenge, a row per image.
 
     Returns:
-        Columns challenge, images (that have it), accuracy, low, high, without, without_low, without_high, cost (without
-        less with), cost_low, cost_high; largest cost first. Intervals are Wilson's, of the
-        cost Newcombe's (1998, Statistics in Medicine 17:873). Challenges that fewer than two images have are left out.
+        Columns challenge, images (with it), accuracy, low, high, without, without_low, without_high, cost (without -
+        with), cost_low, cost_high; largest cost first. Intervals are Wilson's, that of the cost Newcombe's (1998,
+        Statistics in Medicine 17:873). Challenges with fewer than two images on either side are left out.
 
     """
     columns = ["challenge", "images", "accuracy", "low", "high", "without", "without_low", "without_high"]
@@ -230,7 +229,7 @@ def by_challenge(right: Flags, flags: pd.DataFrame) -> pd.DataFrame:
 
 
 def _wilson(right: Flags) -> tuple[float, float, float]:
-    """Return the share that is right and Wilson's interval: a bootstrap of a few that all are wrong has none."""
+    """Return the share that is right with Wilson's interval; a bootstrap of a few equal values has zero width."""
     from scipy.stats import binomtest
 
     found = binomtest(int(right.sum()), len(right)).proportion_ci(CONFIDENCE, "wilson")
@@ -238,7 +237,7 @@ def _wilson(right: Flags) -> tuple[float, float, float]:
 
 
 def _bins(values: Floats, reference: Floats, number: int = COVARIATE_BINS) -> list[tuple[float, float, Flags]]:
-    """Return (left, right, mask of ``values``) of bins that hold equal shares of ``reference``; [] for one value."""
+    """Return (left, right, mask of ``values``) of bins with equal shares of ``reference``; [] for a constant."""
     known = reference[np.isfinite(reference)]
     if not len(known):
         return []
@@ -259,23 +258,23 @@ def explained_gap(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return what share of the gap between two sets of images each covariate explains, and all together.
+    """Return the share of the gap in accuracy between two sets that each covariate explains, and all together.
 
-    The images of the first set are weighted until the covariate is spread as in the second (post-stratification over
-    bins; for all together, weights from a logistic model that tells the sets apart, Shimodaira 2000). What the
-    accuracy of the weighted first set falls by is explained; the rest is due to anything else: other labels, other
-    people, other scenes. Shares of single covariates overlap and do not add up.
+    The images of the first set are weighted so that the covariate is distributed as in the second (post-stratification
+    over bins; for all together, weights from a logistic model of the set, Shimodaira 2000). The resulting fall of
+    accuracy is explained; the rest has other causes, such as other labels, people or scenes. Shares of single
+    covariates overlap and do not add up.
 
     Args:
-        right: (n,) hits on the first set.
-        other_right: (m,) hits on the second.
-        values: (n rows) numeric columns, and columns of text as categories.
+        right: (n,) whether each prediction on the first set is right.
+        other_right: (m,) likewise on the second.
+        values: (n rows) numeric columns, and text columns as categories.
         other_values: (m rows) the same columns.
         replicates: bootstrap draws of both sets.
         seed: of the draws.
 
     Returns:
-        Columns covariate ("all together" last), gap (accuracy of the first set - of the second), explained, low, high,
+        Columns covariate ("all together" last), gap (accuracy of the first set minus the second), explained, low, high,
         share (explained / gap).
 
     """
@@ -295,7 +294,7 @@ def explained_gap(
 
 
 def _stratum_weights(values: pd.Series, other: pd.Series) -> Floats:
-    """Return the weight of each image of the first set that spreads it over strata like the second."""
+    """Return weights of the first set's images that distribute it over strata like the second."""
     if values.dtype.kind in "fiu":
         column, theirs = values.to_numpy(np.float64), other.to_numpy(np.float64)
         both = np.concatenate([column, theirs])
@@ -314,7 +313,7 @@ def _stratum_weights(values: pd.Series, other: pd.Series) -> Floats:
 
 
 def _density_ratio(values: pd.DataFrame, other: pd.DataFrame) -> Floats:
-    """Return importance weights of the first set from a logistic model of which set an image is from."""
+    """Return importance weights of the first set's images, from a logistic model of the set."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

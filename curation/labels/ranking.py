@@ -12,7 +12,7 @@ from curation.base.arrays import Flags, Floats, Ints
 from curation.base.statistics import RESAMPLES, percentile_interval, share
 
 FIRST = (100, 500)
-"""Precision is reported of this many images, worst first."""
+"""Precision is reported for the first so many images."""
 
 
 def average_precision(wrong: Flags, suspicion: Floats) -> float:
@@ -23,7 +23,7 @@ def average_precision(wrong: Flags, suspicion: Floats) -> float:
 
 
 def auroc(wrong: Flags, suspicion: Floats) -> float:
-    """Return the chance that a wrong label is ranked before a right one; NaN where there are not both."""
+    """Return the probability that a wrong label is ranked before a right one; NaN without both."""
     from sklearn.metrics import roc_auc_score
 
     return float(roc_auc_score(wrong, suspicion)) if wrong.any() and not wrong.all() else float("nan")
@@ -40,10 +40,10 @@ def evaluate(
     """Return how well each score ranks the wrong labels, with 95 % percentile bootstrap intervals over images.
 
     Args:
-        wrong: (n,) truth, such as votes give it.
+        wrong: (n,) ground truth, such as from votes.
         scores: name -> (n,) suspicion, the highest first.
-        first: precision is given of each of these numbers of images (of all of them where there are fewer).
-        replicates: draws; every score is judged on the same ones.
+        first: numbers of images for which precision is reported (of all images if there are fewer).
+        replicates: draws; the same for every score.
         seed: of the draws.
 
     Returns:
@@ -87,7 +87,7 @@ class _Order:
         return cls(order, wrong[order], np.append(changes, len(order) - 1))
 
     def measures(self, times: Ints, first: Sequence[int]) -> dict[str, float]:
-        """Return AP, AUROC and precisions where each image counts so many times.
+        """Return AP, AUROC and precisions with these multiplicities of the images, (n,).
 
         As scikit-learn's, without sorting again: a thousand draws of eight scores take seconds instead of minutes.
         """

@@ -135,7 +135,7 @@ def onnx_file(folder: Path, side: int, classes: int) -> Path:
 
 def test_an_onnx_file_is_asked_as_the_note_beside_it_says(tmp_path: Path) -> None:
     file = onnx_file(tmp_path, 32, 2)
-    with pytest.raises(OutsideError, match="nothing says what"):
+    with pytest.raises(OutsideError, match="are not described"):
         open_model(str(file))
     file.with_suffix(".json").write_text(json.dumps({"classes": ["sad", "happy"], "side": 32, "licence": "MIT"}))
     model = open_model(str(file))
