@@ -18,9 +18,10 @@ from curation.evidence import cards
 from curation.evidence.cards import TO_FILL_IN
 from curation.evidence.store import remembered
 from tests.conftest import Curate
+from tests.needs import needs
 from training.recipes import recipe
 
-pytest.importorskip("datasets", reason="the extra exchange is not installed")
+needs("datasets", reason="the extra exchange is not installed")
 mlc = pytest.importorskip("mlcroissant", reason="the extra exchange is not installed")
 
 RUN = "fast_1_seed0"
