@@ -1,4 +1,4 @@
-"""Types of arrays, one name per dtype in all modules (as ``curation.base.arrays``, which training may not import)."""
+"""Types of arrays, one name per dtype in all packages."""
 
 from __future__ import annotations
 

@@ -200,8 +200,7 @@ def contact_sheet(images: Pixels, level: Augmentation, draws: int = 8, seed: int
         tiles = torch.stack([source, *(transform(source) for _ in range(draws))], 1)[:, :, 0]
     padded = functional.pad(tiles, (0, SHEET_BORDER, 0, SHEET_BORDER), value=1.0)
     sheet = padded.permute(0, 2, 1, 3).reshape(count * (height + SHEET_BORDER), (draws + 1) * (width + SHEET_BORDER))
-    grey: Pixels = (sheet * 255).round().to(torch.uint8).numpy()
-    return grey
+    return (sheet * 255).round().to(torch.uint8).numpy()
 
 
 def _uniform(shape: int | tuple[int, ...], reach: float) -> Tensor:

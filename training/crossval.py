@@ -142,7 +142,8 @@ def out_of_fold(
             ]
             _run(tasks, folds, workers, part_of(report, number, recipe))
     probabilities = np.mean([member.probabilities(fold, folds) for member in members], axis=0)
-    return predictions_table(frame["path"].tolist(), probabilities, classes, fold, _fingerprint(recipe, members))
+    model = " ".join([recipe.name, *(member.folder.name for member in members)])
+    return predictions_table(frame["path"].tolist(), probabilities, classes, fold, model)
 
 
 @dataclass(frozen=True)
@@ -182,11 +183,6 @@ def _read_fold(path: Path) -> Floats32:
         if said.ndim != 2 or not np.isfinite(said).all():
             raise ValueError("it holds no probabilities")
         return said
-
-
-def _fingerprint(recipe: Recipe, members: list[_Member]) -> str:
-    """Return a recipe's name with the cache folders of its members, for the predictions table."""
-    return " ".join([recipe.name, *(member.folder.name for member in members)])
 
 
 def _expected_seconds(

@@ -130,7 +130,11 @@ def load_images(paths: Sequence[Path], largest_side: int, digests: Sequence[str]
 
     """
     stated = [""] * len(paths) if digests is None else digests
-    decoded = [_reduced(decode_grey(path, digest), largest_side) for path, digest in zip(paths, stated, strict=True)]
+    decoded = []
+    for path, digest in zip(paths, stated, strict=True):
+        image = decode_grey(path, digest)
+        # reduced at once, so that a folder of photographs fits into memory
+        decoded.append(_resized(image, largest_side) if max(image.shape) > largest_side else image)
     side = min(largest_side, max((max(image.shape) for image in decoded), default=largest_side))
     out = np.empty((len(decoded), side, side), np.uint8)
     for row, image in zip(out, decoded, strict=True):
@@ -266,11 +270,6 @@ def _soft_target(text: str, column: dict[str, int]) -> Floats32:
         raise DataError(f"the soft label {text!r} has no positive probability")
     target: Floats32 = row / row.sum()
     return target
-
-
-def _reduced(image: Pixels, largest_side: int) -> Pixels:
-    """Return an image reduced to the largest side, so that a folder of photographs fits into memory."""
-    return _resized(image, largest_side) if max(image.shape) > largest_side else image
 
 
 def _resized(image: Pixels, side: int) -> Pixels:

@@ -155,5 +155,4 @@ def face_api_probabilities(images: Pixels, network: FaceApiNetwork) -> Floats32:
             faces = [cv2.resize(image, (SIDE, SIDE)) for image in images[start : start + BATCH]]
             batch = (torch.from_numpy(np.stack(faces)).to(device)[:, None].float() - mean) / 255
             parts.append(functional.softmax(network(batch), 1).cpu())
-    probabilities: Floats32 = torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)
-    return probabilities
+    return torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)

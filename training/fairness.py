@@ -196,8 +196,7 @@ def _defined(draws: Floats) -> Floats:
 
 def _divided(sums: Floats) -> Floats:
     top, bottom = sums[:, 0::2], sums[:, 1::2]
-    out: Floats = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
-    return out
+    return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
 
 
 def _judged(table: pd.DataFrame) -> pd.DataFrame:

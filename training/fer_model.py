@@ -198,5 +198,4 @@ def fer_probabilities(images: Pixels, network: MiniXception | None = None, *, mi
             batch = torch.from_numpy(np.stack(faces)).to(device)[:, None].float() / 127.5 - 1
             views = (batch, batch.flip(3)) if mirrored else (batch,)
             parts.append(torch.stack([functional.softmax(network(view), 1) for view in views]).mean(0).cpu())
-    probabilities: Floats32 = torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)
-    return probabilities
+    return torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)

@@ -153,8 +153,7 @@ def predict(network: torch.nn.Module, images: Pixels, *, mirror: bool = False, s
             parts.append(torch.stack([functional.softmax(network(view).float(), 1) for view in views]).mean(0).cpu())
     if not parts:
         raise DataError("there are no images to predict")
-    probabilities: Floats32 = torch.cat(parts).numpy()
-    return probabilities
+    return torch.cat(parts).numpy()
 
 
 def _shifted(images: torch.Tensor) -> list[torch.Tensor]:

@@ -111,8 +111,7 @@ def fleiss_kappa(counts: npt.ArrayLike, seed: int) -> Estimate:
 def _beyond_chance(observed: Floats, expected: Floats) -> Floats:
     """Return kappa, NaN where chance agreement is complete because every answer is the same."""
     gap = 1.0 - expected
-    result: Floats = np.divide(observed - expected, gap, out=np.full_like(gap, np.nan), where=gap > 1e-12)
-    return result
+    return np.divide(observed - expected, gap, out=np.full_like(gap, np.nan), where=gap > 1e-12)
 
 
 def _bootstrapped(statistic: Callable[[Floats], Floats], images: int, seed: int) -> Estimate:

@@ -122,8 +122,7 @@ class Consensus:
     @property
     def rates(self) -> Floats:
         """Return the estimated share of wrong labels of each given class, (classes,)."""
-        rates: Floats = 1.0 - np.diagonal(self.meaning)
-        return rates
+        return 1.0 - np.diagonal(self.meaning)
 
 
 def closed(said: npt.NDArray[np.floating[Any]]) -> Floats:
@@ -296,8 +295,7 @@ def rate_draws(patterns: Patterns, draws: int, seed: int) -> Floats:
 def _counted(kin: npt.ArrayLike) -> Floats:
     """Return each image's weight, (n,): the images of one name count as one."""
     picture = pictures(kin)
-    counted: Floats = 1.0 / np.bincount(picture)[picture]
-    return counted
+    return 1.0 / np.bincount(picture)[picture]
 
 
 def _patterns(labels: Ints, votes: Sequence[Floats], counted: Floats) -> Patterns:

@@ -80,8 +80,7 @@ def votes(around: Neighbourhood, labels: Ints, classes: int) -> Floats:
     clusterability of Zhu, Dong & Liu, ICML 2022).
     """
     given = np.where(around.rows >= 0, labels[around.rows], -1)
-    counted: Floats = np.stack([(given == place).sum(axis=1) for place in range(classes)], axis=1).astype(np.float64)
-    return counted
+    return np.stack([(given == place).sum(axis=1) for place in range(classes)], axis=1).astype(np.float64)
 
 
 def share(counted: Floats) -> Floats:

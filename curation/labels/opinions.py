@@ -161,7 +161,9 @@ def _opened(source: str, code: Sequence[str], download: bool) -> OutsideModel | 
 def _asked(model: OutsideModel, images: pd.DataFrame, cache: Path, report: Report) -> Floats32:
     """Return a network's answers for every image, (n, its classes); only contents without one are predicted."""
     file = cache / f"{hashlib.sha256(repr((model.fingerprint, model.classes)).encode()).hexdigest()[:16]}.parquet"
-    known = read_table(file) if model.fingerprint and file.exists() else _nothing_said(model)
+    known = pd.DataFrame(columns=["sha256", *model.classes])
+    if model.fingerprint and file.exists():
+        known = read_table(file)
     fresh = images[~images["sha256"].isin(known["sha256"])].drop_duplicates("sha256")
     for start in range(0, len(fresh), CHUNK):
         report(len(known), len(known) + len(fresh) - start)
@@ -174,10 +176,6 @@ def _asked(model: OutsideModel, images: pd.DataFrame, cache: Path, report: Repor
             write_table(file, known)
     rows = pd.Index(known["sha256"]).get_indexer(images["sha256"])
     return np.asarray(known[list(model.classes)].to_numpy(np.float32)[rows])
-
-
-def _nothing_said(model: OutsideModel) -> pd.DataFrame:
-    return pd.DataFrame({"sha256": [], **{name: [] for name in model.classes}})
 
 
 def _both_ways(model: OutsideModel, files: Sequence[Path], digests: Sequence[str]) -> Floats32:

@@ -51,8 +51,7 @@ def entropy(probabilities: Probabilities) -> Floats:
     """Return each row's entropy relative to the uniform distribution's, (n,) in 0..1 (Shannon, 1948)."""
     data = np.clip(np.asarray(probabilities, dtype=np.float64), SMALLEST_PROBABILITY, 1.0)
     spread: Floats = -(data * np.log(data)).sum(axis=1) / np.log(data.shape[1])
-    bounded: Floats = np.clip(spread, 0.0, 1.0)
-    return bounded
+    return np.clip(spread, 0.0, 1.0)
 
 
 def mutual_information(members: Probabilities) -> Floats:
@@ -92,5 +91,4 @@ def forgetting(labels: Ints, logits: Probabilities) -> Ints:
     """
     right = np.asarray(logits).argmax(axis=2) == labels
     events = (right[:-1] & ~right[1:]).sum(axis=0)
-    counted: Ints = np.where(right.any(axis=0), events, len(right)).astype(np.int64)
-    return counted
+    return np.where(right.any(axis=0), events, len(right)).astype(np.int64)

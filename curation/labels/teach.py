@@ -209,8 +209,7 @@ def chance(posterior: Floats, reliability: npt.ArrayLike) -> Floats:
     """
     right = np.broadcast_to(np.asarray(reliability, np.float64), (len(posterior),))[:, None, None]
     others = posterior[:, None, :] / np.maximum(1.0 - posterior[:, :, None], 1e-9)
-    likely: Floats = np.where(np.eye(posterior.shape[1], dtype=bool), right, (1.0 - right) * others)
-    return likely
+    return np.where(np.eye(posterior.shape[1], dtype=bool), right, (1.0 - right) * others)
 
 
 def _counted(known: Known, answers: Answers) -> Floats:

@@ -186,8 +186,7 @@ def for_label(votes: Votes, labels: npt.ArrayLike) -> Floats:
 
     """
     places = np.asarray(labels, np.int64)
-    share: Floats = votes.counts[np.arange(len(votes)), places] / votes.total
-    return share
+    return votes.counts[np.arange(len(votes)), places] / votes.total
 
 
 def is_most_frequent(votes: Votes, labels: Ints) -> Flags:
@@ -200,22 +199,19 @@ def is_most_frequent(votes: Votes, labels: Ints) -> Flags:
 
 def is_wrong(votes: Votes, labels: npt.ArrayLike, most_votes: float = MOST_VOTES_OF_WRONG) -> Flags:
     """Return (n,) whether at most the share ``most_votes`` of the votes is for the given label."""
-    wrong: Flags = for_label(votes, labels) <= most_votes
-    return wrong
+    return for_label(votes, labels) <= most_votes
 
 
 def is_agreed(votes: Votes, labels: npt.ArrayLike, least: float = AGREED) -> Flags:
     """Return (n,) whether at least the share ``least`` of the votes is for the given label."""
-    agreed: Flags = for_label(votes, labels) >= least
-    return agreed
+    return for_label(votes, labels) >= least
 
 
 def majority(votes: Votes, least: float = MAJORITY) -> Ints:
     """Return the class with at least the share ``least`` of all votes, (n,) places; -1 where there is none."""
     share = votes.counts / votes.total[:, None]
     likeliest = share.argmax(axis=1)
-    found: Ints = np.where(share.max(axis=1) >= least, likeliest, -1).astype(np.int64)
-    return found
+    return np.where(share.max(axis=1) >= least, likeliest, -1).astype(np.int64)
 
 
 def entropy(votes: Votes) -> Floats:

@@ -308,7 +308,8 @@ def undo(workspace: Workspace, target: str, by: str, settings: Settings, display
     manifest.require_whole_log(workspace, log.through)
     chosen = set(_targets(workspace, target, log.table)) - undone_in(log.table)
     shown = display or Display(quiet=True)
-    if not chosen and _newest_cleaned(workspace) < log.through:  # killed between the log and the version
+    cleaned = [version.log_through for version in manifest.versions(workspace) if version.kind == "cleaned"]
+    if not chosen and max(cleaned, default=0) < log.through:  # killed between the log and the version
         return judge_again(workspace, log, settings, shown)
     if not chosen:
         raise WorkspaceError(f"{target}: nothing to undo; it is undone already or changed nothing")
@@ -317,13 +318,6 @@ def undo(workspace: Workspace, target: str, by: str, settings: Settings, display
     judge = bool(target.isdigit() or of_people.any() or (lines["action"] == "policy").any())
     draft = Draft("", "undo", value=json.dumps(sorted(chosen)), reason=f"took back {target}")
     return record(workspace, {by: [draft]}, settings, shown, judge=judge)
-
-
-def _newest_cleaned(workspace: Workspace) -> int:
-    """Return the sequence number of the last decision in the newest cleaned version, 0 without one."""
-    return max(
-        (version.log_through for version in manifest.versions(workspace) if version.kind == "cleaned"), default=0
-    )
 
 
 def _targets(workspace: Workspace, target: str, table: pd.DataFrame) -> list[int]:

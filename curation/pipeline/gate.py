@@ -142,10 +142,6 @@ def _loss(*by: str) -> _Measure:
     return measure
 
 
-def _kept(data: _Data) -> float | None:
-    return float(len(data.kept))
-
-
 def _smallest_class(data: _Data) -> float | None:
     """Return the number of kept images of the class and split that has the fewest; 0 where one has none left."""
     parts = data.raw[["split", "label"]].drop_duplicates()
@@ -162,7 +158,7 @@ MEASURES: Mapping[str, tuple[_Measure, str, bool]] = {
     "split_loss": (_loss("split"), "largest share of a split that is left out", True),
     "class_in_split_loss": (_loss("split", "label"), "largest share of a class in one split that is left out", True),
     "waiting": (lambda data: float(data.record["waiting"]), "images that wait for a person", False),
-    "images": (_kept, "kept images", False),
+    "images": (lambda data: float(len(data.kept)), "kept images", False),
     "smallest_class": (_smallest_class, "kept images of the smallest class in any split", False),
 }
 """Name of a limit -> how it is measured, its description, and whether it is a share (0..1).

@@ -28,7 +28,6 @@ from curation.labels import jury, neighbours, noise, opinions, ranking, scores
 from curation.labels import outcome as label_outcome
 from curation.labels.judge import Judgement, judgement
 from curation.labels.jury import Consensus
-from curation.labels.opinions import Opinion
 from curation.labels.outcome import LabelOutcome
 from curation.labels.teach import GUESSED, Answers, Taught, teach
 from curation.models import runs
@@ -197,7 +196,16 @@ def _gathered(workspace: Workspace, frame: pd.DataFrame, settings: Settings, dis
     models = heard.members.astype(np.float64).mean(axis=0)
     # shots of one session share mistakes, so none of them is a neighbour of another
     around = neighbours.nearest(heard.embedding, frame["kin"], found.table["fold"])
-    others = _asked(workspace, frame, found.classes, settings, display)
+    with display.step("Gathering other opinions") as report:
+        others = opinions.gather(
+            chosen.opinions,
+            frame[["key", "path", "sha256"]],
+            found.classes,
+            workspace.predictions / "opinions",
+            code=chosen.code,
+            download=settings.measure.allow_download,
+            report=report,
+        )
     return _Evidence(
         frame=frame,
         classes=found.classes,
@@ -212,26 +220,6 @@ def _gathered(workspace: Workspace, frame: pd.DataFrame, settings: Settings, dis
     )
 
 
-def _asked(
-    workspace: Workspace,
-    frame: pd.DataFrame,
-    classes: Sequence[str],
-    settings: Settings,
-    display: Display,
-) -> list[Opinion]:
-    """Return the opinions other than the models'."""
-    with display.step("Hearing other opinions") as report:
-        return opinions.gather(
-            settings.labels.opinions,
-            frame[["key", "path", "sha256"]],
-            classes,
-            workspace.predictions / "opinions",
-            code=settings.labels.code,
-            download=settings.measure.allow_download,
-            report=report,
-        )
-
-
 def _learned(table: pd.DataFrame, labels: Ints, cache_dir: Path) -> Floats:
     """Return area under the margin and times forgotten, (n, 2): means over an image's fits, NaN without a record."""
     from training.dynamics import dynamics
@@ -242,8 +230,7 @@ def _learned(table: pd.DataFrame, labels: Ints, cache_dir: Path) -> Floats:
         total[fit.rows, 0] += scores.area_under_margin(mine, fit.logits)
         total[fit.rows, 1] += scores.forgetting(mine, fit.logits)
         number[fit.rows] += 1
-    mean: Floats = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
-    return mean
+    return np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
 
 
 def _table(evidence: _Evidence, consensus: Consensus) -> pd.DataFrame:
@@ -390,8 +377,7 @@ def _answers_heard(memory: Memory, answers: Answers) -> Floats:
     heard = np.bincount(answers.rows, weights=answers.weights, minlength=len(memory.known))
     groups = pd.Series(memory.known.groups)
     shared = pd.Series(heard).groupby(groups).transform("sum").to_numpy()
-    counted: Floats = np.where(memory.known.groups != "", shared, heard)
-    return counted
+    return np.where(memory.known.groups != "", shared, heard)
 
 
 def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: Judgement) -> dict[str, Any]:

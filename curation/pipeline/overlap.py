@@ -101,14 +101,10 @@ def overlap(workspace: Workspace, other: str, settings: Settings, display: Displ
 
 
 def folder_of(workspace: Workspace, other: str) -> Path:
-    """Return the workspace's folder for another data set."""
-    return workspace.overlaps / _slug(other)
-
-
-def _slug(other: str) -> str:
-    """Return a data set's folder name: the last part of its address, made unique by a hash of the whole."""
+    """Return the workspace's folder for another data set: the last part of its address, and a hash of the whole."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", files.bare_url(other).rstrip("/").rpartition("/")[2]).strip("-")[:40]
-    return f"{words or 'other'}-{hashlib.sha256(other.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+    digest = hashlib.sha256(other.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return workspace.overlaps / f"{words or 'other'}-{digest}"
 
 
 def _joined(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:

@@ -188,7 +188,9 @@ def log_summary(found: pd.DataFrame, by: str = "", *, every: bool = False) -> pd
         if together and not every:
             rows.append(_batch_line(members))
         else:
-            rows += [_single_line(row) for row in members.to_dict("records")]
+            for row in members.to_dict("records"):
+                what = _act(row) + (" (undone)" if row["undone"] else "")
+                rows.append((row["seq"], str(row["seq"]), row["time"], row["actor"], what, row["path"], row["reason"]))
     shown = pd.DataFrame(rows, columns=["order", *columns])
     shown["time"] = shown["time"].str.slice(0, 16).str.replace("T", " ")
     if by:
@@ -204,11 +206,6 @@ def _batch_line(members: pd.DataFrame) -> tuple[Any, ...]:
     numbers = f"{first['seq']}-{last['seq']}" if len(members) > 1 else str(first["seq"])
     path = "" if first["actor"].startswith(POLICY_PREFIX) else f"{first['path']} and {len(members) - 1:,} more"
     return last["seq"], numbers, first["time"], first["actor"], what, path, first["reason"]
-
-
-def _single_line(row: Mapping[Hashable, Any]) -> tuple[Any, ...]:
-    what = _act(row) + (" (undone)" if row["undone"] else "")
-    return row["seq"], str(row["seq"]), row["time"], row["actor"], what, row["path"], row["reason"]
 
 
 def newest(workspace: Workspace) -> manifest.Version | None:
