@@ -103,7 +103,7 @@ def compare_versions(
                 report=partial(announce, arm, seed) if announce else None,
             )
             for name, samples in judged.items():
-                answers = said(fitted, samples) == samples.labels
+                answers = predicted_classes(fitted, samples) == samples.labels
                 right.setdefault((name, arm), []).append(answers)
                 rows.append(
                     {"evaluation": name, "arm": arm, "seed": seed, "images": len(train), "accuracy": answers.mean()}
@@ -119,19 +119,19 @@ def fit_name(train: Samples, recipe: Recipe, weights: str | None, seed: int) -> 
     return f"{recipe.name.replace('/', '-')}-{digest}-seed-{seed}"
 
 
-def said(fitted: FitResult, samples: Samples) -> Ints:
+def predicted_classes(fitted: FitResult, samples: Samples) -> Ints:
     """Return the classes that a fit's model predicts for the samples, (n,), cached in the fit's folder."""
     path = fitted.run_dir / f"said-{samples.fingerprint()[:_KEY_LETTERS]}.npy"
     if not path.is_file():
         keep_freed_memory()
-        classes = fitted.probabilities(samples.images).argmax(axis=1)
+        probabilities = fitted.probabilities(samples.images)
         with replacing(path) as unfinished, unfinished.open("wb") as stream:
-            np.save(stream, classes)
+            np.save(stream, probabilities.argmax(axis=1))
     with refusing(path, "remove it to have it computed again"):
-        said: Ints = np.load(path, allow_pickle=False)
-        if said.shape != (len(samples),):
+        classes: Ints = np.load(path, allow_pickle=False)
+        if classes.shape != (len(samples),):
             raise ValueError("it has another number of answers than there are images")
-        return said
+        return classes
 
 
 _KEY_LETTERS = 16

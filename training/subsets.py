@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from training.arrays import Flags, Ints
-from training.compare import fit_name, paired, said
+from training.compare import fit_name, paired, predicted_classes
 from training.data import Samples
 from training.fit import Report, fit_samples
 from training.learning_curve import gain_of_more
@@ -88,7 +88,7 @@ def compare_subsets(
             folder = out_dir / fit_name(part, chosen, given.get("weights"), seed)
             report = announce(number * len(arms) + place, len(arms) * len(seeds)) if announce else None
             fitted = fit_samples(part, nothing, chosen, folder, seed=seed, report=report, **given)
-            right[how, share].append(said(fitted, judged) == judged.labels)
+            right[how, share].append(predicted_classes(fitted, judged) == judged.labels)
             sizes[how, share] = len(part)
     accuracy = {arm: float(np.mean(answers)) for arm, answers in right.items()}
     points = [(how, share, sizes[how, share], accuracy[how, share]) for how, share in arms]

@@ -544,7 +544,7 @@ def evaluated(run_dir: Path) -> pd.DataFrame:
     return figures.assign(view=figures["split"] + ", " + figures["view"], images=figures["images"].astype("int64"))
 
 
-def hand_over(workspace: Workspace, model_name: str, destination: Path, *, force: bool = False) -> list[str]:
+def export_model(workspace: Workspace, model_name: str, destination: Path, *, force: bool = False) -> list[str]:
     """Export a model to ONNX, verified against torch, with its card; return sentences on what was written.
 
     Raises:

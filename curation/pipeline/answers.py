@@ -30,7 +30,7 @@ TAUGHT = "taught.json"
 """File in the folder of votes that names the tables which teach the judge; the others only measure it."""
 
 
-def collected(workspace: Workspace, classes: Sequence[str]) -> pd.DataFrame:
+def collect_answers(workspace: Workspace, classes: Sequence[str]) -> pd.DataFrame:
     """Return the answers that teach the judge: path, answer (a class, or ``NONE``), person, weight; sorted.
 
     A person's last answer to an image counts. Excluding an image and answering "unsure" name no class.

@@ -65,13 +65,13 @@ def run(
     """
     opened = log.Log(workspace.decisions)  # a damaged log or an unknown policy fails before the work
     manifest.require_whole_log(workspace, opened.through)
-    decisions.asked_for(workspace, opened.table, settings)
+    decisions.requested_policy(workspace, opened.table, settings)
     scanned = steps.scan(workspace, source, settings, display, limit)
     issues = judge_labels(workspace, scanned, settings, display)
     recorded = decisions.apply(workspace, settings, display, accept_loss=accept_loss)
     version = recorded.version
     page = write_report(workspace, scanned, issues, version, settings, display)
-    lines, record = said_of(workspace, scanned.images, issues, version, settings)
+    lines, record = summarise(workspace, scanned.images, issues, version, settings)
     left_out, _ = steps.read_problems(workspace)
     record |= {
         "version": version.name,
@@ -101,7 +101,7 @@ def judge_labels(workspace: Workspace, scanned: Scanned, settings: Settings, dis
     return steps.check(workspace, scanned, settings, display)
 
 
-def said_of(
+def summarise(
     workspace: Workspace, images: pd.DataFrame, issues: pd.DataFrame, version: manifest.Version, settings: Settings
 ) -> tuple[list[str], dict[str, Any]]:
     """Return what was found and decided, in sentences and as a record; losses and held exclusions come first."""

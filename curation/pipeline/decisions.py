@@ -95,7 +95,7 @@ def record(
     images = read_images(workspace)
     log = Log(workspace.decisions)
     _require_judgeable(workspace, log, images, settings)
-    place = _places(images)
+    place = _images_by_path(images)
     whole = {who: [_complete(draft, place) for draft in drafts] for who, drafts in by_person.items()}
     classes, splits = known_classes(images, log.table), known_splits(images, log.table)
     for draft in (draft for drafts in whole.values() for draft in drafts):
@@ -105,8 +105,8 @@ def record(
             require_split(draft.value, splits)
     logged = 0
     for who, drafts in sorted(whole.items()):
-        logged += len(log.append(PERSON_PREFIX + who, _new_ones(log, PERSON_PREFIX + who, drafts)))
-    if steps.said_since(workspace, log.table):
+        logged += len(log.append(PERSON_PREFIX + who, _not_logged_yet(log, PERSON_PREFIX + who, drafts)))
+    if steps.decided_since(workspace, log.table):
         steps.check(workspace, steps.scanned_before(workspace, settings, display), settings, display)
     return replace(judge_again(workspace, log, settings, display, judge=judge), logged=logged)
 
@@ -121,7 +121,7 @@ def _require_judgeable(workspace: Workspace, log: Log, images: pd.DataFrame, set
         policy.require_usable(found[0], set(images["split"]))
 
 
-def _places(images: pd.DataFrame) -> dict[str, Image]:
+def _images_by_path(images: pd.DataFrame) -> dict[str, Image]:
     return dict(zip(images["path"], map(Image, images["sha256"], images["label"]), strict=True))
 
 
@@ -134,7 +134,7 @@ def _complete(draft: Draft, place: Mapping[str, Image]) -> Draft:
     return replace(draft, content=place[draft.path].content, label=place[draft.path].label)
 
 
-def _new_ones(log: Log, actor: str, drafts: Sequence[Draft]) -> list[Draft]:
+def _not_logged_yet(log: Log, actor: str, drafts: Sequence[Draft]) -> list[Draft]:
     """Return the drafts except those equal to the last decision of this person on the same image."""
     rows = replay.people_rows(log.table)
     rows = rows[rows["path"].isin([draft.path for draft in drafts])]
@@ -277,7 +277,7 @@ def _parting(workspace: Workspace, names: Sequence[str], reason: str) -> Draft:
         raise WorkspaceError(
             f"{' and '.join(group)} have the same pixels; to keep both: curate decide {' '.join(group)} --keep"
         )
-    return Draft("", "not_copies", parting(_places(images), paths), reason)
+    return Draft("", "not_copies", parting(_images_by_path(images), paths), reason)
 
 
 def _members(workspace: Workspace, names: Sequence[str], images: pd.DataFrame) -> set[str]:
@@ -363,7 +363,7 @@ def judge_again(
     opening = replay.opening_of(log.table)
     found = in_force(workspace, log.table, settings)
     if judge and found is not None:
-        return _decided(workspace, log, *found, settings, display)
+        return _apply_policy(workspace, log, *found, settings, display)
     raw = commit_raw(workspace, read_images(workspace), settings)
     version = _committed(workspace, log, raw, lineage_of(workspace, settings, None if found is None else found[0]))
     notes = []
@@ -396,7 +396,7 @@ def in_force(workspace: Workspace, table: pd.DataFrame, settings: Settings) -> t
     return None
 
 
-def asked_for(workspace: Workspace, table: pd.DataFrame, settings: Settings) -> policy.Policy:
+def requested_policy(workspace: Workspace, table: pd.DataFrame, settings: Settings) -> policy.Policy:
     """Return the policy of the settings; if its file is gone, the copy that was last applied.
 
     Raises:
@@ -422,11 +422,11 @@ def apply(workspace: Workspace, settings: Settings, display: Display, *, accept_
     """
     log = Log(workspace.decisions)
     manifest.require_whole_log(workspace, log.through)
-    chosen = asked_for(workspace, log.table, settings)
-    return _decided(workspace, log, chosen, settings.policy, settings, display, accept_loss=accept_loss)
+    chosen = requested_policy(workspace, log.table, settings)
+    return _apply_policy(workspace, log, chosen, settings.policy, settings, display, accept_loss=accept_loss)
 
 
-def _decided(
+def _apply_policy(
     workspace: Workspace,
     log: Log,
     chosen: policy.Policy,
@@ -453,7 +453,7 @@ def _decided(
         drafts = policy.decide(chosen, judged, issues)
         stands = replay.people_rows(people)
         kept = set(stands.loc[stands["action"] == "keep", "path"])  # by people, whatever the policy says
-        judged, unplaced = _placed(workspace, judged, issues, settings)
+        judged, notes = _with_axes(workspace, judged, issues, settings)
         beyond = brake.losses(judged, [draft for draft in drafts if draft.path not in kept], settings.brake)
         accepted = _accepted(log.table, chosen) | ({loss.key for loss in beyond} if accept_loss else set())
         stopped = [loss for loss in beyond if loss.key not in accepted]
@@ -468,10 +468,10 @@ def _decided(
         version = _committed(workspace, log, raw, lineage)
     steps.note_policy(workspace, source)
     memory.give_back()
-    return Recorded(version, 0, [*_other_settings(workspace, settings), *unplaced])
+    return Recorded(version, 0, [*_other_settings(workspace, settings), *notes])
 
 
-def _placed(
+def _with_axes(
     workspace: Workspace, judged: pd.DataFrame, issues: pd.DataFrame, settings: Settings
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the images with their axes of coverage and group of copies; a note where there are no measurements."""

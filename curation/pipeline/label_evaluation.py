@@ -103,7 +103,9 @@ def _untaught(workspace: Workspace, memory: Memory, said: Votes) -> tuple[Votes,
 
 def _held_out(workspace: Workspace, memory: Memory) -> pd.DataFrame:
     """Return the labels table with every image judged without its own answers and those to its copies."""
-    answers, _ = people.as_answers(people.collected(workspace, memory.classes), memory.table["path"], memory.classes)
+    answers, _ = people.as_answers(
+        people.collect_answers(workspace, memory.classes), memory.table["path"], memory.classes
+    )
     known = memory.known
     unit = pd.factorize(pd.Series(known.groups).where(known.groups != "", memory.table["path"]))[0]
     part = np.random.default_rng(0).permutation(unit.max() + 1)[unit] % PARTS

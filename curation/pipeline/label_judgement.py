@@ -356,7 +356,7 @@ def learn(workspace: Workspace, settings: Settings) -> bool:
     memory = memory_of(workspace)
     if memory is None:
         return False
-    given = people.collected(workspace, memory.classes) if settings.labels.teach else people.NOBODY
+    given = people.collect_answers(workspace, memory.classes) if settings.labels.teach else people.NOBODY
     digest = hashlib.sha256(given.to_csv(index=False).encode("utf-8")).hexdigest()
     record = record_of(workspace)
     if record.get("answers") == digest or (given.empty and "answers" not in record):

@@ -75,7 +75,7 @@ class Asking:
 def asking(workspace: Workspace) -> Asking | None:
     """Return the queue's ranking of a workspace; None if its labels have not been judged."""
     memory = memory_of(workspace)
-    return None if memory is None else Asking(memory, people.collected(workspace, memory.classes))
+    return None if memory is None else Asking(memory, people.collect_answers(workspace, memory.classes))
 
 
 def next_images(workspace: Workspace, number: int) -> pd.DataFrame:

@@ -205,7 +205,7 @@ def select(
         pool = candidates(workspace, version, split, settings)
         taken = choose(pool, number, how, balance, axes)
     chosen = pool.frame.iloc[taken].reset_index(drop=True)
-    lines = _said(pool, chosen, number, how, split)
+    lines = _sentences(pool, chosen, number, how, split)
     columns = ["path", "split", "label", "right"]
     if dry_run:
         return Selection(chosen[columns], None, [*lines, "Nothing was decided (--dry-run)."])
@@ -227,7 +227,7 @@ def _left_out(rows: pd.DataFrame, chosen: set[str], split: str, groups: dict[str
     return sorted({*mine["path"], *others["path"]} - chosen)
 
 
-def _said(pool: Candidates, chosen: pd.DataFrame, number: int, how: How, split: str) -> list[str]:
+def _sentences(pool: Candidates, chosen: pd.DataFrame, number: int, how: How, split: str) -> list[str]:
     counts = ", ".join(
         f"{label} {count:,}" for label, count in chosen["label"].value_counts(sort=False).sort_index().items()
     )

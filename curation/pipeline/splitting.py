@@ -77,7 +77,7 @@ def split(
     reason = "splits by person" if by_subject else "splits by copy"
     drafts = [Draft(path, "move", new[path], reason) for path in moved]
     version = decisions.record(workspace, {by: drafts}, settings, Display(quiet=True)).version
-    return version, _said(manifest.rows(workspace, version), people if by_subject else None, wanted, len(drafts))
+    return version, _sentences(manifest.rows(workspace, version), people if by_subject else None, wanted, len(drafts))
 
 
 def _as_decided(workspace: Workspace, raw: pd.DataFrame) -> pd.DataFrame:
@@ -141,7 +141,7 @@ def _deviation(labels: pd.Series, split: pd.Series, wanted: Mapping[str, float])
     return max(whole - _SPLIT_POINTS, by_class - _CLASS_POINTS)
 
 
-def _said(rows: pd.DataFrame, people: pd.DataFrame | None, wanted: Mapping[str, float], moved: int) -> list[str]:
+def _sentences(rows: pd.DataFrame, people: pd.DataFrame | None, wanted: Mapping[str, float], moved: int) -> list[str]:
     kept = rows[rows["status"] == "kept"]
     got = ", ".join(
         f"{name} {(kept['split'] == name).mean():.1%} (requested {share:.1%})" for name, share in wanted.items()

@@ -232,7 +232,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
     pairs = kept_apart(pairs, scanned.measurements, apart)
     labels = label_store.stored(workspace, scanned.images)
     shared = _shared(workspace)
-    images = scanned.images.assign(split=subjects.as_said(workspace, scanned.images, "move").to_numpy())
+    images = scanned.images.assign(split=subjects.given_or_decided(workspace, scanned.images, "move").to_numpy())
     inputs = CheckInputs(images, scanned.measurements, pairs, settings, labels, shared)
     known = subjects.find(workspace, inputs, display)
     prepared = challenges.prepare(workspace, scanned.measurements, pairs, settings, display)
@@ -256,13 +256,13 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         display.note(f"The issues are computed again with other settings: {'; '.join(changed)}.")
     made = _made_with(workspace, settings)
     if current:
-        note(workspace, "issues", fingerprint, made_with=made, parted=_said(table))
+        note(workspace, "issues", fingerprint, made_with=made, parted=_decided(table))
         return read_issues(workspace)
     with display.step("Checking"):
         seen = prepared.load() if prepared.identity else None
         issues = registry.run(replace(inputs, subjects=known, challenges=seen))
     files.write_table(workspace.issues, issues)
-    note(workspace, "issues", fingerprint, made_with=made, parted=_said(table))
+    note(workspace, "issues", fingerprint, made_with=made, parted=_decided(table))
     memory.give_back()
     return issues
 
@@ -333,13 +333,13 @@ def forget_identity(workspace: Workspace, settings: Settings, display: Display) 
     return size
 
 
-def said_since(workspace: Workspace, table: pd.DataFrame) -> bool:
+def decided_since(workspace: Workspace, table: pd.DataFrame) -> bool:
     """Return whether people decided on copies, persons or splits since the issues were computed."""
     before = (files.read_json(workspace.state) or {}).get("parted", digest())
-    return bool(before != _said(table))
+    return bool(before != _decided(table))
 
 
-def _said(table: pd.DataFrame) -> str:
+def _decided(table: pd.DataFrame) -> str:
     people = people_rows(table)
     rows = people.loc[people["action"].isin(list(COLUMN_SET)), ["path", "content", "action", "value"]]
     return digest(*parted(table), *told_apart(table), *rows.itertuples(index=False, name=None))

@@ -88,10 +88,10 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
 
 def given_names(workspace: Workspace, images: pd.DataFrame) -> pd.Series:
     """Return path -> name of the person, from the source or a later decision; "" if unknown."""
-    return as_said(workspace, images, "subject")
+    return given_or_decided(workspace, images, "subject")
 
 
-def as_said(workspace: Workspace, images: pd.DataFrame, action: str) -> pd.Series:
+def given_or_decided(workspace: Workspace, images: pd.DataFrame, action: str) -> pd.Series:
     """Return path -> split (``move``) or person (``subject``), from the source or a later decision."""
     given = images.set_index("path")[COLUMN_SET[action]].copy()
     table = Log(workspace.decisions).table
@@ -154,7 +154,7 @@ def _found(
     seen = _known(faces)
     with display.step("Grouping faces by person"):
         given = names[seen].tolist()
-        parted = _places(apart, members, seen)
+        parted = _positions(apart, members, seen)
         subjects = find_subjects(faces[seen], given, settings.identity.precision, settings.seed, different, parted)
     record = {
         "precision": settings.identity.precision,
@@ -168,7 +168,7 @@ def _found(
     return _table(members, whole, faces.astype(np.float64)[places], places), record
 
 
-def _places(apart: Apart, members: pd.DataFrame, seen: Flags) -> Parted:
+def _positions(apart: Apart, members: pd.DataFrame, seen: Flags) -> Parted:
     """Return the groups that people declared different, as positions among the pictures with a face."""
     place = np.where(seen, np.cumsum(seen) - 1, -1)
     of_content = dict(iter(members.groupby("file")["picture"])) if apart else {}
