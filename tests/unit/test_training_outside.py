@@ -222,5 +222,5 @@ def test_only_a_function_is_code(source: str) -> None:
 def test_what_is_no_network_is_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "no.onnx"
     file.write_bytes(b"no network")
-    with pytest.raises(OutsideError, match=r"no\.onnx is no network"):
+    with pytest.raises(OutsideError, match=r"no\.onnx is not a network"):
         open_model(str(file))
