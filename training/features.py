@@ -202,7 +202,7 @@ def _loaded(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> nn.Module:
         head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()})
     except (RuntimeError, TypeError) as error:
         raise WeightsError(
-            f"the {name} head does not fit this version; delete challenges.npz to learn it anew"
+            f"the {name} head does not fit this version; delete challenges.npz to learn it again"
         ) from error
     return head.eval()
 

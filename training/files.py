@@ -62,7 +62,7 @@ def refusing(path: Path, to_do: str) -> Iterator[None]:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {reason}); {to_do}") from error
 
 
-def read_json(path: Path, names: Sequence[str] = (), to_do: str = "remove its folder to fit anew") -> dict[str, Any]:
+def read_json(path: Path, names: Sequence[str] = (), to_do: str = "remove its folder to fit it again") -> dict[str, Any]:
     """Return the object in a JSON file, which must have these names.
 
     Raises:
@@ -80,7 +80,7 @@ def read_json(path: Path, names: Sequence[str] = (), to_do: str = "remove its fo
 
 
 def read_csv(
-    path: Path, numbers: Sequence[str], texts: Sequence[str] = (), to_do: str = "remove its folder to fit anew"
+    path: Path, numbers: Sequence[str], texts: Sequence[str] = (), to_do: str = "remove its folder to fit it again"
 ) -> pd.DataFrame:
     """Return the table in a CSV file, which must have these columns of numbers and texts, and a row or more.
 

@@ -328,7 +328,7 @@ class _Run:
                 self.averaged.module.load_state_dict(state["averaged"])
             self.history = [dict(row) for row in state["history"]]
         except Exception as error:  # a damaged file, or one that would run code, which is never done
-            raise FitError(f"the checkpoint {path} cannot be read: remove it to fit anew") from error
+            raise FitError(f"the checkpoint {path} cannot be read: remove it to fit it again") from error
 
     def is_over(self) -> bool:
         """Return whether the last epoch is reached, or validation accuracy has not improved for ``patience`` epochs."""
@@ -534,7 +534,7 @@ def _stored_threads(run_dir: Path) -> int | None:
     path = run_dir / CONFIG_FILE
     if not path.is_file():
         return None
-    with refusing(path, "remove its folder to fit anew"):
+    with refusing(path, "remove its folder to fit it again"):
         stored = read_json(path).get("threads")  # absent for a graphics card
         return None if stored is None else max(1, int(stored))
 
@@ -543,7 +543,7 @@ def _finished(run_dir: Path, device: str | None) -> FitResult:
     """Read a finished run's folder."""
     path = run_dir / RESULT_FILE
     history = read_csv(run_dir / METRICS_FILE, ["rate", "train_accuracy", "validation_accuracy"])
-    with refusing(path, "remove its folder to fit anew"):
+    with refusing(path, "remove its folder to fit it again"):
         result = read_json(path, ["best_epoch", "seconds"])
         best, seconds = int(result["best_epoch"]), float(result["seconds"])
         if not 1 <= best <= len(history):

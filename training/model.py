@@ -196,7 +196,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     """
     path = run_dir / CONFIG_FILE
     config = read_json(path, ("recipe", "classes", "images", "seed", "weights", "weights_licence", "provenance"))
-    with refusing(path, "remove its folder to fit anew"):
+    with refusing(path, "remove its folder to fit it again"):
         images = config["images"]
         is_whole = isinstance(config["provenance"], dict) and {type(images[name]) for name in images} <= {int}
         if not (is_whole and {"train", "validation"} <= images.keys()):
@@ -219,7 +219,7 @@ def require_weights(run_dir: Path) -> None:
         DataError: they are missing or damaged.
 
     """
-    to_do, path = "remove its folder to fit anew", run_dir / WEIGHTS_FILE
+    to_do, path = "remove its folder to fit it again", run_dir / WEIGHTS_FILE
     stated = read_json(run_dir / RESULT_FILE).get("weights_sha256") if (run_dir / RESULT_FILE).is_file() else None
     with refusing(path, to_do):
         if stated and digest_of(path) != stated:

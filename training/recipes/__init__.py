@@ -172,7 +172,7 @@ class Recipe:
         except UnknownRecipeError as error:
             raise UnknownRecipeError(f"{error}; use the version that fitted it, or remove its folder") from error
         except (TypeError, AttributeError) as error:
-            raise UnknownRecipeError(f"the recipe is damaged ({error}): remove its folder to fit anew") from error
+            raise UnknownRecipeError(f"the recipe is damaged ({error}): remove its folder to fit it again") from error
 
     def folder_name(self) -> str:
         """Return the name as part of a path, valid on every file system."""
