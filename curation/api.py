@@ -72,8 +72,8 @@ class Gallery:
     thumbnails: dict[str, str] = field(repr=False)
 
     def _repr_html_(self) -> str:
-        rows = self.frame.itertuples(index=False)
-        pictures = [(self.thumbnails.get(row.path, ""), row.path, f"{row.label}; {row.evidence}") for row in rows]
+        rows = zip(*(self.frame[name] for name in ("path", "label", "evidence")), strict=True)
+        pictures = [(self.thumbnails.get(path, ""), path, f"{label}; {words}") for path, label, words in rows]
         return str(notebook.sentences([self.title]) + notebook.gallery(pictures))
 
     def __len__(self) -> int:
@@ -580,7 +580,8 @@ class Workspace:
         held = f"{len(manifest.versions(workspace))} versions"
         if workspace.issues.exists():
             found = self.checks()
-            held += "; flagged: " + ", ".join(f"{row.check} {row.issues:,}" for row in found.itertuples() if row.issues)
+            counts = zip(found["check"], found["issues"], strict=True)
+            held += "; flagged: " + ", ".join(f"{check} {images:,}" for check, images in counts if images)
         return f"<Workspace {self.folder}, {held}>"
 
     def _repr_html_(self) -> str:

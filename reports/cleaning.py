@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from reports import page, thumbnails
-from reports.page import Column, Table
+from reports.page import Column, Row, Table
 from reports.people import people_tables
 
 KIND_WORDS: Mapping[str, tuple[str, str]] = {
@@ -224,10 +224,11 @@ def _coverage(frame: pd.DataFrame | None) -> dict[str, Any] | None:
     # a class none of whose images has a value of an axis has no cell there
     every = pd.MultiIndex.from_tuples([(*value, label) for label in labels for value in values])
     numbers = numbers.reindex(every, fill_value=0)
+    before, after = (numbers[name].to_dict() for name in ("images_before", "images"))
     rows = []
     for label in labels:
-        cells = [[int(number) for number in numbers.loc[(*value, label)]] for value in values]
-        kept = [{"before": before, "after": after, "share": after / (before or 1)} for before, after in cells]
+        cells = [(before[(*value, label)], after[(*value, label)]) for value in values]
+        kept = [{"before": was, "after": is_, "share": is_ / (was or 1)} for was, is_ in cells]
         rows.append({"label": label, "cells": kept})
     axes = {axis: sum(axis == one for one, _ in values) for axis, _ in values}
     lost = frame[frame["images"] < frame["images_before"]]
@@ -360,7 +361,7 @@ def _distributions(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return result
 
 
-def _bar(row: Mapping[str, Any], low: float, high: float, most: int) -> dict[str, Any]:
+def _bar(row: Row, low: float, high: float, most: int) -> dict[str, Any]:
     scale, tallest = _PLOT_WIDTH / (high - low), math.log10(1 + most)
     number = row["passed"] + row["flagged"]
     return {
@@ -375,8 +376,9 @@ def _bar(row: Mapping[str, Any], low: float, high: float, most: int) -> dict[str
 def _uniform(frame: pd.DataFrame) -> list[str]:
     """Name the measures in which all images are alike; they have no distribution to draw."""
     sizes = frame.groupby(["title", "measure"], sort=False)["left"].agg(["size", "first"])
-    alike = sizes[sizes["size"] == 1]
-    return [f"{title}: {measure} is {value:.3g} in every image" for (title, measure), value in alike["first"].items()]
+    alike = sizes[sizes["size"] == 1].reset_index()
+    named = zip(alike["title"], alike["measure"], alike["first"], strict=True)
+    return [f"{title}: {measure} is {value:.3g} in every image" for title, measure, value in named]
 
 
 def _gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -387,8 +389,8 @@ def _gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[str, 
             {"label": label, "total": int(rows["total"].iloc[0]), "pictures": _pictures(rows, uris)}
             for label, rows in of_check.groupby("label", sort=False)
         ]
-        words = checks.loc[check]
-        result.append({"check": check, "classes": classes, **words[["title", "explanation", "issues"]].to_dict()})
+        words = {name: checks[name].to_dict()[check] for name in ("title", "explanation", "issues")}
+        result.append({"check": check, "classes": classes, **words})
     return result
 
 
@@ -415,7 +417,7 @@ def _peer_gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[
     ]
 
 
-def _pictures(rows: pd.DataFrame, uris: Mapping[str, str]) -> list[dict[str, Any]]:
+def _pictures(rows: pd.DataFrame, uris: Mapping[str, str]) -> list[Row]:
     records = rows.drop(columns="thumbnail", errors="ignore").to_dict("records")
     return [{**record, "uri": uris.get(record["sha256"], "")} for record in records]
 

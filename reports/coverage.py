@@ -52,7 +52,7 @@ def coverage_page(
         (
             axis,
             [
-                _chart(axis, str(split), mine)
+                _chart(str(axis), str(split), mine)
                 for split, mine in of_axis.groupby("split", sort=False)
                 if mine["images_before"].sum()
             ],
@@ -82,14 +82,11 @@ def _figure(cells: pd.DataFrame, title: str) -> go.Figure:
     """Return a cell a class and value, shaded by the class's share, with its images and those before in it."""
     rows, columns = (list(dict.fromkeys(cells[name])) for name in ("label", "value"))
     placed = cells.set_index(["label", "value"])
-    shares = [[float(placed["share"].get((row, column), 0.0)) for column in columns] for row in rows]
-    texts = [
-        [
-            f"{int(placed.at[(row, column), 'images']):,} of {int(placed.at[(row, column), 'images_before']):,}"
-            if (row, column) in placed.index
-            else ""
-            for column in columns
-        ]
-        for row in rows
-    ]
-    return matrix_figure([escape(row) for row in rows], [escape(one) for one in columns], shares, texts, ("", title))
+    share = placed["share"].to_dict()
+    texts = {
+        place: f"{images:,} of {before:,}"
+        for place, images, before in zip(placed.index, placed["images"], placed["images_before"], strict=True)
+    }
+    shares = [[float(share.get((row, column), 0.0)) for column in columns] for row in rows]
+    shown = [[texts.get((row, column), "") for column in columns] for row in rows]
+    return matrix_figure([escape(row) for row in rows], [escape(one) for one in columns], shares, shown, ("", title))

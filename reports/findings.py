@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from reports import figures, page, thumbnails
-from reports.page import CellKind, Chart, Column, Table
+from reports.page import CellKind, Chart, Column, Row, Table
 
 Tables = Mapping[str, pd.DataFrame]
 
@@ -102,7 +102,7 @@ def _interval_chart(
     return _chart(identifier, figure, alt, figures.interval_height(points) + more_height, table)
 
 
-def _face(row: Mapping[str, Any], *lines: str) -> dict[str, Any]:
+def _face(row: Row, *lines: str) -> dict[str, Any]:
     return {"uri": thumbnails.data_uri(row["thumbnail"]), "path": row["path"], "lines": list(lines)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,9 @@ _SMALLEST_SHARE = 0.0005
 
 _SMALLEST_CHANCE = 0.001
 """p-values below this differ in nothing that matters."""
+
+Row = Mapping[Hashable, Any]
+"""A row of a frame, as ``to_dict("records")`` gives it: column -> value."""
 
 CellKind = Literal["text", "code", "count", "found", "share", "number", "decimal", "chance"]
 

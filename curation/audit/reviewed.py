@@ -77,9 +77,9 @@ def judge_answers(workspace: Workspace, answers: Path, seed: int) -> tuple[str, 
         (~filled["path"].isin(rows["path"]), "is no image that the check has scored"),
     ):
         if wrong.any():
-            first = filled.loc[wrong.idxmax()]
-            line = filled.index.get_loc(wrong.idxmax()) + 2
-            raise WorkspaceError(f"{answers}, line {line}: {first['path']!r}, answered {first['bad']!r}, {what}")
+            place = int(wrong.argmax())
+            first = filled.iloc[place]
+            raise WorkspaceError(f"{answers}, line {place + 2}: {first['path']!r}, answered {first['bad']!r}, {what}")
     answered = filled.assign(given=given)[given != ""].merge(rows[["path", "is_issue"]], on="path")
     if answered.empty:
         raise WorkspaceError(f"{answers} holds no answer yet; write y or n into its column bad")

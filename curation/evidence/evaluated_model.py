@@ -197,8 +197,7 @@ def places(labels: pd.Series, classes: tuple[str, ...]) -> Labels:
     numbers = labels.map({name: place for place, name in enumerate(classes)})
     if numbers.isna().any():
         raise ModelError(f"the model knows {', '.join(classes)}, not {labels[numbers.isna()].iloc[0]}")
-    found: Labels = numbers.to_numpy(np.int64)
-    return found
+    return np.asarray(numbers.to_numpy(), np.int64)
 
 
 def newest_run(workspace: Workspace) -> str:

@@ -145,7 +145,7 @@ def _section(
     """Return what a section is computed from (None where that is missing), and how."""
     votes = _stamp(str(inputs.votes)) if inputs.votes else None
     sections: dict[str, tuple[Any, Callable[[], Tables]]] = {
-        "people": (votes, lambda: people(evaluated, inputs.votes or Path(), 0, display)),
+        "people": (votes, lambda: people(evaluated, inputs.votes or Path(), display)),
         "outside": (
             [*inputs.outside, _stamp(inputs.data)] if inputs.outside else None,
             lambda: outside_models(evaluated, inputs.outside, inputs.data, display),

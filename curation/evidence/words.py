@@ -78,8 +78,8 @@ def external_data(tables: Tables) -> SectionSummary:
     if "metrics" not in tables:
         return SectionSummary(f"{worst['change']:.0%}", f"under the strongest {worst['corruption']}", sentences, limits)
     metrics, gap, facts = tables["metrics"], tables["gap"], tables["facts"].iloc[0]
-    accuracy = metrics[metrics["metric"] == "accuracy"].set_index("data")
-    here, there = accuracy.loc["held out"], accuracy.loc[facts["data"]]
+    accuracy = metrics[metrics["metric"] == "accuracy"]
+    here, there = _row(accuracy, "data", "held out"), _row(accuracy, "data", facts["data"])
     first = (
         f"On {facts['data']} ({facts['images']:,} faces of another source, {facts['found']:,} of them found and "
         "aligned) "
@@ -99,12 +99,11 @@ def _new_people(tables: Tables) -> list[str]:
     """Return how much of the accuracy is owed to people whom the model has met."""
     if "new_people" not in tables:
         return []
-    rows = tables["new_people"].set_index("data")
-    said = [
-        f"{_with_interval(rows.loc[data], 'estimate')} on {rows.loc[data, 'images']:,} held-out images of {whom}"
-        for data, whom in (("new people", "people who are not in train"), ("people in train", "people who are"))
-        if data in rows.index
-    ]
+    rows, said = tables["new_people"], []
+    for data, whom in (("new people", "people who are not in train"), ("people in train", "people who are")):
+        if data in set(rows["data"]):
+            row = _row(rows, "data", data)
+            said.append(f"{_with_interval(row, 'estimate')} on {row['images']:,} held-out images of {whom}")
     return [f"By person, accuracy is {' and '.join(said)}."]
 
 
@@ -148,7 +147,7 @@ def _weakest(covariates: pd.DataFrame) -> list[str]:
     """Return the covariate along which accuracy differs most, if the intervals of its ends lie apart."""
     found = []
     for name, rows in covariates.groupby("covariate", sort=False):
-        low, high = rows.loc[rows["accuracy"].idxmin()], rows.loc[rows["accuracy"].idxmax()]
+        low, high = rows.iloc[rows["accuracy"].argmin()], rows.iloc[rows["accuracy"].argmax()]
         if low["high"] < high["low"]:
             found.append((high["accuracy"] - low["accuracy"], str(name), low, high))
     if not found:
@@ -239,7 +238,7 @@ def _differences(frame: pd.DataFrame, what: str) -> list[str]:
     """Return the largest difference and the number of all."""
     if frame.empty:
         return [f"In {what} no group differs from the rest at a false discovery rate of 5 %."]
-    largest = frame.loc[frame["difference"].abs().idxmax()]
+    largest = frame.iloc[frame["difference"].abs().argmax()]
     metric = f"{largest['metric'].replace('_', ' ').replace('f1', 'F1')} of {largest['class']}".removesuffix(" of ")
     return [
         f"In {what}, {len(frame)} figures differ from the rest at a false discovery rate of 5 %; the largest: "
@@ -289,7 +288,7 @@ SHARED_ENOUGH = 0.1
 def class_overlap(tables: Tables) -> SectionSummary:
     """Return what follows for exclusive classes."""
     coverage, heads, answers, shared = (tables[name] for name in ("coverage", "heads", "answers", "shared"))
-    whole = coverage[coverage["class"] == ""].set_index("method").loc["lac"]
+    whole = _row(coverage[coverage["class"] == ""], "method", "lac")
     accuracy = heads[heads["metric"] == "accuracy"].iloc[0]
     several = float(answers.loc[answers["yes"] > 1, "share"].sum())
     none = float(answers.loc[answers["yes"] == 0, "share"].sum())
@@ -332,6 +331,11 @@ def class_overlap(tables: Tables) -> SectionSummary:
             "may differ.",
         ],
     )
+
+
+def _row(frame: pd.DataFrame, column: str, value: str) -> pd.Series:
+    """Return the first row that has ``value`` in ``column``."""
+    return frame[frame[column] == value].iloc[0]
 
 
 def _with_interval(row: pd.Series, name: str) -> str:

@@ -114,7 +114,7 @@ def by_gain(asking: Asking | None, issues: pd.DataFrame, rows: pd.DataFrame, che
     if asking is None:
         return None
     rest = candidates(issues, rows, check) if check else rows.iloc[:0].assign(group="")
-    ranking = asking.rank_queue(paths=rest["path"] if check else rows["path"])
+    ranking = asking.rank_queue(paths=(rest if check else rows)["path"].tolist())
     judged = asking.memory.table["path"]
     rest = rest[~rest["path"].isin(judged)]
     return pd.concat([ranking[["path", "group"]], rest[["path", "group"]]], ignore_index=True)
@@ -155,7 +155,7 @@ def share(queue: pd.DataFrame, reviewer: str, reviewers: Sequence[str], overlap:
     draws = [int.from_bytes(hashlib.sha256(unit.encode()).digest()[:8]) for unit in units]
     common = np.array([draw % _SHARES < overlap * _SHARES for draw in draws], bool)
     mine = np.array([names[(draw // _SHARES) % len(names)] == reviewer for draw in draws], bool)
-    return queue[common | mine].reset_index(drop=True)
+    return queue.iloc[np.flatnonzero(common | mine)].reset_index(drop=True)
 
 
 def disagreements(answers: pd.DataFrame) -> pd.DataFrame:

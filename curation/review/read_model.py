@@ -95,7 +95,7 @@ def shown(workspace: Workspace, version_name: str, settings: Settings) -> Shown:
         filepath=local_files(workspace, rows["path"]), copy_group=_copy_groups(rows, issues), **_people(rows, issues)
     )
     predictions = _predictions(workspace)
-    flagged = issues[issues["is_issue"]]
+    flagged = issues[issues["is_issue"]].sort_values(["score", "check"]).groupby("path")["check"].agg(list)
     return Shown(
         version=version,
         records=records,
@@ -103,7 +103,7 @@ def shown(workspace: Workspace, version_name: str, settings: Settings) -> Shown:
             str(check): dict(zip(mine["path"], mine["score"].round(_SCORE_DIGITS), strict=True))
             for check, mine in issues.groupby("check")
         },
-        flagged=flagged.sort_values(["score", "check"]).groupby("path")["check"].agg(list).to_dict(),
+        flagged={str(path): names for path, names in flagged.items()},
         evidence=_evidence(records, issues[issues["is_issue"] | _in_doubt(issues)], predictions),
         faces=_faces(workspace, settings),
         suggestions=_suggestions(records, issues),

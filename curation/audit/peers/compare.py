@@ -229,7 +229,8 @@ def _judged(pairs: np.ndarray[Any, np.dtype[np.int64]], seen: Pictures, min_prob
     )
     best = frame.sort_values(["i", "j", "probability"], ascending=[True, True, False], kind="stable")
     best = best.drop_duplicates(["i", "j"]).set_index(["i", "j"])
-    result = best.reindex(pd.MultiIndex.from_arrays(pairs.T, names=["i", "j"])).reset_index(drop=True)
+    wanted = pd.MultiIndex.from_arrays([pairs[:, 0], pairs[:, 1]], names=["i", "j"])
+    result = best.reindex(wanted).reset_index(drop=True)
     result["probability"] = result["probability"].fillna(0.0)
     proved = result["probability"] >= min_probability
     result["transform"] = result["transform"].where(proved, "")
