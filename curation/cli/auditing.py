@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from curation.cli import completion
+from curation.base.destinations import Destinations
+from curation.base.progress import Display
+from curation.base.workspace import locked, open_workspace
+from curation.cli import completion, console
 from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, Force, Version, load_settings
 
 app = typer.Typer()
@@ -36,10 +39,6 @@ def audit(
 ) -> None:
     """Measure what cleaning finds and misses: planted defects found blind, or a sample that you review."""
     from curation.audit import planted, reviewed
-    from curation.base.destinations import Destinations
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
 
     workspace = open_workspace(folder)
     format_name = "json" if as_json else "table"
@@ -77,9 +76,6 @@ def gate(
     as_json: AsJson = False,
 ) -> None:
     """Hold a version against limits (leaks, conflicts, wrong labels, losses); exit 1 where one does not hold."""
-    from curation.base.destinations import Destinations
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.pipeline import gate as gates
 
     workspace = open_workspace(folder)

@@ -7,32 +7,31 @@ from typing import Annotated
 
 import typer
 
-from curation.cli import completion
+from curation.base.destinations import Destinations
+from curation.base.progress import Display
+from curation.base.workspace import (
+    Workspace,
+    create_workspace,
+    is_workspace,
+    locked,
+    open_workspace,
+    read_images,
+    read_issues,
+)
+from curation.cli import completion, console
 from curation.cli.options import (
     DEFAULT_WORKSPACE,
     AcceptLoss,
-    Address,
     AsJson,
     Data,
-    Detector,
-    Embed,
-    EngineKind,
-    FitThreads,
     Folder,
-    FoldWorkers,
-    Identity,
-    LabelOpinions,
-    LabelRecipe,
+    Judging,
     Limit,
-    MergeLabels,
-    Outside,
     PolicyName,
-    SubjectFrom,
+    Processing,
+    Reading,
     TableFormat,
-    Weights,
-    Workers,
-    embed_setting,
-    label_settings,
+    grouped,
     load_settings,
 )
 
@@ -40,44 +39,25 @@ app = typer.Typer()
 
 
 @app.command()
+@grouped
 def run(
+    *,
     data: Data,
     folder: Folder = DEFAULT_WORKSPACE,
     policy: PolicyName = "",
-    labels: LabelRecipe = "",
-    embed: Embed = None,
-    opinion: LabelOpinions = None,
-    threads: FitThreads = 0,
-    fold_workers: FoldWorkers = 0,
-    identity: Identity = "",
+    judging: Judging,
     limit: Limit = 0,
-    subject_from: SubjectFrom = "",
-    merge_labels: MergeLabels = False,
-    outside: Outside = False,
+    reading: Reading,
     accept_loss: AcceptLoss = False,
-    workers: Workers = 0,
-    engine: EngineKind = None,
-    address: Address = "",
-    detector: Detector = "",
-    detector_weights: Weights = "",
+    processing: Processing,
     as_json: AsJson = False,
 ) -> None:
     """Curate DATA up to a cleaned version and its report; a second run does only what is new."""
-    from curation.base.progress import Display
-    from curation.base.workspace import create_workspace, locked
-    from curation.cli import console
     from curation.pipeline import curating
 
     workspace = create_workspace(folder)
     settings = load_settings(
-        workspace,
-        policy=policy,
-        source={"subject_from": subject_from, "merge_labels": merge_labels, "outside": outside},
-        engine={"workers": workers, "kind": engine, "address": address},
-        measure={"detector": detector, "detector_weights": detector_weights},
-        labels=label_settings(labels, opinion, threads, fold_workers),
-        embed=embed_setting(embed),
-        identity={"network": identity},
+        workspace, policy=policy, **reading.sections(), **processing.sections(), **judging.sections()
     )
     with locked(workspace):
         outcome = curating.run(workspace, data, settings, Display(quiet=as_json), limit, accept_loss=accept_loss)
@@ -85,33 +65,21 @@ def run(
 
 
 @app.command()
+@grouped
 def scan(
+    *,
     data: Data,
     folder: Folder = DEFAULT_WORKSPACE,
     limit: Limit = 0,
-    subject_from: SubjectFrom = "",
-    merge_labels: MergeLabels = False,
-    outside: Outside = False,
-    workers: Workers = 0,
-    engine: EngineKind = None,
-    address: Address = "",
-    detector: Detector = "",
-    detector_weights: Weights = "",
+    reading: Reading,
+    processing: Processing,
     as_json: AsJson = False,
 ) -> None:
     """List the images of DATA and measure what is new."""
-    from curation.base.progress import Display
-    from curation.base.workspace import create_workspace, locked
-    from curation.cli import console
     from curation.pipeline import steps
 
     workspace = create_workspace(folder)
-    settings = load_settings(
-        workspace,
-        source={"subject_from": subject_from, "merge_labels": merge_labels, "outside": outside},
-        engine={"workers": workers, "kind": engine, "address": address},
-        measure={"detector": detector, "detector_weights": detector_weights},
-    )
+    settings = load_settings(workspace, **reading.sections(), **processing.sections())
     with locked(workspace):
         scanned = steps.scan(workspace, data, settings, Display(quiet=as_json), limit)
     record = {"images": len(scanned.images), "measured_now": scanned.measured_now, "notes": list(scanned.notes)}
@@ -122,20 +90,15 @@ def scan(
 
 
 @app.command()
+@grouped
 def check(
+    *,
     names: Annotated[
         list[str] | None, typer.Argument(help="Print only these checks.", autocompletion=completion.checks)
     ] = None,
     folder: Folder = DEFAULT_WORKSPACE,
-    labels: LabelRecipe = "",
-    embed: Embed = None,
-    opinion: LabelOpinions = None,
-    threads: FitThreads = 0,
-    fold_workers: FoldWorkers = 0,
-    identity: Identity = "",
-    workers: Workers = 0,
-    engine: EngineKind = None,
-    address: Address = "",
+    judging: Judging,
+    processing: Processing,
     also: Annotated[
         list[str] | None,
         typer.Option("--also", help="Also ask fastdup, brain, cleanvision, cleanlab; repeatable."),
@@ -149,21 +112,12 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Run the checks on what was scanned, write the issues table, and print how many images each flags."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
     from curation.checks import registry
-    from curation.cli import console
     from curation.pipeline import curating, queries, steps, summary
 
     chosen = [check.name for check in registry.select(names or [])]
     workspace = open_workspace(folder)
-    settings = load_settings(
-        workspace,
-        engine={"workers": workers, "kind": engine, "address": address},
-        labels=label_settings(labels, opinion, threads, fold_workers),
-        embed=embed_setting(embed),
-        identity={"network": identity},
-    )
+    settings = load_settings(workspace, **processing.sections(), **judging.sections())
     display = Display(quiet=as_json)
     opinions = None
     with locked(workspace):
@@ -204,9 +158,6 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Let a policy decide on the issues and commit the cleaned version."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace, read_images, read_issues
-    from curation.cli import console
     from curation.pipeline import curating, decisions, label_judgement, queries
 
     workspace = open_workspace(folder)
@@ -234,9 +185,6 @@ def overlap(
     as_json: AsJson = False,
 ) -> None:
     """List what this data shares with OTHER: exact and near copies, by split and class, with pictures on a page."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.pipeline.overlap import overlap as find_overlap
 
     workspace = open_workspace(folder)
@@ -262,9 +210,6 @@ def sample(
 ) -> None:
     """Draw a small data set of four expressions with planted defects and their truth."""
     from curation.audit.synthetic import make_sample
-    from curation.base.destinations import Destinations
-    from curation.base.workspace import Workspace, is_workspace
-    from curation.cli import console
 
     known = Workspace(DEFAULT_WORKSPACE) if is_workspace(DEFAULT_WORKSPACE) else None
     Destinations(known).allow_place(destination)
@@ -276,7 +221,6 @@ def sample(
 @app.command()
 def doctor(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Say what is installed, which weights, database, threads and disk there are, and what to do about the rest."""
-    from curation.cli import console
     from curation.cli import doctor as doctors
 
     found = doctors.examine(folder)

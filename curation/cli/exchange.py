@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from curation.cli import completion
+from curation.base.progress import Display
+from curation.base.workspace import locked, open_workspace
+from curation.cli import completion, console
 from curation.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
@@ -41,9 +43,6 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Export a version in a format that other tools read."""
-    from curation.base.progress import Display
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.formats.export import export_version
     from curation.formats.registry import find
 
@@ -65,9 +64,6 @@ def take_annotations(
     as_json: AsJson = False,
 ) -> None:
     """Take what people answered in Label Studio as their decisions, and commit."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.decisions import manifest
     from curation.pipeline import queries
     from curation.review.label_studio import read, take
@@ -102,9 +98,6 @@ def report(
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Write the cleaning report of the newest cleaned version, and with --models the page on a model."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.pipeline import curating
 
     workspace = open_workspace(folder)
@@ -126,8 +119,6 @@ def card(
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Write a dataset card (Hugging Face, Croissant) and a model card; what only you know is left to fill in."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.evidence.cards import write_cards
 
     files = write_cards(open_workspace(folder), on, model, destination, force=force)

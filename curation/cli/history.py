@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curation.cli import completion
+from curation.base.destinations import Destinations
+from curation.base.progress import Display
+from curation.base.workspace import Workspace, foreign, locked, open_workspace, option_of
+from curation.cli import completion, console
 from curation.cli.options import (
     DEFAULT_WORKSPACE,
     Apart,
@@ -26,7 +29,6 @@ from curation.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from curation.base.workspace import Workspace
     from curation.decisions import manifest
     from curation.pipeline.decisions import Recorded
 
@@ -52,9 +54,6 @@ def issues(
     as_json: AsJson = False,
 ) -> None:
     """Print what the checks found: a summary by check, conflicts and leaks on top, then the worst images."""
-    from curation.base.destinations import Destinations
-    from curation.base.workspace import open_workspace, option_of
-    from curation.cli import console
     from curation.pipeline import queries
 
     workspace = open_workspace(folder)
@@ -84,8 +83,6 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print a version: before and after by split and class, and where it comes from."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.pipeline import queries
 
     workspace = open_workspace(folder)
@@ -100,8 +97,6 @@ def show(
 @app.command()
 def versions(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """List all versions."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.pipeline import queries
 
     console.print_frame(queries.version_list(open_workspace(folder)), "json" if as_json else "table")
@@ -118,8 +113,6 @@ def log(
     as_json: AsJson = False,
 ) -> None:
     """Print what people decided, and a line each time that a policy did, newest first."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.pipeline import queries
 
     found = queries.log_table(open_workspace(folder), path)
@@ -138,8 +131,6 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say all that is known of one image: what was measured, found and decided, and why."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.pipeline import queries
 
     explained = queries.explain(open_workspace(folder), path)
@@ -157,8 +148,6 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Print the images that two versions judge differently, or show them on a page."""
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.pipeline import queries
 
     workspace = open_workspace(folder)
@@ -204,7 +193,6 @@ def decide(
     as_json: AsJson = False,
 ) -> None:
     """Decide on images yourself; a person's decision outranks every policy's, and follows the picture, not its name."""
-    from curation.base.workspace import locked, open_workspace
     from curation.pipeline import decisions, queries
 
     named = {
@@ -241,9 +229,6 @@ def split(
     as_json: AsJson = False,
 ) -> None:
     """Divide the images anew so that no person, copy or session is in two splits; curate undo VERSION takes it back."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.pipeline import queries, splitting
 
     workspace = open_workspace(folder)
@@ -267,9 +252,6 @@ def forget(
     as_json: AsJson = False,
 ) -> None:
     """Delete what says whose face it is; names that the source gives, and decisions, stay."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.pipeline import steps
 
     workspace = open_workspace(folder)
@@ -287,7 +269,6 @@ def undo(
     as_json: AsJson = False,
 ) -> None:
     """Take back a decision or a version; the log keeps both the decision and its undoing."""
-    from curation.base.workspace import locked, open_workspace
     from curation.pipeline import decisions, queries
 
     workspace = open_workspace(folder)
@@ -304,9 +285,6 @@ def merge(
     as_json: AsJson = False,
 ) -> None:
     """Take what people decided in another workspace of the same data; contradictions are named."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.pipeline.merge import merge as merge_workspaces
 
     workspace = open_workspace(folder)
@@ -325,7 +303,6 @@ def _print_recorded(
     workspace: Workspace, before: manifest.Version | None, recorded: Recorded, *, as_json: bool
 ) -> None:
     """Print what decisions have changed, and what else there is to say."""
-    from curation.cli import console
     from curation.pipeline import queries
 
     if as_json:
@@ -341,8 +318,6 @@ def tag(
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Give a version a name."""
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.decisions import manifest
 
     workspace = open_workspace(folder)
@@ -362,8 +337,6 @@ def verify(
 ) -> None:
     """Check that no version, record or line of the log was edited, and that replaying the log gives every version."""
     from curation.base.settings import naming
-    from curation.base.workspace import Workspace, foreign, open_workspace
-    from curation.cli import console
     from curation.decisions import manifest
 
     if received:

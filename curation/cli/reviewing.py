@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from curation.cli import completion, examples
+from curation.base.progress import Display
+from curation.base.workspace import Workspace, locked, open_workspace
+from curation.cli import completion, console, examples
 from curation.cli.options import (
     DEFAULT_WORKSPACE,
     AsJson,
@@ -20,9 +22,6 @@ from curation.cli.options import (
     load_settings,
     user_name,
 )
-
-if TYPE_CHECKING:
-    from curation.base.workspace import Workspace
 
 app = typer.Typer()
 
@@ -64,9 +63,6 @@ def review(
     if context.invoked_subcommand is not None:
         return
     from curation.base import reading
-    from curation.base.progress import Display
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.review import app as apps
 
     workspace = open_workspace(folder)
@@ -102,15 +98,10 @@ def review(
 @review_app.command("pull")
 def review_pull(new_class: NewClass = False, folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Bring what people answered into the log, and commit the version that follows; can be repeated."""
-    from curation.base.workspace import open_workspace
-
     _pull(open_workspace(folder), new_class=new_class, as_json=as_json)
 
 
 def _pull(workspace: Workspace, *, new_class: bool = False, as_json: bool) -> None:
-    from curation.base.progress import Display
-    from curation.base.workspace import locked
-    from curation.cli import console
     from curation.pipeline import queries
     from curation.review.pull import pull
 
@@ -127,8 +118,6 @@ def _pull(workspace: Workspace, *, new_class: bool = False, as_json: bool) -> No
 @review_app.command("conflicts")
 def review_conflicts(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
     """Print the images on which people disagree, as of the last pull, one row per answer."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.review.pull import conflicts
 
     console.print_frame(conflicts(open_workspace(folder)), "json" if as_json else "table")
@@ -147,8 +136,6 @@ def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: A
     """Print accuracy against the given labels and agreement between people, with 95 % intervals; write the page."""
     if context.invoked_subcommand is not None:
         return
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.labels import people
 
     found = people.report(open_workspace(folder), load_settings(open_workspace(folder)).seed)
@@ -168,9 +155,6 @@ def votes_import(
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
     """Take a table of votes into the workspace: to measure, reported like blind labels, or to teach the judge too."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.labels import people
     from curation.pipeline import answers, decisions, label_judgement
 
@@ -191,8 +175,6 @@ def plan_review(
     as_json: AsJson = False,
 ) -> None:
     """Say how far 100, 300 and 1,000 answers are expected to get, in this queue and others; and what came of them."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.pipeline import label_queue
 
     workspace = open_workspace(folder)

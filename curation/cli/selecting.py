@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from curation.base.progress import Display
+from curation.base.workspace import locked, open_workspace
+from curation.cli import console
 from curation.cli.options import DEFAULT_WORKSPACE, AsJson, By, Folder, On, TableFormat, load_settings, user_name
 
 app = typer.Typer()
@@ -29,8 +32,6 @@ def coverage(
     as_json: AsJson = False,
 ) -> None:
     """Say what is missing: class by pose, light, sharpness, size, occlusion, person; before and after cleaning."""
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.evidence.coverage import coverage as find_coverage
 
     workspace = open_workspace(folder)
@@ -69,9 +70,6 @@ def select(
     as_json: AsJson = False,
 ) -> None:
     """Keep the N images that stand best for all of them, as decisions; or say which N to label next (--from)."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.pipeline import queries, selection
 
     if pool and (balance or split or dry_run or how is not How.diverse):
