@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -184,7 +184,14 @@ class Fit:
         """Return what is given; None leaves the recipe's own."""
         from curation.models.runs import FitOptions
 
-        return FitOptions(**{name: value if name == "seed" else value or None for name, value in vars(self).items()})
+        return FitOptions(
+            self.seed,
+            weights=self.weights or None,
+            threads=self.threads or None,
+            epochs=self.epochs or None,
+            image_size=self.image_size or None,
+            device=self.device or None,
+        )
 
 
 @dataclass(frozen=True)
@@ -192,6 +199,10 @@ class BudgetedFit(Fit):
     """How networks are trained, perhaps on a part of the images."""
 
     images: Annotated[int, typer.Option("--images", min=0, help="Train and validate on about N images; 0 = all.")] = 0
+
+    def options(self) -> FitOptions:
+        """Return what is given; None leaves the recipe's own."""
+        return replace(super().options(), images=self.images or None)
 
 
 def grouped(verb: Callable[..., None]) -> Callable[..., None]:
@@ -211,10 +222,9 @@ def grouped(verb: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(verb)
     def run(**given: Any) -> None:
-        made = {
-            name: group(**{each.name: given.pop(each.name) for each in fields(group)}) for name, group in groups.items()
-        }
-        verb(**given, **made)
+        for name, group in groups.items():
+            given[name] = group(**{each.name: given.pop(each.name) for each in fields(group)})
+        verb(**given)
 
     vars(run)["__signature__"] = Signature(parameters)
     return run
