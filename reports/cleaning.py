@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from reports import page, thumbnails
-from reports.page import Column, Row, Table
+from reports.page import Column, Row, Table, interval_columns
 from reports.people import people_tables
 
 KIND_WORDS: Mapping[str, tuple[str, str]] = {
@@ -262,8 +262,7 @@ def _plan(frame: pd.DataFrame | None) -> dict[str, Any] | None:
         Column("order", "order of asking"),
         Column("answers", "answers", "count"),
         Column("expected", "labels right", "share", "each label taken as its likeliest class"),
-        Column("low", "from", "share", "lower end of the 95 % interval"),
-        Column("high", "to", "share", "upper end of the 95 % interval"),
+        *interval_columns(),
     ]
     table = Table("plan", "Labels expected to be right after so many answers", frame, columns)
     orders = list(dict.fromkeys(frame["order"]))
@@ -282,8 +281,7 @@ def _reached(frame: pd.DataFrame | None) -> Table | None:
         Column("what", "what"),
         Column("expected", "expected", "share"),
         Column("reached", "reached", "share"),
-        Column("low", "from", "share", "lower end of the 95 % interval"),
-        Column("high", "to", "share", "upper end of the 95 % interval"),
+        *interval_columns(),
     ]
     return Table("reached", "What answers were expected to show, and what they showed", frame, columns)
 

@@ -9,7 +9,7 @@ import pandas as pd
 from plotly import graph_objects as go
 
 from reports.figures import matrix_figure
-from reports.page import Chart, Column, Table, render, slug
+from reports.page import Chart, Column, Table, interval_columns, render, slug
 
 _CELLS = (
     Column("split", "Split"),
@@ -18,8 +18,7 @@ _CELLS = (
     Column("images", "Images", "count", "pictures in the version, copies counted once"),
     Column("images_before", "Before", "count", "in the data as they came"),
     Column("share", "Share", "share", "of the class in the split"),
-    Column("low", "from", "share", "lower end of the 95 % interval"),
-    Column("high", "to", "share", "upper end of the 95 % interval"),
+    *interval_columns(),
     Column("expected", "Expected", "number", "images, if the class were like the others of its split"),
 )
 

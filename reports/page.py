@@ -46,6 +46,23 @@ class Column:
     view: str = ""
 
 
+def interval_columns(kind: CellKind = "share", what: str = "95 % interval") -> tuple[Column, Column]:
+    """Return the columns of an interval: ``low`` and ``high``."""
+    return Column("low", "from", kind, f"lower end of the {what}"), Column(
+        "high", "to", kind, f"upper end of the {what}"
+    )
+
+
+DIFFERENCE_COLUMNS = (
+    Column("contrast", "Difference"),
+    Column("difference", "Points", "number", "of accuracy in per cent, mean over seeds"),
+    *interval_columns("number", "paired 95 % interval"),
+    Column("images", "Images", "count"),
+    Column("seeds", "Seeds", "count"),
+)
+"""Columns of paired differences of accuracy, after those that say where."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of a page: sortable, and downloadable as ``identifier``.csv with unrounded values.

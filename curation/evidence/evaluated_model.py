@@ -213,7 +213,7 @@ def newest_run(workspace: Workspace) -> str:
     return weights[-1].parent.name
 
 
-def open_subject(
+def open_evaluated_model(
     workspace: Workspace, settings: Settings, name: str, on: str, images: int, seed: int, display: Display
 ) -> EvaluatedModel:
     """Return a model and about ``images`` (0: all) images that are held out from it.

@@ -16,7 +16,7 @@ from curation.base.workspace import Workspace, source_of
 from curation.evidence import words
 from curation.evidence.class_overlap import class_overlap
 from curation.evidence.estimated import PREFIX, network_file
-from curation.evidence.evaluated_model import EvaluatedModel, open_subject
+from curation.evidence.evaluated_model import EvaluatedModel, open_evaluated_model
 from curation.evidence.explanations import explanations
 from curation.evidence.external_data import external_data, new_people, robustness
 from curation.evidence.external_models import outside_models
@@ -108,7 +108,7 @@ def write_findings(workspace: Workspace, settings: Settings, inputs: Inputs, dis
     from reports.findings import findings_page
 
     inputs = replace(inputs, votes=inputs.votes or newest_votes(workspace))
-    evaluated = open_subject(workspace, settings, inputs.model, inputs.on, inputs.images, inputs.seed, display)
+    evaluated = open_evaluated_model(workspace, settings, inputs.model, inputs.on, inputs.images, inputs.seed, display)
     found = {name: _tables(evaluated, name, inputs, display) for name in QUESTIONS}
     answers = {name: words.ANSWERS[name](tables) for name, tables in found.items() if tables}
     path = workspace.reports / "models.html"

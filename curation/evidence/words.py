@@ -64,9 +64,8 @@ def external_data(tables: Tables) -> SectionSummary:
     worst = strong.iloc[0]
     bends = _weakest(tables["covariates"])
     sentences = [
-        f"Of the corruptions {worst['corruption']} costs most: {-worst['change']:.0%} of accuracy at the "
-        "strongest grade "
-        f"({-worst['change_high']:.0%} to {-worst['change_low']:.0%}), from {clean['accuracy']:.0%}.",
+        f"Of the corruptions {worst['corruption']} costs most: {-worst['change']:.0%} of accuracy at the strongest "
+        f"grade ({-worst['change_high']:.0%} to {-worst['change_low']:.0%}), from {clean['accuracy']:.0%}.",
         *bends,
         *_costliest(tables.get("challenges")),
         *_new_people(tables),
@@ -82,10 +81,8 @@ def external_data(tables: Tables) -> SectionSummary:
     here, there = _row(accuracy, "data", "held out"), _row(accuracy, "data", facts["data"])
     first = (
         f"On {facts['data']} ({facts['images']:,} faces of another source, {facts['found']:,} of them found and "
-        "aligned) "
-        f"accuracy is {_with_interval(there, 'estimate')}, against {_with_interval(here, 'estimate')} on held-out "
-        "images "
-        "of the same source."
+        f"aligned) accuracy is {_with_interval(there, 'estimate')}, against {_with_interval(here, 'estimate')} on "
+        "held-out images of the same source."
     )
     return SectionSummary(
         f"{there['estimate']:.0%}",
@@ -183,8 +180,7 @@ def outside(tables: Tables) -> SectionSummary:
         sentences,
         [
             "A model that was trained on these very images and labels remembers them: its figure here is no "
-            "generalisation. "
-            "Compare on data of another source.",
+            "generalisation. Compare on data of another source.",
             "Their other classes are left out and their probabilities scaled up, which helps them.",
         ],
     )
@@ -201,9 +197,8 @@ def groups(tables: Tables) -> SectionSummary:
         *_differences(cleaned, "the cleaning"),
     ]
     limits = [
-        "A difference between groups may come from the pictures (age, pose, light, what people do in them), not "
-        "from the "
-        "model.",
+        "A difference between groups may come from the pictures (age, pose, light, what people do in them), not from "
+        "the model.",
         "Groups are as the source names them.",
     ]
     if facts.get("estimated", False):
@@ -215,15 +210,13 @@ def groups(tables: Tables) -> SectionSummary:
     if not facts["labelled"]:
         limits.insert(
             0,
-            "These faces have no expression labels: accuracy, F1 and error rates by group cannot be told, only "
-            "how often "
-            "each class is answered and how sure the model is. A label column in the table fills them in.",
+            "These faces have no expression labels: accuracy, F1 and error rates by group cannot be told, only how "
+            "often each class is answered and how sure the model is. A label column in the table fills them in.",
         )
     if not facts["own"]:
         limits.append(
-            "Whom the cleaning of the data set itself removes is not known, since its people are not; shown is "
-            "what the "
-            "same checks and policy do to the faces with attributes. Those have one label, so that nothing is "
+            "Whom the cleaning of the data set itself removes is not known, since its people are not; shown is what "
+            "the same checks and policy do to the faces with attributes. Those have one label, so that nothing is "
             "relabelled."
         )
     return SectionSummary(
@@ -241,11 +234,9 @@ def _differences(frame: pd.DataFrame, what: str) -> list[str]:
     largest = frame.iloc[frame["difference"].abs().argmax()]
     metric = f"{largest['metric'].replace('_', ' ').replace('f1', 'F1')} of {largest['class']}".removesuffix(" of ")
     return [
-        f"In {what}, {len(frame)} figures differ from the rest at a false discovery rate of 5 %; the largest: "
-        f"{metric} in "
-        f"{largest['group']} ({largest['attribute']}, {largest['images']:,} images) is {largest['estimate']:.1%} "
-        "against "
-        f"{largest['rest']:.1%}."
+        f"In {what}, {len(frame)} figures differ from the rest at a false discovery rate of 5 %; the largest: {metric} "
+        f"in {largest['group']} ({largest['attribute']}, {largest['images']:,} images) is {largest['estimate']:.1%} "
+        f"against {largest['rest']:.1%}."
     ]
 
 
@@ -256,8 +247,7 @@ def explanations(tables: Tables) -> SectionSummary:
     first, second = whole.iloc[0], whole.iloc[1]
     sentences = [
         f"It needs the {first['region']} most: covered, the answer's probability falls by "
-        f"{_with_interval(first, 'fall')}; "
-        f"then the {second['region']}, {second['fall']:.0%}.",
+        f"{_with_interval(first, 'fall')}; then the {second['region']}, {second['fall']:.0%}.",
     ]
     for name, rows in falls[falls["class"] != ""].groupby("class", sort=False):
         top = rows.sort_values("fall", ascending=False).iloc[0]
@@ -296,9 +286,8 @@ def class_overlap(tables: Tables) -> SectionSummary:
     sentences = [
         f"By the model, {pair['first']} and {pair['second']} share most: {pair['share']:.0%} of the images called "
         f"{pair['first']} have {pair['second']} as a second class of at least 25 %.",
-        f"Sets that hold the label for nine images of ten (measured: {_with_interval(whole, 'coverage')}) hold "
-        "one class "
-        f"for {whole['single']:.0%} of the images and two for {whole['pair']:.0%}.",
+        f"Sets that hold the label for nine images of ten (measured: {_with_interval(whole, 'coverage')}) hold one "
+        f"class for {whole['single']:.0%} of the images and two for {whole['pair']:.0%}.",
         f"Sigmoid heads instead of softmax change accuracy by {accuracy['difference']:+.1%} ({accuracy['low']:+.1%} to "
         f"{accuracy['high']:+.1%}); they affirm two classes for {several:.1%} of the images and none for {none:.1%}.",
     ]
@@ -326,9 +315,8 @@ def class_overlap(tables: Tables) -> SectionSummary:
         [advice, *sentences],
         [
             "Coverage is promised for images like those that calibrated the sets, not for another source.",
-            "Both heads rest on features that were learned with softmax; a network trained with sigmoids from "
-            "the start "
-            "may differ.",
+            "Both heads rest on features that were learned with softmax; a network trained with sigmoids from the "
+            "start may differ.",
         ],
     )
 
