@@ -9,8 +9,8 @@ from curation.audit.peers.peer import Peer
 from curation.checks.duplicates.candidates import Features
 from curation.measure.batch import measured_bytes
 
-# its error reports and its counting of uses stay off
-_ENVIRONMENT = {"SENTRY_OPT_OUT": "1", "FASTDUP_PRODUCTION": "1"}
+QUIET = {"SENTRY_OPT_OUT": "1", "FASTDUP_PRODUCTION": "1"}
+"""Environment in which its error reports and its counting of uses stay off."""
 
 _MOST_BYTES = 512 * 2**20
 """As ``measure.max_bytes``: larger files have no row among the features."""
@@ -26,7 +26,7 @@ def fastdup(urls: Sequence[str], digests: Sequence[str], python: str) -> Peer:
         lay_images(urls, digests, folder / "images")
 
     program = Path(__file__).with_name("program_fastdup.py")
-    return Peer("fastdup", "fastdup", program, prepare, python, _ENVIRONMENT)
+    return Peer("fastdup", "fastdup", program, prepare, python, QUIET)
 
 
 def lay_images(urls: Sequence[str], digests: Sequence[str], folder: Path) -> None:

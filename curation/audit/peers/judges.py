@@ -16,16 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.audit.peers.fastdup import lay_images
-from curation.audit.peers.peer import PeerError, require
-from curation.base import files, plugins, programs, tables
+from curation.audit.peers.fastdup import QUIET, lay_images
+from curation.audit.peers.peer import answer_of, require
+from curation.base import files, plugins, tables
 from curation.base.workspace import Workspace, read_opinions
 from curation.checks import registry
 from curation.checks.duplicates.candidates import Features
 from curation.checks.duplicates.features import PLAIN, descriptors
 from curation.checks.duplicates.groups import components
-
-_FASTDUP_QUIET: Mapping[str, str] = {"SENTRY_OPT_OUT": "1", "FASTDUP_PRODUCTION": "1"}
 
 _HERE = Path(__file__).parent
 
@@ -85,7 +83,7 @@ JUDGES: dict[str, Judge] = {
         {"outlier": "outlier"},
         _HERE / "program_fastdup_images.py",
         galleries=True,
-        environment=_FASTDUP_QUIET,
+        environment=QUIET,
     ),
 }
 """The toolkit's own peers that judge images, by name."""
@@ -148,19 +146,10 @@ def ask(judge: Judge, given: Given, python: str, pages: Path) -> pd.DataFrame:
         (folder / "labels.json").write_text(json.dumps(list(given.labels)), encoding="utf-8")
         if given.probabilities is not None:
             np.save(folder / "probabilities.npy", given.probabilities)
-        said = programs.run(python, judge.program, folder, judge.environment)
-        if said or not (folder / "found.json").exists():
-            said = said or "it said nothing"
-            raise PeerError(f"{judge.name} failed in {python} ({said}); leave out --also {judge.name}")
-        if judge.galleries:
-            _keep_pages(folder / "galleries", pages / judge.name)
-        answer = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+        answer = answer_of(judge.name, judge.program, python, folder, judge.environment)
+        for page in sorted((folder / "galleries").glob("**/*.html")) if judge.galleries else ():
+            files.write_bytes(pages / judge.name / page.name, page.read_bytes())
     return read_findings(answer, judge, given.paths)
-
-
-def _keep_pages(made: Path, kept: Path) -> None:
-    for page in sorted(made.glob("**/*.html")):
-        files.write_bytes(kept / page.name, page.read_bytes())
 
 
 def read_findings(answer: Mapping[str, Any], judge: Judge, paths: Sequence[str]) -> pd.DataFrame:

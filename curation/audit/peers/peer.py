@@ -86,14 +86,22 @@ class Peer:
         with programs.scratch_folder(f"curate-{self.name}-") as scratch:
             folder = Path(scratch)
             self.prepare(features, folder)
-            self._run(folder)
-            return read_answer(json.loads((folder / "found.json").read_text(encoding="utf-8")))
+            return read_answer(answer_of(self.name, self.program, self.python, folder, self.environment))
 
-    def _run(self, folder: Path) -> None:
-        said = programs.run(self.python, self.program, folder, self.environment)
-        if said or not (folder / "found.json").exists():
-            said = said or "it said nothing"
-            raise PeerError(f"{self.name} failed in {self.python} ({said}); leave out --also {self.name}")
+
+def answer_of(name: str, program: Path, python: str, folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Run a peer's program on a folder and return what it wrote to ``found.json`` there.
+
+    Raises:
+        PeerError: it failed.
+
+    """
+    said = programs.run(python, program, folder, environment)
+    if said or not (folder / "found.json").exists():
+        said = said or "it said nothing"
+        raise PeerError(f"{name} failed in {python} ({said}); leave out --also {name}")
+    answer: dict[str, Any] = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    return answer
 
 
 def read_answer(answer: Mapping[str, Any]) -> Opinion:
