@@ -46,7 +46,7 @@ def _plain(value: Any) -> Any:
 
 
 def records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    """Return a table's rows for JSON, which knows no NaN: what is not there is null."""
+    """Return a table's rows for JSON, which has no NaN: missing values are null."""
     rows: list[dict[Hashable, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
     return rows
 

@@ -1,4 +1,4 @@
-"""The verbs that curate: list and measure, check, let a policy decide, and all of it in one go."""
+"""Verbs that curate: list and measure, check, apply a policy, and all of it in one run."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def apply(
     accept_loss: AcceptLoss = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a policy decide on the issues and commit the cleaned version."""
+    """Apply a policy to the issues and commit the cleaned version."""
     from curation.pipeline import curating, decisions, label_judgement, queries
 
     workspace = open_workspace(folder)
@@ -178,7 +178,7 @@ def apply(
 def overlap(
     other: Annotated[str, typer.Argument(help="Another data set, as curate run takes it, or a workspace.")],
     theirs: Annotated[
-        bool, typer.Option("--theirs", help="Print the other's images that are here, not these.")
+        bool, typer.Option("--theirs", help="Print the other data set's images instead of yours.")
     ] = False,
     folder: Folder = DEFAULT_WORKSPACE,
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
@@ -215,12 +215,14 @@ def sample(
     Destinations(known).allow_place(destination)
     truth = make_sample(destination, images=images, seed=seed)
     where = destination / "truth.csv"
-    console.print_lines([f"{len(truth):,} planted or plain images in {destination}; what was planted: {where}"])
+    console.print_lines(
+        [f"{len(truth):,} images in {destination}, with and without planted defects; the list of defects: {where}"]
+    )
 
 
 @app.command()
 def doctor(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
-    """Say what is installed, which weights, database, threads and disk there are, and what to do about the rest."""
+    """Report packages, weights, database, processor and disk, and what to do about what is missing."""
     from curation.cli import doctor as doctors
 
     found = doctors.examine(folder)

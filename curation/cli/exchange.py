@@ -1,4 +1,4 @@
-"""The verbs that hand on and write pages: export, answers of Label Studio, reports, cards."""
+"""Verbs that export data, import Label Studio's answers, and write reports and cards."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def take_annotations(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Take what people answered in Label Studio as their decisions, and commit."""
+    """Import people's answers from Label Studio as their decisions, and commit."""
     from curation.decisions import manifest
     from curation.pipeline import queries
     from curation.review.label_studio import read, take

@@ -1,4 +1,4 @@
-"""The verbs on what was found and decided: issues, versions, the log, decisions of your own, taking back."""
+"""Verbs for issues, versions, the log, your own decisions, and undoing them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def issues(
     folder: Folder = DEFAULT_WORKSPACE,
     check_name: Annotated[str, typer.Option("--check", help="Only this check.", autocompletion=completion.checks)] = "",
     every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
-    peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
+    peer: Annotated[str, typer.Option("--peer", help="Only what this peer found (curate check --also).")] = "",
     number: Rows = 20,
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
@@ -112,7 +112,7 @@ def log(
     format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
     as_json: AsJson = False,
 ) -> None:
-    """Print what people decided, and a line each time that a policy did, newest first."""
+    """Print people's decisions, and one line for each time that a policy decided, newest first."""
     from curation.pipeline import queries
 
     found = queries.log_table(open_workspace(folder), path)
@@ -130,7 +130,7 @@ def explain(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Say all that is known of one image: what was measured, found and decided, and why."""
+    """Print all that is known about one image: what was measured, found and decided, and why."""
     from curation.pipeline import queries
 
     explained = queries.explain(open_workspace(folder), path)
@@ -180,7 +180,9 @@ def decide(
     not_copies: Annotated[
         bool, typer.Option("--not-copies", help="Record for good that no two of them are copies.")
     ] = False,
-    not_same: Annotated[bool, typer.Option("--not-same", help="No two of them show one person, for good.")] = False,
+    not_same: Annotated[
+        bool, typer.Option("--not-same", help="Record for good that no two of them show one person.")
+    ] = False,
     new_class: NewClass = False,
     move: Annotated[str, typer.Option("--move", help="Move the images into this split.")] = "",
     subject: Annotated[
@@ -228,7 +230,7 @@ def split(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Divide the images anew so that no person, copy or session is in two splits; curate undo VERSION takes it back."""
+    """Split the images again, with no person, copy or session in two splits; curate undo VERSION takes it back."""
     from curation.pipeline import queries, splitting
 
     workspace = open_workspace(folder)
@@ -251,7 +253,7 @@ def forget(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what says whose face it is; names that the source gives, and decisions, stay."""
+    """Delete what says whose face an image shows; names given by the source, and decisions, stay."""
     from curation.pipeline import steps
 
     workspace = open_workspace(folder)
@@ -263,12 +265,12 @@ def forget(
 
 @app.command()
 def undo(
-    target: Annotated[str, typer.Argument(help="A decision's number, or a version to take back whole.")],
+    target: Annotated[str, typer.Argument(help="A decision's number, or a version to undo as a whole.")],
     by: By = "",
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Take back a decision or a version; the log keeps both the decision and its undoing."""
+    """Undo a decision or a version; the log keeps both the decision and its undoing."""
     from curation.pipeline import decisions, queries
 
     workspace = open_workspace(folder)
@@ -284,7 +286,7 @@ def merge(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Take what people decided in another workspace of the same data; contradictions are named."""
+    """Import people's decisions from another workspace of the same data, and report contradictions."""
     from curation.pipeline.merge import merge as merge_workspaces
 
     workspace = open_workspace(folder)
@@ -302,7 +304,7 @@ def merge(
 def _print_recorded(
     workspace: Workspace, before: manifest.Version | None, recorded: Recorded, *, as_json: bool
 ) -> None:
-    """Print what decisions have changed, and what else there is to say."""
+    """Print what decisions have changed, and further notes."""
     from curation.pipeline import queries
 
     if as_json:
@@ -330,7 +332,7 @@ def tag(
 @app.command()
 def verify(
     received: Annotated[
-        bool, typer.Option("--foreign", help="Instead: say what a workspace that somebody sent would touch.")
+        bool, typer.Option("--foreign", help="Instead: list what a workspace that you received would access.")
     ] = False,
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,

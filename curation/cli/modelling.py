@@ -1,4 +1,4 @@
-"""The verbs on models: fit, cross-validate, evaluate, compare, hand over."""
+"""Verbs for models: train, cross-validate, evaluate, compare, export."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def train(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a recipe on a version; a killed fit is resumed by the same command."""
+    """Train a recipe on a version; the same command resumes an interrupted run."""
     from curation.models import runs
 
     workspace = open_workspace(folder)
@@ -80,7 +80,7 @@ def crossval(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Judge each image by a model that has seen no copy of it; a killed run is resumed by the same command."""
+    """Predict each image by a model that has seen no copy of it; the same command resumes an interrupted run."""
     from curation.models import runs
 
     workspace = open_workspace(folder)
@@ -159,7 +159,7 @@ def compare(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Prove whether cleaning helped: train on A, on B and on a random-removal control, judge on the same images."""
+    """Test whether cleaning helped: train on A, on B and on a random-removal control, evaluate on the same images."""
     from curation.models import comparison
 
     workspace = open_workspace(folder)
@@ -201,7 +201,7 @@ def _compare_subsets(
 @grouped
 def learning_curve(
     *,
-    recipe: Annotated[str, typer.Argument(help="Fitted on growing parts of the data.")] = "fast",
+    recipe: Annotated[str, typer.Argument(help="Recipe, trained on growing parts of the data.")] = "fast",
     first: Annotated[str, typer.Option("--from", help="The version to take parts of.")] = "raw",
     on: On = "cleaned",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Curves that are averaged.")] = 1,
@@ -209,7 +209,7 @@ def learning_curve(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Say what twice the data would give, by class, and what cleaning gives: five fits a seed, on unseen images."""
+    """Estimate the gain from twice the data, by class, and from cleaning: five training runs per seed."""
     from curation.models import learning
 
     options, display = fit.options(), Display(quiet=as_json)
@@ -255,7 +255,7 @@ def ladder(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Fit the deck's versions one after the other, under a budget (--images, --epochs, --image-size) if you say so."""
+    """Train the deck's versions in turn, under a budget (--images, --epochs, --image-size) if you set one."""
     from curation.models import runs
 
     if listed:

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and the settings that they make."""
+"""Options that several verbs share, and the settings that they override."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TableFormat(StrEnum):
 
 
 class Placing(StrEnum):
-    """How image files come to lie in an export."""
+    """How image files get into an export."""
 
     copy = "copy"
     hardlink = "hardlink"
@@ -152,7 +152,7 @@ class Judging:
         str,
         typer.Option(
             "--identity",
-            help="Find who is who by dlib, insightface:PACK or FILE.onnx; kept until curate forget identity.",
+            help="Group faces by person with dlib, insightface:PACK or FILE.onnx; kept until curate forget identity.",
         ),
     ] = ""
 

@@ -1,4 +1,4 @@
-"""The verbs of review: the App and back, and what people voted."""
+"""Verbs for review: the App, the answers given there, and people's votes."""
 
 from __future__ import annotations
 
@@ -56,10 +56,12 @@ def review(
     port: Annotated[int, typer.Option("--port", min=1024, max=65485, help="Port of the App, on this machine.")] = 5151,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser here.")] = True,
     pull: Annotated[bool, typer.Option("--pull/--no-pull", help="Import the decisions when the App closes.")] = True,
-    push_only: Annotated[bool, typer.Option("--push-only", help="Only bring the data set into the App.")] = False,
+    push_only: Annotated[
+        bool, typer.Option("--push-only", help="Only load the data set into the App's database.")
+    ] = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
-    """Open the FiftyOne App on a ranked queue: a key per decision. Then: curate review pull (or just close the App)."""
+    """Open the FiftyOne App on a ranked queue, one key per decision. Then: curate review pull (or close the App)."""
     if context.invoked_subcommand is not None:
         return
     from curation.base import reading
@@ -97,7 +99,7 @@ def review(
 
 @review_app.command("pull")
 def review_pull(new_class: NewClass = False, folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
-    """Bring what people answered into the log, and commit the version that follows; can be repeated."""
+    """Import people's answers into the log, and commit the resulting version; can be repeated."""
     _pull(open_workspace(folder), new_class=new_class, as_json=as_json)
 
 
@@ -147,14 +149,14 @@ def votes(context: typer.Context, folder: Folder = DEFAULT_WORKSPACE, as_json: A
 @votes_app.command("import")
 def votes_import(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet: path and a count per class, or path and label.")],
-    name: Annotated[str, typer.Option("--name", help="What to call them; default: the file's name.")] = "",
+    name: Annotated[str, typer.Option("--name", help="Name of the votes; default: the file's name.")] = "",
     teach: Annotated[
         bool, typer.Option("--teach/--measure", help="Whether they teach the judge, or measure it.")
     ] = False,
     force: Force = False,
     folder: Folder = DEFAULT_WORKSPACE,
 ) -> None:
-    """Take a table of votes into the workspace: to measure, reported like blind labels, or to teach the judge too."""
+    """Import a table of votes: to measure (reported like blind labels), or to teach the judge as well."""
     from curation.labels import people
     from curation.pipeline import answers, decisions, label_judgement
 
@@ -174,7 +176,7 @@ def plan_review(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Say how far 100, 300 and 1,000 answers are expected to get, in this queue and others; and what came of them."""
+    """Estimate what 100, 300 and 1,000 answers would achieve, in this queue and others, and what past ones achieved."""
     from curation.pipeline import label_queue
 
     workspace = open_workspace(folder)
