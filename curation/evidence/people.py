@@ -29,7 +29,7 @@ DISPUTED = 24
 """Images that people disagree on most, shown."""
 
 _FOLDS = "fast"
-"""The recipe whose out-of-fold answers stand beside people's, where a workspace has none yet."""
+"""The recipe of the out-of-fold predictions that people are compared with, if a workspace has none yet."""
 
 
 def newest_votes(workspace: Workspace) -> Path | None:
@@ -39,10 +39,10 @@ def newest_votes(workspace: Workspace) -> Path | None:
 
 
 def people(evaluated: EvaluatedModel, file: Path, display: Display) -> Tables:
-    """Return what people's votes say of the labels, of each other, and beside the model.
+    """Compare people's votes with the labels, with each other, and with the model.
 
-    Votes mostly cover images that the model was fitted on; beside people therefore stand out-of-fold answers, each by
-    a model that has seen neither the image nor a copy of it.
+    Votes mostly cover images that the model was trained on; people are therefore compared with out-of-fold predictions,
+    each by a model that has seen neither the image nor a copy of it.
 
     Args:
         evaluated: the model.
@@ -143,7 +143,7 @@ def _mean_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
 
 
 def _out_of_fold(evaluated: EvaluatedModel, display: Display) -> pd.DataFrame:
-    """Return the newest out-of-fold answers for these classes, made now where there are none."""
+    """Return the newest out-of-fold predictions for these classes; computed now if there are none."""
     stored = sorted(
         evaluated.workspace.predictions.glob("oof_*.parquet"), key=lambda path: (path.stat().st_mtime, str(path))
     )

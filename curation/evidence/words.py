@@ -1,4 +1,4 @@
-"""What the tables of each question say, as sentences and one figure for the summary."""
+"""The tables of each question as sentences, with one figure for the summary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curation.evidence.store import Tables
 
 @dataclass(frozen=True)
 class SectionSummary:
-    """What a section says: a figure and note for the summary, sentences, and what it cannot say."""
+    """A section in words: figure and note for the summary, sentences, and limits of the evidence."""
 
     figure: str
     note: str
@@ -20,7 +20,7 @@ class SectionSummary:
 
 
 def people(tables: Tables) -> SectionSummary:
-    """Return what people's votes say."""
+    """Summarise people's votes."""
     accuracy, kappa, beside = tables["accuracy"], tables["kappa"], tables["beside"]
     whole = accuracy[accuracy["class"] == "all"].iloc[0]
     classes = accuracy[accuracy["class"] != "all"].sort_values("crowd")
@@ -57,7 +57,7 @@ def people(tables: Tables) -> SectionSummary:
 
 
 def external_data(tables: Tables) -> SectionSummary:
-    """Return what other data and corruption say."""
+    """Summarise other data and corruption."""
     curves = tables["curves"]
     clean = curves[curves["severity"] == 0].iloc[0]
     strong = curves[curves["severity"] == curves["severity"].max()].sort_values("change")
@@ -93,7 +93,7 @@ def external_data(tables: Tables) -> SectionSummary:
 
 
 def _new_people(tables: Tables) -> list[str]:
-    """Return how much of the accuracy is owed to people whom the model has met."""
+    """Compare accuracy on people whom the model has seen in training with that on others."""
     if "new_people" not in tables:
         return []
     rows, said = tables["new_people"], []
@@ -109,18 +109,18 @@ def _gap(gap: pd.DataFrame) -> str:
     together = gap[gap["covariate"] == "all together"].iloc[0]
     single = gap[gap["covariate"] != "all together"].sort_values("explained", ascending=False).iloc[0]
     if together["gap"] <= 0:
-        return "There is no gap to explain: accuracy elsewhere is no lower."
+        return "There is no gap to explain: accuracy on the other data is no lower."
     lost = (
         f"they lose {_points(together['explained'])} ({_points(together['low'])} to {_points(together['high'])}), "
         f"{together['share']:.0%} of the gap"
         if together["low"] > 0
-        else f"they lose nothing that can be told from chance ({_points(together['low'])} to "
+        else f"they lose nothing distinguishable from chance ({_points(together['low'])} to "
         f"{_points(together['high'])})"
     )
     return (
         f"That is a gap of {_points(together['gap'])} points. Weight the held-out images to be like the others in "
         f"light, sharpness, size and pose of the face, and mix of classes, and {lost}. Taken singly, "
-        f"{single['covariate']} costs most, {_points(single['explained'])}. The rest is other people, scenes, labels."
+        f"{single['covariate']} costs most, {_points(single['explained'])}. The rest: other people, scenes and labels."
     )
 
 
@@ -130,7 +130,7 @@ def _points(share: float) -> str:
 
 
 def _costliest(challenges: pd.DataFrame | None) -> list[str]:
-    """Return the challenge that costs most for sure, if any does."""
+    """Return the challenge with the highest cost, if any cost is certain."""
     if challenges is None or not (challenges["cost_low"] > 0).any():
         return []
     worst = challenges[challenges["cost_low"] > 0].iloc[0]
@@ -159,7 +159,7 @@ def _weakest(covariates: pd.DataFrame) -> list[str]:
 
 
 def outside(tables: Tables) -> SectionSummary:
-    """Return how other models compare."""
+    """Summarise the comparison with other models."""
     pairs, facts = tables["pairs"], tables["facts"].set_index("model")
     sentences = []
     for row in pairs[pairs["metric"] == "accuracy"].to_dict("records"):
@@ -187,7 +187,7 @@ def outside(tables: Tables) -> SectionSummary:
 
 
 def groups(tables: Tables) -> SectionSummary:
-    """Return which groups are treated otherwise."""
+    """Summarise which groups are treated differently."""
     model, cleaning, facts = tables["model"], tables["cleaning"], tables["facts"].iloc[0]
     differing, cleaned = model[model["differs"]], cleaning[cleaning["differs"]]
     sentences = [
@@ -210,8 +210,8 @@ def groups(tables: Tables) -> SectionSummary:
     if not facts["labelled"]:
         limits.insert(
             0,
-            "These faces have no expression labels: accuracy, F1 and error rates by group cannot be told, only how "
-            "often each class is answered and how sure the model is. A label column in the table fills them in.",
+            "These faces have no expression labels: accuracy, F1 and error rates by group are unknown, only how "
+            "often each class is answered and how confident the model is. A label column in the table fills them in.",
         )
     if not facts["own"]:
         limits.append(
@@ -241,7 +241,7 @@ def _differences(frame: pd.DataFrame, what: str) -> list[str]:
 
 
 def explanations(tables: Tables) -> SectionSummary:
-    """Return what the model looks at."""
+    """Summarise what the model looks at."""
     falls, suspects = tables["falls"], tables["suspects"]
     whole = falls[falls["class"] == ""].sort_values("fall", ascending=False)
     first, second = whole.iloc[0], whole.iloc[1]
@@ -276,7 +276,7 @@ SHARED_ENOUGH = 0.1
 
 
 def class_overlap(tables: Tables) -> SectionSummary:
-    """Return what follows for exclusive classes."""
+    """Summarise whether classes can be exclusive."""
     coverage, heads, answers, shared = (tables[name] for name in ("coverage", "heads", "answers", "shared"))
     whole = _row(coverage[coverage["class"] == ""], "method", "lac")
     accuracy = heads[heads["metric"] == "accuracy"].iloc[0]

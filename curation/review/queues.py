@@ -1,4 +1,4 @@
-"""Which images per person sees, in which order: pure functions of the issues and the manifest.
+"""Which images a person sees, in which order: pure functions of the issues and the manifest.
 
 A queue is a table of path and group; the members of a group are adjacent, since a copy cannot be judged alone.
 """

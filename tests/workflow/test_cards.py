@@ -76,7 +76,7 @@ def test_the_cleaning_history_has_every_decision_that_counts_in_the_version(own:
     assert told == Counter((line["action"], line["issue"].partition("#")[0]) for line in made)
     workspace = open_workspace(own)
     left_out = (manifest.rows(workspace, manifest.find(workspace, "cleaned"))["status"] == "excluded").sum()
-    assert f"{left_out:,} were left out" in card
+    assert f"{left_out:,} were excluded" in card
     for heading in ("## Provenance", "## Known biases", "## Intended use"):
         assert heading in card
     assert "curate report --models" in card  # nothing was measured yet: how to
