@@ -16,24 +16,27 @@ from reports.people import people_tables
 KIND_WORDS: Mapping[str, tuple[str, str]] = {
     "label_conflict": ("Label conflicts", "Copies of one picture under different labels."),
     "split_leak": ("Split leaks", "Copies of one picture in several splits, under one label."),
-    "subject_leak": ("One person in several splits", "A model that has met a person is judged too well on them."),
+    "subject_leak": (
+        "One person in several splits",
+        "A model that has seen a person in training is judged too favourably on that person.",
+    ),
     "near_duplicate": ("Near copies", "The same picture, changed a little, within one split and class."),
     "exact_duplicate": ("Exact copies", "The same pixels several times, within one split and class."),
     "same_session": (
         "Shots of one session",
-        "The same person and scene, another expression or moment: alike, but no copies. They are kept.",
+        "The same person and scene, another expression or moment: alike, but not copies. They are kept.",
     ),
 }
 """Kinds of groups of copies, most serious first: title and explanation."""
 
 
 _CELLS = 40
-"""Cells of coverage in the table of those that lost most."""
+"""Cells of coverage shown in the table of the largest losses."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a report's figures come from and how to get them again.
+    """Where a report's figures come from and how to reproduce them.
 
     left_out holds (path, reason) of the source's files that were not taken; settings is a nested mapping; option names
     the workspace in commands, and app is the address of the version's images in the App.
@@ -57,7 +60,7 @@ class Provenance:
 
     @property
     def name(self) -> str:
-        """The last part of the source: what people call the data set."""
+        """The last part of the source: the name of the data set."""
         return self.source.rstrip("/").rpartition("/")[2] or self.source
 
 
@@ -65,7 +68,7 @@ class Provenance:
 class CleaningTables:
     """Everything that the page shows; nothing on it is computed beyond these tables.
 
-    first             sentences that come before everything else
+    first             sentences at the top of the page
     anomalies         text, command, view: what a person should know and do first
     headline          figure (NaN: not run), title, note, command, view
     before_after      version (before, after), split (last: all), one column per class, all, share (0..1)
@@ -90,7 +93,7 @@ class CleaningTables:
     people            source, figure, class, value, low, high, images: how people answered, if they were asked
     decisions         seq, actor, path, action, value, reason, issue: the first of decisions_total
     coverage          axis, split, label, value, images_before, images: copies counted once
-    gaps              sentences on the cells of coverage that are emptied, empty or thin
+    gaps              sentences on cells of coverage that were emptied, are empty or have few images
 
     outcome is one of kept, left out, relabelled, softened; thumbnail the bytes of a square grey picture, or None. A
     command is without the workspace; view is the name of a saved view in the App, or "".
@@ -247,8 +250,8 @@ def _jury(frame: pd.DataFrame | None) -> Table | None:
     columns = [
         Column("name", "opinion"),
         Column("weight", "weight", "decimal", "in the consensus, relative to the heaviest"),
-        Column("skill", "explains", "share", "of what the others agree on"),
-        Column("seen", "memory", "share", "of its answers only repeat given labels: taken out"),
+        Column("skill", "explains", "share", "of what the other opinions agree on"),
+        Column("seen", "memory", "share", "of its answers only repeat given labels: discounted"),
         Column("sentence", "in words"),
     ]
     return Table("jury", "Who judged the labels", frame[["name", "weight", "skill", "seen", "sentence"]], columns)
@@ -287,7 +290,7 @@ def _reached(frame: pd.DataFrame | None) -> Table | None:
 
 
 _LEAST_SHARE = 0.01
-"""The bars of shares reach at least to this share, so that next to nothing does not look like much."""
+"""Smallest full width of the bars of shares, so that a tiny share does not look large."""
 
 _STATES = {"kept": "kept", "left out": "out", "relabelled": "changed", "softened": "changed"}
 """Outcome -> class of the style sheet."""
@@ -322,7 +325,7 @@ def _checks(tables: CleaningTables) -> Table:
     by_class[tables.checks["issues"].isna().to_numpy()] = float("nan")
     classes = {label: f"class {n}" for n, label in enumerate(by_class.columns)}
     checks = tables.checks.reset_index(drop=True)
-    # nothing was left out because of a check that never ran; that is no count of 0
+    # a check that was not run excludes nothing, which is not a count of 0
     checks["left_out"] = checks["left_out"].where(checks["issues"].notna() | (checks["left_out"] > 0))
     frame = pd.concat([checks, by_class.rename(columns=classes)], axis=1)
     columns = [
@@ -353,7 +356,7 @@ def _distributions(frame: pd.DataFrame) -> list[dict[str, Any]]:
             result.append(
                 {"title": title, "measure": measure, "flagged": flagged, "bars": bars, "alt": alt, "most": most}
                 | {"low": round(low, digits) + 0.0, "high": round(high, digits) + 0.0, "limit": limit}
-                # where no image comes near the limit, its line would lie in the next drawing
+                # where no image comes near the limit, its line would be in the next drawing
                 | {"limit_x": _PLOT_WIDTH * (limit - low) / (high - low) if low <= limit <= high else None}
             )
     return result
@@ -372,7 +375,7 @@ def _bar(row: Row, low: float, high: float, most: int) -> dict[str, Any]:
 
 
 def _uniform(frame: pd.DataFrame) -> list[str]:
-    """Name the measures in which all images are alike; they have no distribution to draw."""
+    """Return a sentence per measure that is equal in all images, which has no distribution to draw."""
     sizes = frame.groupby(["title", "measure"], sort=False)["left"].agg(["size", "first"])
     alike = sizes[sizes["size"] == 1].reset_index()
     named = zip(alike["title"], alike["measure"], alike["first"], strict=True)
@@ -399,10 +402,10 @@ def _opinions(tables: CleaningTables) -> Table | None:
         Column("title", "check"),
         Column("peer", "peer"),
         Column("both", "both flag", "count"),
-        Column("ours_only", "only we flag", "count"),
+        Column("ours_only", "only ours flags", "count"),
         Column("peer_only", "only the peer flags", "count"),
     ]
-    return Table("opinions", "Images flagged by us and by peers", tables.opinions, columns)
+    return Table("opinions", "Images flagged by our checks and by peers", tables.opinions, columns)
 
 
 def _peer_gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -473,7 +476,7 @@ def _left_out_files(origin: Provenance) -> Table | None:
         return None
     frame = pd.DataFrame(origin.left_out, columns=["path", "reason"])
     columns = [Column("path", "file", "code"), Column("reason", "reason")]
-    return Table("left-out-files", "Files of the source that are no images of the data set", frame, columns)
+    return Table("left-out-files", "Files of the source that are not part of the data set", frame, columns)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

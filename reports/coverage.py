@@ -1,4 +1,4 @@
-"""What a version covers of each class, as one self-contained page: sentences, and a shaded table an axis."""
+"""What a version covers of each class, as one self-contained page: sentences, and a shaded table per axis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CELLS = (
     Column("label", "Class"),
     Column("value", "Value"),
     Column("images", "Images", "count", "pictures in the version, copies counted once"),
-    Column("images_before", "Before", "count", "in the data as they came"),
+    Column("images_before", "Before", "count", "in the imported data"),
     Column("share", "Share", "share", "of the class in the split"),
     *interval_columns(),
     Column("expected", "Expected", "number", "images, if the class were like the others of its split"),
@@ -25,9 +25,9 @@ _CELLS = (
 _ASSOCIATION = (
     Column("axis", "Axis"),
     Column("images", "Images", "count"),
-    Column("information", "Nats", "decimal", "mutual information with the class, bias taken off"),
-    Column("association", "Association", "decimal", "0 says nothing of the class, 1 gives it away"),
-    Column("chance", "Chance", "chance", "share of random orders of the labels that have as much"),
+    Column("information", "Nats", "decimal", "mutual information with the class, bias subtracted"),
+    Column("association", "Association", "decimal", "0 says nothing about the class, 1 determines it"),
+    Column("chance", "Chance", "chance", "share of random orders of the labels with as much"),
 )
 
 _ROW, _ROOM = 34, 70
@@ -63,7 +63,7 @@ def coverage_page(
         "lines": list(lines),
         "limits": limits,
         "charts": charts,
-        "association": Table("association", "What each axis says of the class", association, _ASSOCIATION),
+        "association": Table("association", "What each axis says about the class", association, _ASSOCIATION),
     }
     return render("coverage.html.j2", context)
 
@@ -78,7 +78,7 @@ def _chart(axis: str, split: str, cells: pd.DataFrame) -> Chart:
 
 
 def _figure(cells: pd.DataFrame, title: str) -> go.Figure:
-    """Return a cell a class and value, shaded by the class's share, with its images and those before in it."""
+    """Return a cell per class and value, shaded by the class's share, with its images and those before in it."""
     rows, columns = (list(dict.fromkeys(cells[name])) for name in ("label", "value"))
     placed = cells.set_index(["label", "value"])
     share = placed["share"].to_dict()
