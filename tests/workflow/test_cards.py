@@ -23,9 +23,10 @@ from curation.evidence.evaluated_model import EvaluatedModel
 from curation.evidence.store import remembered
 from curation.models.runs import FitOptions, OutOfFold
 from tests.conftest import Curate
+from tests.needs import needs
 from training.recipes import recipe
 
-pytest.importorskip("datasets", reason="the extra exchange is not installed")
+needs("datasets", reason="the extra exchange is not installed")
 mlc = pytest.importorskip("mlcroissant", reason="the extra exchange is not installed")
 
 RUN = "fast_1_seed0"

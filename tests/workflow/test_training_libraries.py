@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.needs import needs
+
 torch = pytest.importorskip("torch")
-pytest.importorskip("timm")
+needs("timm")
 
 from tests.workflow.test_training_fit import CLASSES, drawn_faces, nothing  # noqa: E402
 from training.backbones import WeightsError, build, own_image_size, weights_licence  # noqa: E402
