@@ -1,4 +1,4 @@
-"""Peers that judge single images: their findings as issue rows under their own name, laid beside ours.
+"""Peers that judge single images: their findings as issue rows under their own name, compared with ours.
 
 They are kept apart from the issues table: whether an image is flagged, and so every decision, must not depend on which
 peers happen to be installed.
@@ -28,7 +28,7 @@ from curation.checks.duplicates.groups import components
 _HERE = Path(__file__).parent
 
 PAIR_PEERS = ("fastdup", "brain")
-"""Peers that name pairs of near copies, which we verify."""
+"""Peers that report pairs of near copies, which we verify."""
 
 _OFFLINE: Mapping[str, str] = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
@@ -39,7 +39,7 @@ class Judge:
 
     name        -- as in ``--also``
     module      -- what must be importable for it
-    checks      -- its name of a finding -> ours
+    checks      -- its name of a finding -> our check
     program     -- the script that asks it: given a folder, it adds ``found.json`` (see ``read_findings``)
     galleries   -- whether it leaves HTML pages of its own in FOLDER/galleries
     environment -- variables that its program gets
@@ -93,7 +93,7 @@ def judges() -> dict[str, Judge]:
     """Return all peers that judge images, by name: other packages add entry points of ``face_curation.peers``.
 
     Raises:
-        PluginError: another package's peer cannot be loaded, or is none.
+        PluginError: another package's peer cannot be loaded, or is not a peer.
 
     """
     found = dict(JUDGES)
@@ -107,7 +107,7 @@ def judges() -> dict[str, Judge]:
 
 @dataclass(frozen=True)
 class Given:
-    """What judges are shown, one row per image.
+    """Input of the judges, one row per image.
 
     paths, urls, digests (SHA-256), labels, features, and probabilities ((n, classes) out of fold, columns in
     the sorted order of the labels) or None.
@@ -122,7 +122,7 @@ class Given:
 
 
 def ask(judge: Judge, given: Given, python: str, pages: Path) -> pd.DataFrame:
-    """Ask one judge and return its findings.
+    """Run one judge and return its findings.
 
     Args:
         judge: the peer
@@ -180,7 +180,7 @@ def read_findings(answer: Mapping[str, Any], judge: Judge, paths: Sequence[str])
 
 
 def from_pairs(pairs: pd.DataFrame, versions: Mapping[str, str]) -> pd.DataFrame:
-    """Return the near copies that pair-finding peers named as issue rows.
+    """Return the near copies found by pair-finding peers as issue rows.
 
     Args:
         pairs: ``Opinions.pairs``
@@ -214,7 +214,7 @@ def from_pairs(pairs: pd.DataFrame, versions: Mapping[str, str]) -> pd.DataFrame
 
 
 def store(workspace: Workspace, found: pd.DataFrame) -> None:
-    """Keep findings in the workspace, in place of what the same peers said of the same checks before."""
+    """Store findings in the workspace, replacing those of the same peers and checks."""
     before = read_opinions(workspace)
     if before is not None:
         asked = set(zip(found["peer"], found["check"], strict=True))

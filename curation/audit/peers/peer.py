@@ -1,6 +1,6 @@
-"""A peer as a source of candidates: asked in a process of its own, by an interpreter of its own.
+"""A peer as a source of candidates, run in a process and by an interpreter of its own.
 
-Peers pin versions that cannot be met beside ours, so they may live in another environment than the toolkit.
+Peers pin versions that conflict with ours, so they may be installed in another environment than the toolkit.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class PeerError(CurationError):
 
 @dataclass(frozen=True)
 class Opinion:
-    """What a peer answered: (M, 2) row numbers i < j, sorted, each pair once, and (M,) its own similarities, 0..1."""
+    """A peer's answer: (M, 2) row numbers i < j, sorted, each pair once, and (M,) its own similarities, 0..1."""
 
     version: str
     pairs: Ints
     similarity: Floats
 
     def candidates(self) -> Candidates:
-        """Return every pair twice, plain and mirrored: peers do not say which of the two they mean."""
+        """Return every pair twice, plain and mirrored: peers do not say which of them they mean."""
         i, j = self.pairs.T
         sides = [as_candidates(i, j, np.full(len(i), mirrored)) for mirrored in (False, True)]
         return union(sides)
@@ -48,15 +48,15 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Peer:
-    """A ``CandidateSource`` that asks another program.
+    """A ``CandidateSource`` that runs another program.
 
     name        -- as in ``--also``
     module      -- what must be importable for it
-    program     -- a script that is given a folder, reads what ``prepare`` laid there and adds ``found.json``:
+    program     -- a script that is given a folder, reads what ``prepare`` wrote there and adds ``found.json``:
                    {"version": text, "pairs": [[i, j, similarity], ...]}, rows numbered as in the features
-    prepare     -- lays the input into a folder
+    prepare     -- writes the input to a folder
     python      -- the interpreter that has ``module``
-    environment -- variables that the program gets ({folder} is filled in), "" for those that it must not see
+    environment -- variables that the program gets ({folder} is filled in), "" for those to unset
     """
 
     name: str
