@@ -179,33 +179,19 @@ class _Answer(_Operator):
         return {"decided": decided, "note": note, "ranking": the_session().ranking}
 
 
+PLAIN = {
+    "keep": "keep as imported",
+    "exclude": "exclude",
+    "unsure": "unsure",  # nothing is decided; another person should look
+    "accept": "accept the suggestion",
+    "same": "same person",
+}
+"""Answers without a value: key and title."""
+
+
 def _reason(inputs: Any) -> Any:
     inputs.str("reason", label="Why (optional)", required=False)
     return types.Property(inputs)
-
-
-class Keep(_Answer):
-    """The image stays as imported."""
-
-    key, title = "keep", "keep as imported"
-
-
-class Exclude(_Answer):
-    """The image is excluded."""
-
-    key, title = "exclude", "exclude"
-
-
-class Unsure(_Answer):
-    """Nothing is decided; another person should look."""
-
-    key, title = "unsure", "unsure"
-
-
-class Accept(_Answer):
-    """Each image gets the label that is suggested for it."""
-
-    key, title = "accept", "accept the suggestion"
 
 
 class Relabel(_Answer):
@@ -243,12 +229,6 @@ class Soften(_Answer):
         """Return the classes' shares as JSON."""
         share = float(ctx.params.get("share") or 0.5)
         return json.dumps({str(ctx.params.get("first")): share, str(ctx.params.get("second")): 1 - share})
-
-
-class Same(_Answer):
-    """The images show one person."""
-
-    key, title = "same", "same person"
 
 
 class NotSame(_Answer):
@@ -483,13 +463,9 @@ def _plain(text: str) -> str:
 
 OPERATORS = (
     Look,
-    Keep,
-    Exclude,
-    Unsure,
-    Accept,
+    *(type(key.title(), (_Answer,), {"key": key, "title": title}) for key, title in PLAIN.items()),
     Relabel,
     Soften,
-    Same,
     NotSame,
     Undo,
     Queue,
