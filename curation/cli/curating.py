@@ -19,44 +19,30 @@ from curation.base.workspace import (
     read_issues,
 )
 from curation.cli import completion, console
-from curation.cli.options import (
-    DEFAULT_WORKSPACE,
-    AcceptLoss,
-    AsJson,
-    Data,
-    Folder,
-    Judging,
-    Limit,
-    PolicyName,
-    Processing,
-    Reading,
-    TableFormat,
-    grouped,
-    load_settings,
-)
+from curation.cli import options as opt
 
 app = typer.Typer()
 
 
 @app.command()
-@grouped
+@opt.grouped
 def run(
     *,
-    data: Data,
-    folder: Folder = DEFAULT_WORKSPACE,
-    policy: PolicyName = "",
-    judging: Judging,
-    limit: Limit = 0,
-    reading: Reading,
-    accept_loss: AcceptLoss = False,
-    processing: Processing,
-    as_json: AsJson = False,
+    data: opt.Data,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    policy: opt.PolicyName = "",
+    judging: opt.Judging,
+    limit: opt.Limit = 0,
+    reading: opt.Reading,
+    accept_loss: opt.AcceptLoss = False,
+    processing: opt.Processing,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Curate DATA up to a cleaned version and its report; a second run does only what is new."""
     from curation.pipeline import curating
 
     workspace = create_workspace(folder)
-    settings = load_settings(
+    settings = opt.load_settings(
         workspace, policy=policy, **reading.sections(), **processing.sections(), **judging.sections()
     )
     with locked(workspace):
@@ -65,21 +51,21 @@ def run(
 
 
 @app.command()
-@grouped
+@opt.grouped
 def scan(
     *,
-    data: Data,
-    folder: Folder = DEFAULT_WORKSPACE,
-    limit: Limit = 0,
-    reading: Reading,
-    processing: Processing,
-    as_json: AsJson = False,
+    data: opt.Data,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    limit: opt.Limit = 0,
+    reading: opt.Reading,
+    processing: opt.Processing,
+    as_json: opt.AsJson = False,
 ) -> None:
     """List the images of DATA and measure what is new."""
     from curation.pipeline import steps
 
     workspace = create_workspace(folder)
-    settings = load_settings(workspace, **reading.sections(), **processing.sections())
+    settings = opt.load_settings(workspace, **reading.sections(), **processing.sections())
     with locked(workspace):
         scanned = steps.scan(workspace, data, settings, Display(quiet=as_json), limit)
     record = {"images": len(scanned.images), "measured_now": scanned.measured_now, "notes": list(scanned.notes)}
@@ -90,15 +76,15 @@ def scan(
 
 
 @app.command()
-@grouped
+@opt.grouped
 def check(
     *,
     names: Annotated[
         list[str] | None, typer.Argument(help="Print only these checks.", autocompletion=completion.checks)
     ] = None,
-    folder: Folder = DEFAULT_WORKSPACE,
-    judging: Judging,
-    processing: Processing,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    judging: opt.Judging,
+    processing: opt.Processing,
     also: Annotated[
         list[str] | None,
         typer.Option("--also", help="Also ask fastdup, brain, cleanvision, cleanlab; repeatable."),
@@ -109,7 +95,7 @@ def check(
             "--peer-python", envvar="CURATE_PEER_PYTHON", help="Python interpreter in which they are installed."
         ),
     ] = "",
-    as_json: AsJson = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Run the checks on what was scanned, write the issues table, and print how many images each flags."""
     from curation.checks import registry
@@ -117,7 +103,7 @@ def check(
 
     chosen = [check.name for check in registry.select(names or [])]
     workspace = open_workspace(folder)
-    settings = load_settings(workspace, **processing.sections(), **judging.sections())
+    settings = opt.load_settings(workspace, **processing.sections(), **judging.sections())
     display = Display(quiet=as_json)
     opinions = None
     with locked(workspace):
@@ -152,16 +138,16 @@ def check(
 
 @app.command()
 def apply(
-    folder: Folder = DEFAULT_WORKSPACE,
-    policy: PolicyName = "",
-    accept_loss: AcceptLoss = False,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    policy: opt.PolicyName = "",
+    accept_loss: opt.AcceptLoss = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Apply a policy to the issues and commit the cleaned version."""
     from curation.pipeline import curating, decisions, label_judgement, queries
 
     workspace = open_workspace(folder)
-    settings = load_settings(workspace, policy=policy)
+    settings = opt.load_settings(workspace, policy=policy)
     with locked(workspace):
         before = queries.newest(workspace)
         recorded = decisions.apply(workspace, settings, Display(quiet=as_json), accept_loss=accept_loss)
@@ -180,20 +166,20 @@ def overlap(
     theirs: Annotated[
         bool, typer.Option("--theirs", help="Print the other data set's images instead of yours.")
     ] = False,
-    folder: Folder = DEFAULT_WORKSPACE,
-    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    format_name: opt.HowToPrint = opt.TableFormat.table,
+    as_json: opt.AsJson = False,
 ) -> None:
     """List what this data shares with OTHER: exact and near copies, by split and class, with pictures on a page."""
     from curation.pipeline.overlap import overlap as find_overlap
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        found = find_overlap(workspace, other, load_settings(workspace), Display(quiet=as_json))
+        found = find_overlap(workspace, other, opt.load_settings(workspace), Display(quiet=as_json))
     shown = (found.theirs if theirs else found.mine).drop(columns=["sha256", "other_sha256"])
     if as_json:
         console.print_json(found.record())
-    elif format_name is TableFormat.table:
+    elif format_name is opt.TableFormat.table:
         if len(shown):
             console.print_frame(found.counts, "table")
             console.print_frame(shown, "table", hint="; see all with --format csv")
@@ -211,7 +197,7 @@ def sample(
     """Draw a small data set of four expressions with planted defects and their truth."""
     from curation.audit.synthetic import make_sample
 
-    known = Workspace(DEFAULT_WORKSPACE) if is_workspace(DEFAULT_WORKSPACE) else None
+    known = Workspace(opt.DEFAULT_WORKSPACE) if is_workspace(opt.DEFAULT_WORKSPACE) else None
     Destinations(known).allow_place(destination)
     truth = make_sample(destination, images=images, seed=seed)
     where = destination / "truth.csv"
@@ -221,7 +207,7 @@ def sample(
 
 
 @app.command()
-def doctor(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def doctor(folder: opt.Folder = opt.DEFAULT_WORKSPACE, as_json: opt.AsJson = False) -> None:
     """Report packages, weights, database, processor and disk, and what to do about what is missing."""
     from curation.cli import doctor as doctors
 

@@ -12,21 +12,7 @@ from curation.base.destinations import Destinations
 from curation.base.progress import Display
 from curation.base.workspace import Workspace, foreign, locked, open_workspace, option_of
 from curation.cli import completion, console
-from curation.cli.options import (
-    DEFAULT_WORKSPACE,
-    Apart,
-    AsJson,
-    By,
-    Folder,
-    Force,
-    NewClass,
-    NewSplit,
-    Rows,
-    TableFormat,
-    Version,
-    load_settings,
-    user_name,
-)
+from curation.cli import options as opt
 
 if TYPE_CHECKING:
     from curation.decisions import manifest
@@ -43,15 +29,15 @@ class Forgettable(StrEnum):
 
 @app.command()
 def issues(
-    folder: Folder = DEFAULT_WORKSPACE,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
     check_name: Annotated[str, typer.Option("--check", help="Only this check.", autocompletion=completion.checks)] = "",
     every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
     peer: Annotated[str, typer.Option("--peer", help="Only what this peer found (curate check --also).")] = "",
-    number: Rows = 20,
-    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    number: opt.Rows = 20,
+    format_name: opt.HowToPrint = opt.TableFormat.table,
     output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
-    force: Force = False,
-    as_json: AsJson = False,
+    force: opt.Force = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print what the checks found: a summary by check, conflicts and leaks on top, then the worst images."""
     from curation.pipeline import queries
@@ -78,9 +64,9 @@ def issues(
 
 @app.command()
 def show(
-    version: Version = "cleaned",
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    version: opt.Version = "cleaned",
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print a version: before and after by split and class, and where it comes from."""
     from curation.pipeline import queries
@@ -95,7 +81,7 @@ def show(
 
 
 @app.command()
-def versions(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def versions(folder: opt.Folder = opt.DEFAULT_WORKSPACE, as_json: opt.AsJson = False) -> None:
     """List all versions."""
     from curation.pipeline import queries
 
@@ -104,13 +90,13 @@ def versions(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> Non
 
 @app.command()
 def log(
-    folder: Folder = DEFAULT_WORKSPACE,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
     path: Annotated[str, typer.Option("--path", help="Only decisions on this image.")] = "",
     who: Annotated[str, typer.Option("--by", help="Only what this person or policy decided.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Every line, also each decision of a policy.")] = False,
-    number: Rows = 40,
-    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
-    as_json: AsJson = False,
+    number: opt.Rows = 40,
+    format_name: opt.HowToPrint = opt.TableFormat.table,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print people's decisions, and one line for each time that a policy decided, newest first."""
     from curation.pipeline import queries
@@ -127,8 +113,8 @@ def log(
 @app.command()
 def explain(
     path: Annotated[str, typer.Argument(help="An image's path, as curate issues prints it.")],
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print all that is known about one image: what was measured, found and decided, and why."""
     from curation.pipeline import queries
@@ -139,13 +125,13 @@ def explain(
 
 @app.command()
 def diff(
-    before: Version,
-    after: Version,
+    before: opt.Version,
+    after: opt.Version,
     page: Annotated[bool, typer.Option("--page", help="Write a page that shows them in pictures.")] = False,
-    folder: Folder = DEFAULT_WORKSPACE,
-    number: Rows = 40,
-    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    number: opt.Rows = 40,
+    format_name: opt.HowToPrint = opt.TableFormat.table,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print the images that two versions judge differently, or show them on a page."""
     from curation.pipeline import queries
@@ -157,7 +143,7 @@ def diff(
         from curation.pipeline.changes import write_changes
 
         with locked(workspace):
-            console.print_lines([str(write_changes(workspace, before, after, load_settings(workspace)))])
+            console.print_lines([str(write_changes(workspace, before, after, opt.load_settings(workspace)))])
     elif chosen != "table":
         console.print_frame(found, chosen)
     elif found.empty:
@@ -183,16 +169,16 @@ def decide(
     not_same: Annotated[
         bool, typer.Option("--not-same", help="Record for good that no two of them show one person.")
     ] = False,
-    new_class: NewClass = False,
+    new_class: opt.NewClass = False,
     move: Annotated[str, typer.Option("--move", help="Move the images into this split.")] = "",
     subject: Annotated[
         str, typer.Option("--subject", help="Name of the person in the images; any name, one per person.")
     ] = "",
-    new_split: NewSplit = False,
+    new_split: opt.NewSplit = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the log.")] = "",
-    by: By = "",
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    by: opt.By = "",
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Decide on images yourself; a person's decision outranks every policy's, and follows the picture, not its name."""
     from curation.pipeline import decisions, queries
@@ -214,7 +200,7 @@ def decide(
         )
     workspace = open_workspace(folder)
     with locked(workspace):
-        settings, who, before = load_settings(workspace), by or user_name(), queries.newest(workspace)
+        settings, who, before = opt.load_settings(workspace), by or opt.user_name(), queries.newest(workspace)
         recorded = decisions.decide(
             workspace, paths, *chosen[0], reason, who, settings, new_class=new_class, new_split=new_split
         )
@@ -223,12 +209,12 @@ def decide(
 
 @app.command()
 def split(
-    by: Annotated[Apart, typer.Option("--by", help="What is never divided.")] = Apart.subject,
+    by: Annotated[opt.Apart, typer.Option("--by", help="What is never divided.")] = opt.Apart.subject,
     train: Annotated[float, typer.Option("--train", min=0, max=1, help="Share of the kept images.")] = 0.75,
     validation: Annotated[float, typer.Option("--validation", min=0, max=1, help="Share.")] = 0.2,
     test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share.")] = 0.05,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Split the images again, with no person, copy or session in two splits; curate undo VERSION takes it back."""
     from curation.pipeline import queries, splitting
@@ -239,10 +225,10 @@ def split(
         version, lines = splitting.split(
             workspace,
             shares,
-            user_name(),
-            load_settings(workspace),
+            opt.user_name(),
+            opt.load_settings(workspace),
             Display(quiet=as_json),
-            by_subject=by is Apart.subject,
+            by_subject=by is opt.Apart.subject,
         )
     console.print_json(version) if as_json else console.print_lines([*lines, *queries.version_lines(version)])
 
@@ -250,15 +236,15 @@ def split(
 @app.command()
 def forget(
     what: Annotated[Forgettable, typer.Argument(help="identity: the embeddings of faces, and who was found by them.")],
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Delete what says whose face an image shows; names given by the source, and decisions, stay."""
     from curation.pipeline import steps
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        size = steps.forget_identity(workspace, load_settings(workspace), Display(quiet=as_json))
+        size = steps.forget_identity(workspace, opt.load_settings(workspace), Display(quiet=as_json))
     line = f"{size / 1e6:.1f} MB of embeddings deleted; nobody who was found by them is known any more."
     console.print_json({"forgotten": what.value, "bytes": size}) if as_json else console.print_lines([line])
 
@@ -266,9 +252,9 @@ def forget(
 @app.command()
 def undo(
     target: Annotated[str, typer.Argument(help="A decision's number, or a version to undo as a whole.")],
-    by: By = "",
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    by: opt.By = "",
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Undo a decision or a version; the log keeps both the decision and its undoing."""
     from curation.pipeline import decisions, queries
@@ -276,22 +262,22 @@ def undo(
     workspace = open_workspace(folder)
     with locked(workspace):
         before = queries.newest(workspace)
-        recorded = decisions.undo(workspace, target, by or user_name(), load_settings(workspace))
+        recorded = decisions.undo(workspace, target, by or opt.user_name(), opt.load_settings(workspace))
     _print_recorded(workspace, before, recorded, as_json=as_json)
 
 
 @app.command()
 def merge(
     other: Annotated[Path, typer.Argument(help="Another workspace of the same data; it is only read.")],
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Import people's decisions from another workspace of the same data, and report contradictions."""
     from curation.pipeline.merge import merge as merge_workspaces
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        merged = merge_workspaces(workspace, other, load_settings(workspace), Display(quiet=True))
+        merged = merge_workspaces(workspace, other, opt.load_settings(workspace), Display(quiet=True))
     conflicts = merged.conflicts.to_dict("records")
     if as_json:
         console.print_json({**vars(merged), "version": merged.version.name, "conflicts": conflicts})
@@ -315,9 +301,9 @@ def _print_recorded(
 
 @app.command()
 def tag(
-    version: Version,
+    version: opt.Version,
     name: Annotated[str, typer.Argument(help="The name to give.")],
-    folder: Folder = DEFAULT_WORKSPACE,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
 ) -> None:
     """Give a version a name."""
     from curation.decisions import manifest
@@ -334,8 +320,8 @@ def verify(
     received: Annotated[
         bool, typer.Option("--foreign", help="Instead: list what a workspace that you received would access.")
     ] = False,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Check that no version, record or line of the log was edited, and that replaying the log gives every version."""
     from curation.base.settings import naming

@@ -11,19 +11,7 @@ import typer
 from curation.base.progress import Display
 from curation.base.workspace import Workspace, open_workspace
 from curation.cli import console
-from curation.cli.options import (
-    DEFAULT_WORKSPACE,
-    Apart,
-    AsJson,
-    BudgetedFit,
-    Fit,
-    Folder,
-    Force,
-    ModelName,
-    On,
-    grouped,
-    load_settings,
-)
+from curation.cli import options as opt
 
 if TYPE_CHECKING:
     from curation.models.runs import FitOptions
@@ -32,19 +20,19 @@ app = typer.Typer()
 
 
 @app.command()
-@grouped
+@opt.grouped
 def train(
     *,
     recipe: Annotated[
         str, typer.Argument(help="A built-in recipe, BACKBONE/MODEL as in vgg16/7, timm:NAME or FILE.toml.")
     ] = "",
-    on: On = "cleaned",
-    fit: BudgetedFit,
+    on: opt.On = "cleaned",
+    fit: opt.BudgetedFit,
     show_augmentation: Annotated[
         bool, typer.Option("--show-augmentation", help="Train nothing; draw every level of augmentation.")
     ] = False,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Train a recipe on a version; the same command resumes an interrupted run."""
     from curation.models import runs
@@ -66,19 +54,21 @@ def train(
 
 
 @app.command()
-@grouped
+@opt.grouped
 def crossval(
     *,
     recipe: Annotated[str, typer.Argument(help="fast, thorough, or any other: curate ladder --list.")] = "fast",
-    on: On = "raw",
+    on: opt.On = "raw",
     folds: Annotated[int, typer.Option("--folds", min=0, help="Models to train; 0 = 3.")] = 0,
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Folds trained at the same time, one process each.")
     ] = 1,
-    by: Annotated[Apart, typer.Option("--by", help="What stays in one fold: copies, or all of a person.")] = Apart.copy,
-    fit: BudgetedFit,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    by: Annotated[
+        opt.Apart, typer.Option("--by", help="What stays in one fold: copies, or all of a person.")
+    ] = opt.Apart.copy,
+    fit: opt.BudgetedFit,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Predict each image by a model that has seen no copy of it; the same command resumes an interrupted run."""
     from curation.models import runs
@@ -92,7 +82,7 @@ def crossval(
         Display(quiet=as_json),
         folds=folds or None,
         workers=workers,
-        by_subject=by is Apart.subject,
+        by_subject=by is opt.Apart.subject,
     )
     figures = found.metrics()
     if as_json:
@@ -104,12 +94,12 @@ def crossval(
 
 @app.command()
 def evaluate(
-    model: ModelName,
-    on: On = "cleaned",
+    model: opt.ModelName,
+    on: opt.On = "cleaned",
     against: Annotated[str, typer.Option("--against", help="Another model, compared on the same images.")] = "",
     data: Annotated[str, typer.Option("--data", help="Instead: any labelled folder, archive or list.")] = "",
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version.
 
@@ -121,7 +111,7 @@ def evaluate(
         from curation.evidence import evaluate_elsewhere
 
         workspace = open_workspace(folder)
-        table, path = evaluate_elsewhere(workspace, load_settings(workspace), model, data, Display(quiet=as_json))
+        table, path = evaluate_elsewhere(workspace, opt.load_settings(workspace), model, data, Display(quiet=as_json))
         console.print_frame(table, "json" if as_json else "table")
         if not as_json:
             console.print_lines([f"Predictions: {path}"])
@@ -143,7 +133,7 @@ def evaluate(
 
 
 @app.command()
-@grouped
+@opt.grouped
 def compare(
     *,
     first: Annotated[str, typer.Argument(help="The version to compare with, such as raw.")],
@@ -155,9 +145,9 @@ def compare(
         str,
         typer.Option("--subsets", help="Instead: selected, random and hardest shares of one version, 0.1,0.25,0.5."),
     ] = "",
-    fit: Fit,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    fit: opt.Fit,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Test whether cleaning helped: train on A, on B and on a random-removal control, evaluate on the same images."""
     from curation.models import comparison
@@ -187,7 +177,7 @@ def _compare_subsets(
         shares = [float(part) for part in subsets.split(",")]
     except ValueError as error:
         raise typer.BadParameter("--subsets takes shares with commas between, as in 0.1,0.25,0.5") from error
-    settings, display = load_settings(workspace), Display(quiet=as_json)
+    settings, display = opt.load_settings(workspace), Display(quiet=as_json)
     found = compare_subsets(workspace, version, shares, recipe, options, settings, display, seeds=seeds)
     if as_json:
         tables = {"points": console.records(found.points), "differences": console.records(found.differences)}
@@ -198,16 +188,16 @@ def _compare_subsets(
 
 
 @app.command("learning-curve")
-@grouped
+@opt.grouped
 def learning_curve(
     *,
     recipe: Annotated[str, typer.Argument(help="Recipe, trained on growing parts of the data.")] = "fast",
     first: Annotated[str, typer.Option("--from", help="The version to take parts of.")] = "raw",
-    on: On = "cleaned",
+    on: opt.On = "cleaned",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Curves that are averaged.")] = 1,
-    fit: Fit,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    fit: opt.Fit,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Estimate the gain from twice the data, by class, and from cleaning: five training runs per seed."""
     from curation.models import learning
@@ -227,8 +217,8 @@ def learning_curve(
 @app.command("evaluate-labels")
 def evaluate_labels(
     file: Annotated[Path, typer.Argument(help="People's votes: path and one count per class, or path and label.")],
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Measure the judgement of the labels, and the labels of every version, against people's votes."""
     from curation.pipeline import label_evaluation
@@ -243,17 +233,17 @@ def evaluate_labels(
 
 
 @app.command()
-@grouped
+@opt.grouped
 def ladder(
     *,
     recipes: Annotated[
         list[str] | None, typer.Argument(help="Recipes, all recipes of a backbone, or FILE.toml; none = vgg16.")
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Print every recipe and train nothing.")] = False,
-    on: On = "cleaned",
-    fit: BudgetedFit,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    on: opt.On = "cleaned",
+    fit: opt.BudgetedFit,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Train the deck's versions in turn, under a budget (--images, --epochs, --image-size) if you set one."""
     from curation.models import runs
@@ -271,10 +261,10 @@ def ladder(
 
 @app.command()
 def predict(
-    model: ModelName,
+    model: opt.ModelName,
     images: Annotated[list[str], typer.Argument(help="Image files, each a face that fills it.")],
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print a model's probabilities for images."""
     from curation.models import runs
@@ -285,10 +275,10 @@ def predict(
 
 @app.command("export-model")
 def export_model(
-    model: ModelName,
+    model: opt.ModelName,
     destination: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
-    force: Force = False,
-    folder: Folder = DEFAULT_WORKSPACE,
+    force: opt.Force = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
 ) -> None:
     """Export a model to ONNX, checked against torch, with its card."""
     from curation.models import runs

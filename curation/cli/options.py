@@ -71,6 +71,9 @@ class TableFormat(StrEnum):
     json = "json"
 
 
+HowToPrint = Annotated[TableFormat, typer.Option("--format", help="How to print.")]
+
+
 class Placing(StrEnum):
     """How image files get into an export."""
 

@@ -10,7 +10,17 @@ import typer
 from curation.base.progress import Display
 from curation.base.workspace import locked, open_workspace
 from curation.cli import console
-from curation.cli.options import DEFAULT_WORKSPACE, AsJson, By, Folder, On, TableFormat, load_settings, user_name
+from curation.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    By,
+    Folder,
+    HowToPrint,
+    On,
+    TableFormat,
+    load_settings,
+    user_name,
+)
 
 app = typer.Typer()
 
@@ -66,7 +76,7 @@ def select(
     ] = False,
     by: By = "",
     folder: Folder = DEFAULT_WORKSPACE,
-    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    format_name: HowToPrint = TableFormat.table,
     as_json: AsJson = False,
 ) -> None:
     """Keep the N images that best represent all of them, as decisions; or rank which N to label next (--from)."""
