@@ -129,7 +129,8 @@ def _policy_page(file: Path) -> str:
     joined = file.stem if "duplicates" in policy else f"balanced+{file.stem}"
     return (
         f"# The policy {file.stem}\n\n{policy['description']}\n\n```console\ncurate apply --policy {joined}\n```"
-        "\n\nA policy is a TOML file. This is the whole file; to change it, edit a copy and name it with `--policy FILE`:\n\n"
+        "\n\nA policy is a TOML file. This is the whole file; to change it, edit a copy and name "
+        "that with `--policy FILE`:\n\n"
         f"```toml\n{text}```\n\nAll policies: [Checks and policies](../checks.md).\n"
     )
 
