@@ -344,7 +344,7 @@ def export_model(
     from curation.cli import console
     from curation.models import runs
 
-    console.print_lines(runs.hand_over(open_workspace(folder), model, destination, force=force))
+    console.print_lines(runs.export_model(open_workspace(folder), model, destination, force=force))
 
 
 def _fit_options(

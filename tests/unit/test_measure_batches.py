@@ -140,7 +140,7 @@ def test_the_network_finds_what_the_library_itself_finds(detector: libfacedetect
 
 @pytest.mark.data
 @needs_faces
-def test_real_faces_have_the_scores_and_boxes_of_the_library_itself(
+def test_real_faces_have_the_library_s_scores_and_boxes(
     detector: libfacedetection.LibFaceDetection,
 ) -> None:
     images = [scaled(pixels, 96) for pixels in real_faces(400)]

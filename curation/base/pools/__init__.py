@@ -1,7 +1,6 @@
-"""Where work runs when it is more than one process of this machine: a Ray cluster. Knows nothing of images.
+"""Where work runs: local processes (``local``) or Ray (``ray_pool``), with the same results.
 
-Both pools, ``local`` and ``ray_pool``, give out tasks and name those on which a process died; the work itself, and so
-every result, is the same.
+Both pools distribute tasks of any kind and return those on which a process died.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ Result = TypeVar("Result", covariant=True)
 
 
 class EngineError(CurationError):
-    """The engine cannot start, or a node of it cannot do the work."""
+    """The engine cannot start, or one of its nodes cannot do the work."""
 
 
 def usable_cores() -> int:
@@ -37,7 +36,7 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class TaskPool(Protocol[Task, Result]):
-    """Does tasks somewhere."""
+    """Runs tasks."""
 
     def results(self, queue: deque[Task]) -> Iterator[tuple[Task, Result | None]]:
-        """Yield each task with its result, None where a process died on it; ``queue`` may grow meanwhile."""
+        """Yield each task with its result, None if a process died on it; ``queue`` may grow meanwhile."""
