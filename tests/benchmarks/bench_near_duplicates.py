@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from curation.audit.synthetic import plant
 from curation.base.settings import DuplicateSettings, MeasureSettings
+from tests import hard_copies
 from tests.benchmarks import pair_peers
 from tests.benchmarks.cost import print_figures
 
@@ -93,7 +94,7 @@ def find(thumbnails: Pixels) -> pd.DataFrame:
 def plant_copies(faces: Pixels, kinds: Sequence[str], copies: int, seed: int) -> tuple[Pixels, NDArray[np.int64]]:
     """Return copies (copies, 48, 48) of different faces, kinds in turn, and whose copy each is."""
     sources = np.random.default_rng(seed).choice(len(faces), copies, replace=False)
-    made = [plant.make_copy(faces[s], kinds[n % len(kinds)], seed * copies + n) for n, s in enumerate(sources)]
+    made = [hard_copies.make_copy(faces[s], kinds[n % len(kinds)], seed * copies + n) for n, s in enumerate(sources)]
     return np.stack(made), sources
 
 
@@ -172,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result: dict[str, Any] = {"natural": figures}
     for seed in options.seeds:
         result[f"planted, seed {seed}"] = planted(clean, plant.KINDS, seed, asked if seed == options.seeds[0] else ())
-    result["further kinds"] = planted(clean, plant.FURTHER_KINDS, options.seeds[0])
+    result["further kinds"] = planted(clean, hard_copies.FURTHER_KINDS, options.seeds[0])
     print_figures("near_duplicates", json.loads(json.dumps(result)))
 
 

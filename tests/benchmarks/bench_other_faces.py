@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curation.audit.synthetic import face, plant
+from curation.audit.synthetic import face
 from curation.base.settings import CheckSettings, DuplicateSettings, MeasureSettings
+from tests import hard_copies
 from tests.benchmarks.cost import print_figures
 
 DEFAULT_DATA = Path("../shared/datasets")
@@ -36,7 +37,7 @@ COLOUR_KINDS = (
     *("turn_90", "turn_180", "upside_down", "negative", "bars", "crop_20", "turn_15", "block_30"),
     "collage",
 )
-"""Kinds of ``plant``, and two pictures side by side."""
+"""Kinds of ``plant`` and ``hard_copies``, and two pictures side by side."""
 
 PHOTOGRAPHS = 1200
 EACH = 20
@@ -180,9 +181,9 @@ def colour(data: Path, seed: int) -> dict[str, Any]:
         if kind == "collage":
             other = int(rng.integers(len(originals)))
             shown[row].add(other)
-            copies.append(plant.side_by_side(originals[source], originals[other]))
+            copies.append(hard_copies.side_by_side(originals[source], originals[other]))
         else:
-            copies.append(plant.make_copy(originals[source], kind, seed * 10_000 + n))
+            copies.append(hard_copies.make_copy(originals[source], kind, seed * 10_000 + n))
     found = set(map(tuple, near(searched([*originals, *copies]))[["i", "j"]].to_numpy().tolist()))
     hits = pd.Series([(s, len(originals) + n) in found for n, s in enumerate(sources.tolist())])
     # two copies of one original are copies of each other, a collage's halves included

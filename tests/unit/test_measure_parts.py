@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from curation.audit.synthetic import plant
 from curation.audit.synthetic.face import TYPICAL, draw, draw_person, draw_shot
 from curation.base.settings import MeasureSettings
 from curation.base.tables import FRAMED, HALF
@@ -19,6 +18,7 @@ from curation.measure.faces.measures import measure_face
 from curation.measure.faces.turned import GAIN, best_when_turned
 from curation.measure.parts import content_box, parts_of
 from curation.measure.pixels import edge_sharpness, measure_pixels, texture_entropy
+from tests import hard_copies
 from tests.unit.test_plant import drawn_face
 
 
@@ -43,7 +43,7 @@ def test_a_picture_of_one_tone_has_no_content_to_cut() -> None:
 
 @pytest.mark.parametrize("upright", [False, True])
 def test_two_pictures_in_one_are_cut_at_their_seam(upright: bool) -> None:
-    both = plant.side_by_side(person(1, 120), person(2, 120))
+    both = hard_copies.side_by_side(person(1, 120), person(2, 120))
     halves = [part for part in parts_of((both.T.copy() if upright else both)[None])[0] if part.kind == HALF]
     assert len(halves) == 2
     assert halves[0].box[3 if upright else 2] == pytest.approx(0.5, abs=0.02)

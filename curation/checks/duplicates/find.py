@@ -309,10 +309,11 @@ def _judged(weighed: pd.DataFrame, min_probability: float) -> pd.DataFrame:
     relation = np.where(copies, _RELATIONS.index(NEAR_DUPLICATE), _RELATIONS.index(SAME_SESSION)).astype(np.int8)
     frame = weighed.drop(columns=["odds", "shots", "support"]).assign(relation=relation)
     frame.insert(2, "probability", likely)
-    return frame[copies | weighed["shots"].to_numpy(dtype=np.bool_)].reset_index(drop=True)
+    found: pd.DataFrame = frame[copies | weighed["shots"].to_numpy(dtype=np.bool_)].reset_index(drop=True)
+    return found
 
 
 def _with_texts(frame: pd.DataFrame, texts: dict[str, int]) -> pd.DataFrame:
-    relation = pd.Categorical.from_codes(frame["relation"].to_numpy(), categories=_RELATIONS)
-    transform = pd.Categorical.from_codes(frame["transform"].to_numpy(), categories=list(texts))
+    relation = pd.Categorical.from_codes(frame["relation"].to_numpy(), categories=pd.Index(_RELATIONS))
+    transform = pd.Categorical.from_codes(frame["transform"].to_numpy(), categories=pd.Index(list(texts)))
     return frame.assign(transform=transform, relation=relation)
