@@ -45,6 +45,7 @@ _ANSWER_S = 10.0
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no notice about accelerators that no task needs
+    "RAY_worker_niceness": "0",  # Ray's workers would let everything else go first, and starve on a busy machine
 }
 _OWN = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on 127.0.0.1 only, as on systems without cluster support
