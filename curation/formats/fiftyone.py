@@ -72,17 +72,12 @@ def read_named(name: str, cache: Path) -> tuple[str, SourceContents]:
             samples = [json.loads(line) for line in lines]
     contents = Contents(cache)
     gate = Gate("/", cache, outside=True)  # the user's own database names the user's own files
-    start = _shared_folder([sample["filepath"] for sample in samples])
+    shared = posixpath.commonprefix([sample["filepath"] for sample in samples])
+    start = shared[: shared.rfind("/") + 1]
     for number, sample in enumerate(samples, start=1):
         entry = _entry(number, sample, field)
         contents.add_file(entry.path.removeprefix(start), entry.path, gate, entry.split, entry.label, entry.subject)
     return f"fiftyone:{name}", contents.contents
-
-
-def _shared_folder(paths: list[str]) -> str:
-    """Return the folder, with its slash, that all paths are below."""
-    shared = posixpath.commonprefix(paths)
-    return shared[: shared.rfind("/") + 1]
 
 
 def _entry(number: int, sample: Mapping[str, Any], field: str) -> lists.Entry:

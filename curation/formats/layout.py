@@ -65,7 +65,11 @@ def assign(images_in: Mapping[Folders, int]) -> tuple[dict[Folders, Place], list
         label = {folders: folders[above] if len(folders) > above else "" for folders in images_in}
         said += _read_above(images_in, above, level, split, subject)
     places = {folders: Place(split[folders], label[folders], subject[folders]) for folders in images_in}
-    return places, [*said, *_numbers_below(places), *_warnings(places, level)]
+    said += _numbers_below(places)
+    without = sorted({"/".join(folders) or "the top folder" for folders, place in places.items() if not place.split})
+    if level >= 0 and without:
+        said.append(f"images outside the splits' folders belong to no split: {', '.join(map(repr, without[:5]))}")
+    return places, said
 
 
 def _numbers_below(places: Mapping[Folders, Place]) -> list[str]:
@@ -171,12 +175,3 @@ def _read_above(
 def _some(distinct: set[str]) -> str:
     shown = ", ".join(map(repr, sorted(distinct)[:3]))
     return shown if len(distinct) <= 3 else f"{shown}, ..."
-
-
-def _warnings(places: Mapping[Folders, Place], level: int) -> list[str]:
-    if level < 0:
-        return []
-    beside = sorted({"/".join(folders) or "the top folder" for folders, place in places.items() if not place.split})
-    if not beside:
-        return []
-    return [f"images outside the splits' folders belong to no split: {', '.join(map(repr, beside[:5]))}"]

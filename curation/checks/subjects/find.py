@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from curation.base.arrays import Floats, Floats32, Ints
@@ -122,7 +123,7 @@ def find_subjects(
         people = int(number.max()) + 1
         told = tree.with_neighbourhoods(found, nodes, start, law, people)
         curve = _Curve.of(told, nodes.size, start.size, strangers)
-        number = _numbers(told, curve.limit(precision))[leaf]
+        number = _with_sureness(told, curve, curve.limit(precision))[0][leaf]
     return _as_subjects(told, curve, leaf, precision)
 
 
@@ -133,10 +134,7 @@ _LOOSEST = 0.1
 def _leaves(names: npt.NDArray[np.object_]) -> Ints:
     """Return (N,) in 0 .. K - 1: the faces of one name are one leaf, each unnamed face is its own leaf."""
     keys = np.array([f"={name}" if name else f"#{place}" for place, name in enumerate(names)], dtype=object)
-    _, first, number = np.unique(keys, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[number]
+    return pd.factorize(keys)[0].astype(np.int64)
 
 
 def _as_given(leaf: Ints) -> Subjects:
@@ -180,14 +178,6 @@ def _edges(points: Floats, leaf: Ints) -> Ints:
     one, other = leaf[one], leaf[other]
     pairs = np.stack([np.minimum(one, other), np.maximum(one, other)], axis=1)[one != other]
     return np.unique(pairs, axis=0)
-
-
-def _numbers(found: tree.Tree, limit: float) -> Ints:
-    """Return (N,) in 0 .. K - 1 the group of each leaf at a limit."""
-    number = np.empty(found.leaves, dtype=np.int64)
-    for place, node in enumerate(found.cut(limit)):
-        number[found.members(node)] = place
-    return number
 
 
 @dataclass(frozen=True)
@@ -254,7 +244,7 @@ def _as_subjects(found: tree.Tree, curve: _Curve, leaf: Ints, precision: float) 
 
 
 def _with_sureness(found: tree.Tree, curve: _Curve, limit: float) -> tuple[Ints, Floats]:
-    """Return (N,) the group of each leaf at a limit, and its expected precision; 1 for a single leaf."""
+    """Return (N,) in 0 .. K - 1 the group of each leaf at a limit, and its expected precision; 1 for a single leaf."""
     nodes = found.cut(limit)
     number, sure = np.empty(found.leaves, dtype=np.int64), np.ones(found.leaves)
     heights = curve.at(found.height[nodes])

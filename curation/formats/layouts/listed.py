@@ -35,7 +35,8 @@ def recognise(tree: Tree) -> SourceContents | None:
     in_class_folders = 2 * sum(is_expression(image.label) for image in placed) > len(placed)
     stated: dict[str, FoundFile] = {}
     said, used = list[str](), list[str]()
-    for path in _candidates(tree):
+    by_extension = [tree.named(pattern) for pattern in _PATTERNS]
+    for path in (path for paths in by_extension if len(paths) <= _MOST_LISTS for path in paths if not is_about(path)):
         try:
             found, about = _one(tree, path, strict=in_class_folders)
         except IngestError as error:
@@ -81,11 +82,6 @@ def split_of_name(path: str) -> str:
     """Return the split that a list's file name states, as in ``train_labels.csv``, or ""."""
     stem = path.rpartition("/")[2].rpartition(".")[0]
     return stem if standard(stem) else ""
-
-
-def _candidates(tree: Tree) -> list[str]:
-    by_ending = [tree.named(pattern) for pattern in _PATTERNS]
-    return [path for paths in by_ending if len(paths) <= _MOST_LISTS for path in paths if not is_about(path)]
 
 
 def _one(tree: Tree, path: str, strict: bool) -> tuple[list[FoundFile], list[str]]:
