@@ -63,10 +63,10 @@ def read_named(name: str, cache: Path) -> tuple[str, SourceContents]:
     with tempfile.TemporaryDirectory(prefix="curate-fiftyone-") as scratch:
         folder = Path(scratch)
         (folder / "order.json").write_text(json.dumps({"name": dataset}), encoding="utf-8")
-        said = programs.run(sys.executable, _READER, folder, {"FIFTYONE_DO_NOT_TRACK": "true"})
-        if said:
+        problem = programs.run(sys.executable, _READER, folder, {"FIFTYONE_DO_NOT_TRACK": "true"})
+        if problem:
             raise IngestError(
-                f"fiftyone:{name} cannot be read ({said}); fiftyone.list_datasets() lists those there are"
+                f"fiftyone:{name} cannot be read ({problem}); fiftyone.list_datasets() lists those there are"
             )
         with (folder / "samples.jsonl").open(encoding="utf-8") as lines:
             samples = [json.loads(line) for line in lines]
@@ -123,7 +123,7 @@ def write(export_data: ExportData, destination: Path) -> int:
         order = {"rows": len(lines), "name": export_data.title, "out": str(building), "info": export_data.record()}
         (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
         (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
-        said = programs.run(sys.executable, _WRITER, folder, programs.PRIVATE_FIFTYONE)
-        if said:
-            raise ExportError(f"FiftyOne failed ({said}); export as folder or coco, which FiftyOne reads too")
+        problem = programs.run(sys.executable, _WRITER, folder, programs.PRIVATE_FIFTYONE)
+        if problem:
+            raise ExportError(f"FiftyOne failed ({problem}); export as folder or coco, which FiftyOne reads too")
     return len(lines)
