@@ -134,7 +134,7 @@ _LOOSEST = 0.1
 def _leaves(names: npt.NDArray[np.object_]) -> Ints:
     """Return (N,) in 0 .. K - 1: the faces of one name are one leaf, each unnamed face is its own leaf."""
     keys = np.array([f"={name}" if name else f"#{place}" for place, name in enumerate(names)], dtype=object)
-    return pd.factorize(keys)[0].astype(np.int64)
+    return np.asarray(pd.factorize(keys)[0], dtype=np.int64)
 
 
 def _as_given(leaf: Ints) -> Subjects:
