@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import connection as pipes
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
+from curation.base import threads
 from curation.base.errors import CurationError
 
 Task = TypeVar("Task")
@@ -27,11 +27,6 @@ Result = TypeVar("Result")
 
 Work = Callable[[Any], Any]
 """Runs one task; made once in each process."""
-
-_ONE_THREAD: Mapping[str, str] = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)
-"""Read by libraries when they are loaded; the processes of the pool are the parallelism."""
 
 _READY = "ready"
 
@@ -161,7 +156,7 @@ class Pool(Generic[Task, Result]):
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._make_work, self._arguments), daemon=True)
-        with _environment(_ONE_THREAD), _interrupts_held_back():
+        with threads.one_each(), _interrupts_held_back():
             process.start()
         theirs.close()  # so that the pipe closes when the worker dies
         return _Worker(process, ours)
@@ -181,21 +176,6 @@ def _interrupts_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables within the block, for processes started in it."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _serve(pipe: Connection, make_work: Callable[..., Work], arguments: tuple[Any, ...]) -> None:

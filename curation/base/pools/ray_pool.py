@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import pyarrow as pa
 
+from curation.base import threads
 from curation.base.errors import CurationError, installing
 from curation.base.pools import EngineError, usable_cores
 
@@ -234,12 +235,13 @@ def connect(engine: EngineSettings) -> None:
     _require_answer(engine.address)
     own: dict[str, Any] = {"num_cpus": engine.workers or usable_cores(), "include_dashboard": False}
     try:
-        ray.init(
-            address=engine.address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if engine.address else own),
-        )
+        with threads.one_each():
+            ray.init(
+                address=engine.address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **({} if engine.address else own),
+            )
     except (OSError, ValueError, RuntimeError) as error:
         if not engine.address:
             raise EngineError(f"Ray does not start here ({error}); use --engine local") from error
