@@ -10,7 +10,9 @@ import pandas as pd
 from curation.checks.duplicates.find import NEAR_DUPLICATE
 
 
-def kept_apart(pairs: pd.DataFrame, measurements: pd.DataFrame, parted: Iterable[Sequence[str]]) -> pd.DataFrame:
+def without_separated(
+    pairs: pd.DataFrame, measurements: pd.DataFrame, separated: Iterable[Sequence[str]]
+) -> pd.DataFrame:
     """Return the pairs that do not join two separated images in one group, directly or through others.
 
     The likeliest pairs join first; a pair that would join two separated contents is left out.
@@ -18,37 +20,37 @@ def kept_apart(pairs: pd.DataFrame, measurements: pd.DataFrame, parted: Iterable
     Args:
         pairs: pixel_sha256_a, pixel_sha256_b, probability, relation and more.
         measurements: of the images, with the hash of the pixels (pixel_sha256) of each file (sha256).
-        parted: sets of files' SHA-256, of which no two are copies of each other; unknown files are ignored.
+        separated: sets of files' SHA-256, of which no two are copies of each other; unknown files are ignored.
 
     """
     from scipy.cluster.hierarchy import DisjointSet
 
     pixels = dict(zip(measurements["sha256"], measurements["pixel_sha256"], strict=True))
-    foes: dict[str, set[str]] = {}
-    for contents in parted:
+    others: dict[str, set[str]] = {}
+    for contents in separated:
         there = {pixels[content] for content in contents if pixels.get(content)}
         for content in there:
-            foes.setdefault(content, set()).update(there - {content})
-    if not any(foes.values()):
+            others.setdefault(content, set()).update(there - {content})
+    if not any(others.values()):
         return pairs
     a, b = (pairs[name].astype("str").to_numpy(dtype=object) for name in ("pixel_sha256_a", "pixel_sha256_b"))
     order = np.argsort(-pairs["probability"].to_numpy(dtype=np.float64), kind="stable")
     joins = pairs["relation"].to_numpy() == NEAR_DUPLICATE
     kept = np.ones(len(pairs), dtype=np.bool_)
     groups = DisjointSet(pd.unique(np.concatenate([a, b])))
-    members = {content: {content} for content in foes}  # of each group, those that have foes, by its root
+    members = {content: {content} for content in others}  # root of a group -> its separated contents
 
     def joined(first: str, second: str) -> bool:
-        """Join the groups of two contents unless that unites foes; return whether they are in one group."""
+        """Join the groups of two contents unless that unites separated ones; return whether they are in one group."""
         mine, theirs = (members.get(groups[content], set()) for content in (first, second))
         if groups.connected(first, second):
             return True
-        if any(foes[content] & theirs for content in mine):
+        if any(others[content] & theirs for content in mine):
             return False
         groups.merge(first, second)
         members[groups[first]] = mine | theirs
         return True
 
     for place in order:
-        kept[place] = joined(a[place], b[place]) if joins[place] else b[place] not in foes.get(a[place], ())
+        kept[place] = joined(a[place], b[place]) if joins[place] else b[place] not in others.get(a[place], ())
     return pairs[kept].reset_index(drop=True)

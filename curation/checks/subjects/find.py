@@ -47,7 +47,7 @@ _LARGEST_LOCAL = 15
 _LEAST_FACES = 30
 """With fewer faces the distances between people cannot be estimated."""
 
-Parted = Sequence[Sequence[Sequence[int]]]
+Separated = Sequence[Sequence[Sequence[int]]]
 
 _MADE = re.compile("person-[0-9a-f]{12}")
 
@@ -91,7 +91,7 @@ def find_subjects(
     precision: float,
     seed: int,
     different: Floats | None = None,
-    parted: Parted = (),
+    separated: Separated = (),
 ) -> Subjects:
     """Return who is who; deterministic.
 
@@ -101,12 +101,12 @@ def find_subjects(
         precision: expected share of correct pairs, 0.5 .. 1
         seed: of random draws
         different: (M, 2, dimensions) embeddings of pairs of faces that are known to show different people
-        parted: places of faces that a person separated: different parts of a set show different people
+        separated: places of faces that a person separated: different parts of a set show different people
 
     """
     names = np.asarray(given, dtype=object)
     leaf = _leaves(names)
-    apart = _apart(names, leaf, parted)
+    apart = _apart(names, leaf, separated)
     if len(faces) < _LEAST_FACES:
         return _as_given(leaf)
     number = leaf
@@ -142,16 +142,16 @@ def _as_given(leaf: Ints) -> Subjects:
     return Subjects(leaf, ones, leaf, ones, -np.inf, 0.0, 0)
 
 
-def _apart(names: npt.NDArray[np.object_], leaf: Ints, parted: Parted) -> list[tree.Apart]:
+def _apart(names: npt.NDArray[np.object_], leaf: Ints, separated: Separated) -> list[tree.Apart]:
     """Return what separates each leaf from others."""
     found: list[list[tree.Apart]] = [[] for _ in range(int(leaf.max(initial=-1)) + 1)]
     for place, name in enumerate(names):
         if name and not is_made(name):
             found[leaf[place]].append({"name": frozenset([name])})
-    for number, parts in enumerate(parted):
+    for number, parts in enumerate(separated):
         for part, places in enumerate(parts):
             for place in places:
-                found[leaf[place]].append({f"parted {number}": frozenset([str(part)])})
+                found[leaf[place]].append({f"separated {number}": frozenset([str(part)])})
     return [tree.united(each) for each in found]
 
 
