@@ -62,7 +62,9 @@ def refusing(path: Path, to_do: str) -> Iterator[None]:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {reason}); {to_do}") from error
 
 
-def read_json(path: Path, names: Sequence[str] = (), to_do: str = "remove its folder to fit it again") -> dict[str, Any]:
+def read_json(
+    path: Path, names: Sequence[str] = (), to_do: str = "remove its folder to fit it again"
+) -> dict[str, Any]:
     """Return the object in a JSON file, which must have these names.
 
     Raises:

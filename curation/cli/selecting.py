@@ -78,7 +78,7 @@ def select(
         raise typer.BadParameter("--from ranks the images of a pool and decides nothing; it takes none of the others")
     workspace = open_workspace(folder)
     settings, display = load_settings(workspace), Display(quiet=as_json)
-    found: selection.Selection | selection.Asked
+    found: selection.Selection | selection.Suggestions
     with locked(workspace):
         if pool:
             found = selection.ask_next(workspace, pool, number, settings, display)
@@ -97,7 +97,7 @@ def select(
     if as_json:
         console.print_json(found.record())
         return
-    table = found.ranked if isinstance(found, selection.Asked) else found.chosen
+    table = found.ranked if isinstance(found, selection.Suggestions) else found.chosen
     if format_name is not TableFormat.table:
         console.print_frame(table, format_name.value)
         return
