@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base.arrays import Ints
+from curation.base.arrays import Floats32, Ints
 from curation.base.errors import WorkspaceError, did_you_mean
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -52,7 +52,7 @@ class Candidates:
     """
 
     frame: pd.DataFrame
-    points: nearness.Points
+    points: Floats32
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def choose(pool: Candidates, number: int, how: How, balance: Sequence[str], axes
     return np.concatenate([pick(pool.points, right, rows, count) for rows, count in leaves if count])
 
 
-def _diverse(points: nearness.Points, right: Any, rows: Ints, count: int) -> Ints:
+def _diverse(points: Floats32, right: Any, rows: Ints, count: int) -> Ints:
     parts = [rows[part] for part in nearness.partitions(points[rows], 0)]
     each = nearness.shares(np.array([len(part) for part in parts]), count, even=False)
     picked = [
@@ -154,7 +154,7 @@ def _diverse(points: nearness.Points, right: Any, rows: Ints, count: int) -> Int
     return np.concatenate(picked)
 
 
-def _typical(points: nearness.Points, right: Any, rows: Ints, count: int) -> Ints:
+def _typical(points: Floats32, right: Any, rows: Ints, count: int) -> Ints:
     away = np.nan_to_num(nearness.lonely(points[rows]))
     place = np.empty(len(rows))
     place[np.argsort(away, kind="stable")] = np.arange(len(rows))

@@ -182,7 +182,7 @@ def read_pairs(workspace: Workspace) -> pd.DataFrame:
 def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings, display: Display) -> pd.DataFrame:
     import numpy as np
 
-    from curation.checks.duplicates import find_near_duplicates
+    from curation.checks.duplicates import find_near_duplicates, local_engine
     from curation.checks.duplicates.looks import Parts
     from curation.measure import THUMBNAIL_SIDE, load_landmarks, load_parts, load_thumbnails
 
@@ -192,7 +192,7 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
     parts = load_parts(contents, workspace.measurements, settings.measure)
     landmarks = load_landmarks(contents, workspace.measurements, settings.measure, settings.checks.face_score)
     dhash, phash = (distinct[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
-    engine = None
+    engine = local_engine(settings.engine.workers)
     if settings.engine.kind == "ray":
         from curation.checks.duplicates.on_ray import ray_engine
 

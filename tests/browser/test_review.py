@@ -89,7 +89,7 @@ def take_back(page: Page, workspace: Path) -> None:
     """Undo, in the App, everything that was pressed."""
     while left := len(pressed(workspace)):
         page.keyboard.press("z")
-        bar(page).get_by_text("taken back").wait_for()
+        bar(page).get_by_text("undone").wait_for()
         until = time.monotonic() + 60
         while len(pressed(workspace)) >= left:
             assert time.monotonic() < until
@@ -106,7 +106,11 @@ def title(check: str) -> str:
 
 
 def person_decisions(workspace: Path) -> list[log.Entry]:
-    return [entry for entry in log.read(workspace / "decisions.jsonl") if entry.actor.startswith("person:")]
+    return [
+        entry
+        for entry in log.entries_of(log.Log(workspace / "decisions.jsonl").table)
+        if entry.actor.startswith("person:")
+    ]
 
 
 def cleaned(workspace: Path) -> manifest.Version:
@@ -328,7 +332,7 @@ def test_labels_in_doubt_show_a_suggestion_that_a_key_accepts_worst_first(
         names = seen(page, names)
     viewer(page).get_by_text("nearest say").first.wait_for()
     viewer(page).get_by_text("suggested:").wait_for()
-    bar(page).get_by_text("keep as it came:").or_(bar(page).get_by_text("as they came:")).wait_for()
+    bar(page).get_by_text("as imported:").wait_for()
     picture(page, "suggestion")
     names = shown(page)
     page.keyboard.press("a")

@@ -121,7 +121,7 @@ def test_in_the_review_panel_and_on_the_tiles(page: Page, workspace: Path, curat
     said = panel(page)
     for place in range(len(STEMS) + 1):  # one label's, in the order of their paths
         choose(page, place)
-        said.get_by_text(f"left out: {REASON}").wait_for()
+        said.get_by_text(f"excluded: {REASON}").wait_for()
         shown = said.inner_text()
         assert f"labelled {LABELS[0]}" in shown and sum(f"{stem}.jpg" in shown for stem in STEMS) >= 1
         assert page.evaluate(MARKUP) == []
@@ -197,7 +197,7 @@ def test_in_an_opened_image_its_record_and_the_panel_beside_it(page: Page) -> No
     tiles(page).first.click()
     mine = viewer(page)
     mine.get_by_text("onerror").first.wait_for()
-    mine.get_by_text(f"left out: {REASON}").first.wait_for()
+    mine.get_by_text(f"excluded: {REASON}").first.wait_for()
     picture(page, "hostile-image")
     assert page.evaluate(MARKUP) == []
     page.keyboard.press("v")
@@ -210,7 +210,7 @@ def test_in_an_opened_image_its_record_and_the_panel_beside_it(page: Page) -> No
     picture(page, "hostile-record")
     page.keyboard.press("j")
     modal.locator("[data-cy=panel-tab-face_review]").click()
-    modal.locator("[data-cy=panel-content-face_review]").get_by_text(f"left out: {REASON}").first.wait_for()
+    modal.locator("[data-cy=panel-content-face_review]").get_by_text(f"excluded: {REASON}").first.wait_for()
     picture(page, "hostile-image-panel")
     page.keyboard.press("Escape")
 

@@ -78,7 +78,7 @@ def test_a_log_without_lines_on_an_image_is_an_empty_table(space: Workspace) -> 
 def test_a_word_that_is_not_utf8_is_one_sentence_wherever_a_table_is_asked_for_it(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log.append(space.decisions, "person:ann", [log.Draft("a.jpg", "exclude")])
+    log.Log(space.decisions).append("person:ann", [log.Draft("a.jpg", "exclude")])
     monkeypatch.setattr(sys, "argv", ["curate", "log", "--path=\udcd8", "-w", str(space.root)])
     with pytest.raises(SystemExit, match="is not UTF-8, and nothing of that name is known"):
         commands.main()

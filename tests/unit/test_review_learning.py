@@ -67,7 +67,7 @@ def test_answers_change_the_order_of_what_comes_next_after_every_25(workspace: W
     later = review.open_items()
     assert set(later) == set(before[50:]) and later != before[50:]
     assert later[:50] != before[50:100]
-    assert "ranked anew after every 25 answers" in review.learning.words()
+    assert "ranked again after every 25 answers" in review.learning.words()
 
 
 def test_a_session_of_another_order_stays_as_it_is(workspace: Workspace) -> None:
