@@ -146,7 +146,7 @@ def _queue(workspace: Workspace, request: Request, records: pd.DataFrame) -> tup
     issues = read_issues(workspace)
     found = None
     if request.order == "gain" and request.check in ("", *queues.LABEL_CHECKS):
-        found = queues.by_gain(label_queue.asking(workspace), issues, records, request.check)
+        found = queues.by_gain(label_queue.queue_ranker(workspace), issues, records, request.check)
     learns = found is not None
     if found is not None:
         title = f"{request.check.replace('_', ' ') or 'labels'}, most useful answers first"
