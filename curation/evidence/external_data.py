@@ -69,7 +69,7 @@ def read_other(evaluated: EvaluatedModel, source: str, display: Display) -> Othe
     return Other(name, read.root, frame, faces)
 
 
-def evaluate_elsewhere(
+def evaluate_external(
     workspace: Workspace, settings: Settings, name: str, source: str, display: Display
 ) -> tuple[pd.DataFrame, Path]:
     """Evaluate a model on any labelled source, each face cropped and aligned as in the training data.
