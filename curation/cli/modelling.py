@@ -283,4 +283,4 @@ def export_model(
     """Export a model to ONNX, checked against torch, with its card."""
     from curation.models import runs
 
-    console.print_lines(runs.hand_over(open_workspace(folder), model, destination, force=force))
+    console.print_lines(runs.export_model(open_workspace(folder), model, destination, force=force))

@@ -149,14 +149,14 @@ def votes_import(
 ) -> None:
     """Import a table of votes: to measure (reported like blind labels), or to teach the judge as well."""
     from curation.labels import people
-    from curation.pipeline import answers, decisions, label_judgement
+    from curation.pipeline import answers, decisions, label_store
 
     workspace = open_workspace(folder)
     with locked(workspace):
         kept, lines = people.import_votes(workspace, file, name, force=force)
         if answers.let_teach(workspace, kept, teach=teach):
             lines += decisions.record(workspace, {}, opt.load_settings(workspace), Display()).notes
-            lines += label_judgement.remarks_of(workspace)
+            lines += label_store.remarks_of(workspace)
         console.print_lines(lines)
 
 

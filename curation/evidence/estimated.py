@@ -64,15 +64,12 @@ def open_network(file: Path) -> Any:
         EstimatesError: the file is not that network.
 
     """
-    import onnxruntime
     from insightface.model_zoo.attribute import Attribute
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    from curation.measure.onnx_graph import session
+
     try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        network = Attribute(model_file=str(file), session=session)
+        network = Attribute(model_file=str(file), session=session(str(file)))
     except Exception as error:  # the runtime and the reader have their own kinds
         raise EstimatesError(f"{file} is no network that insightface can read ({type(error).__name__})") from error
     if network.taskname != "genderage":

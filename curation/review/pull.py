@@ -19,7 +19,7 @@ from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_images
 from curation.decisions import log, manifest
 from curation.decisions.replay import PERSON_PREFIX
-from curation.pipeline import decisions, label_judgement, subjects
+from curation.pipeline import decisions, label_store, subjects
 from curation.review import journal, queues
 from curation.review.journal import DECISIONS, IDENTITY, Line, ReviewAnswer, ReviewError
 from curation.review.push import answers_frame
@@ -228,7 +228,7 @@ def pull(workspace: Workspace, settings: Settings, display: Display, *, new_clas
     behind = bool(lines) and manifest.find(workspace, "cleaned").log_through < opened.through
     version, notes = None, [*unknown]
     # blind labels teach the judge even though they decide nothing
-    teaches = bool(len(labels)) and label_judgement.is_judged(workspace)
+    teaches = bool(len(labels)) and label_store.is_judged(workspace)
     if by_person or behind or teaches:
         recorded = decisions.record(workspace, by_person, settings, display, new_class=new_class)
         version, notes = recorded.version, [*unknown, *recorded.notes]

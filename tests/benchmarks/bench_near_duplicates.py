@@ -83,13 +83,11 @@ def read_labelled(folder: Path) -> tuple[list[str], Pixels]:
 
 def find(thumbnails: Pixels) -> pd.DataFrame:
     """Hash the pictures and search them."""
-    from PIL import Image
 
     from curation.checks.duplicates import find_near_duplicates
     from curation.measure.pixels import dhash, phash
 
-    images = [Image.fromarray(thumbnail) for thumbnail in thumbnails]
-    hashes = (np.array([of(image) for image in images], dtype=np.int64) for of in (dhash, phash))
+    hashes = (np.array(of(thumbnails), dtype=np.int64) for of in (dhash, phash))
     return find_near_duplicates(thumbnails, *hashes, DuplicateSettings())
 
 

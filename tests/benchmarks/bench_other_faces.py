@@ -55,11 +55,11 @@ def searched(pictures: Sequence[Pixels]) -> pd.DataFrame:
 
     detector = choose_detector(MeasureSettings()).make(MeasureSettings().min_face_score)
     landmarks = np.full((len(pictures), 10), np.nan)
-    measures = []
-    for n, picture in enumerate(pictures):
-        height, width = picture.shape[:2]
-        measures.append(measure_pixels(Decoded(np.ascontiguousarray(picture), width, height, "", "", 1)))
-        found = detector.detect(picture)
+    sizes = (picture.shape for picture in pictures)
+    measures = measure_pixels(
+        [Decoded(np.ascontiguousarray(p), size[1], size[0], "", "", 1) for p, size in zip(pictures, sizes, strict=True)]
+    )
+    for n, found in enumerate(detector.detect_all(pictures)):
         if found and found[0].score >= CheckSettings().face_score and found[0].landmarks:
             landmarks[n] = found[0].landmarks
     owned = [(n, part) for n, measured in enumerate(measures) for part in measured.parts]

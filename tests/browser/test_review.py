@@ -106,7 +106,11 @@ def title(check: str) -> str:
 
 
 def person_decisions(workspace: Path) -> list[log.Entry]:
-    return [entry for entry in log.read(workspace / "decisions.jsonl") if entry.actor.startswith("person:")]
+    return [
+        entry
+        for entry in log.entries_of(log.Log(workspace / "decisions.jsonl").table)
+        if entry.actor.startswith("person:")
+    ]
 
 
 def cleaned(workspace: Path) -> manifest.Version:

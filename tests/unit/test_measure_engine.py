@@ -25,6 +25,7 @@ from curation.measure import (
 from curation.measure.batch import measure_batch
 from curation.measure.engine import MeasureCounts
 from curation.measure.engine import measure as measure_now
+from curation.measure.faces.base import FaceDetector
 from curation.measure.load import MeasurementsError
 from curation.measure.tables import FACES_SCHEMA, FILES_SCHEMA, PIXELS_SCHEMA, Known
 from tests import programs
@@ -337,14 +338,14 @@ def test_urls_of_any_file_system_are_read():
     assert [row["width"] for row in batch.pixels] == [48]
 
 
-class NoFaces:
+class NoFaces(FaceDetector):
     """A detector that finds nothing."""
 
     def detect(self, pixels):
         return []
 
 
-class Broken:
+class Broken(FaceDetector):
     """A detector with a fault."""
 
     def detect(self, pixels):

@@ -19,7 +19,7 @@ from curation.audit.synthetic.plant import Pixels, make_copy
 from curation.audit.synthetic.scenes import SCENES
 from curation.base import splits
 from curation.base.errors import CurationError
-from curation.formats.kinds import has_image_ending
+from curation.formats.kinds import has_image_extension
 from curation.formats.names import PROVENANCE
 
 SIDE = 48
@@ -117,7 +117,7 @@ def _require_apart(destination: Path) -> None:
     holding = next((folder for folder in destination.absolute().parents if folder.is_dir()), Path("/"))
     entries = sorted(holding.iterdir())
     files = [entry.name for entry in entries if not entry.is_dir()]
-    images = [name for name in files if has_image_ending(name)]
+    images = [name for name in files if has_image_extension(name)]
     parts = [entry.name for entry in entries if splits.standard(entry.name) and _holds_images(entry)]
     held = PROVENANCE if PROVENANCE in files else ""
     if 2 * len(images) > len(files):  # one picture among other files is nothing unusual
@@ -133,7 +133,7 @@ def _holds_images(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     within = (folder, *(entry for entry in folder.iterdir() if entry.is_dir()))
-    return any(has_image_ending(entry.name) for one in within for entry in one.iterdir())
+    return any(has_image_extension(entry.name) for one in within for entry in one.iterdir())
 
 
 def _drawn(images: int, rng: np.random.Generator) -> list[_Item]:

@@ -229,4 +229,4 @@ def _twins(home: Home) -> None:
     for words in (("show",), ("report",), ("export", "cleaned", "--format", "folder", "-o", str(home.out / "x"))):
         home.done(*words, "-w", home.top / "alias" / "space")
     home.done("run", home.top / "alias" / "data", "-w", home.top / "alias" / "space")
-    home.refused("export", "cleaned", "-o", home.top / "alias" / "data" / "x.csv", saying="lies inside the data set")
+    home.refused("export", "cleaned", "-o", home.top / "alias" / "data" / "x.csv", saying="is inside the data set")
