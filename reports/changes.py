@@ -28,9 +28,9 @@ def changes_page(frame: pd.DataFrame, origin: Origin) -> str:
     """Return the page as one HTML document that needs no network.
 
     Args:
-        frame: kind (in words, "left out"), why (in words), who, path, before, after (its state in each
-            version), reason, label, split, sha256, thumbnail (bytes of a square grey picture, or None), total (images of
-            the same kind, why and who, of which not all need have a row); in the order in which they are shown.
+        frame: kind (in words, "left out"), why (in words), who, path, before, after (its state in each version),
+            reason, label, split, sha256, thumbnail (bytes of a square grey picture, or None), total (images of the
+            same kind, why and who, of which not all need have a row); in the order in which they are shown.
         origin: which versions.
 
     """
