@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from curation.base import scratch
+from curation.base.pools import usable_cores
 from curation.base.pools.threads import blocks, in_order
 
 Floats = NDArray[np.float32]
@@ -235,13 +236,17 @@ def seen_by(thumbnails: Pixels, views: Sequence[View]) -> Iterator[Floats]:
     for first in range(0, len(views), _AT_ONCE):
         matrices = np.concatenate([_descriptor_matrix(view) for view in views[first : first + _AT_ONCE]], axis=1)
         result = np.empty((matrices.shape[1] // _LENGTH, len(flat), _LENGTH), dtype=np.int8)
-        for start in range(0, len(flat), _BLOCK):  # bounds the copy in single precision
-            spectrum = (flat[start : start + _BLOCK].astype(np.float32) @ matrices).astype(np.float64)
-            spectrum = spectrum.reshape(len(spectrum), -1, _LENGTH)
-            length = np.sqrt((spectrum**2).sum(axis=2, keepdims=True))
-            result[:, start : start + _BLOCK] = np.rint(spectrum * (_QUANTUM / np.maximum(length, 1.0))).swapaxes(0, 1)
+        for _ in in_order(partial(_describe, flat, matrices, result), blocks(len(flat), _BLOCK), usable_cores()):
             scratch.release(thumbnails)
         yield from (seen.astype(np.float32) for seen in result)
+
+
+def _describe(flat: Pixels, matrices: Floats, result: NDArray[np.int8], block: slice) -> None:
+    """Fill rows of ``result`` (views, N, 44) with what the matrices make of pictures (N, 2304)."""
+    spectrum = (flat[block].astype(np.float32) @ matrices).astype(np.float64)
+    spectrum = spectrum.reshape(len(spectrum), -1, _LENGTH)
+    length = np.sqrt((spectrum**2).sum(axis=2, keepdims=True))
+    result[:, block] = np.rint(spectrum * (_QUANTUM / np.maximum(length, 1.0))).swapaxes(0, 1)
 
 
 @cache
