@@ -105,7 +105,9 @@ def test_each_way_keeps_the_policy_and_lets_it_judge_again(
     before, lines = now(own)["status"], len(log.entries_of(log.Log(own.decisions).table))
     way(own, kept)
     assert manifest.find(own, "cleaned").lineage["policy"]["name"] == "deck"
-    assert len(log.entries_of(log.Log(own.decisions).table)) - lines <= 4  # the person's, one undo, and new ones on two images at most
+    assert (
+        len(log.entries_of(log.Log(own.decisions).table)) - lines <= 4
+    )  # the person's, one undo, and new ones on two images at most
     changed = now(own)["status"].ne(before)
     assert set(changed[changed].index) <= {kept, copy} and now(own).at[kept, "status"] == "excluded"
     assert manifest.verify(own) == []
