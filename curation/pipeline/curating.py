@@ -126,7 +126,7 @@ def entries_of(workspace: Workspace, version: manifest.Version) -> list[log.Entr
         table = manifest.followed(
             workspace, table, manifest.rows(workspace, manifest.find(workspace, version.base))
         ).table
-    return log.entries_of(replay.standing(table))
+    return log.entries_of(replay.effective(table))
 
 
 def policy_of(workspace: Workspace, version: manifest.Version, settings: Settings) -> policy.Policy | None:

@@ -159,9 +159,10 @@ def _candidates(
         candidates.HashSource(settings.hash_radius, engine.join, progress.of(0)).pairs(given),
         neighbours.pairs(given, index),
     ]
-    looks, turned = TurnSource(index, progress.of(2)).pairs(given.thumbnails[:contents], looks)
+    few = candidates.Index(index.vectors, engine.searcher(index.vectors, min(candidates.FEW, len(index.vectors))))
+    looks, turned = TurnSource(few, progress.of(2)).pairs(given.thumbnails[:contents], looks)
     by_face = aligned.FaceSource(progress.of(3), engine.searcher).pairs(given.thumbnails, points)
-    source = WindowSource(index, progress.of(4), engine.searcher, engine.threads)
+    source = WindowSource(few, progress.of(4), engine.searcher, engine.threads)
     looks, windows = source.pairs(given.thumbnails[:contents], large, looks)
     return looks, candidates.union([*found, turned, windows, by_face])
 
