@@ -33,7 +33,7 @@ _LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 1e-2
 _MINIBATCH = 64
 
-_FEWEST_STEPS, _MOST_ROUNDS = 400, 3
+_FEWEST_STEPS, _MOST_ROUNDS = 300, 3
 """Minibatches that a head learns from at least, where that takes no more than so many times its epochs: few pictures
 are seen more often."""
 
@@ -84,6 +84,11 @@ class FeatureNetwork:
             255 * torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD)
         )
         self._heads = {name: _loaded(name, arrays).to(self.device) for name, arrays in (heads or {}).items()}
+
+    def classes(self) -> tuple[Floats, Floats]:
+        """Return weights (1280, 1000) and biases (1000,) that make an embedding ImageNet's classes, as logits."""
+        last = self._network.classifier
+        return last.weight.detach().cpu().numpy().T, last.bias.detach().cpu().numpy()
 
     def describe(self, pictures: Bytes) -> Described:
         """Return embeddings and what the heads see of pictures (n, 112, 112) uint8."""
@@ -152,7 +157,7 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 class _Head(nn.Module):
-    """Brings taps to one resolution, adds each cell's place, and looks at 5 x 5 cells around each."""
+    """Brings taps to one resolution, adds each cell's place, and looks at 7 x 7 cells around each."""
 
     def __init__(self, shape: HeadShape) -> None:
         super().__init__()
@@ -168,9 +173,11 @@ class _Head(nn.Module):
         channels = sum(width or _TAPS[tap] for tap, width in reduced.items()) + 4
         self.body = nn.Sequential(
             nn.Dropout2d(shape.dropout),
-            _layer(channels, shape.width),
-            _layer(shape.width, shape.width),
-            _layer(shape.width, shape.width),
+            # narrowed first: half of the work, and no worse
+            nn.Conv2d(channels, shape.width, 1, bias=False),
+            nn.BatchNorm2d(shape.width),
+            nn.ReLU(),
+            *(_layer(shape.width, shape.width) for _ in range(3)),
             nn.Dropout2d(shape.dropout),
             nn.Conv2d(shape.width, 1, 1),
         )
@@ -215,6 +222,7 @@ def learn_head(
     taps: Taps,
     covers: Floats,
     rows: npt.NDArray[np.int64],
+    late: npt.NDArray[np.int64],
     *,
     seed: int = 0,
 ) -> dict[str, npt.NDArray[Any]]:
@@ -225,6 +233,8 @@ def learn_head(
         taps: of all pictures, on the CPU.
         covers: (n, cells, cells) share of each cell that is covered, 0..1.
         rows: numbers of the pictures to learn from.
+        late: of pictures as they are, without anything laid over them: most join once the head knows what it looks
+            for, and leaves out those that have it by nature.
         seed: of the start and the order.
 
     Returns:
@@ -238,13 +248,15 @@ def learn_head(
         head = _Head(shape).to(device)
         rng, rows = np.random.default_rng(seed), rows.copy()
         optimiser = torch.optim.AdamW(head.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-        steps = max(1, len(rows) // _MINIBATCH)
+        steps, more = max(1, len(rows) // _MINIBATCH), len(late) // _MINIBATCH
         epochs = min(max(shape.epochs, round(_FEWEST_STEPS / steps)), _MOST_ROUNDS * shape.epochs)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * steps)
+        joining = round(_CLEAN_AT * epochs)
+        whole = epochs * steps + (epochs - joining) * more
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, whole)
         target = torch.from_numpy(covers)
         for epoch in range(epochs):
-            if epoch == round(_CLEAN_AT * epochs):
-                rows = _trusted(head, taps, target, rows, device)
+            if epoch == joining:
+                rows = np.concatenate([_trusted(head, taps, target, part, device) for part in (rows, late)])
             for batch in _minibatches(rng.permutation(rows)):
                 head.train()
                 seen = {tap: taps[tap][batch].to(device) for tap in shape.taps}
@@ -275,6 +287,8 @@ def _trusted(
     head: nn.Module, taps: Taps, cover: Tensor, rows: npt.NDArray[np.int64], device: torch.device
 ) -> npt.NDArray[np.int64]:
     """Return rows without the pictures taken for clean that the head doubts most."""
+    if not len(rows):
+        return rows
     head.eval()
     said = np.empty(len(rows), np.float32)
     with torch.inference_mode():

@@ -118,7 +118,7 @@ class EmbedSettings(_Section):
     when: Literal["auto", "on", "off"] = Field(
         "auto", description="on, off, or auto: where labels are judged or images were embedded before"
     )
-    lessons: int = Field(6000, ge=200, description="most pictures drawn to learn from; fewer where faces are few")
+    lessons: int = Field(5000, ge=200, description="most pictures drawn to learn from; fewer where faces are few")
 
 
 class Settings(_Section):

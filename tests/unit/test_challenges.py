@@ -160,8 +160,10 @@ def human_of(faces: np.ndarray, usual: tuple[float, float] = (0.0, 1.0)) -> dict
         "mean": np.zeros(faces.shape[1]),
         "scale": np.ones(faces.shape[1]),
         "faces": faces.astype(np.float16),
-        "typical": np.array([0.0, -2.0, -4.0]),
-        "spread": np.array([1.0, 2.0, 2.0]),
+        "classes": np.zeros((faces.shape[1], 1000), np.float16),
+        "class_biases": np.zeros(1000, np.float16),
+        "typical": np.array([0.0, -2.0, -4.0, np.log(398 / 602)]),
+        "spread": np.array([1.0, 2.0, 2.0, 1.0]),
         "usual": np.array(usual),
     }
 
@@ -184,6 +186,16 @@ def test_no_opinion_of_what_is_a_person_outvotes_the_two_others() -> None:
     alone = model.opinions(human, np.array([like, unlike], np.float16), np.array([0.9, 0.9]))
     assert alone[0, 0] == pytest.approx(alone[1, 0], abs=0.01)
     assert alone[1, 2] > alone[0, 2]
+
+
+def test_what_the_network_takes_for_an_animal_is_less_a_persons() -> None:
+    human = human_of(np.array([[0, 1], [0.1, 1]]))
+    embedding, sure = np.array([[0, 1], [0.5, 1]], np.float16), np.array([0.9, 0.9])
+    before = model.non_human_score(human, embedding, sure)
+    human["classes"][0, 281] = 20  # a tabby cat
+    after = model.non_human_score(human, embedding, sure)
+    assert after[0] == pytest.approx(before[0])
+    assert after[1] > before[1] + 2
 
 
 def test_a_model_is_read_back_as_it_was_written_and_junk_is_none() -> None:

@@ -24,19 +24,25 @@ Floats = npt.NDArray[np.float64]
 Half = npt.NDArray[np.float16]
 Arrays = dict[str, npt.NDArray[Any]]
 
-REVISION = 4
+REVISION = 5
 """Raised whenever another model may be learned from the same faces."""
 
 HEADS = {"watermark": "overlay", "occluded_face": "occluder"}
 
-_TOP = {"overlay": 4, "occluder": 3}
-"""Cells whose mean logit stands for a picture: the fewest that a word or a hand covers."""
+_TOP = {"overlay": 8, "occluder": 3}
+"""Cells whose mean logit stands for a picture: about as many as a word or a hand covers."""
 
 _MARGIN = {"overlay": 0, "occluder": 1}
 """Cells at the edge that do not count: a hand at the edge covers no face."""
 
+_ANIMALS = 398
+"""The first classes of ImageNet's thousand are animals, from the tench to the puffer fish (Russakovsky et al. 2015)."""
+
 _LEAST_SCORE = 0.02
 """Detector scores are kept this far from 0 and 1, so that log-odds are finite."""
+
+_BATCH = 2000
+"""Pictures whose classes are held at a time."""
 
 _RIDGE = 0.01
 _ROUNDS = 50
@@ -88,8 +94,9 @@ class ChallengeModel:
     Attributes:
         heads: arrays of each head.
         human: weights, mean and scale of the embedding (1280,) that tell altered faces from the data's; faces
-            (m, 1280): embeddings of some of these; typical and spread (3,): of the ``opinions`` on faces; usual (2,):
-            median and robust deviation of ``non_human_score`` on the data's images.
+            (m, 1280): embeddings of some of these; classes (1280, 1000) and class_biases (1000,): ImageNet's; typical
+            and spread (4,): of the ``opinions`` on faces; usual (2,): median and robust deviation of
+            ``non_human_score`` on the data's images.
         curves: per check.
         record: on what it was learned, and how well it finds planted ones that it did not learn from.
 
@@ -153,7 +160,7 @@ def picture_logit(name: str, logits: npt.NDArray[np.floating[Any]]) -> Floats:
 
 
 def non_human_score(human: Mapping[str, npt.NDArray[Any]], embedding: Half, face_score: Floats) -> Floats:
-    """Return how little each picture looks like a person's face, (n,): three opinions that err apart.
+    """Return how little each picture looks like a person's face, (n,): four opinions that err apart.
 
     Each has an equal say once its spread among faces is 1: weights that fit drawn pictures best would say little of
     others, and equal ones hold up where the data change (Dawes 1979, American Psychologist 34:571).
@@ -163,11 +170,23 @@ def non_human_score(human: Mapping[str, npt.NDArray[Any]], embedding: Half, face
 
 
 def opinions(human: Mapping[str, npt.NDArray[Any]], embedding: Half, face_score: Floats) -> Floats:
-    """Return (n, 3): how altered pictures look, how much the detector doubts a face, how far they are from faces."""
+    """Return (n, 4): how altered pictures look, the detector's doubt, how far they are from faces, how like animals."""
     score = np.clip(np.nan_to_num(face_score), _LEAST_SCORE, 1 - _LEAST_SCORE)
     scaled = human["weights"] / human["scale"]
     altered = embedding.astype(np.float32) @ scaled.astype(np.float32) - float(human["mean"] @ scaled)
-    return np.column_stack([altered, np.log((1 - score) / score), nearest(embedding, human["faces"])])
+    doubt = np.log((1 - score) / score)
+    return np.column_stack([altered, doubt, nearest(embedding, human["faces"]), _animal(human, embedding)])
+
+
+def _animal(human: Mapping[str, npt.NDArray[Any]], embedding: Half) -> Floats:
+    """Return the log-odds (n,) that a picture's class is one of the animals."""
+    weights, biases = (human[name].astype(np.float32) for name in ("classes", "class_biases"))
+    result = np.empty(len(embedding))
+    for start in range(0, len(embedding), _BATCH):
+        rows = slice(start, start + _BATCH)
+        odds = np.exp(np.clip(embedding[rows].astype(np.float32) @ weights + biases, -40, 40))
+        result[rows] = np.log(odds[:, :_ANIMALS].sum(axis=1)) - np.log(odds[:, _ANIMALS:].sum(axis=1))
+    return result
 
 
 def fit_curve(positive: Floats, negative: Floats) -> Curve:
