@@ -377,6 +377,34 @@ def test_the_cost_of_a_challenge_is_the_difference_with_its_interval() -> None:
     assert few["cost_low"] < 0.7
 
 
+def test_images_as_they_are_teach_what_no_lesson_draws_and_those_with_the_thing_are_left_out() -> None:
+    import torch
+
+    from training.features import _loaded, learn_head
+
+    rng = np.random.default_rng(0)
+    count, plain = 128, 64
+    taps = {
+        name: torch.from_numpy(rng.normal(0, 1, (count + plain, width, side, side)).astype(np.float16))
+        for name, width, side in (("coarse", 112, 7), ("top", 320, 4))
+    }
+    covers = np.zeros((count + plain, 7, 7), np.float32)
+    covers[:64, 2:5, 2:5] = 1
+    taps["coarse"][:64, :8, 2:5, 2:5] += 4
+    # hats: a part of what the lessons show, in most images as they are; the last of these have the thing itself
+    taps["coarse"][count:-8, :4, 2:5, 2:5] += 4
+    taps["coarse"][-8:, :8, 2:5, 2:5] += 4
+    rows, late = np.arange(count), np.arange(count, count + plain)
+    said = {}
+    for name, joining in (("without", late[:0]), ("with", late)):
+        head = _loaded("occluder", learn_head("occluder", taps, covers, rows, joining))
+        with torch.inference_mode():
+            logits = head({tap: values[count:] for tap, values in taps.items()})[:, 2:5, 2:5].mean((1, 2)).numpy()
+        said[name] = logits[:-8].mean(), logits[-8:].mean()
+    assert said["with"][0] < said["without"][0] - 1
+    assert said["with"][1] > 2
+
+
 @pytest.mark.skipif(not available(), reason="the package with the network's weights is not installed")
 def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: Path) -> None:
     from curation.base.progress import Display
