@@ -41,8 +41,8 @@ docs: setup
 
 # On all cores, one file at a time each, what takes longest first; then those that a person's clicks are timed in, alone.
 test: lint chromium
-	@status=0; $(PYTEST) -n auto --dist loadfile --no-loadscope-reorder -m 'not browser' || status=$$?; \
-	$(PYTEST) -m browser || status=$$?; exit $$status
+	@status=0; $(PYTEST) -n auto --dist loadfile --no-loadscope-reorder -m 'not app' || status=$$?; \
+	$(PYTEST) -m app || status=$$?; exit $$status
 
 # Debian's Chromium for the browser tests, which are skipped where it cannot be had.
 chromium:

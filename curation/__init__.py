@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from curation.base.memory import choose_arrow_pool
 from curation.base.telemetry import switch_off
+from curation.base.threads import choose as choose_threads
 
 if TYPE_CHECKING:
     from curation.api import Explanation, Gallery, Outcome, Version, Workspace
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from curation.formats.torch import CuratedFaces
 
 switch_off()
+choose_threads()
 choose_arrow_pool()
 
 __all__ = [

@@ -72,8 +72,8 @@ class Gallery:
     thumbnails: dict[str, str] = field(repr=False)
 
     def _repr_html_(self) -> str:
-        rows = self.frame.itertuples(index=False)
-        pictures = [(self.thumbnails.get(row.path, ""), row.path, f"{row.label}; {row.evidence}") for row in rows]
+        rows = zip(*(self.frame[name] for name in ("path", "label", "evidence")), strict=True)
+        pictures = [(self.thumbnails.get(path, ""), path, f"{label}; {words}") for path, label, words in rows]
         return str(notebook.sentences([self.title]) + notebook.gallery(pictures))
 
     def __len__(self) -> int:
@@ -159,7 +159,7 @@ class Version:
 
 @naming_keywords
 class Workspace:
-    """A workspace folder: run, look, decide, take back, hand on.
+    """A workspace folder: run, inspect, decide, undo, export.
 
     Everything that writes takes the workspace's lock; everything it reads stays as it was committed.
     """
@@ -194,7 +194,7 @@ class Workspace:
     def run(self, data: str | Path, *, policy: str = "", limit: int = 0, accept_loss: bool = False) -> Outcome:
         """Curate ``data`` up to a cleaned version and its report; a second run does only what is new.
 
-        With ``accept_loss`` the policy goes through with what the brake would hold back.
+        With ``accept_loss`` the policy also excludes what the brake would hold back.
 
         Raises:
             CurationError: the source, a setting or the policy is wrong.
@@ -216,7 +216,7 @@ class Workspace:
             opinions: who else judges, as ``--opinion`` of the command; None for the settings' own
             embed: whether images are embedded and searched for watermarks, occlusion, faces of no person and outliers;
                 None: where labels are judged
-            identity: a network that finds who is who: dlib, insightface:PACK or FILE.onnx
+            identity: a network that groups faces by person: dlib, insightface:PACK or FILE.onnx
 
         Raises:
             CurationError: nothing was scanned yet, or a recipe cannot be fitted.
@@ -269,7 +269,7 @@ class Workspace:
             )
 
     def apply(self, policy: str = "", *, accept_loss: bool = False) -> Version:
-        """Let a policy decide again on the issues as they stand; ``accept_loss`` as of ``run``."""
+        """Apply a policy to the issues again; ``accept_loss`` as in ``run``."""
         chosen = self.settings.model_copy(update={"policy": policy}) if policy else self.settings
         with locked(self._workspace):
             recorded = decisions.apply(self._workspace, chosen, self._display, accept_loss=accept_loss)
@@ -358,9 +358,9 @@ class Workspace:
         return Version(self._workspace, recorded.version)
 
     def annotations(self, file: str | Path, *, new_class: bool = False) -> Outcome:
-        """Take what people answered in Label Studio (its JSON export) as their decisions, and commit.
+        """Import people's answers from Label Studio (its JSON export) as their decisions, and commit.
 
-        Classes that no image has yet are taken with ``new_class`` only.
+        Classes that no image has yet are imported with ``new_class`` only.
         """
         from curation.review.label_studio import read, take
 
@@ -391,13 +391,13 @@ class Workspace:
         return session
 
     def plan_review(self, seed: int = 0) -> pd.DataFrame:
-        """Return the share of labels expected to be right after so many answers, by order of asking."""
+        """Return the share of labels expected to be right by number of answers and order of asking."""
         from curation.pipeline import label_queue
 
         return label_queue.plan_review(self._workspace, seed).table
 
     def pull(self, *, new_class: bool = False) -> Outcome:
-        """Bring what people answered in the App into the log, and commit; ``new_class`` as of ``decide``."""
+        """Import people's answers from the App into the log, and commit; ``new_class`` as in ``decide``."""
         from curation.review.pull import pull
 
         with locked(self._workspace):
@@ -406,7 +406,7 @@ class Workspace:
         return Outcome(tuple(pulled.lines()), {name: getattr(pulled, name) for name in counts})
 
     def merge(self, other: str | Path) -> Outcome:
-        """Take what people decided in another workspace of the same data; ``record["conflicts"]`` are contradictions.
+        """Import people's decisions from another workspace of the same data; ``record["conflicts"]``: contradictions.
 
         Raises:
             WorkspaceError: there is no other workspace, or it is this one.
@@ -433,7 +433,7 @@ class Workspace:
         return Outcome(tuple(found.lines), found.record())
 
     def coverage(self, on: str = "cleaned", attributes: str = "") -> Outcome:
-        """Say what a version holds of each class; see ``curation.evidence.coverage.coverage``."""
+        """Report what a version holds of each class; see ``curation.evidence.coverage.coverage``."""
         from curation.evidence.coverage import coverage
 
         with locked(self._workspace):
@@ -454,10 +454,10 @@ class Workspace:
         return Outcome(tuple(done.lines), done.record())
 
     def split(self, *, train: float = 0.75, validation: float = 0.2, test: float = 0.05, by: str = "") -> Version:
-        """Divide the kept images anew so that no person, copy or session is in two splits; ``undo`` takes it back.
+        """Split the kept images again, with no person, copy or session in two splits; ``undo`` takes it back.
 
         Raises:
-            WorkspaceError: nobody's person is known, or the shares do not sum to 1.
+            WorkspaceError: nothing is known of who is in the images, or the shares do not sum to 1.
 
         """
         from curation.pipeline import splitting
@@ -470,12 +470,12 @@ class Workspace:
         return Version(self._workspace, committed)
 
     def forget_identity(self) -> int:
-        """Delete the embeddings of faces and who was found by them; return how many bytes they took."""
+        """Delete the embeddings of faces and the groups found with them; return their size in bytes."""
         with locked(self._workspace):
             return steps.forget_identity(self._workspace, self.settings, self._display)
 
     def undo(self, target: str | int, *, by: str = "") -> Version:
-        """Take back a decision (its number) or a version (its name)."""
+        """Undo a decision (its number) or a version (its name)."""
         with locked(self._workspace):
             recorded = decisions.undo(self._workspace, str(target), by or getpass.getuser(), self.settings)
         return Version(self._workspace, recorded.version)
@@ -509,7 +509,7 @@ class Workspace:
         return queries.log_table(self._workspace, path)
 
     def gate(self, limits: Mapping[str, Any] | str | Path = "", version: str = "cleaned") -> Gate:
-        """Hold a version against limits; ``holds`` says whether it keeps to all of them.
+        """Check a version against limits; ``holds`` says whether it keeps to all of them.
 
         Args:
             limits: name -> the most allowed, or a TOML file; "" for the workspace's ``gate.toml``, else the defaults
@@ -527,7 +527,7 @@ class Workspace:
         return gate.check_version(workspace, version, limits, self.settings)
 
     def verify(self) -> list[str]:
-        """Return what is wrong with the versions and the log; an empty list means all is well."""
+        """Return what is wrong with the versions and the log; an empty list means nothing."""
         return manifest.verify(self._workspace)
 
     def report(self) -> Path:
@@ -536,7 +536,7 @@ class Workspace:
             return curating.report(self._workspace, self.settings, self._display)
 
     def train(self, recipe: str, on: str = "cleaned", **options: Any) -> Path:
-        """Fit a recipe on a version and return its run's folder; options as ``curation.models.runs.FitOptions``."""
+        """Train a recipe on a version and return its run's folder; options as ``curation.models.runs.FitOptions``."""
         return runs.train(self._workspace, recipe, on, _fit_options(options), self._display)
 
     def evaluate(self, model: str, on: str = "cleaned") -> pd.DataFrame:
@@ -544,7 +544,7 @@ class Workspace:
         return evaluation.evaluate(self._workspace, model, on, self._display).table
 
     def crossval(self, recipe: str = "fast", on: str = "raw", **options: Any) -> runs.OutOfFold:
-        """Judge each image by a model that has seen no copy of it; see ``curation.models.runs.out_of_fold``."""
+        """Predict each image by a model that has seen no copy of it; see ``curation.models.runs.out_of_fold``."""
         return runs.out_of_fold(self._workspace, recipe, on, _fit_options(options), self._display)
 
     def compare(
@@ -555,7 +555,7 @@ class Workspace:
         return run(self._workspace, first, second, recipe, chosen, self._display, seeds=seeds, votes_file=file)
 
     def ladder(self, *recipes: str, on: str = "cleaned", **options: Any) -> runs.Ladder:
-        """Fit several recipes under one budget; see ``curation.models.runs.ladder``."""
+        """Train several recipes under one budget; see ``curation.models.runs.ladder``."""
         return runs.ladder(self._workspace, recipes or ("vgg16",), on, _fit_options(options), self._display)
 
     def predict(self, model: str, images: Sequence[str]) -> pd.DataFrame:
@@ -564,7 +564,7 @@ class Workspace:
 
     def export_model(self, model: str, destination: str | Path) -> Outcome:
         """Export a model to ONNX, checked against torch, with its card."""
-        return Outcome(tuple(runs.hand_over(self._workspace, model, Path(destination))), {"model": model})
+        return Outcome(tuple(runs.export_model(self._workspace, model, Path(destination))), {"model": model})
 
     def cards(self, destination: str | Path = "cards", model: str = "", on: str = "cleaned") -> list[Path]:
         """Write a dataset card, Croissant metadata and a model card; return the files."""
@@ -580,7 +580,8 @@ class Workspace:
         held = f"{len(manifest.versions(workspace))} versions"
         if workspace.issues.exists():
             found = self.checks()
-            held += "; flagged: " + ", ".join(f"{row.check} {row.issues:,}" for row in found.itertuples() if row.issues)
+            counts = zip(found["check"], found["issues"], strict=True)
+            held += "; flagged: " + ", ".join(f"{check} {images:,}" for check, images in counts if images)
         return f"<Workspace {self.folder}, {held}>"
 
     def _repr_html_(self) -> str:

@@ -21,8 +21,8 @@ from curation.cli.examples import EXAMPLES
 
 SETTINGS_HEAD = """# Settings
 
-`curate.toml` in the workspace, then environment variables, then flags: the later wins. Thresholds that `curate audit
---calibrate` found stand between the defaults and the file. A wrong setting is refused by name.
+`curate.toml` in the workspace, then environment variables, then flags: the later takes precedence. Thresholds found by
+`curate audit --calibrate` come between the defaults and the file. A wrong setting is refused by name.
 
 ```toml
 policy = "deck"
@@ -84,22 +84,22 @@ def _check_table() -> str:
         f"| [`{name}`](checks/{name}.md) | {check.explanation} | {' | '.join(_shares(name))} |"
         for name, check in CHECKS.items()
     ]
-    head = "| check | flags | planted ones found | flagged ones right | plain faces flagged |\n|---|---|---|---|---|\n"
+    head = "| check | flags | planted, found | flagged, right | plain faces flagged |\n|---|---|---|---|---|\n"
     return head + "\n".join(rows)
 
 
 def _check_page(name: str, check: Check) -> str:
     how = HOW.get(name) or " ".join((check.run.__doc__ or check.explanation).split())
     shown = _picture(name)
-    picture = f"![Drawn faces: {check.title}](../{shown})" if shown else "The drawn sample has none of these to show."
+    picture = f"![Drawn faces: {check.title}](../{shown})" if shown else "The drawn sample has no example of this."
     found, right, plain = _shares(name)
     measured = "Not measured on the drawn sample. See [Benchmarks](../benchmarks.md) for what was measured on faces."
     if right:
         measured = (
             f"On the drawn sample of {MEASURED['images']} images ({MEASURED['date']}, `python docs/pictures.py`): "
-            f"**{found}** planted ones found; of those flagged, **{right}** were right (at least: another planted "
-            f"defect may be one of these too); plain faces flagged: **{plain}**. Drawn faces are no photographs: "
-            "`curate audit` measures it on yours."
+            f"**{found}** planted defects found; of the flagged images, **{right}** right (at least: another planted "
+            f"defect may be of this kind too); plain faces flagged: **{plain}**. Drawn faces are not photographs: "
+            "`curate audit` measures the check on your own."
         )
     return (
         f"# {check.title}\n\n`{name}`: {check.explanation}\n\n{picture}\n\n## How it decides\n\n{how}\n\n"
@@ -129,7 +129,8 @@ def _policy_page(file: Path) -> str:
     joined = file.stem if "duplicates" in policy else f"balanced+{file.stem}"
     return (
         f"# The policy {file.stem}\n\n{policy['description']}\n\n```console\ncurate apply --policy {joined}\n```"
-        "\n\nA policy is a TOML file. This one, whole; change a copy of it and name it with `--policy FILE`:\n\n"
+        "\n\nA policy is a TOML file. This is the whole file; to change it, edit a copy and name "
+        "that with `--policy FILE`:\n\n"
         f"```toml\n{text}```\n\nAll policies: [Checks and policies](../checks.md).\n"
     )
 

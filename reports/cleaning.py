@@ -10,30 +10,33 @@ from typing import Any
 import pandas as pd
 
 from reports import page, thumbnails
-from reports.page import Column, Table
+from reports.page import Column, Row, Table, interval_columns
 from reports.people import people_tables
 
 KIND_WORDS: Mapping[str, tuple[str, str]] = {
     "label_conflict": ("Label conflicts", "Copies of one picture under different labels."),
     "split_leak": ("Split leaks", "Copies of one picture in several splits, under one label."),
-    "subject_leak": ("One person in several splits", "A model that has met a person is judged too well on them."),
+    "subject_leak": (
+        "One person in several splits",
+        "A model that has seen a person in training is judged too favourably on that person.",
+    ),
     "near_duplicate": ("Near copies", "The same picture, changed a little, within one split and class."),
     "exact_duplicate": ("Exact copies", "The same pixels several times, within one split and class."),
     "same_session": (
         "Shots of one session",
-        "The same person and scene, another expression or moment: alike, but no copies. They are kept.",
+        "The same person and scene, another expression or moment: alike, but not copies. They are kept.",
     ),
 }
 """Kinds of groups of copies, most serious first: title and explanation."""
 
 
 _CELLS = 40
-"""Cells of coverage in the table of those that lost most."""
+"""Cells of coverage shown in the table of the largest losses."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a report's figures come from and how to get them again.
+    """Where a report's figures come from and how to reproduce them.
 
     left_out holds (path, reason) of the source's files that were not taken; settings is a nested mapping; option names
     the workspace in commands, and app is the address of the version's images in the App.
@@ -57,7 +60,7 @@ class Provenance:
 
     @property
     def name(self) -> str:
-        """The last part of the source: what people call the data set."""
+        """The last part of the source: the name of the data set."""
         return self.source.rstrip("/").rpartition("/")[2] or self.source
 
 
@@ -65,7 +68,7 @@ class Provenance:
 class CleaningTables:
     """Everything that the page shows; nothing on it is computed beyond these tables.
 
-    first             sentences that come before everything else
+    first             sentences at the top of the page
     anomalies         text, command, view: what a person should know and do first
     headline          figure (NaN: not run), title, note, command, view
     before_after      version (before, after), split (last: all), one column per class, all, share (0..1)
@@ -90,7 +93,7 @@ class CleaningTables:
     people            source, figure, class, value, low, high, images: how people answered, if they were asked
     decisions         seq, actor, path, action, value, reason, issue: the first of decisions_total
     coverage          axis, split, label, value, images_before, images: copies counted once
-    gaps              sentences on the cells of coverage that are emptied, empty or thin
+    gaps              sentences on cells of coverage that were emptied, are empty or have few images
 
     outcome is one of kept, left out, relabelled, softened; thumbnail the bytes of a square grey picture, or None. A
     command is without the workspace; view is the name of a saved view in the App, or "".
@@ -224,10 +227,11 @@ def _coverage(frame: pd.DataFrame | None) -> dict[str, Any] | None:
     # a class none of whose images has a value of an axis has no cell there
     every = pd.MultiIndex.from_tuples([(*value, label) for label in labels for value in values])
     numbers = numbers.reindex(every, fill_value=0)
+    before, after = (numbers[name].to_dict() for name in ("images_before", "images"))
     rows = []
     for label in labels:
-        cells = [[int(number) for number in numbers.loc[(*value, label)]] for value in values]
-        kept = [{"before": before, "after": after, "share": after / (before or 1)} for before, after in cells]
+        cells = [(before[(*value, label)], after[(*value, label)]) for value in values]
+        kept = [{"before": was, "after": is_, "share": is_ / (was or 1)} for was, is_ in cells]
         rows.append({"label": label, "cells": kept})
     axes = {axis: sum(axis == one for one, _ in values) for axis, _ in values}
     lost = frame[frame["images"] < frame["images_before"]]
@@ -246,8 +250,8 @@ def _jury(frame: pd.DataFrame | None) -> Table | None:
     columns = [
         Column("name", "opinion"),
         Column("weight", "weight", "decimal", "in the consensus, relative to the heaviest"),
-        Column("skill", "explains", "share", "of what the others agree on"),
-        Column("seen", "memory", "share", "of its answers only repeat given labels: taken out"),
+        Column("skill", "explains", "share", "of what the other opinions agree on"),
+        Column("seen", "memory", "share", "of its answers only repeat given labels: discounted"),
         Column("sentence", "in words"),
     ]
     return Table("jury", "Who judged the labels", frame[["name", "weight", "skill", "seen", "sentence"]], columns)
@@ -261,8 +265,7 @@ def _plan(frame: pd.DataFrame | None) -> dict[str, Any] | None:
         Column("order", "order of asking"),
         Column("answers", "answers", "count"),
         Column("expected", "labels right", "share", "each label taken as its likeliest class"),
-        Column("low", "from", "share", "lower end of the 95 % interval"),
-        Column("high", "to", "share", "upper end of the 95 % interval"),
+        *interval_columns(),
     ]
     table = Table("plan", "Labels expected to be right after so many answers", frame, columns)
     orders = list(dict.fromkeys(frame["order"]))
@@ -281,14 +284,13 @@ def _reached(frame: pd.DataFrame | None) -> Table | None:
         Column("what", "what"),
         Column("expected", "expected", "share"),
         Column("reached", "reached", "share"),
-        Column("low", "from", "share", "lower end of the 95 % interval"),
-        Column("high", "to", "share", "upper end of the 95 % interval"),
+        *interval_columns(),
     ]
     return Table("reached", "What answers were expected to show, and what they showed", frame, columns)
 
 
 _LEAST_SHARE = 0.01
-"""The bars of shares reach at least to this share, so that next to nothing does not look like much."""
+"""Smallest full width of the bars of shares, so that a tiny share does not look large."""
 
 _STATES = {"kept": "kept", "left out": "out", "relabelled": "changed", "softened": "changed"}
 """Outcome -> class of the style sheet."""
@@ -323,7 +325,7 @@ def _checks(tables: CleaningTables) -> Table:
     by_class[tables.checks["issues"].isna().to_numpy()] = float("nan")
     classes = {label: f"class {n}" for n, label in enumerate(by_class.columns)}
     checks = tables.checks.reset_index(drop=True)
-    # nothing was left out because of a check that never ran; that is no count of 0
+    # a check that was not run excludes nothing, which is not a count of 0
     checks["left_out"] = checks["left_out"].where(checks["issues"].notna() | (checks["left_out"] > 0))
     frame = pd.concat([checks, by_class.rename(columns=classes)], axis=1)
     columns = [
@@ -354,13 +356,13 @@ def _distributions(frame: pd.DataFrame) -> list[dict[str, Any]]:
             result.append(
                 {"title": title, "measure": measure, "flagged": flagged, "bars": bars, "alt": alt, "most": most}
                 | {"low": round(low, digits) + 0.0, "high": round(high, digits) + 0.0, "limit": limit}
-                # where no image comes near the limit, its line would lie in the next drawing
+                # where no image comes near the limit, its line would be in the next drawing
                 | {"limit_x": _PLOT_WIDTH * (limit - low) / (high - low) if low <= limit <= high else None}
             )
     return result
 
 
-def _bar(row: Mapping[str, Any], low: float, high: float, most: int) -> dict[str, Any]:
+def _bar(row: Row, low: float, high: float, most: int) -> dict[str, Any]:
     scale, tallest = _PLOT_WIDTH / (high - low), math.log10(1 + most)
     number = row["passed"] + row["flagged"]
     return {
@@ -373,10 +375,11 @@ def _bar(row: Mapping[str, Any], low: float, high: float, most: int) -> dict[str
 
 
 def _uniform(frame: pd.DataFrame) -> list[str]:
-    """Name the measures in which all images are alike; they have no distribution to draw."""
+    """Return a sentence per measure that is equal in all images, which has no distribution to draw."""
     sizes = frame.groupby(["title", "measure"], sort=False)["left"].agg(["size", "first"])
-    alike = sizes[sizes["size"] == 1]
-    return [f"{title}: {measure} is {value:.3g} in every image" for (title, measure), value in alike["first"].items()]
+    alike = sizes[sizes["size"] == 1].reset_index()
+    named = zip(alike["title"], alike["measure"], alike["first"], strict=True)
+    return [f"{title}: {measure} is {value:.3g} in every image" for title, measure, value in named]
 
 
 def _gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -387,8 +390,8 @@ def _gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[str, 
             {"label": label, "total": int(rows["total"].iloc[0]), "pictures": _pictures(rows, uris)}
             for label, rows in of_check.groupby("label", sort=False)
         ]
-        words = checks.loc[check]
-        result.append({"check": check, "classes": classes, **words[["title", "explanation", "issues"]].to_dict()})
+        words = {name: checks[name].to_dict()[check] for name in ("title", "explanation", "issues")}
+        result.append({"check": check, "classes": classes, **words})
     return result
 
 
@@ -399,10 +402,10 @@ def _opinions(tables: CleaningTables) -> Table | None:
         Column("title", "check"),
         Column("peer", "peer"),
         Column("both", "both flag", "count"),
-        Column("ours_only", "only we flag", "count"),
+        Column("ours_only", "only ours flags", "count"),
         Column("peer_only", "only the peer flags", "count"),
     ]
-    return Table("opinions", "Images flagged by us and by peers", tables.opinions, columns)
+    return Table("opinions", "Images flagged by our checks and by peers", tables.opinions, columns)
 
 
 def _peer_gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -415,7 +418,7 @@ def _peer_gallery(tables: CleaningTables, uris: Mapping[str, str]) -> list[dict[
     ]
 
 
-def _pictures(rows: pd.DataFrame, uris: Mapping[str, str]) -> list[dict[str, Any]]:
+def _pictures(rows: pd.DataFrame, uris: Mapping[str, str]) -> list[Row]:
     records = rows.drop(columns="thumbnail", errors="ignore").to_dict("records")
     return [{**record, "uri": uris.get(record["sha256"], "")} for record in records]
 
@@ -473,7 +476,7 @@ def _left_out_files(origin: Provenance) -> Table | None:
         return None
     frame = pd.DataFrame(origin.left_out, columns=["path", "reason"])
     columns = [Column("path", "file", "code"), Column("reason", "reason")]
-    return Table("left-out-files", "Files of the source that are no images of the data set", frame, columns)
+    return Table("left-out-files", "Files of the source that are not part of the data set", frame, columns)
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from reports.figures import interval_chart, interval_height
-from reports.page import Chart, Column, Table, render
+from reports.page import DIFFERENCE_COLUMNS, Chart, Column, Table, render
 
 _MEANS = (
     Column("evaluation", "Judged on"),
@@ -17,15 +17,7 @@ _MEANS = (
     Column("accuracy", "Accuracy", "share", "mean over the seeds"),
 )
 
-_DIFFERENCES = (
-    Column("evaluation", "Judged on"),
-    Column("contrast", "Difference"),
-    Column("difference", "Points", "number", "of accuracy in per cent, mean over seeds"),
-    Column("low", "from", "number", "lower end of the paired 95 % interval"),
-    Column("high", "to", "number", "upper end of the paired 95 % interval"),
-    Column("images", "Images", "count"),
-    Column("seeds", "Seeds", "count"),
-)
+_DIFFERENCES = (Column("evaluation", "Judged on"), *DIFFERENCE_COLUMNS)
 
 
 def comparison_page(

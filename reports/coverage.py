@@ -1,4 +1,4 @@
-"""What a version covers of each class, as one self-contained page: sentences, and a shaded table an axis."""
+"""What a version covers of each class, as one self-contained page: sentences, and a shaded table per axis."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ import pandas as pd
 from plotly import graph_objects as go
 
 from reports.figures import matrix_figure
-from reports.page import Chart, Column, Table, render, slug
+from reports.page import Chart, Column, Table, interval_columns, render, slug
 
 _CELLS = (
     Column("split", "Split"),
     Column("label", "Class"),
     Column("value", "Value"),
     Column("images", "Images", "count", "pictures in the version, copies counted once"),
-    Column("images_before", "Before", "count", "in the data as they came"),
+    Column("images_before", "Before", "count", "in the imported data"),
     Column("share", "Share", "share", "of the class in the split"),
-    Column("low", "from", "share", "lower end of the 95 % interval"),
-    Column("high", "to", "share", "upper end of the 95 % interval"),
+    *interval_columns(),
     Column("expected", "Expected", "number", "images, if the class were like the others of its split"),
 )
 
 _ASSOCIATION = (
     Column("axis", "Axis"),
     Column("images", "Images", "count"),
-    Column("information", "Nats", "decimal", "mutual information with the class, bias taken off"),
-    Column("association", "Association", "decimal", "0 says nothing of the class, 1 gives it away"),
-    Column("chance", "Chance", "chance", "share of random orders of the labels that have as much"),
+    Column("information", "Nats", "decimal", "mutual information with the class, bias subtracted"),
+    Column("association", "Association", "decimal", "0 says nothing about the class, 1 determines it"),
+    Column("chance", "Chance", "chance", "share of random orders of the labels with as much"),
 )
 
 _ROW, _ROOM = 34, 70
@@ -52,7 +51,7 @@ def coverage_page(
         (
             axis,
             [
-                _chart(axis, str(split), mine)
+                _chart(str(axis), str(split), mine)
                 for split, mine in of_axis.groupby("split", sort=False)
                 if mine["images_before"].sum()
             ],
@@ -64,7 +63,7 @@ def coverage_page(
         "lines": list(lines),
         "limits": limits,
         "charts": charts,
-        "association": Table("association", "What each axis says of the class", association, _ASSOCIATION),
+        "association": Table("association", "What each axis says about the class", association, _ASSOCIATION),
     }
     return render("coverage.html.j2", context)
 
@@ -79,17 +78,14 @@ def _chart(axis: str, split: str, cells: pd.DataFrame) -> Chart:
 
 
 def _figure(cells: pd.DataFrame, title: str) -> go.Figure:
-    """Return a cell a class and value, shaded by the class's share, with its images and those before in it."""
+    """Return a cell per class and value, shaded by the class's share, with its images and those before in it."""
     rows, columns = (list(dict.fromkeys(cells[name])) for name in ("label", "value"))
     placed = cells.set_index(["label", "value"])
-    shares = [[float(placed["share"].get((row, column), 0.0)) for column in columns] for row in rows]
-    texts = [
-        [
-            f"{int(placed.at[(row, column), 'images']):,} of {int(placed.at[(row, column), 'images_before']):,}"
-            if (row, column) in placed.index
-            else ""
-            for column in columns
-        ]
-        for row in rows
-    ]
-    return matrix_figure([escape(row) for row in rows], [escape(one) for one in columns], shares, texts, ("", title))
+    share = placed["share"].to_dict()
+    texts = {
+        place: f"{images:,} of {before:,}"
+        for place, images, before in zip(placed.index, placed["images"], placed["images_before"], strict=True)
+    }
+    shares = [[float(share.get((row, column), 0.0)) for column in columns] for row in rows]
+    shown = [[texts.get((row, column), "") for column in columns] for row in rows]
+    return matrix_figure([escape(row) for row in rows], [escape(one) for one in columns], shares, shown, ("", title))

@@ -63,8 +63,9 @@ def confusion_chart(frame: pd.DataFrame, classes: Sequence[str]) -> go.Figure:
     """
     names = [escape(name) for name in classes]
     cells = frame.set_index(["given", "predicted"])
-    share = [[float(cells.loc[(row, column), "share"]) for column in classes] for row in classes]
-    count = [[int(cells.loc[(row, column), "images"]) for column in classes] for row in classes]
+    shares, counts = cells["share"].to_dict(), cells["images"].to_dict()
+    share = [[float(shares[row, column]) for column in classes] for row in classes]
+    count = [[int(counts[row, column]) for column in classes] for row in classes]
     figure = go.Figure(
         go.Heatmap(
             x=names,

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from reports import figures, page, thumbnails
-from reports.page import CellKind, Chart, Column, Table
+from reports.page import CellKind, Chart, Column, Row, Table
 
 Tables = Mapping[str, pd.DataFrame]
 
@@ -21,7 +21,7 @@ class Finding:
     Attributes:
         identifier: people, elsewhere, outside, groups, learned or exclusive.
         short: for the navigation.
-        question: as it was asked.
+        question: in full.
         answers: sentences, the most important first.
         limits: what the evidence cannot say.
         missing: what is lacking and how to provide it; "" where the section is filled.
@@ -102,7 +102,7 @@ def _interval_chart(
     return _chart(identifier, figure, alt, figures.interval_height(points) + more_height, table)
 
 
-def _face(row: Mapping[str, Any], *lines: str) -> dict[str, Any]:
+def _face(row: Row, *lines: str) -> dict[str, Any]:
     return {"uri": thumbnails.data_uri(row["thumbnail"]), "path": row["path"], "lines": list(lines)}
 
 
@@ -183,8 +183,8 @@ def _people(tables: Tables) -> list[Block]:
         blocks += [
             _head(
                 "The model beside people",
-                "How often the two give the same answer, on the same images: the model's, by a fit that has not seen "
-                "the image; the data set's label; one person's; and the crowd's, where six of ten agree.",
+                "How often two of them agree on the same images: the model, trained without the image; the data "
+                "set's label; one person; and the crowd, where six of ten people agree.",
             ),
             _interval_chart(
                 "chart-beside",
@@ -200,7 +200,7 @@ def _people(tables: Tables) -> list[Block]:
 
 
 _SHORT = {"the model": "model", "the given label": "label", "the crowd's majority": "crowd", "one person": "person"}
-"""Who agrees with whom, as a chart has room for."""
+"""Short names for the chart."""
 
 
 def _elsewhere(tables: Tables) -> list[Block]:
@@ -211,7 +211,7 @@ def _elsewhere(tables: Tables) -> list[Block]:
     strongest = curves[curves["severity"] == curves["severity"].max()].sort_values("accuracy").iloc[0]
     columns = _columns("corruption grade unit accuracy low high change change_low change_high")
     blocks += [
-        _head("How much does it bear?", "The same held-out images, made worse on purpose, mild (1) to strong (4)."),
+        _head("How robust is it?", "The same held-out images, corrupted on purpose, mild (1) to strong (4)."),
         _chart(
             "chart-curves",
             figures.grade_chart(curves),
@@ -273,13 +273,14 @@ def _other_data(tables: Tables) -> list[Block]:
     ]
     return [
         _head(
-            f"On pictures from elsewhere: {name}", "Faces cropped and aligned as in the training data. Recall by class."
+            f"On pictures of another source: {name}",
+            "Faces cropped and aligned as in the training data. Recall by class.",
         ),
         _interval_chart(
             "chart-elsewhere",
             points,
             "share right",
-            "Share right by class, held out and elsewhere.",
+            "Share right by class, on held-out images and on the others.",
             Table(
                 "elsewhere-metrics",
                 "Every metric on both",
@@ -289,8 +290,8 @@ def _other_data(tables: Tables) -> list[Block]:
         ),
         _head(
             f"What explains the gap of {100 * gap_value:.1f} points?",
-            "Points of accuracy that the held-out images lose when they are weighted to be spread like the others in "
-            "one respect, or in all together. What single ones explain overlaps and does not add up.",
+            "Points of accuracy that the held-out images lose when they are weighted to be distributed like the "
+            "others in one respect, or in all together. The single contributions overlap and do not add up.",
         ),
         _interval_chart(
             "chart-gap",
@@ -300,7 +301,7 @@ def _other_data(tables: Tables) -> list[Block]:
             Table("gap", "What explains the gap", gap, columns),
             zero=True,
         ),
-        _pictures(f"Surest mistakes in {name}", "As the model is given them.", rows),
+        _pictures(f"Most confident mistakes in {name}", "As the model sees them.", rows),
     ]
 
 
@@ -322,7 +323,7 @@ def _outside(tables: Tables) -> list[Block]:
     titles = {"model": "other model", "first": "theirs", "second": "ours", "difference": "ours - theirs"}
     names = "model data named first second difference low high p_value"
     columns = _columns(names, "decimal", **titles, p_value="McNemar's p")
-    known = [*_columns("model seen licence", seen="has it seen this data?"), Column("classes", "its classes")]
+    known = [*_columns("model seen licence", seen="trained on this data?"), Column("classes", "its classes")]
     return [
         _table(Table("outside-facts", "The models", facts, known)),
         _head("Accuracy on the same images", "Their classes are matched to ours by meaning, the rest left out."),
@@ -348,7 +349,7 @@ def _groups(tables: Tables) -> list[Block]:
     model, cleaning = tables["model"], tables["cleaning"]
     blocks: list[Block] = []
     for number, (metric, title) in enumerate(
-        (("accuracy", "Accuracy by group"), ("confidence", "How sure the model is, by group"))
+        (("accuracy", "Accuracy by group"), ("confidence", "Confidence by group"))
     ):
         rows = model[(model["metric"] == metric) & ~model["attribute"].str.contains(" and ")]
         if len(rows):
@@ -360,7 +361,7 @@ def _groups(tables: Tables) -> list[Block]:
     if len(selection):
         points = selection.assign(name=selection["group"], series=selection["class"])
         blocks += [
-            _head("What the model calls each group", "Selection rate: share of a group's faces that get the class."),
+            _head("Predictions by group", "Selection rate: share of a group's faces that get the class."),
             _interval_chart(
                 "chart-selection",
                 points,
@@ -381,7 +382,7 @@ def _groups(tables: Tables) -> list[Block]:
 
 
 LARGEST_DIFFERENCES = 12
-"""Rows that a reader looks through; the rest is folded."""
+"""Rows shown; the rest is folded."""
 
 
 def _by_group(identifier: str, caption: str, frame: pd.DataFrame) -> list[Block]:
@@ -429,7 +430,7 @@ def _learned(tables: Tables) -> list[Block]:
     return [
         _pictures(
             "Where it looks, on average",
-            "Grad-CAM over aligned faces: bright where a class is read from. First the right ones, then the "
+            "Grad-CAM over aligned faces: bright where the evidence for a class is. Correct predictions first, then "
             "confusions.",
             pictures,
             wide=True,
@@ -485,7 +486,7 @@ def _exclusive(tables: Tables) -> list[Block]:
     return [
         *blocks,
         _head(
-            "One question or four?",
+            "Softmax or sigmoids?",
             "A softmax head (which of these?) against a sigmoid head a class (is it this?), same features and data.",
         ),
         _table(Table("heads", "Two kinds of head on the same held-out images", _named(chosen), head_columns)),
@@ -498,13 +499,13 @@ def _exclusive(tables: Tables) -> list[Block]:
             )
         ),
         _head(
-            "Sets that hold the label nine times of ten",
+            "Sets that contain the label nine times out of ten",
             "Split conformal prediction (MAPIE): lac makes the smallest sets, aps fits them to each image's "
             "difficulty.",
         ),
         _table(Table("coverage", "Coverage and size of the sets", named, cover_columns)),
         _table(Table("sets", "Which sets occur (lac)", sets.head(12), _columns("set classes images share"))),
-        _pictures("Two-emotion faces", "Their set holds two classes; the most even of each pair.", rows),
+        _pictures("Faces with two expressions", "Their set holds two classes; the most balanced of each pair.", rows),
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from reports import figures, page, thumbnails
-from reports.page import Chart, Column, Table
+from reports.page import Chart, Column, Row, Table
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ def _by_class(metrics: pd.DataFrame, split: str) -> Table:
         estimate=lambda rows: rows["estimate"].map(lambda value: page.shown(value, "share"))
     )
     wide = chosen.pivot(index=["class", "view"], columns="metric", values=["estimate", "interval"])
-    wide.columns = [name if kind == "estimate" else f"{name} interval" for kind, name in wide.columns]
+    kinds, names = (wide.columns.get_level_values(level) for level in (0, 1))
+    wide.columns = [name if kind == "estimate" else f"{name} interval" for kind, name in zip(kinds, names, strict=True)]
     wide = wide.loc[order]
     titles = {"precision": "precision", "recall": "recall", "f1": "F1"}
     columns = [
@@ -167,7 +168,7 @@ def _galleries(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return result
 
 
-def _picture(row: Mapping[str, Any], uris: Mapping[str, str]) -> dict[str, Any]:
+def _picture(row: Row, uris: Mapping[str, str]) -> dict[str, Any]:
     evidence = f"predicted {row['predicted']}, {row['probability']:.0%} sure"
     return {"path": row["path"], "label": row["label"], "evidence": evidence, "uri": uris.get(row["path"], "")}
 
@@ -208,7 +209,7 @@ def ladder_page(tables: LadderTables) -> str:
 
 
 def _accuracy_chart(climbed: pd.DataFrame) -> Chart:
-    best = climbed.loc[climbed["validation_accuracy"].idxmax()]
+    best = climbed.iloc[climbed["validation_accuracy"].argmax()]
     alt = (
         f"Lines: accuracy on train and validation by version and backbone; best {best['recipe']}, "
         f"{best['validation_accuracy']:.1%} on validation."
@@ -217,7 +218,7 @@ def _accuracy_chart(climbed: pd.DataFrame) -> Chart:
 
 
 def _f1_chart(rows: pd.DataFrame, backbone: str) -> Chart:
-    best = rows.loc[rows["macro_f1"].idxmax()]
+    best = rows.iloc[rows["macro_f1"].argmax()]
     alt = f"Lines: F1 of each class by version of {backbone}; best macro F1 {best['macro_f1']:.1%}, {best['recipe']}."
     return Chart(f"chart-f1-{backbone}", figures.f1_chart(rows), alt, 320)
 

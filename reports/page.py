@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from plotly import graph_objects as go
 
 _SMALLEST_SHARE = 0.0005
-"""Shares below this would be rounded to 0.0%, as if there were none."""
+"""Shares below this would be rounded to 0.0 %, like none."""
 
 _SMALLEST_CHANCE = 0.001
-"""p-values below this differ in nothing that matters."""
+"""p-values below this are shown as less than it."""
+
+Row = Mapping[Hashable, Any]
+"""A row of a frame, as ``to_dict("records")`` gives it: column -> value."""
 
 CellKind = Literal["text", "code", "count", "found", "share", "number", "decimal", "chance"]
 
@@ -31,7 +34,7 @@ class Column:
 
     hint explains the heading. note names another column of the frame, shown small below the cell's text; command and
     view two that hold a command to copy and the name of a saved view in the App. A cell of the kind "found" is a count,
-    or says that nobody looked.
+    or says that the check was not run.
     """
 
     name: str
@@ -41,6 +44,23 @@ class Column:
     note: str = ""
     command: str = ""
     view: str = ""
+
+
+def interval_columns(kind: CellKind = "share", what: str = "95 % interval") -> tuple[Column, Column]:
+    """Return the columns of an interval: ``low`` and ``high``."""
+    return Column("low", "from", kind, f"lower end of the {what}"), Column(
+        "high", "to", kind, f"upper end of the {what}"
+    )
+
+
+DIFFERENCE_COLUMNS = (
+    Column("contrast", "Difference"),
+    Column("difference", "Points", "number", "of accuracy in per cent, mean over seeds"),
+    *interval_columns("number", "paired 95 % interval"),
+    Column("images", "Images", "count"),
+    Column("seeds", "Seeds", "count"),
+)
+"""Columns of paired differences of accuracy, after those that say where."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +79,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart of a page, with the sentence that stands for it where it cannot be seen."""
+    """A chart of a page, with a text alternative."""
 
     identifier: str
     figure: go.Figure
@@ -71,7 +91,7 @@ class Chart:
 def shown(value: Any, kind: CellKind) -> str:
     """Return a cell's text: counts with thousands separators, shares (0..1) in per cent, numbers to 3 digits.
 
-    Decimals and chances (p-values) have three places; what is not there (NaN) is a dash.
+    Decimals and chances (p-values) have three places; missing values (NaN) are a dash.
     """
     if isinstance(value, float) and math.isnan(value):
         return "not run" if kind == "found" else "–"  # noqa: RUF001 - a dash is meant
@@ -89,7 +109,7 @@ def shown(value: Any, kind: CellKind) -> str:
 
 
 def metric_names(frame: pd.DataFrame) -> pd.Series:
-    """Return how the columns metric and class are called on a page: "macro F1", "F1 happy"."""
+    """Return the names of metric and class on a page: "macro F1", "F1 happy"."""
     joined = (frame["metric"] + " " + frame["class"]).str.strip()
     return joined.str.replace("_", " ").str.replace(r"\bf1\b", "F1", regex=True)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports.page import Column, Table, render
+from reports.page import Column, Table, interval_columns, render
 
 _COLUMNS = (
     Column("figure", "Figure"),
     Column("class", "Class"),
     Column("value", "Value", "number"),
-    Column("low", "from", "number", "lower end of the 95 % interval"),
-    Column("high", "to", "number", "upper end of the 95 % interval"),
+    *interval_columns("number"),
     Column("images", "Images", "count"),
 )
 

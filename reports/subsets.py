@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from reports.figures import interval_chart, interval_height, share_chart
-from reports.page import Chart, Column, Table, render
+from reports.page import DIFFERENCE_COLUMNS, Chart, Column, Table, render
 
 _POINTS = (
     Column("how", "Chosen"),
@@ -16,15 +16,7 @@ _POINTS = (
     Column("accuracy", "Accuracy", "share", "mean over the seeds"),
 )
 
-_DIFFERENCES = (
-    Column("share", "Share", "share"),
-    Column("contrast", "Difference"),
-    Column("difference", "Points", "number", "of accuracy in per cent, mean over seeds"),
-    Column("low", "from", "number", "lower end of the paired 95 % interval"),
-    Column("high", "to", "number", "upper end of the paired 95 % interval"),
-    Column("images", "Images", "count"),
-    Column("seeds", "Seeds", "count"),
-)
+_DIFFERENCES = (Column("share", "Share", "share"), *DIFFERENCE_COLUMNS)
 
 
 def subsets_page(lines: Sequence[str], points: pd.DataFrame, differences: pd.DataFrame, facts: str) -> str:

@@ -9,91 +9,57 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from training.augment import contact_sheet
-    from training.class_overlap import conformal_sets
-    from training.compare import Comparison, compare_versions
-    from training.crossval import assign_folds, out_of_fold
-    from training.evaluate import compare_pairs, metrics, predictions_table, side_by_side, standard_views
-    from training.explain import grad_cam, occlusion_maps
-    from training.fairness import by_group, group_estimates
-    from training.fit import FitResult, fit
-    from training.ladder import Budget, run_ladder
-    from training.model import Model, export_onnx, load_model, model_card, predict_files
-    from training.outside import OutsideModel, open_model
-    from training.recipes import Recipe, all_recipes, recipe
-    from training.robustness import by_challenge, by_covariate, covariates, curves
+    from training.augment import contact_sheet as contact_sheet
+    from training.class_overlap import conformal_sets as conformal_sets
+    from training.compare import Comparison as Comparison
+    from training.compare import compare_versions as compare_versions
+    from training.crossval import assign_folds as assign_folds
+    from training.crossval import out_of_fold as out_of_fold
+    from training.evaluate import compare_pairs as compare_pairs
+    from training.evaluate import metrics as metrics
+    from training.evaluate import predictions_table as predictions_table
+    from training.evaluate import side_by_side as side_by_side
+    from training.evaluate import standard_views as standard_views
+    from training.explain import grad_cam as grad_cam
+    from training.explain import occlusion_maps as occlusion_maps
+    from training.fairness import by_group as by_group
+    from training.fairness import group_estimates as group_estimates
+    from training.fit import FitResult as FitResult
+    from training.fit import fit as fit
+    from training.ladder import Budget as Budget
+    from training.ladder import run_ladder as run_ladder
+    from training.model import Model as Model
+    from training.model import export_onnx as export_onnx
+    from training.model import load_model as load_model
+    from training.model import model_card as model_card
+    from training.model import predict_files as predict_files
+    from training.outside import OutsideModel as OutsideModel
+    from training.outside import open_model as open_model
+    from training.recipes import Recipe as Recipe
+    from training.recipes import all_recipes as all_recipes
+    from training.recipes import recipe as recipe
+    from training.robustness import by_challenge as by_challenge
+    from training.robustness import by_covariate as by_covariate
+    from training.robustness import covariates as covariates
+    from training.robustness import curves as curves
 
-__all__ = [
-    "Budget",
-    "Comparison",
-    "FitResult",
-    "Model",
-    "OutsideModel",
-    "Recipe",
-    "all_recipes",
-    "assign_folds",
-    "by_challenge",
-    "by_covariate",
-    "by_group",
-    "compare_pairs",
-    "compare_versions",
-    "conformal_sets",
-    "contact_sheet",
-    "covariates",
-    "curves",
-    "export_onnx",
-    "fit",
-    "grad_cam",
-    "group_estimates",
-    "load_model",
-    "metrics",
-    "model_card",
-    "occlusion_maps",
-    "open_model",
-    "out_of_fold",
-    "predict_files",
-    "predictions_table",
-    "recipe",
-    "run_ladder",
-    "side_by_side",
-    "standard_views",
-]
-
-_HOMES = {
-    "Budget": "ladder",
-    "Comparison": "compare",
-    "FitResult": "fit",
-    "Model": "model",
-    "OutsideModel": "outside",
-    "Recipe": "recipes",
-    "all_recipes": "recipes",
-    "assign_folds": "crossval",
-    "by_challenge": "robustness",
-    "by_covariate": "robustness",
-    "by_group": "fairness",
-    "compare_pairs": "evaluate",
-    "compare_versions": "compare",
-    "conformal_sets": "class_overlap",
-    "contact_sheet": "augment",
-    "covariates": "robustness",
-    "curves": "robustness",
-    "export_onnx": "model",
-    "fit": "fit",
-    "grad_cam": "explain",
-    "group_estimates": "fairness",
-    "load_model": "model",
-    "metrics": "evaluate",
-    "model_card": "model",
-    "occlusion_maps": "explain",
-    "open_model": "outside",
-    "out_of_fold": "crossval",
-    "predict_files": "model",
-    "predictions_table": "evaluate",
-    "recipe": "recipes",
-    "run_ladder": "ladder",
-    "side_by_side": "evaluate",
-    "standard_views": "evaluate",
+_MODULES = {
+    "augment": ("contact_sheet",),
+    "class_overlap": ("conformal_sets",),
+    "compare": ("Comparison", "compare_versions"),
+    "crossval": ("assign_folds", "out_of_fold"),
+    "evaluate": ("compare_pairs", "metrics", "predictions_table", "side_by_side", "standard_views"),
+    "explain": ("grad_cam", "occlusion_maps"),
+    "fairness": ("by_group", "group_estimates"),
+    "fit": ("FitResult", "fit"),
+    "ladder": ("Budget", "run_ladder"),
+    "model": ("Model", "export_onnx", "load_model", "model_card", "predict_files"),
+    "outside": ("OutsideModel", "open_model"),
+    "recipes": ("Recipe", "all_recipes", "recipe"),
+    "robustness": ("by_challenge", "by_covariate", "covariates", "curves"),
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

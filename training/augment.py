@@ -1,7 +1,7 @@
 """Augmentation of batches of grey images: the deck's levels none, low, mid and high, and our own.
 
-torchvision's v2 transforms draw once a call, thus once a batch; those here are v2 transforms that draw once an
-image, so that a whole batch is one tensor operation. All draws come from torch's global generator.
+torchvision's v2 transforms draw once per call, thus once per batch; those here draw for each image, in one tensor
+operation for the whole batch. All draws come from torch's global generator.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 
+from training.arrays import Pixels
 from training.recipes import Augmentation
 
 RESCALE_PERCENTILES = (0.02, 0.98)
@@ -26,11 +25,11 @@ GAMMA_RANGE = (0.5, 2.0)
 """Deck, "Augmentation": high."""
 
 SHEET_BORDER = 2
-"""White pixels between the tiles of a contact sheet."""
+"""White border between the tiles of a contact sheet, in pixels."""
 
 
 class AffineEach(v2.Transform):  # type: ignore[misc]
-    """Flip, rotate, zoom and shift each image by its own draw; the border's pixels fill what comes in.
+    """Flip, rotate, zoom and shift each image by its own draw; new pixels repeat the border.
 
     Args:
         shift: largest shift along each axis, share of the side.
@@ -78,7 +77,7 @@ class GammaEach(v2.Transform):  # type: ignore[misc]
     """Raise each image to a power of its own, uniform in ``GAMMA_RANGE``."""
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw one exponent an image."""
+        """Draw one exponent per image."""
         images = flat_inputs[0]
         low, high = GAMMA_RANGE
         gamma = low + (high - low) * torch.rand(len(images), 1, 1, 1)
@@ -98,7 +97,7 @@ class LightEach(v2.Transform):  # type: ignore[misc]
         self.amount = amount
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw a contrast and a brightness an image."""
+        """Draw a contrast and a brightness per image."""
         images = flat_inputs[0]
         contrast, brightness = _uniform((2, len(images), 1, 1, 1), self.amount)
         return {"contrast": (1 + contrast).to(images.device), "brightness": brightness.to(images.device)}
@@ -125,7 +124,7 @@ class EraseEach(v2.Transform):  # type: ignore[misc]
         self.share, self.smallest, self.largest = share, smallest, largest
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw centre, sides and whether to paint, an image each."""
+        """Draw centre, sides and whether to paint, for each image."""
         images = flat_inputs[0]
         count, _, height, width = images.shape
         half = (self.smallest + (self.largest - self.smallest) * torch.rand(2, count, 1)) / 2
@@ -145,7 +144,7 @@ class EraseEach(v2.Transform):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class _Level:
-    """How far a level goes; 0 leaves a change out."""
+    """Amount of each change; 0 leaves it out."""
 
     shift: float = 0.0
     zoom: float = 0.0
@@ -162,10 +161,10 @@ LEVELS: dict[Augmentation, _Level | None] = {
     "high": _Level(shift=0.05, zoom=0.05, degrees=15, exposure=True),
     "strong": _Level(shift=0.08, zoom=0.10, degrees=10, light=0.2, erase=0.3),
 }
-"""The deck's levels as it defines them, and ours, ``strong``; all of them but ``none`` mirror half of the images."""
+"""The deck's levels, and our own, ``strong``; all but ``none`` mirror half of the images."""
 
 ERASE_SIDES = (0.12, 0.4)
-"""Range of the painted rectangle's sides, share of the image's: hides an eye or the mouth, not the face."""
+"""Range of the painted rectangle's sides, share of the image's side: hides an eye or the mouth, not the face."""
 
 
 def augmenter(level: Augmentation) -> v2.Transform:
@@ -183,15 +182,13 @@ def augmenter(level: Augmentation) -> v2.Transform:
     return v2.Compose(steps)
 
 
-def contact_sheet(
-    images: npt.NDArray[np.uint8], level: Augmentation, draws: int = 8, seed: int = 0
-) -> npt.NDArray[np.uint8]:
-    """Return one grey picture: a row an image, the original first and then ``draws`` augmented ones.
+def contact_sheet(images: Pixels, level: Augmentation, draws: int = 8, seed: int = 0) -> Pixels:
+    """Return one grey picture with a row per image: the original, then ``draws`` augmented versions.
 
     Args:
         images: (n, h, w) uint8.
         level: of ``LEVELS``.
-        draws: augmented tiles a row.
+        draws: augmented tiles per row.
         seed: of the draws; the sheet is the same for the same seed.
 
     """
@@ -203,8 +200,7 @@ def contact_sheet(
         tiles = torch.stack([source, *(transform(source) for _ in range(draws))], 1)[:, :, 0]
     padded = functional.pad(tiles, (0, SHEET_BORDER, 0, SHEET_BORDER), value=1.0)
     sheet = padded.permute(0, 2, 1, 3).reshape(count * (height + SHEET_BORDER), (draws + 1) * (width + SHEET_BORDER))
-    grey: npt.NDArray[np.uint8] = (sheet * 255).round().to(torch.uint8).numpy()
-    return grey
+    return (sheet * 255).round().to(torch.uint8).numpy()
 
 
 def _uniform(shape: int | tuple[int, ...], reach: float) -> Tensor:

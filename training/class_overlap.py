@@ -1,28 +1,29 @@
-"""Must classes exclude each other? Shared probability, one-against-rest heads, and calibrated sets of classes."""
+"""Are the classes exclusive? Shared probability, one-against-rest heads, and calibrated sets of classes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
 
-from training.data import Bytes
-from training.evaluate import CONFIDENCE, REPLICATES, Labels, Probabilities, Real, compare_pairs
+from training.arrays import Flags, Floats, Ints, Pixels, Probabilities
+from training.evaluate import compare_pairs, mean_interval
 from training.model import PREDICTION_BATCH, Model, as_input
 from training.networks import Committee, ExpressionNetwork
 
 CONFORMAL_CONFIDENCE = 0.9
-"""Share of images whose set shall hold the given label: nine of ten."""
+"""Share of images whose set of classes is to contain the given label."""
 
 SHARED_PROBABILITY = 0.25
-"""A second class with at least this probability is shown: one time in four it would be right."""
+"""Least probability of a second class that counts: it is right one time in four."""
 
 SIGMOID_YES = 0.5
-"""A one-against-rest head says yes from here on."""
+"""Probability from which a one-against-rest head affirms its class."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Heads:
     """A softmax head and one-against-rest sigmoid heads on the same features.
 
     Attributes:
-        compared: ``compare_pairs``: first is softmax, second the sigmoids scaled to sum to 1.
-        answers: columns yes (number of classes that a sigmoid head affirms), images, share.
+        compared: of ``compare_pairs``: first is softmax, second the sigmoids scaled to sum to 1.
+        answers: columns yes (number of classes affirmed by the sigmoid heads), images, share.
 
     """
 
@@ -40,11 +41,11 @@ class Heads:
 
 
 def shared_probability(probabilities: Probabilities, classes: Sequence[str]) -> pd.DataFrame:
-    """Return how often two classes share an image.
+    """Return how often two classes are likely for one image.
 
     Returns:
-        Columns first, second, images, share: of the images called ``first``, those where ``second`` comes next with at
-        least ``SHARED_PROBABILITY``; and probability: mean probability of ``second`` over the images called ``first``.
+        Columns first, second, images, share (of the images predicted as ``first``, those with ``second`` next, at
+        ``SHARED_PROBABILITY`` or more) and probability (mean of ``second`` over the images predicted as ``first``).
 
     """
     order = np.argsort(-probabilities, axis=1, kind="stable")
@@ -60,16 +61,16 @@ def shared_probability(probabilities: Probabilities, classes: Sequence[str]) -> 
 
 
 def conformal_sets(
-    calibration: Probabilities, calibration_labels: Labels, probabilities: Probabilities, method: str = "lac"
-) -> npt.NDArray[np.bool_]:
-    """Return sets of classes that hold the given label for nine images of ten, by MAPIE's split conformal classifier.
+    calibration: Probabilities, calibration_labels: Ints, probabilities: Probabilities, method: str = "lac"
+) -> Flags:
+    """Return sets of classes that contain the given label of nine images in ten, by MAPIE's split conformal method.
 
     Args:
         calibration: (m, classes) of held-out images.
         calibration_labels: (m,).
         probabilities: (n, classes) of the images that get sets.
-        method: MAPIE's conformity score; lac makes the smallest sets (Sadinle et al., 2019), aps adapts them to the
-            difficulty of the image (Romano et al., 2020).
+        method: MAPIE's conformity score: lac gives the smallest sets (Sadinle et al., 2019), aps adapts their size to
+            the image (Romano et al., 2020).
 
     Returns:
         (n, classes).
@@ -77,9 +78,8 @@ def conformal_sets(
     """
     from mapie.classification import SplitConformalClassifier
 
-    known = _Known(calibration.shape[1])
     judge = SplitConformalClassifier(
-        estimator=known,
+        estimator=_given_probabilities(calibration.shape[1]),
         confidence_level=CONFORMAL_CONFIDENCE,
         conformity_score=method,
         prefit=True,
@@ -90,49 +90,35 @@ def conformal_sets(
     return np.asarray(sets, bool)
 
 
-class _Known:
-    """A scikit-learn classifier whose features are the probabilities themselves."""
+def _given_probabilities(classes: int) -> Any:
+    """Return a fitted scikit-learn classifier whose features are the probabilities themselves."""
+    from sklearn.base import BaseEstimator, ClassifierMixin
 
-    _estimator_type = "classifier"
+    class Given(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is not typed
+        classes_, n_features_in_ = np.arange(classes), classes
 
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
-        self.classes_ = np.arange(classes)
-        self.n_features_in_ = classes
+        def fit(self, _features: Floats, _labels: Ints) -> Given:
+            return self
 
-    def fit(self, _features: Real, _labels: Labels) -> _Known:
-        """Return itself: there is nothing to fit."""
-        return self
+        def predict_proba(self, features: Floats) -> Floats:
+            return np.asarray(features)
 
-    def predict_proba(self, features: Real) -> Real:
-        """Return the probabilities."""
-        return np.asarray(features)
+        def predict(self, features: Floats) -> Ints:
+            return np.asarray(features.argmax(axis=1), np.int64)
 
-    def predict(self, features: Real) -> Labels:
-        """Return the likeliest class."""
-        return np.asarray(features.argmax(axis=1), np.int64)
+        def __sklearn_is_fitted__(self) -> bool:
+            return True
 
-    def __sklearn_tags__(self) -> object:
-        """Say that this is a classifier (scikit-learn 1.6 and later)."""
-        from sklearn.base import BaseEstimator, ClassifierMixin
-
-        class Tags(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-            pass
-
-        return Tags().__sklearn_tags__()
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Say that it needs no fit."""
-        return True
+    return Given()
 
 
-def _summing_to_one(probabilities: Probabilities) -> Real:
+def _summing_to_one(probabilities: Probabilities) -> Floats:
     values = probabilities.astype(np.float64)
     return np.asarray(values / values.sum(axis=1, keepdims=True))
 
 
-def coverage(sets: npt.NDArray[np.bool_], labels: Labels, classes: Sequence[str], seed: int = 0) -> pd.DataFrame:
-    """Return how often the sets hold the given label, and how large they are.
+def coverage(sets: Flags, labels: Ints, classes: Sequence[str], seed: int = 0) -> pd.DataFrame:
+    """Return how often the sets contain the given label, and their sizes.
 
     Returns:
         Columns class ("" for all), images, coverage, low, high, mean_size, single, pair, larger, empty (shares).
@@ -144,18 +130,16 @@ def coverage(sets: npt.NDArray[np.bool_], labels: Labels, classes: Sequence[str]
     for place in (-1, *range(len(classes))):
         mine = labels == place if place >= 0 else np.ones(len(labels), bool)
         if mine.any():
-            draws = np.random.default_rng(seed).integers(0, int(mine.sum()), (REPLICATES, int(mine.sum())))
-            low, high = np.quantile(held[mine][draws].mean(axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
             shares = [float((size[mine] == number).mean()) for number in (1, 2, 0)]
             name = classes[place] if place >= 0 else ""
             larger = float((size[mine] > 2).mean())
-            rows.append((name, int(mine.sum()), held[mine].mean(), low, high, size[mine].mean(), *shares, larger))
+            rows.append((name, int(mine.sum()), *mean_interval(held[mine], seed), size[mine].mean(), *shares, larger))
     columns = ["class", "images", "coverage", "low", "high", "mean_size", "single", "pair", "empty", "larger"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def set_counts(sets: npt.NDArray[np.bool_], classes: Sequence[str]) -> pd.DataFrame:
-    """Return how often each set of classes occurs, most frequent first: columns set, classes, images, share."""
+def set_counts(sets: Flags, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the frequency of each set of classes, most frequent first: columns set, classes, images, share."""
     names = [" + ".join(name for name, inside in zip(classes, row, strict=True) if inside) or "none" for row in sets]
     counts = pd.Series(names).value_counts()
     table = pd.DataFrame({"set": counts.index, "images": counts.to_numpy()})
@@ -165,8 +149,8 @@ def set_counts(sets: npt.NDArray[np.bool_], classes: Sequence[str]) -> pd.DataFr
     ]
 
 
-def features(model: Model, images: Bytes) -> Real:
-    """Return the mean of the last feature map of each image, (n, channels); of a committee all members' together."""
+def features(model: Model, images: Pixels) -> Floats:
+    """Return the mean of each image's last feature map, (n, channels), concatenated over the members of a committee."""
     network = model.network
     members = list(network.members) if isinstance(network, Committee) else [network]
     parts = []
@@ -179,12 +163,12 @@ def features(model: Model, images: Bytes) -> Real:
 
 
 def compare_heads(
-    train: Real, train_labels: Labels, held_out: Real, labels: Labels, classes: Sequence[str], seed: int = 0
+    train: Floats, train_labels: Ints, held_out: Floats, labels: Ints, classes: Sequence[str], seed: int = 0
 ) -> Heads:
     """Fit a softmax head and one-against-rest sigmoid heads on the same features, and compare them on held-out images.
 
-    Both are logistic regressions with one strength of regularisation (scikit-learn), so that only the question differs:
-    "which of these?" or, of each class, "is it this?".
+    Both are logistic regressions with the same regularisation (scikit-learn), so that they differ only in whether
+    classes are exclusive.
 
     Args:
         train: (m, channels) features.
@@ -201,7 +185,7 @@ def compare_heads(
     scaler = StandardScaler().fit(train)
     seen, asked = scaler.transform(train), scaler.transform(held_out)
 
-    def answered(targets: npt.NDArray[np.generic]) -> tuple[Labels, Real]:
+    def answered(targets: npt.NDArray[np.generic]) -> tuple[Ints, Floats]:
         head = LogisticRegression(C=HEAD_STRENGTH, max_iter=HEAD_STEPS).fit(seen, targets)
         return head.classes_, head.predict_proba(asked)
 
@@ -219,7 +203,7 @@ def compare_heads(
 
 
 HEAD_STRENGTH = 0.01
-"""Inverse strength of the heads' regularisation; strong, because there are about as many features as images."""
+"""Inverse strength of the heads' regularisation; strong, as there may be about as many features as images."""
 
 HEAD_STEPS = 300
-"""L-BFGS steps at most."""
+"""Most L-BFGS steps."""

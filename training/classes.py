@@ -14,6 +14,6 @@ def in_order(labels: Iterable[str]) -> list[str]:
 
 
 def sort_key(label: str) -> tuple[bool, int, str]:
-    """Return what labels are sorted by."""
+    """Return the sort key of a label."""
     number = bool(_WHOLE.fullmatch(label))
     return not number, int(label) if number else 0, label

@@ -1,4 +1,4 @@
-"""Does cleaning help? Train on A, on B, and on A with as many images removed at random; judge on the same images."""
+"""Does cleaning help? Train on A, on B, and on A with as many images removed at random; evaluate on the same images."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from training.arrays import Flags, Ints
 from training.backbones import weights_identity
 from training.classes import in_order
-from training.data import DataError, Samples, Whole, load_samples
+from training.data import DataError, Samples, load_samples
 from training.devices import keep_freed_memory
-from training.evaluate import CONFIDENCE, REPLICATES
+from training.evaluate import REPLICATES, interval
 from training.files import refusing, replacing
 from training.fit import FitResult, fit_samples
 from training.recipes import Recipe
 
-Right = npt.NDArray[np.bool_]
-
 FIRST, SECOND, CONTROL = "A", "B", "A less as many at random"
-"""The three arms of the experiment."""
+"""The three arms of the experiment: version A, version B, and the control."""
 
 Announce = Callable[[str, int, int, int], None]
 """Called with (arm, seed, steps done, steps in all)."""
@@ -34,11 +33,11 @@ Announce = Callable[[str, int, int, int], None]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the experiment found.
+    """The result of the experiment.
 
     Attributes:
-        accuracies: a row an evaluation, arm and seed: evaluation, arm, seed, images (trained on), accuracy.
-        differences: a row an evaluation and pair of arms: evaluation, contrast ("B - A" and so on), images, seeds,
+        accuracies: a row per evaluation, arm and seed: evaluation, arm, seed, images (trained on), accuracy.
+        differences: a row per evaluation and pair of arms: evaluation, contrast ("B - A" and so on), images, seeds,
             difference (mean over seeds), low, high (95 %), excludes_zero.
 
     """
@@ -61,33 +60,33 @@ def compare_versions(
     device: str | None = None,
     announce: Announce | None = None,
 ) -> Comparison:
-    """Fit one recipe on the train rows of two versions and of a control, and compare them pair by pair.
+    """Fit one recipe on the train rows of two versions and of a control, and compare the fits in pairs.
 
-    Nothing is chosen on the evaluation images: every fit runs all its epochs and keeps the last. A fit's folder in
-    ``out_dir`` is named by what it trains on, so that a finished one serves every comparison that asks for it.
+    Nothing is selected on the evaluation images: every fit runs all its epochs and keeps the last. A fit's folder in
+    ``out_dir`` is named by its training data, so that finished fits are shared between comparisons.
 
     Args:
         first: version A: path, label, split; optional weight, soft_label, status (excluded rows are left out).
         second: version B, likewise.
-        evaluations: name -> path and label of images that no arm trains on.
+        evaluations: name -> path and label of images outside all training data.
         root: folder that the paths are relative to.
-        recipe: the same for all.
-        out_dir: folder of the fits, which comparisons may share.
-        seeds: of the fits, and of which images the control loses.
+        recipe: of all fits.
+        out_dir: folder of the fits; may be shared by comparisons.
+        seeds: of the fits, and of the images that the control leaves out.
         weights: starting weights (``training.backbones.build``).
         threads: torch's threads; None measures.
         device: of every fit (``training.devices.find_device``).
         announce: progress.
 
     Raises:
-        DataError: an evaluation image is in an arm's training data, or there is none.
+        DataError: an evaluation image is in the training data, or there are none.
 
     """
     arms = {FIRST: training_rows(first), SECOND: training_rows(second)}
     classes = tuple(in_order([*first["label"], *second["label"]]))
     _refuse_overlap(arms, evaluations)
     judged = {name: load_samples(frame, root, recipe.image_size, classes) for name, frame in evaluations.items()}
-    right: dict[tuple[str, str], list[Right]] = {}
+    right: dict[tuple[str, str], list[Flags]] = {}
     rows = []
     for seed in seeds:
         for arm, frame in _with_control(arms, seed).items():
@@ -101,10 +100,10 @@ def compare_versions(
                 weights=weights,
                 threads=threads,
                 device=device,
-                report=_report_for(announce, arm, seed),
+                report=partial(announce, arm, seed) if announce else None,
             )
             for name, samples in judged.items():
-                answers = said(fitted, samples) == samples.labels
+                answers = predicted_classes(fitted, samples) == samples.labels
                 right.setdefault((name, arm), []).append(answers)
                 rows.append(
                     {"evaluation": name, "arm": arm, "seed": seed, "images": len(train), "accuracy": answers.mean()}
@@ -113,26 +112,26 @@ def compare_versions(
 
 
 def fit_name(train: Samples, recipe: Recipe, weights: str | None, seed: int) -> str:
-    """Return the folder's name of one fit: the recipe, a hash of all that decides the result, and the seed."""
+    """Return a fit's folder name: the recipe, a hash of everything that determines the result, and the seed."""
     start = weights if weights is None else weights_identity(weights)
     content = json.dumps([train.fingerprint(), recipe.as_dict(), start])
     digest = hashlib.blake2b(content.encode(), digest_size=_KEY_LETTERS // 2).hexdigest()
     return f"{recipe.name.replace('/', '-')}-{digest}-seed-{seed}"
 
 
-def said(fitted: FitResult, samples: Samples) -> Whole:
-    """Return the classes that a fit's model gives to the samples, (n,); kept beside the model, and read from there."""
+def predicted_classes(fitted: FitResult, samples: Samples) -> Ints:
+    """Return the classes that a fit's model predicts for the samples, (n,), cached in the fit's folder."""
     path = fitted.run_dir / f"said-{samples.fingerprint()[:_KEY_LETTERS]}.npy"
     if not path.is_file():
         keep_freed_memory()
-        classes = fitted.probabilities(samples.images).argmax(axis=1)
+        probabilities = fitted.probabilities(samples.images)
         with replacing(path) as unfinished, unfinished.open("wb") as stream:
-            np.save(stream, classes)
-    with refusing(path, "remove it to have it made anew"):
-        said: Whole = np.load(path, allow_pickle=False)
-        if said.shape != (len(samples),):
+            np.save(stream, probabilities.argmax(axis=1))
+    with refusing(path, "remove it to have it computed again"):
+        classes: Ints = np.load(path, allow_pickle=False)
+        if classes.shape != (len(samples),):
             raise ValueError("it has another number of answers than there are images")
-        return said
+        return classes
 
 
 _KEY_LETTERS = 16
@@ -140,7 +139,7 @@ _KEY_LETTERS = 16
 
 
 def training_rows(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a version that a model may train on."""
+    """Return the kept train rows of a version."""
     kept = frame["split"] == "train"
     if "status" in frame:
         kept &= frame["status"] == "kept"
@@ -148,7 +147,7 @@ def training_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def random_removal(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return ``first`` without as many rows of each label, drawn at random, as ``second`` leaves out; in its order."""
+    """Return ``first`` with as many random rows of each label removed as ``second`` leaves out, in its order."""
     rng = np.random.default_rng(seed)
     gone = ~first["path"].isin(second["path"]).to_numpy()
     labels = first["label"].to_numpy()
@@ -160,12 +159,12 @@ def random_removal(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> pd.D
 
 
 def difference_interval(
-    first: Sequence[Right], second: Sequence[Right], *, replicates: int = REPLICATES, seed: int = 0
+    first: Sequence[Flags], second: Sequence[Flags], *, replicates: int = REPLICATES, seed: int = 0
 ) -> tuple[float, float, float]:
     """Return the mean difference of accuracy (second - first) and its 95 % interval.
 
-    Images and seeds are both drawn with replacement, in pairs, so that the interval holds for new images and for
-    new seeds (a two-way bootstrap; Owen, 2007, shows that it errs on the wide side).
+    Images and seeds are both drawn with replacement, in pairs, so that the interval covers new images and new seeds (a
+    two-way bootstrap, which is conservative; Owen, 2007).
 
     Args:
         first: for each seed, (n,) whether the first model is right.
@@ -181,19 +180,24 @@ def difference_interval(
     for number in range(replicates):
         times = np.bincount(rng.integers(0, images, images), minlength=images)
         draws[number] = (gains[rng.integers(0, seeds, seeds)].mean(axis=0) * times).mean()
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(gains.mean()), float(low), float(high)
+    return float(gains.mean()), *interval(draws)
+
+
+def paired(contrast: str, first: Sequence[Flags], second: Sequence[Flags]) -> dict[str, Any]:
+    """Return a contrast's row: contrast, images, seeds, and ``difference_interval`` with whether it excludes 0."""
+    difference, low, high = difference_interval(first, second)
+    counts = {"contrast": contrast, "images": len(second[0]), "seeds": len(second)}
+    return counts | {"difference": difference, "low": low, "high": high, "excludes_zero": low > 0 or high < 0}
 
 
 def _with_control(arms: Mapping[str, pd.DataFrame], seed: int) -> dict[str, pd.DataFrame]:
-    """Return the arms and the control, which is left out where B leaves out none of A's images."""
+    """Return the arms with the control, which is omitted if B leaves out none of A's images."""
     control = random_removal(arms[FIRST], arms[SECOND], seed)
     return {**arms, CONTROL: control} if len(control) < len(arms[FIRST]) else dict(arms)
 
 
 def _refuse_overlap(arms: Mapping[str, pd.DataFrame], evaluations: Mapping[str, pd.DataFrame]) -> None:
-    """Refuse evaluation images that an arm trains on, and evaluations without images."""
+    """Refuse evaluation images that are trained on, and evaluations without images."""
     trained = set().union(*(set(frame["path"]) for frame in arms.values()))
     for name, frame in evaluations.items():
         if not len(frame):
@@ -203,29 +207,12 @@ def _refuse_overlap(arms: Mapping[str, pd.DataFrame], evaluations: Mapping[str, 
             raise DataError(f"the evaluation {name!r} holds {len(shared)} training images, {min(shared)} first")
 
 
-def _differences(right: Mapping[tuple[str, str], list[Right]], evaluations: Sequence[str]) -> pd.DataFrame:
-    """Return one row for each evaluation and pair of arms."""
+def _differences(right: Mapping[tuple[str, str], list[Flags]], evaluations: Sequence[str]) -> pd.DataFrame:
+    """Return a row for each evaluation and pair of arms."""
     rows: list[dict[str, Any]] = []
     for name in evaluations:
         arms = [arm for arm in (CONTROL, FIRST, SECOND) if (name, arm) in right]
         for base, other in combinations(arms, 2):
-            answers = right[name, other]
-            difference, low, high = difference_interval(right[name, base], answers)
-            rows.append(
-                {
-                    "evaluation": name,
-                    "contrast": f"{other} - {base}" if base != CONTROL else f"{other} - control",
-                    "images": len(answers[0]),
-                    "seeds": len(answers),
-                    "difference": difference,
-                    "low": low,
-                    "high": high,
-                    "excludes_zero": low > 0 or high < 0,
-                }
-            )
+            contrast = f"{other} - {base}" if base != CONTROL else f"{other} - control"
+            rows.append({"evaluation": name} | paired(contrast, right[name, base], right[name, other]))
     return pd.DataFrame(rows)
-
-
-def _report_for(announce: Announce | None, arm: str, seed: int) -> Callable[[int, int], None] | None:
-    """Return a fit's report that also says which arm and seed it is."""
-    return None if announce is None else lambda done, total: announce(arm, seed, done, total)

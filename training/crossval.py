@@ -1,4 +1,4 @@
-"""Out-of-fold probabilities: every image judged by a model that has seen neither it nor a copy of it."""
+"""Out-of-fold probabilities: every image is predicted by a model that has seen neither it nor a copy of it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from training.arrays import Flags, Floats32, Ints
 from training.backbones import weights_identity
-from training.data import DataError, Floats, Samples, Whole, class_names, load_samples
+from training.data import DataError, Samples, class_names, load_samples
 from training.devices import estimate_seconds, find_device
 from training.dynamics import save_rows
 from training.evaluate import predictions_table
@@ -26,7 +27,7 @@ from training.fit import Report, fit_samples, part_of
 from training.recipes import Recipe
 
 DEFAULT_FOLDS = 3
-"""Each model sees two thirds of the data; five folds cost twice as much for a fifth more of it."""
+"""Each model sees two thirds of the data; five folds cost twice as much, for a fifth more data."""
 
 KEY_LETTERS = 16
 """Hexadecimal digits of the hash in a cache folder's name."""
@@ -34,10 +35,10 @@ KEY_LETTERS = 16
 
 @dataclass(frozen=True)
 class _FoldTask:
-    """All that one process needs to fit and predict one fold."""
+    """Everything that a process needs to fit and predict one fold."""
 
     samples: Samples
-    held_out: npt.NDArray[np.bool_]
+    held_out: Flags
     recipe: Recipe
     folder: Path
     seed: int
@@ -46,14 +47,12 @@ class _FoldTask:
     device: str | None
 
 
-def assign_folds(labels: npt.ArrayLike, groups: npt.ArrayLike, folds: int = DEFAULT_FOLDS, seed: int = 0) -> Whole:
-    """Return a fold for each image, (n,) int64 in 0 .. folds - 1.
-
-    Classes are spread evenly; the members of a group stay in one fold.
+def assign_folds(labels: npt.ArrayLike, groups: npt.ArrayLike, folds: int = DEFAULT_FOLDS, seed: int = 0) -> Ints:
+    """Return each image's fold, (n,) int64 in 0 .. folds - 1, stratified by class; a group stays in one fold.
 
     Args:
         labels: (n,) classes, of any hashable kind.
-        groups: (n,) names; "" for an image that is nobody's copy.
+        groups: (n,) names; "" for an image without a group.
         folds: at least 2.
         seed: of the shuffle.
 
@@ -97,26 +96,25 @@ def out_of_fold(
 ) -> pd.DataFrame:
     """Return the probabilities of every image by the model that did not train on its fold.
 
-    The split column is ignored: all rows are folded. Nothing is chosen on the held-out images: recipes that stop
-    early run all their epochs here.
+    Splits are ignored. Nothing is selected on the held-out images: recipes with early stopping run all their epochs.
 
     Args:
         frame: kept rows; columns path, label and group ("" for none); optional weight and soft_label.
         root: folder that the paths are relative to.
-        recipe: fitted once a fold.
-        cache_dir: finished folds are read from a folder in it, unfinished ones resumed.
-        key: names the data, such as the manifest's hash; folds are shared only within a key.
+        recipe: fitted once per fold.
+        cache_dir: folder of finished folds, which are reused, and of unfinished ones, which are resumed.
+        key: identifies the data, such as the manifest's hash; cached folds are used only for the same key.
         folds: number of models.
         seed: of the folds and the fits.
         weights: starting weights (``training.backbones.build``).
-        threads: torch's threads a model; None measures, or takes 1 with several workers.
+        threads: torch's threads per model; None measures, or uses 1 with several workers.
         device: of every fit (``training.devices.find_device``).
-        workers: folds fitted at once, each in a process of its own.
+        workers: folds fitted in parallel, each in its own process.
         report: progress, in steps of all folds.
-        expect: told once, before the first missing fold, about how many seconds the missing ones take.
+        expect: called once with the estimated seconds, before the first missing fold.
 
     Returns:
-        The predictions table in the order of the frame: path, one probability a class, fold, model.
+        The predictions table in the order of the frame: path, one probability per class, fold, model.
 
     Raises:
         DataError: a class has fewer images than there are folds, or an image cannot be read.
@@ -125,7 +123,7 @@ def out_of_fold(
     classes = class_names(frame)
     fold = assign_folds(frame["label"], frame["group"], folds, seed)
     threads = 1 if threads is None and workers > 1 else threads
-    # all with one seed: what a recipe gave by itself serves it as a member too
+    # all with one seed, so that a recipe's own fit is reused when it is a member
     members = [
         _Member(part, cache_dir / _cache_name(key, part, fold, frame["path"].tolist(), seed, weights))
         for part in recipe.parts()
@@ -144,26 +142,27 @@ def out_of_fold(
             ]
             _run(tasks, folds, workers, part_of(report, number, recipe))
     probabilities = np.mean([member.probabilities(fold, folds) for member in members], axis=0)
-    return predictions_table(frame["path"].tolist(), probabilities, classes, fold, _fingerprint(recipe, members))
+    model = " ".join([recipe.name, *(member.folder.name for member in members)])
+    return predictions_table(frame["path"].tolist(), probabilities, classes, fold, model)
 
 
 @dataclass(frozen=True)
 class _Member:
-    """One network of a recipe; kept by itself, so that a committee reuses what was fitted before."""
+    """One network of a recipe, cached separately so that committees reuse earlier fits."""
 
     recipe: Recipe
     folder: Path
 
     def file(self, number: int) -> Path:
-        """Return where the probabilities of one fold are kept."""
+        """Return the file of one fold's probabilities."""
         return self.folder / f"fold-{number}.npy"
 
     def missing(self, folds: int) -> list[int]:
         """Return the folds that have not been fitted yet."""
         return [number for number in range(folds) if not self.file(number).is_file()]
 
-    def probabilities(self, fold: Whole, folds: int) -> Floats:
-        """Return what the fitted folds said of the images that they held out, (n, classes) float32."""
+    def probabilities(self, fold: Ints, folds: int) -> Floats32:
+        """Return the probabilities of the held-out images of all folds, (n, classes) float32."""
         parts = [_read_fold(self.file(number)) for number in range(folds)]
         out = np.empty((len(fold), parts[0].shape[1]), np.float32)
         for number, part in enumerate(parts):
@@ -172,7 +171,7 @@ class _Member:
         return out
 
 
-def _read_fold(path: Path) -> Floats:
+def _read_fold(path: Path) -> Floats32:
     """Return one fold's probabilities.
 
     Raises:
@@ -186,15 +185,10 @@ def _read_fold(path: Path) -> Floats:
         return said
 
 
-def _fingerprint(recipe: Recipe, members: list[_Member]) -> str:
-    """Return the name of a recipe and of what its members were fitted on, for the predictions table."""
-    return " ".join([recipe.name, *(member.folder.name for member in members)])
-
-
 def _expected_seconds(
     samples: Samples, members: list[_Member], missing: list[list[int]], folds: int, workers: int, threads: int
 ) -> float:
-    """Return about how long the missing fits take, each of all folds but one and ``workers`` of them at once."""
+    """Return the estimated seconds of the missing fits, each on all folds but one, ``workers`` in parallel."""
     images = len(samples) * (folds - 1) // folds
     return sum(
         math.ceil(len(wanted) / workers) * estimate_seconds(member.recipe, images, samples.images.shape[1], threads)
@@ -204,7 +198,7 @@ def _expected_seconds(
 
 
 def _run(tasks: list[_FoldTask], folds: int, workers: int, report: Report | None) -> None:
-    """Fit the missing folds, one after the other or several at once."""
+    """Fit the missing folds, one after the other or in parallel."""
     done = folds - len(tasks)
     if workers == 1:
         for number, task in enumerate(tasks, done):
@@ -219,7 +213,7 @@ def _run(tasks: list[_FoldTask], folds: int, workers: int, report: Report | None
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Yield a pool of fresh processes; what waits is dropped when the block fails."""
+    """Yield a pool of new processes; waiting tasks are dropped when the block fails."""
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
         yield pool
@@ -228,7 +222,7 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _fit_fold(task: _FoldTask, report: Report | None = None) -> None:
-    """Fit on all folds but one, predict that one, and write its probabilities in one step."""
+    """Fit on all folds but one, predict that one, and write its probabilities atomically."""
     nothing = task.samples.take(np.zeros(0, np.int64))
     rows = np.flatnonzero(~task.held_out & (task.samples.weights > 0))
     fitted = fit_samples(
@@ -250,14 +244,14 @@ def _fit_fold(task: _FoldTask, report: Report | None = None) -> None:
 
 
 def _fold_of(report: Report | None, number: int, folds: int) -> Report | None:
-    """Return a report of one fold that counts the steps of all."""
+    """Return one fold's report, in steps of all folds."""
     if report is None:
         return None
     return lambda done, total: report(number * total + done, folds * total)
 
 
-def _cache_name(key: str, recipe: Recipe, fold: Whole, paths: list[str], seed: int, weights: str | None) -> str:
-    """Return the folder's name: the recipe, and a hash of all that decides the probabilities but the pixels."""
+def _cache_name(key: str, recipe: Recipe, fold: Ints, paths: list[str], seed: int, weights: str | None) -> str:
+    """Return the cache folder's name: the recipe, and a hash of what determines the result but the pixels."""
     start = weights if weights is None else weights_identity(weights)
     content = json.dumps([key, recipe.as_dict(), fold.tolist(), paths, seed, start])
     digest = hashlib.blake2b(content.encode(), digest_size=KEY_LETTERS // 2).hexdigest()

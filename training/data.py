@@ -1,7 +1,7 @@
-"""Frames of (path, label, split, weight or soft label) -> arrays in memory: each image is decoded once.
+"""Frames of (path, label, split, weight or soft label) -> arrays in memory; each image is decoded once.
 
-Images are kept as grey bytes at their own size, at most the network's; the network enlarges them itself, which is
-cheaper than augmenting enlarged ones. Colour is read as luminance: an expression is not a matter of colour.
+Images are grey (luminance) bytes of their own size, at most the network's; the network enlarges them itself, which is
+cheaper than augmenting enlarged images.
 """
 
 from __future__ import annotations
@@ -23,59 +23,56 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image, ImageOps
 
+from training.arrays import Flags, Floats32, Ints, Pixels
 from training.classes import in_order
 from training.files import DataError as DataError
 from training.files import read_bytes
 
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-Whole = npt.NDArray[np.int64]
-
 MOST_PIXELS = 100_000_000
-"""Of an image; larger ones are not decoded, as ``max_pixels`` of the measurements has it by default."""
+"""Images with more pixels are not decoded; the default of ``max_pixels`` of the measurements."""
 
 RESERVED = frozenset(
     {"path", "fold", "model", "label", "split", "key", "group", "weight", "soft_label", "predicted", "sha256", "metric"}
     | {"found"}
 )
-"""Columns that stand beside one a class in tables of predictions: no class can have such a name."""
+"""Other columns of tables of predictions, which no class can be named after."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Images and targets in memory, row by row those of a frame.
+    """Images and targets in memory, with the rows of a frame.
 
     Attributes:
         images: (n, side, side) uint8, grey.
         targets: (n, classes) float32, rows that sum to 1; one-hot where the frame has no soft label.
         weights: (n,) float32, at least 0.
-        classes: names of the classes, in the order of the targets' columns.
+        classes: names, in the order of the targets' columns.
 
     """
 
-    images: Bytes
-    targets: Floats
-    weights: Floats
+    images: Pixels
+    targets: Floats32
+    weights: Floats32
     classes: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
-    def labels(self) -> Whole:
+    def labels(self) -> Ints:
         """Return the most probable class of each target, (n,) int64."""
-        labels: Whole = self.targets.argmax(axis=1).astype(np.int64)
+        labels: Ints = self.targets.argmax(axis=1).astype(np.int64)
         return labels
 
     def fingerprint(self) -> str:
-        """Return a hash of everything in here: equal for equal pixels, targets, weights and classes."""
+        """Return a hash of pixels, targets, weights and classes."""
         digest = hashlib.blake2b(json.dumps(self.classes).encode(), digest_size=16)
         for array in (self.images, self.targets, self.weights):
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
-    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Samples:
+    def take(self, rows: Ints | Flags) -> Samples:
         """Return some rows, by number or by mask."""
         return Samples(self.images[rows], self.targets[rows], self.weights[rows], self.classes)
 
@@ -84,7 +81,7 @@ def class_names(frame: pd.DataFrame) -> tuple[str, ...]:
     """Return the labels of a frame, in order.
 
     Raises:
-        DataError: there are fewer than two, or one has no name or that of a column.
+        DataError: there are fewer than two, or one has no name or a reserved one.
 
     """
     names = tuple(in_order(frame["label"]))
@@ -103,15 +100,14 @@ def load_samples(frame: pd.DataFrame, root: Path, largest_side: int, classes: Se
 
     Args:
         frame: columns ``path`` (relative to ``root``, or absolute) and ``label``; optional ``weight``,
-            ``soft_label`` (a JSON object class -> probability, or "") and ``sha256`` (of the file's bytes, which are
-            then proved to be those).
+            ``soft_label`` (a JSON object class -> probability, or "") and ``sha256`` (of the file, which is verified).
         root: folder of the images.
-        largest_side: pixels; larger images are reduced to it. All get the side of the largest that is left.
-        classes: names in the order of the targets' columns; None takes those of the frame.
+        largest_side: in pixels; larger images are reduced to it. All get the side of the largest remaining one.
+        classes: names in the order of the targets' columns; None for those of the frame.
 
     Raises:
-        DataError: an image cannot be read or is another one, a label is not among the classes, or a weight or soft
-            label is invalid.
+        DataError: an image cannot be read or has changed, a label is not among the classes, or a weight or soft label
+            is invalid.
 
     """
     names = class_names(frame) if classes is None else tuple(classes)
@@ -120,21 +116,25 @@ def load_samples(frame: pd.DataFrame, root: Path, largest_side: int, classes: Se
 
 
 def digests_of(frame: pd.DataFrame) -> Sequence[str] | None:
-    """Return the SHA-256 that the images of a frame must have, None where it states none."""
+    """Return the SHA-256 of a frame's images, None if it has no such column."""
     return list(frame["sha256"]) if "sha256" in frame else None
 
 
-def load_images(paths: Sequence[Path], largest_side: int, digests: Sequence[str] | None = None) -> Bytes:
+def load_images(paths: Sequence[Path], largest_side: int, digests: Sequence[str] | None = None) -> Pixels:
     """Return images as one array (n, side, side) of grey bytes; oblong ones are squeezed to a square.
 
-    The side is that of the largest image, and at most ``largest_side`` pixels.
+    The side is that of the largest image, at most ``largest_side`` pixels.
 
     Raises:
-        DataError: a file is missing, no image, or not the one of its SHA-256 in ``digests``.
+        DataError: a file is missing, is not an image, or does not have its SHA-256 in ``digests``.
 
     """
     stated = [""] * len(paths) if digests is None else digests
-    decoded = [_reduced(decode_grey(path, digest), largest_side) for path, digest in zip(paths, stated, strict=True)]
+    decoded = []
+    for path, digest in zip(paths, stated, strict=True):
+        image = decode_grey(path, digest)
+        # reduced at once, so that a folder of photographs fits into memory
+        decoded.append(_resized(image, largest_side) if max(image.shape) > largest_side else image)
     side = min(largest_side, max((max(image.shape) for image in decoded), default=largest_side))
     out = np.empty((len(decoded), side, side), np.uint8)
     for row, image in zip(out, decoded, strict=True):
@@ -142,16 +142,16 @@ def load_images(paths: Sequence[Path], largest_side: int, digests: Sequence[str]
     return out
 
 
-def load_squares(paths: Sequence[Path], side: int, digests: Sequence[str]) -> Bytes:
-    """Return images as one array (n, side, side) of grey bytes, each enlarged, reduced or squeezed to that side."""
+def load_squares(paths: Sequence[Path], side: int, digests: Sequence[str]) -> Pixels:
+    """Return images as one array (n, side, side) of grey bytes, each resized to that side."""
     return np.stack([_resized(decode_grey(path, digest), side) for path, digest in zip(paths, digests, strict=True)])
 
 
-def decode_grey(path: Path, digest: str = "") -> Bytes:
+def decode_grey(path: Path, digest: str = "") -> Pixels:
     """Return one image as luminance, (height, width) uint8.
 
     Raises:
-        DataError: the file is missing, no image, larger than ``MOST_PIXELS``, or has another SHA-256 than ``digest``.
+        DataError: the file is missing, is not an image, is too large, or does not have the SHA-256 ``digest``.
 
     """
     try:
@@ -160,7 +160,7 @@ def decode_grey(path: Path, digest: str = "") -> Bytes:
         raise DataError(f"the image {path} cannot be read: {error.strerror or error}") from error
     if digest and hashlib.sha256(data).hexdigest() != digest:
         raise DataError(f"the image {path} is not the one that was curated: run curate run on the data again")
-    if not digest and _is_bomb(data):  # what was curated has been decoded before
+    if not digest and _is_bomb(data):  # curated images have been decoded before
         raise DataError(f"the image {path} has over {MOST_PIXELS:,} pixels, too many to decode")
     encoded = np.frombuffer(data, np.uint8)
     try:
@@ -173,8 +173,8 @@ def decode_grey(path: Path, digest: str = "") -> Bytes:
     return image.astype(np.uint8, copy=False) if image.dtype == np.uint8 else _eight_bits(image)
 
 
-def _by_pillow(data: bytes) -> Bytes | None:
-    """Return an image that OpenCV does not know, HEIC and JPEG XL where their plug-ins are installed, None for none."""
+def _by_pillow(data: bytes) -> Pixels | None:
+    """Return an image in a format that OpenCV lacks (HEIC, JPEG XL with plug-ins), None if it cannot be read."""
     for plugin in ("pillow_heif", "pillow_jxl"):
         with contextlib.suppress(ImportError):
             module = importlib.import_module(plugin)
@@ -186,8 +186,8 @@ def _by_pillow(data: bytes) -> Bytes | None:
         return None
 
 
-def _eight_bits(image: npt.NDArray[Any]) -> Bytes:
-    """Return deep grey levels as bytes: whole numbers from the usual depth that holds them, others from their range."""
+def _eight_bits(image: npt.NDArray[Any]) -> Pixels:
+    """Return deep grey levels as bytes: integers scaled from the least usual depth, others from their range."""
     low, high = float(image.min()), float(image.max())
     bits = next((bits for bits in (8, 10, 12, 14, 16) if high < 2**bits), 0)
     if image.dtype.kind == "u" and bits:
@@ -197,17 +197,17 @@ def _eight_bits(image: npt.NDArray[Any]) -> Bytes:
 
 
 def _is_bomb(data: bytes) -> bool:
-    """Return whether an image says that it is huge, before room is made for it; OpenCV has limits too."""
+    """Return whether an image's header states too many pixels, before it is decoded; OpenCV has limits too."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as announced:
             return announced.width * announced.height > MOST_PIXELS
     except Image.DecompressionBombError:
         return True
-    except Exception:  # every reader of a format has errors of its own
+    except Exception:  # every format's reader has its own errors
         return False
 
 
-def targets_of(frame: pd.DataFrame, classes: Sequence[str]) -> Floats:
+def targets_of(frame: pd.DataFrame, classes: Sequence[str]) -> Floats32:
     """Return the targets of a frame, (n, classes) float32: its soft labels, or its labels as one-hot rows.
 
     Raises:
@@ -227,7 +227,7 @@ def targets_of(frame: pd.DataFrame, classes: Sequence[str]) -> Floats:
     return targets
 
 
-def weights_of(frame: pd.DataFrame) -> Floats:
+def weights_of(frame: pd.DataFrame) -> Floats32:
     """Return the weights of a frame's images, (n,) float32; 1 where it has no such column.
 
     Raises:
@@ -244,18 +244,18 @@ def weights_of(frame: pd.DataFrame) -> Floats:
     return np.asarray(weights, dtype=np.float32)
 
 
-def balancing_weights(targets: Floats) -> Floats:
-    """Return one weight a class, (classes,) float32: n / (classes * images of the class), 0 for absent classes.
+def balancing_weights(targets: Floats32) -> Floats32:
+    """Return one weight per class, (classes,) float32: n / (classes * images of the class), 0 for absent classes.
 
     The usual inverse-frequency weights (Keras' and scikit-learn's "balanced"); their mean over images is 1.
     """
     counts = targets.sum(axis=0)
     share = np.divide(len(targets), len(counts) * counts, out=np.zeros_like(counts), where=counts > 0)
-    weights: Floats = share.astype(np.float32)
+    weights: Floats32 = share.astype(np.float32)
     return weights
 
 
-def _soft_target(text: str, column: dict[str, int]) -> Floats:
+def _soft_target(text: str, column: dict[str, int]) -> Floats32:
     """Return the row of one soft label, scaled to sum to 1."""
     try:
         soft = {str(name): float(value) for name, value in json.loads(text).items()}
@@ -268,16 +268,11 @@ def _soft_target(text: str, column: dict[str, int]) -> Floats:
         row[column[name]] = value
     if not row.any():
         raise DataError(f"the soft label {text!r} has no positive probability")
-    target: Floats = row / row.sum()
+    target: Floats32 = row / row.sum()
     return target
 
 
-def _reduced(image: Bytes, largest_side: int) -> Bytes:
-    """Return an image that is too large at the largest side, so that a folder of photographs fits into memory."""
-    return _resized(image, largest_side) if max(image.shape) > largest_side else image
-
-
-def _resized(image: Bytes, side: int) -> Bytes:
+def _resized(image: Pixels, side: int) -> Pixels:
     """Return one image as a square; areas are averaged when it shrinks."""
     method = cv2.INTER_AREA if max(image.shape) > side else cv2.INTER_LINEAR
     return cv2.resize(image, (side, side), interpolation=method).astype(np.uint8, copy=False)

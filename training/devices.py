@@ -1,4 +1,4 @@
-"""Where a fit runs: processor or graphics card, its precision, threads and memory."""
+"""Where a fit runs: on a processor or graphics card, with which precision, threads and memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.data import Samples
 from training.model import as_input
 from training.recipes import Recipe
 
-# Fabric imports torchmetrics, and with it matplotlib, only to compare its version: 90 MB of every fit
+# Fabric imports torchmetrics, and so matplotlib, only to compare its version, at 90 MB per fit
 _metrics = sys.modules.get("torchmetrics")
 sys.modules["torchmetrics"] = _metrics  # type: ignore[assignment]  # None: cannot be imported
 from lightning_fabric import Fabric as Fabric  # noqa: E402
@@ -30,21 +30,21 @@ if _metrics is None:
     del sys.modules["torchmetrics"]
 
 TIMED_STEPS = 3
-"""Steps timed for each number of threads; the fastest of them counts."""
+"""Steps timed for each number of threads; the fastest counts."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's mallopt (malloc.h)."""
 
 KEPT_BYTES = 2**30
-"""Blocks up to this size come from memory that the process keeps, bytes."""
+"""Memory blocks up to this size, in bytes, are kept by the process."""
 
 
 class DeviceError(RuntimeError):
-    """The device that was asked for is not here."""
+    """The requested device is not available."""
 
 
 def find_device(name: str | None = None) -> torch.device:
-    """Return a device by name: cpu, cuda, cuda:NUMBER or mps; None or auto for a graphics card if one can be used.
+    """Return a device by name: cpu, cuda, cuda:NUMBER or mps; None or auto for a graphics card if available.
 
     Raises:
         DeviceError: this machine has no such device, or this build of torch cannot use it.
@@ -61,12 +61,12 @@ def find_device(name: str | None = None) -> torch.device:
 
 
 def runtime(recipe: Recipe, run_dir: Path, device: str | None = None) -> Fabric:
-    """Return the runtime: this process alone, or its place among those that ``torchrun`` started.
+    """Return the runtime: this process alone, or its rank among those started by ``torchrun``.
 
-    Precision is mixed with bfloat16 on a graphics card that has it, and on a processor where the recipe asks for it.
+    Precision is mixed with bfloat16 on a graphics card that supports it, and on a processor if the recipe asks for it.
     """
     chosen = find_device(device)
-    for name in ("lightning_fabric", "lightning.fabric"):  # says which precision is used
+    for name in ("lightning_fabric", "lightning.fabric"):  # they print the precision
         logging.getLogger(name).setLevel(logging.WARNING)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -83,19 +83,19 @@ def runtime(recipe: Recipe, run_dir: Path, device: str | None = None) -> Fabric:
 
 
 def is_mixed(recipe: Recipe, device: torch.device) -> bool:
-    """Tell whether a fit multiplies in bfloat16 there."""
+    """Return whether a fit multiplies in bfloat16 on this device."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and recipe.bf16 and has_fast_bf16()
 
 
 def has_fast_bf16() -> bool:
-    """Tell whether this processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX)."""
+    """Return whether this processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX)."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def fastest_threads(network: nn.Module, train: Samples, recipe: Recipe) -> int:
-    """Return 1 or the number of processors, whichever trains a batch faster at this moment.
+    """Return 1 or the number of processors, whichever now trains a batch faster.
 
     More threads than free processors can be several times slower than one.
     """
@@ -106,12 +106,12 @@ def fastest_threads(network: nn.Module, train: Samples, recipe: Recipe) -> int:
 
 
 def estimate_seconds(recipe: Recipe, images: int, side: int = 48, threads: int = 1) -> float:
-    """Return about how long a fit on this processor takes, from a few steps on noise.
+    """Return the estimated seconds of a fit on this processor, from a few steps on noise.
 
     Args:
         recipe: to fit; its weights are not needed.
-        images: in the training data; for all folds of a cross-validation, images * (folds - 1).
-        side: of the images, pixels.
+        images: number of training images; for all folds of a cross-validation, images * (folds - 1).
+        side: of the images, in pixels.
         threads: torch's.
 
     """
@@ -126,9 +126,9 @@ def estimate_seconds(recipe: Recipe, images: int, side: int = 48, threads: int =
 
 
 def _step_seconds(network: nn.Module, batch: Tensor, recipe: Recipe, threads: int) -> float:
-    """Return the fastest of a few forward and backward passes; network and torch's threads are left as they were.
+    """Return the seconds of the fastest of a few steps; the network and torch's threads stay as they are.
 
-    Of a batch that a processor takes in parts, one part is timed.
+    If a processor takes a batch in parts, one part is timed.
     """
     probe = copy.deepcopy(network).to(memory_format=torch.channels_last).train()
     whole = len(batch)
@@ -148,11 +148,11 @@ def _step_seconds(network: nn.Module, batch: Tensor, recipe: Recipe, threads: in
 
 
 def keep_freed_memory() -> bool:
-    """Have glibc keep freed memory for the next step instead of handing it back; tell whether that took effect.
+    """Make glibc keep freed memory for the next step instead of returning it; return whether that took effect.
 
-    By default it maps every large tensor anew and the kernel clears its pages: a step of MobileNetV2 at 112 pixels
-    ran at 74 images a second so and at 110 without (one core of an EPYC, batch of 64). Arrow hands back what it kept of
-    tables that were read, 95 MiB of the issues of 20,214 images.
+    By default it maps every large tensor again, and the kernel clears its pages: MobileNetV2 at 112 pixels trains at 74
+    images per second like this, and at 110 without (one core of an EPYC, batch of 64). Arrow returns the memory of
+    tables read before, such as 95 MiB for the issues of 20,214 images.
     """
     if "pyarrow" in sys.modules:
         sys.modules["pyarrow"].default_memory_pool().release_unused()

@@ -1,4 +1,4 @@
-"""What a network says of its training images while it learns them: logits by epoch, for scores of training dynamics."""
+"""Training dynamics: the logits of every training image in every epoch."""
 
 from __future__ import annotations
 
@@ -12,33 +12,31 @@ import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
+from training.arrays import Half, Ints
 from training.files import refusing, replacing
 
 FOLDER = "dynamics"
-"""Of a run's folder."""
+"""Folder within a run's."""
 
 ROWS_FILE = "rows.npy"
-
-Half = npt.NDArray[np.float16]
-Whole = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """How one fit of an out-of-fold run learned its images.
+    """The dynamics of one fit of an out-of-fold run.
 
     Attributes:
-        rows: (m,) of the images it trained on, in the predictions table.
-        logits: (epochs, m, classes) of their augmented views, before each one's step; NaN where not seen.
+        rows: (m,) rows of its training images in the predictions table.
+        logits: (epochs, m, classes) of their augmented views, before each step; NaN where not seen.
 
     """
 
-    rows: Whole
+    rows: Ints
     logits: Half
 
 
 class Recorder:
-    """Keeps the logits of an epoch as they are computed, and writes them when it ends."""
+    """Collects the logits of an epoch and writes them when it ends."""
 
     def __init__(self, run_dir: Path, images: int, classes: int) -> None:
         self.folder = run_dir / FOLDER
@@ -46,26 +44,26 @@ class Recorder:
         self.logits: Half = np.full((images, classes), np.nan, np.float16)
 
     def note(self, rows: Tensor, logits: Tensor) -> None:
-        """Take the logits (n, classes) of these rows (n,)."""
+        """Add the logits (n, classes) of these rows (n,)."""
         self.logits[rows.cpu().numpy()] = logits.float().cpu().numpy()
 
     def save(self, epoch: int) -> None:
-        """Write an epoch, counted from 0, in one step, and begin the next."""
+        """Write an epoch, counted from 0, atomically, and begin the next."""
         _write(self.folder / f"epoch-{epoch:03d}.npy", self.logits)
         self.logits.fill(np.nan)
 
 
-def save_rows(run_dir: Path, rows: Whole) -> None:
-    """Write which rows of the data a recorded run trained on."""
+def save_rows(run_dir: Path, rows: Ints) -> None:
+    """Write the rows that a recorded run trained on."""
     _write(run_dir / FOLDER / ROWS_FILE, rows)
 
 
 def dynamics(table: pd.DataFrame, cache_dir: Path) -> Iterator[Trained]:
-    """Yield how each fit behind an out-of-fold table learned its images; fits that were not recorded are left out.
+    """Yield the dynamics of each fit behind an out-of-fold table; fits without a record are left out.
 
     Args:
         table: of ``training.crossval.out_of_fold``.
-        cache_dir: that the run was given.
+        cache_dir: of that run.
 
     """
     for member in str(table["model"].iloc[0]).split(" ")[1:]:
@@ -82,6 +80,6 @@ def dynamics(table: pd.DataFrame, cache_dir: Path) -> Iterator[Trained]:
 
 
 def _write(path: Path, array: npt.NDArray[Any]) -> None:
-    """Replace a file in one step."""
+    """Replace a file atomically."""
     with replacing(path) as unfinished, unfinished.open("wb") as stream:
         np.save(stream, array)

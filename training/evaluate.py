@@ -1,37 +1,34 @@
-"""Evaluate predictions: every metric with a bootstrap interval, comparisons in pairs, confused images.
+"""Evaluate predictions: every metric with a bootstrap interval, paired comparisons, confused images.
 
 All functions are of arrays and frames; none needs torch. A bootstrap replicate is a draw of images with replacement
-(Efron, 1979); all metrics here are functions of sums over images, so a thousand replicates are one matrix product.
+(Efron, 1979); all metrics are functions of sums over images, so that many replicates are one matrix product.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Labels = npt.NDArray[np.int64]
-Probabilities = npt.NDArray[np.floating[Any]]
-Real = npt.NDArray[np.float64]
+from training.arrays import Flags, Floats, Ints, Probabilities
 
 REPLICATES = 1000
 """Bootstrap replicates; enough for the second digit of a 95 % interval (Efron & Tibshirani, 1993, section 13.3)."""
 
 CONFIDENCE = 0.95
-"""Of every interval."""
+"""Coverage of every interval."""
 
 CALIBRATION_BINS = 15
-"""Equal bins of the highest probability in the calibration error (Guo et al., 2017)."""
+"""Equal bins of the largest probability in the calibration error (Guo et al., 2017)."""
 
 REPLICATES_AT_ONCE = 100
-"""Bounds memory: this many rows of one draw count an image."""
+"""Replicates computed at once, to limit memory."""
 
 SMALLEST_PROBABILITY = 1e-7
-"""Below it a probability counts as this in the log loss, which would be infinite at 0."""
+"""Least probability in the log loss, which would be infinite at 0."""
 
 
 class EvaluationError(ValueError):
@@ -40,23 +37,23 @@ class EvaluationError(ValueError):
 
 @dataclass(frozen=True)
 class _Sums:
-    """What each image adds: (n, columns), and how many classes the columns are for."""
+    """Each image's contribution to the sums, (n, columns), and the number of classes."""
 
-    columns: Real
+    columns: Floats
     classes: int
 
 
 def predictions_table(
     paths: Sequence[str], probabilities: Probabilities, classes: Sequence[str], fold: int | npt.ArrayLike, model: str
 ) -> pd.DataFrame:
-    """Return predictions as the house's table: path, one probability a class, fold, model fingerprint.
+    """Return the predictions table: path, one probability per class, fold, model fingerprint.
 
     Args:
         paths: of the images.
         probabilities: (n, classes).
         classes: names of the columns.
         fold: that an image was held out of; -1 where the model was fitted on all of train.
-        model: fingerprint or name of what predicted.
+        model: fingerprint or name.
 
     """
     table = pd.DataFrame({"path": list(paths)})
@@ -65,14 +62,14 @@ def predictions_table(
     return table.assign(fold=np.broadcast_to(np.asarray(fold, np.int64), len(table)), model=model)
 
 
-def confusion(labels: Labels, predicted: Labels, classes: int) -> npt.NDArray[np.int64]:
-    """Return counts (classes, classes): row the given label, column the predicted one."""
+def confusion(labels: Ints, predicted: Ints, classes: int) -> Ints:
+    """Return counts (classes, classes): rows are given labels, columns predicted ones."""
     cells = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return cells.reshape(classes, classes).astype(np.int64)
 
 
 def metrics(
-    labels: Labels,
+    labels: Ints,
     probabilities: Probabilities,
     classes: Sequence[str],
     *,
@@ -91,8 +88,8 @@ def metrics(
     Returns:
         Columns metric, class ("" for all), estimate, low, high; metric is one of accuracy, balanced_accuracy
         (mean recall of the classes present), macro_f1, log_loss, calibration_error (Guo et al., 2017), f1,
-        precision, recall (one row a class), confusion (class is "GIVEN -> PREDICTED", share of the given class).
-        A value that does not exist (a class without images) is NaN.
+        precision, recall (one row per class), confusion (class is "GIVEN -> PREDICTED", share of the given class).
+        Undefined values (of a class without images) are NaN.
 
     Raises:
         EvaluationError: there are no images, or the shapes or probabilities are wrong.
@@ -108,10 +105,10 @@ def metrics(
 
 
 def side_by_side(
-    labels: Labels,
+    labels: Ints,
     probabilities: Probabilities,
     classes: Sequence[str],
-    views: Mapping[str, npt.NDArray[np.bool_]],
+    views: Mapping[str, Flags],
     *,
     replicates: int = REPLICATES,
     seed: int = 0,
@@ -132,20 +129,18 @@ def side_by_side(
     return pd.concat(tables, ignore_index=True)
 
 
-def standard_views(
-    frame: pd.DataFrame, split: str, cleaned: pd.DataFrame | None = None
-) -> dict[str, npt.NDArray[np.bool_]]:
-    """Return the masks that are always reported together, over the rows of ``frame``.
+def standard_views(frame: pd.DataFrame, split: str, cleaned: pd.DataFrame | None = None) -> dict[str, Flags]:
+    """Return the standard views, masks of the rows of ``frame``.
 
     Args:
         frame: columns path, split and group; images of one non-empty group are copies of each other. Optional subject:
             images of one non-empty subject show one person.
         split: to evaluate on.
-        cleaned: a cleaned version's frame: path and split, and status where excluded rows are in it. Its images
-            of the split are the third view.
+        cleaned: a cleaned version's frame: path and split, and status if it has excluded rows. Its images of the split
+            are the last view.
 
     Returns:
-        "as given", "without copies in train", where people are known "without people in train" (nor copies), and with
+        "as given", "without copies in train", if people are known "without people in train" (nor copies), and with
         ``cleaned`` "cleaned".
 
     """
@@ -163,7 +158,7 @@ def standard_views(
 
 
 def compare_pairs(
-    labels: Labels,
+    labels: Ints,
     first: Probabilities,
     second: Probabilities,
     classes: Sequence[str],
@@ -171,7 +166,7 @@ def compare_pairs(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return how much better the second model is than the first on the same images, by paired bootstrap.
+    """Return how much better the second model is than the first on the same images, with a paired bootstrap.
 
     Args:
         labels: (n,) given classes.
@@ -200,20 +195,19 @@ def compare_pairs(
 
 
 def view_difference(
-    right: npt.NDArray[np.bool_],
-    whole: npt.NDArray[np.bool_],
-    part: npt.NDArray[np.bool_],
+    right: Flags,
+    whole: Flags,
+    part: Flags,
     *,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> tuple[float, float, float]:
-    """Return accuracy on ``whole`` less accuracy on ``part``, a subset of it, with its 95 % bootstrap interval.
+    """Return accuracy on ``whole`` minus accuracy on ``part``, a subset of it, with its 95 % bootstrap interval.
 
-    Both are of the same draws of images, so that the interval is that of the difference. NaN bounds where a draw may
-    hold no image of the part.
+    Both use the same draws of images. The bounds are NaN if a draw holds no image of the part.
 
     Args:
-        right: (n,) whether each image is predicted right.
+        right: (n,) whether each prediction is right.
         whole: (n,) the images of the first accuracy.
         part: (n,) those of the second.
         replicates: bootstrap draws.
@@ -222,14 +216,14 @@ def view_difference(
     """
     columns = np.column_stack([whole, whole & right, part, part & right])[whole].astype(np.float64)
 
-    def difference(sums: Real) -> Real:
+    def difference(sums: Floats) -> Floats:
         return _ratio(sums[:, 1], sums[:, 0]) - _ratio(sums[:, 3], sums[:, 2])
 
-    low, high = _bounds(difference(replicated_sums(columns, replicates, seed))[:, None])
-    return float(difference(columns.sum(axis=0)[None, :])[0]), float(low[0]), float(high[0])
+    drawn = interval(difference(replicated_sums(columns, replicates, seed)))
+    return float(difference(columns.sum(axis=0)[None, :])[0]), *drawn
 
 
-def mcnemar(first_right: npt.NDArray[np.bool_], second_right: npt.NDArray[np.bool_]) -> float:
+def mcnemar(first_right: Flags, second_right: Flags) -> float:
     """Return the exact two-sided p-value that two models are right equally often (McNemar, 1947)."""
     from scipy.stats import binomtest
 
@@ -244,15 +238,15 @@ def confused(frame: pd.DataFrame, classes: Sequence[str], names: Sequence[str], 
     """Return the images under the deck's headings: "Actual sad?", ..., "Predicted sad?", ...
 
     Args:
-        frame: predictions with a column ``label``: path, label, one probability a class.
+        frame: predictions with a column ``label``: path, label, one probability per class.
         classes: names of the probability columns.
-        names: classes to ask about, the deck's are sad and neutral.
-        limit: images under a heading.
+        names: classes in the headings; the deck's are sad and neutral.
+        limit: most images under a heading.
 
     Returns:
-        Columns heading, path, label, predicted, probability (of the predicted class); under "Actual X?" the images
-        labelled X that the model calls something else, under "Predicted X?" those that it calls X against their
-        label; the surest first.
+        Columns heading, path, label, predicted, probability (of the predicted class): under "Actual X?" the images
+        labelled X but predicted otherwise, under "Predicted X?" those predicted as X but labelled otherwise; the most
+        confident first.
 
     """
     scores = frame[list(classes)].to_numpy()
@@ -268,8 +262,8 @@ def confused(frame: pd.DataFrame, classes: Sequence[str], names: Sequence[str], 
     return pd.concat(parts, ignore_index=True)[["heading", "path", "label", "predicted", "probability"]]
 
 
-def _check(labels: Labels, probabilities: Probabilities, classes: Sequence[str]) -> None:
-    """Refuse what would give a number without a meaning."""
+def _check(labels: Ints, probabilities: Probabilities, classes: Sequence[str]) -> None:
+    """Refuse input that would give meaningless figures."""
     if not len(labels):
         raise EvaluationError("there are no images to evaluate")
     if probabilities.shape != (len(labels), len(classes)):
@@ -282,8 +276,8 @@ def _check(labels: Labels, probabilities: Probabilities, classes: Sequence[str])
         raise EvaluationError("probabilities must be at least 0 and sum to 1 for every image")
 
 
-def _sums(labels: Labels, probabilities: Probabilities) -> _Sums:
-    """Return what each image adds to the confusion matrix, the log loss and the calibration bins."""
+def _sums(labels: Ints, probabilities: Probabilities) -> _Sums:
+    """Return each image's contribution to the confusion matrix, the log loss and the calibration bins."""
     count, classes = probabilities.shape
     rows, predicted, sure = np.arange(count), probabilities.argmax(axis=1), probabilities.max(axis=1)
     cells = np.zeros((count, classes * classes))
@@ -295,10 +289,10 @@ def _sums(labels: Labels, probabilities: Probabilities) -> _Sums:
     return _Sums(np.column_stack([cells, loss, gaps]).astype(np.float64), classes)
 
 
-def replicated_sums(columns: Real, replicates: int, seed: int) -> Real:
+def replicated_sums(columns: Floats, replicates: int, seed: int) -> Floats:
     """Return the sums over ``replicates`` draws of as many images with replacement, (replicates, columns).
 
-    ``columns`` is (n, columns): what each image adds.
+    ``columns`` is (n, columns), each image's contribution.
     """
     rng, count = np.random.default_rng(seed), len(columns)
     parts = []
@@ -310,14 +304,14 @@ def replicated_sums(columns: Real, replicates: int, seed: int) -> Real:
     return np.concatenate(parts)
 
 
-def _derived(sums: Real, classes: int, names: Sequence[str]) -> tuple[list[tuple[str, str]], Real]:
+def _derived(sums: Floats, classes: int, names: Sequence[str]) -> tuple[list[tuple[str, str]], Floats]:
     """Return (metric, class) names and their values, (draws, metrics), from sums, (draws, columns)."""
     cells = sums[:, : classes * classes].reshape(-1, classes, classes)
     loss, gaps = sums[:, classes * classes], sums[:, classes * classes + 1 :]
     given, called, right = cells.sum(axis=2), cells.sum(axis=1), np.diagonal(cells, axis1=1, axis2=2)
     count = given.sum(axis=1)
     recall, precision = _ratio(right, given), _ratio(right, called)
-    # F1 = 2 right / (given + called): 0, not undefined, for a class that is never called
+    # F1 = 2 right / (given + called): 0, not undefined, for a class that is never predicted
     f1 = _ratio(2 * right, given + called)
     whole = [
         ("accuracy", right.sum(axis=1) / count),
@@ -335,22 +329,35 @@ def _derived(sums: Real, classes: int, names: Sequence[str]) -> tuple[list[tuple
     return labels, values
 
 
-def _ratio(top: Real, bottom: Real) -> Real:
-    """Divide; NaN where there is nothing to divide by."""
+def _ratio(top: Floats, bottom: Floats) -> Floats:
+    """Divide; NaN where the denominator is 0."""
     out = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
     np.divide(top, bottom, out=out, where=np.broadcast_to(bottom, out.shape) > 0)
     return out
 
 
-def _mean_of_known(values: Real) -> Real:
-    """Return the mean over classes that exist, (draws,); no draw is without any."""
+def _mean_of_known(values: Floats) -> Floats:
+    """Return the mean over the classes that are present, (draws,)."""
     known = ~np.isnan(values)
-    mean: Real = np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
+    mean: Floats = np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
     return mean
 
 
-def _bounds(draws: Real) -> tuple[Real, Real]:
-    """Return the percentile interval of each column; NaN for a column that some draw does not have."""
+def interval(draws: Floats) -> tuple[float, float]:
+    """Return the 95 % percentile interval of draws (n,)."""
+    low, high = _bounds(draws[:, None])
+    return float(low[0]), float(high[0])
+
+
+def mean_interval(values: npt.NDArray[np.generic], seed: int = 0) -> tuple[float, float, float]:
+    """Return the mean of values (n,), one per image, with its 95 % bootstrap interval."""
+    numbers = values.astype(np.float64)
+    draws = np.random.default_rng(seed).integers(0, len(numbers), (REPLICATES, len(numbers)))
+    return float(numbers.mean()), *interval(numbers[draws].mean(axis=1))
+
+
+def _bounds(draws: Floats) -> tuple[Floats, Floats]:
+    """Return the percentile interval of each column; NaN for a column with NaN in any draw."""
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
     return low, high

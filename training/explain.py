@@ -1,7 +1,7 @@
-"""What a model looks at: Grad-CAM for single images and averages of aligned faces, occlusion by face region.
+"""What a model looks at: Grad-CAM of images and averages over aligned faces, occlusion by face region.
 
 Grad-CAM (Selvaraju et al., 2017) is the grad-cam library's; occlusion sensitivity (Zeiler & Fergus, 2014) covers a
-region with the image's own mean tone and counts how far the probability of the predicted class falls.
+region with the image's mean tone and measures the fall of the predicted class' probability.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ import pandas as pd
 import torch
 from torch import nn
 
-from training.data import Bytes
-from training.evaluate import CONFIDENCE, REPLICATES, Labels, Real
+from training.arrays import Flags, Floats, Floats32, Ints, Pixels
+from training.evaluate import mean_interval
 from training.model import Model, as_input
 from training.networks import Committee, ExpressionNetwork, as_maps
 
-Maps = npt.NDArray[np.float32]
-"""(n, h, w), 0 where nothing speaks for the class, 1 at the strongest place."""
+Maps = Floats32
+"""(n, h, w), 0 where nothing supports the class, 1 at the strongest place."""
 
 LEAST_CELLS = 6
-"""Cells a side that a feature map must have to tell an eye from a mouth; the deepest such block is looked at."""
+"""Least side of a feature map, in cells, to separate eyes from mouth; the deepest such block is used."""
 
 BATCH = 32
-"""Images a backward pass."""
+"""Images per backward pass."""
 
 GRID = 8
-"""Cells a side of an occlusion map."""
+"""Side of an occlusion map, in cells."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of the face: boxes in shares of the image's side, (left, top, right, bottom)."""
+    """A part of the face: boxes (left, top, right, bottom) in shares of the image's side."""
 
     name: str
     boxes: tuple[tuple[float, float, float, float], ...]
@@ -78,12 +78,12 @@ def face_regions(landmarks: Sequence[float]) -> list[Region]:
 
 
 def _box(left: float, top: float, right: float, bottom: float) -> tuple[float, float, float, float]:
-    """Return a box kept inside the image."""
+    """Return a box clipped to the image."""
     low, high, deep, far = (float(min(1.0, max(0.0, value))) for value in (left, top, right, bottom))
     return low, high, deep, far
 
 
-def region_mask(region: Region, side: int) -> npt.NDArray[np.bool_]:
+def region_mask(region: Region, side: int) -> Flags:
     """Return the pixels of a region, (side, side)."""
     mask = np.zeros((side, side), bool)
     for left, top, right, bottom in region.boxes:
@@ -91,16 +91,16 @@ def region_mask(region: Region, side: int) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def grad_cam(model: Model, images: Bytes, targets: Labels) -> Maps:
-    """Return where each image speaks for a class, by the grad-cam library.
+def grad_cam(model: Model, images: Pixels, targets: Ints) -> Maps:
+    """Return Grad-CAM maps of a class, by the grad-cam library.
 
     Args:
-        model: that predicts; of a committee the first network is looked at.
+        model: to explain; of a committee the first network.
         images: (n, side, side) uint8.
-        targets: (n,) the class that is asked about.
+        targets: (n,) the class to explain.
 
     Returns:
-        (n, side, side) in 0..1; all 0 where nothing in the looked-at layer speaks for the class.
+        (n, side, side) in 0..1; all 0 where nothing in the layer supports the class.
 
     """
     from pytorch_grad_cam import GradCAM
@@ -123,7 +123,7 @@ def one_network(network: nn.Module) -> ExpressionNetwork:
     """Return the network, or the first of a committee.
 
     Raises:
-        TypeError: it is no network of this package, so that its layers are not known.
+        TypeError: it is not a network of this package, so that its layers are not known.
 
     """
     found = network.members[0] if isinstance(network, Committee) else network
@@ -133,7 +133,7 @@ def one_network(network: nn.Module) -> ExpressionNetwork:
 
 
 def looked_at(network: ExpressionNetwork, side: int) -> nn.Module:
-    """Return the deepest block whose map has at least ``LEAST_CELLS`` a side; the first where none has."""
+    """Return the deepest block whose map has at least ``LEAST_CELLS`` cells per side, or else the first."""
     fine: list[nn.Module] = []
 
     def note(module: nn.Module, _given: object, output: object) -> None:
@@ -150,18 +150,18 @@ def looked_at(network: ExpressionNetwork, side: int) -> nn.Module:
     return fine[-1] if fine else layers[0]
 
 
-def mean_maps(maps: Maps, labels: Labels, predicted: Labels, classes: Sequence[str], least: int = 5) -> pd.DataFrame:
-    """Return average maps of each class that is predicted right, and of each confusion.
+def mean_maps(maps: Maps, labels: Ints, predicted: Ints, classes: Sequence[str], least: int = 5) -> pd.DataFrame:
+    """Return average maps of each correctly predicted class and of each confusion.
 
     Args:
         maps: (n, side, side) of aligned faces.
         labels: (n,) given classes.
         predicted: (n,) predicted ones.
         classes: names.
-        least: images that an average needs.
+        least: number of images for an average.
 
     Returns:
-        Columns given, predicted, images, map (bytes: side * side uint8, row by row), one row a pair, right ones first.
+        Columns given, predicted, images, map (bytes: side * side uint8, row by row); a row per pair, right ones first.
 
     """
     rows = []
@@ -176,16 +176,16 @@ def mean_maps(maps: Maps, labels: Labels, predicted: Labels, classes: Sequence[s
 
 
 def as_bytes(values: npt.NDArray[np.generic]) -> bytes:
-    """Return one map, (h, w) of values from 0 on, as uint8 bytes; its largest value becomes 255."""
+    """Return one map (h, w) of values of at least 0 as uint8 bytes; its largest value becomes 255."""
     numbers = values.astype(np.float64)
     scaled = 255 * numbers / max(float(numbers.max()), 1e-9)
     return np.round(scaled).astype(np.uint8).tobytes()
 
 
 def mass_by_region(maps: Maps, regions: Sequence[Region]) -> pd.DataFrame:
-    """Return each map's share inside each region, relative to the region's area: 1 is no preference; (n, regions)."""
+    """Return each map's share in each region relative to the region's area, (n, regions); 1 is no preference."""
     total = maps.sum(axis=(1, 2))
-    columns: dict[str, Real] = {}
+    columns: dict[str, Floats] = {}
     for region in regions:
         mask = region_mask(region, maps.shape[1])
         share = np.divide(maps[:, mask].sum(axis=1), total, out=np.zeros(len(maps)), where=total > 0)
@@ -193,20 +193,20 @@ def mass_by_region(maps: Maps, regions: Sequence[Region]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def covered(images: Bytes, mask: npt.NDArray[np.bool_]) -> Bytes:
-    """Return images with the masked pixels at each image's own mean tone."""
+def covered(images: Pixels, mask: Flags) -> Pixels:
+    """Return images with the masked pixels set to each image's mean tone."""
     out = images.copy()
     out[:, mask] = images.reshape(len(images), -1).mean(axis=1).round().astype(np.uint8)[:, None]
     return out
 
 
 def occlusion_by_region(
-    model: Model, images: Bytes, labels: Labels, regions: Sequence[Region], seed: int = 0
+    model: Model, images: Pixels, labels: Ints, regions: Sequence[Region], seed: int = 0
 ) -> pd.DataFrame:
-    """Return how far the probability of the predicted class falls when a region of the face is covered.
+    """Return the fall of the predicted class' probability when a region of the face is covered.
 
     Args:
-        model: that predicts.
+        model: to explain.
         images: (n, side, side) uint8, aligned.
         labels: (n,) given classes.
         regions: see ``face_regions``.
@@ -229,13 +229,13 @@ def occlusion_by_region(
             mine = labels == place if place >= 0 else np.ones(len(labels), bool)
             if mine.any():
                 name = model.classes[place] if place >= 0 else ""
-                interval = _mean_interval(fall[mine], seed)
-                found.append((name, region.name, int(mine.sum()), float(mask.mean()), *interval, lost[mine].mean()))
+                counts = name, region.name, int(mine.sum()), float(mask.mean())
+                found.append((*counts, *mean_interval(fall[mine], seed), lost[mine].mean()))
     return pd.DataFrame(found, columns=["class", "region", "images", "area", "fall", "low", "high", "accuracy_fall"])
 
 
-def occlusion_maps(model: Model, images: Bytes, targets: Labels, grid: int = GRID) -> Maps:
-    """Return how far a class's probability falls when each cell of a grid is covered, (n, grid, grid), from 0 on."""
+def occlusion_maps(model: Model, images: Pixels, targets: Ints, grid: int = GRID) -> Maps:
+    """Return the fall of a class' probability when each cell of a grid is covered, (n, grid, grid), at least 0."""
     side, rows = images.shape[1], np.arange(len(images))
     before = model.probabilities(images)[rows, targets]
     edges = np.linspace(0, side, grid + 1).round().astype(int)
@@ -248,8 +248,8 @@ def occlusion_maps(model: Model, images: Bytes, targets: Labels, grid: int = GRI
     return maps
 
 
-def overlay(image: Bytes, values: Maps, side: int) -> bytes:
-    """Return an image with a map over it as RGB bytes, (side, side, 3) row by row: red where it speaks most."""
+def overlay(image: Pixels, values: Maps, side: int) -> bytes:
+    """Return an image with a map over it as RGB bytes, (side, side, 3) row by row: bright where it is largest."""
     grey = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float64)
     heat = cv2.resize(values.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
     heat = np.clip(heat / max(float(heat.max()), 1e-9), 0, 1)
@@ -260,14 +260,14 @@ def overlay(image: Bytes, values: Maps, side: int) -> bytes:
 
 
 def shortcut_suspects(falls: pd.DataFrame, regions_of_the_face: Mapping[str, bool] | None = None) -> pd.DataFrame:
-    """Return the classes whose probability hangs on the border more than on any part of the face.
+    """Return the classes whose probability depends on the border more than on any part of the face.
 
     Args:
-        falls: ``occlusion_by_region``.
+        falls: of ``occlusion_by_region``.
         regions_of_the_face: region -> whether it is a part of the face; by default all but "border".
 
     Returns:
-        Columns class, border (fall), face (largest fall of a face region), region (that one); one row a class whose
+        Columns class, border (fall), face (largest fall of a face region), region (that one); a row per class whose
         border matters more, with an interval above 0.
 
     """
@@ -279,10 +279,3 @@ def shortcut_suspects(falls: pd.DataFrame, regions_of_the_face: Mapping[str, boo
         if border["low"] > 0 and border["fall"] > face["fall"]:
             rows.append((name, border["fall"], face["fall"], face["region"]))
     return pd.DataFrame(rows, columns=["class", "border", "face", "region"])
-
-
-def _mean_interval(values: Real, seed: int) -> tuple[float, float, float]:
-    draws = np.random.default_rng(seed).integers(0, len(values), (REPLICATES, len(values)))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values[draws].mean(axis=1), [tail, 1 - tail])
-    return float(values.mean()), float(low), float(high)

@@ -1,9 +1,9 @@
-"""One more opinion: the expression network of face-api.js, read from a file that the user names (MIT licence).
+"""The expression network of face-api.js, read from a file that the user names (MIT licence).
 
-About 82,000 weights in 330 KB, trained on other faces than FER-2013's (V. Mühler's face-api.js; V. Mandic's
-@vladmandic/face-api carries it on). Nothing is downloaded here; ``npm pack @vladmandic/face-api && tar xf
-vladmandic-face-api-*.tgz package/model`` brings it into ``package/model``. The weights are plain bytes, pinned by
-content; the manifest beside them names every tensor in order.
+About 82,000 weights in 330 KB, not trained on FER-2013 (V. Mühler's face-api.js; continued as V. Mandic's
+@vladmandic/face-api). Nothing is downloaded here; ``npm pack @vladmandic/face-api && tar xf
+vladmandic-face-api-*.tgz package/model`` puts it into ``package/model``. The weights are plain bytes, pinned by
+SHA-256; the manifest beside them names every tensor in order.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.data import Bytes, Floats
+from training.accelerator import full_precision, measuring_device
+from training.arrays import Floats32, Pixels
 from training.files import DataError, read_bytes, refusing
 
-NAME = "face-api expression network"
 WEIGHTS = "face_expression_model.bin"
 MANIFEST = "face_expression_model-weights_manifest.json"
 SHA256 = "9a9840f2cf1f4c7eab95f197512569345c00d2426754d4608b92af30e0300f3d"
-"""Of the weights."""
+"""Of the file of weights."""
 
 HOW_TO_GET = "npm pack @vladmandic/face-api && tar xf vladmandic-face-api-*.tgz package/model"
 
 CLASSES = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised")
-"""Of the network's outputs, in order (face-api.js, FACE_EXPRESSION_LABELS)."""
+"""Classes of the outputs, in order (face-api.js, FACE_EXPRESSION_LABELS)."""
 
 SIDE = 112
-"""Of its input, pixels."""
+"""Side of the input, in pixels."""
 
 MEAN = (122.782, 117.001, 104.298)
-"""Of red, green and blue, 0..255, taken from its input, which is then divided by 255."""
+"""Of red, green and blue, 0..255: subtracted from the input, which is then divided by 255."""
 
 WIDTHS = (3, 32, 64, 128, 256)
 """Channels into the first block and out of each of the four."""
 
 BATCH = 16
-"""Images a forward pass: 94 MiB, and 0.6 of the time an image that 128 take with 433 MiB (measured, one thread)."""
+"""Images per forward pass: 94 MiB, and 0.6 of the time per image of 128 with 433 MiB (measured, one thread)."""
 
 
 class FaceApiError(RuntimeError):
-    """The network's files are absent, or are other ones."""
+    """The network's files are missing or not the known ones."""
 
 
 class _Same(nn.Module):
@@ -62,14 +62,14 @@ class _Same(nn.Module):
             self.layers = nn.Sequential(depthwise, nn.Conv2d(inputs, outputs, 1))
 
     def forward(self, maps: Tensor) -> Tensor:
-        # an even side takes one row after it at stride 2, and one at both ends at stride 1
+        # padding of an even side: one row after it at stride 2, one at both ends at stride 1
         before = 1 if self.stride == 1 else maps.shape[2] % 2
         convolved: Tensor = self.layers(functional.pad(maps, (before, 1, before, 1)))
         return convolved
 
 
 class _Block(nn.Module):
-    """Four convolutions, each on the rectified sum of all before it (a dense block by addition)."""
+    """Four convolutions, each on the rectified sum of all previous ones (a dense block by addition)."""
 
     def __init__(self, inputs: int, outputs: int, *, first: bool) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class _Block(nn.Module):
 
 
 class FaceApiNetwork(nn.Module):
-    """Colour faces (n, 3, 112, 112), ``MEAN`` taken off and divided by 255 -> logits (n, 7)."""
+    """Colour faces (n, 3, 112, 112), minus ``MEAN`` and divided by 255 -> logits (n, 7)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def load_face_api(source: Path) -> FaceApiNetwork:
         source: the weights' file, or the folder that holds it.
 
     Raises:
-        FaceApiError: the file or its manifest is absent, or they are others than the known ones.
+        FaceApiError: the file or its manifest is missing or not the known one.
 
     """
     file = source / WEIGHTS if source.is_dir() else source
@@ -132,8 +132,8 @@ def load_face_api(source: Path) -> FaceApiNetwork:
     return network.eval()
 
 
-def _arrays(manifest: Path, stored: bytes) -> list[tuple[str, Floats]]:
-    """Return the tensors by name in the manifest's order, which is also the network's: blocks, then the last layer."""
+def _arrays(manifest: Path, stored: bytes) -> list[tuple[str, Floats32]]:
+    """Return the tensors by name in the manifest's order, which is the network's: blocks, then the last layer."""
     found, at = [], 0
     for entry in json.loads(read_bytes(manifest).decode("utf-8"))[0]["weights"]:
         count, scaled = int(np.prod(entry["shape"])), entry.get("quantization")
@@ -146,13 +146,13 @@ def _arrays(manifest: Path, stored: bytes) -> list[tuple[str, Floats]]:
     return found
 
 
-def face_api_probabilities(images: Bytes, network: FaceApiNetwork) -> Floats:
-    """Return the network's probabilities of grey images (n, side, side) uint8, (n, 7) float32; see ``CLASSES``."""
-    mean, parts = torch.tensor(MEAN)[:, None, None], []
-    with torch.inference_mode():
+def face_api_probabilities(images: Pixels, network: FaceApiNetwork) -> Floats32:
+    """Return probabilities of ``CLASSES`` for grey images (n, side, side) uint8, (n, 7) float32."""
+    device, parts = measuring_device(), []
+    network, mean = network.to(device), torch.tensor(MEAN, device=device)[:, None, None]
+    with torch.inference_mode(), full_precision():
         for start in range(0, len(images), BATCH):
             faces = [cv2.resize(image, (SIDE, SIDE)) for image in images[start : start + BATCH]]
-            batch = (torch.from_numpy(np.stack(faces))[:, None].float() - mean) / 255
-            parts.append(functional.softmax(network(batch), 1))
-    probabilities: Floats = torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)
-    return probabilities
+            batch = (torch.from_numpy(np.stack(faces)).to(device)[:, None].float() - mean) / 255
+            parts.append(functional.softmax(network(batch), 1).cpu())
+    return torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)

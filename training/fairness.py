@@ -1,7 +1,7 @@
-"""Metrics by group: accuracy, F1, error and selection rates with intervals, and which groups differ from the rest.
+"""Metrics by group: accuracy, F1, error and selection rates with intervals, and groups that differ from the rest.
 
-By group, fairlearn's metric frame gives the estimates. Every metric here is a ratio of sums over images, so that a
-thousand bootstrap replicates of a group and of the rest are two matrix products.
+Every metric is a ratio of sums over images, so that a thousand bootstrap replicates of a group and of the rest are two
+matrix products. ``group_estimates`` is fairlearn's metric frame.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from training.evaluate import CONFIDENCE, REPLICATES, Labels, Probabilities, Real, replicated_sums
+from training.arrays import Flags, Floats, Ints, Probabilities
+from training.evaluate import CONFIDENCE, REPLICATES, replicated_sums
 
 MINIMUM_GROUP = 30
-"""Images below which a group gets no figures: a rate of 0.8 would have an interval wider than 0.3 (Wilson)."""
+"""Least images of a group with figures: with fewer, a rate of 0.8 has an interval wider than 0.3 (Wilson)."""
 
 FALSE_DISCOVERY_RATE = 0.05
-"""Of the groups called different from the rest, at most this share by chance (Benjamini & Hochberg, 1995)."""
+"""Expected share of false findings among the groups that differ from the rest (Benjamini & Hochberg, 1995)."""
 
 INTERSECTION = " and "
 """Joins the names of two attributes, and of two groups."""
@@ -29,29 +29,28 @@ COLUMNS = [
     "difference_low", "difference_high", "p_adjusted", "differs",
 ]  # fmt: skip
 
-_Ratios = Mapping[tuple[str, str], tuple[Real, Real]]
-"""(metric, class) -> what each image adds to the numerator and to the denominator, each (n,)."""
+_Ratios = Mapping[tuple[str, str], tuple[Floats, Floats]]
+"""(metric, class) -> each image's contribution to numerator and denominator, (n,) each."""
 
 
 def by_group(
     groups: pd.DataFrame,
     probabilities: Probabilities,
     classes: Sequence[str],
-    labels: Labels | None = None,
+    labels: Ints | None = None,
     *,
     minimum: int = MINIMUM_GROUP,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return a model's metrics for every group of every attribute and for intersections of two attributes.
+    """Return a model's metrics for every group of every attribute and of every pair of attributes.
 
     Args:
-        groups: a column an attribute, a row an image; values are names of groups, "" where unknown.
+        groups: a column per attribute, a row per image; values are names of groups, "" where unknown.
         probabilities: (n, classes).
         classes: names.
-        labels: (n,) true classes; None where they are not known: then only how often each class is predicted
-            (selection rate) and how sure the model is.
-        minimum: images that a group must have to be shown.
+        labels: (n,) true classes; None if unknown: then only selection rates of the classes and confidence.
+        minimum: least images of a group.
         replicates: bootstrap draws.
         seed: of the draws.
 
@@ -77,12 +76,12 @@ def rates_by_group(
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return how often each flag is raised in every group, as ``by_group``: who is removed more often.
+    """Return the rate of each flag in every group, as ``by_group``: for example, whose images are removed more often.
 
     Args:
-        groups: a column an attribute, a row an image.
-        flags: a bool column a metric, row by row the same images.
-        minimum: images that a group must have.
+        groups: a column per attribute, a row per image.
+        flags: a bool column per metric, a row per image.
+        minimum: least images of a group.
         replicates: bootstrap draws.
         seed: of the draws.
 
@@ -93,7 +92,7 @@ def rates_by_group(
 
 
 def with_intersections(groups: pd.DataFrame) -> pd.DataFrame:
-    """Return the attributes and every pair of them; a pair is unknown where one of the two is."""
+    """Return the attributes and all pairs of them; a pair is unknown where either is."""
     out = groups.copy()
     for one, other in combinations(groups.columns, 2):
         known = (groups[one] != "") & (groups[other] != "")
@@ -102,8 +101,8 @@ def with_intersections(groups: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
-def group_estimates(labels: Labels, predicted: Labels, group: pd.Series) -> pd.DataFrame:
-    """Return fairlearn's metric frame of accuracy and balanced accuracy, a row a group, the gap in ``attrs``."""
+def group_estimates(labels: Ints, predicted: Ints, group: pd.Series) -> pd.DataFrame:
+    """Return accuracy and balanced accuracy per group by fairlearn's metric frame, with the gap in ``attrs``."""
     from fairlearn.metrics import MetricFrame, count
     from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
@@ -119,8 +118,8 @@ def group_estimates(labels: Labels, predicted: Labels, group: pd.Series) -> pd.D
 
 
 def _prediction_ratios(
-    predicted: Labels, probabilities: Probabilities, classes: Sequence[str]
-) -> dict[tuple[str, str], tuple[Real, Real]]:
+    predicted: Ints, probabilities: Probabilities, classes: Sequence[str]
+) -> dict[tuple[str, str], tuple[Floats, Floats]]:
     ones = np.ones(len(predicted))
     ratios = {
         ("selection_rate", name): ((predicted == place).astype(np.float64), ones) for place, name in enumerate(classes)
@@ -130,8 +129,8 @@ def _prediction_ratios(
 
 
 def _label_ratios(
-    labels: Labels, predicted: Labels, classes: Sequence[str]
-) -> dict[tuple[str, str], tuple[Real, Real]]:
+    labels: Ints, predicted: Ints, classes: Sequence[str]
+) -> dict[tuple[str, str], tuple[Floats, Floats]]:
     right = (labels == predicted).astype(np.float64)
     ratios = {("accuracy", ""): (right, np.ones(len(labels)))}
     for place, name in enumerate(classes):
@@ -168,14 +167,14 @@ def _by_group(
 
 
 def _one_group(
-    columns: Real,
+    columns: Floats,
     names: Sequence[tuple[str, str]],
-    mine: npt.NDArray[np.bool_],
-    others: npt.NDArray[np.bool_],
+    mine: Flags,
+    others: Flags,
     replicates: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Return estimate, rest and difference of every metric with bootstrap intervals, a row a metric."""
+    """Return estimate, rest and difference with bootstrap intervals, a row per metric."""
     own, rest = (_divided(columns[mask].sum(axis=0)[None, :])[0] for mask in (mine, others))
     drawn, drawn_rest = (
         _divided(replicated_sums(columns[mask], replicates, seed + place)) for place, mask in enumerate((mine, others))
@@ -189,16 +188,15 @@ def _one_group(
     return table.assign(difference_low=gap_low, difference_high=gap_high, spread=np.nanstd(gaps, axis=0))
 
 
-def _defined(draws: Real) -> Real:
-    """Return draws in which a metric that no draw has is 0, so that quantiles of the others can be taken."""
+def _defined(draws: Floats) -> Floats:
+    """Return draws with 0 for a metric that is undefined in all of them, to allow quantiles of the others."""
     empty = np.asarray(np.isnan(draws).all(axis=0))
     return np.where(empty[None, :], 0.0, draws)
 
 
-def _divided(sums: Real) -> Real:
+def _divided(sums: Floats) -> Floats:
     top, bottom = sums[:, 0::2], sums[:, 1::2]
-    out: Real = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
-    return out
+    return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
 
 
 def _judged(table: pd.DataFrame) -> pd.DataFrame:
@@ -207,7 +205,7 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
 
     known = table["difference"].notna() & (table["spread"] > 0)
     z = (table["difference"].abs() / table["spread"]).where(known, 0.0)
-    # no spread and yet a difference: every image of both sides agrees; the interval alone decides
+    # a difference without spread: all images of each side agree, so it is certain
     p_value = np.where(known, 2 * norm.sf(z), np.where(table["difference"].abs() > 0, 0.0, 1.0))
     p_value = np.where(table["difference"].isna(), 1.0, p_value)
     adjusted = false_discovery_control(p_value)

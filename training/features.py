@@ -1,8 +1,8 @@
-"""What a network that has seen ImageNet sees in grey pictures, and small heads on it that find what was laid over one.
+"""Embeddings of grey pictures by an ImageNet network, and small heads on it that find overlays and occluders.
 
-The network is the bundled EfficientNet-Lite0, its batch normalisation folded into its convolutions. Its last feature
-map, averaged, is a picture's embedding. Heads read feature maps on the way there ("taps") and say of each cell whether
-something lies there: they are learned on pictures on which it was laid on purpose, so that its place is known.
+The network is the bundled EfficientNet-Lite0 with batch normalisation folded into its convolutions. A picture's
+embedding is the mean of its last feature map. Heads read intermediate feature maps ("taps") and classify each cell;
+they are trained on pictures with synthetic overlays and occluders, whose position is known.
 """
 
 from __future__ import annotations
@@ -17,67 +17,67 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.accelerator import full_precision, measuring_device
+from training.arrays import Floats32, Ints, Pixels
 from training.backbones import IMAGENET_MEAN, IMAGENET_STD, WeightsError, bundled_network
-from training.data import Bytes, Floats
 from training.head_shapes import BACKBONE, DIMENSIONS, SHAPES, HeadShape
 
 BATCH = 32
 
 _TAPS = {"fine": 24, "middle": 40, "coarse": 112, "top": 320}
-"""Feature maps that heads read, and their channels: strides 4, 8, 16 and 32 px."""
+"""Feature maps that heads read, and their channels; their strides are 4, 8, 16 and 32 pixels."""
 
 _REDUCED = 32
-"""Channels to which a map of another resolution is brought before heads put maps side by side."""
+"""Channels that a map of another resolution is reduced to before maps are concatenated."""
 
 _LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 1e-2
 _MINIBATCH = 64
 
 _FEWEST_STEPS, _MOST_ROUNDS = 300, 3
-"""Minibatches that a head learns from at least, where that takes no more than so many times its epochs: few pictures
-are seen more often."""
+"""Least number of training steps of a head, and the most times its epochs may be multiplied to reach it."""
 
 _PICTURE_LOSS = 0.5
-"""Weight of the loss on whole pictures beside that on cells: without it heads learn edges, not things."""
+"""Weight of the loss on whole pictures relative to that on cells: without it heads learn edges, not objects."""
 
 _SUSPICIOUS = 0.15
-"""Share of the pictures taken for clean that is left out half-way, those the head doubts most: data have watermarks and
-hands of their own (a trimmed loss, as in Rousseeuw 1984)."""
+"""Share of the pictures assumed clean that is dropped during training, those the head doubts most: real data have
+watermarks and hands of their own (a trimmed loss, as in Rousseeuw 1984)."""
 
 _CLEAN_AT = 0.4
-"""Part of the epochs after which suspicious pictures are left out."""
+"""Share of the epochs after which suspicious pictures are dropped."""
 
 Taps = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Described:
-    """What is kept of n pictures.
+    """The description of n pictures.
 
     Attributes:
         embedding: (n, 1280) float16.
-        logits: per head (n, cells, cells) float32; above 0, something lies there.
+        logits: per head (n, cells, cells) float32; positive where the cell is covered.
 
     """
 
     embedding: npt.NDArray[np.float16]
-    logits: dict[str, Floats]
+    logits: dict[str, Floats32]
 
 
 class FeatureNetwork:
-    """The network on a GPU where there is one, else on the CPU."""
+    """The network, on a GPU if available, else on the CPU."""
 
     def __init__(self, heads: Mapping[str, Mapping[str, npt.NDArray[Any]]] | None = None) -> None:
         """Load the bundled weights.
 
         Args:
-            heads: by name, as ``learn_head`` returned them.
+            heads: by name, from ``learn_head``.
 
         Raises:
             WeightsError: the package that holds the weights is not installed.
 
         """
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = measuring_device()
         network = cast("Any", folded(bundled_network(BACKBONE)))
         self._network = network.to(self.device, memory_format=torch.channels_last)
         self._mean, self._std = (
@@ -85,15 +85,15 @@ class FeatureNetwork:
         )
         self._heads = {name: _loaded(name, arrays).to(self.device) for name, arrays in (heads or {}).items()}
 
-    def classes(self) -> tuple[Floats, Floats]:
-        """Return weights (1280, 1000) and biases (1000,) that make an embedding ImageNet's classes, as logits."""
+    def classes(self) -> tuple[Floats32, Floats32]:
+        """Return weights (1280, 1000) and biases (1000,) that turn an embedding into logits of ImageNet's classes."""
         last = self._network.classifier
         return last.weight.detach().cpu().numpy().T, last.bias.detach().cpu().numpy()
 
-    def describe(self, pictures: Bytes) -> Described:
-        """Return embeddings and what the heads see of pictures (n, 112, 112) uint8."""
+    def describe(self, pictures: Pixels) -> Described:
+        """Return embeddings and the heads' logits of pictures (n, 112, 112) uint8."""
         embeddings, seen = [], {name: [Tensor()][:0] for name in self._heads}
-        with torch.inference_mode():
+        with torch.inference_mode(), full_precision():
             for start in range(0, len(pictures), BATCH):
                 taps, embedding = self._forward(pictures[start : start + BATCH])
                 embeddings.append(embedding.half().cpu())
@@ -104,24 +104,21 @@ class FeatureNetwork:
             {name: torch.cat(parts).numpy() for name, parts in seen.items()},
         )
 
-    def taps(self, pictures: Bytes) -> tuple[Taps, npt.NDArray[np.float16]]:
-        """Return what heads are learned on, the feature maps of pictures (n, 112, 112) uint8, and their embeddings.
-
-        The maps are float16 on the CPU, the embeddings (n, 1280).
-        """
+    def taps(self, pictures: Pixels) -> tuple[Taps, npt.NDArray[np.float16]]:
+        """Return taps (float16, on the CPU) and embeddings (n, 1280) of pictures (n, 112, 112) uint8."""
         found: Taps = {}
         embeddings = np.empty((len(pictures), DIMENSIONS), np.float16)
-        with torch.inference_mode():
+        with torch.inference_mode(), full_precision():
             for start in range(0, len(pictures), BATCH):
                 taps, embedding = self._forward(pictures[start : start + BATCH])
                 embeddings[start : start + BATCH] = embedding.half().cpu().numpy()
                 for name, tap in taps.items():
-                    # one array a tap from the start: joining parts would take twice the memory
+                    # one array per tap from the start: concatenation would take twice the memory
                     whole = found.setdefault(name, torch.empty((len(pictures), *tap.shape[1:]), dtype=torch.half))
                     whole[start : start + len(tap)] = tap
         return found, embeddings
 
-    def _forward(self, pictures: Bytes) -> tuple[Taps, Tensor]:
+    def _forward(self, pictures: Pixels) -> tuple[Taps, Tensor]:
         grey = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)[:, None].float()
         maps = ((grey - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
         network = self._network
@@ -135,9 +132,9 @@ class FeatureNetwork:
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """Return a network in evaluation mode, each batch normalisation folded into the convolution before it, in place.
+    """Fold each batch normalisation into the convolution before it, in place; return the network in evaluation mode.
 
-    A normalisation that activates as well (timm's) leaves its activation behind.
+    The activation of timm's combined layers is kept.
     """
     network.eval()
     before: nn.Conv2d | None = None
@@ -157,13 +154,13 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 class _Head(nn.Module):
-    """Brings taps to one resolution, adds each cell's place, and looks at 7 x 7 cells around each."""
+    """Brings taps to one resolution, adds each cell's position, and convolves."""
 
     def __init__(self, shape: HeadShape) -> None:
         super().__init__()
         self.shape = shape
         finest = shape.taps[0]
-        # the finest map is halved, and the widest narrowed where maps are many
+        # with the finest map, it is halved, and the coarse one is narrowed
         narrowed = {"fine", "coarse"} if finest == "fine" else set()
         reduced = {tap: _REDUCED if tap in narrowed else 0 for tap in shape.taps}
         self.norms = nn.ModuleDict({tap: nn.BatchNorm2d(_TAPS[tap], affine=False) for tap in shape.taps})
@@ -212,7 +209,7 @@ def _loaded(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> nn.Module:
         head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()})
     except (RuntimeError, TypeError) as error:
         raise WeightsError(
-            f"the {name} head does not fit this version; delete challenges.npz to learn it anew"
+            f"the {name} head does not fit this version; delete challenges.npz to learn it again"
         ) from error
     return head.eval()
 
@@ -220,29 +217,28 @@ def _loaded(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> nn.Module:
 def learn_head(
     name: str,
     taps: Taps,
-    covers: Floats,
-    rows: npt.NDArray[np.int64],
-    late: npt.NDArray[np.int64],
+    covers: Floats32,
+    rows: Ints,
+    late: Ints,
     *,
     seed: int = 0,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Learn a head from pictures on which something was laid, and from others.
+    """Train a head on pictures with synthetic covers and on clean ones.
 
     Args:
         name: of ``SHAPES``.
         taps: of all pictures, on the CPU.
-        covers: (n, cells, cells) share of each cell that is covered, 0..1.
-        rows: numbers of the pictures to learn from.
-        late: of pictures as they are, without anything laid over them: most join once the head knows what it looks
-            for, and leaves out those that have it by nature.
-        seed: of the start and the order.
+        covers: (n, cells, cells) covered share of each cell, 0..1.
+        rows: of the pictures to train on.
+        late: of unchanged pictures: most join once the head knows what it looks for; those it doubts then are dropped.
+        seed: of the initial weights and the order.
 
     Returns:
         The head's arrays by name.
 
     """
     shape = SHAPES[name]
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = measuring_device()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = _Head(shape).to(device)
@@ -268,14 +264,14 @@ def learn_head(
     return {key: value.cpu().numpy() for key, value in head.state_dict().items()}
 
 
-def _minibatches(rows: npt.NDArray[np.int64]) -> Sequence[npt.NDArray[np.int64]]:
-    """Return minibatches of one size; what is over waits for the next epoch's order."""
+def _minibatches(rows: Ints) -> Sequence[Ints]:
+    """Return minibatches of one size; remaining rows are left to the next epoch's order."""
     whole = len(rows) // _MINIBATCH * _MINIBATCH
     return np.split(rows[:whole], whole // _MINIBATCH) if whole else [rows]
 
 
 def _loss(logits: Tensor, cover: Tensor, shape: HeadShape) -> Tensor:
-    """Return the loss on cells, and on whole pictures by the logarithm of the cells' summed odds."""
+    """Return the loss on cells, plus that on whole pictures by the log of the cells' summed odds."""
     covered = (cover > shape.covered).float()
     counts = ((cover > shape.covered) | (cover < shape.clear)).float()
     cells = functional.binary_cross_entropy_with_logits(logits, covered, weight=counts)
@@ -283,10 +279,8 @@ def _loss(logits: Tensor, cover: Tensor, shape: HeadShape) -> Tensor:
     return cells + _PICTURE_LOSS * functional.binary_cross_entropy_with_logits(odds, (covered.sum((1, 2)) > 1).float())
 
 
-def _trusted(
-    head: nn.Module, taps: Taps, cover: Tensor, rows: npt.NDArray[np.int64], device: torch.device
-) -> npt.NDArray[np.int64]:
-    """Return rows without the pictures taken for clean that the head doubts most."""
+def _trusted(head: nn.Module, taps: Taps, cover: Tensor, rows: Ints, device: torch.device) -> Ints:
+    """Return the rows without the pictures assumed clean that the head doubts most."""
     if not len(rows):
         return rows
     head.eval()

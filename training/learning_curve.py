@@ -1,7 +1,7 @@
-"""Accuracy by the number of training images, and what twice as many would give; beside it what cleaner ones give.
+"""Accuracy by number of training images, extrapolated to twice as many, and compared with cleaned images.
 
-The error of a network falls about as a power of the number of images (Hestness et al., 2017). A power law without a
-floor is an optimist: labels that are wrong leave an error that no number of images takes away.
+The error of a network falls approximately as a power of the number of images (Hestness et al., 2017). A power law
+without a floor is optimistic: wrong labels leave an error that more images do not remove.
 """
 
 from __future__ import annotations
@@ -13,31 +13,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from training.arrays import Floats, Ints
 from training.data import Samples
-from training.evaluate import CONFIDENCE, REPLICATES, Real, replicated_sums
+from training.evaluate import REPLICATES, interval, replicated_sums
 from training.fit import Report, fit_samples
 from training.recipes import Recipe
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
-"""Of the training images, the smaller inside the larger."""
+"""Nested shares of the training images."""
 
 FACTOR = 2.0
-"""How much more data is asked about."""
-
-Right = npt.NDArray[np.float64]
+"""Factor of the extrapolated number of images."""
 
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """What more data and cleaner data give.
+    """The gains from more data and from cleaner data.
 
     Attributes:
         points: share, images (trained on), class ("" for all), accuracy (for a class: its recall), low, high.
-        gains: what ("more data", "cleaning"), class, gain (of accuracy or recall), low, high; 95 % intervals over
-            judged images. No rows of cleaning without cleaned images.
+        gains: what ("more data", "cleaning"), class, gain (of accuracy or recall), low, high; 95 % intervals over the
+            evaluated images. No rows for cleaning without cleaned images.
 
     """
 
@@ -57,25 +55,25 @@ def learning_curve(
     options: dict[str, Any] | None = None,
     announce: Callable[[int, int], Report] | None = None,
 ) -> LearningCurve:
-    """Fit a recipe on growing parts of the training images, and on cleaned ones, and judge all on the same images.
+    """Fit a recipe on nested subsets of the training images, and on cleaned ones; evaluate all on the same images.
 
-    Every fit has the recipe's own number of epochs, and keeps its last: nothing is chosen on what is judged.
+    Every fit runs all epochs of the recipe and keeps the last: nothing is selected on the evaluated images.
 
     Args:
-        train: to take parts of.
-        validation: that all are judged on; no image in it should have a copy in ``train`` or ``cleaned``.
-        recipe: what to fit.
-        out_dir: folder of the fits; finished ones are read, an interrupted one goes on.
-        cleaned: the training images after cleaning, fitted once a seed in whole.
-        shares: of ``train``, rising, the last 1.
-        seeds: one curve each, averaged.
+        train: to take subsets of.
+        validation: images to evaluate on, without copies of images in ``train`` or ``cleaned``.
+        recipe: to fit.
+        out_dir: folder of the fits; finished ones are reused, an interrupted one is resumed.
+        cleaned: the training images after cleaning, fitted as a whole for each seed.
+        shares: of ``train``, increasing, the last 1.
+        seeds: of the curves, which are averaged.
         options: weights, threads and device of ``fit_samples``.
-        announce: called with (fits done, fits in all); returns the report of the next.
+        announce: called with (fits done, all fits); returns the report of the next.
 
     """
     arms = [(f"{share:g}", train, share) for share in shares]
     arms += [("cleaned", cleaned, 1.0)] if cleaned is not None else []
-    right: dict[str, list[Right]] = {name: [] for name, _, _ in arms}
+    right: dict[str, list[Floats]] = {name: [] for name, _, _ in arms}
     nothing = validation.take(np.zeros(0, np.int64))
     total, done = len(arms) * len(seeds), 0
     for seed in seeds:
@@ -92,8 +90,8 @@ def learning_curve(
     return _summed(means, shares, sizes, validation)
 
 
-def _nested(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.NDArray[np.int64]:
-    """Return rows: the same share of every class, at least two, each smaller draw inside the larger."""
+def _nested(labels: Ints, share: float, seed: int) -> Ints:
+    """Return rows: the same share of every class, at least two of each; smaller draws are subsets of larger ones."""
     place = np.random.default_rng(seed).permutation(len(labels))
     rows = []
     for kind in np.unique(labels):
@@ -103,9 +101,9 @@ def _nested(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.NDArr
 
 
 def _summed(
-    means: dict[str, Right], shares: Sequence[float], sizes: Sequence[int], validation: Samples
+    means: dict[str, Floats], shares: Sequence[float], sizes: Sequence[int], validation: Samples
 ) -> LearningCurve:
-    """Return points and gains over all classes and of each."""
+    """Return points and gains over all classes and for each."""
     points, gains = [], []
     whole = f"{shares[-1]:g}"
     for name in ("", *validation.classes):
@@ -115,33 +113,27 @@ def _summed(
         arms = np.column_stack([means[f"{share:g}"][mask] for share in shares])
         drawn = replicated_sums(arms, REPLICATES, 0) / mask.sum()
         for number, (share, size) in enumerate(zip(shares, sizes, strict=True)):
-            points.append((share, size, name, arms[:, number].mean(), *_interval(drawn[:, number])))
+            points.append((share, size, name, arms[:, number].mean(), *interval(drawn[:, number])))
         more = partial(gain_of_more, sizes)
-        gains.append(("more data", name, float(more(arms.mean(axis=0)[None])[0]), *_interval(more(drawn))))
+        gains.append(("more data", name, float(more(arms.mean(axis=0)[None])[0]), *interval(more(drawn))))
         if "cleaned" in means:
             change = (means["cleaned"] - means[whole])[mask][:, None]
             spread = replicated_sums(change, REPLICATES, 0)[:, 0] / mask.sum()
-            gains.append(("cleaning", name, float(change.mean()), *_interval(spread)))
+            gains.append(("cleaning", name, float(change.mean()), *interval(spread)))
     return LearningCurve(
         pd.DataFrame(points, columns=["share", "images", "class", "accuracy", "low", "high"]),
         pd.DataFrame(gains, columns=["what", "class", "gain", "low", "high"]),
     )
 
 
-def gain_of_more(sizes: Sequence[int], accuracies: Real, factor: float = FACTOR) -> Real:
-    """Return how much accuracy ``factor`` times the data would add, (draws,), from accuracies (draws, sizes).
+def gain_of_more(sizes: Sequence[int], accuracies: Floats, factor: float = FACTOR) -> Floats:
+    """Return the gain of accuracy, (draws,), from ``factor`` times the data, given accuracies (draws, sizes).
 
-    The slope of log error over log images, by least squares; the last error falls by ``factor`` to that power.
+    By the slope of log error over log images (least squares); the last error is multiplied by ``factor`` to that power.
     """
     logs = np.log(np.asarray(sizes, np.float64))
     centred = logs - logs.mean()
     errors = np.maximum(1 - accuracies, 1e-4)
     slope = (np.log(errors) * centred).sum(axis=1) / (centred**2).sum()
-    gain: Real = errors[:, -1] * (1 - factor**slope)
+    gain: Floats = errors[:, -1] * (1 - factor**slope)
     return gain
-
-
-def _interval(draws: Real) -> tuple[float, float]:
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return float(low), float(high)

@@ -1,4 +1,4 @@
-"""Trained models: their folder, their probabilities, and the hand over to ONNX."""
+"""Trained models: their folder, their predictions, and export to ONNX."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 from torch.nn import functional
 
+from training.arrays import Floats32, Pixels
 from training.backbones import assemble, load_state, read_state
-from training.data import RESERVED, Bytes, DataError, Floats, load_images
+from training.data import RESERVED, DataError, load_images
 from training.evaluate import predictions_table
 from training.files import digest_of, read_json, refusing, replacing
 from training.recipes import Recipe, UnknownRecipeError
@@ -21,33 +22,33 @@ from training.recipes import Recipe, UnknownRecipeError
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
-"""What the fit ended with; where it is not there, the fit has not ended."""
+"""Result of a fit; absent until it is finished."""
 
 PREDICTION_BATCH = 16
-"""Images a forward pass; small enough for the processor's cache at 48 pixels (measured: larger is no faster)."""
+"""Images per forward pass; fits the processor's cache at 48 pixels (measured: larger is no faster)."""
 
 SHIFT = 1 / 24
-"""Of an image that is judged shifted, share of its side: 2 pixels of 48."""
+"""Shift for ``shift_average``, share of the side: 2 pixels of 48."""
 
 ONNX_TOLERANCE = 1e-4
-"""Largest difference of a logit between torch and ONNX Runtime that an export may have."""
+"""Largest difference allowed between a logit of torch and of ONNX Runtime."""
 
 
 CARD_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "calibration_error", "f1")
-"""What a model's card shows."""
+"""Metrics on a model's card."""
 
 
 class ExportError(RuntimeError):
-    """An exported model does not give the trained model's answers."""
+    """A model cannot be exported, or its export gives other predictions."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network with what is needed to use it.
+    """A network with its recipe and classes.
 
     Attributes:
         network: in evaluation mode, on the processor unless moved.
-        recipe: that it was fitted with.
+        recipe: of the fit.
         classes: names in the order of its outputs.
 
     """
@@ -57,12 +58,12 @@ class Model:
     classes: tuple[str, ...]
 
     def on(self, device: torch.device) -> Model:
-        """Move the network to a device, where it predicts from then on; return this model."""
+        """Move the network to a device; return this model."""
         self.network.to(device)
         return self
 
-    def probabilities(self, images: Bytes) -> Floats:
-        """Return one probability a class of grey images (n, side, side) uint8, (n, classes) float32."""
+    def probabilities(self, images: Pixels) -> Floats32:
+        """Return probabilities of grey images (n, side, side) uint8, (n, classes) float32."""
         return predict(self.network, images, mirror=self.recipe.flip_average, shift=self.recipe.shift_average)
 
 
@@ -70,13 +71,13 @@ def predict_files(model: Model, paths: Sequence[Path], name: str, digests: Seque
     """Return the predictions table of image files; see ``training.evaluate.predictions_table``.
 
     Args:
-        model: that predicts.
-        paths: of images of any format and size, each a face that fills it.
+        model: to predict with.
+        paths: of images of any format and size, each filled by a face.
         name: of the model, for the table.
         digests: SHA-256 that the files must have.
 
     Raises:
-        DataError: there are no files, or one cannot be read or is another one.
+        DataError: there are no files, or one cannot be read or has changed.
 
     """
     images = load_images(paths, model.recipe.image_size, digests)
@@ -88,7 +89,7 @@ def model_card(run_dir: Path, evaluation: pd.DataFrame) -> str:
 
     Args:
         run_dir: of the fit.
-        evaluation: ``training.evaluate.side_by_side``; overall metrics and F1 of each class are shown.
+        evaluation: of ``training.evaluate.side_by_side``; overall metrics and F1 of each class are shown.
 
     """
     config = read_config(run_dir)
@@ -114,30 +115,30 @@ def model_card(run_dir: Path, evaluation: pd.DataFrame) -> str:
         metric = f"{row['metric']} {row['class']}".strip()
         interval = f"{row['low']:.3f} to {row['high']:.3f}"
         lines.append(f"| {row['view']} | {row['images']:,} | {metric} | {row['estimate']:.3f} | {interval} |")
-    lines += ["", "The labels it was trained and evaluated on are themselves in part wrong; see the curation report."]
+    lines += ["", "Some of the labels that it was trained and evaluated on are wrong; see the curation report."]
     return "\n".join(lines) + "\n"
 
 
 def start_of(run_dir: Path) -> str:
-    """Say where a finished fit's weights started, on which device it ended, and how a batch was taken."""
+    """Return a finished fit's starting weights, device and division of batches, in words."""
     config = read_json(run_dir / CONFIG_FILE, ["weights", "weights_licence", "recipe"])
     result = read_json(run_dir / RESULT_FILE)
     parts = [f"Starting weights: {config['weights']} (licence: {config['weights_licence']})"]
     parts.append(f"device: {result.get('device', 'cpu')}")
     at_once, asked = result.get("batch_at_once"), config["recipe"].get("batch_size", 0)
     if at_once and at_once < asked:
-        parts.append(f"a batch of {asked} was taken {at_once} images at a time")
+        parts.append(f"a batch of {asked} was processed {at_once} images at a time")
     return "; ".join(parts) + "."
 
 
-def predict(network: torch.nn.Module, images: Bytes, *, mirror: bool = False, shift: bool = False) -> Floats:
+def predict(network: torch.nn.Module, images: Pixels, *, mirror: bool = False, shift: bool = False) -> Floats32:
     """Return softmax probabilities, (n, classes) float32.
 
     Args:
-        network: images (n, 1, h, w) in [0, 1] -> logits; it is put into evaluation mode and left there.
+        network: images (n, 1, h, w) in [0, 1] -> logits; it is set to evaluation mode.
         images: (n, h, w) uint8.
-        mirror: average the probabilities of each image and of its mirror image.
-        shift: average those of each image and of four shifts by ``SHIFT`` along an axis.
+        mirror: average over each image and its mirror image.
+        shift: average over each image and four shifts by ``SHIFT`` along an axis.
 
     """
     network.eval()
@@ -152,12 +153,11 @@ def predict(network: torch.nn.Module, images: Bytes, *, mirror: bool = False, sh
             parts.append(torch.stack([functional.softmax(network(view).float(), 1) for view in views]).mean(0).cpu())
     if not parts:
         raise DataError("there are no images to predict")
-    probabilities: Floats = torch.cat(parts).numpy()
-    return probabilities
+    return torch.cat(parts).numpy()
 
 
 def _shifted(images: torch.Tensor) -> list[torch.Tensor]:
-    """Return images (n, 1, h, w) and four shifts of them; the border's pixels fill what comes in."""
+    """Return images (n, 1, h, w) and four shifts of them; new pixels repeat the border."""
     by = max(1, round(SHIFT * images.shape[3]))
     wide = functional.pad(images, (by, by, by, by), mode="replicate")
     height, width = images.shape[2:]
@@ -166,12 +166,12 @@ def _shifted(images: torch.Tensor) -> list[torch.Tensor]:
 
 
 def as_input(images: torch.Tensor) -> torch.Tensor:
-    """Return grey bytes (n, h, w) as the networks' input: (n, 1, h, w) float32 in [0, 1], channels last."""
+    """Return grey bytes (n, h, w) as input of the networks, (n, 1, h, w) float32 in [0, 1], channels last."""
     return (images[:, None].float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def load_model(run_dir: Path) -> Model:
-    """Return the model that ``fit`` left in a run folder.
+    """Return the model of a finished fit's folder.
 
     Raises:
         DataError: the folder holds no finished fit.
@@ -188,7 +188,7 @@ def load_model(run_dir: Path) -> Model:
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:
-    """Return what a run's config.json says of its recipe, classes, images, seed, weights and provenance.
+    """Return a run's config.json: recipe, classes, images, seed, weights, provenance.
 
     Raises:
         DataError: it is damaged, or its recipe is of another version of the tool.
@@ -196,7 +196,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     """
     path = run_dir / CONFIG_FILE
     config = read_json(path, ("recipe", "classes", "images", "seed", "weights", "weights_licence", "provenance"))
-    with refusing(path, "remove its folder to fit anew"):
+    with refusing(path, "remove its folder to fit it again"):
         images = config["images"]
         is_whole = isinstance(config["provenance"], dict) and {type(images[name]) for name in images} <= {int}
         if not (is_whole and {"train", "validation"} <= images.keys()):
@@ -213,13 +213,13 @@ def read_config(run_dir: Path) -> dict[str, Any]:
 
 
 def require_weights(run_dir: Path) -> None:
-    """Refuse weights that are not those that the finished fit wrote; those of older runs have no hash to go by.
+    """Refuse weights other than those that the finished fit wrote, by their hash (older runs have none).
 
     Raises:
-        DataError: they are gone or damaged.
+        DataError: they are missing or damaged.
 
     """
-    to_do, path = "remove its folder to fit anew", run_dir / WEIGHTS_FILE
+    to_do, path = "remove its folder to fit it again", run_dir / WEIGHTS_FILE
     stated = read_json(run_dir / RESULT_FILE).get("weights_sha256") if (run_dir / RESULT_FILE).is_file() else None
     with refusing(path, to_do):
         if stated and digest_of(path) != stated:
@@ -227,7 +227,7 @@ def require_weights(run_dir: Path) -> None:
 
 
 def save_weights(network: torch.nn.Module, path: Path) -> None:
-    """Write a network's tensors as safetensors; a reader sees the old file or the new one, never a part."""
+    """Write a network's tensors as safetensors, atomically."""
     from safetensors.torch import save_file
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
@@ -236,7 +236,7 @@ def save_weights(network: torch.nn.Module, path: Path) -> None:
 
 
 def export_onnx(model: Model, path: Path, side: int = 48) -> float:
-    """Write a model as ONNX and prove that it gives the same logits as torch.
+    """Write a model as ONNX and verify that it gives the same logits as torch.
 
     The graph takes ``image``, (n, 1, side, side) float32 in [0, 1], with n free, and gives ``logits``, (n, classes).
     The mirror average of ``probabilities`` is not part of it.
@@ -244,7 +244,7 @@ def export_onnx(model: Model, path: Path, side: int = 48) -> float:
     Args:
         model: to export.
         path: of the file to write.
-        side: of the images, pixels; enlarging to the network's own input is in the graph.
+        side: of the images, in pixels; the graph includes resizing to the network's input.
 
     Returns:
         The largest difference of a logit between torch and ONNX Runtime on random images.

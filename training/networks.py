@@ -1,7 +1,7 @@
-"""The networks' common shape: input scaling, blocks counted from the top, a classifier; and a small one of our own.
+"""The networks' common structure: input scaling, blocks counted from the top, a classifier; and our own small network.
 
-Every network takes grey images in [0, 1] and does its own scaling, so that a saved model needs no recipe for its
-input. What lies below the trained blocks is frozen, its batch normalisation included.
+Every network takes grey images in [0, 1] and scales them itself, so that a saved model needs no recipe for its input.
+Everything below the trained blocks is frozen, including its batch normalisation.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from torch.nn import functional
 from training.recipes import ALL_BLOCKS, UnknownRecipeError
 
 SMALL_WIDTHS = (64, 128, 256)
-"""Channels of the small network's stages; each after the first halves the side."""
+"""Channels of the small network's stages; each after the first halves the resolution."""
 
 SMALL_CONTRAST_FLOOR = 8 / 255
-"""Added to an image's standard deviation before dividing by it, so that a blank image is not blown up to noise."""
+"""Added to an image's standard deviation before dividing by it, so that noise in a blank image is not amplified."""
 
 SMALL_DROPOUT = 0.2
 """Before the small network's last layer, as in EfficientNet-B0's top."""
@@ -31,7 +31,7 @@ SQUEEZE = 8
 
 
 class ImageNetInput(nn.Module):
-    """Grey images of any size in [0, 1] -> three equal channels of one size, scaled as the weights expect."""
+    """Grey images of any size in [0, 1] -> three equal channels of one size, normalised for the weights."""
 
     def __init__(self, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class ImageNetInput(nn.Module):
 
 
 class StandardisedInput(nn.Module):
-    """Grey images of any size in [0, 1] -> zero mean and about unit contrast each, so that lighting matters less."""
+    """Grey images of any size in [0, 1] -> zero mean and about unit contrast each, to reduce effects of lighting."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -67,8 +67,8 @@ class ExpressionNetwork(nn.Module):
 
     Attributes:
         blocks: the convolution blocks; ``blocks[-1]`` is the first one counted from the top.
-        head: feature map to one logit a class.
-        blocks_trained: how many blocks, from the top, receive gradients.
+        head: feature map -> one logit per class.
+        blocks_trained: number of blocks, from the top, that are trained.
 
     """
 
@@ -105,17 +105,17 @@ class ExpressionNetwork(nn.Module):
         return logits
 
     def judged(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the last layers see, pooled to (n, features), and the logits, (n, classes)."""
+        """Return the last feature map, pooled to (n, features), and the logits, (n, classes)."""
         maps = self.features(images)
         return maps.float().mean((2, 3)), self.head(maps)
 
     def layers(self) -> list[nn.Module]:
-        """Return the modules whose outputs can be looked at, bottom first."""
+        """Return the modules whose feature maps can be explained, bottom first."""
         return list(self.blocks)
 
 
 class LibraryNetwork(ExpressionNetwork):
-    """A network that stays whole as its library built it, with blocks told by the names of its parameters.
+    """A network with its library's structure and with blocks defined by the names of parameters.
 
     Attributes:
         net: images (n, 3, size, size) -> logits.
@@ -141,7 +141,7 @@ class LibraryNetwork(ExpressionNetwork):
         return [self.net.get_submodule(name) for name in names]
 
     def features(self, images: Tensor) -> Tensor:
-        """Return what the last layer sees, (n, features)."""
+        """Return the input of the last layer, (n, features)."""
         return self.judged(images)[0]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class LibraryNetwork(ExpressionNetwork):
         return logits
 
     def judged(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the last layer sees, (n, features), and the logits, (n, classes)."""
+        """Return the input of the last layer, (n, features), and the logits, (n, classes)."""
         seen: list[Tensor] = []
         watched = self.net.get_submodule(self.top).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
         try:
@@ -160,15 +160,15 @@ class LibraryNetwork(ExpressionNetwork):
         return seen[0].float().flatten(2).mean(2) if seen[0].ndim > 2 else seen[0].float(), logits
 
     def layers(self) -> list[nn.Module]:
-        """Return the modules whose outputs can be looked at, bottom first."""
+        """Return the modules whose feature maps can be explained, bottom first."""
         return [self.net.get_submodule(name) for part in self.parts for name in part]
 
 
 def _number_trained(asked: int, blocks: int) -> int:
-    """Return how many of so many blocks are trained.
+    """Return the number of trained blocks.
 
     Raises:
-        UnknownRecipeError: there are fewer than were asked for.
+        UnknownRecipeError: the network has fewer blocks.
 
     """
     if not ALL_BLOCKS <= asked <= blocks:
@@ -177,7 +177,7 @@ def _number_trained(asked: int, blocks: int) -> int:
 
 
 def _whole_modules(net: nn.Module, names: set[str]) -> list[str]:
-    """Return the largest modules all of whose parameters are among ``names``, in their order."""
+    """Return the largest modules whose parameters are all among ``names``, in order."""
     found: list[str] = []
     for name, module in net.named_modules():
         own = [f"{name}.{each}" for each, _ in module.named_parameters()]
@@ -187,9 +187,9 @@ def _whole_modules(net: nn.Module, names: set[str]) -> list[str]:
 
 
 def as_maps(output: Any) -> Tensor | None:
-    """Return a layer's output as maps (n, channels, h, w): attention networks give tokens, some channels last.
+    """Return a layer's output as maps (n, channels, h, w), from tokens or channels-last maps too; None if it is no map.
 
-    Tokens before those of the square grid, such as a class token, are left out; None where the output is no map.
+    Tokens before those of the square grid, such as a class token, are dropped.
     """
     if not isinstance(output, Tensor) or output.ndim not in (3, 4):
         return None
@@ -201,7 +201,7 @@ def as_maps(output: Any) -> Tensor | None:
 
 
 class Committee(nn.Module):
-    """Several networks as one; its logits are the logarithms of their mean probabilities."""
+    """Several networks as one; its logits are the logarithms of their summed probabilities."""
 
     def __init__(self, members: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -227,7 +227,7 @@ class _Gate(nn.Module):
 
 
 class _Residual(nn.Module):
-    """Two 3x3 convolutions beside a shortcut that averages before it projects (ResNet-D; He et al., 2019)."""
+    """Two 3x3 convolutions and a shortcut that averages before it projects (ResNet-D; He et al., 2019)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()

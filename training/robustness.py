@@ -1,7 +1,7 @@
-"""How a model bears what photographs vary in: graded corruption, accuracy by covariate, and what explains a gap.
+"""Robustness of a model: graded corruptions, accuracy by covariate, and covariates that explain a gap.
 
-The corruptions are those of Hendrycks & Dietterich ("Benchmarking neural network robustness", 2019) that small grey
-faces meet, graded in units that a person can picture. All draws come from a seed.
+The corruptions are those of Hendrycks & Dietterich ("Benchmarking neural network robustness", 2019) that apply to small
+grey faces, graded in intuitive units. All draws are seeded.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from training.data import Bytes
-from training.evaluate import CONFIDENCE, REPLICATES, Labels, Probabilities, Real
+from training.arrays import Flags, Floats, Ints, Pixels, Probabilities
+from training.evaluate import CONFIDENCE, REPLICATES, interval, mean_interval
 
-Predict = Callable[[Bytes], Probabilities]
+Predict = Callable[[Pixels], Probabilities]
 """Grey images (n, h, w) uint8 -> probabilities (n, classes)."""
 
 SEVERITIES: Mapping[str, tuple[float, ...]] = {
@@ -29,7 +29,7 @@ SEVERITIES: Mapping[str, tuple[float, ...]] = {
     "crop": (0.05, 0.10, 0.15, 0.20),
     "occlusion": (0.2, 0.3, 0.4, 0.5),
 }
-"""Grades of each corruption, mild to strong; for their units see ``UNITS``."""
+"""Grades of each corruption, mild to strong, in the units of ``UNITS``."""
 
 UNITS: Mapping[str, str] = {
     "darker": "gamma",
@@ -43,23 +43,23 @@ UNITS: Mapping[str, str] = {
 }
 
 COVARIATE_BINS = 5
-"""Equal shares of the images in accuracy by covariate."""
+"""Bins of a covariate, with equal shares of the images."""
 
 STRATA = 10
-"""Equal shares of both sets together; five already remove nine tenths of a linear bias (Cochran, 1968)."""
+"""Strata with equal shares of both sets together; five already remove nine tenths of a linear bias (Cochran, 1968)."""
 
 LARGEST_WEIGHT = 20.0
-"""Importance weights are cut here: one image never stands for more than so many."""
+"""Largest importance weight of an image."""
 
 
-def corrupted(images: Bytes, name: str, grade: float, seed: int = 0) -> Bytes:
+def corrupted(images: Pixels, name: str, grade: float, seed: int = 0) -> Pixels:
     """Return images under one corruption.
 
     Args:
         images: (n, h, w) uint8.
         name: one of ``SEVERITIES``.
-        grade: how strong, in the unit of ``UNITS``.
-        seed: of noise, turns and places.
+        grade: strength, in the unit of ``UNITS``.
+        seed: of noise, rotations and positions.
 
     Raises:
         KeyError: there is no such corruption.
@@ -73,41 +73,41 @@ def corrupted(images: Bytes, name: str, grade: float, seed: int = 0) -> Bytes:
     return out
 
 
-def _gamma(image: Bytes, gamma: float, _rng: np.random.Generator) -> Bytes:
+def _gamma(image: Pixels, gamma: float, _rng: np.random.Generator) -> Pixels:
     return np.asarray(np.round(255 * (image / 255.0) ** gamma), np.uint8)
 
 
-def _brighter(image: Bytes, gamma: float, rng: np.random.Generator) -> Bytes:
+def _brighter(image: Pixels, gamma: float, rng: np.random.Generator) -> Pixels:
     return _gamma(image, 1 / gamma, rng)
 
 
-def _blur(image: Bytes, sigma: float, _rng: np.random.Generator) -> Bytes:
+def _blur(image: Pixels, sigma: float, _rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma * image.shape[0]), np.uint8)
 
 
-def _noise(image: Bytes, deviation: float, rng: np.random.Generator) -> Real:
+def _noise(image: Pixels, deviation: float, rng: np.random.Generator) -> Floats:
     return np.asarray(np.clip(np.round(image + rng.normal(0, 255 * deviation, image.shape)), 0, 255))
 
 
-def _jpeg(image: Bytes, quality: float, _rng: np.random.Generator) -> Bytes:
+def _jpeg(image: Pixels, quality: float, _rng: np.random.Generator) -> Pixels:
     encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
-def _rotation(image: Bytes, degrees: float, rng: np.random.Generator) -> Bytes:
+def _rotation(image: Pixels, degrees: float, rng: np.random.Generator) -> Pixels:
     height, width = image.shape
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees * rng.choice([-1, 1]), 1.0)
     return np.asarray(cv2.warpAffine(image, turn, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-def _crop(image: Bytes, share: float, _rng: np.random.Generator) -> Bytes:
+def _crop(image: Pixels, share: float, _rng: np.random.Generator) -> Pixels:
     height, width = image.shape
     top, left = round(height * share), round(width * share)
     inside = image[top : height - top, left : width - left]
     return np.asarray(cv2.resize(inside, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _occlusion(image: Bytes, share: float, rng: np.random.Generator) -> Bytes:
+def _occlusion(image: Pixels, share: float, rng: np.random.Generator) -> Pixels:
     side = max(1, round(share * image.shape[0]))
     top, left = (int(rng.integers(0, length - side + 1)) for length in image.shape)
     out = image.copy()
@@ -115,7 +115,7 @@ def _occlusion(image: Bytes, share: float, rng: np.random.Generator) -> Bytes:
     return out
 
 
-_CORRUPTIONS: Mapping[str, Callable[[Bytes, float, np.random.Generator], npt.NDArray[np.generic]]] = {
+_CORRUPTIONS: Mapping[str, Callable[[Pixels, float, np.random.Generator], npt.NDArray[np.generic]]] = {
     "darker": _gamma,
     "brighter": _brighter,
     "blur": _blur,
@@ -129,20 +129,20 @@ _CORRUPTIONS: Mapping[str, Callable[[Bytes, float, np.random.Generator], npt.NDA
 
 def curves(
     predict: Predict,
-    images: Bytes,
-    labels: Labels,
+    images: Pixels,
+    labels: Ints,
     *,
     seed: int = 0,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> pd.DataFrame:
-    """Return accuracy under every corruption and grade on the same images.
+    """Return accuracy on the same images under every corruption and grade.
 
     Args:
         predict: the model.
         images: (n, h, w) uint8.
         labels: (n,).
         seed: of corruptions and bootstrap.
-        report: called with (grades done, all).
+        report: called with (grades done, all grades).
 
     Returns:
         Columns corruption, unit, severity (0 is none), grade, accuracy, low, high, change (from none, paired) with its
@@ -150,27 +150,25 @@ def curves(
 
     """
     clean = predict(images).argmax(axis=1) == labels
-    draws = _draws(len(labels), seed)
     total, done, rows = sum(map(len, SEVERITIES.values())), 0, []
     for name, grades in SEVERITIES.items():
-        rows.append((name, UNITS[name], 0, np.nan, *_with_interval(clean, draws), 0.0, 0.0, 0.0))
+        rows.append((name, UNITS[name], 0, np.nan, *mean_interval(clean, seed), 0.0, 0.0, 0.0))
         for severity, grade in enumerate(grades, start=1):
             right = predict(corrupted(images, name, grade, seed)).argmax(axis=1) == labels
             change = right.astype(np.float64) - clean
-            rows.append(
-                (name, UNITS[name], severity, grade, *_with_interval(right, draws), *_with_interval(change, draws))
-            )
+            figures = *mean_interval(right, seed), *mean_interval(change, seed)
+            rows.append((name, UNITS[name], severity, grade, *figures))
             done += 1
             report(done, total)
     columns = ["corruption", "unit", "severity", "grade", "accuracy", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "change", "change_low", "change_high"])
 
 
-def covariates(images: Bytes) -> pd.DataFrame:
-    """Return what can be measured of the pixels alone: illumination and contrast (0..1), sharpness (log10).
+def covariates(images: Pixels) -> pd.DataFrame:
+    """Return covariates from pixels alone: illumination and contrast (0..1), sharpness (log10).
 
     Sharpness is the variance of the Laplacian relative to that of the tones, so that dark images do not count as
-    blurred; log10, about 0 for noise and -3 for a smooth gradient.
+    blurred; about 0 for noise and -3 for a smooth gradient.
     """
     tones = images.reshape(len(images), -1).astype(np.float64) / 255
     spread = tones.var(axis=1)
@@ -181,17 +179,16 @@ def covariates(images: Bytes) -> pd.DataFrame:
     )
 
 
-def by_covariate(right: npt.NDArray[np.bool_], values: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Return accuracy in equal shares of the images by each covariate.
+def by_covariate(right: Flags, values: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Return accuracy in bins of each covariate with equal shares of the images.
 
     Args:
-        right: (n,) whether each image is predicted right.
-        values: a column a covariate, a row an image; NaN where unknown.
+        right: (n,) whether each prediction is right.
+        values: a column per covariate, a row per image; NaN where unknown.
         seed: of the bootstrap.
 
     Returns:
-        Columns covariate, bin (0 lowest), left, right, images, accuracy, low, high. A covariate with one value is left
-        out.
+        Columns covariate, bin (0 lowest), left, right, images, accuracy, low, high; none for a constant covariate.
 
     """
     rows = []
@@ -199,22 +196,21 @@ def by_covariate(right: npt.NDArray[np.bool_], values: pd.DataFrame, seed: int =
         column = values[name].to_numpy(np.float64)
         for place, (left, upper, mask) in enumerate(_bins(column, column)):
             if mask.any():
-                interval = _with_interval(right[mask], _draws(int(mask.sum()), seed))
-                rows.append((name, place, left, upper, int(mask.sum()), *interval))
+                rows.append((name, place, left, upper, int(mask.sum()), *mean_interval(right[mask], seed)))
     return pd.DataFrame(rows, columns=["covariate", "bin", "left", "right", "images", "accuracy", "low", "high"])
 
 
-def by_challenge(right: npt.NDArray[np.bool_], flags: pd.DataFrame) -> pd.DataFrame:
-    """Return what each challenge costs: accuracy on the images that have it, on those that do not, and the difference.
+def by_challenge(right: Flags, flags: pd.DataFrame) -> pd.DataFrame:
+    """Return the cost of each challenge: accuracy on images with it, without it, and the difference.
 
     Args:
-        right: (n,) whether each image is predicted right.
-        flags: a column a challenge, bool, a row an image.
+        right: (n,) whether each prediction is right.
+        flags: a bool column per challenge, a row per image.
 
     Returns:
-        Columns challenge, images (that have it), accuracy, low, high, without, without_low, without_high, cost (without
-        less with), cost_low, cost_high; largest cost first. Intervals are Wilson's, of the
-        cost Newcombe's (1998, Statistics in Medicine 17:873). Challenges that fewer than two images have are left out.
+        Columns challenge, images (with it), accuracy, low, high, without, without_low, without_high, cost (without -
+        with), cost_low, cost_high; largest cost first. Intervals are Wilson's, that of the cost Newcombe's (1998,
+        Statistics in Medicine 17:873). Challenges with fewer than two images on either side are left out.
 
     """
     columns = ["challenge", "images", "accuracy", "low", "high", "without", "without_low", "without_high"]
@@ -232,21 +228,16 @@ def by_challenge(right: npt.NDArray[np.bool_], flags: pd.DataFrame) -> pd.DataFr
     return found.sort_values("cost", ascending=False, ignore_index=True)
 
 
-def _wilson(right: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Return the share that is right and Wilson's interval: a bootstrap of a few that all are wrong has none."""
-    from scipy.stats import norm
+def _wilson(right: Flags) -> tuple[float, float, float]:
+    """Return the share that is right with Wilson's interval; a bootstrap of a few equal values has zero width."""
+    from scipy.stats import binomtest
 
-    count, share = len(right), float(right.mean())
-    z = float(norm.ppf((1 + CONFIDENCE) / 2))
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * float(np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)))
-    return share, max(0.0, middle - half), min(1.0, middle + half)
+    found = binomtest(int(right.sum()), len(right)).proportion_ci(CONFIDENCE, "wilson")
+    return float(right.mean()), float(found.low), float(found.high)
 
 
-def _bins(
-    values: Real, reference: Real, number: int = COVARIATE_BINS
-) -> list[tuple[float, float, npt.NDArray[np.bool_]]]:
-    """Return (left, right, mask of ``values``) of bins that hold equal shares of ``reference``; [] for one value."""
+def _bins(values: Floats, reference: Floats, number: int = COVARIATE_BINS) -> list[tuple[float, float, Flags]]:
+    """Return (left, right, mask of ``values``) of bins with equal shares of ``reference``; [] for a constant."""
     known = reference[np.isfinite(reference)]
     if not len(known):
         return []
@@ -259,31 +250,31 @@ def _bins(
 
 
 def explained_gap(
-    right: npt.NDArray[np.bool_],
-    other_right: npt.NDArray[np.bool_],
+    right: Flags,
+    other_right: Flags,
     values: pd.DataFrame,
     other_values: pd.DataFrame,
     *,
     replicates: int = REPLICATES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return what share of the gap between two sets of images each covariate explains, and all together.
+    """Return the share of the gap in accuracy between two sets that each covariate explains, and all together.
 
-    The images of the first set are weighted until the covariate is spread as in the second (post-stratification over
-    bins; for all together, weights from a logistic model that tells the sets apart, Shimodaira 2000). What the
-    accuracy of the weighted first set falls by is explained; the rest is due to anything else: other labels, other
-    people, other scenes. Shares of single covariates overlap and do not add up.
+    The images of the first set are weighted so that the covariate is distributed as in the second (post-stratification
+    over bins; for all together, weights from a logistic model of the set, Shimodaira 2000). The resulting fall of
+    accuracy is explained; the rest has other causes, such as other labels, people or scenes. Shares of single
+    covariates overlap and do not add up.
 
     Args:
-        right: (n,) hits on the first set.
-        other_right: (m,) hits on the second.
-        values: (n rows) numeric columns, and columns of text as categories.
+        right: (n,) whether each prediction on the first set is right.
+        other_right: (m,) likewise on the second.
+        values: (n rows) numeric columns, and text columns as categories.
         other_values: (m rows) the same columns.
         replicates: bootstrap draws of both sets.
         seed: of the draws.
 
     Returns:
-        Columns covariate ("all together" last), gap (accuracy of the first set - of the second), explained, low, high,
+        Columns covariate ("all together" last), gap (accuracy of the first set minus the second), explained, low, high,
         share (explained / gap).
 
     """
@@ -298,13 +289,12 @@ def explained_gap(
         drawn, drawn_weight = hits[draws], weight[draws]
         falls = drawn.mean(axis=1) - (drawn * drawn_weight).sum(axis=1) / np.maximum(drawn_weight.sum(axis=1), 1e-12)
         fall = float(hits.mean() - np.average(hits, weights=weight))
-        low, high = np.quantile(falls, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        rows.append((name, gap, fall, float(low), float(high), fall / gap if gap else np.nan))
+        rows.append((name, gap, fall, *interval(falls), fall / gap if gap else np.nan))
     return pd.DataFrame(rows, columns=["covariate", "gap", "explained", "low", "high", "share"])
 
 
-def _stratum_weights(values: pd.Series, other: pd.Series) -> Real:
-    """Return the weight of each image of the first set that spreads it over strata like the second."""
+def _stratum_weights(values: pd.Series, other: pd.Series) -> Floats:
+    """Return weights of the first set's images that distribute it over strata like the second."""
     if values.dtype.kind in "fiu":
         column, theirs = values.to_numpy(np.float64), other.to_numpy(np.float64)
         both = np.concatenate([column, theirs])
@@ -322,8 +312,8 @@ def _stratum_weights(values: pd.Series, other: pd.Series) -> Real:
     return np.asarray(np.minimum(weights, LARGEST_WEIGHT))
 
 
-def _density_ratio(values: pd.DataFrame, other: pd.DataFrame) -> Real:
-    """Return importance weights of the first set from a logistic model of which set an image is from."""
+def _density_ratio(values: pd.DataFrame, other: pd.DataFrame) -> Floats:
+    """Return importance weights of the first set's images, from a logistic model of the set."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -336,16 +326,3 @@ def _density_ratio(values: pd.DataFrame, other: pd.DataFrame) -> Real:
     odds = model.fit(squares, target).predict_proba(squares)[: len(values), 1]
     ratio = odds / (1 - odds) * len(values) / len(other)
     return np.asarray(np.minimum(ratio, LARGEST_WEIGHT))
-
-
-def _draws(count: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return bootstrap draws, (replicates, count) row numbers."""
-    return np.random.default_rng(seed).integers(0, count, (REPLICATES, count))
-
-
-def _with_interval(values: npt.NDArray[np.generic], draws: npt.NDArray[np.int64]) -> tuple[float, float, float]:
-    """Return a mean with its percentile bootstrap interval."""
-    numbers = values.astype(np.float64)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(numbers[draws].mean(axis=1), [tail, 1 - tail])
-    return float(numbers.mean()), float(low), float(high)

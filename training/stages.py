@@ -1,4 +1,4 @@
-"""The blocks of any network: the parameters of each of its stages, bottom first, found from its own structure."""
+"""The blocks of any network: the parameters of each stage, bottom first, derived from its structure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.networks import as_maps
 
 
 def of_timm(net: Any, top: str) -> list[list[str]]:
-    """Return the parameters of each stage as timm divides them (its layer-wise rates use the same), bottom first."""
+    """Return the parameters of each stage, bottom first, by timm's grouping (as for its layer-wise rates)."""
     from timm.models import group_parameters
 
     grouped = group_parameters(net, net.group_matcher(coarse=True))
@@ -23,16 +23,13 @@ def of_timm(net: Any, top: str) -> list[list[str]]:
 
 
 def _is_near_top(names: list[str], top: str) -> bool:
-    """Tell whether parameters are the normalisation or the last convolution before the logits, no stage."""
+    """Return whether parameters are not a stage but the last normalisation or convolution before the logits."""
     first = {name.partition(".")[0] for name in names}
     return first <= {top.partition(".")[0], "norm", "fc_norm", "conv_head", "bn2", "norm_head", "norm_pre"}
 
 
 def by_resolution(net: nn.Module, top: str, size: int) -> list[list[str]]:
-    """Return the parameters that work at each resolution, bottom first; of each layer where there is but one.
-
-    A layer is what the network's longest list of modules holds, or what stands beside it.
-    """
+    """Return the parameters of each resolution, bottom first, or of each layer if there is only one resolution."""
     units = [name for name in _units(net) if name != top and not top.startswith(f"{name}.")]
     order, hooks = [], []
     for name in units:
@@ -64,7 +61,7 @@ def by_resolution(net: nn.Module, top: str, size: int) -> list[list[str]]:
 
 
 def _units(net: nn.Module) -> list[str]:
-    """Return the names of a network's layers: its children, with lists of modules opened."""
+    """Return the names of a network's layers: its children, with lists of modules expanded."""
     found, waiting = [], [name for name, _ in net.named_children()]
     while waiting:
         name = waiting.pop(0)
@@ -78,10 +75,10 @@ def _units(net: nn.Module) -> list[str]:
 
 
 _OPENED = ("features", "encoder", "encoder.layers", "trunk_output", "blocks", "layers")
-"""torchvision's containers of stages."""
+"""torchvision's containers of stages, which are expanded too."""
 
 
 def _resolution(output: Any) -> int:
-    """Return the side of a layer's map, 0 where it gives none."""
+    """Return the side of a layer's map, 0 if it is none."""
     maps = as_maps(output) if isinstance(output, Tensor) and output.ndim == 4 else None
     return 0 if maps is None else int(maps.shape[-1])

@@ -1,1 +1,1 @@
-"""How much did cleaning miss: planted defects found blind, samples that people review, and what peers say."""
+"""How much cleaning missed: planted defects, samples reviewed by people, and findings of peers."""

@@ -1,4 +1,4 @@
-"""Challenges planted for the audit, of kinds that no model learned: other letters, signs and things, drawn faces."""
+"""Challenges planted for the audit, of kinds that no model was trained on: other fonts, signs, objects, drawn faces."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from curation.audit.synthetic.face import EXPRESSIONS, TYPICAL, draw, draw_perso
 from curation.audit.synthetic.plant import Kind, Pixels
 
 _FONTS = (cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_COMPLEX_SMALL, cv2.FONT_HERSHEY_SCRIPT_COMPLEX)
-"""Fonts that ``curation.checks.challenges.overlays`` does not teach."""
+"""Fonts that ``curation.checks.challenges.overlays`` does not train on."""
 
 _LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
 
 _OPACITY = (0.45, 0.95)
-"""Of planted marks; fainter ones are not seen by people either."""
+"""Opacity of planted marks; people do not see fainter ones either."""
 
 _CANVAS = 192
 
@@ -26,7 +26,7 @@ Cover = npt.NDArray[np.float32]
 
 
 def _laid(image: Pixels, canvas: npt.NDArray[np.uint8], tone: float, opacity: float) -> Pixels:
-    """Lay a drawing (192, 192) over an image of any size."""
+    """Draw a canvas (192, 192) over an image of any size."""
     height, width = image.shape[:2]
     alpha = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255 * opacity
     alpha = alpha if image.ndim == 2 else alpha[:, :, None]
@@ -80,7 +80,7 @@ def _scarf(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _fan(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """An opened fan before the eyes and brows."""
+    """An open fan over the eyes and brows."""
     canvas = np.zeros((_CANVAS, _CANVAS), np.uint8)
     x, y = _CANVAS * rng.uniform(0.4, 0.6), _CANVAS * rng.uniform(0.6, 0.7)
     radius, tone = _CANVAS * rng.uniform(0.4, 0.55), rng.uniform(30, 220)
@@ -107,7 +107,7 @@ def _drawn_face(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _placard(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """A page of print: nothing of the image is left."""
+    """A page of print that replaces the image."""
     page = np.full((_CANVAS, _CANVAS), rng.uniform(215, 250), np.uint8)
     gap = int(rng.integers(24, 40))
     for line in range(gap, _CANVAS, gap):
@@ -132,4 +132,4 @@ PLANTED: Mapping[str, tuple[Kind, tuple[str, ...]]] = MappingProxyType(
         "page of print": (_placard, ("outlier",)),
     }
 )
-"""How each is made, and the check that must flag it."""
+"""How each kind is made, and the check that must flag it."""

@@ -12,7 +12,7 @@ from curation.base.statistics import DRAWS, Estimate, percentile_interval, share
 
 @dataclass(frozen=True)
 class Stratum:
-    """Images of which a random sample was reviewed: all of them, how many were looked at, how many were bad."""
+    """Images with a randomly reviewed sample: how many in all, how many reviewed, how many of these bad."""
 
     total: int
     reviewed: int
@@ -21,7 +21,7 @@ class Stratum:
 
 @dataclass(frozen=True)
 class Remainder:
-    """What a review says of one check: its precision, the bad images that it missed, and its recall."""
+    """Result of a review for one check: its precision, the bad images that it missed, and its recall."""
 
     precision: Estimate
     missed: Estimate
@@ -50,7 +50,7 @@ def remainder(flagged: Stratum, unflagged: Stratum, seed: int) -> Remainder:
         precision=share(flagged.bad, flagged.reviewed),
         missed=Estimate(missed_point, *percentile_interval(missed)),
         recall=Estimate(
-            found_point / total if total else float("nan"),  # NaN, too, where a stratum was not looked at
+            found_point / total if total else float("nan"),  # also NaN if a stratum was not reviewed
             *percentile_interval(recall_draws),
         ),
     )
@@ -63,6 +63,6 @@ def _expected(stratum: Stratum) -> float:
 
 
 def _draws(stratum: Stratum, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Return draws (DRAWS,) of the number of bad images in the whole stratum: those seen plus those not looked at."""
+    """Return draws (DRAWS,) of the number of bad images in the stratum: reviewed ones plus drawn ones of the rest."""
     rates = rng.beta(stratum.bad + 0.5, stratum.reviewed - stratum.bad + 0.5, size=DRAWS)
     return stratum.bad + rng.binomial(stratum.total - stratum.reviewed, rates)

@@ -1,7 +1,7 @@
 """Plant known defects among the user's own images, run the checks blind, and count what they find.
 
-The checks see an ordinary folder: the chosen images under meaningless names, and the planted ones among them. What was
-planted where is only looked up afterwards.
+The checks see an ordinary folder: the chosen images under meaningless names, and the planted ones among them. The list
+of planted defects is only used afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from curation.measure.batch import measured_pixels
 from curation.pipeline import steps
 
 FEWEST_IMAGES = 100
-"""An audit on fewer images than this says too little to be worth its time."""
+"""An audit on fewer images says too little to be worth its time."""
 
 CLEAN_OF = (
     "unreadable",
@@ -47,7 +47,7 @@ CLEAN_OF = (
     "watermark",
     "outlier",
 )
-"""An image flagged by one of these is not planted on: a natural copy or defect would be counted as a false alarm."""
+"""Images flagged by one of these are not used: a natural copy or defect would count as a false alarm."""
 
 
 def _too_dark(image: Pixels, rng: np.random.Generator) -> Pixels:
@@ -71,7 +71,7 @@ def _one_tone(image: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _scrambled(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Deal the image's tiles anew, each turned by 180 degrees: the same light and grain, but no face."""
+    """Shuffle the image's tiles, each rotated by 180 degrees: the same light and grain, but no face."""
     tile = min(image.shape[:2]) // 6
     height, width = (length // tile * tile for length in image.shape[:2])
     tiles = [
@@ -99,15 +99,15 @@ DEFECTS: Defects = MappingProxyType(
         FLIPPED: (jpeg, ("label_conflict",)),
     }
 )
-"""Defects of single images: how each is made, and the checks of which one must flag it."""
+"""Defects of single images: how each is made, and the checks, one of which must flag it."""
 
 
 @dataclass(frozen=True)
 class PlantedAudit:
-    """What an audit found.
+    """Result of an audit.
 
-    kinds: one row per kind: kind, check, planted, found (int64), recall, low, high (0..1). recall and precision are of
-    all planted copies and of all reported pairs. pairs: probability of every verified pair and whether it is true.
+    kinds: one row per kind: kind, check, planted, found (int64), recall, low, high (0..1). recall is of all planted
+    copies, precision of all reported pairs. pairs: probability of every verified pair and whether it is true.
     """
 
     kinds: pd.DataFrame
@@ -128,12 +128,12 @@ class PlantedAudit:
         }
 
     def lines(self) -> list[str]:
-        """Return the audit in a few sentences."""
+        """Return the audit in sentences."""
         recall, precision = self.recall, self.precision
         return [
             f"Of all planted copies {recall.value:.1%} were found ({recall.low:.1%} to {recall.high:.1%}); "
             f"of all reported pairs {precision.value:.1%} are true ({precision.low:.1%} to {precision.high:.1%}).",
-            "The intervals hold 95 % of the time for images like these; a natural copy that no check knows of counts "
+            "The intervals hold 95 % of the time for images like these; a natural copy that no check has found counts "
             "as a false pair.",
         ]
 
@@ -150,7 +150,7 @@ def audit_planted(
     chosen = _chosen(workspace, images, seed)
     embedded = workspace.challenges.exists()
     defects = {**DEFECTS, **(challenges.PLANTED if embedded else {})}
-    # what the workspace learned is what is audited, not what a model of the planted images would learn
+    # the workspace's own model is audited, not one trained on the planted images
     settings = settings.model_copy(update={"embed": EmbedSettings(when="on" if embedded else "off")})
     with tempfile.TemporaryDirectory(prefix="curate-audit-") as scratch:
         folder = Path(scratch) / "data"
@@ -201,7 +201,7 @@ def _plant(
 ) -> pd.DataFrame:
     """Write the chosen images and the planted ones; return path, base (place in ``chosen``) and kind ("" if plain).
 
-    Challenges are laid on images that are not shown without them: a copy would tell what was laid on the other.
+    Challenges are drawn on images that are not also used without them: a copy would reveal what was drawn.
     """
     rng = np.random.default_rng(seed)
     labels = in_order(chosen["label"])
@@ -253,7 +253,7 @@ def _judged_pairs(pairs: pd.DataFrame, measurements: pd.DataFrame, truth: pd.Dat
 
 
 def _copy_rows(truth: pd.DataFrame, reported: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return recall by kind: a copy is found where the pair of it and its original is reported."""
+    """Return recall by kind: a copy is found if the pair with its original is reported."""
     original = truth[truth["kind"] == ""].reset_index().set_index("base")["index"]
     found = {frozenset(pair) for pair in zip(reported["a"], reported["b"], strict=True)}
     rows = []
@@ -303,7 +303,7 @@ def store_calibration(workspace: Workspace, audit: PlantedAudit, min_precision: 
 def calibrate(audit: PlantedAudit, min_precision: float) -> float:
     """Return the smallest probability at which the audit's reported pairs are precise enough, 0..1.
 
-    All true pairs at or above the returned threshold are found, so that it is also the one of the largest recall.
+    Among the thresholds that are precise enough, the smallest has the largest recall.
 
     Raises:
         WorkspaceError: no threshold is precise enough on these images.

@@ -1,4 +1,4 @@
-"""Draw a sample of flagged and unflagged images for a person, and turn the answers into what remains unfound."""
+"""Draw a sample of flagged and unflagged images for a person, and estimate from the answers what was missed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from curation.base.errors import WorkspaceError
 from curation.base.workspace import Workspace, read_issues
 
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
-"""What may stand in the column ``bad`` of a filled-in sample; anything else is refused."""
+"""Accepted values of the column ``bad`` of a filled-in sample."""
 
 COLUMNS = ["path", "check", "flagged", "bad"]
 
@@ -49,7 +49,7 @@ def _rows_of(workspace: Workspace, check: str) -> pd.DataFrame:
 
 
 def answers_table(workspace: Workspace, answers: Path, seed: int) -> pd.DataFrame:
-    """Return what a filled-in sample says as rows: check, figure (precision, missed, recall), value, low, high."""
+    """Return the result of a filled-in sample as rows: check, figure (precision, missed, recall), value, low, high."""
     check, found = judge_answers(workspace, answers, seed)
     figures = {"precision": found.precision, "missed images": found.missed, "recall": found.recall}
     rows = [{"check": check, "figure": name, **estimate.record()} for name, estimate in figures.items()]
@@ -57,7 +57,7 @@ def answers_table(workspace: Workspace, answers: Path, seed: int) -> pd.DataFram
 
 
 def judge_answers(workspace: Workspace, answers: Path, seed: int) -> tuple[str, Remainder]:
-    """Return the check that a filled-in sample is about and what it says of precision, missed images and recall.
+    """Return the check of a filled-in sample, and its precision, missed images and recall.
 
     Raises:
         WorkspaceError: the file is not a filled-in sample of this workspace.
@@ -74,15 +74,15 @@ def judge_answers(workspace: Workspace, answers: Path, seed: int) -> tuple[str, 
     for wrong, what in (
         (~given.isin([*ANSWERS, ""]), "is neither y nor n in its column bad"),
         (filled["path"].duplicated(), "is listed twice; keep one line"),
-        (~filled["path"].isin(rows["path"]), "is no image that the check has scored"),
+        (~filled["path"].isin(rows["path"]), "is not an image that the check has scored"),
     ):
         if wrong.any():
-            first = filled.loc[wrong.idxmax()]
-            line = filled.index.get_loc(wrong.idxmax()) + 2
-            raise WorkspaceError(f"{answers}, line {line}: {first['path']!r}, answered {first['bad']!r}, {what}")
+            place = int(wrong.argmax())
+            first = filled.iloc[place]
+            raise WorkspaceError(f"{answers}, line {place + 2}: {first['path']!r}, answered {first['bad']!r}, {what}")
     answered = filled.assign(given=given)[given != ""].merge(rows[["path", "is_issue"]], on="path")
     if answered.empty:
-        raise WorkspaceError(f"{answers} holds no answer yet; write y or n into its column bad")
+        raise WorkspaceError(f"{answers} has no answers yet; write y or n into its column bad")
     flagged, unflagged = (_stratum(rows, answered, flag) for flag in (True, False))
     return check, remainder(flagged, unflagged, seed)
 

@@ -1,13 +1,5 @@
-"""Types of arrays, one name per dtype in all packages."""
+"""Types of arrays, one name per dtype in all packages; defined in training, which may not import curation."""
 
-from __future__ import annotations
+from training.arrays import Flags, Floats, Floats32, Ints, Pixels
 
-import numpy as np
-import numpy.typing as npt
-
-Floats = npt.NDArray[np.float64]
-Floats32 = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-Pixels = npt.NDArray[np.uint8]
-"""Grey levels or colours, 0 to 255."""
+__all__ = ["Flags", "Floats", "Floats32", "Ints", "Pixels"]

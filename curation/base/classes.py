@@ -1,4 +1,4 @@
-"""Names of classes: their order, and which words mean one expression."""
+"""Names of classes: their order, and which words mean the same expression."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ WORD_CLASSES: tuple[tuple[str, ...], ...] = (
     ("fear", "fearful", "afraid", "scared"),
     ("contempt", "contemptuous"),
 )
-"""Words for one expression: the noun of one data set is the adjective of another (FER-2013 says happy, FER+
-happiness)."""
+"""Words for the same expression: data sets use nouns or adjectives (FER-2013 happy, FER+ happiness)."""
 
 _MEANING = {word: words[0] for words in WORD_CLASSES for word in words}
 
 _FORMS = {word: words[0] for words in WORD_CLASSES for word in words[:2]} | {"none": "none", "joy": "joy"}
-"""Noun and adjective only: neutral and calm may be two classes of one data set."""
+"""Nouns and adjectives only: neutral and calm may be two classes of one data set."""
 
 _STATES = (
     "joyful smiling laugh laughing suprise amazed normal sorrow rage mad frightened bored boredom confused confusion "
@@ -35,25 +34,25 @@ _STATES = (
 
 
 def spelling(label: str) -> str:
-    """Return a label without what spelling changes: case, surrounding space, Unicode form, separators."""
+    """Return a label without differences of spelling: case, surrounding space, Unicode form, separators."""
     plain = unicodedata.normalize("NFKC", label).casefold()
     joined = re.sub(r"[\s_-]+", "_", plain).strip("_")
     return str(int(joined)) if joined.isdecimal() and joined.isascii() and len(joined) < 18 else joined or plain
 
 
 def meaning(label: str) -> str:
-    """Return what a class is called here, whatever it is called there."""
+    """Return the toolkit's name of a class under any of its names."""
     word = spelling(label)
     return _MEANING.get(word, word)
 
 
 def alike(label: str) -> str:
-    """Return what the labels share that may be one class: spelling, and noun and adjective of one expression."""
+    """Return a key that is equal for labels that may be one class: other spellings, noun and adjective."""
     word = spelling(label)
     return _FORMS.get(word, word)
 
 
 def is_expression(label: str) -> bool:
-    """Return whether a label is a known word for an expression or state of a face."""
+    """Return whether a label is a known word for a facial expression or state."""
     word = spelling(label)
     return word in _MEANING or word in _STATES.split()

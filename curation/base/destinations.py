@@ -1,4 +1,4 @@
-"""The one gate for what is written where a person says: never over data, over a workspace, or over a person's work."""
+"""The single gate for output paths that a person gives: never over data, a workspace, or a person's work."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from curation.base.workspace import Workspace, is_workspace
 
 
 class DestinationError(CurationError):
-    """Nothing may be written there."""
+    """A path may not be written to."""
 
 
 @dataclass(frozen=True)
 class Destinations:
     """Where the results of a workspace may be written.
 
-    workspace is None for what comes from none; force writes over a file that somebody else made.
+    workspace is None for results without one; force overwrites a file that somebody else made.
     """
 
     workspace: Workspace | None
     force: bool = False
 
     def allow(self, path: Path) -> None:
-        """Return where ``path`` is free, or holds what this tool wrote there last and nobody changed since.
+        """Return if ``path`` is free, or holds what this tool wrote there last and nobody changed since.
 
         Raises:
-            DestinationError: it lies inside the data or a workspace, is no file, or is somebody else's.
+            DestinationError: it is inside the data or a workspace, not a file, or somebody else's.
 
         """
         self.allow_place(path)
         self.allow_over(path)
 
     def allow_over(self, path: Path, origin: str = "") -> None:
-        """Return where there is no file ``path``, or one that this tool wrote last from the same ``origin``.
+        """Return if there is no file ``path``, or one that this tool wrote last from the same ``origin``.
 
         Raises:
-            DestinationError: it is no file, or is somebody else's.
+            DestinationError: it is not a file, or is somebody else's.
 
         """
         if not os.path.lexists(path):
@@ -56,11 +56,11 @@ class Destinations:
         if not self.force and not self._is_ours(path, origin):
             raise DestinationError(
                 f"{path} exists, and this workspace did not write it or somebody changed it since; give another name, "
-                "or add --force to write over it"
+                "or add --force to overwrite it"
             )
 
     def allow_place(self, path: Path) -> None:
-        """Return where nothing of the data and of a workspace is at ``path``, which is a file or folder to be made.
+        """Return if ``path``, a file or folder to be made, is outside the data and every workspace.
 
         Raises:
             DestinationError: it is inside the data set or a workspace, or its name is not UTF-8.
@@ -72,18 +72,16 @@ class Destinations:
         around = [real, *real.parents]
         holding = next((folder for folder in around if is_workspace(folder)), None)
         if holding is not None:
-            raise DestinationError(f"{path} lies inside the workspace {holding}; name a place outside it")
+            raise DestinationError(f"{path} is inside the workspace {holding}; name a place outside it")
         for data in self._data():
             if any(_same(folder, data) for folder in (*around, Path(os.path.realpath(path)), *path.resolve().parents)):
-                raise DestinationError(
-                    f"{path} lies inside the data set {data}, which is only read; name another place"
-                )
+                raise DestinationError(f"{path} is inside the data set {data}, which is only read; name another place")
 
     def write(self, made: Mapping[Path, bytes]) -> None:
-        """Write files where all of them are allowed, each atomically, and remember that they are ours.
+        """Write files, each atomically, and record that this tool wrote them.
 
         Raises:
-            DestinationError: see ``allow``; nothing is written then.
+            DestinationError: one is not allowed (see ``allow``); nothing is written then.
 
         """
         for path, data in made.items():
@@ -96,26 +94,26 @@ class Destinations:
             self.note(path)
 
     def put(self, made: Path, path: Path) -> None:
-        """Move a finished file to where it goes, where ``allow`` allowed it, and remember that it is ours."""
-        self.intend(path, _digest(made))
+        """Move a finished file to ``path``, which ``allow`` has allowed, and record that this tool wrote it."""
+        self.intend(path, reading.sha256(made))
         made.replace(path)
         files.sync_folder(path.parent)
         self.note(path)
 
     def intend(self, path: Path, digest: str, origin: str = "") -> None:
-        """Remember what will be written to ``path``: a command that is killed in between finds it to be its own."""
+        """Record what will be written to ``path``, to recognise the file if the command is killed in between."""
         before = "" if self.workspace is None else (files.read_json(self._record(path)) or {}).get("sha256", "")
         self._remember(path, {"sha256": before, "next": digest, "from": origin})
 
     def note(self, path: Path, origin: str = "") -> None:
-        """Remember a file that was just written, where the workspace can be written."""
+        """Record a file that was just written, if the workspace can be written."""
         if path.is_file():
-            self._remember(path, {"sha256": _digest(path), "from": origin})
+            self._remember(path, {"sha256": reading.sha256(path), "from": origin})
 
     def _remember(self, path: Path, facts: Mapping[str, Any]) -> None:
         if self.workspace is None:
             return
-        # a read-only workspace hands on all the same; the file then needs --force the next time
+        # a read-only workspace can be exported as well; the file then needs --force the next time
         with contextlib.suppress(OSError):
             files.write_json(self._record(path), {"path": str(path.absolute()), **facts})
 
@@ -124,15 +122,15 @@ class Destinations:
             return False
         record: dict[str, Any] = files.read_json(self._record(path)) or {}
         same_origin = not origin or record.get("from") == origin
-        return same_origin and _digest(path) in (record.get("sha256"), record.get("next"))
+        return same_origin and reading.sha256(path) in (record.get("sha256"), record.get("next"))
 
     def _record(self, path: Path) -> Path:
-        assert self.workspace is not None  # noqa: S101 -- asked for by callers that have one
+        assert self.workspace is not None  # noqa: S101 -- callers have one
         name = hashlib.sha256(os.fsencode(os.path.realpath(path.parent) + "/" + path.name)).hexdigest()[:32]
         return self.workspace.written / f"{name}.json"
 
     def _data(self) -> list[Path]:
-        """Return the folders and files of the data set that are on this machine."""
+        """Return the local folders and files of the data set."""
         if self.workspace is None:
             return []
         marker = files.read_json(self.workspace.marker) or {}
@@ -145,8 +143,3 @@ def _same(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except OSError:
         return False
-
-
-def _digest(path: Path) -> str:
-    with reading.open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""The base of all errors that a user can do something about, and the one about packages that are not installed."""
+"""Errors that a user can resolve, and the import of optional packages."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _Class = TypeVar("_Class", bound=type)
 
 
 class CurationError(Exception):
-    """Its text is one sentence: what went wrong, where, and what to do next. The command prints it and exits 1."""
+    """Its text is one sentence: what went wrong, where, and what to do next; the command prints it and exits with 1."""
 
 
 class WorkspaceError(CurationError):
-    """The workspace is absent, of another format, locked or not writable."""
+    """The workspace is absent, has another format, or is locked, damaged or not writable."""
 
 
 class MissingPackageError(CurationError):
@@ -25,17 +25,17 @@ class MissingPackageError(CurationError):
 
 
 class OptionError(CurationError, TypeError):
-    """A keyword that a method does not know."""
+    """A method has no such keyword."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return which of the known names was probably meant, or all of them, as the end of a sentence."""
+    """Return the end of a sentence: the known name that was probably meant, or all of them."""
     meant = difflib.get_close_matches(name, known := list(known), 1)
     return f"did you mean {meant[0]!r}?" if meant else f"there are {', '.join(known)}"
 
 
 def require_known(options: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Refuse a keyword that is not known, and name the one that was probably meant.
+    """Refuse an unknown keyword, and suggest the one that was probably meant.
 
     Raises:
         OptionError: one is unknown.
@@ -48,7 +48,7 @@ def require_known(options: Mapping[str, Any], known: Iterable[str]) -> None:
 
 
 def naming_keywords(plain: _Class) -> _Class:
-    """Have the public methods of a class answer a wrong keyword as :func:`require_known` does."""
+    """Make the public methods of a class refuse unknown keywords by :func:`require_known`."""
 
     def checked(method: Callable[..., Any], known: list[str]) -> Callable[..., Any]:
         @functools.wraps(method)
@@ -67,7 +67,7 @@ def naming_keywords(plain: _Class) -> _Class:
 
 
 def installing(extra: str) -> str:
-    """Return the command that installs an extra of this package, and what it is in a clone."""
+    """Return the command that installs an extra of this package, also in a clone."""
     return f"pip install 'face-curation[{extra}]' (in a clone: make setup EXTRAS={extra})"
 
 

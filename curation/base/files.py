@@ -1,7 +1,7 @@
-"""Files and folders that appear whole or not at all: atomic, durable writes that follow no links; locks, appends.
+"""Files and folders that appear complete or not at all: atomic, durable writes that follow no links; locks, appends.
 
-A file being written has a name of its own beside its place, ``.NAME.TOKEN.tmp``, and is locked by its writer: whoever
-can lock it knows that the writer is gone, on this machine or in another container, whatever their process numbers are.
+While being written, a file is called ``.NAME.TOKEN.tmp`` beside its place and is locked by its writer: whoever can lock
+it knows that the writer is gone, also across containers, whose process numbers mean nothing to each other.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from curation.base.errors import WorkspaceError
 
 try:
     import fcntl
-except ImportError:  # Windows: nothing is taken for abandoned there
+except ImportError:  # Windows: no file counts as abandoned there
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
@@ -35,33 +35,33 @@ if TYPE_CHECKING:
 _SECRETS = re.compile(
     r"(?<=://)(?:[^/?#]{0,4096}@|[^/:@]{1,4096}:(?!\d{1,5}(?:[/?#]|$))[^?#]{0,4096}@)|\?.*", re.DOTALL
 )
-"""What a URL may hide: user and password before the host (a key of S3 has slashes), and the query with its tokens.
+"""Secrets in a URL: user and password before the host (a key of S3 has slashes), and the query with its tokens.
 
-Lengths have limits here and below, as a text of many URLs in a row would otherwise take time by its square."""
+Lengths are limited here and below, as a text of many URLs in a row would otherwise take quadratic time."""
 
 _URL = re.compile(r"[A-Za-z][\w+.-]{0,31}://[^\s'\"]+")
 
 _SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
-"""How files are opened that are written: a link at their place is refused, a pipe is not waited for."""
+"""Flags for opening a file to write: a link in its place is refused, a pipe is not waited for."""
 
 _NAME_BYTES = 200
-"""Of a file's name in that of its unfinished copy, so that both are short enough for any disk."""
+"""Bytes of a file's name in that of its unfinished copy, which keep both short enough for any disk."""
 
 parsed = reading.json_value
 
 
 @contextlib.contextmanager
 def locked_folder(folder: Path, advice: str, timeout_s: float = 0.0, written: Iterable[Path] = ()) -> Iterator[None]:
-    """Hold the writer lock of one folder; the operating system frees it when its holder dies.
+    """Hold the writer lock of one folder; the operating system releases it if the process dies.
 
     Args:
-        folder: made if it is absent
-        advice: what a person may do where another process holds it
+        folder: created if it is absent
+        advice: what to do if another process holds it
         timeout_s: seconds to wait for it
-        written: folders that must be writable before anything is changed, where they are there
+        written: folders that must be writable, if they exist, before anything is changed
 
     Raises:
-        WorkspaceError: another process holds it, which is named; or the folder cannot be written.
+        WorkspaceError: another process, which is named, holds it; or the folder cannot be written.
 
     """
     from filelock import FileLock, Timeout
@@ -82,17 +82,21 @@ def locked_folder(folder: Path, advice: str, timeout_s: float = 0.0, written: It
             "permissions or name another with -w"
         ) from error
     try:
-        with contextlib.suppress(OSError):  # a full disk: whoever only frees space may still go on
-            _overwrite(owner_path, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        with contextlib.suppress(OSError):  # a full disk: a command that only frees space may still go on
+            descriptor = os.open(owner_path, os.O_WRONLY | os.O_CREAT | _SAFE, 0o666)
+            with os.fdopen(descriptor, "wb") as file:
+                reading.require_regular(os.fstat(descriptor), owner_path)
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield
     finally:
         if is_new and folder.is_dir() and {path.name for path in folder.iterdir()} <= {".lock", ".lock-owner"}:
-            shutil.rmtree(folder, ignore_errors=True)  # nothing came of it
+            shutil.rmtree(folder, ignore_errors=True)  # nothing was created
         lock.release()
 
 
 def require_writable(folder: Path) -> None:
-    """Refuse a folder in which no file can be made, before anything is changed in a file that is there already.
+    """Refuse a folder in which no file can be created, before any existing file is changed.
 
     Raises:
         OSError: its permissions, or those of its disk, forbid it.
@@ -103,30 +107,22 @@ def require_writable(folder: Path) -> None:
 
 
 def _owner(path: Path) -> str:
-    """Return the holder's name, as it is written a moment after the lock is taken."""
+    """Return the holder of a lock, which it writes down right after taking the lock."""
     try:
         return reading.text_of(reading.contents(path, 1000)).strip() or "another process"
     except (OSError, ValueError):
         return "another process"
 
 
-def _overwrite(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | _SAFE, 0o666)
-    with os.fdopen(descriptor, "wb") as file:
-        reading.require_regular(os.fstat(descriptor), path)
-        file.truncate(0)
-        file.write(data)
-
-
 def remove_abandoned(path: Path) -> None:
-    """Delete what killed processes left of their attempts to write the file or folder ``path``."""
+    """Delete what killed processes left while writing the file or folder ``path``."""
     for unfinished in path.parent.glob(f".{glob.escape(_short(path.name))}.*.tmp"):
         if is_abandoned(unfinished):
             shutil.rmtree(unfinished, ignore_errors=True) if unfinished.is_dir() else unfinished.unlink(missing_ok=True)
 
 
 def is_abandoned(unfinished: Path) -> bool:
-    """Tell whether nobody writes ``.NAME.TOKEN.tmp`` any more; where locks do not work, whether that is unknown."""
+    """Return whether the writer of ``.NAME.TOKEN.tmp`` is known to be gone; False where locks do not work."""
     try:
         descriptor = os.open(unfinished, os.O_RDONLY | _SAFE)
     except OSError:
@@ -138,7 +134,7 @@ def is_abandoned(unfinished: Path) -> bool:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Lock an open file or folder for this process; False where another has it, None where nobody can."""
+    """Lock an open file or folder for this process; return False if another has it, None where locks do not work."""
     if fcntl is None:
         return None
     try:
@@ -171,8 +167,8 @@ def without_secrets(text: str) -> str:
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Replace ``path`` atomically and durably: after return, a power cut leaves the new bytes.
 
-    Where ``path`` is a link, the link is replaced and not what it leads to. With ``durable`` false a power cut may
-    leave less, which the next reader sees from the content's hash.
+    If ``path`` is a link, the link is replaced, not its target. Without ``durable`` a power cut may leave less, which
+    the next reader notices by the content's hash.
     """
     with _written(path, data, durable) as temporary:
         temporary.replace(path)
@@ -181,7 +177,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def holds(path: Path, data: bytes) -> bool:
-    """Return whether ``path`` is a file, and no link, of exactly these bytes."""
+    """Return whether ``path`` is a file, not a link, with exactly these bytes."""
     try:
         return not path.is_symlink() and path.stat().st_size == len(data) and reading.contents(path) == data
     except (OSError, ValueError):
@@ -202,7 +198,7 @@ def write_new(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _written(path: Path, data: bytes, durable: bool = True) -> Iterator[Path]:
-    """Yield a file beside ``path`` that holds ``data`` and is gone when the block ends, unless it was renamed."""
+    """Yield a file beside ``path`` that holds ``data``; it is deleted when the block ends, unless it was renamed."""
     make_folder(path.parent)
     temporary = _unfinished(path)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFE, 0o666)
@@ -220,7 +216,7 @@ def _written(path: Path, data: bytes, durable: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def unfinished_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``path``, to be filled and renamed; what is not renamed is gone when the block ends."""
+    """Yield a new folder beside ``path`` to fill and rename; it is deleted when the block ends, unless renamed."""
     make_folder(path.parent)
     building = _unfinished(path)
     building.mkdir()
@@ -234,12 +230,12 @@ def unfinished_folder(path: Path) -> Iterator[Path]:
 
 
 def append(path: Path, data: bytes, keep: int | None = None) -> None:
-    """Add whole lines to a file durably; where that fails, as on a full disk, the file is as it was before.
+    """Append whole lines to a file durably; on failure, such as a full disk, the file is as before.
 
     Args:
-        path: made if it is absent; a link is refused
-        data: lines, each with its end
-        keep: bytes of the file that stay, the rest is cut off; None cuts off a last line that has no end
+        path: created if it is absent; a link is refused
+        data: lines, each with its line end
+        keep: bytes of the file that stay, the rest is cut off; None cuts off an unfinished last line
 
     Raises:
         OSError: the lines cannot be written.
@@ -281,7 +277,7 @@ def _whole_lines(descriptor: int, size: int) -> int:
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and its parents, durably: what is written into it must not vanish with it."""
+    """Create ``folder`` and its parents durably, so that a power cut does not lose what is written into it."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for made in missing:
@@ -298,7 +294,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return ``value`` as readable JSON, the same bytes for the same value."""
+    """Return ``value`` as readable JSON; the same value gives the same bytes."""
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
 
 
@@ -308,11 +304,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, to_do: str = "", shape: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-    """Return the object in a JSON file, or None where there is no file.
+    """Return the object in a JSON file, or None if there is no file.
 
     Args:
         path: of the file
-        to_do: what a person may do where it is damaged; "" for a file that a run makes anew
+        to_do: what to do if it is damaged; "" for a file that a run makes again
         shape: of the object, see ``reading.require_shape``
 
     Raises:
@@ -329,13 +325,13 @@ def read_json(path: Path, to_do: str = "", shape: Mapping[str, Any] | None = Non
 
 
 _KEPT_FOLDER = "manifests"
-"""Of what is committed once; everything else in a workspace but its log and answers is made anew from the data."""
+"""Folder of what is committed once; all else in a workspace, except its log and answers, can be made again."""
 
 
 def _to_do(path: Path) -> str:
     if path.parent.name == _KEPT_FOLDER:
-        return "restore it from a copy: a version is not made anew"
-    return "delete it and give the command that makes it again; all of them: curate run DATA"
+        return "restore it from a copy: a version cannot be made again"
+    return "delete it and repeat the command that makes it; curate run DATA makes all of them"
 
 
 def parquet_bytes(frame: pd.DataFrame) -> bytes:
@@ -354,10 +350,10 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
 
 
 def _require_columns(frame: pd.DataFrame, texts: Iterable[str], numbers: Iterable[str]) -> None:
-    """Refuse a table, of which somebody may have written another, by its columns.
+    """Refuse a table without these columns: somebody may have written another one in its place.
 
     Raises:
-        ValueError: one is absent, or holds something else.
+        ValueError: one is absent, or holds other values.
 
     """
     import numpy as np
@@ -375,7 +371,7 @@ def _require_columns(frame: pd.DataFrame, texts: Iterable[str], numbers: Iterabl
 
 
 def read_checked(name: tables.TableName, path: Path) -> pd.DataFrame:
-    """Read a Parquet file that holds the table ``name``, checked against its schema.
+    """Read the table ``name`` from a Parquet file, checked against its schema.
 
     Raises:
         WorkspaceError: it is absent or damaged, or cannot be read.
@@ -393,8 +389,8 @@ def read_table(path: Path, to_do: str = "", *, texts: Iterable[str] = (), number
     Args:
         path: of the file
         to_do: as of ``read_json``
-        texts: columns that it must have
-        numbers: columns of numbers that it must have, each finite
+        texts: columns of texts that it must have
+        numbers: columns of finite numbers that it must have
 
     Raises:
         WorkspaceError: it is absent or damaged, or cannot be read.

@@ -1,7 +1,7 @@
-"""Memory: given back between steps, and a sentence instead of a crash where ``ulimit -v`` is below what is mapped.
+"""Memory: released between steps, and a sentence instead of a crash if ``ulimit -v`` is too low.
 
-Numerical libraries end the process where they cannot map memory that they reserve, so it is looked at before they are
-loaded. A limit on memory that is *used* (a cgroup, a container) is another matter: there a run takes a fourth of this.
+Numerical libraries end the process if they cannot map the memory that they reserve, so the limit is checked before they
+are loaded. A limit on memory in *use* (a cgroup, a container) is another matter: a run uses a fourth of what it maps.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from curation.base.errors import CurationError
 MIB = 2**20
 
 ARROW_POOL = "system"
-"""Of Arrow's allocators the one that gives back at once what was freed."""
+"""The one of Arrow's allocators that returns freed memory at once."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt(3)."""
 
 _BLOCK_MIB, _TRAINING_BLOCK_MIB = 1, 32
-"""Blocks from this size get memory of their own, which goes back when they are freed; smaller ones come from the heap,
-where what is freed in the middle stays. Networks ask for some MiB again and again, which the heap serves faster."""
+"""Blocks from this size on are mapped by themselves and returned when freed; smaller ones come from the heap, where
+freed gaps stay. Networks allocate some MiB again and again, which the heap serves faster."""
 
 
 class Needed(IntEnum):
-    """MiB of address space, the measured peak (VmPeak) on two cores and a little more.
+    """MiB of address space: a little more than the measured peak (VmPeak) on two cores.
 
-    reading 1,050 (show, apply, report; of 20,214 images); curating 1,780; training 5,650, and 6,710 to judge labels.
+    Measured were 1,050 for reading (show, apply, report; of 20,214 images), 1,780 for curating, 5,650 for training and
+    6,710 for judging labels.
     """
 
     reading = 1_200
@@ -39,14 +40,14 @@ class Needed(IntEnum):
 
 
 class AddressSpaceError(CurationError):
-    """The process may map less than the command does."""
+    """The process may map less memory than the command needs."""
 
 
 def require(needed: Needed) -> None:
-    """Return if the process may map so much, and have the allocator give back what such work frees.
+    """Refuse to start without enough address space, and set up the allocator for such work.
 
     Raises:
-        AddressSpaceError: it may not.
+        AddressSpaceError: the limit is too low.
 
     """
     limit = _limit_mib()
@@ -55,18 +56,14 @@ def require(needed: Needed) -> None:
             f"the address space is limited to {limit:,} MiB and {needed.name} maps {needed:,}, most of it never used: "
             f"give ulimit -v {needed * 1024} or more; to limit the memory that is used take a cgroup or container"
         )
-
-    _set_blocks(_TRAINING_BLOCK_MIB if needed is Needed.training else _BLOCK_MIB)
-
-
-def _set_blocks(size_mib: int) -> None:
+    size_mib = _TRAINING_BLOCK_MIB if needed is Needed.training else _BLOCK_MIB
     if libc := _glibc():
         libc.mallopt(_M_MMAP_THRESHOLD, size_mib * MIB)
         libc.mallopt(_M_TRIM_THRESHOLD, 2 * size_mib * MIB)
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """Return glibc, None on other systems and with other C libraries."""
+    """Return glibc, or None with any other C library."""
     if sys.platform != "linux":
         return None
     library = ctypes.CDLL(None)
@@ -74,7 +71,7 @@ def _glibc() -> ctypes.CDLL | None:
 
 
 def _limit_mib() -> int | None:
-    """Return the limit of this process, None where there is none (or the system knows none)."""
+    """Return the address space limit of this process, None if there is none."""
     try:
         import resource
     except ImportError:  # Windows
@@ -84,12 +81,12 @@ def _limit_mib() -> int | None:
 
 
 def choose_arrow_pool() -> None:
-    """Name the allocator for Arrow, which looks for it when it is loaded; a user's own choice stands."""
+    """Set Arrow's allocator, which it reads when loaded; a user's own choice is kept."""
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", ARROW_POOL)
 
 
 def give_back() -> None:
-    """Return to the system what the steps so far have freed: allocators keep it, and every later step comes on top."""
+    """Return freed memory to the system: allocators would keep it, and later steps would add to it."""
     gc.collect()
     if arrow := sys.modules.get("pyarrow"):
         arrow.default_memory_pool().release_unused()
@@ -98,7 +95,7 @@ def give_back() -> None:
 
 
 def ran_out(error: BaseException) -> bool:
-    """Tell whether an error is want of memory under another name, as libraries and threads report it."""
+    """Return whether an error means out of memory, in any of the ways in which libraries and threads report it."""
     said = str(error)
     return isinstance(error, MemoryError) or any(
         words in said for words in ("failed to map segment", "can't start new thread", "Cannot allocate memory")

@@ -1,4 +1,4 @@
-"""What a notebook shows of a workspace: tables and thumbnails as HTML, every name escaped."""
+"""Tables and thumbnails as HTML for notebooks, every name escaped."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PICTURE_PX = 72
-"""Side of a thumbnail on the page: 48 px faces half as large again."""
+"""Side of a thumbnail on the page: 48 px faces enlarged by half."""
 
 
 def table(frame: pd.DataFrame, caption: str = "") -> Markup:
-    """Return a small table; numbers stand right and have separators."""
+    """Return a small table; numbers are right-aligned and have separators."""
     head = Markup("").join(Markup("<th>{}</th>").format(name) for name in frame.columns)
     body = Markup("").join(
         Markup("<tr>{}</tr>").format(Markup("").join(_cell(value) for value in row))

@@ -1,7 +1,7 @@
-"""What other installed packages add: Python entry points of the groups ``face_curation.*``.
+"""Plug-ins: Python entry points of the groups ``face_curation.*`` in other installed packages.
 
-Only packages that the user installed count: nothing that a workspace holds or names is imported, and neither is a
-package that is found just because the command runs in its folder.
+Only packages that the user installed count: nothing that a workspace holds or names is imported, nor is a package that
+is found only because the command runs in its folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class PluginError(CurationError):
-    """What another package adds cannot be loaded, clashes with something, or failed."""
+    """A plug-in cannot be loaded, has the name of another, or failed."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Plugin:
         return _loaded(self)
 
     def guarded(self, function: Callable[P, T]) -> Callable[P, T]:
-        """Return a function of the package whose unforeseen errors become a ``PluginError`` of one sentence."""
+        """Wrap a function of the package so that its unexpected errors become a ``PluginError`` of one sentence."""
 
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
@@ -74,19 +74,19 @@ class Plugin:
         return call
 
     def error(self, problem: str) -> PluginError:
-        """Return the error that says what is wrong with this plug-in."""
+        """Return an error about this plug-in."""
         return PluginError(f"{self} {problem}; mend or update the package, or uninstall it")
 
 
 def installed(group: Group, taken: Collection[str] = ()) -> dict[str, Plugin]:
-    """Return what installed packages add to ``group``, by name, in the order of the names; nothing is imported.
+    """Return name -> plug-in of a group, sorted by name; nothing is imported.
 
     Args:
-        group: one of the groups, without the ``face_curation.`` before it.
-        taken: names of the toolkit's own.
+        group: without the prefix ``face_curation.``.
+        taken: the toolkit's own names.
 
     Raises:
-        PluginError: a name is taken, or two packages declare it.
+        PluginError: a name is taken, or declared by two packages.
 
     """
     found: dict[str, Plugin] = {}
@@ -101,7 +101,7 @@ def installed(group: Group, taken: Collection[str] = ()) -> dict[str, Plugin]:
 
 @cache
 def _declared(group: Group, path: tuple[str, ...], here: Path) -> list[Plugin]:
-    """Return the declared plug-ins; ``path`` (of modules) and ``here`` are what the answer depends on."""
+    """Return the declared plug-ins; ``path`` (of modules) and ``here`` are part of the cache key."""
     points = sorted(entry_points(group=f"face_curation.{group}"), key=lambda point: point.name)
     known = [(point, point.dist) for point in points]
     return [

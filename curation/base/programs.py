@@ -1,4 +1,4 @@
-"""Programs that run in a process, and perhaps an interpreter, of their own: what must not share ours."""
+"""Programs that run in a separate process, and perhaps with another interpreter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRIVATE_FIFTYONE: Mapping[str, str] = {
     "FIFTYONE_DO_NOT_TRACK": "true",
     "FIFTYONE_DATABASE_VALIDATION": "false",
     "FIFTYONE_SHOW_PROGRESS_BARS": "false",
-    # its own database, gone with the folder: never that of the user
+    # a database of its own, deleted with the folder: never that of the user
     "FIFTYONE_DATABASE_DIR": "{folder}/database",
     "FIFTYONE_DATABASE_URI": "",
     "FIFTYONE_DATABASE_NAME": "curate",
@@ -23,11 +23,11 @@ PRIVATE_FIFTYONE: Mapping[str, str] = {
 database (see ``alone`` in the programs)."""
 
 _MOST_WORDS = 300
-"""Characters of a failed program's last line that are told."""
+"""Characters of a failed program's last line that are shown."""
 
 
 def scratch_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
-    """Return a new folder for a program; a database that is still stopping may hold a file of it for a moment."""
+    """Return a new folder for a program, whose database may still hold a file in it when the folder is deleted."""
     return tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
 
 
@@ -40,9 +40,9 @@ json.dump([(match[1] if match.re.groups else match[0]) or "" if match else "" fo
 
 
 def searched(pattern: str, texts: Sequence[str], limit_s: float) -> list[str]:
-    """Return what a valid regular expression finds in each text: its first group, or all of it; "" for nothing.
+    """Return what a valid regular expression finds in each text: its first group if any, else the match; "" for none.
 
-    Some expressions take for ever (``(a+)+$``), and nothing but the end of their process stops them.
+    Some expressions never end (``(a+)+$``), and only ending their process stops them.
 
     Raises:
         TimeoutError: it takes longer than ``limit_s`` seconds.
@@ -60,17 +60,17 @@ def searched(pattern: str, texts: Sequence[str], limit_s: float) -> list[str]:
 
 
 LIMIT_S = 6 * 3600.0
-"""Seconds for one program: a peer may take hours over a million images, a database that died takes for ever."""
+"""Seconds for one program: a peer may take hours for a million images, a dead database hangs forever."""
 
 
 def run(python: str, program: Path, folder: Path, environment: Mapping[str, str]) -> str:
-    """Run a script on a folder and return "" when it ended well, else the last line it said.
+    """Run a script on a folder and return "" if it succeeded, else the last line of its output.
 
     Args:
         python: the interpreter
         program: a script that is given ``folder`` and imports nothing of this toolkit
         folder: its scratch folder
-        environment: variables that it gets ({folder} is filled in), "" for those that it must not see
+        environment: its variables ({folder} is filled in), "" for those that it must not see
 
     """
     # isolated: neither this folder nor the user's PYTHONPATH may shadow the program's own modules

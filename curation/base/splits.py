@@ -1,10 +1,10 @@
 """Names of splits: what each stands for, and how the names of one data set become its splits.
 
-A name is cut into words at separators, digits and changes of case, and what only says that data lies there (set, data,
-images) is dropped: ``train_set``, ``Training_Set``, ``FER2013Train`` and ``trainset`` all say train. The word must come
+A name is split into words at separators, digits and changes of case, and words that only mean data (set, data, images)
+are dropped: ``train_set``, ``Training_Set``, ``FER2013Train`` and ``trainset`` all mean train. The word must come
 first or last. The words are those of Hugging Face's data files (docs/hub/datasets-file-names-and-splits: eval and
 evaluation are test, dev is validation) and of the expression sets. FER-2013's PublicTest is validation and its
-PrivateTest test, as FER+ lays them down (FER2013Valid, FER2013Test): two splits, both held out.
+PrivateTest test, as in FER+ (FER2013Valid, FER2013Test): two splits, both held out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 Role = Literal["train", "held-out", "unknown"]
 
 STANDARD = ("train", "validation", "test")
-"""The splits that the rest of the toolkit knows by name, in this order."""
+"""The splits with a meaning in the toolkit, in this order."""
 
 _PLAIN = {
     "train": "train",
@@ -54,24 +54,24 @@ _FILLERS = (
     "data dataset datasets set sets split splits image images img imgs pic pics face faces crop crops folder dir "
     "subset part partition file files list labels label annotations final"
 )
-"""Words that say what lies in a split, not which one it is."""
+"""Words for what is in a split, not for which one it is."""
 
 _GLUED = re.compile(r"^(train|training|val|valid|validation|test|testing|eval|dev)(?:s|set|sets|data|images|imgs)$")
 _NUMBERED = frozenset({"fold", "kfold", "cv", "split"})
-"""Words that name a split of their own with a number behind them."""
+"""Words that, with a number after them, name a split of their own."""
 
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 
 
 def role(split: str) -> Role:
-    """Return what a split is for: train, held-out or unknown; that of a fold, which is both in turn, is unknown."""
+    """Return the use of a split: train, held-out or unknown, as for a fold, which is both in turn."""
     found = standard(split)
     return "unknown" if found not in STANDARD else "train" if found == "train" else "held-out"
 
 
 def standard(name: str) -> str:
-    """Return train, validation or test where ``name`` stands for one, the name itself of a fold, else ""."""
+    """Return train, validation or test if ``name`` stands for one, the name itself for a fold, else ""."""
     words = _words(name)
     known = [place for place, word in enumerate(words) if word in _WORDS]
     meant = {_WORDS[words[place]] for place in known}
@@ -81,11 +81,11 @@ def standard(name: str) -> str:
 
 
 def assign(names: Iterable[str]) -> dict[str, str]:
-    """Return the split of each name among ``names``, the split names of one data set; a name without meaning is kept.
+    """Return name -> split for the split names of one data set; unknown names are kept.
 
-    Several names may stand for one split. They are one where they say nothing else (``val`` and ``Validation_Set``) or
-    are all for training; others (``test1`` and ``test2``, ``PublicTest`` beside ``validation``) stay splits of their
-    own, but for a plain one among them: held-out data is never joined on a guess.
+    Names of the same split are merged if they mean nothing more (``val`` and ``Validation_Set``) or are all for
+    training; others (``test1`` and ``test2``, ``PublicTest`` beside ``validation``) stay apart, except for a plain one
+    among them: held-out data is never merged on a guess.
     """
     given = sorted(set(names))
     result = {name: standard(name) or name.strip() for name in given}
@@ -102,7 +102,7 @@ def assign(names: Iterable[str]) -> dict[str, str]:
 
 
 def _words(name: str) -> list[str]:
-    """Return the words of a name in lower case, without those that only say that data lies there, and without years."""
+    """Return the words of a name in lower case, without those that only mean data, and without years."""
     words = [word.lower() for word in _WORD.findall(name)]
     joined: list[str] = []
     for word in words:
@@ -115,10 +115,10 @@ def _words(name: str) -> list[str]:
 
 
 def _core(name: str) -> tuple[str, ...]:
-    """Return what tells a name from others for the same split; plain words for one split are alike."""
+    """Return what distinguishes a name from others for the same split; plain words do not."""
     return tuple("" if word in _PLAIN else word for word in _words(name))
 
 
 def is_plain(name: str) -> bool:
-    """Return whether a name that stands for a split says no more (``val``, ``Training_Set``; not ``FER2013Test``)."""
+    """Return whether a name means no more than its split (``val``, ``Training_Set``; not ``FER2013Test``)."""
     return not any(_core(name))

@@ -1,4 +1,4 @@
-"""Estimates with intervals, the same everywhere: shares from counts, and percentiles of draws."""
+"""The toolkit's estimates with intervals: shares from counts, and percentiles of draws."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ CONFIDENCE = 0.95
 """Nominal coverage of every interval."""
 
 RESAMPLES = 1000
-"""Bootstrap samples behind an interval; enough for the second digit of a 95 % interval (Efron & Tibshirani, 1993,
+"""Bootstrap samples per interval; enough for the second digit of a 95 % interval (Efron & Tibshirani, 1993,
 section 13.3)."""
 
 DRAWS = 20_000
-"""Posterior draws behind an interval without a closed form: their own error is below 0.002 at the 2.5 % quantile."""
+"""Posterior draws per interval without a closed form: the simulation error is below 0.002 at the 2.5 % quantile."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval and the number of images behind it (0 where that is not stated).
-
-    The value is NaN where it is not defined.
-    """
+    """A value, NaN if undefined, with its interval and its number of images (0 if not stated)."""
 
     value: float
     low: float
@@ -31,13 +28,13 @@ class Estimate:
     images: int = 0
 
     def record(self, digits: int = 4) -> dict[str, float]:
-        """Return the three numbers, rounded, for printing."""
+        """Return value, low and high, rounded for printing."""
         return {"value": round(self.value, digits), "low": round(self.low, digits), "high": round(self.high, digits)}
 
 
 def share(hits: int, total: int) -> Estimate:
-    """Return ``hits / total`` with its Wilson score interval (Wilson 1927, JASA 22:209); 0 to 1 where total is 0."""
-    from scipy.special import ndtri  # scipy.stats takes as long to load as a small data set to judge
+    """Return ``hits / total`` with its Wilson score interval (Wilson 1927, JASA 22:209); NaN, 0 to 1 if total is 0."""
+    from scipy.special import ndtri  # scipy.stats takes as long to load as checking a small data set
 
     if total == 0:
         return Estimate(float("nan"), 0.0, 1.0)
@@ -48,7 +45,7 @@ def share(hits: int, total: int) -> Estimate:
 
 
 def percentile_interval(draws: npt.ArrayLike) -> tuple[float, float]:
-    """Return the percentile interval of draws (n,), of which those that are not finite are left out; NaN for none."""
+    """Return the percentile interval of the finite draws among (n,); NaN if there are none."""
     values = np.asarray(draws, np.float64)
     defined = values[np.isfinite(values)]
     tail = (1 - CONFIDENCE) / 2

@@ -1,7 +1,4 @@
-"""Schemas of the tables that pass between packages, checked where a table enters or leaves one.
-
-The columns are the contract of the project; every package takes and returns pandas frames of these shapes.
-"""
+"""Schemas of the tables that packages exchange as pandas frames, checked where a table enters or leaves a package."""
 
 from __future__ import annotations
 
@@ -20,11 +17,11 @@ if TYPE_CHECKING:
 TableName = Literal["images", "issues", "decisions", "manifest"]
 
 WHOLE, FRAMED, HALF, WINDOW = 0, 1, 2, 3
-"""How much of a picture is meant: all of it; what its margins surround; one of two pictures in it; a crop."""
+"""Which part of a picture is meant: all of it; what its margins surround; one of two pictures in it; a crop."""
 
 CHECK_NAME = r"[a-z][a-z0-9_]{0,63}"
-"""What a check may be called. Which checks there are says ``curation.checks.registry``; a table may hold rows of a
-check that is not installed here."""
+"""Pattern of the names of checks (``curation.checks.registry``); a table may hold rows of a check that is not
+installed here."""
 
 ACTIONS: tuple[str, ...] = ("keep", "exclude", "relabel", "soften", "move", "subject")
 """What a decision may do to an image."""
@@ -32,32 +29,31 @@ ACTIONS: tuple[str, ...] = ("keep", "exclude", "relabel", "soften", "move", "sub
 STATUSES: tuple[str, ...] = ("kept", "excluded")
 
 OPTIONAL: dict[str, tuple[str, ...]] = {"images": ("subject", "soft_label"), "manifest": ("subject",)}
-"""Columns of texts that a table written before they existed lacks; they are "" there."""
+"""Text columns that older tables lack; they are "" there."""
 
 
 class TableError(CurationError):
-    """A table does not have the shape that its schema states."""
-
-
-def _are_check_names(column: pd.Series) -> bool:
-    return bool(column.drop_duplicates().str.fullmatch(CHECK_NAME).all())
+    """A table does not match its schema."""
 
 
 @cache
 def schema(name: TableName) -> DataFrameSchema:
     """Return the pandera schema of one table.
 
-    images    -- key path: POSIX, relative to the data set's root. sha256 is "" and width, height are 0 where
-                 the file could not be read. split is "" where the source has no splits, label "" where it gives
-                 none, subject (the person) "" where unknown; soft_label as the source states it, or "".
-    issues    -- key (path, check): score 0 worst .. 1 clean, group "" where the check has no groups,
-                 evidence a JSON object (what was measured, which threshold).
+    images    -- key path: POSIX, relative to the data set's root. sha256 is "" and width, height are 0 if the
+                 file could not be read. split, label, subject (the person) and soft_label are as the source
+                 states them, or "".
+    issues    -- key (path, check): score 0 worst .. 1 clean, group "" if the check has no groups, evidence a
+                 JSON object (what was measured, which threshold).
     decisions -- key seq: time ISO 8601 UTC, actor "policy:NAME" or "person:NAME".
     manifest  -- key path: status kept or excluded, soft_label a JSON object class -> probability or "".
     """
     import pandera.pandas as pa
 
     text, whole, real, flag = (pa.Column(t, nullable=False) for t in ("str", "int64", "float64", "bool"))
+
+    def are_check_names(column: pd.Series) -> bool:
+        return bool(column.drop_duplicates().str.fullmatch(CHECK_NAME).all())
 
     def one_of(values: tuple[str, ...]) -> pa.Column:
         return pa.Column("str", pa.Check.isin(values), nullable=False)
@@ -77,7 +73,7 @@ def schema(name: TableName) -> DataFrameSchema:
         },
         "issues": {
             "path": text,
-            "check": pa.Column("str", pa.Check(_are_check_names, error=f"names like {CHECK_NAME}"), nullable=False),
+            "check": pa.Column("str", pa.Check(are_check_names, error=f"names like {CHECK_NAME}"), nullable=False),
             "score": pa.Column("float64", pa.Check.in_range(0.0, 1.0), nullable=False),
             "is_issue": flag,
             "group": text,
@@ -117,7 +113,7 @@ def columns(name: TableName) -> list[str]:
 
 
 def checked(name: TableName, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return ``frame`` with the schema's column order and dtypes; optional columns that it lacks are "".
+    """Return ``frame`` with the schema's column order and dtypes; missing optional columns are "".
 
     Raises:
         TableError: a column is missing, of the wrong type, out of range, or a key occurs twice.
@@ -132,9 +128,8 @@ def checked(name: TableName, frame: pd.DataFrame) -> pd.DataFrame:
         ordered = frame[[column for column in columns(name) if column in frame.columns]]
         return schema(name).validate(ordered)
     except (pandera.errors.SchemaError, pandera.errors.SchemaErrors, ValueError, TypeError, KeyError) as error:
-        # a schema fails by pandas' own errors where it cannot say what is wrong
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TableError(f"the {name} table is not valid: {first_line}") from error
+        # pandas' own errors pass through some checks of a schema
+        raise TableError(f"the {name} table is not valid: {reading.first_line(error)}") from error
 
 
 EVIDENCE = "the evidence in issues.parquet"
@@ -142,14 +137,14 @@ MEND_EVIDENCE = "delete that file and run: curate check"
 
 
 def facts(evidence: Iterable[str], **needed: Any) -> list[dict[str, Any]]:
-    """Return the objects in a column of evidence, parsed in one go: several times as fast as one by one.
+    """Return the objects in a column of evidence, parsed at once, which is several times as fast as one by one.
 
     Args:
         evidence: of issues
         needed: fields that each object must have, and their shapes (``curation.base.reading.require_shape``)
 
     Raises:
-        TableError: one is another, as in a table that somebody edited.
+        TableError: one has another shape, as in a table that somebody edited.
 
     """
     texts = list(evidence)
@@ -163,9 +158,9 @@ def facts(evidence: Iterable[str], **needed: Any) -> list[dict[str, Any]]:
 
 
 def join_pieces(frame: pd.DataFrame) -> None:
-    """Make each column of texts one piece, in place and one after the other: there is no room for all of them twice.
+    """Merge the Arrow chunks of each text column in place, one column at a time to save memory.
 
-    Of one in several pieces, as they come from files and from joining tables, Arrow copies the whole for every choice
+    Columns from files and from concatenation come in chunks, and Arrow copies all of such a column on every selection
     of rows.
     """
     import pandas as pd
@@ -176,12 +171,12 @@ def join_pieces(frame: pd.DataFrame) -> None:
         if isinstance(kind, pd.StringDtype) and kind.storage == "pyarrow":
             pieces = pa.array(frame[name].array)
             if isinstance(pieces, pa.ChunkedArray) and pieces.num_chunks > 1:
-                frame[name] = kind.__from_arrow__(pieces.combine_chunks())
+                frame[name] = pd.array(pieces.combine_chunks(), dtype=kind)
                 del pieces
 
 
 def empty_issues() -> pd.DataFrame:
-    """Return an issues table without rows, of a check that had nothing to look at."""
+    """Return an issues table without rows."""
     import pandas as pd
 
     kinds = {"score": "float64", "is_issue": "bool"}

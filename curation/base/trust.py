@@ -1,4 +1,4 @@
-"""What a workspace may hold and name: it may come from somebody else, and then it is data, never code or a way out."""
+"""What a workspace may hold and name: it may come from somebody else, so it is data, never code or a path outside."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SOURCES = "sources"
-"""Folder of unpacked images, of which there may be millions: files in it are looked at when they are read."""
+"""Folder of unpacked images, of which there may be millions: files in it are checked when they are read."""
 
 _OWN_LINKS = "sources/links"
-"""Links of our own to images whose names are not UTF-8."""
+"""Folder of this tool's links to images whose names are not UTF-8."""
 
 _CODE = re.compile(r"\.(py|pyc|pyd|so|dll|js|sh|exe|pkl|pickle|pth?|ckpt|joblib)$")
-"""Endings of programs, and of formats of weights that may hold one (pickles)."""
+"""Extensions of programs, and of weights that may hold one (pickles)."""
 
 
 def require_plain(root: Path) -> None:
-    """Refuse a workspace in which anything is a link, a pipe or a device: writing would reach outside, reading hang.
+    """Refuse a workspace with a link, pipe or device: writing would reach outside, reading would block.
 
     Raises:
-        WorkspaceError: the first of them.
+        WorkspaceError: names the first of them.
 
     """
     for strange, what in strange_files(root):
@@ -39,7 +39,7 @@ def require_plain(root: Path) -> None:
 
 
 def strange_files(root: Path) -> Iterator[tuple[Path, str]]:
-    """Yield what is neither file nor folder in a workspace, with what it is, folder by folder.
+    """Yield everything in a workspace that is neither file nor folder, and what it is.
 
     Raises:
         WorkspaceError: a folder cannot be listed.
@@ -53,13 +53,13 @@ def strange_files(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _entries(root: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield what a workspace holds, folder by folder, but the unpacked images."""
+    """Yield the entries of a workspace, folder by folder, except the unpacked images."""
     pending = [""]
     while pending:
         below = pending.pop()
         try:
             entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
-        except FileNotFoundError:  # another process tidies up
+        except FileNotFoundError:  # another process has just deleted it
             continue
         except OSError as error:
             raise WorkspaceError(f"{root / below} cannot be listed ({error.strerror}); mend its permissions") from error
@@ -75,7 +75,7 @@ def _entries(root: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def image_folders(source: str, urls: pd.Series, sources: Path) -> list[str]:
-    """Return the folders or URLs below which the images of a listing lie, but those unpacked in the workspace.
+    """Return the folders or URLs below which the images of a listing are, except those unpacked in the workspace.
 
     Args:
         source: of the data set, as the listing states it
@@ -95,7 +95,7 @@ def image_folders(source: str, urls: pd.Series, sources: Path) -> list[str]:
 
 
 def require_own_images(listing: pd.DataFrame, marker: Mapping[str, Any], sources: Path) -> None:
-    """Refuse a listing that names files outside its data set, as an edited one may.
+    """Refuse a listing, which may have been edited, that names files outside its data set.
 
     Args:
         listing: path, url
@@ -103,7 +103,7 @@ def require_own_images(listing: pd.DataFrame, marker: Mapping[str, Any], sources
         sources: the workspace's folder of unpacked images
 
     Raises:
-        WorkspaceError: an image lies elsewhere; it is named.
+        WorkspaceError: names an image that is elsewhere.
 
     """
     allowed = [str(sources.absolute()), *allowed_folders(marker)]
@@ -115,20 +115,20 @@ def require_own_images(listing: pd.DataFrame, marker: Mapping[str, Any], sources
     for path, url in listing.loc[~known | odd | is_link, ["path", "url"]].itertuples(index=False, name=None):
         if not _place(url, real).startswith(inside):
             raise WorkspaceError(
-                f"the listing says that {path!r} lies at {url!r}, which is outside its data set "
+                f"the listing says that {path!r} is at {url!r}, which is outside its data set "
                 f"({', '.join(allowed[1:]) or 'none is recorded'}); run curate run DATA to list the images again"
             )
 
 
 def _place(url: str, real: Callable[[str], str]) -> str:
-    """Return where a local path is once the links of its folder are followed, or what a link of our own leads to."""
+    """Return a local path with the links of its folder resolved, or the target of one of this tool's links."""
     folder, _, name = url.rpartition("/")
     if "://" in url or name in ("", ".", ".."):
         return ""
     if not real(folder).endswith(f"/{_OWN_LINKS}"):
         return f"{real(folder)}/{name}"
     try:
-        target = os.fsencode(os.readlink(url))  # noqa: PTH115 -- the bytes count
+        target = os.fsencode(os.readlink(url))  # noqa: PTH115 -- as bytes
     except OSError:
         return ""
     is_ours = hashlib.sha256(target).hexdigest() == name
@@ -136,7 +136,7 @@ def _place(url: str, real: Callable[[str], str]) -> str:
 
 
 def allowed_folders(marker: Mapping[str, Any]) -> list[str]:
-    """Return the folders or URLs below which a workspace's images may lie, as its marker records them."""
+    """Return the folders or URLs below which a workspace's images may be, as its marker records them."""
     recorded = marker.get("folders")
     if isinstance(recorded, list):
         return [str(folder).rstrip("/") for folder in recorded if folder]
@@ -146,9 +146,9 @@ def allowed_folders(marker: Mapping[str, Any]) -> list[str]:
 
 
 def foreign(root: Path, marker: Mapping[str, Any], listing: pd.DataFrame | None) -> list[str]:
-    """Return what a workspace that somebody sent would touch or wants to be trusted with, a sentence each.
+    """Return what a workspace from somebody else would touch or asks to be trusted with, a sentence each.
 
-    Nothing of it is opened but its listing; for what its settings name see ``curation.base.settings.naming``.
+    Only its listing is opened; for what its settings name see ``curation.base.settings.naming``.
 
     Raises:
         WorkspaceError: a folder cannot be listed.
@@ -166,5 +166,5 @@ def foreign(root: Path, marker: Mapping[str, Any], listing: pd.DataFrame | None)
     if "review/plugins" in names:
         found.append("review/plugins is a folder of App plug-ins; it is never loaded")
     if "review/mongo" in names:
-        found.append("review/mongo is a database that curate review would open; delete it to have it made anew")
+        found.append("review/mongo is a database that curate review would open; delete it, and it is made again")
     return found

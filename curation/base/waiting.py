@@ -1,4 +1,4 @@
-"""Waiting for what may never answer: a call is given up after a time, whatever library makes it."""
+"""Time limits for calls that may never return, whatever library makes them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 ANSWER_S = 60.0
-"""Seconds in which a server must have sent an image."""
+"""Seconds within which a server must send an image."""
 
 _MOST_SILENT = 3
-"""After so many images in a row without an answer, a server is not asked again by this process."""
+"""Images in a row without an answer after which this process does not ask a server again."""
 
 _silent: dict[str, int] = {}
 
@@ -24,9 +24,9 @@ class NoAnswerError(TimeoutError):
 
 
 def answered(call: Callable[[], T], seconds: float) -> T:
-    """Return what ``call`` returns, or raise what it raises, if it does so in time.
+    """Return what ``call`` returns, or raise what it raises, within a time limit.
 
-    A call that is given up goes on in a thread of its own, which does not keep the program from ending.
+    An abandoned call goes on in its own thread, which does not keep the program from ending.
 
     Raises:
         NoAnswerError: it does not return within ``seconds``.
@@ -53,10 +53,10 @@ def answered(call: Callable[[], T], seconds: float) -> T:
 
 
 def remote_bytes(url: str, limit: int) -> bytes:
-    """Return at most ``limit`` bytes of what a URL names, in time.
+    """Return at most ``limit`` bytes of what a URL names, within ``ANSWER_S``.
 
     Raises:
-        NoAnswerError: its server does not answer, or did not for several images before.
+        NoAnswerError: its server does not answer, or did not for several images in a row.
         Exception: whatever the file system raises.
 
     """

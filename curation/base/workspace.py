@@ -1,6 +1,6 @@
-"""The workspace: one folder on disk that holds every result; its paths, atomic writes and lock.
+"""The workspace: the folder that holds every result; its paths, its lock, and the readers of its tables.
 
-A file is either replaced atomically or, once committed, never written again; a reader therefore needs no lock.
+A file is either replaced atomically or, once committed, never written again, so readers need no lock.
 """
 
 from __future__ import annotations
@@ -25,16 +25,26 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
-"""Number of the folder's layout; a workspace with another number is refused, never guessed at."""
+"""Number of the folder's layout; a workspace with another number is refused."""
 
 MARKER = "workspace.json"
-"""What tells a workspace from other folders: its format and where its data is."""
+"""The file that makes a folder a workspace: its format and where its data is."""
 
 _JOURNAL = "curate"
 """The logger of ``curation.base.progress``."""
 
 _JOURNAL_BYTES = 2**20
-"""Size at which the log is put aside as curate.log.1."""
+"""Size at which the log is rotated to curate.log.1."""
+
+
+class _Below:
+    """The path of something in a workspace, relative to its folder."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __get__(self, workspace: Workspace, owner: type[Workspace]) -> Path:
+        return workspace.root / self._place
 
 
 @dataclass(frozen=True)
@@ -43,160 +53,68 @@ class Workspace:
 
     root: Path
 
-    @property
-    def marker(self) -> Path:
-        """What the workspace is: its format and the source of its data."""
-        return self.root / MARKER
-
-    @property
-    def settings(self) -> Path:
-        """The user's settings, if any."""
-        return self.root / "curate.toml"
-
-    @property
-    def images(self) -> Path:
-        """The images table."""
-        return self.root / "images.parquet"
-
-    @property
-    def listing(self) -> Path:
-        """Where each image's bytes are and what the source says of it; see ``read_listing``."""
-        return self.root / "listing.parquet"
-
-    @property
-    def ingest(self) -> Path:
-        """What was left out of the source and why."""
-        return self.root / "ingest.json"
-
-    @property
-    def measurements(self) -> Path:
-        """Folder of the measurements, by content hash and probe fingerprint."""
-        return self.root / "measurements"
-
-    @property
-    def issues(self) -> Path:
-        """The issues table."""
-        return self.root / "issues.parquet"
-
-    @property
-    def opinion_issues(self) -> Path:
-        """What peers found, as issue rows under their names; never read by a check or a policy."""
-        return self.root / "opinion_issues.parquet"
-
-    @property
-    def pairs(self) -> Path:
-        """Verified near-duplicate pairs of distinct contents."""
-        return self.root / "pairs.parquet"
-
-    @property
-    def subjects(self) -> Path:
-        """Who is who among the faces, where somebody asked; how it was found is beside it as JSON."""
-        return self.root / "subjects.parquet"
-
-    @property
-    def decisions(self) -> Path:
-        """The append-only log of decisions."""
-        return self.root / "decisions.jsonl"
-
-    @property
-    def policies(self) -> Path:
-        """Folder of the policies that were applied, by their fingerprints."""
-        return self.root / "policies"
-
-    @property
-    def overlaps(self) -> Path:
-        """Folder of what this data shares with others, and of what was measured on those."""
-        return self.root / "overlaps"
-
-    @property
-    def manifests(self) -> Path:
-        """Folder of the manifest versions."""
-        return self.root / "manifests"
-
-    @property
-    def tags(self) -> Path:
-        """Names given to versions, append-only."""
-        return self.manifests / "tags.jsonl"
-
-    @property
-    def models(self) -> Path:
-        """Folder of the training runs."""
-        return self.root / "models"
-
-    @property
-    def predictions(self) -> Path:
-        """Folder of the predictions tables."""
-        return self.root / "predictions"
-
-    @property
-    def labels(self) -> Path:
-        """The judgement of every label."""
-        return self.root / "labels.parquet"
-
-    @property
-    def folds(self) -> Path:
-        """Folder of the cross-validations' fits, by recipe and content."""
-        return self.predictions / "folds"
-
-    @property
-    def reports(self) -> Path:
-        """Folder of the pages."""
-        return self.root / "reports"
-
-    @property
-    def findings(self) -> Path:
-        """Folder of what was found out about models, by run and section."""
-        return self.root / "findings"
-
-    @property
-    def peer_pages(self) -> Path:
-        """Folder of the pages that peers made themselves, a folder per peer."""
-        return self.reports / "peers"
-
-    @property
-    def review(self) -> Path:
-        """Folder of what people answer in the App: journals, sessions, blind samples, conflicts."""
-        return self.root / "review"
-
-    @property
-    def votes(self) -> Path:
-        """Folder of the votes tables: imported ones and people's blind labels."""
-        return self.root / "votes"
-
-    @property
-    def blind_labels(self) -> Path:
-        """Votes table of people's blind labels: path, label, person, time."""
-        return self.votes / "blind.parquet"
-
-    @property
-    def sources(self) -> Path:
-        """Folder of unpacked archives, by content hash."""
-        return self.root / "sources"
-
-    @property
-    def written(self) -> Path:
-        """Folder of what was written outside, a record per file: it may be written over while nobody changed it."""
-        return self.root / "written"
-
-    @property
-    def state(self) -> Path:
-        """Which inputs the tables on disk were made from."""
-        return self.root / "state.json"
-
-    @property
-    def challenges(self) -> Path:
-        """What was learned of the data's challenges; see ``curation.checks.challenges.model``."""
-        return self.root / "challenges.npz"
-
-    @property
-    def calibration(self) -> Path:
-        """Thresholds that an audit fitted to these images (``settings``) and what it measured (``evidence``)."""
-        return self.root / "calibration.json"
-
-    @property
-    def journal(self) -> Path:
-        """The command's own messages, for a person to read after the fact."""
-        return self.root / "curate.log"
+    marker = _Below(MARKER)
+    """Format of the workspace and source of its data."""
+    settings = _Below("curate.toml")
+    """The user's settings, if any."""
+    images = _Below("images.parquet")
+    """The images table."""
+    listing = _Below("listing.parquet")
+    """Where each image's bytes are and what the source states about it; see ``read_listing``."""
+    ingest = _Below("ingest.json")
+    """What was left out of the source and why."""
+    measurements = _Below("measurements")
+    """Folder of the measurements, by content hash and probe fingerprint."""
+    issues = _Below("issues.parquet")
+    """The issues table."""
+    opinion_issues = _Below("opinion_issues.parquet")
+    """What peers found, as issue rows under their names; never read by a check or a policy."""
+    pairs = _Below("pairs.parquet")
+    """Verified near-duplicate pairs of distinct contents."""
+    subjects = _Below("subjects.parquet")
+    """Who is who among the faces, if asked for; how it was found is beside it as JSON."""
+    decisions = _Below("decisions.jsonl")
+    """The append-only log of decisions."""
+    policies = _Below("policies")
+    """Folder of the policies that were applied, by their fingerprints."""
+    overlaps = _Below("overlaps")
+    """Folder of what this data set shares with others, and of what was measured on those."""
+    manifests = _Below("manifests")
+    """Folder of the manifest versions."""
+    tags = _Below("manifests/tags.jsonl")
+    """Names given to versions, append-only."""
+    models = _Below("models")
+    """Folder of the training runs."""
+    predictions = _Below("predictions")
+    """Folder of the tables of predictions."""
+    labels = _Below("labels.parquet")
+    """The judgement of every label."""
+    folds = _Below("predictions/folds")
+    """Folder of the fits of cross-validations, by recipe and content."""
+    reports = _Below("reports")
+    """Folder of the pages."""
+    findings = _Below("findings")
+    """Folder of findings about models, by run and section."""
+    peer_pages = _Below("reports/peers")
+    """Folder of the pages that peers write themselves, a folder per peer."""
+    review = _Below("review")
+    """Folder of what people answer in the App: journals, sessions, blind samples, conflicts."""
+    votes = _Below("votes")
+    """Folder of the votes tables: imported ones and people's blind labels."""
+    blind_labels = _Below("votes/blind.parquet")
+    """Votes table of people's blind labels: path, label, person, time."""
+    sources = _Below("sources")
+    """Folder of unpacked archives, by content hash."""
+    written = _Below("written")
+    """Folder of records of files written outside: one may be overwritten as long as nobody changed it."""
+    state = _Below("state.json")
+    """Which inputs the tables on disk were made from."""
+    challenges = _Below("challenges.npz")
+    """The model of the data's challenges; see ``curation.checks.challenges.model``."""
+    calibration = _Below("calibration.json")
+    """Thresholds that an audit fitted to these images (``settings``) and what it measured (``evidence``)."""
+    journal = _Below("curate.log")
+    """Log of the commands, for people to read."""
 
 
 def is_workspace(folder: Path) -> bool:
@@ -208,21 +126,21 @@ def is_workspace(folder: Path) -> bool:
 
 
 def option_of(workspace: Workspace) -> str:
-    """Return what names a workspace on the command line; "" for the default one."""
+    """Return the option that names a workspace on the command line, "" for the default one."""
     return "" if workspace.root == Path("workspace") else f" -w {shlex.quote(str(workspace.root))}"
 
 
 def app_dataset(root: Path, version: str) -> str:
-    """Return what a version is called in the App: the workspace's folder, a mark of where it lies, and the version."""
+    """Return the name of a version in the App: the workspace's folder, a hash of its location, and the version."""
     mark = hashlib.sha256(str(root.resolve()).encode("utf-8")).hexdigest()[:6]
     return f"{root.resolve().name} {mark} {version}"
 
 
 def create_workspace(root: Path) -> Workspace:
-    """Return the workspace at ``root``, made if it is absent.
+    """Return the workspace at ``root``, created if it is absent.
 
     Raises:
-        WorkspaceError: the folder exists, holds files and is no workspace, or cannot be written.
+        WorkspaceError: the folder holds other files, or cannot be written.
 
     """
     workspace = Workspace(root)
@@ -246,7 +164,7 @@ def _require_text(root: Path) -> None:
 
 
 def require_own(root: Path) -> None:
-    """Refuse a folder that is no workspace and cannot become one; nothing is made.
+    """Refuse a folder that is not a workspace and cannot become one; nothing is created.
 
     Raises:
         WorkspaceError: it holds other files.
@@ -255,23 +173,20 @@ def require_own(root: Path) -> None:
     _require_text(root)
     if not root.exists() or os.path.lexists(Workspace(root).marker):
         return
-    other_files = [entry.name for entry in os.scandir(root) if not _may_precede_marker(entry.name)]
+    # a settings file may come first; locks and temporary files are this tool's
+    own = {"curate.toml", "curate.log", "curate.log.1"}
+    other_files = [entry.name for entry in os.scandir(root) if entry.name not in own and entry.name[0] != "."]
     if other_files:
         raise WorkspaceError(
-            f"{root} holds other files ({other_files[0]}) and is no workspace; name an empty or new folder with -w"
+            f"{root} holds other files ({other_files[0]}) and is not a workspace; name an empty or new folder with -w"
         )
-
-
-def _may_precede_marker(name: str) -> bool:
-    """A settings file may be laid down first; locks and temporary files are ours."""
-    return name in {"curate.toml", "curate.log", "curate.log.1"} or name.startswith(".")
 
 
 def open_workspace(root: Path) -> Workspace:
     """Return the workspace at ``root``.
 
     Raises:
-        WorkspaceError: there is none, it is of another format, or holds what no workspace of ours does.
+        WorkspaceError: there is none, it has another format, or holds anything but files and folders.
 
     """
     workspace = Workspace(root)
@@ -294,10 +209,10 @@ def open_workspace(root: Path) -> Workspace:
 
 @contextlib.contextmanager
 def locked(workspace: Workspace, timeout_s: float = 10.0) -> Iterator[None]:
-    """Hold the workspace's writer lock; the operating system frees it when its holder dies.
+    """Hold the workspace's writer lock; the operating system releases it if the process dies.
 
     Raises:
-        WorkspaceError: another process holds it for longer than ``timeout_s`` seconds; it is named.
+        WorkspaceError: another process, which is named, holds it for longer than ``timeout_s`` seconds.
 
     """
     written = (workspace.root, workspace.manifests)
@@ -308,7 +223,7 @@ def locked(workspace: Workspace, timeout_s: float = 10.0) -> Iterator[None]:
 
 
 class _OneLine(logging.Formatter):
-    """What is done, on one line each, whatever names are in it."""
+    """One line per record, whatever characters are in it."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -316,7 +231,7 @@ class _OneLine(logging.Formatter):
 
 
 class _Journal(RotatingFileHandler):
-    """A log that a full disk silences: what is worth a sentence fails by itself."""
+    """A log that a full disk silences: what the command itself writes fails with its own error."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's own name
         """Go on without the line."""
@@ -324,7 +239,7 @@ class _Journal(RotatingFileHandler):
 
 @contextlib.contextmanager
 def _journal_kept(workspace: Workspace) -> Iterator[None]:
-    """Write what is done under the lock to the workspace's log: the command, its steps, how it ended."""
+    """Log what is done under the lock: the command, its steps, how it ended."""
     logger = logging.getLogger(_JOURNAL)
     handler = _Journal(workspace.journal, maxBytes=_JOURNAL_BYTES, backupCount=1, encoding="utf-8", delay=True)
     handler.setFormatter(_OneLine("%(asctime)s %(process)d %(levelname)s %(message)s"))
@@ -346,7 +261,7 @@ def _journal_kept(workspace: Workspace) -> Iterator[None]:
 
 
 def _remove_stale_temporaries(root: Path) -> None:
-    """Delete what a killed writer left half written; only the lock's holder may call this."""
+    """Delete unfinished files of killed writers; the caller holds the lock."""
     names = ("manifests", "reports", "review", "votes", "predictions", "policies", "written", "overlaps")
     folders = (root, *(root / name for name in names))
     for folder in filter(Path.is_dir, folders):
@@ -374,7 +289,7 @@ def read_listing(workspace: Workspace) -> pd.DataFrame:
 
 
 def source_of(workspace: Workspace) -> str:
-    """Return where the data set was read from, "" where that is not recorded.
+    """Return where the data set was read from, "" if that is not recorded.
 
     Raises:
         WorkspaceError: the marker is damaged.
@@ -384,7 +299,7 @@ def source_of(workspace: Workspace) -> str:
 
 
 def read_opinions(workspace: Workspace) -> pd.DataFrame | None:
-    """Return what peers flagged, as issue rows with the columns peer and version; None where none has been asked.
+    """Return what peers flagged, as issue rows with the columns peer and version; None if none was run.
 
     Raises:
         WorkspaceError: the table is damaged.
@@ -394,7 +309,7 @@ def read_opinions(workspace: Workspace) -> pd.DataFrame | None:
 
 
 def _moved(urls: pd.Series, workspace: Workspace, before: object) -> pd.Series:
-    """Return where images that lie in the workspace itself are now, after it was moved or copied from ``before``."""
+    """Return the URLs of images inside the workspace after it was moved or copied from ``before``."""
     now = str(workspace.root.absolute())
     if not isinstance(before, str) or before in ("", now):
         return urls
@@ -403,7 +318,7 @@ def _moved(urls: pd.Series, workspace: Workspace, before: object) -> pd.Series:
 
 
 def foreign(root: Path) -> list[str]:
-    """Return what the workspace at ``root``, which somebody sent, would touch or wants to be trusted with.
+    """Return what a workspace from somebody else would touch or asks to be trusted with, a sentence each.
 
     Raises:
         WorkspaceError: there is none, or it is damaged.

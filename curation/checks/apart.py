@@ -1,4 +1,4 @@
-"""Pairs that a person parted: "these are not copies", for good. The graph of copies is built without them."""
+"""Pairs of which a person said that they are not copies: the graph of copies is built without them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from curation.checks.duplicates.find import NEAR_DUPLICATE
 
 
 def kept_apart(pairs: pd.DataFrame, measurements: pd.DataFrame, parted: Iterable[Sequence[str]]) -> pd.DataFrame:
-    """Return the pairs of contents by which no two parted images end in one group, directly or by way of others.
+    """Return the pairs that do not join two separated images in one group, directly or through others.
 
-    The likeliest pairs join first; a pair that would bring two parted contents together is left out.
+    The likeliest pairs join first; a pair that would join two separated contents is left out.
 
     Args:
         pairs: pixel_sha256_a, pixel_sha256_b, probability, relation and more.
-        measurements: of the images; names the pixels (pixel_sha256) of each file (sha256).
-        parted: sets of files' SHA-256, no two of a set copies of each other; those of other data are passed over.
+        measurements: of the images, with the hash of the pixels (pixel_sha256) of each file (sha256).
+        parted: sets of files' SHA-256, of which no two are copies of each other; unknown files are ignored.
 
     """
     pixels = dict(zip(measurements["sha256"], measurements["pixel_sha256"], strict=True))
@@ -40,7 +40,7 @@ def kept_apart(pairs: pd.DataFrame, measurements: pd.DataFrame, parted: Iterable
 
 
 class _Groups:
-    """Disjoint sets of contents, of which no set holds two foes."""
+    """Disjoint sets of contents; two foes are never in one set."""
 
     def __init__(self, foes: dict[str, set[str]]) -> None:
         self._parent: dict[str, str] = {}
@@ -48,7 +48,7 @@ class _Groups:
         self._parted: dict[str, set[str]] = {content: {content} for content in foes}
 
     def joined(self, first: str, second: str) -> bool:
-        """Join the sets of two contents unless foes would meet; return whether they are in one set."""
+        """Join the sets of two contents unless that unites foes; return whether they are in one set."""
         one, other = self._root(first), self._root(second)
         if one == other:
             return True

@@ -1,4 +1,4 @@
-"""What a check is, and the helpers that all families share: robust thresholds, scores, rows."""
+"""The interface of checks, and the helpers that all families share: robust thresholds, scores, rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from curation.checks.challenges.found import Challenges
 
 ISSUE_SCORE = 0.5
-"""A one-number check maps its threshold to this score; lower is an issue."""
+"""The score of a check's threshold; a lower one is an issue."""
 
 MAD_TO_SIGMA = 1.4826
 """Median absolute deviation -> standard deviation under a normal law (Rousseeuw & Croux 1993)."""
@@ -32,10 +32,10 @@ class CheckInputs:
     """What checks may read.
 
     images and measurements have one row per image, in the same order; pairs holds verified near-duplicate pairs of
-    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation); labels the judgement
-    of labels and shared what other data sets hold too, None where neither was asked for; subjects says who is who (see
-    ``curation.pipeline.subjects.find``), None where nobody is known; challenges says what
-    was seen in the images (``curation.pipeline.challenges``), None where they are not embedded.
+    distinct contents (columns pixel_sha256_a, pixel_sha256_b, probability, transform, relation). The others are None if
+    they were not asked for: labels is the judgement of labels, shared what other data sets also hold, subjects who is
+    who (``curation.pipeline.subjects.find``), challenges what was seen in embedded images
+    (``curation.pipeline.challenges``).
     """
 
     images: pd.DataFrame
@@ -56,13 +56,13 @@ class CheckInputs:
 
     @property
     def readable(self) -> Flags:
-        """(N,) which images could be decoded."""
+        """(N,) whether each image could be decoded."""
         return np.asarray(self.measurements["error"] == "", dtype=np.bool_)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, what it says in plain words, and the function that makes its issue rows."""
+    """One check: its name, title and explanation, and the function that returns its issue rows."""
 
     name: str
     title: str
@@ -74,8 +74,8 @@ def lower_fence(values: Floats, z: float, floor: float, ceiling: float) -> float
     """Return the value below which an image stands out from its data set.
 
     The fence is median - z * sigma, where sigma is estimated from the values below the median alone (a "double MAD",
-    for skewed measures), and kept within [floor, ceiling]: below floor a value is bad in any data set, above
-    ceiling it is good in any.
+    for skewed measures), and clipped to [floor, ceiling]: below floor a value is bad in any data set, above ceiling
+    it is good in any.
     """
     known = values[np.isfinite(values)]
     if not len(known):
@@ -102,13 +102,47 @@ def high_is_bad(values: Floats, threshold: float, worst: float, typical: float) 
     return low_is_bad(-values, -threshold, -worst, -typical)
 
 
+def typical(values: Floats) -> float:
+    """Return the median of the values that are not NaN, 0 if there are none."""
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
+
+
+Bounds = tuple[float, float]
+
+
+def low_outliers(
+    inputs: CheckInputs,
+    check: str,
+    values: Floats,
+    bounds: Bounds,
+    measure: str | Sequence[str],
+    usual: float | None = None,
+) -> pd.DataFrame:
+    """Return the rows of a check for values from 0 on that are low in the data set, see :func:`lower_fence`.
+
+    The score of ``usual`` (default: the median) and above is 1.
+    """
+    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *bounds)
+    scores = low_is_bad(values, threshold, 0.0, typical(values) if usual is None else usual)
+    return one_number_rows(check, inputs.images["path"], values, scores, measure=measure, threshold=threshold)
+
+
+def high_outliers(
+    inputs: CheckInputs, check: str, values: Floats, bounds: Bounds, measure: str | Sequence[str], worst: float = 1.0
+) -> pd.DataFrame:
+    """Return the rows of a check for values that are high in the data set; the score of ``worst`` is 0."""
+    threshold = upper_fence(values, inputs.settings.checks.outlier_fence, *bounds)
+    scores = high_is_bad(values, threshold, worst, typical(values))
+    return one_number_rows(check, inputs.images["path"], values, scores, measure=measure, threshold=threshold)
+
+
 def one_number_rows(
     check: str, paths: pd.Series, values: Floats, scores: Floats, *, measure: str | Sequence[str], threshold: float
 ) -> pd.DataFrame:
-    """Return the rows of a check that judges one number; images whose value is NaN get none.
+    """Return the rows of a check on one number; images with NaN get none.
 
-    An image is an issue where its score is below 0.5. Evidence: {"measure", "value", "threshold"}; ``measure`` is one
-    name, or one an image.
+    An image is an issue if its score is below 0.5. Evidence: {"measure", "value", "threshold"}; ``measure`` is one
+    name, or one per image.
     """
     known = np.isfinite(values)
     names = [measure] * len(values) if isinstance(measure, str) else measure

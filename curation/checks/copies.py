@@ -1,7 +1,7 @@
-"""Checks of copies, judged in one graph: exact and near duplicates, label conflicts, split leaks, shots of one session.
+"""Checks of copies on one graph: exact and near duplicates, label conflicts, split leaks, shots of one session.
 
 A group of copies is judged as a whole: with several labels it is a conflict, across splits a leak. Shots of one session
-are no copies: other labels are what they are for, and another split is only worth knowing.
+are not copies: different labels are expected, and different splits are only worth knowing.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ import numpy as np
 import pandas as pd
 
 from curation.base.arrays import Flags
+from curation.base.frames import places, records
 from curation.checks.base import CheckInputs, as_json, rows
 from curation.checks.graph import CopyGraph
 
 _SAME_SIZE = 1.1
 _SAME_BYTES = 1.25
-"""Ratios of pixels and of bytes per pixel up to which two files pass for one size and one compression. Words only: no
+"""Ratios of pixels and of bytes per pixel up to which two files are described as equal in size and compression; no
 decision rests on them."""
 
 _NO_FAULT = 0.49
-"""Score of what is only worth knowing: flagged, after everything that may be wrong."""
+"""Score of what is only worth knowing: flagged, but after everything that may be wrong."""
 
 _BLOCK = 8192
-"""Rows turned into dictionaries at a time."""
+"""Rows converted to dictionaries at a time."""
 
 
 def exact_duplicate(inputs: CheckInputs) -> pd.DataFrame:
-    """Images with exactly the same pixels as another one."""
+    """Images with exactly the same pixels as another image."""
     members = inputs.copies.members
     flags = (members["exact"] != "").to_numpy(dtype=bool)
     facts = _facts(members, "exact")
@@ -45,17 +46,17 @@ def exact_duplicate(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
-    """Images that show the same picture as another one, changed a little; every row's evidence has the dHash."""
+    """Images that show the same picture as another image, slightly altered; the evidence of all rows has the dHash."""
     graph = inputs.copies
     members = graph.members
     flags = (members["near"] != "").to_numpy(dtype=bool)
     facts = _facts(members, "near")
     first = members.drop_duplicates("content").set_index("content")
     path_of = first["path"].to_numpy()
-    partner, words = first.index.get_indexer(graph.links["partner"]), _words(graph.links, first)
-    # the last stands for those without a link, whose place is -1
+    partner, words = places(first.index, graph.links["partner"]), _words(graph.links, first)
+    # the last one is for members without a link, whose place is -1
     probabilities = np.append(graph.links["probability"].to_numpy(dtype=np.float64), 0.0)
-    place = graph.links.index.get_indexer(members["content"])
+    place = places(graph.links.index, members["content"])
 
     def found(row: dict[str, Any]) -> dict[str, Any]:
         link = row["link"]
@@ -76,15 +77,15 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def _words(links: pd.DataFrame, first: pd.DataFrame) -> list[str]:
-    """Return for each link what was done to the partner's picture and to its file; ``first`` has a row per content."""
-    own, partner = first.index.get_indexer(links.index), first.index.get_indexer(links["partner"])
+    """Return for each link what was done to the partner's picture and its file; ``first`` has one row per content."""
+    own, partner = places(first.index, links.index), places(first.index, links["partner"])
     area, density = (first[name].to_numpy(dtype=np.float64) for name in ("area", "density"))
     ratios = zip(links["transform"], area[own] / area[partner], density[own] / density[partner], strict=True)
     return [", ".join([words, *_file_words(larger, denser)]) for words, larger, denser in ratios]
 
 
 def _file_words(larger: float, denser: float) -> list[str]:
-    """Return what was done to the partner's file, as far as the ratios of pixels and of bytes per pixel tell."""
+    """Return what was done to the partner's file, judged by the ratios of pixels and of bytes per pixel."""
     if not 1 / _SAME_SIZE < larger < _SAME_SIZE:
         return ["enlarged" if larger > 1 else "reduced in size"]
     if not 1 / _SAME_BYTES < denser < _SAME_BYTES:
@@ -93,9 +94,9 @@ def _file_words(larger: float, denser: float) -> list[str]:
 
 
 def _without_copy(graph: CopyGraph, first: pd.DataFrame) -> list[str]:
-    """Return each member's evidence as if it had no copy: its dHash, and another shot of its session if known."""
-    other = first["path"].to_numpy()[first.index.get_indexer(graph.sessions["partner"])]
-    place = graph.sessions.index.get_indexer(graph.members["content"])
+    """Return each member's evidence if it has no copy: its dHash, and another shot of its session if known."""
+    other = first["path"].to_numpy()[places(first.index, graph.sessions["partner"])]
+    place = places(graph.sessions.index, graph.members["content"])
     return [
         as_json(dhash=dhash, same_session=other[session]) if session >= 0 else f'{{"dhash": "{dhash}"}}'
         for session, dhash in zip(place.tolist(), graph.members["dhash"], strict=True)
@@ -103,13 +104,13 @@ def _without_copy(graph: CopyGraph, first: pd.DataFrame) -> list[str]:
 
 
 def same_session(inputs: CheckInputs) -> pd.DataFrame:
-    """Images that are no copies but shots of one session: the same person and scene, another expression or moment."""
+    """Images that are not copies but shots of one session: same person and scene, another expression or moment."""
     graph = inputs.copies
     members = graph.members
     flags = (members["session"] != "").to_numpy(dtype=bool)
     first = members.drop_duplicates("content").set_index("content")
-    place = graph.sessions.index.get_indexer(members["content"])
-    partner = first["path"].to_numpy()[first.index.get_indexer(graph.sessions["partner"])]
+    place = places(graph.sessions.index, members["content"])
+    partner = first["path"].to_numpy()[places(first.index, graph.sessions["partner"])]
     words = graph.sessions["transform"].tolist()
     facts = _facts(members, "session")
 
@@ -140,7 +141,7 @@ def split_leak(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def _disagreement(inputs: CheckInputs, check: str, column: str) -> pd.DataFrame:
-    """Flag the members of groups in which ``column`` takes several values; kind says by which copies."""
+    """Flag the members of groups with several values in ``column``; kind states whether exact copies differ."""
     members = inputs.copies.members
     by_group, by_exact = _several(members, "group", column), _several(members, "exact", column)
     facts = _facts(members, "group")
@@ -160,7 +161,7 @@ def _disagreement(inputs: CheckInputs, check: str, column: str) -> pd.DataFrame:
 
 
 def _several(members: pd.DataFrame, key: str, column: str) -> Flags:
-    """Return (N,) whether the member's ``key`` group holds more than one value of ``column``; no label is none."""
+    """Return (N,) whether the member's ``key`` group has several values of ``column``; missing labels do not count."""
     values = members[column].where(members[column] != "") if column == "label" else members[column]
     differing = values.groupby(members[key]).transform("nunique") > 1
     return np.asarray(differing & (members[key] != ""), dtype=np.bool_)
@@ -186,13 +187,15 @@ def _evidence(
     found: Callable[[dict[str, Any]], dict[str, Any]],
     otherwise: Sequence[str] = (),
 ) -> list[str]:
-    """Return one JSON object per member: ``found`` for flagged rows, what ``otherwise`` holds for the others."""
-    records = _records(members[flags])
+    """Return one JSON object per member: ``found`` for flagged rows, the text in ``otherwise`` for others."""
+    flagged_rows = _records(members[flags])
     plain = otherwise or ["{}"] * len(members)
-    return [as_json(**found(next(records))) if flagged else text for flagged, text in zip(flags, plain, strict=True)]
+    return [
+        as_json(**found(next(flagged_rows))) if flagged else text for flagged, text in zip(flags, plain, strict=True)
+    ]
 
 
 def _records(members: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield rows as dictionaries, of which no more than a block is in memory."""
+    """Yield rows as dictionaries, with at most one block of them in memory."""
     for start in range(0, len(members), _BLOCK):
-        yield from members.iloc[start : start + _BLOCK].to_dict("records")
+        yield from records(members.iloc[start : start + _BLOCK])

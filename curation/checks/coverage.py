@@ -1,8 +1,8 @@
-"""What a data set holds of each class along known axes: cells with intervals, gaps, and shortcuts.
+"""Coverage of each class along known axes: cells with intervals, gaps, and shortcuts.
 
-An axis gives each image one value, such as its pose. A gap is a cell of class and value that holds far fewer images
-than the other classes make one expect; a shortcut is a class that an axis gives away, so that a model may learn the
-light or the person instead of the expression.
+An axis gives each image one value, such as its pose. A gap is a cell of class and value with far fewer images than
+expected from the other classes; a shortcut is an axis that predicts a class, so that a model may learn the light or the
+person instead of the expression.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base.arrays import Floats
+from curation.base.arrays import Flags, Floats
 from curation.base.classes import in_order
+from curation.base.frames import records
 from curation.base.settings import CheckSettings
 from curation.base.statistics import share
-
-Counts = npt.NDArray[np.float64]
 
 VALUES: Mapping[str, tuple[str, ...]] = {
     "pose": ("frontal", "half-turned", "turned"),
@@ -29,39 +28,39 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "face size": ("small", "middle-sized", "large"),
     "occlusion": ("uncovered", "covered"),
 }
-"""Axes that are measured, and their values in order; those of illumination, sharpness and face size are thirds."""
+"""Measured axis -> its values in order; those of illumination, sharpness and face size are thirds of the data."""
 
 PERSON = "person"
-"""The axis of people has too many values for a cell each: only its association with the classes is told."""
+"""The axis of people has too many values for cells: only its association with the classes is reported."""
 
 _PERMUTATIONS = 200
-"""Random orders of the labels behind the association by chance."""
+"""Random permutations of the labels, for the association by chance."""
 
 _SHORTCUT = 0.1
-"""Share of what is left to know of a class that an axis must give away to be called a shortcut."""
+"""Least association of an axis with a class to be called a shortcut."""
 
 _SURE = 1e-3
-"""Chance, over all cells of a split together, below which a cell's want of images is no accident."""
+"""Chance, over all cells of a split together, below which a cell's lack of images is not an accident."""
 
 _THIN = 0.5
 """Share of the expected images below which a cell is thin."""
 
 _SEEN = 10
-"""Images that another split, or the data before cleaning, must have in a cell for its emptiness to be told."""
+"""Images that another split, or the data before cleaning, must have in a cell for its emptiness to be reported."""
 
 
 def axis_values(
     measurements: pd.DataFrame, settings: CheckSettings
 ) -> tuple[pd.DataFrame, dict[str, tuple[float, ...]]]:
-    """Return the measured axes, "" where a value is not known, and the limits between values.
+    """Return the measured axes, "" for unknown values, and the limits between values.
 
     Args:
         measurements: as ``curation.measure.load_measurements`` gives them.
-        settings: the angles from which a face counts as turned, and the score from which one counts as found.
+        settings: the angles of a turned face, and the score of a found one.
 
     Returns:
-        (N rows, one column an axis but occlusion), and axis -> limits: of pose relative to the angle of a turned face,
-        of illumination mean brightness (0..1), of sharpness log10 of the Laplacian's variance over the contrast
+        (N rows, one column per axis except occlusion), and axis -> limits: of pose relative to the angle of a turned
+        face, of illumination mean brightness (0..1), of sharpness log10 of the Laplacian's variance over the contrast
         squared, of face size the square root of its share of the image.
 
     """
@@ -104,12 +103,12 @@ def cells(frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     """Return the images by split, class and value of each axis.
 
     Args:
-        frame: split, label and the axes; a row a picture.
+        frame: split, label and the axes; one row per picture.
         axes: columns of it, each with few values.
 
     Returns:
-        axis, split, label, value, images, share (of the class in the split that is known), low, high (Wilson, 95 %),
-        expected (images, if the class had the other classes' shares of that split).
+        axis, split, label, value, images, share (of the class in the split with known value), low, high (Wilson, 95 %),
+        expected (images, if the class had the other classes' shares in that split).
 
     """
     rows: list[dict[str, Any]] = []
@@ -141,21 +140,21 @@ def cells(frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def _counted(frame: pd.DataFrame, axis: str, values: Sequence[str]) -> Counts:
+def _counted(frame: pd.DataFrame, axis: str, values: Sequence[str]) -> Floats:
     table = pd.crosstab(frame["label"], frame[axis])
     return np.asarray(table.reindex(index=in_order(frame["label"]), columns=list(values), fill_value=0), np.float64)
 
 
 def associations(frame: pd.DataFrame, axes: Sequence[str], seed: int) -> pd.DataFrame:
-    """Return how much each axis says of the class, and of each class against the others.
+    """Return how much each axis tells about the class, and about each class against the others.
 
-    Mutual information is biased upwards, the more so the more values there are; what random orders of the labels have
-    is taken off (Vinh, Epps & Bailey, 2010, JMLR 11:2837, with the smaller entropy as the bound).
+    Mutual information is biased upwards, more with more values; that of random permutations of the labels is subtracted
+    (Vinh, Epps & Bailey, 2010, JMLR 11:2837, with the smaller entropy as the bound).
 
     Returns:
-        axis, label ("" for all classes), images, information (nats, bias taken off), association (0 none .. 1 the axis
-        gives the class away), chance (share of random orders that have as much, at least 1/201), value (of the axis
-        that the class has most in excess), inside and outside (its share among the class, and among the others).
+        axis, label ("" for all classes), images, information (nats, without bias), association (0 none .. 1 the axis
+        determines the class), chance (share of permutations with as much, at least 1/201), value (of the axis, most in
+        excess in the class), inside and outside (its share in the class, and in the others).
 
     """
     rows: list[dict[str, Any]] = []
@@ -186,7 +185,9 @@ def associations(frame: pd.DataFrame, axes: Sequence[str], seed: int) -> pd.Data
                     "association": float(np.clip(extra[place] / bound[place], 0, 1)) if bound[place] > 1e-9 else 0.0,
                     "chance": float(at_least[place]),
                     **(
-                        _excess(table, place - 1, names) if name else {"value": "", "inside": np.nan, "outside": np.nan}
+                        _excess(table, place - 1, list(names))
+                        if name
+                        else {"value": "", "inside": np.nan, "outside": np.nan}
                     ),
                 }
             )
@@ -194,23 +195,23 @@ def associations(frame: pd.DataFrame, axes: Sequence[str], seed: int) -> pd.Data
     return pd.DataFrame(rows, columns=names_of)
 
 
-def _table(label: npt.NDArray[Any], value: npt.NDArray[Any], classes: int, values: int) -> Counts:
+def _table(label: npt.NDArray[Any], value: npt.NDArray[Any], classes: int, values: int) -> Floats:
     return np.bincount(label * values + value, minlength=classes * values).reshape(classes, values).astype(np.float64)
 
 
-def _entropy(counts: Counts) -> Any:
+def _entropy(counts: Floats) -> Any:
     """Return entropies (...) in nats of counts (..., k)."""
     part = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
     return -np.sum(part * np.log(np.where(part > 0, part, 1)), axis=-1)
 
 
-def _entropies(table: Counts) -> Counts:
+def _entropies(table: Floats) -> Floats:
     """Return the entropy of all classes, then of each against the others, (1 + classes,)."""
     each = table.sum(axis=1)
     return np.array([_entropy(each), *_entropy(np.stack([each, each.sum() - each], axis=1))])
 
 
-def _informations(table: Counts) -> Counts:
+def _informations(table: Floats) -> Floats:
     """Return the mutual information of values with all classes, then with each against the others, (1 + classes,)."""
     whole = table.sum(axis=0)
     inside = _entropy(table)
@@ -221,7 +222,7 @@ def _informations(table: Counts) -> Counts:
     )
 
 
-def _excess(table: Counts, row: int, names: Sequence[str]) -> dict[str, Any]:
+def _excess(table: Floats, row: int, names: Sequence[str]) -> dict[str, Any]:
     rest = table.sum(axis=0) - table[row]
     inside, outside = table[row] / table[row].sum(), rest / rest.sum()
     most = int(np.argmax(inside - outside))
@@ -230,7 +231,7 @@ def _excess(table: Counts, row: int, names: Sequence[str]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know of the coverage.
+    """One finding about the coverage.
 
     kind is emptied, empty, shortcut, thin or absent; a value of "" is the whole axis; weight ranks findings of a kind.
     """
@@ -244,15 +245,11 @@ class Finding:
     weight: float
 
 
-_FIRST = ("shortcut", "empty", "emptied", "thin", "absent")
-"""Kinds of findings; the first two and the third are told before the others, the weightiest first."""
-
-
 def findings(before: pd.DataFrame, after: pd.DataFrame, association: pd.DataFrame) -> list[Finding]:
-    """Return what is missing and what gives a class away, the most serious first.
+    """Return gaps and shortcuts, the most serious first.
 
     Args:
-        before: cells of the data as they came.
+        before: cells of the original data.
         after: cells of the version.
         association: of the version.
 
@@ -262,7 +259,7 @@ def findings(before: pd.DataFrame, after: pd.DataFrame, association: pd.DataFram
         & (association["association"] >= _SHORTCUT)
         & (association["chance"] <= 1 / _PERMUTATIONS)
     ]
-    found = [_shortcut(row) for row in given_away.to_dict("records")]
+    found = [_shortcut(row) for row in records(given_away)]
     shortcuts = set(zip(given_away["axis"], given_away["label"], strict=True))
     named = [(axis, label) not in shortcuts for axis, label in zip(after["axis"], after["label"], strict=True)]
     found += _gaps(after, np.asarray(named, dtype=bool)) + _emptied(before, after)
@@ -281,7 +278,7 @@ def _shortcut(row: Mapping[str, Any]) -> Finding:
     return Finding("shortcut", row["axis"], row["label"], "", row["value"], sentence, float(weight))
 
 
-def _gaps(after: pd.DataFrame, named: npt.NDArray[np.bool_]) -> list[Finding]:
+def _gaps(after: pd.DataFrame, named: Flags) -> list[Finding]:
     from scipy.special import bdtr
 
     totals = after.groupby(["axis", "split", "label"])["images"].transform("sum").to_numpy(dtype=np.float64)
@@ -302,18 +299,18 @@ def _gaps(after: pd.DataFrame, named: npt.NDArray[np.bool_]) -> list[Finding]:
         elif row["images"] == 0:
             tail = f"; there are {others}" if others else ""
             kind = "empty"
-            sentence = f"No {faces}{where}; the other classes make one expect {row['expected']:.0f}{tail}."
+            sentence = f"No {faces}{where}; {row['expected']:.0f} are expected from the other classes{tail}."
         else:
             kind = "thin"
             sentence = (
-                f"Only {row['images']:,} {faces}{where}; the other classes make one expect {row['expected']:.0f}."
+                f"Only {row['images']:,} {faces}{where}; {row['expected']:.0f} are expected from the other classes."
             )
         found.append(Finding(kind, row["axis"], row["label"], row["split"], row["value"], sentence, row["expected"]))
     return found
 
 
 def _others(after: pd.DataFrame, row: pd.Series) -> str:
-    """Return where else there are images of a cell, in words, "" where there are none."""
+    """Return in words where else there are images of a cell, "" if there are none."""
     same = after[(after["axis"] == row["axis"]) & (after["label"] == row["label"]) & (after["value"] == row["value"])]
     same = same[(same["split"] != row["split"]) & (same["images"] > 0)].sort_values("images", ascending=False)
     parts = [
@@ -334,9 +331,9 @@ def _emptied(before: pd.DataFrame, after: pd.DataFrame) -> list[Finding]:
             row["label"],
             row["split"],
             row["value"],
-            f"Cleaning left out all {row['images']:,} {row['value']} {row['label']} faces"
+            f"Cleaning removed all {row['images']:,} {row['value']} {row['label']} faces"
             f"{' in ' + row['split'] if row['split'] else ''}.",
             float(row["images"]),
         )
-        for row in lost.to_dict("records")
+        for row in records(lost)
     ]

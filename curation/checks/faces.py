@@ -1,7 +1,7 @@
 """Checks of the detected faces: none, many, small, off centre, cropped, turned.
 
-Boxes are in fractions of the image's width and height. A check that needs what the detector in use does not give
-(turned_face needs landmarks) makes no rows for those images rather than guess.
+Boxes are in fractions of the image's width and height. A check that needs more than the detector in use provides
+(turned_face needs landmarks) has no rows for those images.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from curation.checks.base import (
     Flags,
     Floats,
     high_is_bad,
+    high_outliers,
     low_is_bad,
-    lower_fence,
+    low_outliers,
     one_number_rows,
-    upper_fence,
 )
 
 _SMALL_BOUNDS = (0.10, 0.40)
@@ -27,16 +27,16 @@ _OFF_CENTRE_BOUNDS = (0.15, 0.35)
 """Distance between the face's and the image's centre, in sides of the image."""
 
 _CROPPED_BOUNDS = (0.10, 0.35)
-"""Share of the face box's area that lies outside the image; detectors extend boxes of tight crops a little."""
+"""Share of the face box's area outside the image; detectors extend the boxes of tight crops a little."""
 
 _MARGIN = 0.06
 _FEATURE = 0.5
-"""A feature (eye, nose, mouth corner) nearer to the edge than this, in widths of the face, stands for a missing part of
-the face, half of it where the feature is on the edge: the detector guesses where it would be. Of 500 whole faces two
-are so near."""
+"""A feature (eye, nose, mouth corner) nearer to the edge than ``_MARGIN``, in widths of the face, means that part of
+the face is missing, half of it if the feature is on the edge, where the detector can only guess it. Of 500 complete
+faces two are so near."""
 
 _GAIN = 0.03
-"""A face lies sideways or upside down if turning the picture makes it so much surer; a tilted one is no such face:
+"""A face is sideways or upside down, not just tilted, if turning the picture raises its score by this much; see
 ``curation.measure.faces.turned``."""
 
 
@@ -50,7 +50,7 @@ def _has_face(inputs: CheckInputs) -> Flags:
 
 
 def no_face(inputs: CheckInputs) -> pd.DataFrame:
-    """Images in which the detector is not sure of any face; value is its best score."""
+    """Images in which no face is certain; value is the detector's best score."""
     (best,) = _columns(inputs, "face_score")
     values = np.where(inputs.readable, best, np.nan)
     threshold = inputs.settings.checks.face_score
@@ -70,25 +70,21 @@ def many_faces(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def small_face(inputs: CheckInputs) -> pd.DataFrame:
-    """Faces that fill less of the image than is usual in the data set."""
+    """Faces that fill less of the image than usual in the data set."""
     width, height = _columns(inputs, "face_width", "face_height")
     values = np.where(_has_face(inputs), np.sqrt(np.clip(width * height, 0.0, None)), np.nan)
-    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_SMALL_BOUNDS)
-    scores = low_is_bad(values, threshold, 0.0, _median(values))
-    return one_number_rows(
-        "small_face", inputs.images["path"], values, scores, measure="face_size", threshold=threshold
-    )
+    return low_outliers(inputs, "small_face", values, _SMALL_BOUNDS, "face_size")
 
 
 def off_centre(inputs: CheckInputs) -> pd.DataFrame:
     """Faces far from the image's centre."""
     x, y, width, height = _columns(inputs, "face_x", "face_y", "face_width", "face_height")
-    distance = np.hypot(x + width / 2 - 0.5, y + height / 2 - 0.5)
-    return _high_check(inputs, "off_centre", distance, "distance_from_centre", _OFF_CENTRE_BOUNDS, 0.7)
+    distance = np.where(_has_face(inputs), np.hypot(x + width / 2 - 0.5, y + height / 2 - 0.5), np.nan)
+    return high_outliers(inputs, "off_centre", distance, _OFF_CENTRE_BOUNDS, "distance_from_centre", worst=0.7)
 
 
 def cropped_face(inputs: CheckInputs) -> pd.DataFrame:
-    """Faces of which a part lies outside the image."""
+    """Faces that are partly outside the image."""
     x, y, width, height = _columns(inputs, "face_x", "face_y", "face_width", "face_height")
     inside_x = np.clip(np.minimum(x + width, 1.0) - np.maximum(x, 0.0), 0.0, None)
     inside_y = np.clip(np.minimum(y + height, 1.0) - np.maximum(y, 0.0), 0.0, None)
@@ -97,11 +93,12 @@ def cropped_face(inputs: CheckInputs) -> pd.DataFrame:
     (distance,) = _columns(inputs, "face_edge_distance")
     near = np.clip((_MARGIN - np.nan_to_num(distance, nan=1.0)) / _MARGIN, 0.0, 1.0) * _FEATURE
     missing = np.where(near > 0, np.maximum(near, _CROPPED_BOUNDS[1] + 0.01), 0.0)
-    return _high_check(inputs, "cropped_face", np.maximum(outside, missing), "share_missing", _CROPPED_BOUNDS, 1.0)
+    values = np.where(_has_face(inputs), np.maximum(outside, missing), np.nan)
+    return high_outliers(inputs, "cropped_face", values, _CROPPED_BOUNDS, "share_missing")
 
 
 def turned_face(inputs: CheckInputs) -> pd.DataFrame:
-    """Faces turned sideways or tilted; value is the larger of the two angles, each in its own limit."""
+    """Faces turned sideways or tilted; value is the larger of the two angles, each relative to its limit."""
     yaw, roll = _columns(inputs, "face_yaw", "face_roll")
     checks = inputs.settings.checks
     turn = np.maximum(np.abs(yaw) / checks.turned_yaw_degrees, np.abs(roll) / checks.turned_roll_degrees)
@@ -113,7 +110,7 @@ def turned_face(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def rolled_face(inputs: CheckInputs) -> pd.DataFrame:
-    """Faces that lie sideways or upside down; evidence says by how many degrees the picture has to be turned."""
+    """Faces that are sideways or upside down; the evidence states by how many degrees to turn the picture."""
     own, other = _columns(inputs, "face_score", "turned_score")
     sure = other >= inputs.settings.checks.face_score
     gained = np.where(sure, other - own, 0.0)
@@ -125,16 +122,3 @@ def rolled_face(inputs: CheckInputs) -> pd.DataFrame:
     degrees = inputs.measurements["turned_degrees"].to_numpy()[inputs.readable]
     turned = [f'{text[:-1]}, "turn_by": {way}}}' for text, way in zip(found["evidence"], degrees, strict=True)]
     return found.assign(evidence=np.where(found["is_issue"], turned, found["evidence"]))
-
-
-def _high_check(
-    inputs: CheckInputs, check: str, measured: Floats, measure: str, bounds: tuple[float, float], worst: float
-) -> pd.DataFrame:
-    values = np.where(_has_face(inputs), measured, np.nan)
-    threshold = upper_fence(values, inputs.settings.checks.outlier_fence, *bounds)
-    scores = high_is_bad(values, threshold, worst, _median(values))
-    return one_number_rows(check, inputs.images["path"], values, scores, measure=measure, threshold=threshold)
-
-
-def _median(values: Floats) -> float:
-    return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0

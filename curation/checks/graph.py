@@ -1,8 +1,8 @@
 """The graph of copies: which images are the same picture, exactly or nearly, and which copy is the best.
 
-Images are joined where their pixels are equal (exact) or where registration proved them to be the same picture
-(near) as the best copy of their group. Every check of copies reads this one graph, so that copies, labels and splits
-are judged together. Shots of one session are no copies; they are kept apart, in groups of their own.
+Images are joined if their pixels are equal (exact) or if registration proved them to be the same picture as the best
+copy of their group (near). All checks of copies read this graph, so that copies, labels and splits are judged together.
+Shots of one session are not copies; they have their own groups.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base.arrays import Flags, Floats, Ints
+from curation.base.frames import places
 from curation.checks.duplicates.groups import components, star_groups
 from curation.checks.duplicates.transform import inverted
-
-Places = npt.NDArray[np.int64]
 
 _GROUP_DIGITS = 12
 """Hexadecimal digits of a content hash in a group's name: 48 bits, no clash expected below ten million groups."""
@@ -31,8 +31,8 @@ class CopyGraph:
     (bytes per px), composed (whether it is two pictures in one).
     links: one row per content with a near copy: its likeliest partner's content (of its own group, if there is one
     there), probability, transform (words for what was done to the partner's picture).
-    sessions: the same for contents with another shot of the same session, which is no copy; probability stands for how
-    well the shots agree.
+    sessions: the same for contents with another shot of the same session, which is not a copy; probability is how well
+    the shots agree.
     """
 
     members: pd.DataFrame
@@ -45,13 +45,13 @@ def build(
     measurements: pd.DataFrame,
     pairs: pd.DataFrame,
     min_probability: float,
-    marked: npt.NDArray[np.bool_] | None = None,
+    marked: Flags | None = None,
 ) -> CopyGraph:
     """Return the graph of all copies among the readable images.
 
     images and measurements have one row per image, in the same order; pairs joins distinct contents (columns
-    pixel_sha256_a, pixel_sha256_b, probability, transform, relation). Of the pairs only near duplicates at least
-    ``min_probability`` likely count. marked tells the images with a watermark: a copy without one is better.
+    pixel_sha256_a, pixel_sha256_b, probability, transform, relation). Only near duplicates with at least
+    ``min_probability`` count. marked are the images with a watermark: a copy without one is better.
     """
     members = _members(images, measurements)
     members["marked"] = False if marked is None else marked[(measurements["error"] == "").to_numpy(dtype=bool)]
@@ -78,37 +78,37 @@ def build(
 
 @dataclass(frozen=True)
 class _Links:
-    """Pairs as numbers, for there are many: places of two contents, probability, words (what was done to a to get b).
+    """Pairs as numbers, because there are many: places of two contents, probability, words (what makes b of a).
 
     ``words`` are places in ``said``. near: whether it is a pair of copies, else of shots; score: how well they agree;
-    half_a, half_b: whether only a half of that picture is meant.
+    half_a, half_b: whether only half of that picture is meant.
     """
 
-    a: Places
-    b: Places
-    probability: npt.NDArray[np.float64]
-    words: Places
-    near: npt.NDArray[np.bool_]
-    score: npt.NDArray[np.float64]
-    half_a: npt.NDArray[np.bool_]
-    half_b: npt.NDArray[np.bool_]
+    a: Ints
+    b: Ints
+    probability: Floats
+    words: Ints
+    near: Flags
+    score: Floats
+    half_a: Flags
+    half_b: Flags
     said: npt.NDArray[np.object_]
 
     @property
-    def pairs(self) -> Places:
+    def pairs(self) -> Ints:
         return np.stack([self.a, self.b], axis=1)
 
-    def only(self, chosen: npt.NDArray[np.bool_]) -> _Links:
+    def only(self, chosen: Flags) -> _Links:
         names = [field.name for field in fields(self) if field.name != "said"]
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
 
 def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
-    """Return pairs whose columns of texts may be categories or plain."""
+    """Return pairs; their text columns may be categorical or plain."""
     a, b = (pairs[column].astype("category").cat for column in ("pixel_sha256_a", "pixel_sha256_b"))
-    first, second = (contents.get_indexer(side.categories)[side.codes] for side in (a, b))
+    first, second = (places(contents, side.categories)[side.codes] for side in (a, b))
     words = pairs["transform"].astype("category").cat
-    said = words.categories.to_numpy(dtype=object)
+    codes, said = np.asarray(words.codes, dtype=np.int64), words.categories.to_numpy(dtype=object)
     probability = pairs["probability"].to_numpy(dtype=np.float64)
     score = pairs["score"].to_numpy(dtype=np.float64) if "score" in pairs else probability
     half_a, half_b = (
@@ -116,7 +116,7 @@ def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
         for name in ("half_a", "half_b")
     )
     near = (pairs["relation"] == "near_duplicate").to_numpy(dtype=np.bool_)
-    return _Links(first, second, probability, words.codes.to_numpy(dtype=np.int64), near, score, half_a, half_b, said)
+    return _Links(first, second, probability, codes, near, score, half_a, half_b, said)
 
 
 def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
@@ -134,14 +134,14 @@ def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
 
 
 _BEST_FIRST = {"composed": True, "marked": True, "area": False, "density": False, "sharpness": False, "path": True}
-"""Columns by which copies are ranked, and whether upwards: two pictures in one are never the better copy, nor is one
-with a watermark; then the largest, the least compressed, the sharpest."""
+"""Columns by which copies are ranked, and whether ascending: two pictures in one are never the better copy, nor is one
+with a watermark; then the largest, the least compressed, the sharpest is best."""
 
 
 def _near_groups(
-    contents: pd.Index, near: _Links, members: pd.DataFrame, place: Places, composed: npt.NDArray[np.bool_]
+    contents: pd.Index, near: _Links, members: pd.DataFrame, place: Ints, composed: Flags
 ) -> npt.NDArray[np.object_]:
-    """Return each content's near-duplicate group, "" for those without a near copy."""
+    """Return each content's near-duplicate group, "" if it has no near copy."""
     order = members.sort_values(list(_BEST_FIRST), ascending=list(_BEST_FIRST.values())).index
     ordered = pd.unique(place[order])
     rank = np.empty(len(contents), dtype=np.int64)
@@ -149,10 +149,10 @@ def _near_groups(
     return _named(contents, star_groups(len(contents), near.pairs, near.probability, rank, composed), "near")
 
 
-def _named(contents: pd.Index, number: Places, kind: str) -> npt.NDArray[np.object_]:
-    """Return the names (N,) of numbered groups, "" for those of one."""
+def _named(contents: pd.Index, number: Ints, kind: str) -> npt.NDArray[np.object_]:
+    """Return the names (N,) of numbered groups, "" for groups of one."""
     _, first, sizes = np.unique(number, return_index=True, return_counts=True)
-    # contents are sorted, so the first of a group is its smallest: a name that does not depend on file names
+    # contents are sorted, so a group is named after its smallest hash, independently of file names
     names = np.full(len(first), "", dtype=object)
     for group in np.flatnonzero(sizes > 1).tolist():
         names[group] = f"{kind}-{contents[first[group]][:_GROUP_DIGITS]}"
@@ -160,24 +160,22 @@ def _named(contents: pd.Index, number: Places, kind: str) -> npt.NDArray[np.obje
     return found
 
 
-def _ranks(members: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Return each member's place in its group: see ``_BEST_FIRST``."""
+def _ranks(members: pd.DataFrame) -> Ints:
+    """Return each member's rank in its group, by ``_BEST_FIRST``."""
     columns = ["group", *_BEST_FIRST]
     order = members.sort_values(columns, ascending=[True, *_BEST_FIRST.values()]).index
     ranks = members.loc[order].groupby("group").cumcount() + 1
     return np.asarray(ranks.reindex(members.index), dtype=np.int64)
 
 
-def _likeliest_partners(
-    contents: pd.Index, links: _Links, preferred: npt.NDArray[np.float64] | None = None
-) -> pd.DataFrame:
-    """Return each content's likeliest partner; of those most ``preferred`` (M,), where that is given."""
+def _likeliest_partners(contents: pd.Index, links: _Links, preferred: Floats | None = None) -> pd.DataFrame:
+    """Return each content's likeliest partner, among the most ``preferred`` (M,) if given."""
     own, partner = np.concatenate([links.a, links.b]), np.concatenate([links.b, links.a])
     probability = np.concatenate([links.probability, links.probability])
     first = np.zeros(len(links.a)) if preferred is None else -preferred
     order = np.lexsort((partner, -probability, np.concatenate([first, first]), own))
     best = order[np.diff(own[order], prepend=-1) != 0]
-    # the words say what was done to a to get b; a content's own say what was done to its partner
+    # the words describe how a becomes b; those of a content describe how its partner becomes it
     seen_from = np.array([[inverted(words) for words in links.said], links.said], dtype=object)
     words = seen_from[(best >= len(links.a)).astype(np.int64), np.concatenate([links.words, links.words])[best]]
     frame = pd.DataFrame(

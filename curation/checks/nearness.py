@@ -1,6 +1,6 @@
-"""What is near what in embedding space, and which few images stand for all: linear in the number of images.
+"""Neighbours in embedding space, and few images that represent all: linear in the number of images.
 
-Everything is done by partitions of about equal size (k-means), so that no matrix of all pairs is ever made.
+All work is done in partitions of similar size (k-means), so that no matrix of all pairs is needed.
 """
 
 from __future__ import annotations
@@ -9,44 +9,40 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from curation.base.arrays import Floats
+from curation.base.arrays import Floats, Floats32, Ints
 from curation.checks.challenges.distance import Embedding, stretched
 
-Points = npt.NDArray[np.float32]
-Places = npt.NDArray[np.int64]
-
 NEIGHBOURS = 10
-"""The distance to this neighbour tells how lonely an image is."""
+"""The distance to the neighbour of this rank is the loneliness of an image."""
 
 _AXES = 64
-"""Axes of the projection; of 1,280 numbers the rest is mostly noise to a distance."""
+"""Axes of the projection; the rest of 1,280 dimensions mostly adds noise to distances."""
 
 _FITTED = 10_000
-"""Images from which the axes are found at most."""
+"""Most images from which the axes are computed."""
 
 _AT_ONCE = 8192
-"""Images projected at once."""
+"""Images projected at a time."""
 
 _PART = 384
-"""Images of a partition, about: a choice costs time with its square."""
+"""Approximate size of a partition; selection takes quadratic time in it."""
 
 _LARGEST = 2
-"""A partition of more than so many times ``_PART`` images is cut in pieces."""
+"""A partition with more than this many times ``_PART`` images is divided."""
 
 _PROBED = 12
-"""Partitions in which neighbours are looked for."""
+"""Partitions in which neighbours are searched."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """From embeddings (n, dimensions) to unit vectors (n, axes) whose scalar product says how alike two images are."""
+    """Maps embeddings (n, dimensions) to unit vectors (n, axes), whose scalar product is the similarity of images."""
 
-    middle: Points
-    axes: Points
+    middle: Floats32
+    axes: Floats32
 
-    def __call__(self, embedding: Embedding) -> Points:
+    def __call__(self, embedding: Embedding) -> Floats32:
         """Return (n, axes) float32 of length 1."""
         result = np.empty((len(embedding), self.axes.shape[1]), np.float32)
         for start in range(0, len(embedding), _AT_ONCE):
@@ -56,7 +52,7 @@ class Projection:
 
 
 def projection(embedding: Embedding, seed: int) -> Projection:
-    """Return the axes of most variance, each divided by the square root of its deviation, so that none rules alone."""
+    """Return the axes of most variance, each divided by the square root of its deviation, so that none dominates."""
     rng = np.random.default_rng(seed)
     rows = np.arange(len(embedding))
     rows = rows if len(rows) <= _FITTED else np.sort(rng.choice(rows, _FITTED, replace=False))
@@ -69,8 +65,8 @@ def projection(embedding: Embedding, seed: int) -> Projection:
     return Projection(middle, np.asarray(axes[:, -count:] * scale, np.float32))
 
 
-def partitions(points: Points, seed: int, size: int = _PART) -> list[Places]:
-    """Return the rows of each partition of about ``size`` rows that lie together; none is more than twice as large."""
+def partitions(points: Floats32, seed: int, size: int = _PART) -> list[Ints]:
+    """Return the rows of each partition of about ``size`` neighbouring rows; none is more than twice as large."""
     import faiss
 
     rows = np.arange(len(points))
@@ -90,8 +86,8 @@ def partitions(points: Points, seed: int, size: int = _PART) -> list[Places]:
     ]
 
 
-def _index(points: Points) -> Any:
-    """Return points to be searched: in the nearest partitions where they are many, else in all."""
+def _index(points: Floats32) -> Any:
+    """Return a search index of points; of many points only the nearest partitions are searched."""
     import faiss
 
     flat: Any = faiss.IndexFlatIP(points.shape[1])
@@ -106,10 +102,10 @@ def _index(points: Points) -> Any:
     return index
 
 
-def lonely(points: Points) -> Floats:
+def lonely(points: Floats32) -> Floats:
     """Return the distance (n,) of each row to its ``NEIGHBOURS``-th neighbour (0 the same .. 2 opposite).
 
-    NaN where there are not so many others. Among many images the neighbours are looked for in the nearest partitions.
+    NaN if there are fewer others. Among many images, neighbours are searched in the nearest partitions only.
     """
     if len(points) <= NEIGHBOURS:
         return np.full(len(points), np.nan)
@@ -117,32 +113,31 @@ def lonely(points: Points) -> Floats:
     return np.asarray(np.sqrt(np.clip(2 - 2 * alike[:, -1].astype(np.float64), 0, None)), np.float64)
 
 
-def nearest_alike(points: Points, others: Points) -> Floats:
-    """Return how alike (n,) each row's nearest of ``others`` is, -1 (opposite) to 1 (the same); -1 without others."""
+def nearest_alike(points: Floats32, others: Floats32) -> Floats:
+    """Return the similarity (n,) of each row to its nearest of ``others``, -1 (opposite) to 1; -1 without others."""
     if not len(others):
         return np.full(len(points), -1.0)
     alike, _ = _index(others).search(points, 1)
     return np.asarray(alike[:, 0], np.float64)
 
 
-def chosen(points: Points, merit: Floats, limit: int, covered: Floats | None = None) -> tuple[Places, Floats]:
-    """Return the rows that stand best for all rows, in the order of choice, and what each added.
+def chosen(points: Floats32, merit: Floats, limit: int, covered: Floats | None = None) -> tuple[Ints, Floats]:
+    """Return the rows that best represent all rows, in the order of choice, and the gain of each.
 
-    Facility location: each row counts by how alike its nearest chosen row is, times that row's merit. The greedy choice
-    has at least 1 - 1/e of the best value for a set of its size (Nemhauser, Wolsey & Fisher, 1978, Math. Prog. 14:265).
+    Facility location: each row counts with its similarity to the nearest chosen row, times that row's merit. The greedy
+    choice has at least 1 - 1/e of the best value for its size (Nemhauser, Wolsey & Fisher, 1978, Math. Prog. 14:265).
 
     Args:
         points: (n, axes) of length 1.
-        merit: (n,) 0..1, such as the probability that the label is right; what a row has as chosen and as one to stand
-            for.
-        limit: rows to choose at most.
-        covered: (n,) how alike the nearest row is that is there already; None for none.
+        merit: (n,) 0..1, such as the probability that the label is right; the weight of a row, chosen or represented.
+        limit: most rows to choose.
+        covered: (n,) similarity to the nearest row that was chosen before; None if there is none.
 
     """
     alike = np.clip(points @ points.T, 0, 1) * merit[None, :].astype(np.float32)
     best = np.zeros(len(points), np.float32) if covered is None else np.clip(covered, 0, 1).astype(np.float32)
     weight = merit.astype(np.float32)
-    # what a row adds never grows, so only the first of the bounds is looked at again (Minoux, 1978)
+    # gains never grow, so only the largest bound is recomputed (Minoux, 1978)
     bounds = weight @ np.maximum(alike - best[:, None], 0)
     rows: list[int] = []
     gains: list[float] = []
@@ -160,15 +155,15 @@ def chosen(points: Points, merit: Floats, limit: int, covered: Floats | None = N
     return np.array(rows, np.int64), np.array(gains)
 
 
-def shares(sizes: npt.NDArray[np.int64], number: int, *, even: bool) -> Places:
-    """Return how many of ``number`` each group gets: as many each as it has (``even``), or by its size.
+def shares(sizes: Ints, number: int, *, even: bool) -> Ints:
+    """Return how many of ``number`` each group gets: equal numbers (``even``), or by its size.
 
-    No group gets more than it has; what is left goes to the largest remainders, the first of equal ones.
+    No group gets more than its size; the rest goes to the largest remainders, the first among equal ones.
     """
     left = min(number, int(sizes.sum()))
     if not even:
         exact = sizes * (left / max(int(sizes.sum()), 1))
-        given: Places = np.floor(exact).astype(np.int64)
+        given: Ints = np.floor(exact).astype(np.int64)
         given[np.argsort(given - exact, kind="stable")[: left - int(given.sum())]] += 1
         return given
     given = np.zeros(len(sizes), dtype=np.int64)

@@ -1,22 +1,23 @@
-"""The check of what another data set holds too, as ``curate overlap`` found it."""
+"""The check of images that another data set also holds, as found by ``curate overlap``."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
+from curation.base.frames import places
 from curation.base.tables import empty_issues
 from curation.checks.base import CheckInputs, as_json, rows
 
 
 def overlap(inputs: CheckInputs) -> pd.DataFrame:
-    """Images that are also in a data set with which this one was compared; score 0 where the pixels are the same."""
+    """Images that are also in a data set that this one was compared with; score 0 for equal pixels."""
     if inputs.shared is None:
         return empty_issues()
     found = inputs.shared.sort_values(["probability", "other", "other_path"], ascending=[False, True, True])
     found = found.drop_duplicates("sha256").set_index("sha256")
     contents = inputs.measurements.loc[inputs.readable, "sha256"]
-    place = found.index.get_indexer(contents)
+    place = places(found.index, contents)
     flags = place >= 0
     said = [
         as_json(

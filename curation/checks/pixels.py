@@ -1,7 +1,7 @@
 """Checks of single images' pixels: readability, exposure, contrast, blur, blankness, size.
 
-Bounds of thresholds are on measures in 0..1 of full scale. They only stop a data set that is bad (or uniform) as a
-whole from setting an absurd threshold; between them the data's own distribution decides.
+Bounds of thresholds are in units of the measure (mostly 0..1 of full scale). They only keep a data set that is bad or
+uniform as a whole from setting an absurd threshold; between them the data's own distribution decides.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from curation.checks.base import (
     CheckInputs,
     Floats,
     as_json,
-    high_is_bad,
+    high_outliers,
     low_is_bad,
+    low_outliers,
     lower_fence,
     one_number_rows,
     rows,
-    upper_fence,
+    typical,
 )
 
 _DARK_BOUNDS = (0.10, 0.40)
@@ -43,7 +44,7 @@ _BLANK_CONTRAST = 0.02
 """Standard deviation of grey values below which JPEG noise on a flat field could account for all of it (5 of 255)."""
 
 _BLANK_ENTROPY_BITS = 4.0
-"""Entropy of the grey histogram of an image that uses 16 grey values equally: below it lie flat tones and "image
+"""Entropy of the grey histogram of an image that uses 16 grey values equally: below it are flat tones and "image
 removed" placards; a photograph of a face has 6 to 7.5 bits."""
 
 _SIZE_BOUNDS = (0.25, 0.60)
@@ -56,12 +57,8 @@ def _values(inputs: CheckInputs, column: str) -> Floats:
     return values
 
 
-def _typical(values: Floats) -> float:
-    return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
-
-
 def unreadable(inputs: CheckInputs) -> pd.DataFrame:
-    """Files that could not be decoded; evidence gives the decoder's reason."""
+    """Files that could not be decoded; the evidence is the decoder's reason."""
     flags = ~inputs.readable
     reasons = inputs.measurements[["error_kind", "error"]].to_numpy()
     evidence = [as_json(kind=kind, error=error) if error else "{}" for kind, error in reasons]
@@ -69,15 +66,13 @@ def unreadable(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def dark(inputs: CheckInputs) -> pd.DataFrame:
-    """Images whose brightest parts are dark; of those with a face, faces whose are."""
+    """Images whose brightest parts are dark; in those with a face, the face alone is judged."""
     values, measures = _of_the_face(inputs, "brightness_p95")
-    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_DARK_BOUNDS)
-    scores = low_is_bad(values, threshold, 0.0, _typical(values))
-    return one_number_rows("dark", inputs.images["path"], values, scores, measure=measures, threshold=threshold)
+    return low_outliers(inputs, "dark", values, _DARK_BOUNDS, measures)
 
 
 def _of_the_face(inputs: CheckInputs, column: str) -> tuple[Floats, list[str]]:
-    """Return a measure of each image's best face, of the whole image where no face is sure, and which it is."""
+    """Return a measure of each image's best face, or of the whole image if no face is certain, and its name."""
     of_face = _values(inputs, f"face_{column}")
     sure = (_values(inputs, "face_score") >= inputs.settings.checks.face_score) & np.isfinite(of_face)
     names = np.where(sure, f"face_{column}", column)
@@ -86,41 +81,34 @@ def _of_the_face(inputs: CheckInputs, column: str) -> tuple[Floats, list[str]]:
 
 def low_contrast(inputs: CheckInputs) -> pd.DataFrame:
     """Images with little difference between their grey values."""
-    values = _values(inputs, "contrast")
-    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_CONTRAST_BOUNDS)
-    scores = low_is_bad(values, threshold, 0.0, _typical(values))
-    return one_number_rows(
-        "low_contrast", inputs.images["path"], values, scores, measure="contrast", threshold=threshold
-    )
+    return low_outliers(inputs, "low_contrast", _values(inputs, "contrast"), _CONTRAST_BOUNDS, "contrast")
 
 
 def bright(inputs: CheckInputs) -> pd.DataFrame:
-    """Images whose darkest parts are bright; of those with a face, faces whose are."""
+    """Images whose darkest parts are bright; in those with a face, the face alone is judged."""
     values, measures = _of_the_face(inputs, "brightness_p05")
-    threshold = upper_fence(values, inputs.settings.checks.outlier_fence, *_BRIGHT_BOUNDS)
-    scores = high_is_bad(values, threshold, 1.0, _typical(values))
-    return one_number_rows("bright", inputs.images["path"], values, scores, measure=measures, threshold=threshold)
+    return high_outliers(inputs, "bright", values, _BRIGHT_BOUNDS, measures)
 
 
 def blurry(inputs: CheckInputs) -> pd.DataFrame:
-    """Images whose edges are wide, all of them or along one direction (motion); a flat image is blank, not blurry."""
+    """Images whose edges are wide, all of them or in one direction (motion); a flat image is blank, not blurry."""
     contrast = _values(inputs, "contrast")
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.log10(_values(inputs, "edge_sharpness") + 1e-3)
     values[~(contrast >= _BLANK_CONTRAST)] = np.nan
     threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_SHARPNESS_BOUNDS)
-    scores = low_is_bad(values, threshold, threshold - 1.0, _typical(values))
+    scores = low_is_bad(values, threshold, threshold - 1.0, typical(values))
     return one_number_rows(
         "blurry", inputs.images["path"], values, scores, measure="log10_edge_sharpness", threshold=threshold
     )
 
 
 def blank(inputs: CheckInputs) -> pd.DataFrame:
-    """Images that show next to nothing: one flat tone, or a few, and neither a face nor anything on plain ground."""
+    """Images that show next to nothing: one flat tone, or a few, and neither a face nor texture on a plain ground."""
     contrast = _values(inputs, "contrast")
     entropy = _values(inputs, "entropy")
-    by_contrast = low_is_bad(contrast, _BLANK_CONTRAST, 0.0, _typical(contrast))
-    by_entropy = low_is_bad(entropy, _BLANK_ENTROPY_BITS, 0.0, _typical(entropy))
+    by_contrast = low_is_bad(contrast, _BLANK_CONTRAST, 0.0, typical(contrast))
+    by_entropy = low_is_bad(entropy, _BLANK_ENTROPY_BITS, 0.0, typical(entropy))
     entropy_decides = by_entropy < by_contrast
     face = _values(inputs, "face_score") >= inputs.settings.checks.face_score
     shows = face | (_values(inputs, "texture_entropy") >= _TEXTURE_BITS)
@@ -139,23 +127,12 @@ def blank(inputs: CheckInputs) -> pd.DataFrame:
 def odd_size(inputs: CheckInputs) -> pd.DataFrame:
     """Images whose size or shape differs much from the data set's median one."""
     width, height = _values(inputs, "width"), _values(inputs, "height")
-    side = np.sqrt(width * height)
-    shape = width / height
     with np.errstate(invalid="ignore"):
-        values = np.minimum(_relative(side), _relative(shape))
-    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_SIZE_BOUNDS)
-    scores = low_is_bad(values, threshold, 0.0, 1.0)
-    return one_number_rows(
-        "odd_size",
-        inputs.images["path"],
-        values,
-        scores,
-        measure="size_relative_to_median",
-        threshold=threshold,
-    )
+        values = np.minimum(_relative(np.sqrt(width * height)), _relative(width / height))
+    return low_outliers(inputs, "odd_size", values, _SIZE_BOUNDS, "size_relative_to_median", usual=1.0)
 
 
 def _relative(values: Floats) -> Floats:
-    """Return value or median, whichever is smaller, over the other: 1 at the median, towards 0 away from it."""
-    ratio = values / _typical(values) if np.isfinite(values).any() else values
+    """Return the ratio of value and median, the smaller over the larger: 1 at the median, towards 0 away from it."""
+    ratio = values / typical(values) if np.isfinite(values).any() else values
     return np.minimum(ratio, 1.0 / ratio)

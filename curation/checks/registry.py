@@ -1,4 +1,4 @@
-"""The registry: every check that exists, once, in the order in which it is run and reported.
+"""The registry of all checks, in the order in which they are run and reported.
 
 Checks of other packages (entry points of the group ``face_curation.checks``) come after the toolkit's own.
 """
@@ -29,7 +29,7 @@ CHECKS: dict[str, Check] = {
         Check("blurry", "Blurry", "Fine detail is missing.", pixels.blurry),
         Check("blank", "Blank", "One flat tone, or a few: nothing to see.", pixels.blank),
         Check("odd_size", "Odd size or shape", "Much smaller, larger or longer than the rest.", pixels.odd_size),
-        Check("no_face", "No face found", "The detector is not sure of any face.", faces.no_face),
+        Check("no_face", "No face found", "The detector is not certain of any face.", faces.no_face),
         Check("many_faces", "Several faces", "A second face is in the picture.", faces.many_faces),
         Check("small_face", "Small face", "The face fills little of the picture.", faces.small_face),
         Check("off_centre", "Off-centre face", "The face is far from the middle.", faces.off_centre),
@@ -53,7 +53,7 @@ CHECKS: dict[str, Check] = {
         Check(
             "near_duplicate",
             "Near copies",
-            "The same picture as another image: cropped, mirrored, toned, marked or compressed anew.",
+            "The same picture as another image: cropped, mirrored, toned, marked or recompressed.",
             copies.near_duplicate,
         ),
         Check("label_conflict", "Label conflicts", "Copies of it carry another label.", copies.label_conflict),
@@ -67,14 +67,14 @@ CHECKS: dict[str, Check] = {
         ),
         Check(
             "subject_shift",
-            "One class a person",
+            "One class per person",
             "All pictures of the person are of one class.",
             subjects.subject_shift,
         ),
         Check(
             "same_session",
             "Shots of one session",
-            "The same person and scene as in another image, but no copy: the expression or the moment differs.",
+            "The same person and scene as in another image, but not a copy: the expression or the moment differs.",
             copies.same_session,
         ),
         Check(
@@ -93,7 +93,7 @@ CHECKS: dict[str, Check] = {
         Check(
             "rare",
             "Rare",
-            "Few images are near it: rare is not wrong, and it is said which it looks like.",
+            "Few images are similar to it: rare is not wrong, and the evidence states what it looks like.",
             found.rare,
         ),
     )
@@ -102,7 +102,7 @@ CHECKS: dict[str, Check] = {
 
 
 class UnknownCheckError(CurationError):
-    """A check of that name does not exist."""
+    """There is no check of that name."""
 
 
 def added() -> dict[str, Plugin]:
@@ -111,7 +111,7 @@ def added() -> dict[str, Plugin]:
 
 
 def names(also: Iterable[str] = ()) -> list[str]:
-    """Return every name that a check has, in the order of reports; unknown ones among ``also`` come last."""
+    """Return the names of all checks in the order of reports, then unknown ones among ``also``."""
     known = [*CHECKS, *added()]
     return [*known, *sorted(set(also) - set(known))]
 
@@ -120,7 +120,7 @@ def every() -> dict[str, Check]:
     """Return all checks, by name, in the order in which they are run.
 
     Raises:
-        PluginError: another package's check cannot be loaded, or is none.
+        PluginError: another package's check cannot be loaded, or is not a ``Check``.
 
     """
     return CHECKS | {name: _loaded(plugin) for name, plugin in added().items()}
@@ -135,7 +135,7 @@ def _loaded(plugin: Plugin) -> Check:
 
 
 def _run_added(plugin: Plugin, check: Check, inputs: CheckInputs) -> pd.DataFrame:
-    """Return the rows of another package's check, looked at before they count."""
+    """Return the validated rows of another package's check."""
     found = plugin.guarded(check.run)(inputs)
     if not isinstance(found, pd.DataFrame):
         raise plugin.error("must return a table of issues")
@@ -149,10 +149,10 @@ def _run_added(plugin: Plugin, check: Check, inputs: CheckInputs) -> pd.DataFram
 
 
 def select(names: Iterable[str]) -> list[Check]:
-    """Return the checks called ``names``; all of them where ``names`` is empty.
+    """Return the checks called ``names``, or all if ``names`` is empty.
 
     Raises:
-        UnknownCheckError: a name is not known; the known ones are listed.
+        UnknownCheckError: a name is unknown; the message lists the known ones.
 
     """
     wanted, known = list(names), every()

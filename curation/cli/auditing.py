@@ -1,4 +1,4 @@
-"""The verbs that measure what cleaning finds and misses, and hold a version against limits."""
+"""Verbs that measure recall and precision of the checks, and check a version against limits."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from curation.cli import completion
+from curation.base.destinations import Destinations
+from curation.base.progress import Display
+from curation.base.workspace import locked, open_workspace
+from curation.cli import completion, console
 from curation.cli.options import DEFAULT_WORKSPACE, AsJson, Folder, Force, Version, load_settings
 
 app = typer.Typer()
@@ -19,7 +22,7 @@ def audit(
         int, typer.Option("--images", min=100, help="Number of your images among which defects are planted.")
     ] = 2000,
     per_kind: Annotated[int, typer.Option("--per-kind", min=5, help="Defects planted of each kind.")] = 50,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed plants elsewhere.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Another seed plants other defects.")] = 0,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Refit the duplicate threshold on the planted defects.")
     ] = False,
@@ -34,12 +37,8 @@ def audit(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what cleaning finds and misses: planted defects found blind, or a sample that you review."""
+    """Measure recall and precision: of planted defects that are found blind, or of a sample that you review."""
     from curation.audit import planted, reviewed
-    from curation.base.destinations import Destinations
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
 
     workspace = open_workspace(folder)
     format_name = "json" if as_json else "table"
@@ -76,10 +75,7 @@ def gate(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Hold a version against limits (leaks, conflicts, wrong labels, losses); exit 1 where one does not hold."""
-    from curation.base.destinations import Destinations
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
+    """Check a version against limits (leaks, conflicts, wrong labels, losses); exit with 1 if one is exceeded."""
     from curation.pipeline import gate as gates
 
     workspace = open_workspace(folder)

@@ -36,7 +36,7 @@ def _before_any_command() -> None:
 
 PANELS: dict[str, tuple[str, ...]] = {
     "Curate": ("run", "scan", "check", "apply", "overlap", "sample", "doctor"),
-    "Look": ("report", "issues", "coverage", "show", "explain", "diff", "versions", "log"),
+    "Inspect": ("report", "issues", "coverage", "show", "explain", "diff", "versions", "log"),
     "Decide": (
         "review",
         "plan-review",
@@ -50,11 +50,11 @@ PANELS: dict[str, tuple[str, ...]] = {
         "tag",
         "forget",
     ),
-    "Make sure": ("gate", "verify", "audit", "evaluate-labels"),
-    "Hand on": ("export", "card", "export-model"),
+    "Verify": ("gate", "verify", "audit", "evaluate-labels"),
+    "Export": ("export", "card", "export-model"),
     "Models": ("train", "ladder", "crossval", "evaluate", "compare", "learning-curve", "predict"),
 }
-"""The verbs as the help lists them: by what somebody is after."""
+"""The verbs as the help lists them: by purpose."""
 
 for _family in (curating, history, exchange, auditing, modelling, reviewing, selecting):
     app.registered_commands += _family.app.registered_commands
@@ -82,14 +82,14 @@ OWN_FAULT = "a fault of this tool"
 """How the command ends where nobody thought of what happened; no test is content with it."""
 
 OUT_OF_MEMORY = (
-    "curate: out of memory; nothing already committed was changed: free memory, or take --workers 1, and give the same "
+    "curate: out of memory; nothing already committed was changed: free memory, or use --workers 1, and run the same "
     "command again"
 )
 
 
 _ADVICE = {
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "mend its permissions, or name another folder; "),
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free space and give the same command again; "),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "correct its permissions, or name another folder; "),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free space and run the same command again; "),
 }
 """What to do about an error of the operating system that no command expects."""
 

@@ -1,4 +1,4 @@
-"""What the shell offers for an option or argument: names of files in the workspace and of what there is."""
+"""Shell completion of options and arguments: names of versions, checks, formats and policies."""
 
 from __future__ import annotations
 

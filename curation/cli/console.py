@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,10 +45,10 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a table's rows for JSON, which knows no NaN: what is not there is null."""
-    plain: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return plain
+def records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """Return a table's rows for JSON, which has no NaN: missing values are null."""
+    rows: list[dict[Hashable, Any]] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return rows
 
 
 def print_lines(lines: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""The verbs that curate: list and measure, check, let a policy decide, and all of it in one go."""
+"""Verbs that curate: list and measure, check, apply a policy, and all of it in one run."""
 
 from __future__ import annotations
 
@@ -7,77 +7,43 @@ from typing import Annotated
 
 import typer
 
-from curation.cli import completion
-from curation.cli.options import (
-    DEFAULT_WORKSPACE,
-    AcceptLoss,
-    Address,
-    AsJson,
-    Data,
-    Detector,
-    Embed,
-    EngineKind,
-    FitThreads,
-    Folder,
-    FoldWorkers,
-    Identity,
-    LabelOpinions,
-    LabelRecipe,
-    Limit,
-    MergeLabels,
-    Outside,
-    PolicyName,
-    SubjectFrom,
-    TableFormat,
-    Weights,
-    Workers,
-    embed_setting,
-    label_settings,
-    load_settings,
+from curation.base.destinations import Destinations
+from curation.base.progress import Display
+from curation.base.workspace import (
+    Workspace,
+    create_workspace,
+    is_workspace,
+    locked,
+    open_workspace,
+    read_images,
+    read_issues,
 )
+from curation.cli import completion, console
+from curation.cli import options as opt
 
 app = typer.Typer()
 
 
 @app.command()
+@opt.grouped
 def run(
-    data: Data,
-    folder: Folder = DEFAULT_WORKSPACE,
-    policy: PolicyName = "",
-    labels: LabelRecipe = "",
-    embed: Embed = None,
-    opinion: LabelOpinions = None,
-    threads: FitThreads = 0,
-    fold_workers: FoldWorkers = 0,
-    identity: Identity = "",
-    limit: Limit = 0,
-    subject_from: SubjectFrom = "",
-    merge_labels: MergeLabels = False,
-    outside: Outside = False,
-    accept_loss: AcceptLoss = False,
-    workers: Workers = 0,
-    engine: EngineKind = None,
-    address: Address = "",
-    detector: Detector = "",
-    detector_weights: Weights = "",
-    as_json: AsJson = False,
+    *,
+    data: opt.Data,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    policy: opt.PolicyName = "",
+    judging: opt.Judging,
+    limit: opt.Limit = 0,
+    reading: opt.Reading,
+    accept_loss: opt.AcceptLoss = False,
+    processing: opt.Processing,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Curate DATA up to a cleaned version and its report; a second run does only what is new."""
-    from curation.base.progress import Display
-    from curation.base.workspace import create_workspace, locked
-    from curation.cli import console
     from curation.pipeline import curating
 
     workspace = create_workspace(folder)
-    settings = load_settings(
-        workspace,
-        policy=policy,
-        source={"subject_from": subject_from, "merge_labels": merge_labels, "outside": outside},
-        engine={"workers": workers, "kind": engine, "address": address},
-        measure={"detector": detector, "detector_weights": detector_weights},
-        labels=label_settings(labels, opinion, threads, fold_workers),
-        embed=embed_setting(embed),
-        identity={"network": identity},
+    settings = opt.load_settings(
+        workspace, policy=policy, **reading.sections(), **processing.sections(), **judging.sections()
     )
     with locked(workspace):
         outcome = curating.run(workspace, data, settings, Display(quiet=as_json), limit, accept_loss=accept_loss)
@@ -85,33 +51,21 @@ def run(
 
 
 @app.command()
+@opt.grouped
 def scan(
-    data: Data,
-    folder: Folder = DEFAULT_WORKSPACE,
-    limit: Limit = 0,
-    subject_from: SubjectFrom = "",
-    merge_labels: MergeLabels = False,
-    outside: Outside = False,
-    workers: Workers = 0,
-    engine: EngineKind = None,
-    address: Address = "",
-    detector: Detector = "",
-    detector_weights: Weights = "",
-    as_json: AsJson = False,
+    *,
+    data: opt.Data,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    limit: opt.Limit = 0,
+    reading: opt.Reading,
+    processing: opt.Processing,
+    as_json: opt.AsJson = False,
 ) -> None:
     """List the images of DATA and measure what is new."""
-    from curation.base.progress import Display
-    from curation.base.workspace import create_workspace, locked
-    from curation.cli import console
     from curation.pipeline import steps
 
     workspace = create_workspace(folder)
-    settings = load_settings(
-        workspace,
-        source={"subject_from": subject_from, "merge_labels": merge_labels, "outside": outside},
-        engine={"workers": workers, "kind": engine, "address": address},
-        measure={"detector": detector, "detector_weights": detector_weights},
-    )
+    settings = opt.load_settings(workspace, **reading.sections(), **processing.sections())
     with locked(workspace):
         scanned = steps.scan(workspace, data, settings, Display(quiet=as_json), limit)
     record = {"images": len(scanned.images), "measured_now": scanned.measured_now, "notes": list(scanned.notes)}
@@ -122,20 +76,15 @@ def scan(
 
 
 @app.command()
+@opt.grouped
 def check(
+    *,
     names: Annotated[
         list[str] | None, typer.Argument(help="Print only these checks.", autocompletion=completion.checks)
     ] = None,
-    folder: Folder = DEFAULT_WORKSPACE,
-    labels: LabelRecipe = "",
-    embed: Embed = None,
-    opinion: LabelOpinions = None,
-    threads: FitThreads = 0,
-    fold_workers: FoldWorkers = 0,
-    identity: Identity = "",
-    workers: Workers = 0,
-    engine: EngineKind = None,
-    address: Address = "",
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    judging: opt.Judging,
+    processing: opt.Processing,
     also: Annotated[
         list[str] | None,
         typer.Option("--also", help="Also ask fastdup, brain, cleanvision, cleanlab; repeatable."),
@@ -146,24 +95,15 @@ def check(
             "--peer-python", envvar="CURATE_PEER_PYTHON", help="Python interpreter in which they are installed."
         ),
     ] = "",
-    as_json: AsJson = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Run the checks on what was scanned, write the issues table, and print how many images each flags."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
     from curation.checks import registry
-    from curation.cli import console
     from curation.pipeline import curating, queries, steps, summary
 
     chosen = [check.name for check in registry.select(names or [])]
     workspace = open_workspace(folder)
-    settings = load_settings(
-        workspace,
-        engine={"workers": workers, "kind": engine, "address": address},
-        labels=label_settings(labels, opinion, threads, fold_workers),
-        embed=embed_setting(embed),
-        identity={"network": identity},
-    )
+    settings = opt.load_settings(workspace, **processing.sections(), **judging.sections())
     display = Display(quiet=as_json)
     opinions = None
     with locked(workspace):
@@ -198,19 +138,16 @@ def check(
 
 @app.command()
 def apply(
-    folder: Folder = DEFAULT_WORKSPACE,
-    policy: PolicyName = "",
-    accept_loss: AcceptLoss = False,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    policy: opt.PolicyName = "",
+    accept_loss: opt.AcceptLoss = False,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Let a policy decide on the issues and commit the cleaned version."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace, read_images, read_issues
-    from curation.cli import console
+    """Apply a policy to the issues and commit the cleaned version."""
     from curation.pipeline import curating, decisions, label_judgement, queries
 
     workspace = open_workspace(folder)
-    settings = load_settings(workspace, policy=policy)
+    settings = opt.load_settings(workspace, policy=policy)
     with locked(workspace):
         before = queries.newest(workspace)
         recorded = decisions.apply(workspace, settings, Display(quiet=as_json), accept_loss=accept_loss)
@@ -218,7 +155,7 @@ def apply(
     if as_json:
         console.print_json(version)
         return
-    said, _ = curating.said_of(workspace, read_images(workspace), read_issues(workspace), version, settings)
+    said, _ = curating.summarise(workspace, read_images(workspace), read_issues(workspace), version, settings)
     judged = label_judgement.outcome_lines(workspace, version)
     console.print_lines([*said, *recorded.notes, *judged, *queries.what_changed(workspace, before, version)])
 
@@ -227,25 +164,22 @@ def apply(
 def overlap(
     other: Annotated[str, typer.Argument(help="Another data set, as curate run takes it, or a workspace.")],
     theirs: Annotated[
-        bool, typer.Option("--theirs", help="Print the other's images that are here, not these.")
+        bool, typer.Option("--theirs", help="Print the other data set's images instead of yours.")
     ] = False,
-    folder: Folder = DEFAULT_WORKSPACE,
-    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    format_name: opt.HowToPrint = opt.TableFormat.table,
+    as_json: opt.AsJson = False,
 ) -> None:
     """List what this data shares with OTHER: exact and near copies, by split and class, with pictures on a page."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.pipeline.overlap import overlap as find_overlap
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        found = find_overlap(workspace, other, load_settings(workspace), Display(quiet=as_json))
+        found = find_overlap(workspace, other, opt.load_settings(workspace), Display(quiet=as_json))
     shown = (found.theirs if theirs else found.mine).drop(columns=["sha256", "other_sha256"])
     if as_json:
         console.print_json(found.record())
-    elif format_name is TableFormat.table:
+    elif format_name is opt.TableFormat.table:
         if len(shown):
             console.print_frame(found.counts, "table")
             console.print_frame(shown, "table", hint="; see all with --format csv")
@@ -262,21 +196,19 @@ def sample(
 ) -> None:
     """Draw a small data set of four expressions with planted defects and their truth."""
     from curation.audit.synthetic import make_sample
-    from curation.base.destinations import Destinations
-    from curation.base.workspace import Workspace, is_workspace
-    from curation.cli import console
 
-    known = Workspace(DEFAULT_WORKSPACE) if is_workspace(DEFAULT_WORKSPACE) else None
+    known = Workspace(opt.DEFAULT_WORKSPACE) if is_workspace(opt.DEFAULT_WORKSPACE) else None
     Destinations(known).allow_place(destination)
     truth = make_sample(destination, images=images, seed=seed)
     where = destination / "truth.csv"
-    console.print_lines([f"{len(truth):,} planted or plain images in {destination}; what was planted: {where}"])
+    console.print_lines(
+        [f"{len(truth):,} images in {destination}, with and without planted defects; the list of defects: {where}"]
+    )
 
 
 @app.command()
-def doctor(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
-    """Say what is installed, which weights, database, threads and disk there are, and what to do about the rest."""
-    from curation.cli import console
+def doctor(folder: opt.Folder = opt.DEFAULT_WORKSPACE, as_json: opt.AsJson = False) -> None:
+    """Report packages, weights, database, processor and disk, and what to do about what is missing."""
     from curation.cli import doctor as doctors
 
     found = doctors.examine(folder)

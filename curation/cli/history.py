@@ -1,4 +1,4 @@
-"""The verbs on what was found and decided: issues, versions, the log, decisions of your own, taking back."""
+"""Verbs for issues, versions, the log, your own decisions, and undoing them."""
 
 from __future__ import annotations
 
@@ -8,25 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curation.cli import completion
-from curation.cli.options import (
-    DEFAULT_WORKSPACE,
-    Apart,
-    AsJson,
-    By,
-    Folder,
-    Force,
-    NewClass,
-    NewSplit,
-    Rows,
-    TableFormat,
-    Version,
-    load_settings,
-    user_name,
-)
+from curation.base.destinations import Destinations
+from curation.base.progress import Display
+from curation.base.workspace import Workspace, foreign, locked, open_workspace, option_of
+from curation.cli import completion, console
+from curation.cli import options as opt
 
 if TYPE_CHECKING:
-    from curation.base.workspace import Workspace
     from curation.decisions import manifest
     from curation.pipeline.decisions import Recorded
 
@@ -41,20 +29,17 @@ class Forgettable(StrEnum):
 
 @app.command()
 def issues(
-    folder: Folder = DEFAULT_WORKSPACE,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
     check_name: Annotated[str, typer.Option("--check", help="Only this check.", autocompletion=completion.checks)] = "",
     every: Annotated[bool, typer.Option("--all", help="Every scored image, not only the flagged ones.")] = False,
-    peer: Annotated[str, typer.Option("--peer", help="What this peer found, as asked by check --also.")] = "",
-    number: Rows = 20,
-    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    peer: Annotated[str, typer.Option("--peer", help="Only what this peer found (curate check --also).")] = "",
+    number: opt.Rows = 20,
+    format_name: opt.HowToPrint = opt.TableFormat.table,
     output: Annotated[str, typer.Option("-o", "--output", help="Write to this file.")] = "",
-    force: Force = False,
-    as_json: AsJson = False,
+    force: opt.Force = False,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print what the checks found: a summary by check, conflicts and leaks on top, then the worst images."""
-    from curation.base.destinations import Destinations
-    from curation.base.workspace import open_workspace, option_of
-    from curation.cli import console
     from curation.pipeline import queries
 
     workspace = open_workspace(folder)
@@ -79,13 +64,11 @@ def issues(
 
 @app.command()
 def show(
-    version: Version = "cleaned",
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    version: opt.Version = "cleaned",
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print a version: before and after by split and class, and where it comes from."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.pipeline import queries
 
     workspace = open_workspace(folder)
@@ -98,10 +81,8 @@ def show(
 
 
 @app.command()
-def versions(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> None:
+def versions(folder: opt.Folder = opt.DEFAULT_WORKSPACE, as_json: opt.AsJson = False) -> None:
     """List all versions."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.pipeline import queries
 
     console.print_frame(queries.version_list(open_workspace(folder)), "json" if as_json else "table")
@@ -109,17 +90,15 @@ def versions(folder: Folder = DEFAULT_WORKSPACE, as_json: AsJson = False) -> Non
 
 @app.command()
 def log(
-    folder: Folder = DEFAULT_WORKSPACE,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
     path: Annotated[str, typer.Option("--path", help="Only decisions on this image.")] = "",
     who: Annotated[str, typer.Option("--by", help="Only what this person or policy decided.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Every line, also each decision of a policy.")] = False,
-    number: Rows = 40,
-    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
-    as_json: AsJson = False,
+    number: opt.Rows = 40,
+    format_name: opt.HowToPrint = opt.TableFormat.table,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Print what people decided, and a line each time that a policy did, newest first."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
+    """Print people's decisions, and one line for each time that a policy decided, newest first."""
     from curation.pipeline import queries
 
     found = queries.log_table(open_workspace(folder), path)
@@ -134,12 +113,10 @@ def log(
 @app.command()
 def explain(
     path: Annotated[str, typer.Argument(help="An image's path, as curate issues prints it.")],
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Say all that is known of one image: what was measured, found and decided, and why."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
+    """Print all that is known about one image: what was measured, found and decided, and why."""
     from curation.pipeline import queries
 
     explained = queries.explain(open_workspace(folder), path)
@@ -148,17 +125,15 @@ def explain(
 
 @app.command()
 def diff(
-    before: Version,
-    after: Version,
+    before: opt.Version,
+    after: opt.Version,
     page: Annotated[bool, typer.Option("--page", help="Write a page that shows them in pictures.")] = False,
-    folder: Folder = DEFAULT_WORKSPACE,
-    number: Rows = 40,
-    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    number: opt.Rows = 40,
+    format_name: opt.HowToPrint = opt.TableFormat.table,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print the images that two versions judge differently, or show them on a page."""
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.pipeline import queries
 
     workspace = open_workspace(folder)
@@ -168,7 +143,7 @@ def diff(
         from curation.pipeline.changes import write_changes
 
         with locked(workspace):
-            console.print_lines([str(write_changes(workspace, before, after, load_settings(workspace)))])
+            console.print_lines([str(write_changes(workspace, before, after, opt.load_settings(workspace)))])
     elif chosen != "table":
         console.print_frame(found, chosen)
     elif found.empty:
@@ -191,20 +166,21 @@ def decide(
     not_copies: Annotated[
         bool, typer.Option("--not-copies", help="Record for good that no two of them are copies.")
     ] = False,
-    not_same: Annotated[bool, typer.Option("--not-same", help="No two of them show one person, for good.")] = False,
-    new_class: NewClass = False,
+    not_same: Annotated[
+        bool, typer.Option("--not-same", help="Record for good that no two of them show one person.")
+    ] = False,
+    new_class: opt.NewClass = False,
     move: Annotated[str, typer.Option("--move", help="Move the images into this split.")] = "",
     subject: Annotated[
         str, typer.Option("--subject", help="Name of the person in the images; any name, one per person.")
     ] = "",
-    new_split: NewSplit = False,
+    new_split: opt.NewSplit = False,
     reason: Annotated[str, typer.Option("--reason", help="Why, for the log.")] = "",
-    by: By = "",
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    by: opt.By = "",
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Decide on images yourself; a person's decision outranks every policy's, and follows the picture, not its name."""
-    from curation.base.workspace import locked, open_workspace
     from curation.pipeline import decisions, queries
 
     named = {
@@ -224,7 +200,7 @@ def decide(
         )
     workspace = open_workspace(folder)
     with locked(workspace):
-        settings, who, before = load_settings(workspace), by or user_name(), queries.newest(workspace)
+        settings, who, before = opt.load_settings(workspace), by or opt.user_name(), queries.newest(workspace)
         recorded = decisions.decide(
             workspace, paths, *chosen[0], reason, who, settings, new_class=new_class, new_split=new_split
         )
@@ -233,17 +209,14 @@ def decide(
 
 @app.command()
 def split(
-    by: Annotated[Apart, typer.Option("--by", help="What is never divided.")] = Apart.subject,
+    by: Annotated[opt.Apart, typer.Option("--by", help="What is never divided.")] = opt.Apart.subject,
     train: Annotated[float, typer.Option("--train", min=0, max=1, help="Share of the kept images.")] = 0.75,
     validation: Annotated[float, typer.Option("--validation", min=0, max=1, help="Share.")] = 0.2,
     test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share.")] = 0.05,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Divide the images anew so that no person, copy or session is in two splits; curate undo VERSION takes it back."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
+    """Split the images again, with no person, copy or session in two splits; curate undo VERSION takes it back."""
     from curation.pipeline import queries, splitting
 
     workspace = open_workspace(folder)
@@ -252,10 +225,10 @@ def split(
         version, lines = splitting.split(
             workspace,
             shares,
-            user_name(),
-            load_settings(workspace),
+            opt.user_name(),
+            opt.load_settings(workspace),
             Display(quiet=as_json),
-            by_subject=by is Apart.subject,
+            by_subject=by is opt.Apart.subject,
         )
     console.print_json(version) if as_json else console.print_lines([*lines, *queries.version_lines(version)])
 
@@ -263,55 +236,48 @@ def split(
 @app.command()
 def forget(
     what: Annotated[Forgettable, typer.Argument(help="identity: the embeddings of faces, and who was found by them.")],
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Delete what says whose face it is; names that the source gives, and decisions, stay."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
+    """Delete what says whose face an image shows; names given by the source, and decisions, stay."""
     from curation.pipeline import steps
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        size = steps.forget_identity(workspace, load_settings(workspace), Display(quiet=as_json))
+        size = steps.forget_identity(workspace, opt.load_settings(workspace), Display(quiet=as_json))
     line = f"{size / 1e6:.1f} MB of embeddings deleted; nobody who was found by them is known any more."
     console.print_json({"forgotten": what.value, "bytes": size}) if as_json else console.print_lines([line])
 
 
 @app.command()
 def undo(
-    target: Annotated[str, typer.Argument(help="A decision's number, or a version to take back whole.")],
-    by: By = "",
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    target: Annotated[str, typer.Argument(help="A decision's number, or a version to undo as a whole.")],
+    by: opt.By = "",
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Take back a decision or a version; the log keeps both the decision and its undoing."""
-    from curation.base.workspace import locked, open_workspace
+    """Undo a decision or a version; the log keeps both the decision and its undoing."""
     from curation.pipeline import decisions, queries
 
     workspace = open_workspace(folder)
     with locked(workspace):
         before = queries.newest(workspace)
-        recorded = decisions.undo(workspace, target, by or user_name(), load_settings(workspace))
+        recorded = decisions.undo(workspace, target, by or opt.user_name(), opt.load_settings(workspace))
     _print_recorded(workspace, before, recorded, as_json=as_json)
 
 
 @app.command()
 def merge(
     other: Annotated[Path, typer.Argument(help="Another workspace of the same data; it is only read.")],
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Take what people decided in another workspace of the same data; contradictions are named."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
+    """Import people's decisions from another workspace of the same data, and report contradictions."""
     from curation.pipeline.merge import merge as merge_workspaces
 
     workspace = open_workspace(folder)
     with locked(workspace):
-        merged = merge_workspaces(workspace, other, load_settings(workspace), Display(quiet=True))
+        merged = merge_workspaces(workspace, other, opt.load_settings(workspace), Display(quiet=True))
     conflicts = merged.conflicts.to_dict("records")
     if as_json:
         console.print_json({**vars(merged), "version": merged.version.name, "conflicts": conflicts})
@@ -324,8 +290,7 @@ def merge(
 def _print_recorded(
     workspace: Workspace, before: manifest.Version | None, recorded: Recorded, *, as_json: bool
 ) -> None:
-    """Print what decisions have changed, and what else there is to say."""
-    from curation.cli import console
+    """Print what decisions have changed, and further notes."""
     from curation.pipeline import queries
 
     if as_json:
@@ -336,13 +301,11 @@ def _print_recorded(
 
 @app.command()
 def tag(
-    version: Version,
+    version: opt.Version,
     name: Annotated[str, typer.Argument(help="The name to give.")],
-    folder: Folder = DEFAULT_WORKSPACE,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
 ) -> None:
     """Give a version a name."""
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
     from curation.decisions import manifest
 
     workspace = open_workspace(folder)
@@ -355,15 +318,13 @@ def tag(
 @app.command()
 def verify(
     received: Annotated[
-        bool, typer.Option("--foreign", help="Instead: say what a workspace that somebody sent would touch.")
+        bool, typer.Option("--foreign", help="Instead: list what a workspace that you received would access.")
     ] = False,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Check that no version, record or line of the log was edited, and that replaying the log gives every version."""
     from curation.base.settings import naming
-    from curation.base.workspace import Workspace, foreign, open_workspace
-    from curation.cli import console
     from curation.decisions import manifest
 
     if received:

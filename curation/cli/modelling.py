@@ -1,4 +1,4 @@
-"""The verbs on models: fit, cross-validate, evaluate, compare, hand over."""
+"""Verbs for models: train, cross-validate, evaluate, compare, export."""
 
 from __future__ import annotations
 
@@ -8,65 +8,43 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curation.cli.options import (
-    DEFAULT_WORKSPACE,
-    Apart,
-    AsJson,
-    Device,
-    Epochs,
-    Folder,
-    Force,
-    Images,
-    ImageSize,
-    ModelName,
-    ModelWeights,
-    On,
-    Seed,
-    Threads,
-    load_settings,
-)
+from curation.base.progress import Display
+from curation.base.workspace import Workspace, open_workspace
+from curation.cli import console
+from curation.cli import options as opt
 
 if TYPE_CHECKING:
-    from curation.base.workspace import Workspace
     from curation.models.runs import FitOptions
 
 app = typer.Typer()
 
 
 @app.command()
+@opt.grouped
 def train(
+    *,
     recipe: Annotated[
         str, typer.Argument(help="A built-in recipe, BACKBONE/MODEL as in vgg16/7, timm:NAME or FILE.toml.")
     ] = "",
-    on: On = "cleaned",
-    seed: Seed = 0,
-    weights: ModelWeights = "",
-    threads: Threads = 0,
-    device: Device = "auto",
-    epochs: Epochs = 0,
-    image_size: ImageSize = 0,
-    images: Images = 0,
+    on: opt.On = "cleaned",
+    fit: opt.BudgetedFit,
     show_augmentation: Annotated[
         bool, typer.Option("--show-augmentation", help="Train nothing; draw every level of augmentation.")
     ] = False,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Fit a recipe on a version; a killed fit is resumed by the same command."""
-    from curation.base.progress import Display
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
+    """Train a recipe on a version; the same command resumes an interrupted run."""
     from curation.models import runs
 
     workspace = open_workspace(folder)
     if show_augmentation:
-        console.print_lines([str(runs.augmentation_sheet(workspace, on, seed))])
+        console.print_lines([str(runs.augmentation_sheet(workspace, on, fit.seed))])
         return
     if not recipe:
         raise typer.BadParameter("name a recipe; curate ladder --list prints all of them")
-    options = _fit_options(seed, weights, threads, epochs, image_size, images, device)
     is_speaker = os.environ.get("RANK", "0") == "0"  # under torchrun one of the processes speaks for all
-    run_dir = runs.train(workspace, recipe, on, options, Display(quiet=as_json or not is_speaker))
+    run_dir = runs.train(workspace, recipe, on, fit.options(), Display(quiet=as_json or not is_speaker))
     if not is_speaker:
         return
     from training.model import start_of
@@ -76,41 +54,35 @@ def train(
 
 
 @app.command()
+@opt.grouped
 def crossval(
+    *,
     recipe: Annotated[str, typer.Argument(help="fast, thorough, or any other: curate ladder --list.")] = "fast",
-    on: On = "raw",
+    on: opt.On = "raw",
     folds: Annotated[int, typer.Option("--folds", min=0, help="Models to train; 0 = 3.")] = 0,
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Folds trained at the same time, one process each.")
     ] = 1,
-    by: Annotated[Apart, typer.Option("--by", help="What stays in one fold: copies, or all of a person.")] = Apart.copy,
-    seed: Seed = 0,
-    weights: ModelWeights = "",
-    threads: Threads = 0,
-    device: Device = "auto",
-    epochs: Epochs = 0,
-    image_size: ImageSize = 0,
-    images: Images = 0,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    by: Annotated[
+        opt.Apart, typer.Option("--by", help="What stays in one fold: copies, or all of a person.")
+    ] = opt.Apart.copy,
+    fit: opt.BudgetedFit,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Judge each image by a model that has seen no copy of it; a killed run is resumed by the same command."""
-    from curation.base.progress import Display
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
+    """Predict each image by a model that has seen no copy of it; the same command resumes an interrupted run."""
     from curation.models import runs
 
     workspace = open_workspace(folder)
-    options = _fit_options(seed, weights, threads, epochs, image_size, images, device)
     found = runs.out_of_fold(
         workspace,
         recipe,
         on,
-        options,
+        fit.options(),
         Display(quiet=as_json),
         folds=folds or None,
         workers=workers,
-        by_subject=by is Apart.subject,
+        by_subject=by is opt.Apart.subject,
     )
     figures = found.metrics()
     if as_json:
@@ -122,27 +94,24 @@ def crossval(
 
 @app.command()
 def evaluate(
-    model: ModelName,
-    on: On = "cleaned",
+    model: opt.ModelName,
+    on: opt.On = "cleaned",
     against: Annotated[str, typer.Option("--against", help="Another model, compared on the same images.")] = "",
     data: Annotated[str, typer.Option("--data", help="Instead: any labelled folder, archive or list.")] = "",
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version.
 
     With --data on pictures of another source, each face cropped and aligned as in the training data.
     """
-    from curation.base.progress import Display
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.models import evaluation
 
     if data:
         from curation.evidence import evaluate_elsewhere
 
         workspace = open_workspace(folder)
-        table, path = evaluate_elsewhere(workspace, load_settings(workspace), model, data, Display(quiet=as_json))
+        table, path = evaluate_elsewhere(workspace, opt.load_settings(workspace), model, data, Display(quiet=as_json))
         console.print_frame(table, "json" if as_json else "table")
         if not as_json:
             console.print_lines([f"Predictions: {path}"])
@@ -164,7 +133,9 @@ def evaluate(
 
 
 @app.command()
+@opt.grouped
 def compare(
+    *,
     first: Annotated[str, typer.Argument(help="The version to compare with, such as raw.")],
     second: Annotated[str, typer.Argument(help="The version that should be better, such as cleaned.")] = "",
     recipe: Annotated[str, typer.Option("--recipe", help="Recipe that every arm trains.")] = "fast",
@@ -174,25 +145,16 @@ def compare(
         str,
         typer.Option("--subsets", help="Instead: selected, random and hardest shares of one version, 0.1,0.25,0.5."),
     ] = "",
-    seed: Seed = 0,
-    weights: ModelWeights = "",
-    threads: Threads = 0,
-    device: Device = "auto",
-    epochs: Epochs = 0,
-    image_size: ImageSize = 0,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    fit: opt.Fit,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Prove whether cleaning helped: train on A, on B and on a random-removal control, judge on the same images."""
-    from curation.base.progress import Display
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
+    """Test whether cleaning helped: train on A, on B and on a random-removal control, evaluate on the same images."""
     from curation.models import comparison
 
     workspace = open_workspace(folder)
-    options = _fit_options(seed, weights, threads, epochs, image_size, 0, device)
     file = Path(votes) if votes else None
-    display = Display(quiet=as_json)
+    options, display = fit.options(), Display(quiet=as_json)
     if bool(second) == bool(subsets):
         raise typer.BadParameter("name two versions, or one version and --subsets")
     if subsets:
@@ -209,15 +171,13 @@ def compare(
 def _compare_subsets(
     workspace: Workspace, version: str, subsets: str, recipe: str, options: FitOptions, seeds: int, as_json: bool
 ) -> None:
-    from curation.base.progress import Display
-    from curation.cli import console
     from curation.pipeline.subsets import compare_subsets
 
     try:
         shares = [float(part) for part in subsets.split(",")]
     except ValueError as error:
         raise typer.BadParameter("--subsets takes shares with commas between, as in 0.1,0.25,0.5") from error
-    settings, display = load_settings(workspace), Display(quiet=as_json)
+    settings, display = opt.load_settings(workspace), Display(quiet=as_json)
     found = compare_subsets(workspace, version, shares, recipe, options, settings, display, seeds=seeds)
     if as_json:
         tables = {"points": console.records(found.points), "differences": console.records(found.differences)}
@@ -228,28 +188,21 @@ def _compare_subsets(
 
 
 @app.command("learning-curve")
+@opt.grouped
 def learning_curve(
-    recipe: Annotated[str, typer.Argument(help="Fitted on growing parts of the data.")] = "fast",
+    *,
+    recipe: Annotated[str, typer.Argument(help="Recipe, trained on growing parts of the data.")] = "fast",
     first: Annotated[str, typer.Option("--from", help="The version to take parts of.")] = "raw",
-    on: On = "cleaned",
+    on: opt.On = "cleaned",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Curves that are averaged.")] = 1,
-    seed: Seed = 0,
-    weights: ModelWeights = "",
-    threads: Threads = 0,
-    device: Device = "auto",
-    epochs: Epochs = 0,
-    image_size: ImageSize = 0,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    fit: opt.Fit,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Say what twice the data would give, by class, and what cleaning gives: five fits a seed, on unseen images."""
-    from curation.base.progress import Display
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
+    """Estimate the gain from twice the data, by class, and from cleaning: five training runs per seed."""
     from curation.models import learning
 
-    options = _fit_options(seed, weights, threads, epochs, image_size, 0, device)
-    display = Display(quiet=as_json)
+    options, display = fit.options(), Display(quiet=as_json)
     found = learning.learning_curve(open_workspace(folder), recipe, first, on, options, display, seeds=seeds)
     if as_json:
         tables = {"points": console.records(found.points), "gains": console.records(found.gains)}
@@ -264,12 +217,10 @@ def learning_curve(
 @app.command("evaluate-labels")
 def evaluate_labels(
     file: Annotated[Path, typer.Argument(help="People's votes: path and one count per class, or path and label.")],
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Measure the judgement of the labels, and the labels of every version, against people's votes."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.pipeline import label_evaluation
 
     found = label_evaluation.evaluate(open_workspace(folder), file)
@@ -282,33 +233,25 @@ def evaluate_labels(
 
 
 @app.command()
+@opt.grouped
 def ladder(
+    *,
     recipes: Annotated[
         list[str] | None, typer.Argument(help="Recipes, all recipes of a backbone, or FILE.toml; none = vgg16.")
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="Print every recipe and train nothing.")] = False,
-    on: On = "cleaned",
-    seed: Seed = 0,
-    weights: ModelWeights = "",
-    threads: Threads = 0,
-    device: Device = "auto",
-    epochs: Epochs = 0,
-    image_size: ImageSize = 0,
-    images: Images = 0,
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    on: opt.On = "cleaned",
+    fit: opt.BudgetedFit,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
-    """Fit the deck's versions one after the other, under a budget (--images, --epochs, --image-size) if you say so."""
-    from curation.base.progress import Display
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
+    """Train the deck's versions in turn, under a budget (--images, --epochs, --image-size) if you set one."""
     from curation.models import runs
 
     if listed:
         console.print_frame(runs.recipe_table(), "json" if as_json else "table", limit=0)
         return
-    options = _fit_options(seed, weights, threads, epochs, image_size, images, device)
-    found = runs.ladder(open_workspace(folder), recipes or ["vgg16"], on, options, Display(quiet=as_json))
+    found = runs.ladder(open_workspace(folder), recipes or ["vgg16"], on, fit.options(), Display(quiet=as_json))
     if as_json:
         console.print_json({"recipes": console.records(found.result), "page": str(found.page)})
         return
@@ -318,14 +261,12 @@ def ladder(
 
 @app.command()
 def predict(
-    model: ModelName,
+    model: opt.ModelName,
     images: Annotated[list[str], typer.Argument(help="Image files, each a face that fills it.")],
-    folder: Folder = DEFAULT_WORKSPACE,
-    as_json: AsJson = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
+    as_json: opt.AsJson = False,
 ) -> None:
     """Print a model's probabilities for images."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.models import runs
 
     found = runs.predict(open_workspace(folder), model, images)
@@ -334,24 +275,12 @@ def predict(
 
 @app.command("export-model")
 def export_model(
-    model: ModelName,
+    model: opt.ModelName,
     destination: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
-    force: Force = False,
-    folder: Folder = DEFAULT_WORKSPACE,
+    force: opt.Force = False,
+    folder: opt.Folder = opt.DEFAULT_WORKSPACE,
 ) -> None:
     """Export a model to ONNX, checked against torch, with its card."""
-    from curation.base.workspace import open_workspace
-    from curation.cli import console
     from curation.models import runs
 
-    console.print_lines(runs.hand_over(open_workspace(folder), model, destination, force=force))
-
-
-def _fit_options(
-    seed: int, weights: str, threads: int, epochs: int, image_size: int, images: int, device: str
-) -> FitOptions:
-    from curation.models.runs import FitOptions
-
-    return FitOptions(
-        seed, weights or None, threads or None, epochs or None, image_size or None, images or None, device or None
-    )
+    console.print_lines(runs.export_model(open_workspace(folder), model, destination, force=force))

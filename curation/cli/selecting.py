@@ -1,4 +1,4 @@
-"""The verbs on which images matter: what is covered, and what to keep, train on or label next."""
+"""Verbs on which images matter: what is covered, and what to keep, train on or label next."""
 
 from __future__ import annotations
 
@@ -7,13 +7,26 @@ from typing import Annotated
 
 import typer
 
-from curation.cli.options import DEFAULT_WORKSPACE, AsJson, By, Folder, On, TableFormat, load_settings, user_name
+from curation.base.progress import Display
+from curation.base.workspace import locked, open_workspace
+from curation.cli import console
+from curation.cli.options import (
+    DEFAULT_WORKSPACE,
+    AsJson,
+    By,
+    Folder,
+    HowToPrint,
+    On,
+    TableFormat,
+    load_settings,
+    user_name,
+)
 
 app = typer.Typer()
 
 
 class How(StrEnum):
-    """What a selection is after."""
+    """What a selection aims at."""
 
     diverse = "diverse"
     typical = "typical"
@@ -28,9 +41,7 @@ def coverage(
     folder: Folder = DEFAULT_WORKSPACE,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is missing: class by pose, light, sharpness, size, occlusion, person; before and after cleaning."""
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
+    """Report what is missing: class by pose, light, sharpness, size, occlusion, person; before and after cleaning."""
     from curation.evidence.coverage import coverage as find_coverage
 
     workspace = open_workspace(folder)
@@ -49,11 +60,11 @@ def coverage(
 def select(
     number: Annotated[int, typer.Argument(min=1, help="How many images.")],
     how: Annotated[
-        How, typer.Option("--how", help="Every image has a chosen one near it, or where most lie.")
+        How, typer.Option("--how", help="diverse: every image has a chosen one near it; typical: where most lie.")
     ] = How.diverse,
     balance: Annotated[
         list[str] | None,
-        typer.Option("--balance", help="As many each, repeatable: class, pose, illumination, person ... "),
+        typer.Option("--balance", help="The same number of each, repeatable: class, pose, illumination, person ... "),
     ] = None,
     pool: Annotated[
         str,
@@ -65,17 +76,16 @@ def select(
     ] = False,
     by: By = "",
     folder: Folder = DEFAULT_WORKSPACE,
-    format_name: Annotated[TableFormat, typer.Option("--format", help="How to print.")] = TableFormat.table,
+    format_name: HowToPrint = TableFormat.table,
     as_json: AsJson = False,
 ) -> None:
-    """Keep the N images that stand best for all of them, as decisions; or say which N to label next (--from)."""
-    from curation.base.progress import Display
-    from curation.base.workspace import locked, open_workspace
-    from curation.cli import console
+    """Keep the N images that best represent all of them, as decisions; or rank which N to label next (--from)."""
     from curation.pipeline import queries, selection
 
     if pool and (balance or split or dry_run or how is not How.diverse):
-        raise typer.BadParameter("--from ranks the images of a pool and decides nothing; it takes none of the others")
+        raise typer.BadParameter(
+            "--from ranks the images of a pool and decides nothing; it cannot be combined with the other options"
+        )
     workspace = open_workspace(folder)
     settings, display = load_settings(workspace), Display(quiet=as_json)
     found: selection.Selection | selection.Asked

@@ -1,7 +1,7 @@
-"""The brake: a policy that would leave out most of a class, a split or a person, or all of a cell, stops short of it.
+"""The brake: it keeps a policy from excluding most of a class, a split or a person, or all of a cell.
 
-Such a loss is seldom what was meant: it comes from checks that are wrong about this data, or from data that are wrong.
-The images stay kept and wait for a person, with all members of their groups of copies, until somebody accepts the loss.
+Such a loss is rarely intended: either checks are wrong about this data, or the data themselves are wrong. The images,
+with all members of their groups of copies, are kept until a person decides or accepts the loss.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from curation.decisions.log import Draft
 from curation.decisions.replay import HELD, group_of
 
 _FEWEST_OF_A_PERSON = 4
-"""Losses of fewer images of a person are no reason to stop."""
+"""Smaller losses of a person's images are no reason to stop."""
 
 _COPIES = frozenset({"exact_duplicate", "near_duplicate", "label_conflict"})
-"""Checks that a decision about copies rests on."""
+"""Checks behind decisions on copies."""
 
 _OWN_CHECKS = {
     "pose": {"turned_face", "rolled_face"},
@@ -29,15 +29,15 @@ _OWN_CHECKS = {
     "face size": {"small_face"},
     "occlusion": {"occluded_face"},
 }
-"""Axes of coverage, and the checks that look for one end of each: who leaves out by these means to empty it."""
+"""Axis of coverage -> checks for one end of it: a policy that excludes by these empties the cell on purpose."""
 
 _NO_CHOICE = "unreadable"
-"""What cannot be decoded is left out whatever is lost: nobody could use it."""
+"""The check of undecodable images, which are excluded in any case, because nobody could use them."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What a policy would leave out of one part of the data: ``left_out`` of ``of`` images, or groups of copies.
+    """What a policy would exclude from one part of the data: ``left_out`` of ``of`` images, or groups of copies.
 
     kind is class, split, class in split (name: split/class), subject, label conflicts, or an axis of coverage (name:
     the cell's, as in "turned sad faces in test"; images are pictures, copies counted once).
@@ -50,11 +50,11 @@ class Loss:
 
     @property
     def key(self) -> str:
-        """What identifies it among the losses that somebody accepted."""
+        """Its identifier among accepted losses."""
         return f"{self.kind}:{self.name}"
 
     def sentence(self) -> str:
-        """Return it in words."""
+        """Return the loss in words."""
         share = f"{self.left_out:,} of {self.of:,} ({self.left_out / self.of:.0%})"
         if self.kind in _OWN_CHECKS:
             return f"all {self.of:,} {self.name}"
@@ -65,16 +65,16 @@ class Loss:
         return f"{share} of the {self.kind} {self.name!r}"
 
     def record(self) -> dict[str, Any]:
-        """Return it for a version's record."""
+        """Return the loss for a version's record."""
         return asdict(self)
 
 
 def losses(images: pd.DataFrame, drafts: Iterable[Draft], limits: BrakeSettings) -> list[Loss]:
-    """Return where a policy would leave out more than ``limits`` allow, the largest first.
+    """Return where a policy would exclude more than ``limits`` allow, the largest loss first.
 
     Args:
-        images: those that the policy judges: path, split, label; subject where people are known ("" if not); and where
-            coverage is known a column an axis ("" if not) and picture, one name for all copies of one.
+        images: those that the policy judges: path, split, label; perhaps subject ("" if unknown); and perhaps one
+            column per axis of coverage ("" if unknown) and picture, equal for all copies of one.
         drafts: what the policy decides.
         limits: the settings.
 
@@ -98,7 +98,7 @@ def losses(images: pd.DataFrame, drafts: Iterable[Draft], limits: BrakeSettings)
 
 
 def _by_choice(drafts: Iterable[Draft]) -> dict[str, Draft]:
-    """Return path -> exclusion, of those that a person could decide otherwise."""
+    """Return path -> exclusion, for images that a person could decide to keep."""
     return {draft.path: draft for draft in drafts if draft.action == "exclude" and draft.issue != _NO_CHOICE}
 
 
@@ -109,13 +109,13 @@ def _cell(images: pd.DataFrame) -> pd.Series:
 def _emptied(
     images: pd.DataFrame, chosen: dict[str, Draft], found: Sequence[Loss], limits: BrakeSettings
 ) -> list[Loss]:
-    """Return the cells of class, split and value that lose every picture, where the class is not lost anyway."""
+    """Return the cells of class, split and value that lose every picture, unless the class is lost anyway."""
     if "picture" not in images:
         return []
     names = {kind: [loss.name for loss in found if loss.kind == kind] for kind in ("class", "split", "class in split")}
     lost = images["label"].isin(names["class"]) | images["split"].isin(names["split"])
     left = images[(images["label"] != "") & ~lost & ~_cell(images).isin(names["class in split"])]
-    # a picture of which a copy stays in the class is not lost
+    # a picture is not lost if a copy of it stays in the class
     left = left[left.groupby(["split", "label", "picture"])["gone"].transform("all") | ~left["gone"]]
     emptied = []
     for axis in _OWN_CHECKS:
@@ -128,7 +128,7 @@ def _emptied(
 
 
 def _named(images: pd.DataFrame, axis: str) -> pd.Series:
-    """Return the names of the cells of an axis in which images are, "" for none."""
+    """Return the name of each image's cell on an axis, "" for none."""
     if axis not in images:
         return pd.Series("", index=images.index)
     where = (" in " + images["split"]).where(images["split"] != "", "")
@@ -136,14 +136,14 @@ def _named(images: pd.DataFrame, axis: str) -> pd.Series:
 
 
 def _meant(axis: str, chosen: dict[str, Draft]) -> list[str]:
-    """Return the images that go because of where they lie on an axis."""
+    """Return the images that are excluded because of their value on an axis."""
     return [path for path, draft in chosen.items() if draft.issue.partition("#")[0] in _OWN_CHECKS[axis]]
 
 
 def _beyond(
     images: pd.DataFrame, kind: str, part: pd.Series, share: float, fewest: int, *, empty: bool = True
 ) -> list[Loss]:
-    """Return the parts that lose more than ``share`` and at least ``fewest`` images; with ``empty``, or everything."""
+    """Return the parts that lose more than ``share`` and at least ``fewest`` images, or (``empty``) everything."""
     counts = images.groupby(part)["gone"].agg(["sum", "size"])
     beyond = (counts["sum"] > share * counts["size"]) & (counts["sum"] >= fewest)
     if empty:
@@ -167,7 +167,7 @@ def _conflicts(chosen: Iterable[Draft], limits: BrakeSettings) -> list[Loss]:
 
 
 def held_back(images: pd.DataFrame, drafts: Sequence[Draft], beyond: Collection[Loss]) -> list[Draft]:
-    """Return the drafts with the exclusions behind these losses held back: kept, with a reason that says so."""
+    """Return the drafts with the exclusions behind these losses held back: kept, with that as the reason."""
     chosen = _by_choice(drafts)
     held: set[str] = set()
     parts = {"class": images["label"], "split": images["split"], "class in split": _cell(images)}
@@ -185,8 +185,9 @@ def held_back(images: pd.DataFrame, drafts: Sequence[Draft], beyond: Collection[
         held |= {path for path, draft in chosen.items() if draft.issue.partition("#")[0] in _COPIES}
     groups = {group_of(chosen[path].issue) for path in held} - {""}
     held |= {path for path, draft in chosen.items() if group_of(draft.issue) in groups}
-    return [_held(draft) if draft.action == "exclude" and draft.path in held else draft for draft in drafts]
-
-
-def _held(draft: Draft) -> Draft:
-    return replace(draft, action="keep", value=HELD, reason=f"held back; would be left out: {draft.reason}")
+    return [
+        replace(draft, action="keep", value=HELD, reason=f"held back; would be left out: {draft.reason}")
+        if draft.action == "exclude" and draft.path in held
+        else draft
+        for draft in drafts
+    ]

@@ -1,4 +1,4 @@
-"""Dividing groups of images among splits: every split and every class near its asked share, no group in two splits."""
+"""Division of groups of images among splits: shares of splits and classes as requested, no group in two splits."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import pandas as pd
 from curation.base.arrays import Floats, Ints
 
 _ROUNDS = 5
-"""Of improvement; each looks at every group once."""
+"""Rounds of improvement, in each of which every group is considered once."""
 
 
 def divide(labels: pd.Series, groups: pd.Series, present: pd.Series, shares: Mapping[str, float]) -> pd.Series:
     """Return a split for every image; the images of a group get one split.
 
-    Large groups are placed first. Where the split in which most of a group lies has room for it, it stays there, so
-    that as few images as possible move; else it goes where the squared deviations from the asked numbers, of whole
-    splits and of the classes in them, grow least. Then single groups are moved as long as that makes them smaller.
+    Large groups are placed first. A group stays in the split that has most of it if there is room, so that few images
+    move; otherwise it goes where the squared deviations from the requested numbers, of whole splits and of classes in
+    them, grow least. Then single groups are moved as long as the deviations shrink.
 
     Args:
         labels: (N,) classes
-        groups: (N,) names; every image has one
-        present: (N,) the splits as they are
+        groups: (N,) name of each image's group
+        present: (N,) current splits
         shares: split -> share of the images, summing to 1
 
     """
@@ -56,7 +56,7 @@ def _placed(content: Floats, here: Floats, wanted: Floats) -> Ints:
 
 
 def _improved(content: Floats, wanted: Floats, chosen: Ints) -> Ints:
-    """Move single groups while that makes the deviations smaller."""
+    """Move single groups while the deviations shrink."""
     away = np.zeros_like(wanted)
     np.add.at(away, chosen, content)
     away -= wanted
@@ -77,16 +77,16 @@ def _improved(content: Floats, wanted: Floats, chosen: Ints) -> Ints:
 
 
 def _weights(wanted: Floats) -> tuple[Floats, Floats]:
-    """Return what a squared deviation counts, of a class in a split (S, C) and of a whole split (S,).
+    """Return the weights of squared deviations, of a class in a split (S, C) and of a whole split (S,).
 
-    A class counts by its size, so that shares and not numbers come out even.
+    They depend on the size of a class, so that deviations of shares, not of numbers, are balanced.
     """
     by_class = np.maximum(wanted.sum(axis=0), 1.0)
     return np.broadcast_to(1 / by_class**2, wanted.shape), np.full(len(wanted), len(by_class) / by_class.sum() ** 2)
 
 
 def _growth(away: Floats, own: Floats, weight: tuple[Floats, Floats]) -> Floats:
-    """Return (S,) by how much the deviations grow where ``own`` (C,) is added to a split."""
+    """Return (S,) by how much the deviations grow if ``own`` (C,) is added to a split."""
     by_class = (((away + own) ** 2 - away**2) * weight[0]).sum(axis=1)
     whole, size = away.sum(axis=1), own.sum()
     grown: Floats = by_class + ((whole + size) ** 2 - whole**2) * weight[1]
@@ -94,10 +94,10 @@ def _growth(away: Floats, own: Floats, weight: tuple[Floats, Floats]) -> Floats:
 
 
 def together(paths: pd.Series, links: Sequence[pd.DataFrame]) -> pd.Series:
-    """Return for each path the number of the component that groups join it to.
+    """Return for each path the number of the connected component that groups make it part of.
 
     Args:
-        paths: (N,) each once
+        paths: (N,) unique
         links: frames with path and group; the paths of a group belong together
 
     """

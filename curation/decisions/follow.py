@@ -1,9 +1,9 @@
-"""Decisions follow the picture: which images of a raw manifest people's decisions are about, and which none any more.
+"""Decisions follow the picture: to which images of a raw manifest people's decisions apply, and which apply to none.
 
 A person decided on a picture (the SHA-256 of its file) under a label. A renamed or moved file keeps the decision,
-another picture under an old name does not inherit it, and "keep", "relabel" and "soften", which speak of the label, end
-where the data come with another one. Of several files with one content the decision's path says which was meant; where
-that path has gone, it is about those that came since, not about copies that lay beside it then.
+another picture under an old name does not inherit it, and "keep", "relabel" and "soften", which concern the label, no
+longer apply when the data come with another one. Of several files with the same content the decision's path tells which
+was meant; if that path is gone, those added since are meant, not copies that were beside it then.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from curation.base.files import parsed
 from curation.decisions.log import LogError, undone_in
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+T = TypeVar("T", bound=tuple[Any, ...])
+
+
 class Image(NamedTuple):
-    """What a raw manifest says of a path."""
+    """What a raw manifest states about a path."""
 
     content: str
     label: str
@@ -34,9 +37,9 @@ Images = Mapping[str, Image]
 
 @dataclass(frozen=True)
 class Followed:
-    """A log's table whose people's rows are about the paths of a raw manifest, and the rows that are about none.
+    """A log's table in which people's rows have paths of a raw manifest, and the rows that apply to none.
 
-    lost: seq, actor, path, action, value, content, why; of each picture the last decision.
+    lost: seq, actor, path, action, value, content, why; the last decision on each picture.
     """
 
     table: pd.DataFrame
@@ -49,13 +52,13 @@ def images_of(raw: pd.DataFrame) -> dict[str, Image]:
 
 
 Past = Callable[[int], Sequence[Images]]
-"""Gives the raw manifests that a decision may have been taken on, by its number, the likeliest first."""
+"""Returns the raw manifests that a decision, given by its number, may have been made on, the likeliest first."""
 
 
 def identified(table: pd.DataFrame, past: Past) -> pd.DataFrame:
-    """Return people's decisions on images that were not undone, with the pictures that they are about.
+    """Return people's decisions on images that were not undone, with the content and label that they were made on.
 
-    Decisions of older versions name no content: theirs is that of the manifest in force when they were logged.
+    Decisions of older versions name no content: it is taken from the manifest in force when they were logged.
     """
     people = people_rows(table)
     content, label = people["content"].copy(), people["label"].copy()
@@ -67,10 +70,10 @@ def identified(table: pd.DataFrame, past: Past) -> pd.DataFrame:
 
 
 _ON_THE_LABEL = ("keep", "relabel", "soften")
-"""Actions that speak of the label; all others hold for the picture under any."""
+"""Actions that concern the label; all others apply to the picture under any label."""
 
 UNKNOWN = "?"
-"""Content of a decision of which nothing tells what it was taken on: it goes by its path."""
+"""Content of a decision on an unknown picture: it is followed by its path."""
 
 
 def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
@@ -79,7 +82,7 @@ def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
     Args:
         table: of the log.
         raw: the rows of a raw version.
-        past: tells what decisions were taken on.
+        past: what decisions were made on.
 
     """
     import pandas as pd
@@ -98,10 +101,10 @@ def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
 
 
 def _looked_for(people: pd.DataFrame, now: Images, raw: pd.DataFrame, past: Past) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return where decisions apply (seq, target: a path) and which do not any more (seq, why)."""
+    """Return to which paths decisions apply (seq, target), and which do not apply any more (seq, why)."""
     import pandas as pd
 
-    paths_of = cache(lambda: raw.groupby("sha256")["path"].agg(list).to_dict())
+    paths_of = cache(lambda: {str(content): list(paths) for content, paths in raw.groupby("sha256")["path"]})
     targets: list[tuple[int, str]] = []
     lost: list[tuple[int, str]] = []
     rows = people[["seq", "path", "action", "value", "content", "label"]].itertuples(index=False, name=None)
@@ -122,7 +125,7 @@ def _looked_for(people: pd.DataFrame, now: Images, raw: pd.DataFrame, past: Past
 
 
 def overruled_now(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> set[tuple[str, str]]:
-    """Return the (path, action) of ``raw`` in which people overruled a policy: they overruled it on the picture."""
+    """Return the (path, action) of ``raw`` in which people overruled a policy, following the picture."""
     rows = overruled(table)
     found: set[tuple[str, str]] = set()
     for seq, path, action in rows[["seq", "path", "action"]].itertuples(index=False, name=None):
@@ -133,50 +136,48 @@ def overruled_now(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> set[tup
 
 
 def parting(images: Mapping[str, Image], paths: Collection[str]) -> str:
-    """Return the value of a ``not_copies`` line about images: their contents, and their paths for people to read."""
+    """Return the value of a ``not_copies`` line about images: their contents, and their paths for information."""
     return json.dumps(
         {"contents": sorted({images[path].content for path in paths}), "paths": sorted(paths)}, ensure_ascii=False
     )
 
 
 def parted(table: pd.DataFrame) -> list[tuple[str, ...]]:
-    """Return the sets of contents that people said are not copies of each other, and did not take back.
+    """Return the sets of contents that, according to people, are not copies of each other.
 
     Raises:
         LogError: a line names no contents.
 
     """
-    rows = table[(table["action"] == "not_copies") & ~table["seq"].isin(undone_in(table))]
-    found = set()
-    for seq, value in rows[["seq", "value"]].itertuples(index=False, name=None):
-        try:
-            found.add(tuple(str(content) for content in parsed(value)["contents"]))
-        except (ValueError, TypeError, KeyError) as error:
-            raise LogError(f"decision {seq} parts {value!r}, no contents; restore the log from a copy") from error
-    return sorted(found)
+    return _contents(table, "not_copies", lambda contents: tuple(map(str, contents)))
 
 
 def unlike(images: Mapping[str, Image], parts: Collection[Collection[str]]) -> str:
-    """Return the value of a ``not_same`` line: paths of two parts show two people; within one nothing is said."""
+    """Return the value of a ``not_same`` line: images of different parts show different people."""
     paths = sorted(sorted(part) for part in parts)
     contents = [sorted({images[path].content for path in part}) for part in paths]
     return json.dumps({"contents": contents, "paths": paths}, ensure_ascii=False)
 
 
 def told_apart(table: pd.DataFrame) -> list[tuple[tuple[str, ...], ...]]:
-    """Return the parts of contents of which people said that they show different people, and did not take back.
+    """Return sets of parts of contents; different parts of a set, according to people, show different people.
 
     Raises:
         LogError: a line names no contents.
 
     """
-    rows = table[(table["action"] == "not_same") & ~table["seq"].isin(undone_in(table))]
+    return _contents(table, "not_same", lambda contents: tuple(tuple(map(str, part)) for part in contents))
+
+
+def _contents(table: pd.DataFrame, action: str, read: Callable[[Any], T]) -> list[T]:
+    """Return what the lines of an action that were not undone state as contents, sorted, each once."""
+    rows = table[(table["action"] == action) & ~table["seq"].isin(undone_in(table))]
     found = set()
     for seq, value in rows[["seq", "value"]].itertuples(index=False, name=None):
         try:
-            found.add(tuple(tuple(str(one) for one in part) for part in parsed(value)["contents"]))
+            found.add(read(parsed(value)["contents"]))
         except (ValueError, TypeError, KeyError) as error:
-            raise LogError(f"decision {seq} tells {value!r} apart, no contents; restore the log from a copy") from error
+            raise LogError(f"decision {seq} ({action}) names no contents: {value!r}; restore the log") from error
     return sorted(found)
 
 
@@ -187,7 +188,7 @@ def _about(
     paths_of: Callable[[], dict[str, list[str]]],
     past: Callable[[], Sequence[Images]],
 ) -> Iterator[str]:
-    """Yield the paths that a decision is about now."""
+    """Yield the paths to which a decision applies now."""
     if path in now and about.content in (UNKNOWN, now[path].content):
         yield path
     elif about.content not in ("", UNKNOWN):
@@ -199,12 +200,12 @@ def _about(
 
 
 def _applies(action: str, value: str, about: Image, now: Image) -> bool:
-    """Tell whether a decision still says something of a picture that may come with another label now."""
+    """Return whether a decision still applies to a picture that may come with another label now."""
     same = about.content == UNKNOWN or about.label == now.label
     return same or action not in _ON_THE_LABEL or (action == "relabel" and value == now.label)
 
 
 def _why(about: Image, path: str, found: list[Image], now: Images) -> str:
     if found:
-        return f"it was taken on the label {about.label or 'none'!r}, and the data say {found[0].label or 'none'!r} now"
+        return f"it was made on the label {about.label or 'none'!r}, and the data say {found[0].label or 'none'!r} now"
     return "another picture has this name now" if path in now else "the picture is gone"

@@ -1,7 +1,7 @@
-"""What a policy does about labels: relabel, exclude, soften or weigh down, by the probabilities of the judgement.
+"""Rules of a policy for labels: relabel, exclude, soften or downweight by the probabilities of the judgement.
 
-The surest come first, and a class loses no more than its share. Copies of one picture under one label are judged alike
-and are decided together or not at all.
+The most certain come first, and a class loses no more than its share. Copies of a picture under one label are judged
+equally, and are decided on together or not at all.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from curation.base import splits
+from curation.base.frames import records
 from curation.base.tables import EVIDENCE, MEND_EVIDENCE, TableError, facts
 from curation.decisions.log import Draft
 
 DIGITS = 4
-"""Of the probabilities in a soft label."""
+"""Decimal places of the probabilities in a soft label."""
 
 
 class Labels(BaseModel):
     """What is done about labels that the check ``mislabelled`` or ``ambiguous`` has judged; see the module.
 
-    Thresholds are probabilities, as the judgement's calibration gives them; a missing one does nothing.
+    Thresholds are calibrated probabilities; a missing one has no effect.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,15 +34,19 @@ class Labels(BaseModel):
     relabel_likelier: bool = Field(False, description="relabel wherever the suggestion is likelier than the label")
     exclude_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong)")
     soften_above: float | None = Field(None, ge=0, le=1, description="P(the label is ambiguous)")
-    downweight_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong): it weighs 1 - P")
+    downweight_above: float | None = Field(
+        None, ge=0, le=1, description="P(the label is wrong): its weight becomes 1 - P"
+    )
     believe_above: float | None = Field(None, ge=0, le=1, description="P(the label is wrong): a soft label instead")
-    max_share_per_class: float = Field(0.5, ge=0, le=1, description="of a given class, relabelled or excluded at most")
+    max_share_per_class: float = Field(
+        0.5, ge=0, le=1, description="largest share of a class, as labelled, that may change"
+    )
     protect_splits: tuple[str, ...] = Field(("test",), description="splits whose labels are left to a person")
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """What a threshold would have done to one image, and how sure it is of it."""
+    """What a threshold would do to one image, and its certainty."""
 
     path: str
     label: str
@@ -56,10 +61,12 @@ def label_drafts(rule: Labels, left: pd.DataFrame, issues: pd.DataFrame) -> dict
         rule: the policy's thresholds.
         left: images that may be decided on: path, split, label.
         issues: whose rows of ``mislabelled`` and ``ambiguous`` hold the probabilities as evidence. An image whose
-            label is not the judged one any more is left alone.
+            label has changed since is left alone.
 
     """
-    open_ = left[~left["split"].map(lambda split: _protected(rule, split)).astype(bool)]
+    # a split of another name is protected as the split that its name stands for
+    protected = [s for s in left["split"].unique() if {s, splits.standard(s)} & set(rule.protect_splits)]
+    open_ = left[~left["split"].isin(protected)]
     wrong = _judged(open_, issues, "mislabelled")
     changed = _capped([_changed(rule, row) for row in wrong], rule, open_)
     softened = {}
@@ -70,32 +77,27 @@ def label_drafts(rule: Labels, left: pd.DataFrame, issues: pd.DataFrame) -> dict
     return {**softened, **changed}
 
 
-def _protected(rule: Labels, split: str) -> bool:
-    """Tell whether a split's labels are left to a person; a split of another name is what its name stands for."""
-    return split in rule.protect_splits or splits.standard(split) in rule.protect_splits
-
-
 _POSTERIOR = {"given": str, "posterior?": {str: float}, "believed?": {str: float}}
 
 _SAID: dict[str, dict[str, Any]] = {
     "mislabelled": {**_POSTERIOR, "suggestion": str, "wrong": float, "probability": float},
     "ambiguous": {**_POSTERIOR, "ambiguous": float},
 }
-"""Fields of a check's evidence and their shapes, see ``curation.base.tables.facts``."""
+"""Check -> fields of its evidence and their shapes, see ``curation.base.tables.facts``."""
 
 
 def _judged(left: pd.DataFrame, issues: pd.DataFrame, check: str) -> list[dict[str, Any]]:
-    """Return the evidence of each image that a check judged under the label that it still has, with its path."""
+    """Return the evidence and path of each image that a check judged under its current label."""
     mine = left.merge(issues.loc[issues["check"] == check, ["path", "evidence"]], on="path")
     said = facts(mine["evidence"], **_SAID[check])
-    rows = [{**fact, **row} for fact, row in zip(said, mine.to_dict("records"), strict=True)]
+    rows = [{**fact, **row} for fact, row in zip(said, records(mine), strict=True)]
     for row in rows:
         row.setdefault("posterior", row.get("believed", {}))  # its name in issues of earlier versions
     return [row for row in rows if row["given"] == row["label"]]
 
 
 def _changed(rule: Labels, row: dict[str, Any]) -> _Choice | None:
-    """Return the relabelling or exclusion that the thresholds ask for."""
+    """Return the relabelling or exclusion that the thresholds demand."""
     path, given, wrong, right = row["path"], row["given"], row["wrong"], row["probability"]
     is_likelier = rule.relabel_likelier and right > row["posterior"].get(given, 0.0)
     if is_likelier or (rule.relabel_above is not None and right >= rule.relabel_above):
@@ -108,7 +110,7 @@ def _changed(rule: Labels, row: dict[str, Any]) -> _Choice | None:
 
 
 def _capped(choices: list[_Choice | None], rule: Labels, left: pd.DataFrame) -> dict[str, Draft]:
-    """Return the surest choices, as far as each class' share allows; equally sure ones (copies) together or not."""
+    """Return the most certain choices within each class' share; equally certain ones (copies) all or none."""
     wanted = [choice for choice in choices if choice is not None]
     allowed = (left["label"].value_counts() * rule.max_share_per_class).to_dict()
     drafts: dict[str, Draft] = {}
@@ -122,10 +124,10 @@ def _capped(choices: list[_Choice | None], rule: Labels, left: pd.DataFrame) -> 
 
 
 def _softened(rule: Labels, row: dict[str, Any]) -> Draft | None:
-    """Return the soft label or lower weight that the thresholds ask for.
+    """Return the soft label or lower weight that the thresholds demand.
 
     A soft label is the posterior of the classes: training on it is the maximisation step of a model in which the
-    true class is hidden (Dempster, Laird & Rubin, 1977). A weight is how much the given label is believed.
+    true class is hidden (Dempster, Laird & Rubin, 1977). A weight is the probability that the given label is right.
     """
     path, given = row["path"], row["given"]
     if "wrong" in row:

@@ -1,12 +1,11 @@
 """The append-only log of decisions: one JSON object per line, grouped in batches.
 
-A batch counts only once its closing ``commit`` line is on disk, so that a killed writer leaves either all of it or
-nothing. The lines of a committed batch are never rewritten; the tail of an uncommitted one, which nobody was ever
-told of, is cut off by the next writer.
+A batch counts only once its closing ``commit`` line is on disk, so a killed writer leaves either all of it or nothing.
+The lines of a committed batch are never rewritten; the next writer cuts off the rest of an uncommitted one, which was
+never reported as done.
 
-Every commit line holds the hash of its batch and of the commit before it (``chain``), so that an edited line is noticed
-whatever it says. Logs begun by an older version have a first part without; the chain holds it fast from its first
-line on.
+Every commit line holds the hash of its batch and of the commit before it (``chain``), so that any edited line is
+noticed. Logs begun by an older version have a first part without hashes, which the chain covers from its first line on.
 """
 
 from __future__ import annotations
@@ -29,19 +28,18 @@ from curation.base.text import is_text
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 LOG_ACTIONS = ("keep", "exclude", "relabel", "soften", "move", "subject", "policy", "undo", "not_copies", "not_same")
 """``policy`` opens a policy's batch and supersedes every earlier policy; ``undo`` takes back the lines in ``value``;
-``not_copies`` parts the contents in ``value`` for good, ``not_same`` says that they are not of one person."""
+``not_copies`` separates the contents in ``value`` for good, ``not_same`` states that they show different people."""
 
 _COMMIT = "commit"
 _COMMIT_LINE = re.compile(rb'^\{"commit".*$', re.MULTILINE)
 _TAIL = 2**12
-"""Bytes at the end of a log that hold its last commit line."""
+"""Bytes at the end of a log that contain its last commit line."""
 
 _PARSED_AT_ONCE = 2**24
-"""Bytes of a block of lines; no line may be longer, or the log is read line by line."""
+"""Bytes of a block of lines; if a line is longer, the log is parsed line by line."""
 
 
 class LogError(CurationError):
@@ -51,12 +49,12 @@ class LogError(CurationError):
 class Entry(NamedTuple):
     """One line of the log.
 
-    seq counts from 1 and is the order of decisions; time is for people, for clocks go wrong. actor is ``policy:NAME``
-    or ``person:NAME``. For ``policy`` lines value is the policy's fingerprint and path is empty; for ``undo`` lines
-    value is a JSON list of sequence numbers, for ``not_copies`` a JSON object (contents: SHA-256 of files, paths), for
-    ``not_same`` the same with lists of both, a list a part.
-    content is the SHA-256 of the file that a person's decision is about and label the one that it came with; "" in
-    lines of policies, which judge again whenever the data change, and of older versions.
+    seq counts from 1 and is the order of decisions; time is informative, because clocks go wrong. actor is
+    ``policy:NAME`` or ``person:NAME``. For ``policy`` lines value is the policy's fingerprint and path is empty; for
+    ``undo`` lines value is a JSON list of sequence numbers, for ``not_copies`` a JSON object (contents: SHA-256 of
+    files, paths), for ``not_same`` the same with one list per person in both. content is the SHA-256 of the file that a
+    person's decision is about, and label its original one; both are "" in lines of policies, which judge again whenever
+    the data change, and of older versions.
     """
 
     seq: int
@@ -76,7 +74,7 @@ _OPTIONAL = ("content", "label")
 
 @dataclass(frozen=True)
 class Draft:
-    """A decision before the log has numbered it; time is "" where it is made now, else when it was made."""
+    """A decision that is not yet in the log; time is when it was made, "" for now."""
 
     path: str
     action: str
@@ -102,7 +100,7 @@ def entries_of(table: pd.DataFrame) -> list[Entry]:
 
 
 class Log:
-    """A log as it stands on disk, and what is appended to it; the caller holds the workspace's lock to append.
+    """The log on disk; to append, the caller holds the workspace's lock.
 
     Attributes:
         table: the entries of all committed batches, oldest first (``table_of``).
@@ -113,7 +111,7 @@ class Log:
         """Read the log; it may be absent.
 
         Raises:
-            LogError: a line before the last committed batch is damaged or out of order; it is named.
+            LogError: names a line before the last committed batch that is damaged or out of order.
 
         """
         self.path = path
@@ -121,7 +119,7 @@ class Log:
 
     @property
     def through(self) -> int:
-        """The number of the last entry, 0 where there is none."""
+        """The number of the last entry, 0 if there is none."""
         return len(self.table)
 
     def append(self, actor: str, drafts: Sequence[Draft], *, now: datetime | None = None) -> list[Entry]:
@@ -146,10 +144,12 @@ class Log:
             Entry(n, d.time or stamp, actor, d.path, d.action, d.value, d.reason, d.issue, d.content, d.label)
             for n, d in enumerate(drafts, start=self.through + 1)
         ]
-        data = "".join(json.dumps(_record(entry), ensure_ascii=False) + "\n" for entry in entries).encode("utf-8")
+        # an empty optional field is left out, so that older versions can read the line
+        stated = [{name: text for name, text in e._asdict().items() if text or name not in _OPTIONAL} for e in entries]
+        data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in stated).encode("utf-8")
         chain = _chained(self.chain, data, len(entries), entries[-1].seq)
-        commit = json.dumps({_COMMIT: len(entries), "through": entries[-1].seq, "chain": chain}) + "\n"
-        data += commit.encode("utf-8")
+        commit = {_COMMIT: len(entries), "through": entries[-1].seq, "chain": chain}
+        data += f"{json.dumps(commit)}\n".encode()
         append_lines(self.path, data, self._bytes)
         self._bytes += len(data)
         self.chain = chain
@@ -157,18 +157,8 @@ class Log:
         return entries
 
 
-def read(path: Path) -> list[Entry]:
-    """Return the entries of all committed batches, oldest first.
-
-    Raises:
-        LogError: a line before the last committed batch is damaged or out of order; it is named.
-
-    """
-    return entries_of(Log(path).table)
-
-
 def through(path: Path) -> int:
-    """Return the number of the last entry, from the log's end alone; 0 where there is none, or it cannot be told."""
+    """Return the number of the last entry, read from the end of the log; 0 if there is none, or it is damaged."""
     try:
         with path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
@@ -184,28 +174,13 @@ def through(path: Path) -> int:
 
 
 def stated_chain(path: Path, through: int) -> str | None:
-    """Return what the commit line of the batch that ends at a decision says of the chain.
+    """Return the chain's value in the commit line of the batch that ends at a decision.
 
-    "" where it is of an older version, which says nothing; None where no batch ends there.
+    It is "" in lines of older versions, and None if no batch ends there.
     """
     data = contents(path) if path.exists() else b""
     found = re.search(rb'^\{"commit": \d+, "through": %d(?:, "chain": "(\w*)")?' % through, data, re.MULTILINE)
     return (found[1] or b"").decode() if found else None
-
-
-def append(path: Path, actor: str, drafts: Sequence[Draft], *, now: datetime | None = None) -> list[Entry]:
-    """Append one batch durably to the log in a file and return its entries; the caller holds the workspace's lock.
-
-    Raises:
-        LogError: the log is damaged, or an action is unknown.
-
-    """
-    return Log(path).append(actor, drafts, now=now) if drafts else []
-
-
-def _record(entry: Entry) -> dict[str, Any]:
-    """Return a line as it is written: older versions read it where it has nothing that they do not know."""
-    return {name: value for name, value in entry._asdict().items() if value or name not in _OPTIONAL}
 
 
 def _chained(before: str, lines: bytes, number: int, through: int) -> str:
@@ -214,7 +189,7 @@ def _chained(before: str, lines: bytes, number: int, through: int) -> str:
 
 
 def _scan(path: Path) -> tuple[pd.DataFrame, int, str]:
-    """Return the committed entries, the length in bytes of the committed part, and the chain's value behind it."""
+    """Return the committed entries, the length in bytes of the committed part, and the chain's value after it."""
     try:
         data = contents(path)
     except FileNotFoundError:
@@ -230,7 +205,7 @@ def _scan(path: Path) -> tuple[pd.DataFrame, int, str]:
 
 
 def _parsed_at_once(data: bytes) -> tuple[pd.DataFrame, int, str] | None:
-    """Return what :func:`_scan` does, by one fast pass over a sound log; None where it has to be looked at closely."""
+    """Parse a log in one fast pass, as :func:`_scan`; None if it must be parsed line by line."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.json
@@ -239,8 +214,10 @@ def _parsed_at_once(data: bytes) -> tuple[pd.DataFrame, int, str] | None:
     end = data.find(b"\n", last) + 1
     if not last or not end or b'"commit"' in data[end:]:
         return None
+    texts = dict.fromkeys(Entry._fields[1:], "str")
     options = pa.json.ReadOptions(block_size=_PARSED_AT_ONCE)
-    shape = pa.json.ParseOptions(explicit_schema=_line_schema(), unexpected_field_behavior="error")
+    kinds = dict.fromkeys(("seq", _COMMIT, "through"), pa.int64()) | dict.fromkeys((*texts, "chain"), pa.string())
+    shape = pa.json.ParseOptions(explicit_schema=pa.schema(kinds), unexpected_field_behavior="error")
     try:
         lines = pa.json.read_json(pa.BufferReader(data[:end]), read_options=options, parse_options=shape)
     except pa.ArrowException:
@@ -256,20 +233,12 @@ def _parsed_at_once(data: bytes) -> tuple[pd.DataFrame, int, str] | None:
     if not (in_order and closed and np.array_equal(through[commits], seq[commits - 1])):
         return None
     table: pd.DataFrame = entries.select(list(Entry._fields)).to_pandas()
-    texts = dict.fromkeys(Entry._fields[1:], "str")
     chain = lines["chain"][-1].as_py() or ""
     return table.fillna(dict.fromkeys(_OPTIONAL, "")).astype({"seq": "int64", **texts}), end, chain
 
 
-def _line_schema() -> pa.Schema:
-    import pyarrow as pa
-
-    texts = [(name, pa.string()) for name in (*Entry._fields[1:], "chain")]
-    return pa.schema([*((name, pa.int64()) for name in ("seq", _COMMIT, "through")), *texts])
-
-
 def _parsed_by_line(path: Path, data: bytes) -> tuple[pd.DataFrame, int, str]:
-    """Return what :func:`_scan` does, line by line: slower, and it names what is wrong."""
+    """Parse a log line by line, as :func:`_scan`: slower, but errors name the line."""
     entries: list[Entry] = []
     pending: list[Entry] = []
     committed_bytes = position = 0
@@ -290,7 +259,9 @@ def _parsed_by_line(path: Path, data: bytes) -> tuple[pd.DataFrame, int, str]:
                 raise LogError(f"{path}, line {number} {_wrong_with(line, error)}") from error
             break
         position = end
-    _require_order(path, entries)
+    for expected, entry in enumerate(entries, start=1):
+        if entry.seq != expected:
+            raise LogError(f"{path}: decision {expected} is missing (found {entry.seq}); restore the file from a copy")
     return table_of(entries), committed_bytes, chain
 
 
@@ -302,7 +273,7 @@ def _entry(record: Any) -> Entry:
 
 
 def _wrong_with(line: bytes, error: Exception) -> str:
-    """Return what is wrong with a line, and what to do."""
+    """Return what is wrong with a line, and what to do about it."""
     try:
         fields = set(parsed(line))
     except (ValueError, TypeError):
@@ -318,17 +289,11 @@ def _closed(pending: list[Entry], record: dict[str, Any]) -> list[Entry]:
     return pending
 
 
-def _require_order(path: Path, entries: list[Entry]) -> None:
-    for expected, entry in enumerate(entries, start=1):
-        if entry.seq != expected:
-            raise LogError(f"{path}: decision {expected} is missing (found {entry.seq}); restore the file from a copy")
-
-
 @dataclass(frozen=True)
 class Chain:
-    """What the chain of a log says: values by the last decision of each batch, and which batch it does not fit.
+    """The chain of a log: its value after the last decision of each batch, and what is wrong with it ("" if nothing).
 
-    begins is the first decision of the first chained batch, 0 where none is.
+    begins is the first decision of the first chained batch, 0 if there is none.
     """
 
     values: dict[int, str]
@@ -337,8 +302,8 @@ class Chain:
 
 
 def chain_of(path: Path) -> Chain:
-    """Return the chain of a log that can be read, computed anew."""
-    data = contents(path)[: _scan(path)[1]] if path.exists() else b""  # what follows is no whole batch
+    """Return the recomputed chain of a readable log."""
+    data = contents(path)[: _scan(path)[1]] if path.exists() else b""  # the rest is not a complete batch
     values, begins, position = {0: hashlib.sha256(b"").hexdigest()}, 0, 0
     value = values[0]
     for match in _COMMIT_LINE.finditer(data):
@@ -362,31 +327,25 @@ def chain_of(path: Path) -> Chain:
 
 
 def undone(entries: Iterable[Entry]) -> set[int]:
-    """Return the sequence numbers that are taken back; an undone ``undo`` brings its lines back."""
-    undos = sorted(((entry.seq, entry.value) for entry in entries if entry.action == "undo"), reverse=True)
-    return _taken_back(undos)
+    """Return :func:`undone_in` of a list of entries."""
+    return undone_in(table_of(entries))
 
 
 def undone_in(table: pd.DataFrame) -> set[int]:
-    """Return :func:`undone` of a table of entries."""
+    """Return the sequence numbers that are undone; undoing an ``undo`` restores its lines."""
     undos = table.loc[table["action"] == "undo", ["seq", "value"]]
-    return _taken_back(sorted(undos.itertuples(index=False, name=None), reverse=True))
-
-
-def _taken_back(undos: Iterable[tuple[int, str]]) -> set[int]:
-    """Return which lines ``undos`` (number, value), the newest first, take back."""
     gone: set[int] = set()
-    for seq, value in undos:
+    for seq, value in sorted(undos.itertuples(index=False, name=None), reverse=True):
         if seq not in gone:
             gone.update(targets_of(seq, value))
     return gone
 
 
 def targets_of(seq: int, value: str) -> list[int]:
-    """Return the numbers of the decisions that the ``undo`` line ``seq`` takes back.
+    """Return the numbers of the decisions that the ``undo`` line ``seq`` undoes.
 
     Raises:
-        LogError: its value is no list of numbers.
+        LogError: its value is not a list of numbers.
 
     """
     try:
@@ -395,4 +354,6 @@ def targets_of(seq: int, value: str) -> list[int]:
             raise ValueError("not a list")
         return [int(number) for number in numbers]
     except (ValueError, TypeError, OverflowError) as error:
-        raise LogError(f"decision {seq} takes back {value!r}, no list of decisions; restore the log") from error
+        raise LogError(
+            f"decision {seq} undoes {value!r}, which is not a list of decisions; restore the log from a copy"
+        ) from error

@@ -1,7 +1,7 @@
 """Immutable, content-addressed versions of the manifest: commit, find, diff, verify.
 
-A version is two files: ``vN.parquet`` (the rows) and ``vN.json`` (what it is and where it comes from). The JSON file
-is linked into place last and is the commit; a Parquet file without it is the left-over of a killed writer.
+A version is two files: ``vN.parquet`` (the rows) and ``vN.json`` (what it is and where it comes from). Linking the JSON
+file into place is the commit; a Parquet file without it is the remnant of a killed writer.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from curation.base import files, reading, tables
 from curation.base.errors import WorkspaceError
+from curation.base.frames import records
 from curation.base.workspace import Workspace
 from curation.decisions import log
 from curation.decisions.follow import Followed, Images, Past, follow, images_of, overruled_now
@@ -27,17 +28,17 @@ if TYPE_CHECKING:
 
 _VERSION_NAME = re.compile(r"v[1-9][0-9]*")
 _SHORTEST_PREFIX = 4
-"""Fewest hexadecimal digits that may name a version by its hash."""
+"""Fewest hexadecimal digits of a hash that may name a version."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """What ``vN.json`` states of a version.
+    """What ``vN.json`` states about a version.
 
-    kind is ``raw`` (as ingested) or ``cleaned`` (raw and decisions). base is the raw version that the log, up to and
-    including line ``log_through``, is replayed on, by ``rules`` (``curation.decisions.replay``). hash is the sha256 of
-    the rows in canonical form, chain the log's chain at ``log_through``. seal is the sha256 of all the rest and of the
-    record before it, "" in versions made by older tools.
+    kind is ``raw`` (as ingested) or ``cleaned`` (after decisions). base is the raw version on which the log, up to and
+    including line ``log_through``, is replayed by ``rules`` (``curation.decisions.replay``). hash is the SHA-256 of the
+    rows in canonical form, chain the log's chain at ``log_through``. seal is the SHA-256 of all other fields and of the
+    record before it, "" in versions of older tools.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Version:
 
 
 def raw_manifest(images: pd.DataFrame) -> pd.DataFrame:
-    """Return the manifest in which every image of the images table is kept under the labels it came with."""
+    """Return the manifest in which every image is kept under its original label."""
     stated = [name for name in ("soft_label", "subject") if name in images]
     frame = images[["path", "sha256", "split", "label"]].assign(
         original_label=images["label"], status="kept", reason="", group="", weight=1.0, soft_label=""
@@ -70,9 +71,9 @@ def raw_manifest(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def content_hash(manifest: pd.DataFrame) -> str:
-    """Return the sha256 of the rows, sorted by path, one JSON array a line; independent of file formats.
+    """Return the SHA-256 of the rows, sorted by path, as one JSON array per line.
 
-    An optional column that says nothing of any image is left out, so that versions from before it keep their hash.
+    An optional column that is empty for all images is left out, so that versions from before it keep their hash.
     """
     silent = {name for name in tables.OPTIONAL["manifest"] if name not in manifest or manifest[name].eq("").all()}
     ordered = manifest.sort_values("path")[[name for name in tables.columns("manifest") if name not in silent]]
@@ -86,8 +87,8 @@ def content_hash(manifest: pd.DataFrame) -> str:
 def counts(manifest: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
     """Return split -> label -> status -> number of images."""
     result: dict[str, dict[str, dict[str, int]]] = {}
-    sizes = manifest.groupby(["split", "label", "status"], observed=True).size()
-    for (split, label, status), number in sizes.items():
+    sizes = manifest.groupby(["split", "label", "status"], observed=True).size().reset_index(name="images")
+    for split, label, status, number in sizes.itertuples(index=False, name=None):
         result.setdefault(split, {}).setdefault(label, {})[status] = int(number)
     return result
 
@@ -96,7 +97,7 @@ def versions(workspace: Workspace) -> list[Version]:
     """Return all committed versions, oldest first.
 
     Raises:
-        WorkspaceError: a version's JSON file is damaged, or is not as it was committed.
+        WorkspaceError: a version's JSON file is damaged, or was changed after it was committed.
 
     """
     known = _versions(workspace)
@@ -114,11 +115,11 @@ def versions(workspace: Workspace) -> list[Version]:
 
 
 def _versions(workspace: Workspace) -> list[tuple[Version, bytes]]:
-    """Return all committed versions with the bytes of their records, oldest first, their seals unseen."""
+    """Return all committed versions with the bytes of their records, oldest first; seals are not checked."""
     found = []
     for path in workspace.manifests.glob("v*.json"):
         if _VERSION_NAME.fullmatch(path.stem):
-            with reading.refusing(path, "restore it from a copy: a version is not made anew"):
+            with reading.refusing(path, "restore it from a copy: a version cannot be made again"):
                 data = reading.contents(path)
                 version = reading.built(Version, reading.json_object(data))
                 _require_types(version, path.stem)
@@ -129,12 +130,12 @@ def _versions(workspace: Workspace) -> list[tuple[Version, bytes]]:
 def _require_types(version: Version, name: str) -> None:
     texts = (version.name, version.kind, version.hash, version.base, version.parent, version.created)
     if not all(isinstance(text, str) for text in (*texts, version.chain, version.seal)) or version.name != name:
-        raise ValueError("a field is no text, or its name is another's")
+        raise ValueError("a field is not a text, or its name is that of another version")
     numbers = [n for labels in version.counts.values() for states in labels.values() for n in states.values()]
     if not all(isinstance(number, int) for number in (version.log_through, version.rules, *numbers)):
-        raise ValueError("a field is no number")
+        raise ValueError("a field is not a number")
     if not isinstance(version.lineage, dict):
-        raise ValueError("its lineage is no object")
+        raise ValueError("its lineage is not an object")
 
 
 def rows(workspace: Workspace, version: Version) -> pd.DataFrame:
@@ -146,7 +147,7 @@ def find(workspace: Workspace, name: str) -> Version:
     """Return the version called ``name``: raw, cleaned, vN, a tag or the beginning of a content hash.
 
     Raises:
-        WorkspaceError: there is none of that name, or a hash prefix fits several contents.
+        WorkspaceError: there is none of that name, or a hash prefix is ambiguous.
 
     """
     known = versions(workspace)
@@ -170,7 +171,7 @@ def find(workspace: Workspace, name: str) -> Version:
 
 
 def tags(workspace: Workspace) -> dict[str, str]:
-    """Return tag -> version name; the last line of a tag counts.
+    """Return tag -> version name; of several lines with a tag the last counts.
 
     Raises:
         WorkspaceError: the file is damaged.
@@ -180,7 +181,7 @@ def tags(workspace: Workspace) -> dict[str, str]:
         lines = workspace.tags.read_text(encoding="utf-8").splitlines()
         named = {record["tag"]: record["version"] for record in map(files.parsed, lines)}
         if not all(isinstance(text, str) for pair in named.items() for text in pair):
-            raise ValueError("a name is no text")
+            raise ValueError("a name is not a text")
         return named
     except FileNotFoundError:
         return {}
@@ -192,7 +193,7 @@ def tag(workspace: Workspace, version: Version, name: str) -> None:
     """Give ``version`` a name; the caller holds the lock.
 
     Raises:
-        WorkspaceError: the name could be taken for something else.
+        WorkspaceError: the name is ambiguous or malformed.
 
     """
     reserved = name in ("raw", "cleaned") or _VERSION_NAME.fullmatch(name)
@@ -205,13 +206,13 @@ def tag(workspace: Workspace, version: Version, name: str) -> None:
 
 
 def _seal_of_tag(before: bytes, record: dict[str, Any]) -> str:
-    """Return the sha256 of the lines before a tag's and of its own record without its seal."""
+    """Return the SHA-256 of the lines before a tag's line and of its record without the seal."""
     own = {key: value for key, value in record.items() if key != "seal"}
     return hashlib.sha256(before + files.json_bytes(own)).hexdigest()
 
 
 def _problems_of_tags(workspace: Workspace, known: list[Version]) -> list[str]:
-    """Return what is wrong with the tags; lines of older versions of this tool have no seal."""
+    """Return what is wrong with the tags; lines of older tools have no seal."""
     hashes = {version.name: version.hash for version in known}
     before, is_sealed, found = b"", False, []
     for line in (reading.contents(workspace.tags) if workspace.tags.exists() else b"").splitlines(keepends=True):
@@ -219,7 +220,7 @@ def _problems_of_tags(workspace: Workspace, known: list[Version]) -> list[str]:
         seal = record.get("seal", "")
         is_sealed |= bool(seal)
         if record["version"] not in hashes:
-            found.append(f"{workspace.tags}: {record['tag']} names {record['version']}, which is none")
+            found.append(f"{workspace.tags}: {record['tag']} names {record['version']}, which does not exist")
         elif record.get("hash") != hashes[record["version"]]:
             found.append(f"{workspace.tags}: {record['tag']} states another hash than {record['version']} has")
         elif is_sealed and seal != _seal_of_tag(before, record):
@@ -241,7 +242,7 @@ def commit(
     """Commit ``manifest`` as the next version, unless it equals the newest of its kind; the caller holds the lock.
 
     Returns:
-        the new version, or the newest one where nothing has changed since.
+        the new version, or the newest one if nothing has changed.
 
     """
     known = versions(workspace)
@@ -274,12 +275,12 @@ def commit(
 
 
 def _seal(version: Version, before: bytes) -> str:
-    """Return the sha256 of a version's record without its seal and of the file of the record before it."""
+    """Return the SHA-256 of the file of the record before a version's and of its record without the seal."""
     return hashlib.sha256(before + files.json_bytes({**asdict(version), "seal": ""})).hexdigest()
 
 
 def rebuilt(workspace: Workspace, version: Version, table: pd.DataFrame) -> pd.DataFrame:
-    """Return a version made anew from its raw version and the log (``curation.decisions.log.Log.table``)."""
+    """Return a version rebuilt from its raw version and the log (``curation.decisions.log.Log.table``)."""
     base = rows(workspace, find(workspace, version.base))
     until = table[table["seq"] <= version.log_through]
     if version.rules == BY_PATH:
@@ -293,7 +294,7 @@ def followed(workspace: Workspace, table: pd.DataFrame, raw: pd.DataFrame) -> Fo
 
 
 def identified(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:
-    """Return people's decisions on images that stand, with the pictures that they are about."""
+    """Return people's decisions on images that were not undone, with the pictures that they were made on."""
     return follow_identified(table, _past(workspace, rows(workspace, find(workspace, "raw"))))
 
 
@@ -303,9 +304,9 @@ def overruled(workspace: Workspace, table: pd.DataFrame, raw: pd.DataFrame) -> s
 
 
 def _past(workspace: Workspace, raw: pd.DataFrame) -> Past:
-    """Return what tells which raw versions a decision may have been taken on.
+    """Return a function from a decision to the raw versions that it may have been made on.
 
-    The base of the version before it, then of the one after, which is ``raw`` where none was committed since.
+    These are the base of the version before it, and of the one after it, or ``raw`` if none was committed since.
     """
     cleaned = [version for version in versions(workspace) if version.kind == "cleaned"]
     images_now = images_of(raw)
@@ -324,10 +325,10 @@ def _past(workspace: Workspace, raw: pd.DataFrame) -> Past:
 
 
 def require_whole_log(workspace: Workspace, through: int) -> None:
-    """Refuse to go on with a log that is shorter than a committed version says it was, or another than it rests on.
+    """Refuse a log that is shorter than a committed version states, or another one than the version rests on.
 
     Raises:
-        WorkspaceError: lines of the log are gone, or the log of another copy of the workspace lies in its place.
+        WorkspaceError: lines of the log are gone, or it was replaced by that of another copy of the workspace.
 
     """
     known = versions(workspace)
@@ -341,14 +342,14 @@ def require_whole_log(workspace: Workspace, through: int) -> None:
     newest = max(chained, key=lambda version: version.log_through, default=None)
     if newest is not None and log.stated_chain(workspace.decisions, newest.log_through) not in ("", newest.chain):
         raise WorkspaceError(
-            f"{workspace.decisions} is another log than {newest.name} was made from; restore the log from a copy, and "
-            "take in decisions of another copy of this workspace with curate merge"
+            f"{workspace.decisions} is not the log that {newest.name} was made from; restore the log from a copy, and "
+            "add decisions of another copy of this workspace with curate merge"
         )
 
 
 def verify(workspace: Workspace) -> list[str]:
     """Return what is wrong with versions, records, tags, kept policies and the log, a sentence each; [] if nothing."""
-    from curation.decisions.policy import edited as edited_policies  # only here: it loads pydantic
+    from curation.decisions.policy import edited as edited_policies  # here because it loads pydantic
 
     try:
         table = log.Log(workspace.decisions).table
@@ -374,14 +375,14 @@ def verify(workspace: Workspace) -> list[str]:
 
 
 def not_sealed(workspace: Workspace) -> list[str]:
-    """Say for which decisions and versions, made by an older tool, ``verify`` has less to go by."""
+    """Return which decisions and versions of older tools ``verify`` can check less strictly, a sentence each."""
     chain = log.chain_of(workspace.decisions)
     first = chain.begins or max(chain.values) + 1
     notes = []
     if first > 1:
         notes.append(
             f"Decisions 1 to {first - 1} are older than the log's chain, which begins with the next: replaying them "
-            "vouches for what they decided, nothing for their times."
+            "proves what was decided, but not when."
         )
     unsealed = [version.name for version in versions(workspace) if not version.seal]
     if unsealed:
@@ -408,7 +409,7 @@ def _problems_of(workspace: Workspace, version: Version, table: pd.DataFrame, ch
 
 
 def diff(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each image that two manifests judge differently.
+    """Return one row for each image that differs between two manifests.
 
     Returns:
         columns path, change (added, removed, excluded, restored, moved, relabelled, reweighted, other), before, after,
@@ -418,11 +419,11 @@ def diff(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     joined = before.merge(after, on="path", how="outer", suffixes=("_a", "_b"), indicator=True)
-    records = []
-    for row in joined.to_dict("records"):
+    changes = []
+    for row in records(joined):
         change = _change(row)
         if change:
-            records.append(
+            changes.append(
                 {
                     "path": row["path"],
                     "change": change,
@@ -431,7 +432,7 @@ def diff(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
                     "reason": row["reason_b"] if row["_merge"] != "left_only" else "",
                 }
             )
-    frame = pd.DataFrame(records, columns=["path", "change", "before", "after", "reason"])
+    frame = pd.DataFrame(changes, columns=["path", "change", "before", "after", "reason"])
     return frame.sort_values(["change", "path"], ignore_index=True)
 
 

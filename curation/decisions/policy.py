@@ -14,13 +14,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from curation.base import files, plugins, reading, splits
 from curation.base.errors import CurationError, did_you_mean
+from curation.base.frames import records
 from curation.base.tables import facts
 from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft
 from curation.decisions.replay import issue_reference
 
 RULE_ACTIONS = ("exclude", "relabel", "soften")
-"""What the rule of another package may decide."""
+"""What a plug-in rule may decide."""
 
 
 class PolicyError(CurationError):
@@ -32,7 +33,7 @@ class _Part(BaseModel):
 
 
 class ExcludeRule(_Part):
-    """Exclude the images that ``check`` flags (in ``splits``, or in the policy's splits where empty)."""
+    """Exclude the images that ``check`` flags in ``splits``; if empty, in the policy's splits."""
 
     check: str
     reason: str
@@ -40,13 +41,13 @@ class ExcludeRule(_Part):
 
 
 class Review(_Part):
-    """Checks whose issues this policy leaves to a person."""
+    """Checks whose issues the policy leaves to a person."""
 
     checks: tuple[str, ...] = ()
 
 
 class Duplicates(_Part):
-    """What counts as a copy and which copy stays."""
+    """What counts as a copy, and which copy is kept."""
 
     identity: Literal["exact", "near", "equal_dhash"]
     conflicts: Literal["exclude", "ignore"]
@@ -55,7 +56,7 @@ class Duplicates(_Part):
 
 
 class Subjects(_Part):
-    """What is done where one person is in several splits: the images outside the split that keeps the person."""
+    """What is done with images of a person outside the split that keeps the person."""
 
     action: Literal["exclude", "move"]
     keep_split: tuple[str, ...]
@@ -76,12 +77,12 @@ class Policy(_Part):
 
     @property
     def fingerprint(self) -> str:
-        """Sha256 of what the policy says; comments and layout do not count, nor does a part that it does not have."""
-        # parts that are younger than logs that hold fingerprints
+        """SHA-256 of the policy's content, without comments, layout and absent parts."""
+        # parts added after logs held fingerprints
         absent: dict[str, bool | set[str]] = {name: True for name in ("subjects", "rules") if not getattr(self, name)}
         if self.labels is None:
             absent |= {"labels": True}
-        else:  # what is younger than logs that hold fingerprints counts where it says something
+        else:  # a default of a setting added later is left out
             younger = {"believe_above": None, "relabel_likelier": False}
             silent = {name for name, default in younger.items() if getattr(self.labels, name) == default}
             absent |= {"labels": silent} if silent else {}
@@ -95,12 +96,12 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str) -> Policy:
-    """Read a policy by name or from a file; several joined by ``+`` (``balanced+confident``) are one policy.
+    """Read a policy by name or from a file; several are joined by ``+`` (``balanced+confident``).
 
-    Of joined policies all exclusions and reviews count; only one may say what to do with copies, one with labels.
+    Joined policies share all exclusions and reviews; at most one may decide on copies, and one on labels.
 
     Raises:
-        PolicyError: one sentence: what is wrong, where, what there is instead.
+        PolicyError: it is absent or invalid.
 
     """
     if "+" in name_or_path and not Path(name_or_path).exists():
@@ -130,14 +131,14 @@ def _validated(name: str, record: Any) -> Policy:
 
 
 def store(folder: Path, policy: Policy, source: str) -> None:
-    """Keep an applied policy in a workspace, so that it can judge again when its file (``source``) has gone."""
+    """Keep an applied policy in a workspace, so that it can judge again after its file (``source``) is gone."""
     path = _stored_at(folder, policy.fingerprint)
     if not path.exists():
         files.write_json(path, {"source": source, "policy": policy.model_dump(mode="json")})
 
 
 def stored(folder: Path, fingerprint: str) -> tuple[Policy, str] | None:
-    """Return the kept policy of that fingerprint and where it came from; None where there is none, or it was edited."""
+    """Return the kept policy of that fingerprint and its source; None if there is none, or it was edited."""
     try:
         record = files.read_json(_stored_at(folder, fingerprint)) or {}
         policy = _validated(fingerprint, record.get("policy"))
@@ -147,7 +148,7 @@ def stored(folder: Path, fingerprint: str) -> tuple[Policy, str] | None:
 
 
 def edited(folder: Path) -> list[str]:
-    """Return which kept policies are not as they were applied, a sentence each."""
+    """Return which kept policies were edited after they were applied, a sentence each."""
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
@@ -156,7 +157,7 @@ def edited(folder: Path) -> list[str]:
             found.append(str(error))
         else:
             if _stored_at(folder, kept.fingerprint) != path:
-                found.append(f"{path}: the policy is not as it was applied; restore it from a copy")
+                found.append(f"{path}: the policy was edited after it was applied; restore it from a copy")
     return found
 
 
@@ -168,7 +169,7 @@ def joined(parts: Sequence[Policy]) -> Policy:
     """Return several policies as one.
 
     Raises:
-        PolicyError: two of them say what to do with copies, labels or people, or they judge different splits.
+        PolicyError: two of them decide on copies, labels, people or splits.
 
     """
     for name in ("duplicates", "labels", "splits", "subjects"):
@@ -192,7 +193,7 @@ def require_checks(policy: Policy, known: Collection[str]) -> None:
     """Refuse a policy that names a check which is not among ``known``.
 
     Raises:
-        PolicyError: the first of them.
+        PolicyError: names the first such check.
 
     """
     for check in sorted({rule.check for rule in policy.exclude} | set(policy.review.checks)):
@@ -201,14 +202,14 @@ def require_checks(policy: Policy, known: Collection[str]) -> None:
 
 
 _SPLITS = frozenset({"", "train", "validation", "test"})
-"""Splits that a policy may name though the data have none of that name."""
+"""Splits that a policy may name even if the data lack them."""
 
 
 def require_usable(policy: Policy, there: Collection[str]) -> None:
-    """Refuse a policy that names splits which data with the splits ``there`` cannot mean, or rules that are not there.
+    """Refuse a policy with absent rules, or with splits that data with the splits ``there`` cannot have.
 
     Raises:
-        PolicyError: a name is mistyped, or all that the policy judges are absent.
+        PolicyError: a name is mistyped, or all splits that the policy judges are absent.
 
     """
     for name in policy.rules:
@@ -237,10 +238,10 @@ def require_usable(policy: Policy, there: Collection[str]) -> None:
 
 
 def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
-    """Return the decisions that ``policy`` draws from the issues, sorted by path: one per image, and a move beside it.
+    """Return the decisions that ``policy`` draws from the issues, sorted by path: one per image, and perhaps a move.
 
-    Exclusions by rule come first, then labels; copies are looked for among the images that are left, under the labels
-    that they then have: a relabelled copy may end a conflict, and one that is surplus goes whatever its label.
+    Exclusions by rule come first, then labels; copies are judged among the remaining images, under their new labels: a
+    relabelled copy may end a conflict, and a surplus one is excluded whatever its label.
     """
     frame = images[["path", "split", "label"]]
     if policy.splits:
@@ -254,9 +255,11 @@ def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[D
         drafts |= label_drafts(policy.labels, left, issues)
     if policy.duplicates is not None:
         gone = [path for path, draft in drafts.items() if draft.action == "exclude"]
-        left = _as_relabelled(frame[~frame["path"].isin(gone)], drafts)
+        left = frame[~frame["path"].isin(gone)]
+        new = {path: draft.value for path, draft in drafts.items() if draft.action == "relabel"}
+        left = left.assign(label=left["label"].mask(left["path"].isin(new), left["path"].map(new)))
         copies = _by_copies(policy.duplicates, left, issues)
-        # to keep a copy is no reason to take its new label back
+        # keeping a copy is no reason to revert its new label
         drafts |= {path: draft for path, draft in copies.items() if draft.action != "keep" or path not in drafts}
     moves: list[Draft] = []
     if policy.subjects is not None:
@@ -265,12 +268,6 @@ def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[D
         drafts |= {draft.path: draft for draft in apart if draft.action == "exclude"}
         moves = [draft for draft in apart if draft.action == "move"]
     return sorted([*drafts.values(), *moves], key=lambda draft: (draft.path, draft.action))
-
-
-def _as_relabelled(frame: pd.DataFrame, drafts: Mapping[str, Draft]) -> pd.DataFrame:
-    """Return the images with the labels that the drafts give them."""
-    new = {path: draft.value for path, draft in drafts.items() if draft.action == "relabel"}
-    return frame.assign(label=frame["label"].mask(frame["path"].isin(new), frame["path"].map(new)))
 
 
 def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:
@@ -288,7 +285,7 @@ def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict
 def _by_plugin(
     plugin: plugins.Plugin, options: Mapping[str, Any], left: pd.DataFrame, issues: pd.DataFrame
 ) -> dict[str, Draft]:
-    """Return the decisions of another package's rule on images that no earlier rule decides on, at most one per image.
+    """Return the decisions of a plug-in rule on images that no earlier rule decides on, at most one per image.
 
     Raises:
         PluginError: it cannot be loaded, failed, or returned something else.
@@ -304,7 +301,7 @@ def _by_plugin(
 
 
 def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
-    """Return what is done with the images of people who are left in several splits: one split keeps each person."""
+    """Return the decisions on people who are left in several splits: one split keeps each person."""
     people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
     found = left.merge(people, on="path")
     order = _split_places(rule.keep_split, found["split"])
@@ -332,8 +329,7 @@ def _by_copies(rule: Duplicates, left: pd.DataFrame, issues: pd.DataFrame) -> di
 
 def _groups(rule: Duplicates, left: pd.DataFrame, issues: pd.DataFrame) -> pd.DataFrame:
     """Return the images of ``left`` that are in a group of copies: path, split, label, group, check, rank."""
-    exact = _rows_of("exact_duplicate", issues)
-    near = _rows_of("near_duplicate", issues)
+    exact, near = (issues[issues["check"] == check] for check in ("exact_duplicate", "near_duplicate"))
     if rule.identity == "equal_dhash":
         found = near.assign(group=["dhash-" + fact["dhash"] for fact in facts(near["evidence"], dhash=str)], rank=0)
     else:
@@ -346,12 +342,8 @@ def _groups(rule: Duplicates, left: pd.DataFrame, issues: pd.DataFrame) -> pd.Da
     return left.merge(found[["path", "check", "group", "rank"]], on="path")
 
 
-def _rows_of(check: str, issues: pd.DataFrame) -> pd.DataFrame:
-    return issues[issues["check"] == check]
-
-
 def _split_priority(rule: Duplicates, left: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Return (split, label) -> order in which copies are kept, lowest first."""
+    """Return (split, label) -> priority of keeping a copy there, lowest first."""
     pairs = left[["split", "label"]].drop_duplicates().itertuples(index=False, name=None)
     if rule.keep_split == "short_of_class":
         share = left.groupby("split")["label"].value_counts(normalize=True)
@@ -363,8 +355,8 @@ def _split_priority(rule: Duplicates, left: pd.DataFrame) -> dict[tuple[str, str
 def _split_places(keep_split: Sequence[str], there: pd.Series) -> dict[str, float]:
     """Return split -> its place in an order of splits; the lowest is kept first.
 
-    A split that the order does not name takes the place of the one that its name stands for. One of unknown use is
-    never emptied for the one that is fitted on: it comes right before train.
+    A split that the order does not name takes the place of the one that its name stands for. One of unknown use comes
+    right before train, so that it is never emptied in favour of the training split.
     """
     order = {split: float(place) for place, split in enumerate(keep_split)}
     train = order.get("train", float(len(order)))
@@ -376,20 +368,20 @@ def _split_places(keep_split: Sequence[str], there: pd.Series) -> dict[str, floa
 
 def _judged(rule: Duplicates, name: str, members: pd.DataFrame, priority: dict[tuple[str, str], float]) -> list[Draft]:
     """Return the decisions on one group: a conflict excludes every copy, otherwise one copy is kept."""
-    records = members.to_dict("records")
-    labels = sorted(set(members["label"]) - {""})  # no label contradicts none
+    copies = records(members)
+    labels = sorted(set(members["label"]) - {""})  # a missing label contradicts none
     if len(labels) > 1 and rule.conflicts == "exclude":
-        reason = f"its {len(records)} copies carry different labels: {', '.join(labels)}"
+        reason = f"its {len(copies)} copies carry different labels: {', '.join(labels)}"
         reference = issue_reference("label_conflict", name)
-        return [Draft(record["path"], "exclude", reason=reason, issue=reference) for record in records]
+        return [Draft(record["path"], "exclude", reason=reason, issue=reference) for record in copies]
     by_rank = rule.keep_copy == "best"
-    records.sort(
-        # of two copies the one that has a label is worth more
+    copies.sort(
+        # a copy with a label comes before one without
         key=lambda r: (priority[r["split"], r["label"]], not r["label"], r["rank"] if by_rank else 0, r["path"]),
     )
-    kept, *surplus = records
+    kept, *surplus = copies
     reference = issue_reference(kept["check"], name)
-    drafts = [Draft(kept["path"], "keep", reason=f"the kept one of {len(records)} copies", issue=reference)]
+    drafts = [Draft(kept["path"], "keep", reason=f"the kept one of {len(copies)} copies", issue=reference)]
     for record in surplus:
         reference = issue_reference(record["check"], name)
         drafts.append(Draft(record["path"], "exclude", reason=f"a copy of {kept['path']}", issue=reference))

@@ -1,8 +1,8 @@
-"""Replay: the raw manifest and the log's entries -> the manifest that they state.
+"""Replay: apply the log's entries to the raw manifest.
 
-Rank of decisions: a person's outranks any policy's; of one rank the later outranks the earlier. Only the last policy
-that was not undone counts: applying a policy replaces the one before it. A policy that judges again logs what changed:
-it takes its own lines back and adds others.
+A person's decision outranks any policy's; among equals the later outranks the earlier. Only the last policy that was
+not undone counts: applying a policy replaces the one before it. A policy that judges again logs only what changed: it
+undoes its own lines and adds others.
 """
 
 from __future__ import annotations
@@ -21,24 +21,19 @@ POLICY_PREFIX = "policy:"
 PERSON_PREFIX = "person:"
 
 HELD = "held"
-"""Value of a policy's ``keep`` of an image that it would leave out but for the brake: it waits for a person."""
+"""Value of a policy's ``keep`` for an image that only the brake keeps from exclusion, until a person decides."""
 
 BY_PATH, BY_CONTENT = 1, 2
-"""Rules of replay: older versions of manifests followed names; a person's decision now follows the picture."""
+"""Rules of replay: in older versions of manifests decisions followed paths; now they follow the picture."""
 
 COLUMN_SET = {"move": "split", "subject": "subject"}
-"""Actions that set one column and say nothing of whether the image is kept, nor why."""
+"""Actions that set one column and do not affect whether the image is kept, or why."""
 
 _IMAGE_ACTIONS = ("keep", "exclude", "relabel", "soften", *COLUMN_SET)
 
 
-def effective(entries: Sequence[Entry]) -> list[Entry]:
-    """Return the decisions on images that count, weakest first."""
-    return entries_of(standing(table_of(entries)))
-
-
 def standing(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a table of entries that are decisions on images and count, weakest first."""
+    """Return the effective decisions on images among a table of entries, the lowest rank first."""
     import pandas as pd
 
     return pd.concat([policy_rows(table), people_rows(table)])
@@ -58,7 +53,7 @@ def policy_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def opening_of(table: pd.DataFrame) -> Entry | None:
-    """Return the line that opened the policy in force, None where none is."""
+    """Return the line that opened the policy in force, or None."""
     found = table[table["seq"] == _in_force(table)[0]]
     return entries_of(found)[0] if len(found) else None
 
@@ -75,7 +70,7 @@ def _in_force(table: pd.DataFrame) -> tuple[int, int]:
 
 
 def may_grow(table: pd.DataFrame) -> bool:
-    """Tell whether lines that are appended now would belong to the policy in force."""
+    """Return whether lines appended now would belong to the policy in force."""
     opening, end = _in_force(table)
     return opening < end == _end(table)
 
@@ -85,10 +80,9 @@ def _end(table: pd.DataFrame) -> int:
 
 
 def overruled(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of policies' decisions that a person took back one by one.
+    """Return the rows of policies' decisions that a person undid one by one.
 
-    A policy that is applied again does not repeat them; taking back a policy, or a version, as a whole overrules
-    nothing.
+    A policy that is applied again does not repeat them. Undoing a policy or a version as a whole overrules nothing.
     """
     gone = undone_in(table)
     undos = table[(table["action"] == "undo") & ~_by_policy(table) & ~table["seq"].isin(gone)]
@@ -105,19 +99,18 @@ def _by_policy(table: pd.DataFrame) -> pd.Series:
 
 
 def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: int = BY_CONTENT) -> pd.DataFrame:
-    """Return the manifest that entries make of the ``raw`` one (both of the manifest schema).
+    """Return the manifest that results from applying entries to the ``raw`` one (both of the manifest schema).
 
     exclude and keep set the status, relabel the label, soften the soft label and weight, move the split, subject the
-    person; relabel takes an earlier softening back, for training would prefer the soft label; keep also means "as it
-    came": it takes earlier changes of label and weight back. Decisions on paths that the raw manifest does not hold
-    have no effect.
+    person. relabel reverts an earlier softening, because training would prefer the soft label; keep also reverts
+    earlier changes of label and weight. Decisions on paths that the raw manifest does not hold have no effect.
 
     Args:
         raw: the manifest before any decision.
         entries: of the log, as a list or a table; people's must be about the paths of ``raw``
             (``curation.decisions.follow``).
-        rules: ``BY_PATH`` as versions up to 0.1 were made (the last reason stands, whatever was decided), else
-            ``BY_CONTENT``: an image that was left out keeps the reason for that.
+        rules: ``BY_PATH`` for versions up to 0.1 (the last reason counts, whatever was decided), else ``BY_CONTENT``:
+            an excluded image has the reason for its exclusion.
 
     """
     table: pd.DataFrame = table_of(entries) if isinstance(entries, Sequence) else entries
@@ -144,7 +137,7 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
         "reason": reasons,
         "group": {path: group_of(issue) for path, issue in _last(grouped, "issue").items()},
         "weight": weights,
-        # a soft label that the source gave is of the old label
+        # a soft label from the source belongs to the old label
         "soft_label": dict.fromkeys(labels, "") | soft_labels,
     }
     result = raw.copy()
@@ -165,7 +158,7 @@ def _last(rows: pd.DataFrame, column: str) -> dict[str, Any]:
 
 
 def _after(rows: pd.DataFrame, *taken_back_at: dict[str, int]) -> pd.DataFrame:
-    """Return the last row of each path, where it came after the rows that take it back."""
+    """Return the last row of each path, if it came after the rows that revert it."""
     last = rows.drop_duplicates("path", keep="last")
     for places in taken_back_at:
         last = last[last["place"] > last["path"].map(lambda path, places=places: places.get(path, -1)).astype("int64")]
@@ -181,7 +174,7 @@ def _softened(rows: pd.DataFrame) -> tuple[dict[str, float], dict[str, str]]:
             soft = dict(value.get("soft_label") or {})
             weight = float(value.get("weight", 1.0))
             if not weight >= 0:
-                raise ValueError("a weight is no number from 0 on")
+                raise ValueError("a weight is not a number of at least 0")
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise LogError(f"decision {seq} softens by {text!r} ({error}); restore the log from a copy") from error
         weights[path] = weight
@@ -190,7 +183,7 @@ def _softened(rows: pd.DataFrame) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def issue_reference(check: str, group: str) -> str:
-    """Return how a decision names the issue it rests on: ``check`` or ``check#group``."""
+    """Return the reference to the issue that a decision rests on: ``check`` or ``check#group``."""
     return f"{check}#{group}" if group else check
 
 

@@ -1,6 +1,6 @@
-"""Evidence on six questions about a model and its data, computed once, kept in the workspace, and laid out as a page.
+"""Evidence on six questions about a model and its data, computed once, kept in the workspace, and shown on a page.
 
-People's accuracy, generalisation, other models, groups of people, what was learned, whether classes exclude each other.
+People's accuracy, generalisation, other models, groups of people, what was learned, whether classes are exclusive.
 """
 
 from curation.evidence.external_data import evaluate_elsewhere

@@ -1,4 +1,4 @@
-"""Faces of other pictures, cropped and aligned as those of the data set: eyes, nose and mouth at its usual places."""
+"""Faces of other pictures, cropped and aligned as in the data set: eyes, nose and mouth at its usual places."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from curation.base.settings import Settings
 
 FRONTAL_DEGREES = 15.0
-"""Faces turned less than this about both axes say where a data set's landmarks usually are."""
+"""Faces turned less than this about both axes give the usual places of a data set's landmarks."""
 
 LEAST_FACES = 20
-"""Frontal faces that are needed for that."""
+"""Frontal faces needed for that."""
 
 _PRESHRINK = 2.0
 """Images are first reduced to at most so many times their final scale, averaging areas: bilinear sampling alone would
@@ -33,7 +33,7 @@ COLUMNS = ["found", "face_px", "yaw", "pitch", "roll", "face_score"]
 
 
 class AlignmentError(CurationError):
-    """The data set's own faces do not say where a face should be."""
+    """The data set's own faces do not show where a face should be."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Faces:
     Attributes:
         images: (n, side, side) uint8 grey.
         facts: found (bool), face_px (width of the face in the original, pixels), yaw, pitch, roll (degrees),
-            face_score (0..1); NaN where no face was found: the whole image is then taken as it is.
+            face_score (0..1); NaN where no face was found: the whole image is then used.
 
     """
 
@@ -109,7 +109,7 @@ def aligned(pixels: Pixels, landmarks: Sequence[float], reference: Reference) ->
     Args:
         pixels: (h, w) grey.
         landmarks: x1, y1, .. x5, y5 in shares of width and height.
-        reference: where they shall be.
+        reference: where they should be.
 
     """
     height, width = pixels.shape
@@ -127,7 +127,7 @@ def aligned(pixels: Pixels, landmarks: Sequence[float], reference: Reference) ->
 
 
 def aligned_files(urls: Sequence[str], reference: Reference, settings: Settings, report: Report) -> Faces:
-    """Find, crop and align the best face of each file; a file without a face is reduced as it is.
+    """Find, crop and align the best face of each file; a file without a face is resized as a whole.
 
     Args:
         urls: of image files.
@@ -151,7 +151,7 @@ def aligned_files(urls: Sequence[str], reference: Reference, settings: Settings,
         try:
             pixels = read_pixels(url, settings.measure)
         except (DecodeError, OSError) as error:
-            raise AlignmentError(f"{url} cannot be read ({error}); take it out of the folder") from error
+            raise AlignmentError(f"{url} cannot be read ({error}); remove it from the folder") from error
         found = detector.detect(pixels)
         grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.uint8)
         if found and found[0].landmarks is not None:

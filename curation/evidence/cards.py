@@ -1,4 +1,4 @@
-"""Cards: what a data set and a model are, where they come from, what was done, what is known to be wrong with them."""
+"""Cards: what a data set and a model are, where they come from, how they were made, and their known faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from curation.evidence.store import Tables
 
 TO_FILL_IN = "TO FILL IN"
-"""Stands where only the owner knows the answer."""
+"""Placeholder where only the owner knows the answer."""
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 """The hub's size categories: fewer images than, name."""
@@ -42,7 +42,7 @@ def write_cards(
         version_name: the version that the dataset card describes.
         model: a run; "" for the newest, if there is any.
         destination: a folder.
-        force: whether files there that a person filled in, or something else wrote, may be replaced.
+        force: whether files there that a person filled in, or another program wrote, may be replaced.
 
     Raises:
         DestinationError: the folder is inside the data or a workspace, or holds such a file.
@@ -107,7 +107,7 @@ def _dataset_card(export_data: ExportData, history: list[tuple[str, str, str, in
         "",
         "## Cleaning history",
         "",
-        f"{len(export_data.rows):,} images came in; {len(excluded):,} were left out, {relabelled:,} got another label.",
+        f"{len(export_data.rows):,} images were imported; {len(excluded):,} were excluded, {relabelled:,} relabelled.",
         "",
         "| decision | reason | by | images |",
         "|---|---|---|---|",
@@ -122,20 +122,20 @@ def _dataset_card(export_data: ExportData, history: list[tuple[str, str, str, in
         "",
         "## Intended use",
         "",
-        f"{TO_FILL_IN}. Expressions in photographs are not what people feel; the labels are in part wrong.",
+        f"{TO_FILL_IN}. Expressions in photographs are not what people feel, and some of the labels are wrong.",
         "",
     ]
     return huggingface.dataset_card(export_data, {}, fields, lines)
 
 
 def _public(source: str) -> str:
-    """Return a source without what is nobody's business: of a path on this machine the last part only."""
+    """Return a source without private parts: of a path on this machine only the last part."""
     is_path = source.startswith(("/", ".", "~")) or Path(source).is_absolute()
     return Path(source).name if is_path else bare_url(source)
 
 
 def _history(workspace: Workspace, version: manifest.Version) -> list[tuple[str, str, str, int]]:
-    """Return action, check that it rests on, actor and number of each kind of decision that counts in the version."""
+    """Return action, check that it rests on, actor and number of each kind of decision in force in the version."""
     counts = Counter(
         (entry.action, entry.issue.partition("#")[0] or "a person's own", entry.actor)
         for entry in curating.entries_of(workspace, version)
@@ -156,7 +156,7 @@ def _model_card(run: Path, answers: dict[str, words.SectionSummary]) -> str:
     lines = [""] if judged else ["", f"Not evaluated yet; run: curate evaluate {run.name}", ""]
     header = {"license": "other", "license_name": TO_FILL_IN, "pipeline_tag": "image-classification", "tags": ["faces"]}
     yaml = "\n".join(f"{name}: {json.dumps(value)}" for name, value in header.items())
-    lines += ["## What was found out about it", ""]
+    lines += ["## What was found about it", ""]
     for name, answer in answers.items():
         lines += [f"### {QUESTIONS[name][1]}", "", *(f"- {sentence}" for sentence in answer.sentences), ""]
         lines += ["It cannot say:", "", *(f"- {limit}" for limit in answer.limits), ""]

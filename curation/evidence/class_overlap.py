@@ -15,7 +15,7 @@ from curation.labels.votes import Votes, read_votes
 from curation.models.runs import training_frame, translate_errors
 
 HEAD_IMAGES = 800
-"""Train images behind the two heads."""
+"""Train images that the two heads are trained on."""
 
 GALLERY = 24
 """Two-emotion faces shown."""
@@ -25,7 +25,7 @@ SECOND_VOTES = 0.2
 
 
 def class_overlap(evaluated: EvaluatedModel, votes_file: Path | None, report: Report) -> Tables:
-    """Return the evidence: who shares images with whom, by the model and by people, and what follows from it.
+    """Return the evidence: which classes share images, by the model and by people, and what follows from it.
 
     Half of the held-out images calibrate the sets of classes, the other half measures their coverage.
     """

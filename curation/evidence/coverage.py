@@ -27,8 +27,8 @@ class Coverage:
 
     Attributes:
         version: its name.
-        lines: what is missing and what gives a class away, the most serious first, in plain sentences.
-        cells: see ``curation.checks.coverage.cells``; beside it images_before, as the data came.
+        lines: what is missing and which axis reveals a class, as sentences, the most serious first.
+        cells: see ``curation.checks.coverage.cells``; and images_before, in the data as imported.
         association: see ``curation.checks.coverage.associations``.
         limits: axis -> where one value ends and the next begins.
         page: the page's file.
@@ -59,7 +59,7 @@ class Coverage:
 
 
 def coverage(workspace: Workspace, settings: Settings, on: str = "cleaned", attributes: str = "") -> Coverage:
-    """Count what a version and the data as they came hold of every class and axis, and write the page.
+    """Count the images of every class and axis in a version and in the imported data, and write the page.
 
     Copies of one picture within a split and class are counted once.
 
@@ -71,7 +71,7 @@ def coverage(workspace: Workspace, settings: Settings, on: str = "cleaned", attr
 
     Raises:
         WorkspaceError: the workspace has not been checked, or no kept image has a label.
-        CurationError: there is no such version, or the table says nothing of these images.
+        CurationError: there is no such version, or the table has nothing about these images.
 
     """
     from reports import coverage_page
@@ -102,12 +102,12 @@ def _with_attributes(known: pd.DataFrame, attributes: str, workspace: Workspace)
 def _lines(found: Sequence[tables.Finding], association: pd.DataFrame, axes: Sequence[str]) -> list[str]:
     lines = [one.sentence for one in found]
     if not lines:
-        lines.append("No cell is emptier than the other classes make one expect, and no axis gives a class away.")
+        lines.append("No cell has fewer images than the other classes make one expect, and no axis reveals a class.")
     most = association[association["label"] == ""].sort_values("association", ascending=False)
     if len(most):
         row = most.iloc[0]
         lines.append(
-            f"Of all axes {row['axis']} says most of the class: association {row['association']:.3f} "
+            f"Of all axes {row['axis']} says most about the class: association {row['association']:.3f} "
             "(0 nothing, 1 everything)."
         )
     unseen = [axis for axis in (*tables.VALUES, tables.PERSON) if axis not in axes]
@@ -123,11 +123,11 @@ def _lines(found: Sequence[tables.Finding], association: pd.DataFrame, axes: Seq
 
 
 def _limit_words(limits: dict[str, tuple[float, ...]]) -> str:
-    """Return in a sentence where the values of each axis begin."""
+    """Return a sentence on where the values of each axis begin."""
     low, high = tables.VALUES["pose"][1:]
     return (
         f"Pose: {low} from half the angle of a turned face, {high} from all of it. Illumination, sharpness and face "
-        "size: thirds of the data as they came; limits "
+        "size: thirds of the imported data; limits "
         + "; ".join(f"{axis} {a:.2g} and {b:.2g}" for axis, (a, b) in limits.items() if axis != "pose")
         + "."
     )

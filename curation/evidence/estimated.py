@@ -1,4 +1,4 @@
-"""Gender and age as insightface's genderage network estimates them, where nobody knows better; they are estimates."""
+"""Gender and age as estimated by insightface's genderage network, for data without such attributes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from curation.measure.decode import Pixels
 
 PREFIX = "insightface:"
-"""Begins a source of attributes that are estimated: insightface:PACK_OR_FOLDER."""
+"""Prefix of a source whose attributes are estimated: insightface:PACK_OR_FOLDER."""
 
 NETWORK = "genderage.onnx"
 """Its file in insightface's packs (buffalo_l, buffalo_m, buffalo_s, antelopev2), for non-commercial research only."""
@@ -28,7 +28,7 @@ PACKS = Path("~/.insightface/models")
 """Where insightface keeps its packs."""
 
 SAMPLE = 2_000
-"""Images of the whole data set that are estimated beside the judged ones: whom does the cleaning remove?"""
+"""Images of the whole data set that are estimated as well, to see whom the cleaning removes."""
 
 
 class EstimatesError(ModelError):
@@ -49,7 +49,7 @@ def network_file(source: str) -> Path:
     found = next((file for file in files if file.is_file()), None)
     if found is None:
         raise EstimatesError(
-            f"neither {files[0].parent} nor {files[1].parent} holds {NETWORK}, which insightface's packs bring "
+            f"neither {files[0].parent} nor {files[1].parent} holds {NETWORK}, which insightface's packs contain "
             "(non-commercial research only); name the folder of one, or give a table: --attributes TABLE"
         )
     if importlib.util.find_spec("insightface") is None:
@@ -64,15 +64,12 @@ def open_network(file: Path) -> Any:
         EstimatesError: the file is not that network.
 
     """
-    import onnxruntime
     from insightface.model_zoo.attribute import Attribute
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    from curation.measure.onnx_graph import session
+
     try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        network = Attribute(model_file=str(file), session=session)
+        network = Attribute(model_file=str(file), session=session(str(file)))
     except Exception as error:  # the runtime and the reader have their own kinds
         raise EstimatesError(f"{file} is no network that insightface can read ({type(error).__name__})") from error
     if network.taskname != "genderage":
@@ -99,7 +96,7 @@ def estimate(network: Any, pixels: Pixels, box: npt.NDArray[np.float64]) -> tupl
 
 
 class _Face(dict[str, Any]):
-    """What insightface's networks read and write: a dict whose entries are attributes too."""
+    """The face type of insightface's networks: a dict whose entries are attributes too."""
 
     @property
     def bbox(self) -> npt.NDArray[np.float64]:

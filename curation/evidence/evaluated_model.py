@@ -1,4 +1,4 @@
-"""The model that is asked about, and the images that it is judged on: none that it was fitted on, nor a copy of one."""
+"""The evaluated model and its images: none that it was trained on, nor a copy of one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CHALLENGES = (
     "watermark",
     "outlier",
 )
-"""Checks of what may make an image hard for a model."""
+"""Checks for what may make an image hard for a model."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class EvaluatedModel:
         settings: of the workspace.
         run_dir: of the model.
         model: loaded.
-        version: whose labels and images count.
+        version: whose labels and images are used.
         frame: key (path in the data set), path (file), label, split; the judged images.
-        trained: the same of the images that it was fitted on.
+        trained: the same for its training images.
         seed: of draws.
 
     """
@@ -77,7 +77,7 @@ class EvaluatedModel:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """How it was fitted."""
+        """Its training configuration."""
         from training.model import read_config
 
         return translate_errors(lambda: read_config(self.run_dir))
@@ -94,7 +94,7 @@ class EvaluatedModel:
 
     @cached_property
     def images(self) -> Pixels:
-        """(n, side, side) grey, as the model is given them."""
+        """(n, side, side) grey, the model's input."""
         from training.data import digests_of, load_images
 
         return translate_errors(
@@ -138,7 +138,7 @@ class EvaluatedModel:
 
     @cached_property
     def reference(self) -> Reference:
-        """Where landmarks usually are in the images that it was fitted on."""
+        """Where landmarks usually are in its training images."""
         mine = self.faces.loc[self.faces.index.isin(self.trained["key"])]
         return reference_of(mine, self.images.shape[1])
 
@@ -153,7 +153,7 @@ class EvaluatedModel:
 
     @cached_property
     def challenges(self) -> pd.DataFrame:
-        """Which of the judged images each check of single images flags: a column a check by its title, bool."""
+        """Which of the judged images each check of ``CHALLENGES`` flags: one bool column per check, by title."""
         from curation.base.workspace import read_issues
         from curation.pipeline.summary import check_words
 
@@ -175,7 +175,7 @@ class EvaluatedModel:
 
 
 def joined_covariates(pixels: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    """Return the covariates that reports show, under their names there."""
+    """Return the covariates under the names that reports show."""
     return pixels.assign(
         **{
             "face size (px)": facts["face_px"].to_numpy(np.float64),
@@ -197,8 +197,7 @@ def places(labels: pd.Series, classes: tuple[str, ...]) -> Labels:
     numbers = labels.map({name: place for place, name in enumerate(classes)})
     if numbers.isna().any():
         raise ModelError(f"the model knows {', '.join(classes)}, not {labels[numbers.isna()].iloc[0]}")
-    found: Labels = numbers.to_numpy(np.int64)
-    return found
+    return np.asarray(numbers.to_numpy(), np.int64)
 
 
 def newest_run(workspace: Workspace) -> str:
@@ -214,7 +213,7 @@ def newest_run(workspace: Workspace) -> str:
     return weights[-1].parent.name
 
 
-def open_subject(
+def open_evaluated_model(
     workspace: Workspace, settings: Settings, name: str, on: str, images: int, seed: int, display: Display
 ) -> EvaluatedModel:
     """Return a model and about ``images`` (0: all) images that are held out from it.
@@ -223,7 +222,7 @@ def open_subject(
         workspace: with a curated data set.
         settings: of it.
         name: of the run; "" for the newest.
-        on: the version whose images and labels count.
+        on: the version whose images and labels are used.
         images: by class, drawn.
         seed: of the draw.
         display: progress.

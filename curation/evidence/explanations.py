@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -62,16 +64,14 @@ def explanations(evaluated: EvaluatedModel, report: Report) -> Tables:
     }
 
 
-def _mean_face(
-    images: np.ndarray, labels: np.ndarray, called: np.ndarray, classes: tuple[str, ...], row: object
-) -> bytes:
+def _mean_face(images: np.ndarray, labels: np.ndarray, called: np.ndarray, classes: tuple[str, ...], row: Any) -> bytes:
     """Return the average face with the average map over it, RGB bytes."""
     from training.explain import overlay
 
-    given, predicted = classes.index(row.given), classes.index(row.predicted)  # type: ignore[attr-defined]
+    given, predicted = classes.index(row.given), classes.index(row.predicted)
     mask = (labels == given) & (called == predicted)
     side = images.shape[1]
-    values = np.frombuffer(row.map, np.uint8).reshape(side, side).astype(np.float32)  # type: ignore[attr-defined]
+    values = np.frombuffer(row.map, np.uint8).reshape(side, side).astype(np.float32)
     return overlay(images[mask].mean(axis=0).round().astype(np.uint8), values, PICTURE_SIDE)
 
 

@@ -17,7 +17,7 @@ from curation.base.classes import in_order
 from curation.base.progress import Display, Report
 from curation.base.workspace import Workspace
 from curation.evidence.alignment import Faces, aligned_files
-from curation.evidence.evaluated_model import EvaluatedModel, joined_covariates, open_subject, places
+from curation.evidence.evaluated_model import EvaluatedModel, joined_covariates, open_evaluated_model, places
 from curation.evidence.store import Tables
 from curation.formats.source import read_source
 from curation.labels.votes import match_classes
@@ -84,7 +84,7 @@ def evaluate_elsewhere(
     """
     from training.evaluate import side_by_side
 
-    evaluated = open_subject(workspace, settings, name, "cleaned", 1, 0, display)
+    evaluated = open_evaluated_model(workspace, settings, name, "cleaned", 1, 0, display)
     other = read_other(evaluated, source, display)
     with display.step("Predicting"):
         probabilities = evaluated.model.probabilities(other.faces.images)

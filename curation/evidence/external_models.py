@@ -48,7 +48,7 @@ def outside_models(evaluated: EvaluatedModel, sources: Sequence[str], other: str
         column_of = match_classes(model.classes, evaluated.classes)
         facts.append((model.name, ", ".join(model.classes), model.licence, model.seen or "not known"))
         for data, images, labels, ours in scenes:
-            with display.step(f"Asking {model.name} about {data}"):
+            with display.step(f"Running {model.name} on {data}"):
                 scores = translate_errors(
                     lambda m=model, i=images, c=column_of: our_probabilities(m, i, c, evaluated.classes)  # type: ignore[misc]
                 )
@@ -66,8 +66,8 @@ def open_external(source: str) -> OutsideModel:
     """Return the outside model that a source names.
 
     Raises:
-        ModelError: there is none, or its package or weights are not there.
-        PluginError: another package's model cannot be loaded, or is none.
+        ModelError: there is none, or its package or weights are missing.
+        PluginError: another package's model cannot be loaded, or is not a model.
 
     """
     from training.outside import open_model

@@ -1,4 +1,4 @@
-"""Gender, race and age: does the model treat groups alike, and does the cleaning? Figures by group."""
+"""Gender, race and age: do the model and the cleaning treat groups alike? Figures by group."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from curation.models.runs import ModelError, translate_errors
 ATTRIBUTES = ("gender", "race", "age")
 
 AGE_GROUPS = ((0, 9), (10, 19), (20, 39), (40, 59), (60, 200))
-"""Years, first and last: child, teenager, and three adult groups that have images enough in most data."""
+"""Years, first and last: child, teenager, and three adult groups with enough images in most data."""
 
 _YEARS = re.compile(r"[0-9]{1,3}(\.[0-9]{0,9})?")
 
@@ -39,17 +39,17 @@ _RACES = ("White", "Black", "Asian", "Indian", "other")
 
 
 class AttributesError(ModelError):
-    """A table or folder says nothing of the people in the images."""
+    """A table or folder has no attributes of the people in the images."""
 
 
 def read_attributes(source: str, workspace: Workspace) -> pd.DataFrame:
-    """Return what is known of the people in images.
+    """Return the known attributes of the people in images.
 
     Args:
         source: a CSV or Parquet table with the columns path and gender, race, age (any of them; age in years or as a
             group) and perhaps label; paths are of the data set, or relative to the table's folder. Or a folder whose
             files are named as UTKFace's.
-        workspace: for what is unpacked.
+        workspace: where archives are unpacked.
 
     Returns:
         Columns path, url ("" for an image of the data set), label ("" where there is none), and the attributes as
@@ -114,8 +114,8 @@ def _age_group(text: str) -> str:
 def groups(evaluated: EvaluatedModel, source: str, images: int, display: Display) -> Tables:
     """Return the model's figures and the cleaning's by group.
 
-    Images of the data set are judged as they are, others cropped and aligned like it. Where the table has labels,
-    accuracy and error rates are compared; else only what the model answers and how sure it is.
+    Images of the data set are used unchanged, others cropped and aligned like them. Where the table has labels,
+    accuracy and error rates are compared; else only the model's answers and confidence.
 
     Args:
         evaluated: the model.

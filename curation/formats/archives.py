@@ -1,14 +1,13 @@
-"""Zip and tar archives, unpacked once into the cache, under names of our own.
+"""Zip and tar archives, unpacked once into the cache.
 
-A member is stored by its number, never by its name; its name only becomes the key in the listing. So no name can lead
-out of the cache, collide with another or be too long for the disk.
+A member is stored under its number; its name only becomes the key in the listing. So no name can lead out of the cache,
+collide with another or be too long for the disk.
 """
 
 from __future__ import annotations
 
 import bz2
 import gzip
-import hashlib
 import io
 import json
 import lzma
@@ -27,20 +26,20 @@ from curation.base import reading
 from curation.formats import kinds, names
 from curation.formats.gate import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
 from curation.formats.listing import FoundFile, IngestError
-from curation.formats.tree import SPEAKING, Tree
+from curation.formats.tree import Tree, has_label_extension
 
 MAX_MEMBERS = 2_000_000
 """An archive with more members is refused."""
 
 MAX_RATIO = 200
-"""An archive that unpacks to more than this many times its size is refused as a bomb; photographs stay below 2,
-uncompressed images of flat colour below 100."""
+"""An archive that unpacks to more than this many times its size is refused as a bomb; photographs unpack to less than
+twice, uncompressed images of flat colour to less than 100 times their size."""
 
 ALWAYS_ALLOWED_BYTES = 64 * 2**20
-"""Unpacked bytes that are no danger whatever their ratio."""
+"""Unpacked bytes that are accepted at any ratio."""
 
 MAX_MEMBER_BYTES = 512 * 2**20
-"""A larger member is left out; it is the size from which on no image is read (MeasureSettings.max_bytes)."""
+"""A larger member is left out; the default of ``measure.max_bytes``, above which no image is read."""
 
 _INDEX = "contents.json"
 _CHUNK = 1 << 20
@@ -52,7 +51,7 @@ DAMAGED = (
 
 
 class Member(NamedTuple):
-    """One member of an archive: the name it states, its unpacked size in bytes, and why it is left out ("" if not)."""
+    """One member of an archive: its stated name, unpacked size in bytes, and why it is left out ("" if it is not)."""
 
     name: str
     size: int
@@ -60,7 +59,7 @@ class Member(NamedTuple):
 
 
 class Budget:
-    """Counts members and unpacked bytes; raises where an archive turns out to be a bomb."""
+    """Counts members and unpacked bytes, and raises if an archive turns out to be a bomb."""
 
     def __init__(self, shown: str, archive_bytes: int) -> None:
         self._shown = shown
@@ -99,22 +98,22 @@ class _Counted:
 def unpack(archive: Path, kind: str, cache: Path, shown: str, budget: Budget | None = None) -> Tree:
     """Return what a zip or tar archive holds, unpacking it into ``cache`` unless that was done before.
 
-    The folder is named by the archive's SHA-256 and appears at once when it is whole; what an interrupted call has
-    unpacked is taken up again.
+    The folder is named by the archive's SHA-256 and appears only when complete; what an interrupted call unpacked is
+    reused.
 
     Args:
         archive: a local file.
         kind: "zip" or "tar" (plain or compressed by gzip, bzip2 or xz).
         cache: the folder of unpacked archives.
         shown: the archive's name for messages.
-        budget: what it may unpack to; None for one by its own size.
+        budget: what it may unpack to; None for a budget by its own size.
 
     Raises:
-        IngestError: it is damaged as a whole, a bomb, or the cache cannot be written.
+        IngestError: it is damaged as a whole, it is a bomb, or the cache cannot be written.
 
     """
     try:
-        target = cache / _sha256(archive)
+        target = cache / reading.sha256(archive)
         known = _read_index(target)
         if known is not None:
             return known
@@ -131,10 +130,10 @@ def unpack(archive: Path, kind: str, cache: Path, shown: str, budget: Budget | N
 
 
 def expand(tree: Tree, cache: Path, budget: Budget) -> None:
-    """Unpack the archives inside ``tree`` and take in what they hold, each below its own name without the ending.
+    """Unpack the archives inside ``tree`` and add their contents, each below its own name without the extension.
 
     Raises:
-        IngestError: one is damaged as a whole, all together are a bomb, or the cache cannot be written.
+        IngestError: one is damaged as a whole, together they are a bomb, or the cache cannot be written.
 
     """
     inside, tree.archives = tree.archives, {}
@@ -146,40 +145,38 @@ def expand(tree: Tree, cache: Path, budget: Budget) -> None:
             tree.contents.leave_out(path, f"cannot be read: {error.strerror}")
             continue
         if kind in ("zip", "tar"):
-            tree.merge(kinds.without_archive_ending(path), unpack(Path(place), kind, cache, path, budget))
+            tree.merge(kinds.without_archive_extension(path), unpack(Path(place), kind, cache, path, budget))
         else:
             tree.contents.leave_out(path, "an archive of a kind that cannot be unpacked here; unpack it yourself")
 
 
 def _unpack_whole(target: Path, archive: Path, kind: str, budget: Budget) -> None:
-    """Make the folder ``target``, whole or not at all."""
+    """Make the folder ``target``, complete or not at all."""
     partial = target.with_suffix(".partial")
     try:
         _write_index(partial, _unpack_into(partial, archive, kind, budget))
     except Exception:
-        # only what a killed or stopped call leaves is worth keeping; a bomb or a full disk is not
+        # what a killed or interrupted call leaves is worth keeping, what a bomb or a full disk leaves is not
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    # one flush of the whole disk costs less than one of every small file; then the rename commits
+    # one flush of the whole disk is cheaper than one of each small file; then the rename commits
     os.sync()
     partial.rename(target)
 
 
-def _sha256(path: Path) -> str:
-    with reading.open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _unpack_into(partial: Path, archive: Path, kind: str, budget: Budget) -> Tree:
-    """Store every image, list, annotation and inner archive under ``partial``; places are relative to it."""
+    """Store every image, list, annotation and inner archive under ``partial``; return their places relative to it."""
     members = _zip_members(archive, budget) if kind == "zip" else tar_members(archive, budget)
     tree = Tree(partial.parent)
     taken: set[str] = set()
     for number, (member, stream) in enumerate(members):
         path = names.inside(member.name.replace("\\", "/"))
-        fault = member.fault or _fault_of_name(path) or ("the same name again" if path in taken else "")
-        if path is None or fault:
-            tree.contents.leave_out(names.escaped(member.name), fault)
+        fault = member.fault
+        if not fault and path is not None and names.is_system_path(path):
+            fault = SYSTEM_FILE
+        if path is None or fault or path in taken:
+            why = fault or (OUTSIDE if path is None else "the same name again")
+            tree.contents.leave_out(names.escaped(member.name), why)
             continue
         path = names.escaped(path)
         taken.add(path)
@@ -188,7 +185,7 @@ def _unpack_into(partial: Path, archive: Path, kind: str, budget: Budget) -> Tre
             fault, is_image = _store(stream, member.size, partial / place, path)
         except DAMAGED as error:
             if kind == "tar":
-                raise  # a tar is one stream: nothing behind the damage can be found
+                raise  # a tar is one stream: nothing after the damage can be found
             fault = f"cannot be unpacked: {error}"
         if fault:
             tree.contents.leave_out(path, fault)
@@ -199,18 +196,12 @@ def _unpack_into(partial: Path, archive: Path, kind: str, budget: Budget) -> Tre
     return tree
 
 
-def _fault_of_name(path: str | None) -> str:
-    if path is None:
-        return OUTSIDE
-    return SYSTEM_FILE if any(names.is_system(part) for part in path.split("/")) else ""
-
-
 def _store(stream: IO[bytes], size: int, place: Path, name: str) -> tuple[str, bool]:
-    """Write one member, unless an earlier call did; return why it was left out, or "", and whether it is an image."""
+    """Write a member unless an earlier call did; return why it is left out ("" if not) and whether it is an image."""
     written = place.exists() and place.stat().st_size == size
     head = place.read_bytes()[: kinds.HEAD_BYTES] if written else stream.read(kinds.HEAD_BYTES)
-    is_image = kinds.has_image_ending(name) or kinds.looks_like_image(head)
-    if not (is_image or kinds.has_archive_ending(name) or name.rpartition(".")[2].lower() in SPEAKING):
+    is_image = kinds.has_image_extension(name) or kinds.looks_like_image(head)
+    if not (is_image or kinds.has_archive_extension(name) or has_label_extension(name)):
         return NOT_AN_IMAGE, False
     if written:
         return "", is_image
@@ -227,7 +218,7 @@ def _zip_members(archive: Path, budget: Budget) -> Iterator[tuple[Member, IO[byt
     with zipfile.ZipFile(archive) as opened:
         budget.take(0, members=len(opened.infolist()))
         for info in opened.infolist():
-            if info.filename.endswith("/"):  # a folder; is_dir() fails where there is no name
+            if info.filename.endswith("/"):  # a folder; is_dir() fails on an empty name
                 continue
             fault = _zip_fault(info)
             member = Member(_zip_name(info), info.file_size, fault)
@@ -237,7 +228,7 @@ def _zip_members(archive: Path, budget: Budget) -> Iterator[tuple[Member, IO[byt
 
 
 class _ZipStream:
-    """A zip member that is opened when it is first read, so that its damage is its own."""
+    """A zip member that is opened when first read, so that damage affects only that member."""
 
     def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
         self._archive, self._info = archive, info
@@ -250,7 +241,7 @@ class _ZipStream:
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
-    """Return the member's name; without the UTF-8 flag (bit 11, APPNOTE 4.4.4) most tools still write UTF-8."""
+    """Return the member's name; most tools write UTF-8 even without its flag (bit 11, APPNOTE 4.4.4)."""
     if info.flag_bits & 0x800:
         return info.filename
     try:
@@ -275,16 +266,16 @@ def _fault_of_size(size: int) -> str:
 
 
 def budget(archive: Path) -> Budget:
-    """Return how many members and unpacked bytes per archive may have before it is taken for a bomb."""
+    """Return the members and unpacked bytes that an archive may have before it counts as a bomb."""
     return Budget(str(archive), archive.stat().st_size)
 
 
 def tar_members(archive: Path, budget: Budget) -> Iterator[tuple[Member, IO[bytes]]]:
-    """Yield a tar's members in order, each with its content, to be read before the next one.
+    """Yield a tar's members in order, each with its content, which must be read before the next one.
 
     Raises:
         IngestError: it is a bomb.
-        DAMAGED: it cannot be read on.
+        DAMAGED: the rest cannot be read.
 
     """
     with _unpacked_stream(archive) as stream:
@@ -320,18 +311,18 @@ def _write_index(partial: Path, tree: Tree) -> None:
         "problems": tree.contents.problems,
     }
     places = [*(file.url for file in tree.images), *record["others"].values()]
-    record["sha256"] = {place: _sha256(partial / place) for place in places}
+    record["sha256"] = {place: reading.sha256(partial / place) for place in places}
     (partial / _INDEX).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
 
 
 def _is_ours(target: Path, place: str, digest: str) -> bool:
-    """Return whether a place in an index is a file as it was unpacked: index and file may have been edited."""
+    """Return whether a place in an index is a file as unpacked: index and file may have been edited."""
     full = target / place
-    return names.inside(place) == place and not full.is_symlink() and _sha256(full) == digest
+    return names.inside(place) == place and not full.is_symlink() and reading.sha256(full) == digest
 
 
 def _read_index(target: Path) -> Tree | None:
-    """Return what an unpacked archive holds, or None where it is not there or not as it was left."""
+    """Return what an unpacked archive holds, or None if it is absent or has changed."""
     try:
         record = reading.json_object(reading.contents(target / _INDEX))
         tree = Tree(target.parent)

@@ -1,7 +1,7 @@
 """COCO annotations, in and out.
 
 Read: an image's label is the category that all its annotations name. Written: one annotation an image, whose box is the
-whole image, so that any COCO tool reads it.
+whole image, so that any COCO tool can read it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import files, tables
+from curation.base import files
 from curation.base.splits import standard
 from curation.formats import lists
-from curation.formats.export_data import ExportData
-from curation.formats.export_files import new_folder, place, tree_place, write_provenance
+from curation.formats.export_data import ExportData, curated, each_row
+from curation.formats.export_files import export_folder, place, tree_place
 from curation.formats.gate import Gate
 from curation.formats.listing import IngestError, SourceContents
 from curation.formats.shards import split_names
@@ -43,10 +43,10 @@ def annotations_in(gate: Gate) -> list[str]:
 
 
 def read(names: list[str], gate: Gate) -> SourceContents:
-    """Return the images that COCO files, named relative to the gate's root, name in turn.
+    """Return the images listed in COCO files; ``names`` are relative to the gate's root.
 
     Raises:
-        IngestError: a file is damaged, or numbers two images or categories alike.
+        IngestError: a file is damaged, or two images or categories have one id.
 
     """
     said: list[str] = []
@@ -71,7 +71,7 @@ def _entries(path: Path, gate: Gate, said: list[str]) -> list[lists.Entry]:
             lists.Entry(
                 row,
                 folder + str(image["file_name"]),
-                _only(labels.get(number, set())),
+                next(iter(named)) if len(named := labels.get(number, set())) == 1 else "",  # several: none
                 str(image.get("split", split)),
                 *(str(image.get(name) or "") for name in ("subject", "soft_label")),
             )
@@ -80,34 +80,29 @@ def _entries(path: Path, gate: Gate, said: list[str]) -> list[lists.Entry]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IngestError(f"{path} cannot be read as COCO ({type(error).__name__}: {error}); write it again") from error
     if twice := sorted(name for name in set(names.values()) if list(names.values()).count(name) > 1):
-        said.append(f"{path.name} numbers several categories {twice[0]!r}: they are one class")
+        said.append(f"{path.name} has several categories named {twice[0]!r}: they are one class")
     return entries
 
 
 def _by_id(records: list[Mapping[str, Any]], what: str, path: Path) -> dict[Any, Mapping[str, Any]]:
-    """Return records by their numbers.
+    """Return id -> record.
 
     Raises:
-        IngestError: two have the same.
+        IngestError: two records have the same id.
 
     """
     found: dict[Any, Mapping[str, Any]] = {}
     for each in records:
         if each["id"] in found and found[each["id"]] != each:
-            raise IngestError(f"{path} has two {what} records with the id {each['id']}; number them apart")
+            raise IngestError(f"{path} has two {what} records with the id {each['id']}; give each its own id")
         found[each["id"]] = each
     return found
 
 
-def _only(labels: set[str]) -> str:
-    """Return the one label, or "" where there is none or annotations name several."""
-    return next(iter(labels)) if len(labels) == 1 else ""
-
-
 def _folder(images: list[Mapping[str, Any]], path: Path, gate: Gate) -> str:
-    """Return where below the root the file names begin: at the root, in images or data, or in the split's folder.
+    """Return the folder that file names are relative to: the root, images, data, or the split's folder.
 
-    Some images may be missing, so several are looked for.
+    Some images may be missing, so a sample of names is looked up.
     """
     split = path.stem.removeprefix("instances_")
     looked_at = [str(image["file_name"]) for image in images[:: max(1, len(images) // _LOOKED_AT)]]
@@ -117,14 +112,14 @@ def _folder(images: list[Mapping[str, Any]], path: Path, gate: Gate) -> str:
 
 
 def write(export_data: ExportData, destination: Path) -> int:
-    """Write images/ and annotations/SPLIT.json, and return how many images."""
+    """Write images/ and annotations/SPLIT.json, and return the number of images."""
     kept = export_data.kept
-    with new_folder(destination) as building:
+    with export_folder(export_data, "coco", destination) as building:
         (building / "annotations").mkdir()
         done = 0
         for split, rows in kept.groupby(split_names(kept["split"]), sort=True):
             places = []
-            for row in rows.itertuples(index=False):
+            for row in each_row(rows):
                 places.append(f"images/{tree_place(row)}")
                 place(row, building / places[-1], export_data.place)
                 done += 1
@@ -132,17 +127,16 @@ def write(export_data: ExportData, destination: Path) -> int:
             record = _coco(export_data, rows, places)
             text = json.dumps(record, ensure_ascii=False) + "\n"
             (building / "annotations" / f"{split}.json").write_text(text, encoding="utf-8")
-        write_provenance(export_data, "coco", building)
     return len(kept)
 
 
 def _coco(export_data: ExportData, rows: pd.DataFrame, places: list[str]) -> dict[str, Any]:
-    """Return the JSON of one split; numbers of images and categories count from 1, as COCO's own do."""
+    """Return the JSON of one split; ids of images and categories count from 1, as COCO's own do."""
     categories = {label: number for number, label in enumerate(export_data.classes, start=1)}
     images, annotations = [], []
-    for number, (row, where) in enumerate(zip(rows.itertuples(index=False), places, strict=True), start=1):
-        curated = {name: getattr(row, name) for name in tables.columns("manifest") if name != "label"}
-        images.append({"id": number, "file_name": where, "width": row.width, "height": row.height, **curated})
+    for number, (row, where) in enumerate(zip(each_row(rows), places, strict=True), start=1):
+        stated = {name: value for name, value in curated(row).items() if name != "label"}
+        images.append({"id": number, "file_name": where, "width": row.width, "height": row.height, **stated})
         if not row.label:
             continue
         annotations.append(

@@ -1,7 +1,7 @@
-"""What the columns of a list mean: path, label, split, person, and a distribution over classes.
+"""The meaning of a list's columns: path, label, split, person, and a distribution over classes.
 
-Names decide first, in any spelling; then the cells: of two columns that may be the label, the one that tells images
-apart; where no name says path, the column whose cells are paths.
+Names decide first, in any spelling; then the cells: of two columns that may be the label, the one whose values differ;
+if no column is named like a path, the one whose cells are paths.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAMES = {
     ),
     "soft": ("soft_label", "soft_labels"),
 }
-"""For each meaning the names that are taken for it, best first; case and separators do not matter."""
+"""Meaning -> column names that have it, best first; case and separators do not matter."""
 
 _PATH_WORDS = {"image", "img", "file", "picture", "pic", "photo", "frame", "face", "crop", "id", "path", "pth", "name"}
 _PATH_WORDS |= {"filename", "filepath", "relative", "rel", "full", "abs", "absolute", "url", "location"}
@@ -43,13 +43,13 @@ _LABEL_WORDS = {"label", "class", "emotion", "expression", "category"}
 _BESIDE_LABEL = {"name", "text", "id", "idx", "index", "code", "face", "facial", "string", "number", "no", "true"}
 
 _MISSING = frozenset({"", "nan", "n/a", "na", "#n/a", "<na>", "null"})
-"""Cells, in lower case, by which programs say that there is nothing."""
+"""Cells, in lower case, that programs write for a missing value."""
 
 NO_CLASS = frozenset({"unknown", "nf", "not_a_face", "non_face", "no_face"})
-"""Names of columns that count votes for no class."""
+"""Names of columns with votes for none of the classes."""
 
 _SEVERAL = re.compile(r"[|;,/+]")
-"""What stands between several labels in one cell."""
+"""Separators of several labels in one cell."""
 
 _LOOKED_AT = 400
 _NEAR_ONE = 0.02
@@ -58,10 +58,10 @@ _MOST_DIGITS = 6
 
 @dataclass
 class Columns:
-    """The places of a list's columns, and what was understood about them.
+    """The places of a list's columns, -1 for absent ones, and how they were interpreted.
 
     distribution -- place -> class, of columns that hold a share, a vote or a mark for each class
-    said         -- sentences for the screen
+    said         -- notes for the user
     """
 
     path: int
@@ -74,14 +74,14 @@ class Columns:
 
 
 def understood(given: Table, exists: Callable[[str], bool], prefer: str = "", *, strict: bool = False) -> Columns:
-    """Return what the columns of a list mean.
+    """Return the meaning of a list's columns.
 
     Args:
         given: the list.
-        exists: whether there is an image of that path, as it stands.
-        prefer: a column of paths that wins over the others where it is there.
-        strict: whether only a column of a usual name is the label: "true_label" may be another one, and a column a
-            class what a model said.
+        exists: whether there is an image with that path, as given.
+        prefer: a column of paths that takes precedence over others, if the list has it.
+        strict: whether only a column with a common name is the label: "true_label" may be something else, and one
+            column per class the output of a model.
 
     Raises:
         IngestError: no column holds paths.
@@ -127,8 +127,11 @@ def _path_column(given: Table, plain: Sequence[str], exists: Callable[[str], boo
         cells = [row[place] for row in sample if place < len(row) and row[place]]
         return sum(map(fits, cells)) / len(cells) if cells else 0.0
 
-    # existing paths first, then cells that end as images do, then names alone
-    for fits, places in ((exists, named), (_ends_as_image, named), (exists, others), (_ends_as_image, others)):
+    def is_name(cell: str) -> bool:
+        return kinds.has_image_extension(cell.strip())
+
+    # existing paths first, then cells with the extension of an image, then names alone
+    for fits, places in ((exists, named), (is_name, named), (exists, others), (is_name, others)):
         shares = {place: share(place, fits) for place in places}
         best = max(shares, key=lambda place: (shares[place], -places.index(place)), default=-1)
         if best >= 0 and shares[best] > 0.5:
@@ -139,12 +142,8 @@ def _path_column(given: Table, plain: Sequence[str], exists: Callable[[str], boo
     raise IngestError(f"{given.shown} has no column 'path' (it has {have}); name the column of file paths 'path'")
 
 
-def _ends_as_image(cell: str) -> bool:
-    return kinds.has_image_ending(cell.strip())
-
-
 def _without_header(given: Table, found: Columns) -> None:
-    """Take the columns of a list without a header by their cells: split names, else the label."""
+    """Interpret the columns of a list without a header by their cells: names of splits, else the label."""
     labels = []
     for place in (n for n in range(len(given.header)) if n != found.path):
         cells = set(filter(None, given.column(place)))
@@ -170,7 +169,7 @@ def _label_columns(plain: Sequence[str], strict: bool) -> list[int]:
 
 
 def _chosen_label(given: Table, places: Sequence[int], found: Columns) -> int:
-    """Return the column among ``places`` that is most likely the label; its cells decide between several."""
+    """Return the column among ``places`` that is most likely the label, judged by its cells."""
     if len(places) < 2:
         return next(iter(places), -1)
 
@@ -204,10 +203,9 @@ def _label_by_cells(given: Table, rest: Sequence[int], found: Columns) -> int:
 
 
 def _distribution(given: Table, rest: Sequence[int], alone: bool) -> dict[int, str]:
-    """Return the columns that hold a share, a vote or a mark for each class, and their classes.
+    """Return place -> class of the columns that hold a share, a vote or a mark for each class.
 
-    They are called like expressions; where nothing else is the label, any that hold numbers will do of which each row
-    adds up to one.
+    They are named like expressions; if nothing else is the label, columns of numbers also count if each row sums to 1.
     """
     cells = {place: numbers for place in rest if (numbers := table.numbers(given.column(place))) is not None}
     cells = {place: numbers for place, numbers in cells.items() if not _counts_rows(numbers)}
@@ -223,12 +221,12 @@ def _distribution(given: Table, rest: Sequence[int], alone: bool) -> dict[int, s
 
 
 def _counts_rows(numbers: Sequence[float]) -> bool:
-    """Return whether a column numbers the rows, from 0 or 1 on."""
+    """Return whether a column numbers the rows, starting at 0 or 1."""
     return len(numbers) > 2 and any(list(numbers) == list(range(first, first + len(numbers))) for first in (0, 1))
 
 
 def _bare(names: dict[int, str]) -> dict[int, str]:
-    """Return names without a word that stands before or behind all of them, or before or behind an expression."""
+    """Return names reduced to the expression that is their first or last word, where they stay distinct."""
     bare = {}
     for place, name in names.items():
         words = re.split(r"[\s_.-]+", name.strip())
@@ -238,16 +236,18 @@ def _bare(names: dict[int, str]) -> dict[int, str]:
 
 
 def labels_of(given: Table, columns: Columns) -> tuple[list[str], list[str], list[str]]:
-    """Return label and soft label (a JSON object, or "") of every row, and sentences about what was read into them."""
+    """Return the label and soft label (a JSON object, or "") of every row, and notes on how they were read."""
     cells, softs = (
         given.column(place) if place >= 0 else [""] * len(given.rows) for place in (columns.label, columns.soft)
     )
-    cells, softs = [_label_text(cell) for cell in cells], [_distribution_text(text) for text in softs]
+    cells = ["" if cell.strip().casefold() in _MISSING else cell.strip() for cell in cells]
+    softs = [_distribution_text(text) for text in softs]
     said: list[str] = []
     if columns.distribution:
         cells, softs, said = _from_distribution(given, columns, cells)
     elif columns.label < 0 and any(softs):
-        cells = [_likeliest(text) for text in softs]
+        shares = [json.loads(text) if text else {} for text in softs]
+        cells = [max(each, key=each.__getitem__, default="") for each in shares]
     whole = {cell for cell in cells if cell}
     if whole and all(map(_is_number, whole)):  # 3.0 is the label 3
         cells = [cell.partition(".")[0] for cell in cells]
@@ -264,13 +264,8 @@ def labels_of(given: Table, columns: Columns) -> tuple[list[str], list[str], lis
     return cells, softs, said
 
 
-def _label_text(cell: str) -> str:
-    text = cell.strip()
-    return "" if text.casefold() in _MISSING else text
-
-
 def _parts(cell: str, known: set[str]) -> list[str]:
-    """Return the distinct labels in a cell, [] where they are none: each a known expression or alone elsewhere."""
+    """Return the distinct labels in a cell, each an expression or the whole of another cell; [] if they are not."""
     parts = list(dict.fromkeys(filter(None, map(str.strip, _SEVERAL.split(cell)))))
     known_ones = bool(parts) and all(is_expression(part) or part in known for part in parts)
     return parts if known_ones and any(is_expression(part) for part in parts) else []
@@ -298,7 +293,7 @@ def _from_distribution(given: Table, columns: Columns, cells: list[str]) -> tupl
 def judged(shares: dict[str, float]) -> tuple[str, str, bool]:
     """Return label, soft label (JSON) and whether two classes tie for the label, from shares or votes by class.
 
-    Where most is for no class (``NO_CLASS``: unknown, not a face), the label is "".
+    If the largest share is for none of the classes (``NO_CLASS``: unknown, not a face), the label is "".
     """
     real = {name: share for name, share in shares.items() if plain_name(name) not in NO_CLASS}
     top = max(real.values(), default=0.0)
@@ -309,7 +304,7 @@ def judged(shares: dict[str, float]) -> tuple[str, str, bool]:
 
 
 def soft_json(shares: dict[str, float]) -> str:
-    """Return shares, or votes, as a JSON object class -> probability; "" where all are 0."""
+    """Return shares, or votes, as a JSON object class -> probability; "" if all are 0."""
     total = sum(shares.values())
     if not total > 0:
         return ""
@@ -317,13 +312,8 @@ def soft_json(shares: dict[str, float]) -> str:
     return json.dumps(soft, sort_keys=True, ensure_ascii=False)
 
 
-def _likeliest(text: str) -> str:
-    shares = json.loads(text) if text else {}
-    return max(shares, key=lambda name: shares[name], default="")
-
-
 def _distribution_text(text: str) -> str:
-    """Return a cell that holds a soft label as JSON, also as Python prints it, in one form; "" for any other."""
+    """Return a soft label, written as JSON or as Python prints it, in one form; "" for any other text."""
     try:
         found = files.parsed(text if '"' in text else text.replace("'", '"')) if text.startswith("{") else None
     except ValueError:

@@ -11,7 +11,7 @@ from typing import Any
 from curation.base import tables
 from curation.base.errors import optional
 from curation.formats.export_data import ExportData
-from curation.formats.export_files import new_folder, write_provenance
+from curation.formats.export_files import export_folder
 from curation.formats.shards import EXTRA, write_shards
 
 _SHARDS = "shards"
@@ -21,9 +21,9 @@ _MEANING = {
     "path": "name of the image in the source",
     "sha256": "SHA-256 of the image's bytes",
     "split": "train, validation, test, another name, or empty",
-    "label": "label after cleaning: its place among the labels record set",
+    "label": "label after cleaning: its place in the record set of labels",
     "original_label": "label that the image came with",
-    "status": "kept: other images are not handed on",
+    "status": "kept: other images are not exported",
     "reason": "why it was kept or changed",
     "group": "copies that it belongs to",
     "weight": "weight in training",
@@ -33,12 +33,11 @@ _MEANING = {
 
 
 def write(export_data: ExportData, destination: Path) -> int:
-    """Write the kept images with their rows and description, and return how many."""
+    """Write the kept images with their rows and description, and return the number of images."""
     optional("mlcroissant", EXTRA, "the format croissant")
-    with new_folder(destination) as building:
+    with export_folder(export_data, "croissant", destination) as building:
         write_shards(export_data, building)
         (building / "croissant.json").write_text(description(export_data), encoding="utf-8")
-        write_provenance(export_data, "croissant", building)
     return len(export_data.kept)
 
 
@@ -57,7 +56,7 @@ class Remarks:
 
 
 def description(export_data: ExportData, remarks: Remarks = Remarks()) -> str:
-    """Return the Croissant JSON-LD of a version as this format lays it down, checked by mlcroissant itself."""
+    """Return the Croissant JSON-LD of a version in this layout, validated by mlcroissant itself."""
     mlc = optional("mlcroissant", EXTRA, "Croissant metadata")
     described = _metadata(mlc, export_data, remarks).to_json()
     return json.dumps(described, indent=1, ensure_ascii=False, default=str) + "\n"

@@ -8,22 +8,21 @@ import shlex
 from pathlib import Path
 
 from curation.formats.export_data import ExportData
-from curation.formats.export_files import new_folder, write_provenance
+from curation.formats.export_files import export_folder
 
 OUT = "images"
 """The folder that the stage makes."""
 
 
 def write(export_data: ExportData, destination: Path) -> int:
-    """Write dvc.yaml into a new folder, and return how many images its stage will write.
+    """Write dvc.yaml into a new folder, and return the number of images that its stage will write.
 
     The stage depends on the version's two files, which hold the hash of every image, and on nothing else.
     """
-    with new_folder(destination) as building:
+    with export_folder(export_data, "dvc", destination) as building:
         (building / "dvc.yaml").write_text(_stage(export_data, destination), encoding="utf-8")
-        # what the stage makes is DVC's to keep, not Git's
+        # the stage's output is tracked by DVC, not by Git
         (building / ".gitignore").write_text(f"/{OUT}\n", encoding="utf-8")
-        write_provenance(export_data, "dvc", building)
     return len(export_data.kept)
 
 

@@ -1,4 +1,4 @@
-"""Hand a version on: one file per format, one registry."""
+"""Export a version in one of the registered formats."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def export_version(
         destination: the file or new folder to write
         since: only what changed since this version
         place: whether image files are copied or linked
-        force: whether a file that something else wrote may be replaced; a folder that holds something never is
+        force: whether a file that something else wrote may be replaced; a folder with contents never is
         display: where progress is shown
 
     Raises:
-        CurationError: the version or format is unknown, the destination holds something, an image is not what was
+        CurationError: the version or format is unknown, the destination is not empty, an image is not what was
             curated, or the format's library is not installed.
 
     """
@@ -51,10 +51,10 @@ def export_version(
     gate.allow(destination) if chosen.unit == "rows" else gate.allow_place(destination)
     files.remove_abandoned(destination)
     with (display or Display(quiet=True)).step(f"Exporting {version} as {format_name}") as report:
-        handed_on = load_export_data(workspace, version, since, place, report)
+        export_data = load_export_data(workspace, version, since, place, report)
         if chosen.unit != "rows":
-            return chosen.write(handed_on, destination)
+            return chosen.write(export_data, destination)
         with files.unfinished_folder(destination) as building:
-            written = chosen.write(handed_on, building / destination.name)
+            written = chosen.write(export_data, building / destination.name)
             gate.put(building / destination.name, destination)
     return written

@@ -1,12 +1,13 @@
-"""What every format is given: the rows to write, where their bytes are, and how files are laid down."""
+"""What every export format is given: the rows to write, where their bytes are, and how files are placed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
+from curation.base import tables
 from curation.base.classes import in_order
 from curation.base.errors import CurationError
 from curation.base.progress import Report
@@ -19,14 +20,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Placement = Literal["copy", "hardlink", "symlink"]
-"""How image files come to lie in an export."""
+"""How image files are placed in an export."""
 
 _MOST_BYTES = 512 * 2**20
-"""As ``measure.max_bytes``: no larger file has been measured."""
+"""The default of ``measure.max_bytes``: no larger file has been measured."""
+
+
+class ExportRow(Protocol):
+    """A row of ``ExportData.kept``, as far as formats read it by name."""
+
+    path: str
+    sha256: str
+    split: str
+    label: str
+    url: str
+    bytes: int
+    width: int
+    height: int
 
 
 class ExportError(CurationError):
-    """A version cannot be handed on as asked."""
+    """A version cannot be exported as asked."""
 
 
 def _no_report(done: int, total: int) -> None:
@@ -35,17 +49,17 @@ def _no_report(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class ExportData:
-    """One version, or what changed in it since another, on its way out.
+    """One version, or what changed in it since another, to be exported.
 
     rows    -- the manifest's columns, then change ("" in a whole export; else added, removed, excluded, restored,
                relabelled, reweighted or other), url, bytes, width, height, mode; sorted by path. Removed images are
-               there as they were before, without a url.
+               as they were before, without a url.
     version -- what is exported
     since   -- the earlier version that a partial export starts from, or None
-    space   -- the workspace's folder
+    workspace -- the workspace's folder
     source  -- where the data set was read from
-    place   -- how image files are laid down
-    report  -- called as the work advances
+    place   -- how image files are placed
+    report  -- called with (done, total) as the work advances
     """
 
     rows: pd.DataFrame
@@ -58,22 +72,29 @@ class ExportData:
 
     @property
     def kept(self) -> pd.DataFrame:
-        """The rows whose images are handed on, numbered from 0."""
+        """The rows whose images are exported, numbered from 0."""
         there = (self.rows["status"] == "kept") & (self.rows["change"] != "removed")
         return self.rows[there].reset_index(drop=True)
 
     @property
     def classes(self) -> list[str]:
-        """The labels of the whole version, in order, so that partial exports number them alike."""
+        """The labels of the whole version, in order, so that partial exports number them the same way."""
         return in_order({label for labels in self.version.counts.values() for label in labels} - {""})
 
     @property
     def title(self) -> str:
-        """What people call the data set."""
+        """Name of the data set: the last part of its source."""
         return self.source.rstrip("/").rpartition("/")[2] or "faces"
 
+    def each(self) -> Iterator[ExportRow]:
+        """Yield the rows of ``kept`` one by one, and report each as done when the next one is asked for."""
+        kept = self.kept
+        for number, row in enumerate(each_row(kept), start=1):
+            yield row
+            self.report(number, len(kept))
+
     def record(self) -> dict[str, Any]:
-        """Return where an export comes from, for the file that lies beside it."""
+        """Return where an export comes from, for the file ``export.json`` in it."""
         return {
             "data_set": self.title,
             "version": self.version.name,
@@ -122,21 +143,26 @@ def _changed(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([now, gone], ignore_index=True)
 
 
-def content(row: Any) -> bytes:
-    """Return the bytes of an image (a row of ``ExportData.kept``), proved to be those that were curated.
+def content(row: ExportRow) -> bytes:
+    """Return the bytes of an image, verified to be those that were curated.
 
     Raises:
-        ChangedError: the file is gone, cannot be read, or is not what it was.
+        ChangedError: the file is gone, cannot be read, or has changed.
 
     """
     return measured_bytes(row.url, row.sha256, _MOST_BYTES, row.path)
 
 
-def shards(rows: pd.DataFrame, most_bytes: int, most_rows: int) -> Iterator[list[Any]]:
-    """Yield ``rows`` (of ``ExportData.kept``) in order, in lists of at most so many image bytes and rows."""
-    shard: list[Any] = []
+def curated(row: ExportRow) -> dict[str, Any]:
+    """Return the manifest's columns of a row."""
+    return {name: getattr(row, name) for name in tables.columns("manifest")}
+
+
+def shards(rows: pd.DataFrame, most_bytes: int, most_rows: int) -> Iterator[list[ExportRow]]:
+    """Yield ``rows`` (of ``ExportData.kept``) in order, in lists of at most so many image bytes and rows each."""
+    shard: list[ExportRow] = []
     size = 0
-    for row in rows.itertuples(index=False):
+    for row in each_row(rows):
         if shard and (len(shard) == most_rows or size + row.bytes > most_bytes):
             yield shard
             shard, size = [], 0
@@ -146,5 +172,10 @@ def shards(rows: pd.DataFrame, most_bytes: int, most_rows: int) -> Iterator[list
         yield shard
 
 
+def each_row(rows: pd.DataFrame) -> Iterator[ExportRow]:
+    """Yield the rows of ``ExportData.kept`` one by one."""
+    return cast("Iterator[ExportRow]", rows.itertuples(index=False))
+
+
 Write = Callable[[ExportData, Path], int]
-"""Writes a handover to a destination and returns how many rows or images it wrote."""
+"""Writes export data to a destination and returns the number of rows or images written."""

@@ -1,4 +1,4 @@
-"""Image files in an export: their names, how they are laid down, and folders that appear whole or not at all."""
+"""Image files in an export: their names, how they are placed, and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from curation.base import files
 from curation.formats import names
-from curation.formats.export_data import ExportData, ExportError, content
+from curation.formats.export_data import ExportData, ExportError, ExportRow, content
 from curation.formats.names import PROVENANCE
 
 CHANGES = "changes.csv"
-"""In a partial export: every image that changed and how, those that left the version among them."""
+"""In a partial export: every image that changed and how, including those that left the version."""
 
 METADATA = "metadata.jsonl"
 """In an image folder, beside the class folders of a split: its rows, under the name that Hugging Face reads."""
 
 _UNSAFE = {"", ".", "..", METADATA, PROVENANCE, CHANGES}
-"""Labels that would not name a folder of their own."""
+"""Labels that cannot name a folder of their own."""
 
 _MOST_NAME_BYTES = 255
 """The longest file name on ext4, XFS, APFS and NTFS."""
@@ -31,10 +30,10 @@ _HASH_DIGITS = 10
 
 @contextlib.contextmanager
 def new_folder(destination: Path) -> Iterator[Path]:
-    """Yield a folder to fill, which becomes ``destination`` when the block ends well.
+    """Yield a folder to fill, which becomes ``destination`` when the block succeeds.
 
     Raises:
-        ExportError: the destination exists and is no empty folder.
+        ExportError: the destination exists and is not an empty folder.
 
     """
     taken = destination.is_symlink() or (destination.exists() and not destination.is_dir())
@@ -50,8 +49,20 @@ def new_folder(destination: Path) -> Iterator[Path]:
         files.sync_folder(destination.parent)
 
 
-def write_provenance(export_data: ExportData, format_name: str, folder: Path) -> None:
-    """Say in ``folder`` where the export comes from and, for a partial one, what changed."""
+@contextlib.contextmanager
+def export_folder(export_data: ExportData, format_name: str, destination: Path) -> Iterator[Path]:
+    """Yield a folder to fill with an export; beside it goes where it comes from and, in a partial one, what changed.
+
+    Raises:
+        ExportError: see ``new_folder``.
+
+    """
+    with new_folder(destination) as building:
+        yield building
+        _write_provenance(export_data, format_name, building)
+
+
+def _write_provenance(export_data: ExportData, format_name: str, folder: Path) -> None:
     (folder / PROVENANCE).write_bytes(files.json_bytes({"format": format_name, **export_data.record()}))
     if export_data.since is not None:
         columns = ["path", "change", "status", "split", "label", "reason"]
@@ -59,11 +70,11 @@ def write_provenance(export_data: ExportData, format_name: str, folder: Path) ->
         (folder / CHANGES).write_text(text, encoding="utf-8")
 
 
-def tree_place(row: Any) -> str:
-    """Return split/label/name, where an image of this row lies in an image folder; POSIX, unique among all paths.
+def tree_place(row: ExportRow) -> str:
+    """Return split/label/name, the POSIX path of a row's image in an image folder, unique among all images.
 
     Raises:
-        ExportError: its label or split cannot be a folder's name.
+        ExportError: its label or split cannot name a folder.
 
     """
     return str(PurePosixPath(_folder(row.split, "split"), _folder(row.label, "label"), flat_name(row.path)))
@@ -82,7 +93,7 @@ def _folder(name: str, what: str) -> str:
 
 
 def flat_name(path: str) -> str:
-    """Return one file name for a path: its parts joined by two underscores, as two folders may hold one name.
+    """Return one file name for a path: its parts joined by two underscores, as two folders may hold the same name.
 
     Where that would be ambiguous or too long for a disk, a part of the path's hash makes the name unique.
     """
@@ -98,13 +109,14 @@ def flat_name(path: str) -> str:
     return stem.encode("utf-8")[:room].decode("utf-8", errors="ignore") + mark + ending
 
 
-def place(row: Any, target: Path, how: str) -> None:
-    """Lay the image of a row down at ``target`` as a copy, a hard link or a symbolic link.
+def place(row: ExportRow, target: Path, how: str) -> None:
+    """Place the image of a row at ``target`` as a copy, a hard link or a symbolic link.
 
-    Images that are no files of this machine are copied.
+    Images that are not local files are copied.
 
     Raises:
-        ExportError: it cannot be linked. ChangedError: it cannot be read, or is not what was measured.
+        ExportError: it cannot be linked.
+        ChangedError: it cannot be read, or is not what was measured.
 
     """
     data = content(row)

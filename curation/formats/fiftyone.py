@@ -1,4 +1,4 @@
-"""FiftyOne datasets, in and out: one on disk (``FiftyOneDataset``), or one of the user's by its name.
+"""FiftyOne datasets, in and out: one on disk (``FiftyOneDataset``), or one of the user's by name.
 
 Written by FiftyOne itself, in a process with a database of its own, so that the user's datasets stay untouched.
 """
@@ -7,25 +7,25 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import posixpath
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from curation.base import files, programs, tables
+from curation.base import files, programs
 from curation.base.errors import MissingPackageError, installing
 from curation.base.splits import standard
 from curation.formats import kinds, lists
-from curation.formats.export_data import ExportData, ExportError, content
-from curation.formats.export_files import new_folder, place, tree_place, write_provenance
+from curation.formats.export_data import ExportData, ExportError, content, curated
+from curation.formats.export_files import export_folder, place, tree_place
 from curation.formats.gate import Gate
 from curation.formats.listing import IngestError, SourceContents
 from curation.formats.stored import Contents
 
 _READER = Path(__file__).with_name("program_read_fiftyone.py")
-
-
+_WRITER = Path(__file__).with_name("program_write_fiftyone.py")
 _USUAL_FIELDS = ("ground_truth", "label", "labels")
 
 
@@ -66,7 +66,7 @@ def read_named(name: str, cache: Path) -> tuple[str, SourceContents]:
         said = programs.run(sys.executable, _READER, folder, {"FIFTYONE_DO_NOT_TRACK": "true"})
         if said:
             raise IngestError(
-                f"fiftyone:{name} cannot be read ({said}); fiftyone.list_datasets() names those there are"
+                f"fiftyone:{name} cannot be read ({said}); fiftyone.list_datasets() lists those there are"
             )
         with (folder / "samples.jsonl").open(encoding="utf-8") as lines:
             samples = [json.loads(line) for line in lines]
@@ -80,12 +80,9 @@ def read_named(name: str, cache: Path) -> tuple[str, SourceContents]:
 
 
 def _shared_folder(paths: list[str]) -> str:
-    """Return the folder, with its slash, that all paths lie below."""
-    if not paths:
-        return ""
-    first, last = min(paths), max(paths)
-    same = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return first[: first.rfind("/", 0, same) + 1]
+    """Return the folder, with its slash, that all paths are below."""
+    shared = posixpath.commonprefix(paths)
+    return shared[: shared.rfind("/") + 1]
 
 
 def _entry(number: int, sample: Mapping[str, Any], field: str) -> lists.Entry:
@@ -98,7 +95,7 @@ def _entry(number: int, sample: Mapping[str, Any], field: str) -> lists.Entry:
 
 
 def _label(sample: Mapping[str, Any], field: str) -> str:
-    """Return the label of the named field, else of a usual one, else of the only classification."""
+    """Return the label of the named field, else of a common one, else of the only classification."""
     nested = {name: value for name, value in sample.items() if isinstance(value, Mapping)}
     classified = {name: value for name, value in nested.items() if isinstance(value.get("label"), str)}
     if field:
@@ -109,31 +106,29 @@ def _label(sample: Mapping[str, Any], field: str) -> str:
     return str(classified[chosen[0]]["label"]) if chosen else ""
 
 
-_WRITER = Path(__file__).with_name("program_write_fiftyone.py")
-
-
 def write(export_data: ExportData, destination: Path) -> int:
-    """Write data/, metadata.json and samples.json, and return how many images."""
+    """Write data/, metadata.json and samples.json, and return the number of images."""
     if importlib.util.find_spec("fiftyone") is None:
         raise MissingPackageError(f"the format fiftyone needs that package; run: {installing('review')}")
-    kept = export_data.kept
-    with new_folder(destination) as building, programs.scratch_folder("curate-fiftyone-") as scratch:
+    with (
+        export_folder(export_data, "fiftyone", destination) as building,
+        programs.scratch_folder("curate-fiftyone-") as scratch,
+    ):
         folder = Path(scratch)
         (folder / "database").mkdir()
         lines = []
-        for number, row in enumerate(kept.itertuples(index=False), start=1):
+        for row in export_data.each():
             where = building / "data" / tree_place(row)
-            if not kinds.has_image_ending(where.name):  # FiftyOne tells images from others by their endings
-                where = where.with_name(f"{where.name}.{kinds.ending_of(content(row)[: kinds.HEAD_BYTES], where.name)}")
+            if not kinds.has_image_extension(where.name):  # FiftyOne recognises images by their extensions
+                where = where.with_name(
+                    f"{where.name}.{kinds.extension_of(content(row)[: kinds.HEAD_BYTES], where.name)}"
+                )
             place(row, where, export_data.place)
-            record = {name: getattr(row, name) for name in tables.columns("manifest")}
-            lines.append(json.dumps({"file": str(where), **record}))
-            export_data.report(number, len(kept))
+            lines.append(json.dumps({"file": str(where), **curated(row)}))
         order = {"rows": len(lines), "name": export_data.title, "out": str(building), "info": export_data.record()}
         (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
         (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
         said = programs.run(sys.executable, _WRITER, folder, programs.PRIVATE_FIFTYONE)
         if said:
             raise ExportError(f"FiftyOne failed ({said}); export as folder or coco, which FiftyOne reads too")
-        write_provenance(export_data, "fiftyone", building)
-    return len(kept)
+    return len(lines)

@@ -1,4 +1,4 @@
-"""A local folder, walked once through the gate; links and special files cannot lead out of it or hang the walk."""
+"""Walk a local folder once, through the gate: links and special files cannot lead out of it or block the walk."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from curation.formats.tree import Tree
 
 
 def scan(gate: Gate) -> Tree:
-    """Return what lies below the gate's root.
+    """Return what is below the gate's root.
 
-    Links to files are taken where the gate lets them through. Links to folders are not followed, so that every image
-    has one path, unless the gate is open and they lead outside. Names that are not UTF-8 are escaped. What this tool
-    itself wrote below the root, a workspace or an export, is left out.
+    Links to files are followed if the gate allows. Links to folders are not followed, so that every image has one path,
+    unless the gate is open and they lead outside. Names that are not UTF-8 are escaped. What this tool itself wrote
+    below the root, a workspace or an export, is left out.
 
     Raises:
         IngestError: the root itself cannot be listed, or is a workspace.
@@ -29,7 +29,7 @@ def scan(gate: Gate) -> Tree:
     """
     if is_workspace(Path(gate.root)):
         raise IngestError(
-            f"{gate.root} is a workspace and no data set; give the data, or an export of one of its versions"
+            f"{gate.root} is a workspace, not a data set; give the data, or an export of one of its versions"
         )
     tree = Tree(gate.cache)
     empty: list[str] = []
@@ -59,12 +59,12 @@ def scan(gate: Gate) -> Tree:
                 "permissions"
             )
     if empty and tree.images:
-        tree.contents.warnings.append(f"folders that hold nothing: {', '.join(map(repr, sorted(empty)[:5]))}")
+        tree.contents.warnings.append(f"empty folders: {', '.join(map(repr, sorted(empty)[:5]))}")
     return tree
 
 
 def _own_output(full: str, inside: set[str]) -> str:
-    """Return what this tool wrote into the folder ``full`` with these entries, or "" for anybody else's folder."""
+    """Return what the folder ``full`` with these entries is, if this tool wrote it, else ""."""
     if MARKER in inside and is_workspace(Path(full)):
         return "a workspace of this tool"
     if names.PROVENANCE in inside:
@@ -93,7 +93,7 @@ def _take(entry: os.DirEntry[str], path: str, gate: Gate, tree: Tree, pending: l
 
 
 def _leads_on(full: str, gate: Gate, visited: set[str]) -> bool:
-    """Return whether a link leads to a folder outside that was not walked yet: links may lead in circles."""
+    """Return whether a link leads to a folder outside that was not walked yet: links may form circles."""
     target = os.path.realpath(full)
     if f"{target}/".startswith(gate.root + "/") or f"{gate.root}/".startswith(target + "/") or target in visited:
         return False
@@ -117,10 +117,10 @@ def _take_file(entry: os.DirEntry[str], path: str, fault: str, gate: Gate, tree:
 
 
 def image_names(root: str) -> Iterator[str]:
-    """Yield the paths, relative to ``root``, of all files below it that are called like images; none is opened."""
+    """Yield the paths, relative to ``root``, of all files below it that are named like images; none is opened."""
     for folder, below, here in os.walk(root):
         below[:] = [name for name in below if not names.is_system(name)]
         inside = folder[len(root.rstrip("/")) + 1 :]
         for name in here:
-            if kinds.has_image_ending(name) and not names.is_system(name):
+            if kinds.has_image_extension(name) and not names.is_system(name):
                 yield f"{inside}/{name}" if inside else name

@@ -1,6 +1,6 @@
-"""The one gate through which every local path of every source goes: what of the disk is read, and what is not.
+"""The single gate for local paths of every source: which files on the disk are read, and which are not.
 
-Only regular files are opened, as a pipe or a device may hang or do harm. Nothing outside the source's root is read
+Only regular files are opened, because a pipe or a device may hang or do harm. Nothing outside the source's root is read
 unless the settings allow it, whatever a link, a list or an annotation names.
 """
 
@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from curation.base.reading import open_regular
+from curation.base.text import is_text
 from curation.formats import kinds, names
 from curation.formats.listing import FoundFile, IngestError
 
-NOT_AN_IMAGE = "not an image, neither by its ending nor by its content"
+NOT_AN_IMAGE = "not an image, by its extension or content"
 OUTSIDE = "leads outside the data set"
 SYSTEM_FILE = "a hidden, system, backup or unfinished file"
 NOT_REGULAR = "not a regular file"
@@ -24,15 +25,15 @@ LINKED_FOLDER = "a link to a folder, which is not followed"
 ABSENT = "no such file"
 
 MOST_BYTES = 2**30
-"""A list or annotation file that is larger is not read whole."""
+"""A larger list or annotation file is not read."""
 
 
 @dataclass
 class Gate:
-    """What of the disk one source may name.
+    """What one source may read of the disk.
 
     root    -- the source's folder: absolute, without links in it
-    cache   -- where links to files with odd names are laid
+    cache   -- where links to files are made whose names are not UTF-8
     outside -- whether links and lists may lead outside ``root``
     """
 
@@ -48,7 +49,7 @@ class Gate:
             return ABSENT
         inside = is_within(full, self.root)
         if not inside and not self.outside:
-            # a path of another machine is not there at all, and may be matched by its end
+            # a path of another machine does not exist here, and may be matched by its end
             return OUTSIDE if os.path.lexists(full) else ABSENT
         key = full[len(self.root.rstrip("/")) + 1 :] if inside else full.lstrip("/")
         folder = full.rpartition("/")[0]
@@ -72,10 +73,10 @@ class Gate:
         return FoundFile(names.escaped(key), openable(full, self.cache), status.st_size, status.st_mtime_ns)
 
     def read(self, path: str, most_bytes: int = MOST_BYTES) -> bytes:
-        """Return the bytes of a file of the source that is no image, at most so many.
+        """Return the bytes of a file of the source that is not an image, at most ``most_bytes``.
 
         Raises:
-            OSError: it cannot be read, leads outside, or is no regular file.
+            OSError: it cannot be read, leads outside, or is not a regular file.
 
         """
         full = f"{self.root}/{path}"
@@ -101,10 +102,10 @@ class Gate:
         return "" if self.outside or is_within(os.path.realpath(folder), self.root) else OUTSIDE
 
     def require_inside(self) -> None:
-        """Refuse a folder that another library reads by itself, where that could lead it outside or to a device.
+        """Refuse a folder that another library reads by itself, if that could lead it outside or to a device.
 
         Raises:
-            IngestError: a link leads outside, or something is no regular file.
+            IngestError: a link leads outside, or something is not a regular file.
 
         """
         for folder, below, here in os.walk(self.root):
@@ -122,14 +123,14 @@ class Gate:
 
 
 def is_within(target: str, root: str) -> bool:
-    """Return whether ``target`` is the folder ``root`` or lies below it; both absolute and without links."""
+    """Return whether ``target`` is the folder ``root`` or is below it; both absolute and without links."""
     return f"{target}/".startswith(root.rstrip("/") + "/")
 
 
 def fault_of_file(full: str, status: os.stat_result) -> str:
-    """Return why the file at ``full`` with this status is no image, or "" where it is one.
+    """Return why the file at ``full`` with this status is not an image, or "" if it is one.
 
-    Only a regular file without an image's ending is opened.
+    Only a regular file without an image's extension is opened.
 
     Raises:
         OSError: it cannot be opened.
@@ -137,15 +138,15 @@ def fault_of_file(full: str, status: os.stat_result) -> str:
     """
     if not stat.S_ISREG(status.st_mode):
         return NOT_REGULAR
-    if kinds.has_image_ending(full.rpartition("/")[2]):
+    if kinds.has_image_extension(full.rpartition("/")[2]):
         return ""
     with open_regular(full) as file:
         return "" if kinds.looks_like_image(file.read(kinds.HEAD_BYTES)) else NOT_AN_IMAGE
 
 
 def openable(full: str, cache: Path) -> str:
-    """Return a path in valid Unicode (tables hold nothing else) by which the file at ``full`` can be opened."""
-    if names.is_valid_unicode(full):
+    """Return a path in valid Unicode, as tables need it, by which the file at ``full`` can be opened."""
+    if is_text(full):
         return full
     link = cache / "links" / hashlib.sha256(os.fsencode(full)).hexdigest()
     if not link.is_symlink():

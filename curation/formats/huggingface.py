@@ -1,7 +1,7 @@
 """Hugging Face datasets, in and out.
 
-Read: one saved to disk, a folder that ``load_dataset`` reads, or a name on the hub. Written: typed Parquet shards and a
-card.
+Read: a dataset saved to disk, a folder that ``load_dataset`` reads, or a name on the hub. Written: typed Parquet shards
+and a card.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from curation.base.errors import optional
-from curation.base.reading import open_regular
+from curation.base.reading import first_line, open_regular
 from curation.base.splits import standard
 from curation.formats import names
 from curation.formats.columns import NAMES
 from curation.formats.export_data import ExportData
-from curation.formats.export_files import new_folder, write_provenance
+from curation.formats.export_files import export_folder
 from curation.formats.gate import Gate
 from curation.formats.listing import IngestError, SourceContents
 from curation.formats.shards import features, write_shards
@@ -39,8 +39,8 @@ def is_saved(folder: Path) -> bool:
 def read(name: str, cache: Path, *, outside: bool = False) -> tuple[str, SourceContents]:
     """Return the root and images of a saved dataset, a dataset folder, or a name on the hub (``OWNER/NAME[:CONFIG]``).
 
-    The first column of images is taken, and the first that is a class or has the name of a label. The library opens
-    files by itself, so that nothing in a folder may lead out of it unless ``outside`` is set.
+    The first column of images is read, and the first that is a class or is named like a label. The library opens
+    files by itself, so nothing in a folder may lead out of it unless ``outside`` is set.
 
     Raises:
         IngestError: it cannot be loaded, has no images, or a folder leads outside itself.
@@ -65,11 +65,11 @@ def read(name: str, cache: Path, *, outside: bool = False) -> tuple[str, SourceC
             owner, _, config = name.partition(":")
             loaded = datasets.load_dataset(owner, config or None)
     except Exception as error:
-        # the library's own errors share no base
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        # the library's errors have no common base class
+        reason = first_line(error)
         raise IngestError(
             f"hf:{name} cannot be loaded ({reason}); give a folder made by save_to_disk or a name on the hub, and for "
-            "a name see that this machine has a network"
+            "a name check this machine's network"
         ) from error
     parts = loaded if isinstance(loaded, dict) else {str(loaded.split or ""): loaded}
     return (names.escaped(root) if folder.is_dir() else f"hf:{name}"), _images(parts, datasets, name, gate)
@@ -106,7 +106,7 @@ def _require_own_files(folder: Path) -> None:
 
 
 def _texts(value: Any, seen: set[int]) -> Iterator[str]:
-    """Yield every text in nested lists and objects, the values of ``split`` aside; what aliases repeat is seen once."""
+    """Yield every text in nested lists and objects except the values of ``split``; aliases are followed once."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | dict) and id(value) not in seen:
@@ -124,7 +124,9 @@ def _images(parts: dict[str, Any], datasets: Any, name: str, gate: Gate) -> Sour
             raise IngestError(f"hf:{name} has no column of images (it has {', '.join(part.features)})")
         label = _label_column(part.features, datasets)
         for number, row in enumerate(part.cast_column(pictures[0], datasets.Image(decode=False))):
-            split = _split(row, part_name if len(parts) > 1 or standard(part_name) else "")
+            split = row.get("split")
+            if not isinstance(split, str):
+                split = part_name if len(parts) > 1 or standard(part_name) else ""
             _take(contents, gate, row, pictures[0], number, split, _label(row, label, part.features))
     return contents.contents
 
@@ -145,12 +147,6 @@ def _label(row: dict[str, Any], column: str, features: Any) -> str:
     return str(value)
 
 
-def _split(row: dict[str, Any], part_name: str) -> str:
-    """Return the split: that of a column of this name, else that of the part."""
-    stated = row.get("split")
-    return stated if isinstance(stated, str) else part_name
-
-
 def _take(
     contents: Contents, gate: Gate, row: dict[str, Any], column: str, number: int, split: str, label: str
 ) -> None:
@@ -163,19 +159,18 @@ def _take(
     if data is not None:
         contents.add(path, data, split, label, subject, soft)
     elif stated:
-        full = os.path.abspath(stated)  # noqa: PTH100 -- without following links, which is the gate's part
+        full = os.path.abspath(stated)  # noqa: PTH100 -- without following links, which is up to the gate
         contents.add_file(path, full, gate, split, label, subject, soft)
     else:
         contents.contents.leave_out(path, "the row has no image")
 
 
 def write(export_data: ExportData, destination: Path) -> int:
-    """Write the kept images with their rows, and return how many."""
-    with new_folder(destination) as building:
+    """Write the kept images with their rows, and return the number of images."""
+    with export_folder(export_data, "huggingface", destination) as building:
         shards = write_shards(export_data, building)
         files = {split: [path.as_posix() for path in paths] for split, paths in shards.items()}
         (building / "README.md").write_text(dataset_card(export_data, files), encoding="utf-8")
-        write_provenance(export_data, "huggingface", building)
     return len(export_data.kept)
 
 
@@ -196,8 +191,11 @@ def dataset_card(
     """
     kept = export_data.kept
     since = f", only what changed since {export_data.since.name}" if export_data.since else ""
-    counts = kept.groupby(["split", "label"]).size()
-    rows = [f"| {split or '(none)'} | {label} | {number:,} |" for (split, label), number in counts.items()]
+    counts = kept.groupby(["split", "label"]).size().reset_index(name="images")
+    rows = [
+        f"| {split or '(none)'} | {label} | {number:,} |"
+        for split, label, number in counts.itertuples(index=False, name=None)
+    ]
     # JSON is YAML, and quotes every name safely
     header = {
         "configs": [
@@ -225,9 +223,9 @@ def dataset_card(
             f"Version {export_data.version.name}{since}; {len(kept):,} images kept. The licence is that of the source.",
             f"Content hash of the manifest: `{export_data.version.hash}`.",
             "",
-            "`label` is the label after cleaning, `original_label` the one it came with; `path` names the image in the "
-            "source, `sha256` its bytes; `weight` and `soft_label` (JSON, class to probability, or empty) are for "
-            "training; `group` names the copies that it belongs to, `reason` says why it was kept.",
+            "`label` is the label after cleaning, `original_label` the one it came with; `path` is the image's path in "
+            "the source, `sha256` the hash of its bytes; `weight` and `soft_label` (JSON, class to probability, or "
+            "empty) are for training; `group` names its group of copies, `reason` says why it was kept.",
             "",
             "| split | label | images |",
             "|---|---|---|",

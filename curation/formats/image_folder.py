@@ -5,25 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from curation.base import tables
-from curation.formats.export_data import ExportData
-from curation.formats.export_files import METADATA, new_folder, place, tree_place, write_provenance
+from curation.formats.export_data import ExportData, curated
+from curation.formats.export_files import METADATA, export_folder, place, tree_place
 
 
 def write(export_data: ExportData, destination: Path) -> int:
-    """Write the kept images under ``destination``/split/label and return how many; a relabelled image moves."""
-    kept = export_data.kept
-    with new_folder(destination) as building:
+    """Write the kept images under ``destination``/split/label and return their number; a relabelled image moves."""
+    with export_folder(export_data, "folder", destination) as building:
         lines: dict[str, list[str]] = {}
-        for number, row in enumerate(kept.itertuples(index=False), start=1):
+        for row in export_data.each():
             where = tree_place(row)
             place(row, building / where, export_data.place)
-            record = {"file_name": where.removeprefix(f"{row.split}/")} | {
-                name: getattr(row, name) for name in tables.columns("manifest")
-            }
+            record = {"file_name": where.removeprefix(f"{row.split}/"), **curated(row)}
             lines.setdefault(row.split, []).append(json.dumps(record, ensure_ascii=False))
-            export_data.report(number, len(kept))
         for split, records in lines.items():
             (building / split / METADATA).write_text("\n".join(records) + "\n", encoding="utf-8")
-        write_provenance(export_data, "folder", building)
-    return len(kept)
+    return sum(map(len, lines.values()))

@@ -1,4 +1,4 @@
-"""Data sets by their name on Kaggle: ``kaggle:OWNER/NAME``, downloaded once by kagglehub into its own cache."""
+"""Data sets by name on Kaggle: ``kaggle:OWNER/NAME``, downloaded once by kagglehub into its own cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def fetch(name: str) -> str:
     """Return the local folder of a data set on Kaggle.
 
     Raises:
-        IngestError: Kaggle cannot be reached, or does not give it.
+        IngestError: Kaggle cannot be reached, or refuses.
         MissingPackageError: kagglehub is absent.
 
     """
@@ -18,8 +18,8 @@ def fetch(name: str) -> str:
     try:
         return str(kagglehub.dataset_download(name))
     except Exception as error:
-        # its errors come from requests, from Kaggle and from itself
+        # errors come from requests, from Kaggle and from kagglehub itself
         raise IngestError(
-            f"kaggle:{name} cannot be downloaded ({type(error).__name__}); see that this machine has a network and "
+            f"kaggle:{name} cannot be downloaded ({type(error).__name__}); check this machine's network and "
             "that you accepted the data set's terms on Kaggle, or download it yourself and give the folder"
         ) from error

@@ -1,11 +1,11 @@
-"""Kinds of files, by ending and by the first bytes."""
+"""Kinds of files, by extension and by their first bytes."""
 
 from __future__ import annotations
 
 HEAD_BYTES = 16
-"""So many first bytes tell whether a file is an image."""
+"""First bytes of a file that tell whether it is an image."""
 
-IMAGE_ENDINGS = frozenset(
+IMAGE_EXTENSIONS = frozenset(
     (
         *("jpg", "jpeg", "jpe", "jfif", "mpo", "jp2", "j2k", "j2c", "jpx", "jxl", "png", "apng", "gif", "webp"),
         *("avif", "heic", "heif", "heics", "heifs", "hif", "bmp", "dib", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"),
@@ -13,11 +13,11 @@ IMAGE_ENDINGS = frozenset(
         *("dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf"),
     )
 )
-"""Endings, in lower case and without the dot, that are taken for an image without a look inside; those that cannot be
-decoded become an unreadable image whose format is named."""
+"""Extensions, in lower case and without the dot, that are taken for images without a look inside; one that cannot be
+decoded becomes an unreadable image whose format is named."""
 
-ARCHIVE_ENDINGS = ("zip", "tar", "tgz", "tbz2", "txz", "tar.gz", "tar.bz2", "tar.xz", "7z", "rar")
-"""Endings of archives, in lower case and without the dot; of the last two only the name is known."""
+ARCHIVE_EXTENSIONS = ("zip", "tar", "tgz", "tbz2", "txz", "tar.gz", "tar.bz2", "tar.xz", "7z", "rar")
+"""Extensions of archives, in lower case and without the dot; the last two are recognised, but cannot be unpacked."""
 
 _IMAGE_STARTS = (
     b"\xff\xd8\xff",  # JPEG
@@ -36,19 +36,19 @@ _HEIF_BRANDS = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", 
 """Major brands of the ISO base media file format (ISO/IEC 23008-12) that hold still images."""
 
 
-def has_image_ending(name: str) -> bool:
-    """Return whether the ending of ``name`` is that of an image."""
-    return name.rpartition(".")[2].lower() in IMAGE_ENDINGS and "." in name
+def has_image_extension(name: str) -> bool:
+    """Return whether ``name`` has the extension of an image."""
+    return name.rpartition(".")[2].lower() in IMAGE_EXTENSIONS and "." in name
 
 
-def has_archive_ending(name: str) -> bool:
-    """Return whether the ending of ``name`` is that of an archive."""
-    return name.lower().endswith(tuple(f".{ending}" for ending in ARCHIVE_ENDINGS))
+def has_archive_extension(name: str) -> bool:
+    """Return whether ``name`` has the extension of an archive."""
+    return name.lower().endswith(tuple(f".{ending}" for ending in ARCHIVE_EXTENSIONS))
 
 
-def without_archive_ending(path: str) -> str:
-    """Return ``path`` without the ending of an archive."""
-    known = [ending for ending in ARCHIVE_ENDINGS if path.lower().endswith(f".{ending}")]
+def without_archive_extension(path: str) -> str:
+    """Return ``path`` without the extension of an archive."""
+    known = [ending for ending in ARCHIVE_EXTENSIONS if path.lower().endswith(f".{ending}")]
     return path[: -1 - len(max(known, key=len))] if known else path
 
 
@@ -63,24 +63,24 @@ def looks_like_image(head: bytes) -> bool:
     )
 
 
-_ENDING_OF = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"II": "tif", b"MM": "tif"}
+_EXTENSION_OF = {b"\xff\xd8\xff": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"II": "tif", b"MM": "tif"}
 
 
-def ending_of(head: bytes, name: str) -> str:
-    """Return the ending that fits an image's first bytes, else that of its name if an image has it, else ``img``."""
+def extension_of(head: bytes, name: str) -> str:
+    """Return the extension for an image's first bytes, else that of its name where it is an image's, else ``img``."""
     ending = name.rpartition(".")[2].lower()
-    by_content = next((known for start, known in _ENDING_OF.items() if head.startswith(start)), "")
-    if by_content in ("jpg", "tif", "") and ending in IMAGE_ENDINGS:
-        return ending  # jpeg, jfif, tiff, dng and those without a plain mark keep their own
+    by_content = next((known for start, known in _EXTENSION_OF.items() if head.startswith(start)), "")
+    if by_content in ("jpg", "tif", "") and ending in IMAGE_EXTENSIONS:
+        return ending  # jpeg, jfif, tiff, dng and those without a clear signature keep their own
     return by_content or "img"
 
 
 def source_kind(head: bytes, name: str) -> str:
-    """Return what a single file is as a source: image, zip, tar, parquet, list, json, workbook, or "" for no kind.
+    """Return what a single file is as a source: image, zip, tar, parquet, list, json, workbook, or "" for none of them.
 
     Args:
-        head: its first 512 bytes (the tar mark is at byte 257, POSIX.1-1988).
-        name: its name, for lists, which have no mark.
+        head: its first 512 bytes (the signature of tar is at byte 257, POSIX.1-1988).
+        name: its name, for lists, which have no signature.
 
     """
     ending = name.rpartition(".")[2].lower()
@@ -96,6 +96,6 @@ def source_kind(head: bytes, name: str) -> str:
         return "zip"
     if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")) or head[257:262] == b"ustar" or ending == "tar":
         return "tar"
-    if looks_like_image(head[:HEAD_BYTES]) or ending in IMAGE_ENDINGS:
+    if looks_like_image(head[:HEAD_BYTES]) or ending in IMAGE_EXTENSIONS:
         return "image"
     return ""

@@ -1,6 +1,6 @@
 """Export as Label Studio tasks: ``tasks.json`` to import and ``config.xml`` for the labelling interface.
 
-What people answer there comes back by ``curate annotations FILE``.
+``curate annotations FILE`` takes in what people answer there.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from curation.formats.export_data import ExportData, content
-from curation.formats.export_files import new_folder, place, tree_place, write_provenance
+from curation.formats.export_data import ExportData, ExportRow, content
+from curation.formats.export_files import export_folder, place, tree_place
 
 LABEL, VERDICT = "label", "verdict"
 """Names of the two questions."""
 
 EXCLUDE = "exclude"
-"""The answer to the second: leave the image out."""
+"""The answer to the second: exclude the image."""
 
 MOST_EMBEDDED_BYTES = 100_000
-"""Larger images lie as files beside the tasks: a task with a picture inside is read whole by the browser."""
+"""Larger images are files beside the tasks, because the browser loads a task with its embedded picture whole."""
 
 _SETUP = """Label Studio
 ============
 1. Create a project, paste config.xml under Settings > Labelling interface > Code, import tasks.json.
-2. Images over 100 kB lie in images/ and are served by Label Studio itself: start it with
+2. Images over 100 kB are in images/ and are served by Label Studio itself: start it with
    LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=<the folder that holds
    this one>, and add this folder as local storage.
 3. When people are done: Export > JSON, then: curate annotations FILE
@@ -35,18 +35,13 @@ _SETUP = """Label Studio
 
 
 def write(export_data: ExportData, destination: Path) -> int:
-    """Write tasks.json, config.xml and images too large to embed; return how many tasks."""
-    kept = export_data.kept
-    with new_folder(destination) as building:
-        tasks = []
-        for number, row in enumerate(kept.itertuples(index=False), start=1):
-            tasks.append(_task(export_data, row, building, destination.name))
-            export_data.report(number, len(kept))
+    """Write tasks.json, config.xml and images too large to embed; return the number of tasks."""
+    with export_folder(export_data, "labelstudio", destination) as building:
+        tasks = [_task(export_data, row, building, destination.name) for row in export_data.each()]
         (building / "tasks.json").write_text(json.dumps(tasks, ensure_ascii=False), encoding="utf-8")
         (building / "config.xml").write_text(config(export_data.classes), encoding="utf-8")
         (building / "README.txt").write_text(_SETUP, encoding="utf-8")
-        write_provenance(export_data, "labelstudio", building)
-    return len(kept)
+    return len(tasks)
 
 
 def config(classes: list[str]) -> str:
@@ -69,8 +64,8 @@ def config(classes: list[str]) -> str:
     )
 
 
-def _task(export_data: ExportData, row: Any, building: Path, name: str) -> dict[str, Any]:
-    """Return one task; its present label is a prediction, so that a person only confirms or changes it."""
+def _task(export_data: ExportData, row: ExportRow, building: Path, name: str) -> dict[str, Any]:
+    """Return one task; its current label is a prediction, for a person to confirm or change."""
     if row.bytes <= MOST_EMBEDDED_BYTES:
         kind = mimetypes.guess_type(row.path)[0] or "image/jpeg"
         image = f"data:{kind};base64,{base64.b64encode(content(row)).decode('ascii')}"

@@ -1,15 +1,15 @@
-"""Folders -> split, label and person, as a pure function of the folders' names.
+"""Split, label and person from folder names alone.
 
-The split level is the one whose folders are named as splits (``curation.base.splits``) and hold most images. The label
-is the first folder below the split (train/happy/...), or the last above it where nothing is below (happy/train/...);
-without splits it is the first folder. Folders that all images share (images/happy, images/sad) say nothing and are
-passed over. Where another level holds words for expressions and that one does not (S001/happy, train/session1/sad), the
-words win: folders above them are persons (S001, actor_05) or, if few of them hold the same classes, splits of unknown
-name.
+The split level is the one whose folders are named like splits (``curation.base.splits``) and hold most images. The
+label is the first folder below the split (train/happy/...), or the last above it if nothing is below (happy/train/...);
+without splits it is the first folder. Folders that all images share (images/happy, images/sad) carry no
+information and are skipped. Where only another level holds words for expressions (S001/happy, train/session1/sad), that
+level is the label: folders above it are persons (S001, actor_05) or, if there are few of them, splits of unknown name.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -20,14 +20,14 @@ from curation.base.splits import standard
 Folders = tuple[str, ...]
 
 _CONTAINERS = {"images", "image", "img", "imgs", "data", "dataset", "faces", "pictures", "photos", "jpg", "png"}
-"""Names of folders, in lower case, that only say that pictures are inside."""
+"""Names of folders, in lower case, that only mean that pictures are inside."""
 
 _PERSON = re.compile(r"(?:s|subj?|subject|p|person|participant|actor|id|user|speaker)[\s_-]?\d+", re.IGNORECASE)
 _MOST_UNKNOWN_SPLITS = 12
 
 
 class Place(NamedTuple):
-    """What an image's folders say about it; "" where they say nothing. split is the folder's own name."""
+    """What an image's folders state, "" where they state nothing; split is the folder's own name."""
 
     split: str
     label: str
@@ -35,14 +35,17 @@ class Place(NamedTuple):
 
 
 def assign(images_in: Mapping[Folders, int]) -> tuple[dict[Folders, Place], list[str]]:
-    """Return the split, label and person of every folder, and warnings about what can be read in two ways.
+    """Return the split, label and person of every folder, and warnings about ambiguous ones.
 
     Args:
-        images_in: for each folder, as the names from the root down to it, how many images it holds.
+        images_in: folder, as the names from the root down to it -> number of images in it.
 
     """
     level = _split_level(images_in)
-    split = {folders: _split_at(folders, level) for folders in images_in}
+    split = {
+        folders: folders[level] if 0 <= level < len(folders) and standard(folders[level]) else ""
+        for folders in images_in
+    }
     within = {folders: images for folders, images in images_in.items() if split[folders]}
     outside = {folders: images for folders, images in images_in.items() if not split[folders]}
     label = _labels_around(within, level)
@@ -53,7 +56,8 @@ def assign(images_in: Mapping[Folders, int]) -> tuple[dict[Folders, Place], list
     above = _level_of_words(images_in, label, level)
     subject = dict.fromkeys(images_in, "")
     said: list[str] = []
-    if above < 0 and _are_persons(label):
+    named = set(label.values()) - {""}
+    if above < 0 and len(named) > 1 and all(map(_PERSON.fullmatch, named)):
         subject = dict(label)
         said.append(f"the folders ({_some(set(label.values()))}) are read as persons, not as classes")
         label = dict.fromkeys(label, "")
@@ -65,7 +69,7 @@ def assign(images_in: Mapping[Folders, int]) -> tuple[dict[Folders, Place], list
 
 
 def _numbers_below(places: Mapping[Folders, Place]) -> list[str]:
-    """Return a sentence where the folders below each class are the same numbers, and so may be the classes."""
+    """Return a warning if the folders below each class are the same numbers, and so may be the classes."""
     below: dict[str, set[str]] = {}
     for folders, place in places.items():
         if place.label in folders[:-1]:
@@ -77,12 +81,8 @@ def _numbers_below(places: Mapping[Folders, Place]) -> list[str]:
     return [f"below {_some(set(below))} are folders of the same numbers; where those are the classes, give a list"]
 
 
-def _split_at(folders: Folders, level: int) -> str:
-    return folders[level] if 0 <= level < len(folders) and standard(folders[level]) else ""
-
-
 def _split_level(images_in: Mapping[Folders, int]) -> int:
-    """Return the level whose split-named folders hold over half of all images and are of the most kinds, or -1."""
+    """Return the level whose folders named like splits hold most of the images, most kinds of splits first; or -1."""
     named: dict[int, int] = {}
     kinds: dict[int, set[str]] = {}
     for folders, images in images_in.items():
@@ -106,7 +106,7 @@ def _labels_around(within: Mapping[Folders, int], level: int) -> dict[Folders, s
 def _unknown_splits(
     outside: Mapping[Folders, int], level: int, classes: set[str], split: dict[Folders, str]
 ) -> dict[Folders, str]:
-    """Take folders beside the splits that hold the same classes for splits of unknown name; return their labels."""
+    """Treat folders beside the splits with the same classes as splits of unknown name; return their labels."""
     labels: dict[Folders, str] = {}
     for name in {folders[level] for folders in outside if len(folders) > level + 1}:
         mine = [folders for folders in outside if len(folders) > level + 1 and folders[level] == name]
@@ -118,7 +118,7 @@ def _unknown_splits(
 
 
 def _first_labels(parts: Mapping[Folders, Folders]) -> dict[Folders, str]:
-    """Return for each folder the first of its ``parts`` after those that all share, or "" where none is left."""
+    """Return folder -> the first of its ``parts`` after those that all share, "" if none is left."""
     skip = _shared(list(parts.values()))
     labels = {folders: part[skip] if len(part) > skip else "" for folders, part in parts.items()}
     only = set(labels.values())
@@ -126,16 +126,15 @@ def _first_labels(parts: Mapping[Folders, Folders]) -> dict[Folders, str]:
 
 
 def _shared(parts: Sequence[Folders]) -> int:
-    """Return how many first names all ``parts`` share, leaving the last name where all are equal."""
+    """Return how many leading names all ``parts`` share, leaving the last name if all are equal."""
     if not parts:
         return 0
-    first, last = min(parts), max(parts)
-    same = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return max(same - 1, 0) if first == last else same
+    same = len(posixpath.commonprefix(list(parts)))  # of tuples, element by element
+    return max(same - 1, 0) if min(parts) == max(parts) else same
 
 
 def _level_of_words(images_in: Mapping[Folders, int], label: Mapping[Folders, str], level: int) -> int:
-    """Return the level whose names are words for expressions where the labels so far are none, or -1."""
+    """Return the level whose names are words for expressions if the labels so far are not, or -1."""
     half = sum(images_in.values()) / 2
     if sum(images for folders, images in images_in.items() if is_expression(label[folders])) > half:
         return -1
@@ -152,7 +151,7 @@ def _level_of_words(images_in: Mapping[Folders, int], label: Mapping[Folders, st
 def _read_above(
     images_in: Mapping[Folders, int], above: int, level: int, split: dict[Folders, str], subject: dict[Folders, str]
 ) -> list[str]:
-    """Read the folders above the classes as persons or as splits of unknown name, in place; return what to say."""
+    """Read the folders above the classes as persons or as splits of unknown name, in place; return notes."""
     said = []
     for n in (n for n in range(above) if n != level):
         named = {folders: folders[n] for folders in images_in if len(folders) > above}
@@ -167,12 +166,6 @@ def _read_above(
         else:
             said.append(f"the folders above the classes ({_some(distinct)}) are read neither as splits nor as persons")
     return said
-
-
-def _are_persons(label: Mapping[Folders, str]) -> bool:
-    """Return whether the folders that would be the classes are called like persons (s1, s2, ...)."""
-    distinct = set(label.values()) - {""}
-    return len(distinct) > 1 and all(map(_PERSON.fullmatch, distinct))
 
 
 def _some(distinct: set[str]) -> str:

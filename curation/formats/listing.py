@@ -1,11 +1,11 @@
-"""What ingest hands on: the listing, how it is made of the files that were found, and what is said about it."""
+"""The result of reading a source: its listing, and notes on how names of splits, classes and persons were read."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class IngestError(CurationError):
-    """A source as a whole cannot be read; what is wrong with single files is a row of ``Listing.problems``."""
+    """A source as a whole cannot be read; a problem of a single file is a row of ``Listing.problems`` instead."""
 
 
 class FoundFile(NamedTuple):
-    """One image: its key, where its bytes are, and what the source states of it ("" otherwise).
+    """One image: its key, where its bytes are, and what the source states about it ("" if nothing).
 
     subject is the person, soft_label a JSON object class -> probability.
     """
@@ -44,7 +44,7 @@ class FoundFile(NamedTuple):
 
 @dataclass
 class SourceContents:
-    """What a reader of one kind of source collects while it goes through it; splits are named as the source does."""
+    """What the reader of one kind of source collects; splits have the names that the source gives them."""
 
     files: list[FoundFile] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
@@ -84,7 +84,7 @@ _ADVICE = {
     "link to a folder": "give the folder that it leads to",
     "cannot be": "check its permissions",
 }
-"""Words of a reason for leaving a file out -> what to do about it."""
+"""Words in the reason for leaving a file out -> what to do about it."""
 
 
 def by_folders(contents: SourceContents) -> SourceContents:
@@ -100,10 +100,10 @@ def _folders(path: str) -> tuple[str, ...]:
 
 
 def finished(root: str, contents: SourceContents, settings: SourceSettings) -> Listing:
-    """Return the listing of what a source holds, its names of splits, classes and persons understood.
+    """Return the listing of a source, with names of splits, classes and persons normalised.
 
     Raises:
-        IngestError: ``settings.subject_from`` is no regular expression, or fits no path.
+        IngestError: ``settings.subject_from`` is not a regular expression, or matches no path.
 
     """
     files = sorted(contents.files)
@@ -124,7 +124,7 @@ def finished(root: str, contents: SourceContents, settings: SourceSettings) -> L
 
 
 def _with_splits(files: list[FoundFile]) -> tuple[list[FoundFile], list[str]]:
-    """Return files with their splits' names understood, and sentences about those that are not plain."""
+    """Return files with normalised splits, and notes on names of splits that are not plain."""
     meant = splits.assign({file.split for file in files})
     renamed = sorted(name for name, split in meant.items() if split != name.strip() and not splits.is_plain(name))
     said = []
@@ -136,11 +136,11 @@ def _with_splits(files: list[FoundFile]) -> tuple[list[FoundFile], list[str]]:
 
 
 def _with_shares(files: list[FoundFile]) -> tuple[list[FoundFile], list[str]]:
-    """Return files without soft labels that are none, and a sentence on those: sidecars hold any text."""
+    """Return files without invalid soft labels, and a note on those: a sidecar may hold any text."""
     odd = [place for place, file in enumerate(files) if file.soft_label and not _is_distribution(file.soft_label)]
     for place in odd:
         files[place] = files[place]._replace(soft_label="")
-    said = f"{len(odd):,} soft labels are no JSON object of shares, such as that of" if odd else ""
+    said = f"{len(odd):,} soft labels are not a JSON object of shares, such as that of" if odd else ""
     return files, [f"{said} {files[odd[0]].path!r}, and are left out"] if odd else []
 
 
@@ -152,20 +152,20 @@ def _is_distribution(text: str) -> bool:
 
 
 def are_shares(found: Any) -> bool:
-    """Return whether a value of JSON is an object of shares, or votes, not all 0."""
+    """Return whether a JSON value is an object of shares, or votes, not all 0."""
     values = list(found.values()) if isinstance(found, dict) else []
     return all(isinstance(value, int | float) and 0 <= value < float("inf") for value in values) and any(values)
 
 
 _PATTERN_S = 10.0
-"""Seconds for a regular expression on few paths."""
+"""Time limit in seconds of a regular expression on few paths."""
 
 _PATHS_A_SECOND = 20_000
-"""A hundredth of what plain expressions reach."""
+"""Paths that must be searched per second: a hundredth of what ordinary expressions reach."""
 
 
 def _with_subjects(files: list[FoundFile], pattern: str) -> tuple[list[FoundFile], list[str]]:
-    """Return files with the persons that a regular expression finds in the paths, "" for none."""
+    """Return files with the persons that a regular expression finds in their paths, and notes."""
     if not pattern or not files:
         return files, []
     try:
@@ -174,27 +174,31 @@ def _with_subjects(files: list[FoundFile], pattern: str) -> tuple[list[FoundFile
         subjects = programs.searched(pattern, [file.path for file in files], limit_s)
     except (re.error, OverflowError, RecursionError) as error:
         reason = reading.first_line(error)
-        raise IngestError(f"--subject-from {pattern!r} is no regular expression: {reason}") from error
+        raise IngestError(f"--subject-from {pattern!r} is not a regular expression: {reason}") from error
     except TimeoutError as error:
         raise IngestError(
-            f"--subject-from {pattern!r} was stopped ({error}); write it without repetitions in repetitions"
+            f"--subject-from {pattern!r} was stopped ({error}); write it without nested repetitions"
         ) from error
     unknown = subjects.count("")
     if unknown == len(files):
-        raise IngestError(f"--subject-from {pattern!r} fits no path; the first one is {files[0].path!r}")
-    said = [f"--subject-from fits {len(files) - unknown:,} of {len(files):,} paths"] if unknown else []
+        raise IngestError(f"--subject-from {pattern!r} matches no path; the first one is {files[0].path!r}")
+    said = [f"--subject-from matches {len(files) - unknown:,} of {len(files):,} paths"] if unknown else []
     return [file._replace(subject=subject) for file, subject in zip(files, subjects, strict=True)], said
 
 
 def _with_labels(files: list[FoundFile], *, merge: bool) -> tuple[list[FoundFile], list[str]]:
-    """Return files with the spellings of one class joined where asked, and sentences about the classes."""
+    """Return files with the spellings of one class merged if asked for, and notes on the classes."""
     counts = Counter(file.label for file in files if file.label)
     groups: dict[str, list[str]] = {}
     for label in sorted(counts):
         groups.setdefault(alike(label), []).append(label)
     same = [group for group in groups.values() if len(group) > 1]
     if not merge:
-        return files, [*map(_apart, same), *_about_classes(counts, len(files))]
+        said = [
+            f"the labels {', '.join(map(repr, group))} may be one class and are kept apart; --merge-labels joins them"
+            for group in same
+        ]
+        return files, [*said, *_about_classes(counts, len(files))]
     chosen = {
         label: max(group, key=lambda name: (name == name.strip().lower(), counts[name], name)).strip()
         for group in same
@@ -209,10 +213,6 @@ def _with_labels(files: list[FoundFile], *, merge: bool) -> tuple[list[FoundFile
     return files, [*said, *_about_classes(merged, len(files))]
 
 
-def _apart(group: Sequence[str]) -> str:
-    return f"the labels {', '.join(map(repr, group))} may be one class and are kept apart; --merge-labels joins them"
-
-
 def _renamed(soft: str, chosen: Mapping[str, str]) -> str:
     if not soft or not chosen:
         return soft
@@ -223,11 +223,11 @@ def _renamed(soft: str, chosen: Mapping[str, str]) -> str:
 
 
 def _about_classes(counts: Counter[str], images: int) -> list[str]:
-    """Return sentences about labels that are missing or do not look like the classes of expressions."""
+    """Return notes on labels that are missing or do not look like classes of expressions."""
     labels, labelled = in_order(counts), counts.total()
     list_of = "give class folders, or a list (CSV) with columns path and label"
     if not labels:
-        return [f"no image has a label: only what needs none is checked; {list_of}"] if images else []
+        return [f"no image has a label: only checks that need none are run; {list_of}"] if images else []
     said = []
     if labelled < images:
         said.append(f"{images - labelled:,} of {images:,} images have no label: checked, but never trained on")
@@ -235,15 +235,15 @@ def _about_classes(counts: Counter[str], images: int) -> list[str]:
         said.append(f"all labelled images are of one class, {labels[0]!r}; where that is not their label, {list_of}")
     if len(labels) > 1 and all(re.fullmatch(r"-?\d+", label) for label in labels):
         shown = ", ".join(labels[:8])
-        said.append(f"the classes are numbers ({shown}); a list whose column of labels has their names would name them")
+        said.append(f"the classes are numbers ({shown}); to name them, give a list whose column of labels has names")
     if as_splits := [label for label in labels if splits.standard(label)]:
         shown = ", ".join(map(repr, as_splits[:5]))
-        said.append(f"the classes {shown} are named like splits; where they are no classes, {list_of}")
+        said.append(f"the classes {shown} are named like splits; if they are not classes, {list_of}")
     return said
 
 
 def why_nothing(problems: pd.DataFrame) -> str:
-    """Return, in words behind "no images in ...", the main reason why files were left out, and what to do."""
+    """Return the continuation of "no images in ...": the main reason why files were left out, and what to do."""
     if problems.empty:
         return ": it is empty; give the folder that holds the images"
     reasons = problems["reason"].str.partition(": ")[0].where(problems["reason"].str.contains(": "), problems["reason"])

@@ -1,9 +1,9 @@
-"""Rows of a list -> the files that they name, also where the list was written on another machine.
+"""The files that the rows of a list name, also if the list was written on another machine.
 
-A path is read as it stands, relative to the list's folder or absolute. Where no file is there, it is matched to the
-images below that folder by the end of the path, if exactly one image fits: letter case, Unicode form and a missing or
-another image's ending do not matter, and only leading folders that all rows share may be dropped, so that a row is
-never matched across classes or splits.
+A path is read as given, relative to the list's folder or absolute. If there is no such file, the end of the path is
+matched to the images below that folder, if exactly one fits: letter case, Unicode form and a missing or different image
+extension do not matter, and only leading folders that all rows share may be dropped, so that a row is never matched
+across classes or splits.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from curation.base.text import is_text
 from curation.formats import columns as meanings
 from curation.formats import folders, kinds, names
 from curation.formats.gate import ABSENT, OUTSIDE, Gate
@@ -27,7 +28,7 @@ OTHER_LABEL = "listed again with another label or split; first kept"
 
 
 class Entry(NamedTuple):
-    """One row of a list as text; row counts from 1 without the header. soft_label is a JSON object, or ""."""
+    """One row of a list as text; ``row`` counts from 1 after the header, soft_label is a JSON object or ""."""
 
     row: int
     path: str
@@ -39,10 +40,10 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Finder:
-    """Where the files of a list are looked for.
+    """Where the files of a list are looked up.
 
     find       -- takes a path as a row states it; returns the file, or the reason why it is left out
-    everything -- yields the paths of all images, for rows whose path is not there as it stands
+    everything -- yields the paths of all images, for rows whose path does not exist as given
     """
 
     find: Callable[[str], FoundFile | str]
@@ -50,7 +51,7 @@ class Finder:
 
 
 def local(gate: Gate) -> Finder:
-    """Return a finder of files below a folder of this machine, through its gate."""
+    """Return a finder of files below a local folder, through its gate."""
     return Finder(gate.find, lambda: folders.image_names(gate.root))
 
 
@@ -71,13 +72,13 @@ def among(images: Sequence[FoundFile], base: str = "") -> Finder:
 
 
 def read(given: Table, finder: Finder, prefer: str = "", *, strict: bool = False) -> SourceContents:
-    """Return the images that a list names, with what it states of them.
+    """Return the images that a list names, with what it states about them.
 
     Args:
         given: the list.
         finder: finds its files.
-        prefer: a column of paths that wins over the others where it is there.
-        strict: whether only a column of a usual name is the label.
+        prefer: a column of paths that takes precedence over others, if the list has it.
+        strict: whether only a column with a common name is the label.
 
     Raises:
         IngestError: no column holds paths.
@@ -95,7 +96,7 @@ def read(given: Table, finder: Finder, prefer: str = "", *, strict: bool = False
 def _understood(
     given: Table, finder: Finder, prefer: str, strict: bool
 ) -> tuple[meanings.Columns, list[Entry], list[str]]:
-    """Return what the columns of a list mean, its rows, and sentences about how they were read."""
+    """Return the meaning of a list's columns, its rows, and notes on how they were read."""
 
     def exists(cell: str) -> bool:
         return any(isinstance(finder.find(reading), FoundFile) for reading in _readings(cell))
@@ -111,7 +112,7 @@ def _understood(
 
 
 def resolve(entries: Iterable[Entry], finder: Finder) -> SourceContents:
-    """Return the files that rows name; what is absent, outside or named twice is left out."""
+    """Return the files that rows name; files that are absent, outside or named twice are left out."""
     rows = list(entries)
     found = [_found(entry, finder) for entry in rows]
     matched = _matched_by_end(rows, found, finder)
@@ -133,7 +134,7 @@ def resolve(entries: Iterable[Entry], finder: Finder) -> SourceContents:
 
 
 def _said_of(rows: Sequence[Entry], contents: SourceContents) -> list[str]:
-    """Return a sentence about rows that gave no image, and one about rows that contradict each other."""
+    """Return a note on rows that give no image, and one on rows that contradict each other."""
     reasons = Counter(reason for _, reason in contents.problems if reason not in (LISTED_AGAIN, OTHER_LABEL))
     said = []
     if reasons and contents.files:
@@ -147,7 +148,7 @@ def _said_of(rows: Sequence[Entry], contents: SourceContents) -> list[str]:
 
 
 def _found(entry: Entry, finder: Finder) -> FoundFile | str:
-    """Return the file that a row names, under the first reading of its path that leads to one, or why there is none."""
+    """Return the file under the first reading of a row's path that leads to one, or why there is none."""
     if not entry.path.strip():
         return f"row {entry.row} of the list has no path"
     faults = []
@@ -160,7 +161,7 @@ def _found(entry: Entry, finder: Finder) -> FoundFile | str:
 
 
 def _readings(path: str) -> list[str]:
-    """Return a path as it is and as other programs, machines and code pages may have written it."""
+    """Return a path as given, and as other programs, systems and code pages may have written it."""
     bare = path.strip()
     readings = [path, bare]
     if "\\" in bare:
@@ -170,13 +171,13 @@ def _readings(path: str) -> list[str]:
         readings += [unquote(url.netloc + url.path)] if url.scheme == "file" else []
     elif "%" in bare:
         readings.append(unquote(bare))
-    if not names.is_valid_unicode(bare):
+    if not is_text(bare):
         readings.append(names.as_windows(bare))
     return list(dict.fromkeys(readings))
 
 
 def _parts(path: str) -> list[str]:
-    """Return the folders and the name in a path of any machine, without drive, root and steps upwards."""
+    """Return the folders and the name in a path of any system, without drive, root and parent references."""
     plain = _readings(path)[-1].replace("\\", "/")
     return [part for part in plain.split("/") if part not in ("", ".", "..") and not part.endswith(":")]
 
@@ -185,40 +186,40 @@ def _key(part: str) -> str:
     return unicodedata.normalize("NFC", part).casefold()
 
 
-def _bare(name: str) -> str:
-    return name.rpartition(".")[0] if kinds.has_image_ending(name) else name
+def _name_key(name: str) -> str:
+    return _key(name.rpartition(".")[0] if kinds.has_image_extension(name) else name)
 
 
 def _matched_by_end(rows: Sequence[Entry], found: list[FoundFile | str], finder: Finder) -> list[str]:
-    """Find the rows whose file is not there as it stands by the end of their path; return a sentence about them."""
+    """Match rows whose path does not exist by the end of the path, in place; return a note on them."""
     absent = [place for place, file in enumerate(found) if file == ABSENT]
     if not absent:
         return []
     index: dict[str, list[list[str]]] = {}
     for path in finder.everything():
         parts = path.split("/")
-        index.setdefault(_key(_bare(parts[-1])), []).append(parts)
+        index.setdefault(_name_key(parts[-1]), []).append(parts)
     paths = [_parts(entry.path) for entry in rows if entry.path.strip()]
     shared = posixpath.commonprefix([parts[:-1] for parts in paths])  # of lists, element by element
     matched = []
     for place in absent:
         fitting = _by_end(_parts(rows[place].path), len(shared), index)
-        found[place] = finder.find("/".join(fitting[0])) if len(fitting) == 1 else _why_not(fitting)
-        if isinstance(found[place], FoundFile):
-            matched.append(place)
+        if len(fitting) > 1:
+            some = " and ".join(repr(names.escaped("/".join(parts))) for parts in fitting[:2])
+            found[place] = f"fits several images, such as {some}"
+        elif fitting:
+            file = found[place] = finder.find("/".join(fitting[0]))
+            if isinstance(file, FoundFile):
+                matched.append(f"{names.escaped(rows[place].path)!r} to {file.path!r}")
     if not matched:
         return []
-    example = found[matched[0]]
-    assert isinstance(example, FoundFile)  # noqa: S101 -- for the type checker
-    return [
-        f"{len(matched):,} rows name no file as they stand and were matched by the end of their path, such as "
-        f"{names.escaped(rows[matched[0]].path)!r} to {example.path!r}"
-    ]
+    said = f"{len(matched):,} rows name no file as given and were matched by the end of their path, such as"
+    return [f"{said} {matched[0]}"]
 
 
 def _by_end(parts: list[str], droppable: int, index: dict[str, list[list[str]]]) -> list[list[str]]:
-    """Return the paths, in parts, that end as ``parts`` do, of which so many leading ones may be dropped."""
-    same_name = index.get(_key(_bare(parts[-1])), []) if parts else []
+    """Return the paths, split into parts, that end in ``parts``, without up to ``droppable`` leading ones."""
+    same_name = index.get(_name_key(parts[-1]), []) if parts else []
     for dropped in range(droppable + 1):
         end = parts[dropped:]
         keys = [_key(part) for part in end[:-1]]
@@ -233,10 +234,3 @@ def _by_end(parts: list[str], droppable: int, index: dict[str, list[list[str]]])
         if fitting:
             return fitting
     return []
-
-
-def _why_not(fitting: list[list[str]]) -> str:
-    if not fitting:
-        return ABSENT
-    some = " and ".join(repr(names.escaped("/".join(parts))) for parts in fitting[:2])
-    return f"fits several images, such as {some}"

@@ -1,10 +1,10 @@
-"""Export as one table: the manifest's columns, every row, kept or not; what changed is one column more."""
+"""Export as one table: the manifest's columns of every row, kept or not; partial exports also have ``change``."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from curation.base import files, tables
 from curation.formats.export_data import ExportData
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""How a cell begins that a spreadsheet may compute: it may drop a tab or a line end before a formula."""
+"""First characters of a cell that a spreadsheet may compute; it may drop a tab or line end before a formula."""
 
 
 def write_csv(export_data: ExportData, destination: Path) -> int:
@@ -25,20 +25,18 @@ def write_csv(export_data: ExportData, destination: Path) -> int:
 def write_spreadsheet(export_data: ExportData, destination: Path) -> int:
     """Write a CSV file for people who open it in a spreadsheet, and return its number of rows.
 
-    Names and labels that begin as a formula does get a ' before them, so they are not read back as they were.
+    Texts that begin like a formula get a leading ', so they are not read back unchanged.
     """
     rows = _columns(export_data)
-    return _write_csv(rows.assign(**{name: rows[name].map(_as_text) for name in _texts(rows)}), destination)
-
-
-def _as_text(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    for name in _texts(rows):
+        rows = rows.assign(**{name: rows[name].mask(rows[name].str.startswith(_FORMULA), "'" + rows[name])})
+    return _write_csv(rows, destination)
 
 
 def _write_csv(rows: pd.DataFrame, destination: Path) -> int:
-    # left to itself, it would leave a "\r" in a name unquoted, which readers take for the end of a line
+    # by default a "\r" in a name is left unquoted, which readers take for the end of a line
     odd = any("\r" in cell for name in _texts(rows) for cell in rows[name])
-    quoting = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
     files.write_bytes(destination, rows.to_csv(index=False, lineterminator="\n", quoting=quoting).encode("utf-8"))
     return len(rows)
 

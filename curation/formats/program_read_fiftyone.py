@@ -1,6 +1,6 @@
-"""Run on FOLDER: writes the samples of the user's dataset named in FOLDER/order.json to FOLDER/samples.jsonl.
+"""Program: writes the samples of the user's dataset named in FOLDER/order.json to FOLDER/samples.jsonl.
 
-In a process of its own, as FiftyOne starts its database when it is imported.
+It is a process of its own because FiftyOne starts its database when imported.
 """
 
 import importlib

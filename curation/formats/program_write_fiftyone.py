@@ -1,6 +1,6 @@
-"""Run on FOLDER: makes a FiftyOne dataset of FOLDER/rows.jsonl and exports it, by FOLDER/order.json.
+"""Program: makes a FiftyOne dataset of FOLDER/rows.jsonl and exports it as FOLDER/order.json says.
 
-The images lie where they shall be already; only their places relative to the export are written.
+The images are already in place; only their paths relative to the export are written.
 """
 
 import importlib
@@ -13,7 +13,7 @@ PLAIN = ("sha256", "split", "original_label", "status", "reason", "group", "weig
 
 
 def alone() -> None:
-    """Let FiftyOne start a database of its own; it joins any other of this user's that it finds among the processes."""
+    """Make FiftyOne start its own database; it would join any other of this user's processes."""
     psutil: Any = importlib.import_module("psutil")
     psutil.process_iter = lambda *_: iter(())
 

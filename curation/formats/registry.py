@@ -1,4 +1,4 @@
-"""The formats a version can be handed on as; each is one module, loaded when it is used.
+"""Registry of export formats; each is one module, loaded on demand.
 
 Formats of other packages are entry points of the group ``face_curation.formats``.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class UnknownFormatError(CurationError):
-    """No format has that name, or the library that it needs is not installed."""
+    """No format has that name."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Format:
     name   -- as in ``--format``
     what   -- what it writes, in a few words
     writer -- a ``Write``, or "package.module:function" of one
-    unit   -- what it counts: rows or images
+    unit   -- what it counts, rows or images
     """
 
     name: str
@@ -48,7 +48,7 @@ FORMATS: dict[str, Format] = {
         Format("csv", "the manifest as one CSV file, every row", "curation.formats.manifest_table:write_csv", "rows"),
         Format(
             "spreadsheet",
-            "csv with a ' before what would be a formula",
+            "CSV in which formulas are escaped by a '",
             "curation.formats.manifest_table:write_spreadsheet",
             "rows",
         ),
@@ -68,7 +68,7 @@ FORMATS: dict[str, Format] = {
         Format("dvc", "a DVC stage that makes the image folder", "curation.formats.dvc:write"),
     )
 }
-"""The toolkit's own formats, in the order in which help lists them."""
+"""The toolkit's own formats, in the order of the help."""
 
 
 def added() -> dict[str, plugins.Plugin]:
@@ -86,7 +86,7 @@ def find(name: str) -> Format:
 
     Raises:
         UnknownFormatError: there is none.
-        PluginError: another package's format cannot be loaded, or is none.
+        PluginError: another package's format cannot be loaded, or is not a ``Format``.
 
     """
     if name in FORMATS:

@@ -1,4 +1,4 @@
-"""Folders, archives and lists behind any fsspec URL; whatever is asked of a server must be answered in time."""
+"""Folders, archives and lists behind any fsspec URL; every request to a server has a time limit."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from curation.base import reading
 from curation.base.errors import installing
 from curation.base.files import bare_url
+from curation.base.text import is_text
 from curation.base.waiting import ANSWER_S, NoAnswerError, answered
 from curation.formats import kinds, names
 from curation.formats.gate import NOT_AN_IMAGE, NOT_REGULAR, OUTSIDE, SYSTEM_FILE
@@ -22,10 +23,10 @@ from curation.formats.lists import Finder, among
 from curation.formats.tree import Tree
 
 LISTING_S = 3600.0
-"""Seconds in which it must have listed a folder: a bucket of a million objects takes minutes."""
+"""Seconds for listing a folder: a bucket of a million objects takes minutes."""
 
 DOWNLOAD_STALLED_S = 120.0
-"""Seconds after which a download that brought nothing is given up."""
+"""Seconds without data after which a download is given up."""
 
 MOST_DOWNLOADED_BYTES = 64 * 2**30
 """A larger archive is not downloaded."""
@@ -33,11 +34,11 @@ MOST_DOWNLOADED_BYTES = 64 * 2**30
 _CHUNK = 4 * 2**20
 
 _MODIFIED_KEYS = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
-"""Keys under which fsspec's file systems tell when a file was written, best first."""
+"""Keys under which fsspec's file systems state when a file was written, best first."""
 
 
 class Remote(NamedTuple):
-    """A place behind a URL: the file system, the path in it, the URL, and the URL without its secrets."""
+    """What a URL names: the file system, the path in it, the URL, and the URL without its secrets."""
 
     fs: Any
     path: str
@@ -51,10 +52,10 @@ def is_url(source: str) -> bool:
 
 
 def connect(url: str) -> Remote:
-    """Return the place that ``url`` names.
+    """Return what ``url`` names.
 
     Raises:
-        IngestError: the protocol is unknown, needs a package that is absent, or refuses.
+        IngestError: the protocol is unknown, needs a package that is absent, or fails.
 
     """
     import fsspec
@@ -66,14 +67,14 @@ def connect(url: str) -> Remote:
         fs, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
         what = f"{shown} needs a package that is not installed ({reading.first_line(error)})"
-        raise IngestError(f"{what}; for S3 run: {installing('exchange')}; for others install what is named") from error
+        raise IngestError(f"{what}; for S3 run: {installing('exchange')}; for others install that package") from error
     except Exception as error:
         raise _refused(shown, error) from None
     return Remote(fs, path, url, shown)
 
 
 def _refused(shown: str, error: Exception) -> IngestError:
-    # messages of file systems repeat the URL, which may hold secrets: only the error's kind is told
+    # messages of file systems repeat the URL, which may hold secrets: only the kind of error is shown
     if isinstance(error, NoAnswerError):
         return IngestError(f"{shown} does not answer ({error.strerror}); try again later, or copy the data here")
     kind = "it does not exist" if isinstance(error, FileNotFoundError) else type(error).__name__
@@ -82,7 +83,7 @@ def _refused(shown: str, error: Exception) -> IngestError:
 
 @contextlib.contextmanager
 def refusals(shown: str) -> Iterator[None]:
-    """Turn whatever a file system raises (each has errors of its own) into one sentence without secrets."""
+    """Turn whatever a file system raises (each has its own errors) into one sentence without secrets."""
     try:
         yield
     except IngestError:
@@ -92,10 +93,10 @@ def refusals(shown: str) -> Iterator[None]:
 
 
 def require_no_secrets(place: Remote) -> None:
-    """Refuse a URL with secrets where it would be stored with every image.
+    """Refuse a URL with secrets, which would be stored with every image.
 
     Raises:
-        IngestError: it has a user, a password or a query.
+        IngestError: it has a user name, a password or a query.
 
     """
     if place.shown != place.url:
@@ -121,7 +122,7 @@ def data(place: Remote) -> bytes:
 
 
 def scan(place: Remote, cache: Path) -> Tree:
-    """Return what lies below a remote folder."""
+    """Return what is below a remote folder."""
     found = answered(lambda: place.fs.find(place.path, detail=True), LISTING_S)
     tree = Tree(cache, opener=lambda name: io.BytesIO(data(place._replace(path=name))))
     for name, info in sorted(found.items()):
@@ -129,7 +130,7 @@ def scan(place: Remote, cache: Path) -> Tree:
         fault = OUTSIDE if path is None else _fault_of(place.fs, name, path, info)
         if path is not None and not fault:
             tree.images.append(_found_file(place.url, path, info))
-        elif path is not None and fault == NOT_AN_IMAGE and not kinds.has_archive_ending(path):
+        elif path is not None and fault == NOT_AN_IMAGE and not kinds.has_archive_extension(path):
             tree.add(path, name)
         else:
             shown = names.escaped(path or name).encode("utf-8", "replace").decode("utf-8")
@@ -138,7 +139,7 @@ def scan(place: Remote, cache: Path) -> Tree:
 
 
 def finder(parent: Remote, cache: Path) -> Finder:
-    """Return what finds files below the remote folder of a list."""
+    """Return a finder of the files below the remote folder of a list."""
     return among(scan(parent, cache).images)
 
 
@@ -156,7 +157,7 @@ def single(place: Remote) -> FoundFile:
 
 @contextlib.contextmanager
 def downloaded(place: Remote, cache: Path) -> Iterator[Path]:
-    """Copy a remote file into the cache for as long as the context lasts."""
+    """Yield a copy of a remote file in the cache, which is removed when the context ends."""
     cache.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".download-", dir=cache) as folder:
         target = Path(folder) / "archive"
@@ -166,10 +167,10 @@ def downloaded(place: Remote, cache: Path) -> Iterator[Path]:
 
 
 def _download(place: Remote, target: Path) -> None:
-    """Copy a remote file piece by piece; each piece must come in time, and not too many may come.
+    """Copy a remote file piece by piece, within limits of time and size.
 
     Raises:
-        IngestError: it is too large for this disk, or for any archive.
+        IngestError: it is too large for this disk, or larger than any archive may be.
 
     """
     room = min(shutil.disk_usage(target.parent).free, MOST_DOWNLOADED_BYTES)
@@ -180,8 +181,8 @@ def _download(place: Remote, target: Path) -> None:
             done += len(piece)
             if done > room:
                 raise IngestError(
-                    f"{place.shown} is larger than the {room:,} bytes that may be downloaded here; unpack it there and "
-                    "give the folder"
+                    f"{place.shown} is larger than the {room:,} bytes that may be downloaded here; unpack it on the "
+                    "server and give the folder"
                 )
             file.write(piece)
 
@@ -189,22 +190,22 @@ def _download(place: Remote, target: Path) -> None:
 def _relative(name: str, root: str) -> str | None:
     below = name.removeprefix(root.rstrip("/")).lstrip("/")
     path = names.inside(below)
-    return path if path is not None and path == below and names.is_valid_unicode(path) else None
+    return path if path is not None and path == below and is_text(path) else None
 
 
 def _fault_of(fs: Any, name: str, path: str, info: dict[str, Any]) -> str:
-    if any(names.is_system(part) for part in path.split("/")):
+    if names.is_system_path(path):
         return SYSTEM_FILE
     if info.get("type") != "file":
         return NOT_REGULAR
-    if kinds.has_image_ending(path):
+    if kinds.has_image_extension(path):
         return ""
     try:
         first = answered(lambda: fs.cat_file(name, start=0, end=kinds.HEAD_BYTES), ANSWER_S)
         return "" if kinds.looks_like_image(first) else NOT_AN_IMAGE
     except NoAnswerError:
         raise
-    except Exception as error:  # every file system has errors of its own
+    except Exception as error:  # every file system raises its own errors
         return f"cannot be read: {type(error).__name__}"
 
 
@@ -213,7 +214,7 @@ def _found_file(root_url: str, path: str, info: dict[str, Any]) -> FoundFile:
 
 
 def _modified_ns(info: dict[str, Any]) -> int:
-    """Return when a file was written in nanoseconds since 1970, or 0 where the file system does not tell."""
+    """Return when a file was written, in nanoseconds since 1970; 0 if the file system does not say."""
     for key in _MODIFIED_KEYS:
         value = info.get(key)
         if isinstance(value, datetime):

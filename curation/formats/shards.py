@@ -1,4 +1,4 @@
-"""Parquet shards with the images inside, typed as Hugging Face's features; the base of two formats."""
+"""Parquet shards with the images inside, typed as Hugging Face's features; used by two export formats."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 from curation.base import tables
 from curation.base.errors import optional
-from curation.formats.export_data import ExportData, content, shards
+from curation.formats.export_data import ExportData, ExportRow, content, shards
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHARD_BYTES = 500 * 10**6
-"""Image bytes after which a new shard begins: the size Hugging Face's own writer aims at."""
+"""Image bytes after which a new shard begins: the target of Hugging Face's own writer."""
 
 SHARD_ROWS = 1_000_000
 """Rows after which a new shard begins, however small the images are."""
 
 _BATCH_ROWS = 256
-"""Rows written at a time: what is held in memory."""
+"""Rows written, and held in memory, at a time."""
 
 EXTRA = "exchange"
 
 
 def split_names(splits: pd.Series) -> pd.Series:
-    """Return the name of the shards of each row's split: Hugging Face allows letters, digits, underscores and dots.
+    """Return the name of each row's shards, from its split: Hugging Face allows letters, digits, underscores and dots.
 
-    Its ``all`` is reserved. Images without a split are called as its readers expect, train, where no image has one, and
-    else ``unsplit``; their own column ``split`` says that they have none.
+    ``all`` is reserved. If no image has a split, the name is train, as readers expect; else those without one are in
+    ``unsplit``, and their column ``split`` stays empty.
     """
     none = "unsplit" if splits.ne("").any() else "train"
     taken = {split: re.sub(r"[^\w.]", "_", split) or none for split in set(splits)}
@@ -70,7 +70,7 @@ def write_shards(export_data: ExportData, folder: Path) -> dict[str, list[Path]]
     return {split: [file.relative_to(folder) for file in files] for split, files in written.items()}
 
 
-def _write_shard(path: Path, schema: Any, rows: list[Any], export_data: ExportData, done: int) -> int:
+def _write_shard(path: Path, schema: Any, rows: list[ExportRow], export_data: ExportData, done: int) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""Which kind of source was given, and which reader reads it."""
+"""Recognise the kind of a source, and choose its reader."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from curation.formats.tree import Tree
 _DEFAULTS = SourceSettings()
 
 _HEAD_BYTES = 512
-"""Enough to tell an archive, a Parquet file or an image (the mark of a tar is at byte 257)."""
+"""Enough to recognise an archive, a Parquet file or an image (the signature of tar is at byte 257)."""
 
 _WHAT_TO_GIVE = "give a folder, a zip or tar archive, a CSV or Parquet list, an image or an fsspec URL"
 
@@ -28,29 +28,29 @@ _TABLES = ("parquet", "list", "json", "workbook")
 """Kinds of files that name images by their paths, or hold them."""
 
 _DEEPEST = 3
-"""Archives inside archives are unpacked so many times."""
+"""Levels of archives inside archives that are unpacked."""
 
 NAMED = ("hf", "fiftyone", "torchvision", "kaggle")
-"""What may stand before a colon for a source that is no path: the library that knows it."""
+"""What may precede a colon in a source that is not a path: the library that reads it."""
 
 Read = tuple[str, SourceContents]
-"""Root and what lies there."""
+"""Root, and what is there."""
 
 
 def read_source(source: str, cache: Path, settings: SourceSettings = _DEFAULTS) -> Listing:
-    """Return which images ``source`` holds; only what tells a file's kind is read of them.
+    """Return which images ``source`` holds; only as much of them is read as tells their kind.
 
     Args:
-        source: a folder of class folders (with or without split folders, in any order) or in a layout that is known
+        source: a folder of class folders (with or without split folders, in any order) or in a known layout
             (``curation.formats.layouts``), a zip or tar of such a folder, a list (CSV, TSV, JSON, Parquet; paths
             relative to its folder), a single image, or an fsspec URL of any of these; a folder that Hugging Face's
             datasets or FiftyOne saved, that holds WebDataset shards, or images with COCO annotations; or hf:NAME,
             fiftyone:NAME, torchvision:CLASS:ROOT, kaggle:OWNER/NAME.
-        cache: folder in which archives are unpacked and images inside files laid down, each once, by its content.
+        cache: folder for unpacked archives and for images that come inside other files, each stored once, by content.
         settings: how names are understood, and whether paths may lead outside the source.
 
     Raises:
-        IngestError: there is no such source, or it cannot be read as a whole.
+        IngestError: there is no such source, or all of it is unreadable.
 
     """
     root, contents = _read(source, cache, settings)
@@ -68,7 +68,7 @@ def _read(source: str, cache: Path, settings: SourceSettings) -> Read:
 
 
 def _read_named(library: str, name: str, cache: Path, settings: SourceSettings) -> Read:
-    """Return what one of the libraries in ``NAMED`` knows under ``name``; each is loaded when it is asked."""
+    """Return the images that one of the libraries in ``NAMED`` has under ``name``; it is loaded on demand."""
     if library == "kaggle":
         from curation.formats import kaggle
 
@@ -104,9 +104,9 @@ def _read_folder(full: str, cache: Path, settings: SourceSettings) -> Read:
 
 
 def _read_tree(tree: Tree, shown: str) -> SourceContents:
-    """Return the images of a tree by the first layout that knows it, else by its folders.
+    """Return the images of a tree by the first layout that recognises it, else by its folders.
 
-    Archives inside are unpacked where nothing else is there to be read.
+    Archives inside are unpacked if there is nothing else to read.
     """
     found = layouts.recognised(tree)
     for _ in range(_DEEPEST):
@@ -120,9 +120,9 @@ def _read_tree(tree: Tree, shown: str) -> SourceContents:
         taken = {file.url for file in contents.files} | {path for path, _ in contents.problems}
         others = [image.path for image in tree.images if image.url not in taken and image.path not in taken]
         for path in others:
-            contents.leave_out(path, f"no image of the layout {found[0]}")
+            contents.leave_out(path, f"not part of the layout {found[0]}")
         if others:
-            contents.warnings.append(f"{len(others):,} images are none of the layout {found[0]} and are left out")
+            contents.warnings.append(f"{len(others):,} images are not part of the layout {found[0]} and are left out")
     _list_once(contents, tree.links)
     unread = tree.unread()
     contents.problems += tree.contents.problems
@@ -131,7 +131,7 @@ def _read_tree(tree: Tree, shown: str) -> SourceContents:
 
 
 def _list_once(contents: SourceContents, links: Mapping[str, str]) -> None:
-    """Take an image that links lead to as well under one name: in a class folder, else where the file itself is."""
+    """List an image that links also lead to once: in a class folder, else where the file itself is."""
     labels = {image.path: image.label for image in contents.files}
     twice = {link: target for link, target in links.items() if link in labels and target in labels}
     gone: dict[str, str] = {}
@@ -178,7 +178,7 @@ def _read_file(full: str, kind: str, shown: str, cache: Path, settings: SourceSe
         found = gate.find(name)
         return SourceContents([found]) if isinstance(found, FoundFile) else SourceContents(problems=[(name, found)])
     if kind not in _TABLES:
-        raise IngestError(f"{shown} is no kind of source that can be read; {_WHAT_TO_GIVE}")
+        raise IngestError(f"{shown} is not a kind of source that can be read; {_WHAT_TO_GIVE}")
     alone = Tree(cache, others={names.escaped(name): full})
     if contents := _images_inside(alone, kind, full):
         return contents
@@ -190,7 +190,7 @@ def _read_file(full: str, kind: str, shown: str, cache: Path, settings: SourceSe
 
 
 def _images_inside(alone: Tree, kind: str, full: str) -> SourceContents | None:
-    """Return the images that a single file holds itself: as pixels in a CSV, or as bytes in Parquet; None for none."""
+    """Return the images inside a single file, as pixels in a CSV or as bytes in Parquet, or None."""
     with open_regular(full) as file:
         if kind == "list" and fer2013.header(file.read(fer2013.HEADER_BYTES)):
             return fer2013.recognise(alone)
@@ -212,6 +212,6 @@ def _read_remote(place: remote.Remote, cache: Path) -> Read:
         if kind == "image":
             return place.shown, SourceContents([remote.single(place)])
         if kind not in _TABLES:
-            raise IngestError(f"{place.shown} is no kind of source that can be read; {_WHAT_TO_GIVE}")
+            raise IngestError(f"{place.shown} is not a kind of source that can be read; {_WHAT_TO_GIVE}")
         given = table.read(remote.data(place), place.path.rpartition("/")[2], place.shown)
         return place.shown, listed.read_list(given, remote.finder(remote.parent_of(place), cache))

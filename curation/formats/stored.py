@@ -1,6 +1,6 @@
-"""Images that come inside another file, laid down once each in the cache, under the hash of their bytes.
+"""Images that come inside another file, each stored once in the cache, under the hash of its bytes.
 
-A second reading finds them there and writes nothing; a killed one goes on; equal pictures are one file.
+A second reading finds them there and writes nothing; an interrupted one resumes; equal pictures are one file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BLOCK = 65_535
 
 
 class Contents:
-    """Takes images as bytes and collects them as files of a listing."""
+    """Stores images given as bytes, and collects them as files of a listing."""
 
     def __init__(self, cache: Path) -> None:
         self._folder = cache.absolute() / _FOLDER
@@ -36,9 +36,9 @@ class Contents:
     def add(
         self, path: str, data: bytes, split: str = "", label: str = "", subject: str = "", soft_label: str = ""
     ) -> None:
-        """Take one image; a path that is taken already is told apart by a number."""
+        """Store one image; a number is added to a path that is taken."""
         place = _place(self._folder, hashlib.sha256(data).hexdigest())
-        # what lies there may have been damaged, or edited by somebody who sent the workspace
+        # the stored file may have been damaged, or edited by somebody who sent the workspace
         if not files.holds(place, data):
             files.write_bytes(place, data, durable=False)
         status = place.stat()
@@ -48,7 +48,7 @@ class Contents:
     def add_file(
         self, path: str, full: str, gate: Gate, split: str = "", label: str = "", subject: str = "", soft: str = ""
     ) -> None:
-        """Take one image that is a file already, if the gate lets it through; else it is left out."""
+        """Add an image that is a file already, if the gate allows; else it is left out."""
         found = gate.find(full)
         key = self._key(path)
         if isinstance(found, str):
@@ -62,7 +62,7 @@ class Contents:
         self.contents.files.append(found._replace(split=split, label=label, subject=subject, soft_label=soft))
 
     def _key(self, path: str) -> str:
-        """Return ``path`` as a key: inside the data set, or the first like it with a number that is not taken."""
+        """Return ``path`` as a key inside the data set, with a number if it is taken."""
         path = names.inside(names.escaped(path.replace("\\", "/"))) or "image"
         stem, dot, ending = path.rpartition(".")
         stem, ending = (stem, dot + ending) if stem and "/" not in ending else (path, "")
@@ -79,13 +79,13 @@ def _place(folder: Path, digest: str) -> Path:
 
 
 def once(file: BinaryIO, what: str, cache: Path, decode: Callable[[BinaryIO], SourceContents]) -> SourceContents:
-    """Return what ``decode`` makes of a file's images, from the cache where the same file was decoded before.
+    """Return the images that ``decode`` finds in a file, from the cache if the same file was decoded before.
 
     Args:
         file: open at its beginning; ``decode`` is given it there.
-        what: names the decoder and its revision.
-        cache: where the images and what they are called are kept.
-        decode: lays the images down by ``Contents``.
+        what: the decoder and its revision.
+        cache: where the images and their names are kept.
+        decode: stores the images by ``Contents``.
 
     """
     digest = hashlib.file_digest(cast("io.BufferedReader", file), "sha256").hexdigest()
@@ -119,7 +119,7 @@ def _known(record: Path, folder: Path) -> SourceContents | None:
 
 
 def grey_png(pixels: bytes, width: int, height: int) -> bytes:
-    """Return an 8-bit grey PNG of ``pixels`` (row by row), without compression: the same bytes from every library."""
+    """Return an 8-bit grey PNG of ``pixels`` (row by row), uncompressed: the bytes depend on no library."""
     rows = b"".join(b"\0" + pixels[start : start + width] for start in range(0, width * height, width))
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
     stored = b"".join(

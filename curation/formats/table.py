@@ -1,4 +1,4 @@
-"""Lists as they are found, CSV of any dialect, JSON, JSON lines or Parquet, as one plain table of texts."""
+"""Lists in any form (CSV of any dialect, JSON, JSON lines, Parquet) as a plain table of texts."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation.base.files import parsed
-from curation.base.reading import UNREADABLE
+from curation.base.reading import UNREADABLE, first_line
 from curation.formats import kinds, names
 from curation.formats.listing import IngestError
 
 _DELIMITERS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r"sep=(.)$")
-"""How Excel is told the separator, in a line of its own before the header."""
+"""The line before the header that tells Excel the separator."""
 
 _SURROGATE = re.compile("[\ud800-\udbff\udc00-\udc7f\udd00-\udfff]")
-"""Halves of characters that stand for no byte of a name (PEP 383 uses U+DC80 to U+DCFF)."""
+"""Lone surrogates that do not stand for a byte of a name (PEP 383 uses U+DC80 to U+DCFF)."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A list: its name for messages, its header ("" for a column without one) and its rows of texts.
+    """A list: its name in messages, its header ("" for a column without one) and its rows of texts.
 
     nested -- places of columns whose cells are lists or objects (JSON in ``rows``)
     """
@@ -36,7 +36,7 @@ class Table:
     nested: frozenset[int] = frozenset()
 
     def column(self, place: int) -> list[str]:
-        """Return the cells of a column; "" where a row is too short."""
+        """Return the cells of a column, "" where a row is too short."""
         return [row[place] if place < len(row) else "" for row in self.rows]
 
 
@@ -44,27 +44,27 @@ def read(data: bytes, name: str, shown: str) -> Table:
     """Return the table in a file called ``name``; ``shown`` is its name in messages.
 
     Raises:
-        IngestError: it is no table that can be read as it was meant.
+        IngestError: it cannot be read, or only in another way than intended.
 
     """
     kind = kinds.source_kind(data[:512], name)
     if kind == "parquet":
         return _parquet(data, shown)
     if kind == "workbook":
-        raise IngestError(f"{shown} is a spreadsheet's own file; save it as CSV in UTF-8 and give that")
+        raise IngestError(f"{shown} is a spreadsheet; save it as CSV in UTF-8 and give that")
     return _json(data, name, shown) if kind == "json" else _csv(data, shown)
 
 
 def _csv(data: bytes, shown: str) -> Table:
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        # bytes that are not UTF-8 are kept, as they are in names on disk
+        # bytes that are not UTF-8 are kept, as in names on disk
         text = data.decode(encoding, errors="strict" if encoding == "utf-16" else "surrogateescape")
     except UnicodeError as error:
         raise IngestError(f"{shown} cannot be read as CSV ({error}); save it as CSV in UTF-8") from error
     text, delimiter = _body(text)
     rows = _spaced(text) if delimiter == " " else _separated(text, delimiter, shown)
-    if rows and not any(kinds.has_image_ending(cell.strip()) for cell in rows[0]):  # names of columns
+    if rows and not any(kinds.has_image_extension(cell.strip()) for cell in rows[0]):  # names of columns
         header, rows = [names.as_windows(cell.strip()) for cell in rows[0]], rows[1:]
         _require_distinct(header, shown)
     else:
@@ -73,7 +73,7 @@ def _csv(data: bytes, shown: str) -> Table:
 
 
 def _body(text: str) -> tuple[str, str]:
-    """Return the text from the header on, without what stands before it, and the delimiter."""
+    """Return the text from the header on, without what precedes it, and the delimiter."""
     while True:
         first, _, rest = text.partition("\n")
         line = first.strip("\r\n")
@@ -88,15 +88,15 @@ def _body(text: str) -> tuple[str, str]:
     delimiter = max(_DELIMITERS, key=line.count)
     if delimiter in line:
         return text, delimiter
-    return text, " " if re.search(r"\S +\S+\s*$", line) and kinds.has_image_ending(line.split()[0]) else ","
+    return text, " " if re.search(r"\S +\S+\s*$", line) and kinds.has_image_extension(line.split()[0]) else ","
 
 
 def _spaced(text: str) -> list[list[str]]:
-    """Return the rows of a list whose cells are parted by spaces: first a path, which ends as an image does."""
+    """Return the rows of a list separated by spaces, whose first cell is a path with the extension of an image."""
     rows = []
     for line in filter(str.strip, text.splitlines()):
         words = line.split()
-        ends = [place for place, word in enumerate(words, 1) if kinds.has_image_ending(word)]
+        ends = [place for place, word in enumerate(words, 1) if kinds.has_image_extension(word)]
         start = ends[0] if ends else 1
         rows.append([" ".join(words[:start]), *words[start:]])
     return rows
@@ -117,7 +117,7 @@ def _separated(text: str, delimiter: str, shown: str) -> list[list[str]]:
         cell = next((cell for cell in row if "\n" in cell and _holds_rows(cell, delimiter, width)), None)
         if cell is not None:
             raise IngestError(
-                f"{shown}: a quoted cell of row {number} swallows the rows behind it (it begins {cell[:40]!r}); close "
+                f"{shown}: a quoted cell of row {number} swallows the rows after it (it begins {cell[:40]!r}); close "
                 "its quote"
             )
     return rows
@@ -125,12 +125,12 @@ def _separated(text: str, delimiter: str, shown: str) -> list[list[str]]:
 
 def _holds_rows(cell: str, delimiter: str, width: int) -> bool:
     lines = cell.splitlines()
-    paths = sum(kinds.has_image_ending(line.strip()) for line in lines)
+    paths = sum(kinds.has_image_extension(line.strip()) for line in lines)
     return paths > 1 or any(line.count(delimiter) >= width - 1 for line in lines)
 
 
 def _last_quote(text: str) -> str:
-    """Return where an odd number of quotes begins to leave one open, in words."""
+    """Return in words where a quote was opened that is never closed."""
     open_since = 0
     for number, line in enumerate(text.splitlines(), start=1):
         if line.count('"') % 2:
@@ -164,7 +164,7 @@ def _json(data: bytes, name: str, shown: str) -> Table:
 
 
 def _records(found: Any) -> list[Mapping[str, Any]]:
-    """Return the rows in any of the shapes in which people and pandas write a table as JSON."""
+    """Return the rows of a JSON table in any of the common shapes, pandas' among them."""
     if isinstance(found, list):
         return [each for each in found if isinstance(each, dict)]
     if not isinstance(found, dict) or not found:
@@ -174,7 +174,7 @@ def _records(found: Any) -> list[Mapping[str, Any]]:
     if plain_lists and len(set(map(len, values))) == 1:
         return [dict(zip(found, row, strict=True)) for row in zip(*values, strict=True)]
     if all(isinstance(value, dict) for value in values):
-        if kinds.has_image_ending(next(iter(found))):
+        if kinds.has_image_extension(next(iter(found))):
             return [{"path": key, **value} for key, value in found.items()]
         places = dict.fromkeys(key for value in values for key in value)
         return [{name: found[name].get(place) for name in found} for place in places]
@@ -192,19 +192,17 @@ def _parquet(data: bytes, shown: str) -> Table:
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read()
         header = [str(name) for name in table.schema.names]
-        nested = [pa.types.is_nested(kind) for kind in table.schema.types]
+        nested = frozenset(place for place, kind in enumerate(table.schema.types) if pa.types.is_nested(kind))
         columns = [table.column(place).to_pylist() for place in range(table.num_columns)]
     except (pa.ArrowException, *UNREADABLE) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise IngestError(f"{shown} cannot be read as Parquet ({reason}); write it again") from error
+        raise IngestError(f"{shown} cannot be read as Parquet ({first_line(error)}); write it again") from error
     _require_distinct(header, shown)
     texts = [[text_of(cell) for cell in cells] for cells in columns]
-    deep = frozenset(place for place, is_nested in enumerate(nested) if is_nested)
-    return Table(shown, header, [list(row) for row in zip(*texts, strict=True)], deep)
+    return Table(shown, header, [list(row) for row in zip(*texts, strict=True)], nested)
 
 
 def text_of(value: Any) -> str:
-    """Return a cell as text: "" for nothing, whole numbers without a point, nested values as JSON."""
+    """Return a cell as text: "" for a missing value, whole numbers without a point, nested values as JSON."""
     if value is None or value != value:
         return ""
     if isinstance(value, bytes):
@@ -223,7 +221,7 @@ _TRUTH = {"": "0", "false": "0", "true": "1"}
 
 
 def numbers(cells: Iterable[str]) -> list[float] | None:
-    """Return cells as numbers, 0 for empty ones, 1 and 0 for true and false; None where one is no number from 0 on."""
+    """Return cells as numbers (empty: 0; true and false: 1 and 0); None if one is not a finite number from 0 on."""
     found = []
     for cell in cells:
         try:

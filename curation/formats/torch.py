@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from curation.base.errors import optional
 from curation.base.settings import MeasureSettings
 from curation.base.workspace import open_workspace
-from curation.formats.export_data import ExportError, content, load_export_data
+from curation.formats.export_data import ExportError, content, each_row, load_export_data
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,20 +23,20 @@ else:
 __all__ = ["CuratedFaces"]
 
 _WHOLE = 2**20
-"""A side that no image has: pictures are not reduced."""
+"""Larger than the side of any image: pictures are not reduced."""
 
 
 class CuratedFaces(_Base):
-    """The kept images of a version that have a label, read where they are.
+    """The kept images of a version that have a label, read in place.
 
-    Items are (picture, number of its class): the picture is a PIL image, or what ``transform`` makes of it.
+    Items are (picture, class number); the picture is a PIL image, or what ``transform`` makes of it.
 
     Attributes:
         classes: names of the classes of the whole version, sorted.
-        targets: the number of each image's class.
-        weights: weight of each image in training.
-        soft_targets: class -> probability of each image, or None where it has no soft label.
-        paths: name of each image, as the manifest has it.
+        targets: class number of each image.
+        weights: training weight of each image.
+        soft_targets: class -> probability of each image, or None if it has no soft label.
+        paths: path of each image in the manifest.
 
     """
 
@@ -49,7 +49,7 @@ class CuratedFaces(_Base):
         mode: str = "L",
         transform: Callable[[Image.Image], Any] | None = None,
     ) -> None:
-        """Take a version of a workspace.
+        """Open a version of a workspace.
 
         Args:
             folder: the workspace's folder
@@ -79,18 +79,18 @@ class CuratedFaces(_Base):
         self.mode = mode
         self.transform = transform
         self._settings = MeasureSettings(analysis_side=_WHOLE)
-        self._rows = list(kept[["path", "sha256", "url"]].itertuples(index=False))
+        self._rows = list(each_row(kept[["path", "sha256", "url"]]))
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self._rows)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        """Return a picture and the number of its class.
+        """Return a picture and its class number.
 
         Raises:
             ChangedError: the file is gone or not the one that was curated.
-            DecodeError: it is no image; a raw version has such rows.
+            DecodeError: it is not an image; a raw version has such rows.
 
         """
         from PIL import Image

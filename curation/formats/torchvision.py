@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.base.errors import optional
+from curation.base.reading import first_line
 from curation.formats.gate import Gate
 from curation.formats.listing import IngestError, SourceContents
 from curation.formats.stored import Contents
@@ -17,8 +18,8 @@ from curation.formats.stored import Contents
 def read(name: str, cache: Path, *, outside: bool = False) -> tuple[str, SourceContents]:
     """Return the images of one of ``torchvision.datasets``; nothing is downloaded.
 
-    Datasets of files are taken as they lie; others are laid down as PNG, which loses nothing of the pixels. The library
-    opens files by itself, so that nothing below ROOT may lead out of it unless ``outside`` is set.
+    Datasets of files are read in place; others are stored as PNG, which is lossless. The library opens files by itself,
+    so nothing below ROOT may lead out of it unless ``outside`` is set.
 
     Raises:
         IngestError: there is no such dataset, it is not at ROOT, or a link there leads outside.
@@ -36,16 +37,11 @@ def read(name: str, cache: Path, *, outside: bool = False) -> tuple[str, SourceC
     gate = Gate(os.path.realpath(root), cache, outside)
     gate.require_inside()
     contents = Contents(cache)
-    splits = [split] if split else _splits(made)
-    for each in splits:
+    arguments = inspect.signature(made.__init__).parameters
+    both = ["train", "test"] if "split" in arguments or "train" in arguments else [""]
+    for each in [split] if split else both:
         _take(contents, _opened(made, name, root, each), gate, each)
     return f"torchvision:{name}", contents.contents
-
-
-def _splits(made: Any) -> list[str]:
-    """Return the splits that a class offers by a ``split`` or ``train`` argument, [""] for none."""
-    arguments = inspect.signature(made.__init__).parameters
-    return ["train", "test"] if "split" in arguments or "train" in arguments else [""]
 
 
 def _opened(made: Any, name: str, root: str, split: str) -> Any:
@@ -60,7 +56,7 @@ def _opened(made: Any, name: str, root: str, split: str) -> Any:
     try:
         return made(**chosen)
     except (RuntimeError, OSError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0][:200]
+        reason = first_line(error)
         raise IngestError(f"torchvision:{name} cannot be opened ({reason}); put its files below {root}") from error
 
 
@@ -69,19 +65,16 @@ def _take(contents: Contents, data: Any, gate: Gate, split: str) -> None:
     files = getattr(data, "samples", None)
     if files and isinstance(files[0][0], str):
         for path, target in files:
-            full = os.path.abspath(path)  # noqa: PTH100 -- without following links, which is the gate's part
-            contents.add_file(_below(path, Path(gate.root)), full, gate, split, _label(target, classes))
+            full = os.path.abspath(path)  # noqa: PTH100 -- without following links, which is up to the gate
+            real = Path(path).resolve()
+            below = real.relative_to(gate.root).as_posix() if real.is_relative_to(gate.root) else real.name
+            contents.add_file(below, full, gate, split, _label(target, classes))
         return
     for number in range(len(data)):
         picture, target = data[number]
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")
         contents.add(f"{split or 'images'}/{number:08d}.png", buffer.getvalue(), split, _label(target, classes))
-
-
-def _below(path: str, root: Path) -> str:
-    full = Path(path).resolve()
-    return full.relative_to(root).as_posix() if full.is_relative_to(root) else full.name
 
 
 def _label(target: Any, classes: Any) -> str:

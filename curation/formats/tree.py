@@ -1,4 +1,4 @@
-"""What a folder, an archive or a remote folder holds, for the recognisers of layouts."""
+"""Contents of a folder, an archive or a remote folder, for the recognisers of layouts."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from curation.formats import kinds
 from curation.formats.gate import MOST_BYTES, NOT_AN_IMAGE
 from curation.formats.listing import FoundFile, IngestError, SourceContents
 
-SPEAKING = (
-    *("csv", "tsv", "txt", "lst", "npy", "json", "jsonl", "ndjson", "parquet", "xml", "xlsx", "mat", "yaml", "yml"),
+_WITH_LABELS = frozenset(
+    ("csv", "tsv", "txt", "lst", "npy", "json", "jsonl", "ndjson", "parquet", "xml", "xlsx", "mat", "yaml", "yml")
 )
-"""Endings, in lower case, of files that may hold labels."""
+"""Extensions, in lower case, of files that may hold labels."""
 
 _ABOUT = (
     "readme*",
@@ -30,16 +30,16 @@ _ABOUT = (
     "classes.*",
     "truth.csv",
 )
-"""Files about a data set, not of it; the last says what ``curate sample`` planted."""
+"""Files about a data set, not part of it; the last states what ``curate sample`` planted."""
 
 
 @dataclass
 class Tree:
     """Images and other files of a source, by their POSIX paths relative to its root.
 
-    cache    -- where images that come inside other files are laid down
-    contents -- the images as they lie, what is left out, warnings
-    others   -- path -> where the bytes of a file that is no image are
+    cache    -- where images that come inside other files are stored
+    contents -- the images by their paths, what is left out, warnings
+    others   -- path -> where the bytes of a file that is not an image are
     archives -- path -> where an archive inside is
     links    -- path of a link -> path of the file inside that it leads to
     opener   -- opens one of ``others``; raises OSError
@@ -60,11 +60,11 @@ class Tree:
         return self.contents.files
 
     def add(self, path: str, place: str) -> None:
-        """Note a file that is no image."""
-        (self.archives if kinds.has_archive_ending(path) else self.others)[path] = place
+        """Note a file that is not an image."""
+        (self.archives if kinds.has_archive_extension(path) else self.others)[path] = place
 
     def named(self, *patterns: str) -> list[str]:
-        """Return the paths of other files whose name fits one of the shell patterns (in lower case), sorted."""
+        """Return the sorted paths of other files whose name matches one of the shell patterns, given in lower case."""
         return sorted(
             path
             for path in self.others
@@ -72,7 +72,7 @@ class Tree:
         )
 
     def open(self, path: str) -> BinaryIO:
-        """Open one of the other files, which thereby counts as read.
+        """Open one of the other files, which then counts as read.
 
         Raises:
             OSError: it cannot be opened.
@@ -82,7 +82,7 @@ class Tree:
         return self.opener(self.others[path])
 
     def head(self, path: str, size: int) -> bytes:
-        """Return the first bytes of one of the other files, b"" where it cannot be read; it counts as unread still."""
+        """Return the first bytes of one of the other files, b"" if it cannot be read; it still counts as unread."""
         try:
             with self.opener(self.others[path]) as file:
                 return file.read(size)
@@ -90,7 +90,7 @@ class Tree:
             return b""
 
     def data(self, path: str) -> bytes:
-        """Return the bytes of one of the other files, which thereby counts as read.
+        """Return the bytes of one of the other files, which then counts as read.
 
         Raises:
             IngestError: it cannot be read, or is too large.
@@ -102,7 +102,7 @@ class Tree:
         except OSError as error:
             raise IngestError(f"{path} cannot be read: {error.strerror or error}") from error
         if len(data) > MOST_BYTES:
-            raise IngestError(f"{path} has more than {MOST_BYTES:,} bytes; split it, or give it itself")
+            raise IngestError(f"{path} has more than {MOST_BYTES:,} bytes; split it, or give that file itself")
         return data
 
     def text(self, path: str) -> str:
@@ -110,7 +110,7 @@ class Tree:
         return self.data(path).decode("utf-8-sig", errors="replace")
 
     def merge(self, prefix: str, inner: Tree) -> None:
-        """Take in what an archive at ``prefix`` (its path without the ending) holds."""
+        """Add the contents of an archive at ``prefix`` (its path without the extension)."""
 
         def below(path: str) -> str:
             return f"{prefix}/{path}" if prefix else path
@@ -126,8 +126,8 @@ class Tree:
         for path in left:
             self.contents.leave_out(path, NOT_AN_IMAGE)
         for path in self.archives:
-            self.contents.leave_out(path, "an archive inside the data set; unpack it, or give it itself")
-        speaking = sorted(path for path in left if _may_hold_labels(path))
+            self.contents.leave_out(path, "an archive inside the data set; unpack it, or give that archive itself")
+        speaking = sorted(path for path in left if has_label_extension(path) and not is_about(path))
         said = []
         if speaking and self.images:
             endings = Counter(path.rpartition(".")[2].lower() for path in speaking)
@@ -143,12 +143,13 @@ class Tree:
         return said
 
 
-def _may_hold_labels(path: str) -> bool:
-    name = path.rpartition("/")[2].lower()
-    return name.rpartition(".")[2] in SPEAKING and "." in name and not is_about(path)
+def has_label_extension(path: str) -> bool:
+    """Return whether a file, by its extension, may hold labels."""
+    _, dot, ending = path.rpartition("/")[2].lower().rpartition(".")
+    return bool(dot) and ending in _WITH_LABELS
 
 
 def is_about(path: str) -> bool:
-    """Return whether a file is about a data set (a readme, a licence), not of it."""
+    """Return whether a file is about a data set (a readme, a licence), not part of it."""
     name = path.rpartition("/")[2].lower()
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _ABOUT)

@@ -13,34 +13,34 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from curation.base import files, tables
+from curation.base import files
 from curation.base.reading import open_regular
 from curation.base.splits import standard
 from curation.formats import archives, kinds, names
 from curation.formats.columns import NAMES
-from curation.formats.export_data import ExportData, content, shards
-from curation.formats.export_files import new_folder, write_provenance
+from curation.formats.export_data import ExportData, ExportRow, content, curated, shards
+from curation.formats.export_files import export_folder
 from curation.formats.gate import NOT_REGULAR, Gate
 from curation.formats.listing import IngestError, SourceContents
 from curation.formats.shards import split_names
 from curation.formats.stored import Contents
 
 SIDECARS = frozenset({"cls", "json", "txt"})
-"""Endings of members that may state a sample's label."""
+"""Extensions of members that may state a sample's label."""
 
 _LOOKED_AT = 6
-"""Members after which a tar is known to be a shard or not: a sample's images and its sidecars."""
+"""Members after which it is known whether a tar is a shard: a sample's images and its sidecars."""
 
 _MOST_DIGITS = 9
-"""Of the number of a class."""
+"""Longest number of a class."""
 
 _MOST_CLASS_BYTES = 2**24
 _BOXES = re.compile(rb"\s*(\d+(\.\d*)?\s+){4}")
-"""How a text of boxes begins, which YOLO lays beside an image: no label."""
+"""Beginning of a YOLO file of boxes beside an image: not a label."""
 
 
 def is_shard(archive: Path) -> bool:
-    """Return whether a tar begins with a sample: an image and a sidecar of the same name."""
+    """Return whether a tar begins with a sample: an image and a sidecar of one name."""
     keys: dict[str, set[str]] = {}
     try:
         for number, (member, stream) in enumerate(archives.tar_members(archive, archives.budget(archive))):
@@ -51,11 +51,11 @@ def is_shard(archive: Path) -> bool:
                 break
     except archives.DAMAGED:
         return False
-    return any(found & SIDECARS and found & kinds.IMAGE_ENDINGS for found in keys.values())
+    return any(found & SIDECARS and found & kinds.IMAGE_EXTENSIONS for found in keys.values())
 
 
 def shards_in(folder: Path, gate: Gate) -> list[Path]:
-    """Return the shards of a folder that holds nothing but tars (and small files about them), else nothing.
+    """Return the shards of a folder that holds only tars (and small files about them), else [].
 
     Raises:
         IngestError: a shard is a link that leads outside.
@@ -74,15 +74,15 @@ def shards_in(folder: Path, gate: Gate) -> list[Path]:
 
 
 def _is_no_shard(entry: Path) -> bool:
-    return entry.is_dir() or kinds.has_image_ending(entry.name)
+    return entry.is_dir() or kinds.has_image_extension(entry.name)
 
 
 def read(shards: list[Path], cache: Path) -> SourceContents:
-    """Return the images of shards with the label and split that their sidecars or names state.
+    """Return the images of shards, with label and split as sidecars or names state them.
 
     A .cls holds the number of a class, named by ``classes.json`` (a list) beside the shards where there is one; a .json
-    may hold label, split, person and path under the names that lists may use; a .txt is a label. Each image of a sample
-    that has several is taken.
+    may hold label, split, person and path under the names that lists may use; a .txt is a label. Of a sample with
+    several images, each is read.
 
     Raises:
         IngestError: a shard is damaged.
@@ -99,7 +99,7 @@ def read(shards: list[Path], cache: Path) -> SourceContents:
         except archives.DAMAGED as error:
             raise IngestError(f"{shard} is damaged ({error}); get it again") from error
     if several:
-        contents.contents.warnings.append(f"{several:,} samples hold several images, and each is taken")
+        contents.contents.warnings.append(f"{several:,} samples hold several images, and each is read")
     return contents.contents
 
 
@@ -115,14 +115,14 @@ def _classes(path: Path) -> list[str]:
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """Return key and ending of a member, as WebDataset cuts names: at the first dot of the last part."""
+    """Return key and extension of a member, split as WebDataset does: at the first dot of the last part."""
     folder, slash, last = name.rpartition("/")
     stem, _, ending = last.partition(".")
     return folder + slash + stem, ending.lower()
 
 
 def _samples(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yield key and members by ending; members of one sample lie side by side."""
+    """Yield key, and extension -> content; members of one sample are consecutive."""
     last, sample = "", dict[str, bytes]()
     for member, stream in archives.tar_members(shard, archives.budget(shard)):
         if member.fault:
@@ -138,7 +138,7 @@ def _samples(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 def _take(contents: Contents, key: str, sample: Mapping[str, bytes], split: str, classes: list[str]) -> int:
-    """Take the images of a sample and return how many they are."""
+    """Take the images of a sample and return their number."""
     images = [ending for ending, data in sample.items() if _is_image(ending, data)]
     if not images:
         contents.contents.leave_out(names.escaped(key), "the sample has no image")
@@ -157,7 +157,7 @@ def _take(contents: Contents, key: str, sample: Mapping[str, bytes], split: str,
 
 def _is_image(ending: str, data: bytes) -> bool:
     last = ending.rpartition(".")[2]
-    return last in kinds.IMAGE_ENDINGS or (last not in SIDECARS and kinds.looks_like_image(data[: kinds.HEAD_BYTES]))
+    return last in kinds.IMAGE_EXTENSIONS or (last not in SIDECARS and kinds.looks_like_image(data[: kinds.HEAD_BYTES]))
 
 
 def _json(data: bytes) -> dict[str, Any]:
@@ -179,23 +179,18 @@ def _label(sample: Mapping[str, bytes], classes: list[str]) -> str:
     return classes[number] if 0 <= number < len(classes) else text
 
 
-SHARD_BYTES = 3 * 10**9
-
-
-SHARD_SAMPLES = 100_000
-
-
-"""A shard ends at these many bytes or samples: the defaults of webdataset.ShardWriter."""
+SHARD_BYTES, SHARD_SAMPLES = 3 * 10**9, 100_000
+"""A shard ends at this many bytes or samples: the defaults of webdataset.ShardWriter."""
 
 
 def write(export_data: ExportData, destination: Path) -> int:
-    """Write SPLIT-NNNNNN.tar files and classes.json, and return how many images.
+    """Write SPLIT-NNNNNN.tar files and classes.json, and return the number of images.
 
-    The same version gives the same bytes: members carry no time and no owner.
+    The same version gives the same bytes: members have no time and no owner.
     """
     kept = export_data.kept
     classes = {label: place for place, label in enumerate(export_data.classes)}
-    with new_folder(destination) as building:
+    with export_folder(export_data, "webdataset", destination) as building:
         done = 0
         for split, rows in kept.groupby(split_names(kept["split"]), sort=True):
             for number, shard in enumerate(shards(rows, SHARD_BYTES, SHARD_SAMPLES)):
@@ -205,18 +200,16 @@ def write(export_data: ExportData, destination: Path) -> int:
                         done += 1
                         export_data.report(done, len(kept))
         (building / "classes.json").write_text(json.dumps(export_data.classes, ensure_ascii=False) + "\n", "utf-8")
-        write_provenance(export_data, "webdataset", building)
     return len(kept)
 
 
-def _add(tar: tarfile.TarFile, row: Any, key: str, label: int | None) -> None:
-    record = {name: getattr(row, name) for name in tables.columns("manifest")}
+def _add(tar: tarfile.TarFile, row: ExportRow, key: str, label: int | None) -> None:
     data = content(row)
     members = {
-        # by the content: an odd or misleading name must not hide that it is an image
-        kinds.ending_of(data[: kinds.HEAD_BYTES], row.path): data,
+        # by content: an odd or misleading name must not hide that it is an image
+        kinds.extension_of(data[: kinds.HEAD_BYTES], row.path): data,
         **({} if label is None else {"cls": str(label).encode()}),
-        "json": json.dumps(record, ensure_ascii=False).encode("utf-8"),
+        "json": json.dumps(curated(row), ensure_ascii=False).encode("utf-8"),
     }
     for ending, member in members.items():
         info = tarfile.TarInfo(f"{key}.{ending}")

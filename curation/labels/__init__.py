@@ -1,1 +1,1 @@
-"""Wrong and ambiguous labels: pure functions of arrays, each with its paper; one calibrated judgement of all."""
+"""Wrong and ambiguous labels: pure functions of arrays, with references; one calibrated judgement of all opinions."""

@@ -1,7 +1,7 @@
-"""How far people agree with given labels and with each other: pure functions of arrays, with intervals.
+"""Agreement of people with given labels and with each other: pure functions of arrays, with intervals.
 
-Accuracy has the Wilson score interval. The kappas have percentile bootstrap intervals over images (Efron 1979), since
-the images are the sample, not the votes.
+Accuracy has the Wilson score interval. The kappas have percentile bootstrap intervals over images (Efron 1979), as the
+images are the sample, not the votes.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from curation.base.arrays import Floats
 from curation.base.statistics import DRAWS, RESAMPLES, Estimate, percentile_interval, share
 
 _CHUNK = 50
 """Bootstrap samples drawn at once: 50 x 20,000 images are 8 MB of weights."""
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 def accuracy(hits: npt.ArrayLike) -> Estimate:
@@ -32,13 +30,13 @@ def accuracy(hits: npt.ArrayLike) -> Estimate:
 
 
 def stratified_accuracy(hits: npt.ArrayLike, strata: npt.ArrayLike, totals: dict[str, int], seed: int) -> Estimate:
-    """Return the accuracy of a whole of which every stratum was sampled apart, weighted by the strata's sizes.
+    """Return the accuracy of a population from a stratified sample, weighted by the sizes of the strata.
 
     Args:
         hits: (n,) of bool.
         strata: (n,) name of each image's stratum.
-        totals: stratum -> images in the whole; strata without answers are left out.
-        seed: of the posterior draws behind the interval (Jeffreys in every stratum: no width of zero at 0 or 1).
+        totals: stratum -> images in the population; strata without answers are left out.
+        seed: of the posterior draws for the interval (Jeffreys prior per stratum: no zero width at 0 or 1).
 
     """
     right, names = np.asarray(hits, np.float64), np.asarray(strata, dtype=object)
@@ -52,7 +50,7 @@ def stratified_accuracy(hits: npt.ArrayLike, strata: npt.ArrayLike, totals: dict
     draws = np.column_stack([rng.beta(p.sum() + 0.5, (1 - p).sum() + 0.5, DRAWS) for p, _ in parts])
     low, high = percentile_interval(draws @ weights)
     value = float(means @ weights)
-    # where few answers of a stratum are all right, its draws lie below what was found
+    # if the few answers of a stratum are all right, its draws lie below the estimate
     return Estimate(value, min(low, value), max(high, value), len(right))
 
 
@@ -68,7 +66,7 @@ def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike, classes: int, seed:
     Args:
         first: (n,) places of the classes that one person chose.
         second: (n,) the same of the other.
-        classes: how many classes there are.
+        classes: number of classes.
         seed: of the bootstrap.
 
     """
@@ -88,9 +86,8 @@ def cohen_kappa(first: npt.ArrayLike, second: npt.ArrayLike, classes: int, seed:
 def fleiss_kappa(counts: npt.ArrayLike, seed: int) -> Estimate:
     """Return Fleiss' kappa (Fleiss 1971, Psychol. Bull. 76:378); images may have different numbers of votes.
 
-    With as many votes on every image it is Fleiss' own; with unequal numbers per image's agreement is that of its own
-    pairs of votes (as in Gwet 2014, Handbook of Inter-Rater Reliability, 4th ed., 2.5). Images with one vote say
-    nothing of agreement and are left out.
+    With unequal numbers of votes, an image's agreement is that of its own pairs of votes (as in Gwet 2014, Handbook of
+    Inter-Rater Reliability, 4th ed., 2.5). Images with a single vote are left out.
 
     Args:
         counts: (n, answers) votes for each answer.
@@ -112,10 +109,9 @@ def fleiss_kappa(counts: npt.ArrayLike, seed: int) -> Estimate:
 
 
 def _beyond_chance(observed: Floats, expected: Floats) -> Floats:
-    """Kappa is not defined where chance alone agrees always: every answer is the same."""
+    """Return kappa, NaN where chance agreement is complete because every answer is the same."""
     gap = 1.0 - expected
-    result: Floats = np.divide(observed - expected, gap, out=np.full_like(gap, np.nan), where=gap > 1e-12)
-    return result
+    return np.divide(observed - expected, gap, out=np.full_like(gap, np.nan), where=gap > 1e-12)
 
 
 def _bootstrapped(statistic: Callable[[Floats], Floats], images: int, seed: int) -> Estimate:

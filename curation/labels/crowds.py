@@ -1,4 +1,4 @@
-"""Several opinions on one image, each wrong in its own way: what is true, and how often each errs."""
+"""The true class behind several annotators' answers, and each annotator's errors (Dawid & Skene, 1979)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curation.labels.scores import Floats, Whole
+from curation.base.arrays import Floats, Ints
 
 ROUNDS = 200
-"""Of expectation and maximisation at most."""
+"""Most rounds of expectation-maximisation."""
 
 TOLERANCE = 1e-4
-"""Largest change of a belief in the last round."""
+"""Largest change of a probability in the last round."""
 
 SMALLEST = 1e-6
 """Added to every count, so that no answer is impossible."""
@@ -21,21 +21,21 @@ SMALLEST = 1e-6
 
 @dataclass(frozen=True)
 class Patterns:
-    """Answers of several annotators, images that were answered alike taken together.
+    """The distinct combinations of several annotators' answers.
 
     Attributes:
-        answers: (patterns, annotators) places of 0 .. kinds - 1.
-        counts: (patterns,) images, or what they count.
+        answers: (patterns, annotators) answers, 0 .. kinds - 1.
+        counts: (patterns,) number of images, or their total weight.
         of_image: (n,) each image's pattern.
-        start: (patterns, true classes) first belief, the mean over a pattern's images.
-        kinds: of answers.
-        known: (true classes, kinds) images that the first annotator is taken to have answered so, beside those seen.
+        start: (patterns, true classes) initial probabilities, means over a pattern's images.
+        kinds: number of possible answers.
+        known: (true classes, kinds) pseudo-counts of the first annotator's answers.
 
     """
 
-    answers: Whole
+    answers: Ints
     counts: Floats
-    of_image: Whole
+    of_image: Ints
     start: Floats
     kinds: int
     known: Floats
@@ -43,13 +43,13 @@ class Patterns:
     @classmethod
     def of(
         cls,
-        answers: Sequence[Whole],
+        answers: Sequence[Ints],
         kinds: int,
         start: Floats,
         known: Floats | None = None,
         counted: Floats | None = None,
     ) -> Patterns:
-        """Return the patterns of answers, each (n,), of a first belief (n, true classes) and of what images count."""
+        """Return the patterns of answers, (n,) each, with initial probabilities (n, true classes) and weights (n,)."""
         found, of_image = np.unique(np.column_stack(answers), axis=0, return_inverse=True)
         of_image = of_image.reshape(-1)
         counts = np.bincount(of_image, counted, len(found)).astype(np.float64)
@@ -58,37 +58,24 @@ class Patterns:
         nothing = np.zeros((start.shape[1], kinds))
         return cls(found, counts, of_image, first / counts[:, None], kinds, nothing if known is None else known)
 
-    def believed(self, counts: Floats) -> Floats:
-        """Return the probability of each true class, (patterns, true classes), with so many images per pattern.
+    def posterior(self, counts: Floats) -> Floats:
+        """Return the probability of each true class, (patterns, true classes), for these counts (patterns,).
 
-        Every annotator has a confusion matrix of its own, found in turns with the truth by expectation-maximisation
-        (Dawid & Skene, Applied Statistics 1979). The given label is one of the annotators, and a true class may be one
-        that it cannot name. A class that the first belief leaves out stays out.
+        Each annotator's confusion matrix and the truth are estimated by expectation-maximisation (Dawid & Skene,
+        Applied Statistics 1979). The given label is one of the annotators; a true class may be one that it cannot name.
+        A class with initial probability 0 everywhere stays at 0.
         """
         shown = [np.eye(self.kinds)[answer] for answer in self.answers.T]
-        believed, possible = self.start, self.start.sum(axis=0, keepdims=True) > 0
+        posterior, possible = self.start, self.start.sum(axis=0, keepdims=True) > 0
         for _ in range(ROUNDS):
-            weighed = believed * counts[:, None]
+            weighed = posterior * counts[:, None]
             log_odds = np.where(possible, np.log(np.maximum(weighed.sum(axis=0) / counts.sum(), SMALLEST)), -np.inf)
             for place, answer in enumerate(shown):
                 confused = weighed.T @ answer + SMALLEST + (self.known if place == 0 else 0.0)
                 log_odds = log_odds + answer @ np.log(confused / confused.sum(axis=1, keepdims=True)).T
             log_odds = log_odds - log_odds.max(axis=1, keepdims=True)
             odds = np.exp(log_odds)
-            before, believed = believed, odds / odds.sum(axis=1, keepdims=True)
-            if np.abs(believed - before).max() < TOLERANCE:
+            before, posterior = posterior, odds / odds.sum(axis=1, keepdims=True)
+            if np.abs(posterior - before).max() < TOLERANCE:
                 break
-        return believed
-
-
-def dawid_skene(answers: Sequence[Whole], kinds: int, start: Floats) -> Floats:
-    """Return the probability of each true class from the answers of several annotators, (n, true classes).
-
-    Args:
-        answers: of each annotator, (n,) places of 0 .. kinds - 1.
-        kinds: of answers.
-        start: (n, true classes) first belief; rows sum to 1.
-
-    """
-    patterns = Patterns.of(answers, kinds, start)
-    return patterns.believed(patterns.counts)[patterns.of_image]
+        return posterior

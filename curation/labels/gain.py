@@ -1,8 +1,8 @@
-"""Ask what pays: what an answer to each image is expected to mend, in labels, and the queue that follows.
+"""Order of review: how many labels an answer to each image is expected to correct, and the resulting queue.
 
-An answer mends an image's own label, and those of its copies, where it may change which class is likeliest (the value
-of information; Howard, 1966); and it mends labels that nobody asks about, by making the taught judge surer of itself.
-Both are expected numbers of labels that become right, and are added.
+An answer may correct the label of an image and its copies, by changing which class is likeliest (the value of
+information; Howard, 1966), and other labels, by teaching the judge. The two expected numbers of corrected labels are
+added.
 """
 
 from __future__ import annotations
@@ -10,68 +10,61 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 
-from curation.labels.scores import Flags, Floats, Whole
+from curation.base.arrays import Flags, Floats, Ints
+from curation.labels.copies import pictures
 from curation.labels.teach import CHUNK, RELIABILITY, Answers, Known, Taught, chance, teach
 
 BATCH = 25
-"""Answers after which the queue is ranked anew, and in each of which no class takes more than its share."""
+"""Answers between two rankings of the queue; in each batch, no class takes more than ``LARGEST_SHARE``."""
 
 LARGEST_SHARE = 0.5
-"""Of a batch that one given class may take while others wait."""
+"""Largest share of a batch for one given class, while there are images of others."""
 
 
 @dataclass(frozen=True)
 class Queue:
-    """What to ask, in order.
+    """Images to ask about, in order.
 
     Attributes:
-        rows: (m,) of the images, the best first, whole groups of copies together; answered ones are not in it.
-        gain: (m,) expected number of labels that an answer mends; a group's in each of its rows.
-        taught: the judge that ranked it.
+        rows: (m,) rows of the images, best first, with groups of copies together and without answered images.
+        gain: (m,) expected number of labels that an answer corrects; of a group, in each of its rows.
+        taught: the judge that ranked them.
 
     """
 
-    rows: Whole
+    rows: Ints
     gain: Floats
     taught: Taught
 
 
 def rank_queue(known: Known, answers: Answers, open_: Flags | None = None) -> Queue:
-    """Teach the judge what was answered and return what to ask next.
+    """Teach the judge the answers and return the images to ask about next.
 
     Args:
-        known: what the judge knows of all images.
+        known: inputs of the judge.
         answers: so far.
-        open_: (n,) images that may be asked about; None for all. A group of copies of which any was answered is done.
+        open_: (n,) images that may be asked about; None for all. Groups of copies with an answer are left out.
 
     """
     taught = teach(known, answers)
-    unit = _units(known.groups)
-    # an answer mends all copies of a picture, and teaches what one picture can teach
+    unit = pictures(known.groups)
+    # an answer corrects all copies of a picture, but teaches as much as one image
     own, teaching = value_of_answer(taught.posterior), _by_teaching(known, taught)
     total = np.bincount(unit, weights=own) + np.bincount(unit, weights=teaching) / np.bincount(unit)
     done = np.zeros(len(total), dtype=bool)
     done[unit[answers.rows]] = True
     may = np.ones(len(known), dtype=bool) if open_ is None else open_
     asked = np.flatnonzero(may & ~done[unit])
-    # a unit stands where its best gain puts it; its rows stand together, in the data's order
+    # by the picture's gain; the rows of a picture stay together, in the order of the data
     order = asked[np.lexsort((asked, unit[asked], -total[unit[asked]]))]
     order = _balanced(order, unit, known.labels)
     return Queue(order, total[unit[order]], taught)
 
 
-def _units(groups: npt.NDArray[np.object_]) -> Whole:
-    """Return the number of what is asked about at once, (n,): a group of copies, or an image alone."""
-    names = np.array([name or f"\0{row}" for row, name in enumerate(groups)])
-    units: Whole = np.unique(names, return_inverse=True)[1].astype(np.int64)
-    return units
-
-
-def _balanced(order: Whole, unit: Whole, labels: Whole) -> Whole:
-    """Return the order with no more than its share of every batch from one given class, as long as there are others."""
+def _balanced(order: Ints, unit: Ints, labels: Ints) -> Ints:
+    """Return the order with each given class limited to its share of a batch, while there are others."""
     heads = np.flatnonzero(np.r_[True, np.diff(unit[order]) != 0]) if len(order) else np.zeros(0, np.int64)
     ends = np.r_[heads[1:], len(order)]
     waiting: dict[int, list[int]] = {}
@@ -96,7 +89,7 @@ def _balanced(order: Whole, unit: Whole, labels: Whole) -> Whole:
 
 
 def value_of_answer(posterior: Floats) -> Floats:
-    """Return by how much one person's answer is expected to raise the chance of the likeliest class, (n,)."""
+    """Return the expected increase of the likeliest class' probability by one person's answer, (n,)."""
     values = np.empty(len(posterior))
     for start in range(0, len(posterior), CHUNK):
         part = posterior[start : start + CHUNK]
@@ -106,10 +99,10 @@ def value_of_answer(posterior: Floats) -> Floats:
 
 
 def _by_teaching(known: Known, taught: Taught) -> Floats:
-    """Return how many labels of other images the judge is expected to get right by what an answer teaches it, (n,).
+    """Return how many labels of other images an answer is expected to correct by teaching the judge, (n,).
 
-    An answer makes the parameters better known; where an image's two likeliest classes are close, what is better known
-    may turn them. To second order that is the trace of the answer's information with a matrix that is the same for all.
+    An answer reduces the parameters' uncertainty, which may swap two close classes of an image. To second order that is
+    the trace of the answer's information times a matrix that is the same for all answers.
     """
     covariance = np.linalg.inv(taught.precision)
     turned = np.zeros_like(covariance)
@@ -126,8 +119,8 @@ def _by_teaching(known: Known, taught: Taught) -> Floats:
     for start in range(0, len(known), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(known)))
         features, _ = known.features(rows)
-        believed = taught.posterior[rows].astype(np.float32)
-        mean = np.einsum("mtp,mt->mp", features, believed)
-        spread = np.einsum("mtp,mtp,mt->m", features @ matrix, features, believed)
+        posterior = taught.posterior[rows].astype(np.float32)
+        mean = np.einsum("mtp,mt->mp", features, posterior)
+        spread = np.einsum("mtp,mtp,mt->m", features @ matrix, features, posterior)
         values[rows] = spread - np.einsum("mp,mp->m", mean @ matrix, mean)
     return np.maximum(values, 0.0)

@@ -1,8 +1,8 @@
 """One calibrated judgement of every label: P(wrong), P(ambiguous), the likeliest other class and its probability.
 
-*Opinions* are probabilities formed without the image's own label: out-of-fold models, networks of other people. The
-jury (``curation.labels.jury``) makes one posterior of them and the given label, and people's answers may move it
-(``curation.labels.teach``); everything here is read off that posterior. Votes that measure are never looked at.
+*Opinions* are probabilities formed without the image's own label: by out-of-fold models and by other people's
+networks. The jury (``curation.labels.jury``) combines them with the given label into one posterior, which people's
+answers may change (``curation.labels.teach``); the judgement is derived from it. Votes for measuring are never used.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curation.base.arrays import Floats, Ints
 from curation.labels.jury import softened
-from curation.labels.scores import Floats, Whole
 
 PANEL = 10
-"""People in the panel whose majority is asked for; FER+ (Barsoum et al., ICMI 2016) asked ten."""
+"""People in the hypothetical panel; FER+ (Barsoum et al., ICMI 2016) had ten."""
 
 PANEL_MAJORITY = 6
-"""Of the panel: below it an image has no majority."""
+"""Votes of the panel needed for a majority."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What is thought of every label.
+    """The judgement of every label.
 
     Attributes:
         wrong: (n,) probability that the label is wrong.
-        ambiguous: (n,) probability that it is not, but that ten people would not agree on any class.
+        ambiguous: (n,) probability that it is not wrong, but a panel of ten people would have no majority.
         suggestion: (n,) the likeliest other class.
         suggestion_right: (n,) probability that the suggestion is the true class; never above ``wrong``.
         posterior: (n, classes) probability of each class being the true one, given label included; the rest of a row
@@ -37,13 +37,13 @@ class Judgement:
 
     wrong: Floats
     ambiguous: Floats
-    suggestion: Whole
+    suggestion: Ints
     suggestion_right: Floats
     posterior: Floats
 
 
-def judgement(labels: Whole, posterior: Floats, sharpness: float) -> Judgement:
-    """Return the judgement that a posterior makes.
+def judgement(labels: Ints, posterior: Floats, sharpness: float) -> Judgement:
+    """Return the judgement by a posterior.
 
     Args:
         labels: (n,) given classes.
@@ -66,7 +66,7 @@ def judgement(labels: Whole, posterior: Floats, sharpness: float) -> Judgement:
 
 
 def no_majority(named: Floats) -> Floats:
-    """Return how likely a panel of ten who answer by these probabilities has no majority of six, (n,)."""
+    """Return the probability that ten people, who answer by these probabilities, have no majority of six, (n,)."""
     from scipy.stats import binom
 
     chance: Floats = binom.cdf(PANEL_MAJORITY - 1, PANEL, named.max(axis=1))

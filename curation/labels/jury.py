@@ -1,13 +1,13 @@
-"""Who sits on the jury, and what each opinion on it is worth: learned from the data, without any truth.
+"""Combine opinions and given labels into one posterior; what each opinion is worth is learned without ground truth.
 
-The given label is one juror more, whose opinion is what its class has turned out to mean (Dawid & Skene, 1979). Every
-other opinion is set right by the consensus of all others (one slope, one shift a class: its probabilities come from
-another world with other shares of the classes; Saerens, Latinne & Decaestecker, 2002) and counts as far as the others
-can confirm it. Opinions that err alike share one seat. One that agrees with the given labels where the out-of-fold
-models doubt them, more often than even a perfect reader would, has seen them: that share of it is taken out.
+The given label is one more juror, whose opinion is what its class has turned out to mean (Dawid & Skene, 1979). Every
+other opinion is calibrated against the consensus of all others (one slope, and one shift per class, since its
+probabilities come from data with other class shares; Saerens, Latinne & Decaestecker, 2002) and weighted by how well
+the others confirm it. Opinions with the same errors share one seat. An opinion that agrees with doubtful given labels
+more often than even a perfect reader would has seen them: that share of its answers is discounted.
 
-The consensus is the geometric mean (the logarithmic pool; Genest & Zidek, 1986): jurors are taken to depend on each
-other. It is then made as sharp as the estimated share of wrong labels asks for.
+The consensus is the geometric mean (logarithmic pool; Genest & Zidek, 1986), as jurors are not independent. It is then
+sharpened to match the estimated share of wrong labels.
 """
 
 from __future__ import annotations
@@ -21,50 +21,51 @@ import numpy.typing as npt
 from scipy.optimize import brentq, minimize
 from scipy.special import log_softmax, softmax
 
+from curation.base.arrays import Flags, Floats, Ints
+from curation.labels.copies import members, pictures, sums
 from curation.labels.crowds import Patterns
-from curation.labels.scores import Floats, Whole
 
 SURENESS = 1e-3
-"""Probabilities are kept this far from 0: opinions formed on thousands of images know no more."""
+"""Least probability: opinions formed on thousands of images cannot justify a smaller one."""
 
 SAMPLE = 5000
-"""Images that slopes and shifts are fitted to; they are a handful of numbers per juror."""
+"""Images that slopes and shifts are fitted to, a handful of numbers per juror."""
 
 ROUNDS = 4
-"""Of setting every opinion right by the others'; weights move by less than a hundredth after three."""
+"""Rounds of calibrating every opinion by the others; weights change by less than 0.01 after three."""
 
 ALIKE = 0.8
-"""Correlation of two opinions' departures from the consensus from which on they are one juror."""
+"""Two opinions share a seat if their departures from the consensus correlate more than this."""
 
 TRUSTED, USUALLY_RIGHT = 100.0, 0.9
-"""Images of each class whose labels are taken to be right so often: few images and poor opinions prove no label wrong.
-Surveys of noise in image data find about 0.03 to 0.2 wrong (Northcutt, Athalye & Mueller, NeurIPS 2021)."""
+"""Prior: pseudo-images of each class, and the share of them whose label is right; with few images or poor opinions it
+prevails. Surveys of image data find shares of 0.03 to 0.2 wrong (Northcutt, Athalye & Mueller, NeurIPS 2021)."""
 
 ONE_NETWORK = 0.25
-"""What an image counts where the models and their neighbours are the only witnesses: one network, whose weak classes
-look like wrong labels to both. On simulated data of known truth a quarter ranks best, with TRUSTED (test_jury.py)."""
+"""Weight of an image if only the models and their neighbours estimate the noise: both use one network, whose weak
+classes look like wrong labels. On simulated data a quarter ranks best, together with TRUSTED (test_jury.py)."""
 
-WITNESS = 0.35
-"""Weight from which on an opinion's first choices count in the model of annotators."""
+ESTIMATOR = 0.35
+"""Least relative weight of an opinion whose first choices are used to estimate the noise of labels."""
 
 MOSTLY_SEEN = 0.45
-"""Share of answers that repeat given labels from which on an opinion is no witness of how noisy they are."""
+"""An opinion that repeats at least this share of given labels is not used to estimate their noise."""
 
 CALLED_OUT = 0.15
-"""Share of answers that repeat given labels from which on it is said of an opinion."""
+"""An opinion that repeats at least this share of given labels is reported."""
 
 COPIES_APART = 0.25
-"""Largest squared distance of what is said of an image and of its copies, of that of two images taken at random."""
+"""Largest squared distance between the opinions on an image and on its copies, relative to two random images."""
 
 COPY_LABEL = 0.2
-"""Weight of a copy's other label: a juror that contradicts another of the same kind."""
+"""Weight of a copy's other label."""
 
 BLUNTEST = 0.33
-"""Least slope that wrong labels are taken to explain; a smaller one says that the opinion knows little."""
+"""Least slope that wrong labels can explain; a smaller one means that the opinion is uninformative."""
 
 SLOPES = (0.0, 3.0)
 SHARPNESS = (0.05, 50.0)
-"""Bounds of what is fitted."""
+"""Bounds of the fitted parameters."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ class Juror:
         weight: 0..1, of the consensus, relative to the heaviest juror.
         seen: 0..1, share of its answers that only repeat given labels; 0 where that cannot be shown.
         skill: 0..1, share of the others' consensus that it explains.
-        slope: that its log-probabilities are multiplied by; above 1 where it is too modest.
-        confusion: (classes + 1, classes + 1) of what it says (columns) where the consensus has a class (rows), each
-            row summing to 1; the last is "none of these".
+        slope: factor of its log-probabilities; above 1 where it is underconfident.
+        confusion: (classes + 1, classes + 1) consensus (rows, summing to 1) by opinion (columns); the last class is
+            "none of these".
 
     """
 
@@ -90,7 +91,7 @@ class Juror:
     confusion: Floats
 
     def sentence(self) -> str:
-        """Return what it is worth, for a person."""
+        """Describe the juror in one sentence."""
         said = f"{self.name}: weight {self.weight:.2f}, explains {100 * self.skill:.0f} % of what the others agree on"
         if self.seen >= CALLED_OUT:
             said += f"; about {100 * self.seen:.0f} % of its answers repeat given labels that it has seen: discounted"
@@ -99,15 +100,15 @@ class Juror:
 
 @dataclass(frozen=True)
 class Consensus:
-    """What the jury says.
+    """The jury's result.
 
     Attributes:
         jurors: in the order of the opinions.
-        calibrated: (opinions, n, classes + 1) log-probabilities, each opinion set right.
-        meaning: (classes, classes + 1) probability of each true class, "none of these" last, of a given label.
-        patterns: of the labels and the witnesses' first choices, that it is learned from.
-        posterior: (n, classes + 1) probabilities: which class is true.
-        sharpness: power that made them so; without it (``softened``) they are about how a crowd would answer.
+        calibrated: (opinions, n, classes + 1) calibrated log-probabilities.
+        meaning: (classes, classes + 1) probability of each true class, "none of these" last, for each given label.
+        patterns: of the labels and the noise estimators' first choices, from which ``meaning`` is estimated.
+        posterior: (n, classes + 1) probability of each class being the true one.
+        sharpness: exponent that sharpened it; without it (``softened``) it is close to the answers of a crowd.
 
     """
 
@@ -121,12 +122,11 @@ class Consensus:
     @property
     def rates(self) -> Floats:
         """Return the estimated share of wrong labels of each given class, (classes,)."""
-        rates: Floats = 1.0 - np.diagonal(self.meaning)
-        return rates
+        return 1.0 - np.diagonal(self.meaning)
 
 
 def closed(said: npt.NDArray[np.floating[Any]]) -> Floats:
-    """Return probabilities with "none of these" as one class more, none below ``SURENESS``, (n, classes + 1)."""
+    """Return probabilities with "none of these" as a further class, at least ``SURENESS``, (n, classes + 1)."""
     data = np.asarray(said, dtype=np.float64)
     whole = np.column_stack([data, np.clip(1.0 - data.sum(axis=1), 0.0, 1.0)])
     whole = np.maximum(whole, SURENESS)
@@ -137,7 +137,7 @@ def closed(said: npt.NDArray[np.floating[Any]]) -> Floats:
 def deliberate(
     names: Sequence[str],
     said: npt.NDArray[np.floating[Any]],
-    labels: Whole,
+    labels: Ints,
     neighbours: Floats,
     groups: npt.ArrayLike,
     *,
@@ -147,25 +147,25 @@ def deliberate(
     """Return the consensus of all opinions and the given label.
 
     Args:
-        names: of the opinions; the first are the out-of-fold models, which have not seen the labels.
+        names: of the opinions; the first is that of the out-of-fold models, which have not seen the labels.
         said: (opinions, n, classes) probabilities; a row sums to at most 1.
         labels: (n,) given classes.
-        neighbours: (n, classes) probabilities of the neighbours' labels: a second witness beside the models.
+        neighbours: (n, classes) probabilities from the neighbours' labels: a second noise estimator.
         groups: (n,) names of groups of copies, "" for none.
-        kin: (n,) names of copies and shots of one session, "" for none; None for the groups. They have one mistake in
-            common, and together they count as one image where it is learned what labels mean.
+        kin: (n,) names of copies and shots of one session, "" for none; None for the groups. They share mistakes, and
+            count as one image when the meaning of labels is estimated.
         seed: of the sample that slopes are fitted to.
 
     """
     whole = np.stack([closed(opinion) for opinion in said])
-    witness, counted = closed(neighbours), _counted(groups if kin is None else kin)
-    first = _patterns(labels, [whole[0], witness], counted)
+    second, counted = closed(neighbours), _counted(groups if kin is None else kin)
+    first = _patterns(labels, [whole[0], second], counted)
     seen = np.array([0.0, *(_seen(opinion, whole[0], first, labels) for opinion in said[1:])])
     honest = [_without_memory(opinion, labels, share) for opinion, share in zip(whole, seen, strict=True)]
     logs = np.log(np.stack(honest))
     rng = np.random.default_rng(seed)
     sample = rng.permutation(len(labels))[:SAMPLE]
-    seats = _Seats(whole, logs, labels, witness, counted, seen, sample)
+    seats = _Seats(whole, logs, labels, second, counted, seen, sample)
     for _ in range(ROUNDS):
         seats.settle()
     shared = softmax(seats.mean(groups), axis=1)
@@ -187,14 +187,14 @@ def deliberate(
 
 
 class _Seats:
-    """The jurors' slopes, shifts, weights and seats, found in turns with the consensus."""
+    """The jurors' slopes, shifts, weights and seats, updated in turns with the consensus."""
 
     def __init__(
-        self, whole: Floats, logs: Floats, labels: Whole, witness: Floats, counted: Floats, seen: Floats, sample: Whole
+        self, whole: Floats, logs: Floats, labels: Ints, second: Floats, counted: Floats, seen: Floats, sample: Ints
     ) -> None:
-        self.whole, self.logs, self.labels, self.witness, self.counted = whole, logs, labels, witness, counted
+        self.whole, self.logs, self.labels, self.second, self.counted = whole, logs, labels, second, counted
         self.seen, self.sample, self.classes = seen, sample, whole.shape[2] - 1
-        # squared: how much an opinion has seen is known as a lower bound only
+        # squared, as the share seen is only a lower bound
         self.trust = (1.0 - seen) ** 2
         self.calibrated, self.weights = logs, self.trust
         self.skills, self.slopes = np.ones(len(whole)), np.ones(len(whole))
@@ -202,7 +202,7 @@ class _Seats:
         self.meaning = meaning_of(self.patterns())
 
     def settle(self) -> None:
-        """Set every opinion right by the others, and weigh it anew."""
+        """Calibrate every opinion against the others, and update its weight."""
         rows, label = self.sample, np.log(self.meaning)[self.labels[self.sample]]
         fitted: list[tuple[float, Floats, float]] = []
         for seat in self.seats:
@@ -210,7 +210,7 @@ class _Seats:
             total = np.einsum("k,kit->it", others, self.calibrated[:, rows]) + label
             target = softmax(total / (others.sum() + 1.0), axis=1)
             slope, shifts, skill = _calibration(self.logs[len(fitted)][rows], target)
-            # wrong labels blunt what is fitted to them: with nobody of weight beside it, an opinion stays as it was
+            # wrong labels reduce the slope: without other opinions of weight, an opinion is left as it was
             company = min(1.0, others.sum() / max(float(self.weights[len(fitted)]), SURENESS))
             blunt = float(np.clip(slope, BLUNTEST, 1.0)) ** (1.0 - company)
             fitted.append((slope / blunt, shifts / blunt, skill))
@@ -224,24 +224,24 @@ class _Seats:
         self.meaning = meaning_of(self.patterns())
 
     def patterns(self) -> Patterns:
-        """Return the labels with those who testify to what they mean: one per seat, of some weight, that saw none.
+        """Return the patterns of the labels and the noise estimators: one opinion per seat that has not seen labels.
 
-        A single model has its neighbours as a second witness.
+        If there is only one, the neighbours are the second.
         """
         chosen = [
             place
             for place in range(len(self.whole))
-            if self.weights[place] >= WITNESS * self.weights.max() / np.bincount(self.seats)[self.seats[place]]
+            if self.weights[place] >= ESTIMATOR * self.weights.max() / np.bincount(self.seats)[self.seats[place]]
             and self.seen[place] < MOSTLY_SEEN
             and place == np.flatnonzero(self.seats == self.seats[place])[0]
         ]
         votes = [self.whole[place] for place in chosen]
         if len(votes) > 1:
             return _patterns(self.labels, votes, self.counted)
-        return _patterns(self.labels, [*votes, self.witness], ONE_NETWORK * self.counted)
+        return _patterns(self.labels, [*votes, self.second], ONE_NETWORK * self.counted)
 
-    def _alike(self, label: Floats) -> Whole:
-        """Return each opinion's seat, (opinions,): those that depart from the consensus alike share one."""
+    def _alike(self, label: Floats) -> Ints:
+        """Return each opinion's seat, (opinions,); those with the same departures from the consensus share one."""
         consensus = np.einsum("k,kit->it", self.weights, self.calibrated[:, self.sample]) + label
         axis = _centred(softmax(consensus / (self.weights.sum() + 1.0), axis=1))
         own = [_centred(opinion) for opinion in self.whole[:, self.sample]]
@@ -257,7 +257,7 @@ class _Seats:
         return seats
 
     def mean(self, groups: npt.ArrayLike) -> Floats:
-        """Return the logarithmic pool of all jurors, (n, classes + 1); proven copies are heard together."""
+        """Return the logarithmic pool of all jurors, (n, classes + 1), averaged over copies."""
         said = np.einsum("k,kit->it", self.weights, self.calibrated)
         said, label = _with_copies(said, self.labels, np.log(self.meaning), groups)
         return np.asarray((said + label) / (self.weights.sum() + 1.0))
@@ -266,18 +266,18 @@ class _Seats:
 def meaning_of(patterns: Patterns, counts: Floats | None = None) -> Floats:
     """Return the probability of each true class, "none of these" last, given a label, (classes, classes + 1).
 
-    The given label and the first choices of the witnesses are annotators of Dawid and Skene's model. A single model's
-    confusion would be no measure of noise: probabilities that are calibrated confuse two classes equally often in both
+    The given label and the noise estimators' first choices are the annotators in Dawid and Skene's model. A single
+    model's confusion does not measure noise: calibrated probabilities confuse two classes equally often in both
     directions, whichever of them is mislabelled.
 
     Args:
-        patterns: of the labels and the witnesses' first choices.
-        counts: (patterns,) how often each is taken to have been seen; None for its own.
+        patterns: of the labels and the noise estimators' first choices.
+        counts: (patterns,) number of images with each; None for the observed numbers.
 
     """
     counts = patterns.counts if counts is None else counts
-    true = patterns.believed(counts) * counts[:, None]
-    # few images and poor witnesses prove no label wrong: the expectation is among the images
+    true = patterns.posterior(counts) * counts[:, None]
+    # the prior counts as images: few images and poor estimators prove no label wrong
     total = patterns.known[:-1] + SURENESS
     np.add.at(total, patterns.answers[:, 0], true)
     shares = np.maximum(total / total.sum(axis=1, keepdims=True), SURENESS)
@@ -286,23 +286,19 @@ def meaning_of(patterns: Patterns, counts: Floats | None = None) -> Floats:
 
 
 def rate_draws(patterns: Patterns, draws: int, seed: int) -> Floats:
-    """Return the classes' rates of wrong labels in bootstrap samples of the images, (draws, classes)."""
+    """Return each class' rate of wrong labels in bootstrap samples of the images, (draws, classes)."""
     rng, images = np.random.default_rng(seed), patterns.counts.sum()
     counts = rng.multinomial(round(images), patterns.counts / images, draws).astype(np.float64)
     return np.stack([1.0 - np.diagonal(meaning_of(patterns, drawn)) for drawn in counts])
 
 
 def _counted(kin: npt.ArrayLike) -> Floats:
-    """Return what each image counts, (n,): those of one name count as one."""
-    names = np.asarray(kin, dtype=object)
-    number, size = np.unique(
-        [name or f"\0{row}" for row, name in enumerate(names)], return_inverse=True, return_counts=True
-    )[1:]
-    counted: Floats = 1.0 / size[number]
-    return counted
+    """Return each image's weight, (n,): the images of one name count as one."""
+    picture = pictures(kin)
+    return 1.0 / np.bincount(picture)[picture]
 
 
-def _patterns(labels: Whole, votes: Sequence[Floats], counted: Floats) -> Patterns:
+def _patterns(labels: Ints, votes: Sequence[Floats], counted: Floats) -> Patterns:
     kinds = votes[0].shape[1]
     start = (np.sum(votes, axis=0) + 0.5 * np.eye(kinds)[labels]) / (len(votes) + 0.5)
     classes = kinds - 1
@@ -311,20 +307,20 @@ def _patterns(labels: Whole, votes: Sequence[Floats], counted: Floats) -> Patter
     known[np.arange(classes), np.arange(classes)] = TRUSTED * USUALLY_RIGHT
     chosen = [vote.argmax(axis=1).astype(np.int64) for vote in votes]
     if not any((choice == classes).any() for choice in chosen):
-        start[:, classes] = 0.0  # nobody says "none of these": it must not gather what is hard
+        start[:, classes] = 0.0  # if nobody answers "none of these", difficult images must not collect there
     return Patterns.of([labels, *chosen], kinds, start, known, counted)
 
 
-def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, patterns: Patterns, labels: Whole) -> float:
-    """Return the share of an opinion's answers that repeat given labels; 0 unless it is above what honesty can reach.
+def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, patterns: Patterns, labels: Ints) -> float:
+    """Return the share of an opinion's answers that repeat given labels; 0 unless it exceeds what is possible unseen.
 
-    Where the out-of-fold models doubt labels, a perfect reader agrees with as many as are right there all the same;
-    that share is the annotators' model's, of models, neighbours and label. An opinion that agrees with more has seen
-    them, and the share is what it has beyond an honest one that reads as well as the models (lower 95 % bounds).
+    Among labels that the out-of-fold models doubt, a perfect reader agrees with those that are right, a share that the
+    annotators' model estimates. An opinion that agrees with more has seen labels; the result is its excess over an
+    unseen opinion as good as the models (lower 95 % bound).
     """
     own = (np.arange(len(labels)), labels)
     doubt = (1.0 - models[own]) / (1.0 - models[own]).sum()
-    true = patterns.believed(patterns.counts)[patterns.of_image]
+    true = patterns.posterior(patterns.counts)[patterns.of_image]
     confused = true.T @ np.eye(models.shape[1])[models.argmax(axis=1)] + SURENESS
     confused = confused / confused.sum(axis=1, keepdims=True)
     perfect, honest = (doubt * true[own]).sum(), (doubt * (true * confused[:, labels].T).sum(axis=1)).sum()
@@ -335,18 +331,18 @@ def _seen(said: npt.NDArray[np.floating[Any]], models: Floats, patterns: Pattern
     return float(np.clip((least - honest) / max(1.0 - honest, SURENESS), 0.0, 0.95))
 
 
-def _without_memory(whole: Floats, labels: Whole, seen: float) -> Floats:
-    """Return how likely an opinion's answer is for each true class, where a share of it is the given label repeated."""
+def _without_memory(whole: Floats, labels: Ints, seen: float) -> Floats:
+    """Return the likelihood of an opinion's answer for each true class, if it repeats a share of given labels."""
     likely = (1.0 - seen) * whole + seen * whole[np.arange(len(labels)), labels][:, None]
     shares: Floats = likely / likely.sum(axis=1, keepdims=True)
     return shares
 
 
 def _calibration(logs: Floats, target: Floats) -> tuple[float, Floats, float]:
-    """Return the slope, the shifts (classes + 1,) and the skill of an opinion against what the others agree on.
+    """Return slope, shifts (classes + 1,) and skill of an opinion, fitted to the consensus of the others.
 
     A multinomial logistic regression of the target distributions on the log-probabilities (vector scaling with one
-    slope; Guo et al., ICML 2017). The skill is the share of the target's entropy over images that it explains, 0..1.
+    slope; Guo et al., ICML 2017). The skill is the share of the target's entropy that it explains, 0..1.
     """
     count, kinds = logs.shape
 
@@ -363,74 +359,65 @@ def _calibration(logs: Floats, target: Floats) -> tuple[float, Floats, float]:
 
 
 def _centred(whole: Floats) -> Floats:
-    """Return probabilities less each class' mean, as one row."""
+    """Return probabilities minus each class' mean, flattened."""
     flat: Floats = (whole - whole.mean(axis=0)).ravel()
     return flat
 
 
-def sharpness_for(shared: Floats, labels: Whole, doubt: float) -> float:
-    """Return the one power of the probabilities at which the expected share of wrong labels is ``doubt``."""
+def sharpness_for(shared: Floats, labels: Ints, doubt: float) -> float:
+    """Return the exponent of the probabilities at which the expected share of wrong labels is ``doubt``."""
     logs, own = np.log(shared), (np.arange(len(labels)), labels)
 
     def excess(power: float) -> float:
         return float(1.0 - softmax(power * logs, axis=1)[own].mean() - doubt)
 
     low, high = SHARPNESS
-    if excess(low) * excess(high) > 0:  # mostly wrong, or never: as it was said
+    if excess(low) * excess(high) > 0:  # no exponent in the bounds gives it: leave them as they are
         return 1.0
     return float(brentq(excess, low, high, xtol=1e-4))
 
 
 def softened(posterior: Floats, sharpness: float) -> Floats:
-    """Return a posterior's probabilities as they were before they were sharpened, (n, classes + 1)."""
+    """Return a posterior's probabilities before sharpening, (n, classes + 1)."""
     shared: Floats = softmax(np.log(np.maximum(posterior, 1e-300)) / sharpness, axis=1)
     return shared
 
 
-def _with_copies(said: Floats, labels: Whole, meaning: Floats, groups: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Return what is said of each image and of its label, each (n, classes + 1), with its copies heard too.
+def _with_copies(said: Floats, labels: Ints, meaning: Floats, groups: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return the opinions on each image and on its label, each (n, classes + 1), averaged over copies.
 
-    A member of whom other things are said than of the others is no copy, whatever the group says, and is heard alone. A
-    copy's other label counts as far as what is said of the picture leaves room for it.
+    A member of a group on which the opinions differ from those on the others is treated as no copy. A copy's other
+    label counts as far as the opinions on the picture allow it.
     """
     label = meaning[labels]
-    names = np.asarray(groups, dtype=object)
-    members = np.flatnonzero(names != "")
-    if not len(members):
+    rows, number = members(groups)
+    if not len(rows):
         return said, label
-    number = np.unique(names[members].astype(str), return_inverse=True)[1]
-    fits = _fits(said, members, number)
-    members, number = members[fits], number[fits]
+    fits = _fits(said, rows, number)
+    rows, number = rows[fits], number[fits]
     said, label = said.copy(), label.copy()
-    said[members] = _sums(said[members], number) / np.bincount(number)[number][:, None]
-    carried = _sums(np.eye(meaning.shape[0])[labels[members]], number) > 0
-    carried[np.arange(len(members)), labels[members]] = False
-    room = np.exp(said[members] - said[members].max(axis=1, keepdims=True))[:, :-1]
-    label[members] += COPY_LABEL * (carried * room) @ meaning
+    said[rows] = sums(said[rows], number) / np.bincount(number)[number][:, None]
+    carried = sums(np.eye(meaning.shape[0])[labels[rows]], number) > 0
+    carried[np.arange(len(rows)), labels[rows]] = False
+    room = np.exp(said[rows] - said[rows].max(axis=1, keepdims=True))[:, :-1]
+    label[rows] += COPY_LABEL * (carried * room) @ meaning
     return said, label
 
 
-def _fits(said: Floats, members: Whole, number: Whole) -> npt.NDArray[np.bool_]:
-    """Return whether what is said of each member is what is said of the rest of its group, (members,)."""
+def _fits(said: Floats, rows: Ints, number: Ints) -> Flags:
+    """Return whether the opinions on each member of a group agree with those on the rest of it, (rows,)."""
     spread = said.var(axis=0).sum()
-    total, size = _sums(said[members], number), np.bincount(number)[number][:, None]
-    others = (total - said[members]) / np.maximum(size - 1, 1)
-    apart = ((said[members] - others) ** 2).sum(axis=1)
-    # two images taken at random are twice the variance apart, and one from the mean of several others a little less
+    total, size = sums(said[rows], number), np.bincount(number)[number][:, None]
+    others = (total - said[rows]) / np.maximum(size - 1, 1)
+    apart = ((said[rows] - others) ** 2).sum(axis=1)
+    # two random images are twice the variance apart; one and the mean of several others, a little less
     expected = spread * (1.0 + 1.0 / np.maximum(size[:, 0] - 1, 1))
-    fits: npt.NDArray[np.bool_] = apart <= COPIES_APART * expected
+    fits: Flags = apart <= COPIES_APART * expected
     return fits
 
 
-def _sums(values: Floats, number: Whole) -> Floats:
-    """Return the sum over each row's group, in every member's row."""
-    total = np.zeros((number.max() + 1 if len(number) else 0, values.shape[1]))
-    np.add.at(total, number, values)
-    return total[number]
-
-
 def _confusion(posterior: Floats, whole: Floats) -> Floats:
-    """Return what an opinion says of images of each class, (classes + 1, classes + 1); rows sum to 1."""
+    """Return an opinion's mean answer for each class of the consensus, (classes + 1, classes + 1); rows sum to 1."""
     counts = posterior.T @ whole + SURENESS
     shares: Floats = counts / counts.sum(axis=1, keepdims=True)
     return shares

@@ -1,4 +1,4 @@
-"""What the nearest images are labelled: votes in embedding space, without the image itself and without its copies."""
+"""Labels of the nearest images in embedding space, without the image itself and its copies."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curation.labels.scores import Floats, Whole
+from curation.base.arrays import Floats, Ints
+from curation.labels.copies import members, sums
 
 NEIGHBOURS = 10
-"""Images that vote (Zhu, Dong & Liu, ICML 2022, use 10)."""
+"""Neighbours that vote (Zhu, Dong & Liu, ICML 2022, use 10)."""
 
 _MOST_COPIES = 8
-"""Copies of an image that may be looked past; of larger groups some copies may vote."""
+"""Most copies of an image that are skipped; of larger groups, some copies may vote."""
 
 Embedding = npt.NDArray[np.floating[Any]]
 
@@ -29,17 +30,17 @@ class Neighbourhood:
 
     """
 
-    rows: Whole
+    rows: Ints
     similarity: Floats
 
 
 def nearest(embedding: Embedding, groups: npt.ArrayLike, spaces: npt.ArrayLike, k: int = NEIGHBOURS) -> Neighbourhood:
-    """Return the k nearest images by cosine, each image searched for in its own space only.
+    """Return the k nearest images by cosine, each within its own embedding space.
 
     Args:
-        embedding: (n, dimensions); those of two folds come from two networks and cannot be compared.
-        groups: (n,) names of groups of copies, "" for none; a copy is no neighbour.
-        spaces: (n,) which space an image's embedding is in, such as its fold.
+        embedding: (n, dimensions).
+        groups: (n,) names of groups of copies, "" for none; copies are no neighbours.
+        spaces: (n,) each image's embedding space, such as its fold: those of two networks cannot be compared.
         k: neighbours.
 
     """
@@ -60,8 +61,8 @@ def nearest(embedding: Embedding, groups: npt.ArrayLike, spaces: npt.ArrayLike, 
     return Neighbourhood(rows, similarity)
 
 
-def _searched(embedding: Embedding, k: int) -> tuple[Whole, Floats]:
-    """Return rows and cosines of the k nearest, the image itself among them, by exact search."""
+def _searched(embedding: Embedding, k: int) -> tuple[Ints, Floats]:
+    """Return rows and cosines of the k nearest images, including the image itself, by exact search."""
     import faiss
 
     unit = np.ascontiguousarray(embedding, dtype=np.float32)
@@ -72,36 +73,26 @@ def _searched(embedding: Embedding, k: int) -> tuple[Whole, Floats]:
     return found.astype(np.int64), near.astype(np.float64)
 
 
-def votes(around: Neighbourhood, labels: Whole, classes: int) -> Floats:
-    """Return how many of the neighbours carry each label, (n, classes); a row sums to the neighbours there are.
+def votes(around: Neighbourhood, labels: Ints, classes: int) -> Floats:
+    """Return how many neighbours have each label, (n, classes); a row sums to their number.
 
-    An image's own label is no part of its votes, so that the votes tell against it or for it (the clusterability of
-    Zhu, Dong & Liu, ICML 2022: near images have the same true class).
+    They are evidence for or against the image's own label, as near images mostly have the same true class (the
+    clusterability of Zhu, Dong & Liu, ICML 2022).
     """
     given = np.where(around.rows >= 0, labels[around.rows], -1)
-    counted: Floats = np.stack([(given == place).sum(axis=1) for place in range(classes)], axis=1).astype(np.float64)
-    return counted
+    return np.stack([(given == place).sum(axis=1) for place in range(classes)], axis=1).astype(np.float64)
 
 
 def share(counted: Floats) -> Floats:
-    """Return votes as probabilities, (n, classes): one vote more for every class (Laplace's rule of succession)."""
+    """Return votes as probabilities, (n, classes), with one added vote per class (Laplace's rule of succession)."""
     smoothed: Floats = (counted + 1.0) / (counted.sum(axis=1, keepdims=True) + counted.shape[1])
     return smoothed
 
 
-def copies_votes(labels: Whole, groups: npt.ArrayLike, classes: int) -> Floats:
-    """Return how many copies of each image carry each label, (n, classes), without the image itself.
-
-    A picture that somebody labelled twice, differently, is in doubt whatever a model says.
-    """
-    names = np.asarray(groups, dtype=object)
+def copies_votes(labels: Ints, groups: npt.ArrayLike, classes: int) -> Floats:
+    """Return how many copies of each image, without itself, have each label, (n, classes)."""
     counted = np.zeros((len(labels), classes))
-    members = np.flatnonzero(names != "")
-    if not len(members):
-        return counted
-    number = np.unique(names[members].astype(str), return_inverse=True)[1]
-    totals = np.zeros((number.max() + 1, classes))
-    np.add.at(totals, (number, labels[members]), 1.0)
-    counted[members] = totals[number]
-    counted[members, labels[members]] -= 1.0
+    rows, number = members(groups)
+    own = np.eye(classes)[labels[rows]]
+    counted[rows] = sums(own, number) - own
     return counted

@@ -1,8 +1,8 @@
-"""Opinions on what images show, formed without looking at their labels: one interface for every source of them.
+"""Opinions on the class of images, formed without their labels: one interface for all sources.
 
-An opinion has a name, class probabilities for images, and a word on whether it may have seen this data. The
-out-of-fold models are one; others are networks of other people (``training.outside``) or a table of predictions. What a
-network said of a picture is kept under the picture's content and the network's fingerprint, and never asked again.
+An opinion has a name, class probabilities for images, and a note on whether it may have seen this data. Sources are the
+out-of-fold models, other people's networks (``training.outside``) and tables of predictions. A network's answers are
+cached by the image's content and the network's fingerprint.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import plugins, reading
+from curation.base.arrays import Floats, Floats32
 from curation.base.errors import CurationError
 from curation.base.files import read_table, write_table
 from curation.labels.votes import all_columns
@@ -27,33 +28,33 @@ if TYPE_CHECKING:
     from training.outside import OutsideModel
 
 CHUNK = 1024
-"""Images asked about at once; after each the answers are on disk."""
+"""Images predicted at once; the answers are then written to disk."""
 
 TABLE_KINDS = (".csv", ".parquet")
 
 OPTIONAL = "fer"
-"""The opinion that is asked by default, and goes without saying where its package is absent."""
+"""The default opinion, which is left out silently if its package is not installed."""
 
 
 class OpinionError(CurationError):
-    """An opinion cannot be had or does not fit the data."""
+    """An opinion is not available or does not fit the data."""
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one source says of the images.
+    """The opinion of one source.
 
     Attributes:
         name: for tables and pages.
         said: (n, classes) float32 probabilities of the data's classes; a row sums to at most 1, the rest is "none of
-            these". NaN where it says nothing: a class that it does not know, an image that it was not asked about.
-        seen: a sentence where it is known to have seen data like this, else "".
+            these". NaN for classes that it does not know and images that it does not cover.
+        seen: a sentence if it is known to have seen data like this, else "".
         remarks: sentences on classes that could not be matched.
 
     """
 
     name: str
-    said: npt.NDArray[np.float32]
+    said: Floats32
     seen: str = ""
     remarks: tuple[str, ...] = ()
 
@@ -75,13 +76,13 @@ def gather(
             a ``.csv`` or ``.parquet`` file.
         images: columns key (the manifest's path), path (of the file), sha256.
         classes: of the data.
-        cache: folder of what was said before.
-        code: sources that may run code of the user's own, as the command line named them.
+        cache: folder of earlier answers.
+        code: sources named on the command line, which may run the user's own code.
         download: whether weights may be fetched.
         report: progress in images.
 
     Raises:
-        OpinionError: a source cannot be had, would run code that nobody asked for, or knows none of the classes.
+        OpinionError: a source is not available, would run code that was not requested, or knows too few classes.
 
     """
     opinions = []
@@ -100,7 +101,7 @@ def gather(
 
 
 def mark(source: str) -> str:
-    """Return a text that changes when what a source says may change: its name, and the contents of its file."""
+    """Return a text that changes whenever a source's answers may change: its name and a hash of its file."""
     file = Path(source.rpartition(":")[2] if source.startswith("face_api:") else source)
     if file.is_file():
         digest = hashlib.sha256(file.read_bytes())
@@ -124,7 +125,7 @@ def added_model(source: str) -> OutsideModel | None:
     """Return the model that another package adds under this name (``face_curation.models``), None for none.
 
     Raises:
-        PluginError: it cannot be loaded, or is none.
+        PluginError: it cannot be loaded, or is not a model.
 
     """
     from training.outside import OutsideModel
@@ -157,17 +158,18 @@ def _opened(source: str, code: Sequence[str], download: bool) -> OutsideModel | 
         raise OpinionError(str(error)) from error
 
 
-def _asked(model: OutsideModel, images: pd.DataFrame, cache: Path, report: Report) -> npt.NDArray[np.float32]:
-    """Return what a network says of every image, (n, its classes), asking only about contents that are new to it."""
+def _asked(model: OutsideModel, images: pd.DataFrame, cache: Path, report: Report) -> Floats32:
+    """Return a network's answers for every image, (n, its classes); only contents without one are predicted."""
     file = cache / f"{hashlib.sha256(repr((model.fingerprint, model.classes)).encode()).hexdigest()[:16]}.parquet"
-    known = read_table(file) if model.fingerprint and file.exists() else _nothing_said(model)
+    known = pd.DataFrame(columns=["sha256", *model.classes])
+    if model.fingerprint and file.exists():
+        known = read_table(file)
     fresh = images[~images["sha256"].isin(known["sha256"])].drop_duplicates("sha256")
     for start in range(0, len(fresh), CHUNK):
         report(len(known), len(known) + len(fresh) - start)
         part = fresh.iloc[start : start + CHUNK]
-        said = pd.DataFrame(
-            _both_ways(model, [Path(path) for path in part["path"]], part["sha256"]), columns=list(model.classes)
-        )
+        answers = _both_ways(model, [Path(path) for path in part["path"]], part["sha256"].tolist())
+        said = pd.DataFrame(answers, columns=list(model.classes))
         said.insert(0, "sha256", part["sha256"].to_numpy())
         known = pd.concat([known, said], ignore_index=True) if len(known) else said
         if model.fingerprint:
@@ -176,17 +178,13 @@ def _asked(model: OutsideModel, images: pd.DataFrame, cache: Path, report: Repor
     return np.asarray(known[list(model.classes)].to_numpy(np.float32)[rows])
 
 
-def _nothing_said(model: OutsideModel) -> pd.DataFrame:
-    return pd.DataFrame({"sha256": [], **{name: [] for name in model.classes}})
-
-
-def _both_ways(model: OutsideModel, files: Sequence[Path], digests: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Return the mean of what a network says of each picture and of its mirror image: an expression is the same."""
+def _both_ways(model: OutsideModel, files: Sequence[Path], digests: Sequence[str]) -> Floats32:
+    """Return the mean of a network's answers to each picture and its mirror image."""
     from training.data import DataError, load_squares
     from training.outside import OutsideError, all_probabilities
 
     try:
-        # one by one to the network's own side: what is said of a picture must not depend on those beside it
+        # each resized to the network's own side, so that its answer does not depend on other pictures of the batch
         faces = load_squares(files, model.side, digests)
         said = [all_probabilities(model, view) for view in (faces, np.ascontiguousarray(faces[:, :, ::-1]))]
     except (OutsideError, DataError) as error:
@@ -194,14 +192,14 @@ def _both_ways(model: OutsideModel, files: Sequence[Path], digests: Sequence[str
     return np.asarray(np.mean(said, axis=0), np.float32)
 
 
-def _matched(model: OutsideModel, said: npt.NDArray[np.float32], classes: Sequence[str]) -> Opinion:
+def _matched(model: OutsideModel, said: Floats32, classes: Sequence[str]) -> Opinion:
     columns = _columns(model.name, model.classes, classes)
     chosen = _chosen(pd.DataFrame(said, columns=list(model.classes)), columns, classes)
     return Opinion(model.name, chosen, model.seen, _remarks(model.name, columns, classes))
 
 
-def _chosen(said: pd.DataFrame, columns: dict[str, list[str]], classes: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Return probabilities of our classes, (n, classes), NaN of those that it does not know; synonyms are added up."""
+def _chosen(said: pd.DataFrame, columns: dict[str, list[str]], classes: Sequence[str]) -> Floats32:
+    """Return probabilities of our classes, (n, classes), NaN for unknown ones; synonyms are summed."""
     chosen = np.full((len(said), len(classes)), np.nan, np.float32)
     for place, name in enumerate(classes):
         if name in columns:
@@ -213,7 +211,7 @@ def _columns(name: str, theirs: Sequence[str], classes: Sequence[str]) -> dict[s
     """Return our class -> theirs.
 
     Raises:
-        OpinionError: fewer than two mean the same.
+        OpinionError: fewer than two of our classes have a counterpart.
 
     """
     columns = all_columns(theirs, classes)
@@ -226,11 +224,11 @@ def _columns(name: str, theirs: Sequence[str], classes: Sequence[str]) -> dict[s
 
 def _remarks(name: str, columns: dict[str, list[str]], classes: Sequence[str]) -> tuple[str, ...]:
     lacking = [label for label in classes if label not in columns]
-    return (f"{name} has no class for {', '.join(lacking)}: there the models' word counts for it.",) if lacking else ()
+    return (f"{name} has no class for {', '.join(lacking)}: the models' answers are used there.",) if lacking else ()
 
 
 def _of_table(file: Path, keys: pd.Series, classes: Sequence[str]) -> Opinion:
-    """Return the opinion in a predictions table: ``path`` and a probability per class; images may be absent from it."""
+    """Return the opinion in a table with ``path`` and a probability per class; images may be missing from it."""
     with reading.refusing(file, "give a table of probabilities, CSV or Parquet", OpinionError):
         table = reading.table(file)
     if "path" not in table or table["path"].duplicated().any():
@@ -247,18 +245,18 @@ def _of_table(file: Path, keys: pd.Series, classes: Sequence[str]) -> Opinion:
         raise OpinionError(f"none of the paths in {file} is in this data set; give them as curate issues prints them")
     said = _chosen(mine, columns, classes)
     remarks = _remarks(file.name, columns, classes)
-    unsaid = (f"{file.name} says nothing of {absent:,} images.",) if absent else ()
+    unsaid = (f"{file.name} does not cover {absent:,} images.",) if absent else ()
     return Opinion(file.stem, said, "", remarks + unsaid)
 
 
-def completed(opinions: Sequence[Opinion], models: npt.NDArray[np.floating[Any]]) -> list[npt.NDArray[np.float64]]:
-    """Return what each says, (n, classes), with the out-of-fold models' word wherever it says nothing."""
+def completed(opinions: Sequence[Opinion], models: npt.NDArray[np.floating[Any]]) -> list[Floats]:
+    """Return each opinion, (n, classes), with the out-of-fold models' answer where it has none."""
     found = []
     for opinion in opinions:
         unknown = np.isnan(opinion.said)
         own = np.where(unknown, 0.0, opinion.said.astype(np.float64))
         borrowed = np.where(unknown, models, 0.0)
-        # what it does know shares what the borrowed classes leave
+        # its own classes share the probability that the borrowed ones leave
         room = (1.0 - borrowed.sum(axis=1, keepdims=True)) / np.maximum(own.sum(axis=1, keepdims=True), 1e-9)
         found.append(borrowed + own * np.where(unknown.any(axis=1, keepdims=True), np.minimum(1.0, room), 1.0))
     return found

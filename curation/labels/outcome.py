@@ -1,4 +1,4 @@
-"""What a version did about labels: how much of each class was touched, how sure of it one is, what is left wrong."""
+"""A version's effect on labels: the share of each class that it changed, and the wrong labels expected to be left."""
 
 from __future__ import annotations
 
@@ -10,45 +10,35 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import expit, logit
 
-from curation.labels.scores import Floats
-
-PERCENTILES = (2.5, 97.5)
+from curation.base.arrays import Floats
+from curation.base.statistics import Estimate, percentile_interval
 
 SURENESS = 1e-6
-"""Probabilities are kept this far from 0 and 1 before their log-odds are shifted."""
-
-
-@dataclass(frozen=True)
-class Expected:
-    """A number that the judgement expects, with the 95 % interval that it supports."""
-
-    value: float
-    low: float
-    high: float
+"""Least distance of a probability from 0 and 1 before its log-odds are shifted."""
 
 
 @dataclass(frozen=True)
 class LabelOutcome:
-    """What a version did about labels.
+    """A version's effect on labels.
 
     Attributes:
-        touched: a row per given class: label, images, relabelled, excluded (for their label), softened, share (of
-            them all among the images).
-        relabelled: expected share of the new labels that are right; None where there are none.
-        excluded: expected share of the labels left out that were wrong; None where there are none.
-        errors_left: expected number of kept images whose label is wrong.
-        kept: images that were judged and are kept.
+        touched: a row per given class: label, images, relabelled, excluded (for their label), softened, share (of the
+            three together).
+        relabelled: expected share of new labels that are right; None without any.
+        excluded: expected share of excluded labels that were wrong; None without any.
+        errors_left: expected number of kept images with a wrong label.
+        kept: judged images that are kept.
 
     """
 
     touched: pd.DataFrame
-    relabelled: Expected | None
-    excluded: Expected | None
-    errors_left: Expected
+    relabelled: Estimate | None
+    excluded: Estimate | None
+    errors_left: Estimate
     kept: int
 
     def lines(self) -> list[str]:
-        """Return the same in plain sentences."""
+        """Return the same in sentences."""
         if self.kept == 0:
             return []
         left, share = self.errors_left, 100.0 / self.kept
@@ -68,17 +58,17 @@ class LabelOutcome:
 
 
 def outcome(rows: pd.DataFrame, judged: pd.DataFrame, rate_draws: Floats, rates: dict[str, float]) -> LabelOutcome:
-    """Return what a version did about the labels that were judged.
+    """Return a version's effect on the labels that were judged.
 
-    The intervals hold the chance of each image's own error and how well each class' rate of errors is known; that all
-    opinions err alike on some images they cannot hold.
+    The intervals cover the chance of each image's error and the uncertainty of each class' error rate, but not errors
+    that all opinions have in common.
 
     Args:
         rows: of the version: path, label, status, weight, soft_label; issue (check behind the policy's decision, ""
-            for none) and by_person (bool: a person decided, and is taken to be right).
-        judged: the labels table: path, label, wrong, posterior (class -> probability); labels without a rate, as in a
-            table that somebody edited, are not counted.
-        rate_draws: (draws, classes) rates of wrong labels, drawn again; columns in the order of ``rates``.
+            for none) and by_person (bool: a person decided, and is assumed to be right).
+        judged: the labels table: path, label, wrong, posterior (class -> probability); labels without a rate, as in an
+            edited table, are not counted.
+        rate_draws: (draws, classes) bootstrap rates of wrong labels; columns in the order of ``rates``.
         rates: class -> estimated share of wrong labels.
 
     """
@@ -89,7 +79,7 @@ def outcome(rows: pd.DataFrame, judged: pd.DataFrame, rate_draws: Floats, rates:
     relabelled, kept = both["relabelled"].to_numpy(), both["kept"].to_numpy()
     guessed = ~both["by_person"].to_numpy()
     changed, gone = relabelled & guessed, both["excluded"].to_numpy() & guessed
-    # more wrong labels in a class mean more errors where nothing was done and surer relabelling: opposite signs
+    # more wrong labels in a class mean more errors left where nothing was changed, but fewer among new labels
     signs = np.where(relabelled, -1.0, 1.0)
     left = kept & guessed
     wrong_now = np.where(relabelled, 1.0 - now_right, both["wrong"])
@@ -103,7 +93,7 @@ def outcome(rows: pd.DataFrame, judged: pd.DataFrame, rate_draws: Floats, rates:
 
 
 def _beside(rows: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
-    """Return the judged images with what the version did: kept, relabelled, excluded, softened."""
+    """Return the judged images with the version's changes: kept, relabelled, excluded, softened."""
     said = judged[["path", "label", "wrong", "posterior"]].rename(columns={"label": "given"})
     both = rows.merge(said, on="path")
     kept = both["status"].eq("kept")
@@ -118,7 +108,7 @@ def _beside(rows: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
 
 
 def _touched(both: pd.DataFrame) -> pd.DataFrame:
-    """Return how many of each given class were relabelled, excluded or softened."""
+    """Return the number of images of each given class that were relabelled, excluded or softened."""
     ways = ["relabelled", "excluded", "softened"]
     by_class = both.groupby("given")
     counts = by_class[ways].sum().astype("int64")
@@ -127,13 +117,13 @@ def _touched(both: pd.DataFrame) -> pd.DataFrame:
     return counts.rename_axis("label").reset_index()
 
 
-def _mean(total: Expected, count: int) -> Expected | None:
-    """Return an expected number as a share of a count, None of nothing."""
-    return Expected(total.value / count, total.low / count, total.high / count) if count else None
+def _mean(total: Estimate, count: int) -> Estimate | None:
+    """Return an expected number as a share of a count, None if that is 0."""
+    return Estimate(total.value / count, total.low / count, total.high / count) if count else None
 
 
 def _shifts(given: pd.Series, rate_draws: Floats, rates: dict[str, float]) -> Floats:
-    """Return by how much each draw moves the log-odds of each image's label being wrong, (draws, n)."""
+    """Return the shift of the log-odds of each image's label being wrong, for each draw, (draws, n)."""
     names = list(rates)
     place = given.map({name: number for number, name in enumerate(names)}).to_numpy(dtype=np.int64)
     centre = logit(np.clip(np.array([rates[name] for name in names]), SURENESS, 1 - SURENESS))
@@ -141,8 +131,8 @@ def _shifts(given: pd.Series, rate_draws: Floats, rates: dict[str, float]) -> Fl
     return moved
 
 
-def _expected_sum(probability: npt.NDArray[Any], shift: Floats) -> Expected:
-    """Return the expected number of events and its interval: rates drawn anew, and each event by chance."""
+def _expected_sum(probability: npt.NDArray[Any], shift: Floats) -> Estimate:
+    """Return the expected number of events and its interval, over the drawn rates and each event's chance."""
     odds = logit(np.clip(probability, SURENESS, 1 - SURENESS))
     rng = np.random.default_rng(0)
     drawn = []
@@ -150,6 +140,6 @@ def _expected_sum(probability: npt.NDArray[Any], shift: Floats) -> Expected:
         chance = expit(odds + moved)
         spread = np.sqrt((chance * (1.0 - chance)).sum())
         drawn.append(chance.sum() + spread * rng.standard_normal())
-    low, high = np.percentile(drawn, PERCENTILES)
+    low, high = percentile_interval(drawn)
     value = float(np.asarray(probability).sum())
-    return Expected(value, max(0.0, min(low, value)), min(float(len(probability)), max(high, value)))
+    return Estimate(value, max(0.0, min(low, value)), min(float(len(probability)), max(high, value)))

@@ -1,4 +1,4 @@
-"""How accurate people are at labelling these images, and how far they agree: figures of every table of votes."""
+"""People's accuracy on these images and their agreement, for every table of votes."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.arrays import Ints
 from curation.base.classes import in_order
 from curation.base.destinations import Destinations
 from curation.base.statistics import Estimate
 from curation.base.workspace import Workspace, source_of
 from curation.decisions import manifest
 from curation.labels import agreement
-from curation.labels.votes import Votes, VotesError, read_votes
+from curation.labels.votes import Votes, VotesError, for_label, is_most_frequent, read_votes
 
 _FEWEST_SHARED = 10
-"""Two people who answered fewer images in common have no kappa: its interval would be as wide as its range."""
+"""Least number of images that two people share for a kappa: with fewer, its interval is as wide as its range."""
 
 PAGE = "people.html"
 
 
 @dataclass(frozen=True)
 class People:
-    """The figures (source, figure, class, value, low, high, images) and the page that shows them."""
+    """Figures (source, figure, class, value, low, high, images) and their page."""
 
     table: pd.DataFrame
     page: Path
 
 
 def import_votes(workspace: Workspace, file: Path, name: str = "", *, force: bool = False) -> tuple[str, list[str]]:
-    """Check a table of votes against the data set, keep it in the workspace; return its name, and say what it holds.
+    """Import a table of votes on images of the data set; return its name, and sentences on what it holds.
 
-    Votes of another file that were kept under the same name stay, unless ``force`` is given.
+    Votes of another file under the same name are replaced only with ``force``.
 
     Raises:
-        VotesError: it is no table of votes, or none of its images is in the data set.
+        VotesError: it is not a table of votes, or none of its images is in the data set.
         DestinationError: votes of another file have that name.
 
     """
@@ -72,9 +73,9 @@ def import_votes(workspace: Workspace, file: Path, name: str = "", *, force: boo
 
 
 def _paths_in(votes: Votes, known: pd.Series) -> tuple[npt.NDArray[np.object_], int]:
-    """Return the data set's path of each row of votes ("" for none), and how many were found by the name alone.
+    """Return the data set's path of each row of votes ("" for none), and how many were matched by file name alone.
 
-    A name that several images or several rows have finds none.
+    File names of several images or several rows are not matched.
     """
     exact = set(known) & set(votes.paths)
     names = known.str.rpartition("/")[2]
@@ -90,12 +91,12 @@ def _paths_in(votes: Votes, known: pd.Series) -> tuple[npt.NDArray[np.object_], 
 
 
 def vote_files(workspace: Workspace) -> list[Path]:
-    """Return the tables of votes in the workspace: imported ones, and people's blind labels."""
+    """Return the files of votes in the workspace: imported tables and blind labels."""
     return sorted(workspace.votes.glob("*.parquet"))
 
 
 def figures(workspace: Workspace, seed: int) -> pd.DataFrame | None:
-    """Return the figures of every table of votes in the workspace, or None where there is none.
+    """Return the figures of every table of votes in the workspace, None without any.
 
     Returns:
         columns source (the table of votes), figure, class, value, low, high (95 % interval), images.
@@ -105,14 +106,14 @@ def figures(workspace: Workspace, seed: int) -> pd.DataFrame | None:
     if not files:
         return None
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
-    labelled = raw[raw["label"] != ""]  # votes on an image without a label have nothing to be compared with
+    labelled = raw[raw["label"] != ""]  # votes are compared with labels
     tables = [_of_file(file, labelled, seed, blind=file == workspace.blind_labels) for file in files]
     found = [table for table in tables if len(table)]
     return pd.concat(found, ignore_index=True) if found else None
 
 
 def report(workspace: Workspace, seed: int) -> People:
-    """Return the figures of every table of votes in the workspace and write their page.
+    """Write the page of people's figures, and return both.
 
     Raises:
         VotesError: there are no votes.
@@ -142,10 +143,10 @@ def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.Dat
     if not len(votes):
         return pd.DataFrame()
     labels = np.array([classes.index(given[path]) for path in votes.paths], np.int64)
-    totals = raw["label"].value_counts().to_dict()
+    totals = {str(label): number for label, number in raw["label"].value_counts().items()}
     rows = [
         *_accuracies(votes, labels, totals, seed),
-        ("agreement of all (Fleiss' kappa)", "all", _fleiss(votes, seed)),
+        ("agreement of all (Fleiss' kappa)", "all", agreement.fleiss_kappa(votes.answers, seed)),
     ]
     if blind:
         said = files.read_table(file)
@@ -157,31 +158,22 @@ def _of_file(file: Path, raw: pd.DataFrame, seed: int, *, blind: bool) -> pd.Dat
 Row = tuple[str, str, Estimate]
 
 
-def _accuracies(votes: Votes, labels: npt.NDArray[np.int64], totals: dict[str, int], seed: int) -> list[Row]:
-    """Return by class how often people's most frequent answer, and any one vote, is the given label."""
-    answers = np.column_stack([votes.counts, votes.others])
-    own = answers[np.arange(len(votes)), labels]
-    rivals = answers.copy()
-    rivals[np.arange(len(votes)), labels] = -1
-    majority = own > rivals.max(axis=1)
+def _accuracies(votes: Votes, labels: Ints, totals: dict[str, int], seed: int) -> list[Row]:
+    """Return, by class, how often people's most frequent answer and single votes are the given label."""
     names = np.asarray(votes.classes, dtype=object)[labels]
-    what = "most frequent answer is the given label"
-    rows: list[Row] = [(what, name, agreement.accuracy(majority[names == name])) for name in votes.classes]
-    rows.append((what, "all", agreement.stratified_accuracy(majority, names, totals, seed)))
-    share = own / votes.total
+    what, most = "most frequent answer is the given label", is_most_frequent(votes, labels)
+    rows: list[Row] = [(what, name, agreement.accuracy(most[names == name])) for name in votes.classes]
+    rows.append((what, "all", agreement.stratified_accuracy(most, names, totals, seed)))
+    share = for_label(votes, labels)
     what = "share of single votes for the given label"
     rows += [(what, name, agreement.mean(share[names == name], seed)) for name in votes.classes]
     return rows
 
 
-def _fleiss(votes: Votes, seed: int) -> Estimate:
-    return agreement.fleiss_kappa(np.column_stack([votes.counts, votes.others]), seed)
-
-
 def _by_person(
     long: pd.DataFrame, given: dict[str, str], classes: list[str], totals: dict[str, int], seed: int
 ) -> list[Row]:
-    """Return each person's accuracy, and Cohen's kappa of each two on the images that both labelled."""
+    """Return each person's accuracy, and Cohen's kappa of each pair on the images that both labelled."""
     rows: list[Row] = []
     long = long[long["path"].isin(set(given))]
     for person, mine in long.groupby("person"):

@@ -1,8 +1,8 @@
-"""How far does an hour of answering get me? Label accuracy that is expected after so many answers, order by order.
+"""Label accuracy that is expected after so many answers, for each order of asking.
 
-Nothing is fitted here: what is not known of the judge is drawn (how far it is off is the taught model's own prior or
-posterior), the truth follows from the draw, people answer as one person does, and the judge learns what that many
-answers can teach (a linear Gaussian approximation of ``curation.labels.teach``). The spread over draws is the interval.
+A simulation: the judge's parameters are drawn from their prior or posterior in ``curation.labels.teach``, which gives
+the true classes; answers are those of one usual person; and the judge learns from them in a linear Gaussian
+approximation. The spread over draws is the interval.
 """
 
 from __future__ import annotations
@@ -13,28 +13,27 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from curation.labels.scores import Floats, Whole
+from curation.base.arrays import Floats, Ints
+from curation.base.statistics import percentile_interval
 from curation.labels.teach import RELIABILITY, Known, Taught, chance
 
 COUNTS = (0, 100, 300, 1000)
-"""Answers that a plan looks ahead to."""
+"""Numbers of further answers in a plan."""
 
 DRAWS = 100
 SAMPLE = 4000
-"""Draws of what is unknown, and images that each is tried on."""
-
-PERCENTILES = (2.5, 97.5)
+"""Draws of the parameters, and images that each draw is evaluated on."""
 
 
 def plan(
-    known: Known, taught: Taught, orders: Mapping[str, Whole], counts: Sequence[int] = COUNTS, seed: int = 0
+    known: Known, taught: Taught, orders: Mapping[str, Ints], counts: Sequence[int] = COUNTS, seed: int = 0
 ) -> pd.DataFrame:
-    """Return the label accuracy that is expected after so many more answers, in each order of asking.
+    """Return the expected label accuracy after further answers, for each order of asking.
 
     Args:
-        known: what the judge knows of the images.
-        taught: the judge as the answers so far left it.
-        orders: name -> (m,) rows in the order in which they would be asked.
+        known: inputs of the judge.
+        taught: the judge after the answers so far.
+        orders: name -> (m,) rows in the order of asking.
         counts: of answers.
         seed: of the draws.
 
@@ -53,16 +52,16 @@ def plan(
     for name, rows in orders.items():
         for count in counts:
             values = now + _mended(known, taught, rows[:count], draws, noise, sample)
-            low, high = np.percentile(values, PERCENTILES)
+            low, high = percentile_interval(values)
             expected = float(values.mean())
             records.append({"order": name, "answers": count, "expected": expected, "low": low, "high": high})
     return pd.DataFrame(records)
 
 
-def _mended(known: Known, taught: Taught, asked: Whole, draws: Floats, noise: Floats, sample: Whole) -> Floats:
-    """Return by how much the accuracy rises by answers to these rows, (draws,): on them, their copies, and elsewhere.
+def _mended(known: Known, taught: Taught, asked: Ints, draws: Floats, noise: Floats, sample: Ints) -> Floats:
+    """Return the increase of accuracy by answers to these rows, (draws,), on all images.
 
-    Both before and after are judged on the same images, so that little of the difference is chance.
+    Accuracy before and after is evaluated on the same images, which reduces the noise of the difference.
     """
     information = _information(known, taught, asked)
     told_draws = information @ draws + _root(information) @ noise
@@ -79,8 +78,8 @@ def _mended(known: Known, taught: Taught, asked: Whole, draws: Floats, noise: Fl
     return mended / len(known)
 
 
-def _right(known: Known, taught: Taught, rows: Whole, draws: Floats, learned: Floats, *, is_told: bool) -> Floats:
-    """Return how many labels of these rows are right where each draw is true and ``learned`` is believed, (draws,)."""
+def _right(known: Known, taught: Taught, rows: Ints, draws: Floats, learned: Floats, *, is_told: bool) -> Floats:
+    """Return how many labels of these rows are right if each draw is true and ``learned`` is used, (draws,)."""
     features, _ = known.features(rows)
     logs = np.log(np.maximum(taught.posterior[rows], 1e-12))
     return np.array(
@@ -92,7 +91,7 @@ def _right(known: Known, taught: Taught, rows: Whole, draws: Floats, learned: Fl
 
 
 def _hits(true: Floats, guess: Floats, is_told: bool) -> float:
-    """Return how often the likeliest class by ``guess`` is right where ``true`` holds, with an answer or without."""
+    """Return how often the likeliest class by ``guess`` is right under ``true``, with an answer or without."""
     rows = np.arange(len(true))
     if not is_told:
         return float(true[rows, guess.argmax(axis=1)].sum())
@@ -101,8 +100,8 @@ def _hits(true: Floats, guess: Floats, is_told: bool) -> float:
     return float(said.sum())
 
 
-def _information(known: Known, taught: Taught, asked: Whole) -> Floats:
-    """Return what answers to these rows are expected to say of the parameters, (parameters, parameters)."""
+def _information(known: Known, taught: Taught, asked: Ints) -> Floats:
+    """Return the expected information of answers to these rows on the parameters, (parameters, parameters)."""
     size = taught.parameters.shape[0]
     if not len(asked):
         return np.zeros((size, size))
@@ -110,7 +109,7 @@ def _information(known: Known, taught: Taught, asked: Whole) -> Floats:
     prior = taught.posterior[asked]
     joint = prior[:, :, None] * chance(prior, RELIABILITY)
     answer = joint.sum(axis=1)
-    # the change that an answer makes in what is believed of the classes, over all answers
+    # the change of the class probabilities by each possible answer
     shift = joint / np.maximum(answer[:, None, :], 1e-12) - prior[:, :, None]
     scores = np.einsum("mtp,mta->map", features, shift) * np.sqrt(answer)[:, :, None]
     flat = scores.reshape(-1, size)
@@ -119,7 +118,7 @@ def _information(known: Known, taught: Taught, asked: Whole) -> Floats:
 
 
 def _root(information: Floats) -> Floats:
-    """Return a matrix whose product with its transpose is the information."""
+    """Return a square root: a matrix whose product with its transpose is the information."""
     values, vectors = np.linalg.eigh(information)
     root: Floats = vectors * np.sqrt(np.maximum(values, 0.0))
     return root

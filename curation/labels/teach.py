@@ -1,10 +1,10 @@
-"""Answers teach: a small model that starts from the judge and moves only as far as people's answers carry it.
+"""Teach the judge by people's answers: a small model that starts from the judge and is regularised towards it.
 
 A conditional logit (McFadden, 1974) over the classes and "none of these": the judge's log-probabilities are the offset,
-and every parameter is drawn to 0, where the taught judge is the untaught one. How far parameters may go is averaged
-over (Bayesian model averaging by Laplace's approximation; Hoeting et al., 1999), nothing taught among them: a few
-answers move little. One person's answer is noisy: the true class is hidden behind it, and how often each person gives
-it is learned beside it (Dawid & Skene, 1979; the given label's part is the judge's).
+and all parameters are shrunk to 0, which is the untaught judge. The strength of shrinkage is averaged over, including
+no change at all (Bayesian model averaging by Laplace's approximation; Hoeting et al., 1999), so that a few answers
+change little. Answers are noisy: the true class is latent, and each person's reliability is estimated too (Dawid &
+Skene, 1979).
 """
 
 from __future__ import annotations
@@ -16,44 +16,45 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax, logsumexp, softmax
 
-from curation.labels.scores import Floats, Whole
+from curation.base.arrays import Flags, Floats, Floats32, Ints
+from curation.labels.copies import members, sums
 
 SLOPE_SCALES = (0.02, 0.05)
 SHIFT_SCALES = (0.1, 0.2)
-"""Standard deviations that parameters may have around 0: of slopes of log-probabilities, and of shifts of log-odds."""
+"""Prior standard deviations of the parameters: of slopes of log-probabilities, and of shifts of log-odds."""
 
 USUAL_SLOPE, USUAL_SHIFT = 0.05, 0.2
-"""Scales that are expected before any answer (half-Cauchy): a judge is not far off."""
+"""Expected scales before any answer (half-Cauchy)."""
 
 RELIABILITY = 0.8
-"""Expected share of one person's answers that are the true class; a single FER+ vote is its panel's majority in 0.8."""
+"""Expected share of a person's answers that are right; 0.8 of single FER+ votes are their panel's majority."""
 
 RELIABILITY_ANSWERS = 100.0
-"""Answers that this expectation counts as."""
+"""Weight of this expectation, in answers."""
 
 LIKENESS = 0.5
-"""Correlation of several answers to one picture beyond its true class: what is hard for one is hard for all."""
+"""Correlation of several answers to one picture, given its true class: difficult pictures are difficult for all."""
 
 FEWEST, CERTAINTY, HONEST = 25, 2.0, 0.75
-"""Answers from which on it is asked whether a person guesses, standard errors that tell two numbers apart, and the
-share of the agreement with the judge expected of its own draws that an honest person reaches."""
+"""Detection of guessing: least number of a person's answers, standard errors of a significant difference, and an honest
+person's least agreement with the judge, relative to that of draws from the judge's own posterior."""
 
 GUESSED = 5.0
-"""Answers that all guesses of one person count as: who finds one class only may be right where the judge is not."""
+"""Total weight of a guessing person's answers; not 0, as one who finds one class only may be right about it."""
 
 MOST_TRANSITIONS = 12
-"""Classes up to which every step from a given label to another class has a shift of its own."""
+"""Up to so many classes, each pair of given label and other class has its own shift."""
 
 ROUNDS = 5
-"""Of expectation and maximisation; the hidden classes move little after three."""
+"""Rounds of expectation-maximisation; the latent classes change little after three."""
 
 CHUNK = 65_536
-"""Rows whose features are made at once."""
+"""Rows whose features are computed at once."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the judge knows of the images, row by row: what features are made of.
+    """Inputs of the judge's features.
 
     Attributes:
         labels: (n,) given classes.
@@ -65,7 +66,7 @@ class Known:
 
     """
 
-    labels: Whole
+    labels: Ints
     posterior: Floats
     calibrated: npt.NDArray[np.floating[Any]]
     neighbours: Floats
@@ -75,8 +76,8 @@ class Known:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def features(self, rows: Whole) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Return what speaks for each class of some images, (m, classes + 1, parameters), and which are slopes."""
+    def features(self, rows: Ints) -> tuple[Floats32, Flags]:
+        """Return features of each class of some images, (m, classes + 1, parameters), and which ones are slopes."""
         given = np.zeros((len(rows), self.posterior.shape[1]), np.float32)
         given[np.arange(len(rows)), self.labels[rows]] = 1.0
         prior = np.log(self.posterior[rows])
@@ -85,7 +86,7 @@ class Known:
         trained = [given * _standard(self.dynamics[:, place])[rows, None] for place in (0, 1)]
         each = np.eye(given.shape[1], dtype=np.float32)
         heard = [*self.calibrated[:, rows], prior]
-        # what is said of the given label may weigh otherwise than what is said of the others
+        # the given label may need other weights than the other classes
         own = [said * given for said in heard]
         slopes = [*heard[:-1], *own, near, *trained, *(prior * kind for kind in each)]
         shifts = [given, *(np.broadcast_to(kind, given.shape) for kind in each)]
@@ -97,8 +98,8 @@ class Known:
         return stacked, np.arange(stacked.shape[2]) < len(slopes)
 
 
-def _standard(values: Floats) -> npt.NDArray[np.float32]:
-    """Return values with mean 0 and deviation 1; 0 where there are none."""
+def _standard(values: Floats) -> Floats32:
+    """Return values standardised to mean 0 and deviation 1; 0 where they are not finite."""
     known = np.isfinite(values)
     if not known.any():
         return np.zeros(len(values), np.float32)
@@ -108,25 +109,25 @@ def _standard(values: Floats) -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Answers:
-    """What people said, an entry per answer.
+    """People's answers, one entry each.
 
     Attributes:
-        rows: (m,) of the images.
-        kinds: (m,) class that was named; the number of classes for "none of these".
-        people: (m,) who said it, as numbers from 0 on.
-        weights: (m,) 1, or a part of it where an answer is shared between two classes.
+        rows: (m,) rows of the images.
+        kinds: (m,) the class; the number of classes for "none of these".
+        people: (m,) person, numbered from 0.
+        weights: (m,) 1, or less for an answer shared between classes.
 
     """
 
-    rows: Whole
-    kinds: Whole
-    people: Whole
+    rows: Ints
+    kinds: Ints
+    people: Ints
     weights: Floats
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, chosen: npt.NDArray[np.bool_]) -> Answers:
+    def take(self, chosen: Flags) -> Answers:
         """Return some answers."""
         return Answers(self.rows[chosen], self.kinds[chosen], self.people[chosen], self.weights[chosen])
 
@@ -136,13 +137,13 @@ class Taught:
     """The judge after the answers.
 
     Attributes:
-        parameters: (parameters,) of the features.
-        precision: (parameters, parameters) of them: how well they are known.
-        learned: (n, classes + 1) probabilities by what was learned, an image's own answers left out.
-        posterior: (n, classes + 1) probabilities with an image's own answers, and those to its copies.
-        reliability: (people,) estimated share of a person's answers that are the true class.
-        guesses: (people,) whether a person's answers fit the images no better than guesses: they count as ``GUESSED``.
-        moved: share of the images whose likeliest class the teaching changed, own answers left out.
+        parameters: (parameters,) weights of the features.
+        precision: (parameters, parameters) their posterior precision.
+        learned: (n, classes + 1) probabilities by the model, without an image's own answers.
+        posterior: (n, classes + 1) probabilities with an image's own answers and those to its copies.
+        reliability: (people,) estimated share of right answers.
+        guesses: (people,) whether the answers fit the images no better than guesses; they count as ``GUESSED``.
+        moved: share of the images whose likeliest class has changed, without their own answers.
 
     """
 
@@ -151,12 +152,12 @@ class Taught:
     learned: Floats
     posterior: Floats
     reliability: Floats
-    guesses: npt.NDArray[np.bool_]
+    guesses: Flags
     moved: float
 
 
 def teach(known: Known, answers: Answers) -> Taught:
-    """Return the judge as the answers change it; without answers it stays as it was."""
+    """Return the judge taught by the answers; without answers it is unchanged."""
     given, people = answers, int(answers.people.max()) + 1 if len(answers) else 0
     guesses = _guesses(known, given, people)
     share = np.where(guesses, GUESSED / np.maximum(np.bincount(given.people, minlength=people), 1.0), 1.0)
@@ -178,7 +179,7 @@ def teach(known: Known, answers: Answers) -> Taught:
 
 
 def applied(known: Known, parameters: Floats) -> Floats:
-    """Return what the judge says of every image with these parameters, (n, classes + 1)."""
+    """Return the probabilities of every image with these parameters, (n, classes + 1)."""
     found = np.empty_like(known.posterior)
     for start in range(0, len(known), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(known)))
@@ -188,48 +189,43 @@ def applied(known: Known, parameters: Floats) -> Floats:
 
 
 def answered(known: Known, learned: Floats, answers: Answers, reliability: Floats) -> Floats:
-    """Return the probabilities with each image's own answers, which count for its copies too, (n, classes + 1)."""
+    """Return the probabilities with the answers to each image and its copies, (n, classes + 1)."""
     if not len(answers):
         return learned
     rows, entry = np.unique(answers.rows, return_inverse=True)
     said = _log_likelihood(known.posterior[rows], answers, entry, reliability, _counted(known, answers))
     total = np.zeros_like(learned)
     total[rows] = said
-    members = np.flatnonzero(known.groups != "")
-    if len(members):
-        number = np.unique(known.groups[members].astype(str), return_inverse=True)[1]
-        summed = np.zeros((number.max() + 1, total.shape[1]))
-        np.add.at(summed, number, total[members])
-        total[members] = summed[number]
+    copies, number = members(known.groups)
+    total[copies] = sums(total[copies], number)
     posterior: Floats = softmax(np.log(np.maximum(learned, 1e-12)) + total, axis=1)
     return posterior
 
 
 def chance(posterior: Floats, reliability: npt.ArrayLike) -> Floats:
-    """Return how likely each answer is for each true class, (m, true, answer).
+    """Return the probability of each answer for each true class, (m, true, answer).
 
-    A person names the true class as often as ``reliability`` says, and otherwise errs as the image is confused.
+    It is ``reliability`` for the true class; errors are distributed as the image's posterior.
     """
     right = np.broadcast_to(np.asarray(reliability, np.float64), (len(posterior),))[:, None, None]
     others = posterior[:, None, :] / np.maximum(1.0 - posterior[:, :, None], 1e-9)
-    likely: Floats = np.where(np.eye(posterior.shape[1], dtype=bool), right, (1.0 - right) * others)
-    return likely
+    return np.where(np.eye(posterior.shape[1], dtype=bool), right, (1.0 - right) * others)
 
 
 def _counted(known: Known, answers: Answers) -> Floats:
-    """Return what each answer counts, (m,): several to one picture, copies included, are not independent."""
+    """Return each answer's weight, (m,), less for several answers to a picture and its copies: they are dependent."""
     if not len(answers):
         return np.zeros(0)
     names = known.groups[answers.rows]
-    unit = [name or str(row) for name, row in zip(names, answers.rows, strict=True)]
-    total = np.bincount(np.unique(unit, return_inverse=True)[1], weights=answers.weights)
-    mine = total[np.unique(unit, return_inverse=True)[1]]
+    own = [name or str(row) for name, row in zip(names, answers.rows, strict=True)]
+    picture = np.unique(own, return_inverse=True)[1]
+    mine = np.bincount(picture, weights=answers.weights)[picture]
     counted: Floats = answers.weights / (1.0 + np.maximum(mine - 1.0, 0.0) * LIKENESS)
     return counted
 
 
-def _log_likelihood(posterior: Floats, answers: Answers, entry: Whole, reliability: Floats, share: Floats) -> Floats:
-    """Return how well each true class of each answered image explains what was said, (rows, classes + 1) logarithms."""
+def _log_likelihood(posterior: Floats, answers: Answers, entry: Ints, reliability: Floats, share: Floats) -> Floats:
+    """Return the log-likelihood of the answers for each true class of each answered image, (rows, classes + 1)."""
     likely = chance(posterior[entry], reliability[answers.people])
     said = np.log(np.maximum(likely[np.arange(len(entry)), :, answers.kinds], 1e-9)) * share[:, None]
     total = np.zeros_like(posterior)
@@ -237,11 +233,11 @@ def _log_likelihood(posterior: Floats, answers: Answers, entry: Whole, reliabili
     return total
 
 
-def _guesses(known: Known, answers: Answers, people: int) -> npt.NDArray[np.bool_]:
-    """Return who answers without looking, (people,): dealt out anew among the person's images, the answers fit as well.
+def _guesses(known: Known, answers: Answers, people: int) -> Flags:
+    """Return who guesses, (people,): the answers would fit as well if shuffled among the person's images.
 
-    And they fit less well than an honest person's must. Both are measured by the untaught judge, so that none is found
-    where it knows little itself; of a few answers nothing is said.
+    And they fit worse than an honest person's would. Both are measured by the untaught judge; where it is uncertain, or
+    there are few answers, nobody is found to guess.
     """
     found = np.zeros(people, dtype=bool)
     for person in range(people):
@@ -257,10 +253,9 @@ def _guesses(known: Known, answers: Answers, people: int) -> npt.NDArray[np.bool
 
 
 def _reliabilities(known: Known, answers: Answers, people: int) -> Floats:
-    """Return how often each person gives the true class, (people,): expectation and maximisation, drawn to the usual.
+    """Return each person's share of right answers, (people,), by expectation-maximisation, shrunk to ``RELIABILITY``.
 
-    Measured against the untaught judge and the others' answers to the same images: a judge that the answers have taught
-    would confirm them.
+    The reference is the untaught judge with others' answers to the same images, as a taught one would confirm them.
     """
     rows, entry = np.unique(answers.rows, return_inverse=True)
     prior, share = known.posterior[rows], _counted(known, answers)
@@ -274,7 +269,7 @@ def _reliabilities(known: Known, answers: Answers, people: int) -> Floats:
     return found
 
 
-def _precision(slopes: npt.NDArray[np.bool_], slope: float, shift: float) -> Floats:
+def _precision(slopes: Flags, slope: float, shift: float) -> Floats:
     """Return the prior precision of the parameters, (parameters, parameters)."""
     return np.diag(np.where(slopes, slope**-2.0, shift**-2.0))
 
@@ -287,10 +282,8 @@ class _Average:
     precision: Floats
 
 
-def _averaged(
-    offset: Floats, features: npt.NDArray[np.float32], said: Floats, slopes: npt.NDArray[np.bool_]
-) -> _Average:
-    """Return the parameters averaged over how far they may go, each scale as likely as the answers make it."""
+def _averaged(offset: Floats, features: Floats32, said: Floats, slopes: Flags) -> _Average:
+    """Return the parameters averaged over the prior scales, each weighted by its evidence."""
     nothing = logsumexp(log_softmax(offset, axis=1) + said, axis=1).sum()
     found = [_Average(np.zeros(features.shape[2]), _precision(slopes, USUAL_SLOPE, USUAL_SHIFT))]
     evidence, start = [nothing], np.zeros(features.shape[2])
@@ -306,23 +299,21 @@ def _averaged(
     return _Average(parameters, found[int(weights.argmax())].precision)
 
 
-def _fitted(
-    offset: Floats, features: npt.NDArray[np.float32], said: Floats, prior: Floats, start: Floats
-) -> tuple[_Average, float]:
-    """Return the likeliest parameters for one prior, and the logarithm of the answers' evidence (Laplace).
+def _fitted(offset: Floats, features: Floats32, said: Floats, prior: Floats, start: Floats) -> tuple[_Average, float]:
+    """Return the likeliest parameters for one prior, and the log-evidence of the answers (Laplace).
 
-    The hidden true classes are filled in and the parameters moved by one Newton step, in turns.
+    Estimation of the latent true classes alternates with a Newton step of the parameters.
     """
     parameters = start
     for _ in range(ROUNDS):
-        believed, true = _with_answers(offset + features @ parameters, said)
-        gradient = np.einsum("mtp,mt->p", features, true - believed) - prior * parameters
-        complete = _information(features, believed) + np.diag(prior)
+        posterior, true = _with_answers(offset + features @ parameters, said)
+        gradient = np.einsum("mtp,mt->p", features, true - posterior) - prior * parameters
+        complete = _information(features, posterior) + np.diag(prior)
         parameters = parameters + np.linalg.solve(complete, gradient)
     logits = offset + features @ parameters
-    believed, true = _with_answers(logits, said)
-    # what the answers leave hidden is taken off (Louis, 1982); half of it at most, so that it stays a precision
-    precision = _information(features, believed) + np.diag(prior)
+    posterior, true = _with_answers(logits, said)
+    # the information on the latent classes is subtracted (Louis, 1982), unless the result is no precision
+    precision = _information(features, posterior) + np.diag(prior)
     observed = precision - _information(features, true)
     sign, size = np.linalg.slogdet(observed)
     if sign <= 0:
@@ -333,14 +324,14 @@ def _fitted(
 
 
 def _with_answers(logits: Floats, said: Floats) -> tuple[Floats, Floats]:
-    """Return the probabilities without and with what was said, each (m, classes + 1)."""
+    """Return the probabilities without and with the answers, each (m, classes + 1)."""
     return softmax(logits, axis=1), softmax(logits + said, axis=1)
 
 
-def _information(features: npt.NDArray[np.float32], believed: Floats) -> Floats:
-    """Return Fisher's information of the parameters at these probabilities, (parameters, parameters)."""
-    rooted = features * np.sqrt(believed)[:, :, None].astype(np.float32)
+def _information(features: Floats32, posterior: Floats) -> Floats:
+    """Return the Fisher information of the parameters at these probabilities, (parameters, parameters)."""
+    rooted = features * np.sqrt(posterior)[:, :, None].astype(np.float32)
     flat = rooted.reshape(-1, features.shape[2])
-    mean = np.einsum("mtp,mt->mp", features, believed.astype(np.float32))
+    mean = np.einsum("mtp,mt->mp", features, posterior.astype(np.float32))
     information: Floats = (flat.T @ flat - mean.T @ mean).astype(np.float64)
     return information

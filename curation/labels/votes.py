@@ -1,8 +1,7 @@
-"""People's votes on labels: read, matched to the data's classes, turned into soft labels, agreement and truth.
+"""People's votes on labels: read, matched to the data's classes, and turned into agreement and ground truth.
 
-Votes are one count per class and image, by people or models. They measure scores and make soft labels; no score is ever
-fitted to them. The form of a table of votes is wide (``path`` and a column of counts per class) or long (``path`` and
-``label``, a row per vote, as blind labelling writes it).
+Votes are one count per class and image. They measure scores; no score is fitted to them. A table of votes is wide
+(``path`` and a column of counts per class) or long (``path`` and ``label``, a row per vote, as from blind labelling).
 """
 
 from __future__ import annotations
@@ -16,24 +15,21 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import reading
+from curation.base.arrays import Flags, Floats, Ints
 from curation.base.classes import meaning
 from curation.base.errors import CurationError
 
-Counts = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-
 MOST_VOTES_OF_WRONG = 0.1
-"""A label is called wrong when at most this share of its votes is for it: one person of ten."""
+"""A label counts as wrong if at most this share of the votes is for it: one person of ten."""
 
 MAJORITY = 0.6
-"""A class is the crowd's strict majority from this share of all votes on: six people of ten."""
+"""Least share of all votes for a strict majority: six people of ten."""
 
 MOST_VOTES = 10**9
-"""Of an image for a class; more is no count of votes."""
+"""Largest count of an image's votes for a class."""
 
 AGREED = 0.9
-"""An image is undisputed where at least this share of its votes is for its label: nine people of ten."""
+"""Least share of votes for the label of an undisputed image: nine people of ten."""
 
 
 class VotesError(CurationError):
@@ -42,7 +38,7 @@ class VotesError(CurationError):
 
 @dataclass(frozen=True)
 class Votes:
-    """Votes matched to a data set's classes, row by row.
+    """Votes matched to a data set's classes.
 
     Attributes:
         paths: (n,) of the images, as the manifest has them.
@@ -54,19 +50,24 @@ class Votes:
 
     paths: npt.NDArray[np.object_]
     classes: tuple[str, ...]
-    counts: Counts
-    others: Counts
+    counts: Ints
+    others: Ints
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
-    def total(self) -> Counts:
-        """(n,) votes per image has."""
-        total: Counts = self.counts.sum(axis=1) + self.others.sum(axis=1)
+    def total(self) -> Ints:
+        """(n,) votes on each image."""
+        total: Ints = self.answers.sum(axis=1)
         return total
 
-    def take(self, rows: Flags | Counts) -> Votes:
+    @property
+    def answers(self) -> Ints:
+        """(n, classes + answers) all votes."""
+        return np.column_stack([self.counts, self.others])
+
+    def take(self, rows: Flags | Ints) -> Votes:
         """Return some rows, by mask or by number."""
         return Votes(self.paths[rows], self.classes, self.counts[rows], self.others[rows])
 
@@ -81,10 +82,10 @@ def read_votes(file: Path, classes: Sequence[str], to_do: str = _FORM) -> Votes:
         file: wide (``path`` and a column of counts per class), long (``path``, ``label``: a row per vote), or FER+'s
             fer2013new.csv.
         classes: of the data set; columns are matched by name, also by noun and adjective (happy, happiness).
-        to_do: what a person may do where it cannot be read.
+        to_do: advice in the error if it cannot be read.
 
     Raises:
-        VotesError: the file cannot be read, has no paths, counts that are no whole numbers, or none of the classes.
+        VotesError: the file cannot be read, has no paths or none of the classes, or a count is not a whole number.
 
     """
     table = _with_paths(_read(file, to_do))
@@ -146,7 +147,7 @@ _FERPLUS = "Image name"
 def _with_paths(table: pd.DataFrame) -> pd.DataFrame:
     """Return FER+'s list with a column of paths; any other table as it is.
 
-    Its rows are those of FER-2013, called fer0000000.png on; pictures that most call no face have no name, but a place.
+    Its rows are those of FER-2013, fer0000000.png and so on; images without a face have no name but keep their row.
     """
     if "path" in table or _FERPLUS not in table:
         return table
@@ -166,9 +167,9 @@ def _widened(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _whole_numbers(table: pd.DataFrame, file: Path) -> pd.DataFrame:
-    numbers = table.apply(pd.to_numeric, errors="coerce").astype(np.float64)
+    numbers: pd.DataFrame = table.apply(pd.to_numeric, errors="coerce").astype(np.float64)
     strange = [column for column in numbers if numbers[column].isna().all()]
-    numbers = numbers.drop(columns=strange)  # columns of words, such as a note, are no counts
+    numbers = numbers.drop(columns=strange)  # columns of text, such as notes
     values = numbers.to_numpy(np.float64)
     is_count = np.isfinite(values) & (values >= 0) & (values == np.round(values)) & (values <= MOST_VOTES)
     if not is_count.all():
@@ -185,50 +186,36 @@ def for_label(votes: Votes, labels: npt.ArrayLike) -> Floats:
 
     """
     places = np.asarray(labels, np.int64)
-    share: Floats = votes.counts[np.arange(len(votes)), places] / votes.total
-    return share
+    return votes.counts[np.arange(len(votes)), places] / votes.total
+
+
+def is_most_frequent(votes: Votes, labels: Ints) -> Flags:
+    """Return (n,) whether the given label has more votes than any other answer."""
+    rows, rivals = np.arange(len(votes)), votes.answers
+    own = rivals[rows, labels].copy()
+    rivals[rows, labels] = -1
+    return np.asarray(own > rivals.max(axis=1))
 
 
 def is_wrong(votes: Votes, labels: npt.ArrayLike, most_votes: float = MOST_VOTES_OF_WRONG) -> Flags:
     """Return (n,) whether at most the share ``most_votes`` of the votes is for the given label."""
-    wrong: Flags = for_label(votes, labels) <= most_votes
-    return wrong
+    return for_label(votes, labels) <= most_votes
 
 
 def is_agreed(votes: Votes, labels: npt.ArrayLike, least: float = AGREED) -> Flags:
     """Return (n,) whether at least the share ``least`` of the votes is for the given label."""
-    agreed: Flags = for_label(votes, labels) >= least
-    return agreed
+    return for_label(votes, labels) >= least
 
 
-def majority(votes: Votes, least: float = MAJORITY) -> Counts:
-    """Return the class that at least the share ``least`` of all votes is for, (n,) places; -1 where there is none."""
+def majority(votes: Votes, least: float = MAJORITY) -> Ints:
+    """Return the class with at least the share ``least`` of all votes, (n,) places; -1 where there is none."""
     share = votes.counts / votes.total[:, None]
     likeliest = share.argmax(axis=1)
-    found: Counts = np.where(share.max(axis=1) >= least, likeliest, -1).astype(np.int64)
-    return found
-
-
-def soft_labels(votes: Votes, prior: float = 0.0) -> Floats:
-    """Return the distribution of the votes over the classes, (n, classes); rows without such votes are even.
-
-    Args:
-        votes: n images; votes for anything else are left out.
-        prior: votes added to every class (additive smoothing); 0 takes the votes as they are.
-
-    """
-    counts = votes.counts + prior
-    total = counts.sum(axis=1, keepdims=True)
-    even = np.full_like(counts, 1.0 / len(votes.classes), dtype=np.float64)
-    soft: Floats = np.divide(counts, total, out=even, where=total > 0)
-    return soft
+    return np.where(share.max(axis=1) >= least, likeliest, -1).astype(np.int64)
 
 
 def entropy(votes: Votes) -> Floats:
-    """Return each image's disagreement, (n,) in 0..1: entropy of all its votes over that of an even spread.
-
-    Votes for anything else count as one more class.
-    """
+    """Return each image's disagreement, (n,) in 0..1: relative entropy of its votes; other answers are one class."""
     share = np.column_stack([votes.counts, votes.others.sum(axis=1)]) / votes.total[:, None]
     logs = np.log(share, out=np.zeros_like(share), where=share > 0)
     spread: Floats = -(share * logs).sum(axis=1) / np.log(share.shape[1])
@@ -236,7 +223,7 @@ def entropy(votes: Votes) -> Floats:
 
 
 def agreement(votes: Votes, labels: npt.ArrayLike) -> pd.DataFrame:
-    """Return how far the votes support each class of given labels.
+    """Return the support of the given labels by the votes, by class.
 
     Returns:
         One row per class and one for all (class "all"): class, images, most_frequent (share of images with the label
@@ -246,16 +233,11 @@ def agreement(votes: Votes, labels: npt.ArrayLike) -> pd.DataFrame:
 
     """
     places = np.asarray(labels, np.int64)
-    answers = np.column_stack([votes.counts, votes.others])
-    rows = np.arange(len(votes))
-    own = answers[rows, places]
-    rivals = answers.copy()
-    rivals[rows, places] = -1
     chosen = majority(votes)
     facts = pd.DataFrame(
         {
             "class": np.asarray(votes.classes, dtype=object)[places],
-            "most_frequent": own > rivals.max(axis=1),
+            "most_frequent": is_most_frequent(votes, places),
             "majority": np.where(chosen >= 0, (chosen == places).astype(np.float64), np.nan),
             "with_majority": chosen >= 0,
             "wrong": is_wrong(votes, places),

@@ -12,7 +12,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from curation.base.errors import CurationError
 from curation.base.reading import open_regular
@@ -21,7 +21,9 @@ from curation.measure.tables import NO_PIXELS, Batch, Known, Row
 if TYPE_CHECKING:
     from curation.base.settings import MeasureSettings
     from curation.measure.decode import Decoded, Pixels
-    from curation.measure.faces.base import FaceDetector
+    from curation.measure.faces.base import Face, FaceDetector
+    from curation.measure.parts import Box
+    from curation.measure.pixels import PixelMeasures
 
 
 def measure_batch(
@@ -43,24 +45,21 @@ def measure_batch(
 
     """
     files: list[Row] = []
-    pixels: dict[bytes, Row] = {}
-    faces: dict[bytes, Row] = {}
+    probe = _Probe(settings, detector)
     for path, url in zip(paths, urls, strict=True):
         row, data = _read(path, url, settings)
         files.append(row)
         if data is None:
             continue
         digest = bytes.fromhex(row["sha256"])
-        want_pixels = digest not in known.pixels and digest not in pixels
-        want_faces = digest not in known.faces and digest not in faces
-        if not (want_pixels or want_faces):
-            continue
-        pixel_row, face_row = _probe(row["sha256"], data, settings, detector if want_faces else None)
-        if want_pixels:
-            pixels[digest] = pixel_row
-        if want_faces:
-            faces[digest] = face_row
-    return Batch(files, list(pixels.values()), list(faces.values()))
+        wants = _Wants(
+            digest not in known.pixels and digest not in probe.pixels,
+            digest not in known.faces and digest not in probe.faces,
+        )
+        if wants.pixels or wants.faces:
+            probe.add(digest, data, wants)
+    probe.measure()
+    return Batch(files, list(probe.pixels.values()), list(probe.faces.values()))
 
 
 def crashed_batch(path: str, url: str, known: Known, settings: MeasureSettings) -> Batch:
@@ -191,24 +190,92 @@ def measured_bytes(url: str, sha256: str, limit: int, name: str = "") -> bytes:
     return data
 
 
-def _probe(sha256: str, data: bytes, settings: MeasureSettings, detector: FaceDetector | None) -> tuple[Row, Row]:
-    """Decode once and measure; ``detector`` None leaves the faces out."""
-    from curation.measure.decode import DecodeError, decode, memory_is_short
-    from curation.measure.pixels import measure_pixels
+class _Wants(NamedTuple):
+    """What is to be measured of a content."""
 
-    no_faces = _faces_row(sha256, [])
-    try:
-        decoded = decode(data, settings)
-        measures = measure_pixels(decoded)._asdict()
-        faces = no_faces if detector is None else _searched(sha256, decoded, detector)
-    except DecodeError as error:
-        return _unusable(sha256, error.kind, str(error)), no_faces
-    except Exception as error:  # a probe's own fault must not cost the batch
+    pixels: bool
+    faces: bool
+
+
+_TOGETHER, _BYTES_TOGETHER = 256, 2**24
+"""Pictures, and bytes of pixels, that are measured at a time."""
+
+
+class _Probe:
+    """Decodes contents, each once, and measures them some at a time; their rows keep the order."""
+
+    def __init__(self, settings: MeasureSettings, detector: FaceDetector) -> None:
+        self._settings = settings
+        self._detector = detector
+        self._waiting: list[tuple[bytes, Decoded, _Wants]] = []
+        self._bytes = 0
+        self.pixels: dict[bytes, Row] = {}
+        self.faces: dict[bytes, Row] = {}
+
+    def add(self, digest: bytes, data: bytes, wants: _Wants) -> None:
+        """Decode a content; it is measured when some are waiting, and has its place in the order."""
+        from curation.measure.decode import DecodeError, decode
+
+        self._keep(digest, wants, {}, {})
+        try:
+            decoded = decode(data, self._settings)
+        except DecodeError as error:
+            self._keep(digest, wants, _unusable(digest.hex(), error.kind, str(error)), _faces_row(digest.hex(), []))
+        except Exception as error:  # a decoder's own fault must not cost the batch
+            self._give_up(digest, wants, error)
+        else:
+            self._waiting.append((digest, decoded, wants))
+            self._bytes += decoded.pixels.nbytes
+            if len(self._waiting) >= _TOGETHER or self._bytes >= _BYTES_TOGETHER:
+                self.measure()
+
+    def measure(self) -> None:
+        """Measure what is waiting."""
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        try:
+            self._measure(waiting)
+        except Exception:  # one of them costs no other its measures
+            for one in waiting:
+                try:
+                    self._measure([one])
+                except Exception as error:
+                    self._give_up(one[0], one[2], error)
+
+    def _measure(self, waiting: list[tuple[bytes, Decoded, _Wants]]) -> None:
+        from curation.measure.pixels import measure_pixels
+
+        asked = [(digest, decoded) for digest, decoded, wants in waiting if wants.pixels]
+        measured = zip(asked, measure_pixels([decoded for _, decoded in asked]), strict=True)
+        pixels = {digest: _pixels_row(digest.hex(), decoded, measures) for (digest, decoded), measures in measured}
+        asked = [(digest, decoded) for digest, decoded, wants in waiting if wants.faces]
+        faces = zip(asked, _searched([decoded for _, decoded in asked], self._detector), strict=True)
+        self.faces |= {digest: _faces_row(digest.hex(), *found) for (digest, _), found in faces}
+        self.pixels |= pixels
+
+    def _give_up(self, digest: bytes, wants: _Wants, error: Exception) -> None:
+        """Put a fault on record, of a decoder or a probe.
+
+        Raises:
+            MemoryError: the machine has too little.
+
+        """
+        from curation.measure.decode import memory_is_short
+
         # OpenCV says so with an error of its own
-        if isinstance(error, MemoryError) or ("memory" in str(error) and memory_is_short(settings)):
+        if isinstance(error, MemoryError) or ("memory" in str(error) and memory_is_short(self._settings)):
             raise MemoryError from error
-        return _unusable(sha256, "crashed", f"measuring failed with {type(error).__name__}"), no_faces
-    row = {
+        message = f"measuring failed with {type(error).__name__}"
+        self._keep(digest, wants, _unusable(digest.hex(), "crashed", message), _faces_row(digest.hex(), []))
+
+    def _keep(self, digest: bytes, wants: _Wants, pixels: Row, faces: Row) -> None:
+        if wants.pixels:
+            self.pixels[digest] = pixels
+        if wants.faces:
+            self.faces[digest] = faces
+
+
+def _pixels_row(sha256: str, decoded: Decoded, measures: PixelMeasures) -> Row:
+    return {
         "sha256": sha256,
         "error_kind": "",
         "error": "",
@@ -217,9 +284,8 @@ def _probe(sha256: str, data: bytes, settings: MeasureSettings, detector: FaceDe
         "mode": decoded.mode,
         "format": decoded.format,
         "frames": decoded.frames,
-        **measures,
+        **measures._asdict(),
     }
-    return row, faces
 
 
 def _unusable(sha256: str, kind: str, message: str) -> Row:
@@ -230,26 +296,28 @@ def _faces_row(sha256: str, faces: list[Row], degrees: int = 0, score: float = m
     return {"sha256": sha256, "faces": faces, "turned_degrees": degrees, "turned_score": score}
 
 
-def _searched(sha256: str, decoded: Decoded, detector: FaceDetector) -> Row:
-    """Return the faces row of one image, its faces measured."""
-    import numpy as np
+def _searched(pictures: Sequence[Decoded], detector: FaceDetector) -> list[tuple[list[Row], int, float]]:
+    """Return the faces of each picture, measured, and what turning it showed; see ``best_when_turned``."""
+    from curation.measure.faces.turned import best_when_turned
+    from curation.measure.parts import content_boxes
 
-    from curation.measure.decode import as_grey_image
+    pixels = [detector.seen(picture.pixels) for picture in pictures]
+    found = detector.detect_all(pixels)
+    inners = content_boxes([picture.small_grey for picture in pictures])
+    rows = []
+    for picture, faces, inner, turned in zip(
+        pictures, found, inners, best_when_turned(pixels, found, detector), strict=True
+    ):
+        rows.append(([_face_row(face, picture, inner) for face in faces], *turned))
+    return rows
+
+
+def _face_row(face: Face, picture: Decoded, inner: Box) -> Row:
     from curation.measure.faces.measures import measure_face
     from curation.measure.faces.pose import pose_of
-    from curation.measure.faces.turned import best_when_turned
-    from curation.measure.parts import content_box
 
-    found = detector.detect(decoded.pixels)
-    degrees, score = best_when_turned(decoded.pixels, found, detector)
-    grey = decoded.pixels if decoded.pixels.ndim == 2 else np.asarray(as_grey_image(decoded.pixels))
-    inner = content_box(grey) if found else (0, 0, 0, 0)
-    rows = [
-        {
-            **{name: getattr(face, name) for name in ("x", "y", "width", "height", "score", "landmarks")},
-            **pose_of(face.landmarks, decoded.width / decoded.height)._asdict(),
-            **measure_face(face, grey, inner)._asdict(),
-        }
-        for face in found
-    ]
-    return _faces_row(sha256, rows, degrees, score)
+    return {
+        **{name: getattr(face, name) for name in ("x", "y", "width", "height", "score", "landmarks")},
+        **pose_of(face.landmarks, picture.width / picture.height)._asdict(),
+        **measure_face(face, picture.small_grey, inner)._asdict(),
+    }

@@ -8,6 +8,7 @@ formats that are known and cannot be decoded are named. HEIC and JPEG XL need th
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 from dataclasses import dataclass
@@ -117,6 +118,29 @@ class Decoded:
     format: str
     frames: int
 
+    @functools.cached_property
+    def grey(self) -> Pixels:
+        """The grey levels, (H, W): L = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), rounded as Pillow does."""
+        return self.pixels if self.pixels.ndim == 2 else np.asarray(Image.fromarray(self.pixels).convert("L"))
+
+    @functools.cached_property
+    def small_grey(self) -> Pixels:
+        """The grey levels with a longer side below 384 px: what is measured at a smaller size starts from here."""
+        return halved(self.grey, _SMALL_SIDE)
+
+
+_SMALL_SIDE = 192
+
+
+def halved(pixels: Pixels, side: int) -> Pixels:
+    """Return pixels with whole squares averaged, as often as leaves the longer side at ``side`` or more."""
+    import cv2
+
+    while max(pixels.shape[:2]) >= 2 * side:
+        size = tuple(max(1, length // 2) for length in pixels.shape[1::-1])
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return pixels
+
 
 def decode(data: bytes, settings: MeasureSettings) -> Decoded:
     """Decode one image file.
@@ -201,11 +225,19 @@ def _reduction(width: int, height: int, settings: MeasureSettings) -> int:
 
 def _jpeg_orientation(data: bytes) -> int:
     """Return the EXIF orientation, 1..8; 1 where there is none or it cannot be read."""
-    if _EXIF_MARK not in data:
+    if _EXIF_MARK not in data[: _scan_begins(data)]:
         return 1
     with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
         return _orientation_of(image)
     return 1
+
+
+def _scan_begins(data: bytes) -> int:
+    """Return where the segments of a JPEG end and its pixels begin (ITU-T T.81, B.1.1)."""
+    place = 2
+    while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] not in (b"\xda", b"\xff", b""):
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return place
 
 
 def _orientation_of(image: Image.Image) -> int:
@@ -436,9 +468,3 @@ def _as_decode_error(error: Exception) -> DecodeError:
     if any(sign in text for sign in ("truncated", "end of file", "unexpected end", "eof")):
         return DecodeError("truncated", "the pixel data ends early; the file is truncated")
     return DecodeError("damaged", "the content is damaged and cannot be decoded")
-
-
-def as_grey_image(pixels: Pixels) -> Image.Image:
-    """Return the Pillow image of the grey levels: L = 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), Pillow's rounding."""
-    image = Image.fromarray(pixels)
-    return image if pixels.ndim == 2 else image.convert("L")

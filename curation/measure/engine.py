@@ -253,9 +253,6 @@ def make_pure_work(choice: DetectorChoice, settings: MeasureSettings, known: Kno
         DetectorError: the face detector cannot be made.
 
     """
-    import cv2
-
-    cv2.setNumThreads(1)
     warnings.simplefilter("ignore")  # decoders warn of what becomes a row with an error, or of what does not matter
     detector = choice.make(settings.min_face_score)
 

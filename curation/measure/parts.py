@@ -5,6 +5,7 @@ Only what shows in the pixels is cut: margins of one tone, and a seam that runs 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -54,14 +55,22 @@ class Part(NamedTuple):
     pixels: Pixels
 
 
-def parts_of(grey: Pixels) -> list[Part]:
-    """Return the parts of a picture (H, W): that within its margins if it has any, and the halves of two in one."""
-    seen = _reduced(grey)
-    inner = content_box(seen)
-    whole = (0, 0, seen.shape[1], seen.shape[0])
-    boxes = [] if inner == whole else [(FRAMED, inner)]
-    boxes += [(HALF, half) for half in halves(seen, inner)]
-    across, down = grey.shape[1] / seen.shape[1], grey.shape[0] / seen.shape[0]
+def parts_of(greys: Pixels) -> list[list[Part]]:
+    """Return the parts of each picture (H, W): that within its margins if it has any, and the halves of two in one."""
+    seen = greys if max(greys.shape[1:]) <= _LOOKED_AT else np.stack([_reduced(grey) for grey in greys])
+    whole = (0, 0, seen.shape[2], seen.shape[1])
+    inner = content_boxes(seen)
+    boxes: list[list[tuple[int, Box]]] = [[] if box == whole else [(FRAMED, box)] for box in inner]
+    for box in dict.fromkeys(inner):
+        places = [place for place, other in enumerate(inner) if other == box]
+        for place, found in zip(places, halves(seen[places], box), strict=True):
+            boxes[place] += [(HALF, half) for half in found]
+    return [_cut(grey, found, seen.shape[1:]) for grey, found in zip(greys, boxes, strict=True)]
+
+
+def _cut(grey: Pixels, boxes: list[tuple[int, Box]], seen: tuple[int, ...]) -> list[Part]:
+    """Return the parts in boxes of a picture that was seen at another size (height, width)."""
+    down, across = grey.shape[0] / seen[0], grey.shape[1] / seen[1]
     found = []
     for kind, (left, top, right, bottom) in boxes:
         x1, x2, y1, y2 = (round(side) for side in (left * across, right * across, top * down, bottom * down))
@@ -77,6 +86,27 @@ def _reduced(grey: Pixels) -> Pixels:
         return grey
     size = (max(1, round(grey.shape[1] * factor)), max(1, round(grey.shape[0] * factor)))
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def content_boxes(greys: Sequence[Pixels] | Pixels) -> list[Box]:
+    """Return the ``content_box`` of each picture (H, W)."""
+    found: dict[int, Box] = {}
+    for places in of_one_shape(greys):
+        pictures = np.stack([greys[place] for place in places])
+        outer = (pictures[:, [0, -1]], np.ascontiguousarray(pictures[:, :, [0, -1]].swapaxes(1, 2)))
+        plain = np.any([(lines.std(axis=2) <= _PLAIN_LINE).any(axis=1) for lines in outer], axis=0)
+        whole = (0, 0, pictures.shape[2], pictures.shape[1])
+        for place, picture, may in zip(places, pictures, plain.tolist(), strict=True):
+            found[place] = content_box(picture) if may else whole
+    return [found[place] for place in range(len(greys))]
+
+
+def of_one_shape(arrays: Sequence[Pixels] | Pixels) -> list[list[int]]:
+    """Return the places of arrays, those of one shape together."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, array in enumerate(arrays):
+        groups.setdefault(array.shape, []).append(place)
+    return list(groups.values())
 
 
 def content_box(grey: Pixels) -> Box:
@@ -100,36 +130,53 @@ def _margins(grey: Pixels) -> tuple[int, int]:
 def _margin(grey: Pixels) -> int:
     """Return how many lines, from the first on, are of one tone, and all of the same."""
     first = float(grey[0].mean())
-    for number, line in enumerate(grey):
-        if line.std() > _PLAIN_LINE or abs(float(line.mean()) - first) > _SAME_TONE:
-            return number
+    for start in range(0, len(grey), _LINES):
+        lines = grey[start : start + _LINES]
+        others = (lines.std(axis=1) > _PLAIN_LINE) | (np.abs(lines.mean(axis=1) - first) > _SAME_TONE)
+        if others.any():
+            return start + int(others.argmax())
     return len(grey)
 
 
-def halves(grey: Pixels, inner: Box) -> list[Box]:
-    """Return the boxes of two pictures side by side, or one above the other, within a box; none without a seam."""
+_LINES = 16
+"""Looked at together: margins end soon or are wide."""
+
+
+def halves(greys: Pixels, inner: Box) -> list[list[Box]]:
+    """Return of each (H, W) the boxes of two pictures side by side, or one above the other, within a box.
+
+    None without a seam.
+    """
     left, top, right, bottom = inner
-    content = grey[top:bottom, left:right]
-    height, width = content.shape
-    across = _seam(content, width / max(height, 1) >= _TWO_IN_ONE)
-    if across is not None:
-        return [(left, top, left + across, bottom), (left + across, top, right, bottom)]
-    down = _seam(np.ascontiguousarray(content.T), height / max(width, 1) >= _TWO_IN_ONE)
-    if down is not None:
-        return [(left, top, right, top + down), (left, top + down, right, bottom)]
-    return []
+    content = greys[:, top:bottom, left:right]
+    height, width = content.shape[1:]
+    found: list[list[Box]] = []
+    down = _seams(np.ascontiguousarray(content.swapaxes(1, 2)), height / max(width, 1) >= _TWO_IN_ONE)
+    for across, below in zip(_seams(content, width / max(height, 1) >= _TWO_IN_ONE), down, strict=True):
+        if across is not None:
+            found.append([(left, top, left + across, bottom), (left + across, top, right, bottom)])
+        elif below is not None:
+            found.append([(left, top, right, top + below), (left, top + below, right, bottom)])
+        else:
+            found.append([])
+    return found
 
 
-def _seam(grey: Pixels, wide: bool) -> int | None:
-    """Return the column where a second picture begins; a ``wide`` picture without a seam is cut in the middle."""
-    width = grey.shape[1]
-    if min(grey.shape) < 2 * _LEAST_SIDE:
-        return None
-    jumps = cv2.absdiff(grey[:, 1:], grey[:, :-1])
-    strength = np.minimum(jumps, _MOST_JUMP).mean(axis=0)
+def _seams(greys: Pixels, wide: bool) -> list[int | None]:
+    """Return of each (H, W) the column where a second picture begins; the middle if it is ``wide``."""
+    count, height, width = greys.shape
+    if min(height, width) < 2 * _LEAST_SIDE:
+        return [None] * count
+    ahead, behind = greys[:, :, 1:], greys[:, :, :-1]
+    jumps = np.maximum(ahead, behind) - np.minimum(ahead, behind)
+    strength = np.minimum(jumps, _MOST_JUMP).sum(axis=1, dtype=np.uint32) / height
     first, last = (round(share * width) for share in _SEAM_PLACES)
-    place = first + int(np.argmax(strength[first:last]))
-    around = np.median(strength[max(place - 10, 0) : place + 11])
-    clear = bool(strength[place] >= _SEAM * around + 4 and (jumps[:, place] >= _SEAM_LEVELS).mean() >= _SEAM_SHARE)
-    middle = width // 2 if wide else None
-    return place + 1 if clear else middle
+    places = first + strength[:, first:last].argmax(axis=1)
+    long = (jumps[np.arange(count), :, places] >= _SEAM_LEVELS).mean(axis=1) >= _SEAM_SHARE
+    found: list[int | None] = [width // 2 if wide else None] * count
+    for row in np.flatnonzero(long).tolist():
+        place = int(places[row])
+        around = np.median(strength[row, max(place - 10, 0) : place + 11])
+        if strength[row, place] >= _SEAM * around + 4:
+            found[row] = place + 1
+    return found

@@ -13,7 +13,7 @@ import pyarrow as pa
 Row = dict[str, Any]
 
 FACES_REVISION = 1
-PIXELS_REVISION = 4
+PIXELS_REVISION = 5
 """Raised whenever a number of that probe may change for the same file; makes cached values stale."""
 
 THUMBNAIL_SIDE = 48

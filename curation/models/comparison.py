@@ -1,4 +1,4 @@
-"""Did cleaning help? One recipe trained on two versions and on a control, all judged on the same images."""
+"""Does cleaning help? Train one recipe on two versions and a control; evaluate all on the same images."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.labels import votes
 from curation.models.runs import FitOptions, ModelError, training_frame, translate_errors
+from curation.models.verdict import points
 
 AS_GIVEN, CLEANED, CROWD = "validation as given", "validation as cleaned", "people's majority"
-"""What the arms are judged on."""
+"""Names of the sets of images that the fits are evaluated on."""
 
 _HELD_OUT_SHARE = 0.5
-"""Of the train images with a majority of votes, judged on and trained on by no arm."""
+"""Share of the train images with a majority of votes that no fit trains on and all are evaluated on."""
 
 _SPLIT = "validation"
 
 _FITS = "compared"
-"""Folder of the fits, among the models: version A is fitted once for all that are compared with it."""
+"""Folder of the fits, within that of the models; comparisons with the same version share its fits."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the experiment found.
+    """The result of the experiment.
 
     Attributes:
-        verdict: plain sentences: whether cleaning helped, where and by how much, or that it did not.
-        accuracies: a row per evaluation, arm and seed.
+        verdict: sentences on whether cleaning helped, where and by how much.
+        accuracies: a row per evaluation, arm (training set) and seed.
         differences: a row per evaluation and pair of arms, with paired 95 % intervals.
-        page: the report's file; the same as JSON beside it.
+        page: file of the report; a JSON file of the same name is beside it.
 
     """
 
@@ -59,23 +60,23 @@ def compare(
     seeds: int = 3,
     votes_file: Path | None = None,
 ) -> Comparison:
-    """Train on two versions and on the first with as many images removed at random, and compare them in pairs.
+    """Train on two versions and, as a control, on the first with as many images removed at random; compare in pairs.
 
-    No arm trains on an image that is judged, nor on a copy of one. Finished fits are not run again.
+    No fit trains on an evaluated image or a copy of one. Finished fits are not run again.
 
     Args:
         workspace: with both versions.
         first: the version to compare with, such as raw.
-        second: the version that should be better.
-        recipe_name: fitted by every arm.
-        options: of each fit; the seed is the first one's.
+        second: the version expected to be better.
+        recipe_name: used for all fits.
+        options: of each fit; ``seed`` is that of the first.
         display: progress.
-        seeds: how many fits per arm.
-        votes_file: people's votes: half of the voted train images are then held out of training and judged by the
-            strict majority.
+        seeds: number of fits per arm.
+        votes_file: people's votes: half of the train images with votes are held out of training, and the fits are
+            evaluated on them by the strict majority.
 
     Raises:
-        ModelError: nothing to judge on, or a fit is impossible. VotesError: the votes cannot be used.
+        ModelError: there are no images to evaluate on, or a fit is impossible. VotesError: the votes cannot be used.
 
     """
     from training.compare import compare_versions
@@ -85,7 +86,7 @@ def compare(
     frames = [training_frame(workspace, version) for version in versions]
     evaluations = _evaluations(frames, votes_file, options.seed)
     if not evaluations:
-        raise ModelError(f"{workspace.root} has no {_SPLIT} split to judge on; give --votes FILE")
+        raise ModelError(f"{workspace.root} has no {_SPLIT} split to evaluate on; give --votes FILE")
     arms = [_without_copies_of(frame, frames, evaluations) for frame in frames]
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
     name = f"compare_{chosen.folder_name()}_{versions[0].hash[:8]}_{versions[1].hash[:8]}"
@@ -117,7 +118,7 @@ def compare(
         )
     verdict = sentences(found.differences)
     if not found.differences["contrast"].str.contains("control").any():
-        verdict.append("B leaves out none of the images that A trains on, so there is no control with fewer.")
+        verdict.append("B leaves out none of the images that A trains on, so there is no control with fewer images.")
     page = workspace.reports / f"{name}.html"
     facts = {"A": versions[0].name, "B": versions[1].name, "recipe": recipe_name, "seeds": seeds}
     facts |= {"A_is": _described(versions[0]), "B_is": _described(versions[1])}
@@ -126,12 +127,12 @@ def compare(
 
 
 def _described(version: manifest.Version) -> str:
-    """Return what made a version: raw, or its policy."""
+    """Return "raw", or the name of a version's policy."""
     return str(version.lineage.get("policy", {}).get("name", "cleaned")) if version.kind == "cleaned" else version.kind
 
 
 def _evaluations(frames: Sequence[pd.DataFrame], votes_file: Path | None, seed: int) -> dict[str, pd.DataFrame]:
-    """Return name -> key, path and label of the images that are judged."""
+    """Return name -> key, path, label and sha256 of the images to evaluate on."""
     named = {AS_GIVEN: frames[0], CLEANED: frames[1]}
     found = {name: frame[frame["split"] == _SPLIT] for name, frame in named.items()}
     if votes_file is not None:
@@ -140,7 +141,7 @@ def _evaluations(frames: Sequence[pd.DataFrame], votes_file: Path | None, seed: 
 
 
 def _voted(frame: pd.DataFrame, file: Path, seed: int) -> pd.DataFrame:
-    """Return half of the train images with a strict majority of votes, labelled by it."""
+    """Return half of the train images that have a strict majority of votes, labelled by it."""
     classes = in_order(frame["label"])
     said = votes.read_votes(file, classes)
     chosen = pd.Series(votes.majority(said), index=said.paths)
@@ -157,39 +158,37 @@ def _voted(frame: pd.DataFrame, file: Path, seed: int) -> pd.DataFrame:
 def _without_copies_of(
     frame: pd.DataFrame, frames: Sequence[pd.DataFrame], evaluations: dict[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """Return the train rows that are neither judged nor copies of what is judged."""
+    """Return the train rows that are neither evaluated nor copies of evaluated images."""
     judged = set().union(*(set(table["key"]) for table in evaluations.values()))
     every = pd.concat(frames)
     groups = set(every.loc[every["key"].isin(judged) & (every["group"] != ""), "group"])
     left = frame[(frame["split"] == "train") & ~frame["key"].isin(judged) & ~frame["group"].isin(groups)]
     if left.empty:
-        raise ModelError("every train image is judged or a copy of a judged one; nothing is left to train on")
+        raise ModelError("every train image is evaluated or a copy of one that is; nothing is left to train on")
     return left
 
 
 def sentences(differences: pd.DataFrame) -> list[str]:
-    """Return in plain words whether B is better than A and than the control, on each evaluation."""
+    """Return sentences on whether B is better than A and than the control, for each evaluation."""
     chosen = differences[differences["contrast"].str.startswith("B - ")]
     shown = chosen[chosen["excludes_zero"]]
     lines = [_first_line(int((shown["difference"] > 0).sum()), int((shown["difference"] < 0).sum()), len(chosen))]
     for row in chosen.to_dict("records"):
         rival = "the control" if "control" in row["contrast"] else "A"
-        points = 100 * row["difference"]
-        span = f"{points:+.1f} points, 95 % interval {100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
         if not row["excludes_zero"]:
             what = f"no difference between B and {rival} could be shown"
         else:
-            what = f"B is {'better' if points > 0 else 'worse'} than {rival}"
-        lines.append(f"On {row['evaluation']}: {what} ({span}; {row['images']:,} images, {row['seeds']} seeds).")
+            what = f"B is {'better' if row['difference'] > 0 else 'worse'} than {rival}"
+        lines.append(f"On {row['evaluation']}: {what} ({points(row)}; {row['images']:,} images, {row['seeds']} seeds).")
     return lines
 
 
 def _first_line(better: int, worse: int, every: int) -> str:
-    """Return the verdict in one line, from how many of B's contrasts are shown to be better or worse."""
+    """Return a one-line verdict from the numbers of contrasts in which B is shown to be better or worse."""
     if better and worse:
         return f"Cleaning helped in {better} of {every} comparisons and did harm in {worse}."
     if not better and not worse:
-        return "Neither help nor harm by cleaning could be shown: every interval holds 0."
+        return "Neither help nor harm by cleaning could be shown: every interval contains 0."
     return f"Cleaning {'helped' if better else 'did harm'}: shown in {max(better, worse)} of {every} comparisons."
 
 
@@ -211,7 +210,7 @@ def _write(
 
 
 def plain(value: Any) -> Any:
-    """Return a record with numpy's scalars as Python's."""
+    """Return a record with numpy scalars converted to Python's."""
     if isinstance(value, dict):
         return {key: plain(part) for key, part in value.items()}
     if isinstance(value, list):

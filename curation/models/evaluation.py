@@ -1,4 +1,4 @@
-"""Judge a trained model on a workspace's images: three views side by side, against another model, what it confuses."""
+"""Evaluate a trained model on a workspace's images: several views, another model, and confused images."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.arrays import Flags, Floats, Ints
 from curation.base.destinations import Destinations
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
@@ -22,28 +22,28 @@ from curation.models.runs import EVALUATION, ModelError, find_run, training_fram
 _SPLITS = ("validation", "test")
 
 _DECK_QUESTIONED = ("sad", "neutral")
-"""Classes of the deck's four headings: "Actual sad?", "Actual neutral?", "Predicted sad?", "Predicted neutral?"."""
+"""Classes of the deck's four headings, "Actual sad?", "Actual neutral?", "Predicted sad?", "Predicted neutral?"."""
 
 _GALLERY_IMAGES = 24
-"""Images under a heading."""
+"""Most images under a heading."""
 
 _THUMBNAIL_SIDE = 96
-"""Pixels."""
+"""Side of the gallery's pictures, in pixels."""
 
 _COLUMNS = ["split", "view", "images", "metric", "class"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is known of a model.
+    """The evaluation of a model.
 
     Attributes:
-        verdict: sentences that a person reads first: accuracy as given and on unseen faces, warnings, the other model.
+        verdict: the main sentences: accuracy as given and on unseen faces, warnings, comparison with the other model.
         table: split, view, images, metric, class, estimate, low, high (95 % intervals).
-        pairs: split, view, images, metric, class, other, model, difference, low, high, p_value (McNemar's, of
+        pairs: split, view, images, metric, class, other, model, difference, low, high, p_value (McNemar's test of
             accuracy); no rows without another model.
-        predictions: the predictions table's file in the workspace.
-        page: the report's file.
+        predictions: file of the predictions table in the workspace.
+        page: file of the report.
 
     """
 
@@ -56,41 +56,41 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Scene:
-    """The images that are judged: path, label, split, file, sha256; for each split's views a mask and the labels."""
+    """The evaluated images (path, label, cleaned_label, split, file, sha256), and a mask per split and view."""
 
     frame: pd.DataFrame
-    views: dict[str, dict[str, npt.NDArray[np.bool_]]]
+    views: dict[str, dict[str, Flags]]
     version: manifest.Version
 
     def label_column(self, view: str) -> str:
-        """Return the column of the labels that count in a view: the cleaned version has its own."""
+        """Return the column of a view's labels: the cleaned version has its own."""
         return "cleaned_label" if view == "cleaned" else "label"
 
 
 @dataclass(frozen=True)
 class _Answers:
-    """One model's probabilities, (n, classes), for the images of a scene."""
+    """One model's probabilities, (n, classes), of the images of a scene."""
 
     name: str
     run_dir: Path
     classes: tuple[str, ...]
-    probabilities: npt.NDArray[np.float64]
+    probabilities: Floats
 
 
 def evaluate(
     workspace: Workspace, model_name: str, version_name: str, display: Display, against: str = ""
 ) -> Evaluation:
-    """Judge a model on validation and test: as given, without copies of train images, and on a cleaned version.
+    """Evaluate a model on validation and test: as given, without copies of train images, and on a cleaned version.
 
-    Where people are known, also without the people in train. Writes the predictions table, the figures beside the
-    model's run, and a page with galleries of confused images.
+    If people are known, also without the people in train. Writes the predictions table, the figures in the model's
+    run folder, and a page with galleries of confused images.
 
     Args:
         workspace: with a curated data set.
         model_name: as ``find_run`` takes it.
-        version_name: the cleaned version of the third view; its labels count there.
+        version_name: the cleaned version of the third view, with its labels.
         display: progress.
-        against: another model, compared on the same images; "" for none.
+        against: another model to compare with on the same images; "" for none.
 
     Raises:
         ModelError: no such model, no validation or test split, or models or data of other classes.
@@ -109,7 +109,7 @@ def evaluate(
     figures, data = answers.run_dir / EVALUATION, table.to_csv(index=False).encode("utf-8")
     if figures.resolve().is_relative_to(workspace.models.resolve()):
         files.write_bytes(figures, data)
-    else:  # a run of somebody else's
+    else:  # a run outside the workspace
         Destinations(workspace).write({figures: data})
     sentences = verdict.accuracy_sentences(table, _leaks(scene, answers)) + verdict.warnings(table, _largest(scene))
     if other:
@@ -122,7 +122,7 @@ def evaluate(
 
 
 def _leaks(scene: _Scene, answers: _Answers) -> pd.DataFrame:
-    """Return accuracy as given less that of each view without what the model has met, with intervals."""
+    """Return accuracy as given minus that of each view without images like those in train, with intervals."""
     from training.evaluate import view_difference
 
     called = np.asarray(answers.classes, dtype=object)[answers.probabilities.argmax(axis=1)]
@@ -146,10 +146,7 @@ def _largest(scene: _Scene) -> dict[str, tuple[str, float]]:
 
 
 def headline(evaluation: pd.DataFrame, number_format: str = ".3f") -> pd.DataFrame:
-    """Return an evaluation's accuracy with its interval, macro F1 and F1 by class, one row per split and view.
-
-    ``number_format`` is the interval's number format.
-    """
+    """Return accuracy with its interval (in ``number_format``), macro F1 and F1 by class, a row per split and view."""
     keys = ["split", "view", "images"]
     chosen = evaluation[evaluation["metric"].isin(["accuracy", "macro_f1", "f1"])].copy()
     chosen["what"] = (chosen["metric"] + " " + chosen["class"]).str.strip()
@@ -158,12 +155,12 @@ def headline(evaluation: pd.DataFrame, number_format: str = ".3f") -> pd.DataFra
     interval = [
         f"{low:{number_format}} to {high:{number_format}}" for low, high in accuracy[["low", "high"]].to_numpy()
     ]
-    table.insert(table.columns.get_loc("accuracy") + 1, "95 %", interval)
+    table.insert(list(table.columns).index("accuracy") + 1, "95 %", interval)
     return table.rename_axis(columns=None)
 
 
 def differences(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return a comparison's rows that fit a terminal: accuracy and macro F1; the page has all of them."""
+    """Return the rows of a comparison for a terminal: accuracy and macro F1; the page has all of them."""
     chosen = pairs[pairs["metric"].isin(["accuracy", "macro_f1"])].reset_index(drop=True)
     interval = [f"{low:.3f} to {high:.3f}" for low, high in chosen[["low", "high"]].to_numpy()]
     p_value = ["" if np.isnan(value) else f"{value:.3g}" for value in chosen["p_value"]]
@@ -172,14 +169,14 @@ def differences(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scene(workspace: Workspace, version_name: str) -> _Scene:
-    """Return the images of validation and test as given, with the cleaned version's labels beside them."""
+    """Return the images of validation and test as given, with the labels of the cleaned version too."""
     from training.evaluate import standard_views
 
     version = manifest.find(workspace, version_name)
     given = training_frame(workspace, manifest.find(workspace, "raw"))
     cleaned = training_frame(workspace, version)
     moved = manifest.rows(workspace, version).set_index("path")["split"]
-    given["split"] = given["key"].map(moved).fillna(given["split"])  # what a decision moved was trained on elsewhere
+    given["split"] = given["key"].map(moved).fillna(given["split"])  # models were trained on the splits after moves
     judged = given["split"].isin(_SPLITS).to_numpy()
     if not judged.any():
         raise ModelError(f"{workspace.root} has no validation or test split to evaluate on")
@@ -221,8 +218,8 @@ def _predictions(scene: _Scene, answers: _Answers) -> pd.DataFrame:
     return table.assign(sha256=scene.frame["sha256"])
 
 
-_Measure = Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], pd.DataFrame]
-"""Labels of the judged images and their mask -> a table with columns metric and class."""
+_Measure = Callable[[Ints, Flags], pd.DataFrame]
+"""Labels of the evaluated images and their mask -> a table with columns metric and class."""
 
 
 def _metrics(answers: _Answers) -> _Measure:
@@ -234,7 +231,7 @@ def _metrics(answers: _Answers) -> _Measure:
 def _paired(answers: _Answers, other: _Answers) -> _Measure:
     from training.evaluate import compare_pairs
 
-    def measured(labels: npt.NDArray[np.int64], mask: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    def measured(labels: Ints, mask: Flags) -> pd.DataFrame:
         table = compare_pairs(labels, other.probabilities[mask], answers.probabilities[mask], answers.classes)
         return table.rename(columns={"first": "other", "second": "model"})
 
@@ -248,7 +245,7 @@ def _each_view(scene: _Scene, classes: Sequence[str], measure: _Measure) -> pd.D
     for split, masks in scene.views.items():
         for view, mask in masks.items():
             if mask.any():
-                labels = scene.frame.loc[mask, scene.label_column(view)].map(place).to_numpy(dtype=np.int64)
+                labels = np.asarray(scene.frame.loc[mask, scene.label_column(view)].map(place), np.int64)
                 table = translate_errors(partial(measure, labels, mask))
                 parts.append(table.assign(split=split, view=view, images=int(mask.sum())))
     whole = pd.concat(parts, ignore_index=True)
@@ -294,7 +291,7 @@ def _confusion(scene: _Scene, answers: _Answers) -> pd.DataFrame:
     rows = []
     for split in scene.views:
         mask = (scene.frame["split"] == split).to_numpy()
-        labels = scene.frame.loc[mask, "label"].map(place).to_numpy(dtype=np.int64)
+        labels = np.asarray(scene.frame.loc[mask, "label"].map(place), np.int64)
         cells = confusion(labels, answers.probabilities[mask].argmax(axis=1), len(place))
         rows += [
             (split, given, predicted, int(count), count / max(1, cells[place[given]].sum()))
@@ -305,7 +302,7 @@ def _confusion(scene: _Scene, answers: _Answers) -> pd.DataFrame:
 
 
 def _gallery(scene: _Scene, answers: _Answers, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the surest confusions of every split as given under the deck's four headings, with their pictures."""
+    """Return the surest confusions of every split as given, under the deck's four headings, with pictures."""
     from training.data import load_images
     from training.evaluate import confused
 
@@ -328,7 +325,7 @@ def _gallery(scene: _Scene, answers: _Answers, table: pd.DataFrame) -> pd.DataFr
 
 
 def _questioned(classes: Sequence[str], table: pd.DataFrame) -> list[str]:
-    """Return the two classes to ask about: the deck's, or in other data those with the lowest F1."""
+    """Return the two classes of the headings: the deck's, or in other data those with the lowest F1."""
     if set(_DECK_QUESTIONED) <= set(classes):
         return list(_DECK_QUESTIONED)
     f1 = table[table["metric"] == "f1"].groupby("class")["estimate"].mean()

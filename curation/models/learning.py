@@ -1,4 +1,4 @@
-"""What is worth more here: more data or cleaner data? A recipe's learning curve beside the gain from cleaning."""
+"""More data or cleaner data? A recipe's learning curve, compared with the gain from cleaning."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from curation.decisions import manifest
 from curation.models.runs import FitOptions, ModelError, training_frame, translate_errors
 
 _FOLDER = "learning"
-"""Of the fits, among the models."""
+"""Folder of the fits, within that of the models."""
 
 
 @dataclass(frozen=True)
 class Learning:
-    """A learning curve (``training.learning_curve.LearningCurve``), what it says, and its file."""
+    """A learning curve (``training.learning_curve.LearningCurve``) with sentences and its file."""
 
     sentences: list[str]
     points: pd.DataFrame
@@ -38,22 +38,21 @@ def learning_curve(
     *,
     seeds: int = 1,
 ) -> Learning:
-    """Fit a recipe on 10, 25, 50 and 100 % of a version, and on a cleaned one; judge all on the same unseen images.
+    """Fit a recipe on 10, 25, 50 and 100 % of a version, and on a cleaned one; evaluate all on the same images.
 
-    Judged are the validation images that the cleaned version keeps, by its labels, without those that have a copy
-    among the training images.
+    These are the validation images that the cleaned version keeps, with its labels, without copies of training images.
 
     Args:
         workspace: with both versions.
-        recipe_name: fitted five times a seed.
-        first: the version to take parts of, such as raw.
+        recipe_name: fitted five times per seed.
+        first: the version to take subsets of, such as raw.
         second: the cleaned version.
         options: of each fit.
         display: progress.
-        seeds: how many curves are averaged.
+        seeds: number of curves to average.
 
     Raises:
-        ModelError: there is nothing to train on or to judge on, or a fit is impossible.
+        ModelError: there are no images to train or evaluate on, or a fit is impossible.
 
     """
     from training.data import class_names, load_samples
@@ -67,7 +66,7 @@ def learning_curve(
     seen = set(pd.concat([train["group"] for train in trains])) - {""}
     judged = frames[1][(frames[1]["split"] == "validation") & ~frames[1]["group"].isin(seen)]
     if judged.empty or any(train.empty for train in trains):
-        raise ModelError(f"{second} has no train split, or no validation image without a copy in train, to judge on")
+        raise ModelError(f"{second} has no train split, or no validation image without a copy in train to evaluate on")
     classes = translate_errors(lambda: class_names(pd.concat([*trains, judged])))
     raw, cleaned, validation = (
         translate_errors(partial(load_samples, frame, Path(), chosen.image_size, classes))
@@ -95,23 +94,23 @@ def learning_curve(
 
 
 def sentences(gains: pd.DataFrame, judged: int) -> list[str]:
-    """Return in words what more and what cleaner data give, over all classes, and which class gains most."""
-    overall = gains[gains["class"] == ""].set_index("what")
+    """Return sentences on what more and what cleaner data give, over all classes, and on the class that gains most."""
+    overall = {row["what"]: row for row in gains[gains["class"] == ""].to_dict("records")}
     lines = []
-    for what, row in overall.iterrows():
+    for what, row in overall.items():
         said = "Twice the data would give" if what == "more data" else "Cleaning gives"
         low, high = 100 * row["low"], 100 * row["high"]
         lines.append(f"{said} {100 * row['gain']:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}.")
-    if {"more data", "cleaning"} <= set(overall.index):
-        more, clean = overall.loc["more data"], overall.loc["cleaning"]
+    if {"more data", "cleaning"} <= set(overall):
+        more, clean = overall["more data"], overall["cleaning"]
         if more["low"] > clean["high"]:
             lines.append(f"Here more data is worth more than cleaner data (on {judged:,} unseen images).")
         elif clean["low"] > more["high"]:
             lines.append(f"Here cleaner data is worth more than twice as much of it (on {judged:,} unseen images).")
         else:
-            lines.append(f"Which of both is worth more cannot be told on {judged:,} unseen images: the intervals meet.")
+            lines.append(f"Which is worth more is not clear from {judged:,} unseen images: the intervals overlap.")
     mine = gains[(gains["what"] == "more data") & (gains["class"] != "")]
     if len(mine):
-        most = mine.loc[mine["gain"].idxmax()]
+        most = mine.nlargest(1, "gain").iloc[0]
         lines.append(f"The class that gains most from more data is {most['class']} ({100 * most['gain']:+.1f} points).")
     return lines

@@ -1,4 +1,4 @@
-"""Models on versions: the frames that training takes, and where its runs, predictions and figures are kept."""
+"""Models on versions: frames for training, and where runs, predictions and figures are stored."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EVALUATION = "evaluation.csv"
-"""In a run's folder: what ``curate evaluate`` found, one row per figure."""
+"""File in a run's folder: the figures of ``curate evaluate``, one per row."""
 
 _HASH_DIGITS = 8
 """Digits of a manifest's hash in a run's name."""
 
 _SHEET_IMAGES_A_CLASS = 2
-"""Rows of the augmentation sheet."""
+"""Images of each class on the augmentation sheet."""
 
 _SHEET_SIDE = 96
-"""Largest side of its tiles, pixels."""
+"""Largest side of its tiles, in pixels."""
 
 _SAID_IN_SECONDS = 120
-"""Longer times are said in minutes."""
+"""Longer times are given in minutes."""
 
 
 class ModelError(CurationError):
@@ -48,7 +48,7 @@ class ModelError(CurationError):
 
 @dataclass(frozen=True)
 class FitOptions:
-    """What a fit may be told beyond its recipe; None leaves the recipe's own."""
+    """Options of a fit beyond its recipe; None keeps the recipe's value."""
 
     seed: int = 0
     weights: str | None = None
@@ -79,26 +79,26 @@ class OutOfFold:
         from training.evaluate import metrics
 
         place = {name: number for number, name in enumerate(self.classes)}
-        labels = self.table["label"].map(place).to_numpy(dtype=np.int64)
+        labels = np.asarray(self.table["label"].map(place), np.int64)
         return translate_errors(
             lambda: metrics(labels, self.table[self.classes].to_numpy(dtype=np.float64), self.classes)
         )
 
 
 def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Return a version's kept rows with a label as training takes them; unreadable files of a raw version are left out.
+    """Return a version's kept, readable images with a label, as training takes them.
 
-    Soft labels hold the classes of these rows only.
+    Soft labels are restricted to the classes of these rows.
 
     Args:
         workspace: that was curated.
         version: of its manifest.
-        copies: the readable images with their groups of copies (path, group, shot); None: as the checks found them.
+        copies: the readable images with their groups of copies (path, group, shot); None for those of the checks.
 
     Returns:
         columns key (the manifest's path), path (absolute, of the file), label, split, weight, soft_label, group (of
-        copies; "" for none), kin (of copies and of shots of one session; "" for none), subject ("" where unknown),
-        sha256 (of the file: whoever reads it proves that it is this one).
+        copies; "" for none), kin (of copies and shots of one session; "" for none), subject ("" where unknown), sha256
+        (of the file, verified when it is read).
 
     Raises:
         ModelError: the images are not files on this machine, or none has a label.
@@ -128,7 +128,7 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
     lost = frame["path"].isna() | frame["path"].fillna("").str.contains("://", regex=False)
     if lost.any():
         key = frame.loc[lost, "key"].iloc[0]
-        raise ModelError(f"{key} is no file on this machine; export the version as a folder and curate that")
+        raise ModelError(f"{key} is not a file on this machine; export the version as a folder and curate that")
     frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
     frame = frame.reset_index(drop=True)
     frame["kin"] = _kin(frame, shots)
@@ -136,7 +136,7 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
 
 
 def _within(soft_labels: pd.Series, classes: set[str]) -> list[str]:
-    """Return soft labels without classes that no image has for its label: votes may name more than the data does."""
+    """Return soft labels without classes that no image is labelled with, as votes may name more classes."""
     kept = []
     for text in soft_labels:
         shares = {name: share for name, share in json.loads(text).items() if name in classes} if text else {}
@@ -148,7 +148,7 @@ def copy_groups(issues: pd.DataFrame) -> dict[str, str]:
     """Return path -> group of exact and near copies, as the checks found them."""
     copies = issues[issues["is_issue"] & (issues["group"] != "")]
     groups: dict[str, str] = {}
-    # a near group holds all exact copies of its members, so it comes last and wins
+    # a near group holds all exact copies of its members, so it takes precedence
     for check in ("exact_duplicate", "near_duplicate"):
         mine = copies[copies["check"] == check]
         groups |= dict(zip(mine["path"], mine["group"], strict=True))
@@ -156,7 +156,7 @@ def copy_groups(issues: pd.DataFrame) -> dict[str, str]:
 
 
 def _shots(issues: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return images and another of their session that is no copy, as the checks found them."""
+    """Return pairs of images of one session that are not copies, as the checks found them."""
     near = issues[
         (issues["check"] == "near_duplicate") & issues["evidence"].str.contains('"same_session"', regex=False)
     ]
@@ -168,10 +168,10 @@ def _shots(issues: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _kin(frame: pd.DataFrame, shots: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the names of what stays in one fold, "" for an image alone: copies, and shots of one session.
+    """Return a name for each set of images in one fold, copies and shots of one session; "" for an image alone.
 
-    A session's mistaken label is in all of its shots: a model that has learned it from one of them confirms it in the
-    others. What would be more than a twentieth of the images is no session any more, and keeps its copies alone.
+    All shots of a session share a wrong label: a model that has learned it from one confirms it in the others. A set of
+    more than a twentieth of the images is not taken for a session: there, only copies stay together.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -189,13 +189,13 @@ def _kin(frame: pd.DataFrame, shots: Sequence[tuple[str, str]]) -> list[str]:
 
 
 _LARGEST_KIN = 20
-"""Share of the images, as one in so many, that shots of one session may be."""
+"""Shots of one session are at most one image in this many."""
 
 
 def train(workspace: Workspace, recipe_name: str, version_name: str, options: FitOptions, display: Display) -> Path:
-    """Fit a recipe on a version's train split, watching its validation split; return the run's folder.
+    """Fit a recipe on a version's train split, monitored on its validation split; return the run's folder.
 
-    A finished run of the same data and settings is returned as it is, an unfinished one resumed.
+    A finished run of the same data and settings is returned as it is, an unfinished one is resumed.
     """
     from training.fit import fit
     from training.ladder import budgeted
@@ -227,12 +227,7 @@ def train(workspace: Workspace, recipe_name: str, version_name: str, options: Fi
 
 
 def require_recipe(name: str) -> None:
-    """Refuse a name that no recipe has, before the work.
-
-    Raises:
-        ModelError: there is none.
-
-    """
+    """Raise ModelError if no recipe has this name, before any work."""
     from training.recipes import recipe
 
     translate_errors(lambda: recipe(name))
@@ -250,26 +245,25 @@ def out_of_fold(
     frame: pd.DataFrame | None = None,
     by_subject: bool = False,
 ) -> OutOfFold:
-    """Judge each kept image of a version by a model that has seen neither it nor a copy of it.
+    """Predict each kept image of a version by a model that has seen neither it nor a copy of it.
 
-    Exact and near copies, as the checks found them, and shots of one session stay in one fold; with ``by_subject`` the
-    images of one person do. Finished folds of the same data and settings are read, an unfinished one goes on where it
-    stopped. The table is kept in the workspace.
+    Copies and shots of one session stay in one fold; with ``by_subject`` all images of a person do too. Finished folds
+    of the same data and settings are reused, an unfinished one is resumed. The table is stored in the workspace.
 
     Args:
         workspace: with a curated data set.
-        recipe_name: fitted once a fold; ``fast`` and ``thorough`` are made for this.
+        recipe_name: fitted once per fold; ``fast`` and ``thorough`` are made for this.
         version_name: ``raw`` for every readable image.
-        options: of each fit; ``images`` draws so many by split and class.
-        display: shows an estimate of the time before the first fit, and progress.
+        options: of each fit; ``images`` limits their number, drawn by split and class.
+        display: shows an estimate of the time, and progress.
         folds: number of models, at least 2; None for the default.
-        workers: folds fitted at once, each in a process of its own.
-        frame: rows of ``training_frame`` to judge; None for all of them.
-        by_subject: whether all images of a person are judged by a model that has seen none of them.
+        workers: folds fitted in parallel, each in its own process.
+        frame: rows of ``training_frame`` to predict; None for all of them.
+        by_subject: whether the model that predicts a person's images has seen none of them.
 
     Raises:
-        ModelError: no such recipe, its weights cannot be had, a class has fewer images than there are folds, or
-            people are asked for and nobody is known.
+        ModelError: no such recipe, its weights are not available, a class has fewer images than there are folds, or
+            ``by_subject`` is set and no person is known.
 
     """
     from training.crossval import DEFAULT_FOLDS, out_of_fold
@@ -281,7 +275,7 @@ def out_of_fold(
     frame = training_frame(workspace, version) if frame is None else frame
     frame = budgeted(frame, options.images, options.seed).reset_index(drop=True)
     if frame.empty:
-        raise ModelError(f"the version {version.name} has no kept image with a label to judge")
+        raise ModelError(f"the version {version.name} has no kept image with a label")
     frame["group"] = _with_people(frame) if by_subject else frame["kin"]
     number = folds or DEFAULT_FOLDS
     alone = locked_folder(workspace.folds, "it is cross-validating: wait for it")
@@ -313,7 +307,7 @@ def out_of_fold(
 
 
 def of_present_contents(workspace: Workspace, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a predictions table whose images are still those that the model was asked about."""
+    """Return the rows of a predictions table whose images have not changed since."""
     if not {"path", "sha256"} <= set(predictions.columns):
         return predictions.head(0)
     now = predictions["path"].map(read_images(workspace).set_index("path")["sha256"])
@@ -321,14 +315,9 @@ def of_present_contents(workspace: Workspace, predictions: pd.DataFrame) -> pd.D
 
 
 def _with_people(frame: pd.DataFrame) -> pd.Series:
-    """Return groups in which copies and the images of one person are together.
-
-    Raises:
-        ModelError: nobody is known.
-
-    """
+    """Return groups that join copies and the images of one person; ModelError if no person is known."""
     if not (frame["subject"] != "").any():
-        raise ModelError("nobody's person is known; run: curate check subject_leak --identity dlib")
+        raise ModelError("no person is known; run: curate check subject_leak --identity dlib")
     named = [frame.loc[frame[name] != "", ["key", name]].set_axis(["path", "group"], axis=1) for name in _GROUPED]
     return together(frame["key"], named).astype(str)
 
@@ -337,7 +326,7 @@ _GROUPED = ("kin", "subject")
 
 
 def _duration(seconds: float) -> str:
-    """Return a length of time as people say it."""
+    """Return a duration in words."""
     return f"{seconds:.0f} s" if seconds < _SAID_IN_SECONDS else f"{seconds / 60:.0f} minutes"
 
 
@@ -352,7 +341,7 @@ def _run_name(chosen: Recipe, version: manifest.Version, options: FitOptions) ->
 
 
 def _start(options: FitOptions) -> list[str]:
-    """Return the part of a run's name that says where its weights start, where it is not the backbone's own."""
+    """Return the part of a run's name for its starting weights, [] for the backbone's default."""
     if options.weights is None:
         return []
     from training.backbones import weights_identity
@@ -362,7 +351,7 @@ def _start(options: FitOptions) -> list[str]:
 
 
 def translate_errors(call: Callable[[], T]) -> T:
-    """Run a call into training, whose own errors are sentences for the user too."""
+    """Run a call into training and turn its errors, which are sentences for the user, into ModelError."""
     memory.require(memory.Needed.training)
     from training.backbones import WeightsError
     from training.data import DataError
@@ -379,9 +368,9 @@ def translate_errors(call: Callable[[], T]) -> T:
 
 
 def find_run(workspace: Workspace, name: str) -> Path:
-    """Return the folder of a finished run, by name, by the beginning of its name, or by path.
+    """Return the folder of a finished run, by name, by a prefix of its name, or by path.
 
-    Runs of a ladder are named with the ladder's folder before them.
+    Names of a ladder's runs begin with the ladder's folder.
 
     Raises:
         ModelError: there is none, or several.
@@ -401,20 +390,20 @@ def find_run(workspace: Workspace, name: str) -> Path:
 
 @dataclass(frozen=True)
 class Ladder:
-    """What a ladder found (``training.ladder.run_ladder``), its budget in words, and the page with its charts."""
+    """The result of a ladder (``training.ladder.run_ladder``), its budget in words, and the page with charts."""
 
     result: pd.DataFrame
     budget: str
     page: Path
 
     def summary(self) -> pd.DataFrame:
-        """Return the columns that fit a terminal, of what was run; ``ladder.csv`` has all of them."""
+        """Return the recipes that were run, with columns for a terminal; ``ladder.csv`` has all of them."""
         columns = ["recipe", "train_images", "epochs", "seconds", "train_accuracy", "validation_accuracy", "macro_f1"]
         shown = self.result.loc[self.result["note"] == ""].reindex(columns=columns)
         return shown.astype({"epochs": "int64"}).reset_index(drop=True)
 
     def lines(self) -> list[str]:
-        """Say under which budget it ran, what was not run and why, and where the charts are."""
+        """Return the budget, what was not run and why, and the path of the charts."""
         notes = self.result[self.result["note"] != ""].groupby("note", sort=False)["recipe"].agg(", ".join)
         return [
             f"Budget: {self.budget}.",
@@ -430,7 +419,7 @@ def ladder(
 
     Args:
         workspace: with a curated data set.
-        names: recipes; a backbone alone means its twelve versions.
+        names: of recipes; a backbone alone stands for its twelve versions.
         version_name: the data.
         options: the budget (images, epochs, image_size), seed, weights and threads.
         display: progress.
@@ -481,7 +470,7 @@ def _ladder_page(result: pd.DataFrame, budget: str, version: manifest.Version, o
 def augmentation_sheet(workspace: Workspace, version_name: str, seed: int = 0) -> Path:
     """Draw a contact sheet of every level of augmentation on some of a version's train images; return its file.
 
-    Each row is an image, as it is on the left and augmented beside it.
+    Each row shows an image on the left and its augmented versions beside it.
     """
     from reports import captioned_png
     from training.augment import LEVELS, contact_sheet
@@ -541,7 +530,7 @@ def predict(workspace: Workspace, model_name: str, images: Sequence[str]) -> pd.
 
 
 def evaluated(run_dir: Path) -> pd.DataFrame:
-    """Return the figures of ``curate evaluate`` as cards show them: view is the split and the images judged.
+    """Return the figures of ``curate evaluate`` for a card; ``view`` combines split and view.
 
     Raises:
         ModelError: the file is absent or damaged.
@@ -555,8 +544,8 @@ def evaluated(run_dir: Path) -> pd.DataFrame:
     return figures.assign(view=figures["split"] + ", " + figures["view"], images=figures["images"].astype("int64"))
 
 
-def hand_over(workspace: Workspace, model_name: str, destination: Path, *, force: bool = False) -> list[str]:
-    """Export a model to ONNX, checked against torch, with its card beside it, and say what was written.
+def export_model(workspace: Workspace, model_name: str, destination: Path, *, force: bool = False) -> list[str]:
+    """Export a model to ONNX, verified against torch, with its card; return sentences on what was written.
 
     Raises:
         ModelError: no such model, or it has not been evaluated.
@@ -569,7 +558,7 @@ def hand_over(workspace: Workspace, model_name: str, destination: Path, *, force
     if not (run_dir / EVALUATION).exists():
         raise ModelError(f"{run_dir.name} has not been evaluated; run: curate evaluate {run_dir.name}")
     if card == destination:
-        raise ModelError(f"{destination} is where the model's card goes; name a file that ends in .onnx")
+        raise ModelError(f"{destination} is the file of the model's card; name a file that ends in .onnx")
     gate = Destinations(workspace, force)
     text = translate_errors(lambda: model_card(run_dir, evaluated(run_dir)))
     for path in (destination, card):

@@ -1,26 +1,27 @@
-"""What an evaluation says in a few sentences that a person reads first."""
+"""The main sentences on an evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import pandas as pd
 
 _AS_GIVEN = "as given"
 
 _UNSEEN = {
-    "without people in train": "of people that it has not met",
+    "without people in train": "of people that it has not seen",
     "without copies in train": "that it cannot have seen",
 }
-"""The views without what a model has met; the strictest first."""
+"""Views without images like those in train -> how their faces are described; the strictest first."""
 
 
 def accuracy_sentences(table: pd.DataFrame, leaks: pd.DataFrame) -> list[str]:
-    """Return one sentence a split: accuracy as given, on unseen faces and cleaned, and the difference by leaks.
+    """Return a sentence per split: accuracy as given, on unseen faces and cleaned, and the effect of leaks.
 
     Args:
         table: split, view, images, metric, class, estimate, low, high.
-        leaks: split, view, difference, low, high: accuracy as given less that of a view, on the same draws of images.
+        leaks: split, view, difference, low, high: accuracy as given minus that of a view, on the same draws of images.
 
     """
     accuracy = table[table["metric"] == "accuracy"].set_index(["split", "view"])
@@ -39,15 +40,15 @@ def accuracy_sentences(table: pd.DataFrame, leaks: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _leak(row: Mapping[str, float]) -> str:
-    span = _points(row)
+def _leak(row: Mapping[Hashable, Any]) -> str:
+    span = points(row)
     if row["low"] <= 0 <= row["high"]:
-        return f" No gain from faces that it has met could be shown ({span})."
-    return f" Faces that it has met make {span}."
+        return f" No gain from faces that it has seen could be shown ({span})."
+    return f" Faces that it has seen add {span}."
 
 
 def warnings(table: pd.DataFrame, largest: Mapping[str, tuple[str, float]]) -> list[str]:
-    """Return what is to be said of a weak model, by the first split as given.
+    """Return a warning about a weak model, by the first split as given.
 
     Args:
         table: as for ``accuracy_sentences``.
@@ -59,17 +60,17 @@ def warnings(table: pd.DataFrame, largest: Mapping[str, tuple[str, float]]) -> l
         name, share = largest[row["split"]]
         always = f"always answering {name} ({share:.1%} of {row['split']})"
         if row["low"] <= share:
-            return [f"Warning: not shown to be better than {always}. What it says of single images is no advice."]
+            return [f"Warning: not shown to be better than {always}. Do not rely on its predictions of single images."]
         if row["estimate"] - share < 1 - row["estimate"]:
             return [
-                f"Warning: a weak model, nearer to {always} than to being right throughout. Most of the confused "
-                "images are then its errors, not the labels'."
+                f"Warning: a weak model, closer to {always} than to perfect. Most of the confused images are probably "
+                "its errors, not the labels'."
             ]
     return []
 
 
 def pair_sentences(pairs: pd.DataFrame, model: str, other: str) -> list[str]:
-    """Return one sentence a split: which of two models is better as given, or that neither is shown to be.
+    """Return a sentence per split on which of two models is better as given, or that neither is shown to be.
 
     Args:
         pairs: split, view, metric, difference (model - other), low, high.
@@ -84,10 +85,11 @@ def pair_sentences(pairs: pd.DataFrame, model: str, other: str) -> list[str]:
             what = f"no difference between {model} and {other} could be shown"
         else:
             what = f"{model} is {'better' if row['difference'] > 0 else 'worse'} than {other}"
-        lines.append(f"{row['split'].capitalize()}: {what} ({_points(row)}).")
+        lines.append(f"{row['split'].capitalize()}: {what} ({points(row)}).")
     return lines
 
 
-def _points(row: Mapping[str, float]) -> str:
+def points(row: Mapping[Hashable, Any]) -> str:
+    """Return a row's difference (shares) in percentage points, with its interval."""
     low, high = (f"{100 * row[name]:+.1f}" for name in ("low", "high"))
     return f"{100 * row['difference']:+.1f} points, 95 % interval {low} to {high}"

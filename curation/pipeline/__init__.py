@@ -1,1 +1,1 @@
-"""From a source to a cleaned version: the steps, the judgement of labels, and what is asked of the result."""
+"""From a source to a cleaned version: the steps, the judgement of labels, decisions, and queries of the result."""

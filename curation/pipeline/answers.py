@@ -1,4 +1,4 @@
-"""What people have answered in a workspace, in one table: decisions, blind labels, votes that were taken to teach."""
+"""People's answers in a workspace as one table: decisions, blind labels, and imported votes that teach the judge."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ COLUMNS = ("path", "answer", "person", "weight")
 NOBODY = pd.DataFrame({name: pd.Series(dtype="float64" if name == "weight" else "str") for name in COLUMNS})
 
 UNSURE = "unknown"
-"""A blind answer that says nothing of the class."""
+"""A blind answer that names no class."""
 
 TAUGHT = "taught.json"
-"""In the folder of votes: the names of the tables that teach; the others measure."""
+"""File in the folder of votes that names the tables which teach the judge; the others only measure it."""
 
 
-def collected(workspace: Workspace, classes: Sequence[str]) -> pd.DataFrame:
-    """Return the answers that teach: path, answer (a class, or ``NONE``), person, weight; sorted.
+def collect_answers(workspace: Workspace, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the answers that teach the judge: path, answer (a class, or ``NONE``), person, weight; sorted.
 
-    A person's last word on an image counts. Leaving an image out, and "unsure", say nothing of its class.
+    A person's last answer to an image counts. Excluding an image and answering "unsure" name no class.
     """
     rows = [*_decided(workspace, classes), *_blind(workspace, classes), *_votes(workspace, classes)]
     if not rows:
@@ -86,12 +86,12 @@ def _votes(workspace: Workspace, classes: Sequence[str]) -> Iterator[tuple[str, 
 def taught_names(workspace: Workspace) -> list[str]:
     """Return the names of the tables of votes that teach."""
     names = (read_json(workspace.votes / TAUGHT) or {}).get("names", [])
-    # a name that leads elsewhere is of somebody who sent the workspace
+    # the workspace may come from somebody else: no name may lead out of the folder
     return [name for name in names if re.fullmatch(r"[\w-]{1,64}", str(name))] if isinstance(names, list) else []
 
 
 def let_teach(workspace: Workspace, name: str, *, teach: bool) -> bool:
-    """Note whether a table of votes teaches or measures; tell whether the judge has to learn anew."""
+    """Record whether a table of votes teaches or measures; return whether the judge has to be taught again."""
     before = taught_names(workspace)
     names = sorted({one for one in before if one != name} | ({name} if teach else set()))
     if names != before:
@@ -100,18 +100,15 @@ def let_teach(workspace: Workspace, name: str, *, teach: bool) -> bool:
 
 
 def as_answers(given: pd.DataFrame, paths: pd.Series, classes: Sequence[str]) -> tuple[Answers, list[str]]:
-    """Return a table of answers by row and class of the labels table, and who the people are.
-
-    Answers on images that were not judged are left out.
-    """
+    """Return answers by row and class of the labels table, and the people's names; images not judged are left out."""
     place = pd.Series(np.arange(len(paths)), index=paths)
     mine = given[given["path"].isin(place.index)]
     who = sorted(mine["person"].unique())
     kinds = {name: number for number, name in enumerate([*classes, NONE])}
     answers = Answers(
-        place.loc[mine["path"]].to_numpy(dtype=np.int64),
-        mine["answer"].map(kinds).to_numpy(dtype=np.int64),
-        mine["person"].map({name: number for number, name in enumerate(who)}).to_numpy(dtype=np.int64),
+        np.asarray(place.loc[mine["path"]], np.int64),
+        np.asarray(mine["answer"].map(kinds), np.int64),
+        np.asarray(mine["person"].map({name: number for number, name in enumerate(who)}), np.int64),
         mine["weight"].to_numpy(dtype=np.float64),
     )
     return answers, who

@@ -1,4 +1,4 @@
-"""The axes along which a data set is covered: measured ones, occlusion where it was checked, people where known."""
+"""Coverage of a version along axes: measured values, occlusion where it was checked, people where they are known."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from curation.checks.base import ISSUE_SCORE
 from curation.pipeline import subjects
 
 _KNOWN = 0.5
-"""Share of the images whose person must be known for people to be an axis."""
+"""People are an axis if the person is known for at least this share of the images."""
 
 
 @dataclass(frozen=True)
 class Covered:
-    """What a version holds of each class along the axes.
+    """Coverage of each class along the axes.
 
     Attributes:
-        findings: what is missing and what gives a class away, the most serious first.
-        cells: see ``curation.checks.coverage.cells``; beside it images_before, as the data came.
+        findings: gaps and shortcuts, the most serious first.
+        cells: see ``curation.checks.coverage.cells``; also images_before, the count in the raw version.
         association: see ``curation.checks.coverage.associations``.
-        axes: those with a value.
+        axes: those with at least one known value.
 
     """
 
@@ -41,16 +41,19 @@ class Covered:
 def covered(
     known: pd.DataFrame, raw: pd.DataFrame, rows: pd.DataFrame, groups: Mapping[str, str], seed: int
 ) -> Covered | None:
-    """Count what a version and the data as they came hold of every class and axis; None where no image has a label.
+    """Count the images of each class along each axis, in the raw version and in a cleaned one.
 
-    Copies of one picture within a split and class are counted once.
+    Copies within a split and class are counted once.
 
     Args:
         known: the axes, see :func:`axes`.
-        raw: the manifest of the data as they came.
-        rows: the manifest of the version.
+        raw: manifest of the raw version.
+        rows: manifest of the cleaned version.
         groups: path -> group of copies.
-        seed: of the random orders of the labels.
+        seed: of the permutations of labels.
+
+    Returns:
+        None where no image has a label.
 
     """
     before, after = (_pictures(manifest_rows, known, groups) for manifest_rows in (raw, rows))
@@ -70,7 +73,7 @@ def covered(
 
 
 def _pictures(rows: pd.DataFrame, known: pd.DataFrame, groups: Mapping[str, str]) -> pd.DataFrame:
-    """Return split, label and axes of the kept rows with a label; copies in one split and class once."""
+    """Return split, label and axes of the kept images with a label; one row for copies in one split and class."""
     kept = rows[(rows["status"] == "kept") & (rows["label"] != "") & rows["path"].isin(known.index)]
     picture = [groups.get(path, path) for path in kept["path"]]
     kept = kept.assign(picture=picture).sort_values("path").drop_duplicates(["split", "label", "picture"])
@@ -80,12 +83,12 @@ def _pictures(rows: pd.DataFrame, known: pd.DataFrame, groups: Mapping[str, str]
 def axes(
     workspace: Workspace, settings: Settings, issues: pd.DataFrame | None = None
 ) -> tuple[pd.DataFrame, dict[str, tuple[float, ...]]]:
-    """Return the axes' values ("" where unknown), a row an image named by its path, and the limits between values.
+    """Return each image's value on every axis ("" where unknown), indexed by path, and the limits between values.
 
     Args:
         workspace: that was checked.
         settings: in force.
-        issues: those of the workspace, where they have been read.
+        issues: of the workspace; None reads them.
 
     Raises:
         WorkspaceError: the workspace has not been checked.
@@ -110,7 +113,7 @@ def axes(
 
 
 def _people(workspace: Workspace) -> pd.Series:
-    """Return path -> person: as given, else as found where somebody asked; "" where unknown."""
+    """Return path -> person: as given, else as recognised; "" where unknown."""
     given = subjects.given_names(workspace, read_images(workspace))
     if not workspace.subjects.exists():
         return given

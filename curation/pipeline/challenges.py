@@ -1,4 +1,4 @@
-"""Embeds a data set and learns its challenges, once; what was embedded before is read without a network."""
+"""Embed a data set and learn its challenges, once; stored embeddings are read without loading the network."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.arrays import Floats, Pixels
 from curation.base.progress import Display
 from curation.base.reading import UNREADABLE, contents
 from curation.base.settings import MeasureSettings, Settings
@@ -30,25 +31,25 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _SURE_FACE = 0.6
-"""Detector score from which a face is learned from."""
+"""Least detector score of faces that are learned from."""
 
 _MOST_FACES = 6000
 _NATURAL = 3000
-"""Images of any kind to learn from at most."""
+"""Most faces, and most images of any kind, that are learned from."""
 
 _LARGEST_SIDE = 160
-"""Faces are drawn on at their own size up to this side, px, so that strokes are as sharp as the pictures are."""
+"""Marks are drawn on faces of their own size, at most this side in pixels, so that both are equally sharp."""
 
 Marks = list[tuple[str, str, PairMark]]
 
 
 def wanted(settings: Settings) -> bool:
-    """Tell whether images are to be embedded: where that is asked for, or labels are judged."""
+    """Return whether images are to be embedded: on request, or where labels are judged."""
     return settings.embed.when == "on" or (settings.embed.when == "auto" and settings.labels.recipe != "off")
 
 
 def stored_model(workspace: Workspace) -> ChallengeModel | None:
-    """Return the model that the workspace holds; one of another revision or damaged counts as none."""
+    """Return the workspace's model, None where there is none of this revision; a damaged one is logged."""
     if not workspace.challenges.exists():
         return None
     try:
@@ -61,24 +62,24 @@ def stored_model(workspace: Workspace) -> ChallengeModel | None:
 
 
 class Prepared:
-    """What a workspace holds of its images' challenges, ready to be loaded.
+    """A workspace's stored challenges, loaded on demand.
 
     Attributes:
-        identity: changes whenever what is loaded may change.
+        identity: changes whenever the result of ``load`` may change.
 
     """
 
     def __init__(
         self, workspace: Workspace, measurements: pd.DataFrame, pairs: pd.DataFrame, settings: Settings
     ) -> None:
-        """Note what there is to read; nothing is read."""
+        """Keep references only; nothing is read yet."""
         self._workspace, self._measurements, self._settings = workspace, measurements, settings
         self._pairs = pairs
         self._model = stored_model(workspace)
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """The model, and the names of the parts in the cache, which tell their contents; () where nothing is used."""
+        """The model's digest and the names of the cached parts, which identify their contents; () if none are used."""
         if self._settings.embed.when == "off":
             return ()
         folders = sorted(self._workspace.measurements.glob("embeddings-*"))
@@ -102,7 +103,7 @@ class Prepared:
         return marks_of_pairs(self._pairs, minimum, lambda names: self._shown.by_pixels(list(names)))
 
     def make(self, display: Display) -> None:
-        """Learn the model unless there is one, and embed every content that is not."""
+        """Learn the model unless there is one, and embed the contents that have no embedding yet."""
         from curation.measure.embedding import embed
 
         if self._model is None:
@@ -113,7 +114,7 @@ class Prepared:
         embed(self._shown.contents(), store, self._settings.measure, heads, self._digest, display)
 
     def load(self) -> Challenges | None:
-        """Return what is known, None where no image of the data is embedded."""
+        """Return the challenges, None where no image is embedded."""
         from curation.measure.embedding import load_embedding
 
         names = self._measurements["sha256"].tolist()
@@ -135,10 +136,10 @@ class Prepared:
 def prepare(
     workspace: Workspace, measurements: pd.DataFrame, pairs: pd.DataFrame, settings: Settings, display: Display
 ) -> Prepared:
-    """Embed the images where that is wanted, and return what there is.
+    """Embed the images if settings ask for it, and return what is stored.
 
-    A model once learned is kept when images are added, so that what was embedded stays comparable; delete
-    ``challenges.npz`` to learn anew.
+    A learned model is kept when images are added, so that embeddings stay comparable; delete ``challenges.npz`` to
+    learn a new one.
     """
     from training.head_shapes import PACKAGE, available
 
@@ -156,37 +157,37 @@ def _digest_of(workspace: Workspace) -> str:
 
 
 class _Shown:
-    """The pictures of a workspace: where they are, their thumbnails, their landmarks."""
+    """The images of a workspace: their URLs, thumbnails and landmarks."""
 
     def __init__(self, workspace: Workspace, settings: MeasureSettings, readable: pd.DataFrame) -> None:
         self._workspace, self._settings, self._readable = workspace, settings, readable
         self._listing = read_listing(workspace)
 
     def contents(self) -> pd.DataFrame:
-        """Return the measurements and url of every readable content, one row each, sorted by SHA-256."""
+        """Return measurements and URL of every readable content, one row each, sorted by SHA-256."""
         url = self._listing.set_index("path")["url"]
         distinct = self._readable.drop_duplicates("sha256").sort_values("sha256", ignore_index=True)
         return distinct.assign(url=distinct["path"].map(url))
 
-    def by_pixels(self, names: list[str]) -> npt.NDArray[np.uint8]:
-        """Return thumbnails (n, 48, 48) of contents by their pixels' SHA-256."""
+    def by_pixels(self, names: list[str]) -> Pixels:
+        """Return thumbnails (n, 48, 48) by the SHA-256 of the pixels."""
         sha256 = self._readable.drop_duplicates("pixel_sha256").set_index("pixel_sha256")["sha256"]
         return self._load(sha256[names].tolist())
 
-    def all(self, measurements: pd.DataFrame) -> npt.NDArray[np.uint8]:
-        """Return thumbnails (n, 48, 48) of all images, zero where one has no pixels."""
+    def all(self, measurements: pd.DataFrame) -> Pixels:
+        """Return thumbnails (n, 48, 48) of all images, zeros for those that cannot be read."""
         pictures = np.zeros((len(measurements), 48, 48), np.uint8)
         usable = (measurements["error"] == "").to_numpy()
         pictures[usable] = self._load(measurements.loc[usable, "sha256"].tolist())
         return pictures
 
-    def _load(self, names: list[str]) -> npt.NDArray[np.uint8]:
+    def _load(self, names: list[str]) -> Pixels:
         from curation.measure import load_thumbnails
 
         return load_thumbnails(names, self._workspace.measurements, self._settings)
 
-    def landmarks(self, measurements: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """Return landmarks (n, 5, 2) of the best face, by its box where the detector has none; NaN without a face."""
+    def landmarks(self, measurements: pd.DataFrame) -> Floats:
+        """Return landmarks (n, 5, 2) of the best face, estimated from its box if not detected; NaN without a face."""
         from curation.measure import load_faces
 
         faces = load_faces(self._listing, self._workspace.measurements, self._settings)
@@ -205,7 +206,7 @@ class _Shown:
 def _learned(
     workspace: Workspace, shown: _Shown, marks: list[PairMark], settings: Settings, display: Display
 ) -> ChallengeModel | None:
-    """Learn a model of the data's faces and keep it; None where there are too few."""
+    """Learn and store a model of the data's faces; None where there are too few."""
     from curation.checks.challenges.learn import FEWEST_FACES, Faces, Natural, learn
     from curation.measure.embedding import grey_square, keep
     from curation.measure.faces.choice import choose_detector
@@ -215,13 +216,13 @@ def _learned(
     sure = contents[contents["face_score"] >= _SURE_FACE]
     if len(sure) < FEWEST_FACES:
         display.note(
-            f"{len(sure)} sure faces are too few to learn watermarks, occlusion and non-human faces from: those checks "
-            f"need {FEWEST_FACES}; outliers are found without."
+            f"{len(sure)} confidently detected faces are too few to learn watermarks, occlusion and non-human faces "
+            f"from: those checks need {FEWEST_FACES}; outliers are found without them."
         )
         return None
     chosen = sure.sample(min(_MOST_FACES, len(sure)), random_state=settings.seed)
     points = shown.landmarks(chosen)
-    sides = np.clip(np.minimum(chosen["width"], chosen["height"]).to_numpy(), 24, _LARGEST_SIDE)
+    sides = chosen[["width", "height"]].min(axis=1).clip(24, _LARGEST_SIDE)
     pictures, kept = [], []
     for row, (url, sha256, side) in enumerate(zip(chosen["url"], chosen["sha256"], sides.tolist(), strict=True)):
         picture = grey_square(url, sha256, int(side), settings.measure)
@@ -230,7 +231,7 @@ def _learned(
             kept.append(row)
     detector = choose_detector(settings.measure).make(settings.measure.min_face_score)
 
-    def detect(picture: npt.NDArray[np.uint8]) -> float:
+    def detect(picture: Pixels) -> float:
         return max((face.score for face in detector.detect(picture)), default=0.0)
 
     drawn = contents.sample(min(_NATURAL, len(contents)), random_state=settings.seed)
@@ -248,8 +249,8 @@ def _learned(
 
 
 def _clean_copies(marks: Marks, measurements: pd.DataFrame) -> dict[int, tuple[str, list[float]]]:
-    """Return image (row) -> a copy of it without the mark that it carries, and the mark's box."""
-    rows_of = measurements.groupby("pixel_sha256").indices
+    """Return row of a marked image -> path of its copy without the mark, and the mark's box."""
+    rows_of = {name: np.asarray(rows) for name, rows in measurements.groupby("pixel_sha256").indices.items()}
     paths = measurements["path"].to_numpy()
     found: dict[int, tuple[str, list[float]]] = {}
     for carrier, clean, mark in marks:
@@ -267,10 +268,10 @@ def _clean_copies(marks: Marks, measurements: pd.DataFrame) -> dict[int, tuple[s
 
 @dataclass(frozen=True)
 class StoredEmbeddings:
-    """The embeddings that a workspace holds, for others that ask what is near what.
+    """The embeddings stored in a workspace.
 
     Attributes:
-        digest: changes with the network and its heads.
+        digest: of the network and its heads.
 
     """
 
@@ -279,21 +280,21 @@ class StoredEmbeddings:
     settings: MeasureSettings
 
     def of(self, contents: list[str]) -> npt.NDArray[np.float16] | None:
-        """Return embeddings (n, 1280) of contents (SHA-256), None where one of them has none."""
+        """Return embeddings (n, 1280) of contents (SHA-256), None if any is missing."""
         from curation.measure.embedding import load_embedding
 
         found = load_embedding(contents, self.store, self.settings, self.digest)
         return found.embedding if len(contents) and found.known.all() else None
 
     def known(self, contents: list[str]) -> Embedded:
-        """Return what is known of contents (SHA-256), in their order."""
+        """Return embeddings and logits of contents (SHA-256), in their order."""
         from curation.measure.embedding import load_embedding
 
         return load_embedding(contents, self.store, self.settings, self.digest)
 
 
 def embeddings(workspace: Workspace, settings: Settings) -> StoredEmbeddings | None:
-    """Return what is embedded, None where nothing is."""
+    """Return the stored embeddings, None where there are none."""
     if not any(workspace.measurements.glob("embeddings-*")):
         return None
     model = stored_model(workspace)

@@ -1,4 +1,4 @@
-"""What changed between two versions, as a page of pictures: by what happened, why, and who decided it."""
+"""A page of pictures of what changed between two versions: by kind of change, reason, and who decided."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
 from curation.pipeline import curating, queries, summary
 
 PICTURES = 60
-"""Pictures of each kind of change, reason and person: more are only counted."""
+"""Most pictures for each kind of change, reason and person; the rest are counted."""
 
 
 def changes(workspace: Workspace, before: manifest.Version, after: manifest.Version) -> pd.DataFrame:
-    """Return the images that two versions judge differently.
+    """Return the images that differ between two versions.
 
     Returns:
         columns kind, why, who (in words), path, before, after, reason, label, split, sha256; the largest parts first.
@@ -50,7 +50,7 @@ def changes(workspace: Workspace, before: manifest.Version, after: manifest.Vers
 
 
 def _called(actor: str) -> str:
-    """Return who decided, as people are called."""
+    """Return a policy's or a person's name."""
     return (
         f"policy {actor.removeprefix(POLICY_PREFIX)}"
         if actor.startswith(POLICY_PREFIX)
@@ -59,13 +59,13 @@ def _called(actor: str) -> str:
 
 
 def _cause(issue: str, reason: str) -> str:
-    """Return why: the check that a decision rests on, or a person's own words."""
+    """Return the title of the check that a decision rests on, or a person's own reason."""
     check = issue.partition("#")[0]
     return summary.check_words(check)[0] if check else reason or "by hand"
 
 
 def write_changes(workspace: Workspace, before_name: str, after_name: str, settings: Settings) -> Path:
-    """Write the page of what changed between two versions and return its path; the caller holds the lock.
+    """Write the page on two versions and return its path; the caller holds the lock.
 
     Raises:
         WorkspaceError: there is no such version.
@@ -90,11 +90,11 @@ def write_changes(workspace: Workspace, before_name: str, after_name: str, setti
 
 
 def page_name(before: manifest.Version, after: manifest.Version) -> str:
-    """Return what the page of two versions is called."""
+    """Return the file name of the page on two versions."""
     return f"changes-{before.name}-{after.name}.html"
 
 
 def since_last(workspace: Workspace, version: manifest.Version, settings: Settings) -> str:
-    """Write the page of what changed since the cleaned version before; return its name, "" where there is none."""
+    """Write the page of changes since the previous cleaned version; return its name, "" without such a version."""
     earlier = [one for one in manifest.versions(workspace) if one.kind == "cleaned" and one.number < version.number]
     return write_changes(workspace, earlier[-1].name, version.name, settings).name if earlier else ""

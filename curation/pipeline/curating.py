@@ -1,4 +1,4 @@
-"""Curate a data set end to end: all steps up to a cleaned version and its report, and what there is to say of it."""
+"""Curate a data set end to end: all steps up to a cleaned version, its report, and a summary in sentences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,21 +30,21 @@ from curation.base.workspace import (
 from curation.decisions import log, manifest, policy, replay
 from curation.labels import people
 from curation.models.runs import copy_groups
-from curation.pipeline import decisions, label_judgement, label_queue, losses, steps, subjects
+from curation.pipeline import decisions, label_judgement, label_queue, label_store, losses, steps, subjects
 from curation.pipeline.axes import axes, covered
 from curation.pipeline.steps import Scanned
 
 REPORT_REVISION = 7
-"""Raised whenever the report's page may change for the same tables."""
+"""Increased whenever the report may differ for the same tables."""
 
 
 APP = "http://localhost:5151"
-"""Where ``curate review`` shows the App, unless it is told another port or this one is taken."""
+"""Default address of the App (``curate review``)."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: plain sentences for people, the same as a record for machines."""
+    """The result of a run, as sentences and as a JSON record."""
 
     lines: list[str]
     record: dict[str, Any]
@@ -62,17 +61,17 @@ def run(
 ) -> Outcome:
     """Run every step up to a cleaned version and its report; the caller holds the lock.
 
-    Labels that cannot be judged are no reason to stop: the outcome says why.
+    Labels that cannot be judged do not stop the run: the outcome says why.
     """
-    opened = log.Log(workspace.decisions)  # a wrong log or name fails before the work
+    opened = log.Log(workspace.decisions)  # a damaged log or an unknown policy fails before the work
     manifest.require_whole_log(workspace, opened.through)
-    decisions.asked_for(workspace, opened.table, settings)
+    decisions.requested_policy(workspace, opened.table, settings)
     scanned = steps.scan(workspace, source, settings, display, limit)
     issues = judge_labels(workspace, scanned, settings, display)
     recorded = decisions.apply(workspace, settings, display, accept_loss=accept_loss)
     version = recorded.version
     page = write_report(workspace, scanned, issues, version, settings, display)
-    lines, record = said_of(workspace, scanned.images, issues, version, settings)
+    lines, record = summarise(workspace, scanned.images, issues, version, settings)
     left_out, _ = steps.read_problems(workspace)
     record |= {
         "version": version.name,
@@ -83,7 +82,7 @@ def run(
         "notes": list(scanned.notes),
         "report": str(page),
     }
-    judged = [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]
+    judged = [*label_judgement.outcome_lines(workspace, version), *label_store.remarks_of(workspace)]
     lines += [*recorded.notes, *judged]
     next_lines = _what_next(workspace, version, page, left_out)
     return Outcome([*steps.note_lines(scanned), *lines, *next_lines], record)
@@ -92,9 +91,8 @@ def run(
 def judge_labels(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
     """Run all checks, with the labels judged by the recipe of the settings, and return the issues table.
 
-    Labels are judged first, on the data as they came, with the copies that the pairs join; with the recipe ``off``
-    nothing is fitted, and a judgement of these images that is there already still counts.
-
+    Labels are judged first, on the raw version and its groups of copies. With the recipe ``off`` nothing is fitted,
+    and an existing judgement of these images is used.
     """
     if settings.labels.recipe != "off":
         decisions.commit_raw(workspace, scanned.images, settings)
@@ -103,10 +101,10 @@ def judge_labels(workspace: Workspace, scanned: Scanned, settings: Settings, dis
     return steps.check(workspace, scanned, settings, display)
 
 
-def said_of(
+def summarise(
     workspace: Workspace, images: pd.DataFrame, issues: pd.DataFrame, version: manifest.Version, settings: Settings
 ) -> tuple[list[str], dict[str, Any]]:
-    """Return what was found and decided, in sentences and as a record: losses and what was held back first."""
+    """Return what was found and decided, in sentences and as a record; losses and held exclusions come first."""
     from curation.pipeline import summary
 
     rows = manifest.rows(workspace, version)
@@ -121,7 +119,7 @@ def said_of(
 
 
 def entries_of(workspace: Workspace, version: manifest.Version) -> list[log.Entry]:
-    """Return the decisions that count in a version, weakest first, about the paths that its images have."""
+    """Return the decisions in force in a version, weakest first, by the paths that its images have now."""
     table = log.Log(workspace.decisions).table
     table = table[table["seq"] <= version.log_through]
     if version.rules != replay.BY_PATH:
@@ -132,14 +130,14 @@ def entries_of(workspace: Workspace, version: manifest.Version) -> list[log.Entr
 
 
 def policy_of(workspace: Workspace, version: manifest.Version, settings: Settings) -> policy.Policy | None:
-    """Return the policy that a version was made with, None where it is not known any more."""
+    """Return the policy that a version was made with, None if it is no longer available."""
     return _policy_and_name(workspace, version, settings)[0]
 
 
 def _policy_and_name(
     workspace: Workspace, version: manifest.Version, settings: Settings
 ) -> tuple[policy.Policy | None, str]:
-    """Return the policy that a version was made with, and the name or file that it was asked for by."""
+    """Return the policy that a version was made with, and the name or file under which it was requested."""
     table = log.Log(workspace.decisions).table
     found = decisions.in_force(workspace, table[table["seq"] <= version.log_through], settings)
     return found or (None, version.lineage.get("policy", {}).get("name", ""))
@@ -167,7 +165,7 @@ def _what_next(
         lines += [f"One person in several splits was not looked for: curate check subject_leak --identity dlib{option}"]
     if not workspace.challenges.exists():
         lines += [f"Watermarks, covered faces and faces of no person were not looked for: curate check --embed{option}"]
-    if not label_judgement.record_of(workspace):
+    if not label_store.record_of(workspace):
         lines += [f"Labels were not judged: curate check mislabelled ambiguous --labels fast{option}"]
     return [
         *lines,
@@ -179,7 +177,7 @@ def _what_next(
 
 
 def _place_outside(workspace: Workspace) -> Path:
-    """Return where an export can be written: here, or beside the data for who stands in it."""
+    """Return where an export can be written: the current folder, or beside the data if that is inside the data."""
     try:
         Destinations(workspace).allow_place(Path("cleaned.csv"))
     except DestinationError:
@@ -203,7 +201,7 @@ def write_report(
     settings: Settings,
     display: Display,
 ) -> Path:
-    """Write the cleaning report of ``version`` unless it stands there already, and return its path."""
+    """Write the cleaning report of ``version`` unless it is up to date, and return its path."""
     from curation.pipeline import changes, report_tables
 
     chosen, called = _policy_and_name(workspace, version, settings)
@@ -211,27 +209,17 @@ def write_report(
     path = workspace.reports / "cleaning.html"
     found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
     findings = read_opinions(workspace)
-    said = [] if findings is None else [findings[column] for column in findings]
+    opinions = [] if findings is None else [findings[column] for column in findings]
     votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(workspace)]
-    judged = [*label_judgement.outcome_lines(workspace, version), *label_judgement.remarks_of(workspace)]
-    jury, plan = label_judgement.jury_of(workspace), label_queue.newest_plan(workspace)
-    fingerprint = steps.digest(
-        version.name,
-        version.hash,
-        version.lineage.get("policy"),
-        made.get("settings"),
-        *found,
-        *said,
-        *votes,
-        *judged,
-        jury,
-        plan,
-        settings.brake.model_dump_json(),
-        REPORT_REVISION,
-    )
+    judged = [*label_judgement.outcome_lines(workspace, version), *label_store.remarks_of(workspace)]
+    jury, plan = label_store.jury_of(workspace), label_queue.newest_plan(workspace)
+    made_of = [version.name, version.hash, version.lineage.get("policy"), made.get("settings"), *found, *opinions]
+    made_of += [*votes, *judged, jury, plan, settings.brake.model_dump_json(), REPORT_REVISION]
+    fingerprint = steps.digest(*made_of)
     if steps.is_current(workspace, "report", fingerprint, path):
         return path
     with display.step("Writing the report"):
+        from curation.measure import thumbnail_bytes
         from reports import cleaning_page
 
         left_out, said = steps.read_problems(workspace)
@@ -261,9 +249,12 @@ def write_report(
                 raw,
                 cleaned,
                 origin,
-                partial(_pictures, workspace, scanned, settings),
+                lambda paths: thumbnail_bytes(paths, scanned.measurements, workspace.measurements, settings.measure),
                 findings,
-                _peer_pages(workspace),
+                [
+                    each.relative_to(workspace.reports).as_posix()
+                    for each in sorted(workspace.peer_pages.glob("*/*.html"))
+                ],
                 people.figures(workspace, settings.seed),
                 ([*losses.headline(raw, cleaned, entries, settings.brake), *stopped], [*lost, *judged]),
                 changes.since_last(workspace, version, settings),
@@ -278,32 +269,21 @@ def write_report(
 
 
 def _other_settings(version: manifest.Version, made: Mapping[str, Any]) -> list[str]:
-    """Say where the issues that a page shows are no longer those that its version was decided on."""
+    """Return a warning if the issues on the page are no longer those that the version was decided on."""
     before, now = version.lineage.get("settings", {}), made.get("settings", {})
     changed = [name for name in now if name != "policy" and before.get(name, now[name]) != now[name]]
     if not changed:
         return []
     return [
-        f"The issues were made anew with other settings ({', '.join(changed)}) since {version.name} was decided; the "
-        "figures are those of now. Decide on them: curate apply."
+        f"The issues were computed again with other settings ({', '.join(changed)}) after {version.name} was decided; "
+        "the figures are the new ones. To decide on them: curate apply."
     ]
 
 
 def _run_again(marker: Mapping[str, Any], version: manifest.Version, policy_name: str) -> str:
-    """Return the command that curates the same images in the same way."""
+    """Return the command that repeats the run."""
     recipe = version.lineage.get("settings", {}).get("labels", {}).get("recipe", "off")
     words = ["curate", "run", str(marker.get("source", "")), "--policy", policy_name]
     words += ["--labels", recipe] if recipe != "off" else []
     words += ["--limit", str(marker["limit"])] if marker.get("limit") else []
     return shlex.join(words)
-
-
-def _pictures(workspace: Workspace, scanned: Scanned, settings: Settings, paths: Sequence[str]) -> dict[str, bytes]:
-    from curation.measure import thumbnail_bytes
-
-    return thumbnail_bytes(paths, scanned.measurements, workspace.measurements, settings.measure)
-
-
-def _peer_pages(workspace: Workspace) -> list[str]:
-    """Return the pages that peers made themselves, relative to the reports."""
-    return [path.relative_to(workspace.reports).as_posix() for path in sorted(workspace.peer_pages.glob("*/*.html"))]

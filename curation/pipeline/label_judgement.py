@@ -1,17 +1,16 @@
 """Judge the labels of a workspace: out-of-fold models, other opinions, neighbours, copies, answers -> one table.
 
-Nothing here decides anything: the table becomes issues (``mislabelled``, ``ambiguous``), which a policy may act on.
-What the judge knows of every image is kept beside the table, so that answers teach it within a second, without a model.
+Nothing is decided here: the table becomes issues (``mislabelled``, ``ambiguous``), on which a policy may act. The
+inputs of the judge are stored too (``label_store``), so that answers teach it within a second, without a model.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,185 +18,82 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curation.base.errors import CurationError
-from curation.base.files import read_json, read_table, write_bytes, write_json, write_table
+from curation.base.arrays import Floats, Ints
+from curation.base.files import write_json, write_table
 from curation.base.progress import Display
-from curation.base.reading import arrays, contents, json_object, refusing, require_shape
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, option_of
+from curation.base.workspace import Workspace
 from curation.decisions import log, manifest, replay
 from curation.labels import jury, neighbours, noise, opinions, ranking, scores
 from curation.labels import outcome as label_outcome
 from curation.labels.judge import Judgement, judgement
 from curation.labels.jury import Consensus
-from curation.labels.opinions import Opinion
 from curation.labels.outcome import LabelOutcome
-from curation.labels.teach import GUESSED, Answers, Known, Taught, teach
+from curation.labels.teach import GUESSED, Answers, Taught, teach
 from curation.models import runs
 from curation.pipeline import answers as people
-
-REVISION = 5
-"""Raised whenever the judgement may change for the same data, recipe and settings."""
+from curation.pipeline.label_store import (
+    DOUBT,
+    REVISION,
+    Memory,
+    data_digest,
+    is_judged,
+    memory_of,
+    read_labels,
+    record_file,
+    record_of,
+    write_memory,
+)
 
 _NOTHING_TO_JUDGE = pd.DataFrame({name: pd.Series(dtype="str") for name in ("key", "label", "group", "kin")})
 
 MODELS = "models"
-"""Name of the out-of-fold models among the opinions."""
-
-DOUBT = "doubt: "
-"""Beginning of the columns that say how far one opinion doubts each label."""
-
-SCORES: dict[str, str] = {
-    "wrong": "P(wrong), all opinions and answers together",
-    "wrong_untaught": "P(wrong), all opinions together, before any answer",
-    "self_confidence": "self-confidence of the out-of-fold models (cleanlab)",
-    "margin": "normalised margin of the out-of-fold models (cleanlab)",
-    "neighbours": "neighbours in embedding space",
-    "disagreement": "disagreement of the opinions",
-    "negated_aum": "area under the margin while training, negated (AUM)",
-    "forgetting": "times forgotten while training",
-}
-"""Columns of the labels table that rank suspects, the highest first, and what they are; beside one per opinion."""
+"""Name of the out-of-fold models' opinion."""
 
 
-class LabellingError(CurationError):
-    """Labels cannot be judged, or have not been."""
+_RATE_DRAWS = 100
+"""Bootstrap samples for the interval of the expected errors."""
+
+_PLANTED_SHARE = 0.1
+"""Share of the undoubted labels that is flipped to measure how well flips are found."""
+
+_WEAK_KAPPA = 0.4
+"""Agreement up to here is at most fair (Landis & Koch, Biometrics 1977)."""
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What the judgement rests on, row by row those of the frame."""
+    """The inputs of the judgement; arrays have the rows of the frame."""
 
     frame: pd.DataFrame
     classes: list[str]
-    labels: scores.Whole
+    labels: Ints
     names: list[str]
     seen: list[str]
-    said: npt.NDArray[np.float64]
+    said: Floats
     remarks: list[str]
-    neighbours: scores.Floats
-    copies: scores.Floats
-    dynamics: scores.Floats
+    neighbours: Floats
+    copies: Floats
+    dynamics: Floats
 
     @property
     def groups(self) -> npt.NDArray[np.object_]:
         """(n,) names of groups of copies, "" for none."""
         return np.asarray(self.frame["group"], dtype=object)
 
-    def deliberated(self, labels: scores.Whole, groups: npt.ArrayLike, seed: int) -> Consensus:
-        """Return the consensus as if these were the given labels."""
+    def deliberated(self, labels: Ints, groups: npt.ArrayLike, seed: int) -> Consensus:
+        """Return the jury's consensus, with these as the given labels."""
         near = neighbours.share(self.neighbours)
         return jury.deliberate(self.names, self.said, labels, near, groups, kin=self.frame["kin"], seed=seed)
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a judged workspace knows: the labels table, the classes, what features are made of, and its sharpness."""
-
-    table: pd.DataFrame
-    classes: list[str]
-    known: Known
-    sharpness: float
-
-
-def data_digest(images: pd.DataFrame) -> str:
-    """Return a fingerprint of what labels are judged on: paths, contents and labels."""
-    digest = hashlib.sha256()
-    for column in ("path", "sha256", "label"):
-        digest.update(pd.util.hash_pandas_object(images[column], index=False).to_numpy().tobytes())
-    return digest.hexdigest()
-
-
-def stored(workspace: Workspace, images: pd.DataFrame) -> pd.DataFrame | None:
-    """Return the judgement in the workspace if it is of these very images and labels, else None."""
-    if not is_judged(workspace) or record_of(workspace)["data"] != data_digest(images):
-        return None
-    return read_labels(workspace)
-
-
-def is_judged(workspace: Workspace) -> bool:
-    """Tell whether the workspace holds a judgement that this version can read."""
-    return workspace.labels.exists() and record_of(workspace).get("revision") == REVISION
-
-
-def read_labels(workspace: Workspace) -> pd.DataFrame:
-    """Return the labels table, ``posterior`` as class -> probability."""
-    table = _stored_table(workspace)
-    with refusing(workspace.labels, _to_do(workspace)):
-        table["posterior"] = [json_object(text) for text in table["posterior"]]
-        for shares in table["posterior"]:
-            require_shape(shares, {str: float}, "a posterior")
-    return table
-
-
-def _to_do(workspace: Workspace) -> str:
-    return f"delete it and run: curate check --labels fast{option_of(workspace)}"
-
-
-def _stored_table(workspace: Workspace) -> pd.DataFrame:
-    texts = ("path", "label", "group", "suggestion", "posterior", "says")
-    numbers = ("wrong", "ambiguous", "suggestion_right", "self_confidence")
-    table = read_table(workspace.labels, _to_do(workspace), texts=texts, numbers=numbers)
-    with refusing(workspace.labels, _to_do(workspace)):
-        if table["path"].duplicated().any():
-            raise ValueError("an image twice")
-    return table
-
-
-def record_of(workspace: Workspace) -> dict[str, Any]:
-    """Return how the labels were judged: recipe, jury, rates, calibration, answers, cost; {} where they were not."""
-    record = dict(read_json(_record_file(workspace), _to_do(workspace), _RECORD) or {})
-    if record.get("revision") == REVISION:
-        with refusing(_record_file(workspace), _to_do(workspace)):
-            require_shape(record, _OF_JUDGED)
-            if {len(draw) for draw in record["rate_draws"]} != {len(record["rates"])}:
-                raise ValueError("its 'rate_draws' are not of its classes")
-    return record
-
-
-_RECORD = {
-    **{"key?": str, "data?": str, "answers?": str, "remarks?": [str], "skipped?": bool},
-    "taught?": {"sentences": [str]},
-}
-"""Shape of the record of any judgement, see ``curation.base.reading.require_shape``."""
-
-_JUROR = {"name": str, "weight": float, "seen": float, "skill": float, "slope": float, "sentence": str}
-
-_OF_JUDGED = {
-    **{"key": str, "data": str, "classes": [str], "sharpness": float, "rates": {str: float}, "rate_draws": [[float]]},
-    "jury": [_JUROR],
-}
-"""What it holds beside where labels were judged."""
-
-
-def state_of(workspace: Workspace) -> str:
-    """Return a text that changes with the judgement: what it rests on, and the answers that taught it."""
-    record = record_of(workspace)
-    return f"{record.get('key')} {record.get('answers', '')}"
-
-
-def remarks_of(workspace: Workspace) -> list[str]:
-    """Return what should be said of the judgement: classes left out, opinions called out, answers that taught it."""
-    record = record_of(workspace)
-    lines = list(record.get("remarks", []))
-    lines += [one["sentence"] for one in record.get("jury", []) if one["seen"] >= jury.CALLED_OUT]
-    return [*lines, *record.get("taught", {}).get("sentences", [])]
-
-
-def jury_of(workspace: Workspace) -> pd.DataFrame | None:
-    """Return who judged the labels: name, weight, seen, skill, slope, sentence; None where they were not judged."""
-    if not is_judged(workspace):
-        return None
-    return pd.DataFrame(record_of(workspace)["jury"])[["name", "weight", "seen", "skill", "slope", "sentence"]]
 
 
 def judge(
     workspace: Workspace, images: pd.DataFrame, copies: pd.DataFrame, settings: Settings, display: Display
 ) -> None:
-    """Judge every label of the raw version and write ``labels.parquet``; what is cached is not done again.
+    """Judge every label of the raw version and write ``labels.parquet``; cached parts are reused.
 
-    Classes that are too small for the folds are left out with a sentence; where fewer than two are left, nothing is
-    judged, and the record says why. The caller holds the lock and has committed the raw version.
+    Classes that are too small for the folds are left out, with a note. If fewer than two remain, nothing is judged, and
+    the record says why. The caller holds the lock and has committed the raw version.
 
     Args:
         workspace: that was scanned.
@@ -208,7 +104,7 @@ def judge(
 
     Raises:
         ModelError: the recipe is unknown, or its models cannot be fitted.
-        OpinionError: an opinion that was asked for cannot be had.
+        OpinionError: a requested opinion is not available.
 
     """
     raw = manifest.find(workspace, "raw")
@@ -226,7 +122,7 @@ def judge(
     if frame.empty:
         runs.require_recipe(settings.labels.recipe)
         workspace.labels.unlink(missing_ok=True)
-        write_json(_record_file(workspace), {"key": key, "data": data, "skipped": True, "remarks": remarks})
+        write_json(record_file(workspace), {"key": key, "data": data, "skipped": True, "remarks": remarks})
         return
     started = time.monotonic()
     evidence = _gathered(workspace, frame, settings, display)
@@ -248,18 +144,14 @@ def judge(
         "seconds": round(time.monotonic() - started, 1),
         "accuracy": float((evidence.said[0].argmax(axis=1) == evidence.labels).mean()),
     }
-    write_json(_record_file(workspace), facts)
+    write_json(record_file(workspace), facts)
     learn(workspace, settings)
 
 
-def _record_file(workspace: Workspace) -> Path:
-    return workspace.labels.with_suffix(".json")
-
-
 def _with_enough(labelled: pd.DataFrame, folds: int, unlabelled: int) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows of classes that every fold can hold out a picture of, and a sentence on what is left out.
+    """Return the rows of classes with at least one picture per fold, and sentences on what is left out.
 
-    Copies and shots of one session are one picture here: they stay in one fold.
+    Copies and shots of one session count as one picture: they stay in one fold.
     """
     unit = labelled["kin"].where(labelled["kin"] != "", labelled["key"])
     pictures = unit.groupby(labelled["label"]).nunique()
@@ -270,17 +162,17 @@ def _with_enough(labelled: pd.DataFrame, folds: int, unlabelled: int) -> tuple[p
     for label, number in small.items():
         said.append(
             f"The labels of class {label!r} were not judged: it has {number} different "
-            f"{'picture' if number == 1 else 'pictures'}, and each of the {folds} models needs one to be tried on."
+            f"{'picture' if number == 1 else 'pictures'}, and each of the {folds} models needs one to be tested on."
         )
     kept = labelled[~labelled["label"].isin(small.index)].reset_index(drop=True)
     if kept["label"].nunique() >= 2:
         return kept, said
     few = ", ".join(map(repr, kept["label"].unique())) or "none"
-    return kept.iloc[:0], [*said, f"No label was judged: that takes two classes or more, and there is {few}."]
+    return kept.iloc[:0], [*said, f"No label was judged: at least two classes are needed, and there is {few}."]
 
 
 def _key(raw_hash: str, frame: pd.DataFrame, settings: Settings) -> str:
-    """Return a fingerprint of all that decides the judgement but people's answers."""
+    """Return a fingerprint of everything that determines the judgement except people's answers."""
     chosen = settings.labels.model_dump(mode="json", exclude={"threads", "workers", "code", "teach"})
     groups = pd.util.hash_pandas_object(frame[["group", "kin"]], index=False).to_numpy().tobytes()
     marks = [opinions.mark(source) for source in settings.labels.opinions]
@@ -289,7 +181,7 @@ def _key(raw_hash: str, frame: pd.DataFrame, settings: Settings) -> str:
 
 
 def _gathered(workspace: Workspace, frame: pd.DataFrame, settings: Settings, display: Display) -> _Evidence:
-    """Fit the models and hear every opinion."""
+    """Fit the models and gather all other opinions."""
     from training.held_out import held_out
 
     chosen = settings.labels
@@ -298,13 +190,22 @@ def _gathered(workspace: Workspace, frame: pd.DataFrame, settings: Settings, dis
         workspace, chosen.recipe, "raw", options, display, folds=chosen.folds, workers=chosen.workers, frame=frame
     )
     files = [Path(path) for path in frame["path"]]
-    heard = runs.translate_errors(lambda: held_out(found.table, files, workspace.folds, frame["sha256"]))
+    heard = runs.translate_errors(lambda: held_out(found.table, files, workspace.folds, frame["sha256"].tolist()))
     place = {name: number for number, name in enumerate(found.classes)}
-    labels = frame["label"].map(place).to_numpy(dtype=np.int64)
+    labels = np.asarray(frame["label"].map(place), np.int64)
     models = heard.members.astype(np.float64).mean(axis=0)
-    # shots of one session carry one mistake together: none of them speaks for another
+    # shots of one session share mistakes, so none of them is a neighbour of another
     around = neighbours.nearest(heard.embedding, frame["kin"], found.table["fold"])
-    others = _asked(workspace, frame, found.classes, settings, display)
+    with display.step("Gathering other opinions") as report:
+        others = opinions.gather(
+            chosen.opinions,
+            frame[["key", "path", "sha256"]],
+            found.classes,
+            workspace.predictions / "opinions",
+            code=chosen.code,
+            download=settings.measure.allow_download,
+            report=report,
+        )
     return _Evidence(
         frame=frame,
         classes=found.classes,
@@ -319,31 +220,8 @@ def _gathered(workspace: Workspace, frame: pd.DataFrame, settings: Settings, dis
     )
 
 
-def _asked(
-    workspace: Workspace,
-    frame: pd.DataFrame,
-    classes: Sequence[str],
-    settings: Settings,
-    display: Display,
-) -> list[Opinion]:
-    """Return the opinions beside the models'."""
-    with display.step("Hearing other opinions") as report:
-        return opinions.gather(
-            settings.labels.opinions,
-            frame[["key", "path", "sha256"]],
-            classes,
-            workspace.predictions / "opinions",
-            code=settings.labels.code,
-            download=settings.measure.allow_download,
-            report=report,
-        )
-
-
-def _learned(table: pd.DataFrame, labels: scores.Whole, cache_dir: Path) -> scores.Floats:
-    """Return area under the margin and times forgotten, (n, 2), means over the fits that trained on an image.
-
-    NaN where no fit was recorded.
-    """
+def _learned(table: pd.DataFrame, labels: Ints, cache_dir: Path) -> Floats:
+    """Return area under the margin and times forgotten, (n, 2): means over an image's fits, NaN without a record."""
     from training.dynamics import dynamics
 
     total, number = np.zeros((len(labels), 2)), np.zeros((len(labels), 1))
@@ -352,12 +230,11 @@ def _learned(table: pd.DataFrame, labels: scores.Whole, cache_dir: Path) -> scor
         total[fit.rows, 0] += scores.area_under_margin(mine, fit.logits)
         total[fit.rows, 1] += scores.forgetting(mine, fit.logits)
         number[fit.rows] += 1
-    mean: scores.Floats = np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
-    return mean
+    return np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0)
 
 
 def _table(evidence: _Evidence, consensus: Consensus) -> pd.DataFrame:
-    """Return the labels table of the untaught judge: who says what, and what is made of it; one row per image."""
+    """Return the labels table before any answer: the opinions and the judgement; one row per image."""
     names = np.asarray(evidence.classes, dtype=object)
     rows = np.arange(len(evidence.labels))
     labels, models = evidence.labels, evidence.said[0]
@@ -380,7 +257,7 @@ def _table(evidence: _Evidence, consensus: Consensus) -> pd.DataFrame:
 
 
 def with_judgement(table: pd.DataFrame, classes: Sequence[str], found: Judgement) -> pd.DataFrame:
-    """Return the labels table with what is thought of every label."""
+    """Return the labels table with the judgement of every label."""
     names = np.asarray(classes, dtype=object)
     rounded = found.posterior.round(4).tolist()
     return table.assign(
@@ -393,7 +270,7 @@ def with_judgement(table: pd.DataFrame, classes: Sequence[str], found: Judgement
 
 
 def _words(evidence: _Evidence, names: npt.NDArray[np.object_]) -> list[str]:
-    """Return who says what of each image in one sentence: neighbours, every opinion, its copies."""
+    """Return a sentence per image: what its neighbours, every opinion and its copies say."""
     near, asked = evidence.neighbours, evidence.neighbours.sum(axis=1).astype(np.int64)
     parts = [
         [f"{int(most)} of {total} nearest say {name}"] if total else []
@@ -416,9 +293,9 @@ def _words(evidence: _Evidence, names: npt.NDArray[np.object_]) -> list[str]:
 
 
 def calibration_record(evidence: _Evidence, consensus: Consensus, settings: Settings) -> dict[str, Any]:
-    """Return what was learned of the labels and the jury, and how well planted flips are found again, kind by kind.
+    """Return what was learned about the labels and the jury, and how well planted flips are found, by kind.
 
-    The flips are counterfactual: 10 % of the labels that the jury does not doubt are judged as if they had been others.
+    The flips are counterfactual: 10 % of the labels that the jury does not doubt are judged as if they were others.
     """
     named = consensus.posterior[:, :-1]
     confused = scores.joint(evidence.labels, evidence.said[0])
@@ -448,7 +325,7 @@ def calibration_record(evidence: _Evidence, consensus: Consensus, settings: Sett
 
 
 def juror_record(juror: jury.Juror, seen: str = "") -> dict[str, Any]:
-    """Return what was learned of one opinion, and what its source says of the data it saw, for the record and pages."""
+    """Return what was learned about one opinion; ``seen`` is its source's statement on the data that it has seen."""
     numbers = {name: round(getattr(juror, name), 3) for name in ("weight", "seen", "skill", "slope")}
     return {
         "name": juror.name,
@@ -458,19 +335,8 @@ def juror_record(juror: jury.Juror, seen: str = "") -> dict[str, Any]:
     }
 
 
-_RATE_DRAWS = 100
-"""Bootstrap samples behind the interval of the expected errors."""
-
-_PLANTED_SHARE = 0.1
-"""Of the undoubted labels, flipped to measure how well flips are found."""
-
-
-def _memory_file(workspace: Workspace) -> Path:
-    return workspace.labels.with_suffix(".npz")
-
-
 def _weakness(evidence: _Evidence) -> list[str]:
-    """Return a sentence where no opinion can tell the classes apart much better than chance."""
+    """Return a sentence if no opinion agrees with the labels much better than chance."""
     labels, shares = evidence.labels, np.bincount(evidence.labels) / len(evidence.labels)
     found = []
     for said in evidence.said:
@@ -480,67 +346,17 @@ def _weakness(evidence: _Evidence) -> list[str]:
     if max(found) >= _WEAK_KAPPA:
         return []
     return [
-        f"No opinion agrees with the labels much more than chance would (Cohen's kappa {max(found):.2f} at best): take "
-        "the suspects as an order to look at, not as wrong labels; more images, answers or another --opinion help."
+        f"No opinion agrees with the labels much better than chance (Cohen's kappa {max(found):.2f} at best): use the "
+        "suspects as an order of review, not as wrong labels; more images, answers or another --opinion help."
     ]
 
 
-_WEAK_KAPPA = 0.4
-"""Below it agreement is fair at most (Landis & Koch, Biometrics 1977)."""
-
-
-def write_memory(
-    workspace: Workspace,
-    key: str,
-    labels: scores.Whole,
-    consensus: Consensus,
-    near: scores.Floats,
-    dynamics: scores.Floats,
-) -> None:
-    """Keep what features are made of; rows are those of the labels table, and ``key`` says which judgement it is of."""
-    stream = io.BytesIO()
-    np.savez(
-        stream,
-        key=np.array(key),
-        labels=labels,
-        posterior=consensus.posterior,
-        calibrated=consensus.calibrated.astype(np.float32),
-        neighbours=near,
-        dynamics=dynamics,
-    )
-    write_bytes(_memory_file(workspace), stream.getvalue())
-
-
-def memory_of(workspace: Workspace) -> Memory | None:
-    """Return what the judge knows, None where no labels were judged or its file is of another judgement."""
-    record, file = record_of(workspace), _memory_file(workspace)
-    if not (is_judged(workspace) and file.exists()):
-        return None
-    with refusing(file, _to_do(workspace), LabellingError):
-        kept = arrays(contents(file))
-        if str(kept["key"]) != record["key"]:
-            return None
-        table = _stored_table(workspace)
-        named = {field.name: kept[field.name] for field in fields(Known) if field.name != "groups"}
-        images, classes = len(table), len(record["classes"])
-        jurors = len(named["calibrated"]) if named["calibrated"].ndim else 0
-        shapes = {"labels": (images,), "posterior": (images, classes + 1), "calibrated": (jurors, images, classes + 1)}
-        shapes |= {"neighbours": (images, classes), "dynamics": (images, 2)}
-        odd = next((name for name, shape in shapes.items() if named[name].shape != shape), None)
-        if odd is not None or any(array.dtype.kind not in "iuf" for array in named.values()):
-            raise ValueError(f"its {odd or 'arrays'} are of other images, or no numbers")
-        if named["labels"].dtype.kind == "f" or not ((named["labels"] >= 0) & (named["labels"] < classes)).all():
-            raise ValueError("its labels are no classes")
-    known = Known(groups=table["group"].to_numpy(dtype=object), **named)
-    return Memory(table, list(record["classes"]), known, float(record["sharpness"]))
-
-
 def learn(workspace: Workspace, settings: Settings) -> bool:
-    """Teach the judge what people have answered since; tell whether the labels table changed."""
+    """Teach the judge people's new answers; return whether the labels table changed."""
     memory = memory_of(workspace)
     if memory is None:
         return False
-    given = people.collected(workspace, memory.classes) if settings.labels.teach else people.NOBODY
+    given = people.collect_answers(workspace, memory.classes) if settings.labels.teach else people.NOBODY
     digest = hashlib.sha256(given.to_csv(index=False).encode("utf-8")).hexdigest()
     record = record_of(workspace)
     if record.get("answers") == digest or (given.empty and "answers" not in record):
@@ -552,21 +368,20 @@ def learn(workspace: Workspace, settings: Settings) -> bool:
     table = with_judgement(memory.table, memory.classes, found).assign(answers=counted)
     write_table(workspace.labels, table)
     record |= {"answers": digest, "taught": taught_record(taught, answers, who, found)}
-    write_json(_record_file(workspace), record)
+    write_json(record_file(workspace), record)
     return True
 
 
-def _answers_heard(memory: Memory, answers: Answers) -> scores.Floats:
-    """Return how many answers were heard on each image or a copy of it, (n,)."""
+def _answers_heard(memory: Memory, answers: Answers) -> Floats:
+    """Return how many answers there are to each image and its copies, (n,)."""
     heard = np.bincount(answers.rows, weights=answers.weights, minlength=len(memory.known))
     groups = pd.Series(memory.known.groups)
     shared = pd.Series(heard).groupby(groups).transform("sum").to_numpy()
-    counted: scores.Floats = np.where(memory.known.groups != "", shared, heard)
-    return counted
+    return np.where(memory.known.groups != "", shared, heard)
 
 
 def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: Judgement) -> dict[str, Any]:
-    """Return what the answers changed, as a record and in sentences."""
+    """Return what the answers changed, as a record with sentences."""
     number, images = float(answers.weights.sum()), len(np.unique(answers.rows))
     people_record = {name: round(float(value), 3) for name, value in zip(who, taught.reliability, strict=True)}
     sentences = []
@@ -576,7 +391,7 @@ def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: J
             f"{100 * taught.moved:.1f} % of all images."
         )
     sentences += [
-        f"The answers of {name!r} fit the images no better than guesses and count as {GUESSED:.0f}: look at some."
+        f"The answers of {name!r} fit the images no better than guesses and count as {GUESSED:.0f}: check some of them."
         for name, guesses in zip(who, taught.guesses, strict=True)
         if guesses
     ]
@@ -591,7 +406,7 @@ def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: J
 
 
 def outcome_of(workspace: Workspace, version: manifest.Version) -> LabelOutcome | None:
-    """Return what a version did about the labels, and is expected to leave; None where none of it was judged."""
+    """Return how a version changed labels and how many errors it is expected to leave; None if none was judged."""
     record = record_of(workspace)
     if not is_judged(workspace):
         return None

@@ -1,4 +1,4 @@
-"""What to ask people next, and how far their answers get: the queue by gain, and the plan of a review."""
+"""Which images to ask people about next, and what their answers are expected to achieve: review queue and plan."""
 
 from __future__ import annotations
 
@@ -9,51 +9,48 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.base.arrays import Ints
 from curation.base.files import read_json, write_json
 from curation.base.workspace import Workspace
 from curation.labels import plan as planning
 from curation.labels.gain import BATCH, rank_queue
 from curation.labels.ranking import share_interval
-from curation.labels.scores import Flags, Whole
 from curation.labels.teach import RELIABILITY, Taught, chance
 from curation.pipeline import answers as people
-from curation.pipeline.label_judgement import LabellingError, Memory, memory_of, record_of
+from curation.pipeline.label_store import LabellingError, Memory, memory_of, record_of
 
 PLAN = "plan.json"
-"""In the folder of reviews: the first plan and the newest of the judgement in force."""
+"""File in the folder of reviews: the first and the newest plan for the current judgement."""
 
 REACHED = ("what", "expected", "reached", "low", "high")
-"""Columns of what was expected and what came."""
-
-ORDERS = ("gain", "random", "cleanlab")
-"""Ways to ask that a plan compares: by gain, at random, and by cleanlab's self-confidence."""
+"""Columns of expected and reached figures."""
 
 __all__ = ["BATCH", "Asking", "ReviewPlan", "asking", "next_images", "plan_review"]
 
 
 @dataclass(frozen=True)
 class Asking:
-    """A judged workspace that can rank what to ask, again and again without reading a file."""
+    """Ranks images to ask about, any number of times without reading a file."""
 
     memory: Memory
     answers: pd.DataFrame
 
     @property
     def right_untaught(self) -> float:
-        """Share of all labels expected to be right before any answer, each taken as its likeliest class."""
+        """Expected share of right labels before any answer, if each image has its likeliest class."""
         return float(self.memory.known.posterior.max(axis=1).mean())
 
     def rank_queue(self, more: pd.DataFrame | None = None, paths: Sequence[str] | None = None) -> pd.DataFrame:
-        """Teach the judge and return what to ask, the best first.
+        """Teach the judge and return the images to ask about, the best first.
 
         Args:
             more: answers beyond those in the workspace: path, answer (a class, or "" for none of these), person,
                 weight; a person's answer here replaces the one there.
-            paths: images that may be asked about; None for all that were judged. What was answered, and its copies, is
-                not asked again.
+            paths: images that may be asked about; None for all that were judged. Answered images and their copies are
+                not asked about again.
 
         Returns:
-            path, group ("" or that of its copies, which stand together), gain (labels expected to be mended); in
+            path, group ("" or that of its copies, in adjacent rows), gain (labels expected to be corrected); in
             ``attrs``, "right": the share of all labels expected to be right now.
 
         """
@@ -76,13 +73,13 @@ class Asking:
 
 
 def asking(workspace: Workspace) -> Asking | None:
-    """Return what ranks this workspace's queue; None where its labels have not been judged."""
+    """Return the queue's ranking of a workspace; None if its labels have not been judged."""
     memory = memory_of(workspace)
-    return None if memory is None else Asking(memory, people.collected(workspace, memory.classes))
+    return None if memory is None else Asking(memory, people.collect_answers(workspace, memory.classes))
 
 
 def next_images(workspace: Workspace, number: int) -> pd.DataFrame:
-    """Return the images to ask about next, groups of copies whole: path, group, gain."""
+    """Return the images to ask about next, with all copies: path, group, gain."""
     found = asking(workspace)
     if found is None or not number:
         return pd.DataFrame(columns=["path", "group", "gain"])
@@ -93,12 +90,12 @@ def next_images(workspace: Workspace, number: int) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class ReviewPlan:
-    """How far answers get.
+    """What answers are expected to achieve.
 
     Attributes:
-        table: order, answers (more than there are), expected, low, high: share of all labels that are right.
-        reached: what, expected, reached, low, high: what the first plan expected of the answers that came since, and
-            what came; empty before there are any.
+        table: order, answers (additional), expected, low, high: share of all labels that are right.
+        reached: what, expected, reached, low, high: what the first plan expected of the answers given since, and what
+            they achieved; empty without such answers.
         lines: the same in sentences.
 
     """
@@ -109,7 +106,7 @@ class ReviewPlan:
 
 
 def plan_review(workspace: Workspace, seed: int = 0) -> ReviewPlan:
-    """Return what the next answers are expected to reach, order by order, and what earlier ones reached.
+    """Return what the next answers are expected to achieve, by order of asking, and what earlier ones achieved.
 
     Raises:
         LabellingError: the labels have not been judged.
@@ -123,10 +120,11 @@ def plan_review(workspace: Workspace, seed: int = 0) -> ReviewPlan:
     queue = rank_queue(memory.known, answers)
     open_ = np.zeros(len(table), dtype=bool)
     open_[queue.rows] = True
+    suspects = np.argsort(-table["self_confidence"].to_numpy(), kind="stable")
     orders = {
         "gain": _one_a_group(queue.rows, memory),
         "random": _one_a_group(np.random.default_rng(seed).permutation(np.flatnonzero(open_)), memory),
-        "cleanlab": _one_a_group(_by_self_confidence(table, open_), memory),
+        "cleanlab": _one_a_group(suspects[open_[suspects]], memory),
     }
     expected = planning.plan(memory.known, queue.taught, orders, seed=seed)
     given = float(answers.weights.sum())
@@ -138,13 +136,13 @@ def plan_review(workspace: Workspace, seed: int = 0) -> ReviewPlan:
         write_json(workspace.review / PLAN, {"key": record_of(workspace)["key"], "first": first, "newest": newest})
     except OSError as error:
         lines.append(
-            f"This plan is not kept, so what comes of it will not be told ({error.strerror}: {error.filename})."
+            f"This plan could not be stored, so its results cannot be reported ({error.strerror}: {error.filename})."
         )
     return ReviewPlan(expected, reached, lines)
 
 
 def newest_plan(workspace: Workspace) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """Return the tables of the newest plan of the judgement in force (see ``ReviewPlan``), None where there is none."""
+    """Return the tables of the newest plan for the current judgement (see ``ReviewPlan``), None without one."""
     plan = _plan_in_force(workspace)
     if plan is None:
         return None
@@ -165,20 +163,15 @@ _PLAN = {
 """Shape of the plan's file, see ``curation.base.reading.require_shape``."""
 
 
-def _by_self_confidence(table: pd.DataFrame, open_: Flags) -> Whole:
-    rows = np.argsort(-table["self_confidence"].to_numpy(), kind="stable")
-    return np.asarray(rows[open_[rows]], np.int64)
-
-
-def _one_a_group(rows: Whole, memory: Memory) -> Whole:
-    """Return the rows without those whose copy comes before: one answer is asked of a picture."""
+def _one_a_group(rows: Ints, memory: Memory) -> Ints:
+    """Return the rows without those preceded by a copy: one answer is asked for per picture."""
     names = memory.known.groups[rows]
     again = pd.Series(names).duplicated().to_numpy() & (names != "")
     return np.asarray(rows[~again], np.int64)
 
 
 def _first_plan(workspace: Workspace, expected: pd.DataFrame, given: float) -> dict[str, Any]:
-    """Return the first plan of this judgement, and how much was answered when it was made."""
+    """Return the first plan for this judgement, with the number of answers at the time."""
     plan = _plan_in_force(workspace)
     if plan is not None:
         return dict(plan["first"])
@@ -187,10 +180,10 @@ def _first_plan(workspace: Workspace, expected: pd.DataFrame, given: float) -> d
 
 
 def _reached(memory: Memory, given: pd.DataFrame, plan: dict[str, Any], expected: pd.DataFrame) -> pd.DataFrame:
-    """Return what was expected and what was reached: the share of right labels, and the judge's word against people's.
+    """Return what was expected and what was reached: the share of right labels, and the judge's agreement with people.
 
-    The first is an estimate in both columns. The second is measured on the answers themselves, against the judge before
-    any of them taught it.
+    The first is an estimate in both columns. The second is measured on the answers, with the judge before it was
+    taught.
     """
     answers, _ = people.as_answers(given, memory.table["path"], memory.classes)
     whole = answers.take(answers.weights == 1.0)

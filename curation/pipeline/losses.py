@@ -1,4 +1,4 @@
-"""What is lost, in plain sentences: large losses to copies, what the brake held back, decisions that apply no more."""
+"""Losses in plain sentences: many copies in one class, exclusions held back, decisions that no longer apply."""
 
 from __future__ import annotations
 
@@ -14,31 +14,29 @@ from curation.decisions.manifest import Version
 from curation.decisions.replay import HELD, PERSON_PREFIX, POLICY_PREFIX
 
 _COPIES = ("exact_duplicate", "near_duplicate", "label_conflict")
-"""Checks by which an image is left out as a copy."""
+"""Checks that exclude an image as a copy."""
 
 _NAMED = 5
-"""Parts of the data, or decisions, that a sentence names; more are counted."""
+"""Most parts or decisions that a sentence names; the rest are counted."""
 
 
 def headline(raw: pd.DataFrame, rows: pd.DataFrame, entries: Sequence[Entry], limits: BrakeSettings) -> list[str]:
-    """Return a sentence on the class and split of which the largest share was left out as copies, if it is large.
+    """Return a sentence on the class and split that lost the largest share as copies, if that share is large.
 
     Args:
         raw: the manifest before cleaning.
         rows: the manifest after it.
         entries: the decisions in force.
-        limits: from which share and number on.
+        limits: least share and number.
 
     """
     as_copies = {entry.path for entry in entries if entry.action == "exclude" and _check(entry) in _COPIES}
     gone = rows.loc[(rows["status"] == "excluded") & rows["path"].isin(as_copies), "path"]
-    counts = raw.assign(gone=raw["path"].isin(gone)).groupby(["split", "label"])["gone"].agg(["sum", "size"])
-    share = counts["sum"] / counts["size"]
-    large = share[(counts["sum"] >= limits.min_images) & (share > limits.headline_share)]
+    counts = raw.assign(gone=raw["path"].isin(gone)).groupby(["split", "label"])["gone"].agg(["sum", "size", "mean"])
+    large = counts[(counts["sum"] >= limits.min_images) & (counts["mean"] > limits.headline_share)]
     if large.empty:
         return []
-    split, label = large.idxmax()
-    number, size = counts.loc[(split, label)]
+    split, label, number, size, _ = large.nlargest(1, "mean").reset_index().iloc[0]
     of = " ".join(filter(None, [f"{split}'s" if split else "", label or "the unlabelled images"]))
     return [f"{number / size:.0%} of {of} are copies: {number:,} of {size:,} images were left out as such."]
 
@@ -48,12 +46,12 @@ def _check(entry: Entry) -> str:
 
 
 def held(version: Version, entries: Sequence[Entry], option: str) -> tuple[list[str], dict[str, Any]]:
-    """Return what the brake held back and how to go on, as sentences and as a record.
+    """Return what the brake held back and how to proceed, as sentences and as a record.
 
     Args:
-        version: whose record names the losses.
+        version: its lineage names the losses.
         entries: the decisions in force.
-        option: names the workspace on the command line.
+        option: command-line option for the workspace.
 
     """
     stated = [record for record in version.lineage.get("brake", []) if set(record) == set(Loss.__dataclass_fields__)]
@@ -75,7 +73,7 @@ def held(version: Version, entries: Sequence[Entry], option: str) -> tuple[list[
 
 
 def no_longer_applying(lost: pd.DataFrame) -> tuple[list[str], dict[str, Any]]:
-    """Return the decisions of people that are about no image any more, as sentences and as a record.
+    """Return people's decisions on images that are gone or changed, as sentences and as a record.
 
     Args:
         lost: see ``curation.decisions.follow.Followed``.

@@ -1,11 +1,12 @@
-"""Join what people decided in another workspace of the same data into this one; contradictions are named."""
+"""Merge people's decisions from another workspace of the same data; contradictions are reported."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,13 +22,16 @@ from curation.pipeline import decisions
 
 _SAYS = ["path", "mine", "by", "theirs", "their_by"]
 
+_Row = Mapping[Hashable, Any]
+"""A line of a log, by column."""
+
 
 @dataclass(frozen=True)
 class Merged:
-    """What came of it: the version, decisions taken and taken back, known ones, those on other pictures, conflicts.
+    """The result: the version, and how many decisions were taken, undone, known already, or about other images.
 
-    conflicts: path, mine, by, theirs, their_by: pictures on which both sides decided otherwise since they parted; what
-    was decided here stands.
+    conflicts (path, mine, by, theirs, their_by) are images that the two sides decided differently; the decision of this
+    workspace stays in force.
     """
 
     version: manifest.Version
@@ -39,25 +43,25 @@ class Merged:
     notes: list[str]
 
     def lines(self) -> list[str]:
-        """Return it in sentences."""
+        """Return the result in sentences."""
         lines = [
-            f"{self.taken:,} decisions taken, {self.taken_back:,} taken back, {self.known:,} were here already; "
+            f"{self.taken:,} decisions taken, {self.taken_back:,} undone, {self.known:,} were here already; "
             f"version {self.version.name} ({self.version.hash[:12]})."
         ]
         if self.elsewhere:
-            lines.append(f"{self.elsewhere:,} are about pictures that this data set does not have.")
+            lines.append(f"{self.elsewhere:,} are about images that this data set does not have.")
         if len(self.conflicts):
             lines.append(
-                f"{len(self.conflicts):,} pictures were decided otherwise here, and that stands; settle them with "
-                "curate decide:"
+                f"{len(self.conflicts):,} images were decided differently here; those decisions stay in force. Settle "
+                "them with curate decide:"
             )
         return [*lines, *self.notes]
 
 
 def merge(workspace: Workspace, other: Path, settings: Settings, display: Display) -> Merged:
-    """Take the decisions of people in the workspace ``other``, which is only read; the caller holds this one's lock.
+    """Take people's decisions from the workspace ``other``, which is only read; the caller holds this one's lock.
 
-    What was decided on both sides is known by who, when and what, so merging twice, or both ways, changes nothing.
+    Decisions are identified by person, time and content, so that merging twice, or in both directions, changes nothing.
 
     Raises:
         WorkspaceError: there is no other workspace, or it is this one.
@@ -70,6 +74,7 @@ def merge(workspace: Workspace, other: Path, settings: Settings, display: Displa
     images = read_images(workspace)
     there = set(images["sha256"]) | set(images["path"])
     by_person: dict[str, list[Draft]] = {}
+    taken: list[_Row] = []
     conflicts, elsewhere, known = [], 0, 0
     for picture, rows in theirs.pictures.items():
         new = rows[[key not in mine.keys for key in rows["key"]]]
@@ -84,20 +89,18 @@ def merge(workspace: Workspace, other: Path, settings: Settings, display: Displa
         if len(own) and _last(own)[0] != _last(new)[0]:
             conflicts.append([new["path"].iloc[-1], *_last(own), *_last(new)])
             continue
-        for row in new.to_dict("records"):
-            by_person.setdefault(row["actor"].removeprefix(PERSON_PREFIX), []).append(_draft(row))
-    taken = sum(map(len, by_person.values()))
+        taken += new.to_dict("records")
     parted = [row for action in ("not_copies", "not_same") for row in theirs.acts(action, mine.keys)]
-    for row in parted:
+    for row in (*taken, *parted):
         by_person.setdefault(row["actor"].removeprefix(PERSON_PREFIX), []).append(_draft(row))
     taken_back = _undos(mine, theirs, {conflict[0] for conflict in conflicts}, by_person)
     recorded = decisions.record(workspace, by_person, settings, display, new_class=True)
     frame = pd.DataFrame(conflicts, columns=_SAYS)
-    return Merged(recorded.version, taken + len(parted), taken_back, known, elsewhere, frame, recorded.notes)
+    return Merged(recorded.version, len(taken) + len(parted), taken_back, known, elsewhere, frame, recorded.notes)
 
 
 class _Side:
-    """The people's lines of one workspace, and what tells them apart from others."""
+    """The log lines of people in one workspace, and the key of each."""
 
     def __init__(self, workspace: Workspace, table: pd.DataFrame) -> None:
         self.table = table
@@ -105,35 +108,34 @@ class _Side:
         everybody = table[table["actor"].str.startswith(PERSON_PREFIX)]
         self.keys = {_key(row): row["seq"] for row in everybody.to_dict("records")}
         people = manifest.identified(workspace, table)
-        self.people = people.assign(key=[_key(row) for row in people.to_dict("records")])
+        self.people = people.assign(key=pd.Series(map(_key, people.to_dict("records")), people.index, dtype=object))
         named = self.people["content"].where(~self.people["content"].isin(["", UNKNOWN]), self.people["path"])
         self.pictures = dict(iter(self.people.groupby(named, sort=False)))
 
-    def acts(self, action: str, known: dict[Hashable, int]) -> list[dict[str, str]]:
-        """Return people's lines of one action that stand and are not ``known``."""
+    def acts(self, action: str, known: Mapping[tuple[str, ...], int]) -> list[_Row]:
+        """Return people's lines of one action that are in force and not ``known``."""
         mine = self.table[self.table["actor"].str.startswith(PERSON_PREFIX) & (self.table["action"] == action)]
-        rows: list[dict[str, str]] = mine[~mine["seq"].isin(self.gone)].to_dict("records")
-        return [row for row in rows if _key(row) not in known]
+        return [row for row in mine[~mine["seq"].isin(self.gone)].to_dict("records") if _key(row) not in known]
 
 
-def _key(row: dict[str, str]) -> Hashable:
-    """Return what makes a line the same one in two workspaces; of undoing, its value counts lines of one of them."""
+def _key(row: _Row) -> tuple[str, ...]:
+    """Return a line's identity across workspaces; the value of an undo is left out, as it numbers lines of one log."""
     return (row["actor"], row["time"], row["path"], row["action"], "" if row["action"] == "undo" else row["value"])
 
 
 def _last(rows: pd.DataFrame) -> tuple[str, str]:
-    """Return what was decided last of a picture, and who did."""
+    """Return the last decision on an image, and who took it."""
     row = rows.iloc[-1]
     return f"{row['action']} {row['value']}".strip(), row["actor"].removeprefix(PERSON_PREFIX)
 
 
-def _draft(row: dict[str, str]) -> Draft:
+def _draft(row: _Row) -> Draft:
     fields = {name: row[name] for name in ("path", "action", "value", "reason", "issue", "time", "label")}
     return Draft(**fields, content="" if row["content"] == UNKNOWN else row["content"])
 
 
 def _undos(mine: _Side, theirs: _Side, disputed: set[str], by_person: dict[str, list[Draft]]) -> int:
-    """Add what takes back lines, people's or policies', that were taken back there and stand here; return how many."""
+    """Add undos of the lines, people's or policies', that are undone there and in force here; return their number."""
     policy = replay.policy_rows(mine.table)
     ours = dict(zip(zip(policy["path"], policy["action"], strict=True), policy["seq"], strict=True))
     number = 0

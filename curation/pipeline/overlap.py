@@ -1,7 +1,7 @@
-"""What this data shares with another data set: exact and near copies, on both sides, by split and class.
+"""Exact and near copies shared with another data set, on both sides, by split and class.
 
-Nothing is decided. What is shared is kept in the workspace and becomes issues of the check ``overlap``, on which a
-policy may act (``[[exclude]] check = "overlap"``).
+Nothing is decided here. Shared images are stored in the workspace and become issues of the check ``overlap``, on which
+a policy may act (``[[exclude]] check = "overlap"``).
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from curation.checks.duplicates.find import Engine
 
 SHARED_COLUMNS = ["path", "split", "label", "sha256", "kind", "probability", "transform"]
-"""Of an image: what it is, and how it is shared (exact or near). Its likeliest partner's path follows, and the splits
-and labels of all of its partners."""
+"""An image and how it is shared (exact or near); then follow the path of its likeliest partner, and the splits and
+labels of all its partners."""
 
 _PICTURES = 60
-"""Pairs that the page shows, those across most different uses first."""
+"""Most pairs that the page shows, taken in turn from each split, class and kind."""
 
 
 _SURE = 0.95
-"""Probability of a near copy between two data sets: nothing at home tells how alike two people of theirs may look, as
-the pairs of one data set do (``curation.checks.duplicates.calibration.in_company``), so more is asked for."""
+"""Least probability of a near copy between two data sets. It is higher than within one, whose own pairs show how alike
+two of its people may look (``curation.checks.duplicates.calibration.in_company``)."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two data sets: its images with measurements, a row per image, and where its pictures are kept."""
+    """One of the two data sets: images with measurements, one row per image, and the folder of its thumbnails."""
 
     name: str
     images: pd.DataFrame
@@ -53,7 +53,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Overlap:
-    """What two data sets share: ``mine`` and ``theirs``, a row per shared image and its likeliest partner; the page."""
+    """What two data sets share: ``mine`` and ``theirs`` have a row per shared image with its likeliest partner."""
 
     name: str
     mine: pd.DataFrame
@@ -63,7 +63,7 @@ class Overlap:
     page: Path
 
     def record(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return the result as a JSON record."""
         tables = {"shared": self.mine, "theirs": self.theirs, "counts": self.counts}
         return {
             "other": self.name,
@@ -73,11 +73,11 @@ class Overlap:
 
 
 def overlap(workspace: Workspace, other: str, settings: Settings, display: Display) -> Overlap:
-    """Find what the workspace's data shares with ``other``, keep it, and run the check; the caller holds the lock.
+    """Find what the workspace's data shares with ``other``, store it, and run the check; the caller holds the lock.
 
     Args:
         workspace: that was scanned.
-        other: a data set as ``curate run`` takes it, or a workspace, of which only its own measurements are read.
+        other: a data set as ``curate run`` takes it, or a workspace, whose measurements are read.
         settings: in force.
         display: shows the steps.
 
@@ -101,18 +101,14 @@ def overlap(workspace: Workspace, other: str, settings: Settings, display: Displ
 
 
 def folder_of(workspace: Workspace, other: str) -> Path:
-    """Return where the workspace keeps what it knows of another data set."""
-    return workspace.overlaps / _slug(other)
-
-
-def _slug(other: str) -> str:
-    """Return the name of a data set's folder: its own last part, told apart by a hash of the whole."""
+    """Return the workspace's folder for another data set: the last part of its address, and a hash of the whole."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", files.bare_url(other).rstrip("/").rpartition("/")[2]).strip("-")[:40]
-    return f"{words or 'other'}-{hashlib.sha256(other.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+    digest = hashlib.sha256(other.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return workspace.overlaps / f"{words or 'other'}-{digest}"
 
 
 def _joined(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
-    """Return the readable images with split, label and what tells their pixels."""
+    """Return the readable images with split, label and hashes of their pixels."""
     wanted = ["path", "sha256", "pixel_sha256", "dhash", "phash", "face_score"]
     readable = measurements.loc[measurements["error"] == "", wanted]
     stated = ["path", "split", "label", *(["url"] if "url" in images else [])]
@@ -120,7 +116,7 @@ def _joined(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
 
 
 def other_side(workspace: Workspace, other: str, folder: Path, settings: Settings, display: Display) -> Side:
-    """Return the other data set, measured under ``folder`` unless it is a workspace with measurements of its own."""
+    """Return the other data set, measured into ``folder`` unless it is a workspace with its own measurements."""
     from curation.measure import load_measurements, measure
 
     name = files.bare_url(other)
@@ -154,7 +150,7 @@ def _shared(workspace: Workspace, here: Side, there: Side, display: Display) -> 
 
 
 def _without_shots(workspace: Workspace, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return the pairs but those of a picture there with what is only another shot of its likelier copy here."""
+    """Return the pairs without those that are only another shot of the session of a likelier copy here."""
     if not workspace.pairs.exists():
         return pairs
     known = steps.read_pairs(workspace)
@@ -217,31 +213,30 @@ def _near_pairs(workspace: Workspace, here: Side, there: Side, display: Display)
 
 
 def _between(first: int, size: int) -> Engine:
-    """Return the search that compares pairs of a row below ``first`` and one from it on, of ``size``.
+    """Return the search that compares rows below ``first`` with rows from there to ``size``.
 
-    Pictures that have a likely copy there are compared with their own side too: who has shots of one session at home is
-    likelier to meet one more than a copy (``curation.checks.duplicates.calibration.in_company``).
+    Pictures with a likely copy are also compared with their own side: one that has shots of its session there is
+    likelier to meet another shot than a copy (``curation.checks.duplicates.calibration.in_company``).
     """
-    from curation.checks.duplicates import candidates, verification
-    from curation.checks.duplicates.find import Engine
+    from curation.checks.duplicates import candidates, local_engine
+
+    engine = local_engine()
 
     def across(pictures: Any, named: Candidates, report: Any) -> Any:
         a, b = named.pairs.T
         apart = (a < first) & (b >= first)
         likely = np.zeros(int(named.pairs.max(initial=-1)) + 1, dtype=np.bool_)
-        for batch in verification.verify(
-            pictures, candidates.Candidates(named.pairs[apart], named.mirrored[apart]), report
-        ):
+        for batch in engine.verify(pictures, candidates.Candidates(named.pairs[apart], named.mirrored[apart]), report):
             likely[batch.candidates.pairs[batch.odds > 0]] = True
             yield batch
         home = ~apart & (likely[a] | likely[b]) & (b < size)
-        yield from verification.verify(pictures, candidates.Candidates(named.pairs[home], named.mirrored[home]))
+        yield from engine.verify(pictures, candidates.Candidates(named.pairs[home], named.mirrored[home]), None)
 
-    return Engine(candidates.hamming_pairs, candidates.searcher, across)
+    return engine._replace(verify=across)
 
 
 def _counted(whose: str, images: pd.DataFrame, shared: pd.DataFrame) -> pd.DataFrame:
-    """Return side, split, label, images, exact, near and share (0..1): a row per class and split that shares any."""
+    """Return side, split, label, images, exact, near, share (0..1): a row per class and split with shared images."""
     kinds = shared.groupby(["split", "label", "kind"]).size().unstack(fill_value=0)
     kinds = kinds.reindex(columns=["exact", "near"], fill_value=0)
     sizes = images.groupby(["split", "label"]).size().rename("images")
@@ -271,7 +266,7 @@ def _sentences(here: Side, there: Side, mine: pd.DataFrame, theirs: pd.DataFrame
 
 
 def _page(here: Side, there: Side, mine: pd.DataFrame, counts: pd.DataFrame, lines: Sequence[str]) -> str:
-    """Return the page: counts, and pictures of pairs, of each split and class in turn."""
+    """Return the page: counts, and pairs of pictures from each split and class in turn."""
     from curation.measure import load_thumbnails
     from reports import overlap_page
 

@@ -1,9 +1,9 @@
-"""Answers to a person's questions about a workspace: versions, issues, log, one image. Reads only."""
+"""Read-only queries of a workspace: versions, issues, log, one image."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from curation.pipeline import label_judgement, summary
 
 @dataclass(frozen=True)
 class QueryResult:
-    """The same answer three ways: sentences, a record for machines, and a table where there is one."""
+    """A result as sentences, as a JSON record, and as a table."""
 
     lines: list[str]
     record: dict[str, Any]
@@ -30,12 +30,8 @@ class QueryResult:
 
 
 def version_lines(version: manifest.Version) -> list[str]:
-    """Return what a version is, in a few sentences."""
-    kept = excluded = 0
-    for classes in version.counts.values():
-        for statuses in classes.values():
-            kept += statuses.get("kept", 0)
-            excluded += statuses.get("excluded", 0)
+    """Describe a version in a few sentences."""
+    kept, excluded = _totals(version).values()
     policy = version.lineage.get("policy", {}).get("name", "")
     by = f", policy {policy}" if policy and version.kind == "cleaned" else ""
     return [
@@ -45,6 +41,11 @@ def version_lines(version: manifest.Version) -> list[str]:
     ]
 
 
+def _totals(version: manifest.Version) -> dict[str, int]:
+    parts = [statuses for classes in version.counts.values() for statuses in classes.values()]
+    return {status: sum(part.get(status, 0) for part in parts) for status in ("kept", "excluded")}
+
+
 def version_list(workspace: Workspace) -> pd.DataFrame:
     """Return one row per version: name, kind, kept, excluded, hash, created, tags."""
     named: dict[str, list[str]] = {}
@@ -52,16 +53,11 @@ def version_list(workspace: Workspace) -> pd.DataFrame:
         named.setdefault(name, []).append(tag)
     records = []
     for version in manifest.versions(workspace):
-        totals = {"kept": 0, "excluded": 0}
-        for classes in version.counts.values():
-            for statuses in classes.values():
-                for status, number in statuses.items():
-                    totals[status] += number
         records.append(
             {
                 "version": version.name,
                 "kind": version.kind,
-                **totals,
+                **_totals(version),
                 "hash": version.hash[:12],
                 "created": version.created,
                 "tags": " ".join(named.get(version.name, [])),
@@ -71,7 +67,7 @@ def version_list(workspace: Workspace) -> pd.DataFrame:
 
 
 def show(workspace: Workspace, name: str) -> QueryResult:
-    """Return a version beside the raw one it rests on, by split and class."""
+    """Return a version beside its raw version, by split and class."""
     version = manifest.find(workspace, name)
     raw = manifest.rows(workspace, manifest.find(workspace, version.base))
     rows = manifest.rows(workspace, version)
@@ -83,7 +79,7 @@ def show(workspace: Workspace, name: str) -> QueryResult:
 
 
 def found_issues(workspace: Workspace, check: str = "", *, flagged_only: bool = True, peer: str = "") -> pd.DataFrame:
-    """Return issue rows, worst first within each check: ours, or those of a peer, with its name and version.
+    """Return issue rows, worst first within each check: our own, or those of a peer with its name and version.
 
     Raises:
         WorkspaceError: no check of that name has been run.
@@ -106,11 +102,11 @@ def found_issues(workspace: Workspace, check: str = "", *, flagged_only: bool = 
 
 
 SERIOUS_FIRST = ("label_conflict", "split_leak")
-"""Checks that a person should look at before all others."""
+"""Checks that a person should review first."""
 
 
 def issue_summary(workspace: Workspace) -> pd.DataFrame:
-    """Return what each check that was run found, conflicts and leaks on top: check, flagged, scored, share, groups."""
+    """Return a row per check that was run, conflicts and leaks first: check, flagged, scored, share, groups."""
     found = summary.check_summary(read_issues(workspace)).rename(columns={"issues": "flagged"})
     serious = found["check"].isin(SERIOUS_FIRST)
     ordered = pd.concat([found[serious], found[~serious]], ignore_index=True)
@@ -118,12 +114,12 @@ def issue_summary(workspace: Workspace) -> pd.DataFrame:
 
 
 def not_run(by_check: pd.DataFrame, wanted: Sequence[str] = ()) -> list[str]:
-    """Return the names among ``wanted`` (none: all there are) of checks that were not run."""
+    """Return the checks among ``wanted`` (all checks if empty) that were not run."""
     return [name for name in wanted or registry.every() if name not in set(by_check["check"])]
 
 
 def not_run_words(names: Sequence[str]) -> list[str]:
-    """Return sentences that say which checks were not run, and what runs them."""
+    """Return sentences on which checks were not run, and the command that runs them."""
     by_command: dict[str, list[str]] = {}
     for name in names:
         by_command.setdefault(summary.how_to_run(name), []).append(name)
@@ -131,7 +127,7 @@ def not_run_words(names: Sequence[str]) -> list[str]:
 
 
 def issue_words(found: pd.DataFrame) -> pd.DataFrame:
-    """Return issue rows as a person reads them: path, check, score, group, and what was found in words."""
+    """Return issue rows for people: path, check, score, group, what (the evidence in words)."""
     serious = found["check"].isin(SERIOUS_FIRST)
     ordered = pd.concat([found[serious], found[~serious]], ignore_index=True)
     rows = zip(facts(ordered["evidence"]), ordered["path"], strict=True)
@@ -150,9 +146,9 @@ def _of_peer(workspace: Workspace, peer: str) -> pd.DataFrame:
 
 
 def log_table(workspace: Workspace, path: str = "") -> pd.DataFrame:
-    """Return the log's lines, newest first, with a column that says which are undone; with ``path`` those on an image.
+    """Return the log's lines, newest first, with a column ``undone``; with ``path`` only those on this image.
 
-    A line on an image is one that names it, or the picture that it is now, whatever its name was then.
+    They are the lines that name the path, and those on the image's content, whatever its path was then.
     """
     table = log.Log(workspace.decisions).table
     found = table.assign(undone=table["seq"].isin(log.undone_in(table)))
@@ -162,16 +158,16 @@ def log_table(workspace: Workspace, path: str = "") -> pd.DataFrame:
 
 
 _TOGETHER = 4
-"""Decisions that a person made at once, in the same words, from which on they are one line."""
+"""From this number on, a person's equal decisions of one moment are shown as one line."""
 
 
 def log_summary(found: pd.DataFrame, by: str = "", *, every: bool = False) -> pd.DataFrame:
-    """Return the log as a person reads it: what people decided, and a line for each time that a policy did.
+    """Return the log for people: each decision of a person, and one line for each run of a policy.
 
     Args:
         found: see :func:`log_table`.
-        by: only this person's, or this policy's.
-        every: each line by itself.
+        by: a person or policy, to show only its decisions.
+        every: show every line by itself.
 
     Returns:
         columns no, time, by, what, path, why; newest first.
@@ -183,7 +179,7 @@ def log_summary(found: pd.DataFrame, by: str = "", *, every: bool = False) -> pd
     lines = found.iloc[::-1].copy()
     is_policy = lines["actor"].str.startswith(POLICY_PREFIX)
     said = lines[["time", "actor", "action", "value", "reason", "undone"]].astype(str).agg("\0".join, axis=1)
-    # a policy's lines belong to the one that opened them; a person's stand alone unless they are the same
+    # a policy's lines belong to their opening line; a person's lines are shown alone unless they are equal
     batch = (lines["action"].eq("policy") | (is_policy != is_policy.shift())).cumsum()
     lines["unit"] = batch.astype(str).where(is_policy, said)
     rows = []
@@ -192,7 +188,9 @@ def log_summary(found: pd.DataFrame, by: str = "", *, every: bool = False) -> pd
         if together and not every:
             rows.append(_batch_line(members))
         else:
-            rows += [_single_line(row) for row in members.to_dict("records")]
+            for row in members.to_dict("records"):
+                what = _act(row) + (" (undone)" if row["undone"] else "")
+                rows.append((row["seq"], str(row["seq"]), row["time"], row["actor"], what, row["path"], row["reason"]))
     shown = pd.DataFrame(rows, columns=["order", *columns])
     shown["time"] = shown["time"].str.slice(0, 16).str.replace("T", " ")
     if by:
@@ -208,11 +206,6 @@ def _batch_line(members: pd.DataFrame) -> tuple[Any, ...]:
     numbers = f"{first['seq']}-{last['seq']}" if len(members) > 1 else str(first["seq"])
     path = "" if first["actor"].startswith(POLICY_PREFIX) else f"{first['path']} and {len(members) - 1:,} more"
     return last["seq"], numbers, first["time"], first["actor"], what, path, first["reason"]
-
-
-def _single_line(row: dict[str, Any]) -> tuple[Any, ...]:
-    what = _act(row) + (" (undone)" if row["undone"] else "")
-    return row["seq"], str(row["seq"]), row["time"], row["actor"], what, row["path"], row["reason"]
 
 
 def newest(workspace: Workspace) -> manifest.Version | None:
@@ -232,33 +225,33 @@ CHANGES = {
     "removed": "gone from the source",
     "other": "changed otherwise",
 }
-"""Kinds of change, as ``manifest.diff`` calls them, in words."""
+"""Kinds of change (``manifest.diff``) in words."""
 
 _CHANGES_NAMED = 5
 
 _PARTINGS = {"not_copies": "not copies of each other", "not_same": "not one person"}
-"""Actions that are about several images at once, in words."""
+"""Actions on several images at once, in words."""
 
 
 def what_changed(workspace: Workspace, before: manifest.Version | None, after: manifest.Version) -> list[str]:
-    """Return what a decision has changed between two versions, in a few sentences."""
+    """Describe in a few sentences what changed between two versions."""
     if before is None:
         return version_lines(after)
     if before.name == after.name:
         return [f"Nothing changed: {after.name} is as it was."]
     found = diff(workspace, before.name, after.name)
-    counts = [f"{number:,} {CHANGES[change]}" for change, number in found["change"].value_counts().items()]
-    lines = [f"{after.name}, compared with {before.name}: {', '.join(counts) or 'no image is judged otherwise'}."]
-    for row in found.head(_CHANGES_NAMED).itertuples():
-        why = f" ({row.reason})" if row.reason else ""
-        lines.append(f"  {row.path}: {row.before or 'not there'} -> {row.after or 'not there'}{why}")
+    counts = [f"{number:,} {CHANGES[str(change)]}" for change, number in found["change"].value_counts().items()]
+    lines = [f"{after.name}, compared with {before.name}: {', '.join(counts) or 'no image changed'}."]
+    for row in found.head(_CHANGES_NAMED).to_dict("records"):
+        why = f" ({row['reason']})" if row["reason"] else ""
+        lines.append(f"  {row['path']}: {row['before'] or 'not there'} -> {row['after'] or 'not there'}{why}")
     if len(found) > _CHANGES_NAMED:
         lines.append(f"  ... and {len(found) - _CHANGES_NAMED:,} more: curate diff {before.name} {after.name}")
     return [*lines, version_lines(after)[0]]
 
 
 def _lines_on(workspace: Workspace, table: pd.DataFrame, path: str) -> set[int]:
-    """Return the numbers of the lines on an image: of policies by name, of people by picture."""
+    """Return the numbers of the lines on an image: policies' by path, people's by content."""
     named = set(table.loc[table["path"] == path, "seq"])
     if not workspace.images.exists():
         return named
@@ -269,13 +262,13 @@ def _lines_on(workspace: Workspace, table: pd.DataFrame, path: str) -> set[int]:
     moved = manifest.followed(workspace, table, manifest.raw_manifest(images)).table
     here = set(moved.loc[moved["path"] == path, "seq"])
     parted = table["action"].isin(_PARTINGS) & table["value"].str.contains(content, regex=False)
-    # a person's line that names the path is of another picture where it names another content
+    # a person's line on this path is about another image if it names another content
     others = set(table.loc[(table["path"] == path) & ~table["content"].isin(["", content]), "seq"])
     return (named - others) | here | set(table.loc[parted, "seq"])
 
 
 def thumbnails(workspace: Workspace, settings: Settings, paths: Sequence[str]) -> dict[str, bytes]:
-    """Return path -> pixels of a square grey uint8 picture, row by row, of those among the paths that have one."""
+    """Return path -> pixels of its square grey uint8 thumbnail, row by row, for the paths that have one."""
     from curation.measure import load_measurements, thumbnail_bytes
 
     listing = read_listing(workspace)
@@ -285,13 +278,13 @@ def thumbnails(workspace: Workspace, settings: Settings, paths: Sequence[str]) -
 
 
 def diff(workspace: Workspace, before: str, after: str) -> pd.DataFrame:
-    """Return the images that two versions judge differently; see :func:`curation.decisions.manifest.diff`."""
+    """Return the images that differ between two versions; see :func:`curation.decisions.manifest.diff`."""
     first, second = (manifest.rows(workspace, manifest.find(workspace, name)) for name in (before, after))
     return manifest.diff(first, second)
 
 
 def explain(workspace: Workspace, path: str) -> QueryResult:
-    """Return all that is known of one image.
+    """Return all that is known about one image.
 
     Raises:
         WorkspaceError: no image has that path.
@@ -306,7 +299,7 @@ def explain(workspace: Workspace, path: str) -> QueryResult:
     mine = issues[issues["path"] == path].sort_values("score")
     state = _state(workspace, path)
     history = log_table(workspace, path).iloc[::-1].drop(columns=["content", "label"])
-    record = {
+    record: dict[str, Any] = {
         "path": path,
         "image": images.loc[path].to_dict(),
         "manifest": state,
@@ -325,7 +318,9 @@ def _state(workspace: Workspace, path: str) -> dict[str, Any]:
     except WorkspaceError:
         return {}
     rows = manifest.rows(workspace, version).set_index("path")
-    return {"version": version.name, **rows.loc[path].to_dict()} if path in rows.index else {}
+    if path not in rows.index:
+        return {}
+    return {"version": version.name} | {str(name): value for name, value in rows.loc[path].items()}
 
 
 def _explained(record: dict[str, Any]) -> list[str]:
@@ -355,14 +350,14 @@ def _explained(record: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _act(decision: dict[str, Any]) -> str:
-    """Return what a line of the log does, in words."""
+def _act(decision: Mapping[Hashable, Any]) -> str:
+    """Return a decision in words."""
     if decision["action"] == "policy":
         return "policy"
     if decision["action"] == "undo":
         numbers = json.loads(decision["value"])
         more = f" and {len(numbers) - _CHANGES_NAMED:,} more" if len(numbers) > _CHANGES_NAMED else ""
-        return f"take back {', '.join(map(str, numbers[:_CHANGES_NAMED]))}{more}"
+        return f"undo {', '.join(map(str, numbers[:_CHANGES_NAMED]))}{more}"
     if decision["action"] not in _PARTINGS:
         return f"{decision['action']} {decision['value']}".rstrip()
     words = _PARTINGS[decision["action"]]

@@ -1,7 +1,4 @@
-"""The tables of the cleaning report, and the pictures that it shows: examples picked, counted, put into words.
-
-Pure functions on the tables of a workspace, as in ``curation.pipeline.summary``.
-"""
+"""The cleaning report's tables and choice of pictures: pure functions on the tables of a workspace."""
 
 from __future__ import annotations
 
@@ -26,25 +23,25 @@ if TYPE_CHECKING:
     from reports.cleaning import CleaningTables, Provenance
 
 Thumbnails = Callable[[Sequence[str]], Mapping[str, bytes]]
-"""Gives path -> pixels of a square grey uint8 picture, row by row, of those among the paths that have one."""
+"""Paths -> path -> pixels of its square grey uint8 thumbnail, row by row, for the paths that have one."""
 
 PICTURES_PER_CLASS = 12
-"""Examples shown for each check and class, at most: two rows on a laptop."""
+"""Most examples for each check and class: two rows on a laptop."""
 
 PICTURES_SHOWN = 480
-"""Of all checks and classes together: about 2 KB each of a page that is to stay under 3 MB."""
+"""Most examples of all checks and classes together: about 2 KB each, on a page of at most 3 MB."""
 
 _BLOCK = 16_384
 """Rows of evidence parsed at a time."""
 
 MEMBERS_SHOWN = 24
-"""Of a group of copies in the report, at most: a chain of thousands would fill the page."""
+"""Most members shown of a group of copies, as a chain may have thousands."""
 
 COPIES_SHOWN = 760
-"""Of all groups together, about 2 KB each."""
+"""Most members of all groups together, about 2 KB each."""
 
 _LEAST_SHOWN = 3
-"""Examples and members that are shown however many kinds there are."""
+"""Examples or members of each kind that are shown in any case."""
 
 GROUPS_SHOWN = {
     "label_conflict": 80,
@@ -54,22 +51,22 @@ GROUPS_SHOWN = {
     "exact_duplicate": 24,
     "same_session": 12,
 }
-"""Groups shown, most serious kind first; a group is shown once, under its most serious kind."""
+"""Most groups of each kind, most serious first; a group is shown once, under its most serious kind."""
 
 PEER_PICTURES = 8
-"""Examples shown of what only a peer flags, for each check and peer: one row on a laptop."""
+"""Most examples of what only a peer flags, for each check and peer: one row on a laptop."""
 
 DECISIONS_SHOWN = 60
-"""Lines of each kind of decision in the page's table; ``curate log`` has them all."""
+"""Most lines of each kind of decision; ``curate log`` prints all of them."""
 
 _LARGE_LOSS = 0.25
-"""Share of a class in a split above which its loss is said first."""
+"""A class in a split that loses more than this share is named at the top."""
 
 _LOSSES = 4
-"""Losses that are said first; the chart has them all."""
+"""Most losses named at the top; the chart shows all of them."""
 
 _GAPS = 8
-"""Emptied, empty or thin cells that the report names."""
+"""Most emptied, empty or thin cells that the report names."""
 
 _BINS = 40
 """Bins of a histogram between its smallest and largest value."""
@@ -87,18 +84,18 @@ def provenance(
     option: str = "",
     app: str = "",
 ) -> Provenance:
-    """Return where a cleaning report's figures come from and how to get them again.
+    """Return the origin of a cleaning report's figures and how to reproduce them.
 
     Args:
         source: where the data set was read from.
         version: the cleaned version that the report is about.
-        policy: that the version was made with, None where it is not known any more.
-        left_out_files: path and reason of files that ingest did not take.
-        warnings: what ingest remarked, and what else there is to remark.
-        made: what the issues that the report shows were made with (``curation.base.settings.made_with``).
-        command: what curates the same images in the same way.
-        option: names the workspace on the command line.
-        app: where the version's images are in the App while it runs.
+        policy: that the version was made with, None if it is no longer available.
+        left_out_files: path and reason of files that ingest left out.
+        warnings: of ingest and others.
+        made: what the issues were computed with (``curation.base.settings.made_with``).
+        command: that repeats the run.
+        option: command-line option for the workspace.
+        app: address of the version's images in the App.
 
     """
     from reports.cleaning import Provenance
@@ -126,7 +123,7 @@ def provenance(
 
 
 def _detector_words(detector: object) -> str:
-    """Return the face detector's name, then what else is known of it."""
+    """Return the face detector's name and other properties."""
     if not isinstance(detector, Mapping):
         return str(detector)
     rest = [f"{name} {value}" for name, value in detector.items() if name != "name" and value]
@@ -156,16 +153,16 @@ def cleaning_report_tables(
         entries: the decisions in force, weakest first (see ``curation.decisions.replay.effective``).
         raw: the manifest before cleaning.
         cleaned: the manifest after it.
-        origin: what :func:`provenance` returns.
-        thumbnails: gives the pictures of the images that are shown, and of no others.
+        origin: of :func:`provenance`.
+        thumbnails: called once, with the images that are shown.
         findings: issue rows of peers (see :func:`side_by_side`), if any were asked.
         peer_pages: pages that peers made themselves, relative to the report.
         people: figures of people's votes (see ``curation.labels.people.figures``), if there are any.
-        around: sentences that stand before and after those on what was found and decided: losses, labels.
-        changes_page: the page of what changed since the version before, if there is one.
-        jury: who judged the labels (``curation.pipeline.label_judgement.jury_of``), if they were judged.
-        plan: what answers are expected to reach, and what they reached (``curation.pipeline.label_queue.newest_plan``).
-        covered: what the version holds of each class, if an image has a label.
+        around: sentences before and after those on what was found and decided, such as on losses and labels.
+        changes_page: page of changes since the previous version, if there is one.
+        jury: of ``curation.pipeline.label_store.jury_of``, if labels were judged.
+        plan: of ``curation.pipeline.label_queue.newest_plan``.
+        covered: coverage of each class, if an image has a label.
 
     """
     from reports.cleaning import CleaningTables
@@ -213,14 +210,14 @@ def cleaning_report_tables(
 
 
 def _gaps(findings: Sequence[Finding]) -> list[str]:
-    """Return in words which cells cleaning emptied, and which are empty or thin."""
+    """Return sentences on cells that cleaning emptied, and on empty or thin ones."""
     said = [one.sentence for kind in ("emptied", "empty", "thin") for one in findings if one.kind == kind]
     more = [f"And {len(said) - _GAPS:,} more: curate coverage"] if len(said) > _GAPS else []
     return [*said[:_GAPS], *more] or ["Cleaning emptied no cell, and none holds far fewer images than the others."]
 
 
 def _peer_gallery(issues: pd.DataFrame, findings: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    """Pick, for each check and peer, the worst images that only the peer flags."""
+    """Choose the worst images that only a peer flags, for each check and peer."""
     if findings.empty:
         return pd.DataFrame(columns=["check", "peer", "path", "score", "label", "evidence"])
     ours = issues.loc[issues["is_issue"], ["path", "check"]].astype({"check": "str"}).assign(ours=True)
@@ -239,7 +236,7 @@ def _anomalies(
     cleaned: pd.DataFrame,
     said: Sequence[str],
 ) -> pd.DataFrame:
-    """Return what a person should know first, beside what is ``said`` already, worst first.
+    """Return what a person should know first, worst first, without what is already ``said``.
 
     Returns:
         columns text, command (without the workspace) and view (a saved one's name in the App, or "").
@@ -256,9 +253,9 @@ def _anomalies(
     text = f"Copies in more than one split are left: {summary.counted(leaks, 'group')}."
     add(leaks, text, _look("split_leak"), "split_leak")
     large = left_out[left_out["share"] > _LARGE_LOSS].sort_values("share", ascending=False).head(_LOSSES)
-    for row in large.itertuples():
-        where = " ".join(filter(None, [f"{row.split}'s" if row.split else "", str(row.label)]))
-        text = f"{row.share:.0%} of {where} is left out: {row.left_out:,} of {row.before:,} images."
+    for row in large.to_dict("records"):
+        where = " ".join(filter(None, [f"{row['split']}'s" if row["split"] else "", str(row["label"])]))
+        text = f"{row['share']:.0%} of {where} is left out: {row['left_out']:,} of {row['before']:,} images."
         if not any(f" of {where} " in sentence for sentence in said):
             rows.append((text, "curate diff raw cleaned --page", "Excluded by this version"))
     conflicts = found.get("label_conflict", 0)
@@ -281,12 +278,12 @@ def _anomalies(
 
 
 def _look(check: str) -> str:
-    """Return the command by which a person looks at what a check flags, and decides."""
+    """Return the command to review what a check flags."""
     return f"curate review --check {check}"
 
 
 def _sessions(issues: pd.DataFrame, cleaned: pd.DataFrame) -> int:
-    """Count the kept images of which another shot of the same session is kept in another split."""
+    """Count the kept images that have another kept shot of their session in another split."""
     shot = issues["evidence"].str.contains('"same_session"', regex=False)
     near = issues[(issues["check"] == "near_duplicate") & shot]
     split = cleaned.loc[cleaned["status"] == "kept"].set_index("path")["split"]
@@ -296,7 +293,7 @@ def _sessions(issues: pd.DataFrame, cleaned: pd.DataFrame) -> int:
 
 
 def _headline(record: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the figures at the top; NaN where the check that would count them was not run."""
+    """Return the figures at the top; NaN where their check was not run."""
     total = max(record["images"], 1)
     found, groups = record["issues"], record["groups"]
     kinds = ("label_conflict", "split_leak")
@@ -328,7 +325,7 @@ def _headline(record: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _checks_table(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for every check there is; those that were not run have NaN for what they would have found."""
+    """Return a row for every check; those that were not run have NaN."""
     run = summary.check_summary(issues).set_index("check")
     checks = registry.every()
     known = [name for name in registry.names(run.index) if name in run.index or name in checks]
@@ -352,7 +349,7 @@ def _check_classes(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
 
 
 def _flow(states: pd.DataFrame) -> pd.DataFrame:
-    """Count images by cause and outcome; images that passed every check and are kept are left to the text."""
+    """Count images by cause and outcome, without those that are kept and passed every check."""
     waits = np.where(states["waits"], ", to look at", "")
     frame = pd.DataFrame({"cause": states["cause"], "outcome": states["outcome"] + waits})
     frame = frame[(frame["cause"] != "") | (frame["outcome"] != "kept")]
@@ -375,7 +372,7 @@ def _distributions(issues: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measured_values(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return value, threshold, measure and is_issue of rows whose evidence has them, parsed a block at a time."""
+    """Return value, threshold, measure and is_issue of the rows whose evidence has them, parsed in blocks."""
     columns = ["value", "threshold", "measure"]
     parts = [pd.DataFrame({"value": [], "threshold": [], "measure": [], "is_issue": []})]
     for start in range(0, len(rows), _BLOCK):
@@ -389,7 +386,7 @@ def _measured_values(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _histogram(check: str, measure: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """Count the values in bins of equal width, of which one begins at the threshold; equal values get one bin."""
+    """Count the values in bins of equal width, one of which begins at the threshold; equal values have one bin."""
     values = rows["value"].to_numpy(dtype=np.float64)
     threshold = float(rows["threshold"].iloc[0])
     low, high = float(values.min()), float(values.max())
@@ -416,7 +413,7 @@ def _histogram(check: str, measure: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    """Pick each check's and class's worst images."""
+    """Choose the worst images of each check and class."""
     flagged = issues[issues["is_issue"] & ~issues["check"].isin(summary.GROUP_CHECKS)].astype({"check": "str"})
     frame = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
     frame["total"] = frame.groupby(["check", "label"])["path"].transform("size")
@@ -433,7 +430,7 @@ def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
 
 
 def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    """Pick groups, of copies the widest one of each image, each group under its most serious kind."""
+    """Choose groups, each under its most serious kind; of an image's groups of copies the widest."""
     copies = issues.loc[
         issues["is_issue"] & issues["check"].isin(summary.GROUP_CHECKS), ["path", "check", "score", "group"]
     ]
@@ -455,7 +452,7 @@ def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     )
     chosen = chosen.assign(label=states["label"].reindex(chosen["path"]).to_numpy())
     chosen = _every_kind_of_member(chosen, states["split"].reindex(chosen["path"]).to_numpy())
-    # what a member is a near copy of, and how sure that is, stands in its near-duplicate row
+    # the near-duplicate row holds what a member is a copy of, and with what probability
     said = issues[(issues["check"] == "near_duplicate") & issues["is_issue"] & issues["path"].isin(chosen["path"])]
     evidence = said.set_index("path")["evidence"].reindex(chosen["path"]).fillna("{}")
     chosen["evidence"] = [_link_words(fact) for fact in facts(evidence)]
@@ -468,7 +465,7 @@ def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
 
 
 def _every_kind_of_member(members: pd.DataFrame, split: NDArray[np.object_]) -> pd.DataFrame:
-    """Pick at most ``MEMBERS_SHOWN`` members a group, of each of its labels and splits in turn."""
+    """Choose at most ``MEMBERS_SHOWN`` members of each group, from its labels and splits in turn."""
     ordered = members.assign(split=split).sort_values("path")
     ordered["turn"] = ordered.groupby(["group", "label", "split"]).cumcount()
     groups = ordered.sort_values(["turn", "path"]).groupby("group")
@@ -476,12 +473,12 @@ def _every_kind_of_member(members: pd.DataFrame, split: NDArray[np.object_]) -> 
 
 
 def _evenly(sizes: pd.Series, most: int, together: int) -> int:
-    """Return how many of each kind are shown, at most ``most``, so that all kinds stay within ``together``."""
+    """Return how many of each kind to show, at most ``most``, so that the total is at most ``together``."""
     return next((n for n in range(most, _LEAST_SHOWN, -1) if sizes.clip(upper=n).sum() <= together), _LEAST_SHOWN)
 
 
 def _link_words(evidence: Mapping[str, Any]) -> str:
-    """Return how a near copy was made and how sure that is; what the picture's captions say already is left out."""
+    """Return a near copy's kind, transform and probability in words; the rest is in the picture's caption."""
     link = {key: evidence[key] for key in ("kind", "transform", "probability") if key in evidence}
     return summary.evidence_words(link)
 
@@ -521,7 +518,7 @@ def _decision_counts(entries: Sequence[Entry]) -> pd.DataFrame:
 
 
 def _decision_rows(entries: Sequence[Entry]) -> pd.DataFrame:
-    """List the first decisions of each kind: of one actor, action and cause."""
+    """Return the first decisions of each actor, action and cause."""
     columns = ["seq", "actor", "path", "action", "value", "reason", "issue"]
     frame = pd.DataFrame([[getattr(entry, name) for name in columns] for entry in entries], columns=columns)
     cause = frame["issue"].str.partition("#")[0] if len(frame) else frame["issue"]

@@ -1,8 +1,8 @@
-"""Which images to train on first, and which to label next: subsets that stand for the whole.
+"""Select representative subsets to train on, and images to label next.
 
 A subset is diverse (facility location: every image has a chosen one near it) or typical (where images lie densest).
-Copies are one image, labels that are probably wrong count less. What is not chosen is left out by decisions, so that
-``curate undo`` takes a selection back.
+Copies count once, and labels that are probably wrong count less. Images not chosen are excluded by decisions, so that
+``curate undo`` reverts a selection.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base.arrays import Floats32, Ints
 from curation.base.errors import WorkspaceError, did_you_mean
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -23,45 +24,47 @@ from curation.checks import nearness
 from curation.decisions import manifest
 from curation.decisions.log import Draft
 from curation.models.runs import copy_groups
-from curation.pipeline import challenges, decisions, label_judgement
+from curation.pipeline import challenges, decisions, label_store
 from curation.pipeline.axes import axes as axes_of
 from curation.pipeline.overlap import folder_of, other_side, overlap
 
 How = Literal["diverse", "typical"]
 
 CLASS = "class"
-"""What a selection may be balanced by beside the axes."""
+"""A selection may be balanced by class, besides the axes."""
 
 EMBED = "curate check watermark --embed"
-"""The command that embeds a data set."""
+"""Command that embeds a data set."""
+
+_NOT_EMBEDDED = f"no image is embedded, so similar images are not known; run: {EMBED}"
 
 _TRAIN = "train"
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Images that may be chosen, one a picture, and where they lie.
+    """Images that may be chosen, one per group of copies, and their embeddings.
 
     Attributes:
         frame: path, split, label, sha256, right (probability of the label, 1 where labels are not judged), judged.
-        points: (n, axes) of length 1.
+        points: (n, dimensions) projected embeddings of unit length.
 
     """
 
     frame: pd.DataFrame
-    points: nearness.Points
+    points: Floats32
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What was chosen: path, label and right, in the order of choice within its group; the version; what to say."""
+    """A selection: chosen images (path, split, label, right) in order of choice, the version, and sentences."""
 
     chosen: pd.DataFrame
     version: manifest.Version | None
     lines: list[str]
 
     def record(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return the result as a JSON record."""
         return {
             "chosen": self.chosen.to_dict("records"),
             "version": self.version.name if self.version else None,
@@ -70,9 +73,9 @@ class Selection:
 
 
 def candidates(workspace: Workspace, version: manifest.Version, split: str, settings: Settings) -> Candidates:
-    """Return the kept, labelled images of a split; of copies the best.
+    """Return the kept, labelled images of a split, one per group of copies.
 
-    The best of copies is the one whose label is likeliest right; of equal ones the first by path.
+    Of copies it is the one whose label is likeliest right, then the first by path.
 
     Raises:
         WorkspaceError: there are none, or some are not embedded.
@@ -84,7 +87,7 @@ def candidates(workspace: Workspace, version: manifest.Version, split: str, sett
     if kept.empty:
         raise WorkspaceError(f"{version.name} keeps no labelled image in the split {split!r}")
     if stored is None:
-        raise WorkspaceError(f"no image is embedded, so what is near what is not known; run: {EMBED}")
+        raise WorkspaceError(_NOT_EMBEDDED)
     issues = read_issues(workspace)
     unreadable = set(issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"])
     kept = kept[~kept["path"].isin(unreadable)]
@@ -100,8 +103,8 @@ def candidates(workspace: Workspace, version: manifest.Version, split: str, sett
 
 
 def _right(workspace: Workspace, kept: pd.DataFrame) -> dict[str, Any]:
-    """Return right and judged: the probability of each image's label, as the judgement of labels has it."""
-    judged = label_judgement.stored(workspace, read_images(workspace))
+    """Return right (probability of each image's label) and judged, from the judgement of labels."""
+    judged = label_store.stored(workspace, read_images(workspace))
     if judged is None:
         return {"right": 1.0, "judged": False}
     known = judged.set_index("path").reindex(kept["path"])
@@ -114,17 +117,15 @@ def _right(workspace: Workspace, kept: pd.DataFrame) -> dict[str, Any]:
     return {"right": np.clip(np.asarray(right, np.float64), 0, 1), "judged": True}
 
 
-def choose(
-    pool: Candidates, number: int, how: How, balance: Sequence[str], axes: pd.DataFrame
-) -> npt.NDArray[np.int64]:
-    """Return the rows chosen: each class gets its share, or as many as every other where balanced by class.
+def choose(pool: Candidates, number: int, how: How, balance: Sequence[str], axes: pd.DataFrame) -> Ints:
+    """Return the rows chosen: each class gets its share, or the same number as the others if balanced by class.
 
     Args:
         pool: to choose from.
-        number: of images; no more than there are.
+        number: of images; at most all are chosen.
         how: diverse or typical.
-        balance: class, and axes: within a class each value gets as many, as far as there are.
-        axes: the values of the axes, named by path.
+        balance: class and axes: within a class each value of an axis gets the same number, as far as possible.
+        axes: values of the axes, indexed by path.
 
     """
     levels = [("label", CLASS in balance), *((axis, True) for axis in balance if axis != CLASS)]
@@ -143,7 +144,7 @@ def choose(
     return np.concatenate([pick(pool.points, right, rows, count) for rows, count in leaves if count])
 
 
-def _diverse(points: nearness.Points, right: Any, rows: nearness.Places, count: int) -> nearness.Places:
+def _diverse(points: Floats32, right: Any, rows: Ints, count: int) -> Ints:
     parts = [rows[part] for part in nearness.partitions(points[rows], 0)]
     each = nearness.shares(np.array([len(part) for part in parts]), count, even=False)
     picked = [
@@ -153,7 +154,7 @@ def _diverse(points: nearness.Points, right: Any, rows: nearness.Places, count: 
     return np.concatenate(picked)
 
 
-def _typical(points: nearness.Points, right: Any, rows: nearness.Places, count: int) -> nearness.Places:
+def _typical(points: Floats32, right: Any, rows: Ints, count: int) -> Ints:
     away = np.nan_to_num(nearness.lonely(points[rows]))
     place = np.empty(len(rows))
     place[np.argsort(away, kind="stable")] = np.arange(len(rows))
@@ -173,9 +174,9 @@ def select(
     split: str = "",
     dry_run: bool = False,
 ) -> Selection:
-    """Keep ``number`` images of a split of the cleaned version, the others left out by decisions; hold the lock.
+    """Keep ``number`` images of a split of the cleaned version and exclude the others; the caller holds the lock.
 
-    Held-out splits stay as they are. Copies of what is left out are left out with it, so that none takes its place.
+    Other splits stay as they are. Copies of excluded images are excluded too, so that none takes their place.
 
     Args:
         workspace: that was curated and embedded.
@@ -186,7 +187,7 @@ def select(
         how: diverse or typical.
         balance: class and axes, see :func:`choose`.
         split: "" for train, or for all where there is no split train.
-        dry_run: decide nothing.
+        dry_run: take no decision.
 
     Raises:
         WorkspaceError: there is nothing to choose from, or no such axis.
@@ -204,7 +205,7 @@ def select(
         pool = candidates(workspace, version, split, settings)
         taken = choose(pool, number, how, balance, axes)
     chosen = pool.frame.iloc[taken].reset_index(drop=True)
-    lines = _said(pool, chosen, number, how, split)
+    lines = _sentences(pool, chosen, number, how, split)
     columns = ["path", "split", "label", "right"]
     if dry_run:
         return Selection(chosen[columns], None, [*lines, "Nothing was decided (--dry-run)."])
@@ -213,12 +214,12 @@ def select(
     recorded = decisions.record(
         workspace, {by: [Draft(path, "exclude", "", reason) for path in gone]}, settings, display
     )
-    undo = f"Take it back: curate undo {recorded.version.name}"
+    undo = f"To revert it: curate undo {recorded.version.name}"
     return Selection(chosen[columns], recorded.version, [*lines, *recorded.notes, undo])
 
 
 def _left_out(rows: pd.DataFrame, chosen: set[str], split: str, groups: dict[str, str]) -> list[str]:
-    """Return what is to be left out: of the split all labelled ones not chosen, and their copies left out already."""
+    """Return the images to exclude: the labelled ones of the split that were not chosen, and their excluded copies."""
     mine = rows[(rows["split"] == split) & (rows["label"] != "") & ~rows["path"].isin(chosen)]
     mine = mine[(mine["status"] == "kept") | mine["path"].isin(groups)]
     named = {groups[path] for path in mine["path"] if path in groups}
@@ -226,14 +227,16 @@ def _left_out(rows: pd.DataFrame, chosen: set[str], split: str, groups: dict[str
     return sorted({*mine["path"], *others["path"]} - chosen)
 
 
-def _said(pool: Candidates, chosen: pd.DataFrame, number: int, how: How, split: str) -> list[str]:
+def _sentences(pool: Candidates, chosen: pd.DataFrame, number: int, how: How, split: str) -> list[str]:
     counts = ", ".join(
         f"{label} {count:,}" for label, count in chosen["label"].value_counts(sort=False).sort_index().items()
     )
     named = f" of the split {split}" if split else ""
     lines = [f"{len(chosen):,} of {len(pool.frame):,} pictures{named} selected, {how}: {counts}."]
     if number > len(pool.frame):
-        lines.append(f"There are no {number:,}: copies count once, and only kept images with a label can be chosen.")
+        lines.append(
+            f"There are fewer than {number:,}: copies count once, and only kept, labelled images can be chosen."
+        )
     if pool.frame["judged"].all():
         expected = (1 - chosen["right"]).sum(), (1 - pool.frame["right"]).mean() * len(chosen)
         lines.append(
@@ -250,22 +253,22 @@ def _said(pool: Candidates, chosen: pd.DataFrame, number: int, how: How, split: 
 
 @dataclass(frozen=True)
 class Asked:
-    """What to label next: path, split, label, adds, alike (to the nearest image that is there), best first."""
+    """What to label next, best first: path, split, label, adds, alike (similarity to the nearest image here)."""
 
     ranked: pd.DataFrame
     copies: int
     lines: list[str]
 
     def record(self) -> dict[str, Any]:
-        """Return it for machines."""
+        """Return the result as a JSON record."""
         return {"ranked": self.ranked.to_dict("records"), "copies": self.copies, "lines": self.lines}
 
 
 def ask_next(workspace: Workspace, source: str, number: int, settings: Settings, display: Display) -> Asked:
     """Rank the images of another data set by what they add to this one; the caller holds the lock.
 
-    What is here already, as it is or as a near copy, is never asked for (``overlap`` is run first), nor are equal
-    pixels a second time. An image counts by how surely it shows a face.
+    Images that are here already, exactly or as near copies, are left out (``overlap`` runs first), and equal pixels
+    count once. Images are weighted by the face detector's score.
 
     Args:
         workspace: that was curated and embedded.
@@ -283,7 +286,7 @@ def ask_next(workspace: Workspace, source: str, number: int, settings: Settings,
     stored = challenges.embeddings(workspace, settings)
     model = challenges.stored_model(workspace)
     if stored is None:
-        raise WorkspaceError(f"no image is embedded, so what is near what is not known; run: {EMBED}")
+        raise WorkspaceError(_NOT_EMBEDDED)
     shared = set(overlap(workspace, source, settings, display).theirs["path"])
     folder = folder_of(workspace, source)
     side = other_side(workspace, source, folder, settings, display)
@@ -298,7 +301,7 @@ def ask_next(workspace: Workspace, source: str, number: int, settings: Settings,
     fresh, embedding = fresh[there.known].reset_index(drop=True), there.embedding[there.known]
     ranked = _ranked(fresh, embedding, here.embedding[here.known], number, settings.seed)
     lines = [
-        f"{len(shared):,} of the {len(side.images):,} readable images of {side.name} are here already: not asked for.",
+        f"{len(shared):,} of the {len(side.images):,} readable images of {side.name} are here already and left out.",
         f"Of the {len(fresh):,} others these {len(ranked):,} add most.",
     ]
     if not there.known.all():
@@ -309,7 +312,7 @@ def ask_next(workspace: Workspace, source: str, number: int, settings: Settings,
 def _ranked(
     fresh: pd.DataFrame, embedding: npt.NDArray[np.float16], here: npt.NDArray[np.float16], number: int, seed: int
 ) -> pd.DataFrame:
-    """Return the images that add most to what is here and to those before them, by partition and then merged."""
+    """Return the images that add most to those here and those ranked before them, merged over partitions."""
     names = ["path", "split", "label"]
     if fresh.empty:
         return fresh[names].assign(adds=0.0, alike=0.0)

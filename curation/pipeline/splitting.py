@@ -1,4 +1,4 @@
-"""Proposing splits in which no person, picture or session is in two, as decisions that can be undone."""
+"""Propose splits that share no person, picture or session, as decisions that can be undone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from curation.decisions.manifest import Version
 
 _SPLIT_POINTS, _CLASS_POINTS = 0.02, 0.03
-"""How far a split, and a class in it, may lie from the asked share before less sure groups are let go."""
+"""Largest deviation of a split, and of a class in it, from the requested share; beyond it less certain groups of people
+are no longer kept together."""
 
 
 def split(
@@ -36,7 +37,7 @@ def split(
 ) -> tuple[Version, list[str]]:
     """Move images so that no person is in two splits; copies and shots of one session stay together too.
 
-    People who are perhaps one are kept together as well, as long as the splits come out even.
+    People who may be the same person are kept together as well, if the splits still meet their shares.
 
     Args:
         workspace: with a curated data set; the caller holds its lock
@@ -44,13 +45,13 @@ def split(
         by: who decides, for the log
         settings: of the workspace
         display: progress
-        by_subject: False keeps copies and sessions together only
+        by_subject: False keeps only copies and sessions together
 
     Returns:
-        the version, and what was done in sentences.
+        the version, and sentences on what was done.
 
     Raises:
-        WorkspaceError: nobody is known, or the shares do not sum to 1.
+        WorkspaceError: no person is known, or the shares do not sum to 1.
 
     """
     wanted = {name: share for name, share in shares.items() if share > 0}
@@ -65,7 +66,7 @@ def split(
         people = people.head(0)
     elif people.empty:
         raise WorkspaceError(
-            "nobody's person is known; give a subject column or --subject-from, or run: "
+            "no person is known; give a subject column or --subject-from, or run: "
             "curate check subject_leak --identity dlib"
         )
     with display.step("Dividing"):
@@ -76,11 +77,11 @@ def split(
     reason = "splits by person" if by_subject else "splits by copy"
     drafts = [Draft(path, "move", new[path], reason) for path in moved]
     version = decisions.record(workspace, {by: drafts}, settings, Display(quiet=True)).version
-    return version, _said(manifest.rows(workspace, version), people if by_subject else None, wanted, len(drafts))
+    return version, _sentences(manifest.rows(workspace, version), people if by_subject else None, wanted, len(drafts))
 
 
 def _as_decided(workspace: Workspace, raw: pd.DataFrame) -> pd.DataFrame:
-    """Return the images as the decisions in force leave them."""
+    """Return the images after the decisions in force."""
     log = Log(workspace.decisions)
     manifest.require_whole_log(workspace, log.through)
     return replay(raw, manifest.followed(workspace, log.table, raw).table)
@@ -89,7 +90,7 @@ def _as_decided(workspace: Workspace, raw: pd.DataFrame) -> pd.DataFrame:
 def _divided(
     rows: pd.DataFrame, issues: pd.DataFrame, people: tuple[pd.DataFrame, pd.DataFrame], wanted: Mapping[str, float]
 ) -> pd.Series:
-    """Return each row's split: doubtful people (the second) are kept together too if that comes out even."""
+    """Return each row's split; the second people, doubtful ones, are kept together if the shares are then met."""
     sure, doubtful = people
     kept = (rows["status"] == "kept").to_numpy()
     for links in ([sure, doubtful], [sure]):
@@ -98,7 +99,7 @@ def _divided(
         split = divide(rows["label"][kept], alive, rows["split"][kept], wanted)
         if _deviation(rows["label"][kept], split, wanted) <= 0:
             break
-    # what is left out goes with its group, so that bringing it back brings no leak back
+    # excluded images go with their group, so that restoring them makes no leak
     of_group = dict(zip(alive, split, strict=True))
     largest = max(wanted, key=lambda name: wanted[name])
     return groups.map(of_group).fillna(largest)
@@ -128,22 +129,22 @@ def _copies(issues: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _shares(labels: pd.Series, split: pd.Series, wanted: Mapping[str, float]) -> tuple[float, float]:
-    """Return the largest deviations from the asked shares: of a split, and of a class in one."""
+    """Return the largest deviations from the requested shares: of a split, and of a class in one."""
     whole = max(abs(float((split == name).mean()) - share) for name, share in wanted.items())
     by_class = pd.crosstab(labels, split, normalize="index").reindex(columns=list(wanted), fill_value=0.0)
     return whole, float((by_class - pd.Series(wanted)).abs().to_numpy().max())
 
 
 def _deviation(labels: pd.Series, split: pd.Series, wanted: Mapping[str, float]) -> float:
-    """Return how far the shares lie beyond what is tolerated; at most 0 where they are even enough."""
+    """Return by how much the shares exceed the tolerance; at most 0 if they do not."""
     whole, by_class = _shares(labels, split, wanted)
     return max(whole - _SPLIT_POINTS, by_class - _CLASS_POINTS)
 
 
-def _said(rows: pd.DataFrame, people: pd.DataFrame | None, wanted: Mapping[str, float], moved: int) -> list[str]:
+def _sentences(rows: pd.DataFrame, people: pd.DataFrame | None, wanted: Mapping[str, float], moved: int) -> list[str]:
     kept = rows[rows["status"] == "kept"]
     got = ", ".join(
-        f"{name} {(kept['split'] == name).mean():.1%} (asked {share:.1%})" for name, share in wanted.items()
+        f"{name} {(kept['split'] == name).mean():.1%} (requested {share:.1%})" for name, share in wanted.items()
     )
     whole, by_class = _shares(kept["label"], kept["split"], wanted)
     lines = [f"{moved:,} images move."]
@@ -156,7 +157,7 @@ def _said(rows: pd.DataFrame, people: pd.DataFrame | None, wanted: Mapping[str, 
         )
     lines.append(f"Of the kept images: {got}; the class furthest from its share is {by_class:.1%} off.")
     if unknown:
-        lines.append(f"{unknown:,} kept images show nobody who is known; they were divided by their copies alone.")
+        lines.append(f"The person in {unknown:,} kept images is unknown; they were divided by their copies alone.")
     if whole > _SPLIT_POINTS or by_class > _CLASS_POINTS:
         lines.append("The shares cannot be met more closely: a person's pictures, or a class, are too large a part.")
     return lines

@@ -1,13 +1,12 @@
-"""The steps up to the issues: list, measure, find copies, check; what is made anew and what is kept from before.
+"""The steps up to the issues: list, measure, find copies, check; each is run again only if its inputs have changed.
 
-Every step writes its table whole and atomically and notes in ``state.json`` what it was made from; a step whose
-inputs have not changed is not run again. A killed run is resumed by the same command.
+A step writes its table atomically and records the fingerprint of its inputs in ``state.json``. The same command resumes
+a killed run.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,21 +22,18 @@ from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing
 from curation.decisions.follow import parted, told_apart
 from curation.decisions.log import Log
 from curation.decisions.replay import COLUMN_SET, people_rows
-from curation.pipeline import challenges, label_judgement, subjects
+from curation.pipeline import challenges, label_store, subjects
 
 _SAME_DATA_SHARE = 0.5
-"""A source with fewer than this share of a workspace's images is taken for another data set."""
+"""A source with less than this share of a workspace's images is refused as another data set."""
 
 CHECKS_REVISION = 11
-"""Raised whenever a check's result may change for the same measurements; makes kept issues stale."""
+"""Increased whenever a check's result may differ for the same measurements; makes stored issues stale."""
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a data set holds and what was measured on it: images and measurements, one row per image, same order.
-
-    notes -- sentences about how the source was read, for the screen
-    """
+    """A data set and its measurements: one row per image in both, same order; ``notes`` say how it was read."""
 
     images: pd.DataFrame
     measurements: pd.DataFrame
@@ -46,7 +42,7 @@ class Scanned:
 
 
 def scan(workspace: Workspace, source: str, settings: Settings, display: Display, limit: int = 0) -> Scanned:
-    """List the images of ``source``, measure what has not been measured yet, and write the images table."""
+    """List the images of ``source``, measure those not yet measured, and write the images table."""
     from curation.formats.listing import why_nothing
     from curation.formats.source import read_source
 
@@ -58,7 +54,8 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
         raise WorkspaceError(f"no images in {listing.root}{why_nothing(listing.problems)}")
     gone = _require_same_data(workspace, listing.root, frame, listing.problems)
     notes = (*listing.warnings, *([f"{gone:,} images of the last scan are gone"] if gone and not limit else []))
-    _write_problems(workspace, listing.problems, notes)
+    problems = {"left_out": listing.problems.to_dict("records"), "warnings": list(notes)}
+    files.write_json(workspace.ingest, problems)
     files.write_table(workspace.listing, frame)
     folders = trust.image_folders(listing.root, frame["url"], workspace.sources)
     record = {"format": FORMAT, "source": listing.root, "limit": limit, "folders": folders}
@@ -67,7 +64,7 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
 
 
 def scanned_before(workspace: Workspace, settings: Settings, display: Display) -> Scanned:
-    """Return what the last scan found, measuring what the settings now ask for beyond it."""
+    """Return what the last scan found, with the measurements that the settings now ask for."""
     memory.require(memory.Needed.curating)
     return _measured(workspace, read_listing(workspace), settings, display, look_again=False)
 
@@ -89,7 +86,7 @@ def _measured(
 
 
 def note_lines(scanned: Scanned) -> list[str]:
-    """Return how the source was read, a line each."""
+    """Return the notes on how the source was read, one per line."""
     return [f"Note: {note}." for note in scanned.notes]
 
 
@@ -97,24 +94,23 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame,
     """Refuse to mix two data sets in one workspace; a data set may grow, shrink a little or move.
 
     Returns:
-        how many images that the workspace knows are gone.
+        the number of known images that are gone.
 
     Raises:
-        WorkspaceError: most images that the workspace knows are not in ``source``, or lie in a folder of it that cannot
-            be listed at the moment.
+        WorkspaceError: most known images are not in ``source``, or are in a folder of it that cannot be listed now.
 
     """
     if not workspace.listing.exists():
         return 0
-    listed = files.read_table(workspace.listing)  # where its images lie is of no matter: they are listed anew
+    listed = files.read_table(workspace.listing)  # only its paths count: the images have been listed again
     known = listed["path"].astype("str") if "path" in listed else pd.Series(dtype="str")
     gone = known[~known.isin(listing["path"])]
     for path, reason in problems.loc[problems["reason"].str.startswith("folder cannot"), ["path", "reason"]].values:
         lost = int(gone.str.startswith(f"{path}/").sum())
         if lost:
             raise WorkspaceError(
-                f"{path}: {reason}, though {lost:,} images of it are known; mend its permissions, or move it out of "
-                "the data where they are to go"
+                f"{path}: {reason}, though {lost:,} of its images are known; correct its permissions, or move it out "
+                "of the data to drop them"
             )
     if 1 - len(gone) / max(len(known), 1) < _SAME_DATA_SHARE:
         was = source_of(workspace) or "another source"
@@ -127,21 +123,15 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame,
 
 
 def _limited(frame: pd.DataFrame, limit: int) -> pd.DataFrame:
-    """Return about ``limit`` rows spread evenly over the listing (0: all), so that every folder is met."""
+    """Return about ``limit`` rows (0: all), spread evenly over the listing and so over all folders."""
     if not 0 < limit < len(frame):
         return frame
     places = [n * len(frame) // limit for n in range(limit)]
     return frame.iloc[places].reset_index(drop=True)
 
 
-def _write_problems(workspace: Workspace, problems: pd.DataFrame, warnings: Sequence[str]) -> None:
-    """Keep what ingest left out and why, for the summary and the report."""
-    record = {"left_out": problems.to_dict("records"), "warnings": list(warnings)}
-    files.write_json(workspace.ingest, record)
-
-
 def read_problems(workspace: Workspace) -> tuple[list[dict[str, str]], list[str]]:
-    """Return what ingest left out (path, reason) and what it had to say; nothing where that is not recorded.
+    """Return what ingest left out (path, reason) and its warnings; both empty without a record.
 
     Raises:
         WorkspaceError: the record is damaged.
@@ -157,16 +147,17 @@ def read_problems(workspace: Workspace) -> tuple[list[dict[str, str]], list[str]
 
 
 def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
-    """Return the verified near-duplicate pairs among the distinct contents, found anew only where inputs changed.
+    """Return the verified near-duplicate pairs among distinct contents, computed again only if inputs changed.
 
     Returns:
         columns pixel_sha256_a < pixel_sha256_b, probability, score, transform, relation, half_a, half_b; sorted. Texts
-        are categories: there may be many times as many pairs as images.
+        are categories, as there may be many more pairs than images.
 
     """
     from curation.checks.duplicates import REVISION
 
-    distinct = _distinct_contents(scanned.measurements)
+    readable = scanned.measurements[scanned.measurements["error"] == ""]
+    distinct = readable.drop_duplicates("pixel_sha256").sort_values("pixel_sha256", ignore_index=True)
     fingerprint = digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
     if is_current(workspace, "pairs", fingerprint, workspace.pairs):
         return read_pairs(workspace)
@@ -188,15 +179,10 @@ def read_pairs(workspace: Workspace) -> pd.DataFrame:
     return files.read_table(workspace.pairs, texts=texts, numbers=("probability", "score"))
 
 
-def _distinct_contents(measurements: pd.DataFrame) -> pd.DataFrame:
-    readable = measurements[measurements["error"] == ""]
-    return readable.drop_duplicates("pixel_sha256").sort_values("pixel_sha256", ignore_index=True)
-
-
 def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings, display: Display) -> pd.DataFrame:
     import numpy as np
 
-    from curation.checks.duplicates import find_near_duplicates
+    from curation.checks.duplicates import find_near_duplicates, local_engine
     from curation.checks.duplicates.looks import Parts
     from curation.measure import THUMBNAIL_SIDE, load_landmarks, load_parts, load_thumbnails
 
@@ -206,7 +192,7 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
     parts = load_parts(contents, workspace.measurements, settings.measure)
     landmarks = load_landmarks(contents, workspace.measurements, settings.measure, settings.checks.face_score)
     dhash, phash = (distinct[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
-    engine = None
+    engine = local_engine(settings.engine.workers)
     if settings.engine.kind == "ray":
         from curation.checks.duplicates.on_ray import ray_engine
 
@@ -231,10 +217,10 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
 
 
 def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
-    """Run all checks, unless nothing that they read has changed, and return the issues table.
+    """Run all checks, unless none of their inputs has changed, and return the issues table.
 
-    A judgement of these very labels that is there already counts. What people said of copies, persons and splits does
-    too: images that are no copies are none, and one that was moved is looked at in its new split.
+    A stored judgement of exactly these labels is used. People's decisions on copies, persons and splits apply: images
+    declared not to be copies are not, and a moved image is checked in its new split.
     """
     from curation.checks import registry
     from curation.checks.apart import kept_apart
@@ -244,9 +230,9 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
     table = Log(workspace.decisions).table
     apart = parted(table)
     pairs = kept_apart(pairs, scanned.measurements, apart)
-    labels = label_judgement.stored(workspace, scanned.images)
+    labels = label_store.stored(workspace, scanned.images)
     shared = _shared(workspace)
-    images = scanned.images.assign(split=subjects.as_said(workspace, scanned.images, "move").to_numpy())
+    images = scanned.images.assign(split=subjects.given_or_decided(workspace, scanned.images, "move").to_numpy())
     inputs = CheckInputs(images, scanned.measurements, pairs, settings, labels, shared)
     known = subjects.find(workspace, inputs, display)
     prepared = challenges.prepare(workspace, scanned.measurements, pairs, settings, display)
@@ -257,7 +243,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         settings.checks.model_dump_json(),
         settings.duplicates.model_dump_json(),
         CHECKS_REVISION,
-        "" if labels is None else label_judgement.state_of(workspace),
+        "" if labels is None else label_store.state_of(workspace),
         *prepared.identity,
         *apart,
         *([] if shared is None else (shared[column] for column in shared)),
@@ -267,22 +253,22 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
     current = is_current(workspace, "issues", fingerprint, workspace.issues)
     changed = settings_of.differences(settings, settings_of.made_with(workspace))
     if changed and not current:
-        display.note(f"The issues are made anew with other settings: {'; '.join(changed)}.")
+        display.note(f"The issues are computed again with other settings: {'; '.join(changed)}.")
     made = _made_with(workspace, settings)
     if current:
-        note(workspace, "issues", fingerprint, made_with=made, parted=_said(table))
+        note(workspace, "issues", fingerprint, made_with=made, parted=_decided(table))
         return read_issues(workspace)
     with display.step("Checking"):
         seen = prepared.load() if prepared.identity else None
         issues = registry.run(replace(inputs, subjects=known, challenges=seen))
     files.write_table(workspace.issues, issues)
-    note(workspace, "issues", fingerprint, made_with=made, parted=_said(table))
+    note(workspace, "issues", fingerprint, made_with=made, parted=_decided(table))
     memory.give_back()
     return issues
 
 
 def _shared(workspace: Workspace) -> pd.DataFrame | None:
-    """Return what was found shared with other data sets (``curation.pipeline.overlap``), None where none was named.
+    """Return what is shared with other data sets (``curation.pipeline.overlap``), None if none was compared.
 
     Columns sha256, kind, probability, transform, other (its name), other_path.
     """
@@ -295,10 +281,10 @@ def _shared(workspace: Workspace) -> pd.DataFrame | None:
 
 
 def refresh_label_issues(workspace: Workspace) -> None:
-    """Write the issues of labels anew, as the judge now sees them; the other checks' stay."""
+    """Replace the issues of labels by the judge's current ones; those of other checks stay."""
     from curation.checks import labels as label_checks
 
-    judged = label_judgement.read_labels(workspace)
+    judged = label_store.read_labels(workspace)
     issues = read_issues(workspace)
     fresh = {"mislabelled": label_checks.mislabelled_rows(judged), "ambiguous": label_checks.ambiguous_rows(judged)}
     parts = [fresh[check] if check in fresh else issues[issues["check"] == check] for check in issues["check"].unique()]
@@ -309,7 +295,7 @@ def copy_graph(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     """Return the readable images with their groups of copies, from the pairs.
 
     Returns:
-        path, group ("" for none), shot (path of another image of the same session that is no copy, "" for none), and
+        path, group ("" for none), shot (path of another image of the session that is not a copy, "" for none), and
         more.
 
     """
@@ -325,7 +311,7 @@ def copy_graph(workspace: Workspace, scanned: Scanned, settings: Settings, displ
 
 
 def _made_with(workspace: Workspace, settings: Settings) -> dict[str, Any]:
-    """Return what is kept of the settings that issues are made with; see ``curation.base.settings.made_with``."""
+    """Return the settings that issues are computed with, for ``curation.base.settings.made_with``."""
     from curation.measure import detector_fingerprint
 
     return {
@@ -336,9 +322,9 @@ def _made_with(workspace: Workspace, settings: Settings) -> dict[str, Any]:
 
 
 def forget_identity(workspace: Workspace, settings: Settings, display: Display) -> int:
-    """Delete the embeddings of faces and who was found by them; return how many bytes they took.
+    """Delete the embeddings of faces and the people recognised by them; return their size in bytes.
 
-    The caller holds the lock. Names that the source gives stay, and so do decisions that people took.
+    The caller holds the lock. Names that the source gives, and people's decisions, stay.
     """
     size = subjects.forget(workspace)
     if workspace.issues.exists():
@@ -347,20 +333,20 @@ def forget_identity(workspace: Workspace, settings: Settings, display: Display) 
     return size
 
 
-def said_since(workspace: Workspace, table: pd.DataFrame) -> bool:
-    """Tell whether people said something else of copies, persons or splits since the issues were made."""
+def decided_since(workspace: Workspace, table: pd.DataFrame) -> bool:
+    """Return whether people decided on copies, persons or splits since the issues were computed."""
     before = (files.read_json(workspace.state) or {}).get("parted", digest())
-    return bool(before != _said(table))
+    return bool(before != _decided(table))
 
 
-def _said(table: pd.DataFrame) -> str:
+def _decided(table: pd.DataFrame) -> str:
     people = people_rows(table)
     rows = people.loc[people["action"].isin(list(COLUMN_SET)), ["path", "content", "action", "value"]]
     return digest(*parted(table), *told_apart(table), *rows.itertuples(index=False, name=None))
 
 
 def note_policy(workspace: Workspace, source: str) -> None:
-    """Keep the name or file of the policy that was applied: the workspace's own from now on."""
+    """Record the name or file of the applied policy as the workspace's own."""
     state = files.read_json(workspace.state) or {}
     made = state.get("made_with")
     if isinstance(made, dict) and made.get("settings", {}).get("policy") != source:
@@ -369,7 +355,7 @@ def note_policy(workspace: Workspace, source: str) -> None:
 
 
 def digest(*parts: Any) -> str:
-    """Return a fingerprint of columns and plain values, for telling whether inputs have changed."""
+    """Return a fingerprint of columns and plain values, to notice changed inputs."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, pd.Series):
@@ -381,13 +367,13 @@ def digest(*parts: Any) -> str:
 
 
 def is_current(workspace: Workspace, step: str, fingerprint: str, path: Path) -> bool:
-    """Tell whether a step's result is there and was made from inputs of this fingerprint."""
+    """Return whether a step's result exists and was made from inputs of this fingerprint."""
     state = files.read_json(workspace.state) or {}
     return path.exists() and state.get(step) == fingerprint
 
 
 def note(workspace: Workspace, step: str, fingerprint: str, **more: Any) -> None:
-    """Keep what a step's result was made from."""
+    """Record the fingerprint of a step's inputs."""
     before = files.read_json(workspace.state) or {}
     state = {**before, step: fingerprint, **more}
     if state != before:

@@ -1,7 +1,7 @@
-"""Whose face it is, in a workspace: who is known from the source or from people, who is found, and forgetting it again.
+"""The persons in a workspace's images: given by the source or by people, or recognised; and how to forget them.
 
-Identity is found to protect a measurement, not to name anybody: embeddings and groups stay in the workspace, are in no
-export, and ``forget`` deletes them. A network that was named once is used again by later runs until then.
+Recognition protects measurements and names nobody: embeddings and groups stay in the workspace, are never exported, and
+``forget`` deletes them. Until then, later runs use the network that was once named.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
-from curation.base.arrays import Floats
+from curation.base.arrays import Flags, Floats, Floats32, Ints
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_listing
@@ -33,39 +33,39 @@ if TYPE_CHECKING:
     from curation.measure.identity import Embeddings
 
 _NAME_DIGITS = 12
-"""Hexadecimal digits of a content hash in the name of a person found."""
+"""Hexadecimal digits of a content hash in the name of a recognised person."""
 
 _SUREST = 0.9999
-"""No group that was found is surer: the law of distances is not known further."""
+"""Largest probability of a recognised group: the distribution of distances is not known further."""
 
 _COMPARED = 512
-"""Pictures of one person that a picture is compared with to find the nearest."""
+"""Most pictures of a person that a picture is compared with to find the nearest."""
 
 _DIFFERENT_PAIRS = 2000
-"""Pairs of people given by name from which the law of distances is checked."""
+"""Pairs of people with given names from which the distribution of distances is checked."""
 
 
 Apart = Sequence[Sequence[Sequence[str]]]
 
 
 def network_in_use(workspace: Workspace, settings: Settings) -> str:
-    """Return the network that the settings name, else the one that this workspace has used, else ""."""
+    """Return the network of the settings, else the one that this workspace has used, else ""."""
     return settings.identity.network or str(record_of(workspace).get("network", ""))
 
 
 def record_of(workspace: Workspace) -> dict[str, Any]:
-    """Return how people were found: network, limit, expected share of false pairs; {} where nobody was."""
+    """Return how people were recognised: network, limit, expected share of false pairs; {} if they were not."""
     record = files.read_json(workspace.subjects.with_suffix(".json"), shape={"key": str, "network": str})
     return dict(record or {})
 
 
 def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.DataFrame | None:
-    """Return who is who, found anew only where something has changed; None where nobody is known or asked for.
+    """Return the person of each image, computed again only if inputs changed; None if none is known or asked for.
 
     Returns:
         one row per image whose person is known: path, person (a name), given (bool), sure (expected share of right
-        pairs), perhaps (a larger group that is less sure, or ""), unsure (its share), nearest (path of the most
-        similar picture of the person, in another split where there is one; "" for a person with one picture).
+        pairs), perhaps (a larger, less certain group, or ""), unsure (its share), nearest (path of the most similar
+        picture of the person, in another split if possible; "" for a person with one picture).
 
     """
     settings = inputs.settings
@@ -87,12 +87,12 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
 
 
 def given_names(workspace: Workspace, images: pd.DataFrame) -> pd.Series:
-    """Return path -> name of the person as the source or, later, a person gave it; "" where nobody did."""
-    return as_said(workspace, images, "subject")
+    """Return path -> name of the person, from the source or a later decision; "" if unknown."""
+    return given_or_decided(workspace, images, "subject")
 
 
-def as_said(workspace: Workspace, images: pd.DataFrame, action: str) -> pd.Series:
-    """Return path -> split (``move``) or person (``subject``) as the source or, later, a person gave it."""
+def given_or_decided(workspace: Workspace, images: pd.DataFrame, action: str) -> pd.Series:
+    """Return path -> split (``move``) or person (``subject``), from the source or a later decision."""
     given = images.set_index("path")[COLUMN_SET[action]].copy()
     table = Log(workspace.decisions).table
     if not (table["action"] == action).any():
@@ -122,7 +122,7 @@ def _key(inputs: CheckInputs, names: pd.Series, network: str, apart: Apart) -> s
 
 
 def _pictures(graph: CopyGraph, names: pd.Series) -> pd.DataFrame:
-    """Return the readable images with their picture (copies are one, unless they are given as two people) and name.
+    """Return the readable images with picture (copies share one, unless given as two people) and name.
 
     Columns path, split, content, name, picture (0 .. N - 1).
     """
@@ -139,7 +139,7 @@ def _pictures(graph: CopyGraph, names: pd.Series) -> pd.DataFrame:
 def _found(
     workspace: Workspace, inputs: CheckInputs, members: pd.DataFrame, network: str, apart: Apart, display: Display
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return who is who, a row per image, and how that was found."""
+    """Return the person of each image, and the record of how it was found."""
     from curation.checks.subjects import find_subjects
 
     settings = inputs.settings
@@ -152,9 +152,9 @@ def _found(
     names = first["name"].to_numpy(dtype=object)
     faces = _means(own, members["picture"].to_numpy(), len(first))
     seen = _known(faces)
-    with display.step("Telling people apart"):
+    with display.step("Grouping faces by person"):
         given = names[seen].tolist()
-        parted = _places(apart, members, seen)
+        parted = _positions(apart, members, seen)
         subjects = find_subjects(faces[seen], given, settings.identity.precision, settings.seed, different, parted)
     record = {
         "precision": settings.identity.precision,
@@ -168,8 +168,8 @@ def _found(
     return _table(members, whole, faces.astype(np.float64)[places], places), record
 
 
-def _places(apart: Apart, members: pd.DataFrame, seen: npt.NDArray[np.bool_]) -> Parted:
-    """Return the parts that people told apart as places among the pictures with a face."""
+def _positions(apart: Apart, members: pd.DataFrame, seen: Flags) -> Parted:
+    """Return the groups that people declared different, as positions among the pictures with a face."""
     place = np.where(seen, np.cumsum(seen) - 1, -1)
     of_content = dict(iter(members.groupby("file")["picture"])) if apart else {}
     return [
@@ -181,10 +181,8 @@ def _places(apart: Apart, members: pd.DataFrame, seen: npt.NDArray[np.bool_]) ->
     ]
 
 
-def _with_named(
-    subjects: Subjects, seen: npt.NDArray[np.bool_], names: npt.NDArray[np.object_]
-) -> tuple[Subjects, npt.NDArray[np.int64]]:
-    """Add the pictures without a face whose person is given by name; return also the places of all pictures told."""
+def _with_named(subjects: Subjects, seen: Flags, names: npt.NDArray[np.object_]) -> tuple[Subjects, Ints]:
+    """Add pictures without a face whose person is given; return also the positions of all pictures with a person."""
     places = np.flatnonzero(seen | (names != ""))
     group, perhaps = np.arange(len(names)) + len(names), np.arange(len(names)) + len(names)
     sure, unsure = np.ones(len(names)), np.ones(len(names))
@@ -193,7 +191,7 @@ def _with_named(
     for share, part_share in ((sure, subjects.sure), (unsure, subjects.unsure)):
         share[seen] = part_share
     for whole in (group, perhaps):
-        # one with a face first, so that the others of that name join its people
+        # pictures with a face come first, so that the others of that name join their group
         named = pd.DataFrame({"name": names, "faceless": ~seen, "group": whole}).query("name != ''")
         of_name = named.sort_values("faceless", kind="stable").drop_duplicates("name").set_index("name")["group"]
         without = ~seen & (names != "")
@@ -202,9 +200,7 @@ def _with_named(
     return told, places
 
 
-def _embeddings(
-    workspace: Workspace, inputs: CheckInputs, name: str, display: Display
-) -> tuple[Embeddings, npt.NDArray[np.float32]]:
+def _embeddings(workspace: Workspace, inputs: CheckInputs, name: str, display: Display) -> tuple[Embeddings, Floats32]:
     """Return the embeddings of all contents, new ones made now, and those of the readable images, row by row."""
     from curation.measure.identity import choose_network, load_embeddings, measure_identity
 
@@ -220,29 +216,29 @@ def _embeddings(
     return found, found.first[pd.Index(contents).get_indexer(hashes)]
 
 
-def _unlike_apart(members: pd.DataFrame, own: npt.NDArray[np.float32], seed: int) -> pd.DataFrame:
-    """Return the members with copies whose faces differ as pictures of their own: no proof of copies is without error.
+def _unlike_apart(members: pd.DataFrame, own: Floats32, seed: int) -> pd.DataFrame:
+    """Return the members, with copies whose faces differ as pictures of their own, as copies may be found in error.
 
-    Two faces differ here from half of the distance that two people usually have.
+    Faces differ if they are further apart than half the usual distance between two people.
     """
     drawn = np.random.default_rng(seed).integers(0, max(len(own), 1), (2, _DIFFERENT_PAIRS))
     usual = np.nanmedian(np.linalg.norm(own[drawn[0]] - own[drawn[1]], axis=1)) if len(own) > 1 else np.nan
     known = _known(own)
-    head = pd.Series(np.arange(len(own))).where(known).groupby(members["picture"].to_numpy()).transform("first")
-    head = head.fillna(0).to_numpy(dtype=np.int64)
+    first = pd.Series(np.arange(len(own))).where(known).groupby(members["picture"].to_numpy()).transform("first")
+    head = np.asarray(first.fillna(0), np.int64)
     unlike = known & (np.linalg.norm(own - own[head], axis=1) > usual / 2)
     alone = members["picture"].astype(str) + "\0" + members["content"].where(unlike, "")
     return members.assign(picture=pd.factorize(alone, sort=True)[0])
 
 
-def _known(faces: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Return (N,) which rows are embeddings."""
+def _known(faces: Floats32) -> Flags:
+    """Return (N,) which rows hold an embedding."""
     if not faces.shape[1]:
         return np.zeros(len(faces), dtype=np.bool_)
     return np.asarray(~np.isnan(faces[:, 0]), dtype=np.bool_)
 
 
-def _means(own: npt.NDArray[np.float32], picture: npt.NDArray[np.int64], pictures: int) -> npt.NDArray[np.float32]:
+def _means(own: Floats32, picture: Ints, pictures: int) -> Floats32:
     """Return (pictures, numbers) the mean embedding of each picture's images, NaN where none has one."""
     known = _known(own)
     total, count = np.zeros((pictures, own.shape[1])), np.zeros(pictures)
@@ -252,10 +248,8 @@ def _means(own: npt.NDArray[np.float32], picture: npt.NDArray[np.int64], picture
         return (total / np.where(count > 0, count, np.nan)[:, None]).astype(np.float32)
 
 
-def _different(
-    embeddings: Embeddings, own: npt.NDArray[np.float32], names: npt.NDArray[np.object_], seed: int
-) -> Floats | None:
-    """Return (M, 2, numbers) faces of two people for certain: two in one picture, or of two given names."""
+def _different(embeddings: Embeddings, own: Floats32, names: npt.NDArray[np.object_], seed: int) -> Floats | None:
+    """Return (M, 2, numbers) pairs of faces of certainly different people: in one picture, or of two given names."""
     rng = np.random.default_rng(seed)
     together = np.stack([embeddings.others, embeddings.first[embeddings.beside]], axis=1)
     parts = [together[~np.isnan(together).any(axis=(1, 2))]]
@@ -271,10 +265,10 @@ def _different(
     return found if len(found) else None
 
 
-def _proven(graph: CopyGraph, members: pd.DataFrame, seen: npt.NDArray[np.bool_], subjects: Subjects) -> dict[str, Any]:
-    """Return how many pairs that the search for copies called shots of one session are in one group, and how many not.
+def _proven(graph: CopyGraph, members: pd.DataFrame, seen: Flags, subjects: Subjects) -> dict[str, Any]:
+    """Return how many pairs of shots of one session there are, and how many of them are in one group.
 
-    A check of what is found by what was proved without it; about one in ten such pairs only looks alike.
+    An independent check of recognition; about one in ten such pairs only look alike.
     """
     group = np.full(len(seen), -1, dtype=np.int64)
     group[seen] = subjects.group
@@ -285,8 +279,8 @@ def _proven(graph: CopyGraph, members: pd.DataFrame, seen: npt.NDArray[np.bool_]
     return {"session_pairs": int(both.sum()), "session_pairs_joined": int((group[one] == group[other])[both].sum())}
 
 
-def _table(members: pd.DataFrame, subjects: Subjects, faces: Floats, pictures: npt.NDArray[np.int64]) -> pd.DataFrame:
-    """Return who is who, a row per image; see ``find``. ``pictures`` are those told, ``faces`` their embeddings."""
+def _table(members: pd.DataFrame, subjects: Subjects, faces: Floats, pictures: Ints) -> pd.DataFrame:
+    """Return the person of each image, see ``find``; ``pictures`` have a person, ``faces`` are their embeddings."""
     place = np.full(int(members["picture"].to_numpy().max(initial=-1)) + 1, -1, dtype=np.int64)
     place[pictures] = np.arange(len(pictures))
     at = place[members["picture"]]
@@ -306,26 +300,25 @@ def _table(members: pd.DataFrame, subjects: Subjects, faces: Floats, pictures: n
     return frame.assign(nearest=_nearest(frame, known["split"].to_numpy(), at, faces))
 
 
-def _named(known: pd.DataFrame, number: npt.NDArray[np.int64], kind: str) -> pd.Series:
-    """Return a name for each group: the given one, or one made from the smallest of its contents' hashes."""
+def _named(known: pd.DataFrame, number: Ints, kind: str) -> pd.Series:
+    """Return each group's name: the given one, or one made of the smallest hash of its contents."""
     from curation.checks.subjects import is_made
 
     frame = known[["name", "content"]].assign(number=number)
     named = frame[frame["name"] != ""].drop_duplicates(["number", "name"])
     named = named.sort_values("name", key=lambda names: names.map(is_made), kind="stable")
-    named = named.drop_duplicates("number").set_index("number")["name"]
+    given = named.drop_duplicates("number").set_index("number")["name"]
     smallest = frame.groupby("number")["content"].min().str[:_NAME_DIGITS]
-    names = (f"{kind}-" + smallest).mask(smallest.index.isin(named.index), "subject-" + named.reindex(smallest.index))
-    found: pd.Series = names.reindex(number).reset_index(drop=True)
-    return found
+    names = (f"{kind}-" + smallest).mask(smallest.index.isin(given.index), "subject-" + given.reindex(smallest.index))
+    return names.reindex(number).reset_index(drop=True)
 
 
-def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: npt.NDArray[np.int64], faces: Floats) -> list[str]:
-    """Return for each image the most similar other picture of its person, of another split where there is one."""
+def _nearest(frame: pd.DataFrame, split: npt.NDArray[Any], at: Ints, faces: Floats) -> list[str]:
+    """Return each image's most similar other picture of its person, in another split if possible."""
     nearest = np.full(len(frame), -1, dtype=np.int64)
     leaks = pd.Series(split).groupby(frame["person"]).transform("nunique").gt(1)
     pool = frame["person"].where(leaks | (frame["perhaps"] == ""), frame["perhaps"])
-    for _, rows in frame.groupby(pool).indices.items():
+    for rows in map(np.asarray, frame.groupby(pool).indices.values()):
         if len(rows) < 2:
             continue
         others = rows[:: -(-len(rows) // _COMPARED)]
@@ -348,13 +341,13 @@ def _distances(one: Floats, other: Floats) -> Floats:
 def same(given: pd.Series, images: pd.DataFrame, paths: Sequence[str], told: Draft) -> list[Draft]:
     """Return the decisions by which images show one person.
 
-    By the name that one of them has; else by one that is made, which only holds them together (``is_made``).
+    They get the name that one of them has, or else a made one (``is_made``).
 
     Args:
         given: path -> name (``given_names``)
         images: the images table
         paths: at least two
-        told: who says why, and when: reason and time of the decisions
+        told: reason and time of the decisions
 
     """
     from curation.checks.subjects import is_made
@@ -370,14 +363,14 @@ def not_same(
 ) -> list[Draft]:
     """Return the decisions by which images do not show the person of the ``others``; without others, no two show one.
 
-    A name that says otherwise is taken from them first: that they are not one person is the last word.
+    A contradicting name is removed from them first.
 
     Args:
         given: path -> name (``given_names``)
         images: the images table
-        paths: of which it is said
-        others: images that show somebody else than any of these
-        told: who says why, and when: reason and time of the decisions
+        paths: the images
+        others: images that show somebody else
+        told: reason and time of the decisions
 
     """
     parts = [list(paths), list(others)] if others else [[path] for path in paths]
@@ -389,11 +382,9 @@ def not_same(
 
 
 def forget(workspace: Workspace) -> int:
-    """Delete the embeddings of faces and who was found by them; the caller holds the lock.
+    """Delete the embeddings of faces and the people recognised by them; return the embeddings' size in bytes.
 
-    Returns:
-        bytes that the embeddings took.
-
+    The caller holds the lock.
     """
     from curation.measure.identity import forget as forget_embeddings
 

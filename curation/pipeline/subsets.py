@@ -1,4 +1,4 @@
-"""Whether a selected subset trains as well as all images, and better than a random one or the hardest ones."""
+"""Compare training on a selected subset with training on all images, random ones, and the hardest ones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files
+from curation.base.arrays import Floats, Ints
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace
@@ -19,21 +19,23 @@ from curation.checks import nearness
 from curation.decisions import manifest
 from curation.models.comparison import plain
 from curation.models.runs import FitOptions, ModelError, training_frame, translate_errors
+from curation.models.verdict import points
 from curation.pipeline import selection
 from curation.pipeline.axes import axes as axes_of
 
 HARDEST = "hardest first"
-"""The arm of the images whose labels are doubted most; where labels are not judged, of the loneliest of their class."""
+"""Name of the subsets of the images whose labels are doubted most, or, without a judgement, of the most isolated ones
+of each class."""
 
 _FOLDER = "subsets"
-"""Of the fits, among the models."""
+"""Folder of the fits, within that of the models."""
 
 _HELD_OUT = "validation"
 
 
 @dataclass(frozen=True)
 class Worth:
-    """What subsets are worth (``training.subsets.Subsets``), what it says in words, and the page."""
+    """The comparison (``training.subsets.Subsets``) with sentences and the page."""
 
     sentences: list[str]
     points: pd.DataFrame
@@ -52,23 +54,23 @@ def compare_subsets(
     *,
     seeds: int = 3,
 ) -> Worth:
-    """Fit a recipe on subsets of a version's train images, at equal steps, and judge all on the same unseen images.
+    """Fit a recipe on subsets of a version's train images for equally many steps; evaluate all on the same images.
 
-    Judged are the version's validation images without a copy in train. Subsets are drawn from the train images with
-    copies counted once, class by class: diverse (``selection.choose``), at random, and the hardest first.
+    These are the version's validation images without a copy in train. Subsets are drawn by class from the train images,
+    with copies counted once: diverse (``selection.choose``), at random, and hardest first.
 
     Args:
         workspace: that was curated and embedded.
         on: the version.
         shares: each above 0 and below 1.
-        recipe_name: fitted 1 + 3 times as many shares a seed.
+        recipe_name: for each seed it is fitted once on all images, and three times per share.
         options: of each fit.
         settings: in force.
         display: progress.
-        seeds: fits per arm.
+        seeds: fits of each subset.
 
     Raises:
-        ModelError: a share is out of range, nothing to judge on, or a fit is impossible.
+        ModelError: a share is out of range, there are no images to evaluate on, or a fit is impossible.
 
     """
     from training.data import class_names, load_samples
@@ -84,7 +86,7 @@ def compare_subsets(
     seen = set(frame.loc[frame["split"] == "train", "group"]) - {""}
     judged = frame[(frame["split"] == _HELD_OUT) & ~frame["group"].isin(seen)]
     if judged.empty:
-        raise ModelError(f"{version.name} has no {_HELD_OUT} image without a copy in train to judge on")
+        raise ModelError(f"{version.name} has no {_HELD_OUT} image without a copy in train to evaluate on")
     chosen = within_budget(translate_errors(lambda: recipe(recipe_name)), options.epochs, options.image_size)
     rows = frame.set_index("key").loc[pool.frame["path"]].reset_index()
     classes = translate_errors(lambda: class_names(pd.concat([rows, judged])))
@@ -94,7 +96,7 @@ def compare_subsets(
     axes, _ = axes_of(workspace, settings)
 
     @cache
-    def selected(share: float) -> npt.NDArray[np.int64]:
+    def selected(share: float) -> Ints:
         return selection.choose(pool, round(share * len(rows)), "diverse", (), axes)
 
     worth = _ease(pool)
@@ -123,8 +125,8 @@ def compare_subsets(
     return Worth(lines, found.points, found.differences, page)
 
 
-def _ease(pool: selection.Candidates) -> npt.NDArray[np.float64]:
-    """Return a number (n,) that is the lower the harder an image is."""
+def _ease(pool: selection.Candidates) -> Floats:
+    """Return a number (n,) that is lower for harder images."""
     if pool.frame["judged"].all():
         return np.asarray(pool.frame["right"], np.float64)
     ease = np.zeros(len(pool.frame))
@@ -133,9 +135,9 @@ def _ease(pool: selection.Candidates) -> npt.NDArray[np.float64]:
     return ease
 
 
-def _of_each_class(pool: selection.Candidates, order: npt.NDArray[np.float64], share: float) -> npt.NDArray[np.int64]:
-    """Return the rows lowest in order, of each class its share."""
-    groups = [rows for _, rows in sorted(pool.frame.groupby("label").indices.items())]
+def _of_each_class(pool: selection.Candidates, order: Floats, share: float) -> Ints:
+    """Return the rows lowest in ``order``, the same share of each class."""
+    groups = [np.asarray(rows, np.int64) for _, rows in sorted(pool.frame.groupby("label").indices.items())]
     each = nearness.shares(np.array([len(rows) for rows in groups]), round(share * len(pool.frame)), even=False)
     return np.concatenate(
         [rows[np.argsort(order[rows], kind="stable")][:n] for rows, n in zip(groups, each, strict=True)]
@@ -143,19 +145,16 @@ def _of_each_class(pool: selection.Candidates, order: npt.NDArray[np.float64], s
 
 
 def sentences(differences: pd.DataFrame, twice: float) -> list[str]:
-    """Return in words whether the selection trains as well, a line a share and contrast."""
+    """Return a sentence per share and contrast on whether the selection trains as well."""
     lines = []
     for row in differences.to_dict("records"):
         rival = row["contrast"].partition(" - ")[2]
-        points, low, high = (100 * row[name] for name in ("difference", "low", "high"))
         if row["excludes_zero"]:
-            what = f"is {'better' if points > 0 else 'worse'} than {rival}"
+            what = f"is {'better' if row['difference'] > 0 else 'worse'} than {rival}"
         else:
-            what = f"and {rival} could not be told apart"
-        span = f"{points:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
-        lines.append(
-            f"At {row['share']:.0%} the selection {what} ({span}; {row['images']:,} images, {row['seeds']} seeds)."
-        )
+            what = f"is not shown to differ from {rival}"
+        counts = f"{row['images']:,} images, {row['seeds']} seeds"
+        lines.append(f"At {row['share']:.0%} the selection {what} ({points(row)}; {counts}).")
     if np.isfinite(twice):
         lines.append(f"Twice the data at random would give about {100 * twice:+.1f} points, by a power law.")
     return lines

@@ -1,7 +1,4 @@
-"""What was found and decided, as small tables and plain sentences: for the terminal, the summary and the report.
-
-Pure functions on the tables of a workspace. Nothing here decides anything; it only counts, picks examples and words.
-"""
+"""What was found and decided, as small tables and sentences for terminal and report: pure functions on tables."""
 
 from __future__ import annotations
 
@@ -27,10 +24,10 @@ GROUP_CHECKS = (*COPY_CHECKS, "subject_leak", "same_session")
 """Checks whose issues come in groups: of copies, or of one person."""
 
 LABEL_CHECKS = ("mislabelled", "ambiguous")
-"""Checks that have something to say only where labels were judged."""
+"""Checks that need a judgement of labels."""
 
 JUDGE_LABELS = "curate check mislabelled ambiguous --labels fast"
-"""The command that judges labels."""
+"""Command that judges labels."""
 
 _HOW_TO_RUN = {
     **dict.fromkeys(LABEL_CHECKS, JUDGE_LABELS),
@@ -47,7 +44,7 @@ FINDINGS = ("peer", "version", "path", "check", "score", "is_issue", "group", "e
 _SPLIT_ORDER = ("train", "validation", "test")
 _TOTAL = "all"
 NO_LABEL = "no label"
-"""Stands in tables and on pages where a class would."""
+"""Stands for the class of images without a label in tables and on pages."""
 
 _MEASURE_WORDS = {
     "brightness_p95": "brightness of the lightest parts",
@@ -73,7 +70,7 @@ _MEASURE_WORDS = {
 
 
 def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
-    """Return the images by split and class in two manifests, as the deck's slides "Before" and "After".
+    """Return the images by split and class in two manifests, as on the deck's slides "Before" and "After".
 
     Args:
         raw: manifest before cleaning.
@@ -81,8 +78,8 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         columns version ("before", "after"), split (the last one is "all"), one column per class (int64), all (int64)
-        and share (the split's share of all images, 0..1). A class that is called like one of these columns gets
-        " (class)" after its name.
+        and share (the split's share of all images, 0..1). The name of a class that is also a column's gets the suffix
+        " (class)".
 
     """
     labels = in_order([*raw["label"], *cleaned["label"]])
@@ -110,11 +107,11 @@ def before_after(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
 
 
 def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
-    """Return what share of each split and class the cleaned manifest leaves out, by the label the images came with.
+    """Return the share of each split and given class that the cleaned manifest leaves out.
 
     Returns:
-        columns split, label, before, left_out (int64), share (left_out / before, 0..1); classes that a split lacks
-        have no row.
+        columns split, label, before, left_out (int64), share (left_out / before, 0..1); no rows for classes that a
+        split lacks.
 
     """
     excluded = set(cleaned.loc[cleaned["status"] == "excluded", "path"])
@@ -126,7 +123,7 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
         "split": {split: n for n, split in enumerate(_ordered_splits(raw["split"]))},
         "label": {label: n for n, label in enumerate(in_order(frame["label"]))},
     }
-    return counts.sort_values(["split", "label"], key=lambda c: c.map(place[c.name]), ignore_index=True)
+    return counts.sort_values(["split", "label"], key=lambda c: c.map(place[str(c.name)]), ignore_index=True)
 
 
 def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
@@ -154,7 +151,7 @@ def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_words(check: str) -> tuple[str, str]:
-    """Return a check's title and what it says, in plain words."""
+    """Return a check's title and explanation."""
     found = registry.CHECKS.get(check) or (registry.every().get(check) if check in registry.added() else None)
     if found is not None:
         return found.title, found.explanation
@@ -166,20 +163,16 @@ def how_to_run(check: str) -> str:
     return _HOW_TO_RUN.get(check, f"curate check {check}")
 
 
+@refusing(EVIDENCE, MEND_EVIDENCE, TableError)
 def evidence_words(evidence: Mapping[str, Any], path: str = "") -> str:
-    """Return an issue's evidence in words; keys that are meant for machines (dhash, rank) are left out.
+    """Return an issue's evidence in words, without keys for machines (dhash, rank).
 
-    path is the image's own: the best of a group of copies is a copy of no other.
+    ``path`` is the image's own, to recognise the best of a group of copies.
 
     Raises:
-        TableError: it is not as any check writes it.
+        TableError: it does not have the form that checks write.
 
     """
-    with refusing(EVIDENCE, MEND_EVIDENCE, TableError):
-        return _evidence_words(evidence, path)
-
-
-def _evidence_words(evidence: Mapping[str, Any], path: str) -> str:
     if "error" in evidence:
         return f"cannot be decoded: {evidence['error']}"
     if "posterior" in evidence or "believed" in evidence:
@@ -200,7 +193,7 @@ def _evidence_words(evidence: Mapping[str, Any], path: str) -> str:
 
 
 def _person_words(evidence: Mapping[str, Any]) -> str:
-    """Return whose image it is: "the person of B, found, sure to 0.998; 12 images in test and train"."""
+    """Return who an image shows: "the same person as B, found: ...; 12 images in test and train"."""
     same = f"the same person as {evidence['of']}" if evidence.get("of") else "one person"
     told = f"{same}, {sure_words(evidence)}; {evidence['images']} images"
     if "splits" in evidence:
@@ -208,13 +201,9 @@ def _person_words(evidence: Mapping[str, Any]) -> str:
     return f"{told}, all {evidence['labels'][0]}; {evidence['expected']:.2g} such people would be chance"
 
 
+@refusing(EVIDENCE, MEND_EVIDENCE, TableError)
 def sure_words(evidence: Mapping[str, Any]) -> str:
-    """Return how sure it is that these are one person."""
-    with refusing(EVIDENCE, MEND_EVIDENCE, TableError):
-        return _sure_words(evidence)
-
-
-def _sure_words(evidence: Mapping[str, Any]) -> str:
+    """Return how certain it is that these are one person, in words."""
     how = {"given": "named by the source or a person", "found": "found", "perhaps": "perhaps"}.get(
         str(evidence.get("person")), ""
     )
@@ -224,7 +213,7 @@ def _sure_words(evidence: Mapping[str, Any]) -> str:
 
 
 def measure_words(measure: str) -> str:
-    """Return what a measure is called."""
+    """Return a measure's name in words."""
     return _MEASURE_WORDS.get(measure, measure.replace("_", " "))
 
 
@@ -256,7 +245,7 @@ _LOOKS_LIKE = {
 
 
 def _rare_words(evidence: Mapping[str, Any]) -> str:
-    """Return how lonely an image is, and which of the three it looks like."""
+    """Return how isolated an image is, and which of the three kinds it looks like."""
     looks = _LOOKS_LIKE.get(str(evidence["looks_like"]), str(evidence["looks_like"]))
     return (
         f"distance to its 10th neighbour {evidence['neighbour_distance']:.2f}, limit {evidence['threshold']:.2f}; "
@@ -268,7 +257,7 @@ _ANOTHER_SHOT = "another shot of the same session, no copy"
 
 
 def _challenge_words(evidence: Mapping[str, Any]) -> str:
-    """Return what lies over a picture or before a face, and where."""
+    """Return which mark is on a picture, or what covers a face, and where."""
     sure = f"probability {evidence['probability']:.2f}"
     if "covered" in evidence:
         beside = f"lies beside the {evidence['beside']}" if "beside" in evidence else "covers a part that is not known"
@@ -277,7 +266,7 @@ def _challenge_words(evidence: Mapping[str, Any]) -> str:
 
 
 def _place(box: Sequence[float]) -> str:
-    """Return where the middle of a box (x, y, width, height, fractions) lies, in words."""
+    """Return the position of a box's centre (x, y, width, height; fractions of the side) in words."""
     x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
     words = [*(["top"] if y < 1 / 3 else ["bottom"] if y > 2 / 3 else [])]
     words += ["left"] if x < 1 / 3 else ["right"] if x > 2 / 3 else []
@@ -305,9 +294,9 @@ def _copy_words(evidence: Mapping[str, Any], path: str) -> str:
 
 
 def people_in_doubt(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return the images of people who are perhaps one person in several splits: path, group, flagged.
+    """Return the images of people who may be one person in several splits: path, group, flagged.
 
-    A group holds all of them; of those flagged it is sure that they have pictures in another split.
+    A group holds all of them; flagged images certainly have other pictures of the person in another split.
     """
     mine = issues[issues["check"].eq("subject_leak") & issues["evidence"].str.contains('"perhaps"', regex=False)]
     groups = [str(fact.get("perhaps", "")) for fact in facts(mine["evidence"])]
@@ -318,10 +307,10 @@ def people_in_doubt(issues: pd.DataFrame) -> pd.DataFrame:
 def outcomes(
     manifest: pd.DataFrame, issues: pd.DataFrame, entries: Sequence[Entry], review_checks: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Return what became of each image and which issue counts as the cause.
+    """Return each image's outcome and the issue that counts as its cause.
 
-    The cause is the issue that the decision in force rests on; without one it is the image's worst issue (lowest
-    score, then the order of ``curation.checks.registry.names``); "" where nothing was found.
+    The cause is the issue behind the decision in force, or else the image's worst issue (lowest score, then the order
+    of ``curation.checks.registry.names``); "" without issues.
 
     Args:
         manifest: the cleaned manifest.
@@ -330,9 +319,9 @@ def outcomes(
         review_checks: checks that the policy leaves to a person.
 
     Returns:
-        index path; columns label, split, outcome ("kept", "left out", "relabelled", "softened"), waits (bool: an
-        issue is left to a person, or the brake held its exclusion back; none has decided yet, and the image was not
-        left out for another reason), cause (a check's name or ""), reason.
+        index path; columns label, split, outcome ("kept", "left out", "relabelled", "softened"), waits (bool: an issue
+        is left to a person, or the brake held its exclusion back, while nobody has decided and the image was not left
+        out for another reason), cause (a check's name or ""), reason.
 
     """
     frame = manifest.set_index("path")
@@ -354,7 +343,7 @@ def outcomes(
     result = frame[["original_label", "split", "reason"]].rename(columns={"original_label": "label"})
     result["label"] = result["label"].replace("", NO_LABEL)
     causes = pd.Series([cause.get(path, "") for path in result.index], index=result.index, dtype=object)
-    # what was left out for another reason, a surplus copy for instance, need not be looked at
+    # images left out for another reason, such as a surplus copy, need no review
     still_open = (changed != "left out") | causes.isin(list(review_checks))
     waits = result.index.isin(list(doubtful)) & still_open
     return result.assign(outcome=changed, waits=waits, cause=causes)
@@ -367,7 +356,7 @@ def closing(
     entries: Sequence[Entry],
     review_checks: Sequence[str] = (),
 ) -> tuple[list[str], dict[str, Any]]:
-    """Return what was found and decided: a few plain sentences, and the same as a record for machines.
+    """Return what was found and decided, as sentences and as a JSON record.
 
     Args:
         images: the images table.
@@ -379,9 +368,8 @@ def closing(
     Returns:
         sentences, and a record with images, clean (images without any issue), kept, excluded, relabelled, softened,
         waiting, issues (check -> images), groups (check -> groups), excluded_by (check -> images), leaks_left (groups
-        of known copies that still lie in two splits among the kept images), subject_leaks_left (the same of people),
-        subject_doubts (groups of kept images of people who are perhaps one, in several splits) and emptied (splits
-        without kept images).
+        of copies with kept images in several splits), subject_leaks_left (the same for people), subject_doubts (the
+        same for people who may be one) and emptied (splits without kept images).
 
     """
     issues = by_check(issues)
@@ -389,54 +377,37 @@ def closing(
     found = check_summary(issues).set_index("check")
     by_outcome = states["outcome"].value_counts()
     dropped = states.loc[states["outcome"] == "left out", "cause"]
+    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
+    copies = issues[issues["is_issue"] & issues["check"].isin(["exact_duplicate", "near_duplicate"])]
+    people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")]
     record = {
         "images": len(images),
         "clean": len(images) - issues.loc[issues["is_issue"] & (issues["check"] != "same_session"), "path"].nunique(),
-        "kept": int((manifest["status"] == "kept").sum()),
+        "kept": len(kept),
         "excluded": len(dropped),
         "relabelled": int(by_outcome.get("relabelled", 0)),
         "softened": int(by_outcome.get("softened", 0)),
         "waiting": int(states["waits"].sum()),
         "issues": {check: int(n) for check, n in found["issues"].items()},
-        "groups": {check: int(found.loc[check, "groups"]) for check in _grouping(found)},
+        "groups": {check: int(found["groups"][check]) for check in found.index if check in GROUP_CHECKS},
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
-        "leaks_left": _leaks_left(manifest, issues),
-        "subject_leaks_left": _subject_leaks_left(manifest, issues),
-        "subject_doubts": _subject_doubts(manifest, issues),
-        "emptied": sorted(set(manifest["split"]) - set(manifest.loc[manifest["status"] == "kept", "split"])),
+        "leaks_left": _across_splits(kept, copies),
+        "subject_leaks_left": _across_splits(kept, people),
+        "subject_doubts": _across_splits(kept, people_in_doubt(issues)),
+        "emptied": sorted(set(manifest["split"]) - set(kept["split"])),
     }
     return _sentences(images, record), record
 
 
 def by_check(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return the issues with names of checks as categories: a column of a score of texts per image is costly to ask."""
+    """Return the issues with checks as a categorical column: comparing twenty texts per image is slow."""
     return issues.assign(check=pd.Categorical(issues["check"], categories=registry.names(issues["check"].unique())))
 
 
-def _leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
-    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
-    copies = issues[issues["is_issue"] & issues["check"].isin(["exact_duplicate", "near_duplicate"])]
-    splits = kept.merge(copies[["path", "group"]], on="path").groupby("group")["split"].nunique()
+def _across_splits(kept: pd.DataFrame, members: pd.DataFrame) -> int:
+    """Count the groups (path, group) of which kept images (path, split) lie in more than one split."""
+    splits = kept.merge(members[["path", "group"]], on="path").groupby("group")["split"].nunique()
     return int((splits > 1).sum())
-
-
-def _grouping(found: pd.DataFrame) -> list[str]:
-    """Return the checks that come in groups; of people only where somebody was looked for."""
-    return [
-        check for check in found.index if check in COPY_CHECKS or (check in GROUP_CHECKS and found.loc[check, "scored"])
-    ]
-
-
-def _subject_leaks_left(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
-    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
-    people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
-    return int((kept.merge(people, on="path").groupby("group")["split"].nunique() > 1).sum())
-
-
-def _subject_doubts(manifest: pd.DataFrame, issues: pd.DataFrame) -> int:
-    kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
-    found = kept.merge(people_in_doubt(issues)[["path", "group"]], on="path")
-    return int((found.groupby("group")["split"].nunique() > 1).sum())
 
 
 def _sentences(images: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
@@ -507,7 +478,7 @@ def _decided_sentences(record: Mapping[str, Any]) -> list[str]:
 
 
 def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
-    """Lay what peers flagged beside what our checks flag.
+    """Compare what peers flag with what our checks flag.
 
     Args:
         issues: the issues table.

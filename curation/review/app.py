@@ -39,8 +39,8 @@ _IDLE_S = 3.0
 _CLOSE_S = 6.0
 """Seconds that the server and the database have to stop: one on a quiet machine."""
 
-PEOPLE_QUEUES = ("unsure", "disagreements")
-"""Queues that are made of what people said, not of what checks found."""
+_OF_PEOPLE = {"unsure": "images that people are unsure of", "disagreements": "images that people disagree on"}
+"""Queues that come from people's answers, not from checks, and their titles."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,16 @@ class Opened:
     view: Any
     server: tuple[int, Future[Any]] | None = None
     later: Callable[[], None] | None = None
-    """What can wait until the App is up."""
+    """Work that can wait until the App is running."""
 
 
 def open_review(
     workspace: Workspace, request: Request, settings: Settings, display: Display, *, serve: bool = True
 ) -> Opened:
-    """Push what is asked for and write the session; the App's server starts meanwhile, where it is to ``serve``.
+    """Push what is requested and write the session; with ``serve`` the App's server starts meanwhile.
 
     Raises:
-        ReviewError: the reviewer cannot be called so, there is nothing to review, or the database does not answer.
+        ReviewError: the reviewer's name is not allowed, there is nothing to review, or the database does not answer.
 
     """
     journal.checked_name(request.reviewer)
@@ -123,7 +123,7 @@ def _opened(workspace: Workspace, request: Request, settings: Settings, display:
 def _pushed(
     fo: Any, workspace: Workspace, version: manifest.Version, settings: Settings, display: Display
 ) -> tuple[Any, push.Pushed, Callable[[], None] | None]:
-    """Return the version's dataset, as it is where nothing that it shows has changed since it was pushed."""
+    """Return the version's dataset, pushed again only if something that it shows has changed."""
     state = state_of(workspace, version)
     current = push.current(fo, workspace, version, state)
     if current is not None:
@@ -141,15 +141,15 @@ def _pushed(
 
 def _queue(workspace: Workspace, request: Request, records: pd.DataFrame) -> tuple[pd.DataFrame, str, bool]:
     """Return the queue, its title, and whether answers change its order."""
-    if request.order in PEOPLE_QUEUES:
-        return _queue_of_people(workspace, request.order), f"what people find {request.order}", False
+    if request.order in _OF_PEOPLE:
+        return _queue_of_people(workspace, request.order), _OF_PEOPLE[request.order], False
     issues = read_issues(workspace)
     found = None
     if request.order == "gain" and request.check in ("", *queues.LABEL_CHECKS):
         found = queues.by_gain(label_queue.asking(workspace), issues, records, request.check)
     learns = found is not None
     if found is not None:
-        title = f"{request.check.replace('_', ' ') or 'labels'}, what answers change most first"
+        title = f"{request.check.replace('_', ' ') or 'labels'}, most useful answers first"
     elif request.order == "random" and not request.check:
         whole = records.assign(group="", score=1.0, gain=0.0)
         found = queues.ranked(whole[["path", "group", "score", "label", "gain"]], "random", request.seed)
@@ -174,7 +174,7 @@ def _queue_of_people(workspace: Workspace, order: str) -> pd.DataFrame:
 
 
 def _open_blind(workspace: Workspace, request: Request, display: Display, file: Path, *, serve: bool) -> Opened:
-    """Prepare a dataset of pictures alone; the names of files, labels and what models say stay outside."""
+    """Prepare a dataset of pictures alone, without file names, labels or predictions."""
     sample = blind.draw(workspace, request.images or 200, request.seed)
     files = blind.neutral_files(workspace, sample)
     names = dict(zip(sample["name"], sample["path"], strict=True))
@@ -203,7 +203,7 @@ def _open_blind(workspace: Workspace, request: Request, display: Display, file: 
 
 
 def _session_file(workspace: Workspace) -> Path:
-    """Return where the server will find the session, whatever its working folder; forget sessions of a month ago."""
+    """Return the absolute path of a new session file; delete sessions older than a month."""
     folder = workspace.review.resolve() / "sessions"
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.json"):
@@ -213,7 +213,7 @@ def _session_file(workspace: Workspace) -> Path:
 
 
 def free_port(wanted: int) -> int:
-    """Return the port, or the next one that nobody listens on."""
+    """Return the port, or the next free one."""
     for port in range(wanted, wanted + 50):
         with socket.socket() as probe:
             if probe.connect_ex((ADDRESS, port)) != 0:
@@ -222,7 +222,7 @@ def free_port(wanted: int) -> int:
 
 
 def _serve(request: Request, file: Path) -> tuple[int, Future[Any]]:
-    """Start the App's server meanwhile: it takes as long as a push, and FiftyOne joins one that answers on its port."""
+    """Start the App's server in a thread: it takes as long as a push, and FiftyOne joins one that is on its port."""
     from fiftyone.core.service import ServerService
 
     os.environ[SESSION_VARIABLE] = str(file)
@@ -252,7 +252,7 @@ def start(workspace: Workspace, opened: Opened, request: Request) -> tuple[Any, 
 
 
 def _wait_for_answer(port: int) -> None:
-    """Wait until the server answers: FiftyOne asks it once, and if it is busy, again after ten seconds."""
+    """Wait until the server answers: FiftyOne tries once, and if it is busy, again after ten seconds."""
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         try:
@@ -263,7 +263,7 @@ def _wait_for_answer(port: int) -> None:
 
 
 def wait(session: Any, url: str, request: Request) -> None:
-    """Wait until the last window was closed, the person presses Ctrl-C, or the process is asked to end; then stop."""
+    """Wait until the last window is closed, the person presses Ctrl-C, or the process is told to end; then stop."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -282,9 +282,9 @@ def wait(session: Any, url: str, request: Request) -> None:
 
 
 def _close(session: Any) -> None:
-    """Stop the App's server and database; what does not stop, as a server whose database has died, is ended.
+    """Stop the App's server and database, and kill what does not stop, such as a server whose database has died.
 
-    FiftyOne would wait for them without end, here and once more when the interpreter ends.
+    FiftyOne would wait for them forever, here and again when the interpreter ends.
     """
     import psutil
 
@@ -302,7 +302,7 @@ def _close(session: Any) -> None:
 
 
 def push_words(opened: Opened) -> list[str]:
-    """Return what the push did."""
+    """Return a sentence on what the push did."""
     done = opened.pushed
     return [
         f"{done.added:,} images pushed, {done.changed:,} changed, {done.removed:,} removed, "
@@ -311,7 +311,7 @@ def push_words(opened: Opened) -> list[str]:
 
 
 def words(opened: Opened, url: str, request: Request) -> list[str]:
-    """Return what to tell the person when the App is up."""
+    """Return what the command prints when the App is running."""
     port = url.rstrip("/").rpartition(":")[2]
     items = len(opened.session.items)
     return [
@@ -323,7 +323,7 @@ def words(opened: Opened, url: str, request: Request) -> list[str]:
 
 
 def _show_in_browser(url: str, request: Request) -> None:
-    """Open the person's browser where there is one."""
+    """Open the person's browser if there is a screen."""
     has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform != "linux"
     if request.browser and has_screen:
         webbrowser.open(url)

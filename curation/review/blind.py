@@ -1,4 +1,4 @@
-"""Blind labelling: a stratified sample whose names and labels the App never learns.
+"""Blind labelling: a stratified sample whose names and labels never reach the App.
 
 The answers are votes, never decisions. They say how accurate people are at labelling these images.
 """
@@ -23,7 +23,7 @@ from curation.review.read_model import local_files, sample_id
 
 
 def draw(workspace: Workspace, images: int, seed: int) -> pd.DataFrame:
-    """Return a random sample of the raw version, as many of each class as of any other, in random order.
+    """Return a random sample of the raw version, with equally many images of each class, in random order.
 
     The same seed draws the same images for every person, so that their answers can be compared. Unreadable images are
     left out, and all but one of exact copies: nobody should label one picture twice.
@@ -52,7 +52,7 @@ def draw(workspace: Workspace, images: int, seed: int) -> pd.DataFrame:
 
 
 def neutral_files(workspace: Workspace, sample: pd.DataFrame) -> dict[str, str]:
-    """Return name -> a copy of the image under a path that tells its content and not its class.
+    """Return name -> a copy of the image under a path that does not reveal its class.
 
     Raises:
         ReviewError: an image cannot be read, or is not the one that was curated.

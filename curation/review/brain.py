@@ -1,4 +1,4 @@
-"""The map and the search for similar images: FiftyOne Brain on our own features, so that nothing is downloaded."""
+"""The map and the search for similar images: FiftyOne Brain on our own features, without any download."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _AXES = 128
 
 
 def embed(workspace: Workspace, dataset: Any, records: pd.DataFrame, settings: Settings) -> Callable[[], None]:
-    """Give the dataset a map, unless it has that of the same images; return what gives it the similarity index.
+    """Give the dataset a map, unless it already has one of the same images; return a function that adds the index.
 
-    The features are the embeddings where every image has one, else the low cosine coefficients of each picture:
-    pictures are near that look alike as a whole. The index takes longer than the map, and nobody needs it in the first
-    seconds.
+    The features are the embeddings where every image has one, else the low cosine coefficients of each picture, which
+    are close for pictures that look alike as a whole. The similarity index takes longer than the map and is not needed
+    in the first seconds.
     """
     given = embeddings(workspace, settings)
     parts = [_REVISION, "" if given is None else given.digest, *records["sha256"]]
@@ -82,7 +82,7 @@ def _plane(features: Floats) -> Floats:
 
 
 def _centred(features: Floats) -> Floats:
-    """Return the features on their first principal components: cosines of all of them would be about 1."""
+    """Return the features on their first principal components; uncentred, all cosines would be about 1."""
     centred = features - features.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     reduced: Floats = centred @ axes[:, : -_AXES - 1 : -1]

@@ -1,4 +1,4 @@
-"""Where two copies of a picture differ: one is laid over the other, and what does not fit is marked."""
+"""Where two copies of a picture differ: one is registered to the other, and what does not match is marked."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from curation.measure.decode import decode
 Grey = NDArray[np.float32]
 
 _SIDE = 192
-"""Longer side at which pictures are compared, px: more shows nothing that a person would see."""
+"""Longer side at which pictures are compared, px: a larger one shows nothing more that a person would see."""
 
 _SCALES = (0.125, 0.25, 1.0)
-"""Sizes at which the registration is refined, as shares of ``_SIDE``: far crops are found coarsely."""
+"""Sizes at which the registration is refined, as shares of ``_SIDE``: small crops are found at low resolution."""
 
 MOST_MARKED = 0.3
-"""Share of the area above which the pictures were not laid over each other rightly, and marks would mislead."""
+"""Share of the area above which the registration is wrong, and marks would mislead."""
 
 _STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 60, 1e-5)
-"""When the registration ends: steps, change of the correlation."""
+"""Stopping criterion of the registration: steps, change of the correlation."""
 
 _NOTICED = 24.0
-"""Grey values of 255 from which a difference is marked: less is tone and compression."""
+"""Grey values of 255 from which a difference is marked: smaller ones are tone and compression."""
 
 _FULL = 72.0
-"""Grey values at which the mark is strongest."""
+"""Grey values of 255 from which the mark is strongest."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What of a copy differs: a PNG with transparency to lay over it, and the marked share of its area (0..1)."""
+    """Where a copy differs: a PNG overlay with transparency, and the marked share of its area (0..1)."""
 
     overlay: bytes
     share: float
@@ -47,8 +47,8 @@ class Difference:
 def difference(reference: bytes, copy: bytes) -> Difference:
     """Register two image files by an affine map, plain or mirrored, and mark where the copy differs.
 
-    Brightness and contrast are fitted first, for toning is seen without a mark. What of the copy lies outside the
-    reference is not marked.
+    Brightness and contrast are fitted first, because their change needs no mark. Parts of the copy outside the
+    reference are not marked.
 
     Raises:
         DecodeError: a file has no usable pixels.
@@ -78,7 +78,7 @@ def _grey(pixels: NDArray[np.uint8]) -> Grey:
 
 
 def _registered(image: Grey, onto: Grey) -> tuple[float, Grey, Grey]:
-    """Return how well the image fits onto the other (correlation), the image so laid, and where it has pixels (1)."""
+    """Return the correlation of the registered images, the image as registered, and where it has pixels (1)."""
     register: Any = cv2.findTransformECC  # its stubs want a mask, which is optional
     warp: Any = np.eye(2, 3, dtype=np.float32)
     fit = 0.0

@@ -1,6 +1,6 @@
-"""FiftyOne as the review needs it: on this machine only, silent, with a database of the workspace's own.
+"""FiftyOne as the review needs it: on this machine only, quiet, with a database of the workspace's own.
 
-Everything is set before FiftyOne is imported for the first time, because it reads its environment then.
+Everything is set before FiftyOne is imported for the first time, because that is when it reads its environment.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _OWN_SERVER = (
 
 
 def prepare(workspace: Workspace) -> None:
-    """Set what FiftyOne is to read from the environment; what the user has set already stays.
+    """Set the environment variables that FiftyOne reads; those that the user has set are kept.
 
-    Analytics are off whatever was set. The database lies in the workspace, unless the user names a server or a folder:
-    FiftyOne's upgrades then never touch another project's data.
+    Analytics are always off. The database is in the workspace, unless the user names a server or a folder, so that
+    FiftyOne's upgrades never touch another project's data.
     """
     os.environ.update(FIFTYONE_DO_NOT_TRACK="true", FIFTYONE_PLUGINS_DIR=str(plugins_folder()))
     own = {
@@ -54,7 +54,7 @@ def prepare(workspace: Workspace) -> None:
         os.environ.setdefault(name, value)
     uri = os.environ.get("FIFTYONE_DATABASE_URI", "")
     if uri and "serverSelectionTimeoutMS" not in uri:
-        # a server that does not answer should be said in seconds, not in the driver's half minute
+        # a server that does not answer should be reported within seconds, not after the driver's half minute
         has_query = "?" in uri
         path = "" if has_query or uri.count("/") > 2 else "/"
         os.environ["FIFTYONE_DATABASE_URI"] = f"{uri}{path}{'&' if has_query else '?'}serverSelectionTimeoutMS=5000"
@@ -62,9 +62,9 @@ def prepare(workspace: Workspace) -> None:
 
 @cache
 def plugins_folder() -> Path:
-    """Return the folder of plug-ins that only this process' App reads: a new one, with ours and no other.
+    """Return a new folder of plug-ins for this process's App, which holds only ours.
 
-    Never one in the workspace: what lies there may have come with it, and a plug-in is code.
+    It is never in the workspace: a plug-in is code, and files there may have come with a received workspace.
 
     Raises:
         ReviewError: there is no room for temporary files.
@@ -77,7 +77,7 @@ def plugins_folder() -> Path:
             shutil.copytree(source, folder / "face-curation", ignore=shutil.ignore_patterns("__pycache__"))
     except OSError as error:
         raise ReviewError(
-            f"the App's plug-in cannot be laid down ({error.strerror or error}); make room for temporary files, or "
+            f"the App's plug-in cannot be unpacked ({error.strerror or error}); free space for temporary files, or "
             "name another folder for them with TMPDIR"
         ) from error
     return folder
@@ -91,7 +91,7 @@ def fiftyone(workspace: Workspace) -> Any:
 
     """
     prepare(workspace)
-    # the driver warns of every server beside its own; what fails is said below, once
+    # the driver warns of every server but its own; what fails is reported below, once
     logging.getLogger("pymongo").setLevel(logging.CRITICAL)
     try:
         module = importlib.import_module("fiftyone")
@@ -116,7 +116,7 @@ def fiftyone(workspace: Workspace) -> Any:
 
 @contextlib.contextmanager
 def database_errors() -> Iterator[None]:
-    """Turn what the driver raises, as when the database has died, into a sentence.
+    """Turn the driver's errors, as when the database has died, into one sentence.
 
     Raises:
         ReviewError: the database does not answer any more.
@@ -131,18 +131,18 @@ def database_errors() -> Iterator[None]:
 
 
 def _be_patient() -> None:
-    """Let FiftyOne wait longer for what it starts than its own minute, which is fixed."""
+    """Let FiftyOne wait longer than its fixed minute for what it starts."""
     from fiftyone.core.service import Service
 
     Service._wait_for_child_port.__defaults__ = (None, PATIENCE_S)
 
 
 def _keep_to_own_folder() -> None:
-    """Share a running mongod only where it serves this very folder.
+    """Share a running mongod only if it serves this very folder.
 
-    FiftyOne looks for any mongod that it started for this user, and takes the first: that of another workspace, whose
-    data would be mixed with ours and which ends with that one's App. It looks for a part of the command line, so that
-    part is made to hold the folder too; the command line stays the same.
+    FiftyOne takes the first mongod that it started for this user: that of another workspace, whose data would be mixed
+    with ours and which ends with the other's App. It searches for a part of the command line, so that part is made to
+    include the folder; the command line itself is unchanged.
     """
     from fiftyone.core.service import DatabaseService, MultiClientService
 
@@ -153,7 +153,7 @@ def _keep_to_own_folder() -> None:
 
 
 def _unreachable(error: Exception) -> ReviewError:
-    """Return one sentence for the many ways in which FiftyOne says that it has no database."""
+    """Return one sentence for the many ways in which FiftyOne reports that it has no database."""
     uri = os.environ.get("FIFTYONE_DATABASE_URI", "")
     first = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
     if uri:

@@ -1,7 +1,7 @@
-"""What people answer in the App, written down at once: one JSON object per line, one file per person and session.
+"""People's answers in the App, written at once: one JSON object per line, one file per person and session.
 
 The App's database may be wiped and the App may crash at any time; an answer counts from the moment its line is on disk.
-A line is one key press on any number of images. Lines are never rewritten: taking back is a line too.
+A line is one key press on any number of images. Lines are never rewritten: undoing adds a line too.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ ANSWERS = ("keep", "exclude", "relabel", "soften", "unsure", "label", "same", "n
 """What a person may answer; ``label`` is a blind label: a vote, never a decision. ``unsure`` decides nothing."""
 
 IDENTITY = frozenset({"same", "not_same"})
-"""Answers on who is who; they stand beside the same person's answer on the image and its label."""
+"""Answers on who is in the images; they are independent of the same person's answers on image and label."""
 
 DECISIONS = frozenset({"keep", "exclude", "relabel", "soften"})
 """Answers that become decisions of the log."""
 
 _UNDO = "undo"
 
-_MEND = "restore it from a copy, or move it out of the folder: what it holds is then not brought in"
+_MEND = "restore it from a copy, or move it out of the folder: its answers are then not imported"
 """What to do about a journal that cannot be read."""
 
 _NAME = re.compile(r"[^\W_][\w.@ -]{0,63}")
@@ -48,7 +48,7 @@ class Line:
 
     id is unique over all journals; time is ISO 8601 UTC with microseconds; queue is what the person was working
     through; value is a class, for soften a JSON object class -> probability, for not_same a JSON list of the contents
-    whose person these are not ([]: no two of these are one person); undo lines hold the id that they take back in
+    whose person these are not ([]: no two of these are one person); undo lines hold the id of the undone line in
     ``value`` and no paths.
 
     order grows with every line of every journal, whatever the clock says, and after is the last decision that the log
@@ -73,7 +73,7 @@ class Line:
 
 @dataclass(frozen=True)
 class ReviewAnswer:
-    """What one person says of one image, as of their last press; place is that press's among all, the first is 0."""
+    """One person's last answer on one image; place is the number of its press among all, from 0."""
 
     path: str
     reviewer: str
@@ -90,7 +90,7 @@ class ReviewAnswer:
 
     @property
     def says(self) -> tuple[str, str]:
-        """What two people must have in common to agree."""
+        """What two answers must have in common to agree."""
         return self.action, "" if self.action in IDENTITY else self.value
 
 
@@ -98,7 +98,7 @@ def checked_name(name: str) -> str:
     """Return a reviewer's name.
 
     Raises:
-        ReviewError: it cannot stand in a file name and in the log.
+        ReviewError: it cannot be used in a file name and in the log.
 
     """
     if not _NAME.fullmatch(name):
@@ -110,7 +110,7 @@ class Journal:
     """The file that one session writes; safe to use from several threads of one process."""
 
     def __init__(self, folder: Path, reviewer: str, log: Path | None = None) -> None:
-        """Take the folder of the journals, who answers, and the log of decisions that the answers come after."""
+        """Take the folder of the journals, the reviewer, and the log of decisions that precede the answers."""
         self.reviewer = checked_name(reviewer)
         self._log = log
         self._order = 0
@@ -130,7 +130,7 @@ class Journal:
             presses: fields of a :class:`Line`: action, paths, value, and what else is known
 
         Raises:
-            ReviewError: there is no such answer, or the lines cannot be written, as on a full disk.
+            ReviewError: there is no such answer, or the lines cannot be written, for example on a full disk.
 
         """
         odd = next((each["action"] for each in presses if each["action"] not in (*ANSWERS, _UNDO)), None)
@@ -154,12 +154,12 @@ class Journal:
                 files.append(self.path, "".join(texts).encode("utf-8"))
             except OSError as error:
                 reason = error.strerror or reading.first_line(error)
-                raise ReviewError(f"not written to {self.path} ({reason}); mend that and answer again") from error
+                raise ReviewError(f"not written to {self.path} ({reason}); correct that and answer again") from error
             self._order = order + len(lines)
         return lines
 
     def undo(self, line: Line) -> Line:
-        """Take one press back."""
+        """Undo one press."""
         return self.write(_UNDO, (), line.id)
 
 
@@ -170,8 +170,8 @@ def _tuples(press: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 def read(folder: Path) -> list[Line]:
     """Return the lines of all journals in a folder, oldest first; a torn last line of a killed App is left out.
 
-    Oldest by their order, not by the clock; of lines of older versions, which have none, by the clock between files
-    and by their places within one.
+    They are sorted by their order, not by the clock; lines of older versions, which have no order, by the clock between
+    files and by their place within a file.
 
     Raises:
         ReviewError: a line before the last of a file is damaged.
@@ -191,7 +191,7 @@ def read(folder: Path) -> list[Line]:
 
 
 def _line(record: dict[str, Any]) -> Line:
-    """Return a line of which every field is what it should be: journals may be edited by hand.
+    """Return a line whose fields are all valid: journals may have been edited by hand.
 
     Raises:
         ValueError: one is not.
@@ -265,25 +265,25 @@ def taken_back(lines: Iterable[Line]) -> list[Line]:
 def latest_answers(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
     """Return (path, reviewer) -> that person's last answer on that image and its label.
 
-    Blind labels are not among them, nor is who is who.
+    Blind labels and answers on who is in the images are not among them.
     """
     return _last(lines, lambda line: line.action != "label" and line.action not in IDENTITY)
 
 
 def identity_answers(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
-    """Return (path, reviewer) -> that person's last answer on whose face it is."""
+    """Return (path, reviewer) -> that person's last answer on who is in the image."""
     return _last(lines, lambda line: line.action in IDENTITY)
 
 
 def identity_presses(lines: Iterable[Line]) -> list[list[ReviewAnswer]]:
-    """Return what people said of who is who, a list a press that stands: it is about its images together."""
+    """Return the answers on who is in the images, one list per active press, which is about its images together."""
     lines = list(lines)
     place = {line.id: number for number, line in enumerate(lines)}
     return [_answers(line, place[line.id]) for line in active_presses(lines) if line.action in IDENTITY]
 
 
 def last_answers(lines: Iterable[Line]) -> dict[tuple[str, str], ReviewAnswer]:
-    """Return (path, reviewer) -> the last that this person answered, of whatever kind; no blind labels."""
+    """Return (path, reviewer) -> that person's last answer of any kind except blind labels."""
     return _last(lines, lambda line: line.action != "label")
 
 

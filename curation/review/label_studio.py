@@ -26,7 +26,7 @@ class AnnotationsError(CurationError):
 
 @dataclass(frozen=True)
 class LabelStudioAnnotation:
-    """What one person said of one image: the labels chosen, of which several mean between them, or to leave it out."""
+    """One person's answer on one image: the chosen labels (several: between these classes), or to exclude it."""
 
     path: str
     sha256: str
@@ -38,11 +38,11 @@ class LabelStudioAnnotation:
     def decision(self, path: str, given: str) -> log.Draft | None:
         """Return the decision on the image at ``path``, which came with the label ``given``; None where none was made.
 
-        A label is confirmed where it is the one that the data came with: ``keep`` means "as it came".
+        A label is confirmed if it is the imported one: ``keep`` means "as imported".
         """
         about = {"time": "", "content": self.sha256, "label": given}
         if self.exclude:
-            return log.Draft(path, "exclude", reason="left out in Label Studio", **about)
+            return log.Draft(path, "exclude", reason="excluded in Label Studio", **about)
         if not self.labels:
             return None
         if len(self.labels) > 1:
@@ -56,7 +56,7 @@ class LabelStudioAnnotation:
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of a file: the version, how many decisions are new, and what was not taken and why."""
+    """Result of importing a file: the version, the number of new decisions, and what was not imported and why."""
 
     version: str
     decided: int
@@ -67,13 +67,13 @@ class Taken:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Return it in sentences."""
-        found = [f"{self.decided:,} decisions taken, version {self.version}."]
+        """Return the result in sentences."""
+        found = [f"{self.decided:,} decisions imported, version {self.version}."]
         for number, words in (
-            (self.known, "say what was decided already"),
-            (self.unanswered, "hold no answer"),
+            (self.known, "repeat decisions made already"),
+            (self.unanswered, "contain no answer"),
             (self.unknown_paths, "are about pictures that this data set does not have"),
-            (self.disagreed, "contradict those of another person on the same image; none of them was taken"),
+            (self.disagreed, "contradict those of another person on the same image; none of them was imported"),
         ):
             if number:
                 found.append(f"{number:,} annotations {words}.")
@@ -131,15 +131,15 @@ def take(
     *,
     new_class: bool = False,
 ) -> Taken:
-    """Log what people answered as their decisions, and commit; the caller holds the lock.
+    """Log people's answers as their decisions, and commit; the caller holds the lock.
 
     An answer is about a picture, whatever its file is called now. Where people contradict each other on an image,
-    nothing is taken; taking a file twice changes nothing. Classes that no image has are taken with ``new_class`` only.
+    nothing is imported; importing a file twice changes nothing. Classes that no image has need ``new_class``.
     """
     opened = log.Log(workspace.decisions)
     images = read_images(workspace)
     raw = manifest.raw_manifest(images)
-    # of the whole data: an image that the policy left out since may be annotated all the same
+    # of the whole data: an image that the policy has excluded since may still be annotated
     given = dict(zip(images["path"], images["label"], strict=True))
     now = replay.people_rows(manifest.followed(workspace, opened.table, raw).table)
     last = {entry.path: (entry.action, entry.value) for entry in log.entries_of(now)}

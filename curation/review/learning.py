@@ -1,4 +1,4 @@
-"""The queue by gain learns while it is worked through: after every 25 answers, what is open is ranked anew."""
+"""The queue by gain learns during review: after every 25 answers, the open images are ranked again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Item = tuple[str, str]
 
 
 class Learning:
-    """Orders one session's queue; reads what the judge knows once."""
+    """Orders one session's queue; reads the judge's knowledge once."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -31,7 +31,7 @@ class Learning:
         return asking(self._workspace)
 
     def ordered(self, items: Sequence[Item], answers: Mapping[tuple[str, str], ReviewAnswer]) -> Sequence[Item]:
-        """Return the items, what an answer would change most first, by all answers up to the last full batch.
+        """Return the items, those first whose answers would change most, given all answers up to the last full batch.
 
         Args:
             items: of the queue, groups together.
@@ -53,31 +53,31 @@ class Learning:
         return sorted(items, key=lambda item: self._place.get(item[0], last))
 
     def words(self) -> str:
-        """Return what the answers have reached, for the panel; "" before anything was ranked."""
+        """Return what the answers have achieved, for the panel; "" before the first ranking."""
         if self._asking is None or self._ranked < 0:
             return ""
         before = self._asking.right_untaught
         said = (
             f"Labels expected to be right: {self._right:.1%}, {before:.1%} before any answer; what comes next is "
-            f"ranked anew after every {BATCH} answers."
+            f"ranked again after every {BATCH} answers."
         )
         plan = newest_plan(self._workspace)
         if plan is None:
-            return f"{said} How far more answers get: `curate plan-review`."
+            return f"{said} What more answers would achieve: `curate plan-review`."
         mine = plan[0][(plan[0]["order"] == "gain") & (plan[0]["answers"] > 0)]
         steps = [f"{row['expected']:.1%} after {row['answers']:,}" for row in mine.to_dict("records")]
         return f"{said} As planned: {', '.join(steps)}."
 
 
 def ranking_of(answers: Mapping[tuple[str, str], ReviewAnswer]) -> int:
-    """Return the number of the ranking that these answers call for: one more after every full batch."""
+    """Return the number of the ranking that these answers require: one more after every full batch."""
     return len(answers) // BATCH
 
 
 def _taught(
     answers: Mapping[tuple[str, str], ReviewAnswer], given: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str, float]]:
-    """Yield the answers that say something of a label: path, class, person, weight."""
+    """Yield the answers about labels: path, class, person, weight."""
     for answer in answers.values():
         shares = {"relabel": {answer.value: 1.0}, "keep": {given.get(answer.path, ""): 1.0}}.get(answer.action, {})
         if answer.action == "soften":

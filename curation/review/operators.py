@@ -52,7 +52,7 @@ _panel_ids: set[str] = set()
 def _about(ctx: Any) -> list[Sample]:
     """Return what an answer is about: what the opened view names, else the opened sample and its copies.
 
-    Else it is the selection, of which a tile of a group stands for all of it.
+    Else it is the selection, in which the tile of a group stands for the whole group.
     """
     if ctx.params.get("names"):
         return named(ctx, ctx.params["names"])
@@ -66,7 +66,7 @@ def _about(ctx: Any) -> list[Sample]:
 
 
 def _show_answers(ctx: Any, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Let the samples show what the journals say of them now, and return them as the App takes them."""
+    """Update the samples from the journals, and return them in the App's format."""
     from fiftyone import Classification
 
     review_session = the_session()
@@ -93,7 +93,7 @@ def _state() -> str:
 
 
 def _after(ctx: Any, note: str = "", shown: Sequence[dict[str, Any]] = ()) -> None:
-    """Bring the tiles and the bar of keys up to date, and the panel, which the opened view covers."""
+    """Update the tiles and the key bar, and the panel unless the opened view covers it."""
     ctx.trigger(f"{PLUGIN}/show_keys", {"state": _state(), "note": note, "samples": list(shown)})
     if not ctx.params.get("names"):
         for panel_id in _panel_ids:
@@ -101,14 +101,14 @@ def _after(ctx: Any, note: str = "", shown: Sequence[dict[str, Any]] = ()) -> No
 
 
 def _refused(ctx: Any, error: ReviewError) -> dict[str, Any]:
-    """Say why nothing was done, in the bar of keys and as the App says such things."""
+    """Report why nothing was done, in the key bar and as a notification of the App."""
     ctx.trigger(f"{PLUGIN}/show_keys", {"note": str(error), "refused": True})
     ctx.ops.notify(str(error), variant="warning")
     return {"error": str(error)}
 
 
 class _Operator(foo.Operator):  # type: ignore[misc]
-    """Common to the operators: ``key`` is the name that the App's JavaScript calls, ``title`` what a person reads."""
+    """Base of the operators: ``key`` is the name that the App's JavaScript calls, ``title`` is shown to people."""
 
     key = ""
     title = ""
@@ -116,12 +116,12 @@ class _Operator(foo.Operator):  # type: ignore[misc]
 
     @property
     def config(self) -> Any:
-        """What the App is told of the operator."""
+        """The operator's configuration for the App."""
         return foo.OperatorConfig(name=self.key, label=f"Review: {self.title}", view_target=False, **self.options)
 
 
 class Look(_Operator):
-    """Say what the opened view is to show: names given, the opened sample and its like in the grid, or the queue."""
+    """Tell the opened view what to show: given names, the opened sample and its neighbours, or the queue."""
 
     key, title = "look", "what comes next"
     options: Mapping[str, bool] = {"unlisted": True}
@@ -153,14 +153,14 @@ def _view_around(ctx: Any) -> tuple[int, list[str]]:
 
 
 class _Answer(_Operator):
-    """Common to the answers: write the press down and show it."""
+    """Base of the answers: write the press to the journal and show it."""
 
     def value(self, ctx: Any) -> str:
         """Return the answer's value."""
         return ""
 
     def execute(self, ctx: Any) -> dict[str, Any]:
-        """Answer for what is chosen."""
+        """Answer for the chosen images."""
         if not is_ours(ctx):
             return {}
         samples = _about(ctx)
@@ -179,33 +179,19 @@ class _Answer(_Operator):
         return {"decided": decided, "note": note, "ranking": the_session().ranking}
 
 
+PLAIN = {
+    "keep": "keep as imported",
+    "exclude": "exclude",
+    "unsure": "unsure",  # nothing is decided; another person should look
+    "accept": "accept the suggestion",
+    "same": "same person",
+}
+"""Answers without a value: key and title."""
+
+
 def _reason(inputs: Any) -> Any:
     inputs.str("reason", label="Why (optional)", required=False)
     return types.Property(inputs)
-
-
-class Keep(_Answer):
-    """The image stays as it came."""
-
-    key, title = "keep", "keep as it came"
-
-
-class Exclude(_Answer):
-    """The image is left out."""
-
-    key, title = "exclude", "exclude"
-
-
-class Unsure(_Answer):
-    """Nothing is decided; another person should look."""
-
-    key, title = "unsure", "unsure"
-
-
-class Accept(_Answer):
-    """Each image gets the label that is suggested for it."""
-
-    key, title = "accept", "accept the suggestion"
 
 
 class Relabel(_Answer):
@@ -245,12 +231,6 @@ class Soften(_Answer):
         return json.dumps({str(ctx.params.get("first")): share, str(ctx.params.get("second")): 1 - share})
 
 
-class Same(_Answer):
-    """The images show one person."""
-
-    key, title = "same", "same person"
-
-
 class NotSame(_Answer):
     """The images show somebody else than those beside them that were left out; without any, no two show one person."""
 
@@ -262,12 +242,12 @@ class NotSame(_Answer):
 
 
 class Undo(_Operator):
-    """Take the last answer back."""
+    """Undo the last answer."""
 
     key, title = "undo", "undo"
 
     def execute(self, ctx: Any) -> dict[str, Any]:
-        """Take back, and say what it was about, so that it is shown again."""
+        """Undo, and return what the answer was about, so that it is shown again."""
         if not is_ours(ctx):
             return {}
         try:
@@ -275,14 +255,14 @@ class Undo(_Operator):
         except ReviewError as error:
             return _refused(ctx, error)
         if not names:
-            return _refused(ctx, ReviewError("there is nothing to take back"))
-        note = f"taken back: {len(names):,}"
+            return _refused(ctx, ReviewError("there is nothing to undo"))
+        note = f"undone: {len(names):,}"
         _after(ctx, note, _show_answers(ctx, names))
         return {"names": names, "note": note}
 
 
 class Queue(_Operator):
-    """Make a queue of what was lassoed on the map, or of what the grid shows: a selection, else all of its view."""
+    """Make a queue of the images lassoed on the map, or of those in the grid: its selection, else the whole view."""
 
     key, title = "queue", "queue what the grid shows"
 
@@ -301,13 +281,13 @@ class Queue(_Operator):
 
 
 class Map(_Operator):
-    """Say where each image lies on the map, and what it may be coloured by."""
+    """Return where each image is on the map, and the values to colour it by."""
 
     key, title = "map", "map of all images"
     options: Mapping[str, bool] = {"unlisted": True}
 
     def execute(self, ctx: Any) -> dict[str, Any]:
-        """Return names, places (x and y, 16 bits each) and a code a colouring, base64."""
+        """Return names, positions (x and y, 16 bits each) and one code per colouring, base64."""
         if not is_ours(ctx) or the_session().session.blind:
             return {"error": "there is no map of these images"}
         results = ctx.dataset.load_brain_results(MAP_KEY)
@@ -334,12 +314,12 @@ def _decision(sample: Sample) -> str:
     if sample.decided:
         return "relabelled by people" if sample.decided.startswith("→") else f"{sample.decided}, by people"
     if sample.status == "excluded":
-        return "left out by the version"
+        return "excluded by the version"
     return "none" if sample.label == sample.original_label else "relabelled by the version"
 
 
 def _coded(values: Sequence[str]) -> dict[str, Any]:
-    """Return the different values, the commonest first, and each one's place among them, a byte each."""
+    """Return the distinct values, the commonest first, and the index of each value among them, one byte each."""
     names = [name for name, _ in Counter(values).most_common(255)]
     place = {name: code for code, name in enumerate(names)}
     return {"names": names, "codes": _text(bytes(place.get(value, 0) for value in values))}
@@ -356,7 +336,7 @@ class MarkDifference(_Operator):
     options: Mapping[str, bool] = {"unlisted": True}
 
     def execute(self, ctx: Any) -> dict[str, Any]:
-        """Return for each copy a picture to lay over it, and words."""
+        """Return an overlay and a description for each copy."""
         samples = named(ctx, ctx.params.get("names") or []) if is_ours(ctx) else []
         return {"marks": {copy.path: _marks(samples[0].filepath, copy.filepath) for copy in samples[1:]}}
 
@@ -382,7 +362,7 @@ def _marks(reference: str, copy: str) -> dict[str, str]:
 
 
 class OpenSession(_Operator):
-    """Tell the App's JavaScript the keys when the dataset under review is opened; none on any other."""
+    """Send the App's JavaScript the keys when the dataset under review is opened, and none for any other."""
 
     key, title = "open_session", "show the keys"
     options: Mapping[str, bool] = {"unlisted": True, "on_dataset_open": True}
@@ -400,11 +380,11 @@ def _keys() -> list[dict[str, Any]]:
 
 
 class FaceReview(foo.Panel):  # type: ignore[misc]
-    """The panel: queue, how many are left, agreement, evidence of what is chosen, keys."""
+    """The panel: queue, images left, agreement, evidence on the chosen images, keys."""
 
     @property
     def config(self) -> Any:
-        """What the App is told of the panel."""
+        """The panel's configuration for the App."""
         return foo.PanelConfig(name=PANEL, label="Review", icon="rate_review", surfaces="grid modal")
 
     def on_load(self, ctx: Any) -> None:
@@ -448,7 +428,7 @@ def _queue_words() -> str:
     if review_session.session.learns:
         lines.append(review_session.learning.words())
     if progress.answered and not review_session.session.blind:
-        lines.append(f"You kept {progress.kept_label:,} of the {progress.answered:,} images you answered as they came.")
+        lines.append(f"You kept {progress.kept_label:,} of the {progress.answered:,} images you answered as imported.")
     if progress.shared and not review_session.session.blind:
         lines.append(f"Agreement with others: {progress.agreed:,} of {progress.shared:,} answers on the same images.")
     return "\n\n".join(lines)
@@ -457,7 +437,7 @@ def _queue_words() -> str:
 def _evidence_words(ctx: Any) -> str:
     samples = _about(ctx)
     if not samples:
-        return "*Select images, or open one, to see what speaks for and against them.*"
+        return "*Select images, or open one, to see the evidence for and against them.*"
     if the_session().session.blind:
         return f"{len(samples)} selected."
     blocks = []
@@ -476,20 +456,16 @@ def _keys_words() -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text in which Markdown and HTML mean nothing: names come from the file system."""
+    """Return text with Markdown and HTML escaped: names come from the file system."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return "".join("\\" + letter if letter in "\\`*_{}[]()#+!|~" else letter for letter in text)
 
 
 OPERATORS = (
     Look,
-    Keep,
-    Exclude,
-    Unsure,
-    Accept,
+    *(type(key.title(), (_Answer,), {"key": key, "title": title}) for key, title in PLAIN.items()),
     Relabel,
     Soften,
-    Same,
     NotSame,
     Undo,
     Queue,
@@ -498,7 +474,7 @@ OPERATORS = (
     OpenSession,
     FaceReview,
 )
-"""What the plugin registers; ``fiftyone.yml`` names the same."""
+"""What the plug-in registers; ``fiftyone.yml`` lists the same."""
 
 
 def register(plugin: Any) -> None:

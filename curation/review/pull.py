@@ -1,6 +1,6 @@
-"""Pull: what people answered becomes logged decisions, votes and, where they disagree, rows that wait for a word.
+"""Pull: people's answers become logged decisions, votes and, where people disagree, rows that wait to be settled.
 
-The log is the truth and is compared with the journals each time, so a pull can be repeated: an entry with the moment,
+The log is the truth and is compared with the journals each time, so a pull can be repeated: an entry with the time,
 person and image of an answer is that answer. Nothing of the App's database is read.
 """
 
@@ -19,7 +19,7 @@ from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_images
 from curation.decisions import log, manifest
 from curation.decisions.replay import PERSON_PREFIX
-from curation.pipeline import decisions, label_judgement, subjects
+from curation.pipeline import decisions, label_store, subjects
 from curation.review import journal, queues
 from curation.review.journal import DECISIONS, IDENTITY, Line, ReviewAnswer, ReviewError
 from curation.review.push import answers_frame
@@ -32,13 +32,13 @@ _Mark = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Plan:
-    """What the journals ask of the log: drafts by person, entries to take back by person, and what contradicts."""
+    """What the log needs from the journals: drafts and entries to undo, by person, and contradictions."""
 
     drafts: dict[str, list[log.Draft]]
     undo: dict[str, list[int]]
     conflicts: pd.DataFrame
     people: list[list[ReviewAnswer]] = field(default_factory=list)
-    """Answers on who is who, those of one press together."""
+    """Answers on who is in the images, those of one press together."""
 
 
 @dataclass(frozen=True)
@@ -54,29 +54,29 @@ class Pulled:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """Return it in sentences."""
-        lines = [f"{self.decided:,} decisions pulled, {self.undone:,} taken back."]
+        """Return the result in sentences."""
+        lines = [f"{self.decided:,} decisions pulled, {self.undone:,} undone."]
         if self.version is not None:
-            lines.append(f"Version {self.version.name} ({self.version.hash[:12]}) has them.")
+            lines.append(f"Version {self.version.name} ({self.version.hash[:12]}) contains them.")
         if self.conflicts:
             lines.append(
                 f"{self.conflicts:,} images on which people disagree wait: curate review conflicts; settle them with "
                 "curate decide, or by answering them again."
             )
         if self.unsure:
-            lines.append(f"{self.unsure:,} images are left as unsure: curate review --queue unsure.")
+            lines.append(f"{self.unsure:,} images are marked as unsure: curate review --queue unsure.")
         if self.blind_labels:
             lines.append(f"{self.blind_labels:,} blind labels: curate votes.")
         return [*lines, *self.notes]
 
 
 def plan(lines: Sequence[Line], entries: Sequence[log.Entry], known: Iterable[str]) -> Plan:
-    """Return what to add to the log so that it says what the journals say.
+    """Return what to add to the log so that it agrees with the journals.
 
-    A person's last answer on an image counts. An answer that was pulled before is not pulled again, also where its
-    decision was undone in the log since. A pulled answer that was taken back in the App is undone. Where people's last
-    answers differ, none of them that is new is pulled, and each is a row. A decision that a person logged later than an
-    answer, by any way, settles it.
+    A person's last answer on an image counts. An answer that was pulled before is not pulled again, even if its
+    decision has been undone in the log since. A pulled answer that was undone in the App is undone. Where people's last
+    answers differ, no new one is pulled, and each is a row. A decision that a person logged after an answer, in any
+    way, settles it.
 
     Args:
         lines: of all journals, oldest first.
@@ -122,10 +122,10 @@ def _marks(answer: ReviewAnswer) -> list[_Mark]:
 
 
 def _settled(lines: Sequence[Line], entries: Sequence[log.Entry], gone: set[int]) -> Callable[[ReviewAnswer], bool]:
-    """Return what tells whether a person decided on an answer's picture after the answer.
+    """Return a function that tells whether a person decided on an answer's picture after the answer.
 
-    A decision that came from a journal has its press's place there; any other came after the answers that say which
-    decision was the last before them, and for older answers the clock has to do.
+    A decision from a journal has the place of its press there. Others are compared with the last decision that an
+    answer records as preceding it; for answers of older versions, by the clock.
     """
     pressed = {(line.time, PERSON_PREFIX + line.reviewer): place for place, line in enumerate(lines)}
     people = [e for e in entries if e.actor.startswith(PERSON_PREFIX) and e.path and e.seq not in gone]
@@ -157,7 +157,7 @@ def _draft(answer: ReviewAnswer) -> log.Draft:
         except (ValueError, TypeError) as error:
             raise ReviewError(
                 f"{answer.reviewer}'s answer on {answer.path} softens by {value!r}, no JSON object of shares: "
-                "mend it in review/journal"
+                "correct it in review/journal"
             ) from error
         value = json.dumps({"soft_label": shares}, sort_keys=True, ensure_ascii=False)
     reason = answer.reason or f"seen in the App, {answer.queue}"
@@ -165,7 +165,7 @@ def _draft(answer: ReviewAnswer) -> log.Draft:
 
 
 def _taken_back(lines: Sequence[Line], logged: Mapping[_Mark, log.Entry], gone: set[int]) -> dict[str, list[int]]:
-    """Return reviewer -> numbers of the entries whose press was taken back in the App and that still stand."""
+    """Return reviewer -> numbers of the entries still in force whose press was undone in the App."""
     found: dict[str, set[int]] = {}
     for line in journal.taken_back(lines):
         for name in (*line.paths, *line.contents, line.action):
@@ -176,7 +176,7 @@ def _taken_back(lines: Sequence[Line], logged: Mapping[_Mark, log.Entry], gone: 
 
 
 def _on_people(names: pd.Series, images: pd.DataFrame, answers: Sequence[ReviewAnswer]) -> list[log.Draft]:
-    """Return the decisions that one press on who is who comes to; none where too few of its pictures are left."""
+    """Return the decisions of one press on who is in the images; none where too few of them are left."""
     content_of = dict(zip(images["path"], images["sha256"], strict=True))
     path_of = dict(zip(images["sha256"], images["path"], strict=True))
 
@@ -198,9 +198,9 @@ def _on_people(names: pd.Series, images: pd.DataFrame, answers: Sequence[ReviewA
 
 
 def pull(workspace: Workspace, settings: Settings, display: Display, *, new_class: bool = False) -> Pulled:
-    """Bring the journals into the log and commit the version that follows; the caller holds the lock.
+    """Import the journals into the log and commit the resulting version; the caller holds the lock.
 
-    Answers that name a class which no image has are left for another pull, with ``new_class``.
+    Answers that name a class which no image has wait for a pull with ``new_class``.
     """
     lines = journal.read(workspace.review / "journal")
     opened = log.Log(workspace.decisions)
@@ -209,7 +209,7 @@ def pull(workspace: Workspace, settings: Settings, display: Display, *, new_clas
     classes = decisions.known_classes(images, opened.table)
     drafts, unknown = decisions.without_new_classes(found.drafts, set() if new_class else classes)
     by_person = {
-        reviewer: [log.Draft("", "undo", value=json.dumps(sorted(numbers)), reason="taken back in the App")]
+        reviewer: [log.Draft("", "undo", value=json.dumps(sorted(numbers)), reason="undone in the App")]
         for reviewer, numbers in found.undo.items()
     }
     names = subjects.given_names(workspace, images)
@@ -223,11 +223,11 @@ def pull(workspace: Workspace, settings: Settings, display: Display, *, new_clas
     labels = _blind_labels(lines, images["path"])
     if len(labels):
         files.write_table(workspace.blind_labels, labels)
-    # also where the log had them already: a pull that was killed before its version is finished here
+    # even if the log has them already: this completes a pull that was killed before its version was committed
     behind = bool(lines) and manifest.find(workspace, "cleaned").log_through < opened.through
     version, notes = None, [*unknown]
-    # blind labels that nobody decided by teach the judge all the same
-    teaches = bool(len(labels)) and label_judgement.is_judged(workspace)
+    # blind labels teach the judge even though they decide nothing
+    teaches = bool(len(labels)) and label_store.is_judged(workspace)
     if by_person or behind or teaches:
         recorded = decisions.record(workspace, by_person, settings, display, new_class=new_class)
         version, notes = recorded.version, [*unknown, *recorded.notes]

@@ -1,7 +1,7 @@
-"""Push: one persistent FiftyOne dataset a workspace and version, of which a second push writes only what changed.
+"""Push: one persistent FiftyOne dataset per workspace and version; a second push writes only what has changed.
 
-Samples go in as FiftyOne's own serialised format, ``fo.types.FiftyOneDataset``, at 0.2 ms each: ``add_samples`` takes
-2.8 ms of CPU a sample and ``set_values`` 3 ms, which would be a minute each for 20,000 images. A test holds that these
+Samples are imported in FiftyOne's own serialised format, ``fo.types.FiftyOneDataset``, at 0.2 ms each; ``add_samples``
+takes 2.8 ms of CPU per sample and ``set_values`` 3 ms: a minute each for 20,000 images. A test checks that these
 documents are those that FiftyOne itself writes and reads.
 """
 
@@ -26,7 +26,7 @@ from curation.review import journal
 from curation.review.read_model import Shown, sample_id
 
 INFO = "curation"
-"""Key of the dataset's ``info`` under which we say whose it is."""
+"""Key of the dataset's ``info`` that names its workspace and version."""
 
 _KEPT_DATASETS = 2
 """Newest versions whose datasets stay in the database; older ones can be pushed again at any time."""
@@ -56,7 +56,7 @@ def dataset_name(workspace: Workspace, version: str) -> str:
 
 
 def push(fo: Any, workspace: Workspace, shown: Shown, report: Report) -> tuple[Any, Pushed]:
-    """Bring what is shown into FiftyOne's database and return the dataset; tags that people gave in the App stay."""
+    """Write what is shown to FiftyOne's database and return the dataset; tags that people gave in the App are kept."""
     name = dataset_name(workspace, shown.version.name)
     dataset = _opened(fo, name, _siblings(fo, workspace))
     _declare(fo, dataset, shown)
@@ -67,7 +67,7 @@ def push(fo: Any, workspace: Workspace, shown: Shown, report: Report) -> tuple[A
         key = document["_id"]["$oid"]
         wanted.add(key)
         if known.get(key, "") != document["digest"]:
-            # the split is the first tag; later ones are the people's own
+            # the split is the first tag; people add later ones
             split = [document["split"]] if document["split"] else []
             added.append({**document, "tags": tags_of.get(key, split)})
     gone = known.keys() - wanted
@@ -84,7 +84,7 @@ def push(fo: Any, workspace: Workspace, shown: Shown, report: Report) -> tuple[A
 
 
 def current(fo: Any, workspace: Workspace, version: manifest.Version, state: str) -> tuple[Any, Pushed] | None:
-    """Return a version's dataset and that nothing was pushed, or None where it is absent or not of this state."""
+    """Return a version's dataset with empty counts, or None if it is absent or of another state."""
     name = dataset_name(workspace, version.name)
     if not fo.dataset_exists(name):
         return None
@@ -98,7 +98,7 @@ def current(fo: Any, workspace: Workspace, version: manifest.Version, state: str
 
 
 def note(dataset: Any, state: str) -> None:
-    """Keep of which state of the workspace a finished push was."""
+    """Record the state of the workspace that was pushed."""
     dataset.info[INFO] = {**dataset.info.get(INFO, {}), "state": [_REVISION, state], "samples": dataset.count()}
     dataset.save()
 
@@ -128,7 +128,7 @@ def _forget_old(fo: Any, workspace: Workspace, current: str) -> None:
 def _declare(fo: Any, dataset: Any, shown: Shown) -> None:
     """Declare the fields, so that the App knows them before any document has them.
 
-    By one sample that has them all and goes again: a declaration of each by itself takes a hundred times as long.
+    One sample with all fields is added and deleted: declaring each field separately takes a hundred times as long.
     """
     known = dataset.get_field_schema(flat=True)
     labels = ["label", "original_label", "suggestion", "decided", *map(prediction_field, shown.predictions)]
@@ -153,13 +153,13 @@ def _declare(fo: Any, dataset: Any, shown: Shown) -> None:
 
 
 def prediction_field(model: str) -> str:
-    """Return the field of a model's predictions: a name that MongoDB and the App take."""
+    """Return the field of a model's predictions: a name that MongoDB and the App accept."""
     return "".join(letter if letter.isalnum() else "_" for letter in model).strip("_")
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What people have said so far: path -> words of the last answer, path -> who, and where they differ."""
+    """People's answers so far: path -> words of the last answer, path -> reviewers, and the paths where they differ."""
 
     decided: dict[str, str]
     reviewers: dict[str, list[str]]
@@ -167,12 +167,12 @@ class Answered:
 
 
 def answered(workspace: Workspace) -> Answered:
-    """Read the journals; a wiped database thereby shows again what was answered."""
+    """Read the journals, so that a new database shows the answers again."""
     return answered_of(journal.last_answers(journal.read(workspace.review / "journal")).values())
 
 
 def answered_of(answers: Any) -> Answered:
-    """Return the state that the App shows of latest answers."""
+    """Return what the App shows of the latest answers."""
     by_path: dict[str, list[journal.ReviewAnswer]] = {}
     for answer in answers:
         by_path.setdefault(answer.path, []).append(answer)
@@ -255,7 +255,7 @@ def _new_id() -> Mapping[str, str]:
 
 
 def classification(label: str, confidence: float | None = None) -> dict[str, Any] | None:
-    """Return a label as FiftyOne serialises it, None for none."""
+    """Return a label as FiftyOne serialises it, or None for an empty one."""
     if not label:
         return None
     found = {"_id": _new_id(), "_cls": "Classification", "tags": [], "label": label}
@@ -282,10 +282,10 @@ def _faces(faces: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def import_documents(fo: Any, dataset: Any, documents: list[dict[str, Any]], report: Report) -> None:
-    """Add documents by FiftyOne's own importer, which takes them as they are."""
+    """Add documents with FiftyOne's own importer, which takes them unchanged."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "samples"
-        # what the importer wants beside the samples: the dataset without any
+        # what the importer needs beside the samples: the dataset without any
         kind: dict[str, Any] = {"dataset_type": fo.types.FiftyOneDataset, "progress": False}
         dataset.match({"_id": None}).export(export_dir=str(folder), export_media=False, **kind)
         with (folder / "samples.json").open("w", encoding="utf-8") as file:

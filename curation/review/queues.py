@@ -1,6 +1,6 @@
-"""Which images per person sees, in which order: pure functions of the issues and the manifest.
+"""Which images a person sees, in which order: pure functions of the issues and the manifest.
 
-A queue is a table of path and group; the members of a group stand together, since a copy cannot be judged alone.
+A queue is a table of path and group; the members of a group are adjacent, since a copy cannot be judged alone.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ ORDERS = ("gain", "worst", "balance", "random")
 """gain: what improves the labels most; worst: the lowest score first; balance: classes in turn; random: an audit."""
 
 LABEL_CHECKS = ("mislabelled", "label_conflict", "ambiguous")
-"""Checks that say something of the label, the most direct first."""
+"""Checks of the label, the most direct first."""
 
 _SHARES = 2**32
 
 
 def candidates(issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataFrame:
-    """Return what may stand in a queue: path, group, score, label, gain.
+    """Return the images that may be queued: path, group, score, label, gain.
 
     Args:
         issues: the issues table.
         rows: a manifest's rows; images that it lacks are left out.
-        check: only what this check flags; "" for everything that any check flags. People who are perhaps one in
-            several splits are among them though none of them is flagged: they wait for a person.
+        check: only what this check flags; "" for everything that any check flags. People who are perhaps the same in
+            several splits are included although they are not flagged: they wait for a person.
 
     Raises:
         ReviewError: the check flags nothing, or was not run.
@@ -57,7 +57,7 @@ def candidates(issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataF
     found = by_path.agg(score=("score", "min"), label=("label", "first"), doubt=("doubt", "max")).reset_index()
     groups = _groups(flagged)
     found["group"] = found["path"].map(lambda path: groups.get(path, ""))
-    # one look at a group of copies settles all of its members
+    # one answer on a group of copies settles all of its members
     size = found["group"].map(found["group"].value_counts()).where(found["group"] != "", 1)
     whole = found.groupby("group")["doubt"].transform("max").where(found["group"] != "", found["doubt"])
     found["gain"] = whole * size
@@ -65,7 +65,7 @@ def candidates(issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataF
 
 
 def _groups(flagged: pd.DataFrame) -> dict[str, str]:
-    """Return path -> group; the widest kind of group wins, for it holds the narrower ones."""
+    """Return path -> group; the widest kind of group wins, because it contains the narrower ones."""
     groups: dict[str, str] = {}
     for check in ("subject_shift", "subject_leak", "exact_duplicate", "near_duplicate", "split_leak", "label_conflict"):
         mine = flagged[(flagged["check"] == check) & (flagged["group"] != "")]
@@ -100,9 +100,9 @@ def ranked(found: pd.DataFrame, order: str, seed: int) -> pd.DataFrame:
 
 
 def by_gain(asking: Asking | None, issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataFrame | None:
-    """Return the queue whose answers mend most labels: path, group; None where no labels were judged.
+    """Return the queue whose answers correct most labels: path, group; None where no labels were judged.
 
-    Of a check only what it flags; of that, images whose labels were not judged come last.
+    With a check, only images that it flags; those whose labels were not judged come last.
 
     Args:
         asking: ranks the judged images.
@@ -114,7 +114,7 @@ def by_gain(asking: Asking | None, issues: pd.DataFrame, rows: pd.DataFrame, che
     if asking is None:
         return None
     rest = candidates(issues, rows, check) if check else rows.iloc[:0].assign(group="")
-    ranking = asking.rank_queue(paths=rest["path"] if check else rows["path"])
+    ranking = asking.rank_queue(paths=(rest if check else rows)["path"].tolist())
     judged = asking.memory.table["path"]
     rest = rest[~rest["path"].isin(judged)]
     return pd.concat([ranking[["path", "group"]], rest[["path", "group"]]], ignore_index=True)
@@ -132,9 +132,9 @@ def cut(queue: pd.DataFrame, limit: int) -> pd.DataFrame:
 
 
 def share(queue: pd.DataFrame, reviewer: str, reviewers: Sequence[str], overlap: float) -> pd.DataFrame:
-    """Return one person's part of a queue: whole groups, shared out by hash; ``overlap`` of it is everybody's.
+    """Return one person's part of a queue: whole groups, divided by hash; a share ``overlap`` goes to everybody.
 
-    The parts do not depend on who asks first, and an image stays with its person when the queue grows.
+    The parts do not depend on who starts first, and an image stays with its reviewer when the queue grows.
 
     Args:
         queue: path, group.
@@ -155,7 +155,7 @@ def share(queue: pd.DataFrame, reviewer: str, reviewers: Sequence[str], overlap:
     draws = [int.from_bytes(hashlib.sha256(unit.encode()).digest()[:8]) for unit in units]
     common = np.array([draw % _SHARES < overlap * _SHARES for draw in draws], bool)
     mine = np.array([names[(draw // _SHARES) % len(names)] == reviewer for draw in draws], bool)
-    return queue[common | mine].reset_index(drop=True)
+    return queue.iloc[np.flatnonzero(common | mine)].reset_index(drop=True)
 
 
 def disagreements(answers: pd.DataFrame) -> pd.DataFrame:
@@ -166,6 +166,6 @@ def disagreements(answers: pd.DataFrame) -> pd.DataFrame:
 
     """
     said = answers[answers["action"] != "unsure"]
-    about = said["action"].isin(list(IDENTITY))  # whose face it is is one question, the label another
+    about = said["action"].isin(list(IDENTITY))  # who is in the image is one question, the label another
     differing = said.groupby(["path", about])["says"].transform("nunique") > 1
     return said[differing].sort_values(["path", "reviewer"], ignore_index=True)

@@ -1,4 +1,4 @@
-"""What the App shows of each image: one record per image, made from a version and what is known of it."""
+"""What the App shows: one record per image, made from a version and what is known about its images."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _COPIES_NAMED = 6
 
 @dataclass(frozen=True)
 class Shown:
-    """What the App is to show of one workspace and version.
+    """What the App shows of one workspace and version.
 
-    records is one row an image: path, filepath, split, status, label, original_label, reason, weight, soft_label,
-    copy_group, sha256, person (whose face it is), person_group (who is looked at together: a person, or people who
-    are perhaps one). scores maps a check to path -> score; flagged maps path -> names of checks, the worst first;
-    evidence path -> lines; faces sha256 -> faces; suggestions path -> the class that the judgement of labels names
-    instead; predictions maps a model, as people call it, to a frame with index path and columns label, confidence.
+    records has one row per image: path, filepath, split, status, label, original_label, reason, weight, soft_label,
+    copy_group, sha256, person (who is in the image), person_group (who is shown together: a person, or people who are
+    perhaps the same). scores maps a check to path -> score; flagged maps path -> names of checks, the worst first;
+    evidence path -> lines; faces sha256 -> faces; suggestions path -> the class that the judgement of labels suggests
+    instead; predictions maps a model's display name to a frame with index path and columns label, confidence.
     """
 
     version: manifest.Version
@@ -84,7 +84,7 @@ def shown(workspace: Workspace, version_name: str, settings: Settings) -> Shown:
     """Gather what the App shows of a version.
 
     Raises:
-        ReviewError: the images are no files of this machine.
+        ReviewError: the images are not files on this machine.
 
     """
     version = manifest.find(workspace, version_name)
@@ -95,7 +95,7 @@ def shown(workspace: Workspace, version_name: str, settings: Settings) -> Shown:
         filepath=local_files(workspace, rows["path"]), copy_group=_copy_groups(rows, issues), **_people(rows, issues)
     )
     predictions = _predictions(workspace)
-    flagged = issues[issues["is_issue"]]
+    flagged = issues[issues["is_issue"]].sort_values(["score", "check"]).groupby("path")["check"].agg(list)
     return Shown(
         version=version,
         records=records,
@@ -103,7 +103,7 @@ def shown(workspace: Workspace, version_name: str, settings: Settings) -> Shown:
             str(check): dict(zip(mine["path"], mine["score"].round(_SCORE_DIGITS), strict=True))
             for check, mine in issues.groupby("check")
         },
-        flagged=flagged.sort_values(["score", "check"]).groupby("path")["check"].agg(list).to_dict(),
+        flagged={str(path): names for path, names in flagged.items()},
         evidence=_evidence(records, issues[issues["is_issue"] | _in_doubt(issues)], predictions),
         faces=_faces(workspace, settings),
         suggestions=_suggestions(records, issues),
@@ -115,7 +115,7 @@ def local_files(workspace: Workspace, paths: pd.Series) -> pd.Series:
     """Return the files of images.
 
     Raises:
-        ReviewError: an image is no file of this machine.
+        ReviewError: an image is not a file on this machine.
 
     """
     urls = read_listing(workspace).set_index("path")["url"]
@@ -123,7 +123,7 @@ def local_files(workspace: Workspace, paths: pd.Series) -> pd.Series:
     remote = files.isna() | files.fillna("").str.contains("://", regex=False)
     if remote.any():
         raise ReviewError(
-            f"{paths[remote].iloc[0]} is no file of this machine, and the App shows files only; "
+            f"{paths[remote].iloc[0]} is not a file on this machine, and the App shows only files; "
             "export the version as a folder and curate that"
         )
     return files.map(os.path.abspath)
@@ -141,12 +141,12 @@ def _copy_groups(rows: pd.DataFrame, issues: pd.DataFrame) -> pd.Series:
 
 
 def _in_doubt(issues: pd.DataFrame) -> pd.Series:
-    """Return which rows say that images are perhaps of a person in another split."""
+    """Return which rows say that an image perhaps shows a person from another split."""
     return issues["check"].eq("subject_leak") & issues["path"].isin(summary.people_in_doubt(issues)["path"])
 
 
 def _people(rows: pd.DataFrame, issues: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return whose face each image shows and who is looked at together, "" where nobody or nothing else is known."""
+    """Return who is in each image and who is shown together; "" where nothing is known."""
     known = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")]
     doubt = summary.people_in_doubt(issues).set_index("path")["group"].to_dict()
     of_path, paths = dict(zip(known["path"], known["group"], strict=True)), rows["path"].tolist()
@@ -171,26 +171,26 @@ def _faces(workspace: Workspace, settings: Settings) -> dict[str, list[dict[str,
 def _suggestions(records: pd.DataFrame, issues: pd.DataFrame) -> dict[str, str]:
     """Return path -> the likeliest class of the images whose label is in doubt, where it is not the label.
 
-    Of copies of one picture it is one class, the likeliest by what is believed of all of them together: each by itself
-    may name the other's.
+    All copies of one picture get the same class, the likeliest by their summed posteriors: separately, each might name
+    the other's label.
     """
     judged = issues[issues["check"].isin(["mislabelled", "ambiguous"])]
     group_of = dict(zip(records["path"], records["copy_group"], strict=True))
     label_of = dict(zip(records["path"], records["label"], strict=True))
     doubted = set(judged.loc[judged["is_issue"], "path"])
     wanted = {group_of[path] or path for path in doubted}
-    believed: dict[str, dict[str, float]] = {}
+    pooled: dict[str, dict[str, float]] = {}
     judged = judged.drop_duplicates("path")
     posteriors = {"posterior?": {str: float}}
     for path, fact in zip(judged["path"], facts(judged["evidence"], **posteriors), strict=True):
         unit = group_of[path] or path
         if unit in wanted:
-            sums = believed.setdefault(unit, {})
+            sums = pooled.setdefault(unit, {})
             for name, share in fact.get("posterior", {}).items():
                 sums[name] = sums.get(name, 0.0) + share
     found = {}
     for path in doubted:
-        sums = believed.get(group_of[path] or path, {})
+        sums = pooled.get(group_of[path] or path, {})
         likeliest = max(sums, key=lambda name: sums[name], default="")
         if likeliest and likeliest != label_of[path]:
             found[path] = likeliest
@@ -198,7 +198,7 @@ def _suggestions(records: pd.DataFrame, issues: pd.DataFrame) -> dict[str, str]:
 
 
 def _called(stem: str) -> str:
-    """Return what people call the model whose predictions a file holds."""
+    """Return the display name of the model whose predictions a file holds."""
     if stem.startswith("oof_"):
         return "models"
     return "expression network" if stem == "fer_model" else "model " + stem.partition("_")[0]
@@ -228,7 +228,7 @@ def _predictions(workspace: Workspace) -> dict[str, pd.DataFrame]:
 def _evidence(
     records: pd.DataFrame, flagged: pd.DataFrame, predictions: Mapping[str, pd.DataFrame]
 ) -> dict[str, list[str]]:
-    """Return path -> what speaks for and against the image and its label, a line each."""
+    """Return path -> the evidence for and against the image and its label, one line each."""
     lines: dict[str, list[str]] = {}
     ordered = flagged.sort_values(["path", "score", "check"])
     for path, check, fact in zip(ordered["path"], ordered["check"], facts(ordered["evidence"]), strict=True):
@@ -244,7 +244,7 @@ def _evidence(
 
 
 def _copies(records: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Yield (path, what copies it has where, under which label) for the images that have copies."""
+    """Yield (path, its copies with their splits and labels) for the images that have copies."""
     groups: dict[str, list[tuple[str, str, str]]] = {}
     columns = ["copy_group", "path", "split", "label"]
     for group, *seen in records.loc[records["copy_group"] != "", columns].itertuples(index=False, name=None):

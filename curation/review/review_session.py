@@ -1,4 +1,4 @@
-"""One reviewer's session: what lies in the queue, what a key means, what was answered. Knows nothing of FiftyOne.
+"""One reviewer's session: the queue, the keys and the answers. Independent of FiftyOne.
 
 The session file is written by the command and read by the App's server, which is another process.
 """
@@ -19,21 +19,21 @@ from curation.review.journal import Journal, ReviewAnswer, ReviewError
 from curation.review.learning import Learning, ranking_of
 
 BLIND_OTHER = {"unsure": "unknown", "exclude": "unusable"}
-"""What a blind "unsure" and "exclude" count as among the votes."""
+"""How a blind "unsure" and "exclude" count as votes."""
 
 _CLASS_KEYS = "1234567890bcfghijlrtwxy"
-"""Keys of the classes, in alphabetical order of these: digits first, then the letters that no command has."""
+"""Keys of the classes in alphabetical order: digits first, then letters that no command uses."""
 
 PAGE = 24
 """Images of the queue shown at once in the grid: they fit a laptop's screen."""
 
 WALK = 400
-"""Images or groups of the queue that the opened view is told of at once."""
+"""Images or groups of the queue that are sent to the opened view at once."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key: what is pressed, which operator it runs with which parameters, and what the App says it does."""
+    """One key: the key, the operator that it runs, its parameters, and its description in the App."""
 
     key: str
     operator: str
@@ -42,7 +42,7 @@ class Key:
 
 
 def keys_of(classes: Sequence[str], *, blind: bool, people: bool = False) -> list[Key]:
-    """Return the keys of a session; the classes have theirs in alphabetical order, as far as there are keys."""
+    """Return the keys of a session; classes get keys in alphabetical order, as far as there are keys."""
     of_people = [Key("p", "same", "same person"), Key("o", "not_same", "not the same person")] if people else []
     of_classes = [Key(key, "relabel", name, {"label": name}) for key, name in zip(_CLASS_KEYS, classes, strict=False)]
     common = [Key("u", "unsure", "unsure"), Key("n", "next", "next in queue"), Key("z", "undo", "undo")]
@@ -51,7 +51,7 @@ def keys_of(classes: Sequence[str], *, blind: bool, people: bool = False) -> lis
     return [
         *of_classes,
         Key("a", "accept", "accept the suggestion"),
-        Key("k", "keep", "keep as it came"),
+        Key("k", "keep", "keep as imported"),
         Key("e", "exclude", "exclude"),
         Key("s", "soften", "between two classes"),
         *of_people,
@@ -65,11 +65,11 @@ def keys_of(classes: Sequence[str], *, blind: bool, people: bool = False) -> lis
 
 @dataclass(frozen=True)
 class Session:
-    """What one ``curate review`` is about.
+    """One ``curate review``.
 
-    items are (path, group) in the queue's order. names maps what the App calls an image to its path where the App must
-    not know the path (blind); empty otherwise. people tells whether anybody's person is known. Where a
-    session learns, answers change the order of what is open.
+    items are (path, group) in the order of the queue. names maps the App's name of an image to its path where the App
+    must not know the path (blind); empty otherwise. people says whether people are known; learns, whether answers
+    change the order of the open images.
     """
 
     workspace: str
@@ -100,7 +100,7 @@ def load_session(file: Path) -> Session:
 
 @dataclass(frozen=True)
 class Image:
-    """What the App knows of an image when a key is pressed on it."""
+    """What the App knows about an image when a key is pressed on it."""
 
     name: str
     label: str = ""
@@ -111,7 +111,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the queue is done by this reviewer, and how far people agree where they answered the same images."""
+    """One reviewer's progress in the queue, and the agreement on images that several people answered."""
 
     total: int
     left: int
@@ -134,27 +134,27 @@ class ReviewSession:
         self._name_of = {path: name for name, path in self._path_of.items()}
 
     def path(self, name: str) -> str:
-        """Return the path of what the App calls ``name``."""
+        """Return the path of the image that the App calls ``name``."""
         return self._path_of.get(name, name)
 
     def name(self, path: str) -> str:
-        """Return what the App calls an image."""
+        """Return the App's name of an image."""
         return self._name_of.get(path, path)
 
     def lines(self) -> list[journal.Line]:
-        """Return every line of every journal: other reviewers may be at work."""
+        """Return every line of every journal: other reviewers may be working too."""
         return journal.read(self.folder)
 
     def answers(self) -> dict[tuple[str, str], ReviewAnswer]:
-        """Return (path, reviewer) -> answer, of the kind that this session is about."""
+        """Return (path, reviewer) -> answer: blind labels in a blind session, else all others."""
         read = journal.blind_labels if self.session.blind else journal.last_answers
         return read(self.lines())
 
     def answer(self, action: str, images: Sequence[Image], value: str = "", reason: str = "") -> None:
-        """Write one press down.
+        """Write one press to the journal.
 
         Raises:
-            ReviewError: there is no image, a class is unknown, or the press cannot be written down.
+            ReviewError: there is no image, a class is unknown, or the press cannot be written.
 
         """
         if not images:
@@ -162,7 +162,7 @@ class ReviewSession:
         if action == "accept":
             images = [image for image in images if image.suggestion]
             if not images:
-                raise ReviewError("nothing is suggested for what is chosen")
+                raise ReviewError("there is no suggestion for the chosen images")
         if action == "relabel" and value not in self.session.classes:
             raise ReviewError(f"no class {value!r}; there are: {', '.join(self.session.classes)}")
         if action == "soften":
@@ -180,7 +180,7 @@ class ReviewSession:
 
     @cached_property
     def _about(self) -> dict[str, tuple[str, str]]:
-        """Path -> content and given label when the session began: what a person sees and answers."""
+        """Path -> content and given label at the start of the session: what a person's answer is about."""
         workspace = Workspace(Path(self.session.workspace))
         if not workspace.images.exists():
             return {}
@@ -188,9 +188,9 @@ class ReviewSession:
         return dict(zip(images["path"], zip(images["sha256"], images["label"], strict=True), strict=True))
 
     def _sorted_out(self, action: str, value: str, images: Sequence[Image]) -> dict[tuple[str, str], list[Image]]:
-        """Return (action, value) -> images: a blind answer is a label; naming an image's own label is keeping it.
+        """Return (action, value) -> images: a blind answer is a label; relabelling with the current label is keeping.
 
-        Only where it came with that label and is kept: ``keep`` also takes earlier changes back.
+        Only if the image was imported with that label and is kept, because ``keep`` also undoes earlier changes.
         """
         if self.session.blind:
             return {("label", BLIND_OTHER.get(action, value)): list(images)}
@@ -205,7 +205,7 @@ class ReviewSession:
         """Return, for ``not_same``, the contents of the images named in ``value``; "" for ``same``."""
         names = journal.others_of(value) if action == "not_same" else []
         if self.session.blind or len(images) + len(names) < 2:
-            raise ReviewError("choose at least two pictures: this is about whether they show one person")
+            raise ReviewError("choose at least two pictures: the question is whether they show one person")
         contents = {self._about.get(self.path(name), ("", ""))[0] for name in names} - {""}
         return json.dumps(sorted(contents)) if action == "not_same" else ""
 
@@ -218,7 +218,7 @@ class ReviewSession:
         return json.dumps({name: share / total for name, share in sorted(shares.items())}, ensure_ascii=False)
 
     def undo(self) -> list[str]:
-        """Take this reviewer's last press back and return the names of its images; [] where there is none."""
+        """Undo this reviewer's last press and return the names of its images; [] if there is none."""
         mine = [line for line in journal.active_presses(self.lines()) if line.reviewer == self.session.reviewer]
         mine = [line for line in mine if (line.action == "label") == self.session.blind]
         if not mine:
@@ -234,11 +234,11 @@ class ReviewSession:
 
     @property
     def ranking(self) -> int:
-        """Number of the order in which the queue stands now: it changes when answers have changed the order."""
+        """Number of the queue's current ranking: it changes when answers have changed the order."""
         return ranking_of(self.answers()) if self.session.learns else 0
 
     def upcoming(self, limit: int) -> list[list[str]]:
-        """Return the names of the open images that come next, a list a group; at most ``limit`` lists."""
+        """Return the names of the next open images, one list per group, at most ``limit`` lists."""
         found: dict[str, list[str]] = {}
         for path, group in self.open_items():
             if (group or path) not in found and len(found) == limit:
@@ -247,12 +247,12 @@ class ReviewSession:
         return list(found.values())
 
     def requeue(self, names: Sequence[str], title: str) -> None:
-        """Put other images into the queue, in their order; what was answered stays answered."""
+        """Replace the queue by other images, in their order; answers are kept."""
         items = tuple((self.path(name), "") for name in names)
         self.session = replace(self.session, items=items, queue=title)
 
     def progress(self) -> Progress:
-        """Return how far this reviewer is."""
+        """Return this reviewer's progress."""
         answers = self.answers()
         me = self.session.reviewer
         mine = {path: answer for (path, who), answer in answers.items() if who == me}
@@ -272,5 +272,5 @@ class ReviewSession:
 
 
 def record(keys: Sequence[Key]) -> list[dict[str, Any]]:
-    """Return keys as the App's JavaScript takes them."""
+    """Return keys in the format of the App's JavaScript."""
     return [asdict(key) for key in keys]

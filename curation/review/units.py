@@ -17,7 +17,7 @@ from curation.review.read_model import sample_id
 from curation.review.review_session import Image, ReviewSession
 
 _MOST_COPIES = 24
-"""Copies of a group that the opened view shows and answers for at once: more cannot be looked at together."""
+"""Copies of a group that the opened view shows and answers for at once: a person cannot compare more."""
 
 
 @cache
@@ -27,13 +27,13 @@ def the_session() -> ReviewSession:
 
 
 def is_ours(ctx: Any) -> bool:
-    """Tell whether the App shows the dataset of this session."""
+    """Return whether the App shows the dataset of this session."""
     return SESSION_VARIABLE in os.environ and ctx.dataset_name == the_session().session.dataset
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the database says of an image; in a blind session only identity, name, file and decided."""
+    """An image in the database; in a blind session only id, name, file and decided."""
 
     id: str
     path: str
@@ -78,11 +78,11 @@ def named(ctx: Any, names: Iterable[str]) -> list[Sample]:
 
 
 _PEOPLE_WORDS = ("person_group", "subject_leak", "subject_shift")
-"""Words in the stages of a view that shows people."""
+"""Words in the stages of views that show people."""
 
 
 def people_here(ctx: Any) -> bool | None:
-    """Tell whether the grid's view is of people (True), of copies (False) or of neither."""
+    """Return whether the grid's view is of people (True), of copies (False) or of neither (None)."""
     stages = json.dumps(ctx.request_params.get("view") or [], default=str)
     if any(word in stages for word in _PEOPLE_WORDS):
         return True
@@ -90,9 +90,9 @@ def people_here(ctx: Any) -> bool | None:
 
 
 def of_people_in(people: bool | None) -> Callable[[Sample], bool]:
-    """Return what tells whether an image is looked at beside its person's others, and not beside its copies.
+    """Return a function that tells whether an image is shown beside the others of its person, not beside its copies.
 
-    All are where the view is of ``people``; with None, those that the queue holds for their person.
+    All images are in a view of ``people``; with None, those that are queued because of their person.
     """
     if people is not None:
         return lambda sample: people and bool(sample.person_group)
@@ -101,7 +101,7 @@ def of_people_in(people: bool | None) -> Callable[[Sample], bool]:
 
 
 def together(ctx: Any, samples: Sequence[Sample], of_people: Callable[[Sample], bool]) -> list[list[Sample]]:
-    """Return each image with its copies, or its person's images, as far as they can be looked at; of a group once."""
+    """Return each image with its copies or its person's images, at most ``_MOST_COPIES``; each group once."""
     found: dict[str, list[Sample]] = {}
     members = {by: _members(ctx, samples, by) for by in ("copy_group", "person_group")}
     for sample in samples:
@@ -115,7 +115,7 @@ def together(ctx: Any, samples: Sequence[Sample], of_people: Callable[[Sample], 
 
 
 def _members(ctx: Any, samples: Sequence[Sample], by: str) -> dict[str, list[Sample]]:
-    """Return group -> its images: by path; of people those found as one in turn, in each split, the open ones first."""
+    """Return group -> its images by path; of people, those still open first, and alternating between the people."""
     from fiftyone import ViewField
 
     groups = {getattr(sample, by) for sample in samples} - {""}
@@ -137,7 +137,7 @@ def _members(ctx: Any, samples: Sequence[Sample], by: str) -> dict[str, list[Sam
 
 
 def _people_title(samples: Sequence[Sample]) -> str:
-    """Return what is shown of one person, or of people who are perhaps one."""
+    """Return a title for the pictures of one person, or of people who are perhaps the same."""
     total, splits = int(samples[0].person_images or 1), sorted({one.split for one in samples} - {""})
     number = f"{len(samples)} of {total:,}" if total > len(samples) else f"{total:,}"
     who = "perhaps of one person" if len({one.person for one in samples}) > 1 else "of one person"
@@ -145,7 +145,7 @@ def _people_title(samples: Sequence[Sample]) -> str:
 
 
 def unit(samples: Sequence[Sample], of_people: Callable[[Sample], bool]) -> dict[str, Any]:
-    """Return what the opened view shows of an image, a group of copies or a person."""
+    """Return the opened view's content for an image, a group of copies or a person."""
     session, people = the_session().session, len(samples) > 1 and of_people(samples[0])
     persons = sorted({one.person for one in samples})
     labels, splits = sorted({one.label for one in samples}), sorted({one.split for one in samples} - {""})
@@ -154,9 +154,9 @@ def unit(samples: Sequence[Sample], of_people: Callable[[Sample], bool]) -> dict
     title += f", in several splits ({', '.join(splits)})" if len(splits) > 1 else ""
     title = _people_title(samples) if people else title
     came = sorted({one.original_label for one in samples} - {""})
-    keep = f"keep as it came: {came[0]}" if len(came) == 1 else "keep as it came"
+    keep = f"keep as imported: {came[0]}" if len(came) == 1 else "keep as imported"
     if len(samples) > 1:
-        keep = f"keep all {len(samples)} as they came: {', '.join(came)}"
+        keep = f"keep all {len(samples)} as imported: {', '.join(came)}"
     return {
         "key": samples[0].path,
         "title": title,
@@ -179,13 +179,13 @@ def unit(samples: Sequence[Sample], of_people: Callable[[Sample], bool]) -> dict
 
 
 def _whose(sample: Sample, persons: Sequence[str]) -> str:
-    """Return the split of a person's image, and which of the people found it shows where they are perhaps one."""
+    """Return the split of a person's image and, of people who are perhaps the same, which one it shows."""
     found = f", found as person {persons.index(sample.person) + 1}" if len(persons) > 1 else ""
     return f"in {sample.split or 'no split'}{found}"
 
 
 def standing(sample: Sample) -> str:
-    """Return what the version makes of an image, where it is not kept as it came."""
+    """Return what the version did to an image that is not kept as imported."""
     if sample.status == "excluded":
-        return f"left out: {sample.reason}"
-    return f"came as {sample.original_label}" if sample.original_label != sample.label else ""
+        return f"excluded: {sample.reason}"
+    return f"imported as {sample.original_label}" if sample.original_label != sample.label else ""

@@ -1,4 +1,4 @@
-"""How the App opens: saved views in plain words, the sidebar's groups, and a workspace of grid and panels."""
+"""How the App opens: saved views, the sidebar's groups, and a workspace of grid and panels."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ PANEL = "face_review"
 
 WORKSPACE = "Review"
 
-_REVISION = 6
+_REVISION = 7
 """Raised whenever the views or the layout change for the same checks."""
 
 
 def arrange(fo: Any, dataset: Any, shown: Shown) -> None:
-    """Save the views, the sidebar and the workspace, unless they stand there already."""
+    """Save the views, the sidebar and the workspace, unless they exist already."""
     state = json.dumps([_REVISION, sorted(shown.scores), sorted(shown.predictions)])
     fingerprint = hashlib.sha256(state.encode("utf-8")).hexdigest()
     if dataset.info.get("arranged") == fingerprint and dataset.has_workspace(WORKSPACE):
         return
-    for name in dataset.list_saved_views():  # of models that are no longer shown, or called otherwise
+    for name in dataset.list_saved_views():  # of models that are no longer shown, or have other names
         if name.startswith("Model "):
             dataset.delete_saved_view(name)
     for name, view, description in saved_views(fo, dataset, shown):
@@ -44,7 +44,7 @@ def arrange(fo: Any, dataset: Any, shown: Shown) -> None:
 
 
 def saved_views(fo: Any, dataset: Any, shown: Shown) -> list[tuple[str, Any, str]]:
-    """Return (name, view, description): one for each check that flags something, worst first, and the people's own."""
+    """Return (name, view, description): one per check, worst first, and those of people's answers."""
     field = fo.ViewField
     views = []
     for check in shown.scores:
@@ -56,26 +56,26 @@ def saved_views(fo: Any, dataset: Any, shown: Shown) -> list[tuple[str, Any, str
     views += [
         ("Copies, group by group", copies.group_by("copy_group"), "One tile per group of copies"),
         ("Label conflicts, group by group", conflicts.group_by("copy_group"), "Copies under different labels"),
-        ("Excluded by this version", dataset.match(field("status") == "excluded"), "What the version leaves out"),
+        ("Excluded by this version", dataset.match(field("status") == "excluded"), "Images that the version excludes"),
         ("Relabelled by this version", dataset.match(field("label.label") != field("original_label.label")), ""),
-        ("Answered by people", dataset.match(field("reviewers").length() > 0), "Whatever anybody has answered"),
+        ("Answered by people", dataset.match(field("reviewers").length() > 0), "Images with an answer of anybody"),
         ("Unsure", dataset.match(field("decided.label") == "unsure"), "Waits for another person"),
-        ("People disagree", dataset.match(field("disagree") == True), "Waits for a word that settles it"),  # noqa: E712
+        ("People disagree", dataset.match(field("disagree") == True), "Waits for a decision that settles it"),  # noqa: E712
     ]
     if "subject_leak" in shown.scores:
         people = dataset.match(field("person_images") > 1)
         leaks = people.match(field("scores.subject_leak") < 1)
         shift = people.match(field("issues").contains("subject_shift"))
         views += [
-            ("People in several splits, person by person", leaks.group_by("person_group"), "Surely, or perhaps"),
-            ("People of one class, person by person", shift.group_by("person_group"), "All under one label"),
-            ("People, person by person", people.group_by("person_group"), "One tile a person"),
+            ("People in several splits, person by person", leaks.group_by("person_group"), "Certain or possible"),
+            ("People of one class, person by person", shift.group_by("person_group"), "All with one label"),
+            ("People, person by person", people.group_by("person_group"), "One tile per person"),
         ]
     for model in shown.predictions:
         name = prediction_field(model)
         doubted = dataset.match(field(f"{name}.label") != field("label.label")).match(field(f"{name}.label") != None)  # noqa: E711
         title = f"{model.capitalize()}: another class"
-        views.append((title, doubted.sort_by(f"{name}.confidence", reverse=True), "The surest first"))
+        views.append((title, doubted.sort_by(f"{name}.confidence", reverse=True), "Most confident first"))
     return views
 
 

@@ -34,7 +34,7 @@ from curation.labels import noise, ranking, votes
 from curation.labels.gain import BATCH, rank_queue
 from curation.labels.teach import Answers, teach
 from curation.models.runs import training_frame
-from curation.pipeline.label_judgement import SCORES, Memory, memory_of
+from curation.pipeline.label_store import SCORES, Memory, memory_of
 from tests.benchmarks.cost import measured, print_figures
 from tests.conftest import CURATE
 

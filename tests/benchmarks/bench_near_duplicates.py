@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from curation.audit.synthetic import plant
 from curation.base.settings import DuplicateSettings, MeasureSettings
+from tests import hard_copies
 from tests.benchmarks import pair_peers
 from tests.benchmarks.cost import print_figures
 
@@ -82,20 +83,18 @@ def read_labelled(folder: Path) -> tuple[list[str], Pixels]:
 
 def find(thumbnails: Pixels) -> pd.DataFrame:
     """Hash the pictures and search them."""
-    from PIL import Image
 
     from curation.checks.duplicates import find_near_duplicates
     from curation.measure.pixels import dhash, phash
 
-    images = [Image.fromarray(thumbnail) for thumbnail in thumbnails]
-    hashes = (np.array([of(image) for image in images], dtype=np.int64) for of in (dhash, phash))
+    hashes = (np.array(of(thumbnails), dtype=np.int64) for of in (dhash, phash))
     return find_near_duplicates(thumbnails, *hashes, DuplicateSettings())
 
 
 def plant_copies(faces: Pixels, kinds: Sequence[str], copies: int, seed: int) -> tuple[Pixels, NDArray[np.int64]]:
     """Return copies (copies, 48, 48) of different faces, kinds in turn, and whose copy each is."""
     sources = np.random.default_rng(seed).choice(len(faces), copies, replace=False)
-    made = [plant.make_copy(faces[s], kinds[n % len(kinds)], seed * copies + n) for n, s in enumerate(sources)]
+    made = [hard_copies.make_copy(faces[s], kinds[n % len(kinds)], seed * copies + n) for n, s in enumerate(sources)]
     return np.stack(made), sources
 
 
@@ -174,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result: dict[str, Any] = {"natural": figures}
     for seed in options.seeds:
         result[f"planted, seed {seed}"] = planted(clean, plant.KINDS, seed, asked if seed == options.seeds[0] else ())
-    result["further kinds"] = planted(clean, plant.FURTHER_KINDS, options.seeds[0])
+    result["further kinds"] = planted(clean, hard_copies.FURTHER_KINDS, options.seeds[0])
     print_figures("near_duplicates", json.loads(json.dumps(result)))
 
 

@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curation.audit.synthetic import face, plant
+from curation.audit.synthetic import face
 from curation.base.settings import CheckSettings, DuplicateSettings, MeasureSettings
+from tests import hard_copies
 from tests.benchmarks.cost import print_figures
 
 DEFAULT_DATA = Path("../shared/datasets")
@@ -36,7 +37,7 @@ COLOUR_KINDS = (
     *("turn_90", "turn_180", "upside_down", "negative", "bars", "crop_20", "turn_15", "block_30"),
     "collage",
 )
-"""Kinds of ``plant``, and two pictures side by side."""
+"""Kinds of ``plant`` and ``hard_copies``, and two pictures side by side."""
 
 PHOTOGRAPHS = 1200
 EACH = 20
@@ -54,11 +55,11 @@ def searched(pictures: Sequence[Pixels]) -> pd.DataFrame:
 
     detector = choose_detector(MeasureSettings()).make(MeasureSettings().min_face_score)
     landmarks = np.full((len(pictures), 10), np.nan)
-    measures = []
-    for n, picture in enumerate(pictures):
-        height, width = picture.shape[:2]
-        measures.append(measure_pixels(Decoded(np.ascontiguousarray(picture), width, height, "", "", 1)))
-        found = detector.detect(picture)
+    sizes = (picture.shape for picture in pictures)
+    measures = measure_pixels(
+        [Decoded(np.ascontiguousarray(p), size[1], size[0], "", "", 1) for p, size in zip(pictures, sizes, strict=True)]
+    )
+    for n, found in enumerate(detector.detect_all(pictures)):
         if found and found[0].score >= CheckSettings().face_score and found[0].landmarks:
             landmarks[n] = found[0].landmarks
     owned = [(n, part) for n, measured in enumerate(measures) for part in measured.parts]
@@ -180,9 +181,9 @@ def colour(data: Path, seed: int) -> dict[str, Any]:
         if kind == "collage":
             other = int(rng.integers(len(originals)))
             shown[row].add(other)
-            copies.append(plant.side_by_side(originals[source], originals[other]))
+            copies.append(hard_copies.side_by_side(originals[source], originals[other]))
         else:
-            copies.append(plant.make_copy(originals[source], kind, seed * 10_000 + n))
+            copies.append(hard_copies.make_copy(originals[source], kind, seed * 10_000 + n))
     found = set(map(tuple, near(searched([*originals, *copies]))[["i", "j"]].to_numpy().tolist()))
     hits = pd.Series([(s, len(originals) + n) in found for n, s in enumerate(sources.tolist())])
     # two copies of one original are copies of each other, a collage's halves included

@@ -12,7 +12,7 @@ from curation.base.workspace import open_workspace
 from curation.labels import jury
 from curation.labels.judge import judgement
 from curation.measure import load_measurements, load_thumbnails
-from curation.pipeline import label_judgement
+from curation.pipeline import label_judgement, label_store
 
 ASKED = 20
 """Neighbours of each image."""
@@ -43,11 +43,11 @@ def judge_by_neighbours(folder: Path) -> None:
         }
     )
     files.write_table(workspace.labels, label_judgement.with_judgement(table, classes.tolist(), found))
-    label_judgement.write_memory(workspace, "neighbours", labels, consensus, share, np.zeros((len(labels), 2)))
+    label_store.write_memory(workspace, "neighbours", labels, consensus, share, np.zeros((len(labels), 2)))
     record = {
         "key": "neighbours",
-        "data": label_judgement.data_digest(images),
-        "revision": label_judgement.REVISION,
+        "data": label_store.data_digest(images),
+        "revision": label_store.REVISION,
         "classes": classes.tolist(),
         "sharpness": consensus.sharpness,
         "jury": [label_judgement.juror_record(juror) for juror in consensus.jurors],

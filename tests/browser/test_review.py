@@ -26,14 +26,15 @@ from tests.browser.chromium import ARTIFACTS
 from tests.browser.neighbours import judge_by_neighbours
 from tests.browser.review_app import App, bar, choose, look_at, on_tiles, picture, seen, shown, tiles, viewer
 from tests.conftest import CURATE, Curate, as_json
+from tests.needs import needs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Response
 
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
+needs("playwright", reason="playwright is not installed")
+needs("fiftyone", reason="FiftyOne is not installed")
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.browser, pytest.mark.app, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CLASSES = ("happy", "neutral", "sad", "surprise")
 
@@ -88,7 +89,7 @@ def take_back(page: Page, workspace: Path) -> None:
     """Undo, in the App, everything that was pressed."""
     while left := len(pressed(workspace)):
         page.keyboard.press("z")
-        bar(page).get_by_text("taken back").wait_for()
+        bar(page).get_by_text("undone").wait_for()
         until = time.monotonic() + 60
         while len(pressed(workspace)) >= left:
             assert time.monotonic() < until
@@ -105,7 +106,11 @@ def title(check: str) -> str:
 
 
 def person_decisions(workspace: Path) -> list[log.Entry]:
-    return [entry for entry in log.read(workspace / "decisions.jsonl") if entry.actor.startswith("person:")]
+    return [
+        entry
+        for entry in log.entries_of(log.Log(workspace / "decisions.jsonl").table)
+        if entry.actor.startswith("person:")
+    ]
 
 
 def cleaned(workspace: Path) -> manifest.Version:
@@ -327,7 +332,7 @@ def test_labels_in_doubt_show_a_suggestion_that_a_key_accepts_worst_first(
         names = seen(page, names)
     viewer(page).get_by_text("nearest say").first.wait_for()
     viewer(page).get_by_text("suggested:").wait_for()
-    bar(page).get_by_text("keep as it came:").or_(bar(page).get_by_text("as they came:")).wait_for()
+    bar(page).get_by_text("as imported:").wait_for()
     picture(page, "suggestion")
     names = shown(page)
     page.keyboard.press("a")

@@ -21,14 +21,15 @@ from curation.base import files
 from curation.pipeline import summary
 from tests.browser.review_app import STEP_S, App, bar, choose, look_at, on_tiles, panel, picture, tiles, viewer
 from tests.conftest import Curate, as_json
+from tests.needs import needs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Response
 
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
+needs("playwright", reason="playwright is not installed")
+needs("fiftyone", reason="FiftyOne is not installed")
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.browser, pytest.mark.app, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 LABELS = ("\"'><svg onload=window.pwned=1>", "<img src=x onerror=window.pwned=1>")
 """Names of class folders, in the order of their keys; no "/" can be in one."""
@@ -120,7 +121,7 @@ def test_in_the_review_panel_and_on_the_tiles(page: Page, workspace: Path, curat
     said = panel(page)
     for place in range(len(STEMS) + 1):  # one label's, in the order of their paths
         choose(page, place)
-        said.get_by_text(f"left out: {REASON}").wait_for()
+        said.get_by_text(f"excluded: {REASON}").wait_for()
         shown = said.inner_text()
         assert f"labelled {LABELS[0]}" in shown and sum(f"{stem}.jpg" in shown for stem in STEMS) >= 1
         assert page.evaluate(MARKUP) == []
@@ -196,7 +197,7 @@ def test_in_an_opened_image_its_record_and_the_panel_beside_it(page: Page) -> No
     tiles(page).first.click()
     mine = viewer(page)
     mine.get_by_text("onerror").first.wait_for()
-    mine.get_by_text(f"left out: {REASON}").first.wait_for()
+    mine.get_by_text(f"excluded: {REASON}").first.wait_for()
     picture(page, "hostile-image")
     assert page.evaluate(MARKUP) == []
     page.keyboard.press("v")
@@ -209,7 +210,7 @@ def test_in_an_opened_image_its_record_and_the_panel_beside_it(page: Page) -> No
     picture(page, "hostile-record")
     page.keyboard.press("j")
     modal.locator("[data-cy=panel-tab-face_review]").click()
-    modal.locator("[data-cy=panel-content-face_review]").get_by_text(f"left out: {REASON}").first.wait_for()
+    modal.locator("[data-cy=panel-content-face_review]").get_by_text(f"excluded: {REASON}").first.wait_for()
     picture(page, "hostile-image-panel")
     page.keyboard.press("Escape")
 

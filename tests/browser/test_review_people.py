@@ -13,15 +13,16 @@ import curation
 from curation.review import journal
 from tests.browser.review_app import App, bar, picture, seen, tiles, viewer
 from tests.conftest import Curate, as_json
+from tests.needs import needs
 from tests.workflow.test_subjects import draw_people
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
+needs("playwright", reason="playwright is not installed")
+needs("fiftyone", reason="FiftyOne is not installed")
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.browser, pytest.mark.app, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PEOPLE, PICTURES = 8, 4
 

@@ -33,7 +33,7 @@ def _write_rounds(root: str, name: str, rounds: int, start: Barrier, seed: int) 
         start.wait(PATIENCE_S)
         time.sleep(rng.random() * JITTER_S)
         with locked(workspace, PATIENCE_S):
-            log.append(workspace.decisions, f"person:{name}", [log.Draft(f"{name}-{number}", "keep")])
+            log.Log(workspace.decisions).append(f"person:{name}", [log.Draft(f"{name}-{number}", "keep")])
 
 
 def _read_on(root: str, over: Event, answers: Any) -> None:
@@ -43,7 +43,7 @@ def _read_on(root: str, over: Event, answers: Any) -> None:
     reads = torn = 0
     while not over.is_set():
         try:
-            entries = log.read(path)
+            entries = log.entries_of(log.Log(path).table)
         except log.LogError:
             torn += 1
             continue
@@ -69,7 +69,7 @@ def interleavings(scratch: Path, rounds: int) -> dict[str, Any]:
     over.set()
     reads, torn = answers.get(timeout=PATIENCE_S)
     reader.join()
-    entries = log.read(workspace.decisions)
+    entries = log.entries_of(log.Log(workspace.decisions).table)
     written = {f"w{n}-{number}" for n in range(WRITERS) for number in range(rounds)}
     whole = sum(
         all(

@@ -138,7 +138,7 @@ class Kept:
             return ["the workspace is gone"] if self.versions else []
         try:
             open_workspace(workspace.root)
-            entries = log.read(workspace.decisions)
+            entries = log.entries_of(log.Log(workspace.decisions).table)
             found = manifest.verify(workspace)
         except Exception as error:
             return [f"{type(error).__name__}: {error}"]

@@ -21,7 +21,7 @@ Figures = dict[str, Any]
 def _kills(sample: Path, curated: Path, scratch: Path, long: bool) -> Figures:
     from tests.faults import kill
 
-    short = {"run": 2, "undo": 4, "decide": 4, "export folder": 2}
+    short = {"undo": 4, "decide": 4, "export folder": 2}  # of "run": test_kill.py
     full = {"run": 10, "apply": 16, "decide": 12, "undo": 16, "review pull": 12, "train": 10, "crossval": 8}
     full |= {f"export {form}": 10 if form == "folder" else 2 for form in kill.EXPORTS}
     return kill.campaign(sample, curated, scratch, full if long else short)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import programs
 from tests.conftest import CURATE, Curate
 
 REPOSITORY = Path(__file__).parents[2]
@@ -240,23 +241,8 @@ def test_the_app_and_its_database_listen_on_loopback_only_and_seek_nothing_outsi
 
 
 def test_no_library_reports_to_its_maker() -> None:
-    code = (
-        "import json, os, curation\n"
-        "from importlib.util import find_spec\n"
-        "said = {'environment': dict(os.environ)}\n"
-        "if find_spec('huggingface_hub'):\n"
-        "    from huggingface_hub import constants\n"
-        "    said['hugging face'] = constants.HF_HUB_DISABLE_TELEMETRY\n"
-        "if find_spec('ray'):\n"
-        "    from ray._common.usage import usage_lib\n"
-        "    said['ray'] = not usage_lib.usage_stats_enabled()\n"
-        "print(json.dumps(said))"
-    )
     asked_for = {"FIFTYONE_DO_NOT_TRACK": "false", "RAY_USAGE_STATS_ENABLED": "1", "HF_HUB_DISABLE_TELEMETRY": "0"}
-    environment = {**os.environ, **asked_for, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
+    said = json.loads(programs.run("telemetry", environment=asked_for))
     off = said.pop("environment")
     assert off["FIFTYONE_DO_NOT_TRACK"] == "true" and off["RAY_USAGE_STATS_ENABLED"] == "0"
     assert (

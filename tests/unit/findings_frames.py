@@ -13,8 +13,7 @@ from curation.evidence.report import MISSING, QUESTIONS
 from curation.evidence.store import Tables
 from reports.findings import Finding, FindingsTables
 from training import class_overlap, evaluate, explain, fairness, robustness
-from training.data import Bytes
-from training.evaluate import Probabilities
+from training.arrays import Pixels, Probabilities
 from training.model import Model
 
 CLASSES = ("happy", "neutral", "sad", "surprise")
@@ -28,11 +27,11 @@ EVIL = "<script>alert(1)</script>"
 class Drawn:
     """Faces whose class is a light band, and a model that reads the band (through noise of its own)."""
 
-    images: Bytes
+    images: Pixels
     labels: np.ndarray
     classes: tuple[str, ...] = CLASSES
 
-    def probabilities(self, images: Bytes) -> Probabilities:
+    def probabilities(self, images: Pixels) -> Probabilities:
         """Return the share of light in each of four bands, sharpened."""
         bands = images.reshape(len(images), 4, -1).astype(np.float64).mean(axis=2)
         raised = np.exp((bands - bands.max(axis=1, keepdims=True)) / 12)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import programs
+
 HEAVY = ("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss", "numba", "scipy", "torch", "fiftyone", "plotly")
 
 
@@ -24,24 +26,7 @@ def test_help_starts_in_under_half_a_second() -> None:
 
 @pytest.mark.parametrize("module", ["curation.__main__", "curation.cli.commands", "curation", "training"])
 def test_importing_loads_no_heavy_module(module: str) -> None:
-    program = f"import sys, {module}; print(*(name for name in {HEAVY} if name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == []
-
-
-INTERRUPTED = """
-import os, signal, sys
-
-def press(event, arguments):
-    if event == "import" and arguments[0] == {moment!r}:
-        os.kill(os.getpid(), signal.SIGINT)
-
-sys.addaudithook(press)
-sys.argv = ["curate", "sample", {destination!r}]
-from {module} import {function}
-{function}()
-"""
-"""The installed script, with a Ctrl-C when a module begins to be loaded."""
+    assert programs.run("loads", module, *HEAVY) == ""
 
 
 @pytest.mark.parametrize(
@@ -58,10 +43,9 @@ from {module} import {function}
 def test_ctrl_c_while_the_command_is_loaded_is_one_line_and_status_130(moment: str, tmp_path: Path) -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
     module, _, function = project["project"]["scripts"]["curate"].partition(":")
-    script = tmp_path / "curate"
     destination = tmp_path / "sample"
-    script.write_text(INTERRUPTED.format(module=module, function=function, moment=moment, destination=str(destination)))
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    pressed = programs.command("press_while_loading", moment, module, function, "sample", destination)
+    done = subprocess.run(pressed, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr == "curate: stopped; the same command goes on from here\n"
     assert not destination.exists()

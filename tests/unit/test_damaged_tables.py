@@ -17,7 +17,7 @@ from curation.base.errors import WorkspaceError
 from curation.base.workspace import Workspace, create_workspace, read_issues, read_listing
 from curation.cli import commands
 from curation.decisions import log
-from curation.pipeline import label_judgement, queries, steps, subjects, summary
+from curation.pipeline import label_store, queries, steps, subjects, summary
 
 PAIR = {"pixel_sha256_a": "a", "pixel_sha256_b": "b", "transform": "none", "relation": "copy"}
 PAIRS = pd.DataFrame([{**PAIR, "probability": 1.0, "score": 1.0}])
@@ -78,7 +78,7 @@ def test_a_log_without_lines_on_an_image_is_an_empty_table(space: Workspace) -> 
 def test_a_word_that_is_not_utf8_is_one_sentence_wherever_a_table_is_asked_for_it(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log.append(space.decisions, "person:ann", [log.Draft("a.jpg", "exclude")])
+    log.Log(space.decisions).append("person:ann", [log.Draft("a.jpg", "exclude")])
     monkeypatch.setattr(sys, "argv", ["curate", "log", "--path=\udcd8", "-w", str(space.root)])
     with pytest.raises(SystemExit, match="is not UTF-8, and nothing of that name is known"):
         commands.main()
@@ -120,7 +120,7 @@ def test_evidence_that_a_policy_goes_by_has_its_fields() -> None:
 
 
 JUDGED = {
-    **{"revision": label_judgement.REVISION, "key": "k", "data": "d", "classes": ["happy", "sad"], "sharpness": 1.0},
+    **{"revision": label_store.REVISION, "key": "k", "data": "d", "classes": ["happy", "sad"], "sharpness": 1.0},
     **{"rates": {"happy": 0.1, "sad": 0.2}, "rate_draws": [[0.1, 0.2], [0.2, 0.1]], "remarks": ["words"]},
     "jury": [{"name": "models", "weight": 1.0, "seen": 0.0, "skill": 0.5, "slope": 1, "sentence": "words"}],
 }
@@ -148,10 +148,10 @@ JUDGED = {
 def test_a_judgement_of_another_shape_is_damaged(space: Workspace, other: dict[str, object]) -> None:
     record = space.labels.with_suffix(".json")
     files.write_json(record, JUDGED)
-    assert label_judgement.remarks_of(space) == ["words"]
+    assert label_store.remarks_of(space) == ["words"]
     files.write_json(record, {**JUDGED, **other})
     with pytest.raises(WorkspaceError, match=r"labels\.json is damaged .* run: curate check --labels fast"):
-        label_judgement.remarks_of(space)
+        label_store.remarks_of(space)
 
 
 def test_who_is_who_of_another_shape_is_damaged(space: Workspace) -> None:
@@ -218,8 +218,8 @@ def test_what_the_judge_knows_of_another_shape_is_damaged(space: Workspace, othe
     files.write_json(space.labels.with_suffix(".json"), JUDGED)
     file = space.labels.with_suffix(".npz")
     files.write_bytes(file, npz(**MEMORY))
-    memory = label_judgement.memory_of(space)
+    memory = label_store.memory_of(space)
     assert memory is not None and len(memory.known) == 2
     files.write_bytes(file, npz(**{**MEMORY, **other}))
-    with pytest.raises(label_judgement.LabellingError, match=r"labels\.npz is damaged .* --labels fast"):
-        label_judgement.memory_of(space)
+    with pytest.raises(label_store.LabellingError, match=r"labels\.npz is damaged .* --labels fast"):
+        label_store.memory_of(space)

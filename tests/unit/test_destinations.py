@@ -38,7 +38,7 @@ def space(tmp_path: Path) -> Workspace:
 )
 def test_data_and_workspaces_are_no_destination(space: Workspace, name: str, tmp_path: Path) -> None:
     for force in (False, True):
-        with pytest.raises(DestinationError, match="lies in"):
+        with pytest.raises(DestinationError, match="is inside"):
             Destinations(space, force).write({tmp_path / name: b"x"})
     assert (tmp_path / "data" / "happy" / "1.jpg").read_bytes() == b"pixels"
 
@@ -47,7 +47,7 @@ def test_a_destination_is_judged_by_where_its_links_lead(space: Workspace, tmp_p
     (tmp_path / "alias").symlink_to(tmp_path / "data")
     (tmp_path / "link.csv").symlink_to(tmp_path / "data" / "happy" / "1.jpg")
     for name in ("alias/x.csv", "alias", "link.csv"):
-        with pytest.raises(DestinationError, match="lies inside the data set"):
+        with pytest.raises(DestinationError, match="is inside the data set"):
             Destinations(space, force=True).allow(tmp_path / name)
 
 

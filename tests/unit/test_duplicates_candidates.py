@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from curation.audit.synthetic import plant
 from curation.checks.duplicates import candidates
@@ -20,8 +19,7 @@ LOWEST, HIGHEST = -(2**63), 2**63 - 1
 
 
 def features_of(thumbnails: np.ndarray) -> Features:
-    images = [Image.fromarray(thumbnail) for thumbnail in thumbnails]
-    hashes = [np.array([of(image) for image in images], dtype=np.int64) for of in (dhash, phash)]
+    hashes = [np.array(of(thumbnails), dtype=np.int64) for of in (dhash, phash)]
     return Features(thumbnails, *hashes)
 
 

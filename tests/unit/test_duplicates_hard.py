@@ -12,6 +12,7 @@ import pytest
 from curation.audit.synthetic import face, plant
 from curation.checks.duplicates import changes
 from curation.checks.duplicates.calibration import log_odds
+from tests import hard_copies
 from tests.benchmarks.bench_other_faces import drawn_people, near, searched, told
 from tests.unit.test_measure_parts import person
 
@@ -31,9 +32,9 @@ def pairs_in(found: pd.DataFrame) -> set[tuple[int, int]]:
 
 @pytest.mark.slow
 def test_every_hard_kind_is_found_and_nothing_else(crowd: Sequence[np.ndarray]) -> None:
-    kinds = [kind for kind in plant.HARD_KINDS for _ in range(8)]
+    kinds = [kind for kind in hard_copies.HARD_KINDS for _ in range(8)]
     sources = [n % PEOPLE for n in range(len(kinds))]
-    copies = [plant.make_copy(crowd[s], kind, n) for n, (s, kind) in enumerate(zip(sources, kinds, strict=True))]
+    copies = [hard_copies.make_copy(crowd[s], kind, n) for n, (s, kind) in enumerate(zip(sources, kinds, strict=True))]
     found = pairs_in(searched([*crowd, *copies]))
     hits = pd.Series([(s, PEOPLE + n) in found for n, s in enumerate(sources)]).groupby(pd.Series(kinds)).mean()
     assert {kind: share for kind, share in hits.items() if share < LEAST.get(str(kind), 0.75)} == {}
@@ -51,7 +52,7 @@ def test_a_turned_copy_says_how_it_was_turned(crowd: Sequence[np.ndarray]) -> No
 def test_each_half_of_two_pictures_in_one_is_a_copy_and_both_are_no_copies_of_each_other(
     crowd: Sequence[np.ndarray],
 ) -> None:
-    found = near(searched([*crowd[:12], plant.side_by_side(crowd[2], crowd[7])]))
+    found = near(searched([*crowd[:12], hard_copies.side_by_side(crowd[2], crowd[7])]))
     assert pairs_in(found) == {(2, 12), (7, 12)}
     assert found["half_j"].all() and not found["half_i"].any()
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -13,7 +10,7 @@ from hypothesis import strategies as st
 
 from curation.audit.synthetic import plant
 from curation.audit.synthetic.face import TYPICAL, draw, draw_person, draw_shot
-from curation.checks.duplicates import changes, features, kernel, registration, transform, verification
+from curation.checks.duplicates import changes, features, kernel, transform, verification
 from curation.checks.duplicates.calibration import in_agreement, in_company, log_odds, may_be_copies, probability
 from curation.checks.duplicates.candidates import Candidates
 from tests.unit.test_plant import drawn_face
@@ -48,6 +45,27 @@ def test_pairs_that_are_only_registered_get_the_same_maps() -> None:
     assert np.array_equal(whole.maps, only.maps)
     assert np.isfinite(whole.odds).all()
     assert not np.isfinite(only.odds).any()
+
+
+def test_threads_change_nothing_not_even_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    faces = np.stack([drawn_face(seed // 2) // (1 + seed % 2) for seed in range(16)])
+    pairs = np.array([(i, j) for i in range(16) for j in range(i + 1, 16)])
+    candidates = Candidates(pairs, np.arange(len(pairs)) % 7 == 0)
+    monkeypatch.setattr(verification, "_BATCH", 11)
+    done: list[tuple[int, int]] = []
+    alone, *others = (
+        verification.joined(
+            verification.verify(
+                features.pictures(faces, threads=threads), candidates, lambda *at: done.append(at), threads=threads
+            )
+        )
+        for threads in (1, 2, 4)
+    )
+    assert done == 3 * [(min(n + 11, 120), 120) for n in range(0, 120, 11)]
+    for found in others:
+        assert found.candidates.pairs.tobytes() == alone.candidates.pairs.tobytes()
+        for name in ("maps", "evidence", "differences", "odds"):
+            assert getattr(found, name).tobytes() == getattr(alone, name).tobytes()
 
 
 def test_different_pictures_are_not_proved() -> None:
@@ -223,8 +241,3 @@ def test_a_doubtful_copy_casts_no_doubt_on_a_sure_one() -> None:
     assert believed[0] == 9.0 and believed[2] < 0
     none = in_agreement(np.empty(0), np.empty((0, 2), np.int64), np.empty(0, np.bool_))
     assert none.shape == (0,)
-
-
-def test_what_is_compiled_changes_with_the_file_it_calls() -> None:
-    content = Path(registration.__file__).read_bytes()
-    assert hashlib.sha256(content).hexdigest().startswith(kernel.REGISTRATION), "write the new digits into kernel.py"

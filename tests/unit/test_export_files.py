@@ -115,7 +115,7 @@ def test_a_table_for_a_spreadsheet_has_no_formulas_and_is_else_the_csv(tmp_path:
     ],
 )
 def test_an_image_in_a_shard_is_called_by_what_it_is(head: bytes, name: str, ending: str) -> None:
-    assert kinds.ending_of(head, name) == ending
+    assert kinds.extension_of(head, name) == ending
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from curation.base import files
 from curation.review.journal import Journal, ReviewError, read
+from tests import programs
 
 
 def short_writes(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
@@ -90,17 +91,10 @@ def test_a_pipe_at_the_place_of_a_log_is_refused_without_waiting(tmp_path: Path)
         files.append(tmp_path / "log", b"line\n")
 
 
-HOLD = (
-    "import sys, time; from pathlib import Path; from curation.base import files\n"
-    "with files.unfinished_folder(Path(sys.argv[1])) as building:\n"
-    "    (building / 'half').touch(); print(building, flush=True); time.sleep(60)\n"
-)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="locks of Linux")
 def test_what_another_process_is_writing_is_left_alone_whatever_its_number(tmp_path: Path) -> None:
     """Two containers are both process 1: the number says nothing, the lock does."""
-    writer = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
+    writer = subprocess.Popen(programs.command("hold", tmp_path / "out"), stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     building = Path(writer.stdout.readline().strip())
     assert str(writer.pid) not in building.name

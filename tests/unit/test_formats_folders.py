@@ -116,7 +116,7 @@ def test_what_file_managers_and_network_disks_leave_is_passed_over_on_every_leve
     listing = listed(tmp_path / "data")
     assert set(told(listing)) == real
     assert set(listing.problems["reason"]) == {"a hidden, system, backup or unfinished file"}
-    assert "folders that hold nothing: 'surprise'" in said(listing)
+    assert "empty folders: 'surprise'" in said(listing)
 
 
 def test_links_out_are_followed_only_where_asked_and_circles_end(tmp_path: Path) -> None:

@@ -212,7 +212,7 @@ def test_coco_that_numbers_two_things_alike_is_one_sentence(
 
 def test_two_categories_of_one_name_are_one_class_and_said(tmp_path: Path) -> None:
     listing = listed(coco(tmp_path, categories=[{"id": 1, "name": "happy"}, {"id": 2, "name": "happy"}]))
-    assert "several categories 'happy'" in said(listing)
+    assert "several categories named 'happy'" in said(listing)
 
 
 def bomb(last: str) -> str:

@@ -168,7 +168,7 @@ def test_a_list_wins_over_class_folders_it_corrects_and_one_of_few_rows_does_not
     )
     listing = listed(lay(tmp_path / "data", {**dict.fromkeys(paths, JPEG), "labels.csv": whole}))
     assert column(listing, "label")["happy/2.jpg"] == "sad"
-    assert "1 images lie in another class' folder" in said(listing)
+    assert "1 images are in the folder of another class" in said(listing)
     (tmp_path / "data" / "labels.csv").unlink()
     for header, rows, cells in (
         ("path,label", paths[:3], "sad"),

@@ -211,9 +211,9 @@ def test_a_path_is_never_matched_across_folders_or_where_two_images_fit(tmp_path
     [
         ("path,label,Label\na.jpg,x,y\n", "two columns called 'label'; rename or remove"),
         ('path,label\na.jpg,"happy\nb.jpg,sad\n', "inside a quoted cell; close the quote that is opened in line 2"),
-        ('path,label\n"a.jpg,happy\nb.jpg,sad\nc.jpg",sad\n', "row 2 swallows the rows behind it"),
-        ('path,note,label\na.jpg,"x,happy\nb.jpg,y,sad\nc.jpg",y,sad\n', "row 2 swallows the rows behind it"),
-        ('path\n"a.jpg\nb.jpg\nc.jpg"\n', "row 2 swallows the rows behind it"),
+        ('path,label\n"a.jpg,happy\nb.jpg,sad\nc.jpg",sad\n', "row 2 swallows the rows after it"),
+        ('path,note,label\na.jpg,"x,happy\nb.jpg,y,sad\nc.jpg",y,sad\n', "row 2 swallows the rows after it"),
+        ('path\n"a.jpg\nb.jpg\nc.jpg"\n', "row 2 swallows the rows after it"),
         ("label,split\na,b\n", "no column 'path'"),
     ],
 )
@@ -226,7 +226,7 @@ def test_a_list_that_would_lose_rows_is_refused_in_one_sentence(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
-        ("l.xlsx", b"PK\x03\x04workbook", "spreadsheet's own file; save it as CSV"),
+        ("l.xlsx", b"PK\x03\x04workbook", "is a spreadsheet; save it as CSV"),
         ("l.json", b"[1, 2", "cannot be read as JSON"),
         ("l.json", b'{"a": 1, "b": [1]}', "holds no list of images"),
         ("l.json", b"[" * 100_000, "nested too deeply"),
@@ -294,7 +294,7 @@ def test_a_soft_label_that_is_none_is_left_out_and_said_whatever_reader_found_it
     found.append(FoundFile("b.jpg", "/b.jpg", 1, 1, "train", "Sad", "", '{"sad": 0.5, "happy": 0.5}'))
     listing = finished("/", SourceContents(found), SourceSettings(merge_labels=True))
     assert [bool(text) for text in listing.frame["soft_label"]] == [False, True]
-    assert any("1 soft labels are no JSON object" in warning for warning in listing.warnings)
+    assert any("1 soft labels are not a JSON object" in warning for warning in listing.warnings)
 
 
 ODD_CELLS = {

@@ -22,9 +22,10 @@ from curation.measure.identity import (
 )
 from curation.measure.identity import dlib_weights as weights
 from curation.measure.identity.networks import aligned, landmarks_in
+from tests.needs import needs
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+needs("onnxruntime")
 needs_weights = pytest.mark.skipif(importlib.util.find_spec(weights._PACKAGE) is None, reason="no weights installed")
 
 SETTINGS = Settings()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from curation.cli import commands, doctor
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "tools" / "install.py"
@@ -168,18 +169,6 @@ def test_a_module_that_no_extra_brings_is_a_fault_of_ours() -> None:
             commands._explain(error)
 
 
-WITHOUT = """
-import sys
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"torch", "torchvision", "lightning", "lightning_fabric", "timm"}:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Absent())
-from curation.cli import commands
-sys.argv = ["curate", *sys.argv[1:]]
-commands.main()
-"""
-
 VERBS = [
     "train fast --on cleaned",
     "train --show-augmentation",
@@ -196,7 +185,7 @@ VERBS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_on_models_says_so_without_torch(verb: str, curated: Path) -> None:
-    command = [sys.executable, "-c", WITHOUT, *verb.split(), "-w", str(curated)]
+    command = programs.command("curate_without_torch", *verb.split(), "-w", curated)
     done = subprocess.run(command, cwd=curated.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]

@@ -91,7 +91,7 @@ def test_a_class_that_it_does_not_know_is_said_and_left_to_the_models(
 ) -> None:
     classes = (*CLASSES, "contempt")
     (said,) = gather([mine], images, classes, tmp_path / "cache", code=[mine])
-    assert said.remarks == ("brightness has no class for contempt: there the models' word counts for it.",)
+    assert said.remarks == ("brightness has no class for contempt: the models' answers are used there.",)
     models = np.tile([0.3, 0.3, 0.4], (4, 1))
     (whole,) = completed([said], models)
     assert whole[:, 2] == pytest.approx(0.4) and (whole.sum(axis=1) <= 1 + 1e-9).all()
@@ -108,7 +108,7 @@ def test_a_table_of_predictions_is_an_opinion_and_says_what_it_lacks(images: pd.
     for file in (tmp_path / "theirs.csv", tmp_path / "theirs.parquet"):
         table.to_csv(file, index=False) if file.suffix == ".csv" else table.to_parquet(file)
         (said,) = gather([str(file)], images, CLASSES, tmp_path / "cache")
-        assert said.name == "theirs" and said.remarks == (f"{file.name} says nothing of 2 images.",)
+        assert said.name == "theirs" and said.remarks == (f"{file.name} does not cover 2 images.",)
         assert said.said[0] == pytest.approx([0.1, 0.9]) and np.isnan(said.said[1]).all()
         (whole,) = completed([said], np.full((4, 2), 0.5))
         assert whole[1] == pytest.approx([0.5, 0.5]) and whole[2] == pytest.approx([0.7, 0.2])

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.decisions.log import Draft, Entry, LogError, append, chain_of, read, through, undone
+from curation.decisions.log import Draft, Entry, Log, LogError, chain_of, entries_of, through, undone
+
+
+def append(path: Path, actor: str, drafts: list[Draft], now: datetime | None = None) -> list[Entry]:
+    return Log(path).append(actor, drafts, now=now)
+
+
+def read(path: Path) -> list[Entry]:
+    return entries_of(Log(path).table)
 
 
 def test_what_was_appended_is_read_back_numbered_from_one(tmp_path: Path) -> None:

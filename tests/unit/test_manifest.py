@@ -29,8 +29,8 @@ def commit_raw(workspace: Workspace) -> manifest.Version:
 
 
 def commit_cleaned(workspace: Workspace, *drafts: Draft) -> manifest.Version:
-    log.append(workspace.decisions, "person:ada", list(drafts))
-    entries = log.read(workspace.decisions)
+    log.Log(workspace.decisions).append("person:ada", list(drafts))
+    entries = log.entries_of(log.Log(workspace.decisions).table)
     rows = replay(RAW, entries)
     return manifest.commit(
         workspace, rows, kind="cleaned", log_through=entries[-1].seq, lineage={"policy": {"name": "p"}}
@@ -195,8 +195,8 @@ def test_the_log_of_another_copy_of_the_workspace_is_not_gone_on_with(workspace:
     manifest.require_whole_log(workspace, mine.through)
     workspace.decisions.unlink()
     for start in range(0, 4, batch):
-        log.append(workspace.decisions, "person:bob", [Draft("b.jpg", "exclude")] * (batch + bool(start)))
-    with pytest.raises(WorkspaceError, match=r"another log than v2 was made from.* curate merge"):
+        log.Log(workspace.decisions).append("person:bob", [Draft("b.jpg", "exclude")] * (batch + bool(start)))
+    with pytest.raises(WorkspaceError, match=r"not the log that v2 was made from.* curate merge"):
         manifest.require_whole_log(workspace, version.log_through + 1)
 
 

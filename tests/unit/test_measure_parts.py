@@ -8,17 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from curation.audit.synthetic import plant
 from curation.audit.synthetic.face import TYPICAL, draw, draw_person, draw_shot
 from curation.base.settings import MeasureSettings
 from curation.base.tables import FRAMED, HALF
 from curation.measure.decode import Decoded
-from curation.measure.faces.base import Face
+from curation.measure.faces.base import Face, FaceDetector
 from curation.measure.faces.choice import choose_detector
 from curation.measure.faces.measures import measure_face
 from curation.measure.faces.turned import GAIN, best_when_turned
 from curation.measure.parts import content_box, parts_of
 from curation.measure.pixels import edge_sharpness, measure_pixels, texture_entropy
+from tests import hard_copies
 from tests.unit.test_plant import drawn_face
 
 
@@ -31,7 +31,7 @@ def person(seed: int, side: int = 160, expression: str = "neutral") -> np.ndarra
 @pytest.mark.parametrize("level", [0, 90, 255])
 def test_a_frame_of_any_tone_is_cut_off(level: int) -> None:
     framed = cv2.copyMakeBorder(drawn_face(1, 100), 10, 20, 15, 5, cv2.BORDER_CONSTANT, value=level)
-    found = [part for part in parts_of(framed) if part.kind == FRAMED]
+    found = [part for part in parts_of(framed[None])[0] if part.kind == FRAMED]
     left, top, right, bottom = found[0].box
     assert (left * 120, top * 130) == (pytest.approx(15, abs=2), pytest.approx(10, abs=2))
     assert (right * 120, bottom * 130) == (pytest.approx(115, abs=2), pytest.approx(110, abs=2))
@@ -43,14 +43,14 @@ def test_a_picture_of_one_tone_has_no_content_to_cut() -> None:
 
 @pytest.mark.parametrize("upright", [False, True])
 def test_two_pictures_in_one_are_cut_at_their_seam(upright: bool) -> None:
-    both = plant.side_by_side(person(1, 120), person(2, 120))
-    halves = [part for part in parts_of(both.T.copy() if upright else both) if part.kind == HALF]
+    both = hard_copies.side_by_side(person(1, 120), person(2, 120))
+    halves = [part for part in parts_of((both.T.copy() if upright else both)[None])[0] if part.kind == HALF]
     assert len(halves) == 2
     assert halves[0].box[3 if upright else 2] == pytest.approx(0.5, abs=0.02)
 
 
 def test_most_portraits_are_left_whole() -> None:
-    assert sum(any(part.kind == HALF for part in parts_of(person(seed))) for seed in range(40)) <= 4
+    assert sum(any(part.kind == HALF for part in parts_of(person(seed)[None])[0]) for seed in range(40)) <= 4
 
 
 def test_motion_blurs_edges_along_one_direction_only() -> None:
@@ -58,29 +58,33 @@ def test_motion_blurs_edges_along_one_direction_only() -> None:
     kernel = np.zeros((11, 11), np.float32)
     kernel[5] = 1 / 11
     moved = cv2.filter2D(face, -1, kernel)
-    assert edge_sharpness(moved) < 0.5 * edge_sharpness(face)
-    assert edge_sharpness(moved.T.copy()) == pytest.approx(edge_sharpness(moved), rel=0.01)
-    assert edge_sharpness(np.zeros((2, 40), np.uint8)) == 0.0
+    still, along, across = edge_sharpness(np.stack([face, moved, moved.T]))
+    assert along < 0.5 * still
+    assert across == pytest.approx(along, rel=0.01)
+    assert edge_sharpness(np.zeros((1, 2, 40), np.uint8)) == [0.0]
 
 
 def test_contrast_alone_leaves_the_sharpness_of_edges() -> None:
     face = person(4, 96)
-    assert edge_sharpness((64 + face // 4).astype(np.uint8)) == pytest.approx(edge_sharpness(face), rel=0.35)
+    pale, full = edge_sharpness(np.stack([(64 + face // 4).astype(np.uint8), face]))
+    assert pale == pytest.approx(full, rel=0.35)
 
 
 def test_a_small_face_on_plain_ground_shows_soft_texture_and_lettering_does_not() -> None:
     ground = np.full((300, 300), 255, np.uint8)
     ground[120:190, 110:180] = cv2.GaussianBlur(cv2.resize(person(5), (70, 70)), (0, 0), 1)
     placard = cv2.putText(np.full((300, 300), 255, np.uint8), "no image", (20, 160), 0, 1.6, 0, 3)
-    assert texture_entropy(ground) > 5.0 > texture_entropy(placard)
-    assert texture_entropy(np.full((50, 50), 7, np.uint8)) == 0.0
+    soft, lettered = texture_entropy(np.stack([ground, placard]))
+    assert soft > 5.0 > lettered
+    assert texture_entropy(np.full((1, 50, 50), 7, np.uint8)) == [0.0]
 
 
 def test_a_small_face_in_a_large_picture_shows_soft_texture_and_noise_does_not() -> None:
     ground = np.full((1200, 1200), 255, np.uint8)
     ground[300:500, 700:900] = cv2.resize(person(5), (200, 200), interpolation=cv2.INTER_CUBIC)
     noise = np.clip(128 + np.random.default_rng(1).normal(0, 4, (1200, 1200)), 0, 255).astype(np.uint8)
-    assert texture_entropy(ground) > 5.0 > texture_entropy(noise)
+    soft, noisy = texture_entropy(np.stack([ground, noise]))
+    assert soft > 5.0 > noisy
 
 
 def test_the_face_s_light_is_measured_within_its_box_and_its_distance_to_the_edge() -> None:
@@ -103,13 +107,13 @@ def test_an_upside_down_face_is_surer_when_it_is_turned_and_an_upright_one_is_no
             pixels = np.ascontiguousarray(np.rot90(person(seed), degrees // 90))
             faces = detector.detect(pixels)
             own = faces[0].score if faces else 0.0
-            by, score = best_when_turned(pixels, faces, detector)
+            ((by, score),) = best_when_turned([pixels], [faces], detector)
             gained[degrees].append(score > own + GAIN and by == degrees)
     assert sum(gained[180]) >= 8
     assert sum(gained[0]) == 0
 
 
-class Scores:
+class Scores(FaceDetector):
     """A detector that knows a picture by its brightest corner; ``mirrored`` holds the scores of mirror images."""
 
     def __init__(self, as_it_is: float, mirrored: float, turned: float, turned_mirrored: float) -> None:
@@ -129,7 +133,7 @@ def test_a_face_is_surer_turned_only_where_its_mirror_image_does_not_gainsay_it(
 ) -> None:
     picture = np.array([[9, 0], [0, 0]], np.uint8)
     detector = Scores(*scores)
-    degrees, score = best_when_turned(picture, detector.detect(picture), detector)
+    ((degrees, score),) = best_when_turned([picture], [detector.detect(picture)], detector)
     assert (degrees, score) == (180, 0.9) if turned else (degrees == 0 and math.isnan(score))
 
 
@@ -139,13 +143,14 @@ def test_a_tilted_face_is_neither_sideways_nor_upside_down_and_one_on_its_side_i
     for degrees in (40, 90):
         turn = cv2.getRotationMatrix2D((79.5, 79.5), degrees, 1.0)
         pictures = [cv2.warpAffine(person(seed, 160), turn, (160, 160), borderMode=1) for seed in range(12)]
-        told[degrees] = sum(best_when_turned(p, detector.detect(p), detector)[0] != 0 for p in pictures)
+        found = best_when_turned(pictures, detector.detect_all(pictures), detector)
+        told[degrees] = sum(turned != 0 for turned, _ in found)
     assert told[40] <= 1
     assert told[90] >= 9
 
 
 def test_the_pixel_probe_keeps_the_parts_with_the_picture() -> None:
     framed = cv2.copyMakeBorder(drawn_face(1, 100), 12, 12, 12, 12, cv2.BORDER_CONSTANT, value=0)
-    measured = measure_pixels(Decoded(framed, 124, 124, "L", "PNG", 1))
+    (measured,) = measure_pixels([Decoded(framed, 124, 124, "L", "PNG", 1)])
     assert [part["kind"] for part in measured.parts] == [FRAMED]
     assert len(measured.parts[0]["thumbnail"]) == 48 * 48

@@ -13,7 +13,7 @@ from PIL import Image
 
 from curation.base.settings import MeasureSettings
 from curation.measure.decode import decode
-from curation.measure.pixels import dhash, exposure, measure_pixels, phash, sharpness, thumbnail
+from curation.measure.pixels import dhash, exposure, measure_pixels, phash, pixel_digest, sharpness, thumbnail
 
 FACES = Path(__file__).parents[2].parent / "shared" / "datasets" / "Facial_emotion_images"
 EVERY = 20
@@ -38,15 +38,15 @@ grey_pictures = hnp.arrays(np.uint8, st.tuples(st.integers(1, 70), st.integers(1
 @given(grey_pictures)
 def test_hashes_of_any_grey_picture_equal_imagehash(levels):
     image = Image.fromarray(levels)
-    assert dhash(image) == signed(imagehash.dhash(image))
-    assert phash(image) == signed(imagehash.phash(image))
+    assert dhash(levels[None]) == [signed(imagehash.dhash(image))]
+    assert phash(levels[None]) == [signed(imagehash.phash(image))]
 
 
 @settings(max_examples=25, deadline=None)
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(2, 70), st.integers(2, 70), st.just(3))))
 def test_hashes_of_any_colour_picture_equal_imagehash(levels):
     image = Image.fromarray(levels)
-    measures = measure_pixels(decoded_png(image))
+    (measures,) = measure_pixels([decoded_png(image)])
     assert (measures.dhash, measures.phash) == (signed(imagehash.dhash(image)), signed(imagehash.phash(image)))
 
 
@@ -54,8 +54,9 @@ def test_hashes_of_any_colour_picture_equal_imagehash(levels):
 def test_hashes_of_real_faces_equal_imagehash():
     if not FACES.is_dir():
         pytest.skip("../shared/datasets is not there")
-    for path in sorted(FACES.rglob("*.jpg"))[::EVERY]:
-        measures = measure_pixels(decode(path.read_bytes(), MeasureSettings()))
+    paths = sorted(FACES.rglob("*.jpg"))[::EVERY]
+    measured = measure_pixels([decode(path.read_bytes(), MeasureSettings()) for path in paths])
+    for path, measures in zip(paths, measured, strict=True):
         with Image.open(path) as image:
             assert measures.dhash == signed(imagehash.dhash(image)), path
             assert measures.phash == signed(imagehash.phash(image)), path
@@ -64,7 +65,7 @@ def test_hashes_of_real_faces_equal_imagehash():
 @settings(deadline=None)
 @given(grey_pictures)
 def test_exposure_agrees_with_numpy_and_stays_in_range(levels):
-    mean, quantiles, contrast, entropy = exposure(levels)
+    ((mean, *quantiles, contrast, entropy),) = exposure([levels])
     assert mean == pytest.approx(levels.mean() / 255, abs=1e-6)
     assert contrast == pytest.approx(levels.std() / 255, abs=1e-6)
     wanted = np.quantile(levels, [0.01, 0.05, 0.95, 0.99], method="inverted_cdf") / 255
@@ -73,19 +74,20 @@ def test_exposure_agrees_with_numpy_and_stays_in_range(levels):
 
 
 def test_entropy_counts_the_bits_of_the_histogram():
-    assert exposure(np.full((8, 8), 77, np.uint8))[3] == 0
-    assert exposure(np.arange(256, dtype=np.uint8).reshape(16, 16))[3] == 8
+    pictures = np.stack([np.full((16, 16), 77, np.uint8), np.arange(256, dtype=np.uint8).reshape(16, 16)])
+    assert [found[-1] for found in exposure(list(pictures))] == [0, 8]
 
 
 def test_blur_lowers_sharpness_and_size_alone_hardly_moves_it():
     y, x = np.mgrid[0:400, 0:400] / 400
     waves = (127 + 100 * np.sin(40 * x) * np.cos(35 * y)).astype(np.uint8)
     image = Image.fromarray(waves)
-    assert sharpness(np.full((48, 48), 9, np.uint8)) == 0
-    blurred = np.asarray(image.resize((40, 40)).resize((400, 400)))
-    assert sharpness(blurred) < sharpness(waves)
-    half = np.asarray(image.resize((200, 200), Image.Resampling.BOX))
-    assert sharpness(half) == pytest.approx(sharpness(waves), rel=0.1)
+    assert sharpness(np.full((1, 48, 48), 9, np.uint8)) == [0]
+    blurred = image.resize((40, 40)).resize((400, 400))
+    half = image.resize((200, 200), Image.Resampling.BOX)
+    sharp, soft, small = (found.sharpness for found in measure_pixels([decoded_png(i) for i in (image, blurred, half)]))
+    assert soft < sharp
+    assert small == pytest.approx(sharp, rel=0.1)
 
 
 def test_pixel_digest_ignores_the_format_and_sees_one_level_of_one_pixel():
@@ -94,11 +96,11 @@ def test_pixel_digest_ignores_the_format_and_sees_one_level_of_one_pixel():
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "BMP")
     as_bmp = decode(buffer.getvalue(), MeasureSettings())
-    assert measure_pixels(decoded_png(image)).pixel_sha256 == measure_pixels(as_bmp).pixel_sha256
+    assert pixel_digest(decoded_png(image)) == pixel_digest(as_bmp)
     changed = levels.copy()
     changed[7, 7] ^= 1
     turned = Image.fromarray(levels.reshape(36, 64))
-    digests = {measure_pixels(decoded_png(i)).pixel_sha256 for i in (image, Image.fromarray(changed), turned)}
+    digests = {pixel_digest(decoded_png(i)) for i in (image, Image.fromarray(changed), turned)}
     assert len(digests) == 3
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from curation.base import memory
+from tests import programs
 
 
 def limited(mib: int) -> None:
@@ -64,28 +65,11 @@ def test_want_of_memory_is_known_under_its_other_names(error: BaseException, mea
 
 
 def test_arrow_takes_the_allocator_that_gives_back_at_once() -> None:
-    asked = "import curation, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == memory.ARROW_POOL
+    assert programs.run("arrow_pool") == memory.ARROW_POOL
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator of glibc")
 def test_what_was_freed_between_other_blocks_goes_back() -> None:
     """Every second block of half a MiB is freed: it is given back when asked for, larger ones by themselves."""
-    asked = """
-import sys, psutil, numpy as np
-from curation.base import memory
-memory.require(memory.Needed.curating)
-resident = lambda: psutil.Process().memory_info().rss // memory.MIB
-for size, asks in ((2**21, False), (2**19, True)):
-    blocks = [np.ones(size, np.uint8) for _ in range(2**28 // size)]
-    full = resident()
-    del blocks[::2]
-    if asks:
-        memory.give_back()
-    print(full - resident())
-    del blocks
-"""
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
-    large, small = map(int, done.stdout.split())
+    large, small = map(int, programs.run("freed_memory").split())
     assert small > 100 and large > 100

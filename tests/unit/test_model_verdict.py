@@ -25,13 +25,13 @@ def test_the_first_line_says_as_given_unseen_cleaned_and_the_leak():
     (line,) = verdict.accuracy_sentences(TABLE, leaks(0.018, 0.009, 0.027))
     assert line == (
         "Validation: 81.7% as given; 79.9% on the 4,143 faces that it cannot have seen; 83.0% on the cleaned version. "
-        "Faces that it has met make +1.8 points, 95 % interval +0.9 to +2.7."
+        "Faces that it has seen add +1.8 points, 95 % interval +0.9 to +2.7."
     )
 
 
 def test_a_leak_whose_interval_holds_zero_is_not_claimed():
     (line,) = verdict.accuracy_sentences(TABLE, leaks(0.01, -0.002, 0.02))
-    assert "No gain from faces that it has met could be shown (+1.0 points" in line
+    assert "No gain from faces that it has seen could be shown (+1.0 points" in line
 
 
 def test_where_people_are_known_the_strictest_view_counts():
@@ -39,7 +39,7 @@ def test_where_people_are_known_the_strictest_view_counts():
         as_given=(100, 0.8, 0.05), without_copies_in_train=(90, 0.78, 0.05), without_people_in_train=(60, 0.7, 0.06)
     )
     (line,) = verdict.accuracy_sentences(table, leaks(0.1, 0.05, 0.15, view="without people in train"))
-    assert "70.0% on the 60 faces of people that it has not met" in line and "+10.0 points" in line
+    assert "70.0% on the 60 faces of people that it has not seen" in line and "+10.0 points" in line
 
 
 @pytest.mark.parametrize(

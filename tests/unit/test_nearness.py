@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
+from curation.base.arrays import Floats32
 from curation.checks import nearness
 
 
-def clusters(sizes: tuple[int, ...], seed: int = 0, width: float = 0.05) -> tuple[nearness.Points, np.ndarray]:
+def clusters(sizes: tuple[int, ...], seed: int = 0, width: float = 0.05) -> tuple[Floats32, np.ndarray]:
     """Unit vectors around as many middles as there are sizes, and whose each is."""
     rng = np.random.default_rng(seed)
     middles = np.eye(len(sizes), 16)
@@ -17,7 +18,7 @@ def clusters(sizes: tuple[int, ...], seed: int = 0, width: float = 0.05) -> tupl
     return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32), owner
 
 
-def value(points: nearness.Points, merit: np.ndarray, rows: tuple[int, ...]) -> float:
+def value(points: Floats32, merit: np.ndarray, rows: tuple[int, ...]) -> float:
     alike = np.clip(points @ points[list(rows)].T, 0, 1) * merit[list(rows)]
     return float(merit @ alike.max(axis=1))
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curation.audit.synthetic import plant
+from tests import hard_copies
 
-ALL_KINDS = (*plant.KINDS, *plant.FURTHER_KINDS)
+ALL_KINDS = (*plant.KINDS, *hard_copies.FURTHER_KINDS)
 
 
 def drawn_face(seed: int, side: int = 48) -> np.ndarray:
@@ -30,7 +31,7 @@ def drawn_face(seed: int, side: int = 48) -> np.ndarray:
 
 def test_there_are_the_kinds_of_the_issue() -> None:
     assert len(plant.KINDS) >= 18
-    assert not set(plant.KINDS) & set(plant.FURTHER_KINDS)
+    assert not set(plant.KINDS) & set(hard_copies.FURTHER_KINDS)
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
@@ -39,7 +40,7 @@ def test_a_copy_keeps_shape_and_type_and_differs(kind: str, shape: tuple[int, ..
     face = cv2.resize(drawn_face(3, 96), shape[1::-1])
     image = face if len(shape) == 2 else np.stack([face, 255 - face, face // 2], axis=2)
     before = image.copy()
-    copy = plant.make_copy(image, kind, seed=5)
+    copy = hard_copies.make_copy(image, kind, seed=5)
     assert copy.shape == shape
     assert copy.dtype == np.uint8
     assert not np.array_equal(copy, image)
@@ -49,7 +50,7 @@ def test_a_copy_keeps_shape_and_type_and_differs(kind: str, shape: tuple[int, ..
 @given(seed=st.integers(0, 2**31), kind=st.sampled_from(ALL_KINDS))
 def test_equal_seeds_give_equal_copies(seed: int, kind: str) -> None:
     face = drawn_face(1)
-    assert np.array_equal(plant.make_copy(face, kind, seed), plant.make_copy(face, kind, seed))
+    assert np.array_equal(hard_copies.make_copy(face, kind, seed), hard_copies.make_copy(face, kind, seed))
 
 
 def test_a_mirrored_copy_mirrored_is_the_original() -> None:

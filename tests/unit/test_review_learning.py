@@ -12,7 +12,7 @@ from curation.base import files
 from curation.base.workspace import Workspace
 from curation.labels import jury
 from curation.labels.judge import judgement
-from curation.pipeline import label_judgement, label_queue
+from curation.pipeline import label_judgement, label_queue, label_store
 from curation.review.queues import by_gain
 from curation.review.review_session import Image, ReviewSession, Session
 
@@ -37,8 +37,8 @@ def workspace(tmp_path: Path) -> Workspace:
     table = table.assign(group=groups.astype(str), answers=0.0, self_confidence=0.5, says="")
     made = judgement(labels, consensus.posterior, consensus.sharpness)
     files.write_table(found.labels, label_judgement.with_judgement(table, CLASSES, made))
-    label_judgement.write_memory(found, "k", labels, consensus, even, np.zeros((400, 2)))
-    record = {"key": "k", "data": "", "revision": label_judgement.REVISION, "classes": CLASSES, "jury": []}
+    label_store.write_memory(found, "k", labels, consensus, even, np.zeros((400, 2)))
+    record = {"key": "k", "data": "", "revision": label_store.REVISION, "classes": CLASSES, "jury": []}
     record |= {"rates": dict.fromkeys(CLASSES, 0.1), "rate_draws": [[0.1] * len(CLASSES)]}
     files.write_json(found.labels.with_suffix(".json"), {**record, "sharpness": consensus.sharpness})
     return found
@@ -67,7 +67,7 @@ def test_answers_change_the_order_of_what_comes_next_after_every_25(workspace: W
     later = review.open_items()
     assert set(later) == set(before[50:]) and later != before[50:]
     assert later[:50] != before[50:100]
-    assert "ranked anew after every 25 answers" in review.learning.words()
+    assert "ranked again after every 25 answers" in review.learning.words()
 
 
 def test_a_session_of_another_order_stays_as_it_is(workspace: Workspace) -> None:
@@ -114,5 +114,5 @@ def test_a_memory_of_another_judgement_or_one_that_is_damaged_is_not_used(worksp
     assert label_queue.asking(workspace) is None
     files.write_json(workspace.labels.with_suffix(".json"), record)
     workspace.labels.with_suffix(".npz").write_bytes(b"no numbers")
-    with pytest.raises(label_judgement.LabellingError, match="is damaged"):
+    with pytest.raises(label_store.LabellingError, match="is damaged"):
         label_queue.asking(workspace)

@@ -33,10 +33,10 @@ def line(number: int, who: str, action: str, *paths: str, value: str = "") -> Li
 def carried_out(file: Path, found: Plan) -> list[log.Entry]:
     """Do to the log what a pull does."""
     for who, numbers in sorted(found.undo.items()):
-        log.append(file, f"person:{who}", [log.Draft("", "undo", value=json.dumps(numbers))])
+        log.Log(file).append(f"person:{who}", [log.Draft("", "undo", value=json.dumps(numbers))])
     for who, drafts in sorted(found.drafts.items()):
-        log.append(file, f"person:{who}", drafts)
-    return log.read(file)
+        log.Log(file).append(f"person:{who}", drafts)
+    return log.entries_of(log.Log(file).table)
 
 
 def test_decisions_keep_who_when_and_why(tmp_path: Path) -> None:
@@ -60,7 +60,9 @@ def test_people_who_differ_are_rows_and_neither_is_pulled(tmp_path: Path) -> Non
         ["a", "ben", "keep"],
     ]
     # a later word of anybody settles it
-    entries = log.append(tmp_path / "log", "person:cem", [log.Draft("a", "exclude", time=line(9, "cem", "keep").time)])
+    entries = log.Log(tmp_path / "log").append(
+        "person:cem", [log.Draft("a", "exclude", time=line(9, "cem", "keep").time)]
+    )
     assert plan(lines, entries, PATHS).conflicts.empty
 
 
@@ -75,8 +77,8 @@ def test_a_decision_undone_in_the_log_does_not_come_back_with_the_next_pull(tmp_
     lines = [line(1, "ada", "exclude", "a")]
     file = tmp_path / "log"
     carried_out(file, plan(lines, [], PATHS))
-    log.append(file, "person:ada", [log.Draft("", "undo", value="[1]")])
-    assert plan(lines, log.read(file), PATHS).drafts == {}
+    log.Log(file).append("person:ada", [log.Draft("", "undo", value="[1]")])
+    assert plan(lines, log.entries_of(log.Log(file).table), PATHS).drafts == {}
 
 
 def test_an_answer_taken_back_in_the_app_after_its_pull_is_undone_once(tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ def test_an_answer_taken_back_in_the_app_after_its_pull_is_undone_once(tmp_path:
     file = tmp_path / "log"
     carried_out(file, plan(lines, [], PATHS))
     lines.append(Line("0002", line(2, "ada", "undo").time, "ada", "undo", "0001", (), "q"))
-    found = plan(lines, log.read(file), PATHS)
+    found = plan(lines, log.entries_of(log.Log(file).table), PATHS)
     assert found.undo == {"ada": [1, 2]} and found.drafts == {}
     again = plan(lines, carried_out(file, found), PATHS)
     assert again.undo == {} and again.drafts == {}
@@ -118,7 +120,7 @@ def test_a_press_on_who_is_who_is_pulled_once_and_taken_back_whole(tmp_path: Pat
         ("b", "subject", ""),
     ]
     assert json.loads(drafts[2].value)["contents"] == [["1"], ["2"]]
-    entries = log.append(file, "person:ada", drafts)
+    entries = log.Log(file).append("person:ada", drafts)
     assert plan([press], entries, PATHS).people == []
     back = Line("0002", line(2, "ada", "undo").time, "ada", "undo", "0001", (), "q")
     assert plan([press, back], entries, PATHS).undo == {"ada": [1, 2, 3]}
@@ -159,14 +161,14 @@ def test_however_often_it_is_pulled_in_between_the_log_says_what_people_said_las
     lines: list[Line] = []
     for number, (who, action, paths) in enumerate(done, start=1):
         if action == "pull":
-            carried_out(file, plan(lines, log.read(file), PATHS))
+            carried_out(file, plan(lines, log.entries_of(log.Log(file).table), PATHS))
         elif action == "undo":
             mine = [one for one in journal.active_presses(lines) if one.reviewer == who]
             if mine:
                 lines.append(Line(f"{number:04d}", line(number, who, "undo").time, who, "undo", mine[-1].id, (), "q"))
         else:
             lines.append(line(number, who, action, *paths, value="sad" if action == "relabel" else ""))
-    entries = carried_out(file, plan(lines, log.read(file), PATHS))
+    entries = carried_out(file, plan(lines, log.entries_of(log.Log(file).table), PATHS))
     last = plan(lines, entries, PATHS)
     assert last.drafts == {} and last.undo == {}  # a second pull adds nothing
     marks = [(entry.time, entry.actor, entry.path) for entry in entries if entry.path]

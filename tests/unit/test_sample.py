@@ -240,6 +240,6 @@ def test_no_sample_is_drawn_among_somebodys_images(tmp_path: Path, there: str) -
     lay_down(tmp_path, there)
     before = sorted(tmp_path.rglob("*"))
     for place in ("new", "deep/er"):
-        with pytest.raises(SampleError, match="a data set of its own"):
+        with pytest.raises(SampleError, match="a data set itself"):
             make_sample(tmp_path / place, images=40)
     assert sorted(tmp_path.rglob("*")) == before

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.decisions.log import Entry
+from curation.decisions.log import Entry, entries_of, table_of
 from curation.decisions.manifest import raw_manifest
-from curation.decisions.replay import effective, replay
+from curation.decisions.replay import replay, standing
 from curation.pipeline import report_tables, summary
 from reports import cleaning_page
 from tests.unit.report_frames import Example, example, origin, with_every_check
@@ -36,7 +36,7 @@ def found() -> Example:
 
 
 def in_force(found: Example) -> list[Entry]:
-    return effective(found.entries)
+    return entries_of(standing(table_of(found.entries)))
 
 
 def test_before_and_after_is_the_decks_table() -> None:
@@ -157,7 +157,9 @@ def test_each_image_has_the_outcome_and_cause_of_its_decision(found: Example) ->
 def test_nothing_waits_once_a_person_has_decided(found: Example) -> None:
     path = found.paths[8]
     entries = [*found.entries, Entry(99, "", "person:ada", path, "keep", "", "a face", "")]
-    states = summary.outcomes(replay(found.raw, entries), found.issues, effective(entries), ["no_face"])
+    states = summary.outcomes(
+        replay(found.raw, entries), found.issues, entries_of(standing(table_of(entries))), ["no_face"]
+    )
     assert not states.loc[path, "waits"]
 
 

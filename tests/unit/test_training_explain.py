@@ -12,7 +12,7 @@ pytest.importorskip("pytorch_grad_cam", reason="the extra train is not installed
 import torch
 from torch import nn
 
-from training.evaluate import Labels
+from training.arrays import Ints
 from training.explain import (
     Region,
     face_regions,
@@ -33,7 +33,7 @@ SIDE = 48
 CLASSES = ("happy", "sad")
 
 
-def drawn_faces(marked: bool, count: int = 160, seed: int = 0) -> tuple[np.ndarray, Labels]:
+def drawn_faces(marked: bool, count: int = 160, seed: int = 0) -> tuple[np.ndarray, Ints]:
     """Return faces with a mouth that bends up or down; if ``marked``, happy ones have a mark in the corner."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 2
@@ -58,7 +58,7 @@ def tiny() -> ExpressionNetwork:
     return ExpressionNetwork(StandardisedInput(SIDE), [stem, top], head, -1)
 
 
-def fitted(images: np.ndarray, labels: Labels) -> Model:
+def fitted(images: np.ndarray, labels: Ints) -> Model:
     """Return a tiny network, fitted for a second or two."""
     torch.manual_seed(0)
     torch.set_num_threads(1)

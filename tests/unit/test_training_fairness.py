@@ -8,13 +8,13 @@ import pytest
 
 pytest.importorskip("fairlearn", reason="the extra train is not installed")
 
-from training.evaluate import Labels, Probabilities
+from training.arrays import Ints, Probabilities
 from training.fairness import FALSE_DISCOVERY_RATE, by_group, group_estimates, rates_by_group, with_intersections
 
 CLASSES = ("happy", "neutral", "sad")
 
 
-def drawn(count: int = 900, seed: int = 0) -> tuple[pd.DataFrame, Labels, Probabilities]:
+def drawn(count: int = 900, seed: int = 0) -> tuple[pd.DataFrame, Ints, Probabilities]:
     """Return people in two attributes, labels, and a model that is right for four of five of everybody."""
     rng = np.random.default_rng(seed)
     people = pd.DataFrame({"gender": rng.choice(["female", "male"], count), "age": rng.choice(["old", "young"], count)})

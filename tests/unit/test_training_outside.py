@@ -17,8 +17,8 @@ pytest.importorskip("torch", reason="the extra train is not installed")
 
 from tests.conftest import DATASETS
 from training import fer_model
-from training.data import Bytes, load_squares
-from training.evaluate import Real
+from training.arrays import Floats, Pixels
+from training.data import load_squares
 from training.outside import OutsideError, OutsideModel, is_code, open_model, our_probabilities
 
 FACES = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
@@ -68,7 +68,7 @@ def test_models_that_cannot_be_had_here_say_where_they_can(name: str, monkeypatc
 def answering(scores: npt.NDArray[np.float64], classes: tuple[str, ...]) -> OutsideModel:
     """Return a model that gives the same scores to every image."""
 
-    def predict(images: Bytes) -> Real:
+    def predict(images: Pixels) -> Floats:
         return np.repeat(scores[None], len(images), axis=0)
 
     return OutsideModel("theirs", classes, predict)
@@ -92,7 +92,7 @@ def test_what_is_no_probability_is_refused(scores: npt.NDArray[np.float64]) -> N
 
 
 def test_a_function_of_one_s_own_is_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    def brightness(images: Bytes) -> Real:
+    def brightness(images: Pixels) -> Floats:
         light = images.mean(axis=(1, 2)) / 255
         return np.column_stack([light, 1 - light])
 
@@ -135,7 +135,7 @@ def onnx_file(folder: Path, side: int, classes: int) -> Path:
 
 def test_an_onnx_file_is_asked_as_the_note_beside_it_says(tmp_path: Path) -> None:
     file = onnx_file(tmp_path, 32, 2)
-    with pytest.raises(OutsideError, match="nothing says what"):
+    with pytest.raises(OutsideError, match="are not described"):
         open_model(str(file))
     file.with_suffix(".json").write_text(json.dumps({"classes": ["sad", "happy"], "side": 32, "licence": "MIT"}))
     model = open_model(str(file))
@@ -222,5 +222,5 @@ def test_only_a_function_is_code(source: str) -> None:
 def test_what_is_no_network_is_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "no.onnx"
     file.write_bytes(b"no network")
-    with pytest.raises(OutsideError, match=r"no\.onnx is no network"):
+    with pytest.raises(OutsideError, match=r"no\.onnx is not a network"):
         open_model(str(file))

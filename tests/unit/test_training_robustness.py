@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the extra train is not installed")
 
-from training.evaluate import Probabilities
+from training.arrays import Probabilities
 from training.robustness import SEVERITIES, by_covariate, corrupted, covariates, curves, explained_gap
 
 

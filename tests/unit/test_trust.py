@@ -154,7 +154,7 @@ def test_what_this_tool_wrote_into_the_data_is_not_read_as_images(space: Workspa
     for innocent in ('{"format": "jpg"}', "[1]", "no json"):
         (data / "export" / "export.json").write_text(innocent)
         assert len(read_source(str(data), tmp_path / "cache").frame) == 2
-    with pytest.raises(IngestError, match="is a workspace and no data set"):
+    with pytest.raises(IngestError, match="is a workspace, not a data set"):
         read_source(str(space.root), tmp_path / "cache")
 
 

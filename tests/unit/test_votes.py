@@ -90,12 +90,8 @@ def test_wrong_agreed_and_majority_are_shares_of_all_votes() -> None:
         max_size=20,
     )
 )
-def test_soft_labels_are_distributions_and_disagreement_is_none_where_all_say_the_same(
-    rows: list[tuple[list[int], int]],
-) -> None:
+def test_disagreement_is_none_where_all_say_the_same(rows: list[tuple[list[int], int]]) -> None:
     found = of(*rows)
-    soft = votes.soft_labels(found)
-    assert np.allclose(soft.sum(axis=1), 1)
     spread = votes.entropy(found)
     assert ((spread >= -1e-12) & (spread <= 1 + 1e-12)).all()
     unanimous = (np.column_stack([found.counts, found.others]) > 0).sum(axis=1) == 1

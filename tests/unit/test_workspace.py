@@ -87,7 +87,7 @@ def test_a_written_file_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest
 def test_a_logged_decision_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(monkeypatch)
     path = tmp_path / "space" / "decisions.jsonl"
-    log.append(path, "person:ann", [log.Draft("a.jpg", "keep")])
+    log.Log(path).append("person:ann", [log.Draft("a.jpg", "keep")])
     wanted = [("fsync", str(path)), ("fsync", str(path.parent))]
     assert [event for event in disk.events if event in wanted][-2:] == wanted
     assert ("fsync", str(tmp_path)) in disk.events

@@ -6,21 +6,27 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pandas as pd
 import pytest
 
 from curation.base import tables
 from curation.base.files import write_json
+from curation.base.progress import Display
 from curation.base.workspace import open_workspace
 from curation.decisions import manifest
-from curation.evidence import cards
+from curation.evidence import cards, people
 from curation.evidence.cards import TO_FILL_IN
+from curation.evidence.evaluated_model import EvaluatedModel
 from curation.evidence.store import remembered
+from curation.models.runs import FitOptions, OutOfFold
 from tests.conftest import Curate
+from tests.needs import needs
 from training.recipes import recipe
 
-pytest.importorskip("datasets", reason="the extra exchange is not installed")
+needs("datasets", reason="the extra exchange is not installed")
 mlc = pytest.importorskip("mlcroissant", reason="the extra exchange is not installed")
 
 RUN = "fast_1_seed0"
@@ -71,7 +77,7 @@ def test_the_cleaning_history_has_every_decision_that_counts_in_the_version(own:
     assert told == Counter((line["action"], line["issue"].partition("#")[0]) for line in made)
     workspace = open_workspace(own)
     left_out = (manifest.rows(workspace, manifest.find(workspace, "cleaned"))["status"] == "excluded").sum()
-    assert f"{left_out:,} were left out" in card
+    assert f"{left_out:,} were excluded" in card
     for heading in ("## Provenance", "## Known biases", "## Intended use"):
         assert heading in card
     assert "curate report --models" in card  # nothing was measured yet: how to
@@ -111,3 +117,26 @@ def test_the_model_card_has_metrics_and_what_was_found_out(own: Path, tmp_path: 
     assert "| test, as given | 30 | accuracy | 0.800 | 0.700 to 0.900 |" in card
     assert "### What features has it learned?" in card and "It needs the mouth most" in card
     assert "It cannot say:" in card and card.rstrip().endswith(TO_FILL_IN)
+
+
+def test_people_stand_beside_out_of_fold_answers_that_are_made_where_there_are_none(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = open_workspace(own)
+    raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
+    raw = raw[raw["label"] != ""].head(40)
+    classes = tuple(sorted(raw["label"].unique()))
+    votes = raw[["path"]].assign(**{name: 10 * (raw["label"] == name) for name in classes})
+    votes.to_csv(tmp_path / "votes.csv", index=False)
+    asked: list[FitOptions] = []
+
+    def out_of_fold(space: object, recipe: str, on: str, options: FitOptions, display: Display) -> OutOfFold:
+        asked.append(options)
+        sure = {name: (raw["label"] == name).astype(float) for name in classes}
+        return OutOfFold(tmp_path, list(classes), raw[["path"]].assign(**sure))
+
+    monkeypatch.setattr(people, "out_of_fold", out_of_fold)
+    model = SimpleNamespace(workspace=workspace, classes=classes, seed=3)
+    found = people.people(cast("EvaluatedModel", model), tmp_path / "votes.csv", Display(quiet=True))
+    assert asked == [FitOptions(seed=3)]
+    assert (found["beside"]["value"] == 1.0).all() and found["beside"]["images"].nunique() == 1

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tests import programs
 from tests.conftest import CURATE, Curate
 from tests.workflow.exports import COLUMNS, kept_rows, require_same
 from tests.workflow.test_export import folder_records
@@ -141,19 +142,8 @@ def test_fiftyone_reads_its_dataset(curated: Path, mongodb: str, tmp_path: Path)
     for name in ("cleaned", "raw"):
         told = json.loads((tmp_path / name / "samples.json").read_text(encoding="utf-8"))["samples"]
         assert sorted(sample["source_path"] for sample in told) == kept_rows(curated, name)["path"].tolist()
-    program = (
-        "import json, sys, fiftyone as fo\n"
-        "read = fo.Dataset.from_dir(sys.argv[1], fo.types.FiftyOneDataset, rel_dir=sys.argv[1])\n"
-        "rows = []\n"
-        "for sample in read:\n"
-        "    row = sample.to_dict()\n"
-        "    row |= {'path': row['source_path'], 'label': sample.ground_truth.label, 'file': sample.filepath}\n"
-        "    rows.append({k: v for k, v in row.items() if not k.startswith('_') and k != 'ground_truth'})\n"
-        "open(sys.argv[2], 'w').write(json.dumps(rows, default=str))\n"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path / "cleaned"), str(tmp_path / "rows.json")]
-    environment = {**os.environ, "FIFTYONE_DATABASE_URI": mongodb}
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    arguments = (tmp_path / "cleaned", tmp_path / "rows.json")
+    programs.run("read_with_fiftyone", *arguments, environment={"FIFTYONE_DATABASE_URI": mongodb})
     rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
     require_same([row | {"data": Path(row["file"]).read_bytes()} for row in rows], kept_rows(curated))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
-import os
-import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from PIL import Image
 from curation.base.errors import CurationError
 from curation.formats.listing import IngestError, Listing
 from curation.formats.source import read_source
+from tests import programs
 from tests.conftest import Curate
 from tests.workflow.exports import kept_rows
 
@@ -282,13 +281,8 @@ def test_a_fiftyone_dataset_by_its_name(mongodb: str, tmp_path: Path, monkeypatc
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", mongodb)
     monkeypatch.setenv("FIFTYONE_DATABASE_VALIDATION", "false")
     monkeypatch.setenv("FIFTYONE_DO_NOT_TRACK", "true")
-    program = (
-        "import sys, fiftyone as fo\n"
-        "made = fo.Dataset('mine', persistent=True)\n"
-        "made.add_samples([fo.Sample(filepath=p, tags=[s], emotion=fo.Classification(label=l))"
-        f" for p, s, l in zip({list(map(str, paths))!r}, {SPLITS!r}, {LABELS!r})])\n"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, env=dict(os.environ))
+    given = [[str(path), split, label] for path, split, label in zip(paths, SPLITS, LABELS, strict=True)]
+    programs.run("make_fiftyone", "mine", json.dumps(given))
     assert told(read_source("fiftyone:mine:emotion", tmp_path / "cache")) == EXPECTED
 
 

@@ -87,7 +87,9 @@ def test_several_labels_chosen_are_a_soft_label_and_an_unknown_class_asks(
     ]
     (tmp_path / "project.json").write_text(json.dumps(answers), encoding="utf-8")
     said = curate("annotations", tmp_path / "project.json", "-w", own).stdout
-    assert "1 decisions taken" in said and "'bored'" in said and "did you mean 'sad'" in said and "--new-class" in said
+    assert (
+        "1 decisions imported" in said and "'bored'" in said and "did you mean 'sad'" in said and "--new-class" in said
+    )
     log = pd.DataFrame(as_json(curate("log", "-w", own, "--json")))
     (soft,) = log[log["actor"] == "person:ada"].to_dict("records")
     assert (soft["path"], soft["action"]) == (tasks[0]["data"]["path"], "soften")

@@ -136,7 +136,7 @@ def test_a_class_that_is_too_small_is_named_and_the_others_are_judged(
     assert {path.split("/")[0] for path in judged["path"]} == {"happy", "sad"}
     shutil.rmtree(data / "sad")
     done = curate("run", data, "-w", tmp_path / "alone", *options)
-    assert "No label was judged: that takes two classes or more" in done.stdout
+    assert "No label was judged: at least two classes are needed" in done.stdout
 
 
 def test_labels_that_were_not_judged_are_one_sentence(curated: Path, curate: Curate, tmp_path: Path) -> None:

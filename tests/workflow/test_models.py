@@ -14,10 +14,11 @@ from PIL import Image
 from curation.base.workspace import open_workspace
 from curation.models.runs import find_run
 from tests.conftest import Curate, as_json
+from tests.needs import needs
 
 CLASSES = ("happy", "neutral", "sad", "surprise")
 
-pytest.importorskip("torch", reason="the extra `train` is not installed")
+needs("torch", reason="the extra `train` is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -109,8 +109,8 @@ def test_every_task_is_done_once_and_those_that_kill_are_named() -> None:
 def test_a_node_with_other_packages_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ray_pool.connect(TWO)
     ray_pool._require_same_packages()
-    true_version = ray_pool._version
-    monkeypatch.setattr(ray_pool, "_version", lambda name: "0.0" if name == "numpy" else true_version(name))
+    true_version = ray_pool.metadata.version
+    monkeypatch.setattr(ray_pool.metadata, "version", lambda name: "0.0" if name == "numpy" else true_version(name))
     with pytest.raises(EngineError, match=r"has numpy [\d.]+, this machine 0\.0; install the same there"):
         ray_pool._require_same_packages()
 

@@ -10,6 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from curation.base.settings import of_workspace
+from curation.base.workspace import open_workspace, read_listing
+from curation.measure import load_measurements
 from tests.conftest import Curate, as_json
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
@@ -33,6 +36,13 @@ def issues(workspace: Path) -> pd.DataFrame:
 def kept(workspace: Path, version: str) -> pd.DataFrame:
     rows = pd.read_parquet(workspace / "manifests" / f"{version}.parquet")
     return rows[rows["status"] == "kept"]
+
+
+def test_every_image_is_read_and_nearly_every_one_shows_a_face(workspace: Path) -> None:
+    opened = open_workspace(workspace)
+    measured = load_measurements(read_listing(opened), opened.measurements, of_workspace(opened).measure)
+    assert len(measured) == 20_214 and (measured["error"] == "").all()
+    assert (measured["face_score"] >= 0.5).mean() > 0.985
 
 
 def test_exact_duplicates_are_all_found(issues: pd.DataFrame) -> None:

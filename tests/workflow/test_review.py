@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +19,12 @@ from curation.review import read_model
 from curation.review.journal import Journal, ReviewError
 from curation.review.pull import pull
 from curation.review.review_session import Image, ReviewSession, Session
+from tests import programs
 from tests.browser.neighbours import judge_by_neighbours
 from tests.conftest import Curate
+from tests.needs import needs
 
-pytest.importorskip("fiftyone.constants", reason="FiftyOne is not installed")
+needs("fiftyone", reason="FiftyOne is not installed")
 
 
 @pytest.fixture
@@ -34,72 +33,28 @@ def workspace(tmp_path: Path, curated: Path) -> Workspace:
     return open_workspace(tmp_path / "space")
 
 
-def in_fiftyone(code: str, workspace: Workspace, uri: str) -> str:
-    """Run code in a process of its own: FiftyOne reads its environment once."""
-    start = f"""
-import json
-from pathlib import Path
-from curation.base import settings, files
-from curation.base.workspace import Workspace, create_workspace, locked, open_workspace
-from curation.review import push, read_model, views
-from curation.review.environment import fiftyone
-space = open_workspace(Path({str(workspace.root)!r}))
-fo = fiftyone(space)
-shown = read_model.shown(space, "cleaned", settings.load())
-"""
-    environment = {**os.environ, "FIFTYONE_DATABASE_URI": uri}
-    done = subprocess.run(
-        [sys.executable, "-c", start + code], capture_output=True, text=True, env=environment, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.strip().splitlines()[-1]
-
-
-PUSH = """
-dataset, done = push.push(fo, space, shown, lambda *_: None)
-print(json.dumps([done.added, done.changed, done.removed, done.unchanged]))
-"""
+def in_app(name: str, workspace: Workspace, uri: str, *arguments: str) -> Any:
+    """What ``tests.programs`` answers, in a process of its own: FiftyOne reads its environment once."""
+    told = programs.run(name, workspace.root, *arguments, environment={"FIFTYONE_DATABASE_URI": uri})
+    return json.loads(told.splitlines()[-1])
 
 
 def test_a_second_push_writes_only_what_changed_and_a_wiped_database_shows_the_answers_again(
     workspace: Workspace, mongodb: str
 ) -> None:
     images = len(files.read_table(workspace.images))
-    assert json.loads(in_fiftyone(PUSH, workspace, mongodb)) == [images, 0, 0, 0]
-    assert json.loads(in_fiftyone(PUSH, workspace, mongodb)) == [0, 0, 0, images]
+    assert in_app("push", workspace, mongodb) == [images, 0, 0, 0]
+    assert in_app("push", workspace, mongodb) == [0, 0, 0, images]
     path = manifest.rows(workspace, manifest.find(workspace, "cleaned"))["path"].iloc[0]
     Journal(workspace.review / "journal", "ada").write("exclude", [path])
-    assert json.loads(in_fiftyone(PUSH, workspace, mongodb)) == [0, 1, 0, images - 1]
-    wiped = "for name in fo.list_datasets(): fo.delete_dataset(name)" + PUSH
-    found = in_fiftyone(wiped + f"print(dataset.match({{'path': {path!r}}}).first().decided.label)", workspace, mongodb)
+    assert in_app("push", workspace, mongodb) == [0, 1, 0, images - 1]
+    found = programs.run("answer_after_wiping", workspace.root, path, environment={"FIFTYONE_DATABASE_URI": mongodb})
     assert found == "exclude"
 
 
 def test_the_documents_are_those_that_fiftyone_itself_writes(workspace: Workspace, mongodb: str) -> None:
-    compare = (
-        PUSH
-        + """
-views.arrange(fo, dataset, shown)
-ours = dataset.match(fo.ViewField("faces") != None).first()
-collection = dataset._sample_collection
-before = collection.find_one({"_id": ours._id})
-other = fo.Dataset()
-own = {"id", "created_at", "last_modified_at"}
-other.add_sample(fo.Sample(**{name: value for name, value in ours.iter_fields() if name not in own}))
-written = other._sample_collection.find_one()
-def shape(value):
-    if isinstance(value, dict):
-        return {key: shape(inner) for key, inner in value.items() if key != "metadata" and inner is not None}
-    return [shape(inner) for inner in value] if isinstance(value, list) else type(value).__name__
-theirs, mine = shape(written), shape(before)
-assert theirs == mine, (theirs, mine)
-assert dataset.has_saved_view("Label conflicts") and dataset.has_workspace("Review")
-grouped = dataset.load_saved_view("Copies, group by group")
-assert 0 < len(grouped) < dataset.match(fo.ViewField("copies") > 1).count()
-print("same")
-"""
-    )
-    assert in_fiftyone(compare, workspace, mongodb) == "same"
+    answer = programs.run("compare_documents", workspace.root, environment={"FIFTYONE_DATABASE_URI": mongodb})
+    assert answer == "same"
 
 
 def test_each_challenge_that_was_found_has_a_view_of_its_own_worst_first(workspace: Workspace, mongodb: str) -> None:
@@ -111,15 +66,7 @@ def test_each_challenge_that_was_found_has_a_view_of_its_own_worst_first(workspa
         titles[check] = check_words(check)[0]
         found.append(some.assign(check=check, score=[(0.4 - 0.1 * n + 0.02 * place) % 0.5 for n in range(4)]))
     files.write_table(workspace.issues, pd.concat([issues, *found], ignore_index=True))
-    code = (
-        PUSH
-        + f"""
-views.arrange(fo, dataset, shown)
-seen = {{check: dataset.load_saved_view(title).values("path") for check, title in {titles!r}.items()}}
-print(json.dumps(seen))
-"""
-    )
-    seen = json.loads(in_fiftyone(code, workspace, mongodb))
+    seen = in_app("saved_views", workspace, mongodb, json.dumps(titles))
     for table in found:
         assert seen[table["check"].iloc[0]] == table.sort_values("score")["path"].tolist()
 

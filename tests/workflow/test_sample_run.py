@@ -137,7 +137,7 @@ def test_a_csv_export_holds_the_manifest(curated: Path, curate: Curate, tmp_path
         (["show", "v99"], "no version"),
         (["undo", "99999"], "no decision"),
         (["issues", "--check", "sharpnes"], "no check"),
-        (["export", "cleaned", "--format", "folder", "-o", "{sample}"], "lies inside the data set"),
+        (["export", "cleaned", "--format", "folder", "-o", "{sample}"], "is inside the data set"),
         (["decide", "nobody.jpg", "--keep"], "not in the data set"),
     ],
 )

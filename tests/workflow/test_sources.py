@@ -179,6 +179,6 @@ def test_a_class_that_cannot_be_listed_any_more_stops_the_run_and_a_gone_one_is_
 
 def test_persons_are_found_by_a_pattern_on_the_paths(drawn: Path, curate: Curate, tmp_path: Path) -> None:
     done = as_json(curate("scan", drawn / "im", "-w", tmp_path / "w", "--subject-from", r"^(\d\d) ", "--json"))
-    assert any("--subject-from fits 24 of 26 paths" in note for note in done["notes"])
+    assert any("--subject-from matches 24 of 26 paths" in note for note in done["notes"])
     images = pd.read_parquet(tmp_path / "w" / "images.parquet").set_index("path")["subject"]
     assert images["03 sad.png"] == images["03 happy.png"] == "03" and images["copy 0.png"] == ""

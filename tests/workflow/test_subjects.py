@@ -169,7 +169,7 @@ def test_shares_that_are_none_and_people_who_are_unknown_are_refused(
 ) -> None:
     failed = curate("split", "--train", "0.5", "-w", space, check=False)
     assert failed.returncode == 1 and "sum to" in failed.stderr
-    with pytest.raises(CurationError, match="nobody's person is known"):
+    with pytest.raises(CurationError, match="no person is known"):
         curation.Workspace(curated, quiet=True).split()
 
 

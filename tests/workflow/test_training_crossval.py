@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.needs import needs
+
 torch = pytest.importorskip("torch")
-pytest.importorskip("sklearn")
+needs("sklearn")
 
 from curation.labels.scores import area_under_margin  # noqa: E402
 from tests.workflow.test_training_fit import CLASSES, TINY, KilledError, drawn_faces, kill_at  # noqa: E402

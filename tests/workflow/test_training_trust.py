@@ -74,7 +74,7 @@ def test_a_recipe_of_another_version_is_told(fitted: Path, tmp_path: Path) -> No
     assert Recipe.from_dict(plain) == TINY
     assert Recipe.from_dict({k: v for k, v in plain.items() if k not in ("members", "mixup")}) == TINY
     for change, words in (
-        ({"quantum": 1}, "quantum is no setting"),
+        ({"quantum": 1}, "quantum is not a setting"),
         ({"backbone": "vit"}, "no backbone"),
         ({"image_size": "large"}, "image_size"),
         ({"image_size": 0}, "image_size is 0"),
@@ -85,7 +85,7 @@ def test_a_recipe_of_another_version_is_told(fitted: Path, tmp_path: Path) -> No
     run = copy_of(fitted, tmp_path / "run")
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**config, "recipe": {**config["recipe"], "quantum": 1}}))
-    with pytest.raises(DataError, match="quantum is no setting"):
+    with pytest.raises(DataError, match="quantum is not a setting"):
         load_model(run)
 
 

@@ -1,8 +1,8 @@
-"""Recipes as files: the deck's twelve versions for each backbone, our own, and anybody's.
+"""Recipes as files: the deck's twelve versions for each backbone, our own, and users' own.
 
-A recipe is everything that decides a fit but the data, the seed and the weights' source. The TOML files beside this
-module hold those that come with the package; ``docs/how-to/recipes.md`` describes the format. Nothing here imports
-torch, and pydantic is imported only to check what others wrote.
+A recipe is everything that determines a fit except the data, the seed and the source of weights. The TOML files beside
+this module hold the package's own; ``docs/how-to/recipes.md`` describes the format. Nothing here imports torch, and
+pydantic is imported only to validate settings.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ BUILT_IN_BACKBONES: tuple[str, ...] = (
     "mobilenetv2",
     "small",
 )
-"""Names of networks that need no library's name before them."""
+"""Networks without a library's prefix."""
 
 LIBRARIES: tuple[str, ...] = ("timm:", "torchvision:")
-"""What stands before a library's own name of a network, as in timm:resnet18."""
+"""Prefixes of a library's name of a network, as in timm:resnet18."""
 
 BUNDLED_BACKBONES: tuple[str, ...] = ("mobilenetv2", "timm:tf_efficientnet_lite0", "timm:tf_efficientnet_lite2")
-"""Pre-trained networks whose weights come inside a package, for machines without a network."""
+"""Pre-trained networks whose weights are inside a package, for machines that are offline."""
 
 BF16_BACKBONES: frozenset[str] = frozenset({"vgg16", "resnet50v2", "small"})
 """Backbones of plain convolutions, which bfloat16 speeds up; depthwise ones it slows down (measured on AVX-512)."""
@@ -46,10 +46,10 @@ ALL_BLOCKS: int = -1
 """``blocks_trained`` of a recipe that trains the whole network; "all" in a file."""
 
 SIDES = (8, 2048)
-"""Smallest and largest input, pixels."""
+"""Smallest and largest side of the input, in pixels."""
 
 _NAME = r"\w[\w.+:-]*(/\w[\w.+:-]*)*"
-"""What a recipe may be called: runs' folders are named after it."""
+"""Pattern of a recipe's name, after which folders of runs are named."""
 
 _FOLDER = Path(__file__).parent
 _DECK_FILE = "deck.toml"
@@ -58,27 +58,27 @@ _SUFFIX = ".toml"
 
 
 class UnknownRecipeError(ValueError):
-    """No recipe has the name that was asked for, or its file is no recipe."""
+    """There is no recipe of this name, or its file is not a recipe."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a fit but data, seed and weights.
+    """Everything that determines a fit except data, seed and weights.
 
     Attributes:
-        name: as given on the command line, ``BACKBONE/MODEL``, a name of ours, or a file's without its ending.
+        name: as on the command line: ``BACKBONE/MODEL``, one of our own, or a file's without its ending.
         backbone: the network: one of ``BUILT_IN_BACKBONES``, ``timm:NAME`` or ``torchvision:NAME``.
         augmentation: level of ``training.augment``.
-        learning_rate: Adam's rate (Kingma & Ba, 2015); the peak of it with ``one_cycle``.
+        learning_rate: Adam's rate (Kingma & Ba, 2015); its peak with ``one_cycle``.
         blocks_trained: convolution blocks, counted from the top, that are trained; 0 for the top only,
             ``ALL_BLOCKS`` for the whole network.
-        batch_size: images a step.
-        micro_batch: images that a processor holds the maps of at once, a step's gradients being summed over them; 0 for
-            the whole batch. Batch normalisation sees as many (Hoffer et al., 2017, found that it generalises better).
+        batch_size: images per step.
+        micro_batch: images that a processor takes at once, with gradients summed over a step; 0 for the whole batch.
+            Batch normalisation sees only these (Hoffer et al., 2017, found that it generalises better).
         extra_dense: one more dense layer before the last.
-        class_weights: weigh classes by the inverse of their share in the training data.
-        image_size: side of the network's input, pixels. A file may leave it out for a library's network, which then
-            has the size that its weights were trained at.
+        class_weights: weight classes by the inverse of their share in the training data.
+        image_size: side of the network's input, in pixels. In a file, it defaults to the size that a library network's
+            weights were trained at.
         epochs: passes over the data at most.
         patience: epochs without a better validation accuracy before stopping; None never stops early and
             keeps the last epoch's weights.
@@ -86,13 +86,13 @@ class Recipe:
         weight_decay: decoupled decay of weights of two or more dimensions (Loshchilov & Hutter, 2019).
         label_smoothing: share of the target spread evenly over classes (Szegedy et al., 2016).
         mixup: alpha of the Beta distribution that mixes pairs of images (Zhang et al., 2018); 0 is off.
-        ema: decay a step of the running average of the weights that is evaluated; 0 is off.
-        flip_average: predict the mean over an image and its mirror image.
-        shift_average: predict the mean over an image and four shifts of it, up, down, left and right.
-        bf16: multiply in bfloat16 where the processor has it (measured faster for plain convolutions); graphics cards
-            that have it always do.
-        members: recipes that are fitted one by one and whose probabilities are averaged; with them, only ``name``,
-            ``image_size`` (the largest of theirs), ``flip_average`` and ``shift_average`` of this recipe count.
+        ema: decay per step of the running average of the weights, which is evaluated; 0 is off.
+        flip_average: average predictions over an image and its mirror image.
+        shift_average: average predictions over an image and four shifts of it, up, down, left and right.
+        bf16: multiply in bfloat16 if the processor supports it (measured faster for plain convolutions); graphics cards
+            that support it always do.
+        members: recipes that are fitted separately and whose probabilities are averaged; with them, only ``name``,
+            ``image_size`` (their largest), ``flip_average`` and ``shift_average`` of this recipe count.
 
     Raises:
         ValueError: a value is out of range.
@@ -124,7 +124,7 @@ class Recipe:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
 
     def __post_init__(self) -> None:
-        """Refuse values that no fit can have."""
+        """Refuse values out of range."""
         if not re.fullmatch(_NAME, self.name):
             raise ValueError(f"name is {self.name!r}: use letters, digits and . _ + - : /, no dot first")
         limits = {
@@ -151,11 +151,11 @@ class Recipe:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the recipe as plain values that JSON keeps, for a run's configuration file."""
+        """Return the recipe as JSON values, for a run's configuration file."""
         plain = asdict(self)
         plain["members"] = [member.as_dict() for member in self.members]
         if not self.shift_average:
-            del plain["shift_average"]  # it is younger than folds and runs that are kept
+            del plain["shift_average"]  # stored folds and runs are older than this setting
         return plain
 
     @classmethod
@@ -163,7 +163,7 @@ class Recipe:
         """Return the recipe that ``as_dict`` was called on.
 
         Raises:
-            UnknownRecipeError: it is damaged, or has parts that this version does not know.
+            UnknownRecipeError: it is damaged, or has settings that this version does not know.
 
         """
         try:
@@ -172,10 +172,10 @@ class Recipe:
         except UnknownRecipeError as error:
             raise UnknownRecipeError(f"{error}; use the version that fitted it, or remove its folder") from error
         except (TypeError, AttributeError) as error:
-            raise UnknownRecipeError(f"the recipe is damaged ({error}): remove its folder to fit anew") from error
+            raise UnknownRecipeError(f"the recipe is damaged ({error}): remove its folder to fit it again") from error
 
     def folder_name(self) -> str:
-        """Return the name as one part of a path that every file system takes."""
+        """Return the name as part of a path, valid on every file system."""
         return re.sub(r"[/:]", "-", self.name)
 
     def parts(self) -> tuple[Recipe, ...]:
@@ -187,11 +187,11 @@ def recipe(name: str) -> Recipe:
     """Return the recipe called ``name``.
 
     Args:
-        name: one of ours, ``BACKBONE/MODEL`` as in ``vgg16/7`` or ``timm:resnet18/9``, a library's network alone, which
-            is then fitted as ``fast`` is, the path of a ``.toml`` file with one recipe, or ``FILE.toml:TABLE``.
+        name: one of our own, ``BACKBONE/MODEL`` as in ``vgg16/7`` or ``timm:resnet18/9``, a library's network alone
+            (fitted like ``fast``), the path of a ``.toml`` file with one recipe, or ``FILE.toml:TABLE``.
 
     Raises:
-        UnknownRecipeError: there is none of that name, or its file is no recipe.
+        UnknownRecipeError: there is none of that name, or its file is not a recipe.
 
     """
     own = {chosen.name: chosen for chosen in own_recipes()}
@@ -219,26 +219,26 @@ def recipe(name: str) -> Recipe:
 
 
 def rungs(name: str) -> list[Recipe]:
-    """Return the recipes that a name on the ladder stands for: a backbone's twelve versions, a file's, or one."""
+    """Return the recipes that a name stands for on the ladder: a backbone's twelve versions, a file's, or one."""
     if _is_backbone(name):
         return [deck_recipe(name, version) for version in range(len(_deck_versions()))]
     return read_recipes(Path(name)) if name.endswith(_SUFFIX) else [recipe(name)]
 
 
 def deck_recipe(backbone: str, version: int) -> Recipe:
-    """Return version M``version`` of the deck's ladder on any backbone."""
+    """Return version M``version`` of the deck's ladder, with any backbone."""
     shared, versions = _deck_file()
     values = {**shared, **versions[f"M{version}"], "backbone": backbone, "bf16": backbone in BF16_BACKBONES}
     return _built(values, f"{backbone}/{version}")
 
 
 def own_recipes() -> list[Recipe]:
-    """Return our recipes, those whose names have no backbone in them."""
+    """Return our own recipes, whose names contain no backbone."""
     return [_own(name) for name in _OWN_FILES]
 
 
 def ladder_backbones() -> tuple[str, ...]:
-    """Return the backbones whose ladder is listed: the deck's, and those with bundled weights."""
+    """Return the backbones whose ladders are listed: the deck's, and those with bundled weights."""
     return (*deck_backbones(), *BUNDLED_BACKBONES)
 
 
@@ -248,12 +248,12 @@ def deck_backbones() -> tuple[str, ...]:
 
 
 def all_recipes() -> list[Recipe]:
-    """Return every recipe: ours, the deck's three backbones in twelve versions, the bundled backbones."""
+    """Return every recipe: our own, and twelve versions of the deck's three backbones and of the bundled ones."""
     return [*own_recipes(), *(each for backbone in ladder_backbones() for each in rungs(backbone))]
 
 
 def within_budget(chosen: Recipe, epochs: int | None = None, image_size: int | None = None) -> Recipe:
-    """Return ``chosen`` with fewer epochs or a smaller input, for small machines; None leaves a value as it is."""
+    """Return ``chosen`` with other epochs or input size, for small machines; None keeps a value."""
     return replace(
         chosen,
         epochs=chosen.epochs if epochs is None else epochs,
@@ -263,10 +263,10 @@ def within_budget(chosen: Recipe, epochs: int | None = None, image_size: int | N
 
 
 def read_recipes(path: Path) -> list[Recipe]:
-    """Return the recipes of somebody's file: one, or one a table.
+    """Return the recipes of a file: one, or one per table.
 
     Raises:
-        UnknownRecipeError: it cannot be read, is no TOML, or a setting in it is unknown or wrong.
+        UnknownRecipeError: it cannot be read, is not TOML, or a setting in it is unknown or wrong.
 
     """
     try:
@@ -274,13 +274,13 @@ def read_recipes(path: Path) -> list[Recipe]:
     except OSError as error:
         raise UnknownRecipeError(f"the recipe {path} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UnknownRecipeError(f"{path} is no TOML file: {error}") from error
+        raise UnknownRecipeError(f"{path} is not a TOML file: {error}") from error
     except UnknownRecipeError as error:
         raise UnknownRecipeError(f"{path}: {error}") from error
 
 
 def _recipes_of(plain: Mapping[str, Any], stem: str) -> list[Recipe]:
-    """Return what a file holds: settings alone are one recipe; settings beside tables are shared by all of them."""
+    """Return a file's recipes: settings without tables are one recipe; beside tables, they are shared by all."""
     shared = {name: value for name, value in plain.items() if not isinstance(value, dict)}
     tables = {name: value for name, value in plain.items() if isinstance(value, dict)}
     backbones = shared.pop("backbones", None)
@@ -296,7 +296,7 @@ def _recipes_of(plain: Mapping[str, Any], stem: str) -> list[Recipe]:
 
 
 def _built(values: Mapping[str, Any], name: str) -> Recipe:
-    """Return the recipe of a table: what it is based on, its own settings over that, and its members."""
+    """Return the recipe of a table: its base, its own settings, and its members."""
     plain = {setting: value for setting, value in values.items() if setting not in ("based_on", "backbones")}
     base = values.get("based_on")
     if base is None:
@@ -307,14 +307,14 @@ def _built(values: Mapping[str, Any], name: str) -> Recipe:
 
 
 def _filled(values: Mapping[str, Any], base: Recipe | None, name: str) -> Recipe:
-    """Return a recipe of settings over those of another."""
+    """Return a recipe with these settings and, for the others, those of ``base``."""
     plain = {**values, "name": values.get("name", name)}
     if plain.get("blocks_trained") == "all":
         plain["blocks_trained"] = ALL_BLOCKS
     if "members" in plain:
         given = plain["members"]
         if not isinstance(given, list) or not all(isinstance(member, dict) for member in given):
-            raise UnknownRecipeError("members is no list of tables: write each member under [[members]]")
+            raise UnknownRecipeError("members is not a list of tables: write each member under [[members]]")
         plain["members"] = tuple(_built(member, f"{plain['name']}/{place}") for place, member in enumerate(given))
         plain.setdefault("image_size", max(member.image_size for member in plain["members"]))
     backbone = plain.get("backbone", "")
@@ -328,7 +328,7 @@ def _filled(values: Mapping[str, Any], base: Recipe | None, name: str) -> Recipe
 
 
 def _checked(plain: Mapping[str, Any]) -> Recipe:
-    """Return a recipe of settings that somebody wrote, or say in one sentence what is wrong with them."""
+    """Return the recipe with these settings, or raise UnknownRecipeError with one sentence on what is wrong."""
     if importlib.util.find_spec("pydantic") is None:  # training alone needs none: types then go unchecked
         return Recipe(**plain)
     from pydantic import TypeAdapter, ValidationError
@@ -341,11 +341,11 @@ def _checked(plain: Mapping[str, Any]) -> Recipe:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    """Return one of pydantic's findings as people say it."""
+    """Return one of pydantic's errors as a sentence."""
     setting = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "unexpected_keyword_argument":
         near = difflib.get_close_matches(setting, [each.name for each in fields(Recipe)], 1)
-        return f"{setting} is no setting of a recipe" + (f", did you mean {near[0]}?" if near else "")
+        return f"{setting} is not a setting of a recipe" + (f", did you mean {near[0]}?" if near else "")
     if error["type"] in ("missing", "missing_argument"):
         return f"{setting} is missing"
     if error["type"] == "value_error":

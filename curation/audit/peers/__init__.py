@@ -1,4 +1,4 @@
-"""Second opinions: what peers call near duplicates, judged by our verification and laid beside our own pairs."""
+"""Second opinions: near duplicates and other findings of peers, compared with our own."""
 
 from curation.audit.peers.compare import PEERS, Opinions, compare, second_opinions
 from curation.audit.peers.peer import Opinion, Peer, PeerError, interpreter

@@ -1,4 +1,4 @@
-"""FiftyOne Brain's near duplicates as a second opinion. It is given our descriptors, so that it needs no network."""
+"""FiftyOne Brain's near duplicates as a second opinion, from our descriptors, so that no download is needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from curation.checks.duplicates.features import PLAIN, descriptors
 
 
 def brain(python: str) -> Peer:
-    """Return FiftyOne Brain, asked for near duplicates among our descriptors."""
+    """Return FiftyOne Brain as a peer that finds near duplicates among our descriptors."""
     program = Path(__file__).with_name("program_brain.py")
     return Peer("brain", "fiftyone", program, _prepare, python, PRIVATE_FIFTYONE)
 

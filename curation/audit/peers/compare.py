@@ -1,6 +1,6 @@
-"""Our pairs and a peer's, side by side: found by both, by us alone, by the peer alone and proved or refused by us.
+"""Our pairs and a peer's, side by side: found by both, by us alone, or by the peer alone and verified or refused.
 
-The issues table is not touched: whether a copy is flagged must not depend on which peers happen to be installed.
+The issues table is not changed: whether a copy is flagged must not depend on which peers happen to be installed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _DECIMALS = 4
 
 @dataclass(frozen=True)
 class Opinions:
-    """What came of asking.
+    """Result of the second opinions.
 
     counts -- a row per pair-finding peer: peer, version, both, ours_only, peer_only_verified, peer_only_refused
               (pairs of contents)
@@ -74,7 +74,7 @@ def second_opinions(
     peers: Sequence[str],
     python: str,
 ) -> Opinions:
-    """Ask ``peers`` about the distinct contents and keep what they say.
+    """Run ``peers`` on the distinct contents and keep their findings.
 
     Their findings go to ``opinion_issues.parquet``, judged pairs to ``opinions.json`` and ``opinions.parquet``.
 
@@ -111,7 +111,7 @@ def second_opinions(
     given = _given(workspace, readable, listing, _features(workspace, readable, settings))
     findings = [found.findings]
     for judge in asked_judges:
-        with display.step(f"Asking {judge.name} about each image"):
+        with display.step(f"Running {judge.name} on each image"):
             findings.append(ask(judge, given, python, workspace.peer_pages))
     whole = replace(found, findings=pd.concat(findings, ignore_index=True))
     if chosen:
@@ -129,11 +129,11 @@ def _compared(
     settings: Settings,
     display: Display,
 ) -> Opinions:
-    """Ask the peers that name pairs, and judge what they name."""
+    """Run the peers that report pairs, and verify their pairs."""
     seen, known = pictures(features.thumbnails), _as_rows(ours, contents["pixel_sha256"])
     counts, tables = [], [pd.DataFrame(columns=["peer", "path_a", "path_b", *_COLUMNS[2:]])]
     for peer in peers:
-        with display.step(f"Asking {peer.name}"):
+        with display.step(f"Running {peer.name}"):
             opinion = peer.ask(features)
             table = compare(known, opinion, seen, settings.duplicates.min_probability)
         counts.append({"peer": peer.name, "version": opinion.version, **_counts(table)})
@@ -144,7 +144,7 @@ def _compared(
 
 
 def _given(workspace: Workspace, readable: pd.DataFrame, listing: pd.DataFrame, features: Features) -> Given:
-    """Return what judges are shown: every readable image, copies too."""
+    """Return the input of the judges: every readable image, including copies."""
     paths = readable["path"]
     labels = listing.loc[paths, "label"].tolist()
     urls = listing.loc[paths, "url"].tolist()
@@ -180,7 +180,7 @@ def _features(workspace: Workspace, contents: pd.DataFrame, settings: Settings) 
 
 
 def _as_rows(ours: pd.DataFrame, contents: pd.Series) -> pd.DataFrame:
-    """Return our pairs with row numbers (i, j) in place of hashes, their texts plain for others to come beside them."""
+    """Return our pairs with row numbers (i, j) instead of hashes, and texts as plain strings for merging."""
     places = pd.Index(contents)
     i, j = (places.get_indexer(ours[name]) for name in ("pixel_sha256_a", "pixel_sha256_b"))
     plain = ours.astype({"relation": "str", "transform": "str"})
@@ -188,17 +188,17 @@ def _as_rows(ours: pd.DataFrame, contents: pd.Series) -> pd.DataFrame:
 
 
 def compare(ours: pd.DataFrame, opinion: Opinion, seen: Pictures, min_probability: float) -> pd.DataFrame:
-    """Lay a peer's pairs beside ours.
+    """Merge a peer's pairs with ours.
 
     Args:
         ours: verified pairs: i, j (row numbers, i < j), probability, relation, transform
         opinion: the peer's answer
-        seen: pictures of all rows, for judging what only the peer names
+        seen: pictures of all rows, for verifying pairs that only the peer reports
         min_probability: from which a pair is a near duplicate
 
     Returns:
         i, j, found_by, similarity, probability, verdict, transform (see ``Opinions``), sorted by i, j. A pair that we
-        call ``same_session`` is found by us only if the peer names it: it is no copy.
+        call ``same_session`` is included only if the peer reports it, because it is not a copy.
 
     """
     named = pd.DataFrame(opinion.pairs, columns=["i", "j"]).assign(similarity=opinion.similarity)
@@ -229,7 +229,8 @@ def _judged(pairs: np.ndarray[Any, np.dtype[np.int64]], seen: Pictures, min_prob
     )
     best = frame.sort_values(["i", "j", "probability"], ascending=[True, True, False], kind="stable")
     best = best.drop_duplicates(["i", "j"]).set_index(["i", "j"])
-    result = best.reindex(pd.MultiIndex.from_arrays(pairs.T, names=["i", "j"])).reset_index(drop=True)
+    wanted = pd.MultiIndex.from_arrays([pairs[:, 0], pairs[:, 1]], names=["i", "j"])
+    result = best.reindex(wanted).reset_index(drop=True)
     result["probability"] = result["probability"].fillna(0.0)
     proved = result["probability"] >= min_probability
     result["transform"] = result["transform"].where(proved, "")

@@ -1,4 +1,4 @@
-"""fastdup's similar images as a second opinion. It is shown the files themselves, numbered."""
+"""fastdup's similar images as a second opinion, from the image files themselves, numbered."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from curation.audit.peers.peer import Peer
 from curation.checks.duplicates.candidates import Features
 from curation.measure.batch import measured_bytes
 
-# its error reports and its counting of uses stay off
-_ENVIRONMENT = {"SENTRY_OPT_OUT": "1", "FASTDUP_PRODUCTION": "1"}
+QUIET = {"SENTRY_OPT_OUT": "1", "FASTDUP_PRODUCTION": "1"}
+"""Environment in which its error reports and its counting of uses stay off."""
 
 _MOST_BYTES = 512 * 2**20
 """As ``measure.max_bytes``: larger files have no row among the features."""
 
 
 def fastdup(urls: Sequence[str], digests: Sequence[str], python: str) -> Peer:
-    """Return fastdup, asked for pairs among images at ``urls`` (local path or fsspec URL, a row of features each).
+    """Return fastdup as a peer that finds pairs among images.
 
-    digests are their SHA-256.
+    urls are local paths or fsspec URLs, one per row of the features, and digests their SHA-256.
     """
 
     def prepare(_features: Features, folder: Path) -> None:
         lay_images(urls, digests, folder / "images")
 
     program = Path(__file__).with_name("program_fastdup.py")
-    return Peer("fastdup", "fastdup", program, prepare, python, _ENVIRONMENT)
+    return Peer("fastdup", "fastdup", program, prepare, python, QUIET)
 
 
 def lay_images(urls: Sequence[str], digests: Sequence[str], folder: Path) -> None:
-    """Lay images down in a new folder under their row numbers: local ones as links, others as copies.
+    """Write images to a new folder under their row numbers: local ones as links, others as copies.
 
     Raises:
-        ChangedError: one is gone, or is another than was measured.
+        ChangedError: one is missing, or is not the one that was measured.
 
     """
     folder.mkdir()
@@ -46,5 +46,5 @@ def lay_images(urls: Sequence[str], digests: Sequence[str], folder: Path) -> Non
 
 
 def _suffix(url: str) -> str:
-    # fastdup tells images by their names' endings
+    # fastdup recognises images by the endings of their names
     return Path(url.split("::")[0]).suffix.lower() or ".jpg"

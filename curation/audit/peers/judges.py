@@ -1,4 +1,4 @@
-"""Peers that judge single images: their findings as issue rows under their own name, laid beside ours.
+"""Peers that judge single images: their findings as issue rows under their own name, compared with ours.
 
 They are kept apart from the issues table: whether an image is flagged, and so every decision, must not depend on which
 peers happen to be installed.
@@ -16,21 +16,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curation.audit.peers.fastdup import lay_images
-from curation.audit.peers.peer import PeerError, require
-from curation.base import files, plugins, programs, tables
+from curation.audit.peers.fastdup import QUIET, lay_images
+from curation.audit.peers.peer import answer_of, require
+from curation.base import files, plugins, tables
 from curation.base.workspace import Workspace, read_opinions
 from curation.checks import registry
 from curation.checks.duplicates.candidates import Features
 from curation.checks.duplicates.features import PLAIN, descriptors
 from curation.checks.duplicates.groups import components
 
-_FASTDUP_QUIET: Mapping[str, str] = {"SENTRY_OPT_OUT": "1", "FASTDUP_PRODUCTION": "1"}
-
 _HERE = Path(__file__).parent
 
 PAIR_PEERS = ("fastdup", "brain")
-"""Peers that name pairs of near copies, which we verify."""
+"""Peers that report pairs of near copies, which we verify."""
 
 _OFFLINE: Mapping[str, str] = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
@@ -41,7 +39,7 @@ class Judge:
 
     name        -- as in ``--also``
     module      -- what must be importable for it
-    checks      -- its name of a finding -> ours
+    checks      -- its name of a finding -> our check
     program     -- the script that asks it: given a folder, it adds ``found.json`` (see ``read_findings``)
     galleries   -- whether it leaves HTML pages of its own in FOLDER/galleries
     environment -- variables that its program gets
@@ -85,7 +83,7 @@ JUDGES: dict[str, Judge] = {
         {"outlier": "outlier"},
         _HERE / "program_fastdup_images.py",
         galleries=True,
-        environment=_FASTDUP_QUIET,
+        environment=QUIET,
     ),
 }
 """The toolkit's own peers that judge images, by name."""
@@ -95,7 +93,7 @@ def judges() -> dict[str, Judge]:
     """Return all peers that judge images, by name: other packages add entry points of ``face_curation.peers``.
 
     Raises:
-        PluginError: another package's peer cannot be loaded, or is none.
+        PluginError: another package's peer cannot be loaded, or is not a peer.
 
     """
     found = dict(JUDGES)
@@ -109,7 +107,7 @@ def judges() -> dict[str, Judge]:
 
 @dataclass(frozen=True)
 class Given:
-    """What judges are shown, one row per image.
+    """Input of the judges, one row per image.
 
     paths, urls, digests (SHA-256), labels, features, and probabilities ((n, classes) out of fold, columns in
     the sorted order of the labels) or None.
@@ -124,7 +122,7 @@ class Given:
 
 
 def ask(judge: Judge, given: Given, python: str, pages: Path) -> pd.DataFrame:
-    """Ask one judge and return its findings.
+    """Run one judge and return its findings.
 
     Args:
         judge: the peer
@@ -148,19 +146,10 @@ def ask(judge: Judge, given: Given, python: str, pages: Path) -> pd.DataFrame:
         (folder / "labels.json").write_text(json.dumps(list(given.labels)), encoding="utf-8")
         if given.probabilities is not None:
             np.save(folder / "probabilities.npy", given.probabilities)
-        said = programs.run(python, judge.program, folder, judge.environment)
-        if said or not (folder / "found.json").exists():
-            said = said or "it said nothing"
-            raise PeerError(f"{judge.name} failed in {python} ({said}); leave out --also {judge.name}")
-        if judge.galleries:
-            _keep_pages(folder / "galleries", pages / judge.name)
-        answer = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+        answer = answer_of(judge.name, judge.program, python, folder, judge.environment)
+        for page in sorted((folder / "galleries").glob("**/*.html")) if judge.galleries else ():
+            files.write_bytes(pages / judge.name / page.name, page.read_bytes())
     return read_findings(answer, judge, given.paths)
-
-
-def _keep_pages(made: Path, kept: Path) -> None:
-    for page in sorted(made.glob("**/*.html")):
-        files.write_bytes(kept / page.name, page.read_bytes())
 
 
 def read_findings(answer: Mapping[str, Any], judge: Judge, paths: Sequence[str]) -> pd.DataFrame:
@@ -191,7 +180,7 @@ def read_findings(answer: Mapping[str, Any], judge: Judge, paths: Sequence[str])
 
 
 def from_pairs(pairs: pd.DataFrame, versions: Mapping[str, str]) -> pd.DataFrame:
-    """Return the near copies that pair-finding peers named as issue rows.
+    """Return the near copies found by pair-finding peers as issue rows.
 
     Args:
         pairs: ``Opinions.pairs``
@@ -225,7 +214,7 @@ def from_pairs(pairs: pd.DataFrame, versions: Mapping[str, str]) -> pd.DataFrame
 
 
 def store(workspace: Workspace, found: pd.DataFrame) -> None:
-    """Keep findings in the workspace, in place of what the same peers said of the same checks before."""
+    """Store findings in the workspace, replacing those of the same peers and checks."""
     before = read_opinions(workspace)
     if before is not None:
         asked = set(zip(found["peer"], found["check"], strict=True))

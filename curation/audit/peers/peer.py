@@ -1,6 +1,6 @@
-"""A peer as a source of candidates: asked in a process of its own, by an interpreter of its own.
+"""A peer as a source of candidates, run in a process and by an interpreter of its own.
 
-Peers pin versions that cannot be met beside ours, so they may live in another environment than the toolkit.
+Peers pin versions that conflict with ours, so they may be installed in another environment than the toolkit.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class PeerError(CurationError):
 
 @dataclass(frozen=True)
 class Opinion:
-    """What a peer answered: (M, 2) row numbers i < j, sorted, each pair once, and (M,) its own similarities, 0..1."""
+    """A peer's answer: (M, 2) row numbers i < j, sorted, each pair once, and (M,) its own similarities, 0..1."""
 
     version: str
     pairs: Ints
     similarity: Floats
 
     def candidates(self) -> Candidates:
-        """Return every pair twice, plain and mirrored: peers do not say which of the two they mean."""
+        """Return every pair twice, plain and mirrored: peers do not say which of them they mean."""
         i, j = self.pairs.T
         sides = [as_candidates(i, j, np.full(len(i), mirrored)) for mirrored in (False, True)]
         return union(sides)
@@ -48,15 +48,15 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Peer:
-    """A ``CandidateSource`` that asks another program.
+    """A ``CandidateSource`` that runs another program.
 
     name        -- as in ``--also``
     module      -- what must be importable for it
-    program     -- a script that is given a folder, reads what ``prepare`` laid there and adds ``found.json``:
+    program     -- a script that is given a folder, reads what ``prepare`` wrote there and adds ``found.json``:
                    {"version": text, "pairs": [[i, j, similarity], ...]}, rows numbered as in the features
-    prepare     -- lays the input into a folder
+    prepare     -- writes the input to a folder
     python      -- the interpreter that has ``module``
-    environment -- variables that the program gets ({folder} is filled in), "" for those that it must not see
+    environment -- variables that the program gets ({folder} is filled in), "" for those to unset
     """
 
     name: str
@@ -86,14 +86,22 @@ class Peer:
         with programs.scratch_folder(f"curate-{self.name}-") as scratch:
             folder = Path(scratch)
             self.prepare(features, folder)
-            self._run(folder)
-            return read_answer(json.loads((folder / "found.json").read_text(encoding="utf-8")))
+            return read_answer(answer_of(self.name, self.program, self.python, folder, self.environment))
 
-    def _run(self, folder: Path) -> None:
-        said = programs.run(self.python, self.program, folder, self.environment)
-        if said or not (folder / "found.json").exists():
-            said = said or "it said nothing"
-            raise PeerError(f"{self.name} failed in {self.python} ({said}); leave out --also {self.name}")
+
+def answer_of(name: str, program: Path, python: str, folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Run a peer's program on a folder and return what it wrote to ``found.json`` there.
+
+    Raises:
+        PeerError: it failed.
+
+    """
+    said = programs.run(python, program, folder, environment)
+    if said or not (folder / "found.json").exists():
+        said = said or "it said nothing"
+        raise PeerError(f"{name} failed in {python} ({said}); leave out --also {name}")
+    answer: dict[str, Any] = json.loads((folder / "found.json").read_text(encoding="utf-8"))
+    return answer
 
 
 def read_answer(answer: Mapping[str, Any]) -> Opinion:

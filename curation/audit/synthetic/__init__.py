@@ -1,6 +1,6 @@
-"""A small data set of drawn faces with planted defects and their truth, so that the tool can be tried at once.
+"""A small data set of drawn faces with known planted defects, so that the tool can be tried at once.
 
-Everything is drawn by this package; no picture of a person is in it.
+Everything is drawn by this package; it contains no picture of a real person.
 """
 
 from curation.audit.synthetic.make import SampleError, make_sample

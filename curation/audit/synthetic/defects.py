@@ -1,4 +1,4 @@
-"""What is planted: copies of a picture, pictures taken badly, and files that are no picture."""
+"""Planted defects: copies of a picture, bad photographs, and files that are not pictures."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ LAID = {
     "occluded_face:scarf": "scarf",
     "occluded_face:fan": "fan",
 }
-"""What is laid over a face, by its name in ``curation.audit.challenges``: kinds that the tool's own lessons lack."""
+"""What covers a face, by its name in ``curation.audit.challenges``: kinds that the tool does not train on."""
 
 
 def rolled(kind: str, tones: Tones, rng: np.random.Generator) -> Tones:
-    """Return a picture that lies sideways or stands on its head, as a camera's turn that a converter dropped."""
+    """Return a picture that is sideways or upside down, as when a converter drops the camera's orientation."""
     return np.ascontiguousarray(np.rot90(tones, 2 if kind == "upside_down" else rng.choice([1, 3])))
 
 
@@ -84,7 +84,7 @@ def blank(kind: str, side: int, rng: np.random.Generator) -> Tones:
 
 
 def badly_framed(kind: str, rng: np.random.Generator) -> list[dict[str, float]]:
-    """Return for every head in a badly framed image what its ``Shot`` has of its own."""
+    """Return, for every head in a badly framed image, the fields of its ``Shot`` that differ."""
     if kind == "off_centre":
         return [{"x": 0.5 + rng.choice([-1, 1]) * 0.27, "y": 0.5 + rng.choice([-1, 1]) * 0.24, "size": 0.5}]
     if kind == "small_face":

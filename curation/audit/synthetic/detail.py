@@ -1,7 +1,7 @@
-"""What makes a picture one of a kind beside its subject: surfaces, strands, backdrops, cast light.
+"""What makes a picture unique besides its subject: surfaces, strands, backdrops, cast light.
 
-Fine detail is drawn at 2 to 6 px of the finished 48, as photographs have it: finer would not survive the making smaller
-and the JPEG, coarser would not tell two people drawn alike apart.
+Fine detail is drawn at 2 to 6 px of the final 48, as in photographs: finer detail would not survive resizing and JPEG,
+coarser detail would not distinguish two people drawn alike.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def strands(x: Tones, y: Tones, parting: float, curls: float, rng: np.random.Gen
         y: head coordinates down, (side, side)
         parting: where on the crown the strands start
         curls: 0 (straight) to 1 (all curls)
-        rng: the source of chance
+        rng: random generator
 
     """
     side = x.shape[0]
@@ -66,7 +66,7 @@ def wobble(side: int, scale: float, amount: float, rng: np.random.Generator) -> 
         side: px
         scale: of the shape, in sides
         amount: standard deviation of the moves
-        rng: the source of chance
+        rng: random generator
 
     """
     grains = scale * rng.uniform(9, 16, 2)

@@ -1,4 +1,4 @@
-"""Draw a face: soft shading on an ellipsoid rather than lines, so that face detectors take it for one.
+"""Draw a face: soft shading on an ellipsoid rather than lines, so that face detectors recognise it.
 
 Positions are in head coordinates: x to the right and y down, the chin and the crown at y = 1 and -1, the temples
 near x = 0.75 and -0.75. Tones are 0 (black) to 1 (white).
@@ -24,7 +24,7 @@ _MEASURED = 0.65
 """Radius in head units of the part of the face that a camera measures light on."""
 
 _KNEE = 0.38
-"""Distance from middle grey from which tones are compressed, as by film."""
+"""Distance from middle grey from which tones are compressed, as in film."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Shot:
 
 
 def draw_shot(rng: np.random.Generator) -> Shot:
-    """Return a random picture-taking of a centred, nearly upright head."""
+    """Return a random shot of a centred, nearly upright head."""
     return Shot(
         x=0.5 + rng.uniform(-0.05, 0.05),
         y=0.52 + rng.uniform(-0.04, 0.04),
@@ -199,7 +199,7 @@ def draw_shot(rng: np.random.Generator) -> Shot:
 
 
 def same_light(light: Shot, pose: Shot) -> Shot:
-    """Return ``pose`` taken where ``light`` was: the same lamp, backdrop and exposure, as in one session."""
+    """Return ``pose`` with the lamp, backdrop and exposure of ``light``, as in one session."""
     return replace(
         pose,
         light_x=light.light_x,
@@ -377,7 +377,7 @@ def _head(canvas: _Canvas, person: Person, shot: Shot, rng: np.random.Generator)
 def _skin(canvas: _Canvas, person: Person, rng: np.random.Generator) -> Tones:
     """Return the factors that pores, spots and lines make of an even skin's tone."""
     side = canvas.tones.shape[0]
-    own = np.random.default_rng(person.seed)  # what a face has of its own comes back in the next picture of it
+    own = np.random.default_rng(person.seed)  # marks of a face recur in the next picture of it
     factors = 1 + person.roughness * detail.rough(side, rng, canvas.scale)
     factors *= 1 - 0.2 * detail.dots(side, person.freckles, (0.3 * canvas.scale, 0.7 * canvas.scale), rng)
     for _ in range(person.wrinkles):

@@ -1,4 +1,4 @@
-"""Draw the sample: decide what is planted where, draw it, write it."""
+"""Draw the sample: choose the defects, draw the images, write the files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from curation.audit.synthetic.plant import Pixels, make_copy
 from curation.audit.synthetic.scenes import SCENES
 from curation.base import splits
 from curation.base.errors import CurationError
-from curation.formats.kinds import has_image_ending
+from curation.formats.kinds import has_image_extension
 from curation.formats.names import PROVENANCE
 
 SIDE = 48
 """Side of the images in px, as in FER-2013."""
 
 MIN_IMAGES = 40
-"""Fewer cannot hold every defect and a few plain pictures to compare with."""
+"""Fewer have no room for every defect and some plain pictures."""
 
 _DRAWN_SIDE = 96
 """Side in px at which pictures are drawn before they are made smaller."""
@@ -41,7 +41,7 @@ _VARIETY = 0.1
 
 
 class SampleError(CurationError):
-    """The sample cannot be written where it was asked for."""
+    """The sample cannot be written to the given folder."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def make_sample(destination: str | Path, *, images: int = 400, seed: int = 0) ->
     The same arguments give the same bytes.
 
     Args:
-        destination: a folder that is absent or empty; it appears at once when it is whole.
+        destination: a folder that does not exist or is empty; it appears only when complete.
         images: how many files.
         seed: another one draws other people.
 
@@ -81,7 +81,7 @@ def make_sample(destination: str | Path, *, images: int = 400, seed: int = 0) ->
 
     """
     if images < MIN_IMAGES:
-        raise SampleError(f"a sample of {images} images cannot hold every defect; ask for {MIN_IMAGES} or more")
+        raise SampleError(f"a sample of {images} images has no room for every defect; use {MIN_IMAGES} or more")
     destination = Path(destination)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise SampleError(f"{destination} is not an empty folder; name a new one for the sample")
@@ -108,7 +108,7 @@ def make_sample(destination: str | Path, *, images: int = 400, seed: int = 0) ->
 
 
 def _require_apart(destination: Path) -> None:
-    """Refuse a place among somebody's images, which the sample would become a part of.
+    """Refuse a folder among somebody's images, to which the sample would be added.
 
     Raises:
         SampleError: the folder that is to hold the sample holds mostly images, or splits of a data set, or an export.
@@ -117,15 +117,15 @@ def _require_apart(destination: Path) -> None:
     holding = next((folder for folder in destination.absolute().parents if folder.is_dir()), Path("/"))
     entries = sorted(holding.iterdir())
     files = [entry.name for entry in entries if not entry.is_dir()]
-    images = [name for name in files if has_image_ending(name)]
+    images = [name for name in files if has_image_extension(name)]
     parts = [entry.name for entry in entries if splits.standard(entry.name) and _holds_images(entry)]
     held = PROVENANCE if PROVENANCE in files else ""
-    if 2 * len(images) > len(files):  # a picture among other files is on everybody's desktop
+    if 2 * len(images) > len(files):  # one picture among other files is nothing unusual
         held = images[0]
     if len(parts) > 1:
         held = " and ".join(parts[:2])
     if held:
-        raise SampleError(f"{holding} holds {held}, so it is a data set of its own; name a place outside it")
+        raise SampleError(f"{holding} holds {held}, so it is a data set itself; name a folder outside it")
 
 
 def _holds_images(folder: Path) -> bool:
@@ -133,7 +133,7 @@ def _holds_images(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     within = (folder, *(entry for entry in folder.iterdir() if entry.is_dir()))
-    return any(has_image_ending(entry.name) for one in within for entry in one.iterdir())
+    return any(has_image_extension(entry.name) for one in within for entry in one.iterdir())
 
 
 def _drawn(images: int, rng: np.random.Generator) -> list[_Item]:
@@ -236,7 +236,7 @@ def _unreadable(kind: str, detail: str, number: int, rng: np.random.Generator) -
 
 
 def _odd(kind: str, name: str, detail: str, number: int, rng: np.random.Generator) -> _Item:
-    """Return a picture that is not as it should be, in itself or in its folder."""
+    """Return a picture with a defect of its own or in the wrong folder."""
     label = _label(number)
     folder = true_label = label
     if name in defects.BAD_LIGHT:
@@ -261,7 +261,7 @@ def _odd(kind: str, name: str, detail: str, number: int, rng: np.random.Generato
 
 
 def _overlaid(kind: str, expression: Expression, rng: np.random.Generator) -> Pixels:
-    """Return a portrait with a mark or a thing over it."""
+    """Return a portrait with a mark or an object over it."""
     from curation.audit.challenges import PLANTED  # which draws faces by this package
 
     lay, _ = PLANTED[defects.LAID[kind]]
@@ -277,9 +277,9 @@ def _badly_framed(name: str, expression: Expression, rng: np.random.Generator) -
 
 
 def _paths(items: list[_Item], rng: np.random.Generator) -> list[str]:
-    """Return a path for every item; the numbers say nothing of what was planted.
+    """Return a path for every item; the numbers do not reveal what was planted.
 
-    Whoever is in one picture only has a number of their own; a copy has its original's.
+    A person in a single picture has a number of their own; a copy has that of its original.
     """
     numbers = rng.permutation(len(items)).tolist()
     people = rng.permutation(2 * len(items)).tolist()

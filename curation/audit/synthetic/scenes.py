@@ -1,4 +1,4 @@
-"""Draw what is no person's face: textures, plain objects, cartoons and animals, as strays among scraped faces."""
+"""Draw what is not a person's face: textures, objects, cartoons and animals, as found among scraped faces."""
 
 from __future__ import annotations
 

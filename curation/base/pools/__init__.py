@@ -1,7 +1,6 @@
-"""Where work runs when it is more than one process of this machine: a Ray cluster. Knows nothing of images.
+"""Where work runs: local processes (``local``) or Ray (``ray_pool``), with the same results.
 
-Both pools, ``local`` and ``ray_pool``, give out tasks and name those on which a process died; the work itself, and so
-every result, is the same.
+Both pools distribute tasks of any kind and return those on which a process died.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from curation.base.errors import CurationError
@@ -18,16 +18,25 @@ Result = TypeVar("Result", covariant=True)
 
 
 class EngineError(CurationError):
-    """The engine cannot start, or a node of it cannot do the work."""
+    """The engine cannot start, or one of its nodes cannot do the work."""
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use: those it is bound to, fewer where a container has a quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _QUOTA.read_text(encoding="ascii").split()
+        return max(1, min(cores, -(-int(quota) // int(period))))
+    except (OSError, ValueError):  # no control group, or "max"
+        return cores
+
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of processor time in so many of a clock (cgroup v2)."""
 
 
 class TaskPool(Protocol[Task, Result]):
-    """Does tasks somewhere."""
+    """Runs tasks."""
 
     def results(self, queue: deque[Task]) -> Iterator[tuple[Task, Result | None]]:
-        """Yield each task with its result, None where a process died on it; ``queue`` may grow meanwhile."""
+        """Yield each task with its result, None if a process died on it; ``queue`` may grow meanwhile."""

@@ -1,53 +1,48 @@
 """A pool of spawned processes that survives the death of any of them.
 
-The standard library's executors end the run when a worker dies and do not say which task it held. Here every worker has
-a pipe of its own and at most one task, so the task that a dead worker held is known and handed back. A worker whose
-parent dies ends by itself: its pipe closes.
+The standard library's executors end the run when a worker dies, without saying which task it held. Here every worker
+has its own pipe and at most one task, so the task of a dead worker is known and returned. A worker whose parent dies
+ends by itself, because its pipe closes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import connection as pipes
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
+from curation.base import threads
 from curation.base.errors import CurationError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 Work = Callable[[Any], Any]
-"""Does one task; made once in each process."""
-
-_ONE_THREAD: Mapping[str, str] = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)
-"""Libraries read these when they are loaded; the pool's processes are the parallelism."""
+"""Runs one task; made once in each process."""
 
 _READY = "ready"
 
 _OUT_OF_MEMORY = (
     "a measuring process is out of memory; free memory, take fewer --workers or lower measure.max_pixels, and give the "
-    "same command again: what is measured is kept"
+    "same command again: what has been measured is kept"
 )
 
 LIMIT_S = 1800.0
-"""Seconds for one task: a thousand photographs take two minutes, a decoder or a disk that hangs takes for ever."""
+"""Seconds for one task: a thousand photographs take two minutes; a decoder or disk may hang forever."""
 
 _LOOK_S = 30.0
-"""Seconds between looks at how long workers have been at their tasks."""
+"""Seconds between checks of that limit."""
 
 _STOP_S = 5.0
-"""Seconds a worker has to end by itself."""
+"""Seconds that a worker has to end by itself."""
 
 
 class PoolError(CurationError):
@@ -67,7 +62,7 @@ class Pool(Generic[Task, Result]):
     """Use as a context manager; leaving it ends every worker."""
 
     def __init__(self, workers: int, make_work: Callable[..., Work], *arguments: Any) -> None:
-        """Prepare for ``workers`` processes, each of which calls ``make_work(*arguments)`` once.
+        """Prepare ``workers`` processes, each of which calls ``make_work(*arguments)`` once.
 
         ``make_work`` must be importable by name, and its arguments picklable.
         """
@@ -90,13 +85,13 @@ class Pool(Generic[Task, Result]):
             worker.process.join()
 
     def results(self, queue: deque[Task]) -> Iterator[tuple[Task, Result | None]]:
-        """Yield each task with its result as it is done, None where the worker died on it.
+        """Yield each task with its result when it is done, None if the worker died on it.
 
-        Tasks that the caller adds to ``queue`` meanwhile are done too. No new task is given out before the caller
-        asks for the next result, so what it commits is committed.
+        Tasks that the caller adds to ``queue`` meanwhile are run too. No new task is sent out before the caller asks
+        for the next result, so what it has committed by then stays committed.
 
         Raises:
-            PoolError: a worker cannot start or has not enough memory.
+            PoolError: a worker cannot start or runs out of memory.
 
         """
         while queue or any(worker.task is not None for worker in self._workers):
@@ -117,11 +112,11 @@ class Pool(Generic[Task, Result]):
 
     def _send(self, worker: _Worker[Task], task: Task) -> None:
         worker.task, worker.since = task, time.monotonic()
-        with contextlib.suppress(OSError):  # it died idle: its closed pipe reports that next
+        with contextlib.suppress(OSError):  # it died idle, which its closed pipe reports next
             worker.pipe.send(task)
 
     def _first_to_report(self) -> list[_Worker[Task]]:
-        """Return who has something to say; a worker that is at one task for too long is ended, which says it too."""
+        """Wait for workers with a message; one that exceeds the time limit is killed, which closes its pipe."""
         ready: list[Any] = []
         while self._workers and not ready:
             ready = pipes.wait([worker.pipe for worker in self._workers], _LOOK_S)
@@ -131,7 +126,7 @@ class Pool(Generic[Task, Result]):
         return [worker for worker in self._workers if worker.pipe in ready]
 
     def _outcome(self, worker: _Worker[Task]) -> tuple[Task, Result | None] | None:
-        """Take what a worker sent; None where that ended no task."""
+        """Return the task that a worker's message ends, and its result; None if it ends no task."""
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):
@@ -161,21 +156,21 @@ class Pool(Generic[Task, Result]):
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._make_work, self._arguments), daemon=True)
-        with _environment(_ONE_THREAD), _interrupts_held_back():
+        with threads.one_each(), _interrupts_held_back():
             process.start()
-        theirs.close()  # so that the worker's death closes the pipe
+        theirs.close()  # so that the pipe closes when the worker dies
         return _Worker(process, ours)
 
 
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Start processes that never see Ctrl-C, not even while they import; the parent answers it a moment later."""
+    """Block Ctrl-C while starting processes, so that they never see it; the parent handles it a moment later."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # when it starts, it lets interrupts through again
+    resource_tracker.ensure_running()  # starting it would unblock interrupts again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -183,24 +178,9 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables while the block runs; a process started in it inherits them."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def _serve(pipe: Connection, make_work: Callable[..., Work], arguments: tuple[Any, ...]) -> None:
-    """Run in a worker: do tasks until the parent closes the pipe or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C and ends its workers
+    """Run in a worker: execute tasks until the parent closes the pipe or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends its workers
     try:
         work = make_work(*arguments)
     except Exception as error:
@@ -212,5 +192,5 @@ def _serve(pipe: Connection, make_work: Callable[..., Work], arguments: tuple[An
             try:
                 pipe.send(work(pipe.recv()))
             except MemoryError:
-                # no fault of the file: nothing about it may be committed
+                # not the fault of the file: nothing about it may be committed
                 pipe.send(PoolError(_OUT_OF_MEMORY))

@@ -1,7 +1,7 @@
-"""A pool of tasks on Ray Data: on a cluster, or on a small Ray of this machine that nobody else can reach.
+"""A pool of tasks on Ray Data: on a cluster, or on a local Ray that nobody else can reach.
 
-One task is one block of a Ray dataset, so blocks are as few and large as the caller's tasks. Ray runs a task again
-whose process or node died; a task that dies again is handed back, and the caller divides it, as with the local pool.
+One task is one block of a Ray dataset, so blocks are as few and large as the caller's tasks. Ray retries a task whose
+process or node died; one that fails again is returned, and the caller divides it, as with the local pool.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import pickle
+import re
 import socket
 import warnings
 from collections import deque
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import pyarrow as pa
 
+from curation.base import threads
 from curation.base.errors import CurationError, installing
 from curation.base.pools import EngineError, usable_cores
 
@@ -30,33 +32,33 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 Work = Callable[[Any], Any]
-"""Does one task; must be pure, because Ray may run a task again in the same process."""
+"""Runs one task; must be pure, because Ray may retry a task in the same process."""
 
 Report = Callable[[int, int], None]
 
 _RETRIES = 2
-"""Times that Ray runs a task again after its process or node died."""
+"""Retries of a task whose process or node died."""
 
 _ANSWER_S = 10.0
-"""Seconds that a cluster has to accept a connection."""
+"""Seconds within which a cluster must accept a connection."""
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no notice about accelerators that no task asks for
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no notice about accelerators that no task needs
 }
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Ray listens on 127.0.0.1 alone where it believes that this system forms no clusters; read when ray is imported."""
+"""Makes Ray listen on 127.0.0.1 only, as on systems without cluster support; read when ray is imported."""
 
 _THIS_PACKAGE = "face-curation"
 
 
 class RayPool(Generic[Task, Result]):
-    """Use as a context manager. Ray itself goes on until the program ends, so that the next pool starts at once."""
+    """Use as a context manager. Ray itself runs until the program ends, so that the next pool starts at once."""
 
     def __init__(self, engine: EngineSettings, make_work: Callable[..., Work], *arguments: Any) -> None:
-        """Prepare for work that ``make_work(*arguments)`` returns; each process calls it once.
+        """Prepare the work that ``make_work(*arguments)`` returns; each process calls it once.
 
-        ``make_work`` and its arguments must be picklable; they are stored once, and nodes share large arrays in them.
+        ``make_work`` and its arguments must be picklable; they are stored once, and large arrays are shared on a node.
         """
         self._engine = engine
         self._make_work = make_work
@@ -67,13 +69,13 @@ class RayPool(Generic[Task, Result]):
         """Start or join Ray.
 
         Raises:
-            EngineError: Ray is not installed, does not answer, or a node has other packages than this machine.
+            EngineError: Ray is not installed or does not answer, or a node has other packages than this machine.
 
         """
         connect(self._engine)
         import ray
 
-        # in a list, because Ray replaces a reference that is an argument by the object itself, each time anew
+        # in a list, because Ray resolves a reference that is itself an argument, every time anew
         self._setup = [ray.put((self._make_work, self._arguments))]
         return self
 
@@ -82,16 +84,16 @@ class RayPool(Generic[Task, Result]):
 
     @property
     def workers(self) -> int:
-        """How many tasks run at a time."""
+        """Number of tasks that run at a time."""
         return slots(self._engine)
 
     def results(self, queue: deque[Task]) -> Iterator[tuple[Task, Result | None]]:
-        """Yield each task with its result as it is done, None where processes died on it.
+        """Yield each task with its result when it is done, None if processes died on it.
 
-        Tasks that the caller adds to ``queue`` are done when all that were in it before are.
+        Tasks that the caller adds to ``queue`` are run after all that were in it before.
 
         Raises:
-            EngineError: the work cannot be made, or raised.
+            EngineError: the work raised an error.
 
         """
         while queue:
@@ -110,11 +112,11 @@ class RayPool(Generic[Task, Result]):
 
         rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-        # a block on which processes die is left out, and the caller told, instead of the whole run being lost
+        # a block on which processes die is dropped, and the caller informed, instead of losing the whole run
         dataset.context.max_errored_blocks = -1
         dataset.context.enable_progress_bars = False
         with warnings.catch_warnings():
-            # Ray Data would try for ever; up to 2.63 this is the only way to bound it, and it is announced to go
+            # Ray Data would retry forever; up to 2.63 this deprecated argument is the only limit
             warnings.simplefilter("ignore", ray.util.annotations.RayDeprecationWarning)
             return dataset.map_batches(
                 partial(_do, setup=self._setup),
@@ -130,7 +132,7 @@ def _opened(row: dict[str, Any]) -> Any:
     """Return the result in a row.
 
     Raises:
-        EngineError: it is the text of an error.
+        EngineError: the row holds an error message.
 
     """
     if row["error"]:
@@ -139,7 +141,7 @@ def _opened(row: dict[str, Any]) -> Any:
 
 
 def _do(block: pa.Table, setup: list[Any]) -> pa.Table:
-    """Do the tasks of a block, in a process of Ray. An error that is raised is a row: Ray would only log it."""
+    """Run the tasks of a block in a process of Ray; errors are returned in rows, because Ray would only log them."""
     rows = []
     for row in block.to_pylist():
         outcome = {"number": row["number"], "result": b"", "error": ""}
@@ -154,7 +156,7 @@ def _do(block: pa.Table, setup: list[Any]) -> pa.Table:
 
 @lru_cache(maxsize=1)
 def _work(setup: Any) -> Work:
-    """Return the work of a pool, made once a process."""
+    """Return the work of a pool, made once per process."""
     import ray
 
     make_work, arguments = ray.get(setup)
@@ -169,13 +171,13 @@ def do_all(
     tasks: Sequence[Any],
     report: Report | None = None,
 ) -> list[Any]:
-    """Return the results of all tasks, in their order; see ``RayPool`` for the arguments.
+    """Return the results of all tasks, in their order; see ``RayPool``.
 
     Args:
         engine: which Ray
-        make_work: makes the work, once a process
+        make_work: makes the work, once per process
         arguments: of ``make_work``
-        tasks: what is to be done
+        tasks: to run
         report: called with (tasks done, tasks)
 
     Raises:
@@ -187,7 +189,7 @@ def do_all(
         for (number, _), result in pool.results(deque(enumerate(tasks))):
             if result is None:
                 raise EngineError(
-                    f"{_RETRIES + 1} processes of Ray died on one task, most likely for want of memory; "
+                    f"{_RETRIES + 1} processes of Ray died on one task, most likely out of memory; "
                     "use fewer workers per node, or --engine local"
                 )
             results[number] = result
@@ -202,7 +204,7 @@ def _make_numbered(make_work: Callable[..., Work], arguments: tuple[Any, ...]) -
 
 
 def slots(engine: EngineSettings) -> int:
-    """Return how many tasks run at a time; joins or starts Ray.
+    """Return the number of tasks that run at a time; joins or starts Ray.
 
     Raises:
         EngineError: as ``connect``.
@@ -216,10 +218,10 @@ def slots(engine: EngineSettings) -> int:
 
 
 def connect(engine: EngineSettings) -> None:
-    """Join the cluster at ``engine.address``, or start a Ray of this machine; nothing where that is done already.
+    """Join the cluster at ``engine.address``, or start a local Ray, unless that was done before.
 
     Raises:
-        EngineError: Ray is not installed, does not answer, or a node has other packages than this machine.
+        EngineError: Ray is not installed or does not answer, or a node has other packages than this machine.
 
     """
     if importlib.util.find_spec("ray") is None:
@@ -233,12 +235,13 @@ def connect(engine: EngineSettings) -> None:
     _require_answer(engine.address)
     own: dict[str, Any] = {"num_cpus": engine.workers or usable_cores(), "include_dashboard": False}
     try:
-        ray.init(
-            address=engine.address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if engine.address else own),
-        )
+        with threads.one_each():
+            ray.init(
+                address=engine.address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **({} if engine.address else own),
+            )
     except (OSError, ValueError, RuntimeError) as error:
         if not engine.address:
             raise EngineError(f"Ray does not start here ({error}); use --engine local") from error
@@ -248,16 +251,16 @@ def connect(engine: EngineSettings) -> None:
         ) from error
     import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs as errors are outcomes that callers handle
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # callers handle what it logs as errors
     if engine.address:
         _require_same_packages()
 
 
 def _require_answer(address: str) -> None:
-    """Knock at a cluster's HOST:PORT, as Ray understands it; Ray itself would wait for ten minutes.
+    """Connect to a cluster's HOST:PORT, because Ray itself would wait for ten minutes.
 
     Raises:
-        EngineError: nobody answers, or the address is none.
+        EngineError: there is no answer, or the address is invalid.
 
     """
     if address in ("", "auto"):
@@ -266,7 +269,7 @@ def _require_answer(address: str) -> None:
 
     host, _, port = address.rpartition(":")
     if host in ("127.0.0.1", "localhost", "[::1]"):
-        # Ray puts this machine's own address in its place
+        # Ray replaces it by this machine's own address
         host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
@@ -277,30 +280,19 @@ def _require_answer(address: str) -> None:
 
 
 def installed() -> dict[str, str]:
-    """Return the versions of this package and of those it needs; "" where one is absent."""
-    names = [_THIS_PACKAGE]
-    for requirement in metadata.requires(_THIS_PACKAGE) or ():
-        if "extra ==" not in requirement:
-            names.append(_name_of(requirement))
-    return {name: _version(name) for name in names}
-
-
-def _name_of(requirement: str) -> str:
-    for end, letter in enumerate(requirement):
-        if not (letter.isalnum() or letter in "-_."):
-            return requirement[:end]
-    return requirement
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""
+    """Return package -> version of this package and its requirements, "" for an absent one."""
+    needed = [each for each in metadata.requires(_THIS_PACKAGE) or () if "extra ==" not in each]
+    found: dict[str, str] = {}
+    for name in (_THIS_PACKAGE, *(re.split(r"[^\w.-]", each)[0] for each in needed)):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = ""
+    return found
 
 
 def _require_same_packages() -> None:
-    """Refuse a cluster whose nodes would measure with other packages: the results would differ.
+    """Refuse a cluster whose nodes have other versions of packages: their results might differ.
 
     Raises:
         EngineError: names the node, the package and both versions.

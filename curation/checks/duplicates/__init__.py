@@ -1,8 +1,8 @@
 """Near-duplicate search: candidates -> verification -> groups. Pure functions of arrays."""
 
-from curation.checks.duplicates.find import Engine, find_near_duplicates
+from curation.checks.duplicates.find import Engine, find_near_duplicates, local_engine
 
-REVISION = 6
+REVISION = 7
 """Raised whenever the same input may give other pairs than before."""
 
-__all__ = ["REVISION", "Engine", "find_near_duplicates"]
+__all__ = ["REVISION", "Engine", "find_near_duplicates", "local_engine"]

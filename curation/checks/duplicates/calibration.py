@@ -25,7 +25,7 @@ _LEAST_MISSING, _LEAST_DRIFT = 0.005, 0.02
 _LIKENESS = (-17.49, -4.47, -5.67)
 """Log-odds that two pictures show one scene at all: intercept and weights of the logarithms of what the fine details'
 median correlation misses, and of the median drift, px. Fitted by logistic regression to 2,890 copies of 29 kinds of
-``curation.audit.synthetic.plant`` against 13,380 pairs of different faces."""
+``curation.audit.synthetic.plant`` and ``tests/hard_copies.py`` against 13,380 pairs of different faces."""
 
 _LEAST_LIKENESS = -6.0
 _UNLIKE = 0.5

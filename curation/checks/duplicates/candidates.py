@@ -12,10 +12,11 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import faiss
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from curation.base.pools.threads import blocks, in_order
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, View, descriptors, seen_by
+from curation.checks.duplicates.kernels import load
 
 Indices = NDArray[np.int64]
 Hashes = NDArray[np.int64]
@@ -215,7 +216,13 @@ def _chunk_keys(queries: Hashes, database: Hashes, chunk: int, radius: int) -> I
     masks = values[np.bitwise_count(values) <= radii[chunk]].astype(np.int64)
     # in order of their keys, so that what meets lies together in memory
     bits = (queries[asked].view(np.uint64), database[order].view(np.uint64))
-    return _probe_buckets(*bits, asked, order, asked_bounds, bounds, chunk, radii, radius, masks)
+    given = (*bits, asked, order, asked_bounds, bounds, chunk, radii, radius, masks)
+    found, number = np.empty(4 * len(queries) + 1024, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    load.entry("probe_buckets")(*given, found, number)
+    if number[0] > len(found):
+        found = np.empty(number[0], dtype=np.int64)
+        load.entry("probe_buckets")(*given, found, number)
+    return found[: number[0]].copy()
 
 
 def _buckets(hashes: Hashes, chunk: int) -> tuple[Indices, Indices]:
@@ -232,58 +239,6 @@ def _apart(keys: Indices) -> tuple[Indices, Indices]:
 def chunk_of(hashes: Hashes, chunk: int) -> Indices:
     """Return one chunk (N,) of each hash, 0..65535."""
     return ((hashes.view(np.uint64) >> np.uint64(chunk * CHUNK_BITS)) & np.uint64(0xFFFF)).astype(np.int64)
-
-
-@njit(inline="always")
-def _popcount(value: np.uint64) -> int:
-    """Count bits by adding neighbours (Warren, Hacker's Delight, 5-1)."""
-    value = value - ((value >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    value = (value & np.uint64(0x3333333333333333)) + ((value >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    value = (value + (value >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return int((value * np.uint64(0x0101010101010101)) >> np.uint64(56))
-
-
-@njit(inline="always")
-def _first_near_chunk(difference: np.uint64, radii: Indices) -> int:
-    for chunk in range(CHUNKS):
-        part = (difference >> np.uint64(chunk * CHUNK_BITS)) & np.uint64(0xFFFF)
-        if _popcount(part) <= radii[chunk]:
-            return chunk
-    return CHUNKS
-
-
-@njit(cache=True)
-def _probe_buckets(
-    queries: NDArray[np.uint64],
-    database: NDArray[np.uint64],
-    query_rows: Indices,
-    entry_rows: Indices,
-    query_bounds: Indices,
-    bounds: Indices,
-    chunk: int,
-    radii: Indices,
-    radius: int,
-    masks: Indices,
-) -> Indices:
-    """Return the pairs (M,) that this chunk is the first to find; both sides are sorted by it."""
-    found = np.empty(1024, dtype=np.int64)
-    count = 0
-    for key in range(bounds.shape[0] - 1):
-        for mask in masks:
-            first, last = bounds[key ^ mask], bounds[(key ^ mask) + 1]
-            for q in range(query_bounds[key], query_bounds[key + 1]):
-                for place in range(first, last):
-                    difference = queries[q] ^ database[place]
-                    if _popcount(difference) > radius or _first_near_chunk(difference, radii) != chunk:
-                        continue
-                    if count == found.shape[0]:
-                        larger = np.empty(2 * count, dtype=np.int64)
-                        for k in range(count):
-                            larger[k] = found[k]
-                        found = larger
-                    found[count] = (query_rows[q] << 32) | entry_rows[place]
-                    count += 1
-    return found[:count]
 
 
 # --- descriptors ------------------------------------------------------------------------------------------------------
@@ -344,7 +299,7 @@ class NeighbourSource:
             others = seen_by(thumbnails, views[1:])
             for view in views:
                 seen = plain if view == PLAIN else next(others)
-                best = _best_distinct(*best, *search(seen * MIRROR_SIGNS if mirrored else seen))
+                best = _merged(best, search(seen * MIRROR_SIGNS if mirrored else seen))
                 if self.report is not None:
                     self.report(len(_PLAIN_VIEWS) * mirrored + views.index(view) + 1, self.SEARCHES)
             known = best[1].ravel() >= 0
@@ -357,11 +312,17 @@ def _empty_best(rows: int, count: int) -> Neighbours:
     return np.full((rows, count), -np.inf, dtype=np.float32), np.full((rows, count), -1, dtype=np.int64)
 
 
-def searcher(database: Floats, count: int) -> Callable[[Floats], Neighbours]:
+def _merged(one: Neighbours, other: Neighbours) -> Neighbours:
+    result = np.empty_like(one[0]), np.empty_like(one[1])
+    load.entry("best_distinct")(*one, *other, *result)
+    return result
+
+
+def searcher(database: Floats, count: int, threads: int = 1) -> Callable[[Floats], Neighbours]:
     """Return a function from descriptors (Q, 44) to their ``count`` nearest in ``database`` (N, 44)."""
     if len(database) <= FLAT_LIMIT:
-        return partial(flat_search, database, count)
-    return partial(partition_search, partitioned(database), count)
+        return partial(flat_search, database, count)  # whose threads are faiss' own
+    return partial(partition_search, partitioned(database), count, threads=threads)
 
 
 def flat_search(database: Floats, count: int, queries: Floats) -> Neighbours:
@@ -402,82 +363,29 @@ def partitioned(database: Floats) -> Partitions:
     return Partitions(centroids, database[rows], rows, bounds)
 
 
-def partition_search(partitions: Partitions, count: int, queries: Floats) -> Neighbours:
+def partition_search(partitions: Partitions, count: int, queries: Floats, threads: int = 1) -> Neighbours:
     """Return the ``count`` most similar to each query (Q, D) in the partitions nearest to it; equals by row.
 
     All queries that look into a partition are compared with it by one matrix product. Of whole-number descriptors the
     result does not depend on which queries come together.
     """
-    similarity = np.full((len(queries), count), -np.inf, dtype=np.float32)
-    index = np.full((len(queries), count), -1, dtype=np.int64)
-    for start in range(0, len(queries), _QUERIES):
-        asked = np.ascontiguousarray(queries[start : start + _QUERIES])
-        probes = flat_search(partitions.centroids, min(_PROBES, len(partitions.centroids)), asked)[1]
-        order = np.argsort(probes, axis=None, kind="stable")
-        bounds = np.searchsorted(probes.ravel()[order], np.arange(len(partitions.centroids) + 1))
-        order //= probes.shape[1]
-        best = similarity[start : start + _QUERIES], index[start : start + _QUERIES]
-        for partition in np.flatnonzero(np.diff(bounds)).tolist():
-            who = order[bounds[partition] : bounds[partition + 1]]
-            inside = slice(partitions.bounds[partition], partitions.bounds[partition + 1])
-            _keep_best(asked[who] @ partitions.vectors[inside].T, who, partitions.rows[inside], *best)
+    similarity, index = _empty_best(len(queries), count)
+
+    def do(block: slice) -> None:
+        _search_partitions(partitions, np.ascontiguousarray(queries[block]), similarity[block], index[block])
+
+    for _ in in_order(do, blocks(len(queries), min(_QUERIES, max(-(-len(queries) // threads), 1))), threads):
+        pass
     return similarity, index
 
 
-@njit(cache=True)
-def _keep_best(products: Floats, who: Indices, rows: Indices, similarity: Floats, index: Indices) -> None:
-    """Put the products (Q, M) of queries ``who`` with ``rows`` among the best (N, k), falling, equals by row."""
-    last = similarity.shape[1] - 1
-    for n in range(products.shape[0]):
-        query = who[n]
-        for m in range(products.shape[1]):
-            value = products[n, m]
-            if value < similarity[query, last]:
-                continue
-            place = last
-            if value == similarity[query, place] and rows[m] > index[query, place]:
-                continue
-            while place > 0 and (
-                value > similarity[query, place - 1]
-                or (value == similarity[query, place - 1] and rows[m] < index[query, place - 1])
-            ):
-                similarity[query, place] = similarity[query, place - 1]
-                index[query, place] = index[query, place - 1]
-                place -= 1
-            similarity[query, place] = value
-            index[query, place] = rows[m]
-
-
-@njit(cache=True)
-def _best_distinct(
-    similarity_a: Floats, index_a: Indices, similarity_b: Floats, index_b: Indices
-) -> tuple[Floats, Indices]:
-    """Merge two lists of neighbours (N, k) into the k most similar distinct ones; equals are ordered by index."""
-    rows, count = similarity_a.shape
-    similarity = np.empty((rows, count), dtype=np.float32)
-    index = np.empty((rows, count), dtype=np.int64)
-    for row in range(rows):
-        for k in range(count):
-            similarity[row, k], index[row, k] = -np.inf, -1
-        a = b = filled = 0
-        while filled < count and a + b < 2 * count:
-            take_a = b >= count or (
-                a < count
-                and (
-                    similarity_a[row, a] > similarity_b[row, b]
-                    or (similarity_a[row, a] == similarity_b[row, b] and index_a[row, a] <= index_b[row, b])
-                )
-            )
-            value = similarity_a[row, a] if take_a else similarity_b[row, b]
-            place = index_a[row, a] if take_a else index_b[row, b]
-            a += take_a
-            b += not take_a
-            known = place < 0
-            for k in range(filled):
-                known |= index[row, k] == place
-            if known:
-                continue
-            similarity[row, filled] = value
-            index[row, filled] = place
-            filled += 1
-    return similarity, index
+def _search_partitions(partitions: Partitions, queries: Floats, similarity: Floats, index: Indices) -> None:
+    probes = flat_search(partitions.centroids, min(_PROBES, len(partitions.centroids)), queries)[1]
+    order = np.argsort(probes, axis=None, kind="stable")
+    bounds = np.searchsorted(probes.ravel()[order], np.arange(len(partitions.centroids) + 1))
+    order //= probes.shape[1]
+    for partition in np.flatnonzero(np.diff(bounds)).tolist():
+        who = order[bounds[partition] : bounds[partition + 1]]
+        inside = slice(partitions.bounds[partition], partitions.bounds[partition + 1])
+        products = queries[who] @ partitions.vectors[inside].T
+        load.entry("keep_best")(products, who, partitions.rows[inside], similarity, index)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from curation.base import scratch
+from curation.base.pools.threads import blocks, in_order
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -75,7 +76,7 @@ _UNIT = 50.0
 _AT_ONCE = 8
 """Views whose descriptors are made together: 0.35 KB a picture."""
 
-_BLOCK = 4096
+_BLOCK = 1024
 """Pictures looked at before the memory of their thumbnails is given back, if those lie in a file."""
 
 _FLAT_LEVELS = 1.5
@@ -97,19 +98,21 @@ _IN_PLANE = np.zeros((3, 3, 3), dtype=np.bool_)
 _IN_PLANE[1] = True
 
 
-def filled(thumbnails: Pixels, folder: Path | None = None) -> Pixels:
+def filled(thumbnails: Pixels, folder: Path | None = None, threads: int = 1) -> Pixels:
     """Return thumbnails (N, 48, 48) whose large flat areas are filled by what surrounds them, smoothly.
 
     Plain ground, bars, frames and covered parts are no likeness and no difference: filled, they neither draw two
     pictures together nor apart. They lie in a file of ``folder``, or in memory where it is None.
     """
     result = scratch.mapped_zeros(folder, thumbnails.shape, np.uint8)
-    for start in range(0, len(thumbnails), _BLOCK):
-        block = slice(start, start + _BLOCK)
+
+    def do(block: slice) -> None:
         result[block] = thumbnails[block]
         flat = _flat_areas(thumbnails[block])
         for n in np.flatnonzero(flat.any(axis=(1, 2))).tolist():
-            result[start + n][flat[n]] = _filling(thumbnails[start + n], flat[n])[flat[n]]
+            result[block.start + n][flat[n]] = _filling(thumbnails[block.start + n], flat[n])[flat[n]]
+
+    for _ in in_order(do, blocks(len(thumbnails), _BLOCK), threads):
         scratch.release(thumbnails, result)
     return result
 
@@ -161,27 +164,46 @@ def pictures(
     thumbnails: Pixels,
     landmarks: NDArray[np.float64] | None = None,
     folder: Path | None = None,
-    full: Pixels | None = None,
+    large: NDArray[np.int8] | None = None,
+    threads: int = 1,
 ) -> Pictures:
     """Return thumbnails (R, 48, 48) uint8, filled (see ``filled``) and evened (see ``evened``), at the three sizes.
 
-    They lie in files of ``folder`` (see ``scratch.mapped_zeros``), or in memory where it is None. ``full`` are the
-    filled thumbnails, where they are there already.
+    They lie in files of ``folder`` (see ``scratch.mapped_zeros``), or in memory where it is None. ``large`` are the
+    evened thumbnails, where they are there already.
     """
     count = len(thumbnails)
-    small, middle, large = (
-        scratch.mapped_zeros(folder, (count, side, side), np.int8) for side in (SIDE // 4, SIDE // 2, SIDE)
-    )
-    for n, thumbnail in enumerate(filled(thumbnails, folder) if full is None else full):
-        large[n] = evened(thumbnail)
-        levels = large[n].astype(np.float32)
-        coarse, soft = cv2.GaussianBlur(levels, (0, 0), _SMALL_BLUR), cv2.GaussianBlur(levels, (0, 0), _MIDDLE_BLUR)
-        small[n] = np.rint(cv2.resize(coarse, small.shape[1:], interpolation=cv2.INTER_AREA))
-        middle[n] = np.rint(cv2.resize(soft, middle.shape[1:], interpolation=cv2.INTER_AREA))
-        if n % _BLOCK == _BLOCK - 1:
-            scratch.release(thumbnails, small, middle, large)
+    large = all_evened(filled(thumbnails, folder, threads), folder, threads) if large is None else large
+    small, middle = (scratch.mapped_zeros(folder, (count, side, side), np.int8) for side in (SIDE // 4, SIDE // 2))
+
+    def do(block: slice) -> None:
+        for n in range(block.start, block.stop):
+            levels = large[n].astype(np.float32)
+            coarse, soft = cv2.GaussianBlur(levels, (0, 0), _SMALL_BLUR), cv2.GaussianBlur(levels, (0, 0), _MIDDLE_BLUR)
+            small[n] = np.rint(cv2.resize(coarse, small.shape[1:], interpolation=cv2.INTER_AREA))
+            middle[n] = np.rint(cv2.resize(soft, middle.shape[1:], interpolation=cv2.INTER_AREA))
+
+    for _ in in_order(do, blocks(count, _BLOCK), threads):
+        scratch.release(small, middle, large)
     known = np.full((count, 10), np.nan) if landmarks is None else landmarks
     return Pictures(small, middle, large, thumbnails, known)
+
+
+def all_evened(
+    thumbnails: Pixels, folder: Path | None = None, threads: int = 1, known: NDArray[np.int8] | None = None
+) -> NDArray[np.int8]:
+    """Return thumbnails (R, 48, 48) evened, see ``evened``; ``known`` are the first of them, where they are there."""
+    result = scratch.mapped_zeros(folder, thumbnails.shape, np.int8)
+    first = 0 if known is None else len(known)
+    result[:first] = known if known is not None else 0
+
+    def do(block: slice) -> None:
+        for n in range(first + block.start, first + block.stop):
+            result[n] = evened(thumbnails[n])
+
+    for _ in in_order(do, blocks(len(thumbnails) - first, _BLOCK), threads):
+        scratch.release(thumbnails, result)
+    return result
 
 
 def evened(thumbnail: Pixels) -> NDArray[np.int8]:

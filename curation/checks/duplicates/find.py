@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curation.base import scratch
+from curation.base.pools import usable_cores
 from curation.base.progress import Display
 from curation.base.tables import HALF, WHOLE, WINDOW
 
@@ -38,6 +40,15 @@ class Engine(NamedTuple):
     join: Join
     searcher: Searcher
     verify: Callable[[Pictures, Candidates, Report | None], Iterator[Verified]]
+    threads: int = 1
+
+
+def local_engine(threads: int = 0) -> Engine:
+    """Return the steps as this process does them on so many threads; 0: on as many as there are usable cores."""
+    from curation.checks.duplicates import candidates, verification
+
+    threads = threads or usable_cores()
+    return Engine(candidates.hamming_pairs, candidates.searcher, partial(verification.verify, threads=threads), threads)
 
 
 def find_near_duplicates(
@@ -83,22 +94,24 @@ def find_near_duplicates(
     from curation.checks.duplicates.looks import as_looks, no_parts
 
     shown = display or Display(quiet=True)
-    chosen = engine or Engine(candidates.hamming_pairs, candidates.searcher, verification.verify)
+    chosen = engine or local_engine()
     parts = parts or no_parts()
     looks = as_looks(len(thumbnails), parts)
     levels = _stacked(folder, thumbnails, parts.thumbnails)
     points = _landmarks_of(looks, landmarks)
-    full = features.filled(levels, folder)
+    full = features.filled(levels, folder, chosen.threads)
+    large = features.all_evened(full, folder, chosen.threads)
     with shown.step("Searching for near copies", "searches") as searched:
         given = candidates.Features(full, dhash, phash)
-        looks, named = _candidates(given, looks, points, settings, chosen, searched)
+        looks, named = _candidates(given, large, looks, points, settings, chosen, searched)
         named = candidates.union([named, *(source.pairs(given) for source in also)])
     levels, full = (_with_turned(folder, part, looks) for part in (levels, full))
     points = np.concatenate([points, np.full((len(looks.owner) - len(points), 10), np.nan)])
     with shown.step("Comparing the candidates", "pairs") as compared:
         apart = looks.owner[named.pairs[:, 0]] != looks.owner[named.pairs[:, 1]]
         named = candidates.Candidates(named.pairs[apart], named.mirrored[apart])
-        pictures = features.pictures(levels, points, folder, full)
+        large = features.all_evened(full, folder, chosen.threads, large)
+        pictures = features.pictures(levels, points, folder, large, chosen.threads)
         texts: dict[str, int] = {}
 
         def examined(pairs: Candidates, report: Report | None) -> pd.DataFrame:
@@ -114,7 +127,13 @@ def find_near_duplicates(
 
 
 def _candidates(
-    given: Features, looks: Looks, points: Doubles, settings: DuplicateSettings, engine: Engine, report: Report
+    given: Features,
+    large: NDArray[np.int8],
+    looks: Looks,
+    points: Doubles,
+    settings: DuplicateSettings,
+    engine: Engine,
+    report: Report,
 ) -> tuple[Looks, Candidates]:
     """Return all looks, those that turning adds included, and the pairs of them that may be one picture."""
     from curation.checks.duplicates import aligned, candidates
@@ -142,7 +161,8 @@ def _candidates(
     ]
     looks, turned = TurnSource(index, progress.of(2)).pairs(given.thumbnails[:contents], looks)
     by_face = aligned.FaceSource(progress.of(3), engine.searcher).pairs(given.thumbnails, points)
-    looks, windows = WindowSource(index, progress.of(4), engine.searcher).pairs(given.thumbnails[:contents], looks)
+    source = WindowSource(index, progress.of(4), engine.searcher, engine.threads)
+    looks, windows = source.pairs(given.thumbnails[:contents], large, looks)
     return looks, candidates.union([*found, turned, windows, by_face])
 
 

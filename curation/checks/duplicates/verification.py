@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.base import scratch
+from curation.base.pools.threads import blocks, in_order
 from curation.checks.duplicates import changes, kernel
 from curation.checks.duplicates.aligned import face_zones, mirrored_landmarks, starts
 from curation.checks.duplicates.calibration import log_odds, may_be_copies
@@ -56,19 +57,27 @@ class Verified:
 
 
 def verify(
-    pictures: Pictures, candidates: Candidates, report: Report | None = None, weighed: bool = True
+    pictures: Pictures,
+    candidates: Candidates,
+    report: Report | None = None,
+    weighed: bool = True,
+    threads: int = 1,
 ) -> Iterator[Verified]:
     """Register and compare candidate pairs, and yield what was found a batch at a time.
 
     Those that do not even agree coarsely are left out. What is found does not depend on the order or the number of
     candidates. Where differences are not to be ``weighed``, pairs are registered only: a quarter less work.
     """
-    for start in range(0, len(candidates), _BATCH):
-        batch = slice(start, start + _BATCH)
-        yield _verify_batch(pictures, Candidates(candidates.pairs[batch], candidates.mirrored[batch]), weighed)
+
+    def do(batch: slice) -> Verified:
+        return _verify_batch(pictures, Candidates(candidates.pairs[batch], candidates.mirrored[batch]), weighed)
+
+    batches = blocks(len(candidates), _BATCH)
+    for batch, found in zip(batches, in_order(do, batches, threads), strict=True):
+        yield found
         scratch.release(*pictures)
         if report is not None:
-            report(min(start + _BATCH, len(candidates)), len(candidates))
+            report(batch.stop, len(candidates))
 
 
 def joined(batches: Iterable[Verified]) -> Verified:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import cv2
@@ -28,7 +28,8 @@ from curation.checks.duplicates.candidates import (
     partitioned,
     searcher,
 )
-from curation.checks.duplicates.features import PLAIN, SIDE, Floats, Pixels, View, descriptors, evened, seen_by
+from curation.checks.duplicates.features import PLAIN, SIDE, Floats, Pixels, View, descriptors, seen_by
+from curation.checks.duplicates.kernel import Stack, place_crops
 from curation.checks.duplicates.looks import Looks, nearest, seen_through
 
 Doubles = NDArray[np.float64]
@@ -69,14 +70,9 @@ cost for so many searches."""
 
 _HALF = SIDE // 2
 _CROP_SIDES = (15, 14, 16)
-_LEAST_HOPE = 0.6
 _LEAST_AGREEMENT = 0.74
 """Sides, px of 24, at which a crop is laid over the picture, and the correlation of details at the best place from
-which a pair is named: 98 of 100 crops have more, and 1 of 100 other pairs. Below ``_LEAST_HOPE`` at the first size, as
-9 of 10 other pairs are, the other sizes are not tried."""
-
-_REMEMBERED = 40_000
-"""Pictures whose details are kept meanwhile: 100 MB."""
+which a pair is named: 98 of 100 crops have more, and 1 of 100 other pairs."""
 
 
 class _Search(NamedTuple):
@@ -109,22 +105,30 @@ class WindowSource:
     SEARCHES: ClassVar[int] = len(_SEARCHES)
     """Of which progress tells."""
 
-    def __init__(self, index: Index, report: Report | None = None, made: Searcher | None = None) -> None:
+    def __init__(
+        self, index: Index, report: Report | None = None, made: Searcher | None = None, threads: int = 1
+    ) -> None:
         """Search ``index``, which holds the contents' descriptors first, and others by ``made``."""
         self._index = index
         self._report = report
         self._searcher = made or searcher
+        self._threads = threads
 
-    def pairs(self, thumbnails: Pixels, looks: Looks) -> tuple[Looks, Candidates]:
+    def pairs(self, thumbnails: Pixels, large: Stack, looks: Looks) -> tuple[Looks, Candidates]:
         """Return the looks that windows add behind ``looks``, and pairs of contents with them.
 
         Args:
             thumbnails: (N, 48, 48) of the contents
+            large: (N or more, 48, 48) the same, evened
             looks: all so far
 
         """
-        details = _Details(thumbnails)
-        named = [part for search, found in self._found(thumbnails) for part in details.placed(search, found)]
+        named: list[_Named] = []
+        for search, found in self._found(thumbnails):
+            if search.other == PLAIN:
+                named += _crops(large, found, self._threads)
+            else:
+                named += _in_common(large, search.own, found)
         who, whom = (np.array([part[side] for part in named], dtype=np.int64) for side in (0, 1))
         views = np.array([part[2] for part in named]).reshape(-1, 6)
         seen, place = np.unique(np.column_stack([who, views]), axis=0, return_inverse=True)
@@ -142,7 +146,10 @@ class WindowSource:
         crops: list[Indices] = []
         plain = self._index
         if _FEW < len(plain.vectors) <= FLAT_LIMIT:
-            plain = Index(plain.vectors, partial(partition_search, partitioned(plain.vectors), _NEAREST + 1))
+            plain = Index(
+                plain.vectors,
+                partial(partition_search, partitioned(plain.vectors), _NEAREST + 1, threads=self._threads),
+            )
         own = seen_by(thumbnails, [search.own for search in _SEARCHES])
         for done, (search, seen) in enumerate(zip(_SEARCHES, own, strict=True)):
             whole = search.other == PLAIN
@@ -166,54 +173,45 @@ class WindowSource:
 _Named = tuple[int, int, tuple[float, ...]]
 
 
-class _Details:
-    """Lays what was found over the pictures by their details at 24 px."""
+def _crops(large: Stack, pairs: Indices, threads: int) -> list[_Named]:
+    """Return of pairs (M, 2) in which the second is a crop of the first: both rows, and the view of the first."""
+    one, other = (np.ascontiguousarray(side) for side in pairs.T)
+    agreement, places = place_crops(large, one, other, _CROP_SIDES, threads)
+    named: list[_Named] = []
+    for n in np.flatnonzero(agreement >= _LEAST_AGREEMENT).tolist():
+        side, left, top = places[n].tolist()
+        across, down = ((start + side / 2) / _HALF - 0.5 for start in (left, top))
+        named.append((int(one[n]), int(other[n]), (side / _HALF, 0.0, across, 0.0, side / _HALF, down)))
+    return named
 
-    def __init__(self, thumbnails: Pixels) -> None:
-        self._thumbnails = thumbnails
-        self._seen = lru_cache(_REMEMBERED)(self._sized)
 
-    def placed(self, search: _Search, pairs: Indices) -> Iterator[_Named]:
-        """Yield of pairs (M, 2) that agree: both rows, and the view (6) of the first that looks like the second."""
-        for one, other in pairs.tolist():
-            if search.other == PLAIN:
-                agreement, view = self._crop(one, other)
-            else:
-                agreement, view = self._common(search.own, one, other)
-            if agreement >= _LEAST_AGREEMENT:
-                yield one, other, view
+def _in_common(large: Stack, own: View, pairs: Indices) -> Iterator[_Named]:
+    """Yield of pairs (M, 2) that agree in the middle or in opposite corners: both rows, and the view of the first."""
+    for one, other in pairs.tolist():
+        agreement, view = _common(_half(large[one]), _half(large[other]), own)
+        if agreement >= _LEAST_AGREEMENT:
+            yield one, other, view
 
-    def _crop(self, one: int, other: int) -> tuple[float, tuple[float, ...]]:
-        (whole,) = self._seen(one, (_HALF,))
-        best: tuple[float, tuple[float, ...]] = (-1.0, ())
-        for side, crop in zip(_CROP_SIDES, self._seen(other, _CROP_SIDES), strict=True):
-            _, most, _, (left, top) = cv2.minMaxLoc(cv2.matchTemplate(whole, crop, cv2.TM_CCOEFF_NORMED))
-            share = side / _HALF
-            across, down = ((start + side / 2) / _HALF - 0.5 for start in (left, top))
-            best = max(best, (most, (share, 0.0, across, 0.0, share, down)))
-            if most < _LEAST_HOPE:
-                break
-        return best
 
-    def _common(self, own: View, one: int, other: int) -> tuple[float, tuple[float, ...]]:
-        (whole,), (picture,) = self._seen(other, (_HALF,)), self._seen(one, (_HALF,))
-        turn = math.radians(own.turn)
-        linear = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-        if own.turn:
-            picture = seen_through(picture, np.column_stack([linear, np.zeros(2)]).ravel())
-        side = round(_HALF / own.zoom)
-        start = [round((_HALF - side) / 2 + shift / 2) for shift in (own.dx, own.dy)]
-        common = np.ascontiguousarray(picture[start[1] : start[1] + side, start[0] : start[0] + side])
-        _, most, _, place = cv2.minMaxLoc(cv2.matchTemplate(whole, common, cv2.TM_CCOEFF_NORMED))
-        # what lies at start in the picture as turned lies at place in the other
-        apart = (np.array(start) - np.array(place)) / _HALF
-        if not own.turn and np.abs(apart).max() < _LEAST_SHIFT:
-            return -1.0, ()
-        if own.turn:
-            return most, tuple(np.column_stack([linear / _INWARDS, linear @ apart]).ravel().tolist())
-        middle = (np.array(start) + side / 2) / _HALF - 0.5
-        return most, tuple(np.column_stack([linear * side / _HALF, middle]).ravel().tolist())
+def _half(picture: NDArray[np.int8]) -> Floats:
+    levels = picture.astype(np.float32)
+    return np.asarray(cv2.resize(levels, (_HALF, _HALF), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
-    def _sized(self, row: int, sides: tuple[int, ...]) -> list[Floats]:
-        even = evened(self._thumbnails[row]).astype(np.float32)
-        return [np.asarray(cv2.resize(even, (n, n), interpolation=cv2.INTER_AREA), dtype=np.float32) for n in sides]
+
+def _common(picture: Floats, whole: Floats, own: View) -> tuple[float, tuple[float, ...]]:
+    turn = math.radians(own.turn)
+    linear = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    if own.turn:
+        picture = seen_through(picture, np.column_stack([linear, np.zeros(2)]).ravel())
+    side = round(_HALF / own.zoom)
+    start = [round((_HALF - side) / 2 + shift / 2) for shift in (own.dx, own.dy)]
+    common = np.ascontiguousarray(picture[start[1] : start[1] + side, start[0] : start[0] + side])
+    _, most, _, place = cv2.minMaxLoc(cv2.matchTemplate(whole, common, cv2.TM_CCOEFF_NORMED))
+    # what lies at start in the picture as turned lies at place in the other
+    apart = (np.array(start) - np.array(place)) / _HALF
+    if not own.turn and np.abs(apart).max() < _LEAST_SHIFT:
+        return -1.0, ()
+    if own.turn:
+        return most, tuple(np.column_stack([linear / _INWARDS, linear @ apart]).ravel().tolist())
+    middle = (np.array(start) + side / 2) / _HALF - 0.5
+    return most, tuple(np.column_stack([linear * side / _HALF, middle]).ravel().tolist())

@@ -1,4 +1,4 @@
-"""Whose face it is: groups of one person from embeddings, and the checks that read them."""
+"""Face identity: groups of one person from embeddings, and the checks based on them."""
 
 from curation.checks.subjects.find import REVISION, Parted, Subjects, find_subjects, is_made
 from curation.checks.subjects.rows import subject_leak, subject_shift

@@ -1,7 +1,7 @@
-"""Groups of one person among faces, without a number of people: how they are found and how sure they are.
+"""Groups of one person among faces, for an unknown number of people, and their expected precision.
 
-A group is a node of the tree of joins. The limit of heights is the highest at which the pairs of two people that are
-expected below it by chance are at most one in a hundred (by default) of the pairs that the groups hold.
+A group is a node of the tree of joins. The limit of heights is the highest at which the expected pairs of different
+people below it are at most one in a hundred (by default) of the pairs in groups.
 """
 
 from __future__ import annotations
@@ -14,51 +14,50 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
-from curation.base.arrays import Floats, Ints
+from curation.base.arrays import Floats, Floats32, Ints
 from curation.checks.duplicates.candidates import searcher
 from curation.checks.subjects import null, tree
 
 REVISION = 2
-"""Raised whenever groups may change for the same embeddings; makes kept ones stale."""
+"""To be raised whenever groups may change for the same embeddings; makes kept ones stale."""
 
 _NEIGHBOURS = 32
-"""Nearest faces that a face may be joined with directly; a person with more pictures is joined through them."""
+"""Nearest faces with which a face may be joined directly; a person with more pictures is joined through them."""
 
 _FEW = 2048
-"""Up to so many faces all pairs are looked at."""
+"""Up to this many faces all pairs are compared."""
 
 _CHANCE_EDGES = 2.0
-"""Pairs of strangers a face that are looked at: a limit so far out that no group of use lies beyond it."""
+"""Pairs of strangers per face that are considered: a limit beyond which there is no useful group."""
 
 _ROUNDS = 3
-"""Each learns from the people that the last one found: the law of strangers without their pairs, and in which
-directions a person's own pictures differ."""
+"""Rounds, each of which uses the people found by the last: the distribution of strangers without their pairs, and the
+directions in which one person's pictures differ."""
 
 _HEIGHTS = np.linspace(-1.5, -9.0, 151)
-"""Limits tried, standard deviations."""
+"""Limits that are tried, in standard deviations."""
 
 _WINDOW = 10
 """Steps of ``_HEIGHTS``: half a standard deviation, in which joins are compared with those expected by chance."""
 
 _LARGEST_LOCAL = 15
-"""Joins just below the limit may be wrong so many times as often as pairs on the whole: at 0.99 about one in seven."""
+"""Joins just below the limit may be wrong this many times as often as pairs overall: at 0.99 about one in seven."""
 
 _LEAST_FACES = 30
-"""With fewer faces nothing can be said of what two people's usually look like."""
+"""With fewer faces the distances between people cannot be estimated."""
 
 Parted = Sequence[Sequence[Sequence[int]]]
 
 _MADE = re.compile("person-[0-9a-f]{12}")
 
 UNSURE = 0.9
-"""Groups that are expected to be right in at least so many of their pairs, but in less than the precision asked for,
-wait for a person."""
+"""Groups with at least this expected precision, but less than requested, wait for a person."""
 
 
 def is_made(name: str) -> bool:
-    """Tell whether a name was made for pictures of which somebody said that they show one person, whoever it is.
+    """Return whether a name was generated for pictures that, according to somebody, show one unnamed person.
 
-    It does not say that they show nobody else who was given a name.
+    They may still show somebody else who was given a name.
     """
     return _MADE.fullmatch(name) is not None
 
@@ -67,13 +66,13 @@ def is_made(name: str) -> bool:
 class Subjects:
     """Who is who among faces (N,).
 
-    group      -- places of people: equal for one person
-    sure       -- expected share of right pairs among all groups at least as sure as this one; 1 for faces alone
-    perhaps    -- places of people at the precision ``UNSURE``
+    group      -- number of the person: equal for one person
+    sure       -- expected share of correct pairs among all groups at least as certain as this one; 1 for single faces
+    perhaps    -- number of the person at the precision ``UNSURE``
     unsure     -- the same share for those
-    limit      -- standard deviations: heights of groups are at most this
-    expected_false -- pairs of two people expected in the groups by chance
-    pairs      -- pairs that the groups hold
+    limit      -- standard deviations: largest height of groups
+    expected_false -- pairs of different people expected in groups by chance
+    pairs      -- pairs in groups
     """
 
     group: Ints
@@ -86,7 +85,7 @@ class Subjects:
 
 
 def find_subjects(
-    faces: npt.NDArray[np.float32],
+    faces: Floats32,
     given: Sequence[str],
     precision: float,
     seed: int,
@@ -96,12 +95,12 @@ def find_subjects(
     """Return who is who; deterministic.
 
     Args:
-        faces: (N, numbers) embeddings, one per distinct picture: copies would pass for proofs
-        given: (N,) names of people, "" where unknown; faces of one name are one person, of two names two
-        precision: expected share of right pairs, 0.5 .. 1
-        seed: of what is drawn
-        different: (M, 2, numbers) embeddings of pairs of faces that are known to be of two people
-        parted: what a person said are not one: places of faces, those of two parts are of two people
+        faces: (N, dimensions) embeddings, one per distinct picture: copies would count as evidence
+        given: (N,) names of people, "" if unknown; faces of one name are one person, of two names two
+        precision: expected share of correct pairs, 0.5 .. 1
+        seed: of random draws
+        different: (M, 2, dimensions) embeddings of pairs of faces that are known to show different people
+        parted: places of faces that a person separated: different parts of a set show different people
 
     """
     names = np.asarray(given, dtype=object)
@@ -128,11 +127,11 @@ def find_subjects(
 
 
 _LOOSEST = 0.1
-"""Share of strangers' pairs that may be looked at in a small set."""
+"""Share of strangers' pairs that may be considered in a small set."""
 
 
 def _leaves(names: npt.NDArray[np.object_]) -> Ints:
-    """Return (N,) in 0 .. K - 1: the faces of one name are one leaf, one without a name is a leaf of its own."""
+    """Return (N,) in 0 .. K - 1: the faces of one name are one leaf, each unnamed face is its own leaf."""
     keys = np.array([f"={name}" if name else f"#{place}" for place, name in enumerate(names)], dtype=object)
     _, first, number = np.unique(keys, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
@@ -146,7 +145,7 @@ def _as_given(leaf: Ints) -> Subjects:
 
 
 def _apart(names: npt.NDArray[np.object_], leaf: Ints, parted: Parted) -> list[tree.Apart]:
-    """Return what keeps each leaf apart from others."""
+    """Return what separates each leaf from others."""
     found: list[list[tree.Apart]] = [[] for _ in range(int(leaf.max(initial=-1)) + 1)]
     for place, name in enumerate(names):
         if name and not is_made(name):
@@ -159,7 +158,7 @@ def _apart(names: npt.NDArray[np.object_], leaf: Ints, parted: Parted) -> list[t
 
 
 def _stranger_pairs(size: Floats, given: list[bool]) -> float:
-    """Return how many pairs of faces might be of one person or of two: not one leaf's, and not both given."""
+    """Return how many pairs of faces are undecided: not within one leaf, and not both named."""
     named = np.array(given)
     total, known = size.sum(), size[named].sum()
     alone = size[~named]
@@ -167,12 +166,12 @@ def _stranger_pairs(size: Floats, given: list[bool]) -> float:
 
 
 def _edges(points: Floats, leaf: Ints) -> Ints:
-    """Return (E, 2) leaves whose faces are near neighbours, each pair once."""
+    """Return (E, 2) pairs of leaves whose faces are near neighbours, each once."""
     count = min(_NEIGHBOURS + 1, len(points))
     if len(points) <= _FEW:
         one, other = np.triu_indices(len(points), 1)
     else:
-        # of vectors with one number more, the largest product is the smallest distance
+        # with one more dimension the largest product is the smallest distance
         database = np.column_stack([points, -(points**2).sum(axis=1) / 2]).astype(np.float32)
         asked = np.column_stack([points, np.ones(len(points))]).astype(np.float32)
         near = searcher(database, count)(asked)[1]
@@ -193,10 +192,10 @@ def _numbers(found: tree.Tree, limit: float) -> Ints:
 
 @dataclass(frozen=True)
 class _Curve:
-    """What each limit of heights would give.
+    """The outcome at each limit of heights.
 
     pairs  -- pairs of faces in groups
-    groups -- how many groups there are, faces alone among them
+    groups -- number of groups, including single faces
     chance -- share of strangers that are nearer
     false  -- pairs of strangers expected to be nearer
     """
@@ -208,7 +207,7 @@ class _Curve:
 
     @classmethod
     def of(cls, found: tree.Tree, sizes: Floats, leaf_sizes: Floats, strangers: float) -> _Curve:
-        """Return the curve of a tree; ``sizes`` are its nodes' faces, ``leaf_sizes`` its leaves'."""
+        """Return the curve of a tree; ``sizes`` are the faces of its nodes, ``leaf_sizes`` those of its leaves."""
         own = np.concatenate([leaf_sizes**2, np.zeros(len(found.children))])
         for place, (one, other) in enumerate(found.children.tolist()):
             own[found.leaves + place] = own[one] + own[other]
@@ -221,7 +220,7 @@ class _Curve:
 
     @property
     def precision(self) -> Floats:
-        """Expected share of right pairs at each limit, never less at a lower one."""
+        """Expected share of correct pairs at each limit, monotone: never less at a lower limit."""
         share = 1 - self.false / np.maximum(self.pairs, 1e-9)
         rising: Floats = np.maximum.accumulate(np.clip(share, 0.0, 1.0))
         return rising
@@ -229,8 +228,8 @@ class _Curve:
     def limit(self, precision: float) -> float:
         """Return the highest limit with that expected precision; -inf where there is none.
 
-        The joins just below it must be right too, not only all together: where the surest groups leave room for false
-        pairs, nothing is joined only because it fits in (local against tail-area false discovery rate: Efron, 2004).
+        The joins just below it must be correct too, not only all joins on average: certain groups must not make room
+        for false pairs (local as opposed to tail-area false discovery rate: Efron, 2004).
         """
         enough = (1 - self.false / np.maximum(self.pairs, 1e-9)) >= precision
         lower = np.minimum(np.arange(len(_HEIGHTS)) + _WINDOW, len(_HEIGHTS) - 1)
@@ -255,7 +254,7 @@ def _as_subjects(found: tree.Tree, curve: _Curve, leaf: Ints, precision: float) 
 
 
 def _with_sureness(found: tree.Tree, curve: _Curve, limit: float) -> tuple[Ints, Floats]:
-    """Return (N,) the group of each leaf at a limit, and its expected precision; 1 for a leaf alone."""
+    """Return (N,) the group of each leaf at a limit, and its expected precision; 1 for a single leaf."""
     nodes = found.cut(limit)
     number, sure = np.empty(found.leaves, dtype=np.int64), np.ones(found.leaves)
     heights = curve.at(found.height[nodes])

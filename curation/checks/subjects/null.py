@@ -1,10 +1,10 @@
-"""How far apart two people's faces are in one data set, learned from the set itself.
+"""The distribution of distances between different people's faces in a data set, estimated from the set itself.
 
-Almost all pairs of faces in a data set are of two people, and their distances follow a normal law closely (faces of two
-other data sets against each other: to one pair in a hundred thousand). Its middle and its lower side are read off the
-data (an empirical null: Efron, "Large-scale simultaneous hypothesis testing", 2004); pairs that are already known to be
-of one person are left out. From it follows how many pairs of different people lie below a distance by chance: the
-number grows with the square of the number of faces, and so the limit falls as a data set grows.
+Almost all pairs of faces in a data set are of different people, and their distances are close to a normal distribution
+(between faces of two other data sets: down to one pair in a hundred thousand). Its median and its lower side are
+estimated from the data (an empirical null: Efron, "Large-scale simultaneous hypothesis testing", 2004) without pairs
+known to be of one person. It gives the number of pairs of different people below a distance by chance, which grows with
+the square of the number of faces, so the limit falls as a data set grows.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from scipy.special import ndtri
 from curation.base.arrays import Floats, Ints
 
 _PAIRS = 400_000
-"""Pairs of faces drawn to learn from."""
+"""Pairs of faces that are drawn."""
 
 _COHORT = 2000
-"""Faces against which each face's own typical distance is taken."""
+"""Faces to which each face's typical distance is measured."""
 
 _OWN_SHARE = 0.5
-"""How much of what sets a face's typical distance apart from the others' counts. A face of poor quality is near to all,
-one with a beard far from all; but part of that is the person. On two sizes of one set of 40 people: at one false pair
-in 10,000 0.961 and 0.906 of the true ones with a half, 0.948 and 0.879 with none, 0.930 and 0.855 with the whole."""
+"""Share of the deviation of a face's typical distance that is corrected. A face of poor quality is near to all, one
+with a beard far from all; but part of that is the person. On two sizes of one set of 40 people, at one false pair in
+10,000, a half gave 0.961 and 0.906 of the true pairs, none 0.948 and 0.879, the whole 0.930 and 0.855."""
 
 _LARGE = 4
 _ENOUGH_LARGE = 25
-"""Groups of so many faces, and so many of them, that tell how much steadier the distance of two groups is."""
+"""Faces per group, and groups, needed to estimate how much less the distance of two groups varies."""
 
 _LEAST_KNOWN = 200
-"""Pairs known to be of two people from which the law is checked against them."""
+"""Pairs known to be of different people from which on the distribution is checked against them."""
 
 _LEAST_FREEDOM = 100
-"""Pictures beyond the first of each person from which their own variation is learned."""
+"""Pictures beyond the first of each person from which on the variation within people is estimated."""
 
 _SHRINKAGE = 0.7
-"""Of the covariance within people towards a sphere. Of 40 people at 92, 48, 40, 32, 28 and 24 px 0.7 joined the most
-pairs, 0.5 and 0.9 hardly fewer, all more than none."""
+"""Shrinkage of the covariance within people towards a sphere. For 40 people at 92, 48, 40, 32, 28 and 24 px 0.7 joined
+the most pairs, 0.5 and 0.9 hardly fewer, all more than none."""
 
 _LOWER = (0.1587, 0.05)
-"""Shares of pairs at which the lower side is read; the wider one counts."""
+"""Quantiles at which the lower side is estimated; the wider one counts."""
 
 
 @dataclass(frozen=True)
 class Distances:
-    """The law of distances between two people.
+    """The distribution of distances between two people.
 
     middle -- median
-    between, within -- variances: of two people's distance, and what a single face adds; of groups of a and b faces it
-        is between + within * (1/a + 1/b)
-    typical -- (N,) each face's median distance to others
+    between, within -- variances: of two people's distance, and added by a single face; for groups of a and b faces the
+        variance is between + within * (1/a + 1/b)
+    typical -- (N,) median distance of each face to others
     """
 
     middle: float
@@ -62,17 +62,17 @@ class Distances:
     typical: Floats
 
     def expected(self, one: Any, other: Any) -> Any:
-        """Return the middle for two faces (or groups) of these typical distances."""
+        """Return the expected distance of two faces (or groups) with these typical distances."""
         return _OWN_SHARE * (one + other) / 2 + (1 - _OWN_SHARE) * self.middle
 
     def spread(self, one: Any, other: Any) -> Any:
-        """Return the standard deviation for groups of so many faces each."""
+        """Return the standard deviation for groups of these sizes."""
         return np.sqrt(self.between + self.within * (1 / one + 1 / other))
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Groups as points: (K, numbers) centres, (K,) mean squared distances from them, sizes, typical distances."""
+    """Groups as points: (K, dimensions) centres, (K,) mean squared distances from them, sizes, typical distances."""
 
     centre: Floats
     scatter: Floats
@@ -81,7 +81,7 @@ class Groups:
 
 
 def grouped(faces: Floats, number: Ints, typical: Floats) -> Groups:
-    """Return the groups that ``number`` (N,) in 0 .. K - 1 makes of faces (N, numbers)."""
+    """Return the groups of faces (N, dimensions) given by ``number`` (N,) in 0 .. K - 1."""
     size = np.bincount(number).astype(np.float64)
     centre = np.zeros((len(size), faces.shape[1]))
     np.add.at(centre, number, faces)
@@ -98,16 +98,15 @@ def apart(one: Groups, other: Groups) -> Floats:
 
 
 def without_own_variation(faces: Floats, number: Ints, different: Floats | None) -> tuple[Floats, Floats | None]:
-    """Return faces (N, numbers) in which the directions count less in which the pictures of one person differ.
+    """Return faces (N, dimensions) with smaller weight of the directions in which pictures of one person differ.
 
     Within-class covariance normalisation (Hatch, Kajarekar & Stolcke, 2006), with the covariance shrunk towards a
-    sphere; expressions, light and pose become smaller against what tells people apart. Nothing changes with too few
-    pictures of one person.
+    sphere, reduces the effect of expression, light and pose. Without enough pictures of one person nothing changes.
 
     Args:
-        faces: (N, numbers) embeddings
+        faces: (N, dimensions) embeddings
         number: (N,) groups of one person found so far
-        different: (M, 2, numbers) pairs, changed the same way
+        different: (M, 2, dimensions) pairs, transformed the same way
 
     """
     size = np.bincount(number)
@@ -127,14 +126,14 @@ def without_own_variation(faces: Floats, number: Ints, different: Floats | None)
 
 
 def learn(faces: Floats, number: Ints, seed: int, different: Floats | None = None) -> Distances:
-    """Return the law of distances between two people.
+    """Return the distribution of distances between two people.
 
     Args:
-        faces: (N, numbers) embeddings
+        faces: (N, dimensions) embeddings
         number: (N,) groups of one person found or given so far; pairs inside one do not count
         seed: of the pairs drawn
-        different: (M, 2, numbers) embeddings of pairs known to be of two people; where their lower side is wider
-            than that of the drawn ones, it counts
+        different: (M, 2, dimensions) embeddings of pairs known to be of different people; if their lower side is wider
+            than that of the drawn pairs, it counts
 
     """
     rng = np.random.default_rng(seed)
@@ -156,7 +155,7 @@ def learn(faces: Floats, number: Ints, seed: int, different: Floats | None = Non
 
 
 def _with_sizes(law: Distances, single: float, groups: Groups) -> Distances:
-    """Return the law with its variance divided into what people and what single faces add to it."""
+    """Return the distribution with its variance split into those of people and of single faces."""
     large = np.flatnonzero(groups.size >= _LARGE)
     within = 0.0
     if len(large) >= _ENOUGH_LARGE:
@@ -181,13 +180,13 @@ def _lengths(faces: Floats, one: Ints, other: Ints) -> Floats:
 
 
 def _lower_side(values: Floats) -> float:
-    """Return the standard deviation that the values below their median speak for."""
+    """Return the standard deviation estimated from the values below the median."""
     middle = np.median(values)
     return float(max((np.quantile(values, share) - middle) / ndtri(share) for share in _LOWER))
 
 
 def _typical(faces: Floats, cohort: Floats, number: Ints, cohort_number: Ints) -> Floats:
-    """Return (N,) the median distance of each face to the cohort's faces of other groups."""
+    """Return (N,) the median distance of each face to faces of other groups in the cohort."""
     result = np.empty(len(faces))
     squares, cohort_squares = (faces**2).sum(axis=1), (cohort**2).sum(axis=1)
     for start in range(0, len(faces), _COHORT):

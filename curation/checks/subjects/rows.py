@@ -1,4 +1,4 @@
-"""The checks that read who is who: one person in several splits, and a person who carries only one class."""
+"""Checks of people: one person in several splits, and a person with images of one class only."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import numpy as np
 import pandas as pd
 
 from curation.base.arrays import Flags
+from curation.base.frames import records
 from curation.base.tables import empty_issues
 from curation.checks.base import ISSUE_SCORE, CheckInputs, as_json, rows
 
 _LEAST_PICTURES = 3
-"""Pictures of a person, copies counted once, from which one class can be no accident."""
+"""Pictures of a person, copies counted once, from which one class may not be an accident."""
 
 _CHANCE = 0.05
-"""Persons expected to be flagged in a whole data set in which nobody prefers a class."""
+"""Persons expected to be flagged in a data set in which nobody prefers a class."""
 
 _LISTED = 4
 """Classes named in the evidence."""
 
 
 def subject_leak(inputs: CheckInputs) -> pd.DataFrame:
-    """One person in several splits; a row for every image whose person is known, ``group`` is the person.
+    """One person in several splits; every image of a known person has a row, ``group`` is the person.
 
-    People whom the source names count as certain; of found ones the score is 1 - the expected share of right pairs.
-    Images that are perhaps of a person in another split are not flagged: their evidence says whose, and their score
-    lies between 0.5 and 1.
+    People named by the source are certain; for found ones the score is 1 - the expected share of correct pairs. Images
+    that may be of a person in another split are not flagged: their evidence names the person, and their score is
+    between 0.5 and 1.
     """
     if inputs.subjects is None:
         return empty_issues()
@@ -36,11 +37,11 @@ def subject_leak(inputs: CheckInputs) -> pd.DataFrame:
     surely = np.where(found["given"], 1.0, found["sure"])
     scores = np.where(flags, np.minimum(1 - surely, 0.49), np.where(doubt, 1 - found["unsure"] / 2, 1.0)).astype("f8")
     facts = _facts(found, "person", flags) | _facts(found, "perhaps", doubt)
-    # whoever is perhaps the same person as one of these is to be looked at beside them
+    # possible images of the same person are to be shown beside these
     found["beside"] = found["perhaps"].where(found["perhaps"].isin(set(found.loc[doubt, "perhaps"])), "")
     evidence = [
         as_json(**_leak(row, facts, sure=flag)) if flag or maybe else "{}"
-        for row, flag, maybe in zip(found.to_dict("records"), flags, doubt, strict=True)
+        for row, flag, maybe in zip(records(found), flags, doubt, strict=True)
     ]
     return rows("subject_leak", found["path"], np.round(scores, 6), flags, evidence, found["person"].tolist())
 
@@ -55,10 +56,10 @@ def _leak(row: dict[str, Any], facts: dict[str, dict[str, Any]], *, sure: bool) 
 
 
 def subject_shift(inputs: CheckInputs) -> pd.DataFrame:
-    """People who carry one class only, where chance would have given them others.
+    """People with images of one class only, where chance would have given them others.
 
-    With the classes' shares of all pictures, a person of n pictures carries one class c with probability share(c)^n
-    (copies counted once). Flagged where fewer than 0.05 such people are expected among all: a model may then learn the
+    By the classes' shares of all pictures, all n pictures of a person are of class c with probability share(c)^n
+    (copies counted once). Flagged if fewer than 0.05 such people are expected among all: a model may then learn the
     person instead of the class.
     """
     if inputs.subjects is None:
@@ -91,8 +92,8 @@ def subject_shift(inputs: CheckInputs) -> pd.DataFrame:
 
 
 def _with_images(inputs: CheckInputs) -> pd.DataFrame:
-    """Return who is who with split, label and picture (copies share one), a row per image whose person is known."""
-    assert inputs.subjects is not None  # noqa: S101 -- the callers have looked
+    """Return person, split, label and picture (equal for copies) of each image whose person is known."""
+    assert inputs.subjects is not None  # noqa: S101 -- checked by the callers
     members = inputs.copies.members
     picture = members["group"].where(members["group"] != "", members["content"])
     known = inputs.subjects.merge(inputs.images[["path", "split", "label"]], on="path")

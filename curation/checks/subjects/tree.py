@@ -1,8 +1,8 @@
-"""Joining faces into ever larger groups, the surest pair first: average linkage on a graph of near neighbours.
+"""Agglomerative clustering of faces, the most certain pair first: average linkage on a graph of near neighbours.
 
-The distance of two groups is the root mean square over all pairs of their faces (so a chain of look-alikes does not
-join), which follows from centres and scatters alone. It is told in standard deviations of the law of distances between
-two people: -4 is four below what two people usually have.
+The distance of two groups is the root mean square over all pairs of their faces, so that a chain of look-alikes does
+not join; it follows from centres and scatters alone. Heights are in standard deviations of the distances between
+different people: -4 is four below their usual distance.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from curation.base.arrays import Floats, Ints
 from curation.checks.subjects.null import Distances, Groups, apart
 
 _RANKS = slice(2, 12)
-"""The third to twelfth nearest stranger tell how dense a neighbourhood is: the first two may be the same person."""
+"""Ranks of the strangers that measure the density of a neighbourhood: the first two may be the same person."""
 
 _NARROWEST, _WIDEST = 0.65, 3.0
-"""Bounds of how much narrower or wider a neighbourhood may be than the whole. In a set of celebrities and babies, the
-babies are near to each other and no person among them can be told."""
+"""Bounds of the ratio of a neighbourhood's spread to that of the whole set. In a set of celebrities and babies, the
+babies are near to each other and cannot be distinguished."""
 
 _MANY_PEOPLE = 1000
-"""With few people the strangers near a face belong to a handful of them and say little of its neighbourhood: with so
-many the bounds are the widest, with a tenth of them they lie a tenth below and two tenths above one."""
+"""People from which on the bounds are the widest; with a tenth of that they are 0.9 and 1.2. Of few people, the
+strangers near a face are a handful, and tell little about its neighbourhood."""
 
 Apart = Mapping[str, frozenset[str]]
-"""What keeps faces apart: question -> answers. Two groups that answer one question, with no answer in common, are two
-people. The name that somebody gave is an answer, the parts into which a person divided some pictures are others."""
+"""What separates faces: question -> answers. Two groups with answers to the same question, but none in common, are
+different people. A given name is an answer; so are the parts into which a person separated pictures."""
 
 _BLOCK = 256
 """Nodes compared with all faces at a time."""
@@ -39,11 +39,11 @@ _BLOCK = 256
 
 @dataclass(frozen=True)
 class Tree:
-    """Nodes 0 .. N - 1 are the leaves, the others joins in the order in which they were made.
+    """Nodes 0 .. N - 1 are the leaves, the others are joins in their order.
 
-    children -- (J, 2) nodes that each join joins
+    children -- (J, 2) the two nodes of each join
     height   -- (N + J,) standard deviations: the weakest join at or below a node; -inf for a leaf
-    roots    -- nodes that are part of no other
+    roots    -- nodes that are not part of another
     """
 
     children: Ints
@@ -52,12 +52,12 @@ class Tree:
 
     @property
     def leaves(self) -> int:
-        """How many leaves there are."""
+        """Number of leaves."""
         return len(self.height) - len(self.children)
 
     @cached_property
     def _laid_out(self) -> tuple[Ints, Ints, Ints]:
-        """Leaves in an order in which every node's are neighbours, and where each node's begin and end."""
+        """Leaves in an order in which those of every node are contiguous, and where each node's begin and end."""
         count = np.concatenate([np.ones(self.leaves, dtype=np.int64), np.zeros(len(self.children), dtype=np.int64)])
         for place, (one, other) in enumerate(self.children.tolist()):
             count[self.leaves + place] = count[one] + count[other]
@@ -77,7 +77,7 @@ class Tree:
         return order[begin[node] : end[node]]
 
     def cut(self, limit: float) -> list[int]:
-        """Return the largest nodes whose height is at most ``limit``, and the leaves that are in none."""
+        """Return the largest nodes with a height of at most ``limit``, and the leaves in none of them."""
         found, waiting = [], self.roots.tolist()
         while waiting:
             now = waiting.pop()
@@ -89,13 +89,13 @@ class Tree:
 
 
 def build(start: Groups, edges: Ints, law: Distances, apart_by: Sequence[Apart], limit: float) -> tuple[Tree, Groups]:
-    """Join groups until no two that an edge connects are nearer than ``limit``; return the tree and its nodes.
+    """Join groups until no two connected by an edge are nearer than ``limit``; return the tree and its nodes.
 
     Args:
-        start: what there is to join, (N,) single faces or groups given
+        start: (N,) what to join: single faces or given groups
         edges: (E, 2) places of near neighbours
-        law: of distances between two people
-        apart_by: (N,) what keeps each apart from others
+        law: distribution of distances between two people
+        apart_by: (N,) what separates each from others
         limit: standard deviations
 
     """
@@ -108,7 +108,7 @@ def build(start: Groups, edges: Ints, law: Distances, apart_by: Sequence[Apart],
 
 
 class _Joining:
-    """Groups as they are while they are joined."""
+    """State of the groups during joining."""
 
     def __init__(self, start: Groups, law: Distances, apart_by: list[Apart]) -> None:
         self._law = law
@@ -124,7 +124,7 @@ class _Joining:
         self._heights: list[float] = []
 
     def offer(self, one: int, other: int, limit: float) -> None:
-        """Put two groups into the queue, unless they are known to be two people or too far apart."""
+        """Queue two groups, unless they are known to be different people or too far apart."""
         mine, theirs = self._apart[one], self._apart[other]
         if mine and theirs and any(mine[asked].isdisjoint(theirs[asked]) for asked in mine.keys() & theirs.keys()):
             return
@@ -139,7 +139,7 @@ class _Joining:
             self._beside[other].add(one)
 
     def join_nearest(self, limit: float) -> bool:
-        """Join the two nearest groups; False where none are left."""
+        """Join the two nearest groups; return False if none are left."""
         while self._queue:
             height, one, other = heapq.heappop(self._queue)
             if self._alive[one] and self._alive[other]:
@@ -169,7 +169,7 @@ class _Joining:
                 self.offer(neighbour, new, limit)
 
     def tree(self, leaves: int) -> Tree:
-        """Return what was joined."""
+        """Return the tree of all joins."""
         height = np.full(leaves + len(self._joined), -np.inf)
         for place, (one, other) in enumerate(self._joined):
             height[leaves + place] = max(self._heights[place], height[one], height[other])
@@ -177,14 +177,14 @@ class _Joining:
         return Tree(children, height, np.flatnonzero(self._alive))
 
     def groups(self) -> Groups:
-        """Return every group there ever was, as points."""
+        """Return all groups, including joined ones, as points."""
         return Groups(
             np.asarray(self._centre), np.asarray(self._scatter), np.asarray(self._size), np.asarray(self._typical)
         )
 
 
 def united(parts: Sequence[Apart]) -> Apart:
-    """Return what keeps a group of such parts apart from others."""
+    """Return what separates a group of these parts from others."""
     found: dict[str, frozenset[str]] = {}
     for part in parts:
         for asked, answers in part.items():
@@ -193,14 +193,14 @@ def united(parts: Sequence[Apart]) -> Apart:
 
 
 def with_neighbourhoods(tree: Tree, nodes: Groups, start: Groups, law: Distances, people: int) -> Tree:
-    """Return the tree with its heights told in the standard deviations of each node's own neighbourhood.
+    """Return the tree with heights in standard deviations of each node's own neighbourhood.
 
     Args:
-        tree: as it was built
+        tree: as built
         nodes: (N + J,) its nodes as points
         start: (N,) its leaves
-        law: of distances between two people
-        people: how many there are, about
+        law: distribution of distances between two people
+        people: their approximate number
 
     """
     leaves, height = tree.leaves, tree.height.copy()

@@ -1,7 +1,8 @@
-"""Layouts of published data sets, one recogniser per file: ``recognise(tree)`` returns their images, or None.
+"""Layouts of published data sets: a recogniser takes a tree and returns its images, or None.
 
-A recogniser looks at names and at its own label files only; it returns splits as the layout calls them. The first that
-knows a tree wins; what none knows is read by its folders' names. Layouts of other packages (entry points of the group
+A recogniser looks at file names and at its own label files only; it returns splits as the layout names them. The first
+one that recognises a tree wins; any other tree is read by the names of its folders. Layouts of other packages (entry
+points of the group
 ``face_curation.layouts``) are tried before the toolkit's own.
 """
 
@@ -17,23 +18,23 @@ from curation.formats.tree import Tree
 Recognise = Callable[[Tree], SourceContents | None]
 
 LAYOUTS: dict[str, str] = {
-    "FER-2013's CSV": "fer2013",
-    "FER+": "ferplus",
-    "AffectNet": "affectnet",
-    "CK+": "ckplus",
-    "RAF-DB": "rafdb",
-    "YOLO": "yolo",
-    "JAFFE": "jaffe",
-    "KDEF": "kdef",
-    "RAVDESS": "ravdess",
-    "images in Parquet": "parquet",
-    "a list beside the images": "listed",
+    "FER-2013's CSV": "fer2013:recognise",
+    "FER+": "ferplus:recognise",
+    "AffectNet": "affectnet:recognise",
+    "CK+": "ckplus:recognise",
+    "RAF-DB": "rafdb:recognise",
+    "YOLO": "yolo:recognise",
+    "JAFFE": "by_name:jaffe",
+    "KDEF": "by_name:kdef",
+    "RAVDESS": "by_name:ravdess",
+    "images in Parquet": "parquet:recognise",
+    "a list beside the images": "listed:recognise",
 }
-"""What people call a layout -> its module here; the more specific come first."""
+"""Common name of a layout -> its recogniser; the more specific layouts come first."""
 
 
 def recognisers() -> dict[str, Recognise]:
-    """Return the recogniser of every layout by the layout's name, in the order in which they are tried.
+    """Return layout -> recogniser, in the order in which they are tried.
 
     Raises:
         PluginError: another package's layout cannot be loaded.
@@ -41,11 +42,11 @@ def recognisers() -> dict[str, Recognise]:
     """
     added = plugins.installed("layouts", LAYOUTS)
     theirs = {name: plugin.guarded(plugin.load()) for name, plugin in added.items()}
-    return theirs | {name: pkgutil.resolve_name(f"{__name__}.{module}:recognise") for name, module in LAYOUTS.items()}
+    return theirs | {name: pkgutil.resolve_name(f"{__name__}.{place}") for name, place in LAYOUTS.items()}
 
 
 def recognised(tree: Tree) -> tuple[str, SourceContents] | None:
-    """Return the name of the first layout that knows ``tree`` and the images that it finds there, or None."""
+    """Return the first layout that recognises ``tree``, and the images that it finds there, or None."""
     for name, recognise in recognisers().items():
         contents = recognise(tree)
         if contents is not None and contents.files:

@@ -14,15 +14,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from curation.formats.columns import plain_name
+from curation.formats.layouts.by_name import class_of
 from curation.formats.listing import SourceContents
 from curation.formats.tree import Tree
 
-CLASSES = (
+_CLASSES = (
     *("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt"),
     *("none", "uncertain", "no-face"),
 )
 
-_ANNOTATION = "_exp.npy"
+CLASSES = dict(enumerate(_CLASSES))
+
 _MOST_BYTES = 4096
 
 
@@ -43,7 +45,7 @@ def recognise(tree: Tree) -> SourceContents | None:
 
 def _annotation_of(path: str) -> str:
     folder, _, name = f"/{path}".rpartition("/images/")
-    return f"{folder}/annotations/{name.rpartition('.')[0]}{_ANNOTATION}".lstrip("/")
+    return f"{folder}/annotations/{name.rpartition('.')[0]}_exp.npy".lstrip("/")
 
 
 def _label(tree: Tree, path: str) -> str:
@@ -51,18 +53,12 @@ def _label(tree: Tree, path: str) -> str:
     try:
         with tree.open(path) as file:
             value = np.load(io.BytesIO(file.read(_MOST_BYTES)), allow_pickle=False).reshape(-1)[0].item()
-        return named((value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip())
-    except Exception:  # numpy's reader raises almost anything on damaged bytes
+        text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+        return class_of(text.strip(), CLASSES)
+    except Exception:  # on damaged bytes numpy's reader raises almost anything
         return ""
 
 
-def named(number: str) -> str:
-    """Return the class that a number stands for; what is no number of a class stays as it is."""
-    whole = number.partition(".")[0]
-    known = whole.isascii() and whole.isdigit() and len(whole) < 3 and int(whole) < len(CLASSES)
-    return CLASSES[int(whole)] if known else number
-
-
 def is_official(header: Sequence[str]) -> bool:
-    """Return whether a list has the columns of AffectNet's own."""
+    """Return whether a list has the columns of AffectNet's official lists."""
     return {"sub_directory_file_path", "expression"} <= set(map(plain_name, header))

@@ -2,25 +2,26 @@
 
 Source: Lucey et al., "The Extended Cohn-Kanade Dataset (CK+)" (2010), and its ReadMe: cohn-kanade-images/S005/001/
 S005_001_00000001.png ..., Emotion/S005/001/S005_001_00000011_emotion.txt with one number as below, for the last frame
-of the sequence, its peak. The others have no label: the first is neutral by the set's design, and those between are on
-the way. S005 is the person. Sets cut from it (CK+48) keep the names of the frames.
+of the sequence, its peak. The others have no label: the first is neutral by design, and those between are in
+transition. S005 is the person. Sets cropped from it (CK+48) keep the names of the frames.
 """
 
 from __future__ import annotations
 
 import re
 
+from curation.formats.layouts.by_name import class_of
 from curation.formats.listing import FoundFile, IngestError, SourceContents, by_folders
 from curation.formats.tree import Tree
 
-CLASSES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+CLASSES = dict(enumerate(("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")))
 
 _FRAME = re.compile(r"(S\d{3})_(\d{3})_(\d{8})\.\w+", re.ASCII)
 _MOST = 0.9
 
 
 def recognise(tree: Tree) -> SourceContents | None:
-    """Return the frames with the labels that emotion files state, or, in class folders, with their persons only."""
+    """Return the frames with the labels that emotion files state; of frames in class folders, only add the person."""
     frames = {image.path: _FRAME.fullmatch(image.path.rpartition("/")[2]) for image in tree.images}
     if not frames or sum(match is not None for match in frames.values()) < _MOST * len(frames):
         return None
@@ -49,7 +50,7 @@ def _with_person(image: FoundFile, frame: re.Match[str] | None) -> FoundFile:
 
 def _label(tree: Tree, path: str) -> str:
     try:
-        number = float(tree.text(path).strip() or "nan")
-    except (ValueError, IngestError):
+        label = class_of(tree.text(path).strip(), CLASSES)
+    except IngestError:
         return ""
-    return CLASSES[int(number)] if number in range(len(CLASSES)) else ""
+    return label if label in CLASSES.values() else ""

@@ -1,9 +1,9 @@
-"""FER-2013 as one CSV: columns emotion (0 to 6), pixels (grey levels, row by row, parted by spaces) and Usage.
+"""FER-2013 as one CSV: columns emotion (0 to 6), pixels (grey levels, row by row, separated by spaces) and Usage.
 
 Source: the files of Kaggle's "Challenges in Representation Learning: Facial Expression Recognition Challenge" (2013):
 fer2013.csv, icml_face_data.csv (the same with spaces in the header), train.csv (no Usage), test.csv (pixels only).
-Its description: 0 angry, 1 disgust, 2 fear, 3 happy, 4 sad, 5 surprise, 6 neutral. CK+ is handed round in the same form
-with 7 contempt. Images are called as FER+ calls them, ``fer`` and the number of the row.
+Its description: 0 angry, 1 disgust, 2 fear, 3 happy, 4 sad, 5 surprise, 6 neutral. CK+ is distributed in the same form
+with 7 contempt. Images are named as in FER+: ``fer`` and the number of the row.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ import numpy as np
 
 from curation.base import splits
 from curation.formats.columns import NAMES, plain_name
+from curation.formats.layouts.by_name import class_of
 from curation.formats.listing import SourceContents
 from curation.formats.stored import Contents, grey_png, once
 from curation.formats.tree import Tree
 
-CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt")
+CLASSES = dict(enumerate(("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt")))
 
 _REVISION = "fer2013-1"
-"""Raised whenever the images or labels of the same file may change."""
+"""To be raised whenever the images or labels read from the same file may change."""
 
 HEADER_BYTES = 4096
-"""Enough to tell such a CSV by its header."""
+"""Enough to recognise such a CSV by its header."""
 _MOST_CELL_BYTES = 2**24
 _FEWEST_PIXELS = 64
 _LABELS = ("emotion", "label", "expression", "class")
 
 
 def header(first: bytes) -> list[str]:
-    """Return the columns of a CSV that holds pixels, in one column or one each, by its first bytes; [] for no such."""
+    """Return the columns of a CSV with pixels, in one column or one column each, from its first bytes; else []."""
     line = first.decode("utf-8-sig", errors="replace").partition("\n")[0]
     columns = _columns(line, _delimiter(line))
     return columns if "pixels" in columns or sum(map(_is_pixel, columns)) >= _FEWEST_PIXELS else []
@@ -58,7 +59,7 @@ def _is_pixel(name: str) -> bool:
 
 
 def recognise(tree: Tree) -> SourceContents | None:
-    """Return the images in the CSV files of a tree without images; of several whole files the first is taken."""
+    """Return the images in the CSV files of a tree without images; of several complete files only the first is read."""
     if tree.images:
         return None
     columns = {path: header(tree.head(path, HEADER_BYTES)) for path in tree.named("*.csv", "*.tsv", "*.txt")}
@@ -92,13 +93,13 @@ def _decoded(file: BinaryIO, cache: Path) -> SourceContents:
         if picture is None:
             contents.contents.leave_out(key, "its pixels are no square of numbers from 0 to 255")
         else:
-            label = next((row[name] for name in _LABELS if name in row), "")
-            contents.add(key, picture, next((row[name] for name in NAMES["split"] if name in row), ""), _label(label))
+            label = class_of(next((row[name] for name in _LABELS if name in row), ""), CLASSES)
+            contents.add(key, picture, next((row[name] for name in NAMES["split"] if name in row), ""), label)
     return contents.contents
 
 
 def _rows(file: BinaryIO) -> Iterator[dict[str, str]]:
-    """Yield the rows by the plain names of their columns; cells of pixels may be long."""
+    """Yield rows as plain column name -> cell; cells of pixels may be long."""
     before = csv.field_size_limit(_MOST_CELL_BYTES)
     try:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
@@ -114,14 +115,8 @@ def _rows(file: BinaryIO) -> Iterator[dict[str, str]]:
         csv.field_size_limit(before)
 
 
-def _label(emotion: str) -> str:
-    number = emotion.partition(".")[0]
-    known = number.isascii() and number.isdigit() and len(number) < 3 and int(number) < len(CLASSES)
-    return CLASSES[int(number)] if known else emotion
-
-
 def _picture(text: str) -> bytes | None:
-    """Return a square of grey levels as PNG, or None where the text is none."""
+    """Return a square of grey levels as PNG, or None where the text is not one."""
     try:
         levels = np.array(re.split(r"[\s,;]+", text.strip("[] ")), dtype=np.int64)
     except (ValueError, OverflowError):

@@ -1,14 +1,14 @@
-"""FER+ as its script lays it down: FER2013Train, FER2013Valid, FER2013Test, each with PNG files and a label.csv.
+"""FER+ as its script writes it: FER2013Train, FER2013Valid, FER2013Test, each with PNG files and a label.csv.
 
 Source: github.com/microsoft/FERPlus, README and src/generate_training_data.py. A row of label.csv, which has no header,
 is the file's name, a box, and ten people's votes for the columns below. The label is the class with most votes, the
-soft label their shares; where most say unknown or no face (NF), there is no label.
+soft label their shares; if most vote for unknown or no face (NF), there is no label.
 """
 
 from __future__ import annotations
 
 from curation.formats.columns import judged
-from curation.formats.kinds import has_image_ending
+from curation.formats.kinds import has_image_extension
 from curation.formats.listing import SourceContents
 from curation.formats.table import numbers, read
 from curation.formats.tree import Tree
@@ -38,13 +38,13 @@ def recognise(tree: Tree) -> SourceContents | None:
 
 
 def _votes(tree: Tree, path: str) -> dict[str, dict[str, float]] | None:
-    """Return file name -> votes by column, or None where the file is no such list."""
+    """Return file name -> votes by column, or None if the file is not such a list."""
     if not tree.head(path, 1024).partition(b"\n")[0].count(b",") >= len(COLUMNS):
         return None
     found = {}
     for row in read(tree.data(path), "label.csv", path).rows:
         counts = numbers(row[-len(COLUMNS) :])
-        if counts is None or len(row) <= len(COLUMNS) or not has_image_ending(row[0]):
+        if counts is None or len(row) <= len(COLUMNS) or not has_image_extension(row[0]):
             return None
         found[row[0]] = dict(zip(COLUMNS, counts, strict=True))
     return found

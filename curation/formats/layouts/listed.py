@@ -1,8 +1,8 @@
 """A list beside or inside a folder of images: labels.csv, metadata.jsonl, train_labels.csv, ...
 
 Source: the imagefolder of Hugging Face's datasets (metadata.csv, .jsonl or .parquet with a column file_name, one a
-split) and the habits of Kaggle. A list counts where most of its rows name images here and it states labels or splits.
-Its name states the split where no column does; folders state it where neither does.
+split) and the conventions of Kaggle. A list counts if most of its rows name images here and it states labels or splits.
+If no column states the split, its name does; if neither, folders do.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from curation.base.classes import is_expression
 from curation.base.splits import standard
 from curation.formats import lists, table
 from curation.formats.layouts import affectnet
+from curation.formats.layouts.by_name import class_of
 from curation.formats.listing import FoundFile, IngestError, SourceContents, by_folders
 from curation.formats.lists import Finder
 from curation.formats.table import Table
@@ -20,14 +21,14 @@ from curation.formats.tree import Tree, is_about
 
 _PATTERNS = ("*.csv", "*.tsv", "*.txt", "*.lst", "*.json", "*.jsonl", "*.ndjson", "*.parquet")
 _MOST = 0.9
-"""Share of the images that lists must name where folders name their classes already."""
+"""Share of the images that lists must name if folders already name their classes."""
 
 _MOST_LISTS = 64
-"""A folder with more of them holds one file per image, not lists."""
+"""A folder with more of one kind holds one file per image, not lists."""
 
 
 def recognise(tree: Tree) -> SourceContents | None:
-    """Return the images with what the lists among them state, where these name at least half of the images."""
+    """Return the images with what lists beside them state, if the lists name at least half of the images."""
     if not tree.images:
         return None
     placed = by_folders(SourceContents(tree.images)).files
@@ -53,12 +54,14 @@ def recognise(tree: Tree) -> SourceContents | None:
     contents, differing = _merged(placed, stated)
     contents.warnings += [f"labels are read from {', '.join(map(repr, used[:5]))}", *said]
     if differing:
-        contents.warnings.append(f"{differing:,} images lie in another class' folder than the list states: it counts")
+        contents.warnings.append(
+            f"{differing:,} images are in the folder of another class than the list states: the list counts"
+        )
     return contents
 
 
 def read_list(given: Table, finder: Finder, prefer: str = "", *, strict: bool = False) -> SourceContents:
-    """Return the images that a list names; numbers become names where a layout's own list or images say which.
+    """Return the images that a list names; numbered classes of AffectNet and RAF-DB become names.
 
     Raises:
         IngestError: no column holds paths.
@@ -68,14 +71,14 @@ def read_list(given: Table, finder: Finder, prefer: str = "", *, strict: bool = 
 
     contents = lists.read(given, finder, prefer, strict=strict)
     if affectnet.is_official(given.header):
-        contents.files = [image._replace(label=affectnet.named(image.label)) for image in contents.files]
+        contents.files = [image._replace(label=class_of(image.label, affectnet.CLASSES)) for image in contents.files]
     elif all(rafdb.is_aligned(image) for image in contents.files):
-        contents.files = [image._replace(label=rafdb.named(image.label)) for image in contents.files]
+        contents.files = [image._replace(label=class_of(image.label, rafdb.CLASSES)) for image in contents.files]
     return contents
 
 
 def split_of_name(path: str) -> str:
-    """Return the split that a list's own name states, as in ``train_labels.csv``, or ""."""
+    """Return the split that a list's file name states, as in ``train_labels.csv``, or ""."""
     stem = path.rpartition("/")[2].rpartition(".")[0]
     return stem if standard(stem) else ""
 
@@ -86,7 +89,7 @@ def _candidates(tree: Tree) -> list[str]:
 
 
 def _one(tree: Tree, path: str, strict: bool) -> tuple[list[FoundFile], list[str]]:
-    """Return the images that one file lists, [] where it is no list of these images, and sentences about it."""
+    """Return the images that one file lists, [] if it is not a list of these images, and notes on it."""
     given = table.read(tree.data(path), path, path)
     tree.used.discard(path)
     if not given.rows:
@@ -110,7 +113,7 @@ def _states_much(images: list[FoundFile]) -> bool:
 
 
 def _merged(placed: list[FoundFile], stated: Mapping[str, FoundFile]) -> tuple[SourceContents, int]:
-    """Return all images with what lists state of them, and how many of them lie in another class' folder."""
+    """Return all images with what lists state, and how many of them are in the folder of another class."""
     contents = SourceContents()
     classes = {image.label for image in stated.values()} - {""}
     differing = 0

@@ -1,18 +1,18 @@
-"""Parquet files with the images inside, as Hugging Face's hub holds them and as this tool exports them.
+"""Parquet files with the images inside, as on the Hugging Face hub and as this tool exports them.
 
 Source: huggingface.co/docs/datasets, "Image": a column of {bytes, path}; the names of a class column are in the
-schema's metadata under ``huggingface``. A plain column of bytes is read as well.
+schema's metadata under ``huggingface``. A plain column of bytes is also read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from curation.base import files
-from curation.base.reading import UNREADABLE
+from curation.base.reading import UNREADABLE, first_line
 from curation.base.splits import standard
 from curation.formats.columns import NAMES, plain_name
 from curation.formats.kinds import HEAD_BYTES, looks_like_image
@@ -22,14 +22,14 @@ from curation.formats.table import text_of
 from curation.formats.tree import Tree
 
 _REVISION = "parquet-1"
-"""Raised whenever the images or labels of the same file may change."""
+"""To be raised whenever the images or labels read from the same file may change."""
 
 _BATCH_ROWS = 64
 _UNSTATED = "\0"
 """The split of a row in a file without a column of splits."""
 
 _NUMBERED = "row/"
-"""Before the number of a row that has no path."""
+"""Prefix of the number of a row that has no path."""
 
 
 def recognise(tree: Tree) -> SourceContents | None:
@@ -66,7 +66,7 @@ def holds_images(file: BinaryIO) -> bool:
 
 
 def _image_column(file: Any) -> str:
-    """Return the first column of images: a structure with bytes, or bytes that begin as an image does; "" for none."""
+    """Return the first column of structs with bytes, or of bytes that begin like an image; "" for none."""
     import pyarrow as pa
 
     for field in file.schema_arrow:
@@ -90,11 +90,12 @@ def _decoded(file: BinaryIO, cache: Path) -> SourceContents:
         image = _image_column(opened)
         columns = {} if not image else _columns(opened.schema_arrow.names, image)
         names = _class_names(opened.schema_arrow.metadata or {}, columns.get("label", ""))
-        for number, row in enumerate(_rows(opened, [image, *columns.values()]) if image else ()):
+        wanted = list(dict.fromkeys([image, *columns.values()]))
+        batches = opened.iter_batches(_BATCH_ROWS, columns=wanted) if image else ()
+        for number, row in enumerate(row for batch in batches for row in batch.to_pylist()):
             _take(contents, number, row, image, columns, names)
     except (pa.ArrowException, *UNREADABLE) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise IngestError(f"a Parquet file cannot be read ({reason}); get it again") from error
+        raise IngestError(f"a Parquet file cannot be read ({first_line(error)}); get it again") from error
     return contents.contents
 
 
@@ -113,11 +114,6 @@ def _class_names(metadata: Mapping[bytes, bytes], label: str) -> list[str]:
         return []
 
 
-def _rows(opened: Any, columns: list[str]) -> Iterator[dict[str, Any]]:
-    for batch in opened.iter_batches(_BATCH_ROWS, columns=list(dict.fromkeys(columns))):
-        yield from batch.to_pylist()
-
-
 def _take(
     contents: Contents, number: int, row: Mapping[str, Any], image: str, columns: Mapping[str, str], names: list[str]
 ) -> None:
@@ -128,7 +124,7 @@ def _take(
     if isinstance(label, int) and 0 <= label < len(names):
         stated["label"] = names[label]
     elif isinstance(label, int) and label < 0:
-        stated["label"] = ""  # Hugging Face's mark for no label
+        stated["label"] = ""  # Hugging Face's value for no label
     path = stated.get("path") or _NUMBERED + (f"{number:08d}_{Path(inner).name}" if inner else f"{number:08d}")
     if not data:
         contents.contents.leave_out(path, "the row has no image")

@@ -1,4 +1,4 @@
-"""RAF-DB, basic: numbered classes in a list, or in the names of folders as it is found on Kaggle.
+"""RAF-DB, basic: numbered classes in a list, or in the names of folders, as on Kaggle.
 
 Source: Li, Deng and Du, "Reliable Crowdsourcing and Deep Locality-Preserving Learning" (2017), and the data set's
 README: basic/Image/aligned/train_00001_aligned.jpg (and Image/original/train_00001.jpg) with rows
@@ -9,8 +9,10 @@ train_labels.csv. Classes below.
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 
 from curation.formats.layouts import listed
+from curation.formats.layouts.by_name import class_of
 from curation.formats.listing import FoundFile, SourceContents
 from curation.formats.tree import Tree
 
@@ -21,7 +23,7 @@ _MOST = 0.9
 
 
 def recognise(tree: Tree) -> SourceContents | None:
-    """Return the images that are called as RAF-DB's and have one of its seven numbers for a label."""
+    """Return images named like RAF-DB's whose labels are among its seven numbers."""
     names = {image.path: _NAME.fullmatch(image.path.rpartition("/")[2]) for image in tree.images}
     if not names or sum(match is not None for match in names.values()) < _MOST * len(names):
         return None
@@ -32,12 +34,17 @@ def recognise(tree: Tree) -> SourceContents | None:
         return None
     found = listed.recognise(tree)
     files = found.files if found else tree.images
-    labelled = [image._replace(label=named(image.label or _folder(image)), split=_split(image)) for image in files]
+    labelled = [
+        image._replace(
+            label=class_of(image.label or PurePosixPath(image.path).parent.name, CLASSES), split=_split(image)
+        )
+        for image in files
+    ]
     return SourceContents(labelled, *((found.problems, found.warnings) if found else ())) if _known(labelled) else None
 
 
 def _listed_numbers(tree: Tree) -> dict[str, str]:
-    """Return the name of an image without its ending -> number, from the data set's own list."""
+    """Return name of an image without its extension -> number, from the data set's own list."""
     numbers = {}
     for path in tree.named("list_pa*tition_label.txt"):
         for line in tree.text(path).splitlines():
@@ -54,29 +61,20 @@ def _by_list(tree: Tree, names: dict[str, re.Match[str] | None], numbers: dict[s
         if aligned and "_aligned." not in image.path:
             contents.leave_out(image.path, "the original of an aligned image; the aligned one is taken")
             continue
-        label = named(numbers.get(name[1], "")) if name else ""
+        label = class_of(numbers.get(name[1], ""), CLASSES) if name else ""
         contents.files.append(image._replace(label=label, split=_split(image)))
     return contents if _known(contents.files) else None
 
 
 def is_aligned(image: FoundFile) -> bool:
-    """Return whether an image is called as RAF-DB's aligned ones are."""
+    """Return whether an image is named like RAF-DB's aligned ones."""
     return "_aligned." in image.path and _NAME.fullmatch(image.path.rpartition("/")[2]) is not None
-
-
-def named(number: str) -> str:
-    """Return the class that a number stands for; what is no number of a class stays as it is."""
-    return CLASSES.get(int(number), number) if number.isascii() and number.isdigit() and len(number) < 3 else number
 
 
 def _known(files: list[FoundFile]) -> bool:
     """Return whether the labels are the basic set's: its compound set numbers eleven other classes."""
     labels = {image.label for image in files} - {""}
     return bool(labels) and labels <= set(CLASSES.values())
-
-
-def _folder(image: FoundFile) -> str:
-    return image.path.rpartition("/")[0].rpartition("/")[2]
 
 
 def _split(image: FoundFile) -> str:

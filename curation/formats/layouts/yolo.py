@@ -1,7 +1,7 @@
-"""YOLO detection folders: a text file per image, with a row for each box, that begins with the number of its class.
+"""YOLO detection folders: a text file per image, with a row for each box, starting with the number of its class.
 
 Source: docs.ultralytics.com/datasets/detect: images/train/1.jpg with labels/train/1.txt, or train/images/1.jpg with
-train/labels/1.txt (as Roboflow lays them down), or 1.txt beside 1.jpg (Darknet); names of the classes in data.yaml,
+train/labels/1.txt (as Roboflow writes them), or 1.txt beside 1.jpg (Darknet); names of the classes in data.yaml,
 classes.txt or obj.names. An image's label is the class that all its boxes name.
 """
 
@@ -21,7 +21,7 @@ _LOOKED_AT = 20
 
 
 def recognise(tree: Tree) -> SourceContents | None:
-    """Return the images of a tree most of which have a text file of boxes."""
+    """Return the images of a tree, if most have a text file of boxes."""
     beside = {image.path: _labels_of(image.path, tree) for image in tree.images}
     annotated = [path for path in beside.values() if path]
     if not annotated or 2 * len(annotated) < len(beside):
@@ -53,7 +53,7 @@ def _labels_of(path: str, tree: Tree) -> str:
 
 
 def _numbers(data: bytes) -> list[int] | None:
-    """Return the class numbers in a file of boxes, None where it is no such file; a cut-off last row is passed over."""
+    """Return the class numbers in a file of boxes, None for another file; a truncated last row is skipped."""
     rows = [_ROW.fullmatch(line) for line in data.splitlines()[:1000] if line.strip()]
     if any(row is None for row in rows[:-1]) or (len(rows) == 1 and rows[0] is None):
         return None
@@ -61,7 +61,7 @@ def _numbers(data: bytes) -> list[int] | None:
 
 
 def _names(tree: Tree) -> tuple[dict[int, str], dict[str, Any]]:
-    """Return the names of the classes by number, and what the description says of its splits."""
+    """Return number -> name of the classes, and the plain entries of the description."""
     import yaml
 
     for path in tree.named("*.yaml", "*.yml"):
@@ -73,7 +73,7 @@ def _names(tree: Tree) -> tuple[dict[int, str], dict[str, Any]]:
         if isinstance(names, list):
             names = dict(enumerate(names))
         if isinstance(names, dict):
-            # aliases of YAML may make a small file a huge text, so only plain values are looked at
+            # aliases of YAML may expand a small file to a huge text, so only plain values are read
             plain = {number: name for number, name in names.items() if isinstance(name, _PLAIN)}
             known = {int(number): str(name) for number, name in plain.items() if _NUMBER.fullmatch(str(number))}
             return known, {key: value for key, value in found.items() if isinstance(value, _PLAIN)}
@@ -84,7 +84,7 @@ def _names(tree: Tree) -> tuple[dict[int, str], dict[str, Any]]:
 
 
 def _listed_splits(tree: Tree, description: dict[str, Any]) -> dict[str, str]:
-    """Return image -> split, where the description names lists of images for its splits."""
+    """Return image -> split from the lists of images that the description names for its splits."""
     finder = among(tree.images)
     splits = {}
     for split in ("train", "val", "test"):

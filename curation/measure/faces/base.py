@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
 
-from curation.measure.decode import Pixels
+from curation.measure.decode import Pixels, halved
 
 _DECIMALS = 6
 """Numbers are rounded so that tables are equal on every machine."""
@@ -34,18 +33,35 @@ class Face:
     landmarks: tuple[float, ...] | None = None
 
 
-class FaceDetector(Protocol):
-    """Finds faces in one image."""
+class FaceDetector:
+    """Finds faces. A detector has one of ``detect`` and ``detect_all``; the other rests on it."""
+
+    looks_at: int = 320
+    """Longer side, px, of the largest picture that tells it more."""
+
+    def seen(self, pixels: Pixels) -> Pixels:
+        """Return the picture, reduced to what the detector looks at: turned and searched again it costs less so."""
+        if max(pixels.shape[:2]) <= self.looks_at:
+            return pixels
+        return scaled(halved(pixels, self.looks_at), self.looks_at)
 
     def detect(self, pixels: Pixels) -> list[Face]:
         """Return the faces in grey (H, W) or RGB (H, W, 3) uint8 pixels, best first; deterministic."""
-        ...
+        return self.detect_all([pixels])[0]
+
+    def detect_all(self, pictures: Sequence[Pixels]) -> list[list[Face]]:
+        """Return the faces of each picture, best first, as ``detect`` does."""
+        return [self.detect(pixels) for pixels in pictures]
 
 
 def ranked(faces: Iterable[Face], min_score: float) -> list[Face]:
     """Return the rounded faces with at least ``min_score``, best first; ties are broken by size, then by place."""
-    kept = [_rounded(face) for face in faces if face.score >= min_score]
-    return sorted(kept, key=lambda face: (-face.score, -face.width * face.height, face.x, face.y))
+    return best_first(_rounded(face) for face in faces if face.score >= min_score)
+
+
+def best_first(faces: Iterable[Face]) -> list[Face]:
+    """Return faces by falling score; ties are broken by size, then by place."""
+    return sorted(faces, key=lambda face: (-face.score, -face.width * face.height, face.x, face.y))
 
 
 def _rounded(face: Face) -> Face:

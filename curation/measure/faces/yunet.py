@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 
 from curation.measure.decode import Pixels
-from curation.measure.faces.base import Face, as_bgr, box_to_face, ranked, scaled
+from curation.measure.faces.base import Face, FaceDetector, as_bgr, box_to_face, ranked, scaled
 
 _CROP_SIDE = 160
 """Longer side, px, at which a small image or tight crop is searched."""
@@ -24,7 +24,7 @@ _NMS_OVERLAP = 0.3
 _MOST_CANDIDATES = 500
 
 
-class YuNet:
+class YuNet(FaceDetector):
     """One network, resized inputs."""
 
     def __init__(self, weights: Path, min_score: float) -> None:
@@ -36,6 +36,7 @@ class YuNet:
 
     def detect(self, pixels: Pixels) -> list[Face]:
         """Return the faces of an image, best first."""
+        pixels = self.seen(pixels)
         side = _CROP_SIDE if max(pixels.shape[:2]) <= _LARGEST_CROP else _SCENE_SIDE
         image = as_bgr(scaled(pixels, side))
         height, width = image.shape[:2]

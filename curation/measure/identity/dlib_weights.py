@@ -13,14 +13,13 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from curation.base.arrays import Floats32
-from curation.base.errors import CurationError, installing, optional
+from curation.base.errors import CurationError, installing
 from curation.measure.faces.weights import search_path
+from curation.measure.onnx_graph import Graph
 
 FILE = "dlib_face_recognition_resnet_model_v1.dat"
 
@@ -71,24 +70,10 @@ def onnx_model(data: bytes) -> bytes:
     Args:
         data: the weights file, as ``read_weights`` returns it
 
-    Raises:
-        MissingPackageError: the package onnx is not installed.
-
     """
-    onnx = optional("onnx", "identity", "the identity network dlib")
-    graph = _Graph(onnx, list(_tensors(data)))
-    value = onnx.helper.make_tensor_value_info
-    real = onnx.TensorProto.FLOAT
-    made = onnx.helper.make_graph(
-        graph.nodes_of_network(),
-        "dlib",
-        [value("input", real, ["n", 3, SIDE, SIDE])],
-        [value("embedding", real, ["n", 128])],
-        graph.initializers,
-    )
-    opsets = [onnx.helper.make_opsetid("", 13)]
-    model: bytes = onnx.helper.make_model(made, opset_imports=opsets, ir_version=8).SerializeToString()
-    return model
+    network = _Network(list(_tensors(data)))
+    network.write()
+    return network.graph.model(np.float32, ("n", 3, SIDE, SIDE), {"embedding": ("n", 128)})
 
 
 def _tensors(data: bytes) -> Iterator[Floats32]:
@@ -110,19 +95,18 @@ def _tensors(data: bytes) -> Iterator[Floats32]:
         place = at + 4 * count
 
 
-class _Graph:
-    """The network's nodes as they are made; a convolution takes the scale and shift that follow it into its weights."""
+class _Network:
+    """The network while it is written; a convolution takes the scale and shift that follow it into its weights."""
 
-    def __init__(self, onnx: Any, tensors: list[Floats32]) -> None:
-        self._onnx = onnx
+    def __init__(self, tensors: list[Floats32]) -> None:
         self._layers = list(zip(tensors[0:-1:2], tensors[1:-1:2], strict=True))
         self._matrix = tensors[-1]
-        self._nodes: list[Any] = []
-        self.initializers: list[Any] = []
+        self.graph = Graph()
 
-    def nodes_of_network(self) -> list[Any]:
-        """Return all nodes, input to embedding."""
-        now = self._node("MaxPool", self._convolution("input", 3, 32, 7, 2), kernel_shape=[3, 3], strides=[2, 2])
+    def write(self) -> None:
+        """Write all nodes, input to embedding."""
+        node = self.graph.node
+        now = node("MaxPool", self._convolution("input", 3, 32, 7, 2), kernel_shape=[3, 3], strides=[2, 2])
         channels, side = 32, 35
         for stage, (width, blocks) in enumerate(_STAGES):
             for block in range(blocks):
@@ -130,16 +114,15 @@ class _Graph:
                 inner = self._convolution(now, channels, width, 3, 2 if halves else 1)
                 inner = self._convolution(inner, width, width, 3, 1, rectified=False)
                 if halves:
-                    now = self._node("AveragePool", now, kernel_shape=[2, 2], strides=[2, 2])
+                    now = node("AveragePool", now, kernel_shape=[2, 2], strides=[2, 2])
                     # dlib adds tensors of two sizes as if the smaller went on with zeros
                     now = self._padded(now, channels=width - channels)
                     inner = self._padded(inner, side=side // 2 - (side - 3) // 2 - 1)
                     side //= 2
                 channels = width
-                now = self._node("Relu", self._node("Add", inner, now))
-        flat = self._node("Flatten", self._node("GlobalAveragePool", now))
-        self._node("MatMul", flat, self._constant(self._matrix.reshape(256, 128)), name="embedding")
-        return self._nodes
+                now = node("Relu", node("Add", inner, now))
+        flat = node("Flatten", node("GlobalAveragePool", now))
+        node("MatMul", flat, self.graph.constant(self._matrix.reshape(256, 128)), name="embedding")
 
     def _convolution(
         self, given: str, before: int, after: int, size: int, stride: int, *, rectified: bool = True
@@ -149,29 +132,12 @@ class _Graph:
         split = after * before * size * size
         weights = filters[:split].reshape(after, before, size, size) * scale[:, None, None, None]
         bias = filters[split:] * scale + shift
-        made = self._node(
-            "Conv",
-            given,
-            self._constant(weights),
-            self._constant(bias),
-            kernel_shape=[size, size],
-            strides=[stride, stride],
-            pads=[size // 2 if stride == 1 else 0] * 4,  # dlib's default
-        )
-        return self._node("Relu", made) if rectified else made
+        pads = [size // 2 if stride == 1 else 0] * 4  # dlib's default
+        made = self.graph.convolution(given, weights, bias, strides=[stride, stride], pads=pads)
+        return self.graph.node("Relu", made) if rectified else made
 
     def _padded(self, given: str, channels: int = 0, side: int = 0) -> str:
         if not (channels or side):
             return given
         pads = np.array([0, 0, 0, 0, 0, channels, side, side], dtype=np.int64)
-        return self._node("Pad", given, self._constant(pads))
-
-    def _constant(self, values: npt.NDArray[Any]) -> str:
-        name = f"w{len(self.initializers)}"
-        self.initializers.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def _node(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        made = name or f"n{len(self._nodes)}"
-        self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), [made], **attributes))
-        return made
+        return self.graph.node("Pad", given, self.graph.constant(pads))

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from curation.base import reading
 from curation.base.arrays import Floats32
-from curation.base.errors import CurationError, optional
+from curation.base.errors import CurationError
 from curation.measure.decode import Pixels
 from curation.measure.faces.weights import search_path
+from curation.measure.onnx_graph import session
 
 REVISION = 1
 """Raised whenever an embedding may change for the same face; makes cached ones stale."""
@@ -90,12 +91,8 @@ class Embedder:
     """A loaded network; one object serves one thread."""
 
     def __init__(self, network: IdentityNetwork) -> None:
-        runtime = optional("onnxruntime", "identity", f"the identity network {network.name}")
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         try:
-            self._session = runtime.InferenceSession(network.model, options, providers=["CPUExecutionProvider"])
+            self._session = session(network.model)
         except Exception as error:  # onnxruntime raises kinds of its own
             raise IdentityError(f"the identity network {network.name} is no ONNX model that can be run") from error
         self._input = self._session.get_inputs()[0]
@@ -254,10 +251,9 @@ def _in_pack(pack: str) -> Path:
 
 def _like_arcface(name: str, path: Path) -> IdentityNetwork:
     """Return a network that sees faces as insightface's do: aligned by ArcFace's points, RGB scaled to -1..1."""
-    runtime = optional("onnxruntime", "identity", f"the identity network {name}")
     model = _read(path)
     try:
-        shape = runtime.InferenceSession(model, providers=["CPUExecutionProvider"]).get_inputs()[0].shape
+        shape = session(model).get_inputs()[0].shape
     except Exception as error:  # onnxruntime raises kinds of its own
         raise IdentityError(f"{path} is no ONNX model that can be run") from error
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or not isinstance(shape[2], int):

@@ -183,9 +183,6 @@ def make_work(network: IdentityNetwork, measuring: MeasureSettings) -> Work:
         IdentityError: the network cannot be loaded.
 
     """
-    import cv2
-
-    cv2.setNumThreads(1)
     embedder = network.make()
 
     def work(shard: Sequence[_Picture]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ GROUPS: dict[str, Callable[..., None]] = {
 
 OF_MODELS = frozenset({"arguments of models", "models"})
 
-SHORT = {"overwriting": 23, "let in": 13, "hangs": 19, "damage": 41, "journals": 37, "words": 9, "arguments": 211}
+SHORT = {"overwriting": 47, "let in": 29, "hangs": 37, "damage": 79, "journals": 73, "words": 19, "arguments": 211}
 """In the short form every n-th case of a group, of those that take no framework of networks."""
 
 

@@ -202,7 +202,7 @@ def lay_down(home: Home) -> None:
 def _judged(home: Home) -> None:
     """Lay a judgement of the labels down as ``curate check --labels`` leaves it, without fitting anything."""
     images = pd.read_parquet(home.space / "images.parquet")
-    from curation.pipeline.label_judgement import REVISION, data_digest
+    from curation.pipeline.label_store import REVISION, data_digest
 
     classes = sorted(set(images["label"]))
     even = dict.fromkeys(classes, 1 / len(classes))

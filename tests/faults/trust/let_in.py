@@ -6,13 +6,12 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
+from tests import programs
 from tests.faults.trust.base import Home
 
 WRITERS: tuple[tuple[str, ...], ...] = (
@@ -150,17 +149,9 @@ def _plugins(home: Home) -> None:
         folder.mkdir(parents=True)
         (folder / "fiftyone.yml").write_text("name: evil\noperators: []\n")
         (folder / "__init__.py").write_text(f"open({str(home.other / 'touched')!r}, 'w')\n")
-        code = (
-            "import os, sys; from pathlib import Path; from curation.base.workspace import open_workspace\n"
-            "from curation.review.environment import prepare\n"
-            "prepare(open_workspace(Path(sys.argv[1]))); folder = Path(os.environ['FIFTYONE_PLUGINS_DIR'])\n"
-            "print(folder, folder.stat().st_mode & 0o77, sorted(path.name for path in folder.iterdir()))"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(home.space)], capture_output=True, text=True, check=False
-        )
-        home.expect(done.stdout.endswith("0 ['face-curation']\n"), f"{done.stdout} {done.stderr[-200:]}")
-        home.expect(str(home.space) not in done.stdout, "the App looks for plug-ins in the workspace")
+        told = programs.run("plugins", home.space)
+        home.expect(told.endswith("0 ['face-curation']"), told)
+        home.expect(str(home.space) not in told, "the App looks for plug-ins in the workspace")
         ended = home.done("verify", "--foreign")
         home.expect("review/plugins" in ended.output, "verify --foreign does not tell")
         home.expect(not (home.other / "touched").exists(), "its code was run")
@@ -238,4 +229,4 @@ def _twins(home: Home) -> None:
     for words in (("show",), ("report",), ("export", "cleaned", "--format", "folder", "-o", str(home.out / "x"))):
         home.done(*words, "-w", home.top / "alias" / "space")
     home.done("run", home.top / "alias" / "data", "-w", home.top / "alias" / "space")
-    home.refused("export", "cleaned", "-o", home.top / "alias" / "data" / "x.csv", saying="lies inside the data set")
+    home.refused("export", "cleaned", "-o", home.top / "alias" / "data" / "x.csv", saying="is inside the data set")

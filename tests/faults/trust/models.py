@@ -230,4 +230,4 @@ def _changed(home: Home, name: str) -> None:
     home.begin("a model handed on, twice")
     home.done("export-model", "scratch", "-o", str(home.out / "m.onnx"))
     home.done("export-model", "scratch", "-o", str(home.out / "m.onnx"))
-    home.refused("export-model", "scratch", "-o", _image(home), saying="lies inside the data set")
+    home.refused("export-model", "scratch", "-o", _image(home), saying="is inside the data set")

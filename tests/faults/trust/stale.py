@@ -155,7 +155,7 @@ def _refusals(home: Home) -> None:
     home.done("decide", paths[1], "--exclude", "-w", copy)
     shutil.copy(copy / "decisions.jsonl", home.space / "decisions.jsonl")
     for words in (("apply",), ("decide", paths[2], "--exclude"), ("undo", "1"), ("run", home.data)):
-        home.refused(*words, saying="another log")
+        home.refused(*words, saying="is not the log that")
 
 
 def _kept(home: Home) -> list[str]:

@@ -76,8 +76,9 @@ class _Decorator(Protocol):
 
 compiled: _Decorator = cast(Any, njit)(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 inlined = njit(error_model="numpy", inline="always")
+entry = njit(cache=True, nogil=True, error_model="numpy")
 # These keep the first use short, when all of this is compiled: nobody calls such functions from Python, and the cached
-# code of the entries of ``kernel`` holds theirs; what is called in one place only is compiled there; loops stand for
+# code of the entries holds theirs; what is called in one place only is compiled there; loops stand for
 # whole-array assignments, which bring the text of their errors along.
 
 

@@ -1,0 +1,190 @@
+"""The shipped kernels are those of the source, say the same as numba's on every processor, and are never stale."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from curation.audit.synthetic import plant
+from curation.checks.duplicates import features, kernel
+from curation.checks.duplicates.kernels import load
+from tests.unit.test_plant import drawn_face
+
+FITS = load.fitting() is not None
+KINDS = list(plant.KINDS)
+LEVELS = {"x86-64": "sse2", "x86-64-v3": "avx2", "x86-64-v4": "avx512bw"}
+"""LLVM's names of processors without AVX, with AVX2 and with AVX-512, and what stands for them."""
+
+
+def results(kernels: dict[str, load.Kernel]) -> list[np.ndarray]:
+    """Return all that kernels say of copies of every kind and of different faces."""
+    faces = [drawn_face(seed) for seed in range(24)]
+    copies = [plant.make_copy(face, KINDS[n % len(KINDS)], n) for n, face in enumerate(2 * faces)]
+    pictures = features.pictures(np.stack(faces + copies))
+    pairs = [(n % 24, 24 + n) for n in range(48)] + [(a, b) for a in range(24) for b in range(a + 1, 24)]
+    i, j = np.array(sorted(pairs)).T.copy()
+    mirrored, given = np.arange(len(i)) % 5 == 0, np.arange(len(i)) % 2 == 0
+    maps = np.tile(np.array([1.02, 0.01, 0.03, -0.01, 0.98, -0.02]), (len(i), 1))
+    agreement, evidence = np.zeros(len(i)), np.zeros((len(i), len(kernel.EVIDENCE)))
+    kernels["screen"](pictures.small, pictures.middle, i, j, mirrored, maps, given, agreement)
+    coarse = maps.copy()
+    kernels["examine"](pictures.large, i, j, mirrored, maps, evidence)
+    placed, places = np.zeros(len(i)), np.zeros((len(i), 3), np.int64)
+    weights = np.stack([kernel._area_weights(48, side) for side in (15, 14)])
+    kernels["place_crops"](pictures.large, i, j, np.array([15, 14]), weights, placed, places)
+    return [agreement, coarse, maps, evidence, placed, places, *searched(kernels)]
+
+
+def searched(kernels: dict[str, load.Kernel]) -> list[np.ndarray]:
+    """Return what kernels of the searches say of random numbers, many of which are equal."""
+    rng = np.random.default_rng(3)
+    products = rng.integers(0, 50, (40, 300)).astype(np.float32)
+    best = np.full((40, 5), -np.inf, np.float32), np.full((40, 5), -1, np.int64)
+    kernels["keep_best"](products, np.arange(40), rng.permutation(300), *best)
+    other = best[0][::-1].copy(), best[1][::-1].copy()
+    merged = np.empty_like(best[0]), np.empty_like(best[1])
+    kernels["best_distinct"](*best, *other, *merged)
+    return [*best, *merged]
+
+
+def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.skipif(not FITS, reason="the shipped kernels do not fit this machine")
+@pytest.mark.parametrize("processor", LEVELS)
+def test_processors_with_and_without_wide_vectors_give_the_same_bits(processor: str) -> None:
+    from llvmlite import binding as llvm
+
+    if not llvm.get_host_cpu_features().get(LEVELS[processor]):
+        pytest.skip(f"this machine has no {LEVELS[processor]}")
+    shipped = load.fitting()
+    assert shipped is not None
+    made = load.machine_code(shipped, processor, "")
+    found = results(made)
+    assert same(found, results({name: load.entry(name) for name in load.ENTRIES}))
+    assert min(np.count_nonzero(found[0]), np.count_nonzero(found[3][:, 0])) > 20
+
+
+@pytest.mark.slow
+def test_the_shipped_kernels_say_what_numba_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = load.fitting()
+    monkeypatch.setattr(load, "fitting", lambda: None)
+    compiled = load._entries.__wrapped__()
+    assert all(hasattr(made, "py_func") for made in compiled.values())
+    if shipped is None:
+        pytest.skip("the shipped kernels do not fit this machine")
+    assert same(results(load.machine_code(shipped)), results(compiled))
+
+
+def test_the_shipped_kernels_are_made_of_this_source() -> None:
+    made = gzip.decompress(load.SHIPPED.read_bytes()).decode()
+    assert made.startswith(load.heading()), "python -m curation.checks.duplicates.kernels.build"
+
+
+@pytest.mark.slow
+def test_making_the_shipped_kernels_again_makes_the_same() -> None:
+    from curation.checks.duplicates.kernels import build
+
+    made = gzip.decompress(load.SHIPPED.read_bytes()).decode()
+    if made.splitlines()[1] != build.makers().strip():
+        pytest.skip("made by another numba or Python")
+    assert build.text() == made
+
+
+def test_nothing_shipped_is_a_pickle_or_calls_python() -> None:
+    made = gzip.decompress(load.SHIPPED.read_bytes()).decode()
+    declared = {line.split("@")[1].split("(")[0] for line in made.splitlines() if line.startswith("declare")}
+    assert {name for name in declared if not name.startswith("llvm.")} <= {"malloc", "free", "sqrt"}
+    assert "pickle" not in made and "x86" not in made
+
+
+def test_kernels_of_another_source_or_damaged_ones_are_left_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (load.FOLDER / "joins.py").read_bytes()
+    for name in load.SOURCES:
+        (tmp_path / name).write_bytes((load.FOLDER / name).read_bytes())
+    (tmp_path / load.SHIPPED.name).write_bytes(load.SHIPPED.read_bytes())
+    monkeypatch.setattr(load, "FOLDER", tmp_path)
+    monkeypatch.setattr(load, "SHIPPED", tmp_path / load.SHIPPED.name)
+    assert (load.fitting() is not None) == FITS
+    (tmp_path / "joins.py").write_bytes(whole + b"# changed")
+    assert load.fitting() is None
+    (tmp_path / "joins.py").write_bytes(whole)
+    for damaged in (load.SHIPPED.read_bytes()[:-100], b"", b"no gzip"):
+        load.SHIPPED.write_bytes(damaged)
+        assert load.fitting() is None
+
+
+@pytest.mark.skipif(not FITS, reason="the shipped kernels do not fit this machine")
+def test_machine_code_is_kept_and_believed_only_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = load.fitting()
+    assert shipped is not None
+    monkeypatch.setattr(load, "FOLDER", tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    expected = searched(load.machine_code(shipped))
+    (kept,) = (tmp_path / "__pycache__").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-7])
+    assert same(searched(load.machine_code(shipped)), expected)
+    assert kept.read_bytes() == whole
+    monkeypatch.setattr(load, "_made", lambda *_: pytest.fail("what is kept was not read"))
+    assert same(searched(load.machine_code(shipped)), expected)
+
+
+@pytest.mark.skipif(not FITS, reason="the shipped kernels do not fit this machine")
+def test_the_search_needs_no_numba_where_the_shipped_kernels_fit() -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from curation.checks.duplicates import kernel\n"
+        "one = np.zeros(1, np.int64)\n"
+        "kernel.examine(np.zeros((1, 48, 48), np.int8), one, one, one > 0, np.zeros((1, 6)))\n"
+        "assert 'numba' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_crops_are_placed_where_opencv_places_them() -> None:
+    faces = np.stack([features.evened(drawn_face(seed)) for seed in range(8)])
+    sides = (15, 14, 16)
+    one, other = (np.ascontiguousarray(side.ravel()) for side in np.mgrid[:8, :8])
+    crops = np.stack([cv2.resize(face[5:35, 9:39].astype(np.float32), (48, 48)) for face in faces])
+    large = np.concatenate([faces, np.clip(np.rint(crops), -127, 127).astype(np.int8)])
+    agreement, places = kernel.place_crops(large, one, other + 8, sides, threads=2)
+    for n, (a, b) in enumerate(zip(one, other + 8, strict=True)):
+        whole = cv2.resize(large[a].astype(np.float32), (24, 24), interpolation=cv2.INTER_AREA)
+        best = (-1.0, 0, (0, 0))
+        for side in sides:
+            crop = cv2.resize(large[b].astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+            _, most, _, place = cv2.minMaxLoc(cv2.matchTemplate(whole, crop, cv2.TM_CCOEFF_NORMED))
+            best = max(best, (most, side, place), key=lambda found: found[0])
+            if most < 0.6:
+                break
+        assert agreement[n] == pytest.approx(best[0], abs=1e-4)
+        assert places[n].tolist() == [best[1], *best[2]]
+    assert agreement[one == other].min() > 0.9 > agreement[one != other].max()
+
+
+def test_arrays_of_another_kind_are_refused_not_misread() -> None:
+    if not FITS:
+        pytest.skip("the shipped kernels do not fit this machine")
+    products, who = np.zeros((2, 3), np.float32), np.arange(2)
+    best = np.zeros((2, 1), np.float32), np.zeros((2, 1), np.int64)
+    for wrong in (products.astype(np.float64), products[:, ::2], products[0]):
+        with pytest.raises(TypeError, match="keep_best takes contiguous arrays"):
+            load.entry("keep_best")(wrong, who, np.arange(3), *best)
+
+
+def test_what_numba_compiles_changes_with_the_file_it_calls() -> None:
+    from curation.checks.duplicates.kernels import comparison
+
+    content = (load.FOLDER / "registration.py").read_bytes()
+    assert hashlib.sha256(content).hexdigest().startswith(comparison.REGISTRATION), "put it into comparison.py"
