@@ -149,6 +149,8 @@ def test_the_share_of_a_challenge_is_found_whatever_share_was_taught_and_then_st
     assert (probability[:100] >= 0.5).mean() > 0.85
     assert (probability[100:] >= 0.5).mean() < 0.01
     assert taught.among(natural, 0.2).prior == pytest.approx(0.2)
+    assert taught.among(natural, believed=0.5).prior == pytest.approx(curve.prior / 2)
+    assert taught.among(natural, 0.04, 0.5).prior == pytest.approx(0.04)
     # among many marked ones a picture is judged as among few
     assert curve.probability(natural[:50]) == pytest.approx(probability[:50])
 

@@ -166,7 +166,7 @@ def learn(
         for check, name in models.HEADS.items():
             curve, record[check] = _calibrated(name, logits[name], again)
             found = models.picture_logit(name, own.logits[name][others:])
-            curves[check] = curve.among(found, models.LEAST_SHARE[check])
+            curves[check] = curve.among(found, models.LEAST_SHARE[check], models.BELIEVED[check])
         report(4, 4)
     facts = {"revision": models.REVISION, "seed": seed, "faces": len(order), "lessons": count, "pairs": len(marks)}
     return ChallengeModel(heads, human, curves, {**facts, "checks": record}), own
