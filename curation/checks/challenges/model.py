@@ -54,8 +54,8 @@ the drawn ones that their share cannot be estimated; in the test images of three
 are occluded (Wang et al. 2020, IEEE TIP 29:4057), and less than half of that is a careful guess."""
 
 BELIEVED = {"watermark": 0.5, "occluded_face": 1.0}
-"""Part of the share that the scores suggest which is believed: images without a face, drawings and patterns look more like
-marks than the faces do that the curve was fitted on (by eye, 28 of 100 flagged without this had none)."""
+"""Part of the share that the scores suggest which is believed: images without a face, drawings and patterns look more
+like marks than the faces do that the curve was fitted on (by eye, 28 of 100 flagged without this had none)."""
 
 
 @dataclass(frozen=True)
