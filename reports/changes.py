@@ -1,4 +1,4 @@
-"""The page of what changed between two versions: what they judge differently, in pictures, by why and who."""
+"""The page of changes between two versions: images that they treat differently, by reason and actor."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def changes_page(frame: pd.DataFrame, origin: Origin) -> str:
     """Return the page as one HTML document that needs no network.
 
     Args:
-        frame: kind (in words, "left out"), why (in words), who, path, before, after (what each version makes of the
-            image), reason, label, split, sha256, thumbnail (bytes of a square grey picture, or None), total (images of
-            the same kind, why and who, of which not all need have a row); in the order in which they are shown.
+        frame: kind (in words, "left out"), why (in words), who, path, before, after (its state in each version),
+            reason, label, split, sha256, thumbnail (bytes of a square grey picture, or None), total (images of the
+            same kind, why and who, of which not all need have a row); in the order in which they are shown.
         origin: which versions.
 
     """

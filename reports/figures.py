@@ -17,7 +17,7 @@ SERIES = 8
 """Colours that the style sheet defines for series, ``--series-1`` to ``--series-8``; more series repeat them."""
 
 _LEAST_SHARE_AXIS = 0.01
-"""The axis of shares shows at least this share, so that next to nothing does not look like much."""
+"""The axis of shares shows at least this share, so that a tiny share does not look large."""
 
 
 def series_colour(place: int) -> str:
@@ -167,7 +167,7 @@ def f1_chart(frame: pd.DataFrame) -> go.Figure:
 
 
 def version_name(version: str) -> str:
-    """Return how a version is called in a chart: the deck's M0 to M11, other recipes by their name."""
+    """Return the name of a version in a chart: the deck's M0 to M11, other recipes by their name."""
     return f"M{version}" if version.isdigit() else escape(version)
 
 
@@ -263,7 +263,7 @@ def grade_chart(frame: pd.DataFrame) -> go.Figure:
 
 
 def short_numbers(values: Sequence[float]) -> list[str]:
-    """Return numbers with as few digits, two to four, as tell them apart."""
+    """Return numbers with the fewest digits, two to four, that distinguish them."""
     texts: list[str] = []
     for digits in (2, 3, 4):
         texts = [f"{float(f'{value:.{digits}g}'):g}" for value in values]
@@ -273,7 +273,7 @@ def short_numbers(values: Sequence[float]) -> list[str]:
 
 
 def bins_chart(frame: pd.DataFrame) -> go.Figure:
-    """Return accuracy along one covariate: a point an equal share of the images, with its interval.
+    """Return accuracy along one covariate: one point per equal share of the images, with its interval.
 
     Args:
         frame: columns covariate, left, right, images, accuracy (0..1), low, high; rows of one covariate.
@@ -379,7 +379,7 @@ def matrix_figure(
 
 
 def share_chart(frame: pd.DataFrame) -> go.Figure:
-    """Return accuracy by share of the images, a line a way of choosing; all of them end at the whole.
+    """Return accuracy by share of the images, one line per way of choosing; all lines end at the whole.
 
     Args:
         frame: columns how, share, accuracy (0..1); the row of share 1 is the whole.

@@ -203,7 +203,7 @@ _SHORT = {"the model": "model", "the given label": "label", "the crowd's majorit
 """Short names for the chart."""
 
 
-def _elsewhere(tables: Tables) -> list[Block]:
+def _external_data(tables: Tables) -> list[Block]:
     blocks: list[Block] = []
     if "metrics" in tables:
         blocks += _other_data(tables)
@@ -403,7 +403,7 @@ def _by_group(identifier: str, caption: str, frame: pd.DataFrame) -> list[Block]
     return [*blocks, {"kind": "numbers", "table": Table(identifier, f"{caption}, all figures", ranked, columns)}]
 
 
-def _learned(tables: Tables) -> list[Block]:
+def _explanations(tables: Tables) -> list[Block]:
     averages, falls, singles = tables["averages"], tables["falls"], tables["singles"]
     whole = falls.assign(name=falls["region"], series=falls["class"].replace("", "all"), estimate=falls["fall"])
     pictures = [
@@ -452,7 +452,7 @@ def _learned(tables: Tables) -> list[Block]:
     ]
 
 
-def _exclusive(tables: Tables) -> list[Block]:
+def _class_overlap(tables: Tables) -> list[Block]:
     shared, coverage, sets, heads, answers = (tables[n] for n in ("shared", "coverage", "sets", "heads", "answers"))
     blocks = [
         _head(
@@ -521,9 +521,9 @@ def _matrix(chart: str, name: str, title: str, frame: pd.DataFrame, axes: tuple[
 
 _SECTIONS: Mapping[str, Callable[[Tables], list[Block]]] = {
     "people": _people,
-    "elsewhere": _elsewhere,
+    "elsewhere": _external_data,
     "outside": _outside,
     "groups": _groups,
-    "learned": _learned,
-    "exclusive": _exclusive,
+    "learned": _explanations,
+    "exclusive": _class_overlap,
 }

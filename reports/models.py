@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,22 +155,22 @@ def _galleries(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return split -> heading -> pictures, in their order."""
     result = []
     uris = thumbnails.data_uris(frame["path"], frame["thumbnail"])
+
+    def picture(row: Row) -> dict[str, Any]:
+        evidence = f"predicted {row['predicted']}, {row['probability']:.0%} sure"
+        return {"path": row["path"], "label": row["label"], "evidence": evidence, "uri": uris.get(row["path"], "")}
+
     for split, of_split in frame.groupby("split", sort=False):
         headings = [
             {
                 "heading": heading,
                 "total": int(rows["total"].iloc[0]),
-                "pictures": [_picture(row, uris) for row in rows.drop(columns="thumbnail").to_dict("records")],
+                "pictures": [picture(row) for row in rows.drop(columns="thumbnail").to_dict("records")],
             }
             for heading, rows in of_split.groupby("heading", sort=False)
         ]
         result.append({"split": split, "headings": headings})
     return result
-
-
-def _picture(row: Row, uris: Mapping[str, str]) -> dict[str, Any]:
-    evidence = f"predicted {row['predicted']}, {row['probability']:.0%} sure"
-    return {"path": row["path"], "label": row["label"], "evidence": evidence, "uri": uris.get(row["path"], "")}
 
 
 def _pairs(tables: EvaluationTables) -> Table | None:

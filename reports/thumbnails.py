@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 JPEG_QUALITY = 85
-"""Pillow's scale; at 48x48 about 1.2 KB a face, and no difference that can be seen at twice the size."""
+"""Pillow's scale; at 48x48 about 1.2 KB a face, without a visible difference at twice the size."""
 
 CAPTION_HEIGHT = 22
 """Pixels above each sheet of :func:`captioned_png`."""
@@ -54,11 +54,11 @@ def _encoded(picture: Image.Image) -> str:
 
 
 def data_uris(keys: Iterable[str], pictures: Iterable[object]) -> dict[str, str]:
-    """Return key -> data URI; of pictures with one key the first is taken, and what is no picture is left out.
+    """Return key -> data URI; of pictures with one key the first counts; what is not a picture is skipped.
 
     Args:
         keys: what identifies each picture's content.
-        pictures: bytes as :func:`data_uri` takes them; anything else (None, an empty value) is no picture.
+        pictures: bytes as :func:`data_uri` takes them; anything else (None, an empty value) is not a picture.
 
     """
     found: dict[str, str] = {}

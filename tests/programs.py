@@ -73,6 +73,52 @@ def arrow_pool() -> None:
     print(pyarrow.default_memory_pool().backend_name)
 
 
+def detector_threads() -> None:
+    """What the face detector takes in a plain program: threads, time, processor time by time."""
+    import threading
+
+    import cv2
+    import numpy as np
+
+    import curation  # noqa: F401 -- chooses threads
+    from curation.base.settings import MeasureSettings
+    from curation.measure.faces.choice import choose_detector
+
+    def threads() -> int:
+        return len(os.listdir("/proc/self/task"))  # noqa: PTH208 -- quicker
+
+    detector = choose_detector(MeasureSettings()).make(0.3)
+    picture = np.random.default_rng(1).integers(0, 256, (96, 96), dtype=np.uint8)
+    detector.detect(picture)
+    before, most, done = threads(), [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.001):
+            most[0] = max(most[0], threads() - 1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    busy, times = time.process_time(), []
+    for _ in range(60):
+        started = time.perf_counter()
+        detector.detect(picture)
+        times.append(time.perf_counter() - started)
+    busy = time.process_time() - busy
+    done.set()
+    watcher.join()
+    seen = {"more": most[0] - before, "opencv": cv2.getNumThreads(), "waiting": os.environ["OMP_WAIT_POLICY"]}
+    print(json.dumps(seen | {"median": sorted(times)[30], "busy": busy / sum(times)}))
+
+
+def multiply_with_torch() -> None:
+    """A product, torch loaded after the package."""
+    import torch
+
+    import curation  # noqa: F401 -- chooses threads
+
+    torch.rand(8, 8) @ torch.rand(8, 8)
+
+
 def freed_memory() -> None:
     """MiB that go back where every second block of 2 MiB is freed, and of half a MiB when it is asked for."""
     import numpy as np

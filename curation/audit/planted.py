@@ -50,26 +50,6 @@ CLEAN_OF = (
 """Images flagged by one of these are not used: a natural copy or defect would count as a false alarm."""
 
 
-def _too_dark(image: Pixels, rng: np.random.Generator) -> Pixels:
-    return np.asarray(image * 0.08, dtype=np.uint8)
-
-
-def _too_bright(image: Pixels, rng: np.random.Generator) -> Pixels:
-    return np.asarray(245 + image * 0.04, dtype=np.uint8)
-
-
-def _flattened(image: Pixels, rng: np.random.Generator) -> Pixels:
-    return np.asarray(image.mean() + (image - image.mean()) * 0.06, dtype=np.uint8)
-
-
-def _blurred(image: Pixels, rng: np.random.Generator) -> Pixels:
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), min(image.shape[:2]) / 12), dtype=np.uint8)
-
-
-def _one_tone(image: Pixels, rng: np.random.Generator) -> Pixels:
-    return np.full_like(image, rng.integers(0, 256))
-
-
 def _scrambled(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Shuffle the image's tiles, each rotated by 180 degrees: the same light and grain, but no face."""
     tile = min(image.shape[:2]) // 6
@@ -90,11 +70,17 @@ Defects = Mapping[str, tuple[Kind, tuple[str, ...]]]
 
 DEFECTS: Defects = MappingProxyType(
     {
-        "too dark": (_too_dark, ("dark",)),
-        "too bright": (_too_bright, ("bright",)),
-        "low contrast": (_flattened, ("low_contrast", "blank")),
-        "blurred": (_blurred, ("blurry",)),
-        "one tone": (_one_tone, ("blank",)),
+        "too dark": (lambda image, _: np.asarray(image * 0.08, np.uint8), ("dark",)),
+        "too bright": (lambda image, _: np.asarray(245 + image * 0.04, np.uint8), ("bright",)),
+        "low contrast": (
+            lambda image, _: np.asarray(image.mean() + (image - image.mean()) * 0.06, np.uint8),
+            ("low_contrast", "blank"),
+        ),
+        "blurred": (
+            lambda image, _: np.asarray(cv2.GaussianBlur(image, (0, 0), min(image.shape[:2]) / 12), np.uint8),
+            ("blurry",),
+        ),
+        "one tone": (lambda image, rng: np.full_like(image, rng.integers(0, 256)), ("blank",)),
         "no face": (_scrambled, ("no_face",)),
         FLIPPED: (jpeg, ("label_conflict",)),
     }

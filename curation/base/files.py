@@ -72,7 +72,8 @@ def locked_folder(folder: Path, advice: str, timeout_s: float = 0.0, written: It
     try:
         make_folder(folder)
         for each in (folder, *written):
-            require_writable(each)
+            if each.exists() and not os.access(each, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "it is read-only", str(each))
         lock.acquire(timeout=timeout_s)
     except Timeout as error:
         raise WorkspaceError(f"{folder} is being written by {_owner(owner_path)}; {advice}") from error
@@ -93,17 +94,6 @@ def locked_folder(folder: Path, advice: str, timeout_s: float = 0.0, written: It
         if is_new and folder.is_dir() and {path.name for path in folder.iterdir()} <= {".lock", ".lock-owner"}:
             shutil.rmtree(folder, ignore_errors=True)  # nothing was created
         lock.release()
-
-
-def require_writable(folder: Path) -> None:
-    """Refuse a folder in which no file can be created, before any existing file is changed.
-
-    Raises:
-        OSError: its permissions, or those of its disk, forbid it.
-
-    """
-    if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, "it is read-only", str(folder))
 
 
 def _owner(path: Path) -> str:

@@ -10,7 +10,9 @@ import pandas as pd
 from curation.checks.duplicates.find import NEAR_DUPLICATE
 
 
-def kept_apart(pairs: pd.DataFrame, measurements: pd.DataFrame, parted: Iterable[Sequence[str]]) -> pd.DataFrame:
+def without_separated(
+    pairs: pd.DataFrame, measurements: pd.DataFrame, separated: Iterable[Sequence[str]]
+) -> pd.DataFrame:
     """Return the pairs that do not join two separated images in one group, directly or through others.
 
     The likeliest pairs join first; a pair that would join two separated contents is left out.
@@ -18,52 +20,37 @@ def kept_apart(pairs: pd.DataFrame, measurements: pd.DataFrame, parted: Iterable
     Args:
         pairs: pixel_sha256_a, pixel_sha256_b, probability, relation and more.
         measurements: of the images, with the hash of the pixels (pixel_sha256) of each file (sha256).
-        parted: sets of files' SHA-256, of which no two are copies of each other; unknown files are ignored.
+        separated: sets of files' SHA-256, of which no two are copies of each other; unknown files are ignored.
 
     """
+    from scipy.cluster.hierarchy import DisjointSet
+
     pixels = dict(zip(measurements["sha256"], measurements["pixel_sha256"], strict=True))
-    foes: dict[str, set[str]] = {}
-    for contents in parted:
+    others: dict[str, set[str]] = {}
+    for contents in separated:
         there = {pixels[content] for content in contents if pixels.get(content)}
         for content in there:
-            foes.setdefault(content, set()).update(there - {content})
-    if not any(foes.values()):
+            others.setdefault(content, set()).update(there - {content})
+    if not any(others.values()):
         return pairs
     a, b = (pairs[name].astype("str").to_numpy(dtype=object) for name in ("pixel_sha256_a", "pixel_sha256_b"))
     order = np.argsort(-pairs["probability"].to_numpy(dtype=np.float64), kind="stable")
     joins = pairs["relation"].to_numpy() == NEAR_DUPLICATE
     kept = np.ones(len(pairs), dtype=np.bool_)
-    groups = _Groups(foes)
-    for place in order:
-        kept[place] = groups.joined(a[place], b[place]) if joins[place] else b[place] not in foes.get(a[place], ())
-    return pairs[kept].reset_index(drop=True)
+    groups = DisjointSet(pd.unique(np.concatenate([a, b])))
+    members = {content: {content} for content in others}  # root of a group -> its separated contents
 
-
-class _Groups:
-    """Disjoint sets of contents; two foes are never in one set."""
-
-    def __init__(self, foes: dict[str, set[str]]) -> None:
-        self._parent: dict[str, str] = {}
-        self._foes = foes
-        self._parted: dict[str, set[str]] = {content: {content} for content in foes}
-
-    def joined(self, first: str, second: str) -> bool:
-        """Join the sets of two contents unless that unites foes; return whether they are in one set."""
-        one, other = self._root(first), self._root(second)
-        if one == other:
+    def joined(first: str, second: str) -> bool:
+        """Join the groups of two contents unless that unites separated ones; return whether they are in one group."""
+        mine, theirs = (members.get(groups[content], set()) for content in (first, second))
+        if groups.connected(first, second):
             return True
-        mine, theirs = self._parted.get(one, set()), self._parted.get(other, set())
-        if any(self._foes[content] & theirs for content in mine):
+        if any(others[content] & theirs for content in mine):
             return False
-        self._parent[other] = one
-        if mine or theirs:
-            self._parted[one] = mine | theirs
+        groups.merge(first, second)
+        members[groups[first]] = mine | theirs
         return True
 
-    def _root(self, content: str) -> str:
-        root = content
-        while (above := self._parent.get(root, root)) != root:
-            root = above
-        while (above := self._parent.get(content, content)) != root:
-            self._parent[content], content = root, above
-        return root
+    for place in order:
+        kept[place] = joined(a[place], b[place]) if joins[place] else b[place] not in others.get(a[place], ())
+    return pairs[kept].reset_index(drop=True)

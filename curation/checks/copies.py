@@ -6,7 +6,7 @@ are not copies: different labels are expected, and different splits are only wor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -188,14 +188,10 @@ def _evidence(
     otherwise: Sequence[str] = (),
 ) -> list[str]:
     """Return one JSON object per member: ``found`` for flagged rows, the text in ``otherwise`` for others."""
-    flagged_rows = _records(members[flags])
+    chosen = members[flags]
+    starts = range(0, len(chosen), _BLOCK)
+    flagged_rows = (row for start in starts for row in records(chosen.iloc[start : start + _BLOCK]))
     plain = otherwise or ["{}"] * len(members)
     return [
         as_json(**found(next(flagged_rows))) if flagged else text for flagged, text in zip(flags, plain, strict=True)
     ]
-
-
-def _records(members: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield rows as dictionaries, with at most one block of them in memory."""
-    for start in range(0, len(members), _BLOCK):
-        yield from records(members.iloc[start : start + _BLOCK])

@@ -82,14 +82,10 @@ def axis_values(
         ("sharpness", np.where(usable & np.isfinite(detail), detail, np.nan)),
         ("face size", np.where(face, size, np.nan)),
     ):
-        limits[axis] = _thirds(values)
+        known_values = values[np.isfinite(values)]
+        limits[axis] = tuple(np.quantile(known_values, [1 / 3, 2 / 3]).tolist()) if len(known_values) else (0.0, 1.0)
         columns[axis] = _binned(axis, values, limits[axis])
     return pd.DataFrame(columns), limits
-
-
-def _thirds(values: Floats) -> tuple[float, ...]:
-    known = values[np.isfinite(values)]
-    return tuple(float(edge) for edge in np.quantile(known, [1 / 3, 2 / 3])) if len(known) else (0.0, 1.0)
 
 
 def _binned(axis: str, values: Floats, limits: Sequence[float]) -> npt.NDArray[np.object_]:
@@ -116,10 +112,12 @@ def cells(frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
         known = frame[frame[axis] != ""]
         values = [*VALUES.get(axis, in_order(known[axis]))]
         for split, mine in known.groupby("split", sort=True):
-            table = _counted(mine, axis, values)
+            classes = in_order(mine["label"])
+            counted = pd.crosstab(mine["label"], mine[axis]).reindex(index=classes, columns=values, fill_value=0)
+            table = counted.to_numpy(np.float64)
             rest = table.sum(axis=0) - table
             ordinary = rest / np.maximum(rest.sum(axis=1, keepdims=True), 1)
-            for row, label in enumerate(in_order(mine["label"])):
+            for row, label in enumerate(classes):
                 total = int(table[row].sum())
                 for place, value in enumerate(values):
                     found = share(int(table[row, place]), total)
@@ -138,11 +136,6 @@ def cells(frame: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
                     )
     names = ["axis", "split", "label", "value", "images", "share", "low", "high", "expected"]
     return pd.DataFrame(rows, columns=names)
-
-
-def _counted(frame: pd.DataFrame, axis: str, values: Sequence[str]) -> Floats:
-    table = pd.crosstab(frame["label"], frame[axis])
-    return np.asarray(table.reindex(index=in_order(frame["label"]), columns=list(values), fill_value=0), np.float64)
 
 
 def associations(frame: pd.DataFrame, axes: Sequence[str], seed: int) -> pd.DataFrame:

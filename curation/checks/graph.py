@@ -80,7 +80,7 @@ def build(
 class _Links:
     """Pairs as numbers, because there are many: places of two contents, probability, words (what makes b of a).
 
-    ``words`` are places in ``said``. near: whether it is a pair of copies, else of shots; score: how well they agree;
+    ``words`` are places in ``texts``. near: whether it is a pair of copies, else of shots; score: how well they agree;
     half_a, half_b: whether only half of that picture is meant.
     """
 
@@ -92,14 +92,14 @@ class _Links:
     score: Floats
     half_a: Flags
     half_b: Flags
-    said: npt.NDArray[np.object_]
+    texts: npt.NDArray[np.object_]
 
     @property
     def pairs(self) -> Ints:
         return np.stack([self.a, self.b], axis=1)
 
     def only(self, chosen: Flags) -> _Links:
-        names = [field.name for field in fields(self) if field.name != "said"]
+        names = [field.name for field in fields(self) if field.name != "texts"]
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
 
@@ -108,7 +108,7 @@ def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
     a, b = (pairs[column].astype("category").cat for column in ("pixel_sha256_a", "pixel_sha256_b"))
     first, second = (places(contents, side.categories)[side.codes] for side in (a, b))
     words = pairs["transform"].astype("category").cat
-    codes, said = np.asarray(words.codes, dtype=np.int64), words.categories.to_numpy(dtype=object)
+    codes, texts = np.asarray(words.codes, dtype=np.int64), words.categories.to_numpy(dtype=object)
     probability = pairs["probability"].to_numpy(dtype=np.float64)
     score = pairs["score"].to_numpy(dtype=np.float64) if "score" in pairs else probability
     half_a, half_b = (
@@ -116,7 +116,7 @@ def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
         for name in ("half_a", "half_b")
     )
     near = (pairs["relation"] == "near_duplicate").to_numpy(dtype=np.bool_)
-    return _Links(first, second, probability, codes, near, score, half_a, half_b, said)
+    return _Links(first, second, probability, codes, near, score, half_a, half_b, texts)
 
 
 def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
@@ -176,7 +176,7 @@ def _likeliest_partners(contents: pd.Index, links: _Links, preferred: Floats | N
     order = np.lexsort((partner, -probability, np.concatenate([first, first]), own))
     best = order[np.diff(own[order], prepend=-1) != 0]
     # the words describe how a becomes b; those of a content describe how its partner becomes it
-    seen_from = np.array([[inverted(words) for words in links.said], links.said], dtype=object)
+    seen_from = np.array([[inverted(words) for words in links.texts], links.texts], dtype=object)
     words = seen_from[(best >= len(links.a)).astype(np.int64), np.concatenate([links.words, links.words])[best]]
     frame = pd.DataFrame(
         {

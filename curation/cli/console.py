@@ -33,16 +33,12 @@ _BETWEEN_COLUMNS = 2
 
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON; dataclasses become objects. Nothing in it steers a terminal, whatever its encoding."""
-    text = json.dumps(value, indent=1, ensure_ascii=not _is_utf8(), default=_plain)
-    print(json_printable(text))
 
+    def plain(one: Any) -> Any:
+        return asdict(one) if is_dataclass(one) and not isinstance(one, type) else str(one)
 
-def _is_utf8() -> bool:
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-
-
-def _plain(value: Any) -> Any:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json_printable(json.dumps(value, indent=1, ensure_ascii=not utf8, default=plain)))
 
 
 def records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:

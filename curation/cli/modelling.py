@@ -108,10 +108,10 @@ def evaluate(
     from curation.models import evaluation
 
     if data:
-        from curation.evidence import evaluate_elsewhere
+        from curation.evidence import evaluate_external
 
         workspace = open_workspace(folder)
-        table, path = evaluate_elsewhere(workspace, opt.load_settings(workspace), model, data, Display(quiet=as_json))
+        table, path = evaluate_external(workspace, opt.load_settings(workspace), model, data, Display(quiet=as_json))
         console.print_frame(table, "json" if as_json else "table")
         if not as_json:
             console.print_lines([f"Predictions: {path}"])

@@ -88,7 +88,7 @@ def select(
         )
     workspace = open_workspace(folder)
     settings, display = load_settings(workspace), Display(quiet=as_json)
-    found: selection.Selection | selection.Asked
+    found: selection.Selection | selection.Suggestions
     with locked(workspace):
         if pool:
             found = selection.ask_next(workspace, pool, number, settings, display)
@@ -107,7 +107,7 @@ def select(
     if as_json:
         console.print_json(found.record())
         return
-    table = found.ranked if isinstance(found, selection.Asked) else found.chosen
+    table = found.ranked if isinstance(found, selection.Suggestions) else found.chosen
     if format_name is not TableFormat.table:
         console.print_frame(table, format_name.value)
         return

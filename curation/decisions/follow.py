@@ -135,14 +135,14 @@ def overruled_now(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> set[tup
     return found
 
 
-def parting(images: Mapping[str, Image], paths: Collection[str]) -> str:
+def not_copies_value(images: Mapping[str, Image], paths: Collection[str]) -> str:
     """Return the value of a ``not_copies`` line about images: their contents, and their paths for information."""
     return json.dumps(
         {"contents": sorted({images[path].content for path in paths}), "paths": sorted(paths)}, ensure_ascii=False
     )
 
 
-def parted(table: pd.DataFrame) -> list[tuple[str, ...]]:
+def separated_copies(table: pd.DataFrame) -> list[tuple[str, ...]]:
     """Return the sets of contents that, according to people, are not copies of each other.
 
     Raises:
@@ -152,14 +152,14 @@ def parted(table: pd.DataFrame) -> list[tuple[str, ...]]:
     return _contents(table, "not_copies", lambda contents: tuple(map(str, contents)))
 
 
-def unlike(images: Mapping[str, Image], parts: Collection[Collection[str]]) -> str:
+def not_same_value(images: Mapping[str, Image], parts: Collection[Collection[str]]) -> str:
     """Return the value of a ``not_same`` line: images of different parts show different people."""
     paths = sorted(sorted(part) for part in parts)
     contents = [sorted({images[path].content for path in part}) for part in paths]
     return json.dumps({"contents": contents, "paths": paths}, ensure_ascii=False)
 
 
-def told_apart(table: pd.DataFrame) -> list[tuple[tuple[str, ...], ...]]:
+def separated_people(table: pd.DataFrame) -> list[tuple[tuple[str, ...], ...]]:
     """Return sets of parts of contents; different parts of a set, according to people, show different people.
 
     Raises:

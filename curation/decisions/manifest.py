@@ -237,7 +237,6 @@ def commit(
     log_through: int,
     lineage: dict[str, Any],
     chain: str = "",
-    now: datetime | None = None,
 ) -> Version:
     """Commit ``manifest`` as the next version, unless it equals the newest of its kind; the caller holds the lock.
 
@@ -261,7 +260,7 @@ def commit(
         base=base,
         parent=known[-1].name if known else "",
         log_through=log_through,
-        created=(now or datetime.now(UTC)).isoformat(timespec="seconds"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
         counts=counts(manifest),
         lineage=lineage,
         rules=BY_CONTENT,

@@ -317,14 +317,10 @@ def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: pd.DataFrame) -> li
 
 
 def _by_copies(rule: Duplicates, left: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:
-    copies = _groups(rule, left, issues)
     priority = _split_priority(rule, left)
-    drafts: dict[str, Draft] = {}
-    for name, members in copies.groupby("group"):
-        if len(members) > 1:
-            for draft in _judged(rule, str(name), members, priority):
-                drafts[draft.path] = draft
-    return drafts
+    groups = _groups(rule, left, issues).groupby("group")
+    judged = (_judged(rule, str(name), members, priority) for name, members in groups if len(members) > 1)
+    return {draft.path: draft for drafts in judged for draft in drafts}
 
 
 def _groups(rule: Duplicates, left: pd.DataFrame, issues: pd.DataFrame) -> pd.DataFrame:

@@ -32,7 +32,7 @@ COLUMN_SET = {"move": "split", "subject": "subject"}
 _IMAGE_ACTIONS = ("keep", "exclude", "relabel", "soften", *COLUMN_SET)
 
 
-def standing(table: pd.DataFrame) -> pd.DataFrame:
+def effective(table: pd.DataFrame) -> pd.DataFrame:
     """Return the effective decisions on images among a table of entries, the lowest rank first."""
     import pandas as pd
 
@@ -61,11 +61,11 @@ def opening_of(table: pd.DataFrame) -> Entry | None:
 def _in_force(table: pd.DataFrame) -> tuple[int, int]:
     """Return the numbers of the line that opened the policy in force and of the next policy's, or of the log's end."""
     openings = table.loc[table["action"] == "policy", "seq"]
-    live = openings[~openings.isin(undone_in(table))]
+    active = openings[~openings.isin(undone_in(table))]
     end = _end(table)
-    if live.empty:
+    if active.empty:
         return end, end
-    opening = int(live.iloc[-1])
+    opening = int(active.iloc[-1])
     return opening, int(openings[openings > opening].min()) if (openings > opening).any() else end
 
 
@@ -114,7 +114,7 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
 
     """
     table: pd.DataFrame = table_of(entries) if isinstance(entries, Sequence) else entries
-    rows = standing(table[["seq", "actor", "path", "action", "value", "reason", "issue"]])
+    rows = effective(table[["seq", "actor", "path", "action", "value", "reason", "issue"]])
     rows = rows[rows["path"].isin(raw["path"])].reset_index(drop=True)
     rows["place"] = rows.index
     columns = {column: _last(rows[rows["action"] == action], "value") for action, column in COLUMN_SET.items()}

@@ -18,7 +18,7 @@ from curation.decisions import manifest
 from curation.evidence.groups import ATTRIBUTES, read_attributes
 from curation.models.runs import copy_groups
 from curation.pipeline.axes import axes as axes_of
-from curation.pipeline.axes import covered
+from curation.pipeline.axes import coverage_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def coverage(workspace: Workspace, settings: Settings, on: str = "cleaned", attr
     known, limits = axes_of(workspace, settings)
     known = _with_attributes(known, attributes, workspace) if attributes else known
     raw, rows = manifest.rows(workspace, manifest.find(workspace, version.base)), manifest.rows(workspace, version)
-    found = covered(known, raw, rows, copy_groups(read_issues(workspace)), settings.seed)
+    found = coverage_of(known, raw, rows, copy_groups(read_issues(workspace)), settings.seed)
     if found is None:
         raise WorkspaceError(f"no kept image of {version.name} has a label, so no class can be covered; give labels")
     lines = _lines(found.findings, found.association, found.axes)

@@ -29,7 +29,6 @@ def explanations(evaluated: EvaluatedModel, report: Report) -> Tables:
         mass_by_region,
         mean_maps,
         occlusion_by_region,
-        region_mask,
         shortcut_suspects,
     )
 
@@ -47,20 +46,16 @@ def explanations(evaluated: EvaluatedModel, report: Report) -> Tables:
     report(3, 5)
     mass = mass_by_region(maps, regions).assign(given=[evaluated.classes[place] for place in labels])
     looked = mass.groupby("given", sort=False).mean().reset_index().melt("given", var_name="region", value_name="mass")
-    side = images.shape[1]
     averages = mean_maps(maps, labels, called, evaluated.classes)
     faces = [_mean_face(images, labels, called, evaluated.classes, row) for row in averages.itertuples()]
     pictures = _singles(evaluated, images, labels, called, maps)
     report(5, 5)
     return {
-        "averages": averages.assign(face=pd.Series(faces, index=averages.index, dtype=object), side=side),
+        "averages": averages.assign(face=pd.Series(faces, index=averages.index, dtype=object)),
         "falls": falls,
         "mass": looked,
         "singles": pictures,
         "suspects": shortcut_suspects(falls),
-        "regions": pd.DataFrame(
-            {"region": [one.name for one in regions], "area": [region_mask(one, side).mean() for one in regions]}
-        ),
     }
 
 

@@ -69,7 +69,7 @@ def read_other(evaluated: EvaluatedModel, source: str, display: Display) -> Othe
     return Other(name, read.root, frame, faces)
 
 
-def evaluate_elsewhere(
+def evaluate_external(
     workspace: Workspace, settings: Settings, name: str, source: str, display: Display
 ) -> tuple[pd.DataFrame, Path]:
     """Evaluate a model on any labelled source, each face cropped and aligned as in the training data.
@@ -126,9 +126,9 @@ def robustness(evaluated: EvaluatedModel, report: Report) -> Tables:
 
 
 def new_people(evaluated: EvaluatedModel) -> Tables:
-    """Return the accuracy on held-out images of people whom the model was fitted on, and of the others.
+    """Return the accuracy on held-out images of people in the training images, and of other people.
 
-    Nothing where nobody's person is known.
+    Empty where nothing is known of who is in the images.
     """
     from training.evaluate import metrics
 
@@ -147,8 +147,8 @@ def new_people(evaluated: EvaluatedModel) -> Tables:
 
 
 def external_data(evaluated: EvaluatedModel, source: str, display: Display) -> Tables:
-    """Return the metrics on other data beside the held-out images, what explains the gap, and the wrong images."""
-    from training.evaluate import confusion, metrics
+    """Return the metrics on other data and on the held-out images, what explains the gap, and the wrong images."""
+    from training.evaluate import metrics
     from training.robustness import covariates, explained_gap
 
     other = read_other(evaluated, source, display)
@@ -170,29 +170,18 @@ def external_data(evaluated: EvaluatedModel, source: str, display: Display) -> T
             (others, other.frame["label"]),
         ]
     ]
-    cells = confusion(labels, theirs.argmax(axis=1).astype(np.int64), len(evaluated.classes))
     return {
         "metrics": pd.concat(both, ignore_index=True),
         "gap": explained_gap(right, other_right, named[0], named[1], seed=evaluated.seed),
         "facts": pd.DataFrame(
             {"data": [other.name], "images": [len(labels)], "found": [int(other.faces.facts["found"].sum())]}
         ),
-        "confusion": _cells(cells, evaluated.classes),
         "wrong": _wrong(evaluated, other, labels, theirs),
     }
 
 
-def _cells(cells: np.ndarray, classes: tuple[str, ...]) -> pd.DataFrame:
-    rows = [
-        (given, called, int(cells[i, j]), cells[i, j] / max(1, cells[i].sum()))
-        for i, given in enumerate(classes)
-        for j, called in enumerate(classes)
-    ]
-    return pd.DataFrame(rows, columns=["given", "predicted", "images", "share"])
-
-
 def _wrong(evaluated: EvaluatedModel, other: Other, labels: np.ndarray, theirs: np.ndarray) -> pd.DataFrame:
-    """Return the surest mistakes, with their pictures."""
+    """Return the most confident mistakes, with their pictures."""
     called, sure = theirs.argmax(axis=1), theirs.max(axis=1)
     order = [int(place) for place in np.argsort(-sure, kind="stable") if called[place] != labels[place]][:OTHERS]
     return pd.DataFrame(

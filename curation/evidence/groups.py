@@ -124,7 +124,7 @@ def groups(evaluated: EvaluatedModel, source: str, images: int, display: Display
         display: progress.
 
     """
-    from training.fairness import by_group, group_estimates
+    from training.fairness import by_group
 
     estimated = source.startswith(PREFIX)
     table = (
@@ -143,7 +143,7 @@ def groups(evaluated: EvaluatedModel, source: str, images: int, display: Display
     probabilities, found = _judged(evaluated, chosen, own is not None, display)
     labels = _labels(evaluated, chosen)
     people = chosen[known].reset_index(drop=True)
-    tables = {
+    return {
         "model": translate_errors(
             lambda: by_group(people, probabilities, evaluated.classes, labels, seed=evaluated.seed)
         ),
@@ -161,11 +161,6 @@ def groups(evaluated: EvaluatedModel, source: str, images: int, display: Display
             evaluated, table, evaluated.workspace if own is not None else _curated_apart(evaluated, source, display)
         ),
     }
-    if labels is not None:
-        called = probabilities.argmax(axis=1).astype(np.int64)
-        parts = [group_estimates(labels, called, people[name]).assign(attribute=name) for name in known]
-        tables["accuracy"] = pd.concat(parts, ignore_index=True)
-    return tables
 
 
 def _of_data_set(evaluated: EvaluatedModel, table: pd.DataFrame) -> pd.DataFrame | None:

@@ -143,7 +143,7 @@ def _section(
     evaluated: EvaluatedModel, name: str, inputs: Inputs, display: Display
 ) -> tuple[Any, Callable[[], Tables]]:
     """Return what a section is computed from (None where that is missing), and how."""
-    votes = _stamp(str(inputs.votes)) if inputs.votes else None
+    votes, given = _stamp(str(inputs.votes)) if inputs.votes else None, inputs.attributes
     sections: dict[str, tuple[Any, Callable[[], Tables]]] = {
         "people": (votes, lambda: people(evaluated, inputs.votes or Path(), display)),
         "outside": (
@@ -151,7 +151,7 @@ def _section(
             lambda: outside_models(evaluated, inputs.outside, inputs.data, display),
         ),
         "groups": (
-            _attributes_stamp(inputs.attributes) or None,
+            _stamp(str(network_file(given)) if given.startswith(PREFIX) else given) or None,
             lambda: groups(evaluated, inputs.attributes, 2 * inputs.images, display),
         ),
         "learned": (
@@ -185,10 +185,6 @@ def _stamp(source: str) -> list[Any]:
     found = sorted(file for file in path.rglob("*") if file.is_file())
     marks = [(str(file), *mark_of(file.stat()), file.stat().st_size) for file in found]
     return [str(path.resolve()), fingerprint(marks)]
-
-
-def _attributes_stamp(source: str) -> list[Any]:
-    return _stamp(str(network_file(source))) if source.startswith(PREFIX) else _stamp(source)
 
 
 def _laid_out(

@@ -49,14 +49,14 @@ def read(names: list[str], gate: Gate) -> SourceContents:
         IngestError: a file is damaged, or two images or categories have one id.
 
     """
-    said: list[str] = []
-    entries = [entry for name in names for entry in _entries(Path(name), gate, said)]
+    notes: list[str] = []
+    entries = [entry for name in names for entry in _entries(Path(name), gate, notes)]
     contents = lists.resolve(entries, lists.local(gate))
-    contents.warnings += said
+    contents.warnings += notes
     return contents
 
 
-def _entries(path: Path, gate: Gate, said: list[str]) -> list[lists.Entry]:
+def _entries(path: Path, gate: Gate, notes: list[str]) -> list[lists.Entry]:
     try:
         found = files.parsed(gate.read(path.as_posix()))
         categories = _by_id(found["categories"], "category", path)
@@ -80,7 +80,7 @@ def _entries(path: Path, gate: Gate, said: list[str]) -> list[lists.Entry]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IngestError(f"{path} cannot be read as COCO ({type(error).__name__}: {error}); write it again") from error
     if twice := sorted(name for name in set(names.values()) if list(names.values()).count(name) > 1):
-        said.append(f"{path.name} has several categories named {twice[0]!r}: they are one class")
+        notes.append(f"{path.name} has several categories named {twice[0]!r}: they are one class")
     return entries
 
 

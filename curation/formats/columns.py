@@ -61,7 +61,7 @@ class Columns:
     """The places of a list's columns, -1 for absent ones, and how they were interpreted.
 
     distribution -- place -> class, of columns that hold a share, a vote or a mark for each class
-    said         -- notes for the user
+    notes        -- sentences for the user
     """
 
     path: int
@@ -70,7 +70,7 @@ class Columns:
     subject: int = -1
     soft: int = -1
     distribution: dict[int, str] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def understood(given: Table, exists: Callable[[str], bool], prefer: str = "", *, strict: bool = False) -> Columns:
@@ -154,9 +154,9 @@ def _without_header(given: Table, found: Columns) -> None:
                 (-sum(map(is_expression, cells)), _counts_rows(table.numbers(given.column(place)) or ()), place)
             )
     found.label = min(labels, default=(0, False, -1))[2]
-    found.said.append(f"{given.shown} has no header: column {found.path + 1} is taken for the path")
+    found.notes.append(f"{given.shown} has no header: column {found.path + 1} is taken for the path")
     if found.label >= 0:
-        found.said[-1] += f", column {found.label + 1} for the label"
+        found.notes[-1] += f", column {found.label + 1} for the label"
 
 
 def _label_columns(plain: Sequence[str], strict: bool) -> list[int]:
@@ -182,7 +182,7 @@ def _chosen_label(given: Table, places: Sequence[int], found: Columns) -> int:
 
     best = max(places, key=rank)
     others = [given.header[place] for place in places if place != best]
-    found.said.append(
+    found.notes.append(
         f"the label is taken from the column {given.header[best]!r}, not from {', '.join(map(repr, others))}"
     )
     return best
@@ -197,7 +197,7 @@ def _label_by_cells(given: Table, rest: Sequence[int], found: Columns) -> int:
     for place in rest:
         cells = [cell for cell in given.column(place) if cell.strip()]
         if cells and sum(map(is_expression, cells)) * 2 > len(cells):
-            found.said.append(f"the label is taken from the column {given.header[place]!r}: its cells are expressions")
+            found.notes.append(f"the label is taken from the column {given.header[place]!r}: its cells are expressions")
             return place
     return -1
 
@@ -242,26 +242,26 @@ def labels_of(given: Table, columns: Columns) -> tuple[list[str], list[str], lis
     )
     cells = ["" if cell.strip().casefold() in _MISSING else cell.strip() for cell in cells]
     softs = [_distribution_text(text) for text in softs]
-    said: list[str] = []
+    notes: list[str] = []
     if columns.distribution:
-        cells, softs, said = _from_distribution(given, columns, cells)
+        cells, softs, notes = _from_distribution(given, columns, cells)
     elif columns.label < 0 and any(softs):
         shares = [json.loads(text) if text else {} for text in softs]
         cells = [max(each, key=each.__getitem__, default="") for each in shares]
     whole = {cell for cell in cells if cell}
     if whole and all(map(_is_number, whole)):  # 3.0 is the label 3
         cells = [cell.partition(".")[0] for cell in cells]
-        return cells, softs, said
+        return cells, softs, notes
     several = {cell for cell in whole if len(_SEVERAL.split(cell)) > 1 and _parts(cell, whole)}
     if several:
         count = sum(cell in several for cell in cells)
-        said.append(f"{count:,} rows name several labels (such as {min(several)!r}), read as soft labels")
+        notes.append(f"{count:,} rows name several labels (such as {min(several)!r}), read as soft labels")
     for row, cell in enumerate(cells):
         if cell in several:
             parts = _parts(cell, whole)
             cells[row] = parts[0]
             softs[row] = softs[row] or (soft_json(dict.fromkeys(parts, 1 / len(parts))) if len(parts) > 1 else "")
-    return cells, softs, said
+    return cells, softs, notes
 
 
 def _parts(cell: str, known: set[str]) -> list[str]:
@@ -284,10 +284,10 @@ def _from_distribution(given: Table, columns: Columns, cells: list[str]) -> tupl
     what = ", ".join(map(repr, classes[:8]))
     if hard:
         return cells, [""] * len(softs), [f"the columns {what} mark the label of each row"]
-    said = [f"the columns {what} are read as soft labels; the label is the class with the largest share"]
+    notes = [f"the columns {what} are read as soft labels; the label is the class with the largest share"]
     if ties:
-        said.append(f"{ties:,} rows give two classes the same largest share: the first is their label")
-    return cells, softs, said
+        notes.append(f"{ties:,} rows give two classes the same largest share: the first is their label")
+    return cells, softs, notes
 
 
 def judged(shares: dict[str, float]) -> tuple[str, str, bool]:

@@ -59,15 +59,11 @@ def export_folder(export_data: ExportData, format_name: str, destination: Path) 
     """
     with new_folder(destination) as building:
         yield building
-        _write_provenance(export_data, format_name, building)
-
-
-def _write_provenance(export_data: ExportData, format_name: str, folder: Path) -> None:
-    (folder / PROVENANCE).write_bytes(files.json_bytes({"format": format_name, **export_data.record()}))
-    if export_data.since is not None:
-        columns = ["path", "change", "status", "split", "label", "reason"]
-        text = export_data.rows[columns].to_csv(index=False, lineterminator="\n")
-        (folder / CHANGES).write_text(text, encoding="utf-8")
+        (building / PROVENANCE).write_bytes(files.json_bytes({"format": format_name, **export_data.record()}))
+        if export_data.since is not None:
+            columns = ["path", "change", "status", "split", "label", "reason"]
+            text = export_data.rows[columns].to_csv(index=False, lineterminator="\n")
+            (building / CHANGES).write_text(text, encoding="utf-8")
 
 
 def tree_place(row: ExportRow) -> str:

@@ -63,26 +63,21 @@ def read_named(name: str, cache: Path) -> tuple[str, SourceContents]:
     with tempfile.TemporaryDirectory(prefix="curate-fiftyone-") as scratch:
         folder = Path(scratch)
         (folder / "order.json").write_text(json.dumps({"name": dataset}), encoding="utf-8")
-        said = programs.run(sys.executable, _READER, folder, {"FIFTYONE_DO_NOT_TRACK": "true"})
-        if said:
+        problem = programs.run(sys.executable, _READER, folder, {"FIFTYONE_DO_NOT_TRACK": "true"})
+        if problem:
             raise IngestError(
-                f"fiftyone:{name} cannot be read ({said}); fiftyone.list_datasets() lists those there are"
+                f"fiftyone:{name} cannot be read ({problem}); fiftyone.list_datasets() lists those there are"
             )
         with (folder / "samples.jsonl").open(encoding="utf-8") as lines:
             samples = [json.loads(line) for line in lines]
     contents = Contents(cache)
     gate = Gate("/", cache, outside=True)  # the user's own database names the user's own files
-    start = _shared_folder([sample["filepath"] for sample in samples])
+    shared = posixpath.commonprefix([sample["filepath"] for sample in samples])
+    start = shared[: shared.rfind("/") + 1]
     for number, sample in enumerate(samples, start=1):
         entry = _entry(number, sample, field)
         contents.add_file(entry.path.removeprefix(start), entry.path, gate, entry.split, entry.label, entry.subject)
     return f"fiftyone:{name}", contents.contents
-
-
-def _shared_folder(paths: list[str]) -> str:
-    """Return the folder, with its slash, that all paths are below."""
-    shared = posixpath.commonprefix(paths)
-    return shared[: shared.rfind("/") + 1]
 
 
 def _entry(number: int, sample: Mapping[str, Any], field: str) -> lists.Entry:
@@ -128,7 +123,7 @@ def write(export_data: ExportData, destination: Path) -> int:
         order = {"rows": len(lines), "name": export_data.title, "out": str(building), "info": export_data.record()}
         (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf-8")
         (folder / "order.json").write_text(json.dumps(order), encoding="utf-8")
-        said = programs.run(sys.executable, _WRITER, folder, programs.PRIVATE_FIFTYONE)
-        if said:
-            raise ExportError(f"FiftyOne failed ({said}); export as folder or coco, which FiftyOne reads too")
+        problem = programs.run(sys.executable, _WRITER, folder, programs.PRIVATE_FIFTYONE)
+        if problem:
+            raise ExportError(f"FiftyOne failed ({problem}); export as folder or coco, which FiftyOne reads too")
     return len(lines)

@@ -23,7 +23,7 @@ from curation.formats.export_files import export_folder
 from curation.formats.gate import Gate
 from curation.formats.listing import IngestError, SourceContents
 from curation.formats.shards import features, write_shards
-from curation.formats.stored import Contents
+from curation.formats.stored import Contents, class_name
 
 EXTRA = "exchange"
 
@@ -123,11 +123,12 @@ def _images(parts: dict[str, Any], datasets: Any, name: str, gate: Gate) -> Sour
         if not pictures:
             raise IngestError(f"hf:{name} has no column of images (it has {', '.join(part.features)})")
         label = _label_column(part.features, datasets)
+        classes = getattr(part.features.get(label), "names", None)
         for number, row in enumerate(part.cast_column(pictures[0], datasets.Image(decode=False))):
             split = row.get("split")
             if not isinstance(split, str):
                 split = part_name if len(parts) > 1 or standard(part_name) else ""
-            _take(contents, gate, row, pictures[0], number, split, _label(row, label, part.features))
+            _take(contents, gate, row, pictures[0], number, split, class_name(row.get(label), classes))
     return contents.contents
 
 
@@ -135,16 +136,6 @@ def _label_column(features: Any, datasets: Any) -> str:
     classes = [column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
     named = [column for column in NAMES["label"] if column in features]
     return next(iter([column for column in named if column in classes] + classes + named), "")
-
-
-def _label(row: dict[str, Any], column: str, features: Any) -> str:
-    value = row.get(column)
-    if value is None:
-        return ""
-    names_of = getattr(features[column], "names", None)
-    if names_of is not None and isinstance(value, int):
-        return str(names_of[value]) if 0 <= value < len(names_of) else ""
-    return str(value)
 
 
 def _take(

@@ -75,5 +75,5 @@ def _task(export_data: ExportData, row: ExportRow, building: Path, name: str) ->
         image = f"/data/local-files/?d={name}/{where}"
     answer = {"from_name": LABEL, "to_name": "image", "type": "choices", "value": {"choices": [row.label]}}
     data = {"image": image, "path": row.path, "split": row.split, "label": row.label, "sha256": row.sha256}
-    said = [{"model_version": export_data.version.name, "result": [answer]}] if row.label else []
-    return {"data": data, "predictions": said}
+    predictions = [{"model_version": export_data.version.name, "result": [answer]}] if row.label else []
+    return {"data": data, "predictions": predictions}

@@ -55,17 +55,21 @@ def assign(images_in: Mapping[Folders, int]) -> tuple[dict[Folders, Place], list
     label |= beside
     above = _level_of_words(images_in, label, level)
     subject = dict.fromkeys(images_in, "")
-    said: list[str] = []
+    notes: list[str] = []
     named = set(label.values()) - {""}
     if above < 0 and len(named) > 1 and all(map(_PERSON.fullmatch, named)):
         subject = dict(label)
-        said.append(f"the folders ({_some(set(label.values()))}) are read as persons, not as classes")
+        notes.append(f"the folders ({_some(set(label.values()))}) are read as persons, not as classes")
         label = dict.fromkeys(label, "")
     if above >= 0:
         label = {folders: folders[above] if len(folders) > above else "" for folders in images_in}
-        said += _read_above(images_in, above, level, split, subject)
+        notes += _read_above(images_in, above, level, split, subject)
     places = {folders: Place(split[folders], label[folders], subject[folders]) for folders in images_in}
-    return places, [*said, *_numbers_below(places), *_warnings(places, level)]
+    notes += _numbers_below(places)
+    without = sorted({"/".join(folders) or "the top folder" for folders, place in places.items() if not place.split})
+    if level >= 0 and without:
+        notes.append(f"images outside the splits' folders belong to no split: {', '.join(map(repr, without[:5]))}")
+    return places, notes
 
 
 def _numbers_below(places: Mapping[Folders, Place]) -> list[str]:
@@ -152,7 +156,7 @@ def _read_above(
     images_in: Mapping[Folders, int], above: int, level: int, split: dict[Folders, str], subject: dict[Folders, str]
 ) -> list[str]:
     """Read the folders above the classes as persons or as splits of unknown name, in place; return notes."""
-    said = []
+    notes = []
     for n in (n for n in range(above) if n != level):
         named = {folders: folders[n] for folders in images_in if len(folders) > above}
         distinct = set(named.values())
@@ -160,23 +164,14 @@ def _read_above(
             continue
         if all(map(_PERSON.fullmatch, distinct)):
             subject.update(named)
-            said.append(f"the {len(distinct):,} folders above the classes ({_some(distinct)}) are read as persons")
+            notes.append(f"the {len(distinct):,} folders above the classes ({_some(distinct)}) are read as persons")
         elif level < 0 and len(distinct) <= _MOST_UNKNOWN_SPLITS and not any(split.values()):
             split.update(named)
         else:
-            said.append(f"the folders above the classes ({_some(distinct)}) are read neither as splits nor as persons")
-    return said
+            notes.append(f"the folders above the classes ({_some(distinct)}) are read neither as splits nor as persons")
+    return notes
 
 
 def _some(distinct: set[str]) -> str:
     shown = ", ".join(map(repr, sorted(distinct)[:3]))
     return shown if len(distinct) <= 3 else f"{shown}, ..."
-
-
-def _warnings(places: Mapping[Folders, Place], level: int) -> list[str]:
-    if level < 0:
-        return []
-    beside = sorted({"/".join(folders) or "the top folder" for folders, place in places.items() if not place.split})
-    if not beside:
-        return []
-    return [f"images outside the splits' folders belong to no split: {', '.join(map(repr, beside[:5]))}"]

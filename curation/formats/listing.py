@@ -111,7 +111,7 @@ def finished(root: str, contents: SourceContents, settings: SourceSettings) -> L
         if before.path == again.path:
             contents.leave_out(again.path, "the same name again")
     files = [file for place, file in enumerate(files) if not place or file.path != files[place - 1].path]
-    files, said = _with_splits(files)
+    files, notes = _with_splits(files)
     files, about_shares = _with_shares(files)
     files, about_persons = _with_subjects(files, settings.subject_from)
     files, about_labels = _with_labels(files, merge=settings.merge_labels)
@@ -119,7 +119,7 @@ def finished(root: str, contents: SourceContents, settings: SourceSettings) -> L
     frame = pd.DataFrame(files, columns=list(FoundFile._fields))
     frame = frame.astype(texts | {"bytes": "int64", "mtime_ns": "int64"})
     problems = pd.DataFrame(sorted(set(contents.problems)), columns=["path", "reason"]).astype("str")
-    warnings = dict.fromkeys([*contents.warnings, *said, *about_shares, *about_persons, *about_labels])
+    warnings = dict.fromkeys([*contents.warnings, *notes, *about_shares, *about_persons, *about_labels])
     return Listing(root, frame, problems, tuple(warnings))
 
 
@@ -127,12 +127,12 @@ def _with_splits(files: list[FoundFile]) -> tuple[list[FoundFile], list[str]]:
     """Return files with normalised splits, and notes on names of splits that are not plain."""
     meant = splits.assign({file.split for file in files})
     renamed = sorted(name for name, split in meant.items() if split != name.strip() and not splits.is_plain(name))
-    said = []
+    notes = []
     if renamed:
-        said.append("splits: " + ", ".join(f"{name!r} is read as {meant[name]}" for name in renamed))
+        notes.append("splits: " + ", ".join(f"{name!r} is read as {meant[name]}" for name in renamed))
     if own := sorted({split for split in meant.values() if split and split not in splits.STANDARD}):
-        said.append(f"splits whose names are not known are kept as they are: {', '.join(map(repr, own[:8]))}")
-    return [file._replace(split=meant[file.split]) for file in files], said
+        notes.append(f"splits whose names are not known are kept as they are: {', '.join(map(repr, own[:8]))}")
+    return [file._replace(split=meant[file.split]) for file in files], notes
 
 
 def _with_shares(files: list[FoundFile]) -> tuple[list[FoundFile], list[str]]:
@@ -140,8 +140,12 @@ def _with_shares(files: list[FoundFile]) -> tuple[list[FoundFile], list[str]]:
     odd = [place for place, file in enumerate(files) if file.soft_label and not _is_distribution(file.soft_label)]
     for place in odd:
         files[place] = files[place]._replace(soft_label="")
-    said = f"{len(odd):,} soft labels are not a JSON object of shares, such as that of" if odd else ""
-    return files, [f"{said} {files[odd[0]].path!r}, and are left out"] if odd else []
+    if not odd:
+        return files, []
+    example = files[odd[0]].path
+    return files, [
+        f"{len(odd):,} soft labels are not a JSON object of shares, such as that of {example!r}, and are left out"
+    ]
 
 
 def _is_distribution(text: str) -> bool:
@@ -182,8 +186,8 @@ def _with_subjects(files: list[FoundFile], pattern: str) -> tuple[list[FoundFile
     unknown = subjects.count("")
     if unknown == len(files):
         raise IngestError(f"--subject-from {pattern!r} matches no path; the first one is {files[0].path!r}")
-    said = [f"--subject-from matches {len(files) - unknown:,} of {len(files):,} paths"] if unknown else []
-    return [file._replace(subject=subject) for file, subject in zip(files, subjects, strict=True)], said
+    notes = [f"--subject-from matches {len(files) - unknown:,} of {len(files):,} paths"] if unknown else []
+    return [file._replace(subject=subject) for file, subject in zip(files, subjects, strict=True)], notes
 
 
 def _with_labels(files: list[FoundFile], *, merge: bool) -> tuple[list[FoundFile], list[str]]:
@@ -194,11 +198,11 @@ def _with_labels(files: list[FoundFile], *, merge: bool) -> tuple[list[FoundFile
         groups.setdefault(alike(label), []).append(label)
     same = [group for group in groups.values() if len(group) > 1]
     if not merge:
-        said = [
+        notes = [
             f"the labels {', '.join(map(repr, group))} may be one class and are kept apart; --merge-labels joins them"
             for group in same
         ]
-        return files, [*said, *_about_classes(counts, len(files))]
+        return files, [*notes, *_about_classes(counts, len(files))]
     chosen = {
         label: max(group, key=lambda name: (name == name.strip().lower(), counts[name], name)).strip()
         for group in same
@@ -209,8 +213,8 @@ def _with_labels(files: list[FoundFile], *, merge: bool) -> tuple[list[FoundFile
         for file in files
     ]
     merged = Counter(file.label for file in files if file.label)
-    said = [f"the labels {', '.join(map(repr, group))} are read as {chosen[group[0]]!r}" for group in same]
-    return files, [*said, *_about_classes(merged, len(files))]
+    notes = [f"the labels {', '.join(map(repr, group))} are read as {chosen[group[0]]!r}" for group in same]
+    return files, [*notes, *_about_classes(merged, len(files))]
 
 
 def _renamed(soft: str, chosen: Mapping[str, str]) -> str:
@@ -228,18 +232,18 @@ def _about_classes(counts: Counter[str], images: int) -> list[str]:
     list_of = "give class folders, or a list (CSV) with columns path and label"
     if not labels:
         return [f"no image has a label: only checks that need none are run; {list_of}"] if images else []
-    said = []
+    notes = []
     if labelled < images:
-        said.append(f"{images - labelled:,} of {images:,} images have no label: checked, but never trained on")
+        notes.append(f"{images - labelled:,} of {images:,} images have no label: checked, but never trained on")
     if len(labels) == 1 and labelled > 1:
-        said.append(f"all labelled images are of one class, {labels[0]!r}; where that is not their label, {list_of}")
+        notes.append(f"all labelled images are of one class, {labels[0]!r}; where that is not their label, {list_of}")
     if len(labels) > 1 and all(re.fullmatch(r"-?\d+", label) for label in labels):
         shown = ", ".join(labels[:8])
-        said.append(f"the classes are numbers ({shown}); to name them, give a list whose column of labels has names")
+        notes.append(f"the classes are numbers ({shown}); to name them, give a list whose column of labels has names")
     if as_splits := [label for label in labels if splits.standard(label)]:
         shown = ", ".join(map(repr, as_splits[:5]))
-        said.append(f"the classes {shown} are named like splits; if they are not classes, {list_of}")
-    return said
+        notes.append(f"the classes {shown} are named like splits; if they are not classes, {list_of}")
+    return notes
 
 
 def why_nothing(problems: pd.DataFrame) -> str:

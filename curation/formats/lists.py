@@ -84,12 +84,12 @@ def read(given: Table, finder: Finder, prefer: str = "", *, strict: bool = False
         IngestError: no column holds paths.
 
     """
-    columns, entries, said = _understood(given, finder, prefer, strict)
+    columns, entries, notes = _understood(given, finder, prefer, strict)
     contents = resolve(entries, finder)
     if columns.label < 0 and not columns.distribution and columns.soft < 0 and contents.files:
         have = ", ".join(repr(name) for name in given.header[:10] if name)
-        said.append(f"{given.shown} has no column of labels (it has {have}); name it 'label'")
-    contents.warnings += said
+        notes.append(f"{given.shown} has no column of labels (it has {have}); name it 'label'")
+    contents.warnings += notes
     return contents
 
 
@@ -102,13 +102,13 @@ def _understood(
         return any(isinstance(finder.find(reading), FoundFile) for reading in _readings(cell))
 
     columns = meanings.understood(given, exists, prefer, strict=strict)
-    labels, softs, said = meanings.labels_of(given, columns)
+    labels, softs, notes = meanings.labels_of(given, columns)
     paths, splits, subjects = (
         given.column(place) if place >= 0 else [""] * len(given.rows)
         for place in (columns.path, columns.split, columns.subject)
     )
     numbered = zip(paths, labels, splits, subjects, softs, strict=True)
-    return columns, [Entry(row, *cells) for row, cells in enumerate(numbered, start=1)], [*columns.said, *said]
+    return columns, [Entry(row, *cells) for row, cells in enumerate(numbered, start=1)], [*columns.notes, *notes]
 
 
 def resolve(entries: Iterable[Entry], finder: Finder) -> SourceContents:
@@ -136,15 +136,17 @@ def resolve(entries: Iterable[Entry], finder: Finder) -> SourceContents:
 def _said_of(rows: Sequence[Entry], contents: SourceContents) -> list[str]:
     """Return a note on rows that give no image, and one on rows that contradict each other."""
     reasons = Counter(reason for _, reason in contents.problems if reason not in (LISTED_AGAIN, OTHER_LABEL))
-    said = []
+    notes = []
     if reasons and contents.files:
         reason, number = reasons.most_common(1)[0]
         example = next(path for path, why in contents.problems if why == reason)
         total = sum(reasons.values())
-        said.append(f"{total:,} of {len(rows):,} rows give no image; of {number:,} the reason is: {example!r} {reason}")
+        notes.append(
+            f"{total:,} of {len(rows):,} rows give no image; of {number:,} the reason is: {example!r} {reason}"
+        )
     if other := sum(reason == OTHER_LABEL for _, reason in contents.problems):
-        said.append(f"an image is named again with another label or split in {other:,} rows: its first row counts")
-    return said
+        notes.append(f"an image is named again with another label or split in {other:,} rows: its first row counts")
+    return notes
 
 
 def _found(entry: Entry, finder: Finder) -> FoundFile | str:
@@ -213,8 +215,8 @@ def _matched_by_end(rows: Sequence[Entry], found: list[FoundFile | str], finder:
                 matched.append(f"{names.escaped(rows[place].path)!r} to {file.path!r}")
     if not matched:
         return []
-    said = f"{len(matched):,} rows name no file as given and were matched by the end of their path, such as"
-    return [f"{said} {matched[0]}"]
+    text = f"{len(matched):,} rows name no file as given and were matched by the end of their path, such as"
+    return [f"{text} {matched[0]}"]
 
 
 def _by_end(parts: list[str], droppable: int, index: dict[str, list[list[str]]]) -> list[list[str]]:

@@ -10,9 +10,9 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from curation.base import files
 from curation.formats import names
@@ -76,6 +76,15 @@ class Contents:
 
 def _place(folder: Path, digest: str) -> Path:
     return folder / digest[:2] / digest
+
+
+def class_name(value: Any, classes: Sequence[str] | None) -> str:
+    """Return a label as text; a number is a place in ``classes`` if there are any, "" if it is none of them."""
+    if value is None:
+        return ""
+    if classes and isinstance(value, int):
+        return str(classes[value]) if 0 <= value < len(classes) else ""
+    return str(value)
 
 
 def once(file: BinaryIO, what: str, cache: Path, decode: Callable[[BinaryIO], SourceContents]) -> SourceContents:

@@ -12,7 +12,7 @@ from curation.base.errors import optional
 from curation.base.reading import first_line
 from curation.formats.gate import Gate
 from curation.formats.listing import IngestError, SourceContents
-from curation.formats.stored import Contents
+from curation.formats.stored import Contents, class_name
 
 
 def read(name: str, cache: Path, *, outside: bool = False) -> tuple[str, SourceContents]:
@@ -68,18 +68,10 @@ def _take(contents: Contents, data: Any, gate: Gate, split: str) -> None:
             full = os.path.abspath(path)  # noqa: PTH100 -- without following links, which is up to the gate
             real = Path(path).resolve()
             below = real.relative_to(gate.root).as_posix() if real.is_relative_to(gate.root) else real.name
-            contents.add_file(below, full, gate, split, _label(target, classes))
+            contents.add_file(below, full, gate, split, class_name(target, classes))
         return
     for number in range(len(data)):
         picture, target = data[number]
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")
-        contents.add(f"{split or 'images'}/{number:08d}.png", buffer.getvalue(), split, _label(target, classes))
-
-
-def _label(target: Any, classes: Any) -> str:
-    if target is None:
-        return ""
-    if isinstance(target, int) and classes and 0 <= target < len(classes):
-        return str(classes[target])
-    return str(target)
+        contents.add(f"{split or 'images'}/{number:08d}.png", buffer.getvalue(), split, class_name(target, classes))

@@ -128,19 +128,19 @@ class Tree:
         for path in self.archives:
             self.contents.leave_out(path, "an archive inside the data set; unpack it, or give that archive itself")
         speaking = sorted(path for path in left if has_label_extension(path) and not is_about(path))
-        said = []
+        notes = []
         if speaking and self.images:
             endings = Counter(path.rpartition(".")[2].lower() for path in speaking)
             counted = ", ".join(f"{number:,} .{ending}" for ending, number in endings.most_common())
-            said.append(
+            notes.append(
                 f"files that may hold labels were not read: {counted} (such as {speaking[0]!r}); where one of them is "
                 "a list with columns path and label, give that: curate run LIST"
             )
         if self.archives and self.images:
-            said.append(
+            notes.append(
                 f"archives inside were not read: {', '.join(map(repr, sorted(self.archives)[:3]))}; unpack them"
             )
-        return said
+        return notes
 
 
 def has_label_extension(path: str) -> bool:

@@ -5,6 +5,7 @@ In a tar, the members that share a name up to its first dot are one sample; ours
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.base import files
-from curation.base.reading import open_regular
+from curation.base.reading import json_object, open_regular
 from curation.base.splits import standard
 from curation.formats import archives, kinds, names
 from curation.formats.columns import NAMES
@@ -62,8 +63,8 @@ def shards_in(folder: Path, gate: Gate) -> list[Path]:
 
     """
     tars = sorted(path for path in folder.glob("*.tar") if not names.is_system(path.name))
-    others = [entry for entry in folder.iterdir() if not names.is_system(entry.name) and _is_no_shard(entry)]
-    if not tars or others:
+    entries = [entry for entry in folder.iterdir() if not names.is_system(entry.name)]
+    if not tars or any(entry.is_dir() or kinds.has_image_extension(entry.name) for entry in entries):
         return []
     for tar in tars:
         fault = gate.fault_of_link(str(tar)) if tar.is_symlink() else ""
@@ -71,10 +72,6 @@ def shards_in(folder: Path, gate: Gate) -> list[Path]:
             what = fault or NOT_REGULAR
             raise IngestError(f"{tar} is {what}; remove it, or give --follow-links if you trust this data")
     return tars if is_shard(tars[0]) else []
-
-
-def _is_no_shard(entry: Path) -> bool:
-    return entry.is_dir() or kinds.has_image_extension(entry.name)
 
 
 def read(shards: list[Path], cache: Path) -> SourceContents:
@@ -143,7 +140,9 @@ def _take(contents: Contents, key: str, sample: Mapping[str, bytes], split: str,
     if not images:
         contents.contents.leave_out(names.escaped(key), "the sample has no image")
         return 0
-    stated = _json(sample.get("json", b""))
+    stated: dict[str, Any] = {}
+    with contextlib.suppress(ValueError):
+        stated = json_object(sample.get("json", b""))
     label = _stated(stated, "label") or _label(sample, classes)
     own = stated.get("split")
     split = own if isinstance(own, str) else _stated(stated, "split") or split
@@ -158,14 +157,6 @@ def _take(contents: Contents, key: str, sample: Mapping[str, bytes], split: str,
 def _is_image(ending: str, data: bytes) -> bool:
     last = ending.rpartition(".")[2]
     return last in kinds.IMAGE_EXTENSIONS or (last not in SIDECARS and kinds.looks_like_image(data[: kinds.HEAD_BYTES]))
-
-
-def _json(data: bytes) -> dict[str, Any]:
-    try:
-        found = files.parsed(data)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _stated(record: Mapping[str, Any], column: str) -> str:

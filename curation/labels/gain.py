@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from curation.base.arrays import Flags, Floats, Ints
 from curation.labels.copies import pictures
-from curation.labels.teach import CHUNK, RELIABILITY, Answers, Known, Taught, chance, teach
+from curation.labels.teach import CHUNK, RELIABILITY, Answers, JudgeInputs, TaughtJudge, chance, teach
 
 BATCH = 25
 """Answers between two rankings of the queue; in each batch, no class takes more than ``LARGEST_SHARE``."""
@@ -36,10 +36,10 @@ class Queue:
 
     rows: Ints
     gain: Floats
-    taught: Taught
+    taught: TaughtJudge
 
 
-def rank_queue(known: Known, answers: Answers, open_: Flags | None = None) -> Queue:
+def rank_queue(known: JudgeInputs, answers: Answers, open_: Flags | None = None) -> Queue:
     """Teach the judge the answers and return the images to ask about next.
 
     Args:
@@ -98,7 +98,7 @@ def value_of_answer(posterior: Floats) -> Floats:
     return np.maximum(values, 0.0)
 
 
-def _by_teaching(known: Known, taught: Taught) -> Floats:
+def _by_teaching(known: JudgeInputs, taught: TaughtJudge) -> Floats:
     """Return how many labels of other images an answer is expected to correct by teaching the judge, (n,).
 
     An answer reduces the parameters' uncertainty, which may swap two close classes of an image. To second order that is

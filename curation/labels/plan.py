@@ -15,7 +15,7 @@ from scipy.special import softmax
 
 from curation.base.arrays import Floats, Ints
 from curation.base.statistics import percentile_interval
-from curation.labels.teach import RELIABILITY, Known, Taught, chance
+from curation.labels.teach import RELIABILITY, JudgeInputs, TaughtJudge, chance
 
 COUNTS = (0, 100, 300, 1000)
 """Numbers of further answers in a plan."""
@@ -26,7 +26,7 @@ SAMPLE = 4000
 
 
 def plan(
-    known: Known, taught: Taught, orders: Mapping[str, Ints], counts: Sequence[int] = COUNTS, seed: int = 0
+    known: JudgeInputs, taught: TaughtJudge, orders: Mapping[str, Ints], counts: Sequence[int] = COUNTS, seed: int = 0
 ) -> pd.DataFrame:
     """Return the expected label accuracy after further answers, for each order of asking.
 
@@ -58,7 +58,7 @@ def plan(
     return pd.DataFrame(records)
 
 
-def _mended(known: Known, taught: Taught, asked: Ints, draws: Floats, noise: Floats, sample: Ints) -> Floats:
+def _mended(known: JudgeInputs, taught: TaughtJudge, asked: Ints, draws: Floats, noise: Floats, sample: Ints) -> Floats:
     """Return the increase of accuracy by answers to these rows, (draws,), on all images.
 
     Accuracy before and after is evaluated on the same images, which reduces the noise of the difference.
@@ -78,7 +78,9 @@ def _mended(known: Known, taught: Taught, asked: Ints, draws: Floats, noise: Flo
     return mended / len(known)
 
 
-def _right(known: Known, taught: Taught, rows: Ints, draws: Floats, learned: Floats, *, is_told: bool) -> Floats:
+def _right(
+    known: JudgeInputs, taught: TaughtJudge, rows: Ints, draws: Floats, learned: Floats, *, is_told: bool
+) -> Floats:
     """Return how many labels of these rows are right if each draw is true and ``learned`` is used, (draws,)."""
     features, _ = known.features(rows)
     logs = np.log(np.maximum(taught.posterior[rows], 1e-12))
@@ -100,7 +102,7 @@ def _hits(true: Floats, guess: Floats, is_told: bool) -> float:
     return float(said.sum())
 
 
-def _information(known: Known, taught: Taught, asked: Ints) -> Floats:
+def _information(known: JudgeInputs, taught: TaughtJudge, asked: Ints) -> Floats:
     """Return the expected information of answers to these rows on the parameters, (parameters, parameters)."""
     size = taught.parameters.shape[0]
     if not len(asked):

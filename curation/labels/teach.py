@@ -53,7 +53,7 @@ CHUNK = 65_536
 
 
 @dataclass(frozen=True)
-class Known:
+class JudgeInputs:
     """Inputs of the judge's features.
 
     Attributes:
@@ -133,7 +133,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Taught:
+class TaughtJudge:
     """The judge after the answers.
 
     Attributes:
@@ -156,7 +156,7 @@ class Taught:
     moved: float
 
 
-def teach(known: Known, answers: Answers) -> Taught:
+def teach(known: JudgeInputs, answers: Answers) -> TaughtJudge:
     """Return the judge taught by the answers; without answers it is unchanged."""
     given, people = answers, int(answers.people.max()) + 1 if len(answers) else 0
     guesses = _guesses(known, given, people)
@@ -175,10 +175,10 @@ def teach(known: Known, answers: Answers) -> Taught:
     posterior = answered(known, learned, answers, reliability)
     before, after = known.posterior.argmax(axis=1), learned.argmax(axis=1)
     moved = float((before != after).mean()) if len(known) else 0.0
-    return Taught(fitted.parameters, fitted.precision, learned, posterior, reliability, guesses, moved)
+    return TaughtJudge(fitted.parameters, fitted.precision, learned, posterior, reliability, guesses, moved)
 
 
-def applied(known: Known, parameters: Floats) -> Floats:
+def applied(known: JudgeInputs, parameters: Floats) -> Floats:
     """Return the probabilities of every image with these parameters, (n, classes + 1)."""
     found = np.empty_like(known.posterior)
     for start in range(0, len(known), CHUNK):
@@ -188,7 +188,7 @@ def applied(known: Known, parameters: Floats) -> Floats:
     return found
 
 
-def answered(known: Known, learned: Floats, answers: Answers, reliability: Floats) -> Floats:
+def answered(known: JudgeInputs, learned: Floats, answers: Answers, reliability: Floats) -> Floats:
     """Return the probabilities with the answers to each image and its copies, (n, classes + 1)."""
     if not len(answers):
         return learned
@@ -212,7 +212,7 @@ def chance(posterior: Floats, reliability: npt.ArrayLike) -> Floats:
     return np.where(np.eye(posterior.shape[1], dtype=bool), right, (1.0 - right) * others)
 
 
-def _counted(known: Known, answers: Answers) -> Floats:
+def _counted(known: JudgeInputs, answers: Answers) -> Floats:
     """Return each answer's weight, (m,), less for several answers to a picture and its copies: they are dependent."""
     if not len(answers):
         return np.zeros(0)
@@ -233,7 +233,7 @@ def _log_likelihood(posterior: Floats, answers: Answers, entry: Ints, reliabilit
     return total
 
 
-def _guesses(known: Known, answers: Answers, people: int) -> Flags:
+def _guesses(known: JudgeInputs, answers: Answers, people: int) -> Flags:
     """Return who guesses, (people,): the answers would fit as well if shuffled among the person's images.
 
     And they fit worse than an honest person's would. Both are measured by the untaught judge; where it is uncertain, or
@@ -252,7 +252,7 @@ def _guesses(known: Known, answers: Answers, people: int) -> Flags:
     return found
 
 
-def _reliabilities(known: Known, answers: Answers, people: int) -> Floats:
+def _reliabilities(known: JudgeInputs, answers: Answers, people: int) -> Floats:
     """Return each person's share of right answers, (people,), by expectation-maximisation, shrunk to ``RELIABILITY``.
 
     The reference is the untaught judge with others' answers to the same images, as a taught one would confirm them.

@@ -21,7 +21,7 @@ _KNOWN = 0.5
 
 
 @dataclass(frozen=True)
-class Covered:
+class Coverage:
     """Coverage of each class along the axes.
 
     Attributes:
@@ -38,9 +38,9 @@ class Covered:
     axes: list[str]
 
 
-def covered(
+def coverage_of(
     known: pd.DataFrame, raw: pd.DataFrame, rows: pd.DataFrame, groups: Mapping[str, str], seed: int
-) -> Covered | None:
+) -> Coverage | None:
     """Count the images of each class along each axis, in the raw version and in a cleaned one.
 
     Copies within a split and class are counted once.
@@ -69,7 +69,7 @@ def covered(
     came = was[[*keys, "images"]].rename(columns={"images": "images_before"})
     cells = every.merge(came, on=keys, how="left").merge(cells, on=keys, how="left")
     cells = cells.fillna({"images": 0, "images_before": 0}).astype({"images": "int64", "images_before": "int64"})
-    return Covered(found, cells, association, names)
+    return Coverage(found, cells, association, names)
 
 
 def _pictures(rows: pd.DataFrame, known: pd.DataFrame, groups: Mapping[str, str]) -> pd.DataFrame:
@@ -102,8 +102,8 @@ def axes(
     measurements = load_measurements(read_listing(workspace), workspace.measurements, settings.measure)
     known, limits = coverage.axis_values(measurements, settings.checks)
     known.index = pd.Index(measurements["path"])
-    covered = issues[issues["check"] == "occluded_face"].set_index("path")["score"]
-    score = covered.reindex(known.index).to_numpy(dtype=np.float64)
+    occlusion = issues[issues["check"] == "occluded_face"].set_index("path")["score"]
+    score = occlusion.reindex(known.index).to_numpy(dtype=np.float64)
     names = np.array([*coverage.VALUES["occlusion"], ""], dtype=object)
     known["occlusion"] = names[np.where(np.isfinite(score), (score < ISSUE_SCORE).astype(int), 2)]
     people = _people(workspace).reindex(known.index).fillna("")

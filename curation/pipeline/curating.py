@@ -31,7 +31,7 @@ from curation.decisions import log, manifest, policy, replay
 from curation.labels import people
 from curation.models.runs import copy_groups
 from curation.pipeline import decisions, label_judgement, label_queue, label_store, losses, steps, subjects
-from curation.pipeline.axes import axes, covered
+from curation.pipeline.axes import axes, coverage_of
 from curation.pipeline.steps import Scanned
 
 REPORT_REVISION = 7
@@ -126,7 +126,7 @@ def entries_of(workspace: Workspace, version: manifest.Version) -> list[log.Entr
         table = manifest.followed(
             workspace, table, manifest.rows(workspace, manifest.find(workspace, version.base))
         ).table
-    return log.entries_of(replay.standing(table))
+    return log.entries_of(replay.effective(table))
 
 
 def policy_of(workspace: Workspace, version: manifest.Version, settings: Settings) -> policy.Policy | None:
@@ -260,7 +260,7 @@ def write_report(
                 changes.since_last(workspace, version, settings),
                 jury,
                 plan,
-                covered(known, raw, cleaned, copy_groups(issues), settings.seed),
+                coverage_of(known, raw, cleaned, copy_groups(issues), settings.seed),
             )
         )
         files.write_bytes(path, page.encode("utf-8"))

@@ -26,7 +26,7 @@ from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_images, read_issues
 from curation.checks import registry
 from curation.decisions import brake, manifest, policy, replay
-from curation.decisions.follow import Image, parting
+from curation.decisions.follow import Image, not_copies_value
 from curation.decisions.log import Draft, Log, undone_in
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
 from curation.models.runs import copy_groups
@@ -277,7 +277,7 @@ def _parting(workspace: Workspace, names: Sequence[str], reason: str) -> Draft:
         raise WorkspaceError(
             f"{' and '.join(group)} have the same pixels; to keep both: curate decide {' '.join(group)} --keep"
         )
-    return Draft("", "not_copies", parting(_images_by_path(images), paths), reason)
+    return Draft("", "not_copies", not_copies_value(_images_by_path(images), paths), reason)
 
 
 def _members(workspace: Workspace, names: Sequence[str], images: pd.DataFrame) -> set[str]:

@@ -29,7 +29,7 @@ from curation.labels import outcome as label_outcome
 from curation.labels.judge import Judgement, judgement
 from curation.labels.jury import Consensus
 from curation.labels.outcome import LabelOutcome
-from curation.labels.teach import GUESSED, Answers, Taught, teach
+from curation.labels.teach import GUESSED, Answers, TaughtJudge, teach
 from curation.models import runs
 from curation.pipeline import answers as people
 from curation.pipeline.label_store import (
@@ -380,7 +380,7 @@ def _answers_heard(memory: Memory, answers: Answers) -> Floats:
     return np.where(memory.known.groups != "", shared, heard)
 
 
-def taught_record(taught: Taught, answers: Answers, who: Sequence[str], found: Judgement) -> dict[str, Any]:
+def taught_record(taught: TaughtJudge, answers: Answers, who: Sequence[str], found: Judgement) -> dict[str, Any]:
     """Return what the answers changed, as a record with sentences."""
     number, images = float(answers.weights.sum()), len(np.unique(answers.rows))
     people_record = {name: round(float(value), 3) for name, value in zip(who, taught.reliability, strict=True)}

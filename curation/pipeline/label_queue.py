@@ -15,7 +15,7 @@ from curation.base.workspace import Workspace
 from curation.labels import plan as planning
 from curation.labels.gain import BATCH, rank_queue
 from curation.labels.ranking import share_interval
-from curation.labels.teach import RELIABILITY, Taught, chance
+from curation.labels.teach import RELIABILITY, TaughtJudge, chance
 from curation.pipeline import answers as people
 from curation.pipeline.label_store import LabellingError, Memory, memory_of, record_of
 
@@ -25,11 +25,11 @@ PLAN = "plan.json"
 REACHED = ("what", "expected", "reached", "low", "high")
 """Columns of expected and reached figures."""
 
-__all__ = ["BATCH", "Asking", "ReviewPlan", "asking", "next_images", "plan_review"]
+__all__ = ["BATCH", "QueueRanker", "ReviewPlan", "next_images", "plan_review", "queue_ranker"]
 
 
 @dataclass(frozen=True)
-class Asking:
+class QueueRanker:
     """Ranks images to ask about, any number of times without reading a file."""
 
     memory: Memory
@@ -72,15 +72,15 @@ class Asking:
         return pd.concat([kept, more[list(people.COLUMNS)]], ignore_index=True)
 
 
-def asking(workspace: Workspace) -> Asking | None:
+def queue_ranker(workspace: Workspace) -> QueueRanker | None:
     """Return the queue's ranking of a workspace; None if its labels have not been judged."""
     memory = memory_of(workspace)
-    return None if memory is None else Asking(memory, people.collect_answers(workspace, memory.classes))
+    return None if memory is None else QueueRanker(memory, people.collect_answers(workspace, memory.classes))
 
 
 def next_images(workspace: Workspace, number: int) -> pd.DataFrame:
     """Return the images to ask about next, with all copies: path, group, gain."""
-    found = asking(workspace)
+    found = queue_ranker(workspace)
     if found is None or not number:
         return pd.DataFrame(columns=["path", "group", "gain"])
     queue = found.rank_queue()
@@ -112,7 +112,7 @@ def plan_review(workspace: Workspace, seed: int = 0) -> ReviewPlan:
         LabellingError: the labels have not been judged.
 
     """
-    found = asking(workspace)
+    found = queue_ranker(workspace)
     if found is None:
         raise LabellingError(f"the labels of {workspace.root} have not been judged; run: curate check --labels fast")
     memory, table = found.memory, found.memory.table
@@ -203,7 +203,7 @@ def _reached(memory: Memory, given: pd.DataFrame, plan: dict[str, Any], expected
     return pd.DataFrame(records, columns=list(REACHED))
 
 
-def _lines(expected: pd.DataFrame, taught: Taught, reached: pd.DataFrame, given: float) -> list[str]:
+def _lines(expected: pd.DataFrame, taught: TaughtJudge, reached: pd.DataFrame, given: float) -> list[str]:
     now = expected[expected["answers"] == 0].iloc[0]
     lines = [
         f"Labels expected to be right now, each taken as the likeliest class: {now['expected']:.1%} "

@@ -18,7 +18,7 @@ from curation.base.reading import arrays, contents, json_object, refusing, requi
 from curation.base.workspace import Workspace, option_of
 from curation.labels import jury
 from curation.labels.jury import Consensus
-from curation.labels.teach import Known
+from curation.labels.teach import JudgeInputs
 
 REVISION = 5
 """Increased whenever the judgement may differ for the same data, recipe and settings."""
@@ -49,7 +49,7 @@ class Memory:
 
     table: pd.DataFrame
     classes: list[str]
-    known: Known
+    known: JudgeInputs
     sharpness: float
 
 
@@ -172,7 +172,7 @@ def memory_of(workspace: Workspace) -> Memory | None:
         if str(kept["key"]) != record["key"]:
             return None
         table = _stored_table(workspace)
-        named = {field.name: kept[field.name] for field in fields(Known) if field.name != "groups"}
+        named = {field.name: kept[field.name] for field in fields(JudgeInputs) if field.name != "groups"}
         images, classes = len(table), len(record["classes"])
         jurors = len(named["calibrated"]) if named["calibrated"].ndim else 0
         shapes = {"labels": (images,), "posterior": (images, classes + 1), "calibrated": (jurors, images, classes + 1)}
@@ -182,7 +182,7 @@ def memory_of(workspace: Workspace) -> Memory | None:
             raise ValueError(f"its {odd or 'arrays'} are of other images, or no numbers")
         if named["labels"].dtype.kind == "f" or not ((named["labels"] >= 0) & (named["labels"] < classes)).all():
             raise ValueError("its labels are no classes")
-    known = Known(groups=table["group"].to_numpy(dtype=object), **named)
+    known = JudgeInputs(groups=table["group"].to_numpy(dtype=object), **named)
     return Memory(table, list(record["classes"]), known, float(record["sharpness"]))
 
 

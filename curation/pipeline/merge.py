@@ -27,7 +27,7 @@ _Row = Mapping[Hashable, Any]
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergeResult:
     """The result: the version, and how many decisions were taken, undone, known already, or about other images.
 
     conflicts (path, mine, by, theirs, their_by) are images that the two sides decided differently; the decision of this
@@ -58,7 +58,7 @@ class Merged:
         return [*lines, *self.notes]
 
 
-def merge(workspace: Workspace, other: Path, settings: Settings, display: Display) -> Merged:
+def merge(workspace: Workspace, other: Path, settings: Settings, display: Display) -> MergeResult:
     """Take people's decisions from the workspace ``other``, which is only read; the caller holds this one's lock.
 
     Decisions are identified by person, time and content, so that merging twice, or in both directions, changes nothing.
@@ -96,7 +96,7 @@ def merge(workspace: Workspace, other: Path, settings: Settings, display: Displa
     taken_back = _undos(mine, theirs, {conflict[0] for conflict in conflicts}, by_person)
     recorded = decisions.record(workspace, by_person, settings, display, new_class=True)
     frame = pd.DataFrame(conflicts, columns=_SAYS)
-    return Merged(recorded.version, len(taken) + len(parted), taken_back, known, elsewhere, frame, recorded.notes)
+    return MergeResult(recorded.version, len(taken) + len(parted), taken_back, known, elsewhere, frame, recorded.notes)
 
 
 class _Side:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from curation.decisions.log import Entry
     from curation.decisions.manifest import Version
     from curation.decisions.policy import Policy
-    from curation.pipeline.axes import Covered
+    from curation.pipeline.axes import Coverage
     from reports.cleaning import CleaningTables, Provenance
 
 Thumbnails = Callable[[Sequence[str]], Mapping[str, bytes]]
@@ -144,7 +144,7 @@ def cleaning_report_tables(
     changes_page: str = "",
     jury: pd.DataFrame | None = None,
     plan: tuple[pd.DataFrame, pd.DataFrame] | None = None,
-    covered: Covered | None = None,
+    covered: Coverage | None = None,
 ) -> CleaningTables:
     """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
 

@@ -252,7 +252,7 @@ def _sentences(pool: Candidates, chosen: pd.DataFrame, number: int, how: How, sp
 
 
 @dataclass(frozen=True)
-class Asked:
+class Suggestions:
     """What to label next, best first: path, split, label, adds, alike (similarity to the nearest image here)."""
 
     ranked: pd.DataFrame
@@ -264,7 +264,7 @@ class Asked:
         return {"ranked": self.ranked.to_dict("records"), "copies": self.copies, "lines": self.lines}
 
 
-def ask_next(workspace: Workspace, source: str, number: int, settings: Settings, display: Display) -> Asked:
+def ask_next(workspace: Workspace, source: str, number: int, settings: Settings, display: Display) -> Suggestions:
     """Rank the images of another data set by what they add to this one; the caller holds the lock.
 
     Images that are here already, exactly or as near copies, are left out (``overlap`` runs first), and equal pixels
@@ -306,7 +306,7 @@ def ask_next(workspace: Workspace, source: str, number: int, settings: Settings,
     ]
     if not there.known.all():
         lines.append(f"{int((~there.known).sum()):,} could not be read again and are not ranked.")
-    return Asked(ranked, len(shared), lines)
+    return Suggestions(ranked, len(shared), lines)
 
 
 def _ranked(

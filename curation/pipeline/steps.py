@@ -19,7 +19,7 @@ from curation.base.errors import WorkspaceError
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing, source_of
-from curation.decisions.follow import parted, told_apart
+from curation.decisions.follow import separated_copies, separated_people
 from curation.decisions.log import Log
 from curation.decisions.replay import COLUMN_SET, people_rows
 from curation.pipeline import challenges, label_store, subjects
@@ -223,13 +223,13 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
     declared not to be copies are not, and a moved image is checked in its new split.
     """
     from curation.checks import registry
-    from curation.checks.apart import kept_apart
+    from curation.checks.apart import without_separated
     from curation.checks.base import CheckInputs
 
     pairs = find_pairs(workspace, scanned, settings, display)
     table = Log(workspace.decisions).table
-    apart = parted(table)
-    pairs = kept_apart(pairs, scanned.measurements, apart)
+    apart = separated_copies(table)
+    pairs = without_separated(pairs, scanned.measurements, apart)
     labels = label_store.stored(workspace, scanned.images)
     shared = _shared(workspace)
     images = scanned.images.assign(split=subjects.given_or_decided(workspace, scanned.images, "move").to_numpy())
@@ -299,11 +299,11 @@ def copy_graph(workspace: Workspace, scanned: Scanned, settings: Settings, displ
         more.
 
     """
-    from curation.checks.apart import kept_apart
+    from curation.checks.apart import without_separated
     from curation.checks.base import CheckInputs
 
     pairs = find_pairs(workspace, scanned, settings, display)
-    linked = kept_apart(pairs, scanned.measurements, parted(Log(workspace.decisions).table))
+    linked = without_separated(pairs, scanned.measurements, separated_copies(Log(workspace.decisions).table))
     graph = CheckInputs(scanned.images, scanned.measurements, linked, settings).copies
     first = graph.members.drop_duplicates("content").set_index("content")["path"]
     shots = graph.sessions["partner"].map(first).to_dict()
@@ -342,7 +342,7 @@ def decided_since(workspace: Workspace, table: pd.DataFrame) -> bool:
 def _decided(table: pd.DataFrame) -> str:
     people = people_rows(table)
     rows = people.loc[people["action"].isin(list(COLUMN_SET)), ["path", "content", "action", "value"]]
-    return digest(*parted(table), *told_apart(table), *rows.itertuples(index=False, name=None))
+    return digest(*separated_copies(table), *separated_people(table), *rows.itertuples(index=False, name=None))
 
 
 def note_policy(workspace: Workspace, source: str) -> None:

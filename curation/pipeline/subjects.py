@@ -22,14 +22,14 @@ from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace, read_listing
 from curation.decisions import manifest
-from curation.decisions.follow import Image, told_apart, unlike
+from curation.decisions.follow import Image, not_same_value, separated_people
 from curation.decisions.log import Draft, Log
 from curation.decisions.replay import COLUMN_SET, people_rows
 
 if TYPE_CHECKING:
     from curation.checks.base import CheckInputs
     from curation.checks.graph import CopyGraph
-    from curation.checks.subjects import Parted, Subjects
+    from curation.checks.subjects import Separated, Subjects
     from curation.measure.identity import Embeddings
 
 _NAME_DIGITS = 12
@@ -73,7 +73,7 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
     names = given_names(workspace, inputs.images)
     if not network and not (names != "").any():
         return None
-    apart = told_apart(Log(workspace.decisions).table)
+    apart = separated_people(Log(workspace.decisions).table)
     key = _key(inputs, names, network, apart)
     if record_of(workspace).get("key") == key and workspace.subjects.exists():
         texts = ("path", "person", "perhaps", "nearest")
@@ -168,7 +168,7 @@ def _found(
     return _table(members, whole, faces.astype(np.float64)[places], places), record
 
 
-def _positions(apart: Apart, members: pd.DataFrame, seen: Flags) -> Parted:
+def _positions(apart: Apart, members: pd.DataFrame, seen: Flags) -> Separated:
     """Return the groups that people declared different, as positions among the pictures with a face."""
     place = np.where(seen, np.cumsum(seen) - 1, -1)
     of_content = dict(iter(members.groupby("file")["picture"])) if apart else {}
@@ -378,7 +378,7 @@ def not_same(
     seen = given[list(others or paths)].value_counts()
     taken = [path for path in paths if given[path] and seen.get(given[path], 0) > (not others)]
     drafts = [replace(told, path=path, action="subject", value="") for path in taken]
-    return [*drafts, replace(told, path="", action="not_same", value=unlike(about, parts))]
+    return [*drafts, replace(told, path="", action="not_same", value=not_same_value(about, parts))]
 
 
 def forget(workspace: Workspace) -> int:

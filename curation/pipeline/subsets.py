@@ -34,7 +34,7 @@ _HELD_OUT = "validation"
 
 
 @dataclass(frozen=True)
-class Worth:
+class SubsetComparison:
     """The comparison (``training.subsets.Subsets``) with sentences and the page."""
 
     sentences: list[str]
@@ -53,7 +53,7 @@ def compare_subsets(
     display: Display,
     *,
     seeds: int = 3,
-) -> Worth:
+) -> SubsetComparison:
     """Fit a recipe on subsets of a version's train images for equally many steps; evaluate all on the same images.
 
     These are the version's validation images without a copy in train. Subsets are drawn by class from the train images,
@@ -122,7 +122,7 @@ def compare_subsets(
     lines = sentences(found.differences, found.twice)
     page = workspace.reports / f"subsets_{chosen.folder_name()}_{version.hash[:8]}_seed{options.seed}.html"
     _write(page, lines, found.points, found.differences, f"{version.name}, recipe {recipe_name}, {seeds} seeds")
-    return Worth(lines, found.points, found.differences, page)
+    return SubsetComparison(lines, found.points, found.differences, page)
 
 
 def _ease(pool: selection.Candidates) -> Floats:

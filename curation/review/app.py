@@ -146,7 +146,7 @@ def _queue(workspace: Workspace, request: Request, records: pd.DataFrame) -> tup
     issues = read_issues(workspace)
     found = None
     if request.order == "gain" and request.check in ("", *queues.LABEL_CHECKS):
-        found = queues.by_gain(label_queue.asking(workspace), issues, records, request.check)
+        found = queues.by_gain(label_queue.queue_ranker(workspace), issues, records, request.check)
     learns = found is not None
     if found is not None:
         title = f"{request.check.replace('_', ' ') or 'labels'}, most useful answers first"
@@ -271,7 +271,9 @@ def wait(session: Any, url: str, request: Request) -> None:
     # the command's own answer to Ctrl-C would end it before the answers are brought in
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        _show_in_browser(url, request)
+        has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform != "linux"
+        if request.browser and has_screen:
+            webbrowser.open(url)
         session.wait(_IDLE_S)
     except KeyboardInterrupt:
         print(file=sys.stderr)
@@ -320,10 +322,3 @@ def words(opened: Opened, url: str, request: Request) -> list[str]:
         f"Open {url} (from another machine: ssh -L {port}:localhost:{port} THIS-MACHINE, then the same address there).",
         "Press n for the first. Close the window, or press Ctrl-C here, to bring the decisions into a new version.",
     ]
-
-
-def _show_in_browser(url: str, request: Request) -> None:
-    """Open the person's browser if there is a screen."""
-    has_screen = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform != "linux"
-    if request.browser and has_screen:
-        webbrowser.open(url)

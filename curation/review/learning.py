@@ -10,7 +10,7 @@ import pandas as pd
 
 from curation.base.workspace import Workspace
 from curation.pipeline.answers import COLUMNS
-from curation.pipeline.label_queue import BATCH, Asking, asking, newest_plan
+from curation.pipeline.label_queue import BATCH, QueueRanker, newest_plan, queue_ranker
 from curation.review.journal import ReviewAnswer
 
 Item = tuple[str, str]
@@ -27,8 +27,8 @@ class Learning:
         self._right = 0.0
 
     @cached_property
-    def _asking(self) -> Asking | None:
-        return asking(self._workspace)
+    def _ranker(self) -> QueueRanker | None:
+        return queue_ranker(self._workspace)
 
     def ordered(self, items: Sequence[Item], answers: Mapping[tuple[str, str], ReviewAnswer]) -> Sequence[Item]:
         """Return the items, those first whose answers would change most, given all answers up to the last full batch.
@@ -38,15 +38,15 @@ class Learning:
             answers: (path, reviewer) -> answer, of everybody.
 
         """
-        if self._asking is None:
+        if self._ranker is None:
             return items
         if ranking_of(answers) != self._ranked:
             self._ranked = ranking_of(answers)
             given = {
-                path: label for path, label in self._asking.memory.table[["path", "label"]].itertuples(index=False)
+                path: label for path, label in self._ranker.memory.table[["path", "label"]].itertuples(index=False)
             }
             more = pd.DataFrame(list(_taught(answers, given)), columns=list(COLUMNS))
-            queue = self._asking.rank_queue(more, [path for path, _ in items])
+            queue = self._ranker.rank_queue(more, [path for path, _ in items])
             self._place = {path: place for place, path in enumerate(queue["path"])}
             self._right = queue.attrs["right"]
         last = len(self._place)
@@ -54,9 +54,9 @@ class Learning:
 
     def words(self) -> str:
         """Return what the answers have achieved, for the panel; "" before the first ranking."""
-        if self._asking is None or self._ranked < 0:
+        if self._ranker is None or self._ranked < 0:
             return ""
-        before = self._asking.right_untaught
+        before = self._ranker.right_untaught
         said = (
             f"Labels expected to be right: {self._right:.1%}, {before:.1%} before any answer; what comes next is "
             f"ranked again after every {BATCH} answers."

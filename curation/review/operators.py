@@ -409,7 +409,8 @@ class FaceReview(foo.Panel):  # type: ignore[misc]
 def _panel_output(ctx: Any) -> Any:
     panel = types.Object()
     if is_ours(ctx):
-        panel.md("\n\n".join([_queue_words(), _evidence_words(ctx), _keys_words()]), name="state")
+        keys = "Keys: " + ", ".join(f"`{key['key']}` {_plain(key['words'])}" for key in _keys())
+        panel.md("\n\n".join([_queue_words(), _evidence_words(ctx), keys]), name="state")
     else:
         panel.md("This dataset is not under review: open one with `curate review`.", name="state")
     margins = {"grid": {"sx": {"padding": "8px 14px 48px"}}}  # the bar of keys lies over the bottom
@@ -449,10 +450,6 @@ def _evidence_words(ctx: Any) -> str:
         blocks.append("\n".join([title, "", *facts]))
     more = f"\n\nand {len(samples) - _SHOWN} more" if len(samples) > _SHOWN else ""
     return "\n\n".join(blocks) + more
-
-
-def _keys_words() -> str:
-    return "Keys: " + ", ".join(f"`{key['key']}` {_plain(key['words'])}" for key in _keys())
 
 
 def _plain(text: str) -> str:

@@ -219,7 +219,8 @@ def pull(workspace: Workspace, settings: Settings, display: Display, *, new_clas
         names.update(pd.Series({draft.path: draft.value for draft in said if draft.path}, dtype="str"))
     for reviewer, new in drafts.items():
         by_person[reviewer] = [*by_person.get(reviewer, []), *new]
-    _write(workspace, CONFLICTS, found.conflicts)
+    workspace.review.mkdir(parents=True, exist_ok=True)
+    files.write_table(workspace.review / CONFLICTS, found.conflicts)
     labels = _blind_labels(lines, images["path"])
     if len(labels):
         files.write_table(workspace.blind_labels, labels)
@@ -241,11 +242,6 @@ def pull(workspace: Workspace, settings: Settings, display: Display, *, new_clas
         len(labels),
         tuple(notes),
     )
-
-
-def _write(workspace: Workspace, name: str, table: pd.DataFrame) -> None:
-    workspace.review.mkdir(parents=True, exist_ok=True)
-    files.write_table(workspace.review / name, table)
 
 
 def _blind_labels(lines: Sequence[Line], known: Iterable[str]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from curation.base.errors import did_you_mean
 from curation.checks import registry
-from curation.pipeline.label_queue import Asking
+from curation.pipeline.label_queue import QueueRanker
 from curation.pipeline.summary import how_to_run, people_in_doubt
 from curation.review.journal import IDENTITY, ReviewError
 
@@ -99,23 +99,23 @@ def ranked(found: pd.DataFrame, order: str, seed: int) -> pd.DataFrame:
     return ordered[["path", "group"]]
 
 
-def by_gain(asking: Asking | None, issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataFrame | None:
+def by_gain(ranker: QueueRanker | None, issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataFrame | None:
     """Return the queue whose answers correct most labels: path, group; None where no labels were judged.
 
     With a check, only images that it flags; those whose labels were not judged come last.
 
     Args:
-        asking: ranks the judged images.
+        ranker: ranks the judged images.
         issues: the issues table.
         rows: a manifest's rows.
         check: of labels, or "" for every image.
 
     """
-    if asking is None:
+    if ranker is None:
         return None
     rest = candidates(issues, rows, check) if check else rows.iloc[:0].assign(group="")
-    ranking = asking.rank_queue(paths=(rest if check else rows)["path"].tolist())
-    judged = asking.memory.table["path"]
+    ranking = ranker.rank_queue(paths=(rest if check else rows)["path"].tolist())
+    judged = ranker.memory.table["path"]
     rest = rest[~rest["path"].isin(judged)]
     return pd.concat([ranking[["path", "group"]], rest[["path", "group"]]], ignore_index=True)
 

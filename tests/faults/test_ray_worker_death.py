@@ -116,6 +116,8 @@ def test_a_run_on_ray_listens_on_loopback_and_when_killed_leaves_no_process_and_
     wait_for(lambda: parts(workspace) >= 5, run, log)
     family = family_of(run)
     assert listening_addresses(family) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    own = psutil.Process(run.pid).nice()
+    assert {process.nice() for process in family if process.is_running() and "ray::" in process.name()} == {own}
     run.kill()
     run.wait()
     _, alive = psutil.wait_procs(family, timeout=AGENTS_END_S)

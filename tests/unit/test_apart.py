@@ -1,4 +1,4 @@
-"""Parted pictures: no pair, and no chain of pairs, brings two of them into one group; all else stays joined."""
+"""Separated pictures: no pair, and no chain of pairs, brings two of them into one group; all else stays joined."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.checks.apart import kept_apart
+from curation.checks.apart import without_separated
 
 NAMES = "abcdef"
 FILES = pd.DataFrame({"sha256": [f"file {name}" for name in NAMES], "pixel_sha256": list(NAMES)})
@@ -28,13 +28,13 @@ def groups(frame: pd.DataFrame) -> list[set[str]]:
 
 
 def test_the_weaker_link_to_a_common_copy_goes() -> None:
-    left = kept_apart(pairs(("a", "b", 0.99), ("a", "c", 0.97), ("b", "c", 0.95)), FILES, [("file a", "file b")])
+    left = without_separated(pairs(("a", "b", 0.99), ("a", "c", 0.97), ("b", "c", 0.95)), FILES, [("file a", "file b")])
     assert left[["pixel_sha256_a", "pixel_sha256_b"]].to_numpy().tolist() == [["a", "c"]]
 
 
 def test_shots_of_one_session_join_nobody() -> None:
     frame = pairs(("a", "c", 0.5), ("b", "c", 0.99)).assign(relation=["same_session", "near_duplicate"])
-    assert len(kept_apart(frame, FILES, [("file a", "file b")])) == 2
+    assert len(without_separated(frame, FILES, [("file a", "file b")])) == 2
 
 
 some_pairs = st.lists(
@@ -47,7 +47,7 @@ def test_no_two_parted_ones_meet_and_what_is_far_from_them_keeps_its_pairs(
     drawn: list[tuple[tuple[str, str], float]], apart: list[set[str]]
 ) -> None:
     frame = pairs(*((a, b, p) for (a, b), p in drawn))
-    left = kept_apart(frame, FILES, [[f"file {name}" for name in names] for names in apart])
+    left = without_separated(frame, FILES, [[f"file {name}" for name in names] for names in apart])
     for group in groups(left):
         assert all(len(group & names) <= 1 for names in apart)
     untouched = [group for group in groups(frame) if all(len(group & names) <= 1 for names in apart)]

@@ -124,6 +124,9 @@ def test_search_by_partition_is_the_search_query_by_query() -> None:
         best = np.lexsort((rows, -products))[:5]
         assert np.array_equal(index[query], rows[best])
         assert np.array_equal(similarity[query], products[best])
+    for threads in (2, 3):
+        shared = candidates.partition_search(made, 5, vectors, threads=threads)
+        assert np.array_equal(shared[0], similarity) and np.array_equal(shared[1], index)
 
 
 def test_pairs_are_ordered_unique_and_never_of_one_image_with_itself() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from curation.audit.synthetic import plant
-from curation.checks.duplicates import features, kernel
+from curation.checks.duplicates import features, kernel, transform
 from curation.checks.duplicates.kernels import load
 from tests.unit.test_plant import drawn_face
 
@@ -39,7 +39,9 @@ def results(kernels: dict[str, load.Kernel]) -> list[np.ndarray]:
     placed, places = np.zeros(len(i)), np.zeros((len(i), 3), np.int64)
     weights = np.stack([kernel._area_weights(48, side) for side in (15, 14)])
     kernels["place_crops"](pictures.large, i, j, np.array([15, 14]), weights, placed, places)
-    return [agreement, coarse, maps, evidence, placed, places, *searched(kernels)]
+    warped, inside = np.empty((len(i), 48, 48), np.float32), np.empty((len(i), 48, 48), np.bool_)
+    kernels["sample"](pictures.levels[i].astype(np.float32), maps, warped, inside)
+    return [agreement, coarse, maps, evidence, placed, places, warped, inside, *searched(kernels)]
 
 
 def searched(kernels: dict[str, load.Kernel]) -> list[np.ndarray]:
@@ -171,6 +173,20 @@ def test_crops_are_placed_where_opencv_places_them() -> None:
         assert agreement[n] == pytest.approx(best[0], abs=1e-4)
         assert places[n].tolist() == [best[1], *best[2]]
     assert agreement[one == other].min() > 0.9 > agreement[one != other].max()
+
+
+def test_pictures_are_sampled_where_the_map_says() -> None:
+    rng = np.random.default_rng(5)
+    pictures = rng.integers(0, 256, (3, 48, 48)).astype(np.float32)
+    maps = np.array([[1.0, 0, 2 / 48, 0, 1, -3 / 48], [0.9, 0.1, 0.02, -0.1, 1.1, 0.03], [1.0, 0, 0.9, 0, 1, 0]])
+    levels, inside = kernel.sample(pictures, maps)
+    assert levels.dtype == np.float32
+    assert np.allclose(levels[0, 3:, :-2], pictures[0, :-3, 2:], atol=0.3)
+    assert inside[0, 4:-1, 1:-3].all() and not inside[0, :4].any() and not inside[0, :, -2:].any()
+    into = transform.pixel_map(maps[1], 48)
+    wanted = cv2.warpAffine(pictures[1], into, (48, 48), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    assert np.abs(levels[1] - wanted)[inside[1]].max() < 8  # OpenCV rounds places to 1/32 px
+    assert not inside[2].all(axis=0).any()
 
 
 def test_arrays_of_another_kind_are_refused_not_misread() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation.decisions.follow import Image, Images, follow, parted
+from curation.decisions.follow import Image, Images, follow, separated_copies
 from curation.decisions.log import Entry, table_of
 from curation.decisions.manifest import raw_manifest
 from curation.decisions.replay import replay
@@ -118,6 +118,6 @@ def test_any_renaming_leaves_every_picture_what_was_decided_of_it(
 def test_parted_contents_are_those_that_nobody_joined_again() -> None:
     said = json.dumps({"contents": ["A", "B"], "paths": ["a.jpg", "b.jpg"]})
     entries = [Entry(1, "t", "person:ada", "", "not_copies", said, "", "")]
-    assert parted(table_of(entries)) == [("A", "B")]
+    assert separated_copies(table_of(entries)) == [("A", "B")]
     entries.append(Entry(2, "t", "person:ada", "", "undo", "[1]", "", ""))
-    assert parted(table_of(entries)) == []
+    assert separated_copies(table_of(entries)) == []

@@ -9,11 +9,12 @@ import pytest
 from curation.base.settings import MeasureSettings
 from curation.measure.decode import Decoded
 from curation.measure.faces import libfacedetection, weights
-from curation.measure.faces.base import as_bgr
+from curation.measure.faces.base import as_bgr, scaled
 from curation.measure.faces.choice import DetectorError, choose_detector
 from curation.measure.onnx_graph import Graph, session
 from curation.measure.parts import content_boxes, halves
 from curation.measure.pixels import dhash, edge_sharpness, measure_pixels
+from tests.unit.test_faces_detectors import needs_faces, real_faces
 from tests.unit.test_measure_parts import person
 
 
@@ -135,6 +136,23 @@ def test_the_network_finds_what_the_library_itself_finds(detector: libfacedetect
     every = np.concatenate(differences)
     assert len(every) >= 60 and every.max() <= 1
     assert (every == 0).mean() >= 0.999
+
+
+@pytest.mark.data
+@needs_faces
+def test_real_faces_have_the_library_s_scores_and_boxes(
+    detector: libfacedetection.LibFaceDetection,
+) -> None:
+    images = [scaled(pixels, 96) for pixels in real_faces(400)]
+    moved = 0
+    for image, faces in zip(images, detector._searched(images), strict=True):
+        wanted = library_s_own(np.ascontiguousarray(as_bgr(image)))
+        wanted = wanted[wanted[:, 0] >= 30]
+        found = [np.round([f.score * 100, *np.multiply([f.x, f.y, f.width, f.height], 96)]) for f in faces]
+        assert sorted(map(list, found)) == sorted(wanted[:, :5].tolist())
+        marks = [np.round(np.multiply(face.landmarks, 96)).tolist() for face in faces]
+        moved += sorted(marks) != sorted(wanted[:, 5:].tolist())
+    assert moved <= 2
 
 
 def test_a_face_does_not_depend_on_the_pictures_beside_it(detector: libfacedetection.LibFaceDetection) -> None:

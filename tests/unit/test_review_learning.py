@@ -45,9 +45,9 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def session(workspace: Workspace, *, learns: bool = True) -> ReviewSession:
-    asking = label_queue.asking(workspace)
-    assert asking is not None
-    items = tuple(asking.rank_queue()[["path", "group"]].itertuples(index=False, name=None))
+    ranker = label_queue.queue_ranker(workspace)
+    assert ranker is not None
+    items = tuple(ranker.rank_queue()[["path", "group"]].itertuples(index=False, name=None))
     return ReviewSession(Session(str(workspace.root), "ann", "data", "labels", tuple(CLASSES), items, learns=learns))
 
 
@@ -98,10 +98,10 @@ def test_a_kept_label_and_one_between_two_teach_too(workspace: Workspace) -> Non
 
 
 def test_the_queue_of_a_check_holds_what_it_flags_and_what_was_not_judged_comes_last(workspace: Workspace) -> None:
-    asking = label_queue.asking(workspace)
+    ranker = label_queue.queue_ranker(workspace)
     rows = pd.DataFrame({"path": ["000.png", "001.png", "new.png", "005.png"], "label": "sad"})
     flagged = rows[["path"]].assign(check="label_conflict", score=0.0, is_issue=True, group="", evidence="{}")
-    queue = by_gain(asking, flagged[flagged["path"] != "005.png"], rows, "label_conflict")
+    queue = by_gain(ranker, flagged[flagged["path"] != "005.png"], rows, "label_conflict")
     assert queue is not None
     assert sorted(queue["path"][:2]) == ["000.png", "001.png"] and queue["path"].tolist()[2:] == ["new.png"]
     assert by_gain(None, flagged, rows, "label_conflict") is None
@@ -111,8 +111,8 @@ def test_a_memory_of_another_judgement_or_one_that_is_damaged_is_not_used(worksp
     record = files.read_json(workspace.labels.with_suffix(".json"))
     assert record is not None
     files.write_json(workspace.labels.with_suffix(".json"), {**record, "key": "another"})
-    assert label_queue.asking(workspace) is None
+    assert label_queue.queue_ranker(workspace) is None
     files.write_json(workspace.labels.with_suffix(".json"), record)
     workspace.labels.with_suffix(".npz").write_bytes(b"no numbers")
     with pytest.raises(label_store.LabellingError, match="is damaged"):
-        label_queue.asking(workspace)
+        label_queue.queue_ranker(workspace)

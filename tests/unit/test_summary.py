@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curation.decisions.log import Entry, entries_of, table_of
 from curation.decisions.manifest import raw_manifest
-from curation.decisions.replay import replay, standing
+from curation.decisions.replay import effective, replay
 from curation.pipeline import report_tables, summary
 from reports import cleaning_page
 from tests.unit.report_frames import Example, example, origin, with_every_check
@@ -36,7 +36,7 @@ def found() -> Example:
 
 
 def in_force(found: Example) -> list[Entry]:
-    return entries_of(standing(table_of(found.entries)))
+    return entries_of(effective(table_of(found.entries)))
 
 
 def test_before_and_after_is_the_decks_table() -> None:
@@ -158,7 +158,7 @@ def test_nothing_waits_once_a_person_has_decided(found: Example) -> None:
     path = found.paths[8]
     entries = [*found.entries, Entry(99, "", "person:ada", path, "keep", "", "a face", "")]
     states = summary.outcomes(
-        replay(found.raw, entries), found.issues, entries_of(standing(table_of(entries))), ["no_face"]
+        replay(found.raw, entries), found.issues, entries_of(effective(table_of(entries))), ["no_face"]
     )
     assert not states.loc[path, "waits"]
 

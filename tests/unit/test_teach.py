@@ -10,13 +10,13 @@ from scipy.special import log_softmax, softmax
 
 from curation.labels import plan as planning
 from curation.labels.gain import BATCH, rank_queue, value_of_answer
-from curation.labels.teach import RELIABILITY, Answers, Known, answered, teach
+from curation.labels.teach import RELIABILITY, Answers, JudgeInputs, answered, teach
 
 CLASSES = 3
 NOBODY = Answers(*(np.zeros(0, np.int64),) * 3, np.zeros(0))
 
 
-def world(n: int = 3000, seed: int = 0, groups: np.ndarray | None = None) -> tuple[np.ndarray, Known]:
+def world(n: int = 3000, seed: int = 0, groups: np.ndarray | None = None) -> tuple[np.ndarray, JudgeInputs]:
     """True classes, and a judge that is wrong in a systematic way: class 2 is taken for class 0 too often."""
     rng = np.random.default_rng(seed)
     true = rng.integers(0, CLASSES, n)
@@ -28,7 +28,7 @@ def world(n: int = 3000, seed: int = 0, groups: np.ndarray | None = None) -> tup
     prior = softmax(calibrated.mean(axis=0) + 1.0 * np.eye(CLASSES + 1)[labels], axis=1)
     names = np.full(n, "", dtype=object) if groups is None else groups
     neighbours = np.full((n, CLASSES), 1.0 / CLASSES)
-    return true, Known(labels, prior, calibrated, neighbours, rng.normal(size=(n, 2)), names)
+    return true, JudgeInputs(labels, prior, calibrated, neighbours, rng.normal(size=(n, 2)), names)
 
 
 def told(true: np.ndarray, rows: np.ndarray, seed: int = 0, reliability: float = RELIABILITY) -> Answers:
@@ -130,7 +130,7 @@ def test_an_answer_shared_between_two_classes_speaks_for_both() -> None:
     assert after[2] < known.posterior[5, 2]
 
 
-def grouped(n: int = 400) -> tuple[np.ndarray, Known]:
+def grouped(n: int = 400) -> tuple[np.ndarray, JudgeInputs]:
     groups = np.full(n, "", dtype=object)
     for start in range(0, n // 2, 4):
         groups[[start, start + 1, start + 2]] = f"g{start}"
@@ -171,7 +171,7 @@ def test_a_copy_that_an_answer_mends_too_raises_the_gain_of_its_group() -> None:
     groups[[torn, other]] = "twins"
     posterior = known.posterior.copy()
     posterior[other] = posterior[torn]
-    twins = Known(known.labels, posterior, known.calibrated, known.neighbours, known.dynamics, groups)
+    twins = JudgeInputs(known.labels, posterior, known.calibrated, known.neighbours, known.dynamics, groups)
     after = rank_queue(twins, NOBODY)
     assert after.gain[list(after.rows).index(torn)] > before.gain[list(before.rows).index(torn)] + 0.1
 

@@ -10,58 +10,22 @@ import pytest
 
 from curation.base import pools, threads
 from curation.base.pools.local import Pool
+from tests import programs
 
 ROOT = Path(__file__).parents[2]
 
-PROGRAM = """
-import json, os, sys, threading, time
-import curation
-import cv2, numpy as np
-from curation.base.settings import MeasureSettings
-from curation.measure.faces.choice import choose_detector
 
-def count():
-    return len(os.listdir("/proc/self/task"))
-
-detector = choose_detector(MeasureSettings()).make(0.3)
-picture = np.random.default_rng(1).integers(0, 256, (96, 96), dtype=np.uint8)
-detector.detect(picture)
-before = count()
-most = [0]
-done = threading.Event()
-def watch():
-    while not done.wait(0.001):
-        most[0] = max(most[0], count() - 1)
-watcher = threading.Thread(target=watch)
-watcher.start()
-busy = time.process_time()
-times = []
-for _ in range(60):
-    started = time.perf_counter()
-    detector.detect(picture)
-    times.append(time.perf_counter() - started)
-busy = time.process_time() - busy
-done.set()
-watcher.join()
-print(json.dumps({
-    "more": most[0] - before, "opencv": cv2.getNumThreads(), "median": sorted(times)[30],
-    "busy": busy / sum(times), "waiting": os.environ["OMP_WAIT_POLICY"],
-}))
-"""
-
-
-def without_threads() -> dict[str, str]:
-    """The environment of somebody who has never heard of these variables."""
+def said_by(program: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in the environment of somebody who has never heard of these variables."""
     hidden = {*threads.WAITING, *threads._COUNTS}
-    return {name: value for name, value in os.environ.items() if name not in hidden} | {"PYTHONPATH": str(ROOT)}
+    plain = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment = plain | {"PYTHONPATH": str(ROOT)} | more
+    return subprocess.run(programs.command(program), env=environment, capture_output=True, text=True, check=True)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
 def test_the_detector_takes_one_thread_and_milliseconds_in_a_plain_program() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=without_threads(), capture_output=True, text=True, check=True
-    )
-    seen = json.loads(done.stdout)
+    seen = json.loads(said_by("detector_threads").stdout)
     assert (seen["more"], seen["opencv"], seen["waiting"]) == (0, 1, "PASSIVE")
     # 181 ms without all this; a second thread would make it busier than the clock
     assert seen["median"] < 0.05 and seen["busy"] < 1.3
@@ -69,9 +33,7 @@ def test_the_detector_takes_one_thread_and_milliseconds_in_a_plain_program() -> 
 
 def test_torch_s_threads_do_not_spin_in_a_plain_program() -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    shown = without_threads() | {"OMP_DISPLAY_ENV": "TRUE"}
-    program = "import curation, torch; torch.rand(8, 8) @ torch.rand(8, 8)"
-    done = subprocess.run([sys.executable, "-c", program], env=shown, capture_output=True, text=True, check=True)
+    done = said_by("multiply_with_torch", OMP_DISPLAY_ENV="TRUE")
     if "OMP_WAIT_POLICY" not in done.stderr:
         pytest.skip("this OpenMP does not say what it reads")
     assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr

@@ -36,6 +36,10 @@ def make_multiplier(factor: int) -> Callable[[int], int]:
     return work
 
 
+def say_how_it_runs() -> Callable[[int], tuple[int, str | None]]:
+    return lambda value: (os.nice(0), os.environ.get("OMP_NUM_THREADS"))
+
+
 def near_hashes(number: int, seed: int) -> np.ndarray:
     """Hashes of which half differ from another one in up to seven bits."""
     rng = np.random.default_rng(seed)
@@ -64,6 +68,12 @@ def test_a_file_that_only_the_nodes_cannot_read_ends_the_run(tmp_path: Path) -> 
     with pytest.raises(EngineError, match=r"here\.png can be read here but not where"):
         measuring._require_same_view(Batch([seen], [], []))
     measuring._require_same_view(Batch([seen | {"url": str(tmp_path / "gone.png")}], [], []))
+
+
+@needs_ray
+def test_ray_s_workers_use_one_thread_each_and_are_as_important_as_the_program() -> None:
+    said = ray_pool.do_all(TWO, say_how_it_runs, (), [1, 2])
+    assert said == [(os.nice(0), "1")] * 2
 
 
 @given(st.integers(0, 2**32), st.integers(0, 12))
@@ -127,10 +137,10 @@ def test_searches_on_ray_find_what_searches_here_find(monkeypatch: pytest.Monkey
 
     rng = np.random.default_rng(4)
     vectors = rng.integers(-40, 40, (9000, 44)).astype(np.float32)
-    for limit in (candidates.FLAT_LIMIT, 1000):
-        for module in (candidates, on_ray):
-            monkeypatch.setattr(module, "FLAT_LIMIT", limit)
-        near, far = (make(vectors, 5)(vectors) for make in (candidates.searcher, on_ray.ray_engine(TWO).searcher))
+    for limit, count in ((candidates.FLAT_LIMIT, 5), (candidates.FLAT_LIMIT, candidates.FEW), (1000, 5)):
+        monkeypatch.setattr(candidates, "FLAT_LIMIT", limit)
+        assert candidates.is_flat(len(vectors), count) == (limit > 9000 and count > candidates.FEW)
+        near, far = (make(vectors, count)(vectors) for make in (candidates.searcher, on_ray.ray_engine(TWO).searcher))
         assert all(np.array_equal(a, b) for a, b in zip(near, far, strict=True))
 
 

@@ -5,7 +5,7 @@ The issues table is not changed: whether a copy is flagged must not depend on wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,7 +102,8 @@ def second_opinions(
     if unknown:
         raise CurationError(f"there is no second opinion {unknown[0]!r}; --also takes {' or '.join(known)}")
     digests = contents["sha256"].tolist()
-    chosen = [_peer(name, urls, digests, python) for name in dict.fromkeys(peers) if name in PAIR_PEERS]
+    make = {"fastdup": lambda: fastdup(urls, digests, python), "brain": lambda: brain(python)}
+    chosen = [make[name]() for name in dict.fromkeys(peers) if name in PAIR_PEERS]
     asked_judges = [judging[name] for name in dict.fromkeys(peers) if name in judging]
     everybody: list[Peer | Judge] = [*chosen, *asked_judges]
     for asked in everybody:
@@ -163,14 +164,6 @@ def out_of_fold(workspace: Workspace, paths: pd.Series, labels: Sequence[str]) -
             chosen = known.drop_duplicates("path").set_index("path").loc[paths, classes].to_numpy(dtype=np.float64)
             return np.asarray(chosen / chosen.sum(axis=1, keepdims=True))
     return None
-
-
-def _peer(name: str, urls: Sequence[str], digests: Sequence[str], python: str) -> Peer:
-    make: dict[str, Callable[[], Peer]] = {
-        "fastdup": lambda: fastdup(urls, digests, python),
-        "brain": lambda: brain(python),
-    }
-    return make[name]()
 
 
 def _features(workspace: Workspace, contents: pd.DataFrame, settings: Settings) -> Features:

@@ -38,13 +38,10 @@ def lay_images(urls: Sequence[str], digests: Sequence[str], folder: Path) -> Non
     """
     folder.mkdir()
     for row, (url, sha256) in enumerate(zip(urls, digests, strict=True)):
-        data, place = measured_bytes(url, sha256, _MOST_BYTES), folder / f"{row:09d}{_suffix(url)}"
+        # fastdup recognises images by the endings of their names
+        ending = Path(url.split("::")[0]).suffix.lower() or ".jpg"
+        data, place = measured_bytes(url, sha256, _MOST_BYTES), folder / f"{row:09d}{ending}"
         if "://" in url:
             place.write_bytes(data)
         else:
             place.symlink_to(Path(url).resolve())
-
-
-def _suffix(url: str) -> str:
-    # fastdup recognises images by the endings of their names
-    return Path(url.split("::")[0]).suffix.lower() or ".jpg"

@@ -46,15 +46,11 @@ SHARES = {
 near duplicates are ``curation.audit.synthetic.plant``'s."""
 
 
-def _blur(tones: Tones) -> Tones:
-    return np.asarray(cv2.GaussianBlur(tones, (0, 0), tones.shape[0] / 22), dtype=np.float32)
-
-
 BAD_LIGHT: dict[str, Callable[[Tones], Tones]] = {
     "dark": lambda tones: 0.2 * tones,
     "bright": lambda tones: 0.68 + 0.32 * tones,
     "low_contrast": lambda tones: 0.38 + 0.2 * tones,
-    "blurry": _blur,
+    "blurry": lambda tones: np.asarray(cv2.GaussianBlur(tones, (0, 0), tones.shape[0] / 22), np.float32),
 }
 """Changes of tones 0..1 after which a face can no longer be judged well."""
 

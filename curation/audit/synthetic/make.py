@@ -94,7 +94,7 @@ def make_sample(destination: str | Path, *, images: int = 400, seed: int = 0) ->
             item.defect,
             paths[item.of] if item.of >= 0 else "",
             item.true_label,
-            _subject_of(path) if item.true_label else "",
+            path.rpartition("/")[2].partition("_")[0] if item.true_label else "",
             item.session,
         )
         for path, item in zip(paths, items, strict=True)
@@ -291,10 +291,6 @@ def _paths(items: list[_Item], rng: np.random.Generator) -> list[str]:
         f"{item.split}/{item.folder}/p{people[owner]:04d}_{number:05d}.jpg"
         for item, owner, number in zip(items, owners, numbers, strict=True)
     ]
-
-
-def _subject_of(path: str) -> str:
-    return path.rpartition("/")[2].partition("_")[0]
 
 
 def _write(destination: Path, files: dict[str, bytes], truth: pd.DataFrame) -> None:

@@ -45,9 +45,13 @@ _ANSWER_S = 10.0
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no notice about accelerators that no task needs
+    "RAY_worker_niceness": "0",  # Ray's workers would let everything else go first, and starve on a busy machine
 }
-_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Makes Ray listen on 127.0.0.1 only, as on systems without cluster support; read when ray is imported."""
+_OWN = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on 127.0.0.1 only, as on systems without cluster support
+    "RAY_worker_niceness": "0",  # by default 15: workers would starve beside any other program
+}
+"""For a Ray that this command starts; read when ray is imported."""
 
 _THIS_PACKAGE = "face-curation"
 
@@ -226,7 +230,7 @@ def connect(engine: EngineSettings) -> None:
     """
     if importlib.util.find_spec("ray") is None:
         raise EngineError(f"the engine ray needs the package ray, which is missing; run: {installing('ray')}")
-    for name, value in (_QUIET if engine.address else _QUIET | _LOOPBACK).items():
+    for name, value in (_QUIET if engine.address else _QUIET | _OWN).items():
         os.environ.setdefault(name, value)
     import ray
 

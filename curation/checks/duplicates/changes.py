@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from curation.checks.duplicates.kernel import sample
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
@@ -210,34 +212,14 @@ def _coordinates(side: int) -> tuple[Floats, Floats]:
     return u, v
 
 
-def warped(pictures: Floats, maps: Doubles) -> tuple[Floats, Flags]:
-    """Sample pictures (B, n, n) bilinearly under maps (B, 6); also return what lies inside them, less one pixel."""
-    side = pictures.shape[-1]
-    u, v = _coordinates(side)
-    a = maps.astype(np.float32)[:, :, None, None]
-    centre = np.float32((side - 1) / 2)
-    x = (a[:, 0] * u + a[:, 1] * v + a[:, 2]) * side + centre
-    y = (a[:, 3] * u + a[:, 4] * v + a[:, 5]) * side + centre
-    inside = (x >= 0.5) & (y >= 0.5) & (x <= side - 1.5) & (y <= side - 1.5)
-    inside[:, [0, -1]] = inside[:, :, [0, -1]] = False
-    x, y = np.clip(x, 0, side - 1.001), np.clip(y, 0, side - 1.001)
-    left, top = x.astype(np.int32), y.astype(np.int32)
-    fx, fy = x - left, y - top
-    flat = pictures.reshape(len(pictures), -1)
-    place = (top * side + left).reshape(len(pictures), -1)
-    corners = [np.take_along_axis(flat, place + step, axis=1).reshape(x.shape) for step in (0, 1, side, side + 1)]
-    upper = corners[0] + fx * (corners[1] - corners[0])
-    lower = corners[2] + fx * (corners[3] - corners[2])
-    return upper + fy * (lower - upper), inside
-
-
 def _quantile(values: Floats, weights: Floats, share: float) -> Floats:
     """Return the weighted quantile (B,) of each picture's pixels; 0 where all weights are."""
     values, weights = (part.reshape(len(part), -1) for part in (values, weights))
     order = np.argsort(values, axis=1)
-    passed = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1, dtype=np.float64)
-    place = (passed < share * passed[:, -1:]).sum(axis=1).clip(max=values.shape[1] - 1)
     rows = np.arange(len(values))
+    ordered = weights.ravel().take(rows[:, None] * weights.shape[1] + order)
+    passed = np.cumsum(ordered, axis=1, dtype=np.float64)
+    place = (passed < share * passed[:, -1:]).sum(axis=1).clip(max=values.shape[1] - 1)
     return np.where(passed[:, -1] > 0, values[rows, order[rows, place]], 0).astype(np.float32)
 
 
@@ -324,7 +306,7 @@ def _compared(
     template: Floats, other: Floats, maps: Doubles, ground: Flags, weight: Floats, rounds: int
 ) -> tuple[Comparison, Flags]:
     """Compare pairs under their maps; also return which have enough in common."""
-    seen, inside = warped(other, maps)
+    seen, inside = sample(other, maps)
     mask = (inside & ~ground).astype(np.float32)
     enough = mask.mean(axis=(1, 2)) >= _LEAST_INSIDE
     level = _levelled(template, seen, mask * weight)
@@ -397,7 +379,7 @@ def _sharpness(pictures: Floats, mask: Floats) -> Floats:
 
 def equally_sharp(template: Floats, other: Floats, maps: Doubles) -> tuple[Floats, Floats]:
     """Return both pictures of each pair, the sharper one blurred to the other's sharpness."""
-    seen, inside = warped(other, maps)
+    seen, inside = sample(other, maps)
     mask = inside.astype(np.float32)
     sharp = [_sharpness(template, mask), _sharpness(seen, mask)]
     result = [template.copy(), other.copy()]
@@ -421,7 +403,7 @@ def _edge_blurred(pictures: Floats, deviation: float) -> Floats:
 
 def settle(template: Floats, other: Floats, maps: Doubles) -> tuple[Comparison, Flags]:
     """Refine maps (B, 6) in place until nothing moves; return the comparison under them, and which are settled."""
-    seen_first = warped(other, maps)[0]
+    seen_first = sample(other, maps)[0]
     ground = ground_of(template, seen_first) | _clipped(template, seen_first)
     alive = np.ones(len(maps), dtype=np.bool_)
     moving = alive.copy()

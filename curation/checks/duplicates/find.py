@@ -159,9 +159,10 @@ def _candidates(
         candidates.HashSource(settings.hash_radius, engine.join, progress.of(0)).pairs(given),
         neighbours.pairs(given, index),
     ]
-    looks, turned = TurnSource(index, progress.of(2)).pairs(given.thumbnails[:contents], looks)
+    few = candidates.Index(index.vectors, engine.searcher(index.vectors, min(candidates.FEW, len(index.vectors))))
+    looks, turned = TurnSource(few, progress.of(2)).pairs(given.thumbnails[:contents], looks)
     by_face = aligned.FaceSource(progress.of(3), engine.searcher).pairs(given.thumbnails, points)
-    source = WindowSource(index, progress.of(4), engine.searcher, engine.threads)
+    source = WindowSource(few, progress.of(4), engine.searcher, engine.threads)
     looks, windows = source.pairs(given.thumbnails[:contents], large, looks)
     return looks, candidates.union([*found, turned, windows, by_face])
 
@@ -309,10 +310,11 @@ def _judged(weighed: pd.DataFrame, min_probability: float) -> pd.DataFrame:
     relation = np.where(copies, _RELATIONS.index(NEAR_DUPLICATE), _RELATIONS.index(SAME_SESSION)).astype(np.int8)
     frame = weighed.drop(columns=["odds", "shots", "support"]).assign(relation=relation)
     frame.insert(2, "probability", likely)
-    return frame[copies | weighed["shots"].to_numpy(dtype=np.bool_)].reset_index(drop=True)
+    found: pd.DataFrame = frame[copies | weighed["shots"].to_numpy(dtype=np.bool_)].reset_index(drop=True)
+    return found
 
 
 def _with_texts(frame: pd.DataFrame, texts: dict[str, int]) -> pd.DataFrame:
-    relation = pd.Categorical.from_codes(frame["relation"].to_numpy(), categories=_RELATIONS)
-    transform = pd.Categorical.from_codes(frame["transform"].to_numpy(), categories=list(texts))
+    relation = pd.Categorical.from_codes(frame["relation"].to_numpy(), categories=pd.Index(_RELATIONS))
+    transform = pd.Categorical.from_codes(frame["transform"].to_numpy(), categories=pd.Index(list(texts)))
     return frame.assign(transform=transform, relation=relation)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.base.tables import WHOLE, WINDOW
-from curation.checks.duplicates.candidates import Candidates, Index, Indices, as_candidates
+from curation.checks.duplicates.candidates import FEW, Candidates, Index, Indices, as_candidates
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, descriptors
 
 Doubles = NDArray[np.float64]
@@ -25,9 +25,6 @@ NEGATIVE = 4
 """Added to the number of quarter turns (0..3, anti-clockwise) where levels are inverted as well."""
 
 _TURNS = (1, 2, 3, NEGATIVE, NEGATIVE + 1, NEGATIVE + 2, NEGATIVE + 3)
-
-_NEAREST = 3
-"""Neighbours that are named for a turned picture."""
 
 _LEAST_SIMILARITY = 0.75
 """Cosine of descriptors below which a turned picture's neighbour is not named: compression and tone leave 0.95."""
@@ -137,7 +134,7 @@ class TurnSource:
     """Of which progress tells."""
 
     def __init__(self, index: Index, report: Report | None = None) -> None:
-        """Search ``index``, which holds the contents' descriptors first."""
+        """Search ``index``, which holds the contents' descriptors first, for the ``FEW`` nearest, itself among them."""
         self._index = index
         self._report = report
 
@@ -157,7 +154,7 @@ class TurnSource:
             asked = np.flatnonzero(_cosines(seen, mean) + _SLACK >= upright)
             for flip in (False, True):
                 looked = seen[asked] * MIRROR_SIGNS if flip else seen[asked]
-                query, near = nearest(self._index, looked, len(thumbnails), _NEAREST + 1, _LEAST_SIMILARITY)
+                query, near = nearest(self._index, looked, len(thumbnails), FEW, _LEAST_SIMILARITY)
                 apart = asked[query] != near
                 row.append(asked[query][apart])
                 other.append(near[apart])

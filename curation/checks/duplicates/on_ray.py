@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from curation.base.pools import EngineError, ray_pool
 from curation.checks.duplicates.candidates import (
     CHUNK_BITS,
-    FLAT_LIMIT,
     Candidates,
     Hashes,
     Indices,
@@ -27,6 +26,7 @@ from curation.checks.duplicates.candidates import (
     chunk_pairs,
     chunk_radii,
     hamming_pairs,
+    is_flat,
     partition_search,
     partitioned,
     searcher,
@@ -95,7 +95,7 @@ def _block_size(settings: EngineSettings, rows: int, least: int, most: int) -> i
 def _searcher(settings: EngineSettings, database: Floats, count: int) -> Callable[[Floats], Neighbours]:
     arguments: tuple[Any, ...] = (database, count)
     make: Callable[..., Callable[[Floats], Neighbours]] = searcher
-    if len(database) > FLAT_LIMIT:
+    if not is_flat(len(database), count):
         # the partitions are made once, here, and shared
         arguments = (*partitioned(database), count)
         make = _partition_searcher

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import ClassVar, NamedTuple
 
 import cv2
@@ -18,14 +17,12 @@ from numpy.typing import NDArray
 
 from curation.base.tables import WINDOW
 from curation.checks.duplicates.candidates import (
-    FLAT_LIMIT,
+    FEW,
     Candidates,
     Index,
     Indices,
     Searcher,
     as_candidates,
-    partition_search,
-    partitioned,
     searcher,
 )
 from curation.checks.duplicates.features import PLAIN, SIDE, Floats, Pixels, View, descriptors, seen_by
@@ -58,15 +55,10 @@ _SHIFTS = ((1, 1), (1, -1), (1, 0), (0, 1))
 _LEAST_SHIFT = 0.12
 """Share of the side below which pictures are compared as they are: a second look at them would be a second chance."""
 
-_NEAREST = 3
 _LEAST_SIMILARITY = 0.7
 _LEAST_SIMILARITY_IN_COMMON = 0.8
-"""Neighbours that are looked at, and the cosine of descriptors from which they are: of crops, for windows seldom lie
-right, and of what turned and shifted pictures have in common."""
-
-_FEW = 5000
-"""Pictures up to which each is compared with every window: above, those of the windows' partitions are, a tenth of the
-cost for so many searches."""
+"""The cosine of descriptors from which neighbours are looked at: of crops, for windows seldom lie right, and of what
+turned and shifted pictures have in common."""
 
 _HALF = SIDE // 2
 _CROP_SIDES = (15, 14, 16)
@@ -108,7 +100,7 @@ class WindowSource:
     def __init__(
         self, index: Index, report: Report | None = None, made: Searcher | None = None, threads: int = 1
     ) -> None:
-        """Search ``index``, which holds the contents' descriptors first, and others by ``made``."""
+        """Search ``index``, which holds the contents' descriptors first, for ``FEW``, and others by ``made``."""
         self._index = index
         self._report = report
         self._searcher = made or searcher
@@ -144,18 +136,12 @@ class WindowSource:
     def _found(self, thumbnails: Pixels) -> Iterator[tuple[_Search, Indices]]:
         """Yield searches with the pairs (M, 2) to look at; all crops are one."""
         crops: list[Indices] = []
-        plain = self._index
-        if _FEW < len(plain.vectors) <= FLAT_LIMIT:
-            plain = Index(
-                plain.vectors,
-                partial(partition_search, partitioned(plain.vectors), _NEAREST + 1, threads=self._threads),
-            )
         own = seen_by(thumbnails, [search.own for search in _SEARCHES])
         for done, (search, seen) in enumerate(zip(_SEARCHES, own, strict=True)):
             whole = search.other == PLAIN
             least = _LEAST_SIMILARITY if whole else _LEAST_SIMILARITY_IN_COMMON
-            index = plain if whole else self._made(descriptors(thumbnails, search.other))
-            pairs = np.stack(nearest(index, seen, len(thumbnails), _NEAREST + 1, least), axis=1)
+            index = self._index if whole else self._made(descriptors(thumbnails, search.other))
+            pairs = np.stack(nearest(index, seen, len(thumbnails), FEW, least), axis=1)
             pairs = pairs[pairs[:, 0] != pairs[:, 1]]
             if whole:
                 crops.append(pairs)
@@ -167,7 +153,7 @@ class WindowSource:
         yield _SEARCHES[0], np.stack(np.divmod(np.unique(keys), len(thumbnails)), axis=1)
 
     def _made(self, vectors: Floats) -> Index:
-        return Index(vectors, self._searcher(vectors, min(_NEAREST + 1, len(vectors))))
+        return Index(vectors, self._searcher(vectors, min(FEW, len(vectors))))
 
 
 _Named = tuple[int, int, tuple[float, ...]]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from curation.base.arrays import Floats, Floats32, Ints
@@ -46,7 +47,7 @@ _LARGEST_LOCAL = 15
 _LEAST_FACES = 30
 """With fewer faces the distances between people cannot be estimated."""
 
-Parted = Sequence[Sequence[Sequence[int]]]
+Separated = Sequence[Sequence[Sequence[int]]]
 
 _MADE = re.compile("person-[0-9a-f]{12}")
 
@@ -90,7 +91,7 @@ def find_subjects(
     precision: float,
     seed: int,
     different: Floats | None = None,
-    parted: Parted = (),
+    separated: Separated = (),
 ) -> Subjects:
     """Return who is who; deterministic.
 
@@ -100,12 +101,12 @@ def find_subjects(
         precision: expected share of correct pairs, 0.5 .. 1
         seed: of random draws
         different: (M, 2, dimensions) embeddings of pairs of faces that are known to show different people
-        parted: places of faces that a person separated: different parts of a set show different people
+        separated: places of faces that a person separated: different parts of a set show different people
 
     """
     names = np.asarray(given, dtype=object)
     leaf = _leaves(names)
-    apart = _apart(names, leaf, parted)
+    apart = _apart(names, leaf, separated)
     if len(faces) < _LEAST_FACES:
         return _as_given(leaf)
     number = leaf
@@ -122,7 +123,7 @@ def find_subjects(
         people = int(number.max()) + 1
         told = tree.with_neighbourhoods(found, nodes, start, law, people)
         curve = _Curve.of(told, nodes.size, start.size, strangers)
-        number = _numbers(told, curve.limit(precision))[leaf]
+        number = _with_sureness(told, curve, curve.limit(precision))[0][leaf]
     return _as_subjects(told, curve, leaf, precision)
 
 
@@ -133,10 +134,7 @@ _LOOSEST = 0.1
 def _leaves(names: npt.NDArray[np.object_]) -> Ints:
     """Return (N,) in 0 .. K - 1: the faces of one name are one leaf, each unnamed face is its own leaf."""
     keys = np.array([f"={name}" if name else f"#{place}" for place, name in enumerate(names)], dtype=object)
-    _, first, number = np.unique(keys, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[number]
+    return np.asarray(pd.factorize(keys)[0], dtype=np.int64)
 
 
 def _as_given(leaf: Ints) -> Subjects:
@@ -144,16 +142,16 @@ def _as_given(leaf: Ints) -> Subjects:
     return Subjects(leaf, ones, leaf, ones, -np.inf, 0.0, 0)
 
 
-def _apart(names: npt.NDArray[np.object_], leaf: Ints, parted: Parted) -> list[tree.Apart]:
+def _apart(names: npt.NDArray[np.object_], leaf: Ints, separated: Separated) -> list[tree.Apart]:
     """Return what separates each leaf from others."""
     found: list[list[tree.Apart]] = [[] for _ in range(int(leaf.max(initial=-1)) + 1)]
     for place, name in enumerate(names):
         if name and not is_made(name):
             found[leaf[place]].append({"name": frozenset([name])})
-    for number, parts in enumerate(parted):
+    for number, parts in enumerate(separated):
         for part, places in enumerate(parts):
             for place in places:
-                found[leaf[place]].append({f"parted {number}": frozenset([str(part)])})
+                found[leaf[place]].append({f"separated {number}": frozenset([str(part)])})
     return [tree.united(each) for each in found]
 
 
@@ -180,14 +178,6 @@ def _edges(points: Floats, leaf: Ints) -> Ints:
     one, other = leaf[one], leaf[other]
     pairs = np.stack([np.minimum(one, other), np.maximum(one, other)], axis=1)[one != other]
     return np.unique(pairs, axis=0)
-
-
-def _numbers(found: tree.Tree, limit: float) -> Ints:
-    """Return (N,) in 0 .. K - 1 the group of each leaf at a limit."""
-    number = np.empty(found.leaves, dtype=np.int64)
-    for place, node in enumerate(found.cut(limit)):
-        number[found.members(node)] = place
-    return number
 
 
 @dataclass(frozen=True)
@@ -254,7 +244,7 @@ def _as_subjects(found: tree.Tree, curve: _Curve, leaf: Ints, precision: float) 
 
 
 def _with_sureness(found: tree.Tree, curve: _Curve, limit: float) -> tuple[Ints, Floats]:
-    """Return (N,) the group of each leaf at a limit, and its expected precision; 1 for a single leaf."""
+    """Return (N,) in 0 .. K - 1 the group of each leaf at a limit, and its expected precision; 1 for a single leaf."""
     nodes = found.cut(limit)
     number, sure = np.empty(found.leaves, dtype=np.int64), np.ones(found.leaves)
     heights = curve.at(found.height[nodes])

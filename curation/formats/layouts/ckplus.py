@@ -36,8 +36,8 @@ def recognise(tree: Tree) -> SourceContents | None:
             last[_sequence(frame[0])] = max(last.get(_sequence(frame[0]), ""), path)
     label = {last[sequence]: _label(tree, path) for sequence, path in emotions.items() if sequence in last}
     files = [_with_person(image._replace(label=label.get(image.path, "")), frames[image.path]) for image in tree.images]
-    said = "CK+: only the last frame of an annotated sequence has a label; the first frames are neutral by design"
-    return SourceContents(files, warnings=[said])
+    notes = "CK+: only the last frame of an annotated sequence has a label; the first frames are neutral by design"
+    return SourceContents(files, warnings=[notes])
 
 
 def _sequence(name: str) -> str:

@@ -34,25 +34,26 @@ def recognise(tree: Tree) -> SourceContents | None:
     placed = by_folders(SourceContents(tree.images)).files
     in_class_folders = 2 * sum(is_expression(image.label) for image in placed) > len(placed)
     stated: dict[str, FoundFile] = {}
-    said, used = list[str](), list[str]()
-    for path in _candidates(tree):
+    notes, used = list[str](), list[str]()
+    by_extension = [tree.named(pattern) for pattern in _PATTERNS]
+    for path in (path for paths in by_extension if len(paths) <= _MOST_LISTS for path in paths if not is_about(path)):
         try:
             found, about = _one(tree, path, strict=in_class_folders)
         except IngestError as error:
-            said += [f"not read as a list: {error}"] if path.lower().endswith(("csv", "tsv")) else []
+            notes += [f"not read as a list: {error}"] if path.lower().endswith(("csv", "tsv")) else []
             continue
         if found:
             used.append(path)
-            said += about
+            notes += about
             disagreeing = [image for image in found if stated.setdefault(image.path, image)[4:6] != image[4:6]]
             if disagreeing:
-                said.append(f"{path!r} contradicts an earlier list on {len(disagreeing):,} images: the earlier counts")
+                notes.append(f"{path!r} contradicts an earlier list on {len(disagreeing):,} images: the earlier counts")
     if not used or len(stated) < (_MOST if in_class_folders else 0.5) * len(placed):
-        tree.contents.warnings += said
+        tree.contents.warnings += notes
         return None
     tree.used.update(used)
     contents, differing = _merged(placed, stated)
-    contents.warnings += [f"labels are read from {', '.join(map(repr, used[:5]))}", *said]
+    contents.warnings += [f"labels are read from {', '.join(map(repr, used[:5]))}", *notes]
     if differing:
         contents.warnings.append(
             f"{differing:,} images are in the folder of another class than the list states: the list counts"
@@ -81,11 +82,6 @@ def split_of_name(path: str) -> str:
     """Return the split that a list's file name states, as in ``train_labels.csv``, or ""."""
     stem = path.rpartition("/")[2].rpartition(".")[0]
     return stem if standard(stem) else ""
-
-
-def _candidates(tree: Tree) -> list[str]:
-    by_ending = [tree.named(pattern) for pattern in _PATTERNS]
-    return [path for paths in by_ending if len(paths) <= _MOST_LISTS for path in paths if not is_about(path)]
 
 
 def _one(tree: Tree, path: str, strict: bool) -> tuple[list[FoundFile], list[str]]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from curation.base.arrays import Floats32
+from curation.base.frames import records
 from curation.base.pools import TaskPool, usable_cores
 from curation.base.pools.local import Pool, Work
 from curation.measure import store as cache
@@ -154,11 +155,11 @@ def _pictures(
     side = np.minimum(faces["width"] * faces["width_image"], faces["height"] * faces["height_image"])
     faces = faces[side >= identity.smallest_face]
     found: dict[str, _Picture] = {}
-    for row in faces.itertuples(index=False):
-        points = None if row.landmarks is None else tuple(row.landmarks)
-        face = (int(row.rank), points, (row.x, row.y, row.width, row.height))
-        before = found.get(row.sha256)
-        found[row.sha256] = _Picture(row.sha256, row.url_image, (*(before.faces if before else ()), face))
+    for row in records(faces):
+        points = None if row["landmarks"] is None else tuple(row["landmarks"])
+        face = (row["rank"], points, (row["x"], row["y"], row["width"], row["height"]))
+        before = found.get(row["sha256"])
+        found[row["sha256"]] = _Picture(row["sha256"], row["url_image"], (*(before.faces if before else ()), face))
     return list(found.values())
 
 

@@ -37,6 +37,7 @@ ENTRIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "screen": ("comparison", (_PICTURES, _PICTURES, _ROW, _ROW, _FLAGS, _MAPS, _FLAGS, "float64[::1]")),
     "examine": ("comparison", (_PICTURES, _ROW, _ROW, _FLAGS, _MAPS, _MAPS)),
     "place_crops": ("crops", (_PICTURES, _ROW, _ROW, _ROW, "float32[:,:,::1]", "float64[::1]", _ROWS)),
+    "sample": ("crops", ("float32[:,:,::1]", _MAPS, "float32[:,:,::1]", "boolean[:,:,::1]")),
     "probe_buckets": (
         "joins",
         ("uint64[::1]", "uint64[::1]", _ROW, _ROW, _ROW, _ROW, "int64", _ROW, "int64", _ROW, _ROW, _ROW),
