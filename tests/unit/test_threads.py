@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def said_by(program: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a program in the environment of somebody who has never heard of these variables."""
-    hidden = {*threads.WAITING, *threads._COUNTS}
+    hidden = {*threads.WAITING, *threads.COUNTS}
     plain = {name: value for name, value in os.environ.items() if name not in hidden}
     environment = plain | {"PYTHONPATH": str(ROOT)} | more
     return subprocess.run(programs.command(program), env=environment, capture_output=True, text=True, check=True)
@@ -49,10 +49,10 @@ def test_what_somebody_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("said", "cores"), [("max 100000", 8), ("150000 100000", 2), ("1000 100000", 1), ("", 8)])
 def test_a_container_s_quota_counts(said: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cpu.max").write_text(said)
-    monkeypatch.setattr(pools, "_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(pools, "QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    for name in threads._COUNTS:
+    for name in threads.COUNTS:
         monkeypatch.setenv(name, "8")
         monkeypatch.delenv(name)
     assert pools.usable_cores() == cores
@@ -61,7 +61,7 @@ def test_a_container_s_quota_counts(said: str, cores: int, tmp_path: Path, monke
 
 
 def said_by_a_worker() -> object:
-    return lambda _: [os.environ[name] for name in threads._COUNTS]
+    return lambda _: [os.environ[name] for name in threads.COUNTS]
 
 
 def test_workers_use_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,13 +25,13 @@ def usable_cores() -> int:
     """Return how many cores this process may use: those it is bound to, fewer where a container has a quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        quota, period = _QUOTA.read_text(encoding="ascii").split()
+        quota, period = QUOTA.read_text(encoding="ascii").split()
         return max(1, min(cores, -(-int(quota) // int(period))))
     except (OSError, ValueError):  # no control group, or "max"
         return cores
 
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Microseconds of processor time in so many of a clock (cgroup v2)."""
 
 
