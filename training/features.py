@@ -85,6 +85,11 @@ class FeatureNetwork:
         )
         self._heads = {name: _loaded(name, arrays).to(self.device) for name, arrays in (heads or {}).items()}
 
+    def classes(self) -> tuple[Floats32, Floats32]:
+        """Return weights (1280, 1000) and biases (1000,) that turn an embedding into logits of ImageNet's classes."""
+        last = self._network.classifier
+        return last.weight.detach().cpu().numpy().T, last.bias.detach().cpu().numpy()
+
     def describe(self, pictures: Pixels) -> Described:
         """Return embeddings and the heads' logits of pictures (n, 112, 112) uint8."""
         embeddings, seen = [], {name: [Tensor()][:0] for name in self._heads}
@@ -165,9 +170,11 @@ class _Head(nn.Module):
         channels = sum(width or _TAPS[tap] for tap, width in reduced.items()) + 4
         self.body = nn.Sequential(
             nn.Dropout2d(shape.dropout),
-            _layer(channels, shape.width),
-            _layer(shape.width, shape.width),
-            _layer(shape.width, shape.width),
+            # narrowed first: half of the work, and no worse
+            nn.Conv2d(channels, shape.width, 1, bias=False),
+            nn.BatchNorm2d(shape.width),
+            nn.ReLU(),
+            *(_layer(shape.width, shape.width) for _ in range(3)),
             nn.Dropout2d(shape.dropout),
             nn.Conv2d(shape.width, 1, 1),
         )
@@ -212,6 +219,7 @@ def learn_head(
     taps: Taps,
     covers: Floats32,
     rows: Ints,
+    late: Ints,
     *,
     seed: int = 0,
 ) -> dict[str, npt.NDArray[Any]]:
@@ -222,6 +230,7 @@ def learn_head(
         taps: of all pictures, on the CPU.
         covers: (n, cells, cells) covered share of each cell, 0..1.
         rows: of the pictures to train on.
+        late: of unchanged pictures: most join once the head knows what it looks for; those it doubts then are dropped.
         seed: of the initial weights and the order.
 
     Returns:
@@ -235,13 +244,15 @@ def learn_head(
         head = _Head(shape).to(device)
         rng, rows = np.random.default_rng(seed), rows.copy()
         optimiser = torch.optim.AdamW(head.parameters(), _LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-        steps = max(1, len(rows) // _MINIBATCH)
+        steps, more = max(1, len(rows) // _MINIBATCH), len(late) // _MINIBATCH
         epochs = min(max(shape.epochs, round(_FEWEST_STEPS / steps)), _MOST_ROUNDS * shape.epochs)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * steps)
+        joining = round(_CLEAN_AT * epochs)
+        whole = epochs * steps + (epochs - joining) * more
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, whole)
         target = torch.from_numpy(covers)
         for epoch in range(epochs):
-            if epoch == round(_CLEAN_AT * epochs):
-                rows = _trusted(head, taps, target, rows, device)
+            if epoch == joining:
+                rows = np.concatenate([_trusted(head, taps, target, part, device) for part in (rows, late)])
             for batch in _minibatches(rng.permutation(rows)):
                 head.train()
                 seen = {tap: taps[tap][batch].to(device) for tap in shape.taps}
@@ -270,6 +281,8 @@ def _loss(logits: Tensor, cover: Tensor, shape: HeadShape) -> Tensor:
 
 def _trusted(head: nn.Module, taps: Taps, cover: Tensor, rows: Ints, device: torch.device) -> Ints:
     """Return the rows without the pictures assumed clean that the head doubts most."""
+    if not len(rows):
+        return rows
     head.eval()
     said = np.empty(len(rows), np.float32)
     with torch.inference_mode():

@@ -39,8 +39,8 @@ class HeadShape:
 
 SHAPES: Mapping[str, HeadShape] = {
     # strokes are thin: a twentieth of a cell is a lot
-    "overlay": HeadShape(("fine", "middle", "coarse"), 14, 48, 0.1, 5, 0.005, 0.05),
-    "occluder": HeadShape(("coarse", "top"), 7, 64, 0.2, 6, 0.05, 0.5),
+    "overlay": HeadShape(("fine", "middle", "coarse"), 14, 32, 0.1, 4, 0.005, 0.05),
+    "occluder": HeadShape(("coarse", "top"), 7, 64, 0.2, 4, 0.05, 0.5),
 }
 """The heads, for overlays such as text and logos, and for objects that cover a face."""
 

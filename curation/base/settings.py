@@ -120,7 +120,7 @@ class EmbedSettings(_Section):
     when: Literal["auto", "on", "off"] = Field(
         "auto", description="on, off, or auto: if labels are judged or images were embedded before"
     )
-    lessons: int = Field(6000, ge=200, description="most training pictures drawn; fewer if there are few faces")
+    lessons: int = Field(5000, ge=200, description="most training pictures drawn; fewer if there are few faces")
 
 
 class Settings(_Section):

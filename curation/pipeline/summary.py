@@ -65,7 +65,7 @@ _MEASURE_WORDS = {
     "share_missing": "share of the face that is missing",
     "score_gained_by_turning": "face score gained by turning the picture",
     "unlike_a_person": "how little it looks like a person's face",
-    "log_distance_from_the_nearest_faces": "distance from the nearest faces of the data (log)",
+    "log_distance_from_the_nearest_faces": "distance from the nearest faces (log)",
 }
 
 

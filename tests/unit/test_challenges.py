@@ -120,7 +120,7 @@ def test_the_audit_shows_no_image_both_with_and_without_a_challenge(tmp_path: Pa
         rows.append((str(file), ("happy", "sad")[number % 2], hashlib.sha256(file.read_bytes()).hexdigest()))
     chosen = pd.DataFrame(rows, columns=["url", "label", "sha256"])
     defects = {**planted.DEFECTS, **PLANTED}
-    truth = planted._plant(chosen, tmp_path / "made", load(), 10, 0, lambda done, total: None, defects)
+    truth = planted.plant_defects(chosen, tmp_path / "made", load(), 10, 0, lambda done, total: None, defects)
     laid = truth[truth["kind"].isin(PLANTED)]
     assert set(laid["kind"]) == set(PLANTED)
     others = set(truth.loc[~truth["kind"].isin(PLANTED), "base"])
@@ -149,6 +149,8 @@ def test_the_share_of_a_challenge_is_found_whatever_share_was_taught_and_then_st
     assert (probability[:100] >= 0.5).mean() > 0.85
     assert (probability[100:] >= 0.5).mean() < 0.01
     assert taught.among(natural, 0.2).prior == pytest.approx(0.2)
+    assert taught.among(natural, believed=0.5).prior == pytest.approx(curve.prior / 2)
+    assert taught.among(natural, 0.04, 0.5).prior == pytest.approx(0.04)
     # among many marked ones a picture is judged as among few
     assert curve.probability(natural[:50]) == pytest.approx(probability[:50])
 
@@ -160,8 +162,10 @@ def human_of(faces: np.ndarray, usual: tuple[float, float] = (0.0, 1.0)) -> dict
         "mean": np.zeros(faces.shape[1]),
         "scale": np.ones(faces.shape[1]),
         "faces": faces.astype(np.float16),
-        "typical": np.array([0.0, -2.0, -4.0]),
-        "spread": np.array([1.0, 2.0, 2.0]),
+        "classes": np.zeros((faces.shape[1], 1000), np.float16),
+        "class_biases": np.zeros(1000, np.float16),
+        "typical": np.array([0.0, -2.0, -4.0, np.log(398 / 602)]),
+        "spread": np.array([1.0, 2.0, 2.0, 1.0]),
         "usual": np.array(usual),
     }
 
@@ -184,6 +188,16 @@ def test_no_opinion_of_what_is_a_person_outvotes_the_two_others() -> None:
     alone = model.opinions(human, np.array([like, unlike], np.float16), np.array([0.9, 0.9]))
     assert alone[0, 0] == pytest.approx(alone[1, 0], abs=0.01)
     assert alone[1, 2] > alone[0, 2]
+
+
+def test_what_the_network_takes_for_an_animal_is_less_a_persons() -> None:
+    human = human_of(np.array([[0, 1], [0.1, 1]]))
+    embedding, sure = np.array([[0, 1], [0.5, 1]], np.float16), np.array([0.9, 0.9])
+    before = model.non_human_score(human, embedding, sure)
+    human["classes"][0, 281] = 20  # a tabby cat
+    after = model.non_human_score(human, embedding, sure)
+    assert after[0] == pytest.approx(before[0])
+    assert after[1] > before[1] + 2
 
 
 def test_a_model_is_read_back_as_it_was_written_and_junk_is_none() -> None:
@@ -363,6 +377,34 @@ def test_the_cost_of_a_challenge_is_the_difference_with_its_interval() -> None:
     assert few["accuracy"] == 0
     assert few["high"] > 0.3
     assert few["cost_low"] < 0.7
+
+
+def test_images_as_they_are_teach_what_no_lesson_draws_and_those_with_the_thing_are_left_out() -> None:
+    import torch
+
+    from training.features import _loaded, learn_head
+
+    rng = np.random.default_rng(0)
+    count, plain = 128, 64
+    taps = {
+        name: torch.from_numpy(rng.normal(0, 1, (count + plain, width, side, side)).astype(np.float16))
+        for name, width, side in (("coarse", 112, 7), ("top", 320, 4))
+    }
+    covers = np.zeros((count + plain, 7, 7), np.float32)
+    covers[:64, 2:5, 2:5] = 1
+    taps["coarse"][:64, :8, 2:5, 2:5] += 4
+    # hats: a part of what the lessons show, in most images as they are; the last of these have the thing itself
+    taps["coarse"][count:-8, :4, 2:5, 2:5] += 4
+    taps["coarse"][-8:, :8, 2:5, 2:5] += 4
+    rows, late = np.arange(count), np.arange(count, count + plain)
+    said = {}
+    for name, joining in (("without", late[:0]), ("with", late)):
+        head = _loaded("occluder", learn_head("occluder", taps, covers, rows, joining))
+        with torch.inference_mode():
+            logits = head({tap: values[count:] for tap, values in taps.items()})[:, 2:5, 2:5].mean((1, 2)).numpy()
+        said[name] = logits[:-8].mean(), logits[-8:].mean()
+    assert said["with"][0] < said["without"][0] - 1
+    assert said["with"][1] > 2
 
 
 @pytest.mark.skipif(not available(), reason="the package with the network's weights is not installed")

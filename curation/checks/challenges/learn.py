@@ -18,7 +18,7 @@ from curation.checks.challenges.model import Arrays, ChallengeModel, Curve, Floa
 from curation.checks.challenges.overlays import PairMark
 
 if TYPE_CHECKING:
-    from training.features import Described
+    from training.features import Described, FeatureNetwork
 
 FEWEST_FACES = 60
 """Faces below which nothing is learned: a model of fewer people takes their looks for challenges."""
@@ -29,10 +29,10 @@ LESSONS_A_FACE = 8
 _HELD_OUT = 0.25
 """Share of the faces that calibrate what the others taught."""
 
-_DRAWN, _MOST_DRAWN = 0.25, 1000
+_DRAWN, _MOST_DRAWN = 0.25, 800
 """Pictures to calibrate on, and altered faces, as a share of the lessons, and how many suffice."""
 
-_TIMED, _PICTURES_A_LESSON = 64, 4.5
+_TIMED, _PICTURES_A_LESSON = 64, 3.0
 """Pictures seen to state the cost before, and how many could be seen in the time that a lesson takes."""
 
 _SUSPICIOUS = {"overlay": 0.15, "occluder": 0.0}
@@ -122,7 +122,7 @@ def learn(
         WeightsError: the package with the network's weights is not installed.
 
     """
-    from training.features import FeatureNetwork, learn_head
+    from training.features import FeatureNetwork
     from training.head_shapes import CELLS, SIDE
 
     rng = np.random.default_rng(seed)
@@ -138,39 +138,56 @@ def learn(
     display.note(f"Learning from {count:,} drawn pictures takes about {_PICTURES_A_LESSON * count * a_picture:.0f} s.")
     with display.step("Learning the challenges", "steps") as report:
         drawn = draw_lessons(taught.pictures, taught.landmarks, marks, count, shape, seed, varied=True)
-        report(1, 5)
-        taps, embedding = network.taps(drawn.pictures)
-        report(2, 5)
-        # drawings and scraps teach what covers no face; strokes of theirs are too much like those of marks
-        lessons_of = {
-            "overlay": (drawn.overlay, np.flatnonzero(drawn.faces)),
-            "occluder": (drawn.occluder, np.arange(count)),
-        }
-        heads = {name: learn_head(name, taps, *lesson, seed=seed) for name, lesson in lessons_of.items()}
-        beset = embedding[drawn.faces][: 2 * _MOST_DRAWN]
-        del taps, embedding, drawn
-        report(3, 5)
+        report(1, 4)
+        # one half of the images as they are teaches, the other says how common the challenges are
+        plain, others = _small(natural.pictures), min(count, len(natural.pictures)) // 2
+        heads, beset = _taught(network, drawn, plain[:others], seed)
+        del drawn
+        report(2, 4)
         network = FeatureNetwork(heads)
         few = min(_MOST_DRAWN, max(40, round(_DRAWN * count)))
-        own = network.describe(_small(natural.pictures))
+        own = network.describe(plain)
         altered = [
             draw_altered(part.pictures, part.landmarks, few, SIDE, seed + 2 + place)
             for place, part in enumerate((taught, asked))
         ]
         seen = [network.describe(part).embedding for part in altered]
         human, human_record = _learn_human(
-            seen[0], beset, (own.embedding, natural.face_score), (seen[1], np.array([detect(p) for p in altered[1]]))
+            seen[0],
+            beset,
+            (own.embedding, natural.face_score),
+            (seen[1], np.array([detect(p) for p in altered[1]])),
+            network.classes(),
         )
-        report(4, 5)
+        report(3, 4)
         again = draw_lessons(asked.pictures, asked.landmarks, marks, few, shape, seed + 1)
         logits = network.describe(again.pictures).logits
         curves, record = {}, {"non_human_face": human_record}
         for check, name in models.HEADS.items():
             curve, record[check] = _calibrated(name, logits[name], again)
-            curves[check] = curve.among(models.picture_logit(name, own.logits[name]), models.LEAST_SHARE[check])
-        report(5, 5)
+            found = models.picture_logit(name, own.logits[name][others:])
+            curves[check] = curve.among(found, models.LEAST_SHARE[check], models.BELIEVED[check])
+        report(4, 4)
     facts = {"revision": models.REVISION, "seed": seed, "faces": len(order), "lessons": count, "pairs": len(marks)}
     return ChallengeModel(heads, human, curves, {**facts, "checks": record}), own
+
+
+def _taught(
+    network: FeatureNetwork, drawn: Lessons, plain: Pixels, seed: int
+) -> tuple[dict[str, Arrays], npt.NDArray[np.float16]]:
+    """Return the heads that lessons and images as they are teach, and embeddings of some of the lessons' faces."""
+    from training.features import learn_head
+
+    count, others = len(drawn.pictures), len(plain)
+    taps, embedding = network.taps(np.concatenate([drawn.pictures, plain]))
+    # drawings and scraps teach what covers no face; strokes of theirs are too much like those of marks
+    lessons_of = {"overlay": np.flatnonzero(drawn.faces), "occluder": np.arange(count)}
+    late, heads = np.arange(count, count + others), {}
+    for name, rows in lessons_of.items():
+        cover = getattr(drawn, name)
+        covers = np.concatenate([cover, np.zeros((others, *cover.shape[1:]), np.float32)])
+        heads[name] = learn_head(name, taps, covers, rows, late, seed=seed)
+    return heads, embedding[:count][drawn.faces][: 2 * _MOST_DRAWN]
 
 
 def _small(pictures: Sequence[Pixels]) -> Pixels:
@@ -200,7 +217,11 @@ Seen = tuple[npt.NDArray[np.float16], Floats]
 
 
 def _learn_human(
-    made: npt.NDArray[np.float16], beset: npt.NDArray[np.float16], natural: Seen, held: Seen
+    made: npt.NDArray[np.float16],
+    beset: npt.NDArray[np.float16],
+    natural: Seen,
+    held: Seen,
+    classes: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]],
 ) -> tuple[Arrays, dict[str, float]]:
     """Return what tells altered faces from the data's own images, and how well it does on other ones.
 
@@ -209,6 +230,7 @@ def _learn_human(
         beset: of faces with marks and things before them, which are no less people's.
         natural: the data's images; one half is learned from, the other calibrates.
         held: altered ones of faces that were not learned from.
+        classes: weights and biases of ImageNet's classes.
 
     """
     embedding, face_score = natural
@@ -218,6 +240,7 @@ def _learn_human(
     groups = [(made, 1.0, 0.5), (faces, -1.0, 0.25), (beset, -1.0, 0.25)]
     human = _ridge([(part.astype(np.float64), target, share) for part, target, share in groups])
     human["faces"] = faces[:_REFERENCES]
+    human["classes"], human["class_biases"] = (values.astype(np.float16) for values in classes)
     seen = models.opinions(human, embedding[half:], face_score[half:])
     human["typical"], wide = np.quantile(seen[sure[half:]], [0.5, _WIDE], axis=0)
     human["spread"] = np.maximum(wide - human["typical"], _UNEVEN)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curation.checks.challenges.altered import ALTERED, alter
-from curation.checks.challenges.occluders import OCCLUDERS, SHAPE, occlude
+from curation.checks.challenges.occluders import ANYTHING, OCCLUDERS, occlude
 from curation.checks.challenges.overlays import PairMark, draw_mark, lay_mark, lay_pair_mark
 
 Pixels = npt.NDArray[np.uint8]
@@ -24,16 +24,16 @@ LARGEST_SIDE = 160
 _DRAWN_MARKS = 1200
 """Marks that are drawn; each is laid several times, elsewhere and of another size."""
 
-_NO_FACES = 0.1
+_NO_FACES = 0.05
 """Share of the other lessons that show no person's face, and nothing before one: a head that has only seen faces takes
 whatever is none for something that covers one."""
 
 _OF_PAIRS = 0.06
 """Share of the lessons that are pictures of a pair itself, with and without its mark."""
 
-_OCCLUDED = 0.42
+_OCCLUDED = 0.6
 _MARKED = 0.5
-"""Shares of the others; a fifth has both, so that neither is taken for the other."""
+"""Shares of the others; many have both, so that neither is taken for the other."""
 
 _PAIR_MARKS = 0.45
 """Share of the marks laid that are of pairs, where there are enough of these."""
@@ -76,7 +76,7 @@ def draw_lessons(
     count: int,
     shape: tuple[int, int, int],
     seed: int,
-    kinds: Sequence[str] = (*OCCLUDERS, SHAPE, SHAPE),
+    kinds: Sequence[str] = (*OCCLUDERS, *ANYTHING),
     varied: bool = False,
 ) -> Lessons:
     """Draw lessons.

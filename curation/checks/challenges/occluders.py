@@ -232,6 +232,37 @@ def _shape(face: _Face, rng: np.random.Generator) -> _Thing:
     return _Thing(cover, shades.astype(np.float32), None if rng.random() < 0.5 else rng.uniform(5, 245))
 
 
+def _limbs(face: _Face, rng: np.random.Generator) -> _Thing:
+    """A thing of several rounded parts that lie over each other, lit from one side: what most objects are made of."""
+    cover, shades = _blank(), np.ones((_CANVAS, _CANVAS), np.float32)
+    joint, angle = face.at(rng.uniform(-0.8, 0.8), rng.uniform(-0.5, 1.5)), rng.uniform(0, 2 * np.pi)
+    light, ink = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)
+    tones = rng.uniform(1 - rng.uniform(0, 0.5), 1.2, 8)
+    for part in range(int(rng.integers(2, 8))):
+        one, length, width = _blank(), face.unit * rng.uniform(0.2, 1.1), face.unit * rng.uniform(0.1, 0.5)
+        angle = angle + rng.normal(0, 0.9)
+        along = np.array([np.cos(angle), np.sin(angle)])
+        start = joint + rng.normal(0, 0.25, 2) * face.unit
+        if rng.random() < 0.3:
+            _oval(one, start, length / 2, width, float(np.degrees(angle)))
+        else:
+            _line(one, start, start + along * length, width)
+        depth = np.clip(cv2.distanceTransform((one > 128).astype(np.uint8), cv2.DIST_L2, 3) / (width / 2), 0, 1) ** 0.6
+        slope = np.gradient(depth)
+        lit = ink + (1 - ink) * depth + 0.8 * (slope[1] * np.cos(light) + slope[0] * np.sin(light))
+        shades = np.where(one > 128, np.clip(lit, 0.2, 1.8) * tones[part], shades)
+        cover = np.maximum(cover, one)
+        joint = joint if rng.random() < 0.6 else start + along * length
+    shades = shades * (1 + rng.uniform(0, 0.2) * _noise(rng, rng.uniform(2, 12)) + 0.1 * _noise(rng, 60))
+    return _Thing(cover, np.asarray(shades, np.float32), None if rng.random() < 0.5 else rng.uniform(5, 245))
+
+
+def _cutout(face: _Face, rng: np.random.Generator) -> _Thing:
+    """A part of another picture in any outline; the caller fills it."""
+    made = _shape(face, rng) if rng.random() < 0.5 else _limbs(face, rng)
+    return _Thing(made.cover, np.ones((_CANVAS, _CANVAS), np.float32), None)
+
+
 def _block(face: _Face, rng: np.random.Generator) -> _Thing:
     """A part of another picture; the caller fills it."""
     cover = _blank()
@@ -247,7 +278,7 @@ def _block(face: _Face, rng: np.random.Generator) -> _Thing:
     return _Thing(cover, np.ones((_CANVAS, _CANVAS), np.float32), None)
 
 
-BLOCK, SHAPE = "block", "shape"
+BLOCK, CUTOUT, SHAPE, LIMBS = "block", "cutout", "shape", "limbs"
 
 OCCLUDERS: Mapping[str, Callable[[_Face, np.random.Generator], _Thing]] = MappingProxyType(
     {
@@ -256,13 +287,18 @@ OCCLUDERS: Mapping[str, Callable[[_Face, np.random.Generator], _Thing]] = Mappin
         "mask": _mask,
         "bar": _bar,
         BLOCK: _block,
+        CUTOUT: _cutout,
         SHAPE: _shape,
+        LIMBS: _limbs,
         "microphone": _microphone,
         "hair": _hair,
         "cup": _cup,
     }
 )
 """What is drawn: dark glasses, face masks, censor bars, a part of another picture, a cup or another object ..."""
+
+ANYTHING = (SHAPE, SHAPE, LIMBS, CUTOUT)
+"""Things of no kind, drawn more often than those with a name: what covers a face in a photograph may be anything."""
 
 
 def occlude(
@@ -286,8 +322,10 @@ def occlude(
     thing = OCCLUDERS[kind](face, rng)
     size = (side, side)
     cover = cv2.resize(thing.cover, size, interpolation=cv2.INTER_AREA) / np.float32(255)
-    if kind == BLOCK:
+    if kind in {BLOCK, CUTOUT}:
         laid = _elsewhere(other, size, rng)
+        if rng.random() < 0.4:
+            laid = (laid - laid.mean()) * rng.uniform(0.4, 1.0) + _skin(picture, face) * rng.uniform(0.8, 1.15)
     else:
         tone = _skin(picture, face) * rng.uniform(0.8, 1.15) if thing.tone is None else thing.tone
         laid = cv2.resize(thing.shades, size, interpolation=cv2.INTER_AREA) * np.float32(tone)

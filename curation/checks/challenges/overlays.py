@@ -33,6 +33,9 @@ _FONTS = (
 _OUTLINED = 0.4
 """Share of the texts in the font inside Pillow, which has the even strokes of most print."""
 
+_RESTYLED = 0.5
+"""Share of the marks whose letters and signs are made into others by slanting, bending, thinning and so on."""
+
 _KINDS = {"text": 0.3, "lines": 0.22, "tiled": 0.09, "logo": 0.31, "grid": 0.08}
 """What is drawn, and how often."""
 
@@ -51,6 +54,8 @@ def draw_mark(rng: np.random.Generator, kind: str = "") -> Floats:
             _logo(canvas, rng)
         else:
             _lines(canvas, rng, kind)
+        if kind != "grid" and rng.random() < _RESTYLED:
+            canvas = _restyled(canvas, rng)
         turn = 0.0 if rng.random() < 0.75 else rng.uniform(-50, 50)
         matrix = cv2.getRotationMatrix2D((_CANVAS / 2, _CANVAS / 2), turn, 1.0)
         if kind != "grid":
@@ -84,6 +89,27 @@ def _write(canvas: Pixels, text: str, height: float, middle: tuple[float, float]
     (width, tall), _ = cv2.getTextSize(text, font_face, scale, weight)
     start = (round(middle[0] - width / 2), round(middle[1] + tall / 2))
     cv2.putText(canvas, text, start, font_face, scale, 255, weight, cv2.LINE_AA)
+
+
+def _restyled(canvas: Pixels, rng: np.random.Generator) -> Pixels:
+    """Return a drawing slanted, stretched, bent, and thinner, bolder or in outline: other hands' letters and signs."""
+    middle = (_CANVAS - 1) / 2
+    y, x = np.mgrid[:_CANVAS, :_CANVAS].astype(np.float32)
+    across, down = (x - middle) * rng.uniform(0.75, 1.4), (y - middle) * rng.uniform(0.8, 1.25)
+    across = across + rng.choice([0.0, rng.uniform(-0.45, 0.45)]) * down
+    if rng.random() < 0.3:
+        wave = rng.uniform(20, 90)
+        down = down + rng.uniform(2, 10) * np.sin(across / wave + rng.uniform(0, 6))
+        across = across + rng.uniform(0, 5) * np.sin(down / wave + rng.uniform(0, 6))
+    maps = np.asarray(across + middle, np.float32), np.asarray(down + middle, np.float32)
+    bent = np.asarray(cv2.remap(canvas, *maps, cv2.INTER_LINEAR), np.uint8)
+    style, size = rng.random(), int(rng.integers(2, 5))
+    kernel = np.ones(rng.choice([1, size], 2) if style < 0.2 else (size, size), np.uint8)
+    if style < 0.35:
+        return np.asarray(cv2.dilate(bent, kernel), np.uint8)
+    if style < 0.45:
+        return np.asarray(cv2.erode(bent, np.ones((2, 2), np.uint8)), np.uint8)
+    return np.asarray(cv2.morphologyEx(bent, cv2.MORPH_GRADIENT, kernel), np.uint8) if style < 0.6 else bent
 
 
 def _lines(canvas: Pixels, rng: np.random.Generator, kind: str) -> None:
