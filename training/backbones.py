@@ -136,7 +136,7 @@ def _timm(name: str, pretrained: bool, **options: Any) -> nn.Module:
     import timm
 
     online = hub.HF_HUB_OFFLINE
-    hub.HF_HUB_OFFLINE = online or (pretrained and not _reachable(hub.ENDPOINT))
+    hub.HF_HUB_OFFLINE = online or (pretrained and not is_reachable(hub.ENDPOINT))
     try:
         net: nn.Module = timm.create_model(name, pretrained=pretrained, **options)
     finally:
@@ -144,7 +144,7 @@ def _timm(name: str, pretrained: bool, **options: Any) -> nn.Module:
     return net
 
 
-def _reachable(url: str) -> bool:
+def is_reachable(url: str) -> bool:
     """Return whether the host of ``url`` can be resolved, or a proxy is set."""
     if getproxies():
         return True
@@ -320,7 +320,8 @@ def build(recipe: Recipe, classes: int, weights: str | None = None) -> Expressio
     else:
         parts = _BUILT_IN[recipe.backbone][1](_started(recipe.backbone, "none" if ours else source, state))
         scale = ImageNetInput(recipe.image_size, parts.mean, parts.std)
-        net = ExpressionNetwork(scale, parts.blocks, _head(recipe, parts.channels, classes), recipe.blocks_trained)
+        head = classifier_head(recipe, parts.channels, classes)
+        net = ExpressionNetwork(scale, parts.blocks, head, recipe.blocks_trained)
     if ours:
         load_state(net, state, source)
     return net
@@ -527,7 +528,7 @@ def _load_original(net: nn.Module, state: Mapping[str, Tensor], source: str, rep
     net.load_state_dict(fitting, strict=False)
 
 
-def _head(recipe: Recipe, channels: int, classes: int) -> nn.Sequential:
+def classifier_head(recipe: Recipe, channels: int, classes: int) -> nn.Sequential:
     """Return the original network's top with a new last layer, and the extra dense layer if requested."""
     if recipe.backbone == "vgg16":
         width = channels * (recipe.image_size // VGG16_REDUCTION) ** 2

@@ -163,7 +163,7 @@ class _Member:
 
     def probabilities(self, fold: Ints, folds: int) -> Floats32:
         """Return the probabilities of the held-out images of all folds, (n, classes) float32."""
-        parts = [_read_fold(self.file(number)) for number in range(folds)]
+        parts = [read_fold(self.file(number)) for number in range(folds)]
         out = np.empty((len(fold), parts[0].shape[1]), np.float32)
         for number, part in enumerate(parts):
             with refusing(self.file(number), "remove it to fit that fold again"):
@@ -171,7 +171,7 @@ class _Member:
         return out
 
 
-def _read_fold(path: Path) -> Floats32:
+def read_fold(path: Path) -> Floats32:
     """Return one fold's probabilities.
 
     Raises:

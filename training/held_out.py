@@ -69,7 +69,7 @@ def _of_member(folder: Path, fold: Ints, files: _Files) -> HeldOut:
     parts = {}
     for number in np.unique(fold):
         mine = [file for file, own in zip(files, fold, strict=True) if own == number]
-        parts[int(number)] = _of_fold(folder, int(number), mine)
+        parts[int(number)] = fold_predictions(folder, int(number), mine)
     first = parts[min(parts)]
     members = np.empty((VIEWS, len(fold), first.members.shape[2]), np.float32)
     embedding = np.empty((len(fold), first.embedding.shape[1]), np.float16)
@@ -78,7 +78,7 @@ def _of_member(folder: Path, fold: Ints, files: _Files) -> HeldOut:
     return HeldOut(members, embedding)
 
 
-def _of_fold(folder: Path, number: int, files: _Files) -> HeldOut:
+def fold_predictions(folder: Path, number: int, files: _Files) -> HeldOut:
     """Return the opinions of one fold's network, from its cache file or by predicting."""
     stored = folder / f"held-out-{number}.npz"
     if not stored.is_file():
@@ -86,7 +86,7 @@ def _of_fold(folder: Path, number: int, files: _Files) -> HeldOut:
         network = model.network
         assert isinstance(network, ExpressionNetwork)  # noqa: S101 -- committees are kept member by member
         paths, digests = zip(*files, strict=True)
-        made = _judged(network, load_images(paths, model.recipe.image_size, digests))
+        made = judge_images(network, load_images(paths, model.recipe.image_size, digests))
         with replacing(stored) as unfinished, unfinished.open("wb") as stream:
             np.savez(stream, members=made.members, embedding=made.embedding)
     with refusing(stored, "remove it to have it computed again"):
@@ -100,7 +100,7 @@ def _of_fold(folder: Path, number: int, files: _Files) -> HeldOut:
         return found
 
 
-def _judged(network: ExpressionNetwork, images: Pixels) -> HeldOut:
+def judge_images(network: ExpressionNetwork, images: Pixels) -> HeldOut:
     """Return a network's opinions on grey images (n, side, side) uint8 and their mirror images."""
     keep_freed_memory()
     network.eval()

@@ -78,7 +78,7 @@ def learning_curve(
     total, done = len(arms) * len(seeds), 0
     for seed in seeds:
         for name, samples, share in arms:
-            part = samples.take(_nested(samples.labels, share, seed))
+            part = samples.take(nested_subsets(samples.labels, share, seed))
             report = announce(done, total) if announce else None
             folder = out_dir / f"{recipe.folder_name()}-{name}-seed{seed}"
             fitted = fit_samples(part, nothing, recipe, folder, seed=seed, report=report, **(options or {}))
@@ -86,11 +86,11 @@ def learning_curve(
             right[name].append((called == validation.labels).astype(np.float64))
             done += 1
     means = {name: np.mean(each, axis=0) for name, each in right.items()}
-    sizes = [len(_nested(train.labels, share, 0)) for share in shares]
+    sizes = [len(nested_subsets(train.labels, share, 0)) for share in shares]
     return _summed(means, shares, sizes, validation)
 
 
-def _nested(labels: Ints, share: float, seed: int) -> Ints:
+def nested_subsets(labels: Ints, share: float, seed: int) -> Ints:
     """Return rows: the same share of every class, at least two of each; smaller draws are subsets of larger ones."""
     place = np.random.default_rng(seed).permutation(len(labels))
     rows = []

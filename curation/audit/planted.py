@@ -141,7 +141,7 @@ def audit_planted(
     with tempfile.TemporaryDirectory(prefix="curate-audit-") as scratch:
         folder = Path(scratch) / "data"
         with display.step("Planting", "images") as report:
-            truth = _plant(chosen, folder, settings, per_kind, seed, report, defects)
+            truth = plant_defects(chosen, folder, settings, per_kind, seed, report, defects)
         blind = create_workspace(Path(scratch) / "workspace")
         if embedded:
             files.write_bytes(blind.challenges, workspace.challenges.read_bytes())
@@ -176,7 +176,7 @@ def _chosen(workspace: Workspace, images: int, seed: int) -> pd.DataFrame:
     return clean.sample(min(images, len(clean)), random_state=seed).reset_index(drop=True)
 
 
-def _plant(
+def plant_defects(
     chosen: pd.DataFrame,
     folder: Path,
     settings: Settings,

@@ -113,14 +113,14 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        _explain(error)
+        explain_missing(error)
     finally:
         signal.signal(signal.SIGINT, interrupts.end_at_once)
         code = getattr(sys.exc_info()[1], "code", 0)
         interrupts.limit_exit(code if isinstance(code, int) else 1)
 
 
-def _explain(error: Exception) -> NoReturn:
+def explain_missing(error: Exception) -> NoReturn:
     """End with one sentence: what a user can mend, or that a fault is our own."""
     if isinstance(error, CurationError):
         _end(str(error))

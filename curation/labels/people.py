@@ -52,7 +52,7 @@ def import_votes(workspace: Workspace, file: Path, name: str = "", *, force: boo
         raise VotesError(f"{name!r} cannot be the name of imported votes; give another with --name")
     raw = manifest.rows(workspace, manifest.find(workspace, "raw"))
     votes = read_votes(file, in_order(set(raw["label"]) - {""}))
-    paths, by_name = _paths_in(votes, raw["path"])
+    paths, by_name = paths_in(votes, raw["path"])
     known = np.array([bool(path) for path in paths], dtype=np.bool_)
     if not known.any():
         raise VotesError(f"no image of {file} is in this data set; its first path is {votes.paths[0]!r}")
@@ -72,7 +72,7 @@ def import_votes(workspace: Workspace, file: Path, name: str = "", *, force: boo
     return name, [*lines, f"{left:,} rows on images of another data set were left out."] if left else lines
 
 
-def _paths_in(votes: Votes, known: pd.Series) -> tuple[npt.NDArray[np.object_], int]:
+def paths_in(votes: Votes, known: pd.Series) -> tuple[npt.NDArray[np.object_], int]:
     """Return the data set's path of each row of votes ("" for none), and how many were matched by file name alone.
 
     File names of several images or several rows are not matched.

@@ -139,7 +139,7 @@ def _measure_on_ray(run: _Run, images: int, engine: EngineSettings, arguments: t
 
     with ray_pool.RayPool[_Shard, Batch](engine, make_pure_work, *arguments) as pool:
         queue = deque(run.shards(_shard_size(images, pool.workers, engine)))
-        run.commit_all(pool, queue, accept=_require_same_view)
+        run.commit_all(pool, queue, accept=require_same_view)
 
 
 def _pending(
@@ -259,7 +259,7 @@ def make_pure_work(choice: DetectorChoice, settings: MeasureSettings, known: Kno
     return lambda shard: measure_batch(shard.paths, shard.urls, known, settings, detector)
 
 
-def _require_same_view(batch: Batch) -> None:
+def require_same_view(batch: Batch) -> None:
     """Refuse what a process measured that does not see the files that this one sees.
 
     Raises:

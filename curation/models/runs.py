@@ -113,7 +113,7 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
         people = people.str.removeprefix("subject-")
         found = rows["path"].isin(people.index)
         rows = rows.assign(subject=rows["subject"].mask(found, rows["path"].map(people.to_dict().get)))
-        shots = _shots(issues)
+        shots = session_pairs(issues)
     else:
         rows = rows[rows["path"].isin(copies["path"])]
         groups = dict(zip(copies["path"], copies["group"], strict=True))
@@ -131,7 +131,7 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
         raise ModelError(f"{key} is not a file on this machine; export the version as a folder and curate that")
     frame["group"] = frame["key"].map(lambda key: groups.get(key, ""))
     frame = frame.reset_index(drop=True)
-    frame["kin"] = _kin(frame, shots)
+    frame["kin"] = kin_groups(frame, shots)
     return frame[["key", "path", "label", "split", "weight", "soft_label", "group", "kin", "subject", "sha256"]]
 
 
@@ -155,7 +155,7 @@ def copy_groups(issues: pd.DataFrame) -> dict[str, str]:
     return groups
 
 
-def _shots(issues: pd.DataFrame) -> list[tuple[str, str]]:
+def session_pairs(issues: pd.DataFrame) -> list[tuple[str, str]]:
     """Return pairs of images of one session that are not copies, as the checks found them."""
     near = issues[
         (issues["check"] == "near_duplicate") & issues["evidence"].str.contains('"same_session"', regex=False)
@@ -167,7 +167,7 @@ def _shots(issues: pd.DataFrame) -> list[tuple[str, str]]:
     return [(path, one) for path, several in named for one in several if isinstance(one, str)]
 
 
-def _kin(frame: pd.DataFrame, shots: Sequence[tuple[str, str]]) -> list[str]:
+def kin_groups(frame: pd.DataFrame, shots: Sequence[tuple[str, str]]) -> list[str]:
     """Return a name for each set of images in one fold, copies and shots of one session; "" for an image alone.
 
     All shots of a session share a wrong label: a model that has learned it from one confirms it in the others. A set of

@@ -113,7 +113,7 @@ def provenance(
         review_checks=policy.review.checks if policy else (),
         commands=(command, f"curate show {version.name}{option}", f"curate verify{option}"),
         tools={str(name): str(value) for name, value in lineage.get("tools", {}).items()},
-        detector=_detector_words(detector),
+        detector=detector_words(detector),
         settings={**lineage.get("settings", {}), **made.get("settings", {}), "policy": name},
         left_out=tuple((str(row["path"]), str(row["reason"])) for row in left_out_files),
         warnings=tuple(warnings),
@@ -122,7 +122,7 @@ def provenance(
     )
 
 
-def _detector_words(detector: object) -> str:
+def detector_words(detector: object) -> str:
     """Return the face detector's name and other properties."""
     if not isinstance(detector, Mapping):
         return str(detector)
@@ -182,7 +182,7 @@ def cleaning_report_tables(
     return CleaningTables(
         provenance=origin,
         first=around[0],
-        anomalies=_anomalies(record, lost, issues, cleaned, around[0]),
+        anomalies=anomalies(record, lost, issues, cleaned, around[0]),
         sentences=(*sentences, *around[1]),
         headline=_headline(record),
         before_after=summary.before_after(raw, cleaned),
@@ -229,7 +229,7 @@ def _peer_gallery(issues: pd.DataFrame, findings: pd.DataFrame, states: pd.DataF
     return chosen.assign(label=labels, evidence=words)
 
 
-def _anomalies(
+def anomalies(
     record: Mapping[str, Any],
     left_out: pd.DataFrame,
     issues: pd.DataFrame,
@@ -419,7 +419,7 @@ def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     frame["total"] = frame.groupby(["check", "label"])["path"].transform("size")
     frame = frame.sort_values(["score", "path"])
     alike = frame.groupby(["check", "label"])
-    frame = alike.head(_evenly(alike.size(), PICTURES_PER_CLASS, PICTURES_SHOWN))
+    frame = alike.head(evenly(alike.size(), PICTURES_PER_CLASS, PICTURES_SHOWN))
     place = {name: n for n, name in enumerate(registry.names(frame["check"].unique()))}
     frame = frame.assign(place=frame["check"].map(place)).sort_values(["place", "label", "score", "path"])
     frame["evidence"] = [
@@ -469,10 +469,10 @@ def _every_kind_of_member(members: pd.DataFrame, split: NDArray[np.object_]) -> 
     ordered = members.assign(split=split).sort_values("path")
     ordered["turn"] = ordered.groupby(["group", "label", "split"]).cumcount()
     groups = ordered.sort_values(["turn", "path"]).groupby("group")
-    return groups.head(_evenly(groups.size(), MEMBERS_SHOWN, COPIES_SHOWN))
+    return groups.head(evenly(groups.size(), MEMBERS_SHOWN, COPIES_SHOWN))
 
 
-def _evenly(sizes: pd.Series, most: int, together: int) -> int:
+def evenly(sizes: pd.Series, most: int, together: int) -> int:
     """Return how many of each kind to show, at most ``most``, so that the total is at most ``together``."""
     return next((n for n in range(most, _LEAST_SHOWN, -1) if sizes.clip(upper=n).sum() <= together), _LEAST_SHOWN)
 

@@ -99,11 +99,11 @@ def compare_subsets(
     def selected(share: float) -> Ints:
         return selection.choose(pool, round(share * len(rows)), "diverse", (), axes)
 
-    worth = _ease(pool)
+    worth = ease_of_learning(pool)
     ways = {
         SELECTED: lambda share, seed: selected(share),
-        RANDOM: lambda share, seed: _of_each_class(pool, np.random.default_rng(seed).random(len(rows)), share),
-        HARDEST: lambda share, seed: _of_each_class(pool, worth, share),
+        RANDOM: lambda share, seed: of_each_class(pool, np.random.default_rng(seed).random(len(rows)), share),
+        HARDEST: lambda share, seed: of_each_class(pool, worth, share),
     }
     with display.step("Fitting subsets", "steps") as report:
         found = translate_errors(
@@ -125,7 +125,7 @@ def compare_subsets(
     return SubsetComparison(lines, found.points, found.differences, page)
 
 
-def _ease(pool: selection.Candidates) -> Floats:
+def ease_of_learning(pool: selection.Candidates) -> Floats:
     """Return a number (n,) that is lower for harder images."""
     if pool.frame["judged"].all():
         return np.asarray(pool.frame["right"], np.float64)
@@ -135,7 +135,7 @@ def _ease(pool: selection.Candidates) -> Floats:
     return ease
 
 
-def _of_each_class(pool: selection.Candidates, order: Floats, share: float) -> Ints:
+def of_each_class(pool: selection.Candidates, order: Floats, share: float) -> Ints:
     """Return the rows lowest in ``order``, the same share of each class."""
     groups = [np.asarray(rows, np.int64) for _, rows in sorted(pool.frame.groupby("label").indices.items())]
     each = nearness.shares(np.array([len(rows) for rows in groups]), round(share * len(pool.frame)), even=False)

@@ -23,7 +23,7 @@ from curation.base.workspace import Workspace, read_images
 from curation.decisions import manifest
 from curation.models.runs import training_frame
 from curation.pipeline import challenges, selection
-from curation.pipeline.subsets import _ease, _of_each_class
+from curation.pipeline.subsets import ease_of_learning, of_each_class
 from training.compare import difference_interval
 
 STEPS, BATCH, HIDDEN, RATE = 1500, 64, 256, 1e-3
@@ -83,9 +83,9 @@ def main() -> None:
 
     right = pool.frame["right"]
     ways: dict[str, Callable[[float, int], np.ndarray]] = {
-        "random": lambda share, seed: _of_each_class(pool, np.random.default_rng(seed).random(number), share),
+        "random": lambda share, seed: of_each_class(pool, np.random.default_rng(seed).random(number), share),
         "selected": chosen("diverse", right),
-        "hardest": lambda share, seed: _of_each_class(pool, _ease(pool), share),
+        "hardest": lambda share, seed: of_each_class(pool, ease_of_learning(pool), share),
         "typical": chosen("typical", right),
         "labels not judged": chosen("diverse", 1.0),
         "train alone": chosen("diverse", own),

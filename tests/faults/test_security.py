@@ -89,10 +89,10 @@ def test_code_in_weights_is_never_run(tmp_path: Path, touched: Path) -> None:
 def test_code_in_a_checkpoint_or_in_stored_probabilities_is_never_run(tmp_path: Path, touched: Path) -> None:
     found = evil_files(tmp_path / "evil", touched)
     from tests.workflow.test_training_fit import TINY, nothing, samples
-    from training.crossval import _read_fold
+    from training.crossval import read_fold
     from training.data import DataError
     from training.fit import CHECKPOINT_FILE, FitError, fit_samples
-    from training.held_out import _of_fold
+    from training.held_out import fold_predictions
 
     for name in ("zip.pt", "bare.pt"):
         run = tmp_path / f"run-{name}"
@@ -101,10 +101,10 @@ def test_code_in_a_checkpoint_or_in_stored_probabilities_is_never_run(tmp_path: 
         with pytest.raises(FitError, match="cannot be read"):
             fit_samples(samples(20), nothing(), TINY, run, threads=1)
     with pytest.raises(DataError, match="is damaged"):
-        _read_fold(found["array.npy"])
+        read_fold(found["array.npy"])
     (tmp_path / "held-out-0.npz").write_bytes(found["arrays.npz"].read_bytes())
     with pytest.raises(DataError, match="is damaged"):
-        _of_fold(tmp_path, 0, [])
+        fold_predictions(tmp_path, 0, [])
 
 
 @pytest.mark.slow

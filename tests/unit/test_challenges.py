@@ -120,7 +120,7 @@ def test_the_audit_shows_no_image_both_with_and_without_a_challenge(tmp_path: Pa
         rows.append((str(file), ("happy", "sad")[number % 2], hashlib.sha256(file.read_bytes()).hexdigest()))
     chosen = pd.DataFrame(rows, columns=["url", "label", "sha256"])
     defects = {**planted.DEFECTS, **PLANTED}
-    truth = planted._plant(chosen, tmp_path / "made", load(), 10, 0, lambda done, total: None, defects)
+    truth = planted.plant_defects(chosen, tmp_path / "made", load(), 10, 0, lambda done, total: None, defects)
     laid = truth[truth["kind"].isin(PLANTED)]
     assert set(laid["kind"]) == set(PLANTED)
     others = set(truth.loc[~truth["kind"].isin(PLANTED), "base"])

@@ -37,7 +37,7 @@ def results(kernels: dict[str, load.Kernel]) -> list[np.ndarray]:
     coarse = maps.copy()
     kernels["examine"](pictures.large, i, j, mirrored, maps, evidence)
     placed, places = np.zeros(len(i)), np.zeros((len(i), 3), np.int64)
-    weights = np.stack([kernel._area_weights(48, side) for side in (15, 14)])
+    weights = np.stack([kernel.area_weights(48, side) for side in (15, 14)])
     kernels["place_crops"](pictures.large, i, j, np.array([15, 14]), weights, placed, places)
     warped, inside = np.empty((len(i), 48, 48), np.float32), np.empty((len(i), 48, 48), np.bool_)
     kernels["sample"](pictures.levels[i].astype(np.float32), maps, warped, inside)
@@ -79,7 +79,7 @@ def test_processors_with_and_without_wide_vectors_give_the_same_bits(processor: 
 def test_the_shipped_kernels_say_what_numba_says(monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = load.fitting()
     monkeypatch.setattr(load, "fitting", lambda: None)
-    compiled = load._entries.__wrapped__()
+    compiled = load.entries.__wrapped__()
     assert all(hasattr(made, "py_func") for made in compiled.values())
     if shipped is None:
         pytest.skip("the shipped kernels do not fit this machine")

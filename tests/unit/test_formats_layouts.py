@@ -67,7 +67,7 @@ def test_fer2013_is_decoded_once_and_laid_down_by_content(tmp_path: Path, monkey
     source = lay(tmp_path / "data", {"a/fer2013/fer2013.csv": text})
     first = listed(source).frame
     assert len(first) == 5 and first["url"].nunique() == 4
-    monkeypatch.setattr("curation.formats.layouts.fer2013._picture", None)
+    monkeypatch.setattr("curation.formats.layouts.fer2013.as_picture", None)
     assert listed(source).frame.equals(first)
     Path(first["url"][0]).write_bytes(b"edited")
     monkeypatch.undo()

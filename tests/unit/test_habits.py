@@ -39,7 +39,7 @@ def test_help_shows_examples_and_no_colours_in_a_pipe(curate: Curate) -> None:
 
 
 def test_the_doctor_names_what_is_absent_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_there", lambda module: module != "ray")
+    monkeypatch.setattr(doctor, "is_installed", lambda module: module != "ray")
     found = {finding.what: finding for finding in doctor.examine(tmp_path / "none")}
     assert found["extra ray"].state == "absent"
     assert "pip install 'face-curation[ray]'" in found["extra ray"].to_do

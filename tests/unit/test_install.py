@@ -154,7 +154,7 @@ def modules_of_extras() -> list[str]:
 @pytest.mark.parametrize("module", modules_of_extras())
 def test_a_verb_whose_extra_is_absent_ends_with_the_command_that_installs_it(module: str) -> None:
     with pytest.raises(SystemExit) as ended:
-        commands._explain(ModuleNotFoundError(f"No module named '{module}'", name=f"{module}.part"))
+        commands.explain_missing(ModuleNotFoundError(f"No module named '{module}'", name=f"{module}.part"))
     said = str(ended.value)
     assert commands.OWN_FAULT not in said and "\n" not in said
     (extra,) = re.findall(r"pip install 'face-curation\[(\w+)\]' \(in a clone: make setup EXTRAS=\1\)", said)
@@ -166,7 +166,7 @@ def test_a_module_that_no_extra_brings_is_a_fault_of_ours() -> None:
         try:
             raise ModuleNotFoundError("No module named 'nowhere'", name="nowhere")
         except ModuleNotFoundError as error:
-            commands._explain(error)
+            commands.explain_missing(error)
 
 
 VERBS = [

@@ -102,7 +102,7 @@ def detector() -> libfacedetection.LibFaceDetection:
 
 def library_s_own(image: np.ndarray) -> np.ndarray:
     """What the library itself finds in a BGR image, (faces, 15) whole numbers: score, box, landmarks."""
-    call = ctypes.CDLL(str(libfacedetection._library()))["_Z14facedetect_cnnPhS_iii"]
+    call = ctypes.CDLL(str(libfacedetection.library_file()))["_Z14facedetect_cnnPhS_iii"]
     call.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_int]
     buffer = np.zeros(0x20000, dtype=np.uint8)
     height, width = image.shape[:2]

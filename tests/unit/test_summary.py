@@ -214,9 +214,9 @@ def test_however_many_checks_and_classes_there_are_the_pictures_of_the_page_stay
     assert len(tables.gallery) <= report_tables.PICTURES_SHOWN and shown.min() >= 1
     assert shown.max() < report_tables.PICTURES_PER_CLASS
     assert len(tables.groups) <= report_tables.COPIES_SHOWN
-    assert report_tables._evenly(pd.Series([20, 20, 2]), 12, 100) == 12
-    assert report_tables._evenly(pd.Series([20, 20, 2]), 12, 22) == 10
-    assert report_tables._evenly(pd.Series([20, 20, 2]), 12, 1) == 3
+    assert report_tables.evenly(pd.Series([20, 20, 2]), 12, 100) == 12
+    assert report_tables.evenly(pd.Series([20, 20, 2]), 12, 22) == 10
+    assert report_tables.evenly(pd.Series([20, 20, 2]), 12, 1) == 3
 
 
 def test_a_group_of_copies_is_shown_once_under_its_most_serious_kind(found: Example) -> None:

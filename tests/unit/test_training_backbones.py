@@ -78,7 +78,7 @@ def test_the_top_is_the_original_network_s_and_the_extra_layer_the_deck_s(name, 
     chosen = recipe(name)
     channels = {"vgg16": 512, "resnet50v2": 2048, "efficientnetb0": 1280}[chosen.backbone]
     with torch.device("meta"):
-        head = backbones._head(chosen, channels, 4)
+        head = backbones.classifier_head(chosen, channels, 4)
     layers = [layer for layer in head if isinstance(layer, torch.nn.Linear)]
     assert [layers[0].in_features, *(layer.out_features for layer in layers)] == widths
     has_dropout = any(isinstance(layer, torch.nn.Dropout) for layer in head)

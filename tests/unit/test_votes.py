@@ -133,5 +133,5 @@ def test_votes_find_images_by_the_names_of_their_files_where_these_are_unique() 
     known = pd.Series(["train/a.png", "test/b.png", "train/c.png", "test/c.png", "d.png", "x/d.png"])
     paths = np.array(["a.png", "deep/b.png", "c.png", "d.png", "gone.png"], dtype=object)
     table = votes.Votes(paths, ("happy",), np.ones((5, 1), np.int64), np.zeros((5, 0), np.int64))
-    found, by_name = people._paths_in(table, known)
+    found, by_name = people.paths_in(table, known)
     assert found.tolist() == ["train/a.png", "test/b.png", "", "d.png", ""] and by_name == 2

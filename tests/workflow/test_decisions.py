@@ -102,10 +102,10 @@ def test_each_way_keeps_the_policy_and_lets_it_judge_again(
 ) -> None:
     kept, copy = leak(own)
     apply(own, "deck")
-    before, lines = now(own)["status"], len(log.read(own.decisions))
+    before, lines = now(own)["status"], log.Log(own.decisions).through
     way(own, kept)
     assert manifest.find(own, "cleaned").lineage["policy"]["name"] == "deck"
-    assert len(log.read(own.decisions)) - lines <= 4  # the person's, one undo, and new ones on two images at most
+    assert log.Log(own.decisions).through - lines <= 4  # the person's, one undo, and new ones on two images at most
     changed = now(own)["status"].ne(before)
     assert set(changed[changed].index) <= {kept, copy} and now(own).at[kept, "status"] == "excluded"
     assert manifest.verify(own) == []

@@ -13,13 +13,13 @@ from curation.models.learning import sentences
 from tests.conftest import as_json
 from tests.workflow.test_training_fit import TINY, samples
 from training.data import Samples
-from training.learning_curve import _nested, gain_of_more, learning_curve
+from training.learning_curve import gain_of_more, learning_curve, nested_subsets
 
 
 def test_smaller_parts_lie_inside_larger_ones_with_the_shares_of_the_classes():
     labels = np.repeat([0, 1], [300, 100])
-    small, large = _nested(labels, 0.1, 3), _nested(labels, 0.5, 3)
-    assert set(small) < set(large) and len(_nested(labels, 1.0, 3)) == 400
+    small, large = nested_subsets(labels, 0.1, 3), nested_subsets(labels, 0.5, 3)
+    assert set(small) < set(large) and len(nested_subsets(labels, 1.0, 3)) == 400
     assert np.bincount(labels[small]).tolist() == [30, 10]
 
 

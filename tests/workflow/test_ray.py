@@ -66,8 +66,8 @@ def test_a_file_that_only_the_nodes_cannot_read_ends_the_run(tmp_path: Path) -> 
         "error": "",
     }
     with pytest.raises(EngineError, match=r"here\.png can be read here but not where"):
-        measuring._require_same_view(Batch([seen], [], []))
-    measuring._require_same_view(Batch([seen | {"url": str(tmp_path / "gone.png")}], [], []))
+        measuring.require_same_view(Batch([seen], [], []))
+    measuring.require_same_view(Batch([seen | {"url": str(tmp_path / "gone.png")}], [], []))
 
 
 @needs_ray
@@ -87,11 +87,11 @@ def test_the_buckets_of_the_shuffle_hold_every_near_pair_once(seed: int, radius:
         "row": np.concatenate([np.arange(len(hashes))] * 2),
         "is_query": np.arange(2 * len(hashes)) < len(hashes),
     }
-    spread = on_ray._spread(both, radius)
+    spread = on_ray.spread_over_buckets(both, radius)
     found = []
     for bucket in np.unique(spread["bucket"]):
         inside = spread["bucket"] == bucket
-        joined = on_ray._join_bucket({name: column[inside] for name, column in spread.items()}, radius)
+        joined = on_ray.join_bucket({name: column[inside] for name, column in spread.items()}, radius)
         found += list(zip(joined["query"].tolist(), joined["entry"].tolist(), strict=True))
     wanted = zip(*(side.tolist() for side in hamming_pairs(hashes, hashes, radius)), strict=True)
     assert sorted(found) == list(wanted)
@@ -118,11 +118,11 @@ def test_every_task_is_done_once_and_those_that_kill_are_named() -> None:
 @pytest.mark.slow
 def test_a_node_with_other_packages_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     ray_pool.connect(TWO)
-    ray_pool._require_same_packages()
+    ray_pool.require_same_packages()
     true_version = ray_pool.metadata.version
     monkeypatch.setattr(ray_pool.metadata, "version", lambda name: "0.0" if name == "numpy" else true_version(name))
     with pytest.raises(EngineError, match=r"has numpy [\d.]+, this machine 0\.0; install the same there"):
-        ray_pool._require_same_packages()
+        ray_pool.require_same_packages()
 
 
 @needs_ray

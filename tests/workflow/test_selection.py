@@ -15,7 +15,7 @@ from PIL import Image
 pytest.importorskip("torch")
 
 from curation.audit.synthetic import face, make_sample
-from curation.audit.synthetic.make import _jpeg, _pixels
+from curation.audit.synthetic.make import as_pixels, jpeg
 from curation.base import files, settings
 from curation.base.errors import CurationError
 from curation.base.progress import Display
@@ -58,8 +58,8 @@ def drawn_people(folder: Path, each: int, *, dark: str = "", one: str = "") -> P
             person = same if label == one else face.draw_person(rng)
             tones = face.draw(96, person, face.TYPICAL[label], face.draw_shot(rng), rng)
             name = f"p{999 if label == one else number // 3:03d}_{number:03d}.jpg"
-            pixels = _pixels(tones * (0.5 if label == dark else 1.0))
-            (folder / "train" / label / name).write_bytes(_jpeg(pixels))
+            pixels = as_pixels(tones * (0.5 if label == dark else 1.0))
+            (folder / "train" / label / name).write_bytes(jpeg(pixels))
     return folder
 
 

@@ -170,7 +170,7 @@ def test_a_class_that_cannot_be_listed_any_more_stops_the_run_and_a_gone_one_is_
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    with pytest.raises(CurationError, match="sad: folder cannot be listed: Permission denied, though 10 images"):
+    with pytest.raises(CurationError, match="sad: folder cannot be listed: Permission denied, though 10 of its images"):
         space.run(tmp_path / "data")
     monkeypatch.undo()
     (tmp_path / "data" / "sad" / "03 sad.png").unlink()

@@ -60,7 +60,7 @@ def test_what_is_done_is_skipped(faces, tmp_path):
 
 
 def test_a_backbone_without_weights_is_a_note_and_the_others_are_run(faces, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.backbones._reachable", lambda _url: False)
+    monkeypatch.setattr("training.backbones.is_reachable", lambda _url: False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     root, frame = faces
     table = run_ladder(frame, root, [deck_recipe("resnet50v2", 0), TINY], tmp_path, budget=Budget(40, 1, 32), threads=1)

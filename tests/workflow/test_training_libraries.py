@@ -15,7 +15,7 @@ from training.backbones import WeightsError, build, own_image_size, weights_lice
 from training.data import Samples  # noqa: E402
 from training.explain import grad_cam  # noqa: E402
 from training.fit import fit_samples  # noqa: E402
-from training.held_out import _judged  # noqa: E402
+from training.held_out import judge_images  # noqa: E402
 from training.model import export_onnx  # noqa: E402
 from training.recipes import ALL_BLOCKS, Recipe  # noqa: E402
 
@@ -58,7 +58,7 @@ def test_a_library_s_network_is_fitted_frozen_exported_and_predicts(backbone, tm
     assert probabilities.shape == (200, 2) and np.allclose(probabilities.sum(1), 1, atol=1e-5)
     assert export_onnx(result.model(), tmp_path / "model.onnx", SIDE) < 1e-4
     assert np.isfinite(grad_cam(result.model(), given.images[:2], np.zeros(2, np.int64))).all()
-    seen = _judged(network, given.images[:8])
+    seen = judge_images(network, given.images[:8])
     assert np.isfinite(seen.embedding).all() and np.allclose(seen.members[0], probabilities[:8], atol=1e-4)
 
 

@@ -176,12 +176,14 @@ def _portrait(expression: Expression, rng: np.random.Generator) -> Tones:
     return face.draw(_DRAWN_SIDE, face.draw_person(rng), _varied(expression, rng), face.draw_shot(rng), rng)
 
 
-def _pixels(tones: Tones) -> Pixels:
+def as_pixels(tones: Tones) -> Pixels:
+    """Return tones of any side, 0..1, as a picture (SIDE, SIDE) uint8."""
     small = cv2.resize(tones, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return np.round(np.clip(small, 0, 1) * 255).astype(np.uint8)
 
 
-def _jpeg(pixels: Pixels) -> bytes:
+def jpeg(pixels: Pixels) -> bytes:
+    """Return a picture as the bytes of a JPEG file, of the quality of the whole sample."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=_QUALITY)
     return file.getvalue()
@@ -189,7 +191,7 @@ def _jpeg(pixels: Pixels) -> bytes:
 
 def _plain(number: int, rng: np.random.Generator) -> _Item:
     label = _label(number)
-    return _Item(_split(rng), label, _jpeg(_pixels(_portrait(TYPICAL[label], rng))), _PLAIN, label)
+    return _Item(_split(rng), label, jpeg(as_pixels(_portrait(TYPICAL[label], rng))), _PLAIN, label)
 
 
 def _sessions(count: int, rng: np.random.Generator) -> list[_Item]:
@@ -208,7 +210,7 @@ def _sessions(count: int, rng: np.random.Generator) -> list[_Item]:
             for label in rng.permutation(EXPRESSIONS)[: int(rng.integers(2, 5))].tolist():
                 shot = face.same_light(light, face.draw_shot(rng))
                 tones = face.draw(_DRAWN_SIDE, clothed, _varied(TYPICAL[label], rng), shot, rng)
-                item = _Item(split, label, _jpeg(_pixels(tones)), _PLAIN, label, subject=subject, session=session)
+                item = _Item(split, label, jpeg(as_pixels(tones)), _PLAIN, label, subject=subject, session=session)
                 items.append(item)
         subject += 1
     return items[:count]
@@ -219,7 +221,7 @@ def _copy(kind: str, number: int, original: _Item, rng: np.random.Generator) -> 
     split, folder, data = original.split, original.folder, original.data
     if name == "near_duplicate":
         pixels = np.array(Image.open(io.BytesIO(data)))
-        data = _jpeg(make_copy(pixels, detail, int(rng.integers(2**31))))
+        data = jpeg(make_copy(pixels, detail, int(rng.integers(2**31))))
         split = _split(rng)
     elif detail == "other_split":
         split = _other(tuple(_SPLITS), split, rng)
@@ -231,7 +233,7 @@ def _copy(kind: str, number: int, original: _Item, rng: np.random.Generator) -> 
 
 def _unreadable(kind: str, detail: str, number: int, rng: np.random.Generator) -> _Item:
     label = _label(number)
-    data = defects.broken(detail, _jpeg(_pixels(_portrait(TYPICAL[label], rng))), rng)
+    data = defects.broken(detail, jpeg(as_pixels(_portrait(TYPICAL[label], rng))), rng)
     return _Item(_split(rng), label, data, kind, "")
 
 
@@ -248,7 +250,7 @@ def _odd(kind: str, name: str, detail: str, number: int, rng: np.random.Generato
     elif name == "rolled_face":
         tones = defects.rolled(detail, _portrait(TYPICAL[label], rng), rng)
     elif kind in defects.LAID:
-        return _Item(_split(rng), folder, _jpeg(_overlaid(kind, TYPICAL[label], rng)), kind, true_label)
+        return _Item(_split(rng), folder, jpeg(_overlaid(kind, TYPICAL[label], rng)), kind, true_label)
     elif name == "mislabelled":
         tones, folder = _portrait(TYPICAL[label], rng), _other(EXPRESSIONS, label, rng)
     elif name == "ambiguous":
@@ -257,7 +259,7 @@ def _odd(kind: str, name: str, detail: str, number: int, rng: np.random.Generato
         true_label = "|".join(sorted((label, second)))
     else:
         tones = _badly_framed(name, TYPICAL[label], rng)
-    return _Item(_split(rng), folder, _jpeg(_pixels(tones)), kind, true_label)
+    return _Item(_split(rng), folder, jpeg(as_pixels(tones)), kind, true_label)
 
 
 def _overlaid(kind: str, expression: Expression, rng: np.random.Generator) -> Pixels:
@@ -265,7 +267,7 @@ def _overlaid(kind: str, expression: Expression, rng: np.random.Generator) -> Pi
     from curation.audit.challenges import PLANTED  # which draws faces by this package
 
     lay, _ = PLANTED[defects.LAID[kind]]
-    return lay(_pixels(_portrait(expression, rng)), rng)
+    return lay(as_pixels(_portrait(expression, rng)), rng)
 
 
 def _badly_framed(name: str, expression: Expression, rng: np.random.Generator) -> Tones:

@@ -257,7 +257,7 @@ def connect(engine: EngineSettings) -> None:
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # callers handle what it logs as errors
     if engine.address:
-        _require_same_packages()
+        require_same_packages()
 
 
 def _require_answer(address: str) -> None:
@@ -295,7 +295,7 @@ def installed() -> dict[str, str]:
     return found
 
 
-def _require_same_packages() -> None:
+def require_same_packages() -> None:
     """Refuse a cluster whose nodes have other versions of packages: their results might differ.
 
     Raises:

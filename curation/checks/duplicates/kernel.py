@@ -99,7 +99,7 @@ def place_crops(
 
     """
     agreement, places = np.zeros(len(one)), np.zeros((len(one), 3), dtype=np.int64)
-    weights = np.stack([_area_weights(large.shape[1], side) for side in sides])
+    weights = np.stack([area_weights(large.shape[1], side) for side in sides])
     given = np.array(sides, dtype=np.int64)
 
     def do(block: slice) -> None:
@@ -110,7 +110,7 @@ def place_crops(
     return agreement, places
 
 
-def _area_weights(source: int, target: int) -> Floats:
+def area_weights(source: int, target: int) -> Floats:
     """Return (source, 16): the share of each target pixel that each source pixel covers, none beyond ``target``."""
     edges = np.arange(target + 1) * (source / target)
     pixels = np.arange(source)[:, None]

@@ -150,9 +150,9 @@ def shuffled_join(settings: EngineSettings, queries: Hashes, database: Hashes, r
     }
     dataset = ray.data.from_blocks(_as_blocks(rows, blocks))
     dataset.context.enable_progress_bars = False
-    spread = dataset.map_batches(partial(_spread, radius=radius), batch_size=None, batch_format="numpy")
+    spread = dataset.map_batches(partial(spread_over_buckets, radius=radius), batch_size=None, batch_format="numpy")
     joined = spread.groupby("bucket", num_partitions=blocks).map_groups(
-        partial(_join_bucket, radius=radius), batch_format="numpy"
+        partial(join_bucket, radius=radius), batch_format="numpy"
     )
     try:
         found = [(part["query"], part["entry"]) for part in joined.iter_batches(batch_size=None, batch_format="numpy")]
@@ -172,7 +172,7 @@ def _as_blocks(rows: Columns, number: int) -> list[Any]:
     return [table.slice(start, size) for start in range(0, table.num_rows, size)] or [table]
 
 
-def _spread(rows: Columns, radius: int) -> Columns:
+def spread_over_buckets(rows: Columns, radius: int) -> Columns:
     """Return each row once for every bucket that it belongs to."""
     hashes = np.asarray(rows["hash"], dtype=np.int64)
     is_query = np.asarray(rows["is_query"], dtype=np.bool_)
@@ -188,7 +188,7 @@ def _spread(rows: Columns, radius: int) -> Columns:
     return {"bucket": np.concatenate(buckets)} | {name: np.asarray(column)[place] for name, column in rows.items()}
 
 
-def _join_bucket(rows: Columns, radius: int) -> Columns:
+def join_bucket(rows: Columns, radius: int) -> Columns:
     """Return the pairs that one bucket holds."""
     chunk = int(rows["bucket"][0]) >> _RANGE_BITS
     is_query = np.asarray(rows["is_query"], dtype=np.bool_)

@@ -89,7 +89,7 @@ def _decoded(file: BinaryIO, cache: Path) -> SourceContents:
     contents = Contents(cache)
     for number, row in enumerate(_rows(file)):
         key = f"fer{number:07d}.png"
-        picture = _picture(row.get("pixels") or "")
+        picture = as_picture(row.get("pixels") or "")
         if picture is None:
             contents.contents.leave_out(key, "its pixels are no square of numbers from 0 to 255")
         else:
@@ -115,7 +115,7 @@ def _rows(file: BinaryIO) -> Iterator[dict[str, str]]:
         csv.field_size_limit(before)
 
 
-def _picture(text: str) -> bytes | None:
+def as_picture(text: str) -> bytes | None:
     """Return a square of grey levels as PNG, or None where the text is not one."""
     try:
         levels = np.array(re.split(r"[\s,;]+", text.strip("[] ")), dtype=np.int64)

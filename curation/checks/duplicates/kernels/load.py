@@ -60,11 +60,12 @@ _LOCK = threading.Lock()
 def entry(name: str) -> Kernel:
     """Return the kernel of this name: the shipped one, or compiled by numba where that does not fit."""
     with _LOCK:
-        return _entries()[name]
+        return entries()[name]
 
 
 @cache
-def _entries() -> dict[str, Kernel]:
+def entries() -> dict[str, Kernel]:
+    """Return all kernels by name, of the shipped form or compiled by numba."""
     shipped = fitting()
     if shipped is not None:
         try:
