@@ -34,7 +34,7 @@ _LEARNING_RATE = 2e-3
 _WEIGHT_DECAY = 1e-2
 _MINIBATCH = 64
 
-_FEWEST_STEPS, _MOST_ROUNDS = 400, 3
+_FEWEST_STEPS, _MOST_ROUNDS = 300, 3
 """Least number of training steps of a head, and the most times its epochs may be multiplied to reach it."""
 
 _PICTURE_LOSS = 0.5

@@ -495,8 +495,12 @@ def test_what_is_laid_over_faces_of_the_drawn_sample_is_found(tmp_path: Path) ->
     curating.run(workspace, str(tmp_path / "faces"), settings, Display(quiet=True))
     truth = pd.read_csv(tmp_path / "faces" / "truth.csv").set_index("path")["defect"]
     issues = read_issues(workspace)
-    for check, fewest in (("occluded_face", 5), ("watermark", 4)):
-        flagged = truth[issues.loc[(issues["check"] == check) & issues["is_issue"], "path"]]
+    # few are flagged, and surely; what else was planted is nearest to the limit
+    for check, fewest, apart in (("occluded_face", 3, 0.93), ("watermark", 2, 0.8)):
+        rows = issues[issues["check"] == check].set_index("path")
+        flagged = truth[rows.index[rows["is_issue"]]]
         right = flagged.str.startswith(check) | ((check == "watermark") & (flagged == "near_duplicate:text"))
         assert flagged.str.startswith(check).sum() >= fewest
         assert right.mean() > 0.6
+        planted = truth.reindex(rows.index).fillna("").str.startswith(check)
+        assert model.auroc(1 - rows.loc[planted, "score"], 1 - rows.loc[~planted, "score"]) > apart
