@@ -87,14 +87,18 @@ def close_all(page: Page) -> None:
 
 def take_back(page: Page, workspace: Path) -> None:
     """Undo, in the App, everything that was pressed."""
-    while left := len(pressed(workspace)):
+    while lines := pressed(workspace):
         page.keyboard.press("z")
         bar(page).get_by_text("undone").wait_for()
         until = time.monotonic() + 60
-        while len(pressed(workspace)) >= left:
+        while len(pressed(workspace)) >= len(lines):
             assert time.monotonic() < until
             page.wait_for_timeout(50)
         page.wait_for_timeout(300)
+        # an opened view goes back to what was taken back, later than that is on disk: a key before that would be lost
+        until = time.monotonic() + 5
+        while viewer(page).is_visible() and shown(page) != list(lines[-1].paths) and time.monotonic() < until:
+            page.wait_for_timeout(50)
 
 
 def flagged(curate: Curate, workspace: Path, check: str) -> list[dict[str, Any]]:
