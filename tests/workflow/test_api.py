@@ -67,7 +67,7 @@ def test_wrong_use_is_the_same_sentence_as_on_the_command_line(own: Path, tmp_pa
     with pytest.raises(curation.CurationError, match="give a value with relabel"):
         workspace.decide("x.jpg", "relabel")
     (tmp_path / "mine").touch()
-    with pytest.raises(curation.CurationError, match="no workspace"):
+    with pytest.raises(curation.CurationError, match="is not a workspace"):
         curation.Workspace(tmp_path)
 
 

@@ -96,7 +96,7 @@ def test_answers_teach_the_judge_and_measure_it_only_where_they_taught_nothing(
     after = issues(curate, workspace, "mislabelled")
     assert after["score"].mean() > rows["score"].mean() + 0.02  # everybody says that the labels are right
     found = as_json(curate("evaluate-labels", tmp_path / "answers.csv", "--json", "-w", workspace))
-    assert "each fifth is judged by what the other four teach" in found["measured"][0]["what"]
+    assert "each fifth is judged by what the others teach" in found["measured"][0]["what"]
     assert {row["name"] for row in found["jury"]} >= {"models"}
     plan = as_json(curate("plan-review", "--next", 5, "--json", "-w", workspace))
     assert {row["order"] for row in plan["expected"]} == {"gain", "random", "cleanlab"}
