@@ -178,6 +178,7 @@ def preload(*, training: bool = False) -> None:
     from curation.base.pools import local  # noqa: F401
     from curation.checks import registry  # noqa: F401
     from curation.checks.duplicates import find  # noqa: F401
+    from curation.checks.duplicates.kernels import load
     from curation.formats import (  # noqa: F401
         coco,
         croissant,
@@ -189,5 +190,6 @@ def preload(*, training: bool = False) -> None:
     )
     from reports import cleaning_page  # noqa: F401
 
+    load.entry("screen")
     if training:
         from training import crossval, fit  # noqa: F401
