@@ -101,7 +101,7 @@ def other_space(home: Home) -> Path:
 def _cases() -> Iterator[tuple[str, tuple[str, ...], str, Place, bool]]:
     for name, words in {**FILE_VERBS, **JUDGING_VERBS, **FOLDER_VERBS}.items():
         for where, place in {**IN_DATA, **IN_SPACE}.items():
-            yield f"{name} to {where}", words, "lies in", place, True
+            yield f"{name} to {where}", words, "is inside", place, True
         for where, place in OF_OTHERS.items():
             if where == "a folder with files" and name == "card":
                 continue  # cards go into any folder; what they would replace there is a case of its own
