@@ -51,8 +51,9 @@ chromium:
 		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install chromium; } \
 		> /dev/null || echo "Chromium could not be installed: the browser tests will be skipped"
 
+# The unit tests that take no more than about ten seconds each; whole workflows are for `make test`.
 test-fast: setup
-	$(PYTEST) -n auto --dist loadfile --no-loadscope-reorder -m 'not slow and not browser'
+	$(PYTEST) -n auto --dist loadfile --no-loadscope-reorder -m 'not slow and not browser' tests/unit
 
 # What the fast tests reach of the product's lines; fails below the floor (subprocesses and slow tests are not counted).
 coverage: setup
