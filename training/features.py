@@ -83,7 +83,7 @@ class FeatureNetwork:
         self._mean, self._std = (
             255 * torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD)
         )
-        self._heads = {name: _loaded(name, arrays).to(self.device) for name, arrays in (heads or {}).items()}
+        self._heads = {name: loaded_head(name, arrays).to(self.device) for name, arrays in (heads or {}).items()}
 
     def classes(self) -> tuple[Floats32, Floats32]:
         """Return weights (1280, 1000) and biases (1000,) that turn an embedding into logits of ImageNet's classes."""
@@ -203,7 +203,13 @@ def _layer(inputs: int, outputs: int, halves: bool = False) -> nn.Sequential:
     )
 
 
-def _loaded(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> nn.Module:
+def loaded_head(name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> nn.Module:
+    """Return a head with the arrays that ``learn_head`` returned.
+
+    Raises:
+        WeightsError: they are of another head, or of another version of it.
+
+    """
     head = _Head(SHAPES[name])
     try:
         head.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in arrays.items()})

@@ -382,7 +382,7 @@ def test_the_cost_of_a_challenge_is_the_difference_with_its_interval() -> None:
 def test_images_as_they_are_teach_what_no_lesson_draws_and_those_with_the_thing_are_left_out() -> None:
     import torch
 
-    from training.features import _loaded, learn_head
+    from training.features import learn_head, loaded_head
 
     rng = np.random.default_rng(0)
     count, plain = 128, 64
@@ -399,7 +399,7 @@ def test_images_as_they_are_teach_what_no_lesson_draws_and_those_with_the_thing_
     rows, late = np.arange(count), np.arange(count, count + plain)
     said = {}
     for name, joining in (("without", late[:0]), ("with", late)):
-        head = _loaded("occluder", learn_head("occluder", taps, covers, rows, joining))
+        head = loaded_head("occluder", learn_head("occluder", taps, covers, rows, joining))
         with torch.inference_mode():
             logits = head({tap: values[count:] for tap, values in taps.items()})[:, 2:5, 2:5].mean((1, 2)).numpy()
         said[name] = logits[:-8].mean(), logits[-8:].mean()

@@ -122,7 +122,7 @@ def test_the_network_finds_what_the_library_itself_finds(detector: libfacedetect
             y, x = (int(rng.integers(0, length - side + 1)) for length in (height, width))
             scene[y : y + side, x : x + side] = cv2.resize(person(int(rng.integers(30))), (side, side))
         images.append(scene if seed % 2 else np.stack([scene, scene // 2, 255 - scene], axis=2))
-    for image, faces in zip(images, detector._searched(images), strict=True):
+    for image, faces in zip(images, detector.search(images), strict=True):
         wanted = library_s_own(np.ascontiguousarray(as_bgr(image)))
         wanted = wanted[wanted[:, 0] >= 30]
         size = np.tile(image.shape[1::-1], 7)
@@ -145,7 +145,7 @@ def test_real_faces_have_the_library_s_scores_and_boxes(
 ) -> None:
     images = [scaled(pixels, 96) for pixels in real_faces(400)]
     moved = 0
-    for image, faces in zip(images, detector._searched(images), strict=True):
+    for image, faces in zip(images, detector.search(images), strict=True):
         wanted = library_s_own(np.ascontiguousarray(as_bgr(image)))
         wanted = wanted[wanted[:, 0] >= 30]
         found = [np.round([f.score * 100, *np.multiply([f.x, f.y, f.width, f.height], 96)]) for f in faces]

@@ -73,13 +73,14 @@ class LibFaceDetection(FaceDetector):
         pending = list(range(len(pictures)))
         for step in range(len(_CROP_SIDES)):
             images = [scaled(pictures[place], _sides(pictures[place])[step]) for place in pending]
-            for place, again in zip(pending, self._searched(images), strict=True):
+            for place, again in zip(pending, self.search(images), strict=True):
                 if not found[place] or (again and again[0].score > found[place][0].score):
                     found[place] = again
             pending = [place for place in pending if not found[place] or found[place][0].score < _SURE]
         return found
 
-    def _searched(self, images: Sequence[Pixels]) -> list[list[Face]]:
+    def search(self, images: Sequence[Pixels]) -> list[list[Face]]:
+        """Return the faces in each image as large as it is, grey (height, width) or RGB (height, width, 3) uint8."""
         found: list[list[Face]] = [[] for _ in images]
         groups: dict[tuple[int, int], list[int]] = {}
         for place, image in enumerate(images):
