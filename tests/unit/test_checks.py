@@ -127,8 +127,6 @@ def test_what_a_check_does_not_mean_is_not_flagged(check: str, sound: dict[str, 
 def test_a_rolled_face_says_how_to_turn_it() -> None:
     given = inputs([{"face_score": 0.6, "turned_degrees": 270, "turned_score": 0.9}])
     rows = registry.run(given, ["rolled_face"]).every()
-        inputs([{"face_score": 0.6, "turned_degrees": 270, "turned_score": 0.9}]), ["rolled_face"]
-    ).every()
     assert evidence(rows, "000.jpg")["turn_by"] == 270
 
 
