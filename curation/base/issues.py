@@ -331,8 +331,8 @@ def read_issues(workspace: Workspace) -> Issues:
         return Issues(rows, identity=identity)
     if belongs != _digest(workspace.scores):
         raise WorkspaceError(
-            f"{workspace.issues} and {workspace.scores.name} were not written together; to make both again, run: "
-            f"curate check"
+            f"{workspace.scores} does not belong to {workspace.issues.name} (it is absent, damaged or of another run); "
+            "to make both again: curate check"
         )
     with reading.refusing(workspace.scores, _MEND):
         described = reading.json_object(_metadata(workspace.scores)[_CHECKS])
@@ -354,6 +354,17 @@ def _require_texts(said: Mapping[str, Any]) -> None:
         if len(text) % 2 == 0 or not set(text[1::2]) <= set(said["fields"]):
             raise ValueError("a text names a value that is not there")
         reading.json_object("null".join(text[::2]).replace('"null"', "null"))
+
+
+def faults(workspace: Workspace) -> list[str]:
+    """Return what is wrong with the stored issues, a sentence; [] if nothing, or where there are none."""
+    try:
+        found = read_issues(workspace) if workspace.issues.exists() else None
+        for _ in () if found is None else found.columns.values():
+            pass
+    except WorkspaceError as error:
+        return [str(error)]
+    return []
 
 
 def are_together(workspace: Workspace) -> bool:
