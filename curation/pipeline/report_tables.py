@@ -187,7 +187,7 @@ def cleaning_report_tables(
         checks=_checks_table(issues, states),
         check_classes=_check_classes(rows, states),
         flow=_flow(states),
-        distributions=_distributions(issues),
+        distributions=distributions(issues),
         gallery=gallery,
         groups=groups,
         decision_counts=_decision_counts(entries),
@@ -356,7 +356,8 @@ def _flow(states: pd.DataFrame) -> pd.DataFrame:
     return counts.sort_values(["images", "found"], ascending=[False, True], ignore_index=True)
 
 
-def _distributions(issues: Issues) -> pd.DataFrame:
+def distributions(issues: Issues) -> pd.DataFrame:
+    """Return the histogram of each check on one number: passed and flagged images a bin."""
     columns = ["check", "title", "measure", "threshold", "left", "right", "passed", "flagged"]
     parts = []
     for check in [name for name in registry.names(issues.scored) if name not in {*summary.GROUP_CHECKS, "unreadable"}]:
