@@ -90,9 +90,8 @@ class Found:
     def columns(self) -> Scored:
         """Return what is to be kept by column: without groups if all that have one are rows."""
         groups, stored = self.scored.groups, self.flags if self.kept is None else self.flags | self.kept
-        return (
-            self.scored if groups is None or (groups.codes[~stored] >= 0).any() else replace(self.scored, groups=None)
-        )
+        needed = groups is not None and (groups.codes[~stored] >= 0).any()
+        return self.scored if needed else replace(self.scored, groups=None)
 
     def spread(self, at: Ints, number: int) -> Found:
         """Return the same for ``number`` images, of which these rows are the ones at ``at``; see ``Scored.spread``."""
