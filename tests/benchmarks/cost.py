@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import psutil
 
@@ -38,8 +39,18 @@ class Cost:
         return {name: round(value, 2) for name, value in asdict(self).items()}
 
 
-def measured(command: list[str], environment: dict[str, str] | None = None) -> tuple[Cost, str]:
-    """Run ``command`` and return its cost and what it printed on standard output."""
+class Sample(NamedTuple):
+    """A reading of a process and its descendants: time of day (s since 1970), CPU s so far, memory (PSS, MiB)."""
+
+    time: float
+    cpu_s: float
+    mib: float
+
+
+def measured(
+    command: list[str], environment: dict[str, str] | None = None, samples: list[Sample] | None = None
+) -> tuple[Cost, str]:
+    """Run ``command`` and return its cost and what it printed on standard output; readings are added to ``samples``."""
     before = os.times()
     started = time.monotonic()
     with subprocess.Popen(
@@ -47,7 +58,7 @@ def measured(command: list[str], environment: dict[str, str] | None = None) -> t
     ) as process:
         peak = [0.0, 0.0]
         done = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(process.pid, peak, done))
+        watcher = threading.Thread(target=_watch, args=(process.pid, peak, done, samples))
         watcher.start()
         output = process.communicate()[0]
         done.set()
@@ -57,25 +68,28 @@ def measured(command: list[str], environment: dict[str, str] | None = None) -> t
     return Cost(cpu, time.monotonic() - started, peak[0], process.returncode, peak[1]), output
 
 
-def _watch(pid: int, peak: list[float], done: threading.Event) -> None:
+def _watch(pid: int, peak: list[float], done: threading.Event, samples: list[Sample] | None) -> None:
     pause = _SAMPLE_S
     while not done.wait(pause):
         started = time.thread_time()
-        sizes = _mib(pid)
+        sizes, cpu_s = _readings(pid)
+        if samples is not None and sizes:
+            samples.append(Sample(time.time(), cpu_s, sum(sizes)))
         peak[0], peak[1] = max(peak[0], sum(sizes)), max(peak[1], *sizes[:1], 0.0)
         pause = max(_SAMPLE_S, _REST * (time.thread_time() - started))
 
 
-def _mib(pid: int) -> list[float]:
-    """Return the memory of a process and, after it, of each of its descendants."""
-    sizes = []
+def _readings(pid: int) -> tuple[list[float], float]:
+    """Return the memory of a process and, after it, of each of its descendants; and the CPU seconds of all so far."""
+    sizes, cpu_s = [], 0.0
     try:
         root = psutil.Process(pid)
         for process in [root, *root.children(recursive=True)]:
+            cpu_s += sum(process.cpu_times()[:4])  # user, system, and those of children that have ended
             sizes.append(process.memory_full_info().pss / 2**20)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         pass
-    return sizes
+    return sizes, cpu_s
 
 
 def print_figures(name: str, figures: object) -> None:
