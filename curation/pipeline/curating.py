@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from curation.base import files
+from curation.base import files, memory
 from curation.base import settings as settings_of
 from curation.base.destinations import DestinationError, Destinations
 from curation.base.issues import Issues, read_issues
@@ -70,6 +70,7 @@ def run(
     issues = judge_labels(workspace, scanned, settings, display)
     recorded = decisions.apply(workspace, settings, display, accept_loss=accept_loss)
     version = recorded.version
+    memory.give_back()
     page = write_report(workspace, scanned, issues, version, settings, display)
     lines, record = summarise(workspace, scanned.images, issues, version, settings)
     left_out, _ = steps.read_problems(workspace)

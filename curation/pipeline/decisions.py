@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import files, memory, reading
+from curation.base import files, reading
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
 from curation.base.issues import Issues, read_issues
@@ -96,7 +96,8 @@ def record(
     images = read_images(workspace)
     log = Log(workspace.decisions)
     _require_judgeable(workspace, log, images, settings)
-    place = _images_by_path(images)
+    named = {draft.path for drafts in by_person.values() for draft in drafts}
+    place = _images_by_path(images[images["path"].isin(named)])
     whole = {who: [_complete(draft, place) for draft in drafts] for who, drafts in by_person.items()}
     classes, splits = known_classes(images, log.table), known_splits(images, log.table)
     for draft in (draft for drafts in whole.values() for draft in drafts):
@@ -472,7 +473,6 @@ def _apply_policy(
     steps.note_policy(workspace, source)
     if not notes:
         basis.note_decided(workspace, chosen, source, settings)
-    memory.give_back()
     return Recorded(version, 0, [*_other_settings(workspace, settings), *notes])
 
 
