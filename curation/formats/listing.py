@@ -100,10 +100,21 @@ class Files:
             result._blocks.append(block)
         return result
 
-    def table(self) -> pa.Table:
-        """Return the columns, those of ``FoundFile``."""
+    def into_frame(self) -> pd.DataFrame:
+        """Return the columns, sorted by them in their order, and forget the files: a column at a time is held twice."""
         self._close()
-        return pa.concat_tables([_COLUMNS.empty_table(), *self._blocks]).combine_chunks()
+        table = pa.concat_tables([_COLUMNS.empty_table(), *self._blocks])
+        self._blocks = []
+        order = pc.sort_indices(table["path"])
+        paths = table["path"].take(order)
+        if pc.any(pc.equal(paths[1:], paths[:-1])).as_py():
+            order = pc.sort_indices(table, [(name, "ascending") for name in table.column_names])
+        del paths
+        columns = {}
+        for name in _COLUMNS.names:
+            columns[name] = pa.table({name: table[name].take(order).combine_chunks()}).to_pandas()[name]
+            table = table.drop([name])
+        return pd.DataFrame(columns, copy=False)
 
     def _close(self) -> None:
         if self._last:
@@ -181,17 +192,11 @@ def finished(root: str, contents: SourceContents, settings: SourceSettings) -> L
         IngestError: ``settings.subject_from`` is not a regular expression, or matches no path.
 
     """
-    files = contents.files.table()
-    contents.files = Files()
-    alone = pc.count_distinct(files["path"]).as_py() == files.num_rows
-    files = files.sort_by([(name, "ascending") for name in (["path"] if alone else files.column_names)])
-    frame: pd.DataFrame = files.to_pandas(use_threads=False)
-    del files
-    if not alone:
-        again = frame["path"].duplicated()
+    frame = contents.files.into_frame()
+    again = (frame["path"] == frame["path"].shift()).to_numpy(dtype=bool)
+    if again.any():
         contents.problems += [(path, "the same name again") for path in frame["path"][again]]
         frame = frame[~again].reset_index(drop=True)
-    frame = frame.astype(dict.fromkeys(_TEXTS, "str"))
     notes = _name_splits(frame)
     about_shares = _check_shares(frame)
     about_persons = _name_subjects(frame, settings.subject_from)
@@ -199,9 +204,6 @@ def finished(root: str, contents: SourceContents, settings: SourceSettings) -> L
     problems = pd.DataFrame(sorted(set(contents.problems)), columns=["path", "reason"]).astype("str")
     warnings = dict.fromkeys([*contents.warnings, *notes, *about_shares, *about_persons, *about_labels])
     return Listing(root, frame, problems, tuple(warnings))
-
-
-_TEXTS = ("path", "url", "split", "label", "subject", "soft_label")
 
 
 def _name_splits(frame: pd.DataFrame) -> list[str]:
