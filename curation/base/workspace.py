@@ -66,7 +66,9 @@ class Workspace:
     measurements = _Below("measurements")
     """Folder of the measurements, by content hash and probe fingerprint."""
     issues = _Below("issues.parquet")
-    """The issues table."""
+    """The issue rows that are stored whole; see ``curation.base.issues``."""
+    scores = _Below("scores.parquet")
+    """Scores and numbers of every check, a row an image; it belongs to the issues table."""
     opinion_issues = _Below("opinion_issues.parquet")
     """What peers found, as issue rows under their names; never read by a check or a policy."""
     pairs = _Below("pairs.parquet")

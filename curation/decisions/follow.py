@@ -88,11 +88,11 @@ def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
     import pandas as pd
 
     people = identified(table, past)
-    now = images_of(raw)
-    at_home = people["content"].eq(people["path"].map(dict(zip(raw["path"], raw["sha256"], strict=True))))
-    same_label = people["label"].eq(people["path"].map(dict(zip(raw["path"], raw["original_label"], strict=True))))
+    here = raw[raw["path"].isin(people["path"])].set_index("path")
+    at_home = people["content"].eq(people["path"].map(here["sha256"]))
+    same_label = people["label"].eq(people["path"].map(here["original_label"]))
     plain = people[at_home & (same_label | ~people["action"].isin(_ON_THE_LABEL))]
-    targets, lost = _looked_for(people[~people["seq"].isin(plain["seq"])], now, raw, past)
+    targets, lost = _looked_for(people[~people["seq"].isin(plain["seq"])], raw, past)
     moved = targets.merge(people, on="seq").assign(path=lambda rows: rows["target"])[list(table.columns)]
     others = table[~table["seq"].isin(people["seq"])]
     whole = pd.concat([others, plain, moved]).sort_values("seq", kind="stable", ignore_index=True)
@@ -100,10 +100,11 @@ def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
     return Followed(whole.astype(table.dtypes), gone[["seq", "actor", "path", "action", "value", "content", "why"]])
 
 
-def _looked_for(people: pd.DataFrame, now: Images, raw: pd.DataFrame, past: Past) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _looked_for(people: pd.DataFrame, raw: pd.DataFrame, past: Past) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return to which paths decisions apply (seq, target), and which do not apply any more (seq, why)."""
     import pandas as pd
 
+    now = images_of(raw) if len(people) else {}
     paths_of = cache(lambda: {str(content): list(paths) for content, paths in raw.groupby("sha256")["path"]})
     targets: list[tuple[int, str]] = []
     lost: list[tuple[int, str]] = []

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from curation.base.errors import CurationError
 from curation.base.files import append as append_lines
@@ -115,7 +116,8 @@ class Log:
 
         """
         self.path = path
-        self.table, self._bytes, self.chain = _scan(path)
+        self._read: _Read | None = _read(path)
+        self.table, self._bytes, self.chain = self._read.table, self._read.committed_bytes, self._read.chain
 
     @property
     def through(self) -> int:
@@ -153,6 +155,7 @@ class Log:
         append_lines(self.path, data, self._bytes)
         self._bytes += len(data)
         self.chain = chain
+        self._read = None
         self.table = pd.concat([self.table, table_of(entries)], ignore_index=True)
         return entries
 
@@ -188,24 +191,43 @@ def _chained(before: str, lines: bytes, number: int, through: int) -> str:
     return hashlib.sha256(before.encode() + lines + f"{number} {through}".encode()).hexdigest()
 
 
-def _scan(path: Path) -> tuple[pd.DataFrame, int, str]:
-    """Return the committed entries, the length in bytes of the committed part, and the chain's value after it."""
+@dataclass(frozen=True)
+class _Read:
+    """The committed entries, the length in bytes of the committed part, and the chain's value after it."""
+
+    table: pd.DataFrame
+    committed_bytes: int
+    chain: str
+
+
+_READ: WeakValueDictionary[tuple[Path, bytes], _Read] = WeakValueDictionary()
+"""The logs in use, by path and SHA-256: one that is read again meanwhile is neither parsed nor held twice."""
+
+
+def _read(path: Path) -> _Read:
     try:
         data = contents(path)
     except FileNotFoundError:
         data = b""
-    found = _parsed_at_once(data) or _parsed_by_line(path, data)
-    table, committed_bytes, chain = found
+    key = (path, hashlib.sha256(data).digest())
+    found = _READ.get(key)
+    if found is None:
+        found = _READ[key] = _scan(path, data)
+    return found
+
+
+def _scan(path: Path, data: bytes) -> _Read:
+    table, committed_bytes, chain = _parsed_at_once(data) or _parsed_by_line(path, data)
     unknown = set(table["action"].unique()) - set(LOG_ACTIONS)
     if unknown:
         raise LogError(
             f"{path}: the action {sorted(unknown)[0]!r} is of a newer version of this tool; use that version"
         )
-    return table, committed_bytes, chain or hashlib.sha256(data[:committed_bytes]).hexdigest()
+    return _Read(table, committed_bytes, chain or hashlib.sha256(data[:committed_bytes]).hexdigest())
 
 
 def _parsed_at_once(data: bytes) -> tuple[pd.DataFrame, int, str] | None:
-    """Parse a log in one fast pass, as :func:`_scan`; None if it must be parsed line by line."""
+    """Parse a log in one fast pass, as ``_Read``; None if it must be parsed line by line."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.json
@@ -238,7 +260,7 @@ def _parsed_at_once(data: bytes) -> tuple[pd.DataFrame, int, str] | None:
 
 
 def _parsed_by_line(path: Path, data: bytes) -> tuple[pd.DataFrame, int, str]:
-    """Parse a log line by line, as :func:`_scan`: slower, but errors name the line."""
+    """Parse a log line by line, as ``_Read``: slower, but errors name the line."""
     entries: list[Entry] = []
     pending: list[Entry] = []
     committed_bytes = position = 0
@@ -303,7 +325,7 @@ class Chain:
 
 def chain_of(path: Path) -> Chain:
     """Return the recomputed chain of a readable log."""
-    data = contents(path)[: _scan(path)[1]] if path.exists() else b""  # the rest is not a complete batch
+    data = contents(path)[: _read(path).committed_bytes] if path.exists() else b""  # the rest is not a complete batch
     values, begins, position = {0: hashlib.sha256(b"").hexdigest()}, 0, 0
     value = values[0]
     for match in _COMMIT_LINE.finditer(data):

@@ -30,6 +30,9 @@ _VERSION_NAME = re.compile(r"v[1-9][0-9]*")
 _SHORTEST_PREFIX = 4
 """Fewest hexadecimal digits of a hash that may name a version."""
 
+_HASHED_AT_ONCE = 2**15
+"""Rows whose text is in memory at a time."""
+
 
 @dataclass(frozen=True)
 class Version:
@@ -67,7 +70,7 @@ def raw_manifest(images: pd.DataFrame) -> pd.DataFrame:
         original_label=images["label"], status="kept", reason="", group="", weight=1.0, soft_label=""
     )
     frame = frame.assign(**{name: images[name] for name in stated})
-    return tables.checked("manifest", frame.sort_values("path", ignore_index=True))
+    return tables.checked("manifest", _by_path(frame))
 
 
 def content_hash(manifest: pd.DataFrame) -> str:
@@ -76,12 +79,26 @@ def content_hash(manifest: pd.DataFrame) -> str:
     An optional column that is empty for all images is left out, so that versions from before it keep their hash.
     """
     silent = {name for name in tables.OPTIONAL["manifest"] if name not in manifest or manifest[name].eq("").all()}
-    ordered = manifest.sort_values("path")[[name for name in tables.columns("manifest") if name not in silent]]
+    ordered = _by_path(manifest)[[name for name in tables.columns("manifest") if name not in silent]]
     digest = hashlib.sha256()
-    for row in ordered.itertuples(index=False, name=None):
-        digest.update(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
-        digest.update(b"\n")
+    for start in range(0, len(ordered), _HASHED_AT_ONCE):
+        block = ordered.iloc[start : start + _HASHED_AT_ONCE]
+        lines = zip(*(_as_json(block[name]) for name in block), strict=True)
+        digest.update("".join(f"[{','.join(line)}]\n" for line in lines).encode("utf-8"))
     return digest.hexdigest()
+
+
+def _as_json(column: pd.Series) -> list[str]:
+    """Return each value of a column as JSON, which holds no line break of its own."""
+    text = json.dumps(column.tolist(), ensure_ascii=False, separators=("\n", ":"))
+    return text[1:-1].split("\n")
+
+
+def _by_path(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in the order of their paths."""
+    if manifest["path"].is_monotonic_increasing:
+        return manifest.reset_index(drop=True)
+    return manifest.sort_values("path", ignore_index=True)
 
 
 def counts(manifest: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
@@ -245,7 +262,7 @@ def commit(
 
     """
     known = versions(workspace)
-    manifest = tables.checked("manifest", manifest.sort_values("path", ignore_index=True))
+    manifest = tables.checked("manifest", _by_path(manifest))
     digest = content_hash(manifest)
     same_kind = [version for version in known if version.kind == kind]
     raws = [version for version in known if version.kind == "raw"]
@@ -308,7 +325,7 @@ def _past(workspace: Workspace, raw: pd.DataFrame) -> Past:
     These are the base of the version before it, and of the one after it, or ``raw`` if none was committed since.
     """
     cleaned = [version for version in versions(workspace) if version.kind == "cleaned"]
-    images_now = images_of(raw)
+    images_now = cache(lambda: images_of(raw))
 
     @cache
     def images(name: str) -> Images:
@@ -318,7 +335,7 @@ def _past(workspace: Workspace, raw: pd.DataFrame) -> Past:
     def past(seq: int) -> list[Images]:
         before = [version.base for version in cleaned if version.log_through < seq][-1:]
         after = [version.base for version in cleaned if version.log_through >= seq][:1]
-        return [images(name) for name in (*before, *after)] + [images_now] * (not after)
+        return [images(name) for name in (*before, *after)] + [images_now()] * (not after)
 
     return past
 
@@ -418,8 +435,11 @@ def diff(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     joined = before.merge(after, on="path", how="outer", suffixes=("_a", "_b"), indicator=True)
+    differs = joined["_merge"] != "both"
+    for name in before.columns.drop("path"):
+        differs |= joined[f"{name}_a"] != joined[f"{name}_b"]
     changes = []
-    for row in records(joined):
+    for row in records(joined[differs]):
         change = _change(row)
         if change:
             changes.append(

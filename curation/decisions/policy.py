@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from curation.base import files, plugins, reading, splits
 from curation.base.errors import CurationError, did_you_mean
-from curation.base.frames import records
 from curation.base.tables import facts
 from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft
@@ -271,8 +270,9 @@ def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[D
 
 
 def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:
-    flagged = issues[issues["is_issue"]]
-    split_of = frame.set_index("path")["split"].to_dict()
+    flagged = issues.loc[issues["is_issue"] & issues["check"].isin([rule.check for rule in policy.exclude])]
+    named = frame[frame["path"].isin(flagged["path"])]
+    split_of = dict(zip(named["path"], named["split"], strict=True))
     drafts: dict[str, Draft] = {}
     for rule in policy.exclude:
         for path in flagged.loc[flagged["check"] == rule.check, "path"]:
@@ -317,10 +317,38 @@ def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: pd.DataFrame) -> li
 
 
 def _by_copies(rule: Duplicates, left: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:
+    """Return the decisions on groups: a conflict excludes every copy, otherwise one copy is kept."""
+    copies = _groups(rule, left, issues)
+    copies = copies[copies.duplicated("group", keep=False)]
     priority = _split_priority(rule, left)
-    groups = _groups(rule, left, issues).groupby("group")
-    judged = (_judged(rule, str(name), members, priority) for name, members in groups if len(members) > 1)
-    return {draft.path: draft for drafts in judged for draft in drafts}
+    order = copies.assign(
+        split=[priority[place] for place in zip(copies["split"], copies["label"], strict=True)],
+        label=copies["label"] == "",  # a copy with a label comes before one without
+        rank=copies["rank"] if rule.keep_copy == "best" else 0,
+    )
+    copies = copies.loc[order.sort_values(["group", "split", "label", "rank", "path"]).index]
+    number = copies.groupby("group")["path"].transform("size")
+    conflicts = _conflicts(copies) if rule.conflicts == "exclude" else {}
+    drafts: dict[str, Draft] = {}
+    kept = last = ""
+    for path, check, group, size in zip(copies["path"], copies["check"], copies["group"], number, strict=True):
+        if group in conflicts:
+            reason = f"its {size} copies carry different labels: {', '.join(conflicts[group])}"
+            drafts[path] = Draft(path, "exclude", "", reason, issue_reference("label_conflict", group))
+        elif group != last:
+            kept = path
+            drafts[path] = Draft(path, "keep", "", f"the kept one of {size} copies", issue_reference(check, group))
+        else:
+            drafts[path] = Draft(path, "exclude", "", f"a copy of {kept}", issue_reference(check, group))
+        last = group
+    return drafts
+
+
+def _conflicts(copies: pd.DataFrame) -> dict[str, list[str]]:
+    """Return group -> its labels, sorted, of the groups that carry several; a missing label contradicts none."""
+    pairs = copies.loc[copies["label"] != "", ["group", "label"]].drop_duplicates()
+    pairs = pairs[pairs.duplicated("group", keep=False)]
+    return {str(group): sorted(labels) for group, labels in pairs.groupby("group")["label"]}
 
 
 def _groups(rule: Duplicates, left: pd.DataFrame, issues: pd.DataFrame) -> pd.DataFrame:
@@ -360,25 +388,3 @@ def _split_places(keep_split: Sequence[str], there: pd.Series) -> dict[str, floa
         split: order.get(split, order.get(splits.standard(split), train - 0.5 * (splits.role(split) != "train")))
         for split in there.unique()
     }
-
-
-def _judged(rule: Duplicates, name: str, members: pd.DataFrame, priority: dict[tuple[str, str], float]) -> list[Draft]:
-    """Return the decisions on one group: a conflict excludes every copy, otherwise one copy is kept."""
-    copies = records(members)
-    labels = sorted(set(members["label"]) - {""})  # a missing label contradicts none
-    if len(labels) > 1 and rule.conflicts == "exclude":
-        reason = f"its {len(copies)} copies carry different labels: {', '.join(labels)}"
-        reference = issue_reference("label_conflict", name)
-        return [Draft(record["path"], "exclude", reason=reason, issue=reference) for record in copies]
-    by_rank = rule.keep_copy == "best"
-    copies.sort(
-        # a copy with a label comes before one without
-        key=lambda r: (priority[r["split"], r["label"]], not r["label"], r["rank"] if by_rank else 0, r["path"]),
-    )
-    kept, *surplus = copies
-    reference = issue_reference(kept["check"], name)
-    drafts = [Draft(kept["path"], "keep", reason=f"the kept one of {len(copies)} copies", issue=reference)]
-    for record in surplus:
-        reference = issue_reference(record["check"], name)
-        drafts.append(Draft(record["path"], "exclude", reason=f"a copy of {kept['path']}", issue=reference))
-    return drafts

@@ -137,9 +137,8 @@ def measure(
 def _measure_on_ray(run: _Run, images: int, engine: EngineSettings, arguments: tuple[Any, ...]) -> None:
     from curation.base.pools import ray_pool
 
-    with ray_pool.RayPool[_Shard, Batch](engine, make_pure_work, *arguments) as pool:
-        queue = deque(run.shards(_shard_size(images, pool.workers, engine)))
-        run.commit_all(pool, queue, accept=require_same_view)
+    pool = ray_pool.RayPool[_Shard, Batch](engine, make_pure_work, *arguments)
+    run.commit_all(pool, deque(run.shards(_shard_size(images, pool.workers, engine))), accept=require_same_view)
 
 
 def _pending(

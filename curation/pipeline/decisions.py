@@ -30,7 +30,7 @@ from curation.decisions.follow import Image, not_copies_value
 from curation.decisions.log import Draft, Log, undone_in
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
 from curation.models.runs import copy_groups
-from curation.pipeline import label_judgement, steps, subjects
+from curation.pipeline import basis, label_judgement, steps, subjects
 from curation.pipeline.axes import axes
 
 _TOOLS = (
@@ -439,8 +439,11 @@ def _apply_policy(
     """Commit the raw version, let ``chosen`` decide, log its new decisions, and commit the cleaned version.
 
     The policy judges the data after people's decisions: an image that a person excluded is no longer a copy of any
-    other, and one that a person relabelled has the new label.
+    other, and one that a person relabelled has the new label. Nothing is judged if all of that is as it was.
     """
+    if not accept_loss and basis.is_decided(workspace, basis.basis_of(workspace, chosen, source, settings)):
+        policy.store(workspace.policies, chosen, source)
+        return Recorded(manifest.find(workspace, "cleaned"), 0, _other_settings(workspace, settings))
     with display.step("Deciding"):
         images, issues = read_images(workspace), read_issues(workspace)
         policy.require_usable(chosen, set(images["split"]))
@@ -467,6 +470,8 @@ def _apply_policy(
             lineage["brake"] = [loss.record() for loss in stopped]
         version = _committed(workspace, log, raw, lineage)
     steps.note_policy(workspace, source)
+    if not notes:
+        basis.note_decided(workspace, chosen, source, settings)
     memory.give_back()
     return Recorded(version, 0, [*_other_settings(workspace, settings), *notes])
 

@@ -31,6 +31,10 @@ CHECKS_REVISION = 11
 """Increased whenever a check's result may differ for the same measurements; makes stored issues stale."""
 
 
+LABELS = ("mislabelled", "ambiguous")
+"""Checks that the judgement of labels alone makes."""
+
+
 @dataclass(frozen=True)
 class Scanned:
     """A data set and its measurements: one row per image in both, same order; ``notes`` say how it was read."""
@@ -260,7 +264,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         return read_issues(workspace)
     with display.step("Checking"):
         seen = prepared.load() if prepared.identity else None
-        issues = registry.run(replace(inputs, subjects=known, challenges=seen))
+        issues = registry.run(replace(inputs, subjects=known, challenges=seen)).every()
     files.write_table(workspace.issues, issues)
     note(workspace, "issues", fingerprint, made_with=made, parted=_decided(table))
     memory.give_back()
@@ -283,11 +287,13 @@ def _shared(workspace: Workspace) -> pd.DataFrame | None:
 def refresh_label_issues(workspace: Workspace) -> None:
     """Replace the issues of labels by the judge's current ones; those of other checks stay."""
     from curation.checks import labels as label_checks
+    from curation.checks import registry
 
     judged = label_store.read_labels(workspace)
     issues = read_issues(workspace)
-    fresh = {"mislabelled": label_checks.mislabelled_rows(judged), "ambiguous": label_checks.ambiguous_rows(judged)}
-    parts = [fresh[check] if check in fresh else issues[issues["check"] == check] for check in issues["check"].unique()]
+    paths = issues["path"].drop_duplicates()
+    found = registry.gathered(paths, ((name, label_checks.judged(name, judged, paths)) for name in LABELS)).every()
+    parts = [(found if check in LABELS else issues).query("check == @check") for check in issues["check"].unique()]
     files.write_table(workspace.issues, tables.checked("issues", pd.concat(parts, ignore_index=True)))
 
 

@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from curation.base.pools import EngineError, ray_pool
 from curation.base.settings import EngineSettings
@@ -72,46 +70,25 @@ def test_a_file_that_only_the_nodes_cannot_read_ends_the_run(tmp_path: Path) -> 
 
 @needs_ray
 def test_ray_s_workers_use_one_thread_each_and_are_as_important_as_the_program() -> None:
-    said = ray_pool.do_all(TWO, say_how_it_runs, (), [1, 2])
+    said = list(ray_pool.RayPool[int, tuple[int, str | None]](TWO, say_how_it_runs).in_order([1, 2]))
     assert said == [(os.nice(0), "1")] * 2
-
-
-@given(st.integers(0, 2**32), st.integers(0, 12))
-def test_the_buckets_of_the_shuffle_hold_every_near_pair_once(seed: int, radius: int) -> None:
-    from curation.checks.duplicates import on_ray
-    from curation.checks.duplicates.candidates import hamming_pairs
-
-    hashes = near_hashes(40, seed)
-    both = {
-        "hash": np.concatenate([hashes, hashes]),
-        "row": np.concatenate([np.arange(len(hashes))] * 2),
-        "is_query": np.arange(2 * len(hashes)) < len(hashes),
-    }
-    spread = on_ray.spread_over_buckets(both, radius)
-    found = []
-    for bucket in np.unique(spread["bucket"]):
-        inside = spread["bucket"] == bucket
-        joined = on_ray.join_bucket({name: column[inside] for name, column in spread.items()}, radius)
-        found += list(zip(joined["query"].tolist(), joined["entry"].tolist(), strict=True))
-    wanted = zip(*(side.tolist() for side in hamming_pairs(hashes, hashes, radius)), strict=True)
-    assert sorted(found) == list(wanted)
 
 
 @needs_ray
 @pytest.mark.slow
 def test_every_task_is_done_once_and_those_that_kill_are_named() -> None:
-    with ray_pool.RayPool[int, int](TWO, make_multiplier, 10) as pool:
-        outcomes = list(pool.results(deque(range(10, 16))))
-        again = dict(pool.results(deque([1, 2])))
-        with pytest.raises(EngineError, match="no negative values"):
-            list(pool.results(deque([-1])))
+    pool = ray_pool.RayPool[int, int](TWO, make_multiplier, 10)
+    outcomes = list(pool.results(deque(range(10, 16))))
+    again = dict(pool.results(deque([1, 2])))
+    with pytest.raises(EngineError, match="no negative values"):
+        list(pool.results(deque([-1])))
     assert sorted(outcomes) == [(10, 100), (11, 110), (12, 120), (13, None), (14, 140), (15, 150)]
     assert again == {1: 10, 2: 20}
     told: list[tuple[int, int]] = []
-    assert ray_pool.do_all(TWO, make_multiplier, (2,), [5, 3, 4], lambda *done: told.append(done)) == [10, 6, 8]
+    assert list(pool.in_order([5, 3, 5], lambda *done: told.append(done))) == [50, 30, 50]
     assert told == [(1, 3), (2, 3), (3, 3)]
     with pytest.raises(EngineError, match="3 processes of Ray died on one task"):
-        ray_pool.do_all(TWO, make_multiplier, (2,), [13])
+        list(pool.in_order([13]))
 
 
 @needs_ray
@@ -131,7 +108,8 @@ def test_searches_on_ray_find_what_searches_here_find(monkeypatch: pytest.Monkey
     from curation.checks.duplicates import candidates, on_ray
 
     hashes = near_hashes(2000, 3)
-    here, there = candidates.hamming_pairs(hashes, hashes, 6), on_ray.shuffled_join(TWO, hashes, hashes, 6)
+    monkeypatch.setattr(on_ray, "_LEAST_QUERIES", 700)
+    here, there = candidates.hamming_pairs(hashes, hashes, 6), on_ray.ray_engine(TWO).join(hashes, hashes, 6)
     assert len(here[0]) > len(hashes)
     assert all(np.array_equal(a, b) for a, b in zip(here, there, strict=True))
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from curation.base import scratch
 from curation.base.pools import usable_cores
@@ -121,17 +121,17 @@ def filled(thumbnails: Pixels, folder: Path | None = None, threads: int = 1) -> 
 def _flat_areas(thumbnails: Pixels) -> NDArray[np.bool_]:
     levels = thumbnails.astype(np.float32)
     window = (1, 5, 5)
-    mean = ndimage.uniform_filter(levels, window, mode="nearest")
-    variance = ndimage.uniform_filter(levels * levels, window, mode="nearest") - mean * mean
+    mean = scipy.ndimage.uniform_filter(levels, window, mode="nearest")
+    variance = scipy.ndimage.uniform_filter(levels * levels, window, mode="nearest") - mean * mean
     own = levels.std(axis=(1, 2), keepdims=True)
     flat = variance < np.clip(_FLAT_SHARE * own, _LEAST_FLAT, _FLAT_LEVELS) ** 2
     some = flat.mean(axis=(1, 2)) >= _FILLED
     flat[~some] = False
-    parts, count = ndimage.label(flat[some], _IN_PLANE)
+    parts, count = scipy.ndimage.label(flat[some], _IN_PLANE)
     size = np.bincount(parts.ravel(), minlength=count + 1)
     large = size >= _FILLED * SIDE * SIDE
     large[0] = False
-    flat[some] = ndimage.binary_dilation(large[parts], _IN_PLANE, iterations=_FLAT_EDGE)
+    flat[some] = scipy.ndimage.binary_dilation(large[parts], _IN_PLANE, iterations=_FLAT_EDGE)
     flat[flat.all(axis=(1, 2))] = False
     return np.asarray(flat)
 

@@ -1,0 +1,79 @@
+"""What a policy's decisions rest on, as one digest: while it is the same, they are those of the newest version.
+
+Tables, versions and the log count by their bytes, so that an edited one is noticed; parts of the measurements by their
+names, which state the hash of what they hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from curation.base import reading
+from curation.base.settings import Settings
+from curation.base.workspace import Workspace
+from curation.decisions import manifest
+from curation.decisions.policy import Policy
+from curation.pipeline import steps
+
+_STEP = "decided"
+"""Name of the step in ``state.json``."""
+
+_REVISION = 1
+"""Increased whenever a policy may decide otherwise on the same tables."""
+
+_TABLES = {".parquet", ".json", ".jsonl", ".npz"}
+"""Endings of what a workspace's own folder holds, apart from settings and logs of commands."""
+
+
+def basis_of(workspace: Workspace, chosen: Policy, source: str, settings: Settings) -> str:
+    """Return the digest of all that the decisions of a policy rest on, requested as ``source``."""
+    from curation.measure import detector_fingerprint
+
+    basis = {
+        "revision": [_REVISION, metadata.version("face-curation")],
+        "policy": [chosen.model_dump(mode="json"), source],
+        "settings": settings.model_dump(mode="json", exclude={"engine"}),
+        "detector": detector_fingerprint(settings.measure),
+        "files": {str(path.relative_to(workspace.root)): _hash(path) for path in _files(workspace)},
+        "measurements": sorted(f"{part.parent.name}/{part.name}" for part in workspace.measurements.glob("*/part-*")),
+    }
+    return hashlib.sha256(json.dumps(basis, sort_keys=True).encode("utf-8")).hexdigest()
+
+
+def _files(workspace: Workspace) -> Iterator[Path]:
+    """Yield the files of the tables, of the log, and of the versions that decisions are followed through."""
+    for path in workspace.root.iterdir():
+        if path.suffix in _TABLES and path != workspace.state and path.name[0] != ".":
+            yield path
+    known = manifest.versions(workspace)
+    newest = [version.name for version in known if version.kind == "cleaned"][-1:]
+    for version in known:
+        yield workspace.manifests / f"{version.name}.json"
+        if version.kind == "raw" or version.name in newest:
+            yield workspace.manifests / f"{version.name}.parquet"
+
+
+def _hash(path: Path) -> str:
+    """Return the SHA-256 of a file, "" if it cannot be read: whoever needs it says so."""
+    try:
+        return reading.sha256(path)
+    except OSError:
+        return ""
+
+
+def is_decided(workspace: Workspace, basis: str) -> bool:
+    """Return whether the newest cleaned version is what the policy decides on this basis."""
+    return steps.is_current(workspace, _STEP, basis, workspace.decisions)
+
+
+def note_decided(workspace: Workspace, chosen: Policy, source: str, settings: Settings) -> None:
+    """Record that the newest cleaned version is what the policy decides; the caller holds the lock.
+
+    Rules of other packages may decide otherwise next time, and are asked again.
+    """
+    if not chosen.rules:
+        steps.note(workspace, _STEP, basis_of(workspace, chosen, source, settings))
