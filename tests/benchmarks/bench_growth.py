@@ -69,13 +69,20 @@ def by_step(log: str, samples: list[Sample]) -> dict[str, dict[str, float]]:
     steps: dict[str, dict[str, float]] = {}
     before = 0.0
     for ended, title, seconds in filter(None, map(_step_of, log.splitlines())):
-        inside = [sample.mib for sample in samples if before < sample.time <= ended] or [0.0]
         spent = np.interp(ended, times, cpu) - (np.interp(before, times, cpu) if before else 0.0)
-        steps[title] = {"wall_s": seconds, "cpu_s": round(float(spent), 2), "peak_mib": round(max(inside), 1)}
+        inside = [sample for sample in samples if before < sample.time <= ended]
+        steps[title] = {"wall_s": seconds, "cpu_s": round(float(spent), 2), **_peaks(inside)}
         before = ended
-    rest = [sample.mib for sample in samples if sample.time > before] or [0.0]
     spent = cpu[-1] - float(np.interp(before, times, cpu)) if cpu else 0.0
-    return steps | {"Summary": {"cpu_s": round(spent, 2), "peak_mib": round(max(rest), 1)}}
+    return steps | {"Summary": {"cpu_s": round(spent, 2), **_peaks([one for one in samples if one.time > before])}}
+
+
+def _peaks(samples: list[Sample]) -> dict[str, float]:
+    """Return the largest of the readings, and the largest without the pages of mapped files."""
+    return {
+        "peak_mib": round(max((sample.mib for sample in samples), default=0.0), 1),
+        "own_mib": round(max((sample.own_mib for sample in samples), default=0.0), 1),
+    }
 
 
 def _step_of(line: str) -> tuple[float, str, float] | None:
@@ -137,7 +144,7 @@ def growth(rows: list[dict[str, Any]]) -> dict[str, Any]:
         for unit in ("cpu_s", "wall_s", "peak_mib"):
             figures[f"{part} {unit}"] = fitted([row[part][unit] for row in rows], unit)
     for step in rows[-1]["steps"]:
-        for unit in ("cpu_s", "peak_mib"):
+        for unit in ("cpu_s", "peak_mib", "own_mib"):
             values = [row["steps"].get(step, {}).get(unit, 0.0) for row in rows]
             figures[f"{step} {unit}"] = fitted(values, unit)
     return figures

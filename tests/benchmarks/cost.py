@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -40,11 +41,15 @@ class Cost:
 
 
 class Sample(NamedTuple):
-    """A reading of a process and its descendants: time of day (s since 1970), CPU s so far, memory (PSS, MiB)."""
+    """A reading of a process and its descendants: time of day (s since 1970), CPU s so far, memory (PSS, MiB).
+
+    Of the memory, own_mib is in no file: pages of mapped files the system takes back when others need them.
+    """
 
     time: float
     cpu_s: float
     mib: float
+    own_mib: float
 
 
 def measured(
@@ -72,24 +77,29 @@ def _watch(pid: int, peak: list[float], done: threading.Event, samples: list[Sam
     pause = _SAMPLE_S
     while not done.wait(pause):
         started = time.thread_time()
-        sizes, cpu_s = _readings(pid)
+        sizes, cpu_s, own_mib = _readings(pid)
         if samples is not None and sizes:
-            samples.append(Sample(time.time(), cpu_s, sum(sizes)))
+            samples.append(Sample(time.time(), cpu_s, sum(sizes), own_mib))
         peak[0], peak[1] = max(peak[0], sum(sizes)), max(peak[1], *sizes[:1], 0.0)
         pause = max(_SAMPLE_S, _REST * (time.thread_time() - started))
 
 
-def _readings(pid: int) -> tuple[list[float], float]:
-    """Return the memory of a process and, after it, of each of its descendants; and the CPU seconds of all so far."""
-    sizes, cpu_s = [], 0.0
+def _readings(pid: int) -> tuple[list[float], float, float]:
+    """Return the memory of a process and of each of its descendants, in this order; CPU s, and what is in no file."""
+    sizes, cpu_s, own = [], 0.0, 0.0
     try:
         root = psutil.Process(pid)
         for process in [root, *root.children(recursive=True)]:
             cpu_s += sum(process.cpu_times()[:4])  # user, system, and those of children that have ended
-            sizes.append(process.memory_full_info().pss / 2**20)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
+            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
+            kib = dict.fromkeys(("Pss", "Pss_Anon"), 0) | {
+                line.partition(":")[0]: int(line.split()[1]) for line in rollup.splitlines() if line.endswith("kB")
+            }
+            sizes.append(kib["Pss"] / 1024)
+            own += kib["Pss_Anon"] / 1024
+    except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
         pass
-    return sizes, cpu_s
+    return sizes, cpu_s, own
 
 
 def print_figures(name: str, figures: object) -> None:

@@ -86,8 +86,8 @@ def test_steps_share_the_readings_by_the_log() -> None:
         ]
     )
     start = pd.Timestamp("2026-01-01 10:00:00").to_pydatetime().timestamp()
-    samples = [Sample(start + second, 2.0 * second, 100.0 * second) for second in range(7)]
+    samples = [Sample(start + second, 2.0 * second, 100.0 * second, 10.0 * second) for second in range(7)]
     steps = by_step(log, samples)
-    assert steps["Listing the images"] == {"wall_s": 1.5, "cpu_s": 4.0, "peak_mib": 200.0}
-    assert steps["Measuring"] == {"wall_s": 3.0, "cpu_s": 6.0, "peak_mib": 500.0}
-    assert steps["Summary"] == {"cpu_s": 2.0, "peak_mib": 600.0}
+    assert steps["Listing the images"] == {"wall_s": 1.5, "cpu_s": 4.0, "peak_mib": 200.0, "own_mib": 20.0}
+    assert steps["Measuring"] == {"wall_s": 3.0, "cpu_s": 6.0, "peak_mib": 500.0, "own_mib": 50.0}
+    assert steps["Summary"] == {"cpu_s": 2.0, "peak_mib": 600.0, "own_mib": 60.0}
