@@ -97,7 +97,7 @@ def _stored(parts: Iterable[pa.Table], hashes: pa.Array) -> Iterator[tuple[str, 
 
 
 def load_thumbnails(
-    contents: Sequence[str], store: Path, settings: MeasureSettings, room: Pixels | None = None
+    contents: Sequence[str] | pd.Series, store: Path, settings: MeasureSettings, room: Pixels | None = None
 ) -> Pixels:
     """Return the thumbnails (N, 48, 48) uint8 of contents, named by their SHA-256, in that order.
 
@@ -113,8 +113,8 @@ def load_thumbnails(
         MeasurementsError: a content has not been measured with these settings, or has no pixels.
 
     """
-    names, places = np.unique(np.asarray(contents, dtype=object), return_inverse=True)
     if room is None:
+        names, places = np.unique(np.asarray(contents, dtype=object), return_inverse=True)
         distinct = np.empty((len(names), THUMBNAIL_SIDE, THUMBNAIL_SIDE), dtype=np.uint8)
         _fill(distinct, names, store, settings)
         return distinct[places]
@@ -154,7 +154,7 @@ class StoredParts(NamedTuple):
     thumbnails: Pixels
 
 
-def load_parts(contents: Sequence[str], store: Path, settings: MeasureSettings) -> StoredParts:
+def load_parts(contents: Sequence[str] | pd.Series, store: Path, settings: MeasureSettings) -> StoredParts:
     """Return the parts of contents, named by their SHA-256, each at most once."""
     import pandas as pd
 
@@ -177,7 +177,9 @@ def load_parts(contents: Sequence[str], store: Path, settings: MeasureSettings) 
     )
 
 
-def load_landmarks(contents: Sequence[str], store: Path, settings: MeasureSettings, min_score: float) -> Floats:
+def load_landmarks(
+    contents: Sequence[str] | pd.Series, store: Path, settings: MeasureSettings, min_score: float
+) -> Floats:
     """Return the landmarks (N, 10; see ``Face``) of the best face of contents.
 
     These are named by their SHA-256, each at most once. NaN where there is no face of at least ``min_score`` (0..1), or
