@@ -22,11 +22,12 @@ import pandas as pd
 
 from curation.base import notebook, settings
 from curation.base.errors import WorkspaceError, naming_keywords, require_known
+from curation.base.issues import read_issues
 from curation.base.progress import Display
 from curation.base.settings import with_a_judge
 from curation.base.tables import facts
 from curation.base.workspace import Workspace as WorkspaceFolder
-from curation.base.workspace import create_workspace, locked, open_workspace, read_images, read_issues, require_own
+from curation.base.workspace import create_workspace, locked, open_workspace, read_images, require_own
 from curation.decisions import manifest
 from curation.decisions.manifest import Version as Committed
 from curation.formats import export
@@ -254,7 +255,7 @@ class Workspace:
         with locked(self._workspace):
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
             pairs = steps.find_pairs(self._workspace, scanned, chosen, self._display)
-            known = read_issues(self._workspace)
+            known = read_issues(self._workspace).rows
             measured, asked = scanned.measurements, interpreter(python)
             found = second_opinions(self._workspace, measured, pairs, chosen, self._display, peers=peers, python=asked)
         return summary.side_by_side(known, found.findings)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,9 @@ class Issues:
     @cached_property
     def scored(self) -> dict[str, int]:
         """Check -> number of images that it scored, for every check that was run on any."""
-        found = {str(name): int(number) for name, number in self.rows["check"].value_counts(sort=False).items()}
-        known = self.columns.scored if isinstance(self.columns, _Stored) else _counts(self.columns)
-        return found | known
+        stored = self.columns.scored if isinstance(self.columns, _Stored) else _counts(self.columns)
+        whole = self.rows["check"].value_counts(sort=False).items()
+        return stored | {str(name): int(number) for name, number in whole if name not in self.columns}
 
     def of(self, check: str) -> pd.DataFrame:
         """Return the rows of a check that are stored whole."""
@@ -130,6 +130,17 @@ class Issues:
         for start in range(0, len(order), BLOCK):
             yield self._frame(check, order[start : start + BLOCK])
 
+    def replaced(self, fresh: Issues) -> Issues:
+        """Return the issues with those of the checks in ``fresh``, of the same images, in the place of their own."""
+        parts = {str(check): rows for check, rows in self.rows.groupby("check", sort=False)}
+        parts |= {check: fresh.of(check) for check in fresh.scored}
+        columns = {check: self.columns[check] for check in self.columns if check not in fresh.columns}
+        known = columns | dict(fresh.columns)
+        order = [check for check in {**self.scored, **fresh.scored} if check in known]
+        return Issues(
+            pd.concat(parts.values(), ignore_index=True), fresh.paths, {check: known[check] for check in order}
+        )
+
     def only(self, path: str) -> Issues:
         """Return the issues of one image."""
         rows = self.rows[self.rows["path"] == path].reset_index(drop=True)
@@ -145,9 +156,30 @@ class Issues:
         ranks[self.paths.argsort(kind="stable").to_numpy()] = np.arange(len(self.paths))
         return ranks
 
-    def is_flagged(self, check: str, at: Ints) -> Any:
-        """Return (len(at),) whether a check in ``columns`` flags the images at these places."""
-        return self._own(check, at)["is_issue"].fillna(False).to_numpy(dtype=np.bool_)
+    def flags(self, check: str) -> pd.DataFrame:
+        """Return path and is_issue of all images that a check scored."""
+        own = self.of(check)
+        if check not in self.columns:
+            return own[["path", "is_issue"]]
+        paths = self.paths.iloc[self.columns[check].known]
+        return pd.DataFrame({"path": paths, "is_issue": paths.isin(own.loc[own["is_issue"], "path"])})
+
+    def measured(self, check: str) -> pd.DataFrame:
+        """Return value, threshold, measure and is_issue of the images whose evidence has them."""
+        if check not in self.columns:
+            return _parsed(self.of(check))
+        scored, at = self.columns[check], self.columns[check].known
+        which = np.zeros(len(at), np.int64) if scored.which is None else scored.which[at].astype(np.int64)
+        said = pd.DataFrame(scored.constants()).reindex(columns=["threshold", "measure"]).iloc[which]
+        value = scored.fields["value"].numbers()[at] if "value" in scored.fields else np.nan
+        told = said.assign(value=value, is_issue=self.flags(check)["is_issue"].to_numpy(), measure=said["measure"])
+        kept = told.dropna(subset=["value", "threshold"]).reset_index(drop=True)
+        return kept.astype({"threshold": "float64", "measure": "category"})
+
+    def texts(self, checks: Sequence[str]) -> pd.DataFrame:
+        """Return path and evidence of all images that the checks scored."""
+        parts = [self.whole(check)[["path", "evidence"]] for check in checks if check in self.scored]
+        return pd.concat(parts, ignore_index=True) if parts else tables.empty_issues()[["path", "evidence"]]
 
     def _own(self, check: str, at: Ints) -> pd.DataFrame:
         """Return for each place the row that is stored whole, missing values where there is none."""
@@ -175,6 +207,20 @@ class Issues:
         return frame.astype({"path": "str", "check": "str", "group": "str", "evidence": "str"})
 
 
+def _parsed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return value, threshold, measure and is_issue of the rows whose evidence has them, parsed in blocks."""
+    columns = ["value", "threshold", "measure"]
+    parts = [pd.DataFrame({"value": [], "threshold": [], "measure": [], "is_issue": []})]
+    for start in range(0, len(rows), BLOCK):
+        block = rows.iloc[start : start + BLOCK]
+        evidence = pd.DataFrame(tables.facts(block["evidence"])).reindex(columns=columns)
+        kinds = {"value": "float64", "threshold": "float64", "measure": "category"}
+        told = evidence.assign(is_issue=block["is_issue"].to_numpy()).dropna(subset=["value", "threshold"])
+        with reading.refusing(tables.EVIDENCE, tables.MEND_EVIDENCE, tables.TableError):
+            parts.append(told.astype(kinds))
+    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+
+
 def _counts(columns: Mapping[str, Scored]) -> dict[str, int]:
     return {name: len(scored.known) for name, scored in columns.items()}
 
@@ -182,17 +228,24 @@ def _counts(columns: Mapping[str, Scored]) -> dict[str, int]:
 class _Stored(Mapping[str, Scored]):
     """The columns in a scores.parquet, read when they are asked for."""
 
-    def __init__(self, path: Path, source: Any, described: dict[str, Any], image: str | None = None) -> None:
-        self._path, self._source, self._described, self._image = path, source, described, image
-        self._names: set[str] = set()
+    def __init__(self, path: Path, source: Any, described: dict[str, Any]) -> None:
+        self._path, self._source, self._described = path, source, described
 
     def only(self, image: str) -> _Stored:
         """Return the columns of one image."""
-        return _Stored(self._path, self._source, self._described, image)
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with reading.refusing(self._path, _MEND):
+            try:
+                here = pq.read_table(self._path, filters=[("path", "==", image)])
+            except (pa.ArrowException, OSError) as error:
+                raise ValueError(reading.first_line(error)) from error
+        return _Stored(self._path, here, self._described)
 
     @property
     def scored(self) -> dict[str, int]:
-        if self._image is not None:
+        if not hasattr(self._source, "read"):
             return {name: number for name, one in self.items() if (number := len(one.known))}
         return {name: int(said["scored"]) for name, said in self._described.items()}
 
@@ -227,12 +280,10 @@ class _Stored(Mapping[str, Scored]):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        if isinstance(self._source, pa.Table):
+            return self._source.select(names)
         try:
-            if self._image is None:
-                table = pq.ParquetFile(self._source).read(columns=names)
-            else:
-                table = pq.read_table(self._path, columns=names, filters=[("path", "==", self._image)])
-            return table.select(names)
+            return pq.ParquetFile(self._source).read(columns=names).select(names)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(reading.first_line(error)) from error
 
@@ -280,8 +331,8 @@ def read_issues(workspace: Workspace) -> Issues:
         return Issues(rows, identity=identity)
     if belongs != _digest(workspace.scores):
         raise WorkspaceError(
-            f"{workspace.issues} and {workspace.scores.name} were not written together; to make both again, run: "
-            f"curate check"
+            f"{workspace.scores} does not belong to {workspace.issues.name} (it is absent, damaged or of another run); "
+            "to make both again: curate check"
         )
     with reading.refusing(workspace.scores, _MEND):
         described = reading.json_object(_metadata(workspace.scores)[_CHECKS])
@@ -303,6 +354,17 @@ def _require_texts(said: Mapping[str, Any]) -> None:
         if len(text) % 2 == 0 or not set(text[1::2]) <= set(said["fields"]):
             raise ValueError("a text names a value that is not there")
         reading.json_object("null".join(text[::2]).replace('"null"', "null"))
+
+
+def faults(workspace: Workspace) -> list[str]:
+    """Return what is wrong with the stored issues, a sentence; [] if nothing, or where there are none."""
+    try:
+        found = read_issues(workspace) if workspace.issues.exists() else None
+        for _ in () if found is None else found.columns.values():
+            pass
+    except WorkspaceError as error:
+        return [str(error)]
+    return []
 
 
 def are_together(workspace: Workspace) -> bool:

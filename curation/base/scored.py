@@ -27,6 +27,9 @@ DIGITS = 4
 _TIE = 1e-6
 """Distance from a tie, in units of the last digit, below which Python itself rounds."""
 
+_EXACT = 22
+"""The largest power of ten that a float64 holds exactly."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -93,12 +96,13 @@ def rounded(values: Floats, digits: int = DIGITS) -> Floats:
 
 
 def _as_python_rounds(values: Floats, places: Ints, form: str) -> Floats:
-    """Return values rounded to decimal ``places``; those near a tie, where a product may deceive, by ``form``."""
-    up, down = 10.0 ** np.maximum(places, 0), 10.0 ** np.maximum(-places, 0)
+    """Return values rounded to decimal ``places``; by ``form`` where a product may deceive, such as near a tie."""
+    up, down = (10.0 ** np.clip(sign * places, 0, _EXACT) for sign in (1, -1))
     scaled = values * up / down
     found = np.rint(scaled) / up * down
     with np.errstate(invalid="ignore"):
-        doubtful = np.flatnonzero(np.abs(np.abs(scaled - np.floor(scaled)) - 0.5) < _TIE)
+        near = np.abs(np.abs(scaled - np.floor(scaled)) - 0.5) < _TIE
+    doubtful = np.flatnonzero(near | (np.abs(places) > _EXACT))
     found[doubtful] = [float(format(value, form)) for value in values[doubtful].tolist()]
     return np.asarray(found, dtype=np.float64)
 

@@ -344,13 +344,3 @@ def read_images(workspace: Workspace) -> pd.DataFrame:
 
     """
     return files.read_checked("images", workspace.images)
-
-
-def read_issues(workspace: Workspace) -> pd.DataFrame:
-    """Return the issues table, checked against its schema.
-
-    Raises:
-        WorkspaceError: the table is absent or damaged.
-
-    """
-    return files.read_checked("issues", workspace.issues)

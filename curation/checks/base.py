@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,12 @@ class Found:
         said = self.scored.evidence(at) if self.evidence is None else self.evidence(at)
         scores, groups = exact_scores(self.scored.scores[at]), self.scored.group_names(at)
         return rows(check, paths.iloc[at], scores, self.flags[at], said, groups.tolist())
+
+    def columns(self) -> Scored:
+        """Return what is to be kept by column: without groups if all that have one are rows."""
+        groups, stored = self.scored.groups, self.flags if self.kept is None else self.flags | self.kept
+        needed = groups is not None and (groups.codes[~stored] >= 0).any()
+        return self.scored if needed else replace(self.scored, groups=None)
 
     def spread(self, at: Ints, number: int) -> Found:
         """Return the same for ``number`` images, of which these rows are the ones at ``at``; see ``Scored.spread``."""

@@ -143,7 +143,7 @@ def _disagreement(inputs: CheckInputs, column: str) -> Found:
     """Flag the members of groups with several values in ``column``; kind states whether exact copies differ."""
     members = inputs.copies.members
     by_group, by_exact = _several(members, "group", column), _several(members, "exact", column)
-    facts = _facts(members, "group")
+    facts = _facts(members[by_group], "group")
 
     def found(row: dict[str, Any]) -> dict[str, Any]:
         return {"kind": "exact" if row["exactly"] else "near", **facts[row["group"]], "rank": row["rank"]}
@@ -163,15 +163,18 @@ def _several(members: pd.DataFrame, key: str, column: str) -> Flags:
 
 def _facts(members: pd.DataFrame, key: str) -> dict[str, dict[str, Any]]:
     """Return group -> number of copies, their labels and splits, and the best copy."""
-    grouped = members[members[key] != ""].sort_values("rank").groupby(key)
+    mine = members.loc[members[key] != "", [key, "rank", "label", "split", "path"]].sort_values("rank")
+    found: dict[str, dict[str, Any]] = {}
+    for name, label, split, path in zip(
+        *(mine[column].tolist() for column in (key, "label", "split", "path")), strict=True
+    ):
+        about = found.setdefault(name, {"copies": 0, "labels": set(), "splits": set(), "of": path})
+        about["copies"] += 1
+        about["labels"].add(label)
+        about["splits"].add(split)
     return {
-        str(name): {
-            "copies": len(group),
-            "labels": sorted(set(group["label"]) - {""}),
-            "splits": sorted(set(group["split"])),
-            "of": group["path"].iloc[0],
-        }
-        for name, group in grouped
+        name: {**about, "labels": sorted(about["labels"] - {""}), "splits": sorted(about["splits"])}
+        for name, about in found.items()
     }
 
 

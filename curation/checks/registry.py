@@ -175,7 +175,7 @@ def gathered(paths: pd.Series, found: Iterable[tuple[str, Found | pd.DataFrame]]
         rows = result if isinstance(result, pd.DataFrame) else result.rows(name, paths)
         parts.append(rows.sort_values("path"))
         if not isinstance(result, pd.DataFrame) and len(result.scored.known):
-            columns[name] = result.scored
+            columns[name] = result.columns()
     table = tables.checked("issues", pd.concat(parts, ignore_index=True))
     tables.join_pieces(table)
     return Issues(table, paths, columns)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from curation.base import files, reading, tables
+from curation.base import files, issues, reading, tables
 from curation.base.errors import WorkspaceError
 from curation.base.frames import records
 from curation.base.workspace import Workspace
@@ -364,7 +364,7 @@ def require_whole_log(workspace: Workspace, through: int) -> None:
 
 
 def verify(workspace: Workspace) -> list[str]:
-    """Return what is wrong with versions, records, tags, kept policies and the log, a sentence each; [] if nothing."""
+    """Return what is wrong with versions, records, tags, kept policies, the log and the issues, a sentence each."""
     from curation.decisions.policy import edited as edited_policies  # here because it loads pydantic
 
     try:
@@ -387,7 +387,8 @@ def verify(workspace: Workspace) -> list[str]:
         for version in known
         if sealed is not None and version.number > sealed and not version.seal
     ]
-    return [*problems, *_problems_of_tags(workspace, known), *edited_policies(workspace.policies)]
+    problems += [*_problems_of_tags(workspace, known), *edited_policies(workspace.policies)]
+    return [*problems, *issues.faults(workspace)]
 
 
 def not_sealed(workspace: Workspace) -> list[str]:

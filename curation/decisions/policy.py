@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from curation.base import files, plugins, reading, splits
 from curation.base.errors import CurationError, did_you_mean
+from curation.base.issues import Issues
 from curation.base.tables import facts
 from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft
@@ -236,7 +237,7 @@ def require_usable(policy: Policy, there: Collection[str]) -> None:
         )
 
 
-def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
+def decide(policy: Policy, images: pd.DataFrame, issues: Issues) -> list[Draft]:
     """Return the decisions that ``policy`` draws from the issues, sorted by path: one per image, and perhaps a move.
 
     Exclusions by rule come first, then labels; copies are judged among the remaining images, under their new labels: a
@@ -269,8 +270,8 @@ def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[D
     return sorted([*drafts.values(), *moves], key=lambda draft: (draft.path, draft.action))
 
 
-def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:
-    flagged = issues.loc[issues["is_issue"] & issues["check"].isin([rule.check for rule in policy.exclude])]
+def _by_rules(policy: Policy, frame: pd.DataFrame, issues: Issues) -> dict[str, Draft]:
+    flagged = issues.flagged[issues.flagged["check"].isin([rule.check for rule in policy.exclude])]
     named = frame[frame["path"].isin(flagged["path"])]
     split_of = dict(zip(named["path"], named["split"], strict=True))
     drafts: dict[str, Draft] = {}
@@ -283,7 +284,7 @@ def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict
 
 
 def _by_plugin(
-    plugin: plugins.Plugin, options: Mapping[str, Any], left: pd.DataFrame, issues: pd.DataFrame
+    plugin: plugins.Plugin, options: Mapping[str, Any], left: pd.DataFrame, issues: Issues
 ) -> dict[str, Draft]:
     """Return the decisions of a plug-in rule on images that no earlier rule decides on, at most one per image.
 
@@ -291,7 +292,7 @@ def _by_plugin(
         PluginError: it cannot be loaded, failed, or returned something else.
 
     """
-    drafts = list(plugin.guarded(plugin.load())(dict(options), left.copy(), issues.copy()))
+    drafts = list(plugin.guarded(plugin.load())(dict(options), left.copy(), issues.every()))
     if not all(isinstance(draft, Draft) and draft.action in RULE_ACTIONS for draft in drafts):
         raise plugin.error(f"must return curation.decisions.log.Draft of {', '.join(RULE_ACTIONS)}")
     paths = [draft.path for draft in drafts]
@@ -300,10 +301,9 @@ def _by_plugin(
     return dict(zip(paths, drafts, strict=True))
 
 
-def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
+def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: Issues) -> list[Draft]:
     """Return the decisions on people who are left in several splits: one split keeps each person."""
-    people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
-    found = left.merge(people, on="path")
+    found = left.merge(issues.groups("subject_leak"), on="path")
     order = _split_places(rule.keep_split, found["split"])
     found = found[found.groupby("group")["split"].transform("nunique") > 1]
     drafts = []
@@ -316,7 +316,7 @@ def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: pd.DataFrame) -> li
     return drafts
 
 
-def _by_copies(rule: Duplicates, left: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:
+def _by_copies(rule: Duplicates, left: pd.DataFrame, issues: Issues) -> dict[str, Draft]:
     """Return the decisions on groups: a conflict excludes every copy, otherwise one copy is kept."""
     copies = _groups(rule, left, issues)
     copies = copies[copies.duplicated("group", keep=False)]
@@ -351,13 +351,13 @@ def _conflicts(copies: pd.DataFrame) -> dict[str, list[str]]:
     return {str(group): sorted(labels) for group, labels in pairs.groupby("group")["label"]}
 
 
-def _groups(rule: Duplicates, left: pd.DataFrame, issues: pd.DataFrame) -> pd.DataFrame:
+def _groups(rule: Duplicates, left: pd.DataFrame, issues: Issues) -> pd.DataFrame:
     """Return the images of ``left`` that are in a group of copies: path, split, label, group, check, rank."""
-    exact, near = (issues[issues["check"] == check] for check in ("exact_duplicate", "near_duplicate"))
     if rule.identity == "equal_dhash":
-        found = near.assign(group=["dhash-" + fact["dhash"] for fact in facts(near["evidence"], dhash=str)], rank=0)
+        found = issues.values("near_duplicate", "dhash").assign(check="near_duplicate", rank=0)
+        found["group"] = [f"dhash-{dhash}" for dhash in found["dhash"]]
     else:
-        exact, near = exact[exact["is_issue"]], near[near["is_issue"]]
+        exact, near = (issues.of(check).query("is_issue") for check in ("exact_duplicate", "near_duplicate"))
         # a near group holds all exact copies of its members, so it replaces their exact groups
         found = near if rule.identity == "near" else exact
         if rule.identity == "near":

@@ -18,12 +18,13 @@ from typing import Any
 
 import pandas as pd
 
-from curation.base import files, memory, reading
+from curation.base import files, reading
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
+from curation.base.issues import Issues, read_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_images, read_issues
+from curation.base.workspace import Workspace, read_images
 from curation.checks import registry
 from curation.decisions import brake, manifest, policy, replay
 from curation.decisions.follow import Image, not_copies_value
@@ -95,7 +96,8 @@ def record(
     images = read_images(workspace)
     log = Log(workspace.decisions)
     _require_judgeable(workspace, log, images, settings)
-    place = _images_by_path(images)
+    named = {draft.path for drafts in by_person.values() for draft in drafts}
+    place = _images_by_path(images[images["path"].isin(named)])
     whole = {who: [_complete(draft, place) for draft in drafts] for who, drafts in by_person.items()}
     classes, splits = known_classes(images, log.table), known_splits(images, log.table)
     for draft in (draft for drafts in whole.values() for draft in drafts):
@@ -270,8 +272,8 @@ def _parting(workspace: Workspace, names: Sequence[str], reason: str) -> Draft:
     """Return the draft by which no two of the images, or of the members of the groups, are copies."""
     images = read_images(workspace)
     paths = _members(workspace, names, images)
-    issues = read_issues(workspace)
-    exact = issues[(issues["check"] == "exact_duplicate") & issues["is_issue"] & issues["path"].isin(paths)]
+    exact = read_issues(workspace).of("exact_duplicate").query("is_issue")
+    exact = exact[exact["path"].isin(paths)]
     if exact["group"].duplicated().any():
         group = exact.loc[exact["group"].duplicated(keep=False), "path"].head(2)
         raise WorkspaceError(
@@ -282,8 +284,7 @@ def _parting(workspace: Workspace, names: Sequence[str], reason: str) -> Draft:
 
 def _members(workspace: Workspace, names: Sequence[str], images: pd.DataFrame) -> set[str]:
     """Return the named images and the members of the named groups, at least two."""
-    issues = read_issues(workspace)
-    issues = issues[issues["is_issue"] & (issues["group"] != "")]
+    issues = read_issues(workspace).flagged.query("group != ''")
     known, paths = set(images["path"]), set[str]()
     for name in names:
         members = {name} if name in known else set(issues.loc[issues["group"] == name, "path"])
@@ -472,12 +473,11 @@ def _apply_policy(
     steps.note_policy(workspace, source)
     if not notes:
         basis.note_decided(workspace, chosen, source, settings)
-    memory.give_back()
     return Recorded(version, 0, [*_other_settings(workspace, settings), *notes])
 
 
 def _with_axes(
-    workspace: Workspace, judged: pd.DataFrame, issues: pd.DataFrame, settings: Settings
+    workspace: Workspace, judged: pd.DataFrame, issues: Issues, settings: Settings
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the images with their axes of coverage and group of copies; a note where there are no measurements."""
     from curation.measure.load import MeasurementsError
@@ -486,7 +486,7 @@ def _with_axes(
         known, _ = axes(workspace, settings, issues)
     except MeasurementsError as absent:
         return judged, [f"Whether a class loses all faces of one kind was not looked at: {absent}."]
-    groups = copy_groups(issues)
+    groups = copy_groups(issues.rows)
     picture = [groups.get(path, path) for path in judged["path"]]
     return judged.join(known, on="path").fillna(dict.fromkeys(known.columns, "")).assign(picture=picture), []
 

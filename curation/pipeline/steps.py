@@ -16,9 +16,10 @@ import pandas as pd
 from curation.base import files, memory, reading, scratch, tables, trust
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
+from curation.base.issues import Issues, are_together, read_issues, write_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing, source_of
+from curation.base.workspace import FORMAT, Workspace, read_listing, source_of
 from curation.decisions.follow import separated_copies, separated_people
 from curation.decisions.log import Log
 from curation.decisions.replay import COLUMN_SET, people_rows
@@ -27,7 +28,7 @@ from curation.pipeline import challenges, label_store, subjects
 _SAME_DATA_SHARE = 0.5
 """A source with less than this share of a workspace's images is refused as another data set."""
 
-CHECKS_REVISION = 11
+CHECKS_REVISION = 12
 """Increased whenever a check's result may differ for the same measurements; makes stored issues stale."""
 
 
@@ -221,8 +222,8 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
     return kept.assign(pixel_sha256_a=a, pixel_sha256_b=b)
 
 
-def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
-    """Run all checks, unless none of their inputs has changed, and return the issues table.
+def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> Issues:
+    """Run all checks, unless none of their inputs has changed, and return the issues.
 
     A stored judgement of exactly these labels is used. People's decisions on copies, persons and splits apply: images
     declared not to be copies are not, and a moved image is checked in its new split.
@@ -255,7 +256,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         "" if known is None else subjects.record_of(workspace)["key"],
         *registry.added().values(),
     )
-    current = is_current(workspace, "issues", fingerprint, workspace.issues)
+    current = is_current(workspace, "issues", fingerprint, workspace.issues) and are_together(workspace)
     changed = settings_of.differences(settings, settings_of.made_with(workspace))
     if changed and not current:
         display.note(f"The issues are computed again with other settings: {'; '.join(changed)}.")
@@ -265,11 +266,10 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         return read_issues(workspace)
     with display.step("Checking"):
         seen = prepared.load() if prepared.identity else None
-        issues = registry.run(replace(inputs, subjects=known, challenges=seen)).every()
-    files.write_table(workspace.issues, issues)
+        write_issues(workspace, registry.run(replace(inputs, subjects=known, challenges=seen)))
     note(workspace, "issues", fingerprint, made_with=made, parted=_decided(table))
     memory.give_back()
-    return issues
+    return read_issues(workspace)
 
 
 def _shared(workspace: Workspace) -> pd.DataFrame | None:
@@ -290,12 +290,10 @@ def refresh_label_issues(workspace: Workspace) -> None:
     from curation.checks import labels as label_checks
     from curation.checks import registry
 
-    judged = label_store.read_labels(workspace)
-    issues = read_issues(workspace)
-    paths = issues["path"].drop_duplicates()
-    found = registry.gathered(paths, ((name, label_checks.judged(name, judged, paths)) for name in LABELS)).every()
-    parts = [(found if check in LABELS else issues).query("check == @check") for check in issues["check"].unique()]
-    files.write_table(workspace.issues, tables.checked("issues", pd.concat(parts, ignore_index=True)))
+    judged, issues = label_store.read_labels(workspace), read_issues(workspace)
+    paths = issues.paths if len(issues.paths) else issues.rows["path"].drop_duplicates()
+    found = ((name, label_checks.judged(name, judged, paths)) for name in LABELS if name in issues.scored)
+    write_issues(workspace, issues.replaced(registry.gathered(paths, found)))
 
 
 def copy_graph(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:

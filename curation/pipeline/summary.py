@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base.classes import in_order
+from curation.base.issues import Issues
 from curation.base.reading import refusing
 from curation.base.tables import EVIDENCE, MEND_EVIDENCE, TableError, facts
 from curation.checks import registry
@@ -126,18 +127,18 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
     return counts.sort_values(["split", "label"], key=lambda c: c.map(place[str(c.name)]), ignore_index=True)
 
 
-def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
+def check_summary(issues: Issues) -> pd.DataFrame:
     """Return one row per check that was run, in the order of ``curation.checks.registry.names``.
 
     Returns:
         columns check, scored, issues, groups (int64), share (issues / scored, 0..1).
 
     """
-    flagged = issues.loc[issues["is_issue"], ["check", "group"]]
+    flagged = issues.flagged[["check", "group"]]
     grouped = flagged[flagged["group"] != ""]
     counts = pd.DataFrame(
         {
-            "scored": issues["check"].value_counts(),
+            "scored": pd.Series(issues.scored, dtype="int64"),
             "issues": flagged["check"].value_counts(),
             "groups": grouped.groupby("check", observed=True)["group"].nunique(),
         }
@@ -351,7 +352,7 @@ def outcomes(
 
 def closing(
     images: pd.DataFrame,
-    issues: pd.DataFrame,
+    issues: Issues,
     manifest: pd.DataFrame,
     entries: Sequence[Entry],
     review_checks: Sequence[str] = (),
@@ -372,17 +373,16 @@ def closing(
         same for people who may be one) and emptied (splits without kept images).
 
     """
-    issues = by_check(issues)
-    states = outcomes(manifest, issues, entries, review_checks)
+    rows = by_check(issues.rows)
+    states = outcomes(manifest, rows, entries, review_checks)
     found = check_summary(issues).set_index("check")
     by_outcome = states["outcome"].value_counts()
     dropped = states.loc[states["outcome"] == "left out", "cause"]
     kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
-    copies = issues[issues["is_issue"] & issues["check"].isin(["exact_duplicate", "near_duplicate"])]
-    people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")]
+    copies = rows[rows["is_issue"] & rows["check"].isin(["exact_duplicate", "near_duplicate"])]
     record = {
         "images": len(images),
-        "clean": len(images) - issues.loc[issues["is_issue"] & (issues["check"] != "same_session"), "path"].nunique(),
+        "clean": len(images) - rows.loc[rows["is_issue"] & (rows["check"] != "same_session"), "path"].nunique(),
         "kept": len(kept),
         "excluded": len(dropped),
         "relabelled": int(by_outcome.get("relabelled", 0)),
@@ -392,8 +392,8 @@ def closing(
         "groups": {check: int(found["groups"][check]) for check in found.index if check in GROUP_CHECKS},
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
         "leaks_left": _across_splits(kept, copies),
-        "subject_leaks_left": _across_splits(kept, people),
-        "subject_doubts": _across_splits(kept, people_in_doubt(issues)),
+        "subject_leaks_left": _across_splits(kept, issues.groups("subject_leak")),
+        "subject_doubts": _across_splits(kept, people_in_doubt(rows)),
         "emptied": sorted(set(manifest["split"]) - set(kept["split"])),
     }
     return _sentences(images, record), record

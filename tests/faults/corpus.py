@@ -426,7 +426,14 @@ def _wrong_types(name: str) -> Damage:
 
 def damages() -> dict[str, Damage]:
     """Return what may befall a workspace, by name."""
-    tables = ("images.parquet", "listing.parquet", "issues.parquet", "pairs.parquet", "manifests/v2.parquet")
+    tables = (
+        "images.parquet",
+        "listing.parquet",
+        "issues.parquet",
+        "scores.parquet",
+        "pairs.parquet",
+        "manifests/v2.parquet",
+    )
     texts = ("workspace.json", "state.json", "ingest.json", "manifests/v2.json", "decisions.jsonl", "curate.toml")
     found: dict[str, Damage] = {
         "an older workspace": _replace("workspace.json", json.dumps({"format": 0}).encode()),

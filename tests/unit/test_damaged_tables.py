@@ -14,7 +14,8 @@ import pytest
 
 from curation.base import files, reading, tables
 from curation.base.errors import WorkspaceError
-from curation.base.workspace import Workspace, create_workspace, read_issues, read_listing
+from curation.base.issues import read_issues
+from curation.base.workspace import Workspace, create_workspace, read_listing
 from curation.cli import commands
 from curation.decisions import log
 from curation.pipeline import label_store, queries, steps, subjects, summary
@@ -49,7 +50,7 @@ def test_pairs_of_another_shape_are_damaged(space: Workspace, change: Callable[[
 def test_issues_of_another_shape_are_damaged(space: Workspace) -> None:
     table = pd.DataFrame([ISSUE])
     files.write_table(space.issues, table)
-    assert len(read_issues(space)) == 1
+    assert len(read_issues(space).rows) == 1
     for other in (table[["path"]], pd.concat([table] * 3), table.astype(object).map(lambda _: "x")):
         files.write_table(space.issues, other)
         with pytest.raises(WorkspaceError, match=r"issues\.parquet is damaged .* curate run DATA"):

@@ -116,6 +116,7 @@ def test_search_by_partition_is_the_search_query_by_query() -> None:
     vectors = np.random.default_rng(4).integers(-9, 10, (2000, 12)).astype(np.float32)
     made = candidates.partitioned(vectors)
     assert sorted(made.rows.tolist()) == list(range(2000))
+    assert np.array_equal(made.centroids, np.rint(made.centroids)), "products are exact, on however many threads"
     similarity, index = candidates.partition_search(made, 5, vectors)
     probes = candidates.flat_search(made.centroids, 16, vectors)[1]
     for query in range(0, 2000, 50):

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.base.pools.threads import Workers
 from curation.checks.duplicates.candidates import Candidates, Report, Searcher, as_candidates, searcher, union
 from curation.checks.duplicates.changes import after, inverse
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, SIDE, Pixels, descriptors
@@ -65,9 +66,12 @@ class FaceSource:
     SEARCHES: ClassVar[int] = 2
     """Of which progress tells."""
 
-    def __init__(self, report: Report | None = None, search: Searcher | None = None) -> None:
+    def __init__(
+        self, report: Report | None = None, search: Searcher | None = None, workers: Workers | None = None
+    ) -> None:
         """Search by ``search``, and tell ``report`` how far it is."""
         self._report = report
+        self._workers = workers
         self._searcher = search or searcher
 
     def pairs(self, thumbnails: Pixels, landmarks: Doubles) -> Candidates:
@@ -79,7 +83,7 @@ class FaceSource:
 
         """
         rows = np.flatnonzero(np.isfinite(landmarks).all(axis=1))
-        seen = descriptors(_aligned(thumbnails[rows], alignments(landmarks[rows])), PLAIN)
+        seen = descriptors(thumbnails[rows], PLAIN, self._workers, _aligned, alignments(landmarks[rows]))
         count = min(_NEAREST + 1, len(rows))
         search = self._searcher(seen, count) if len(rows) > 1 else None
         found = []

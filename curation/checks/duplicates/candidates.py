@@ -14,8 +14,18 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.base.pools.threads import blocks, in_order
-from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, View, descriptors, seen_by
+from curation.base.pools.threads import Threads, Workers, blocks, fill, in_order
+from curation.checks.duplicates.features import (
+    ALONE,
+    MIRROR_SIGNS,
+    PLAIN,
+    QUANTUM,
+    Floats,
+    Pixels,
+    View,
+    descriptors,
+    seen_by,
+)
 from curation.checks.duplicates.kernels import load
 
 Indices = NDArray[np.int64]
@@ -267,8 +277,8 @@ _PROBES = 16
 _QUERIES = 131_072
 """Queries a block: enough of them for each partition, and less memory than for all at once."""
 
-_TRAINING_POINTS = 64
-"""Descriptors a partition that k-means is shown; faiss asks for 39 at least, and k-means costs most of all."""
+_TRAINING_POINTS, _ROUNDS = 64, 10
+"""Descriptors a partition that k-means is shown, and how often it moves its centroids."""
 
 _SEED = 1234
 """Of the partitions' k-means."""
@@ -281,6 +291,7 @@ class NeighbourSource:
     neighbours: int
     report: Report | None = None
     searcher: Searcher | None = None
+    workers: Workers | None = None
     name: str = "neighbours"
 
     SEARCHES: ClassVar[int] = len(_PLAIN_VIEWS) + len(_MIRRORED_VIEWS)
@@ -288,7 +299,7 @@ class NeighbourSource:
 
     def index(self, thumbnails: Pixels) -> Index:
         """Return the index that ``pairs`` searches; others may search it too."""
-        plain = descriptors(thumbnails, PLAIN)
+        plain = descriptors(thumbnails, PLAIN, self.workers)
         # one more, because an image is its own nearest
         return Index(plain, (self.searcher or searcher)(plain, min(self.neighbours + 1, len(thumbnails))))
 
@@ -301,7 +312,7 @@ class NeighbourSource:
         found = []
         for mirrored, views in ((False, _PLAIN_VIEWS), (True, _MIRRORED_VIEWS)):
             best = _empty_best(len(thumbnails), count)
-            others = seen_by(thumbnails, views[1:])
+            others = seen_by(thumbnails, views[1:], self.workers)
             for view in views:
                 seen = plain if view == PLAIN else next(others)
                 best = _merged(best, search(seen * MIRROR_SIGNS if mirrored else seen))
@@ -332,7 +343,7 @@ def searcher(database: Floats, count: int, threads: int = 1) -> Callable[[Floats
     """Return a function from descriptors (Q, 44) to their ``count`` nearest in ``database`` (N, 44)."""
     if is_flat(len(database), count):
         return partial(flat_search, database, count)  # whose threads are faiss' own
-    return partial(partition_search, partitioned(database), count, threads=threads)
+    return partial(partition_search, partitioned(database, Threads(threads)), count, threads=threads)
 
 
 def flat_search(database: Floats, count: int, queries: Floats) -> Neighbours:
@@ -356,21 +367,37 @@ class Partitions(NamedTuple):
     bounds: Indices
 
 
-def partitioned(database: Floats) -> Partitions:
-    """Return partitions from a seeded k-means; their number follows faiss's own advice (4 sqrt N)."""
-    width = database.shape[1]
+def partitioned(database: Floats, workers: Workers = ALONE) -> Partitions:
+    """Return partitions by a seeded spherical k-means (Dhillon & Modha 2001), 4 sqrt N of them.
+
+    Centroids are whole numbers as descriptors are, so that products are exact and whoever computes them, in whatever
+    order and on however many threads, finds the same partitions.
+    """
     partitions = int(4 * len(database) ** 0.5)
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, partitions, faiss.METRIC_INNER_PRODUCT)
-    index.cp.seed = _SEED
-    index.cp.min_points_per_centroid = 1  # warns of fewer on the terminal, and does no more
-    index.cp.spherical = True
-    index.cp.max_points_per_centroid = _TRAINING_POINTS
-    index.train(database)
-    centroids = index.quantizer.reconstruct_n(0, partitions)
-    _, nearest = flat_search(centroids, 1, database)
-    rows = np.argsort(nearest[:, 0], kind="stable")
-    bounds = np.searchsorted(nearest[rows, 0], np.arange(partitions + 1))
+    shuffled = np.random.default_rng(_SEED).permutation(len(database))
+    shown = database[np.sort(shuffled[: _TRAINING_POINTS * partitions])]
+    centroids = database[shuffled[:partitions]]
+    for _ in range(_ROUNDS):
+        nearest = _nearest_centroids(centroids, shown, workers)
+        order = np.argsort(nearest, kind="stable")
+        filled, first = np.unique(nearest[order], return_index=True)
+        sums = np.add.reduceat(shown[order], first, axis=0, dtype=np.float64)
+        length = np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1.0)
+        centroids[filled] = np.rint(sums * (QUANTUM / length))
+    nearest = _nearest_centroids(centroids, database, workers)
+    rows = np.argsort(nearest, kind="stable")
+    bounds = np.searchsorted(nearest[rows], np.arange(partitions + 1))
     return Partitions(centroids, database[rows], rows, bounds)
+
+
+def _nearest_centroids(centroids: Floats, vectors: Floats, workers: Workers) -> Indices:
+    result = np.empty(len(vectors), dtype=np.int64)
+    fill(workers, partial(_nearest_of, centroids), [vectors], [result])
+    return result
+
+
+def _nearest_of(centroids: Floats, vectors: Floats) -> tuple[Indices]:
+    return ((vectors @ centroids.T).argmax(axis=1),)
 
 
 def partition_search(partitions: Partitions, count: int, queries: Floats, threads: int = 1) -> Neighbours:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from curation.base import scratch
 from curation.base.pools import usable_cores
+from curation.base.pools.threads import Threads, Workers
 from curation.base.progress import Display
 from curation.base.tables import HALF, WHOLE, WINDOW
 
@@ -40,7 +41,7 @@ class Engine(NamedTuple):
     join: Join
     searcher: Searcher
     verify: Callable[[Pictures, Candidates, Report | None], Iterator[Verified]]
-    threads: int = 1
+    workers: Workers = Threads()
 
 
 def local_engine(threads: int = 0) -> Engine:
@@ -48,7 +49,9 @@ def local_engine(threads: int = 0) -> Engine:
     from curation.checks.duplicates import candidates, verification
 
     threads = threads or usable_cores()
-    return Engine(candidates.hamming_pairs, candidates.searcher, partial(verification.verify, threads=threads), threads)
+    return Engine(
+        candidates.hamming_pairs, candidates.searcher, partial(verification.verify, threads=threads), Threads(threads)
+    )
 
 
 def find_near_duplicates(
@@ -99,8 +102,8 @@ def find_near_duplicates(
     looks = as_looks(len(thumbnails), parts)
     levels = _stacked(folder, thumbnails, parts.thumbnails)
     points = _landmarks_of(looks, landmarks)
-    full = features.filled(levels, folder, chosen.threads)
-    large = features.all_evened(full, folder, chosen.threads)
+    full = features.filled(levels, folder, chosen.workers)
+    large = features.all_evened(full, folder, chosen.workers)
     with shown.step("Searching for near copies", "searches") as searched:
         given = candidates.Features(full, dhash, phash)
         looks, named = _candidates(given, large, looks, points, settings, chosen, searched)
@@ -110,8 +113,8 @@ def find_near_duplicates(
     with shown.step("Comparing the candidates", "pairs") as compared:
         apart = looks.owner[named.pairs[:, 0]] != looks.owner[named.pairs[:, 1]]
         named = candidates.Candidates(named.pairs[apart], named.mirrored[apart])
-        large = features.all_evened(full, folder, chosen.threads, large)
-        pictures = features.pictures(levels, points, folder, large, chosen.threads)
+        large = features.all_evened(full, folder, chosen.workers, large)
+        pictures = features.pictures(levels, points, folder, large, chosen.workers)
         texts: dict[str, int] = {}
 
         def examined(pairs: Candidates, report: Report | None) -> pd.DataFrame:
@@ -153,16 +156,16 @@ def _candidates(
             WindowSource.SEARCHES,
         ],
     )
-    neighbours = candidates.NeighbourSource(settings.neighbours, progress.of(1), engine.searcher)
+    neighbours = candidates.NeighbourSource(settings.neighbours, progress.of(1), engine.searcher, engine.workers)
     index = neighbours.index(given.thumbnails)
     found = [
         candidates.HashSource(settings.hash_radius, engine.join, progress.of(0)).pairs(given),
         neighbours.pairs(given, index),
     ]
     few = candidates.Index(index.vectors, engine.searcher(index.vectors, min(candidates.FEW, len(index.vectors))))
-    looks, turned = TurnSource(few, progress.of(2)).pairs(given.thumbnails[:contents], looks)
-    by_face = aligned.FaceSource(progress.of(3), engine.searcher).pairs(given.thumbnails, points)
-    source = WindowSource(few, progress.of(4), engine.searcher, engine.threads)
+    looks, turned = TurnSource(few, progress.of(2), engine.workers).pairs(given.thumbnails[:contents], looks)
+    by_face = aligned.FaceSource(progress.of(3), engine.searcher, engine.workers).pairs(given.thumbnails, points)
+    source = WindowSource(few, progress.of(4), engine.searcher, engine.workers)
     looks, windows = source.pairs(given.thumbnails[:contents], large, looks)
     return looks, candidates.union([*found, turned, windows, by_face])
 

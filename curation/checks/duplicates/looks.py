@@ -8,12 +8,14 @@ turned back, and only such are turned back and looked for. Where there is no com
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.base.pools.threads import Workers
 from curation.base.tables import WHOLE, WINDOW
 from curation.checks.duplicates.candidates import FEW, Candidates, Index, Indices, as_candidates
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, descriptors
@@ -133,10 +135,11 @@ class TurnSource:
     SEARCHES: ClassVar[int] = len(_TURNS)
     """Of which progress tells."""
 
-    def __init__(self, index: Index, report: Report | None = None) -> None:
+    def __init__(self, index: Index, report: Report | None = None, workers: Workers | None = None) -> None:
         """Search ``index``, which holds the contents' descriptors first, for the ``FEW`` nearest, itself among them."""
         self._index = index
         self._report = report
+        self._workers = workers
 
     def pairs(self, thumbnails: Pixels, looks: Looks) -> tuple[Looks, Candidates]:
         """Return the looks that turning adds behind ``looks``, and pairs of contents with them.
@@ -150,7 +153,7 @@ class TurnSource:
         mean, upright = _way_up(plain)
         row, turn, other, mirrored = [], [], [], []
         for done, way in enumerate(_TURNS):
-            seen = descriptors(turned(thumbnails, way), PLAIN)
+            seen = descriptors(thumbnails, PLAIN, self._workers, partial(turned, turn=way))
             asked = np.flatnonzero(_cosines(seen, mean) + _SLACK >= upright)
             for flip in (False, True):
                 looked = seen[asked] * MIRROR_SIGNS if flip else seen[asked]

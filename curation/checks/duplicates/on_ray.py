@@ -6,14 +6,14 @@ task is a block of pairs, of queries or of pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from curation.base.pools.ray_pool import RayPool
-from curation.base.pools.threads import blocks
+from curation.base.pools.threads import Make, blocks
 from curation.checks.duplicates.candidates import (
     Candidates,
     Hashes,
@@ -45,7 +45,19 @@ _BLOCKS_A_WORKER = 4
 
 def ray_engine(settings: EngineSettings) -> Engine:
     """Return the steps of ``find_near_duplicates`` as they run on Ray; nothing is started before the first one."""
-    return Engine(partial(_join, settings), partial(_searcher, settings), partial(_verify, settings))
+    workers = OnRay(settings)
+    return Engine(partial(_join, settings), partial(_searcher, settings), partial(_verify, settings), workers)
+
+
+class OnRay(NamedTuple):
+    """Processes of Ray, as ``Workers``."""
+
+    settings: EngineSettings
+    rows: int = 8192
+
+    def doing(self, make: Make, *arguments: Any) -> Callable[[Sequence[Any]], Iterator[Any]]:
+        """See ``Workers``."""
+        return RayPool[Any, Any](self.settings, make, *arguments).in_order
 
 
 def _verify(
@@ -68,7 +80,7 @@ def _searcher(settings: EngineSettings, database: Floats, count: int) -> Callabl
     make: Callable[..., Callable[[Floats], Neighbours]] = searcher
     if not is_flat(len(database), count):
         # the partitions are made once, here, and shared
-        arguments = (*partitioned(database), count)
+        arguments = (*partitioned(database, OnRay(settings)), count)
         make = _partition_searcher
     pool = RayPool[Floats, Neighbours](settings, make, *arguments)
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.base.pools.threads import Workers, blocks
 from curation.base.tables import WINDOW
 from curation.checks.duplicates.candidates import (
     FEW,
@@ -25,7 +26,7 @@ from curation.checks.duplicates.candidates import (
     as_candidates,
     searcher,
 )
-from curation.checks.duplicates.features import PLAIN, SIDE, Floats, Pixels, View, descriptors, seen_by
+from curation.checks.duplicates.features import ALONE, PLAIN, SIDE, Floats, Pixels, View, descriptors, seen_by
 from curation.checks.duplicates.kernel import Stack, place_crops
 from curation.checks.duplicates.looks import Looks, nearest, seen_through
 
@@ -59,6 +60,9 @@ _LEAST_SIMILARITY = 0.7
 _LEAST_SIMILARITY_IN_COMMON = 0.8
 """The cosine of descriptors from which neighbours are looked at: of crops, for windows seldom lie right, and of what
 turned and shifted pictures have in common."""
+
+_PAIRS_A_PICTURE = 4
+"""Pairs to look at that cost as much as what else is made of a picture."""
 
 _HALF = SIDE // 2
 _CROP_SIDES = (15, 14, 16)
@@ -98,13 +102,13 @@ class WindowSource:
     """Of which progress tells."""
 
     def __init__(
-        self, index: Index, report: Report | None = None, made: Searcher | None = None, threads: int = 1
+        self, index: Index, report: Report | None = None, made: Searcher | None = None, workers: Workers = ALONE
     ) -> None:
         """Search ``index``, which holds the contents' descriptors first, for ``FEW``, and others by ``made``."""
         self._index = index
         self._report = report
         self._searcher = made or searcher
-        self._threads = threads
+        self._workers = workers
 
     def pairs(self, thumbnails: Pixels, large: Stack, looks: Looks) -> tuple[Looks, Candidates]:
         """Return the looks that windows add behind ``looks``, and pairs of contents with them.
@@ -116,11 +120,11 @@ class WindowSource:
 
         """
         named: list[_Named] = []
+        shown = self._workers.doing(_make_shown, large)
         for search, found in self._found(thumbnails):
-            if search.other == PLAIN:
-                named += _crops(large, found, self._threads)
-            else:
-                named += _in_common(large, search.own, found)
+            parts = blocks(len(found), _PAIRS_A_PICTURE * self._workers.rows)
+            for some in shown([(search, found[part]) for part in parts]):
+                named += some
         who, whom = (np.array([part[side] for part in named], dtype=np.int64) for side in (0, 1))
         views = np.array([part[2] for part in named]).reshape(-1, 6)
         seen, place = np.unique(np.column_stack([who, views]), axis=0, return_inverse=True)
@@ -136,11 +140,11 @@ class WindowSource:
     def _found(self, thumbnails: Pixels) -> Iterator[tuple[_Search, Indices]]:
         """Yield searches with the pairs (M, 2) to look at; all crops are one."""
         crops: list[Indices] = []
-        own = seen_by(thumbnails, [search.own for search in _SEARCHES])
+        own = seen_by(thumbnails, [search.own for search in _SEARCHES], self._workers)
         for done, (search, seen) in enumerate(zip(_SEARCHES, own, strict=True)):
             whole = search.other == PLAIN
             least = _LEAST_SIMILARITY if whole else _LEAST_SIMILARITY_IN_COMMON
-            index = self._index if whole else self._made(descriptors(thumbnails, search.other))
+            index = self._index if whole else self._made(descriptors(thumbnails, search.other, self._workers))
             pairs = np.stack(nearest(index, seen, len(thumbnails), FEW, least), axis=1)
             pairs = pairs[pairs[:, 0] != pairs[:, 1]]
             if whole:
@@ -159,10 +163,20 @@ class WindowSource:
 _Named = tuple[int, int, tuple[float, ...]]
 
 
-def _crops(large: Stack, pairs: Indices, threads: int) -> list[_Named]:
+def _make_shown(large: Stack) -> Callable[[tuple[_Search, Indices]], list[_Named]]:
+    """Return what looks at pairs (M, 2) of evened pictures as a search wants them looked at."""
+
+    def shown(task: tuple[_Search, Indices]) -> list[_Named]:
+        search, pairs = task
+        return _crops(large, pairs) if search.other == PLAIN else list(_in_common(large, search.own, pairs))
+
+    return shown
+
+
+def _crops(large: Stack, pairs: Indices) -> list[_Named]:
     """Return of pairs (M, 2) in which the second is a crop of the first: both rows, and the view of the first."""
     one, other = (np.ascontiguousarray(side) for side in pairs.T)
-    agreement, places = place_crops(large, one, other, _CROP_SIDES, threads)
+    agreement, places = place_crops(large, one, other, _CROP_SIDES)
     named: list[_Named] = []
     for n in np.flatnonzero(agreement >= _LEAST_AGREEMENT).tolist():
         side, left, top = places[n].tolist()

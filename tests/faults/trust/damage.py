@@ -123,7 +123,7 @@ TEXTS = (
 )
 
 TABLES = (
-    *("images.parquet", "listing.parquet", "issues.parquet", "pairs.parquet", "manifests/v1.parquet"),
+    *("images.parquet", "listing.parquet", "issues.parquet", "scores.parquet", "pairs.parquet", "manifests/v1.parquet"),
     *("manifests/v2.parquet", "votes/crowd.parquet", "review/conflicts.parquet", "labels.parquet"),
 )
 

@@ -142,6 +142,7 @@ def _advised() -> Iterator[tuple[str, Callable[[Home], object], tuple[str, ...]]
         ("images.parquet", ("explain", "{image}")),
         ("listing.parquet", ("check",)),
         ("issues.parquet", ("issues",)),
+        ("scores.parquet", ("issues",)),
         ("pairs.parquet", ("check",)),
         ("ingest.json", ("report",)),
         ("state.json", ("run", "{data}")),
@@ -155,17 +156,23 @@ def _advised() -> Iterator[tuple[str, Callable[[Home], object], tuple[str, ...]]
         ("written/any.json", ("show",)),
     ):
         yield f"advice on {name} of noise", _noise(name), verb
-    one_column = {"issues": ("issues",), "pairs": ("check",), "listing": ("check",), "images": ("report",)}
+    one_column = {
+        "issues": ("issues",),
+        "scores": ("issues",),
+        "pairs": ("check",),
+        "listing": ("check",),
+        "images": ("report",),
+    }
     for name, verb in one_column.items():
         yield f"advice on {name}.parquet of one column", _of_one_column(name), verb
     yield "advice on a listing that leads outside", _leading_outside, ("check",)
-    for name in ("images.parquet", "listing.parquet", "issues.parquet"):
+    for name in ("images.parquet", "listing.parquet", "issues.parquet", "scores.parquet"):
         yield (
             f"advice where there is no {name}",
             lambda home, name=name: (home.space / name).unlink(),
             (  # type: ignore[misc]
-                "issues" if name.startswith("issues") else "export",
-                *(() if name.startswith("issues") else ("cleaned", "-o", "{out}/x.csv")),
+                "issues" if name.startswith(("issues", "scores")) else "export",
+                *(() if name.startswith(("issues", "scores")) else ("cleaned", "-o", "{out}/x.csv")),
             ),
         )
 
@@ -188,6 +195,8 @@ def _follow(home: Home, case: str, harm: Callable[[Home], object], verb: tuple[s
             Path(named[0]).unlink()
     if "run: curate run DATA" in sentence or "curate run DATA" in sentence:
         home.done("run", home.data)
+    elif sentence.endswith("curate check"):
+        home.done("check")
     elif "delete it" not in sentence and "move it" not in sentence:
         home.wrong(f"no advice: {sentence}")
     again = home.run(*words)
