@@ -1,10 +1,10 @@
 """The issues of a data set: whole rows where something was found, columns for all else that the checks say.
 
-``issues.parquet`` has the flagged rows, and the few others whose evidence no number can rebuild; its metadata names the
-content of ``scores.parquet``, so that the two are only read together. That file has one row an image: its path and, for
-each check, ``CHECK`` (the score, NaN where the check does not score the image), ``CHECK text`` (the number of the text
-of the evidence), ``CHECK:FIELD`` (a value in it) and ``CHECK group``; its metadata hold the texts. In a workspace of an
-earlier version ``issues.parquet`` has every row, and there is no other file.
+``issues.parquet`` has the flagged rows, and the few others whose evidence no number can rebuild. Its metadata name the
+file in ``scores/`` that belongs to it by its SHA-256, so that both are replaced at once. That file has one row an
+image: its path and, for each check, ``CHECK`` (the score, NaN where the check does not score the image), ``CHECK text``
+(the number of the text of the evidence), ``CHECK:FIELD`` (a value in it) and ``CHECK group``; its metadata hold the
+texts. In a workspace of an earlier version ``issues.parquet`` has every row, and there is no other file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -30,10 +31,10 @@ BLOCK = 65_536
 """Rows that are built at a time."""
 
 _SCORES = b"face_curation.scores"
-"""Metadata of issues.parquet: SHA-256 of the scores.parquet that belongs to it."""
+"""Metadata of issues.parquet: SHA-256 of the file of columns that belongs to it."""
 
 _CHECKS = b"face_curation.checks"
-"""Metadata of scores.parquet: JSON object, check -> texts, fields (name -> kind), scored (number of images)."""
+"""Metadata of that file: JSON object, check -> texts, fields (name -> kind), scored (number of images)."""
 
 _MEND = "delete it and run: curate check"
 
@@ -226,7 +227,7 @@ def _counts(columns: Mapping[str, Scored]) -> dict[str, int]:
 
 
 class _Stored(Mapping[str, Scored]):
-    """The columns in a scores.parquet, read when they are asked for."""
+    """The columns in a file, read when they are asked for."""
 
     def __init__(self, path: Path, source: Any, described: dict[str, Any]) -> None:
         self._path, self._source, self._described = path, source, described
@@ -320,30 +321,52 @@ def read_issues(workspace: Workspace) -> Issues:
     """Return the issues; their columns are read when they are asked for.
 
     Raises:
-        WorkspaceError: a table is absent or damaged, or the two were not written together.
+        WorkspaceError: a table is absent or damaged, or the columns are not those that the rows name.
 
     """
     rows = files.read_checked("issues", workspace.issues)
     with reading.refusing(workspace.issues, _MEND):
-        belongs = _metadata(workspace.issues).get(_SCORES, b"").decode()
-        identity = reading.sha256(workspace.issues)
-    if not belongs and not workspace.scores.exists():  # of an earlier version: all rows
+        path, identity = _columns_of(workspace), reading.sha256(workspace.issues)
+    if path is None and not _stored_columns(workspace):  # of an earlier version: all rows
         return Issues(rows, identity=identity)
-    if belongs != _digest(workspace.scores):
+    if not _is_whole(path):
+        if identity != reading.sha256(workspace.issues):  # replaced in this moment
+            return read_issues(workspace)
         raise WorkspaceError(
-            f"{workspace.scores} does not belong to {workspace.issues.name} (it is absent, damaged or of another run); "
-            "to make both again: curate check"
+            f"{workspace.scores} does not hold what belongs to {workspace.issues.name} (one of them was damaged or "
+            "changed); to make both again: curate check"
         )
-    with reading.refusing(workspace.scores, _MEND):
-        described = reading.json_object(_metadata(workspace.scores)[_CHECKS])
+    assert path is not None  # noqa: S101 -- it is whole
+    with reading.refusing(path, _MEND):
+        described = reading.json_object(_metadata(path)[_CHECKS])
         shape = {str: {"texts": [[str]], "fields": {str: str}, "scored": int, "groups": bool}}
         reading.require_shape(described, shape)
         for said in described.values():
             _require_texts(said)
         import pyarrow as pa
 
-        stored = _Stored(workspace.scores, pa.OSFile(str(workspace.scores)), described)
+        stored = _Stored(path, pa.OSFile(str(path)), described)
     return Issues(rows, stored.paths, stored, identity)
+
+
+def _columns_of(workspace: Workspace) -> Path | None:
+    """Return the file of columns that the rows name, None if they name none."""
+    name = _metadata(workspace.issues).get(_SCORES, b"").decode("ascii")
+    if name and not re.fullmatch("[0-9a-f]{64}", name):
+        raise ValueError(f"{name!r} is no SHA-256")
+    return workspace.scores / f"{name}.parquet" if name else None
+
+
+def _stored_columns(workspace: Workspace) -> list[Path]:
+    return sorted(workspace.scores.glob("*.parquet"))
+
+
+def _is_whole(path: Path | None) -> bool:
+    """Return whether the file of columns is there with the content that its name states."""
+    if path is None or not path.exists():
+        return False
+    with reading.refusing(path, _MEND):
+        return reading.sha256(path) == path.stem
 
 
 def _require_texts(said: Mapping[str, Any]) -> None:
@@ -368,16 +391,11 @@ def faults(workspace: Workspace) -> list[str]:
 
 
 def are_together(workspace: Workspace) -> bool:
-    """Return whether the two files are there and were written together."""
+    """Return whether the rows are there, and the columns that they name."""
     try:
-        return _metadata(workspace.issues).get(_SCORES, b"").decode() == _digest(workspace.scores) != ""
-    except (OSError, ValueError):
+        return _is_whole(_columns_of(workspace))
+    except (OSError, ValueError, WorkspaceError):
         return False
-
-
-def _digest(path: Path) -> str:
-    with reading.refusing(path, _MEND):
-        return reading.sha256(path) if path.exists() else ""
 
 
 def _metadata(path: Path) -> Mapping[bytes, bytes]:
@@ -392,7 +410,7 @@ def _metadata(path: Path) -> Mapping[bytes, bytes]:
 
 
 def write_issues(workspace: Workspace, issues: Issues) -> None:
-    """Replace both tables; the columns come first, and the rows name their content."""
+    """Replace both tables at once: the new columns lie beside the old ones until the rows name them."""
     import pyarrow as pa
 
     arrays: dict[str, Any] = {"path": pa.array(issues.paths, pa.string())}
@@ -413,9 +431,14 @@ def write_issues(workspace: Workspace, issues: Issues) -> None:
         }
     data = _parquet(pa.table(arrays), {_CHECKS: json.dumps(described, ensure_ascii=False).encode("utf-8")})
     rows = pa.Table.from_pandas(issues.rows, preserve_index=False)
-    metadata = {**(rows.schema.metadata or {}), _SCORES: hashlib.sha256(data).hexdigest().encode()}
-    files.write_bytes(workspace.scores, data)
+    path = workspace.scores / f"{hashlib.sha256(data).hexdigest()}.parquet"
+    metadata = {**(rows.schema.metadata or {}), _SCORES: path.stem.encode()}
+    if not files.holds(path, data):
+        files.write_bytes(path, data)
     files.write_bytes(workspace.issues, _parquet(rows, metadata))
+    for other in _stored_columns(workspace):
+        if other != path:
+            other.unlink(missing_ok=True)
 
 
 def _parquet(table: Any, metadata: Mapping[bytes, bytes]) -> bytes:
