@@ -373,3 +373,8 @@ def test_all_rows_are_printed_in_blocks_as_at_once(
     assert flagged.head(5)["check"].isin(["label_conflict", "split_leak"]).all() and len(flagged.head(0)) == len(
         flagged
     )
+
+
+def test_of_an_image_that_no_check_scored_nothing_is_said(found: Issues, space: Workspace) -> None:
+    write_issues(space, found)
+    assert read_issues(space).only("nowhere.jpg").every().empty and found.only("nowhere.jpg").every().empty
