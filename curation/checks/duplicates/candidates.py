@@ -85,12 +85,24 @@ class CandidateSource(Protocol):
 
 def as_candidates(i: Indices, j: Indices, mirrored: Flags) -> Candidates:
     """Order each pair, drop pairs of an image with itself and repetitions, and sort."""
-    low, high = np.minimum(i, j), np.maximum(i, j)
-    apart = low != high
-    key = np.sort((low[apart] << 33) | (high[apart] << 1) | mirrored[apart])
+    key, high = np.minimum(i, j), np.maximum(i, j)
+    apart = key != high
+    # in place, for there are many times as many pairs as images
+    key <<= 33
+    high <<= 1
+    key |= high
+    key |= mirrored
+    del high
+    key = key[apart]
+    key.sort()
     # not np.unique, which hashes: five times the cost for millions of pairs
-    key = key[np.diff(key, prepend=-1) != 0]
-    return Candidates(np.stack([key >> 33, (key >> 1) & 0xFFFFFFFF], axis=1), (key & 1).astype(np.bool_))
+    key = key[np.append(np.ones(min(len(key), 1), dtype=np.bool_), key[1:] != key[:-1])]
+    pairs = np.empty((len(key), 2), dtype=np.int64)
+    np.right_shift(key, 33, out=pairs[:, 0])
+    turned = (key & 1).astype(np.bool_)
+    key >>= 1
+    np.bitwise_and(key, 0xFFFFFFFF, out=pairs[:, 1])
+    return Candidates(pairs, turned)
 
 
 def union(found: Sequence[Candidates]) -> Candidates:
@@ -356,13 +368,13 @@ class Partitions(NamedTuple):
     """Descriptors laid down by partition.
 
     centroids -- (P, D)
-    vectors   -- (N, D) descriptors in order of their partitions
+    vectors   -- (N, D) descriptors in order of their partitions, int8: they are whole numbers
     rows      -- (N,) the row of each in the database
     bounds    -- (P + 1,) where each partition begins
     """
 
     centroids: Floats
-    vectors: Floats
+    vectors: NDArray[np.int8]
     rows: Indices
     bounds: Indices
 
@@ -387,7 +399,7 @@ def partitioned(database: Floats, workers: Workers = ALONE) -> Partitions:
     nearest = _nearest_centroids(centroids, database, workers)
     rows = np.argsort(nearest, kind="stable")
     bounds = np.searchsorted(nearest[rows], np.arange(partitions + 1))
-    return Partitions(centroids, database[rows], rows, bounds)
+    return Partitions(centroids, database.astype(np.int8)[rows], rows, bounds)
 
 
 def _nearest_centroids(centroids: Floats, vectors: Floats, workers: Workers) -> Indices:
@@ -424,5 +436,5 @@ def _search_partitions(partitions: Partitions, queries: Floats, similarity: Floa
     for partition in np.flatnonzero(np.diff(bounds)).tolist():
         who = order[bounds[partition] : bounds[partition + 1]]
         inside = slice(partitions.bounds[partition], partitions.bounds[partition + 1])
-        products = queries[who] @ partitions.vectors[inside].T
+        products = queries[who] @ partitions.vectors[inside].astype(np.float32).T
         load.entry("keep_best")(products, who, partitions.rows[inside], similarity, index)

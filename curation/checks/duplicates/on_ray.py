@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curation.base.pools.ray_pool import RayPool
 from curation.base.pools.threads import Make, blocks
@@ -94,7 +95,7 @@ def _searcher(settings: EngineSettings, database: Floats, count: int) -> Callabl
 
 
 def _partition_searcher(
-    centroids: Floats, vectors: Floats, rows: Indices, bounds: Indices, count: int
+    centroids: Floats, vectors: NDArray[np.int8], rows: Indices, bounds: Indices, count: int
 ) -> Callable[[Floats], Neighbours]:
     return partial(partition_search, Partitions(centroids, vectors, rows, bounds), count)
 
