@@ -15,6 +15,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from curation.base.files import parsed
+from curation.base.frames import is_in
 from curation.decisions.log import LogError, undone_in
 from curation.decisions.replay import overruled, people_rows
 
@@ -88,7 +89,7 @@ def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
     import pandas as pd
 
     people = identified(table, past)
-    here = raw[raw["path"].isin(people["path"])].set_index("path")
+    here = raw[is_in(raw["path"], people["path"])].set_index("path")
     at_home = people["content"].eq(people["path"].map(here["sha256"]))
     same_label = people["label"].eq(people["path"].map(here["original_label"]))
     plain = people[at_home & (same_label | ~people["action"].isin(_ON_THE_LABEL))]

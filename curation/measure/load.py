@@ -161,10 +161,13 @@ def load_parts(contents: Sequence[str] | pd.Series, store: Path, settings: Measu
     index = pd.Index(np.asarray(contents, dtype=object))
     folders = cache.folders(store, settings, detector_fingerprint(settings))
     owners, records = [], []
+    # what several processes meet at once is measured, and stored, by each of them
+    waited_for = np.ones(len(index), dtype=np.bool_)
     for part in cache.each_part(folders.pixels, PIXELS_SCHEMA, ["sha256", "parts"]):
         some = part.filter(pc.greater(pc.fill_null(pc.list_value_length(part["parts"]), 0), 0))
         for owner, found in zip(index.get_indexer(some["sha256"].to_pandas()), some["parts"].to_pylist(), strict=True):
-            if owner >= 0:
+            if owner >= 0 and waited_for[owner]:
+                waited_for[owner] = False
                 owners += [owner] * len(found)
                 records += found
     order = np.argsort(owners, kind="stable").astype(np.int64)

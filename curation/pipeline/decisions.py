@@ -21,6 +21,7 @@ import pandas as pd
 from curation.base import files, reading
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
+from curation.base.frames import is_in
 from curation.base.issues import Issues, read_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -97,7 +98,7 @@ def record(
     log = Log(workspace.decisions)
     _require_judgeable(workspace, log, images, settings)
     named = {draft.path for drafts in by_person.values() for draft in drafts}
-    place = _images_by_path(images[images["path"].isin(named)])
+    place = _images_by_path(images[is_in(images["path"], named)])
     whole = {who: [_complete(draft, place) for draft in drafts] for who, drafts in by_person.items()}
     classes, splits = known_classes(images, log.table), known_splits(images, log.table)
     for draft in (draft for drafts in whole.values() for draft in drafts):

@@ -16,6 +16,7 @@ import pandas as pd
 from curation.base import files, memory, reading, scratch, tables, trust
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
+from curation.base.frames import is_in
 from curation.base.issues import Issues, are_together, read_issues, write_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -139,7 +140,7 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame,
         return 0
     listed = files.read_table(workspace.listing)  # only its paths count: the images have been listed again
     known = listed["path"].astype("str") if "path" in listed else pd.Series(dtype="str")
-    gone = known[~known.isin(listing["path"])]
+    gone = known[~is_in(known, listing["path"])]
     for path, reason in problems.loc[problems["reason"].str.startswith("folder cannot"), ["path", "reason"]].values:
         lost = int(gone.str.startswith(f"{path}/").sum())
         if lost:

@@ -11,6 +11,7 @@ import pytest
 
 from curation.base import files, settings
 from curation.base.errors import WorkspaceError
+from curation.base.issues import Issues, read_issues, write_issues
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import log, manifest, policy
@@ -38,7 +39,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     decide = policy.decide
 
-    def watched(chosen: policy.Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[log.Draft]:
+    def watched(chosen: policy.Policy, images: pd.DataFrame, issues: Issues) -> list[log.Draft]:
         names.append(chosen.name)
         return decide(chosen, images, issues)
 
@@ -47,8 +48,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def no_copies(workspace: Workspace) -> None:
-    found = files.read_table(workspace.issues)
-    files.write_table(workspace.issues, found[~found["check"].isin(["exact_duplicate", "near_duplicate"])])
+    found = read_issues(workspace)
+    rows = found.rows[~found.rows["check"].isin(["exact_duplicate", "near_duplicate"])]
+    write_issues(workspace, Issues(rows, found.paths, dict(found.columns)))
 
 
 def another_label(workspace: Workspace) -> None:

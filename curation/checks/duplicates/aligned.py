@@ -121,37 +121,3 @@ def _aligned(thumbnails: Pixels, maps: Doubles) -> Pixels:
             borderMode=cv2.BORDER_REPLICATE,
         )
     return result
-
-
-_USUAL = np.array([0.33, 0.42, 0.67, 0.42, 0.5, 0.6, 0.37, 0.76, 0.63, 0.76])
-"""Landmarks (see ``Face``) of a face that fills its picture, for those that have none."""
-
-
-def face_zones(landmarks: Doubles, side: int) -> NDArray[np.int64]:
-    """Return (B, side, side): 1 at eyes and brows, 2 at the mouth, 0 elsewhere.
-
-    Args:
-        landmarks: (B, 10) fractions of the picture, as in ``Face``; NaN where unknown
-        side: of the pictures, px
-
-    """
-    known = np.asarray(np.isfinite(landmarks).all(axis=1))
-    points = np.where(known[:, None], landmarks, _USUAL).reshape(-1, 5, 2) * side - 0.5
-    eyes, mouth = (points[:, 0] + points[:, 1]) / 2, (points[:, 3] + points[:, 4]) / 2
-    down = mouth - eyes
-    length = np.linalg.norm(down, axis=1, keepdims=True)
-    down = down / np.maximum(length, 1e-6)
-    unit = np.maximum(np.linalg.norm(points[:, 1] - points[:, 0], axis=1, keepdims=True), 0.8 * length)
-    unit = np.maximum(unit, 0.08 * side)[:, :, None]
-    y, x = np.mgrid[:side, :side]
-    zones = np.zeros((len(points), side, side), dtype=np.int64)
-    for number, centre, aside, above, below in (
-        (1, points[:, 0], 0.45, 0.5, 0.25),
-        (1, points[:, 1], 0.45, 0.5, 0.25),
-        (2, mouth, 0.65, 0.35, 0.6),
-    ):
-        u, v = x - centre[:, 0, None, None], y - centre[:, 1, None, None]
-        across = u * down[:, 1, None, None] - v * down[:, 0, None, None]
-        along = u * down[:, 0, None, None] + v * down[:, 1, None, None]
-        zones[(np.abs(across) < aside * unit) & (along > -above * unit) & (along < below * unit)] = number
-    return zones
