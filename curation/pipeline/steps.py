@@ -230,7 +230,9 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
     thumbnails = load_thumbnails(contents, workspace.measurements, settings.measure, room)
     parts = load_parts(contents, workspace.measurements, settings.measure)
     landmarks = load_landmarks(contents, workspace.measurements, settings.measure, settings.checks.face_score)
-    dhash, phash = (distinct[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
+    del contents
+    dhash, phash = (distinct.pop(name).to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
+    distinct.pop("sha256")
     engine = local_engine(settings.engine.workers)
     if settings.engine.kind == "ray":
         from curation.checks.duplicates.on_ray import ray_engine
