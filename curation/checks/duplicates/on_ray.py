@@ -123,7 +123,7 @@ def _make_search(make: Make, arguments: Sequence[Any]) -> Callable[[NDArray[np.i
 
 
 def _partition_searcher(
-    centroids: Floats, vectors: Floats, rows: Indices, bounds: Indices, count: int
+    centroids: Floats, vectors: NDArray[np.int8], rows: Indices, bounds: Indices, count: int
 ) -> Callable[[Floats], Neighbours]:
     return partial(partition_search, Partitions(centroids, vectors, rows, bounds), count)
 
