@@ -162,8 +162,9 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     """
     from curation.checks.duplicates import REVISION
 
-    readable = scanned.measurements[scanned.measurements["error"] == ""]
-    distinct = readable.drop_duplicates("pixel_sha256").sort_values("pixel_sha256", ignore_index=True)
+    needed = scanned.measurements[["sha256", "pixel_sha256", "dhash", "phash"]]
+    distinct = needed[(scanned.measurements["error"] == "").to_numpy()].drop_duplicates("pixel_sha256")
+    distinct = distinct.sort_values("pixel_sha256", ignore_index=True)
     fingerprint = digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
     if is_current(workspace, "pairs", fingerprint, workspace.pairs):
         return read_pairs(workspace)
@@ -193,7 +194,7 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
     from curation.measure import THUMBNAIL_SIDE, load_landmarks, load_parts, load_thumbnails
 
     room = scratch.mapped_zeros(workspace.root, (len(distinct), THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
-    contents = distinct["sha256"].tolist()
+    contents = distinct["sha256"]
     thumbnails = load_thumbnails(contents, workspace.measurements, settings.measure, room)
     parts = load_parts(contents, workspace.measurements, settings.measure)
     landmarks = load_landmarks(contents, workspace.measurements, settings.measure, settings.checks.face_score)

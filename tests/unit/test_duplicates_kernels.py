@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from curation.audit.synthetic import plant
-from curation.checks.duplicates import features, kernel, transform
+from curation.checks.duplicates import changes, features, kernel
 from curation.checks.duplicates.kernels import load
 from tests.unit.test_plant import drawn_face
 
@@ -39,9 +39,15 @@ def results(kernels: dict[str, load.Kernel]) -> list[np.ndarray]:
     placed, places = np.zeros(len(i)), np.zeros((len(i), 3), np.int64)
     weights = np.stack([kernel.area_weights(48, side) for side in (15, 14)])
     kernels["place_crops"](pictures.large, i, j, np.array([15, 14]), weights, placed, places)
-    warped, inside = np.empty((len(i), 48, 48), np.float32), np.empty((len(i), 48, 48), np.bool_)
-    kernels["sample"](pictures.levels[i].astype(np.float32), maps, warped, inside)
-    return [agreement, coarse, maps, evidence, placed, places, warped, inside, *searched(kernels)]
+    settled, numbers = maps.copy(), np.empty(48 * 48, np.int32)
+    landmarks = np.tile(np.array([0.3, 0.4, 0.7, 0.4, 0.5, 0.6, 0.35, 0.8, 0.65, 0.8]), (len(pictures.levels), 1))
+    landmarks[::3] = np.nan
+    given = np.arange(len(i)) % 7 > 0
+    told = np.full((len(i), len(changes.EVIDENCE)), np.nan)
+    kernels["differ"](
+        pictures.levels, landmarks, i, j, mirrored, settled, given, True, numbers, numbers.view(np.float32), told
+    )
+    return [agreement, coarse, maps, evidence, placed, places, settled, told, *searched(kernels)]
 
 
 def searched(kernels: dict[str, load.Kernel]) -> list[np.ndarray]:
@@ -104,7 +110,7 @@ def test_making_the_shipped_kernels_again_makes_the_same() -> None:
 def test_nothing_shipped_is_a_pickle_or_calls_python() -> None:
     made = gzip.decompress(load.SHIPPED.read_bytes()).decode()
     declared = {line.split("@")[1].split("(")[0] for line in made.splitlines() if line.startswith("declare")}
-    assert {name for name in declared if not name.startswith("llvm.")} <= {"malloc", "free", "sqrt"}
+    assert {name for name in declared if not name.startswith("llvm.")} <= {"malloc", "free", "sqrt", "sqrtf"}
     assert "pickle" not in made and "x86" not in made
 
 
@@ -175,18 +181,36 @@ def test_crops_are_placed_where_opencv_places_them() -> None:
     assert agreement[one == other].min() > 0.9 > agreement[one != other].max()
 
 
-def test_pictures_are_sampled_where_the_map_says() -> None:
-    rng = np.random.default_rng(5)
-    pictures = rng.integers(0, 256, (3, 48, 48)).astype(np.float32)
-    maps = np.array([[1.0, 0, 2 / 48, 0, 1, -3 / 48], [0.9, 0.1, 0.02, -0.1, 1.1, 0.03], [1.0, 0, 0.9, 0, 1, 0]])
-    levels, inside = kernel.sample(pictures, maps)
-    assert levels.dtype == np.float32
-    assert np.allclose(levels[0, 3:, :-2], pictures[0, :-3, 2:], atol=0.3)
-    assert inside[0, 4:-1, 1:-3].all() and not inside[0, :4].any() and not inside[0, :, -2:].any()
-    into = transform.pixel_map(maps[1], 48)
-    wanted = cv2.warpAffine(pictures[1], into, (48, 48), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    assert np.abs(levels[1] - wanted)[inside[1]].max() < 8  # OpenCV rounds places to 1/32 px
-    assert not inside[2].all(axis=0).any()
+def test_a_settled_map_is_exact_and_what_is_left_is_noise() -> None:
+    face = drawn_face(3)
+    shift = np.array([[1.0, 0, 2.4], [0, 1.0, -1.7]], dtype=np.float32)
+    moved = cv2.warpAffine(face, shift, (48, 48), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    darker = np.clip(np.rint(moved * 0.7 + 20), 0, 255).astype(np.uint8)
+    levels = np.stack([face, darker, np.ascontiguousarray(darker[:, ::-1])])
+    i, j, mirrored = np.zeros(2, np.int64), np.array([1, 2]), np.array([False, True])
+    maps = np.tile(np.array([1.02, 0, 0.04, 0, 0.99, -0.02]), (2, 1))
+    told = changes.differ(levels, np.full((3, 10), np.nan), i, j, mirrored, maps, np.ones(2, np.bool_))
+    wanted = np.array([1, 0, 2.4 / 48, 0, 1, -1.7 / 48])
+    assert np.abs((maps - wanted) * 48).max() < 0.2  # px
+    assert maps[0].tobytes() == maps[1].tobytes() and told[0].tobytes() == told[1].tobytes()
+    seen = dict(zip(changes.EVIDENCE, told[0], strict=True))
+    assert seen["overlay"] == changes.NO_CHANGE and max(seen["eyes"], seen["mouth"]) < 3 and seen["shift_median"] < 0.1
+
+
+def test_what_pairs_differ_in_does_not_depend_on_their_company() -> None:
+    levels = np.stack([drawn_face(seed) for seed in range(12)] + [drawn_face(seed) for seed in range(12)])
+    levels[12:, 30:40, 10:30] = 255 - levels[12:, 30:40, 10:30]
+    i, j, mirrored = np.arange(12), np.arange(12, 24), np.zeros(12, np.bool_)
+    maps = np.tile(np.array([1.0, 0, 0, 0, 1.0, 0]), (12, 1))
+    landmarks = np.full((24, 10), np.nan)
+    together, asked = maps.copy(), np.arange(12) != 5
+    told = changes.differ(levels, landmarks, i, j, mirrored, together, asked)
+    assert np.isnan(told[5]).all() and together[5].tobytes() == maps[5].tobytes()
+    assert np.isfinite(told[:, 0]).sum() > 8 and (told[:, changes.EVIDENCE.index("overlay")] < changes.NO_CHANGE).any()
+    for n in np.flatnonzero(asked).tolist():
+        one, alone = slice(n, n + 1), maps[n : n + 1].copy()
+        same_again = changes.differ(levels, landmarks, i[one], j[one], mirrored[one], alone, asked[one])
+        assert same_again.tobytes() == told[one].tobytes() and alone.tobytes() == together[one].tobytes()
 
 
 def test_arrays_of_another_kind_are_refused_not_misread() -> None:
@@ -199,8 +223,10 @@ def test_arrays_of_another_kind_are_refused_not_misread() -> None:
             load.entry("keep_best")(wrong, who, np.arange(3), *best)
 
 
-def test_what_numba_compiles_changes_with_the_file_it_calls() -> None:
-    from curation.checks.duplicates.kernels import comparison
+def test_what_numba_compiles_changes_with_the_files_it_calls() -> None:
+    from curation.checks.duplicates.kernels import comparison, differences
 
-    content = (load.FOLDER / "registration.py").read_bytes()
-    assert hashlib.sha256(content).hexdigest().startswith(comparison.REGISTRATION), "put it into comparison.py"
+    called = (load.FOLDER / "registration.py").read_bytes()
+    assert hashlib.sha256(called).hexdigest().startswith(comparison.REGISTRATION), "put it into comparison.py"
+    called += (load.FOLDER / "settling.py").read_bytes()
+    assert hashlib.sha256(called).hexdigest().startswith(differences.SOURCES), "put it into differences.py"

@@ -19,6 +19,7 @@ from curation.measure import (
     THUMBNAIL_SIDE,
     load_faces,
     load_measurements,
+    load_parts,
     load_thumbnails,
     thumbnail_bytes,
 )
@@ -149,6 +150,22 @@ def test_thumbnails_come_in_the_order_asked_for_also_twice_and_into_a_file(pictu
     bad = frame.loc[(frame["error"] != "") & (frame["sha256"] != ""), "sha256"].iloc[0]
     with pytest.raises(MeasurementsError, match="1 images have not been measured"):
         load_thumbnails([bad, contents[0]], store, SETTINGS)
+
+
+def test_parts_of_a_content_that_two_processes_measured_at_once_are_there_once(tmp_path, inline):
+    (tmp_path / "data").mkdir()
+    framed = np.zeros((96, 96), dtype=np.uint8)
+    framed[12:84, 12:84] = np.random.default_rng(1).integers(40, 255, (72, 72))
+    Image.fromarray(framed).save(tmp_path / "data" / "framed.png")
+    listing, store = listing_of(tmp_path / "data"), tmp_path / "store"
+    measure(listing, store, SETTINGS, ONE)
+    contents = load_measurements(listing, store, SETTINGS)["sha256"].tolist()
+    once = load_parts(contents, store, SETTINGS)
+    assert len(once.owner) == 1
+    (part,) = store.glob("pixels-*/part-*")
+    shutil.copy(part, part.with_name(part.name.replace("000001", "000002")))
+    for one, again in zip(once, load_parts(contents, store, SETTINGS), strict=True):
+        assert np.array_equal(one, again)
 
 
 def test_unreadable_images_have_an_error_and_empty_measurements(pictures, tmp_path, inline):

@@ -83,7 +83,10 @@ class FaceSource:
 
         """
         rows = np.flatnonzero(np.isfinite(landmarks).all(axis=1))
-        seen = descriptors(thumbnails[rows], PLAIN, self._workers, _aligned, alignments(landmarks[rows]))
+        maps = np.full((len(thumbnails), 6), np.nan)
+        maps[rows] = alignments(landmarks[rows])
+        # of all, because those with a face may not fit in memory
+        seen = descriptors(thumbnails, PLAIN, self._workers, _aligned, maps)[rows]
         count = min(_NEAREST + 1, len(rows))
         search = self._searcher(seen, count) if len(rows) > 1 else None
         found = []
@@ -99,10 +102,11 @@ class FaceSource:
 
 
 def _aligned(thumbnails: Pixels, maps: Doubles) -> Pixels:
-    """Return (N, 48, 48) what the maps show of each picture; beyond its edge the edge is repeated."""
+    """Return (N, 48, 48) what the maps show of each picture; beyond its edge the edge is repeated. 0 without a map."""
     centre = (SIDE - 1) / 2
-    result = np.empty_like(thumbnails)
-    for n, (thumbnail, (a, b, dx, c, d, dy)) in enumerate(zip(thumbnails, maps.tolist(), strict=True)):
+    result = np.zeros_like(thumbnails)
+    for n in np.flatnonzero(np.isfinite(maps).all(axis=1)).tolist():
+        a, b, dx, c, d, dy = maps[n].tolist()
         into = np.array(
             [
                 [a, b, dx * SIDE + centre - (a + b) * centre],
@@ -110,44 +114,10 @@ def _aligned(thumbnails: Pixels, maps: Doubles) -> Pixels:
             ]
         )
         result[n] = cv2.warpAffine(
-            thumbnail,
+            thumbnails[n],
             into,
             (SIDE, SIDE),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
     return result
-
-
-_USUAL = np.array([0.33, 0.42, 0.67, 0.42, 0.5, 0.6, 0.37, 0.76, 0.63, 0.76])
-"""Landmarks (see ``Face``) of a face that fills its picture, for those that have none."""
-
-
-def face_zones(landmarks: Doubles, side: int) -> NDArray[np.int64]:
-    """Return (B, side, side): 1 at eyes and brows, 2 at the mouth, 0 elsewhere.
-
-    Args:
-        landmarks: (B, 10) fractions of the picture, as in ``Face``; NaN where unknown
-        side: of the pictures, px
-
-    """
-    known = np.asarray(np.isfinite(landmarks).all(axis=1))
-    points = np.where(known[:, None], landmarks, _USUAL).reshape(-1, 5, 2) * side - 0.5
-    eyes, mouth = (points[:, 0] + points[:, 1]) / 2, (points[:, 3] + points[:, 4]) / 2
-    down = mouth - eyes
-    length = np.linalg.norm(down, axis=1, keepdims=True)
-    down = down / np.maximum(length, 1e-6)
-    unit = np.maximum(np.linalg.norm(points[:, 1] - points[:, 0], axis=1, keepdims=True), 0.8 * length)
-    unit = np.maximum(unit, 0.08 * side)[:, :, None]
-    y, x = np.mgrid[:side, :side]
-    zones = np.zeros((len(points), side, side), dtype=np.int64)
-    for number, centre, aside, above, below in (
-        (1, points[:, 0], 0.45, 0.5, 0.25),
-        (1, points[:, 1], 0.45, 0.5, 0.25),
-        (2, mouth, 0.65, 0.35, 0.6),
-    ):
-        u, v = x - centre[:, 0, None, None], y - centre[:, 1, None, None]
-        across = u * down[:, 1, None, None] - v * down[:, 0, None, None]
-        along = u * down[:, 0, None, None] + v * down[:, 1, None, None]
-        zones[(np.abs(across) < aside * unit) & (along > -above * unit) & (along < below * unit)] = number
-    return zones

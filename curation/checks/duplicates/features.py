@@ -190,14 +190,10 @@ def _reduced(large: NDArray[np.int8]) -> list[NDArray[np.int8]]:
     return [small, middle]
 
 
-def all_evened(
-    thumbnails: Pixels, folder: Path | None = None, workers: Workers = ALONE, known: NDArray[np.int8] | None = None
-) -> NDArray[np.int8]:
-    """Return thumbnails (R, 48, 48) evened, see ``evened``; ``known`` are the first of them, where they are there."""
+def all_evened(thumbnails: Pixels, folder: Path | None = None, workers: Workers = ALONE) -> NDArray[np.int8]:
+    """Return thumbnails (R, 48, 48) evened, see ``evened``."""
     result = scratch.mapped_zeros(folder, thumbnails.shape, np.int8)
-    first = 0 if known is None else len(known)
-    result[:first] = known if known is not None else 0
-    fill(workers, _each_evened, [thumbnails[first:]], [result[first:]])
+    fill(workers, _each_evened, [thumbnails], [result])
     return result
 
 

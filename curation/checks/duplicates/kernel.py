@@ -106,10 +106,3 @@ def area_weights(source: int, target: int) -> Floats:
     weights = np.zeros((source, 16), dtype=np.float32)
     weights[:, :target] = np.maximum(covered, 0) * (target / source)
     return weights
-
-
-def sample(pictures: Floats, maps: Doubles) -> tuple[Floats, Flags]:
-    """Sample pictures (B, n, n) bilinearly under maps (B, 6); also return what lies inside them, less one pixel."""
-    levels, inside = np.empty_like(pictures), np.empty(pictures.shape, dtype=np.bool_)
-    load.entry("sample")(np.ascontiguousarray(pictures), np.ascontiguousarray(maps), levels, inside)
-    return levels, inside

@@ -72,6 +72,10 @@ class Looks(NamedTuple):
     turn: Indices
     view: Doubles
 
+    def some(self, rows: slice) -> Looks:
+        """Return those in ``rows``."""
+        return Looks(self.owner[rows], self.kind[rows], self.box[rows], self.turn[rows], self.view[rows])
+
 
 _WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
 AS_IT_IS = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
@@ -95,10 +99,8 @@ def turned(thumbnails: NDArray[np.uint8], turn: int) -> Pixels:
 
 
 def pictured(thumbnails: Pixels, looks: Looks) -> Pixels:
-    """Return what the looks behind the first ``len(thumbnails)`` show: their owners' pictures turned, or windows."""
-    turns, owners, views, kinds = (
-        part[len(thumbnails) :] for part in (looks.turn, looks.owner, looks.view, looks.kind)
-    )
+    """Return what looks show of their owners' pictures: those turned, or windows."""
+    turns, owners, views, kinds = looks.turn, looks.owner, looks.view, looks.kind
     added = np.empty((len(turns), *thumbnails.shape[1:]), dtype=np.uint8)
     for turn in np.unique(turns).tolist():
         added[turns == turn] = turned(thumbnails[owners[turns == turn]], turn)

@@ -11,22 +11,18 @@ from numpy.typing import NDArray
 from curation.base import scratch
 from curation.base.pools.threads import blocks, in_order
 from curation.checks.duplicates import changes, kernel
-from curation.checks.duplicates.aligned import face_zones, mirrored_landmarks, starts
+from curation.checks.duplicates.aligned import starts
 from curation.checks.duplicates.calibration import log_odds, may_be_copies
 from curation.checks.duplicates.candidates import Candidates
 from curation.checks.duplicates.features import Pictures
 
 Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Report = Callable[[int, int], None]
 
 _BATCH = 4096
 """Pairs between two reports of progress, and before the memory of their pictures is given back: the system maps 64 KiB
 around each picture that is looked at."""
-
-_AT_ONCE = 24
-"""Pairs that are weighed together: their arrays stay in the processor's cache."""
 
 _LEAST_AGREEMENT = 0.78
 """Agreement of details at 24 px below which a pair is not examined at full size: 999 of 1000 natural copies have 0.91
@@ -116,7 +112,8 @@ def _verify_batch(pictures: Pictures, candidates: Candidates, weighed: bool) -> 
     place[order] = np.arange(len(order))
     i, j, maps, mirrored = (np.ascontiguousarray(part[place[near]]) for part in (i, j, maps, mirrored))
     evidence = kernel.examine(pictures.large, i, j, mirrored, maps)
-    differences = _differences(pictures, i, j, mirrored, maps, may_be_copies(evidence), weighed)
+    asked = may_be_copies(evidence)
+    differences = changes.differ(pictures.levels, pictures.landmarks, i, j, mirrored, maps, asked, weighed)
     back = tighter[near]
     odds = log_odds(evidence, differences, maps)
     maps[back] = _seen_from_the_other(maps[back], mirrored[back])
@@ -132,32 +129,3 @@ def _seen_from_the_other(maps: Doubles, mirrored: Flags) -> Doubles:
     back = changes.inverse(maps)
     flip = np.array([1, -1, -1, -1, 1, 1])  # the mirror about the centre before the map, and after it
     return np.where(mirrored[:, None], back * flip, back)
-
-
-def _differences(
-    pictures: Pictures, i: Ints, j: Ints, mirrored: Flags, maps: Doubles, asked: Flags, weighed: bool
-) -> Doubles:
-    """Settle the pairs that are asked for, their maps in place, and weigh what they differ in; NaN for the others."""
-    result = np.full((len(i), len(changes.EVIDENCE)), np.nan)
-    chosen = np.flatnonzero(asked)
-    for start in range(0, len(chosen), _AT_ONCE):
-        rows = chosen[start : start + _AT_ONCE]
-        template, other = (pictures.levels[side[rows]].astype(np.float32) for side in (i, j))
-        other[mirrored[rows]] = other[mirrored[rows], :, ::-1]
-        own = maps[rows]
-        seen, settled = changes.settle(*changes.equally_sharp(template, other, own), own)
-        maps[rows[settled]] = own[settled]
-        if not weighed:
-            continue
-        zones = face_zones(_landmarks(pictures.landmarks, i[rows], j[rows], mirrored[rows], own), template.shape[1])
-        result[rows[settled]] = changes.weigh(template, seen, zones)[settled]
-    return result
-
-
-def _landmarks(landmarks: Doubles, i: Ints, j: Ints, mirrored: Flags, maps: Doubles) -> Doubles:
-    """Return where the templates' landmarks are (M, 10): as found there, else as found in the other picture."""
-    other = np.where(mirrored[:, None], mirrored_landmarks(landmarks[j]), landmarks[j])
-    points = other.reshape(-1, 5, 2) - 0.5
-    linear = changes.inverse(maps).reshape(-1, 2, 3)
-    moved = points @ linear[:, :, :2].transpose(0, 2, 1) + linear[:, None, :, 2] + 0.5
-    return np.where(np.isfinite(landmarks[i]), landmarks[i], moved.reshape(-1, 10))

@@ -21,6 +21,7 @@ _PLAIN = {
     "NUMBA_CPU_FEATURES": "",
     "NUMBA_LOOP_VECTORIZE": "0",
     "NUMBA_SLP_VECTORIZE": "0",
+    "PYTHONHASHSEED": "0",
 }
 
 _MEMORY = """

@@ -1,4 +1,4 @@
-"""The compiled parts of ``windows`` and ``changes``: places small pictures on larger ones, and warps pictures."""
+"""The compiled part of ``windows``: places small pictures on larger ones."""
 
 from __future__ import annotations
 
@@ -159,38 +159,3 @@ def place_crops(
                 places[k, 0], places[k, 1], places[k, 2] = side, place[0], place[1]
             if found < _LEAST_HOPE:
                 break
-
-
-@entry
-def sample(pictures: Floats, maps: Doubles, levels: Floats, inside: NDArray[np.bool_]) -> None:
-    """See ``kernel.sample``."""
-    n = pictures.shape[1]
-    side, centre = np.float32(n), np.float32((n - 1) / 2)
-    first, last, most = np.float32(0.5), np.float32(n - 1.5), np.float32(n - 1.001)
-    nothing = np.float32(0)
-    place = np.empty(n, dtype=np.int64)
-    fx, fy = np.empty(n, dtype=np.float32), np.empty(n, dtype=np.float32)
-    for b in range(pictures.shape[0]):
-        a0, a1, a2 = np.float32(maps[b, 0]), np.float32(maps[b, 1]), np.float32(maps[b, 2])
-        a3, a4, a5 = np.float32(maps[b, 3]), np.float32(maps[b, 4]), np.float32(maps[b, 5])
-        picture = pictures[b]
-        for row in range(n):
-            v = np.float32((row - (n - 1) / 2) / n)
-            edge = row == 0 or row == n - 1
-            for column in range(n):
-                u = np.float32((column - (n - 1) / 2) / n)
-                x = (a0 * u + a1 * v + a2) * side + centre
-                y = (a3 * u + a4 * v + a5) * side + centre
-                seen = (x >= first) & (y >= first) & (x <= last) & (y <= last)
-                inside[b, row, column] = seen and not edge and 0 < column < n - 1
-                x, y = min(max(x, nothing), most), min(max(y, nothing), most)
-                left, top = np.int32(x), np.int32(y)
-                fx[column], fy[column] = x - np.float32(left), y - np.float32(top)
-                place[column] = top * n + left
-            for column in range(n):
-                top, left = place[column] // n, place[column] % n
-                one, two = picture[top, left], picture[top, left + 1]
-                three, four = picture[top + 1, left], picture[top + 1, left + 1]
-                upper = one + fx[column] * (two - one)
-                lower = three + fx[column] * (four - three)
-                levels[b, row, column] = upper + fy[column] * (lower - upper)

@@ -29,7 +29,15 @@ from curation.base.errors import WorkspaceError
 
 FOLDER = Path(__file__).parent
 SHIPPED = FOLDER / "kernels.ll.gz"
-SOURCES = ("registration.py", "comparison.py", "joins.py", "crops.py", "build.py")
+SOURCES = (
+    "registration.py",
+    "comparison.py",
+    "settling.py",
+    "differences.py",
+    "joins.py",
+    "crops.py",
+    "build.py",
+)
 
 _PICTURES, _ROW, _FLAGS, _MAPS = "int8[:,:,::1]", "int64[::1]", "boolean[::1]", "float64[:,::1]"
 _LIKENESS, _ROWS = "float32[:,::1]", "int64[:,::1]"
@@ -37,7 +45,10 @@ ENTRIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "screen": ("comparison", (_PICTURES, _PICTURES, _ROW, _ROW, _FLAGS, _MAPS, _FLAGS, "float64[::1]")),
     "examine": ("comparison", (_PICTURES, _ROW, _ROW, _FLAGS, _MAPS, _MAPS)),
     "place_crops": ("crops", (_PICTURES, _ROW, _ROW, _ROW, "float32[:,:,::1]", "float64[::1]", _ROWS)),
-    "sample": ("crops", ("float32[:,:,::1]", _MAPS, "float32[:,:,::1]", "boolean[:,:,::1]")),
+    "differ": (
+        "differences",
+        ("uint8[:,:,::1]", _MAPS, _ROW, _ROW, _FLAGS, _MAPS, _FLAGS, "boolean", "int32[::1]", "float32[::1]", _MAPS),
+    ),
     "probe_buckets": (
         "joins",
         ("uint64[::1]", "uint64[::1]", _ROW, _ROW, _ROW, _ROW, "int64", _ROW, "int64", _ROW, _ROW, _ROW),
@@ -47,7 +58,7 @@ ENTRIES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Name -> module and types of arguments, in numba's words. All write what they find into arrays that they are given."""
 
-_NEEDED = ("exp", "memset", "memcpy", "memmove", "malloc", "free")
+_NEEDED = ("exp", "log", "memset", "memcpy", "memmove", "malloc", "free")
 """C functions that the machine code may call."""
 
 _OLDEST = (0, 45)
@@ -147,6 +158,7 @@ def _made(shipped: str, machine: Any) -> bytes:
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = True
+    options.loop_unrolling = False  # no faster, and a quarter more machine code to make
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return bytes(machine.emit_object(module))

@@ -32,11 +32,11 @@ Other = tuple[Ints, Floats]
 Stage = tuple[np.int64, np.int64]
 """Gauss-Newton steps at most, and whether all six numbers are sought; else scale, turn and shift."""
 
-LEVELS, _SQUARES, _GX, _GY, _GXX, _GXY, _GYY, _U, _V = range(9)
+LEVELS, _SQUARES, GX, GY, GXX, GXY, GYY, _U, _V = range(9)
 """Rows of a template: levels, their squares, gradients (levels a side), their products, coordinates."""
 
 _PACKED, _PLACE, _FOUND = range(3)
-WARPED, INSIDE, _WEIGHT, _RESIDUAL, _FX, _FY = range(6)
+WARPED, INSIDE, WEIGHT, RESIDUAL, _FX, _FY = range(6)
 
 LANES = 48
 """Sums are taken in so many lanes, a multiple of every side: compilers may not reorder sums, but may widen lanes."""
@@ -98,7 +98,7 @@ def new_template(n: int) -> Floats:
 def prepare(picture: Bytes, template: Floats) -> None:
     """Fill ``template`` from a picture (n, n): its levels, its gradients and their products, zero at the edge."""
     n = picture.shape[0]
-    levels, gx, gy = template[LEVELS], template[_GX], template[_GY]
+    levels, gx, gy = template[LEVELS], template[GX], template[GY]
     for y in range(n):
         for x in range(n):
             levels[y * n + x] = picture[y, x]
@@ -110,9 +110,9 @@ def prepare(picture: Bytes, template: Floats) -> None:
             gy[k] = (levels[k + n] - levels[k - n]) * half
     for k in range(n * n):
         template[_SQUARES, k] = levels[k] * levels[k]
-        template[_GXX, k] = gx[k] * gx[k]
-        template[_GXY, k] = gx[k] * gy[k]
-        template[_GYY, k] = gy[k] * gy[k]
+        template[GXX, k] = gx[k] * gx[k]
+        template[GXY, k] = gx[k] * gy[k]
+        template[GYY, k] = gy[k] * gy[k]
 
 
 @compiled
@@ -194,7 +194,7 @@ def warp(template: Floats, a: Doubles, other: Other) -> int:
 
 
 @compiled
-def _dot(a: Floats, b: Floats, lanes: Floats) -> float:
+def dot(a: Floats, b: Floats, lanes: Floats) -> float:
     """Return the sum of a * b, taken in ``LANES`` lanes that are then added up: wide registers, but one order."""
     lane = lanes[0]
     lane[:] = 0.0
@@ -214,11 +214,11 @@ def gain_and_offset(template: Floats, floats: Floats, count: int, lanes: Floats)
     if count == 0:
         return 0.0, 0.0, 0.0
     warped, inside, levels = floats[WARPED], floats[INSIDE], template[LEVELS]
-    mean_t = _dot(inside, levels, lanes) / count
-    mean_w = _dot(inside, warped, lanes) / count
-    var_t = _dot(inside, template[_SQUARES], lanes) / count - mean_t * mean_t
-    var_w = _dot(warped, warped, lanes) / count - mean_w * mean_w
-    cov = _dot(warped, levels, lanes) / count - mean_t * mean_w
+    mean_t = dot(inside, levels, lanes) / count
+    mean_w = dot(inside, warped, lanes) / count
+    var_t = dot(inside, template[_SQUARES], lanes) / count - mean_t * mean_t
+    var_w = dot(warped, warped, lanes) / count - mean_w * mean_w
+    cov = dot(warped, levels, lanes) / count - mean_t * mean_w
     if var_w <= _EMPTY or var_t <= _EMPTY:
         return 0.0, mean_t, 0.0
     gain = cov / var_w
@@ -228,14 +228,14 @@ def gain_and_offset(template: Floats, floats: Floats, count: int, lanes: Floats)
 @inlined
 def _weigh(template: Floats, floats: Floats, gain: float, offset: float, count: int, lanes: Floats) -> None:
     """Fill in each pixel's weight by Cauchy's law, and its residual times that."""
-    warped, inside, weight, residual = floats[WARPED], floats[INSIDE], floats[_WEIGHT], floats[_RESIDUAL]
+    warped, inside, weight, residual = floats[WARPED], floats[INSIDE], floats[WEIGHT], floats[RESIDUAL]
     levels = template[LEVELS]
     slope, level = np.float32(gain), np.float32(offset)
     for k in range(levels.shape[0]):
         residual[k] = slope * warped[k] + level - levels[k]
         weight[k] = abs(residual[k])
     # the standard deviation, estimated by the mean size (sqrt(pi / 2) times it: normal law)
-    spread = 1.2533 * _dot(inside, weight, lanes) / max(count, 1)
+    spread = 1.2533 * dot(inside, weight, lanes) / max(count, 1)
     narrowing = np.float32(1.0 / (_CAUCHY * spread + 1e-6))
     one = np.float32(1)
     for k in range(levels.shape[0]):
@@ -276,14 +276,14 @@ def _moments(weight: Floats, gradient: Floats, template: Floats, lanes: Floats, 
 
 
 @inlined
-def _normal_equations(template: Floats, floats: Floats, lanes: Floats) -> tuple[Doubles, Doubles]:
+def normal_equations(template: Floats, floats: Floats, lanes: Floats) -> tuple[Doubles, Doubles]:
     """Return Hessian (6, 6) and right side (6,) of one robust step."""
     hessian, right, sums = np.empty((6, 6)), np.empty(6), np.empty((5, 6))
-    _moments(floats[_WEIGHT], template[_GXX], template, lanes, sums[0])
-    _moments(floats[_WEIGHT], template[_GXY], template, lanes, sums[1])
-    _moments(floats[_WEIGHT], template[_GYY], template, lanes, sums[2])
-    _moments(floats[_RESIDUAL], template[_GX], template, lanes, sums[3])
-    _moments(floats[_RESIDUAL], template[_GY], template, lanes, sums[4])
+    _moments(floats[WEIGHT], template[GXX], template, lanes, sums[0])
+    _moments(floats[WEIGHT], template[GXY], template, lanes, sums[1])
+    _moments(floats[WEIGHT], template[GYY], template, lanes, sums[2])
+    _moments(floats[RESIDUAL], template[GX], template, lanes, sums[3])
+    _moments(floats[RESIDUAL], template[GY], template, lanes, sums[4])
     for r in range(3):
         right[r] = sums[3, _RIGHT[r]]
         right[3 + r] = sums[4, _RIGHT[r]]
@@ -296,15 +296,15 @@ def _normal_equations(template: Floats, floats: Floats, lanes: Floats) -> tuple[
 
 
 @compiled
-def _solve(matrix: Doubles, right: Doubles) -> Doubles:
-    """Solve a damped positive definite system by Cholesky's method; zeros where it is not definite."""
+def solve(matrix: Doubles, right: Doubles, damping: float) -> Doubles:
+    """Solve a positive definite system, damped by a share of its diagonal (Cholesky); zeros if it is none."""
     size = right.shape[0]
     lower = np.zeros((size, size))
     for r in range(size):
         for c in range(r + 1):
             rest = matrix[r, c]
             if r == c:
-                rest += _DAMPING * matrix[r, r] + 1e-9
+                rest += damping * matrix[r, r] + 1e-9
             for k in range(c):
                 rest -= lower[r, k] * lower[c, k]
             if r != c:
@@ -348,7 +348,7 @@ def _similarity_step(hessian: Doubles, right: Doubles) -> Doubles:
         small[2, c] = half[2, c]
         small[3, c] = half[5, c]
     side[0], side[1], side[2], side[3] = right[0] + right[4], right[3] - right[1], right[2], right[5]
-    step = _solve(small, side)
+    step = solve(small, side, _DAMPING)
     out = np.empty(6)
     out[0], out[1], out[2], out[3], out[4], out[5] = step[0], -step[1], step[2], step[1], step[0], step[3]
     return out
@@ -408,8 +408,8 @@ def fit_level(template: Floats, other: Other, a: Doubles, stage: Stage, lanes: F
         if gain <= 0.0:
             return 0.0
         _weigh(template, other[1], gain, offset, count, lanes)
-        hessian, right = _normal_equations(template, other[1], lanes)
-        step = _solve(hessian, right) if stage[1] else _similarity_step(hessian, right)
+        hessian, right = normal_equations(template, other[1], lanes)
+        step = solve(hessian, right, _DAMPING) if stage[1] else _similarity_step(hessian, right)
         if not compose_with_inverse(a, step) or too_far(a):
             return 0.0
         moved = max(abs(step[0]) + abs(step[1]) + 2.0 * abs(step[2]), abs(step[3]) + abs(step[4]) + 2.0 * abs(step[5]))
