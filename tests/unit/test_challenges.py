@@ -451,8 +451,8 @@ def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: P
 @pytest.mark.skipif(not available(), reason="the package with the network's weights is not installed")
 def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Path) -> None:
     from curation.audit.synthetic import make_sample
-    from curation.base.progress import Display
     from curation.base.issues import read_issues
+    from curation.base.progress import Display
     from curation.base.workspace import create_workspace
     from curation.pipeline import challenges, curating
 
@@ -485,8 +485,8 @@ def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Pat
 @pytest.mark.skipif(not available(), reason="the package with the network's weights is not installed")
 def test_what_is_laid_over_faces_of_the_drawn_sample_is_found(tmp_path: Path) -> None:
     from curation.audit.synthetic import make_sample
-    from curation.base.progress import Display
     from curation.base.issues import read_issues
+    from curation.base.progress import Display
     from curation.base.workspace import create_workspace
     from curation.pipeline import curating
 
