@@ -47,6 +47,16 @@ class Followed:
     lost: pd.DataFrame
 
 
+_LOST = ["seq", "actor", "path", "action", "value", "content", "why"]
+
+
+def none_lost() -> pd.DataFrame:
+    """Return ``Followed.lost`` without rows."""
+    import pandas as pd
+
+    return pd.DataFrame({name: pd.Series(dtype="int64" if name == "seq" else "str") for name in _LOST})
+
+
 def images_of(raw: pd.DataFrame) -> dict[str, Image]:
     """Return path -> content and given label of a raw manifest."""
     return dict(zip(raw["path"], map(Image, raw["sha256"], raw["original_label"]), strict=True))
@@ -98,7 +108,7 @@ def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
     others = table[~table["seq"].isin(people["seq"])]
     whole = pd.concat([others, plain, moved]).sort_values("seq", kind="stable", ignore_index=True)
     gone = lost.merge(people, on="seq").drop_duplicates(["path", "content"], keep="last")
-    return Followed(whole.astype(table.dtypes), gone[["seq", "actor", "path", "action", "value", "content", "why"]])
+    return Followed(whole.astype(table.dtypes), gone[_LOST])
 
 
 def _looked_for(people: pd.DataFrame, raw: pd.DataFrame, past: Past) -> tuple[pd.DataFrame, pd.DataFrame]:

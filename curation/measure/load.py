@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,7 +35,9 @@ class MeasurementsError(CurationError):
     """Images of a listing have not been measured."""
 
 
-def load_measurements(listing: pd.DataFrame, store: Path, settings: MeasureSettings) -> pd.DataFrame:
+def load_measurements(
+    listing: pd.DataFrame, store: Path, settings: MeasureSettings, only: Collection[str] = ()
+) -> pd.DataFrame:
     """Return the measurements of a listing, one row per image, in its order.
 
     Of what is stored, a column at a time is in memory twice.
@@ -49,6 +51,12 @@ def load_measurements(listing: pd.DataFrame, store: Path, settings: MeasureSetti
     face_edge_distance (see ``FaceMeasures``; all NaN where unknown), turned_degrees, turned_score (see
     ``FACES_SCHEMA``). Thumbnails are many times as large as all that together: see ``load_thumbnails``.
 
+    Args:
+        listing: of the images
+        store: folder of the cache
+        settings: with which they were measured
+        only: columns to read beside path, sha256, bytes and error; none reads all
+
     Raises:
         MeasurementsError: an image has not been measured with these settings.
 
@@ -58,11 +66,13 @@ def load_measurements(listing: pd.DataFrame, store: Path, settings: MeasureSetti
     hashes = files["sha256"]
     columns: dict[str, Any] = {name: listing[name].array for name in ("path", "bytes")}
     columns = {"path": columns["path"], "sha256": _pandas(hashes), **columns, "error": None}
-    for name, values in _stored(cache.each_part(folders.pixels, PIXELS_SCHEMA, _MEASURES), hashes):
+    wanted = [name for name in _MEASURES if not only or name in ("sha256", "error", *only)]
+    for name, values in _stored(cache.each_part(folders.pixels, PIXELS_SCHEMA, wanted), hashes):
         absent = files[name] if name in files else pa.scalar(NO_PIXELS[name], values.type)
         columns[name] = _pandas(pc.coalesce(values, absent))
         files.pop(name, None)
-    for name, values in _stored(map(_best_faces, cache.each_part(folders.faces, FACES_SCHEMA)), hashes):
+    best = (_best_faces(part, only) for part in cache.each_part(folders.faces, FACES_SCHEMA))
+    for name, values in _stored(best, hashes):
         absent = np.nan if pa.types.is_floating(values.type) and name not in _SCORES else 0
         columns[name] = _pandas(pc.fill_null(values, pa.scalar(absent, values.type)))
     import pandas as pd
@@ -273,12 +283,13 @@ def _require_all(measured: NDArray[np.bool_]) -> None:
         raise MeasurementsError(f"{absent} images have not been measured with these settings; run: curate scan DATA")
 
 
-def _best_faces(part: pa.Table) -> pa.Table:
+def _best_faces(part: pa.Table, only: Collection[str]) -> pa.Table:
     """Return the face columns of ``load_measurements`` and sha256; null where there is no such face."""
     lists = part["faces"].combine_chunks()
     counts = pc.list_value_length(lists)
     first, second = (pc.list_element(pc.if_else(pc.greater(counts, rank), lists, None), rank) for rank in (0, 1))
     columns = {"sha256": part["sha256"], "face_count": counts.cast(pa.int64())}
     columns |= {"face_score": pc.struct_field(first, "score"), "second_face_score": pc.struct_field(second, "score")}
-    columns |= {f"face_{name}": pc.struct_field(first, name) for name in _BEST_FACE}
+    wanted = [name for name in _BEST_FACE if not only or f"face_{name}" in only]
+    columns |= {f"face_{name}": pc.struct_field(first, name) for name in wanted}
     return pa.table({**columns, **{name: part[name] for name in ("turned_degrees", "turned_score")}})

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,11 +152,19 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()
 
 
+_INTACT: set[tuple[Path, int, int, int]] = set()
+"""Parts that this process has found intact, each as the file that it was: inode, time of change in ns, size."""
+
+
 def _intact(path: Path, schema: pa.Schema) -> pa.Table | None:
     try:
-        data = reading.contents(path)
-        if path.stem.rsplit("-", 1)[-1] == _digest(data):
-            return pq.read_table(pa.BufferReader(data), columns=schema.names, use_threads=False).cast(schema)
+        with reading.open_regular(path) as file:
+            status = os.fstat(file.fileno())
+            known = (path, status.st_ino, status.st_ctime_ns, status.st_size)
+            source: Any = pa.PythonFile(file) if known in _INTACT else pa.BufferReader(data := file.read())
+            if known in _INTACT or path.stem.rsplit("-", 1)[-1] == _digest(data):
+                _INTACT.add(known)
+                return pq.read_table(source, columns=schema.names, use_threads=False).cast(schema)
     except (pa.ArrowException, ValueError, KeyError) as error:  # its name fits, its table is none of ours
         _LOG.debug("%s: %s", path, error)
     _LOG.warning("%s is damaged and is left out; what it held is measured again by the next run", path)

@@ -553,8 +553,7 @@ def _committed(workspace: Workspace, log: Log, raw: manifest.Version, lineage: d
 
 def no_longer_applying(workspace: Workspace) -> pd.DataFrame:
     """Return people's decisions on images that are gone or changed: seq, actor, path, action, value, why."""
-    rows = manifest.rows(workspace, manifest.find(workspace, "raw"))
-    return manifest.followed(workspace, Log(workspace.decisions).table, rows).lost
+    return manifest.followed(workspace, Log(workspace.decisions).table, manifest.find(workspace, "raw")).lost
 
 
 def lineage_of(workspace: Workspace, settings: Settings, chosen: policy.Policy | None = None) -> dict[str, Any]:

@@ -344,7 +344,7 @@ def outcomes(
     )
     result = frame[["original_label", "split", "reason"]].rename(columns={"original_label": "label"})
     result["label"] = result["label"].replace("", NO_LABEL)
-    causes = pd.Series([cause.get(path, "") for path in result.index], index=result.index, dtype=object)
+    causes = result.index.to_series().map(cause).astype(object).fillna("")
     # images left out for another reason, such as a surplus copy, need no review
     still_open = (changed != "left out") | causes.isin(list(review_checks))
     waits = is_in(result.index, doubtful) & still_open

@@ -302,6 +302,9 @@ AT_ONCE = 2 * _QUERIES
 _TRAINING_POINTS, _ROUNDS = 64, 10
 """Descriptors a partition that k-means is shown, and how often it moves its centroids."""
 
+_TOGETHER = 1024
+"""Descriptors that are compared with all centroids at a time: their products stay small."""
+
 _SEED = 1234
 """Of the partitions' k-means."""
 
@@ -405,26 +408,34 @@ def partitioned(database: Floats, workers: Workers = ALONE) -> Partitions:
     shown = database[np.sort(shuffled[: _TRAINING_POINTS * partitions])]
     centroids = database[shuffled[:partitions]]
     for _ in range(_ROUNDS):
-        nearest = _nearest_centroids(centroids, shown, workers)
-        order = np.argsort(nearest, kind="stable")
-        filled, first = np.unique(nearest[order], return_index=True)
-        sums = np.add.reduceat(shown[order], first, axis=0, dtype=np.float64)
-        length = np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1.0)
-        centroids[filled] = np.rint(sums * (QUANTUM / length))
-    nearest = _nearest_centroids(centroids, database, workers)
+        sums = np.zeros(centroids.shape)
+        for filled, summed in workers.doing(_make_summing, centroids)([(part,) for part in workers.sent(shown, True)]):
+            sums[filled] += summed
+        length = np.linalg.norm(sums, axis=1, keepdims=True)
+        centroids = np.where(length > 0, np.rint(sums * (QUANTUM / np.maximum(length, 1.0))), centroids)
+        centroids = centroids.astype(np.float32)
+    nearest = np.empty(len(database), dtype=np.int64)
+    fill(workers, partial(_nearest_of, centroids), [database], [nearest])
     rows = np.argsort(nearest, kind="stable")
     bounds = np.searchsorted(nearest[rows], np.arange(partitions + 1))
     return Partitions(centroids, database.astype(np.int8)[rows], rows, bounds)
 
 
-def _nearest_centroids(centroids: Floats, vectors: Floats, workers: Workers) -> Indices:
-    result = np.empty(len(vectors), dtype=np.int64)
-    fill(workers, partial(_nearest_of, centroids), [vectors], [result])
-    return result
-
-
 def _nearest_of(centroids: Floats, vectors: Floats) -> tuple[Indices]:
     return ((vectors @ centroids.T).argmax(axis=1),)
+
+
+def _make_summing(centroids: Floats) -> Callable[[Sequence[Floats]], tuple[Indices, NDArray[np.float64]]]:
+    """Return what finds the centroids that vectors are nearest to, and the sum of the vectors of each."""
+
+    def summing(task: Sequence[Floats]) -> tuple[Indices, NDArray[np.float64]]:
+        (vectors,) = task
+        nearest = np.concatenate([_nearest_of(centroids, vectors[part])[0] for part in blocks(len(vectors), _TOGETHER)])
+        order = np.argsort(nearest, kind="stable")
+        filled, first = np.unique(nearest[order], return_index=True)
+        return filled, np.add.reduceat(vectors[order], first, axis=0, dtype=np.float64)
+
+    return summing
 
 
 def partition_search(partitions: Partitions, count: int, queries: Floats, threads: int = 1) -> Neighbours:

@@ -249,7 +249,7 @@ def seen_by(
         matrices = np.concatenate([_descriptor_matrix(view) for view in views[first : first + _AT_ONCE]], axis=1)
         result = np.empty((len(thumbnails), matrices.shape[1] // _LENGTH, _LENGTH), dtype=np.int8)
         do = partial(_described, matrices, prepare)
-        fill(workers or Threads(usable_cores()), do, [thumbnails, *also], [result])
+        fill(workers or Threads(usable_cores()), do, [thumbnails, *also], [result], again=True)
         yield from result.swapaxes(0, 1)
 
 
