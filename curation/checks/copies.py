@@ -39,7 +39,7 @@ def exact_duplicate(inputs: CheckInputs) -> Found:
     def found(row: dict[str, Any]) -> dict[str, Any]:
         return {"kind": "exact", **facts[row["exact"]], "rank": row["rank"]}
 
-    return _found(inputs, members, 1.0 - flags.astype(np.float64), flags, found, members["exact"])
+    return _found(inputs, members[["exact", "rank"]], 1.0 - flags.astype(np.float64), flags, found, members["exact"])
 
 
 def near_duplicate(inputs: CheckInputs) -> Found:
@@ -74,7 +74,7 @@ def near_duplicate(inputs: CheckInputs) -> Found:
     scores = 1.0 - np.where(flags, probabilities[place], 0.0)
     result = _found(
         inputs,
-        members.assign(link=place, shot=session),
+        members[["near", "dhash", "rank"]].assign(link=place, shot=session),
         scores,
         flags,
         found,
@@ -126,7 +126,7 @@ def same_session(inputs: CheckInputs) -> Found:
         }
 
     scores = np.where(flags, _NO_FAULT, 1.0)
-    return _found(inputs, members.assign(link=place), scores, flags, found, members["session"])
+    return _found(inputs, members[["session"]].assign(link=place), scores, flags, found, members["session"])
 
 
 def label_conflict(inputs: CheckInputs) -> Found:
@@ -151,7 +151,7 @@ def _disagreement(inputs: CheckInputs, column: str) -> Found:
     probability = inputs.copies.links["probability"].reindex(members["content"]).fillna(0.0).to_numpy(dtype=np.float64)
     scores = np.where(by_exact, 0.0, np.where(by_group, 1.0 - probability, 1.0))
     groups = members["group"].where(by_group, "")
-    return _found(inputs, members.assign(exactly=by_exact), scores, by_group, found, groups)
+    return _found(inputs, members[["group", "rank"]].assign(exactly=by_exact), scores, by_group, found, groups)
 
 
 def _several(members: pd.DataFrame, key: str, column: str) -> Flags:
@@ -180,18 +180,18 @@ def _facts(members: pd.DataFrame, key: str) -> dict[str, dict[str, Any]]:
 
 def _found(
     inputs: CheckInputs,
-    members: pd.DataFrame,
+    told: pd.DataFrame,
     scores: Floats,
     flags: Flags,
     said: Callable[[dict[str, Any]], dict[str, Any]],
     groups: pd.Series,
     kept: Flags | None = None,
 ) -> Found:
-    """Return what was found among the members, the readable images; ``said`` makes evidence of a row."""
+    """Return what was found among the members, the readable images; ``said`` makes evidence of a row of ``told``."""
 
     def evidence(at: Ints) -> list[str]:
         starts = range(0, len(at), _BLOCK)
-        return [as_json(**said(row)) for start in starts for row in records(members.iloc[at[start : start + _BLOCK]])]
+        return [as_json(**said(row)) for start in starts for row in records(told.iloc[at[start : start + _BLOCK]])]
 
     names = pd.Categorical(groups.where(groups != ""))
     found = Found(Scored(narrow_scores(scores), groups=names), flags, evidence, kept)

@@ -19,9 +19,9 @@ from curation.base.errors import WorkspaceError
 from curation.base.frames import records
 from curation.base.workspace import Workspace
 from curation.decisions import log
-from curation.decisions.follow import Followed, Images, Past, follow, images_of, overruled_now
+from curation.decisions.follow import Followed, Images, Past, follow, images_of, none_lost, overruled_now
 from curation.decisions.follow import identified as follow_identified
-from curation.decisions.replay import BY_CONTENT, BY_PATH, replay
+from curation.decisions.replay import BY_CONTENT, BY_PATH, people_rows, replay
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -304,9 +304,15 @@ def rebuilt(workspace: Workspace, version: Version, table: pd.DataFrame) -> pd.D
     return replay(base, followed(workspace, until, base).table)
 
 
-def followed(workspace: Workspace, table: pd.DataFrame, raw: pd.DataFrame) -> Followed:
-    """Return the log as it applies to the rows of a raw version; see ``curation.decisions.follow``."""
-    return follow(table, raw, _past(workspace, raw))
+def followed(workspace: Workspace, table: pd.DataFrame, raw: pd.DataFrame | Version) -> Followed:
+    """Return the log as it applies to the rows of a raw version; see ``curation.decisions.follow``.
+
+    The rows of a version are only read if people have decided on images.
+    """
+    if people_rows(table).empty:
+        return Followed(table.reset_index(drop=True), none_lost())
+    now = rows(workspace, raw) if isinstance(raw, Version) else raw
+    return follow(table, now, _past(workspace, now))
 
 
 def identified(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from curation.base import files, plugins, reading, splits
 from curation.base.errors import CurationError, did_you_mean
+from curation.base.frames import is_in
 from curation.base.issues import Issues
 from curation.base.tables import facts
 from curation.decisions.label_rules import Labels, label_drafts
@@ -248,23 +249,23 @@ def decide(policy: Policy, images: pd.DataFrame, issues: Issues) -> list[Draft]:
         frame = frame[frame["split"].isin(policy.splits)]
     drafts = _by_rules(policy, frame, issues)
     for name, options in policy.rules.items():
-        left = frame[~frame["path"].isin(drafts)]
+        left = frame[~is_in(frame["path"], drafts)]
         drafts |= _by_plugin(plugins.installed("rules")[name], options, left, issues)
     if policy.labels is not None:
-        left = frame[~frame["path"].isin(drafts)]
+        left = frame[~is_in(frame["path"], drafts)]
         drafts |= label_drafts(policy.labels, left, issues)
     if policy.duplicates is not None:
         gone = [path for path, draft in drafts.items() if draft.action == "exclude"]
-        left = frame[~frame["path"].isin(gone)]
+        left = frame[~is_in(frame["path"], gone)]
         new = {path: draft.value for path, draft in drafts.items() if draft.action == "relabel"}
-        left = left.assign(label=left["label"].mask(left["path"].isin(new), left["path"].map(new)))
+        left = left.assign(label=left["label"].mask(is_in(left["path"], new), left["path"].map(new)))
         copies = _by_copies(policy.duplicates, left, issues)
         # keeping a copy is no reason to revert its new label
         drafts |= {path: draft for path, draft in copies.items() if draft.action != "keep" or path not in drafts}
     moves: list[Draft] = []
     if policy.subjects is not None:
         gone = [path for path, draft in drafts.items() if draft.action == "exclude"]
-        apart = _by_subjects(policy.subjects, frame[~frame["path"].isin(gone)], issues)
+        apart = _by_subjects(policy.subjects, frame[~is_in(frame["path"], gone)], issues)
         drafts |= {draft.path: draft for draft in apart if draft.action == "exclude"}
         moves = [draft for draft in apart if draft.action == "move"]
     return sorted([*drafts.values(), *moves], key=lambda draft: (draft.path, draft.action))
@@ -272,7 +273,7 @@ def decide(policy: Policy, images: pd.DataFrame, issues: Issues) -> list[Draft]:
 
 def _by_rules(policy: Policy, frame: pd.DataFrame, issues: Issues) -> dict[str, Draft]:
     flagged = issues.flagged[issues.flagged["check"].isin([rule.check for rule in policy.exclude])]
-    named = frame[frame["path"].isin(flagged["path"])]
+    named = frame[is_in(frame["path"], flagged["path"])]
     split_of = dict(zip(named["path"], named["split"], strict=True))
     drafts: dict[str, Draft] = {}
     for rule in policy.exclude:
@@ -361,7 +362,7 @@ def _groups(rule: Duplicates, left: pd.DataFrame, issues: Issues) -> pd.DataFram
         # a near group holds all exact copies of its members, so it replaces their exact groups
         found = near if rule.identity == "near" else exact
         if rule.identity == "near":
-            found = pd.concat([near, exact[~exact["path"].isin(near["path"])]])
+            found = pd.concat([near, exact[~is_in(exact["path"], near["path"])]])
         found = found.assign(rank=[fact["rank"] for fact in facts(found["evidence"], rank=int)])
     return left.merge(found[["path", "check", "group", "rank"]], on="path")
 

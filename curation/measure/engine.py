@@ -11,7 +11,7 @@ import functools
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,9 @@ _WORTH_A_PROCESS = 400
 _SHARDS_A_WORKER = 4
 """At least so many, where there is enough work, so that all end at about the same time."""
 
+_REMEMBERED = 200_000
+"""Contents that a process knows that it has measured: a copy of an older one is measured again, to the same result."""
+
 _TRIES = 2
 """A file is the culprit when its process dies on it alone so many times; one death may be anybody's."""
 
@@ -64,12 +67,22 @@ class MeasureCounts:
 
 @dataclass(frozen=True)
 class _Shard:
-    """Files that are measured and committed together; ``start`` is their place among the pending rows."""
+    """Files that are measured and committed together; ``start`` is their place among the pending rows.
+
+    Their names are a view of the pending rows until the shard is sent to a process.
+    """
 
     start: int
-    paths: tuple[str, ...]
-    urls: tuple[str, ...]
+    paths: Sequence[str] | pa.ChunkedArray
+    urls: Sequence[str] | pa.ChunkedArray
     crashes: int = 0
+
+    def names(self) -> tuple[list[str], list[str]]:
+        """Return paths and URLs."""
+        return list(map(str, self.paths)), list(map(str, self.urls))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), **dict(zip(("paths", "urls"), self.names(), strict=True))}
 
     def after_crash(self) -> list[_Shard]:
         """Return what to try next: the halves, or the same single file again."""
@@ -149,10 +162,11 @@ def _pending(
     Columns are added to the rows: what is on record for that very file, ``stored_sha256``, ``stored_inode`` and
     ``stored_ctime_ns``, null where there is nothing.
     """
-    files = cache.read_files(folders, writing=True)
+    files = cache.read_files(folders, (*_STORED, "error_kind"), writing=True)
     with_pixels, with_faces = cache.known_contents(folders)
     rows = cache.matching_rows(columns, files)
-    found = files.take(pa.array(rows, mask=rows < 0))
+    found = files.select([*_STORED, "error_kind"]).take(pa.array(rows, mask=rows < 0))
+    del files
     hashes = found["sha256"].combine_chunks()
     unknown_time = np.asarray(pc.equal(columns["mtime_ns"], 0))
     missing = ~(_is_in(hashes, with_pixels) & _is_in(hashes, with_faces))
@@ -176,25 +190,34 @@ def _replaced(columns: pa.Table, found: pa.Table) -> NDArray[np.bool_]:
 
     One that is not there at the moment is none of them: its medium may not be mounted.
     """
-    replaced = np.zeros(columns.num_rows, dtype=np.bool_)
-    marks = zip(*(found[name].to_pylist() for name in ("inode", "ctime_ns")), strict=True)
-    seen = zip(*(columns[name].to_pylist() for name in ("url", "bytes", "mtime_ns")), strict=True)
-    for place, ((url, size, time), mark) in enumerate(zip(seen, marks, strict=True)):
-        if mark in ((None, None), (0, 0)) or "://" in url:
-            continue
-        try:
-            status = os.stat(url)  # noqa: PTH116 -- a Path a file costs more than the call
-        except OSError:
-            continue
-        replaced[place] = mark_of(status) != mark or (status.st_size, status.st_mtime_ns) != (size, time)
+    names = ("url", "bytes", "mtime_ns", "inode", "ctime_ns")
+    rows = pa.table([*(columns[name] for name in names[:3]), *(found[name] for name in names[3:])], names=names)
+    replaced = np.zeros(rows.num_rows, dtype=np.bool_)
+    for start in range(0, rows.num_rows, _LOOKED_AT):
+        some = rows.slice(start, _LOOKED_AT).to_pydict().values()
+        replaced[start : start + _LOOKED_AT] = [_is_another(*row) for row in zip(*some, strict=True)]
     return replaced
 
 
-def _is_in(hashes: pa.StringArray, known: pa.Array) -> NDArray[np.bool_]:
+_LOOKED_AT = 16_384
+"""Files whose status is asked for together."""
+
+
+def _is_another(url: str, size: int, time: int, inode: int | None, ctime_ns: int | None) -> bool:
+    if (inode, ctime_ns) in ((None, None), (0, 0)) or "://" in url:
+        return False
+    try:
+        status = os.stat(url)  # noqa: PTH116 -- a Path a file costs more than the call
+    except OSError:
+        return False
+    return (*mark_of(status), status.st_size, status.st_mtime_ns) != (inode, ctime_ns, size, time)
+
+
+def _is_in(hashes: pa.Array, known: pa.Array) -> NDArray[np.bool_]:
     return np.asarray(pc.is_in(hashes, value_set=known))
 
 
-def _first_of_its_kind(hashes: pa.StringArray) -> NDArray[np.bool_]:
+def _first_of_its_kind(hashes: pa.Array) -> NDArray[np.bool_]:
     codes = pc.fill_null(hashes.dictionary_encode().indices, -1).to_numpy()
     first = np.zeros(len(codes), dtype=np.bool_)
     first[np.unique(codes, return_index=True)[1]] = True
@@ -228,17 +251,20 @@ def _shard_size(images: int, workers: int, engine: EngineSettings) -> int:
 def make_work(choice: DetectorChoice, settings: MeasureSettings, known: Known) -> Work:
     """Return what a process of the local pool does with a shard; called once in each.
 
-    ``known`` grows by what this process has measured: a shard is only given out when the last one is committed.
+    ``known`` grows by what this process has measured lately: a shard is only given out when the last one is committed.
 
     Raises:
         DetectorError: the face detector cannot be made.
 
     """
     measured = make_pure_work(choice, settings, known)
+    before = max(len(known.pixels), len(known.faces))
 
     def work(shard: _Shard) -> Batch:
         batch: Batch = measured(shard)
         for contents, rows in ((known.pixels, batch.pixels), (known.faces, batch.faces)):
+            if len(contents) > before + _REMEMBERED:
+                contents.clear()
             contents.update(bytes.fromhex(row["sha256"]) for row in rows)
         return batch
 
@@ -255,7 +281,11 @@ def make_pure_work(choice: DetectorChoice, settings: MeasureSettings, known: Kno
     warnings.simplefilter("ignore")  # decoders warn of what becomes a row with an error, or of what does not matter
     detector = choice.make(settings.min_face_score)
 
-    return lambda shard: measure_batch(shard.paths, shard.urls, known, settings, detector)
+    def work(shard: _Shard) -> Batch:
+        paths, urls = shard.names()
+        return measure_batch(paths, urls, known, settings, detector)
+
+    return work
 
 
 def require_same_view(batch: Batch) -> None:
@@ -283,22 +313,21 @@ class _Run:
         self._folders = folders
         self._settings = settings
         self._progress = progress
-        self._measured: set[str] = set()
+        self._measured: list[NDArray[np.uint64]] = []
+        self._writers = [cache.PartWriter(folder) for folder in (folders.pixels, folders.faces, folders.files)]
         self.read = 0
         self.crashed = 0
 
     @property
     def measured(self) -> int:
-        """How many different contents were probed."""
-        return len(self._measured)
+        """How many different contents were probed, told apart by the first quarter of their hashes."""
+        return len(np.unique(np.concatenate(self._measured))) if self._measured else 0
 
     def shards(self, size: int) -> list[_Shard]:
         """Return all pending rows as shards of at most ``size``."""
-        paths, urls = (self._pending[name].to_pylist() for name in ("path", "url"))
-        return [
-            _Shard(start, tuple(paths[start : start + size]), tuple(urls[start : start + size]))
-            for start in range(0, len(paths), size)
-        ]
+        paths, urls = (self._pending[name] for name in ("path", "url"))
+        starts = range(0, self._pending.num_rows, size)
+        return [_Shard(start, paths.slice(start, size), urls.slice(start, size)) for start in starts]
 
     def commit_all(
         self,
@@ -317,7 +346,8 @@ class _Run:
                 if not shard.is_culprit:
                     queue.extendleft(reversed(shard.after_crash()))
                     continue
-                batch = crashed_batch(shard.paths[0], shard.urls[0], Known(set(), set()), self._settings)
+                path, url = (names[0] for names in shard.names())
+                batch = crashed_batch(path, url, Known(set(), set()), self._settings)
                 self.crashed += 1
             accept(batch)
             self._commit(shard, batch)
@@ -325,14 +355,16 @@ class _Run:
 
     def _commit(self, shard: _Shard, batch: Batch) -> None:
         files, pixels, faces = batch.tables()
-        cache.write_part(self._folders.pixels, pixels)
-        cache.write_part(self._folders.faces, faces)
+        into_pixels, into_faces, into_files = self._writers
+        into_pixels.write(pixels)
+        into_faces.write(faces)
         listed = self._pending.slice(shard.start, len(shard.paths))
         differs = [pc.fill_null(pc.not_equal(files[name], listed[f"stored_{name}"]), True) for name in _STORED]
         changed = functools.reduce(pc.or_, differs)
-        cache.write_part(self._folders.files, cache.files_table(files, listed).filter(changed))
+        into_files.write(cache.files_table(files, listed).filter(changed))
         self.read += len(shard.paths)
-        self._measured.update(row["sha256"] for row in (*batch.pixels, *batch.faces))
+        probed = {int(row["sha256"][:16], 16) for row in (*batch.pixels, *batch.faces)}
+        self._measured.append(np.fromiter(probed, dtype=np.uint64, count=len(probed)))
 
     def _tell(self) -> None:
         if self._progress is not None:

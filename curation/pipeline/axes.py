@@ -100,7 +100,8 @@ def axes(
     if not workspace.issues.exists():
         raise WorkspaceError(f"{workspace.root} has not been checked yet; run: curate check")
     issues = read_issues(workspace) if issues is None else issues
-    measurements = load_measurements(read_listing(workspace), workspace.measurements, settings.measure)
+    listing, store = read_listing(workspace), workspace.measurements
+    measurements = load_measurements(listing, store, settings.measure, coverage.MEASURES)
     known, limits = coverage.axis_values(measurements, settings.checks)
     known.index = pd.Index(measurements["path"])
     score = issues.scores("occluded_face").reindex(known.index).to_numpy(dtype=np.float64)

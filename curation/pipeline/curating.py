@@ -124,9 +124,7 @@ def entries_of(workspace: Workspace, version: manifest.Version) -> list[log.Entr
     table = log.Log(workspace.decisions).table
     table = table[table["seq"] <= version.log_through]
     if version.rules != replay.BY_PATH:
-        table = manifest.followed(
-            workspace, table, manifest.rows(workspace, manifest.find(workspace, version.base))
-        ).table
+        table = manifest.followed(workspace, table, manifest.find(workspace, version.base)).table
     return log.entries_of(replay.effective(table))
 
 

@@ -21,6 +21,7 @@ import pandas as pd
 from curation.base import files, reading
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
+from curation.base.frames import is_in
 from curation.base.issues import Issues, read_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -97,7 +98,7 @@ def record(
     log = Log(workspace.decisions)
     _require_judgeable(workspace, log, images, settings)
     named = {draft.path for drafts in by_person.values() for draft in drafts}
-    place = _images_by_path(images[images["path"].isin(named)])
+    place = _images_by_path(images[is_in(images["path"], named)])
     whole = {who: [_complete(draft, place) for draft in drafts] for who, drafts in by_person.items()}
     classes, splits = known_classes(images, log.table), known_splits(images, log.table)
     for draft in (draft for drafts in whole.values() for draft in drafts):
@@ -552,8 +553,7 @@ def _committed(workspace: Workspace, log: Log, raw: manifest.Version, lineage: d
 
 def no_longer_applying(workspace: Workspace) -> pd.DataFrame:
     """Return people's decisions on images that are gone or changed: seq, actor, path, action, value, why."""
-    rows = manifest.rows(workspace, manifest.find(workspace, "raw"))
-    return manifest.followed(workspace, Log(workspace.decisions).table, rows).lost
+    return manifest.followed(workspace, Log(workspace.decisions).table, manifest.find(workspace, "raw")).lost
 
 
 def lineage_of(workspace: Workspace, settings: Settings, chosen: policy.Policy | None = None) -> dict[str, Any]:

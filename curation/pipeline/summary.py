@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base.classes import in_order
+from curation.base.frames import is_in
 from curation.base.issues import Issues
 from curation.base.reading import refusing
 from curation.base.tables import EVIDENCE, MEND_EVIDENCE, TableError, facts
@@ -115,8 +116,8 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
         split lacks.
 
     """
-    excluded = set(cleaned.loc[cleaned["status"] == "excluded", "path"])
-    frame = raw.assign(gone=raw["path"].isin(excluded), label=raw["label"].replace("", NO_LABEL))
+    excluded = cleaned.loc[cleaned["status"] == "excluded", "path"]
+    frame = raw.assign(gone=is_in(raw["path"], excluded), label=raw["label"].replace("", NO_LABEL))
     counts = frame.groupby(["split", "label"])["gone"].agg(["size", "sum"]).reset_index()
     counts.columns = pd.Index(["split", "label", "before", "left_out"])
     counts["share"] = counts["left_out"] / counts["before"]
@@ -335,7 +336,7 @@ def outcomes(
     held = {entry.path for entry in entries if entry.action == "keep" and entry.value == HELD}
     doubtful = (set(flagged.loc[flagged["check"].isin(list(review_checks)), "path"]) | held) - by_person
     # the source may give soft labels of its own
-    softened = frame["soft_label"].ne("") & frame.index.isin([e.path for e in entries if e.action == "soften"])
+    softened = frame["soft_label"].ne("") & is_in(frame.index, [e.path for e in entries if e.action == "soften"])
     changed = np.select(
         [frame["status"] == "excluded", frame["label"] != frame["original_label"], softened],
         ["left out", "relabelled", "softened"],
@@ -343,10 +344,10 @@ def outcomes(
     )
     result = frame[["original_label", "split", "reason"]].rename(columns={"original_label": "label"})
     result["label"] = result["label"].replace("", NO_LABEL)
-    causes = pd.Series([cause.get(path, "") for path in result.index], index=result.index, dtype=object)
+    causes = result.index.to_series().map(cause).astype(object).fillna("")
     # images left out for another reason, such as a surplus copy, need no review
     still_open = (changed != "left out") | causes.isin(list(review_checks))
-    waits = result.index.isin(list(doubtful)) & still_open
+    waits = is_in(result.index, doubtful) & still_open
     return result.assign(outcome=changed, waits=waits, cause=causes)
 
 

@@ -11,10 +11,11 @@ import pytest
 
 from curation.base import files, settings
 from curation.base.errors import WorkspaceError
+from curation.base.issues import Issues, read_issues, write_issues
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import log, manifest, policy
-from curation.pipeline import decisions
+from curation.pipeline import decisions, steps
 
 QUIET = Display(quiet=True)
 
@@ -38,7 +39,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     decide = policy.decide
 
-    def watched(chosen: policy.Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[log.Draft]:
+    def watched(chosen: policy.Policy, images: pd.DataFrame, issues: Issues) -> list[log.Draft]:
         names.append(chosen.name)
         return decide(chosen, images, issues)
 
@@ -47,8 +48,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def no_copies(workspace: Workspace) -> None:
-    found = files.read_table(workspace.issues)
-    files.write_table(workspace.issues, found[~found["check"].isin(["exact_duplicate", "near_duplicate"])])
+    found = read_issues(workspace)
+    rows = found.rows[~found.rows["check"].isin(["exact_duplicate", "near_duplicate"])]
+    write_issues(workspace, Issues(rows, found.paths, dict(found.columns)))
 
 
 def another_label(workspace: Workspace) -> None:
@@ -104,3 +106,11 @@ def test_a_version_whose_rows_are_gone_is_refused_though_nothing_else_has_change
     (own.manifests / f"{manifest.find(own, 'raw').name}.parquet").unlink()
     with pytest.raises(WorkspaceError, match="restore it from a copy"):
         apply(own)
+
+
+def test_tables_that_were_set_aside_are_read_again_as_they_were(own: Workspace) -> None:
+    scanned = steps.scanned_before(own, settings.of_workspace(own), QUIET)
+    before = [scanned.images.copy(), scanned.measurements.copy()]
+    scanned.set_aside()
+    for was, now in zip(before, (scanned.images, scanned.measurements), strict=True):
+        pd.testing.assert_frame_equal(was, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from curation.base import scratch
 from curation.base.pools import usable_cores
-from curation.base.pools.threads import Threads, Workers
+from curation.base.pools.threads import Threads, Workers, blocks
 from curation.base.progress import Display
 from curation.base.tables import HALF, WHOLE, WINDOW
 
@@ -108,12 +108,15 @@ def find_near_duplicates(
         given = candidates.Features(full, dhash, phash)
         looks, named = _candidates(given, large, looks, points, settings, chosen, searched)
         named = candidates.union([named, *(source.pairs(given) for source in also)])
-    levels, full = (_with_turned(folder, part, looks) for part in (levels, full))
+    del given
+    full = _added(folder, full, looks)
+    levels = _stacked(folder, levels, _added(folder, levels, looks))
     points = np.concatenate([points, np.full((len(looks.owner) - len(points), 10), np.nan)])
     with shown.step("Comparing the candidates", "pairs") as compared:
         apart = looks.owner[named.pairs[:, 0]] != looks.owner[named.pairs[:, 1]]
         named = candidates.Candidates(named.pairs[apart], named.mirrored[apart])
-        large = features.all_evened(full, folder, chosen.workers, large)
+        large = _stacked(folder, large, features.all_evened(full, folder, chosen.workers))
+        del full
         pictures = features.pictures(levels, points, folder, large, chosen.workers)
         texts: dict[str, int] = {}
 
@@ -162,7 +165,9 @@ def _candidates(
         candidates.HashSource(settings.hash_radius, engine.join, progress.of(0)).pairs(given),
         neighbours.pairs(given, index),
     ]
-    few = candidates.Index(index.vectors, engine.searcher(index.vectors, min(candidates.FEW, len(index.vectors))))
+    few = index
+    if candidates.is_flat(len(index.vectors), settings.neighbours + 1):
+        few = candidates.Index(index.vectors, engine.searcher(index.vectors, min(candidates.FEW, len(index.vectors))))
     looks, turned = TurnSource(few, progress.of(2), engine.workers).pairs(given.thumbnails[:contents], looks)
     by_face = aligned.FaceSource(progress.of(3), engine.searcher, engine.workers).pairs(given.thumbnails, points)
     source = WindowSource(few, progress.of(4), engine.searcher, engine.workers)
@@ -214,19 +219,31 @@ class _Progress:
         return lambda done, _: self._report(self._before[source] + done, self._before[-1])
 
 
-def _stacked(folder: Path | None, first: Pixels, second: Pixels) -> Pixels:
+def _stacked(folder: Path | None, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
     if not len(second):
         return np.ascontiguousarray(first)
-    stack = scratch.mapped_zeros(folder, (len(first) + len(second), *first.shape[1:]), np.uint8)
-    stack[: len(first)], stack[len(first) :] = first, second
+    stack = scratch.mapped_zeros(folder, (len(first) + len(second), *first.shape[1:]), first.dtype)
+    for source, target in ((first, stack[: len(first)]), (second, stack[len(first) :])):
+        for part in blocks(len(source), _AT_ONCE):
+            target[part] = source[part]
+            scratch.release(source, stack)
     return stack
 
 
-def _with_turned(folder: Path | None, pictures: Pixels, looks: Looks) -> Pixels:
-    """Return pictures with those behind them that ``looks`` turns or cuts."""
+def _added(folder: Path | None, pictures: Pixels, looks: Looks) -> Pixels:
+    """Return what the looks behind those of ``pictures`` show: pictures turned or cut."""
     from curation.checks.duplicates.looks import pictured
 
-    return _stacked(folder, pictures, pictured(pictures, looks))
+    behind = looks.some(slice(len(pictures), None))
+    added = scratch.mapped_zeros(folder, (len(behind.owner), *pictures.shape[1:]), np.uint8)
+    for part in blocks(len(added), _AT_ONCE):
+        added[part] = pictured(pictures, behind.some(part))
+        scratch.release(pictures, added)
+    return added
+
+
+_AT_ONCE = 4096
+"""Pictures that are copied before the memory of those that lie in files is given back."""
 
 
 def _landmarks_of(looks: Looks, landmarks: Doubles | None) -> Doubles:

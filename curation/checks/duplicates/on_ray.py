@@ -133,7 +133,7 @@ def _make_partitioned() -> Callable[[Floats], Partitions]:
 
 
 def _partition_searcher(
-    centroids: Floats, vectors: Floats, rows: Indices, bounds: Indices, count: int
+    centroids: Floats, vectors: NDArray[np.int8], rows: Indices, bounds: Indices, count: int
 ) -> Callable[[Floats], Neighbours]:
     return partial(partition_search, Partitions(centroids, vectors, rows, bounds), count)
 
