@@ -64,8 +64,8 @@ def test_a_file_that_only_the_nodes_cannot_read_ends_the_run(tmp_path: Path) -> 
         "error": "",
     }
     with pytest.raises(EngineError, match=r"here\.png can be read here but not where"):
-        measuring.require_same_view(Batch([seen], [], []))
-    measuring.require_same_view(Batch([seen | {"url": str(tmp_path / "gone.png")}], [], []))
+        measuring.require_same_view(Batch([seen], [], []).tables()[0])
+    measuring.require_same_view(Batch([seen | {"url": str(tmp_path / "gone.png")}], [], []).tables()[0])
 
 
 @needs_ray
