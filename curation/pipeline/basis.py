@@ -1,7 +1,8 @@
 """What a policy's decisions rest on: the lineage of a version, and one digest of it all.
 
 While the digest is the same, the decisions are those of the newest version. Tables, versions and the log count by their
-bytes, so that an edited one is noticed; parts of the measurements by their names, which state the hash of their content.
+bytes, so that an edited one is noticed; parts of the measurements by their names, which state the hash of what they
+hold.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ a killed run.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,44 @@ LABELS = ("mislabelled", "ambiguous")
 """Checks that the judgement of labels alone makes."""
 
 
-@dataclass(frozen=True)
 class Scanned:
     """A data set and its measurements: one row per image in both, same order; ``notes`` say how it was read."""
 
-    images: pd.DataFrame
-    measurements: pd.DataFrame
-    measured_now: int
-    notes: tuple[str, ...] = ()
+    def __init__(self, workspace: Workspace, listing: pd.DataFrame, settings: Settings, measured_now: int) -> None:
+        self._again = (workspace, settings)
+        self._frames: tuple[pd.DataFrame, pd.DataFrame] | None = _frames(workspace, listing, settings)
+        self.measured_now = measured_now
+        self.notes: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """The images table."""
+        return self._read()[0]
+
+    @property
+    def measurements(self) -> pd.DataFrame:
+        """See ``curation.measure.load_measurements``."""
+        return self._read()[1]
+
+    def set_aside(self) -> None:
+        """Give the memory of both back; when they are asked for next they are read again."""
+        self._frames = None
+        memory.give_back()
+
+    def _read(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        if self._frames is None:
+            workspace, settings = self._again
+            self._frames = _frames(workspace, read_listing(workspace), settings)
+        return self._frames
+
+
+def _frames(workspace: Workspace, listing: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return images and measurements of a measured listing."""
+    from curation.measure import load_measurements
+
+    measurements = load_measurements(listing, workspace.measurements, settings.measure)
+    stated = {name: listing[name] for name in ("split", "label", "subject", "soft_label")}
+    return tables.checked("images", measurements.assign(**stated)), measurements
 
 
 def scan(workspace: Workspace, source: str, settings: Settings, display: Display, limit: int = 0) -> Scanned:
@@ -66,7 +96,9 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
     folders = trust.image_folders(listing.root, frame["url"], workspace.sources)
     record = {"format": FORMAT, "source": listing.root, "limit": limit, "folders": folders}
     files.write_json(workspace.marker, {**record, "folder": str(workspace.root.absolute())})
-    return replace(_measured(workspace, frame, settings, display), notes=notes)
+    scanned = _measured(workspace, frame, settings, display)
+    scanned.notes = notes
+    return scanned
 
 
 def scanned_before(workspace: Workspace, settings: Settings, display: Display) -> Scanned:
@@ -78,17 +110,15 @@ def scanned_before(workspace: Workspace, settings: Settings, display: Display) -
 def _measured(
     workspace: Workspace, listing: pd.DataFrame, settings: Settings, display: Display, *, look_again: bool = True
 ) -> Scanned:
-    from curation.measure import load_measurements, measure
+    from curation.measure import measure
 
     with display.step("Measuring") as report:
         counts = measure(
             listing, workspace.measurements, settings.measure, settings.engine, report, look_again=look_again
         )
-    measurements = load_measurements(listing, workspace.measurements, settings.measure)
-    stated = {name: listing[name] for name in ("split", "label", "subject", "soft_label")}
-    images = tables.checked("images", measurements.assign(**stated))
-    files.write_table(workspace.images, images)
-    return Scanned(images, measurements, counts.measured)
+    scanned = Scanned(workspace, listing, settings, counts.measured)
+    files.write_table(workspace.images, scanned.images)
+    return scanned
 
 
 def note_lines(scanned: Scanned) -> list[str]:
@@ -165,9 +195,11 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     needed = scanned.measurements[["sha256", "pixel_sha256", "dhash", "phash"]]
     distinct = needed[(scanned.measurements["error"] == "").to_numpy()].drop_duplicates("pixel_sha256")
     distinct = distinct.sort_values("pixel_sha256", ignore_index=True)
+    del needed
     fingerprint = digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
     if is_current(workspace, "pairs", fingerprint, workspace.pairs):
         return read_pairs(workspace)
+    scanned.set_aside()  # the search needs the memory
     pairs = _near_pairs(workspace, distinct, settings, display)
     files.write_table(workspace.pairs, pairs)
     note(workspace, "pairs", fingerprint)
@@ -198,7 +230,9 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
     thumbnails = load_thumbnails(contents, workspace.measurements, settings.measure, room)
     parts = load_parts(contents, workspace.measurements, settings.measure)
     landmarks = load_landmarks(contents, workspace.measurements, settings.measure, settings.checks.face_score)
-    dhash, phash = (distinct[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
+    del contents
+    dhash, phash = (distinct.pop(name).to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
+    distinct.pop("sha256")
     engine = local_engine(settings.engine.workers)
     if settings.engine.kind == "ray":
         from curation.checks.duplicates.on_ray import ray_engine

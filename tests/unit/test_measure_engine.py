@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import pickle
 import shutil
 import time
 from pathlib import Path
@@ -150,6 +151,38 @@ def test_thumbnails_come_in_the_order_asked_for_also_twice_and_into_a_file(pictu
     bad = frame.loc[(frame["error"] != "") & (frame["sha256"] != ""), "sha256"].iloc[0]
     with pytest.raises(MeasurementsError, match="1 images have not been measured"):
         load_thumbnails([bad, contents[0]], store, SETTINGS)
+
+
+def test_a_shard_takes_only_its_own_names_to_a_process(pictures, tmp_path, monkeypatch):
+    sent: list[bytes] = []
+
+    class SendingPool(InlinePool):
+        def results(self, queue):
+            while queue:
+                shard = queue.popleft()
+                sent.append(pickle.dumps(shard))
+                yield shard, self._work(pickle.loads(sent[-1]))
+
+    monkeypatch.setattr("curation.measure.engine.Pool", SendingPool)
+    listing = listing_of(pictures)
+    measure(listing, tmp_path / "store", SETTINGS, EngineSettings(workers=1, shard_size=2))
+    assert len(sent) == -(-len(listing) // 2)
+    assert max(data.count(b".png") for data in sent) <= 4
+    assert load_measurements(listing, tmp_path / "store", SETTINGS)["path"].tolist() == listing["path"].tolist()
+
+
+def test_what_a_process_no_longer_remembers_is_measured_again_to_the_same_result(
+    pictures, tmp_path, monkeypatch, inline
+):
+    listing = pd.concat([listing_of(pictures)] * 2, ignore_index=True)
+    listing["path"] = [f"{n}-{path}" for n, path in enumerate(listing["path"])]
+    every = EngineSettings(workers=1, shard_size=4)
+    before = measure(listing, tmp_path / "whole", SETTINGS, every)
+    monkeypatch.setattr("curation.measure.engine._REMEMBERED", 5)
+    after = measure(listing, tmp_path / "short", SETTINGS, every)
+    assert after == before
+    frames = [load_measurements(listing, tmp_path / name, SETTINGS) for name in ("whole", "short")]
+    pd.testing.assert_frame_equal(*frames)
 
 
 def test_parts_of_a_content_that_two_processes_measured_at_once_are_there_once(tmp_path, inline):

@@ -15,7 +15,7 @@ from curation.base.issues import Issues, read_issues, write_issues
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import log, manifest, policy
-from curation.pipeline import decisions
+from curation.pipeline import decisions, steps
 
 QUIET = Display(quiet=True)
 
@@ -106,3 +106,11 @@ def test_a_version_whose_rows_are_gone_is_refused_though_nothing_else_has_change
     (own.manifests / f"{manifest.find(own, 'raw').name}.parquet").unlink()
     with pytest.raises(WorkspaceError, match="restore it from a copy"):
         apply(own)
+
+
+def test_tables_that_were_set_aside_are_read_again_as_they_were(own: Workspace) -> None:
+    scanned = steps.scanned_before(own, settings.of_workspace(own), QUIET)
+    before = [scanned.images.copy(), scanned.measurements.copy()]
+    scanned.set_aside()
+    for was, now in zip(before, (scanned.images, scanned.measurements), strict=True):
+        pd.testing.assert_frame_equal(was, now)

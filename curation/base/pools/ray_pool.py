@@ -135,6 +135,26 @@ class RayPool(Generic[Task, Result]):
                 given += 1
 
 
+def stored_on_ray(engine: EngineSettings, parts: Sequence[Any]) -> list[Any]:
+    """Return references to objects, stored for all processes of Ray until the references are gone.
+
+    Raises:
+        EngineError: as ``connect``.
+
+    """
+    connect(engine)
+    import ray
+
+    return [ray.put(part) for part in parts]
+
+
+def fetched(parts: Sequence[Any]) -> list[Any]:
+    """Return objects, those among them that are references to stored ones resolved."""
+    import ray
+
+    return [ray.get(part) if isinstance(part, ray.ObjectRef) else part for part in parts]
+
+
 @lru_cache(maxsize=1)
 def _remote() -> Any:
     import ray

@@ -37,6 +37,12 @@ class Workers(Protocol):
         For a cluster, ``make`` must be importable by name, and arguments, tasks and results picklable.
         """
 
+    def sent(self, array: Array, again: bool = False) -> list[Any]:
+        """Return ``rows`` rows of an array at a time, as tasks of several parts may hold them.
+
+        One that is sent ``again``, unchanged, is stored where the workers are as long as it exists.
+        """
+
 
 class Threads(NamedTuple):
     """So many threads of this process."""
@@ -49,17 +55,25 @@ class Threads(NamedTuple):
         do = make(*arguments)
         return lambda tasks: in_order(do, tasks, self.number)
 
+    def sent(self, array: Array, again: bool = False) -> list[Any]:
+        """See ``Workers``."""
+        return [array[part] for part in blocks(len(array), self.rows)]
+
 
 def fill(
-    workers: Workers, do: Callable[..., Sequence[Array]], given: Sequence[Array], results: Sequence[Array]
+    workers: Workers,
+    do: Callable[..., Sequence[Array]],
+    given: Sequence[Array],
+    results: Sequence[Array],
+    again: bool = False,
 ) -> None:
     """Fill each row of ``results`` with what ``do`` makes of that row of ``given``, some rows at a time.
 
-    The memory of arrays that lie in files is given back meanwhile.
+    The memory of arrays that lie in files is given back meanwhile. For ``again`` see ``Workers.sent``.
     """
-    parts = blocks(len(given[0]), workers.rows)
-    tasks = [tuple(array[part] for array in given) for part in parts]
-    for part, made in zip(parts, workers.doing(_by_blocks, do)(tasks), strict=True):
+    tasks = list(zip(*(workers.sent(array, again) for array in given), strict=True))
+    made_of = workers.doing(_by_blocks, do)(tasks)
+    for part, made in zip(blocks(len(given[0]), workers.rows), made_of, strict=True):
         for result, rows in zip(results, made, strict=True):
             result[part] = rows
         scratch.release(*given, *results)

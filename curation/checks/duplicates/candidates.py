@@ -85,19 +85,38 @@ class CandidateSource(Protocol):
 
 def as_candidates(i: Indices, j: Indices, mirrored: Flags) -> Candidates:
     """Order each pair, drop pairs of an image with itself and repetitions, and sort."""
-    low, high = np.minimum(i, j), np.maximum(i, j)
-    apart = low != high
-    key = np.sort((low[apart] << 33) | (high[apart] << 1) | mirrored[apart])
+    return _of_keys(_keys(i, j, mirrored))
+
+
+def _keys(i: Indices, j: Indices, mirrored: Flags) -> Indices:
+    """Return a number for each pair of different images, by which pairs are sorted."""
+    # in place, for there are many times as many pairs as images
+    key: Indices = np.minimum(i, j)
+    high = np.maximum(i, j)
+    apart = key != high
+    key <<= 33
+    high <<= 1
+    key |= high
+    key |= mirrored
+    return np.asarray(key[apart])
+
+
+def _of_keys(key: Indices) -> Candidates:
+    key.sort()
     # not np.unique, which hashes: five times the cost for millions of pairs
-    key = key[np.diff(key, prepend=-1) != 0]
-    return Candidates(np.stack([key >> 33, (key >> 1) & 0xFFFFFFFF], axis=1), (key & 1).astype(np.bool_))
+    key = key[np.append(np.ones(min(len(key), 1), dtype=np.bool_), key[1:] != key[:-1])]
+    pairs = np.empty((len(key), 2), dtype=np.int64)
+    np.right_shift(key, 33, out=pairs[:, 0])
+    turned = (key & 1).astype(np.bool_)
+    key >>= 1
+    np.bitwise_and(key, 0xFFFFFFFF, out=pairs[:, 1])
+    return Candidates(pairs, turned)
 
 
 def union(found: Sequence[Candidates]) -> Candidates:
     """Return all pairs that any source named, each once."""
-    pairs = np.concatenate([np.empty((0, 2), dtype=np.int64), *(part.pairs for part in found)])
-    mirrored = np.concatenate([np.empty(0, dtype=np.bool_), *(part.mirrored for part in found)])
-    return as_candidates(pairs[:, 0], pairs[:, 1], mirrored)
+    keys = (_keys(part.pairs[:, 0], part.pairs[:, 1], part.mirrored) for part in found)
+    return _of_keys(np.concatenate([np.empty(0, dtype=np.int64), *keys]))
 
 
 # --- hashes -----------------------------------------------------------------------------------------------------------
@@ -277,8 +296,14 @@ _PROBES = 16
 _QUERIES = 131_072
 """Queries a block: enough of them for each partition, and less memory than for all at once."""
 
+AT_ONCE = 2 * _QUERIES
+"""Queries of which more is in memory than their descriptors."""
+
 _TRAINING_POINTS, _ROUNDS = 64, 10
 """Descriptors a partition that k-means is shown, and how often it moves its centroids."""
+
+_TOGETHER = 1024
+"""Descriptors that are compared with all centroids at a time: their products stay small."""
 
 _SEED = 1234
 """Of the partitions' k-means."""
@@ -315,12 +340,17 @@ class NeighbourSource:
             others = seen_by(thumbnails, views[1:], self.workers)
             for view in views:
                 seen = plain if view == PLAIN else next(others)
-                best = _merged(best, search(seen * MIRROR_SIGNS if mirrored else seen))
+                for some in blocks(len(seen), AT_ONCE):
+                    asked = seen[some].astype(np.float32) * (MIRROR_SIGNS if mirrored else 1)
+                    similarity, place = _merged((best[0][some], best[1][some]), search(asked))
+                    best[0][some], best[1][some] = similarity, place
                 if self.report is not None:
                     self.report(len(_PLAIN_VIEWS) * mirrored + views.index(view) + 1, self.SEARCHES)
             known = best[1].ravel() >= 0
             i = np.repeat(rows, count)[known]
-            found.append(as_candidates(i, best[1].ravel()[known], np.full(len(i), mirrored)))
+            place = best[1].ravel()[known]
+            del best, seen, others
+            found.append(as_candidates(i, place, np.full(len(i), mirrored)))
         return union(found)
 
 
@@ -356,13 +386,13 @@ class Partitions(NamedTuple):
     """Descriptors laid down by partition.
 
     centroids -- (P, D)
-    vectors   -- (N, D) descriptors in order of their partitions
+    vectors   -- (N, D) descriptors in order of their partitions, int8: they are whole numbers
     rows      -- (N,) the row of each in the database
     bounds    -- (P + 1,) where each partition begins
     """
 
     centroids: Floats
-    vectors: Floats
+    vectors: NDArray[np.int8]
     rows: Indices
     bounds: Indices
 
@@ -378,26 +408,34 @@ def partitioned(database: Floats, workers: Workers = ALONE) -> Partitions:
     shown = database[np.sort(shuffled[: _TRAINING_POINTS * partitions])]
     centroids = database[shuffled[:partitions]]
     for _ in range(_ROUNDS):
-        nearest = _nearest_centroids(centroids, shown, workers)
-        order = np.argsort(nearest, kind="stable")
-        filled, first = np.unique(nearest[order], return_index=True)
-        sums = np.add.reduceat(shown[order], first, axis=0, dtype=np.float64)
-        length = np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1.0)
-        centroids[filled] = np.rint(sums * (QUANTUM / length))
-    nearest = _nearest_centroids(centroids, database, workers)
+        sums = np.zeros(centroids.shape)
+        for filled, summed in workers.doing(_make_summing, centroids)([(part,) for part in workers.sent(shown, True)]):
+            sums[filled] += summed
+        length = np.linalg.norm(sums, axis=1, keepdims=True)
+        centroids = np.where(length > 0, np.rint(sums * (QUANTUM / np.maximum(length, 1.0))), centroids)
+        centroids = centroids.astype(np.float32)
+    nearest = np.empty(len(database), dtype=np.int64)
+    fill(workers, partial(_nearest_of, centroids), [database], [nearest])
     rows = np.argsort(nearest, kind="stable")
     bounds = np.searchsorted(nearest[rows], np.arange(partitions + 1))
-    return Partitions(centroids, database[rows], rows, bounds)
-
-
-def _nearest_centroids(centroids: Floats, vectors: Floats, workers: Workers) -> Indices:
-    result = np.empty(len(vectors), dtype=np.int64)
-    fill(workers, partial(_nearest_of, centroids), [vectors], [result])
-    return result
+    return Partitions(centroids, database.astype(np.int8)[rows], rows, bounds)
 
 
 def _nearest_of(centroids: Floats, vectors: Floats) -> tuple[Indices]:
     return ((vectors @ centroids.T).argmax(axis=1),)
+
+
+def _make_summing(centroids: Floats) -> Callable[[Sequence[Floats]], tuple[Indices, NDArray[np.float64]]]:
+    """Return what finds the centroids that vectors are nearest to, and the sum of the vectors of each."""
+
+    def summing(task: Sequence[Floats]) -> tuple[Indices, NDArray[np.float64]]:
+        (vectors,) = task
+        nearest = np.concatenate([_nearest_of(centroids, vectors[part])[0] for part in blocks(len(vectors), _TOGETHER)])
+        order = np.argsort(nearest, kind="stable")
+        filled, first = np.unique(nearest[order], return_index=True)
+        return filled, np.add.reduceat(vectors[order], first, axis=0, dtype=np.float64)
+
+    return summing
 
 
 def partition_search(partitions: Partitions, count: int, queries: Floats, threads: int = 1) -> Neighbours:
@@ -424,5 +462,5 @@ def _search_partitions(partitions: Partitions, queries: Floats, similarity: Floa
     for partition in np.flatnonzero(np.diff(bounds)).tolist():
         who = order[bounds[partition] : bounds[partition + 1]]
         inside = slice(partitions.bounds[partition], partitions.bounds[partition + 1])
-        products = queries[who] @ partitions.vectors[inside].T
+        products = queries[who] @ partitions.vectors[inside].astype(np.float32).T
         load.entry("keep_best")(products, who, partitions.rows[inside], similarity, index)

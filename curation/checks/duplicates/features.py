@@ -231,7 +231,7 @@ def descriptors(
     its mean, scaled to one length. Entries are whole numbers, so that every inner product is exact in single
     precision, whatever the order of summation: the same neighbours on every machine.
     """
-    return next(seen_by(thumbnails, [view], workers, prepare, *also))
+    return next(seen_by(thumbnails, [view], workers, prepare, *also)).astype(np.float32)
 
 
 def seen_by(
@@ -240,14 +240,17 @@ def seen_by(
     workers: Workers | None = None,
     prepare: Prepare | None = None,
     *also: NDArray[Any],
-) -> Iterator[Floats]:
-    """Yield the descriptors through each view; several are made at a time, for the pictures are read once for them."""
+) -> Iterator[NDArray[np.int8]]:
+    """Yield the descriptors through each view; several are made at a time, for the pictures are read once for them.
+
+    They are a quarter as large as those of ``descriptors``.
+    """
     for first in range(0, len(views), _AT_ONCE):
         matrices = np.concatenate([_descriptor_matrix(view) for view in views[first : first + _AT_ONCE]], axis=1)
         result = np.empty((len(thumbnails), matrices.shape[1] // _LENGTH, _LENGTH), dtype=np.int8)
         do = partial(_described, matrices, prepare)
-        fill(workers or Threads(usable_cores()), do, [thumbnails, *also], [result])
-        yield from (seen.astype(np.float32) for seen in result.swapaxes(0, 1))
+        fill(workers or Threads(usable_cores()), do, [thumbnails, *also], [result], again=True)
+        yield from result.swapaxes(0, 1)
 
 
 def _described(

@@ -165,7 +165,9 @@ def _candidates(
         candidates.HashSource(settings.hash_radius, engine.join, progress.of(0)).pairs(given),
         neighbours.pairs(given, index),
     ]
-    few = candidates.Index(index.vectors, engine.searcher(index.vectors, min(candidates.FEW, len(index.vectors))))
+    few = index
+    if candidates.is_flat(len(index.vectors), settings.neighbours + 1):
+        few = candidates.Index(index.vectors, engine.searcher(index.vectors, min(candidates.FEW, len(index.vectors))))
     looks, turned = TurnSource(few, progress.of(2), engine.workers).pairs(given.thumbnails[:contents], looks)
     by_face = aligned.FaceSource(progress.of(3), engine.searcher, engine.workers).pairs(given.thumbnails, points)
     source = WindowSource(few, progress.of(4), engine.searcher, engine.workers)

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.base.pools.threads import Workers
+from curation.base.pools.threads import Workers, blocks
 from curation.base.tables import WHOLE, WINDOW
-from curation.checks.duplicates.candidates import FEW, Candidates, Index, Indices, as_candidates
+from curation.checks.duplicates.candidates import AT_ONCE, FEW, Candidates, Index, Indices, as_candidates
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, descriptors
 
 Doubles = NDArray[np.float64]
@@ -120,15 +120,18 @@ def seen_through(picture: NDArray[Any], view: NDArray[np.float64], method: int =
     return np.asarray(cv2.warpAffine(picture, into, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
 
-def nearest(index: Index, seen: Floats, contents: int, count: int, least: float) -> tuple[Indices, Indices]:
+def nearest(index: Index, seen: NDArray[Any], contents: int, count: int, least: float) -> tuple[Indices, Indices]:
     """Return (query, content) of the ``count`` nearest whose cosine is at least ``least``."""
-    if not len(seen):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    found = index.search(seen)
-    similarity, place = found[0][:, :count], found[1][:, :count]
-    cosine = similarity / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True) ** 2, 1.0)
-    query, rank = np.nonzero((cosine >= least) & (place >= 0) & (place < contents))
-    return np.asarray(query, dtype=np.int64), place[query, rank]
+    queries, places = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for some in blocks(len(seen), AT_ONCE):
+        asked = seen[some].astype(np.float32)
+        found = index.search(asked)
+        similarity, place = found[0][:, :count], found[1][:, :count]
+        cosine = similarity / np.maximum(np.linalg.norm(asked, axis=1, keepdims=True) ** 2, 1.0)
+        query, rank = np.nonzero((cosine >= least) & (place >= 0) & (place < contents))
+        queries.append(query + some.start)
+        places.append(place[query, rank])
+    return np.concatenate(queries), np.concatenate(places)
 
 
 class TurnSource:

@@ -6,13 +6,15 @@ task is a block of pairs, of queries or of pictures.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from curation.base.pools.ray_pool import RayPool
+from curation.base.pools.ray_pool import RayPool, fetched, stored_on_ray
 from curation.base.pools.threads import Make, blocks
 from curation.checks.duplicates.candidates import (
     Candidates,
@@ -49,15 +51,35 @@ def ray_engine(settings: EngineSettings) -> Engine:
     return Engine(partial(_join, settings), partial(_searcher, settings), partial(_verify, settings), workers)
 
 
-class OnRay(NamedTuple):
+class OnRay:
     """Processes of Ray, as ``Workers``."""
 
-    settings: EngineSettings
-    rows: int = 8192
+    rows = 8192
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Start nothing yet."""
+        self._settings = settings
+        self._stored: dict[int, list[Any]] = {}
 
     def doing(self, make: Make, *arguments: Any) -> Callable[[Sequence[Any]], Iterator[Any]]:
         """See ``Workers``."""
-        return RayPool[Any, Any](self.settings, make, *arguments).in_order
+        return RayPool[Any, Any](self._settings, _make_fetching, make, arguments).in_order
+
+    def sent(self, array: NDArray[Any], again: bool = False) -> list[Any]:
+        """See ``Workers``."""
+        parts = [array[part] for part in blocks(len(array), self.rows)]
+        if not again:
+            return parts
+        if id(array) not in self._stored:
+            self._stored[id(array)] = stored_on_ray(self._settings, parts)
+            weakref.finalize(array, self._stored.pop, id(array), None)
+        return self._stored[id(array)]
+
+
+def _make_fetching(make: Make, arguments: Sequence[Any]) -> Callable[[Any], Any]:
+    """Return what ``make`` returns, as it is to be called with parts of a task that may be stored elsewhere."""
+    do = make(*arguments)
+    return lambda task: do(fetched(task) if isinstance(task, tuple) else task)
 
 
 def _verify(
@@ -82,19 +104,26 @@ def _searcher(settings: EngineSettings, database: Floats, count: int) -> Callabl
         # the partitions are made once, here, and shared
         arguments = (*partitioned(database, OnRay(settings)), count)
         make = _partition_searcher
-    pool = RayPool[Floats, Neighbours](settings, make, *arguments)
+    pool = RayPool[NDArray[np.int8], Neighbours](settings, _make_search, make, arguments)
 
     def search(queries: Floats) -> Neighbours:
         size = -(-len(queries) // (pool.workers * _BLOCKS_A_WORKER))
         size = min(max(size, _LEAST_QUERIES), _MOST_QUERIES)
-        parts = list(pool.in_order([queries[block] for block in blocks(len(queries), size)]))
+        # descriptors are whole numbers of at most 127
+        tasks = [queries[block].astype(np.int8) for block in blocks(len(queries), size)]
+        parts = list(pool.in_order(tasks))
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     return search
 
 
+def _make_search(make: Make, arguments: Sequence[Any]) -> Callable[[NDArray[np.int8]], Neighbours]:
+    search = make(*arguments)
+    return lambda queries: search(queries.astype(np.float32))
+
+
 def _partition_searcher(
-    centroids: Floats, vectors: Floats, rows: Indices, bounds: Indices, count: int
+    centroids: Floats, vectors: NDArray[np.int8], rows: Indices, bounds: Indices, count: int
 ) -> Callable[[Floats], Neighbours]:
     return partial(partition_search, Partitions(centroids, vectors, rows, bounds), count)
 
