@@ -133,7 +133,7 @@ def test_what_is_made_of_pictures_on_ray_is_what_is_made_of_them_here(monkeypatc
     rng = np.random.default_rng(5)
     rough = rng.integers(0, 256, (1500, 6, 6)).astype(np.uint8)
     pictures = np.ascontiguousarray(rough.repeat(8, axis=1).repeat(8, axis=2))
-    turn, views = partial(looks.turned, turn=1), (features.PLAIN, features.View(1.2, 1, 0))
+    turn = partial(looks.turned, turn=1)
     made: list[list[np.ndarray]] = []
     for workers in (features.ALONE, there):
         small = features.pictures(pictures, workers=workers)
