@@ -142,7 +142,7 @@ def measure(
         _measure_on_ray(run, images, engine, (choice, settings, known))
     else:
         workers = max(1, min(engine.workers or usable_cores(), images // _WORTH_A_PROCESS))
-        with Pool[_Shard, Batch](workers, make_work, choice, settings, known) as pool:
+        with Pool[_Shard, _Measured](workers, make_work, choice, settings, known) as pool:
             run.commit_all(pool, deque(run.shards(_shard_size(images, workers, engine))))
     return MeasureCounts(len(listing), run.read, run.measured, run.crashed)
 
@@ -150,7 +150,7 @@ def measure(
 def _measure_on_ray(run: _Run, images: int, engine: EngineSettings, arguments: tuple[Any, ...]) -> None:
     from curation.base.pools import ray_pool
 
-    pool = ray_pool.RayPool[_Shard, Batch](engine, make_pure_work, *arguments)
+    pool = ray_pool.RayPool[_Shard, _Measured](engine, make_pure_work, *arguments)
     run.commit_all(pool, deque(run.shards(_shard_size(images, pool.workers, engine))), accept=require_same_view)
 
 
@@ -257,16 +257,16 @@ def make_work(choice: DetectorChoice, settings: MeasureSettings, known: Known) -
         DetectorError: the face detector cannot be made.
 
     """
-    measured = make_pure_work(choice, settings, known)
+    measured = _measuring(choice, settings, known)
     before = max(len(known.pixels), len(known.faces))
 
-    def work(shard: _Shard) -> Batch:
-        batch: Batch = measured(shard)
+    def work(shard: _Shard) -> _Measured:
+        batch = measured(shard)
         for contents, rows in ((known.pixels, batch.pixels), (known.faces, batch.faces)):
             if len(contents) > before + _REMEMBERED:
                 contents.clear()
             contents.update(bytes.fromhex(row["sha256"]) for row in rows)
-        return batch
+        return _as_measured(batch)
 
     return work
 
@@ -278,6 +278,11 @@ def make_pure_work(choice: DetectorChoice, settings: MeasureSettings, known: Kno
         DetectorError: the face detector cannot be made.
 
     """
+    measured = _measuring(choice, settings, known)
+    return lambda shard: _as_measured(measured(shard))
+
+
+def _measuring(choice: DetectorChoice, settings: MeasureSettings, known: Known) -> Callable[[_Shard], Batch]:
     warnings.simplefilter("ignore")  # decoders warn of what becomes a row with an error, or of what does not matter
     detector = choice.make(settings.min_face_score)
 
@@ -288,17 +293,39 @@ def make_pure_work(choice: DetectorChoice, settings: MeasureSettings, known: Kno
     return work
 
 
-def require_same_view(batch: Batch) -> None:
+@dataclass(frozen=True)
+class _Measured:
+    """What a process returns of a shard: parts of the cache as they are written, but for what the listing adds.
+
+    files         -- see ``FILES_SCHEMA``
+    pixels, faces -- see ``store.encoded``
+    probed        -- first quarters of the contents' hashes
+    """
+
+    files: pa.Table
+    pixels: bytes
+    faces: bytes
+    probed: NDArray[np.uint64]
+
+
+def _as_measured(batch: Batch) -> _Measured:
+    files, pixels, faces = batch.tables()
+    probed = {int(row["sha256"][:16], 16) for row in (*batch.pixels, *batch.faces)}
+    hashes = np.fromiter(probed, dtype=np.uint64, count=len(probed))
+    return _Measured(files, cache.encoded(pixels), cache.encoded(faces), hashes)
+
+
+def require_same_view(files: pa.Table) -> None:
     """Refuse what a process measured that does not see the files that this one sees.
 
     Raises:
         EngineError: a file that a process could not open can be opened here.
 
     """
-    for row in batch.files:
-        if row["error_kind"] == "unreadable" and _opens(row["url"]):
+    for url in files.filter(pc.equal(files["error_kind"], "unreadable"))["url"].to_pylist():
+        if _opens(url):
             raise EngineError(
-                f"{row['url']} can be read here but not where it is to be measured; put the data where every node of "
+                f"{url} can be read here but not where it is to be measured; put the data where every node of "
                 "the cluster finds it under the same path, or name it by a URL"
             )
 
@@ -331,40 +358,39 @@ class _Run:
 
     def commit_all(
         self,
-        pool: TaskPool[_Shard, Batch],
+        pool: TaskPool[_Shard, _Measured],
         queue: deque[_Shard],
-        accept: Callable[[Batch], None] = lambda batch: None,
+        accept: Callable[[pa.Table], None] = lambda files: None,
     ) -> None:
         """Have every shard measured; one on which a process dies is halved until the culprit is alone.
 
-        ``accept`` raises where a result must not be kept.
+        ``accept`` raises where what is said of files must not be kept.
         """
         self._tell()
         for shard, result in pool.results(queue):
-            batch = result
-            if batch is None:
+            measured = result
+            if measured is None:
                 if not shard.is_culprit:
                     queue.extendleft(reversed(shard.after_crash()))
                     continue
                 path, url = (names[0] for names in shard.names())
-                batch = crashed_batch(path, url, Known(set(), set()), self._settings)
+                measured = _as_measured(crashed_batch(path, url, Known(set(), set()), self._settings))
                 self.crashed += 1
-            accept(batch)
-            self._commit(shard, batch)
+            accept(measured.files)
+            self._commit(shard, measured)
             self._tell()
 
-    def _commit(self, shard: _Shard, batch: Batch) -> None:
-        files, pixels, faces = batch.tables()
+    def _commit(self, shard: _Shard, measured: _Measured) -> None:
+        files = measured.files
         into_pixels, into_faces, into_files = self._writers
-        into_pixels.write(pixels)
-        into_faces.write(faces)
+        into_pixels.write(measured.pixels)
+        into_faces.write(measured.faces)
         listed = self._pending.slice(shard.start, len(shard.paths))
         differs = [pc.fill_null(pc.not_equal(files[name], listed[f"stored_{name}"]), True) for name in _STORED]
         changed = functools.reduce(pc.or_, differs)
         into_files.write(cache.files_table(files, listed).filter(changed))
         self.read += len(shard.paths)
-        probed = {int(row["sha256"][:16], 16) for row in (*batch.pixels, *batch.faces)}
-        self._measured.append(np.fromiter(probed, dtype=np.uint64, count=len(probed)))
+        self._measured.append(measured.probed)
 
     def _tell(self) -> None:
         if self._progress is not None:

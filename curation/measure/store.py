@@ -99,15 +99,21 @@ class PartWriter:
         self._folder = folder
         self._last = max((int(path.name.split("-")[1]) for path in _parts(folder)), default=0)
 
-    def write(self, table: pa.Table) -> None:
-        """Add a part, atomically and durably; an empty table adds none."""
-        if table.num_rows == 0:
-            return
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd", compression_level=1, use_dictionary=False)
-        data = buffer.getvalue()
-        self._last += 1
-        files.write_bytes(self._folder / f"part-{self._last:06d}-{_digest(data)}.parquet", data)
+    def write(self, part: pa.Table | bytes) -> None:
+        """Add a part, atomically and durably: a table or what ``encoded`` made of one; an empty one adds none."""
+        data = part if isinstance(part, bytes) else encoded(part)
+        if data:
+            self._last += 1
+            files.write_bytes(self._folder / f"part-{self._last:06d}-{_digest(data)}.parquet", data)
+
+
+def encoded(table: pa.Table) -> bytes:
+    """Return the file that a table makes, no bytes if it is empty."""
+    if table.num_rows == 0:
+        return b""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", compression_level=1, use_dictionary=False)
+    return buffer.getvalue()
 
 
 def write_part(folder: Path, table: pa.Table) -> None:

@@ -146,7 +146,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one call measured, as plain rows: they cross processes cheaply, and a process that measures needs no pandas.
+    """What one call measured, as plain rows: a process that measures needs no pandas.
 
     Contents that were known have no row in ``pixels`` or ``faces``.
     """

@@ -6,6 +6,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -64,8 +65,8 @@ def test_a_file_that_only_the_nodes_cannot_read_ends_the_run(tmp_path: Path) -> 
         "error": "",
     }
     with pytest.raises(EngineError, match=r"here\.png can be read here but not where"):
-        measuring.require_same_view(Batch([seen], [], []))
-    measuring.require_same_view(Batch([seen | {"url": str(tmp_path / "gone.png")}], [], []))
+        measuring.require_same_view(Batch([seen], [], []).tables()[0])
+    measuring.require_same_view(Batch([seen | {"url": str(tmp_path / "gone.png")}], [], []).tables()[0])
 
 
 @needs_ray
@@ -120,6 +121,32 @@ def test_searches_on_ray_find_what_searches_here_find(monkeypatch: pytest.Monkey
         assert candidates.is_flat(len(vectors), count) == (limit > 9000 and count > candidates.FEW)
         near, far = (make(vectors, count)(vectors) for make in (candidates.searcher, on_ray.ray_engine(TWO).searcher))
         assert all(np.array_equal(a, b) for a, b in zip(near, far, strict=True))
+
+
+@needs_ray
+@pytest.mark.slow
+def test_what_is_made_of_pictures_on_ray_is_what_is_made_of_them_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    from curation.checks.duplicates import candidates, features, looks, on_ray
+
+    monkeypatch.setattr(on_ray.OnRay, "rows", 700)
+    there = on_ray.OnRay(TWO)
+    rng = np.random.default_rng(5)
+    rough = rng.integers(0, 256, (1500, 6, 6)).astype(np.uint8)
+    pictures = np.ascontiguousarray(rough.repeat(8, axis=1).repeat(8, axis=2))
+    turn = partial(looks.turned, turn=1)
+    made: list[list[np.ndarray]] = []
+    for workers in (features.ALONE, there):
+        small = features.pictures(pictures, workers=workers)
+        seen = [
+            features.descriptors(pictures, view, workers, turn) for view in (features.PLAIN, features.View(1.2, 1, 0))
+        ]
+        made.append([*small, *seen, *candidates.partitioned(seen[0], workers)])
+    assert all(np.array_equal(here, far, equal_nan=here.dtype.kind == "f") for here, far in zip(*made, strict=True))
+    stored = there.sent(pictures, again=True)
+    assert there.sent(pictures, again=True) is stored and len(stored) == 3
+    known = there.sent(other := pictures.copy(), again=True)
+    del other
+    assert there.sent(pictures.copy(), again=True) is not known
 
 
 @needs_ray

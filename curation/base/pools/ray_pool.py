@@ -282,15 +282,16 @@ def require_same_packages() -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ask = ray.remote(num_cpus=0)(installed)
-    asked = {
-        node["NodeManagerAddress"]: ask.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote()
+    asked = [
+        (
+            node["NodeManagerAddress"],
+            ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(),
+        )
         for node in ray.nodes()  # type: ignore[no-untyped-call]
         if node["Alive"]
-    }
+    ]
     here = installed()
-    for address, answer in asked.items():
+    for address, answer in asked:
         try:
             there = ray.get(answer)
         except ray.exceptions.RayError as error:

@@ -44,6 +44,9 @@ _LEAST_QUERIES, _MOST_QUERIES = 4096, 131_072
 _BLOCKS_A_WORKER = 4
 """Descriptors a block; of these at least so many where there is enough work, so that all end at about the same time."""
 
+_PARTITIONED_AT_ONCE = 65_536
+"""Descriptors that one process divides in less time than it takes to share that work."""
+
 
 def ray_engine(settings: EngineSettings) -> Engine:
     """Return the steps of ``find_near_duplicates`` as they run on Ray; nothing is started before the first one."""
@@ -101,8 +104,11 @@ def _searcher(settings: EngineSettings, database: Floats, count: int) -> Callabl
     arguments: tuple[Any, ...] = (database, count)
     make: Callable[..., Callable[[Floats], Neighbours]] = searcher
     if not is_flat(len(database), count):
-        # the partitions are made once, here, and shared
-        arguments = (*partitioned(database, OnRay(settings)), count)
+        # the partitions are made once, and shared
+        workers = OnRay(settings)
+        small = len(database) <= _PARTITIONED_AT_ONCE
+        made = next(workers.doing(_make_partitioned)([database])) if small else partitioned(database, workers)
+        arguments = (*made, count)
         make = _partition_searcher
     pool = RayPool[NDArray[np.int8], Neighbours](settings, _make_search, make, arguments)
 
@@ -120,6 +126,10 @@ def _searcher(settings: EngineSettings, database: Floats, count: int) -> Callabl
 def _make_search(make: Make, arguments: Sequence[Any]) -> Callable[[NDArray[np.int8]], Neighbours]:
     search = make(*arguments)
     return lambda queries: search(queries.astype(np.float32))
+
+
+def _make_partitioned() -> Callable[[Floats], Partitions]:
+    return partitioned
 
 
 def _partition_searcher(
