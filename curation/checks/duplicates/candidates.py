@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.base.pools.threads import blocks, in_order
-from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, View, descriptors, seen_by
+from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, QUANTUM, Floats, Pixels, View, descriptors, seen_by
 from curation.checks.duplicates.kernels import load
 
 Indices = NDArray[np.int64]
@@ -53,9 +53,12 @@ class Index(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs that may be one picture: (M, 2) int64 with i < j, sorted, and (M,) whether j is to be mirrored."""
+    """Pairs that may be one picture: (M, 2) with i < j, sorted, and (M,) whether j is to be mirrored.
 
-    pairs: Indices
+    There are some thirty times as many as images: those of a search are int32.
+    """
+
+    pairs: Indices | NDArray[np.int32]
     mirrored: Flags
 
     def __len__(self) -> int:
@@ -77,15 +80,17 @@ def as_candidates(i: Indices, j: Indices, mirrored: Flags) -> Candidates:
     """Order each pair, drop pairs of an image with itself and repetitions, and sort."""
     low, high = np.minimum(i, j), np.maximum(i, j)
     apart = low != high
-    key = np.sort((low[apart] << 33) | (high[apart] << 1) | mirrored[apart])
+    key = np.sort((low[apart].astype(np.int64) << 33) | (high[apart].astype(np.int64) << 1) | mirrored[apart])
     # not np.unique, which hashes: five times the cost for millions of pairs
     key = key[np.diff(key, prepend=-1) != 0]
-    return Candidates(np.stack([key >> 33, (key >> 1) & 0xFFFFFFFF], axis=1), (key & 1).astype(np.bool_))
+    pairs = np.empty((len(key), 2), dtype=np.int32)
+    pairs[:, 0], pairs[:, 1] = key >> 33, (key >> 1) & 0xFFFFFFFF
+    return Candidates(pairs, (key & 1).astype(np.bool_))
 
 
 def union(found: Sequence[Candidates]) -> Candidates:
     """Return all pairs that any source named, each once."""
-    pairs = np.concatenate([np.empty((0, 2), dtype=np.int64), *(part.pairs for part in found)])
+    pairs = np.concatenate([np.empty((0, 2), dtype=np.int32), *(part.pairs for part in found)])
     mirrored = np.concatenate([np.empty(0, dtype=np.bool_), *(part.mirrored for part in found)])
     return as_candidates(pairs[:, 0], pairs[:, 1], mirrored)
 
@@ -253,22 +258,35 @@ _PLAIN_VIEWS = (PLAIN, *_TIGHTER, View(1.0, _STEP, _STEP), View(1.0, -_STEP, _ST
 _MIRRORED_VIEWS = (PLAIN, *_TIGHTER, View(1.0, _STEP, _STEP), View(1.0, _STEP, -_STEP))
 """A pair is looked for from both ends, so half of the diagonals suffice; mirroring swaps which half."""
 
-FLAT_LIMIT = 60_000
-"""Up to so many images all descriptors are compared by matrix products (under a minute); above, within partitions."""
+FLAT_LIMIT = 30_000
+"""Up to so many images all descriptors are compared by matrix products; above, within partitions, or the cost would
+grow with the square."""
 
 FEW = 4
 _FLAT_LIMIT_OF_FEW = 5000
 """Where no more neighbours are asked for, they must be so similar that they lie in the nearest partitions: from so many
 images on a tenth of the cost."""
 
-_PROBES = 16
-"""Partitions looked into per query."""
+_PROBES, _PROBES_OF_FEW = 64, 16
+"""Partitions looked into per query: as many descriptors at a million images as are compared at 20,000, and those of a
+few where only these are asked for."""
 
-_QUERIES = 131_072
+_BLOCK = 512, 1024
+"""Queries and descriptors that are compared by one product, which stays in the processor's cache."""
+
+_QUERIES = 65_536
 """Queries a block: enough of them for each partition, and less memory than for all at once."""
+
+_ALIKE, _MOST = 0.92, 24
+"""Cosine of descriptors from which all neighbours are named, however many, and how many at most: among more images the
+``neighbours`` nearest may all be others that look alike, when copies of a common picture are many. Of neighbours so
+near, a third are copies."""
 
 _TRAINING_POINTS = 64
 """Descriptors a partition that k-means is shown; faiss asks for 39 at least, and k-means costs most of all."""
+
+_CENTROID = 512
+"""Length of a partition's centroid: its products with descriptors are below 2^24."""
 
 _SEED = 1234
 """Of the partitions' k-means."""
@@ -290,26 +308,26 @@ class NeighbourSource:
         """Return the index that ``pairs`` searches; others may search it too."""
         plain = descriptors(thumbnails, PLAIN)
         # one more, because an image is its own nearest
-        return Index(plain, (self.searcher or searcher)(plain, min(self.neighbours + 1, len(thumbnails))))
+        count = min(max(self.neighbours, _MOST) + 1, len(thumbnails))
+        return Index(plain, (self.searcher or searcher)(plain, count))
 
     def pairs(self, features: Features, index: Index | None = None) -> Candidates:
-        """Return each image's ``neighbours`` nearest over all views, plain and mirrored."""
+        """Return each image's ``neighbours`` nearest over all views, plain and mirrored, and all ``_ALIKE``."""
         thumbnails = features.thumbnails
-        count = min(self.neighbours + 1, len(thumbnails))
-        plain, search = index or self.index(thumbnails)
-        rows = np.arange(len(thumbnails), dtype=np.int64)
-        found = []
-        for mirrored, views in ((False, _PLAIN_VIEWS), (True, _MIRRORED_VIEWS)):
-            best = _empty_best(len(thumbnails), count)
-            others = seen_by(thumbnails, views[1:])
-            for view in views:
-                seen = plain if view == PLAIN else next(others)
-                best = _merged(best, search(seen * MIRROR_SIGNS if mirrored else seen))
-                if self.report is not None:
-                    self.report(len(_PLAIN_VIEWS) * mirrored + views.index(view) + 1, self.SEARCHES)
-            known = best[1].ravel() >= 0
-            i = np.repeat(rows, count)[known]
-            found.append(as_candidates(i, best[1].ravel()[known], np.full(len(i), mirrored)))
+        search = (index or self.index(thumbnails)).search
+        found, parts, done = [], blocks(len(thumbnails), _QUERIES), 0
+        for block in parts:
+            for mirrored, views in ((False, _PLAIN_VIEWS), (True, _MIRRORED_VIEWS)):
+                best = _empty_best(block.stop - block.start, 0)
+                for seen in seen_by(thumbnails[block], views):
+                    near = search(seen * MIRROR_SIGNS if mirrored else seen)
+                    best = _merged(best, near) if best[0].size else near
+                    done += 1
+                    if self.report is not None:
+                        self.report(done // len(parts), self.SEARCHES)
+                named = (best[0] >= _ALIKE * QUANTUM**2) | (np.arange(best[0].shape[1]) <= self.neighbours)
+                row, rank = np.nonzero(named & (best[1] >= 0))
+                found.append(as_candidates(block.start + row, best[1][row, rank], np.full(len(row), mirrored)))
         return union(found)
 
 
@@ -331,14 +349,26 @@ def is_flat(rows: int, count: int) -> bool:
 def searcher(database: Floats, count: int, threads: int = 1) -> Callable[[Floats], Neighbours]:
     """Return a function from descriptors (Q, 44) to their ``count`` nearest in ``database`` (N, 44)."""
     if is_flat(len(database), count):
-        return partial(flat_search, database, count)  # whose threads are faiss' own
+        return partial(flat_search, database, count, threads=threads)
     return partial(partition_search, partitioned(database), count, threads=threads)
 
 
-def flat_search(database: Floats, count: int, queries: Floats) -> Neighbours:
-    """Return the ``count`` nearest of ``database`` (N, 44) to each query (Q, 44), all being compared."""
-    similarity, index = faiss.knn(np.ascontiguousarray(queries), database, count, metric=faiss.METRIC_INNER_PRODUCT)
-    return similarity, index.astype(np.int64)
+def flat_search(database: Floats, count: int, queries: Floats, threads: int = 1) -> Neighbours:
+    """Return the ``count`` most similar of ``database`` (N, D) to each query (Q, D), all compared; equals by row."""
+    similarity, index = _empty_best(len(queries), count)
+    some, many = _BLOCK
+    rows = np.arange(max(len(database), some))
+
+    def do(block: slice) -> None:
+        asked, best, room = queries[block], (similarity[block], index[block]), np.empty(some * many, dtype=np.float32)
+        for part in blocks(len(database), many):
+            products = room[: len(asked) * (part.stop - part.start)].reshape(len(asked), -1)
+            np.matmul(asked, database[part].T, out=products)
+            load.entry("keep_best")(products, rows[: len(asked)], rows[part], *best)
+
+    for _ in in_order(do, blocks(len(queries), some), threads):
+        pass
+    return similarity, index
 
 
 class Partitions(NamedTuple):
@@ -366,7 +396,8 @@ def partitioned(database: Floats) -> Partitions:
     index.cp.spherical = True
     index.cp.max_points_per_centroid = _TRAINING_POINTS
     index.train(database)
-    centroids = index.quantizer.reconstruct_n(0, partitions)
+    # whole numbers: which are nearest to a whole-number descriptor does not depend on which queries come together
+    centroids = np.rint(index.quantizer.reconstruct_n(0, partitions) * _CENTROID)
     _, nearest = flat_search(centroids, 1, database)
     rows = np.argsort(nearest[:, 0], kind="stable")
     bounds = np.searchsorted(nearest[rows, 0], np.arange(partitions + 1))
@@ -389,8 +420,13 @@ def partition_search(partitions: Partitions, count: int, queries: Floats, thread
     return similarity, index
 
 
+def probed(centroids: Floats, count: int) -> int:
+    """Return how many partitions are looked into for so many neighbours."""
+    return min(_PROBES if count > FEW else _PROBES_OF_FEW, len(centroids))
+
+
 def _search_partitions(partitions: Partitions, queries: Floats, similarity: Floats, index: Indices) -> None:
-    probes = flat_search(partitions.centroids, min(_PROBES, len(partitions.centroids)), queries)[1]
+    probes = flat_search(partitions.centroids, probed(partitions.centroids, similarity.shape[1]), queries)[1]
     order = np.argsort(probes, axis=None, kind="stable")
     bounds = np.searchsorted(probes.ravel()[order], np.arange(len(partitions.centroids) + 1))
     order //= probes.shape[1]

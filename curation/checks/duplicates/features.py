@@ -47,7 +47,7 @@ _TILT = 0.5
 """Coefficients are scaled by frequency to this power. The power in pictures falls with the square of frequency
 (Field 1987); half-way to white weighs coarse and fine so that neither one covered patch nor a shift decides."""
 
-_QUANTUM = 127
+QUANTUM = 127
 """Descriptors have about this length, and whole numbers for entries."""
 
 _MATRIX_SUM = 65_000
@@ -246,7 +246,7 @@ def _describe(flat: Pixels, matrices: Floats, result: NDArray[np.int8], block: s
     spectrum = (flat[block].astype(np.float32) @ matrices).astype(np.float64)
     spectrum = spectrum.reshape(len(spectrum), -1, _LENGTH)
     length = np.sqrt((spectrum**2).sum(axis=2, keepdims=True))
-    result[:, block] = np.rint(spectrum * (_QUANTUM / np.maximum(length, 1.0))).swapaxes(0, 1)
+    result[:, block] = np.rint(spectrum * (QUANTUM / np.maximum(length, 1.0))).swapaxes(0, 1)
 
 
 @cache

@@ -48,7 +48,8 @@ def local_engine(threads: int = 0) -> Engine:
     from curation.checks.duplicates import candidates, verification
 
     threads = threads or usable_cores()
-    return Engine(candidates.hamming_pairs, candidates.searcher, partial(verification.verify, threads=threads), threads)
+    search, verify = partial(candidates.searcher, threads=threads), partial(verification.verify, threads=threads)
+    return Engine(candidates.hamming_pairs, search, verify, threads)
 
 
 def find_near_duplicates(
@@ -191,7 +192,7 @@ def _missing_pairs(found: pd.DataFrame, named: Candidates, contents: int) -> Can
     a = np.repeat(np.arange(len(rows)), each)
     b = hubs[np.repeat(first[part], each) + np.arange(len(a)) - np.repeat(np.cumsum(each) - each, each)]
     i, j = np.minimum(rows[a], rows[b]), np.maximum(rows[a], rows[b])
-    seen = named.pairs[(named.pairs < contents).all(axis=1)]
+    seen = named.pairs[(named.pairs < contents).all(axis=1)].astype(np.int64)
     keys = np.concatenate([seen[:, 0] * contents + seen[:, 1], pairs[:, 0] * contents + pairs[:, 1]])
     new = (i != j) & ~np.isin(i * contents + j, keys)
     both = [np.full(int(new.sum()), flip) for flip in (False, True)]
