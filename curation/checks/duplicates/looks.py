@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.base.pools.threads import blocks
 from curation.base.tables import WHOLE, WINDOW
 from curation.checks.duplicates.candidates import FEW, Candidates, Index, Indices, as_candidates
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, descriptors
@@ -28,6 +29,9 @@ _TURNS = (1, 2, 3, NEGATIVE, NEGATIVE + 1, NEGATIVE + 2, NEGATIVE + 3)
 
 _LEAST_SIMILARITY = 0.75
 """Cosine of descriptors below which a turned picture's neighbour is not named: compression and tone leave 0.95."""
+
+_AT_ONCE = 8192
+"""Pictures that are turned together: they need room."""
 
 _SLACK = 0.02
 """A picture is turned although it looks less like the mean then, if by no more than this cosine: what was done to it
@@ -150,10 +154,14 @@ class TurnSource:
         mean, upright = _way_up(plain)
         row, turn, other, mirrored = [], [], [], []
         for done, way in enumerate(_TURNS):
-            seen = descriptors(turned(thumbnails, way), PLAIN)
-            asked = np.flatnonzero(_cosines(seen, mean) + _SLACK >= upright)
+            chosen = []
+            for block in blocks(len(thumbnails), _AT_ONCE):
+                part = descriptors(turned(thumbnails[block], way), PLAIN)
+                likely = np.flatnonzero(_cosines(part, mean) + _SLACK >= upright[block])
+                chosen.append((block.start + likely, part[likely]))
+            asked, seen = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
             for flip in (False, True):
-                looked = seen[asked] * MIRROR_SIGNS if flip else seen[asked]
+                looked = seen * MIRROR_SIGNS if flip else seen
                 query, near = nearest(self._index, looked, len(thumbnails), FEW, _LEAST_SIMILARITY)
                 apart = asked[query] != near
                 row.append(asked[query][apart])

@@ -15,9 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.base.pools.threads import blocks
 from curation.base.tables import WINDOW
 from curation.checks.duplicates.candidates import (
     FEW,
+    QUERIES,
     Candidates,
     Index,
     Indices,
@@ -135,22 +137,33 @@ class WindowSource:
 
     def _found(self, thumbnails: Pixels) -> Iterator[tuple[_Search, Indices]]:
         """Yield searches with the pairs (M, 2) to look at; all crops are one."""
-        crops: list[Indices] = []
-        own = seen_by(thumbnails, [search.own for search in _SEARCHES])
-        for done, (search, seen) in enumerate(zip(_SEARCHES, own, strict=True)):
-            whole = search.other == PLAIN
-            least = _LEAST_SIMILARITY if whole else _LEAST_SIMILARITY_IN_COMMON
-            index = self._index if whole else self._made(descriptors(thumbnails, search.other))
-            pairs = np.stack(nearest(index, seen, len(thumbnails), FEW, least), axis=1)
-            pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-            if whole:
-                crops.append(pairs)
-            else:
-                yield search, pairs
-            if self._report is not None:
-                self._report(done + 1, self.SEARCHES)
-        keys = np.concatenate(crops) @ np.array([len(thumbnails), 1])
-        yield _SEARCHES[0], np.stack(np.divmod(np.unique(keys), len(thumbnails)), axis=1)
+        crops = [search for search in _SEARCHES if search.other == PLAIN]
+        done, count = 0, len(thumbnails)
+        found, parts = [], blocks(count, QUERIES)
+        for block in parts:
+            for seen in seen_by(thumbnails[block], [search.own for search in crops]):
+                found.append(self._near(self._index, seen, block, count, _LEAST_SIMILARITY) @ np.array([count, 1]))
+                done += 1
+                self._tell(done // len(parts))
+        yield crops[0], np.stack(np.divmod(np.unique(np.concatenate(found)), count), axis=1)
+        for done, search in enumerate(_SEARCHES[len(crops) :], len(crops)):
+            index = self._made(descriptors(thumbnails, search.other))
+            near = [
+                self._near(index, descriptors(thumbnails[block], search.own), block, count, _LEAST_SIMILARITY_IN_COMMON)
+                for block in parts
+            ]
+            yield search, np.concatenate(near)
+            self._tell(done + 1)
+
+    def _tell(self, done: int) -> None:
+        if self._report is not None:
+            self._report(done, self.SEARCHES)
+
+    def _near(self, index: Index, seen: Floats, block: slice, count: int, least: float) -> Indices:
+        """Return pairs (M, 2) of the pictures of a block, and the nearest others."""
+        query, other = nearest(index, seen, count, FEW, least)
+        pairs = np.stack([block.start + query, other], axis=1)
+        return np.asarray(pairs[pairs[:, 0] != pairs[:, 1]])
 
     def _made(self, vectors: Floats) -> Index:
         return Index(vectors, self._searcher(vectors, min(FEW, len(vectors))))
