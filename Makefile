@@ -80,6 +80,7 @@ bench: setup
 	$(BIN)/python -m tests.benchmarks.bench_natural_pairs --list artifacts/natural_pairs.csv
 	$(BIN)/python -m tests.benchmarks.bench_stage --list artifacts/natural_pairs.csv
 	$(BIN)/python -m tests.benchmarks.bench_scale
+	$(BIN)/python -m tests.benchmarks.bench_growth
 	$(BIN)/python -m tests.benchmarks.bench_training speed
 	$(BIN)/python -m tests.benchmarks.bench_training ladder
 

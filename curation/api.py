@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import getpass
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,11 +22,12 @@ import pandas as pd
 
 from curation.base import notebook, settings
 from curation.base.errors import WorkspaceError, naming_keywords, require_known
+from curation.base.issues import read_issues
 from curation.base.progress import Display
 from curation.base.settings import with_a_judge
 from curation.base.tables import facts
 from curation.base.workspace import Workspace as WorkspaceFolder
-from curation.base.workspace import create_workspace, locked, open_workspace, read_images, read_issues, require_own
+from curation.base.workspace import create_workspace, locked, open_workspace, read_images, require_own
 from curation.decisions import manifest
 from curation.decisions.manifest import Version as Committed
 from curation.formats import export
@@ -94,6 +95,13 @@ class Explanation(Outcome):
     def _repr_html_(self) -> str:
         picture = notebook.gallery([(self.thumbnail, self.record["path"], "")])
         return str(picture + notebook.sentences(self.lines))
+
+
+def _told(found: pd.DataFrame) -> pd.DataFrame:
+    """Return issue rows with a column for each fact of their evidence, and the facts in words."""
+    said = facts(found["evidence"])
+    words = [summary.evidence_words(fact, path) for fact, path in zip(said, found["path"], strict=True)]
+    return found.drop(columns="evidence").assign(words=words).join(pd.DataFrame(said, index=found.index))
 
 
 def _fit_options(options: dict[str, Any]) -> runs.FitOptions:
@@ -254,7 +262,7 @@ class Workspace:
         with locked(self._workspace):
             scanned = steps.scanned_before(self._workspace, chosen, self._display)
             pairs = steps.find_pairs(self._workspace, scanned, chosen, self._display)
-            known = read_issues(self._workspace)
+            known = read_issues(self._workspace).rows
             measured, asked = scanned.measurements, interpreter(python)
             found = second_opinions(self._workspace, measured, pairs, chosen, self._display, peers=peers, python=asked)
         return summary.side_by_side(known, found.findings)
@@ -288,10 +296,12 @@ class Workspace:
             each fact of the evidence, such as value and threshold; NaN where a check has no such fact.
 
         """
-        found = queries.found_issues(self._workspace, check, flagged_only=flagged_only)
-        said = facts(found["evidence"])
-        words = [summary.evidence_words(fact, path) for fact, path in zip(said, found["path"], strict=True)]
-        return found.drop(columns="evidence").assign(words=words).join(pd.DataFrame(said, index=found.index))
+        return _told(queries.found_issues(self._workspace, check, flagged_only=flagged_only))
+
+    def issue_blocks(self, check: str = "", *, flagged_only: bool = False) -> Iterator[pd.DataFrame]:
+        """Yield what ``issues`` returns in blocks of bounded size, each of one check: for large data sets."""
+        listed = queries.listed(self._workspace, check, flagged_only=flagged_only)
+        return (_told(block) for block in listed.blocks() if len(block))
 
     def checks(self) -> pd.DataFrame:
         """Return how many images each check scored and flagged."""

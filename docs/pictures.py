@@ -25,6 +25,8 @@ import pandas as pd
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from curation.base.issues import read_issues
+from curation.base.workspace import open_workspace
 from curation.checks.registry import CHECKS
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def main() -> None:
         folder = Path(scratch)
         for command in (["sample", "sample"], ["run", "sample", "--subject-from", r"/(p\d+)_"]):
             subprocess.run([*CURATE, *command], cwd=folder, check=True)  # noqa: S603 -- our own command
-        issues = pd.read_parquet(folder / "workspace" / "issues.parquet")
+        issues = read_issues(open_workspace(folder / "workspace")).every()
         truth = pd.read_csv(folder / "sample" / "truth.csv", keep_default_na=False)
         found = score(issues, truth)
         measured = {

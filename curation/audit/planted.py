@@ -22,10 +22,11 @@ from curation.audit.synthetic.plant import KINDS, Kind, Pixels, jpeg, make_copy
 from curation.base import files
 from curation.base.classes import in_order
 from curation.base.errors import WorkspaceError
+from curation.base.issues import read_issues
 from curation.base.progress import Display
 from curation.base.settings import EmbedSettings, Settings
 from curation.base.statistics import Estimate, share
-from curation.base.workspace import Workspace, create_workspace, read_images, read_issues, read_listing
+from curation.base.workspace import Workspace, create_workspace, read_images, read_listing
 from curation.measure.batch import measured_pixels
 from curation.pipeline import steps
 
@@ -146,7 +147,7 @@ def audit_planted(
         if embedded:
             files.write_bytes(blind.challenges, workspace.challenges.read_bytes())
         scanned = steps.scan(blind, str(folder), settings, display)
-        issues = steps.check(blind, scanned, settings, display)
+        issues = steps.check(blind, scanned, settings, display).flagged
         pairs = steps.find_pairs(blind, scanned, settings, display)
     judged = _judged_pairs(pairs, scanned.measurements, truth)
     minimum = settings.duplicates.min_probability
@@ -166,8 +167,8 @@ def audit_planted(
 def _chosen(workspace: Workspace, images: int, seed: int) -> pd.DataFrame:
     """Return listing rows of a random sample of the images that no check of interest flags."""
     listing = read_listing(workspace).merge(read_images(workspace)[["path", "sha256"]], on="path")
-    issues = read_issues(workspace)
-    flagged = issues.loc[issues["is_issue"] & issues["check"].isin(CLEAN_OF), "path"]
+    issues = read_issues(workspace).flagged
+    flagged = issues.loc[issues["check"].isin(CLEAN_OF), "path"]
     clean = listing[~listing["path"].isin(flagged)]
     if len(clean) < FEWEST_IMAGES:
         raise WorkspaceError(
@@ -250,8 +251,7 @@ def _copy_rows(truth: pd.DataFrame, reported: pd.DataFrame) -> list[dict[str, An
     return rows
 
 
-def _defect_rows(truth: pd.DataFrame, issues: pd.DataFrame, defects: Defects) -> list[dict[str, Any]]:
-    flagged = issues[issues["is_issue"]]
+def _defect_rows(truth: pd.DataFrame, flagged: pd.DataFrame, defects: Defects) -> list[dict[str, Any]]:
     rows = []
     for kind, (_, checks) in defects.items():
         planted = truth.loc[truth["kind"] == kind, "path"]

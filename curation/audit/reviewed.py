@@ -11,7 +11,8 @@ import pandas as pd
 from curation.audit.estimates import Remainder, Stratum, remainder
 from curation.base import reading
 from curation.base.errors import WorkspaceError
-from curation.base.workspace import Workspace, read_issues
+from curation.base.issues import read_issues
+from curation.base.workspace import Workspace
 
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 """Accepted values of the column ``bad`` of a filled-in sample."""
@@ -41,8 +42,7 @@ def draw_sample(workspace: Workspace, check: str, per_stratum: int, seed: int) -
 
 
 def _rows_of(workspace: Workspace, check: str) -> pd.DataFrame:
-    issues = read_issues(workspace)
-    rows = issues[issues["check"] == check].sort_values("path")
+    rows = read_issues(workspace).flags(check).sort_values("path")
     if rows.empty:
         raise WorkspaceError(f"the check {check!r} has scored no image of {workspace.root}; see curate check")
     return rows

@@ -93,6 +93,17 @@ class Destinations:
             files.write_bytes(path, data)
             self.note(path)
 
+    def replace(self, made: Path, path: Path) -> None:
+        """Move a finished file to ``path``, of which only the place was allowed, and record that this tool wrote it.
+
+        Raises:
+            DestinationError: somebody else's file is there, with other bytes; see ``allow_over``.
+
+        """
+        if path.is_symlink() or not path.is_file() or reading.sha256(path) != reading.sha256(made):
+            self.allow_over(path)
+        self.put(made, path)
+
     def put(self, made: Path, path: Path) -> None:
         """Move a finished file to ``path``, which ``allow`` has allowed, and record that this tool wrote it."""
         self.intend(path, reading.sha256(made))

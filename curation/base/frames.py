@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Union, cast
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from curation.base.arrays import Ints
+    from curation.base.arrays import Flags, Ints
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return each row as column -> value."""
     return cast("list[dict[str, Any]]", frame.to_dict("records"))
+
+
+_Texts = Union["pd.Series", "pd.Index[Any]", Collection[str]]
+
+
+def is_in(texts: _Texts, values: _Texts) -> Flags:
+    """Return which of a column's texts are among ``values``, (N,).
+
+    Many times as fast as pandas' own ``isin``, which makes a Python object of each value.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+
+    return np.asarray(pc.is_in(_arrow(texts), value_set=_arrow(values)))
+
+
+def rows_of(texts: _Texts, column: _Texts) -> Ints:
+    """Return the row in which a column of distinct texts holds each of ``texts``, (N,); -1 where it does not."""
+    import pyarrow.compute as pc
+
+    found = pc.index_in(_arrow(texts), value_set=_arrow(column))
+    return cast("Ints", pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype("int64"))
+
+
+def _arrow(texts: _Texts) -> Any:
+    import pandas as pd
+    import pyarrow as pa
+
+    plain = texts if isinstance(texts, pd.Series | pd.Index) else list(texts)
+    found = pa.array(plain, pa.large_string())
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
 def places(index: pd.Index[Any], keys: pd.Series[Any] | pd.Index[Any]) -> Ints:

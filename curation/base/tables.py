@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from curation.base import reading
@@ -12,7 +12,6 @@ from curation.base.errors import CurationError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pandera.pandas import DataFrameSchema
 
 TableName = Literal["images", "issues", "decisions", "manifest"]
 
@@ -36,100 +35,91 @@ class TableError(CurationError):
     """A table does not match its schema."""
 
 
-@cache
-def schema(name: TableName) -> DataFrameSchema:
-    """Return the pandera schema of one table.
+_Kind = Literal["str", "int64", "float64", "bool"]
 
-    images    -- key path: POSIX, relative to the data set's root. sha256 is "" and width, height are 0 if the
-                 file could not be read. split, label, subject (the person) and soft_label are as the source
-                 states them, or "".
-    issues    -- key (path, check): score 0 worst .. 1 clean, group "" if the check has no groups, evidence a
-                 JSON object (what was measured, which threshold).
-    decisions -- key seq: time ISO 8601 UTC, actor "policy:NAME" or "person:NAME".
-    manifest  -- key path: status kept or excluded, soft_label a JSON object class -> probability or "".
-    """
-    import pandera.pandas as pa
+_TEXT: _Kind = "str"
+_WHOLE: _Kind = "int64"
 
-    text, whole, real, flag = (pa.Column(t, nullable=False) for t in ("str", "int64", "float64", "bool"))
+_COLUMNS: dict[TableName, dict[str, _Kind]] = {
+    "images": {
+        **dict.fromkeys(("path", "sha256"), _TEXT),
+        **dict.fromkeys(("bytes", "width", "height"), _WHOLE),
+        **dict.fromkeys(("mode", "split", "label", "subject", "soft_label"), _TEXT),
+    },
+    "issues": {
+        **{"path": _TEXT, "check": _TEXT, "score": "float64", "is_issue": "bool"},
+        **dict.fromkeys(("group", "evidence"), _TEXT),
+    },
+    "decisions": {
+        "seq": _WHOLE,
+        **dict.fromkeys(("time", "actor", "path", "action", "value", "reason", "issue"), _TEXT),
+    },
+    "manifest": {
+        **dict.fromkeys(("path", "sha256", "split", "label", "original_label", "status", "reason", "group"), _TEXT),
+        **{"weight": "float64", "soft_label": _TEXT, "subject": _TEXT},
+    },
+}
+"""Columns of each table, in order, and their dtypes.
 
-    def are_check_names(column: pd.Series) -> bool:
-        return bool(column.drop_duplicates().str.fullmatch(CHECK_NAME).all())
+images    -- path: POSIX, relative to the data set's root. sha256 is "" and width, height are 0 if the file could not be
+             read. split, label, subject (the person) and soft_label are as the source states them, or "".
+issues    -- score 0 worst .. 1 clean, group "" if the check has no groups, evidence a JSON object (what was measured,
+             which threshold).
+decisions -- time ISO 8601 UTC, actor "policy:NAME" or "person:NAME".
+manifest  -- status kept or excluded, soft_label a JSON object class -> probability or "".
+"""
 
-    def one_of(values: tuple[str, ...]) -> pa.Column:
-        return pa.Column("str", pa.Check.isin(values), nullable=False)
+_KEYS: dict[TableName, list[str]] = {
+    "images": ["path"],
+    "issues": ["path", "check"],
+    "decisions": ["seq"],
+    "manifest": ["path"],
+}
 
-    columns: dict[str, dict[str, pa.Column]] = {
-        "images": {
-            "path": pa.Column("str", unique=True),
-            "sha256": text,
-            "bytes": whole,
-            "width": whole,
-            "height": whole,
-            "mode": text,
-            "split": text,
-            "label": text,
-            "subject": text,
-            "soft_label": text,
-        },
-        "issues": {
-            "path": text,
-            "check": pa.Column("str", pa.Check(are_check_names, error=f"names like {CHECK_NAME}"), nullable=False),
-            "score": pa.Column("float64", pa.Check.in_range(0.0, 1.0), nullable=False),
-            "is_issue": flag,
-            "group": text,
-            "evidence": text,
-        },
-        "decisions": {
-            "seq": pa.Column("int64", unique=True),
-            "time": text,
-            "actor": text,
-            "path": text,
-            "action": one_of(ACTIONS),
-            "value": text,
-            "reason": text,
-            "issue": text,
-        },
-        "manifest": {
-            "path": pa.Column("str", unique=True),
-            "sha256": text,
-            "split": text,
-            "label": text,
-            "original_label": text,
-            "status": one_of(STATUSES),
-            "reason": text,
-            "group": text,
-            "weight": real,
-            "soft_label": text,
-            "subject": text,
-        },
-    }
-    unique = ["path", "check"] if name == "issues" else None
-    return pa.DataFrameSchema(columns[name], strict=True, coerce=True, ordered=True, unique=unique, name=name)
+_ALLOWED = {"status": STATUSES, "action": ACTIONS}
+"""Columns that hold nothing but these values."""
 
 
 def columns(name: TableName) -> list[str]:
     """Return the column names of a table, in order."""
-    return list(schema(name).columns)
+    return list(_COLUMNS[name])
 
 
 def checked(name: TableName, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return ``frame`` with the schema's column order and dtypes; missing optional columns are "".
+    """Return ``frame`` with the table's columns in their order and dtypes; missing optional columns are "".
 
     Raises:
         TableError: a column is missing, of the wrong type, out of range, or a key occurs twice.
 
     """
-    import pandera.errors
-
-    absent = [column for column in OPTIONAL.get(name, ()) if column not in frame.columns]
+    silent = dict.fromkeys((column for column in OPTIONAL.get(name, ()) if column not in frame.columns), "")
+    absent = [column for column in _COLUMNS[name] if column not in frame.columns and column not in silent]
     if absent:
-        frame = frame.assign(**dict.fromkeys(absent, ""))
-    try:
-        ordered = frame[[column for column in columns(name) if column in frame.columns]]
-        return schema(name).validate(ordered)
-    except (pandera.errors.SchemaError, pandera.errors.SchemaErrors, ValueError, TypeError, KeyError) as error:
-        # pandas' own errors pass through some checks of a schema
-        raise TableError(f"the {name} table is not valid: {reading.first_line(error)}") from error
+        raise TableError(f"the {name} table is not valid: it has no column {absent[0]!r}")
+    found = frame.assign(**silent)[columns(name)]
+    for column, kind in _COLUMNS[name].items():
+        fault = "has empty cells" if found[column].isna().any() else ""
+        if not fault and found[column].dtype != kind:
+            try:
+                found[column] = found[column].astype(kind)
+            except (ValueError, TypeError, OverflowError) as error:
+                fault = f"cannot be {kind}: {reading.first_line(error)}"
+        if fault := fault or _fault_of(column, found[column]):
+            raise TableError(f"the {name} table is not valid: its column {column!r} {fault}")
+    if found.duplicated(_KEYS[name]).any():
+        raise TableError(f"the {name} table is not valid: {' and '.join(_KEYS[name])} occur twice")
+    return found
+
+
+def _fault_of(name: str, column: pd.Series) -> str:
+    """Return what is wrong with the values of a column of its dtype, "" if nothing."""
+    if name == "score" and not column.between(0.0, 1.0).all():
+        return "is not within 0 and 1"
+    if name == "check" and not all(re.fullmatch(CHECK_NAME, value) for value in column.unique()):
+        return f"holds other names than {CHECK_NAME}"
+    if name in _ALLOWED and not set(column.unique()) <= set(_ALLOWED[name]):
+        return f"holds other values than {', '.join(_ALLOWED[name])}"
+    return ""
 
 
 EVIDENCE = "the evidence in issues.parquet"

@@ -23,6 +23,9 @@ def without_separated(
         separated: sets of files' SHA-256, of which no two are copies of each other; unknown files are ignored.
 
     """
+    separated = list(separated)
+    if not separated:
+        return pairs
     from scipy.cluster.hierarchy import DisjointSet
 
     pixels = dict(zip(measurements["sha256"], measurements["pixel_sha256"], strict=True))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from curation.base.arrays import Flags as Flags
 from curation.base.arrays import Floats as Floats
+from curation.base.arrays import Ints as Ints
+from curation.base.scored import Column, Kind, Scored, Value, Written, exact_scores, narrow_scores, pieces
 from curation.base.settings import Settings
 from curation.checks.graph import CopyGraph
 from curation.checks.graph import build as build_graph
@@ -61,13 +64,153 @@ class CheckInputs:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a check found, by column; only flagged and ``kept`` rows become rows of the issues table.
+
+    Attributes:
+        scored: scores and numbers of all images (N)
+        flags: (N,) whether the image is an issue
+        evidence: of the rows at these places, JSON objects; None: as ``scored`` states it
+        kept: (N,) unflagged images whose evidence no number can rebuild
+
+    """
+
+    scored: Scored
+    flags: Flags
+    evidence: Callable[[Ints], Sequence[str]] | None = None
+    kept: Flags | None = None
+
+    def rows(self, check: str, paths: pd.Series) -> pd.DataFrame:
+        """Return the flagged and kept rows as issue rows, in the order of ``paths`` (N,)."""
+        at = np.flatnonzero(self.flags if self.kept is None else self.flags | self.kept)
+        said = self.scored.evidence(at) if self.evidence is None else self.evidence(at)
+        scores, groups = exact_scores(self.scored.scores[at]), self.scored.group_names(at)
+        return rows(check, paths.iloc[at], scores, self.flags[at], said, groups.tolist())
+
+    def columns(self) -> Scored:
+        """Return what is to be kept by column: without groups if all that have one are rows."""
+        groups, stored = self.scored.groups, self.flags if self.kept is None else self.flags | self.kept
+        needed = groups is not None and (groups.codes[~stored] >= 0).any()
+        return self.scored if needed else replace(self.scored, groups=None)
+
+    def spread(self, at: Ints, number: int) -> Found:
+        """Return the same for ``number`` images, of which these rows are the ones at ``at``; see ``Scored.spread``."""
+
+        def whole(flags: Flags) -> Flags:
+            found = np.zeros(number, dtype=np.bool_)
+            found[at] = flags
+            return found
+
+        said = self.evidence
+        place = np.zeros(number, dtype=np.int64)
+        place[at] = np.arange(len(at))
+        return Found(
+            self.scored.spread(at, number),
+            whole(self.flags),
+            None if said is None else lambda rows: said(place[rows]),
+            None if self.kept is None else whole(self.kept),
+        )
+
+
+def nothing(inputs: CheckInputs) -> Found:
+    """Return the result of a check that scores no image."""
+    number = len(inputs.images)
+    return Found(Scored(np.full(number, np.nan, dtype=np.float32)), np.zeros(number, dtype=np.bool_))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Values at which a check's scores are 0 (``worst``), 0.5 (``threshold``) and 1 (``typical``)."""
+
+    worst: float
+    threshold: float
+    typical: float
+    high_is_bad: bool = False
+
+    def scores(self, values: Floats) -> Floats:
+        """Return scores (N,) in 0..1, NaN where the value is not finite."""
+        judge = high_is_bad if self.high_is_bad else low_is_bad
+        return np.where(np.isfinite(values), judge(values, self.threshold, self.worst, self.typical), np.nan)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One number an image.
+
+    Attributes:
+        values: (N,) NaN where the image is not scored
+        names: what may have been measured
+        which: (N,) uint8, the number of the name; None where there is one
+
+    """
+
+    values: Floats
+    names: tuple[str, ...]
+    which: npt.NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class OneNumber:
+    """A check on one number, in two passes: the limits come from the values of all images, then each row is judged.
+
+    ``measure`` is given any block of rows, unless ``whole`` is set: then it needs all images at once. So the blocks of
+    a large data set may be measured apart, ``limits`` called with all their values, and each block judged by itself;
+    the limits are a few numbers. Calling the check does all of it.
+
+    Attributes:
+        measure: the number of each image
+        limits: from the values of all images, NaN for those that are not scored
+        more: what the evidence of flagged rows at these places has besides, as the end of a JSON object
+        whole: whether ``measure`` depends on other images
+
+    """
+
+    measure: Callable[[CheckInputs], Measured]
+    limits: Callable[[Floats, Settings], Limits]
+    more: Callable[[CheckInputs, Ints], list[str]] | None = None
+    whole: bool = False
+
+    def __call__(self, inputs: CheckInputs) -> Found:
+        """Return what the check finds in a whole data set."""
+        measured = self.measure(inputs)
+        return self.judge(inputs, measured, self.limits(measured.values, inputs.settings))
+
+    def judge(self, inputs: CheckInputs, measured: Measured, limits: Limits) -> Found:
+        """Return what the check finds in a block of rows; ``inputs`` and ``measured`` are of that block."""
+        scores, more = limits.scores(measured.values), self.more
+        scored = one_number(measured, scores, limits.threshold)
+        flags = scores < ISSUE_SCORE
+
+        def evidence(at: Ints) -> list[str]:
+            said = scored.evidence(at)
+            ends = more(inputs, at) if more else []
+            return [f"{text[:-1]}, {end}}}" for text, end in zip(said, ends, strict=True)]
+
+        return Found(scored, flags, evidence if more else None)
+
+
+def one_number(measured: Measured, scores: Floats, threshold: float) -> Scored:
+    """Return scores and evidence {"value", "threshold", "measure"} of a check on one number."""
+    kinds: dict[str, Kind] = {"value": "significant"}
+    said = tuple(
+        pieces(kinds, value=Value("value"), threshold=Written(f"{threshold:.4g}"), measure=name)
+        for name in measured.names
+    )
+    values = {"value": Column.narrow("significant", measured.values)}
+    return Scored(narrow_scores(scores), said, measured.which, values)
+
+
+@dataclass(frozen=True)
 class Check:
-    """One check: its name, title and explanation, and the function that returns its issue rows."""
+    """One check: its name, title and explanation, and the function that returns what it found.
+
+    ``run`` may return issue rows instead: all of them are then kept as rows.
+    """
 
     name: str
     title: str
     explanation: str
-    run: Callable[[CheckInputs], pd.DataFrame]
+    run: Callable[[CheckInputs], Found | pd.DataFrame]
 
 
 def lower_fence(values: Floats, z: float, floor: float, ceiling: float) -> float:
@@ -110,30 +253,26 @@ def typical(values: Floats) -> float:
 Bounds = tuple[float, float]
 
 
-def low_outliers(
-    inputs: CheckInputs,
-    check: str,
-    values: Floats,
-    bounds: Bounds,
-    measure: str | Sequence[str],
-    usual: float | None = None,
-) -> pd.DataFrame:
-    """Return the rows of a check for values from 0 on that are low in the data set, see :func:`lower_fence`.
+def low_outliers(bounds: Bounds, usual: float | None = None) -> Callable[[Floats, Settings], Limits]:
+    """Return the limits of values from 0 on that are low in the data set, see :func:`lower_fence`.
 
     The score of ``usual`` (default: the median) and above is 1.
     """
-    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *bounds)
-    scores = low_is_bad(values, threshold, 0.0, typical(values) if usual is None else usual)
-    return one_number_rows(check, inputs.images["path"], values, scores, measure=measure, threshold=threshold)
+
+    def limits(values: Floats, settings: Settings) -> Limits:
+        threshold = lower_fence(values, settings.checks.outlier_fence, *bounds)
+        return Limits(0.0, threshold, typical(values) if usual is None else usual)
+
+    return limits
 
 
-def high_outliers(
-    inputs: CheckInputs, check: str, values: Floats, bounds: Bounds, measure: str | Sequence[str], worst: float = 1.0
-) -> pd.DataFrame:
-    """Return the rows of a check for values that are high in the data set; the score of ``worst`` is 0."""
-    threshold = upper_fence(values, inputs.settings.checks.outlier_fence, *bounds)
-    scores = high_is_bad(values, threshold, worst, typical(values))
-    return one_number_rows(check, inputs.images["path"], values, scores, measure=measure, threshold=threshold)
+def high_outliers(bounds: Bounds, worst: float = 1.0) -> Callable[[Floats, Settings], Limits]:
+    """Return the limits of values that are high in the data set; the score of ``worst`` is 0."""
+
+    def limits(values: Floats, settings: Settings) -> Limits:
+        return Limits(worst, upper_fence(values, settings.checks.outlier_fence, *bounds), typical(values), True)
+
+    return limits
 
 
 def one_number_rows(
@@ -144,14 +283,10 @@ def one_number_rows(
     An image is an issue if its score is below 0.5. Evidence: {"measure", "value", "threshold"}; ``measure`` is one
     name, or one per image.
     """
-    known = np.isfinite(values)
-    names = [measure] * len(values) if isinstance(measure, str) else measure
-    evidence = [
-        f'{{"value": {value:.4g}, "threshold": {threshold:.4g}, "measure": {json.dumps(names[n])}}}'
-        for n, value in zip(np.flatnonzero(known).tolist(), values[known], strict=True)
-    ]
-    rounded = np.round(scores[known], 6)
-    return rows(check, paths[known], rounded, scores[known] < ISSUE_SCORE, evidence)
+    at = np.flatnonzero(np.isfinite(values))
+    which, names = pd.factorize(np.asarray([measure] * len(values) if isinstance(measure, str) else measure, object))
+    scored = one_number(Measured(values, tuple(names), which.astype(np.uint8)), scores, threshold)
+    return rows(check, paths.iloc[at], np.round(scores[at], 6), scores[at] < ISSUE_SCORE, scored.evidence(at))
 
 
 def rows(

@@ -6,16 +6,17 @@ are not copies: different labels are expected, and different splits are only wor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from curation.base.arrays import Flags
+from curation.base.arrays import Flags, Floats, Ints
 from curation.base.frames import places, records
-from curation.checks.base import CheckInputs, as_json, rows
-from curation.checks.graph import CopyGraph
+from curation.base.scored import Column, Kind, Scored, Value, narrow_scores, pieces
+from curation.checks.base import CheckInputs, Found, as_json
 
 _SAME_SIZE = 1.1
 _SAME_BYTES = 1.25
@@ -29,23 +30,19 @@ _BLOCK = 8192
 """Rows converted to dictionaries at a time."""
 
 
-def exact_duplicate(inputs: CheckInputs) -> pd.DataFrame:
+def exact_duplicate(inputs: CheckInputs) -> Found:
     """Images with exactly the same pixels as another image."""
     members = inputs.copies.members
     flags = (members["exact"] != "").to_numpy(dtype=bool)
     facts = _facts(members, "exact")
-    evidence = _evidence(members, flags, lambda row: {"kind": "exact", **facts[row["exact"]], "rank": row["rank"]})
-    return rows(
-        "exact_duplicate",
-        members["path"],
-        1.0 - flags.astype(np.float64),
-        flags,
-        evidence,
-        members["exact"].tolist(),
-    )
+
+    def found(row: dict[str, Any]) -> dict[str, Any]:
+        return {"kind": "exact", **facts[row["exact"]], "rank": row["rank"]}
+
+    return _found(inputs, members[["exact", "rank"]], 1.0 - flags.astype(np.float64), flags, found, members["exact"])
 
 
-def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
+def near_duplicate(inputs: CheckInputs) -> Found:
     """Images that show the same picture as another image, slightly altered; the evidence of all rows has the dHash."""
     graph = inputs.copies
     members = graph.members
@@ -57,9 +54,13 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
     # the last one is for members without a link, whose place is -1
     probabilities = np.append(graph.links["probability"].to_numpy(dtype=np.float64), 0.0)
     place = places(graph.links.index, members["content"])
+    other = path_of[places(first.index, graph.sessions["partner"])]
+    session = places(graph.sessions.index, members["content"])
 
     def found(row: dict[str, Any]) -> dict[str, Any]:
         link = row["link"]
+        if not row["near"]:
+            return {"dhash": row["dhash"], "same_session": other[row["shot"]]}
         return {
             "kind": "near",
             "dhash": row["dhash"],
@@ -70,10 +71,19 @@ def near_duplicate(inputs: CheckInputs) -> pd.DataFrame:
             "rank": row["rank"],
         }
 
-    plain = _without_copy(graph, first)
-    evidence = _evidence(members.assign(link=place), flags, found, plain)
-    scores = np.round(1.0 - np.where(flags, probabilities[place], 0.0), 6)
-    return rows("near_duplicate", members["path"], scores, flags, evidence, members["near"].tolist())
+    scores = 1.0 - np.where(flags, probabilities[place], 0.0)
+    result = _found(
+        inputs,
+        members[["near", "dhash", "rank"]].assign(link=place, shot=session),
+        scores,
+        flags,
+        found,
+        members["near"],
+        ~flags & (session >= 0),
+    )
+    kinds: dict[str, Kind] = {"dhash": "hex"}
+    hashes = {"dhash": Column("hex", inputs.measurements["dhash"].to_numpy(dtype=np.int64))}
+    return replace(result, scored=replace(result.scored, pieces=(pieces(kinds, dhash=Value("dhash")),), fields=hashes))
 
 
 def _words(links: pd.DataFrame, first: pd.DataFrame) -> list[str]:
@@ -93,17 +103,7 @@ def _file_words(larger: float, denser: float) -> list[str]:
     return []
 
 
-def _without_copy(graph: CopyGraph, first: pd.DataFrame) -> list[str]:
-    """Return each member's evidence if it has no copy: its dHash, and another shot of its session if known."""
-    other = first["path"].to_numpy()[places(first.index, graph.sessions["partner"])]
-    place = places(graph.sessions.index, graph.members["content"])
-    return [
-        as_json(dhash=dhash, same_session=other[session]) if session >= 0 else f'{{"dhash": "{dhash}"}}'
-        for session, dhash in zip(place.tolist(), graph.members["dhash"], strict=True)
-    ]
-
-
-def same_session(inputs: CheckInputs) -> pd.DataFrame:
+def same_session(inputs: CheckInputs) -> Found:
     """Images that are not copies but shots of one session: same person and scene, another expression or moment."""
     graph = inputs.copies
     members = graph.members
@@ -125,39 +125,33 @@ def same_session(inputs: CheckInputs) -> pd.DataFrame:
             "splits": about["splits"],
         }
 
-    evidence = _evidence(members.assign(link=place), flags, found)
     scores = np.where(flags, _NO_FAULT, 1.0)
-    return rows("same_session", members["path"], scores, flags, evidence, members["session"].tolist())
+    return _found(inputs, members[["session"]].assign(link=place), scores, flags, found, members["session"])
 
 
-def label_conflict(inputs: CheckInputs) -> pd.DataFrame:
+def label_conflict(inputs: CheckInputs) -> Found:
     """Copies of one picture under different labels."""
-    return _disagreement(inputs, "label_conflict", "label")
+    return _disagreement(inputs, "label")
 
 
-def split_leak(inputs: CheckInputs) -> pd.DataFrame:
+def split_leak(inputs: CheckInputs) -> Found:
     """Copies of one picture in different splits."""
-    return _disagreement(inputs, "split_leak", "split")
+    return _disagreement(inputs, "split")
 
 
-def _disagreement(inputs: CheckInputs, check: str, column: str) -> pd.DataFrame:
+def _disagreement(inputs: CheckInputs, column: str) -> Found:
     """Flag the members of groups with several values in ``column``; kind states whether exact copies differ."""
     members = inputs.copies.members
     by_group, by_exact = _several(members, "group", column), _several(members, "exact", column)
-    facts = _facts(members, "group")
-    evidence = _evidence(
-        members.assign(exactly=by_exact),
-        by_group,
-        lambda row: {
-            "kind": "exact" if row["exactly"] else "near",
-            **facts[row["group"]],
-            "rank": row["rank"],
-        },
-    )
+    facts = _facts(members[by_group], "group")
+
+    def found(row: dict[str, Any]) -> dict[str, Any]:
+        return {"kind": "exact" if row["exactly"] else "near", **facts[row["group"]], "rank": row["rank"]}
+
     probability = inputs.copies.links["probability"].reindex(members["content"]).fillna(0.0).to_numpy(dtype=np.float64)
     scores = np.where(by_exact, 0.0, np.where(by_group, 1.0 - probability, 1.0))
-    groups = members["group"].where(by_group, "").tolist()
-    return rows(check, members["path"], scores.round(6), by_group, evidence, groups)
+    groups = members["group"].where(by_group, "")
+    return _found(inputs, members[["group", "rank"]].assign(exactly=by_exact), scores, by_group, found, groups)
 
 
 def _several(members: pd.DataFrame, key: str, column: str) -> Flags:
@@ -169,29 +163,36 @@ def _several(members: pd.DataFrame, key: str, column: str) -> Flags:
 
 def _facts(members: pd.DataFrame, key: str) -> dict[str, dict[str, Any]]:
     """Return group -> number of copies, their labels and splits, and the best copy."""
-    grouped = members[members[key] != ""].sort_values("rank").groupby(key)
+    mine = members.loc[members[key] != "", [key, "rank", "label", "split", "path"]].sort_values("rank")
+    found: dict[str, dict[str, Any]] = {}
+    for name, label, split, path in zip(
+        *(mine[column].tolist() for column in (key, "label", "split", "path")), strict=True
+    ):
+        about = found.setdefault(name, {"copies": 0, "labels": set(), "splits": set(), "of": path})
+        about["copies"] += 1
+        about["labels"].add(label)
+        about["splits"].add(split)
     return {
-        str(name): {
-            "copies": len(group),
-            "labels": sorted(set(group["label"]) - {""}),
-            "splits": sorted(set(group["split"])),
-            "of": group["path"].iloc[0],
-        }
-        for name, group in grouped
+        name: {**about, "labels": sorted(about["labels"] - {""}), "splits": sorted(about["splits"])}
+        for name, about in found.items()
     }
 
 
-def _evidence(
-    members: pd.DataFrame,
+def _found(
+    inputs: CheckInputs,
+    told: pd.DataFrame,
+    scores: Floats,
     flags: Flags,
-    found: Callable[[dict[str, Any]], dict[str, Any]],
-    otherwise: Sequence[str] = (),
-) -> list[str]:
-    """Return one JSON object per member: ``found`` for flagged rows, the text in ``otherwise`` for others."""
-    chosen = members[flags]
-    starts = range(0, len(chosen), _BLOCK)
-    flagged_rows = (row for start in starts for row in records(chosen.iloc[start : start + _BLOCK]))
-    plain = otherwise or ["{}"] * len(members)
-    return [
-        as_json(**found(next(flagged_rows))) if flagged else text for flagged, text in zip(flags, plain, strict=True)
-    ]
+    said: Callable[[dict[str, Any]], dict[str, Any]],
+    groups: pd.Series,
+    kept: Flags | None = None,
+) -> Found:
+    """Return what was found among the members, the readable images; ``said`` makes evidence of a row of ``told``."""
+
+    def evidence(at: Ints) -> list[str]:
+        starts = range(0, len(at), _BLOCK)
+        return [as_json(**said(row)) for start in starts for row in records(told.iloc[at[start : start + _BLOCK]])]
+
+    names = pd.Categorical(groups.where(groups != ""))
+    found = Found(Scored(narrow_scores(scores), groups=names), flags, evidence, kept)
+    return found.spread(np.flatnonzero(inputs.readable), len(inputs.images))

@@ -30,6 +30,12 @@ VALUES: Mapping[str, tuple[str, ...]] = {
 }
 """Measured axis -> its values in order; those of illumination, sharpness and face size are thirds of the data."""
 
+MEASURES = (
+    *("brightness_mean", "contrast", "sharpness"),
+    *("face_score", "face_yaw", "face_roll", "face_width", "face_height"),
+)
+"""Measurements that the axes are made of."""
+
 PERSON = "person"
 """The axis of people has too many values for cells: only its association with the classes is reported."""
 
@@ -55,7 +61,7 @@ def axis_values(
     """Return the measured axes, "" for unknown values, and the limits between values.
 
     Args:
-        measurements: as ``curation.measure.load_measurements`` gives them.
+        measurements: as ``curation.measure.load_measurements`` gives them: error and ``MEASURES``.
         settings: the angles of a turned face, and the score of a found one.
 
     Returns:

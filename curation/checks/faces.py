@@ -6,18 +6,20 @@ Boxes are in fractions of the image's width and height. A check that needs more 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-import pandas as pd
 
 from curation.checks.base import (
     CheckInputs,
     Flags,
     Floats,
-    high_is_bad,
+    Ints,
+    Limits,
+    Measured,
+    OneNumber,
     high_outliers,
-    low_is_bad,
     low_outliers,
-    one_number_rows,
 )
 
 _SMALL_BOUNDS = (0.10, 0.40)
@@ -49,42 +51,50 @@ def _has_face(inputs: CheckInputs) -> Flags:
     return inputs.readable & (score >= inputs.settings.checks.face_score)
 
 
-def no_face(inputs: CheckInputs) -> pd.DataFrame:
-    """Images in which no face is certain; value is the detector's best score."""
+def _of_faces(name: str, values: Callable[[CheckInputs], Floats]) -> Callable[[CheckInputs], Measured]:
+    """Return a measure of the images with a face."""
+    return lambda inputs: Measured(np.where(_has_face(inputs), values(inputs), np.nan), (name,))
+
+
+def _best_score(inputs: CheckInputs) -> Measured:
     (best,) = _columns(inputs, "face_score")
-    values = np.where(inputs.readable, best, np.nan)
-    threshold = inputs.settings.checks.face_score
-    scores = low_is_bad(values, threshold, 0.0, 1.0)
-    return one_number_rows("no_face", inputs.images["path"], values, scores, measure="face_score", threshold=threshold)
+    return Measured(np.where(inputs.readable, best, np.nan), ("face_score",))
 
 
-def many_faces(inputs: CheckInputs) -> pd.DataFrame:
-    """Images with a second face; value is the second best score."""
+no_face = OneNumber(_best_score, lambda _, settings: Limits(0.0, settings.checks.face_score, 1.0))
+"""Images in which no face is certain; value is the detector's best score."""
+
+
+def _second_score(inputs: CheckInputs) -> Measured:
     (second,) = _columns(inputs, "second_face_score")
-    values = np.where(inputs.readable, np.nan_to_num(second), np.nan)
-    threshold = inputs.settings.checks.second_face_score
-    scores = high_is_bad(values, threshold, 1.0, 0.0)
-    return one_number_rows(
-        "many_faces", inputs.images["path"], values, scores, measure="second_face_score", threshold=threshold
-    )
+    return Measured(np.where(inputs.readable, np.nan_to_num(second), np.nan), ("second_face_score",))
 
 
-def small_face(inputs: CheckInputs) -> pd.DataFrame:
-    """Faces that fill less of the image than usual in the data set."""
+many_faces = OneNumber(
+    _second_score, lambda _, settings: Limits(1.0, settings.checks.second_face_score, 0.0, high_is_bad=True)
+)
+"""Images with a second face; value is the second best score."""
+
+
+def _face_size(inputs: CheckInputs) -> Floats:
     width, height = _columns(inputs, "face_width", "face_height")
-    values = np.where(_has_face(inputs), np.sqrt(np.clip(width * height, 0.0, None)), np.nan)
-    return low_outliers(inputs, "small_face", values, _SMALL_BOUNDS, "face_size")
+    return np.sqrt(np.clip(width * height, 0.0, None))
 
 
-def off_centre(inputs: CheckInputs) -> pd.DataFrame:
-    """Faces far from the image's centre."""
+small_face = OneNumber(_of_faces("face_size", _face_size), low_outliers(_SMALL_BOUNDS))
+"""Faces that fill less of the image than usual in the data set."""
+
+
+def _distance(inputs: CheckInputs) -> Floats:
     x, y, width, height = _columns(inputs, "face_x", "face_y", "face_width", "face_height")
-    distance = np.where(_has_face(inputs), np.hypot(x + width / 2 - 0.5, y + height / 2 - 0.5), np.nan)
-    return high_outliers(inputs, "off_centre", distance, _OFF_CENTRE_BOUNDS, "distance_from_centre", worst=0.7)
+    return np.hypot(x + width / 2 - 0.5, y + height / 2 - 0.5)
 
 
-def cropped_face(inputs: CheckInputs) -> pd.DataFrame:
-    """Faces that are partly outside the image."""
+off_centre = OneNumber(_of_faces("distance_from_centre", _distance), high_outliers(_OFF_CENTRE_BOUNDS, worst=0.7))
+"""Faces far from the image's centre."""
+
+
+def _share_missing(inputs: CheckInputs) -> Floats:
     x, y, width, height = _columns(inputs, "face_x", "face_y", "face_width", "face_height")
     inside_x = np.clip(np.minimum(x + width, 1.0) - np.maximum(x, 0.0), 0.0, None)
     inside_y = np.clip(np.minimum(y + height, 1.0) - np.maximum(y, 0.0), 0.0, None)
@@ -93,32 +103,35 @@ def cropped_face(inputs: CheckInputs) -> pd.DataFrame:
     (distance,) = _columns(inputs, "face_edge_distance")
     near = np.clip((_MARGIN - np.nan_to_num(distance, nan=1.0)) / _MARGIN, 0.0, 1.0) * _FEATURE
     missing = np.where(near > 0, np.maximum(near, _CROPPED_BOUNDS[1] + 0.01), 0.0)
-    values = np.where(_has_face(inputs), np.maximum(outside, missing), np.nan)
-    return high_outliers(inputs, "cropped_face", values, _CROPPED_BOUNDS, "share_missing")
+    return np.asarray(np.maximum(outside, missing))
 
 
-def turned_face(inputs: CheckInputs) -> pd.DataFrame:
-    """Faces turned sideways or tilted; value is the larger of the two angles, each relative to its limit."""
+cropped_face = OneNumber(_of_faces("share_missing", _share_missing), high_outliers(_CROPPED_BOUNDS))
+"""Faces that are partly outside the image."""
+
+
+def _turn(inputs: CheckInputs) -> Floats:
     yaw, roll = _columns(inputs, "face_yaw", "face_roll")
     checks = inputs.settings.checks
-    turn = np.maximum(np.abs(yaw) / checks.turned_yaw_degrees, np.abs(roll) / checks.turned_roll_degrees)
-    values = np.where(_has_face(inputs), turn, np.nan)
-    scores = high_is_bad(values, 1.0, 2.0, 0.0)
-    return one_number_rows(
-        "turned_face", inputs.images["path"], values, scores, measure="angle_relative_to_limit", threshold=1.0
-    )
+    return np.maximum(np.abs(yaw) / checks.turned_yaw_degrees, np.abs(roll) / checks.turned_roll_degrees)
 
 
-def rolled_face(inputs: CheckInputs) -> pd.DataFrame:
-    """Faces that are sideways or upside down; the evidence states by how many degrees to turn the picture."""
+turned_face = OneNumber(
+    _of_faces("angle_relative_to_limit", _turn), lambda _, settings: Limits(2.0, 1.0, 0.0, high_is_bad=True)
+)
+"""Faces turned sideways or tilted; value is the larger of the two angles, each relative to its limit."""
+
+
+def _gained(inputs: CheckInputs) -> Measured:
     own, other = _columns(inputs, "face_score", "turned_score")
     sure = other >= inputs.settings.checks.face_score
     gained = np.where(sure, other - own, 0.0)
-    values = np.where(inputs.readable, gained, np.nan)
-    scores = high_is_bad(values, _GAIN, 0.5, 0.0)
-    found = one_number_rows(
-        "rolled_face", inputs.images["path"], values, scores, measure="score_gained_by_turning", threshold=_GAIN
-    )
-    degrees = inputs.measurements["turned_degrees"].to_numpy()[inputs.readable]
-    turned = [f'{text[:-1]}, "turn_by": {way}}}' for text, way in zip(found["evidence"], degrees, strict=True)]
-    return found.assign(evidence=np.where(found["is_issue"], turned, found["evidence"]))
+    return Measured(np.where(inputs.readable, gained, np.nan), ("score_gained_by_turning",))
+
+
+def _turn_by(inputs: CheckInputs, at: Ints) -> list[str]:
+    return [f'"turn_by": {way}' for way in inputs.measurements["turned_degrees"].iloc[at]]
+
+
+rolled_face = OneNumber(_gained, lambda _, settings: Limits(0.5, _GAIN, 0.0, high_is_bad=True), _turn_by)
+"""Faces that are sideways or upside down; the evidence states by how many degrees to turn the picture."""

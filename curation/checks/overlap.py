@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from curation.base.frames import places
-from curation.base.tables import empty_issues
-from curation.checks.base import CheckInputs, as_json, rows
+from curation.base.scored import Scored, narrow_scores
+from curation.checks.base import CheckInputs, Found, Ints, as_json, nothing
 
 
-def overlap(inputs: CheckInputs) -> pd.DataFrame:
+def overlap(inputs: CheckInputs) -> Found:
     """Images that are also in a data set that this one was compared with; score 0 for equal pixels."""
     if inputs.shared is None:
-        return empty_issues()
+        return nothing(inputs)
     found = inputs.shared.sort_values(["probability", "other", "other_path"], ascending=[False, True, True])
     found = found.drop_duplicates("sha256").set_index("sha256")
-    contents = inputs.measurements.loc[inputs.readable, "sha256"]
-    place = places(found.index, contents)
-    flags = place >= 0
-    said = [
-        as_json(
-            kind=row.kind, of=f"{row.other}: {row.other_path}", probability=row.probability, transform=row.transform
-        )
-        for row in found.itertuples(index=False)
-    ]
+    place = places(found.index, inputs.measurements["sha256"])
+    flags = inputs.readable & (place >= 0)
+
+    def evidence(at: Ints) -> list[str]:
+        said = found.iloc[place[at]].itertuples(index=False)
+        return [
+            as_json(
+                kind=row.kind, of=f"{row.other}: {row.other_path}", probability=row.probability, transform=row.transform
+            )
+            for row in said
+        ]
+
     probability = np.append(found["probability"].to_numpy(dtype=np.float64), 0.0)[place]
-    evidence = [said[number] if number >= 0 else "{}" for number in place]
-    paths = inputs.images.loc[inputs.readable, "path"]
-    return rows("overlap", paths, np.round(1.0 - probability, 6), flags, evidence)
+    scores = np.where(inputs.readable, 1.0 - probability, np.nan)
+    return Found(Scored(narrow_scores(scores)), flags, evidence)

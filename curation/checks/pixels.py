@@ -6,20 +6,26 @@ uniform as a whole from setting an absurd threshold; between them the data's own
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from collections.abc import Callable
 
+import numpy as np
+
+from curation.base.scored import DIGITS, Column, Kind, Scored, Value, exact_scores, narrow_scores, pieces
+from curation.base.settings import Settings
 from curation.checks.base import (
     ISSUE_SCORE,
     CheckInputs,
     Floats,
+    Found,
+    Ints,
+    Limits,
+    Measured,
+    OneNumber,
     as_json,
     high_outliers,
     low_is_bad,
     low_outliers,
     lower_fence,
-    one_number_rows,
-    rows,
     typical,
 )
 
@@ -57,79 +63,86 @@ def _values(inputs: CheckInputs, column: str) -> Floats:
     return values
 
 
-def unreadable(inputs: CheckInputs) -> pd.DataFrame:
+def unreadable(inputs: CheckInputs) -> Found:
     """Files that could not be decoded; the evidence is the decoder's reason."""
     flags = ~inputs.readable
-    reasons = inputs.measurements[["error_kind", "error"]].to_numpy()
-    evidence = [as_json(kind=kind, error=error) if error else "{}" for kind, error in reasons]
-    return rows("unreadable", inputs.images["path"], 1.0 - flags.astype(np.float64), flags, evidence)
+    reasons = inputs.measurements[["error_kind", "error"]]
+
+    def evidence(at: Ints) -> list[str]:
+        return [as_json(kind=kind, error=error) for kind, error in reasons.iloc[at].itertuples(index=False, name=None)]
+
+    return Found(Scored(narrow_scores(1.0 - flags.astype(np.float64))), flags, evidence)
 
 
-def dark(inputs: CheckInputs) -> pd.DataFrame:
-    """Images whose brightest parts are dark; in those with a face, the face alone is judged."""
-    values, measures = _of_the_face(inputs, "brightness_p95")
-    return low_outliers(inputs, "dark", values, _DARK_BOUNDS, measures)
+def _of_the_face(column: str) -> Callable[[CheckInputs], Measured]:
+    """Return a measure of each image's best face, or of the whole image if no face is certain."""
+
+    def measure(inputs: CheckInputs) -> Measured:
+        of_face = _values(inputs, f"face_{column}")
+        sure = (_values(inputs, "face_score") >= inputs.settings.checks.face_score) & np.isfinite(of_face)
+        values = np.where(sure, of_face, _values(inputs, column))
+        return Measured(values, (column, f"face_{column}"), sure.astype(np.uint8))
+
+    return measure
 
 
-def _of_the_face(inputs: CheckInputs, column: str) -> tuple[Floats, list[str]]:
-    """Return a measure of each image's best face, or of the whole image if no face is certain, and its name."""
-    of_face = _values(inputs, f"face_{column}")
-    sure = (_values(inputs, "face_score") >= inputs.settings.checks.face_score) & np.isfinite(of_face)
-    names = np.where(sure, f"face_{column}", column)
-    return np.where(sure, of_face, _values(inputs, column)), names.tolist()
+dark = OneNumber(_of_the_face("brightness_p95"), low_outliers(_DARK_BOUNDS))
+"""Images whose brightest parts are dark; in those with a face, the face alone is judged."""
+
+bright = OneNumber(_of_the_face("brightness_p05"), high_outliers(_BRIGHT_BOUNDS))
+"""Images whose darkest parts are bright; in those with a face, the face alone is judged."""
+
+low_contrast = OneNumber(
+    lambda inputs: Measured(_values(inputs, "contrast"), ("contrast",)), low_outliers(_CONTRAST_BOUNDS)
+)
+"""Images with little difference between their grey values."""
 
 
-def low_contrast(inputs: CheckInputs) -> pd.DataFrame:
-    """Images with little difference between their grey values."""
-    return low_outliers(inputs, "low_contrast", _values(inputs, "contrast"), _CONTRAST_BOUNDS, "contrast")
-
-
-def bright(inputs: CheckInputs) -> pd.DataFrame:
-    """Images whose darkest parts are bright; in those with a face, the face alone is judged."""
-    values, measures = _of_the_face(inputs, "brightness_p05")
-    return high_outliers(inputs, "bright", values, _BRIGHT_BOUNDS, measures)
-
-
-def blurry(inputs: CheckInputs) -> pd.DataFrame:
-    """Images whose edges are wide, all of them or in one direction (motion); a flat image is blank, not blurry."""
+def _sharpness(inputs: CheckInputs) -> Measured:
     contrast = _values(inputs, "contrast")
     with np.errstate(divide="ignore", invalid="ignore"):
         values = np.log10(_values(inputs, "edge_sharpness") + 1e-3)
     values[~(contrast >= _BLANK_CONTRAST)] = np.nan
-    threshold = lower_fence(values, inputs.settings.checks.outlier_fence, *_SHARPNESS_BOUNDS)
-    scores = low_is_bad(values, threshold, threshold - 1.0, typical(values))
-    return one_number_rows(
-        "blurry", inputs.images["path"], values, scores, measure="log10_edge_sharpness", threshold=threshold
-    )
+    return Measured(values, ("log10_edge_sharpness",))
 
 
-def blank(inputs: CheckInputs) -> pd.DataFrame:
+def _sharpness_limits(values: Floats, settings: Settings) -> Limits:
+    threshold = lower_fence(values, settings.checks.outlier_fence, *_SHARPNESS_BOUNDS)
+    return Limits(threshold - 1.0, threshold, typical(values))
+
+
+blurry = OneNumber(_sharpness, _sharpness_limits)
+"""Images whose edges are wide, all of them or in one direction (motion); a flat image is blank, not blurry."""
+
+
+def blank(inputs: CheckInputs) -> Found:
     """Images that show next to nothing: one flat tone, or a few, and neither a face nor texture on a plain ground."""
     contrast = _values(inputs, "contrast")
     entropy = _values(inputs, "entropy")
     by_contrast = low_is_bad(contrast, _BLANK_CONTRAST, 0.0, typical(contrast))
     by_entropy = low_is_bad(entropy, _BLANK_ENTROPY_BITS, 0.0, typical(entropy))
-    entropy_decides = by_entropy < by_contrast
+    by = by_entropy < by_contrast
     face = _values(inputs, "face_score") >= inputs.settings.checks.face_score
     shows = face | (_values(inputs, "texture_entropy") >= _TEXTURE_BITS)
-    scores = np.where(shows, 1.0, np.minimum(by_contrast, by_entropy))
-    known = inputs.readable
-    evidence = [
-        as_json(value=round(e, 4), threshold=_BLANK_ENTROPY_BITS, measure="entropy")
-        if use_entropy
-        else as_json(value=round(c, 4), threshold=_BLANK_CONTRAST, measure="contrast")
-        for c, e, use_entropy in zip(contrast[known], entropy[known], entropy_decides[known], strict=True)
-    ]
-    rounded: Floats = scores[known].round(6)
-    return rows("blank", inputs.images["path"][known], rounded, rounded < ISSUE_SCORE, evidence)
+    scores = narrow_scores(np.where(inputs.readable, np.where(shows, 1.0, np.minimum(by_contrast, by_entropy)), np.nan))
+    kinds: dict[str, Kind] = {"value": "rounded"}
+    said = tuple(
+        pieces(kinds, value=Value("value"), threshold=threshold, measure=name)
+        for name, threshold in (("contrast", _BLANK_CONTRAST), ("entropy", _BLANK_ENTROPY_BITS))
+    )
+    values = {"value": Column.narrow("rounded", np.where(by, entropy, contrast).round(DIGITS))}
+    return Found(Scored(scores, said, by.astype(np.uint8), values), exact_scores(scores) < ISSUE_SCORE)
 
 
-def odd_size(inputs: CheckInputs) -> pd.DataFrame:
-    """Images whose size or shape differs much from the data set's median one."""
+def _size(inputs: CheckInputs) -> Measured:
     width, height = _values(inputs, "width"), _values(inputs, "height")
     with np.errstate(invalid="ignore"):
         values = np.minimum(_relative(np.sqrt(width * height)), _relative(width / height))
-    return low_outliers(inputs, "odd_size", values, _SIZE_BOUNDS, "size_relative_to_median", usual=1.0)
+    return Measured(values, ("size_relative_to_median",))
+
+
+odd_size = OneNumber(_size, low_outliers(_SIZE_BOUNDS, usual=1.0), whole=True)
+"""Images whose size or shape differs much from the data set's median one."""
 
 
 def _relative(values: Floats) -> Floats:

@@ -14,9 +14,10 @@ import pandas as pd
 
 from curation.base import plugins, tables
 from curation.base.errors import CurationError
+from curation.base.issues import Issues
 from curation.base.plugins import Plugin
 from curation.checks import copies, faces, labels, overlap, pixels, subjects
-from curation.checks.base import Check, CheckInputs
+from curation.checks.base import Check, CheckInputs, Found
 from curation.checks.challenges import found
 
 CHECKS: dict[str, Check] = {
@@ -162,10 +163,19 @@ def select(names: Iterable[str]) -> list[Check]:
     return [check for check in known.values() if not wanted or check.name in wanted]
 
 
-def run(inputs: CheckInputs, names: Iterable[str] = ()) -> pd.DataFrame:
-    """Run checks and return the issues table, sorted by check (registry order) and path."""
-    found = [check.run(inputs).sort_values("path") for check in select(names)]
-    table = tables.checked("issues", pd.concat(found, ignore_index=True))
-    del found
+def run(inputs: CheckInputs, names: Iterable[str] = ()) -> Issues:
+    """Run checks and return what they found; its rows are sorted by check (registry order) and path."""
+    return gathered(inputs.images["path"], ((check.name, check.run(inputs)) for check in select(names)))
+
+
+def gathered(paths: pd.Series, found: Iterable[tuple[str, Found | pd.DataFrame]]) -> Issues:
+    """Return the issues of a data set from what each check found; ``paths`` (N,) are its images."""
+    columns, parts = {}, [tables.empty_issues()]
+    for name, result in found:
+        rows = result if isinstance(result, pd.DataFrame) else result.rows(name, paths)
+        parts.append(rows.sort_values("path"))
+        if not isinstance(result, pd.DataFrame) and len(result.scored.known):
+            columns[name] = result.columns()
+    table = tables.checked("issues", pd.concat(parts, ignore_index=True))
     tables.join_pieces(table)
-    return table
+    return Issues(table, paths, columns)

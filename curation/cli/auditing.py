@@ -45,7 +45,7 @@ def audit(
     if draw:
         drawn = reviewed.draw_sample(workspace, check_name, draw, seed)
         if output:
-            console.write_frame(drawn, "csv", output, Destinations(workspace, force))
+            console.write_blocks([drawn], "csv", output, Destinations(workspace, force))
         else:
             console.print_frame(drawn, "csv")
     elif answers is not None:

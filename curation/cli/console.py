@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation.base.files import json_bytes
+from curation.base.files import json_bytes, unfinished_folder
 from curation.base.text import json_printable, printable
 
 if TYPE_CHECKING:
@@ -37,8 +37,11 @@ def print_json(value: Any) -> None:
     def plain(one: Any) -> Any:
         return asdict(one) if is_dataclass(one) and not isinstance(one, type) else str(one)
 
-    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    print(json_printable(json.dumps(value, indent=1, ensure_ascii=not utf8, default=plain)))
+    print(json_printable(json.dumps(value, indent=1, ensure_ascii=not _prints_utf8(), default=plain)))
+
+
+def _prints_utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
 def records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
@@ -53,34 +56,76 @@ def print_lines(lines: Sequence[str]) -> None:
         print(printable(line))
 
 
-def print_frame(frame: pd.DataFrame, format_name: str, *, hint: str = "", limit: int = _MOST_ROWS) -> None:
-    """Print a table as ``table`` (at most ``limit`` rows, 0: all), ``csv`` or ``json``."""
-    if format_name == "csv":
+def print_frame(
+    frame: pd.DataFrame, format_name: str, *, hint: str = "", limit: int = _MOST_ROWS, total: int | None = None
+) -> None:
+    """Print a table as ``table`` (at most ``limit`` rows, 0: all), ``csv`` or ``json``.
+
+    Of ``total`` rows the table may hold only the first.
+    """
+    if format_name == "table":
+        _print_table(frame, hint, limit or len(frame), len(frame) if total is None else total)
+    else:
+        print_blocks([frame], format_name)
+
+
+def print_blocks(blocks: Iterable[pd.DataFrame], format_name: str) -> None:
+    """Print a table that comes in blocks as ``csv`` or ``json``."""
+    if format_name == "json":
+        ascii_only = not _prints_utf8()
+        for text in _json_texts(blocks, lambda rows: json.dumps(rows, indent=1, ensure_ascii=ascii_only, default=str)):
+            sys.stdout.write(json_printable(text))
+        return
+    for number, frame in enumerate(blocks):
         # to a program every character counts; a terminal would obey some
         shown = (
             frame.map(lambda cell: printable(cell) if isinstance(cell, str) else cell) if sys.stdout.isatty() else frame
         )
-        sys.stdout.write(shown.to_csv(index=False, lineterminator="\n"))
-    elif format_name == "json":
-        print_json(records(frame))
-    else:
-        _print_table(frame, hint, limit or len(frame))
+        sys.stdout.write(_csv(shown, number))
 
 
-def write_frame(frame: pd.DataFrame, format_name: str, destination: str, gate: Destinations) -> None:
-    """Write a table to a file as JSON, or else as CSV, and say so.
+def _csv(frame: pd.DataFrame, number: int) -> str:
+    """Return one block of a table, with the header if it is the first."""
+    return frame.to_csv(index=False, header=number == 0, lineterminator="\n")
+
+
+def _json_texts(blocks: Iterable[pd.DataFrame], dumped: Callable[[list[Any]], str]) -> Iterator[str]:
+    """Yield the text of a JSON array of all rows; ``dumped`` writes one of some rows, which ends in a line end."""
+    before = "["
+    for frame in blocks:
+        if len(frame):
+            yield before + dumped(records(frame)).strip().removeprefix("[").removesuffix("\n]")
+            before = ","
+    yield "[]\n" if before == "[" else "\n]\n"
+
+
+def write_blocks(blocks: Iterable[pd.DataFrame], format_name: str, destination: str, gate: Destinations) -> None:
+    """Write a table that comes in blocks to a file as JSON, or else as CSV, and say so.
 
     Raises:
         DestinationError: nothing may be written there.
 
     """
-    as_json = format_name == "json"
-    data = json_bytes(records(frame)) if as_json else frame.to_csv(index=False).encode("utf-8")
-    gate.write({Path(destination): data})
-    print_lines([f"{len(frame):,} rows written to {destination}"])
+    path, counts = Path(destination), [0]
+
+    def counted() -> Iterator[pd.DataFrame]:
+        for frame in blocks:
+            counts.append(len(frame))
+            yield frame
+
+    texts: Iterator[str] = (_csv(frame, number) for number, frame in enumerate(counted()))
+    if format_name == "json":
+        texts = _json_texts(counted(), lambda rows: json_bytes(rows).decode("utf-8"))
+    gate.allow_place(path)
+    with unfinished_folder(path) as building:
+        made = building / path.name
+        with made.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(texts)
+        gate.replace(made, path)
+    print_lines([f"{sum(counts):,} rows written to {destination}"])
 
 
-def _print_table(frame: pd.DataFrame, hint: str, limit: int) -> None:
+def _print_table(frame: pd.DataFrame, hint: str, limit: int, total: int) -> None:
     from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
@@ -112,8 +157,8 @@ def _print_table(frame: pd.DataFrame, hint: str, limit: int) -> None:
     if needed > screen.width:
         screen = Console(width=needed)
     screen.print(table)
-    if len(frame) > limit:
-        print(f"... {len(frame) - limit:,} more rows{hint}")
+    if total > len(shown):
+        print(f"... {total - len(shown):,} more rows{hint}")
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

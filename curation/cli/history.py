@@ -43,20 +43,21 @@ def issues(
     from curation.pipeline import queries
 
     workspace = open_workspace(folder)
-    found = queries.found_issues(workspace, check_name, flagged_only=not every, peer=peer)
+    found = queries.listed(workspace, check_name, flagged_only=not every, peer=peer)
     chosen = "json" if as_json else format_name.value
     if output:
-        console.write_frame(found, chosen, output, Destinations(workspace, force))
+        console.write_blocks(found.blocks(), chosen, output, Destinations(workspace, force))
         return
     if chosen != "table":  # for machines: every row, with the evidence as JSON
-        console.print_frame(found, chosen)
+        console.print_blocks(found.blocks(), chosen)
         return
     if not check_name and not peer:
         by_check = queries.issue_summary(workspace)
         console.print_frame(by_check, "table", limit=0)
         console.print_lines([*queries.not_run_words(queries.not_run(by_check)), ""])
     hint = "; -n 0 prints all, --format csv the numbers behind the words"
-    console.print_frame(queries.issue_words(found), "table", hint=hint, limit=number)
+    shown = queries.issue_words(found.head(number))
+    console.print_frame(shown, "table", hint=hint, limit=number, total=len(found))
     if len(found):
         look = f" --check {check_name}" if check_name else " --check NAME"
         console.print_lines([f"Decide on them: curate review{look}{option_of(workspace)}"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from curation.base.frames import is_in
 from curation.base.settings import BrakeSettings
 from curation.decisions.log import Draft
 from curation.decisions.replay import HELD, group_of
@@ -81,8 +82,8 @@ def losses(images: pd.DataFrame, drafts: Iterable[Draft], limits: BrakeSettings)
     """
     chosen = _by_choice(drafts)
     unusable = {draft.path for draft in drafts if draft.action == "exclude"} - set(chosen)
-    left = images[~images["path"].isin(unusable)]
-    left = left.assign(gone=left["path"].isin(chosen))
+    left = images[~is_in(images["path"], unusable)]
+    left = left.assign(gone=is_in(left["path"], chosen))
     found = [
         *_beyond(left, "class", left["label"], limits.class_share, limits.min_images),
         *_beyond(left, "split", left["split"], limits.split_share, limits.min_images),
@@ -120,7 +121,7 @@ def _emptied(
     emptied = []
     for axis in _OWN_CHECKS:
         cells = _named(left, axis).to_frame("cell").join(left[["path", "picture", "gone"]])
-        cells = cells[(cells["cell"] != "") & ~cells["path"].isin(_meant(axis, chosen))]
+        cells = cells[(cells["cell"] != "") & ~is_in(cells["path"], _meant(axis, chosen))]
         counts = cells.groupby("cell").agg(gone=("gone", "all"), size=("picture", "nunique"))
         counts = counts[counts["gone"] & (counts["size"] >= limits.min_images)]
         emptied += [Loss(axis, str(name), int(size), int(size)) for name, size in counts["size"].items()]

@@ -15,6 +15,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from curation.base.files import parsed
+from curation.base.frames import is_in
 from curation.decisions.log import LogError, undone_in
 from curation.decisions.replay import overruled, people_rows
 
@@ -44,6 +45,16 @@ class Followed:
 
     table: pd.DataFrame
     lost: pd.DataFrame
+
+
+_LOST = ["seq", "actor", "path", "action", "value", "content", "why"]
+
+
+def none_lost() -> pd.DataFrame:
+    """Return ``Followed.lost`` without rows."""
+    import pandas as pd
+
+    return pd.DataFrame({name: pd.Series(dtype="int64" if name == "seq" else "str") for name in _LOST})
 
 
 def images_of(raw: pd.DataFrame) -> dict[str, Image]:
@@ -88,22 +99,23 @@ def follow(table: pd.DataFrame, raw: pd.DataFrame, past: Past) -> Followed:
     import pandas as pd
 
     people = identified(table, past)
-    now = images_of(raw)
-    at_home = people["content"].eq(people["path"].map(dict(zip(raw["path"], raw["sha256"], strict=True))))
-    same_label = people["label"].eq(people["path"].map(dict(zip(raw["path"], raw["original_label"], strict=True))))
+    here = raw[is_in(raw["path"], people["path"])].set_index("path")
+    at_home = people["content"].eq(people["path"].map(here["sha256"]))
+    same_label = people["label"].eq(people["path"].map(here["original_label"]))
     plain = people[at_home & (same_label | ~people["action"].isin(_ON_THE_LABEL))]
-    targets, lost = _looked_for(people[~people["seq"].isin(plain["seq"])], now, raw, past)
+    targets, lost = _looked_for(people[~people["seq"].isin(plain["seq"])], raw, past)
     moved = targets.merge(people, on="seq").assign(path=lambda rows: rows["target"])[list(table.columns)]
     others = table[~table["seq"].isin(people["seq"])]
     whole = pd.concat([others, plain, moved]).sort_values("seq", kind="stable", ignore_index=True)
     gone = lost.merge(people, on="seq").drop_duplicates(["path", "content"], keep="last")
-    return Followed(whole.astype(table.dtypes), gone[["seq", "actor", "path", "action", "value", "content", "why"]])
+    return Followed(whole.astype(table.dtypes), gone[_LOST])
 
 
-def _looked_for(people: pd.DataFrame, now: Images, raw: pd.DataFrame, past: Past) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _looked_for(people: pd.DataFrame, raw: pd.DataFrame, past: Past) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return to which paths decisions apply (seq, target), and which do not apply any more (seq, why)."""
     import pandas as pd
 
+    now = images_of(raw) if len(people) else {}
     paths_of = cache(lambda: {str(content): list(paths) for content, paths in raw.groupby("sha256")["path"]})
     targets: list[tuple[int, str]] = []
     lost: list[tuple[int, str]] = []

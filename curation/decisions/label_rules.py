@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curation.base import splits
 from curation.base.frames import records
+from curation.base.issues import Issues
 from curation.base.tables import EVIDENCE, MEND_EVIDENCE, TableError, facts
 from curation.decisions.log import Draft
 
@@ -54,7 +55,7 @@ class _Choice:
     draft: Draft
 
 
-def label_drafts(rule: Labels, left: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:
+def label_drafts(rule: Labels, left: pd.DataFrame, issues: Issues) -> dict[str, Draft]:
     """Return the decisions on labels, by path; at most one per image.
 
     Args:
@@ -86,9 +87,9 @@ _SAID: dict[str, dict[str, Any]] = {
 """Check -> fields of its evidence and their shapes, see ``curation.base.tables.facts``."""
 
 
-def _judged(left: pd.DataFrame, issues: pd.DataFrame, check: str) -> list[dict[str, Any]]:
+def _judged(left: pd.DataFrame, issues: Issues, check: str) -> list[dict[str, Any]]:
     """Return the evidence and path of each image that a check judged under its current label."""
-    mine = left.merge(issues.loc[issues["check"] == check, ["path", "evidence"]], on="path")
+    mine = left.merge(issues.texts([check]), on="path")
     said = facts(mine["evidence"], **_SAID[check])
     rows = [{**fact, **row} for fact, row in zip(said, records(mine), strict=True)]
     for row in rows:

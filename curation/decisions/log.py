@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from curation.base.errors import CurationError
 from curation.base.files import append as append_lines
@@ -100,12 +101,7 @@ def entries_of(table: pd.DataFrame) -> list[Entry]:
 
 
 class Log:
-    """The log on disk; to append, the caller holds the workspace's lock.
-
-    Attributes:
-        table: the entries of all committed batches, oldest first (``table_of``).
-
-    """
+    """The log on disk; to append, the caller holds the workspace's lock."""
 
     def __init__(self, path: Path) -> None:
         """Read the log; it may be absent.
@@ -115,7 +111,17 @@ class Log:
 
         """
         self.path = path
-        self.table, self._bytes, self.chain = _scan(path)
+        self._read = _read(path)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The entries of all committed batches, oldest first (``table_of``)."""
+        return self._read.table
+
+    @property
+    def chain(self) -> str:
+        """The chain's value after the last batch."""
+        return self._read.chain
 
     @property
     def through(self) -> int:
@@ -145,15 +151,17 @@ class Log:
             for n, d in enumerate(drafts, start=self.through + 1)
         ]
         # an empty optional field is left out, so that older versions can read the line
-        stated = [{name: text for name, text in e._asdict().items() if text or name not in _OPTIONAL} for e in entries]
+        stated = ({name: text for name, text in e._asdict().items() if text or name not in _OPTIONAL} for e in entries)
         data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in stated).encode("utf-8")
         chain = _chained(self.chain, data, len(entries), entries[-1].seq)
         commit = {_COMMIT: len(entries), "through": entries[-1].seq, "chain": chain}
         data += f"{json.dumps(commit)}\n".encode()
-        append_lines(self.path, data, self._bytes)
-        self._bytes += len(data)
-        self.chain = chain
-        self.table = pd.concat([self.table, table_of(entries)], ignore_index=True)
+        append_lines(self.path, data, self._read.committed_bytes)
+        digest = self._read.digest.copy()
+        digest.update(data)
+        table = pd.concat([self.table, table_of(entries)], ignore_index=True)
+        self._read = _Read(table, self._read.committed_bytes + len(data), chain, digest)
+        _READ[self.path, digest.digest()] = self._read
         return entries
 
 
@@ -188,24 +196,45 @@ def _chained(before: str, lines: bytes, number: int, through: int) -> str:
     return hashlib.sha256(before.encode() + lines + f"{number} {through}".encode()).hexdigest()
 
 
-def _scan(path: Path) -> tuple[pd.DataFrame, int, str]:
-    """Return the committed entries, the length in bytes of the committed part, and the chain's value after it."""
+@dataclass(frozen=True)
+class _Read:
+    """The committed entries, the length in bytes and SHA-256 of the committed part, and the chain's value after it."""
+
+    table: pd.DataFrame
+    committed_bytes: int
+    chain: str
+    digest: hashlib._Hash
+
+
+_READ: WeakValueDictionary[tuple[Path, bytes], _Read] = WeakValueDictionary()
+"""The logs in use, by path and SHA-256: one that is read again meanwhile is neither parsed nor held twice."""
+
+
+def _read(path: Path) -> _Read:
     try:
         data = contents(path)
     except FileNotFoundError:
         data = b""
-    found = _parsed_at_once(data) or _parsed_by_line(path, data)
-    table, committed_bytes, chain = found
+    key = (path, hashlib.sha256(data).digest())
+    found = _READ.get(key)
+    if found is None:
+        found = _READ[key] = _scan(path, data)
+    return found
+
+
+def _scan(path: Path, data: bytes) -> _Read:
+    table, committed_bytes, chain = _parsed_at_once(data) or _parsed_by_line(path, data)
     unknown = set(table["action"].unique()) - set(LOG_ACTIONS)
     if unknown:
         raise LogError(
             f"{path}: the action {sorted(unknown)[0]!r} is of a newer version of this tool; use that version"
         )
-    return table, committed_bytes, chain or hashlib.sha256(data[:committed_bytes]).hexdigest()
+    digest = hashlib.sha256(memoryview(data)[:committed_bytes])
+    return _Read(table, committed_bytes, chain or digest.hexdigest(), digest)
 
 
 def _parsed_at_once(data: bytes) -> tuple[pd.DataFrame, int, str] | None:
-    """Parse a log in one fast pass, as :func:`_scan`; None if it must be parsed line by line."""
+    """Parse a log in one fast pass, as ``_Read``; None if it must be parsed line by line."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.json
@@ -238,7 +267,7 @@ def _parsed_at_once(data: bytes) -> tuple[pd.DataFrame, int, str] | None:
 
 
 def _parsed_by_line(path: Path, data: bytes) -> tuple[pd.DataFrame, int, str]:
-    """Parse a log line by line, as :func:`_scan`: slower, but errors name the line."""
+    """Parse a log line by line, as ``_Read``: slower, but errors name the line."""
     entries: list[Entry] = []
     pending: list[Entry] = []
     committed_bytes = position = 0
@@ -303,7 +332,7 @@ class Chain:
 
 def chain_of(path: Path) -> Chain:
     """Return the recomputed chain of a readable log."""
-    data = contents(path)[: _scan(path)[1]] if path.exists() else b""  # the rest is not a complete batch
+    data = contents(path)[: _read(path).committed_bytes] if path.exists() else b""  # the rest is not a complete batch
     values, begins, position = {0: hashlib.sha256(b"").hexdigest()}, 0, 0
     value = values[0]
     for match in _COMMIT_LINE.finditer(data):

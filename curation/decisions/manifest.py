@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from curation.base import files, reading, tables
+from curation.base import files, issues, reading, tables
 from curation.base.errors import WorkspaceError
-from curation.base.frames import records
+from curation.base.frames import records, rows_of
 from curation.base.workspace import Workspace
 from curation.decisions import log
-from curation.decisions.follow import Followed, Images, Past, follow, images_of, overruled_now
+from curation.decisions.follow import Followed, Images, Past, follow, images_of, none_lost, overruled_now
 from curation.decisions.follow import identified as follow_identified
-from curation.decisions.replay import BY_CONTENT, BY_PATH, replay
+from curation.decisions.replay import BY_CONTENT, BY_PATH, people_rows, replay
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _VERSION_NAME = re.compile(r"v[1-9][0-9]*")
 _SHORTEST_PREFIX = 4
 """Fewest hexadecimal digits of a hash that may name a version."""
+
+_HASHED_AT_ONCE = 2**15
+"""Rows whose text is in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def raw_manifest(images: pd.DataFrame) -> pd.DataFrame:
         original_label=images["label"], status="kept", reason="", group="", weight=1.0, soft_label=""
     )
     frame = frame.assign(**{name: images[name] for name in stated})
-    return tables.checked("manifest", frame.sort_values("path", ignore_index=True))
+    return tables.checked("manifest", _by_path(frame))
 
 
 def content_hash(manifest: pd.DataFrame) -> str:
@@ -76,12 +79,26 @@ def content_hash(manifest: pd.DataFrame) -> str:
     An optional column that is empty for all images is left out, so that versions from before it keep their hash.
     """
     silent = {name for name in tables.OPTIONAL["manifest"] if name not in manifest or manifest[name].eq("").all()}
-    ordered = manifest.sort_values("path")[[name for name in tables.columns("manifest") if name not in silent]]
+    ordered = _by_path(manifest)[[name for name in tables.columns("manifest") if name not in silent]]
     digest = hashlib.sha256()
-    for row in ordered.itertuples(index=False, name=None):
-        digest.update(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
-        digest.update(b"\n")
+    for start in range(0, len(ordered), _HASHED_AT_ONCE):
+        block = ordered.iloc[start : start + _HASHED_AT_ONCE]
+        lines = zip(*(_as_json(block[name]) for name in block), strict=True)
+        digest.update("".join(f"[{','.join(line)}]\n" for line in lines).encode("utf-8"))
     return digest.hexdigest()
+
+
+def _as_json(column: pd.Series) -> list[str]:
+    """Return each value of a column as JSON, which holds no line break of its own."""
+    text = json.dumps(column.tolist(), ensure_ascii=False, separators=("\n", ":"))
+    return text[1:-1].split("\n")
+
+
+def _by_path(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows in the order of their paths."""
+    if manifest["path"].is_monotonic_increasing:
+        return manifest.reset_index(drop=True)
+    return manifest.sort_values("path", ignore_index=True)
 
 
 def counts(manifest: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
@@ -245,7 +262,7 @@ def commit(
 
     """
     known = versions(workspace)
-    manifest = tables.checked("manifest", manifest.sort_values("path", ignore_index=True))
+    manifest = tables.checked("manifest", _by_path(manifest))
     digest = content_hash(manifest)
     same_kind = [version for version in known if version.kind == kind]
     raws = [version for version in known if version.kind == "raw"]
@@ -287,9 +304,15 @@ def rebuilt(workspace: Workspace, version: Version, table: pd.DataFrame) -> pd.D
     return replay(base, followed(workspace, until, base).table)
 
 
-def followed(workspace: Workspace, table: pd.DataFrame, raw: pd.DataFrame) -> Followed:
-    """Return the log as it applies to the rows of a raw version; see ``curation.decisions.follow``."""
-    return follow(table, raw, _past(workspace, raw))
+def followed(workspace: Workspace, table: pd.DataFrame, raw: pd.DataFrame | Version) -> Followed:
+    """Return the log as it applies to the rows of a raw version; see ``curation.decisions.follow``.
+
+    The rows of a version are only read if people have decided on images.
+    """
+    if people_rows(table).empty:
+        return Followed(table.reset_index(drop=True), none_lost())
+    now = rows(workspace, raw) if isinstance(raw, Version) else raw
+    return follow(table, now, _past(workspace, now))
 
 
 def identified(workspace: Workspace, table: pd.DataFrame) -> pd.DataFrame:
@@ -308,7 +331,7 @@ def _past(workspace: Workspace, raw: pd.DataFrame) -> Past:
     These are the base of the version before it, and of the one after it, or ``raw`` if none was committed since.
     """
     cleaned = [version for version in versions(workspace) if version.kind == "cleaned"]
-    images_now = images_of(raw)
+    images_now = cache(lambda: images_of(raw))
 
     @cache
     def images(name: str) -> Images:
@@ -318,7 +341,7 @@ def _past(workspace: Workspace, raw: pd.DataFrame) -> Past:
     def past(seq: int) -> list[Images]:
         before = [version.base for version in cleaned if version.log_through < seq][-1:]
         after = [version.base for version in cleaned if version.log_through >= seq][:1]
-        return [images(name) for name in (*before, *after)] + [images_now] * (not after)
+        return [images(name) for name in (*before, *after)] + [images_now()] * (not after)
 
     return past
 
@@ -347,7 +370,7 @@ def require_whole_log(workspace: Workspace, through: int) -> None:
 
 
 def verify(workspace: Workspace) -> list[str]:
-    """Return what is wrong with versions, records, tags, kept policies and the log, a sentence each; [] if nothing."""
+    """Return what is wrong with versions, records, tags, kept policies, the log and the issues, a sentence each."""
     from curation.decisions.policy import edited as edited_policies  # here because it loads pydantic
 
     try:
@@ -370,7 +393,8 @@ def verify(workspace: Workspace) -> list[str]:
         for version in known
         if sealed is not None and version.number > sealed and not version.seal
     ]
-    return [*problems, *_problems_of_tags(workspace, known), *edited_policies(workspace.policies)]
+    problems += [*_problems_of_tags(workspace, known), *edited_policies(workspace.policies)]
+    return [*problems, *issues.faults(workspace)]
 
 
 def not_sealed(workspace: Workspace) -> list[str]:
@@ -415,11 +439,22 @@ def diff(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         reason; sorted by change and path.
 
     """
+    import numpy as np
     import pandas as pd
 
-    joined = before.merge(after, on="path", how="outer", suffixes=("_a", "_b"), indicator=True)
+    place = rows_of(before["path"], after["path"])
+    same = np.flatnonzero(place >= 0)
+    differs = np.zeros(len(same), dtype=np.bool_)
+    for name in before.columns.drop("path"):
+        one, other = before[name].iloc[same], after[name].iloc[place[same]]
+        differs |= one.reset_index(drop=True).ne(other.reset_index(drop=True)).to_numpy()
+    gone, new = np.flatnonzero(place < 0), np.setdiff1d(np.arange(len(after)), place)
+    first, second = (np.union1d(rest, at[differs]) for rest, at in ((gone, same), (new, place[same])))
+    changed = before.iloc[first].merge(
+        after.iloc[second], on="path", how="outer", suffixes=("_a", "_b"), indicator=True
+    )
     changes = []
-    for row in records(joined):
+    for row in records(changed):
         change = _change(row)
         if change:
             changes.append(

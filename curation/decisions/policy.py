@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from curation.base import files, plugins, reading, splits
 from curation.base.errors import CurationError, did_you_mean
-from curation.base.frames import records
+from curation.base.frames import is_in
+from curation.base.issues import Issues
 from curation.base.tables import facts
 from curation.decisions.label_rules import Labels, label_drafts
 from curation.decisions.log import Draft
@@ -237,7 +238,7 @@ def require_usable(policy: Policy, there: Collection[str]) -> None:
         )
 
 
-def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
+def decide(policy: Policy, images: pd.DataFrame, issues: Issues) -> list[Draft]:
     """Return the decisions that ``policy`` draws from the issues, sorted by path: one per image, and perhaps a move.
 
     Exclusions by rule come first, then labels; copies are judged among the remaining images, under their new labels: a
@@ -248,31 +249,32 @@ def decide(policy: Policy, images: pd.DataFrame, issues: pd.DataFrame) -> list[D
         frame = frame[frame["split"].isin(policy.splits)]
     drafts = _by_rules(policy, frame, issues)
     for name, options in policy.rules.items():
-        left = frame[~frame["path"].isin(drafts)]
+        left = frame[~is_in(frame["path"], drafts)]
         drafts |= _by_plugin(plugins.installed("rules")[name], options, left, issues)
     if policy.labels is not None:
-        left = frame[~frame["path"].isin(drafts)]
+        left = frame[~is_in(frame["path"], drafts)]
         drafts |= label_drafts(policy.labels, left, issues)
     if policy.duplicates is not None:
         gone = [path for path, draft in drafts.items() if draft.action == "exclude"]
-        left = frame[~frame["path"].isin(gone)]
+        left = frame[~is_in(frame["path"], gone)]
         new = {path: draft.value for path, draft in drafts.items() if draft.action == "relabel"}
-        left = left.assign(label=left["label"].mask(left["path"].isin(new), left["path"].map(new)))
+        left = left.assign(label=left["label"].mask(is_in(left["path"], new), left["path"].map(new)))
         copies = _by_copies(policy.duplicates, left, issues)
         # keeping a copy is no reason to revert its new label
         drafts |= {path: draft for path, draft in copies.items() if draft.action != "keep" or path not in drafts}
     moves: list[Draft] = []
     if policy.subjects is not None:
         gone = [path for path, draft in drafts.items() if draft.action == "exclude"]
-        apart = _by_subjects(policy.subjects, frame[~frame["path"].isin(gone)], issues)
+        apart = _by_subjects(policy.subjects, frame[~is_in(frame["path"], gone)], issues)
         drafts |= {draft.path: draft for draft in apart if draft.action == "exclude"}
         moves = [draft for draft in apart if draft.action == "move"]
     return sorted([*drafts.values(), *moves], key=lambda draft: (draft.path, draft.action))
 
 
-def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:
-    flagged = issues[issues["is_issue"]]
-    split_of = frame.set_index("path")["split"].to_dict()
+def _by_rules(policy: Policy, frame: pd.DataFrame, issues: Issues) -> dict[str, Draft]:
+    flagged = issues.flagged[issues.flagged["check"].isin([rule.check for rule in policy.exclude])]
+    named = frame[is_in(frame["path"], flagged["path"])]
+    split_of = dict(zip(named["path"], named["split"], strict=True))
     drafts: dict[str, Draft] = {}
     for rule in policy.exclude:
         for path in flagged.loc[flagged["check"] == rule.check, "path"]:
@@ -283,7 +285,7 @@ def _by_rules(policy: Policy, frame: pd.DataFrame, issues: pd.DataFrame) -> dict
 
 
 def _by_plugin(
-    plugin: plugins.Plugin, options: Mapping[str, Any], left: pd.DataFrame, issues: pd.DataFrame
+    plugin: plugins.Plugin, options: Mapping[str, Any], left: pd.DataFrame, issues: Issues
 ) -> dict[str, Draft]:
     """Return the decisions of a plug-in rule on images that no earlier rule decides on, at most one per image.
 
@@ -291,7 +293,7 @@ def _by_plugin(
         PluginError: it cannot be loaded, failed, or returned something else.
 
     """
-    drafts = list(plugin.guarded(plugin.load())(dict(options), left.copy(), issues.copy()))
+    drafts = list(plugin.guarded(plugin.load())(dict(options), left.copy(), issues.every()))
     if not all(isinstance(draft, Draft) and draft.action in RULE_ACTIONS for draft in drafts):
         raise plugin.error(f"must return curation.decisions.log.Draft of {', '.join(RULE_ACTIONS)}")
     paths = [draft.path for draft in drafts]
@@ -300,10 +302,9 @@ def _by_plugin(
     return dict(zip(paths, drafts, strict=True))
 
 
-def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: pd.DataFrame) -> list[Draft]:
+def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: Issues) -> list[Draft]:
     """Return the decisions on people who are left in several splits: one split keeps each person."""
-    people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
-    found = left.merge(people, on="path")
+    found = left.merge(issues.groups("subject_leak"), on="path")
     order = _split_places(rule.keep_split, found["split"])
     found = found[found.groupby("group")["split"].transform("nunique") > 1]
     drafts = []
@@ -316,24 +317,52 @@ def _by_subjects(rule: Subjects, left: pd.DataFrame, issues: pd.DataFrame) -> li
     return drafts
 
 
-def _by_copies(rule: Duplicates, left: pd.DataFrame, issues: pd.DataFrame) -> dict[str, Draft]:
+def _by_copies(rule: Duplicates, left: pd.DataFrame, issues: Issues) -> dict[str, Draft]:
+    """Return the decisions on groups: a conflict excludes every copy, otherwise one copy is kept."""
+    copies = _groups(rule, left, issues)
+    copies = copies[copies.duplicated("group", keep=False)]
     priority = _split_priority(rule, left)
-    groups = _groups(rule, left, issues).groupby("group")
-    judged = (_judged(rule, str(name), members, priority) for name, members in groups if len(members) > 1)
-    return {draft.path: draft for drafts in judged for draft in drafts}
+    order = copies.assign(
+        split=[priority[place] for place in zip(copies["split"], copies["label"], strict=True)],
+        label=copies["label"] == "",  # a copy with a label comes before one without
+        rank=copies["rank"] if rule.keep_copy == "best" else 0,
+    )
+    copies = copies.loc[order.sort_values(["group", "split", "label", "rank", "path"]).index]
+    number = copies.groupby("group")["path"].transform("size")
+    conflicts = _conflicts(copies) if rule.conflicts == "exclude" else {}
+    drafts: dict[str, Draft] = {}
+    kept = last = ""
+    for path, check, group, size in zip(copies["path"], copies["check"], copies["group"], number, strict=True):
+        if group in conflicts:
+            reason = f"its {size} copies carry different labels: {', '.join(conflicts[group])}"
+            drafts[path] = Draft(path, "exclude", "", reason, issue_reference("label_conflict", group))
+        elif group != last:
+            kept = path
+            drafts[path] = Draft(path, "keep", "", f"the kept one of {size} copies", issue_reference(check, group))
+        else:
+            drafts[path] = Draft(path, "exclude", "", f"a copy of {kept}", issue_reference(check, group))
+        last = group
+    return drafts
 
 
-def _groups(rule: Duplicates, left: pd.DataFrame, issues: pd.DataFrame) -> pd.DataFrame:
+def _conflicts(copies: pd.DataFrame) -> dict[str, list[str]]:
+    """Return group -> its labels, sorted, of the groups that carry several; a missing label contradicts none."""
+    pairs = copies.loc[copies["label"] != "", ["group", "label"]].drop_duplicates()
+    pairs = pairs[pairs.duplicated("group", keep=False)]
+    return {str(group): sorted(labels) for group, labels in pairs.groupby("group")["label"]}
+
+
+def _groups(rule: Duplicates, left: pd.DataFrame, issues: Issues) -> pd.DataFrame:
     """Return the images of ``left`` that are in a group of copies: path, split, label, group, check, rank."""
-    exact, near = (issues[issues["check"] == check] for check in ("exact_duplicate", "near_duplicate"))
     if rule.identity == "equal_dhash":
-        found = near.assign(group=["dhash-" + fact["dhash"] for fact in facts(near["evidence"], dhash=str)], rank=0)
+        found = issues.values("near_duplicate", "dhash").assign(check="near_duplicate", rank=0)
+        found["group"] = [f"dhash-{dhash}" for dhash in found["dhash"]]
     else:
-        exact, near = exact[exact["is_issue"]], near[near["is_issue"]]
+        exact, near = (issues.of(check).query("is_issue") for check in ("exact_duplicate", "near_duplicate"))
         # a near group holds all exact copies of its members, so it replaces their exact groups
         found = near if rule.identity == "near" else exact
         if rule.identity == "near":
-            found = pd.concat([near, exact[~exact["path"].isin(near["path"])]])
+            found = pd.concat([near, exact[~is_in(exact["path"], near["path"])]])
         found = found.assign(rank=[fact["rank"] for fact in facts(found["evidence"], rank=int)])
     return left.merge(found[["path", "check", "group", "rank"]], on="path")
 
@@ -360,25 +389,3 @@ def _split_places(keep_split: Sequence[str], there: pd.Series) -> dict[str, floa
         split: order.get(split, order.get(splits.standard(split), train - 0.5 * (splits.role(split) != "train")))
         for split in there.unique()
     }
-
-
-def _judged(rule: Duplicates, name: str, members: pd.DataFrame, priority: dict[tuple[str, str], float]) -> list[Draft]:
-    """Return the decisions on one group: a conflict excludes every copy, otherwise one copy is kept."""
-    copies = records(members)
-    labels = sorted(set(members["label"]) - {""})  # a missing label contradicts none
-    if len(labels) > 1 and rule.conflicts == "exclude":
-        reason = f"its {len(copies)} copies carry different labels: {', '.join(labels)}"
-        reference = issue_reference("label_conflict", name)
-        return [Draft(record["path"], "exclude", reason=reason, issue=reference) for record in copies]
-    by_rank = rule.keep_copy == "best"
-    copies.sort(
-        # a copy with a label comes before one without
-        key=lambda r: (priority[r["split"], r["label"]], not r["label"], r["rank"] if by_rank else 0, r["path"]),
-    )
-    kept, *surplus = copies
-    reference = issue_reference(kept["check"], name)
-    drafts = [Draft(kept["path"], "keep", reason=f"the kept one of {len(copies)} copies", issue=reference)]
-    for record in surplus:
-        reference = issue_reference(record["check"], name)
-        drafts.append(Draft(record["path"], "exclude", reason=f"a copy of {kept['path']}", issue=reference))
-    return drafts

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curation.base.files import parsed
+from curation.base.frames import rows_of
 from curation.decisions.log import Entry, LogError, entries_of, table_of, targets_of, undone_in
 
 if TYPE_CHECKING:
@@ -113,62 +114,66 @@ def replay(raw: pd.DataFrame, entries: Sequence[Entry] | pd.DataFrame, rules: in
             an excluded image has the reason for its exclusion.
 
     """
+    import numpy as np
+
     table: pd.DataFrame = table_of(entries) if isinstance(entries, Sequence) else entries
+    result = raw.reset_index(drop=True)
     rows = effective(table[["seq", "actor", "path", "action", "value", "reason", "issue"]])
-    rows = rows[rows["path"].isin(raw["path"])].reset_index(drop=True)
+    rows["row"] = rows_of(rows["path"], result["path"])
+    rows = rows[rows["row"] >= 0].reset_index(drop=True)
     rows["place"] = rows.index
-    columns = {column: _last(rows[rows["action"] == action], "value") for action, column in COLUMN_SET.items()}
+    columns = {column: _last(rows[rows["action"] == action])["value"] for action, column in COLUMN_SET.items()}
     rows = rows[~rows["action"].isin(list(COLUMN_SET))]
-    kept_at = _last(rows[rows["action"] == "keep"], "place")
-    status = rows[rows["action"].isin(["keep", "exclude"])]
+    kept_at = _last(rows[rows["action"] == "keep"])["place"]
+    status = _last(rows[rows["action"].isin(list(_STATUS))])["action"].map(_STATUS)
     label = _after(rows[rows["action"] == "relabel"], kept_at)
-    soft = _after(rows[rows["action"] == "soften"], kept_at, _last(label, "place"))
-    reasons = _last(rows, "reason")
+    soft = _after(rows[rows["action"] == "soften"], kept_at, label["place"])
+    reasons = _last(rows)["reason"]
     if rules != BY_PATH:
-        last = status.drop_duplicates("path", keep="last")
-        reasons = {**reasons, **_last(last[last["action"] == "exclude"], "reason")}
+        last = _last(rows[rows["action"].isin(list(_STATUS))])
+        excluded = last.loc[last["action"] == "exclude", "reason"]
+        reasons[excluded.index] = excluded
     weights, soft_labels = _softened(soft)
-    labels = _last(label, "value")
-    grouped = rows[rows["issue"].str.contains("#", regex=False) & ~rows["issue"].str.endswith("#")]
-    changes: dict[str, dict[str, Any]] = {
-        **{column: new for column, new in columns.items() if column in raw},
-        "status": {path: _STATUS[action] for path, action in _last(status, "action").items()},
-        "label": labels,
+    grouped = rows["issue"].str.contains("#", regex=False) & ~rows["issue"].str.endswith("#")
+    changes: dict[str, pd.Series] = {
+        **{column: new for column, new in columns.items() if column in result},
+        "status": status,
+        "label": label["value"],
         "reason": reasons,
-        "group": {path: group_of(issue) for path, issue in _last(grouped, "issue").items()},
+        "group": _last(rows[grouped])["issue"].map(group_of),
         "weight": weights,
         # a soft label from the source belongs to the old label
-        "soft_label": dict.fromkeys(labels, "") | soft_labels,
+        "soft_label": soft_labels.combine_first(label["value"].str.slice(0, 0)),
     }
-    result = raw.copy()
     for column, new in changes.items():
-        there = result["path"].isin(list(new))
-        values = result.loc[there, "path"].map(new)
-        result.loc[there, column] = values.astype(result[column].dtype)
-    return result.reset_index(drop=True)
+        there = np.zeros(len(result), dtype=np.bool_)
+        there[new.index] = True
+        result.loc[there, column] = new.sort_index().astype(result[column].dtype).array
+    return result
 
 
 _STATUS = {"keep": "kept", "exclude": "excluded"}
 
 
-def _last(rows: pd.DataFrame, column: str) -> dict[str, Any]:
-    """Return path -> the last value of a column."""
-    last = rows.drop_duplicates("path", keep="last")
-    return dict(zip(last["path"], last[column], strict=True))
+def _last(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the last of the rows on each image, by the image's row in the raw manifest."""
+    return rows.drop_duplicates("row", keep="last").set_index("row")
 
 
-def _after(rows: pd.DataFrame, *taken_back_at: dict[str, int]) -> pd.DataFrame:
-    """Return the last row of each path, if it came after the rows that revert it."""
-    last = rows.drop_duplicates("path", keep="last")
+def _after(rows: pd.DataFrame, *taken_back_at: pd.Series) -> pd.DataFrame:
+    """Return the last of the rows on each image, if it came after the rows that revert it."""
+    last = _last(rows)
     for places in taken_back_at:
-        last = last[last["place"] > last["path"].map(lambda path, places=places: places.get(path, -1)).astype("int64")]
+        last = last[last["place"] > places.reindex(last.index, fill_value=-1)]
     return last
 
 
-def _softened(rows: pd.DataFrame) -> tuple[dict[str, float], dict[str, str]]:
-    """Return path -> weight and path -> soft label."""
-    weights, soft_labels = {}, {}
-    for seq, path, text in rows[["seq", "path", "value"]].itertuples(index=False, name=None):
+def _softened(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Return the weight and the soft label of each image."""
+    import pandas as pd
+
+    weights, soft_labels = [], []
+    for seq, text in rows[["seq", "value"]].itertuples(index=False, name=None):
         try:
             value = parsed(text)
             soft = dict(value.get("soft_label") or {})
@@ -177,9 +182,9 @@ def _softened(rows: pd.DataFrame) -> tuple[dict[str, float], dict[str, str]]:
                 raise ValueError("a weight is not a number of at least 0")
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise LogError(f"decision {seq} softens by {text!r} ({error}); restore the log from a copy") from error
-        weights[path] = weight
-        soft_labels[path] = json.dumps(soft, sort_keys=True, ensure_ascii=False) if soft else ""
-    return weights, soft_labels
+        weights.append(weight)
+        soft_labels.append(json.dumps(soft, sort_keys=True, ensure_ascii=False) if soft else "")
+    return pd.Series(weights, rows.index, dtype="float64"), pd.Series(soft_labels, rows.index, dtype="str")
 
 
 def issue_reference(check: str, group: str) -> str:

@@ -11,8 +11,9 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.errors import WorkspaceError
+from curation.base.issues import read_issues
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_issues
+from curation.base.workspace import Workspace
 from curation.checks import coverage as tables
 from curation.decisions import manifest
 from curation.evidence.groups import ATTRIBUTES, read_attributes
@@ -80,7 +81,7 @@ def coverage(workspace: Workspace, settings: Settings, on: str = "cleaned", attr
     known, limits = axes_of(workspace, settings)
     known = _with_attributes(known, attributes, workspace) if attributes else known
     raw, rows = manifest.rows(workspace, manifest.find(workspace, version.base)), manifest.rows(workspace, version)
-    found = coverage_of(known, raw, rows, copy_groups(read_issues(workspace)), settings.seed)
+    found = coverage_of(known, raw, rows, copy_groups(read_issues(workspace).rows), settings.seed)
     if found is None:
         raise WorkspaceError(f"no kept image of {version.name} has a label, so no class can be covered; give labels")
     lines = _lines(found.findings, found.association, found.axes)

@@ -154,11 +154,10 @@ class EvaluatedModel:
     @cached_property
     def challenges(self) -> pd.DataFrame:
         """Which of the judged images each check of ``CHALLENGES`` flags: one bool column per check, by title."""
-        from curation.base.workspace import read_issues
+        from curation.base.issues import read_issues
         from curation.pipeline.summary import check_words
 
-        issues = read_issues(self.workspace)
-        flagged = issues[issues["is_issue"]]
+        flagged = read_issues(self.workspace).flagged
         keys = self.frame["key"]
         columns = {
             check_words(check)[0]: keys.isin(flagged.loc[flagged["check"] == check, "path"]).to_numpy()

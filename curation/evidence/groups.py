@@ -11,8 +11,9 @@ import pandas as pd
 
 from curation.base import reading
 from curation.base.classes import in_order
+from curation.base.issues import read_issues
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, create_workspace, locked, read_issues
+from curation.base.workspace import Workspace, create_workspace, locked
 from curation.decisions import manifest
 from curation.evidence.alignment import aligned_files
 from curation.evidence.estimated import PREFIX, estimated_attributes
@@ -197,8 +198,7 @@ def _cleaning(evaluated: EvaluatedModel, table: pd.DataFrame, workspace: Workspa
     from training.fairness import rates_by_group
 
     rows = manifest.rows(workspace, manifest.find(workspace, "cleaned")).set_index("path")
-    issues = read_issues(workspace)
-    issues = issues[issues["is_issue"]]
+    issues = read_issues(workspace).flagged
     mine = table[table["path"].isin(rows.index)].reset_index(drop=True)
     state = rows.loc[mine["path"]]
     flags = pd.DataFrame(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curation.base import reading
-from curation.base.workspace import MARKER, is_workspace
+from curation.base.workspace import is_workspace
 from curation.formats import kinds, names
 from curation.formats.gate import LINKED_FOLDER, NOT_AN_IMAGE, SYSTEM_FILE, Gate, is_within
 from curation.formats.listing import IngestError
@@ -38,16 +38,17 @@ def scan(gate: Gate) -> Tree:
     while pending:
         folder = pending.pop()
         try:
-            with os.scandir(f"{gate.root}/{folder}") as listed:
-                entries = list(listed)
-            if own := _own_output(f"{gate.root}/{folder}", {entry.name for entry in entries}) if folder else "":
-                path = names.escaped(folder.rstrip("/"))
-                tree.contents.leave_out(path, own)
-                tree.contents.warnings.append(f"{path} was left out: it is {own}")
-                continue
-            for entry in entries:
-                _take(entry, folder + entry.name, gate, tree, pending, visited)
-            if folder and all(names.is_system(entry.name) for entry in entries):
+            with os.scandir(f"{gate.root}/{folder}") as entries:
+                if own := _own_output(f"{gate.root}/{folder}") if folder else "":
+                    path = names.escaped(folder.rstrip("/"))
+                    tree.contents.leave_out(path, own)
+                    tree.contents.warnings.append(f"{path} was left out: it is {own}")
+                    continue
+                is_empty = bool(folder)
+                for entry in entries:
+                    _take(entry, folder + entry.name, gate, tree, pending, visited)
+                    is_empty = is_empty and names.is_system(entry.name)
+            if is_empty:
                 empty.append(names.escaped(folder.rstrip("/")))
         except OSError as error:
             if not folder:
@@ -63,15 +64,14 @@ def scan(gate: Gate) -> Tree:
     return tree
 
 
-def _own_output(full: str, inside: set[str]) -> str:
-    """Return what the folder ``full`` with these entries is, if this tool wrote it, else ""."""
-    if MARKER in inside and is_workspace(Path(full)):
+def _own_output(full: str) -> str:
+    """Return what the folder ``full`` is, if this tool wrote it, else ""."""
+    if is_workspace(Path(full)):
         return "a workspace of this tool"
-    if names.PROVENANCE in inside:
-        with contextlib.suppress(OSError, ValueError):
-            record = reading.json_object(reading.contents(f"{full}/{names.PROVENANCE}"))
-            if {"format", "version", "manifest_hash"} <= record.keys():
-                return f"an export of this tool ({record['format']})"
+    with contextlib.suppress(OSError, ValueError):
+        record = reading.json_object(reading.contents(f"{full}/{names.PROVENANCE}"))
+        if {"format", "version", "manifest_hash"} <= record.keys():
+            return f"an export of this tool ({record['format']})"
     return ""
 
 

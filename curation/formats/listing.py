@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from curation.base import programs, reading, splits
 from curation.base.classes import alike, in_order
@@ -42,13 +44,99 @@ class FoundFile(NamedTuple):
     soft_label: str = ""
 
 
-@dataclass
+_BLOCK = 16_384
+"""Files that are Python objects at a time."""
+
+_COLUMNS = pa.schema(
+    [(name, pa.int64() if name in ("bytes", "mtime_ns") else pa.large_string()) for name in FoundFile._fields]
+)
+
+
+class Files:
+    """The images of a source in their order, kept as columns: a tenth of the memory of as many objects."""
+
+    def __init__(self, files: Iterable[FoundFile] = ()) -> None:
+        """Take ``files`` in, one after the other."""
+        self._blocks: list[pa.Table] = []
+        self._last: list[FoundFile] = []
+        self.extend(files)
+
+    def append(self, file: FoundFile) -> None:
+        """Add one file."""
+        self._last.append(file)
+        if len(self._last) >= _BLOCK:
+            self._close()
+
+    def extend(self, files: Iterable[FoundFile]) -> None:
+        """Add files."""
+        for file in files:
+            self.append(file)
+
+    def __len__(self) -> int:
+        """Return the number of files."""
+        return sum(len(block) for block in self._blocks) + len(self._last)
+
+    def __iter__(self) -> Iterator[FoundFile]:
+        """Yield each file."""
+        for block in self._blocks:
+            yield from map(FoundFile._make, zip(*(column.to_pylist() for column in block.columns), strict=True))
+        yield from list(self._last)
+
+    def paths(self) -> Iterator[str]:
+        """Yield the path of each file."""
+        for block in self._blocks:
+            yield from block["path"].to_pylist()
+        yield from [file.path for file in self._last]
+
+    def placed(self, place: Callable[[str], tuple[str, str, str]]) -> Files:
+        """Return the files with the split, label and person that ``place`` gives for their paths."""
+        self._close()
+        result = Files()
+        for block in self._blocks:
+            stated = list(zip(*map(place, block["path"].to_pylist()), strict=True))
+            for name, values in zip(("split", "label", "subject"), stated, strict=True):
+                number = _COLUMNS.get_field_index(name)
+                block = block.set_column(number, _COLUMNS.field(name), pa.array(values, pa.large_string()))
+            result._blocks.append(block)
+        return result
+
+    def into_frame(self) -> pd.DataFrame:
+        """Return the columns, sorted by them in their order, and forget the files: a column at a time is held twice."""
+        self._close()
+        table = pa.concat_tables([_COLUMNS.empty_table(), *self._blocks])
+        self._blocks = []
+        order = pc.sort_indices(table["path"])
+        paths = table["path"].take(order)
+        if pc.any(pc.equal(paths[1:], paths[:-1])).as_py():
+            order = pc.sort_indices(table, [(name, "ascending") for name in table.column_names])
+        del paths
+        columns = {}
+        for name in _COLUMNS.names:
+            columns[name] = pa.table({name: table[name].take(order).combine_chunks()}).to_pandas()[name]
+            table = table.drop([name])
+        return pd.DataFrame(columns, copy=False)
+
+    def _close(self) -> None:
+        if self._last:
+            columns = zip(*self._last, strict=True)
+            arrays = [pa.array(values, kind.type) for values, kind in zip(columns, _COLUMNS, strict=True)]
+            self._blocks.append(pa.table(arrays, schema=_COLUMNS))
+            self._last = []
+
+
 class SourceContents:
     """What the reader of one kind of source collects; splits have the names that the source gives them."""
 
-    files: list[FoundFile] = field(default_factory=list)
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    def __init__(
+        self,
+        files: Iterable[FoundFile] = (),
+        problems: Iterable[tuple[str, str]] = (),
+        warnings: Iterable[str] = (),
+    ) -> None:
+        """Begin with what is known: images, paths that are left out with the reasons, sentences for the screen."""
+        self.files = files if isinstance(files, Files) else Files(files)
+        self.problems = list(problems)
+        self.warnings = list(warnings)
 
     def leave_out(self, path: str, reason: str) -> None:
         """Note that the file at ``path`` is left out on purpose, and why."""
@@ -89,14 +177,12 @@ _ADVICE = {
 
 def by_folders(contents: SourceContents) -> SourceContents:
     """Return ``contents`` with the split, label and person that each file's folders state."""
-    folders = Counter(_folders(file.path) for file in contents.files)
-    places, warnings = layout.assign(folders)
-    placed = [file._replace(**places[_folders(file.path)]._asdict()) for file in contents.files]
+    counts = Counter(path.rpartition("/")[0] for path in contents.files.paths())
+    folders = {folder: tuple(folder.split("/")) if folder else () for folder in counts}
+    places, warnings = layout.assign({folders[folder]: number for folder, number in counts.items()})
+    stated = {folder: places[parts] for folder, parts in folders.items()}
+    placed = contents.files.placed(lambda path: stated[path.rpartition("/")[0]])
     return SourceContents(placed, contents.problems, [*contents.warnings, *warnings])
-
-
-def _folders(path: str) -> tuple[str, ...]:
-    return tuple(path.split("/")[:-1])
 
 
 def finished(root: str, contents: SourceContents, settings: SourceSettings) -> Listing:
@@ -106,46 +192,42 @@ def finished(root: str, contents: SourceContents, settings: SourceSettings) -> L
         IngestError: ``settings.subject_from`` is not a regular expression, or matches no path.
 
     """
-    files = sorted(contents.files)
-    for before, again in pairwise(files):
-        if before.path == again.path:
-            contents.leave_out(again.path, "the same name again")
-    files = [file for place, file in enumerate(files) if not place or file.path != files[place - 1].path]
-    files, notes = _with_splits(files)
-    files, about_shares = _with_shares(files)
-    files, about_persons = _with_subjects(files, settings.subject_from)
-    files, about_labels = _with_labels(files, merge=settings.merge_labels)
-    texts = {name: "str" for name in ("path", "url", "split", "label", "subject", "soft_label")}
-    frame = pd.DataFrame(files, columns=list(FoundFile._fields))
-    frame = frame.astype(texts | {"bytes": "int64", "mtime_ns": "int64"})
+    frame = contents.files.into_frame()
+    again = (frame["path"] == frame["path"].shift()).to_numpy(dtype=bool)
+    if again.any():
+        contents.problems += [(path, "the same name again") for path in frame["path"][again]]
+        frame = frame[~again].reset_index(drop=True)
+    notes = _name_splits(frame)
+    about_shares = _check_shares(frame)
+    about_persons = _name_subjects(frame, settings.subject_from)
+    about_labels = _name_labels(frame, merge=settings.merge_labels)
     problems = pd.DataFrame(sorted(set(contents.problems)), columns=["path", "reason"]).astype("str")
     warnings = dict.fromkeys([*contents.warnings, *notes, *about_shares, *about_persons, *about_labels])
     return Listing(root, frame, problems, tuple(warnings))
 
 
-def _with_splits(files: list[FoundFile]) -> tuple[list[FoundFile], list[str]]:
-    """Return files with normalised splits, and notes on names of splits that are not plain."""
-    meant = splits.assign({file.split for file in files})
+def _name_splits(frame: pd.DataFrame) -> list[str]:
+    """Normalise splits in place, and return notes on names of splits that are not plain."""
+    meant = splits.assign(set(frame["split"].unique()))
     renamed = sorted(name for name, split in meant.items() if split != name.strip() and not splits.is_plain(name))
     notes = []
     if renamed:
         notes.append("splits: " + ", ".join(f"{name!r} is read as {meant[name]}" for name in renamed))
     if own := sorted({split for split in meant.values() if split and split not in splits.STANDARD}):
         notes.append(f"splits whose names are not known are kept as they are: {', '.join(map(repr, own[:8]))}")
-    return [file._replace(split=meant[file.split]) for file in files], notes
+    frame["split"] = frame["split"].map(meant).astype("str")
+    return notes
 
 
-def _with_shares(files: list[FoundFile]) -> tuple[list[FoundFile], list[str]]:
-    """Return files without invalid soft labels, and a note on those: a sidecar may hold any text."""
-    odd = [place for place, file in enumerate(files) if file.soft_label and not _is_distribution(file.soft_label)]
-    for place in odd:
-        files[place] = files[place]._replace(soft_label="")
-    if not odd:
-        return files, []
-    example = files[odd[0]].path
-    return files, [
-        f"{len(odd):,} soft labels are not a JSON object of shares, such as that of {example!r}, and are left out"
-    ]
+def _check_shares(frame: pd.DataFrame) -> list[str]:
+    """Remove invalid soft labels in place, and return a note on those: a sidecar may hold any text."""
+    stated = frame.loc[frame["soft_label"] != "", "soft_label"]
+    odd = stated.index[~np.fromiter(map(_is_distribution, stated), dtype=np.bool_, count=len(stated))]
+    if not len(odd):
+        return []
+    frame.loc[odd, "soft_label"] = ""
+    example = frame["path"][odd[0]]
+    return [f"{len(odd):,} soft labels are not a JSON object of shares, such as that of {example!r}, and are left out"]
 
 
 def _is_distribution(text: str) -> bool:
@@ -168,14 +250,14 @@ _PATHS_A_SECOND = 20_000
 """Paths that must be searched per second: a hundredth of what ordinary expressions reach."""
 
 
-def _with_subjects(files: list[FoundFile], pattern: str) -> tuple[list[FoundFile], list[str]]:
-    """Return files with the persons that a regular expression finds in their paths, and notes."""
-    if not pattern or not files:
-        return files, []
+def _name_subjects(frame: pd.DataFrame, pattern: str) -> list[str]:
+    """Set the persons that a regular expression finds in the paths, in place, and return notes."""
+    if not pattern or frame.empty:
+        return []
     try:
         re.compile(pattern)
-        limit_s = _PATTERN_S + len(files) / _PATHS_A_SECOND
-        subjects = programs.searched(pattern, [file.path for file in files], limit_s)
+        limit_s = _PATTERN_S + len(frame) / _PATHS_A_SECOND
+        subjects = programs.searched(pattern, frame["path"].tolist(), limit_s)
     except (re.error, OverflowError, RecursionError) as error:
         reason = reading.first_line(error)
         raise IngestError(f"--subject-from {pattern!r} is not a regular expression: {reason}") from error
@@ -184,15 +266,15 @@ def _with_subjects(files: list[FoundFile], pattern: str) -> tuple[list[FoundFile
             f"--subject-from {pattern!r} was stopped ({error}); write it without nested repetitions"
         ) from error
     unknown = subjects.count("")
-    if unknown == len(files):
-        raise IngestError(f"--subject-from {pattern!r} matches no path; the first one is {files[0].path!r}")
-    notes = [f"--subject-from matches {len(files) - unknown:,} of {len(files):,} paths"] if unknown else []
-    return [file._replace(subject=subject) for file, subject in zip(files, subjects, strict=True)], notes
+    if unknown == len(frame):
+        raise IngestError(f"--subject-from {pattern!r} matches no path; the first one is {frame['path'][0]!r}")
+    frame["subject"] = pd.array(subjects, dtype="str")
+    return [f"--subject-from matches {len(frame) - unknown:,} of {len(frame):,} paths"] if unknown else []
 
 
-def _with_labels(files: list[FoundFile], *, merge: bool) -> tuple[list[FoundFile], list[str]]:
-    """Return files with the spellings of one class merged if asked for, and notes on the classes."""
-    counts = Counter(file.label for file in files if file.label)
+def _name_labels(frame: pd.DataFrame, *, merge: bool) -> list[str]:
+    """Merge the spellings of one class in place if asked for, and return notes on the classes."""
+    counts = _counted(frame)
     groups: dict[str, list[str]] = {}
     for label in sorted(counts):
         groups.setdefault(alike(label), []).append(label)
@@ -202,19 +284,22 @@ def _with_labels(files: list[FoundFile], *, merge: bool) -> tuple[list[FoundFile
             f"the labels {', '.join(map(repr, group))} may be one class and are kept apart; --merge-labels joins them"
             for group in same
         ]
-        return files, [*notes, *_about_classes(counts, len(files))]
+        return [*notes, *_about_classes(counts, len(frame))]
     chosen = {
         label: max(group, key=lambda name: (name == name.strip().lower(), counts[name], name)).strip()
         for group in same
         for label in group
     }
-    files = [
-        file._replace(label=chosen.get(file.label, file.label), soft_label=_renamed(file.soft_label, chosen))
-        for file in files
-    ]
-    merged = Counter(file.label for file in files if file.label)
+    frame["label"] = frame["label"].replace(chosen)
+    frame["soft_label"] = frame["soft_label"].map(lambda soft: _renamed(soft, chosen)).astype("str")
     notes = [f"the labels {', '.join(map(repr, group))} are read as {chosen[group[0]]!r}" for group in same]
-    return files, [*notes, *_about_classes(merged, len(files))]
+    return [*notes, *_about_classes(_counted(frame), len(frame))]
+
+
+def _counted(frame: pd.DataFrame) -> Counter[str]:
+    """Return class -> number of its images, without those that have no label."""
+    counts = frame.loc[frame["label"] != "", "label"].value_counts()
+    return Counter({str(label): int(number) for label, number in counts.items()})
 
 
 def _renamed(soft: str, chosen: Mapping[str, str]) -> str:

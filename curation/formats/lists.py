@@ -20,7 +20,7 @@ from curation.base.text import is_text
 from curation.formats import columns as meanings
 from curation.formats import folders, kinds, names
 from curation.formats.gate import ABSENT, OUTSIDE, Gate
-from curation.formats.listing import FoundFile, SourceContents
+from curation.formats.listing import Files, FoundFile, SourceContents
 from curation.formats.table import Table
 
 LISTED_AGAIN = "listed again"
@@ -55,7 +55,7 @@ def local(gate: Gate) -> Finder:
     return Finder(gate.find, lambda: folders.image_names(gate.root))
 
 
-def among(images: Sequence[FoundFile], base: str = "") -> Finder:
+def among(images: Files, base: str = "") -> Finder:
     """Return a finder among known images; paths are relative to the folder ``base``, else to the root."""
     known = {image.path: image for image in images}
 

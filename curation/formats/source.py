@@ -14,7 +14,7 @@ from curation.base.settings import SourceSettings
 from curation.formats import archives, folders, kinds, layouts, lists, names, remote, table
 from curation.formats.gate import Gate
 from curation.formats.layouts import fer2013, listed, parquet
-from curation.formats.listing import FoundFile, IngestError, Listing, SourceContents, by_folders, finished
+from curation.formats.listing import Files, FoundFile, IngestError, Listing, SourceContents, by_folders, finished
 from curation.formats.tree import Tree
 
 _DEFAULTS = SourceSettings()
@@ -132,13 +132,15 @@ def _read_tree(tree: Tree, shown: str) -> SourceContents:
 
 def _list_once(contents: SourceContents, links: Mapping[str, str]) -> None:
     """List an image that links also lead to once: in a class folder, else where the file itself is."""
+    if not links:
+        return
     labels = {image.path: image.label for image in contents.files}
     twice = {link: target for link, target in links.items() if link in labels and target in labels}
     gone: dict[str, str] = {}
     for link, target in twice.items():
         by_link = is_expression(labels[link]) and not is_expression(labels[target])
         gone[target if by_link else link] = link if by_link else target
-    contents.files = [image for image in contents.files if image.path not in gone]
+    contents.files = Files(image for image in contents.files if image.path not in gone)
     contents.problems += [(path, f"the same file as {other!r}, by a link") for path, other in gone.items()]
 
 
@@ -185,7 +187,7 @@ def _read_file(full: str, kind: str, shown: str, cache: Path, settings: SourceSe
     given = table.read(alone.data(names.escaped(name)), name, shown)
     contents = listed.read_list(given, lists.local(gate))
     split = listed.split_of_name(name)
-    contents.files = [image._replace(split=image.split or split) for image in contents.files]
+    contents.files = Files(image._replace(split=image.split or split) for image in contents.files)
     return contents
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import BinaryIO
 from curation.base.reading import open_regular
 from curation.formats import kinds
 from curation.formats.gate import MOST_BYTES, NOT_AN_IMAGE
-from curation.formats.listing import FoundFile, IngestError, SourceContents
+from curation.formats.listing import Files, IngestError, SourceContents
 
 _WITH_LABELS = frozenset(
     ("csv", "tsv", "txt", "lst", "npy", "json", "jsonl", "ndjson", "parquet", "xml", "xlsx", "mat", "yaml", "yml")
@@ -55,13 +56,18 @@ class Tree:
     used: set[str] = field(default_factory=set)
 
     @property
-    def images(self) -> list[FoundFile]:
+    def images(self) -> Files:
         """The images, in the order in which they were found."""
         return self.contents.files
 
     def add(self, path: str, place: str) -> None:
         """Note a file that is not an image."""
         (self.archives if kinds.has_archive_extension(path) else self.others)[path] = place
+
+    def share_named(self, pattern: re.Pattern[str]) -> float:
+        """Return the share of the images whose name, without its folder, is of a pattern; 0 if there are none."""
+        fitting = sum(pattern.fullmatch(path.rpartition("/")[2]) is not None for path in self.images.paths())
+        return fitting / max(len(self.images), 1)
 
     def named(self, *patterns: str) -> list[str]:
         """Return the sorted paths of other files whose name matches one of the shell patterns, given in lower case."""
@@ -115,7 +121,7 @@ class Tree:
         def below(path: str) -> str:
             return f"{prefix}/{path}" if prefix else path
 
-        self.contents.files += [file._replace(path=below(file.path)) for file in inner.images]
+        self.contents.files.extend(file._replace(path=below(file.path)) for file in inner.images)
         self.contents.problems += [(below(path), reason) for path, reason in inner.contents.problems]
         self.others |= {below(path): place for path, place in inner.others.items()}
         self.archives |= {below(path): place for path, place in inner.archives.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
+import scipy
 
 from curation.base.arrays import Flags, Floats, Ints
 from curation.labels.copies import pictures
@@ -113,7 +113,7 @@ def _by_teaching(known: JudgeInputs, taught: TaughtJudge) -> Floats:
         place = np.arange(len(rows))
         apart = (features[place, two[:, 0]] - features[place, two[:, 1]]).astype(np.float64)
         margin = np.log(taught.posterior[rows, two[:, 0]] / np.maximum(taught.posterior[rows, two[:, 1]], 1e-12))
-        turned += (apart * (0.25 * expit(margin) * expit(-margin))[:, None]).T @ apart
+        turned += (apart * (0.25 * scipy.special.expit(margin) * scipy.special.expit(-margin))[:, None]).T @ apart
     matrix = (covariance @ turned @ covariance).astype(np.float32)
     values = np.empty(len(known))
     for start in range(0, len(known), CHUNK):

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq, minimize
-from scipy.special import log_softmax, softmax
+import scipy
 
 from curation.base.arrays import Flags, Floats, Ints
 from curation.labels.copies import members, pictures, sums
@@ -168,10 +167,10 @@ def deliberate(
     seats = _Seats(whole, logs, labels, second, counted, seen, sample)
     for _ in range(ROUNDS):
         seats.settle()
-    shared = softmax(seats.mean(groups), axis=1)
+    shared = scipy.special.softmax(seats.mean(groups), axis=1)
     doubt = 1.0 - seats.meaning[np.arange(seats.classes), np.arange(seats.classes)][labels].mean()
     sharpness = sharpness_for(shared, labels, doubt)
-    posterior = softmax(sharpness * np.log(shared), axis=1)
+    posterior = scipy.special.softmax(sharpness * np.log(shared), axis=1)
     jurors = [
         Juror(
             name=name,
@@ -208,7 +207,7 @@ class _Seats:
         for seat in self.seats:
             others = np.where(self.seats == seat, 0.0, self.weights)
             total = np.einsum("k,kit->it", others, self.calibrated[:, rows]) + label
-            target = softmax(total / (others.sum() + 1.0), axis=1)
+            target = scipy.special.softmax(total / (others.sum() + 1.0), axis=1)
             slope, shifts, skill = _calibration(self.logs[len(fitted)][rows], target)
             # wrong labels reduce the slope: without other opinions of weight, an opinion is left as it was
             company = min(1.0, others.sum() / max(float(self.weights[len(fitted)]), SURENESS))
@@ -216,7 +215,7 @@ class _Seats:
             fitted.append((slope / blunt, shifts / blunt, skill))
         self.slopes, self.skills = np.array([f[0] for f in fitted]), np.array([f[2] for f in fitted])
         shifted = self.slopes[:, None, None] * self.logs + np.stack([f[1] for f in fitted])[:, None, :]
-        self.calibrated = log_softmax(shifted, axis=2)
+        self.calibrated = scipy.special.log_softmax(shifted, axis=2)
         weights = self.trust * self.skills / max(float(self.skills.max()), SURENESS)
         self.seats = self._alike(label)
         weights = weights / np.bincount(self.seats)[self.seats]
@@ -243,7 +242,7 @@ class _Seats:
     def _alike(self, label: Floats) -> Ints:
         """Return each opinion's seat, (opinions,); those with the same departures from the consensus share one."""
         consensus = np.einsum("k,kit->it", self.weights, self.calibrated[:, self.sample]) + label
-        axis = _centred(softmax(consensus / (self.weights.sum() + 1.0), axis=1))
+        axis = _centred(scipy.special.softmax(consensus / (self.weights.sum() + 1.0), axis=1))
         own = [_centred(opinion) for opinion in self.whole[:, self.sample]]
         departures = [row - (row @ axis) / max(float(axis @ axis), SURENESS) * axis for row in own]
         norms = np.array([np.linalg.norm(row) for row in departures])
@@ -347,12 +346,14 @@ def _calibration(logs: Floats, target: Floats) -> tuple[float, Floats, float]:
     count, kinds = logs.shape
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
-        fitted = log_softmax(parameters[0] * logs + parameters[1:], axis=1)
+        fitted = scipy.special.log_softmax(parameters[0] * logs + parameters[1:], axis=1)
         rest = np.exp(fitted) - target
         return -(target * fitted).sum() / count, np.append((rest * logs).sum(), rest.sum(axis=0)) / count
 
     start = np.append(0.5, np.zeros(kinds))
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[SLOPES, *[(-SLOPES[1], SLOPES[1])] * kinds])
+    found = scipy.optimize.minimize(
+        loss, start, jac=True, method="L-BFGS-B", bounds=[SLOPES, *[(-SLOPES[1], SLOPES[1])] * kinds]
+    )
     shares = target.mean(axis=0)
     entropy = -(shares * np.log(shares)).sum()
     return float(found.x[0]), found.x[1:], float(np.clip((entropy - found.fun) / max(entropy, SURENESS), 0.0, 1.0))
@@ -369,17 +370,17 @@ def sharpness_for(shared: Floats, labels: Ints, doubt: float) -> float:
     logs, own = np.log(shared), (np.arange(len(labels)), labels)
 
     def excess(power: float) -> float:
-        return float(1.0 - softmax(power * logs, axis=1)[own].mean() - doubt)
+        return float(1.0 - scipy.special.softmax(power * logs, axis=1)[own].mean() - doubt)
 
     low, high = SHARPNESS
     if excess(low) * excess(high) > 0:  # no exponent in the bounds gives it: leave them as they are
         return 1.0
-    return float(brentq(excess, low, high, xtol=1e-4))
+    return float(scipy.optimize.brentq(excess, low, high, xtol=1e-4))
 
 
 def softened(posterior: Floats, sharpness: float) -> Floats:
     """Return a posterior's probabilities before sharpening, (n, classes + 1)."""
-    shared: Floats = softmax(np.log(np.maximum(posterior, 1e-300)) / sharpness, axis=1)
+    shared: Floats = scipy.special.softmax(np.log(np.maximum(posterior, 1e-300)) / sharpness, axis=1)
     return shared
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import expit, logit
+import scipy
 
 from curation.base.arrays import Floats
 from curation.base.statistics import Estimate, percentile_interval
@@ -126,18 +126,18 @@ def _shifts(given: pd.Series, rate_draws: Floats, rates: dict[str, float]) -> Fl
     """Return the shift of the log-odds of each image's label being wrong, for each draw, (draws, n)."""
     names = list(rates)
     place = given.map({name: number for number, name in enumerate(names)}).to_numpy(dtype=np.int64)
-    centre = logit(np.clip(np.array([rates[name] for name in names]), SURENESS, 1 - SURENESS))
-    moved: Floats = (logit(np.clip(rate_draws, SURENESS, 1 - SURENESS)) - centre)[:, place]
+    centre = scipy.special.logit(np.clip(np.array([rates[name] for name in names]), SURENESS, 1 - SURENESS))
+    moved: Floats = (scipy.special.logit(np.clip(rate_draws, SURENESS, 1 - SURENESS)) - centre)[:, place]
     return moved
 
 
 def _expected_sum(probability: npt.NDArray[Any], shift: Floats) -> Estimate:
     """Return the expected number of events and its interval, over the drawn rates and each event's chance."""
-    odds = logit(np.clip(probability, SURENESS, 1 - SURENESS))
+    odds = scipy.special.logit(np.clip(probability, SURENESS, 1 - SURENESS))
     rng = np.random.default_rng(0)
     drawn = []
     for moved in shift:
-        chance = expit(odds + moved)
+        chance = scipy.special.expit(odds + moved)
         spread = np.sqrt((chance * (1.0 - chance)).sum())
         drawn.append(chance.sum() + spread * rng.standard_normal())
     low, high = percentile_interval(drawn)

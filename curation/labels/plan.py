@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
+import scipy
 
 from curation.base.arrays import Floats, Ints
 from curation.base.statistics import percentile_interval
@@ -86,7 +86,11 @@ def _right(
     logs = np.log(np.maximum(taught.posterior[rows], 1e-12))
     return np.array(
         [
-            _hits(softmax(logs + features @ true, axis=1), softmax(logs + features @ guess, axis=1), is_told)
+            _hits(
+                scipy.special.softmax(logs + features @ true, axis=1),
+                scipy.special.softmax(logs + features @ guess, axis=1),
+                is_told,
+            )
             for true, guess in zip(draws.T.astype(np.float32), learned.T.astype(np.float32), strict=True)
         ]
     )

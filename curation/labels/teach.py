@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax, logsumexp, softmax
+import scipy
 
 from curation.base.arrays import Flags, Floats, Floats32, Ints
 from curation.labels.copies import members, sums
@@ -184,7 +184,7 @@ def applied(known: JudgeInputs, parameters: Floats) -> Floats:
     for start in range(0, len(known), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(known)))
         features, _ = known.features(rows)
-        found[rows] = softmax(np.log(known.posterior[rows]) + features @ parameters, axis=1)
+        found[rows] = scipy.special.softmax(np.log(known.posterior[rows]) + features @ parameters, axis=1)
     return found
 
 
@@ -198,7 +198,7 @@ def answered(known: JudgeInputs, learned: Floats, answers: Answers, reliability:
     total[rows] = said
     copies, number = members(known.groups)
     total[copies] = sums(total[copies], number)
-    posterior: Floats = softmax(np.log(np.maximum(learned, 1e-12)) + total, axis=1)
+    posterior: Floats = scipy.special.softmax(np.log(np.maximum(learned, 1e-12)) + total, axis=1)
     return posterior
 
 
@@ -263,7 +263,7 @@ def _reliabilities(known: JudgeInputs, answers: Answers, people: int) -> Floats:
     number = np.bincount(answers.people, weights=answers.weights, minlength=people)
     for _ in range(ROUNDS if people else 0):
         said = _log_likelihood(prior, answers, entry, found, share)
-        true = softmax(np.log(prior) + said, axis=1)[entry, answers.kinds]
+        true = scipy.special.softmax(np.log(prior) + said, axis=1)[entry, answers.kinds]
         right = np.bincount(answers.people, weights=answers.weights * true, minlength=people)
         found = (right + RELIABILITY * RELIABILITY_ANSWERS) / (number + RELIABILITY_ANSWERS)
     return found
@@ -284,7 +284,7 @@ class _Average:
 
 def _averaged(offset: Floats, features: Floats32, said: Floats, slopes: Flags) -> _Average:
     """Return the parameters averaged over the prior scales, each weighted by its evidence."""
-    nothing = logsumexp(log_softmax(offset, axis=1) + said, axis=1).sum()
+    nothing = scipy.special.logsumexp(scipy.special.log_softmax(offset, axis=1) + said, axis=1).sum()
     found = [_Average(np.zeros(features.shape[2]), _precision(slopes, USUAL_SLOPE, USUAL_SHIFT))]
     evidence, start = [nothing], np.zeros(features.shape[2])
     for slope in SLOPE_SCALES:
@@ -294,7 +294,7 @@ def _averaged(offset: Floats, features: Floats32, said: Floats, slopes: Flags) -
             start = one.parameters
             found.append(one)
             evidence.append(logarithm - np.log1p((slope / USUAL_SLOPE) ** 2) - np.log1p((shift / USUAL_SHIFT) ** 2))
-    weights = softmax(np.array(evidence))
+    weights = scipy.special.softmax(np.array(evidence))
     parameters = np.einsum("m,mp->p", weights, np.stack([one.parameters for one in found]))
     return _Average(parameters, found[int(weights.argmax())].precision)
 
@@ -318,14 +318,14 @@ def _fitted(offset: Floats, features: Floats32, said: Floats, prior: Floats, sta
     sign, size = np.linalg.slogdet(observed)
     if sign <= 0:
         observed, size = precision, np.linalg.slogdet(precision)[1]
-    likelihood = logsumexp(log_softmax(logits, axis=1) + said, axis=1).sum()
+    likelihood = scipy.special.logsumexp(scipy.special.log_softmax(logits, axis=1) + said, axis=1).sum()
     evidence = likelihood - 0.5 * (prior * parameters**2).sum() + 0.5 * np.log(prior).sum() - 0.5 * size
     return _Average(parameters, observed), float(evidence)
 
 
 def _with_answers(logits: Floats, said: Floats) -> tuple[Floats, Floats]:
     """Return the probabilities without and with the answers, each (m, classes + 1)."""
-    return softmax(logits, axis=1), softmax(logits + said, axis=1)
+    return scipy.special.softmax(logits, axis=1), scipy.special.softmax(logits + said, axis=1)
 
 
 def _information(features: Floats32, posterior: Floats) -> Floats:

@@ -11,7 +11,7 @@ import functools
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,9 @@ _WORTH_A_PROCESS = 400
 _SHARDS_A_WORKER = 4
 """At least so many, where there is enough work, so that all end at about the same time."""
 
+_REMEMBERED = 200_000
+"""Contents that a process knows that it has measured: a copy of an older one is measured again, to the same result."""
+
 _TRIES = 2
 """A file is the culprit when its process dies on it alone so many times; one death may be anybody's."""
 
@@ -64,12 +67,22 @@ class MeasureCounts:
 
 @dataclass(frozen=True)
 class _Shard:
-    """Files that are measured and committed together; ``start`` is their place among the pending rows."""
+    """Files that are measured and committed together; ``start`` is their place among the pending rows.
+
+    Their names are a view of the pending rows until the shard is sent to a process.
+    """
 
     start: int
-    paths: tuple[str, ...]
-    urls: tuple[str, ...]
+    paths: Sequence[str] | pa.ChunkedArray
+    urls: Sequence[str] | pa.ChunkedArray
     crashes: int = 0
+
+    def names(self) -> tuple[list[str], list[str]]:
+        """Return paths and URLs."""
+        return list(map(str, self.paths)), list(map(str, self.urls))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), **dict(zip(("paths", "urls"), self.names(), strict=True))}
 
     def after_crash(self) -> list[_Shard]:
         """Return what to try next: the halves, or the same single file again."""
@@ -129,7 +142,7 @@ def measure(
         _measure_on_ray(run, images, engine, (choice, settings, known))
     else:
         workers = max(1, min(engine.workers or usable_cores(), images // _WORTH_A_PROCESS))
-        with Pool[_Shard, Batch](workers, make_work, choice, settings, known) as pool:
+        with Pool[_Shard, _Measured](workers, make_work, choice, settings, known) as pool:
             run.commit_all(pool, deque(run.shards(_shard_size(images, workers, engine))))
     return MeasureCounts(len(listing), run.read, run.measured, run.crashed)
 
@@ -137,9 +150,8 @@ def measure(
 def _measure_on_ray(run: _Run, images: int, engine: EngineSettings, arguments: tuple[Any, ...]) -> None:
     from curation.base.pools import ray_pool
 
-    with ray_pool.RayPool[_Shard, Batch](engine, make_pure_work, *arguments) as pool:
-        queue = deque(run.shards(_shard_size(images, pool.workers, engine)))
-        run.commit_all(pool, queue, accept=require_same_view)
+    pool = ray_pool.RayPool[_Shard, _Measured](engine, make_pure_work, *arguments)
+    run.commit_all(pool, deque(run.shards(_shard_size(images, pool.workers, engine))), accept=require_same_view)
 
 
 def _pending(
@@ -150,10 +162,11 @@ def _pending(
     Columns are added to the rows: what is on record for that very file, ``stored_sha256``, ``stored_inode`` and
     ``stored_ctime_ns``, null where there is nothing.
     """
-    files = cache.read_files(folders, writing=True)
+    files = cache.read_files(folders, (*_STORED, "error_kind"), writing=True)
     with_pixels, with_faces = cache.known_contents(folders)
     rows = cache.matching_rows(columns, files)
-    found = files.take(pa.array(rows, mask=rows < 0))
+    found = files.select([*_STORED, "error_kind"]).take(pa.array(rows, mask=rows < 0))
+    del files
     hashes = found["sha256"].combine_chunks()
     unknown_time = np.asarray(pc.equal(columns["mtime_ns"], 0))
     missing = ~(_is_in(hashes, with_pixels) & _is_in(hashes, with_faces))
@@ -177,25 +190,34 @@ def _replaced(columns: pa.Table, found: pa.Table) -> NDArray[np.bool_]:
 
     One that is not there at the moment is none of them: its medium may not be mounted.
     """
-    replaced = np.zeros(columns.num_rows, dtype=np.bool_)
-    marks = zip(*(found[name].to_pylist() for name in ("inode", "ctime_ns")), strict=True)
-    seen = zip(*(columns[name].to_pylist() for name in ("url", "bytes", "mtime_ns")), strict=True)
-    for place, ((url, size, time), mark) in enumerate(zip(seen, marks, strict=True)):
-        if mark in ((None, None), (0, 0)) or "://" in url:
-            continue
-        try:
-            status = os.stat(url)  # noqa: PTH116 -- a Path a file costs more than the call
-        except OSError:
-            continue
-        replaced[place] = mark_of(status) != mark or (status.st_size, status.st_mtime_ns) != (size, time)
+    names = ("url", "bytes", "mtime_ns", "inode", "ctime_ns")
+    rows = pa.table([*(columns[name] for name in names[:3]), *(found[name] for name in names[3:])], names=names)
+    replaced = np.zeros(rows.num_rows, dtype=np.bool_)
+    for start in range(0, rows.num_rows, _LOOKED_AT):
+        some = rows.slice(start, _LOOKED_AT).to_pydict().values()
+        replaced[start : start + _LOOKED_AT] = [_is_another(*row) for row in zip(*some, strict=True)]
     return replaced
 
 
-def _is_in(hashes: pa.StringArray, known: pa.Array) -> NDArray[np.bool_]:
+_LOOKED_AT = 16_384
+"""Files whose status is asked for together."""
+
+
+def _is_another(url: str, size: int, time: int, inode: int | None, ctime_ns: int | None) -> bool:
+    if (inode, ctime_ns) in ((None, None), (0, 0)) or "://" in url:
+        return False
+    try:
+        status = os.stat(url)  # noqa: PTH116 -- a Path a file costs more than the call
+    except OSError:
+        return False
+    return (*mark_of(status), status.st_size, status.st_mtime_ns) != (inode, ctime_ns, size, time)
+
+
+def _is_in(hashes: pa.Array, known: pa.Array) -> NDArray[np.bool_]:
     return np.asarray(pc.is_in(hashes, value_set=known))
 
 
-def _first_of_its_kind(hashes: pa.StringArray) -> NDArray[np.bool_]:
+def _first_of_its_kind(hashes: pa.Array) -> NDArray[np.bool_]:
     codes = pc.fill_null(hashes.dictionary_encode().indices, -1).to_numpy()
     first = np.zeros(len(codes), dtype=np.bool_)
     first[np.unique(codes, return_index=True)[1]] = True
@@ -229,19 +251,22 @@ def _shard_size(images: int, workers: int, engine: EngineSettings) -> int:
 def make_work(choice: DetectorChoice, settings: MeasureSettings, known: Known) -> Work:
     """Return what a process of the local pool does with a shard; called once in each.
 
-    ``known`` grows by what this process has measured: a shard is only given out when the last one is committed.
+    ``known`` grows by what this process has measured lately: a shard is only given out when the last one is committed.
 
     Raises:
         DetectorError: the face detector cannot be made.
 
     """
-    measured = make_pure_work(choice, settings, known)
+    measured = _measuring(choice, settings, known)
+    before = max(len(known.pixels), len(known.faces))
 
-    def work(shard: _Shard) -> Batch:
-        batch: Batch = measured(shard)
+    def work(shard: _Shard) -> _Measured:
+        batch = measured(shard)
         for contents, rows in ((known.pixels, batch.pixels), (known.faces, batch.faces)):
+            if len(contents) > before + _REMEMBERED:
+                contents.clear()
             contents.update(bytes.fromhex(row["sha256"]) for row in rows)
-        return batch
+        return _as_measured(batch)
 
     return work
 
@@ -253,23 +278,54 @@ def make_pure_work(choice: DetectorChoice, settings: MeasureSettings, known: Kno
         DetectorError: the face detector cannot be made.
 
     """
+    measured = _measuring(choice, settings, known)
+    return lambda shard: _as_measured(measured(shard))
+
+
+def _measuring(choice: DetectorChoice, settings: MeasureSettings, known: Known) -> Callable[[_Shard], Batch]:
     warnings.simplefilter("ignore")  # decoders warn of what becomes a row with an error, or of what does not matter
     detector = choice.make(settings.min_face_score)
 
-    return lambda shard: measure_batch(shard.paths, shard.urls, known, settings, detector)
+    def work(shard: _Shard) -> Batch:
+        paths, urls = shard.names()
+        return measure_batch(paths, urls, known, settings, detector)
+
+    return work
 
 
-def require_same_view(batch: Batch) -> None:
+@dataclass(frozen=True)
+class _Measured:
+    """What a process returns of a shard: parts of the cache as they are written, but for what the listing adds.
+
+    files         -- see ``FILES_SCHEMA``
+    pixels, faces -- see ``store.encoded``
+    probed        -- first quarters of the contents' hashes
+    """
+
+    files: pa.Table
+    pixels: bytes
+    faces: bytes
+    probed: NDArray[np.uint64]
+
+
+def _as_measured(batch: Batch) -> _Measured:
+    files, pixels, faces = batch.tables()
+    probed = {int(row["sha256"][:16], 16) for row in (*batch.pixels, *batch.faces)}
+    hashes = np.fromiter(probed, dtype=np.uint64, count=len(probed))
+    return _Measured(files, cache.encoded(pixels), cache.encoded(faces), hashes)
+
+
+def require_same_view(files: pa.Table) -> None:
     """Refuse what a process measured that does not see the files that this one sees.
 
     Raises:
         EngineError: a file that a process could not open can be opened here.
 
     """
-    for row in batch.files:
-        if row["error_kind"] == "unreadable" and _opens(row["url"]):
+    for url in files.filter(pc.equal(files["error_kind"], "unreadable"))["url"].to_pylist():
+        if _opens(url):
             raise EngineError(
-                f"{row['url']} can be read here but not where it is to be measured; put the data where every node of "
+                f"{url} can be read here but not where it is to be measured; put the data where every node of "
                 "the cluster finds it under the same path, or name it by a URL"
             )
 
@@ -284,56 +340,57 @@ class _Run:
         self._folders = folders
         self._settings = settings
         self._progress = progress
-        self._measured: set[str] = set()
+        self._measured: list[NDArray[np.uint64]] = []
+        self._writers = [cache.PartWriter(folder) for folder in (folders.pixels, folders.faces, folders.files)]
         self.read = 0
         self.crashed = 0
 
     @property
     def measured(self) -> int:
-        """How many different contents were probed."""
-        return len(self._measured)
+        """How many different contents were probed, told apart by the first quarter of their hashes."""
+        return len(np.unique(np.concatenate(self._measured))) if self._measured else 0
 
     def shards(self, size: int) -> list[_Shard]:
         """Return all pending rows as shards of at most ``size``."""
-        paths, urls = (self._pending[name].to_pylist() for name in ("path", "url"))
-        return [
-            _Shard(start, tuple(paths[start : start + size]), tuple(urls[start : start + size]))
-            for start in range(0, len(paths), size)
-        ]
+        paths, urls = (self._pending[name] for name in ("path", "url"))
+        starts = range(0, self._pending.num_rows, size)
+        return [_Shard(start, paths.slice(start, size), urls.slice(start, size)) for start in starts]
 
     def commit_all(
         self,
-        pool: TaskPool[_Shard, Batch],
+        pool: TaskPool[_Shard, _Measured],
         queue: deque[_Shard],
-        accept: Callable[[Batch], None] = lambda batch: None,
+        accept: Callable[[pa.Table], None] = lambda files: None,
     ) -> None:
         """Have every shard measured; one on which a process dies is halved until the culprit is alone.
 
-        ``accept`` raises where a result must not be kept.
+        ``accept`` raises where what is said of files must not be kept.
         """
         self._tell()
         for shard, result in pool.results(queue):
-            batch = result
-            if batch is None:
+            measured = result
+            if measured is None:
                 if not shard.is_culprit:
                     queue.extendleft(reversed(shard.after_crash()))
                     continue
-                batch = crashed_batch(shard.paths[0], shard.urls[0], Known(set(), set()), self._settings)
+                path, url = (names[0] for names in shard.names())
+                measured = _as_measured(crashed_batch(path, url, Known(set(), set()), self._settings))
                 self.crashed += 1
-            accept(batch)
-            self._commit(shard, batch)
+            accept(measured.files)
+            self._commit(shard, measured)
             self._tell()
 
-    def _commit(self, shard: _Shard, batch: Batch) -> None:
-        files, pixels, faces = batch.tables()
-        cache.write_part(self._folders.pixels, pixels)
-        cache.write_part(self._folders.faces, faces)
+    def _commit(self, shard: _Shard, measured: _Measured) -> None:
+        files = measured.files
+        into_pixels, into_faces, into_files = self._writers
+        into_pixels.write(measured.pixels)
+        into_faces.write(measured.faces)
         listed = self._pending.slice(shard.start, len(shard.paths))
         differs = [pc.fill_null(pc.not_equal(files[name], listed[f"stored_{name}"]), True) for name in _STORED]
         changed = functools.reduce(pc.or_, differs)
-        cache.write_part(self._folders.files, cache.files_table(files, listed).filter(changed))
+        into_files.write(cache.files_table(files, listed).filter(changed))
         self.read += len(shard.paths)
-        self._measured.update(row["sha256"] for row in (*batch.pixels, *batch.faces))
+        self._measured.append(measured.probed)
 
     def _tell(self) -> None:
         if self._progress is not None:

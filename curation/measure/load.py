@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,8 +35,12 @@ class MeasurementsError(CurationError):
     """Images of a listing have not been measured."""
 
 
-def load_measurements(listing: pd.DataFrame, store: Path, settings: MeasureSettings) -> pd.DataFrame:
+def load_measurements(
+    listing: pd.DataFrame, store: Path, settings: MeasureSettings, only: Collection[str] = ()
+) -> pd.DataFrame:
     """Return the measurements of a listing, one row per image, in its order.
+
+    Of what is stored, a column at a time is in memory twice.
 
     Columns: path, sha256 ("" if unreadable), bytes, error (a sentence or ""), error_kind (see ``ERROR_KINDS``, or ""),
     width, height (px, upright original), mode, format, frames, pixel_sha256, brightness_mean, brightness_p01,
@@ -47,27 +51,63 @@ def load_measurements(listing: pd.DataFrame, store: Path, settings: MeasureSetti
     face_edge_distance (see ``FaceMeasures``; all NaN where unknown), turned_degrees, turned_score (see
     ``FACES_SCHEMA``). Thumbnails are many times as large as all that together: see ``load_thumbnails``.
 
+    Args:
+        listing: of the images
+        store: folder of the cache
+        settings: with which they were measured
+        only: columns to read beside path, sha256, bytes and error; none reads all
+
     Raises:
         MeasurementsError: an image has not been measured with these settings.
 
     """
     folders = cache.folders(store, settings, detector_fingerprint(settings))
-    files = _files_rows(listing, folders)
-    readable = np.asarray(pc.not_equal(files["sha256"], ""))
-    stored = cache.read_parts(folders.pixels, PIXELS_SCHEMA, _MEASURES)
-    pixels = stored.take(_rows_of(files["sha256"], stored["sha256"], readable))
-    columns: dict[str, Any] = {name: files[name] for name in ("path", "sha256", "bytes")}
-    for name in ("error", "error_kind"):
-        columns[name] = pc.coalesce(pixels[name], files[name])
-    for name, absent in NO_PIXELS.items():
-        columns[name] = pc.fill_null(pixels[name], pa.scalar(absent, PIXELS_SCHEMA.field(name).type))
-    columns |= _best_faces(files["sha256"], readable, cache.read_parts(folders.faces, FACES_SCHEMA))
-    frame: pd.DataFrame = pa.table(columns).to_pandas(use_threads=False)
-    return frame
+    files = _files_rows(listing, folders, ("sha256", "error", "error_kind"))
+    hashes = files["sha256"]
+    columns: dict[str, Any] = {name: listing[name].array for name in ("path", "bytes")}
+    columns = {"path": columns["path"], "sha256": _pandas(hashes), **columns, "error": None}
+    wanted = [name for name in _MEASURES if not only or name in ("sha256", "error", *only)]
+    for name, values in _stored(cache.each_part(folders.pixels, PIXELS_SCHEMA, wanted), hashes):
+        absent = files[name] if name in files else pa.scalar(NO_PIXELS[name], values.type)
+        columns[name] = _pandas(pc.coalesce(values, absent))
+        files.pop(name, None)
+    best = (_best_faces(part, only) for part in cache.each_part(folders.faces, FACES_SCHEMA))
+    for name, values in _stored(best, hashes):
+        absent = np.nan if pa.types.is_floating(values.type) and name not in _SCORES else 0
+        columns[name] = _pandas(pc.fill_null(values, pa.scalar(absent, values.type)))
+    import pandas as pd
+
+    return pd.DataFrame(columns, copy=False)
+
+
+_SCORES = ("face_score", "second_face_score")
+"""0 where there is no face."""
+
+
+def _pandas(values: Any) -> Any:
+    """Return a column of Arrow's as one of pandas."""
+    import pandas as pd
+
+    if pa.types.is_large_string(values.type):
+        return pd.array(values, dtype="str")
+    return np.array(values)
+
+
+def _stored(parts: Iterable[pa.Table], hashes: pa.Array) -> Iterator[tuple[str, pa.Array]]:
+    """Yield the name and values of each stored column but sha256, of the contents ``hashes`` in their order.
+
+    They are null where a hash is "", which stands for what could not be read.
+    """
+    stored = pa.concat_tables(parts)
+    rows = _rows_of(hashes, stored["sha256"], np.asarray(pc.not_equal(hashes, "")))
+    stored = stored.drop_columns(["sha256"])
+    for name in stored.column_names:
+        yield name, stored[name].combine_chunks().take(rows)
+        stored = stored.drop_columns([name])
 
 
 def load_thumbnails(
-    contents: Sequence[str], store: Path, settings: MeasureSettings, room: Pixels | None = None
+    contents: Sequence[str] | pd.Series, store: Path, settings: MeasureSettings, room: Pixels | None = None
 ) -> Pixels:
     """Return the thumbnails (N, 48, 48) uint8 of contents, named by their SHA-256, in that order.
 
@@ -83,8 +123,8 @@ def load_thumbnails(
         MeasurementsError: a content has not been measured with these settings, or has no pixels.
 
     """
-    names, places = np.unique(np.asarray(contents, dtype=object), return_inverse=True)
     if room is None:
+        names, places = np.unique(np.asarray(contents, dtype=object), return_inverse=True)
         distinct = np.empty((len(names), THUMBNAIL_SIDE, THUMBNAIL_SIDE), dtype=np.uint8)
         _fill(distinct, names, store, settings)
         return distinct[places]
@@ -124,17 +164,20 @@ class StoredParts(NamedTuple):
     thumbnails: Pixels
 
 
-def load_parts(contents: Sequence[str], store: Path, settings: MeasureSettings) -> StoredParts:
+def load_parts(contents: Sequence[str] | pd.Series, store: Path, settings: MeasureSettings) -> StoredParts:
     """Return the parts of contents, named by their SHA-256, each at most once."""
     import pandas as pd
 
     index = pd.Index(np.asarray(contents, dtype=object))
     folders = cache.folders(store, settings, detector_fingerprint(settings))
     owners, records = [], []
+    # what several processes meet at once is measured, and stored, by each of them
+    waited_for = np.ones(len(index), dtype=np.bool_)
     for part in cache.each_part(folders.pixels, PIXELS_SCHEMA, ["sha256", "parts"]):
         some = part.filter(pc.greater(pc.fill_null(pc.list_value_length(part["parts"]), 0), 0))
         for owner, found in zip(index.get_indexer(some["sha256"].to_pandas()), some["parts"].to_pylist(), strict=True):
-            if owner >= 0:
+            if owner >= 0 and waited_for[owner]:
+                waited_for[owner] = False
                 owners += [owner] * len(found)
                 records += found
     order = np.argsort(owners, kind="stable").astype(np.int64)
@@ -147,7 +190,9 @@ def load_parts(contents: Sequence[str], store: Path, settings: MeasureSettings) 
     )
 
 
-def load_landmarks(contents: Sequence[str], store: Path, settings: MeasureSettings, min_score: float) -> Floats:
+def load_landmarks(
+    contents: Sequence[str] | pd.Series, store: Path, settings: MeasureSettings, min_score: float
+) -> Floats:
     """Return the landmarks (N, 10; see ``Face``) of the best face of contents.
 
     These are named by their SHA-256, each at most once. NaN where there is no face of at least ``min_score`` (0..1), or
@@ -202,7 +247,7 @@ def load_faces(listing: pd.DataFrame, store: Path, settings: MeasureSettings) ->
 
     """
     folders = cache.folders(store, settings, detector_fingerprint(settings))
-    hashes = pc.unique(_files_rows(listing, folders)["sha256"])
+    hashes = pc.unique(_files_rows(listing, folders, ("sha256",))["sha256"])
     readable = np.asarray(pc.not_equal(hashes, ""))
     stored = cache.read_parts(folders.faces, FACES_SCHEMA)
     searched = stored.take(pa.array(_rows_of(hashes, stored["sha256"], readable)).drop_null())
@@ -217,12 +262,12 @@ def load_faces(listing: pd.DataFrame, store: Path, settings: MeasureSettings) ->
     return frame
 
 
-def _files_rows(listing: pd.DataFrame, folders: cache.Folders) -> pa.Table:
-    """Return the files rows of a listing, in its order."""
-    files = cache.read_files(folders)
+def _files_rows(listing: pd.DataFrame, folders: cache.Folders, columns: Sequence[str]) -> dict[str, pa.Array]:
+    """Return columns of the files rows of a listing, in its order."""
+    files = cache.read_files(folders, columns)
     rows = cache.matching_rows(cache.listing_table(listing), files)
     _require_all(rows >= 0)
-    return files.take(pa.array(rows))
+    return {name: files[name].take(pa.array(rows)).combine_chunks() for name in columns}
 
 
 def _rows_of(hashes: Any, stored: pa.ChunkedArray, readable: NDArray[np.bool_]) -> pa.Array:
@@ -238,29 +283,13 @@ def _require_all(measured: NDArray[np.bool_]) -> None:
         raise MeasurementsError(f"{absent} images have not been measured with these settings; run: curate scan DATA")
 
 
-def _best_faces(hashes: pa.ChunkedArray, readable: NDArray[np.bool_], stored: pa.Table) -> dict[str, Any]:
-    """Return the face columns of ``load_measurements``."""
-    rows = _rows_of(hashes, stored["sha256"], readable)
-    lists = stored["faces"].combine_chunks()
-    counts = pc.fill_null(pc.list_value_length(lists).take(rows), 0).to_numpy().astype(np.int64)
-    firsts = pc.fill_null(lists.offsets[:-1].take(rows), 0).to_numpy().astype(np.int64)
-    faces = lists.values
-    columns: dict[str, Any] = {
-        "face_count": counts,
-        "face_score": _nth(faces, "score", firsts, counts, 0, 0.0),
-        "second_face_score": _nth(faces, "score", firsts, counts, 1, 0.0),
-    }
-    turned = {
-        "turned_degrees": pc.fill_null(stored["turned_degrees"].take(rows), 0),
-        "turned_score": pc.fill_null(stored["turned_score"].take(rows), np.nan),
-    }
-    return columns | {f"face_{name}": _nth(faces, name, firsts, counts, 0, np.nan) for name in _BEST_FACE} | turned
-
-
-def _nth(faces: pa.StructArray, name: str, firsts: Ints, counts: Ints, rank: int, absent: float) -> Floats:
-    """Return a number of the face of one rank in each image."""
-    values = faces.field(name).to_numpy(zero_copy_only=False)
-    result = np.full(len(firsts), absent)
-    present = counts > rank
-    result[present] = values[firsts[present] + rank]
-    return result
+def _best_faces(part: pa.Table, only: Collection[str]) -> pa.Table:
+    """Return the face columns of ``load_measurements`` and sha256; null where there is no such face."""
+    lists = part["faces"].combine_chunks()
+    counts = pc.list_value_length(lists)
+    first, second = (pc.list_element(pc.if_else(pc.greater(counts, rank), lists, None), rank) for rank in (0, 1))
+    columns = {"sha256": part["sha256"], "face_count": counts.cast(pa.int64())}
+    columns |= {"face_score": pc.struct_field(first, "score"), "second_face_score": pc.struct_field(second, "score")}
+    wanted = [name for name in _BEST_FACE if not only or f"face_{name}" in only]
+    columns |= {f"face_{name}": pc.struct_field(first, name) for name in wanted}
+    return pa.table({**columns, **{name: part[name] for name in ("turned_degrees", "turned_score")}})

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import scipy.fft
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
 

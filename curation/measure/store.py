@@ -6,10 +6,12 @@ at a time (the workspace's lock); readers need none.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,15 +91,34 @@ def remove_stale_temporaries(folders: Folders) -> None:
             stale.unlink(missing_ok=True)
 
 
-def write_part(folder: Path, table: pa.Table) -> None:
-    """Add a part, atomically and durably; an empty table adds none."""
+class PartWriter:
+    """Adds parts to a folder; it looks only once at those that are there."""
+
+    def __init__(self, folder: Path) -> None:
+        """Go on after the last part of ``folder``, which may be absent."""
+        self._folder = folder
+        self._last = max((int(path.name.split("-")[1]) for path in _parts(folder)), default=0)
+
+    def write(self, part: pa.Table | bytes) -> None:
+        """Add a part, atomically and durably: a table or what ``encoded`` made of one; an empty one adds none."""
+        data = part if isinstance(part, bytes) else encoded(part)
+        if data:
+            self._last += 1
+            files.write_bytes(self._folder / f"part-{self._last:06d}-{_digest(data)}.parquet", data)
+
+
+def encoded(table: pa.Table) -> bytes:
+    """Return the file that a table makes, no bytes if it is empty."""
     if table.num_rows == 0:
-        return
+        return b""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", compression_level=1, use_dictionary=False)
-    data = buffer.getvalue()
-    number = max((int(path.name.split("-")[1]) for path in _parts(folder)), default=0) + 1
-    files.write_bytes(folder / f"part-{number:06d}-{_digest(data)}.parquet", data)
+    return buffer.getvalue()
+
+
+def write_part(folder: Path, table: pa.Table) -> None:
+    """Add one part, see :class:`PartWriter`."""
+    PartWriter(folder).write(table)
 
 
 def read_parts(
@@ -137,11 +158,19 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()
 
 
+_INTACT: set[tuple[Path, int, int, int]] = set()
+"""Parts that this process has found intact, each as the file that it was: inode, time of change in ns, size."""
+
+
 def _intact(path: Path, schema: pa.Schema) -> pa.Table | None:
     try:
-        data = reading.contents(path)
-        if path.stem.rsplit("-", 1)[-1] == _digest(data):
-            return pq.read_table(pa.BufferReader(data), columns=schema.names, use_threads=False).cast(schema)
+        with reading.open_regular(path) as file:
+            status = os.fstat(file.fileno())
+            known = (path, status.st_ino, status.st_ctime_ns, status.st_size)
+            source: Any = pa.PythonFile(file) if known in _INTACT else pa.BufferReader(data := file.read())
+            if known in _INTACT or path.stem.rsplit("-", 1)[-1] == _digest(data):
+                _INTACT.add(known)
+                return pq.read_table(source, columns=schema.names, use_threads=False).cast(schema)
     except (pa.ArrowException, ValueError, KeyError) as error:  # its name fits, its table is none of ours
         _LOG.debug("%s: %s", path, error)
     _LOG.warning("%s is damaged and is left out; what it held is measured again by the next run", path)
@@ -161,9 +190,9 @@ def files_table(files: pa.Table, listed: pa.Table) -> pa.Table:
     return files
 
 
-def read_files(folders: Folders, *, writing: bool = False) -> pa.Table:
-    """Return all stored files rows, oldest first; for ``writing`` see :func:`read_parts`."""
-    return read_parts(folders.files, _STORED_FILES_SCHEMA, writing=writing)
+def read_files(folders: Folders, columns: Sequence[str], *, writing: bool = False) -> pa.Table:
+    """Return all stored files rows, oldest first, with what ``matching_rows`` needs and ``columns`` beside it."""
+    return read_parts(folders.files, _STORED_FILES_SCHEMA, [*_LISTING_SCHEMA.names, *columns], writing=writing)
 
 
 def known_contents(folders: Folders) -> tuple[pa.Array, pa.Array]:
@@ -177,14 +206,10 @@ def known_contents(folders: Folders) -> tuple[pa.Array, pa.Array]:
 
 def matching_rows(columns: pa.Table, files: pa.Table) -> NDArray[np.int64]:
     """Return for each row of a listing the files row that speaks of the same, unchanged file, -1 where none does."""
-    newest_first = files.take(pa.array(np.arange(files.num_rows - 1, -1, -1)))
-    found = pc.index_in(columns["path"], value_set=newest_first["path"].combine_chunks())
-    places = pc.fill_null(found, -1).to_numpy().astype(np.int64)
-    listed = np.flatnonzero(places >= 0)
-    old, new = newest_first.take(pa.array(places[listed])), columns.take(pa.array(listed))
-    same = np.ones(len(listed), dtype=np.bool_)
-    for name in ("url", "bytes", "mtime_ns"):
-        same &= np.asarray(pc.equal(old[name], new[name]))
-    rows = np.full(len(places), -1, dtype=np.int64)
-    rows[listed[same]] = files.num_rows - 1 - places[listed[same]]
-    return rows
+    last = files.num_rows - 1
+    newest_first = files["path"].take(pa.array(np.arange(last, -1, -1))).combine_chunks()
+    found = pc.fill_null(pc.index_in(columns["path"], value_set=newest_first), files.num_rows)
+    rows: NDArray[np.int64] = last - found.to_numpy().astype(np.int64)
+    known = pa.array(rows, mask=rows < 0)  # a view
+    same = [pc.equal(files[name].take(known), columns[name]) for name in ("url", "bytes", "mtime_ns")]
+    return np.where(np.asarray(pc.fill_null(functools.reduce(pc.and_, same), False)), rows, -1)

@@ -44,11 +44,11 @@ _NAN = math.nan
 
 FILES_SCHEMA = pa.schema(
     [
-        ("path", pa.string()),
-        ("url", pa.string()),
-        ("sha256", pa.string()),
-        ("error_kind", pa.string()),
-        ("error", pa.string()),
+        ("path", pa.large_string()),
+        ("url", pa.large_string()),
+        ("sha256", pa.large_string()),
+        ("error_kind", pa.large_string()),
+        ("error", pa.large_string()),
         ("inode", pa.int64()),
         ("ctime_ns", pa.int64()),
     ]
@@ -73,15 +73,15 @@ _PART = pa.struct([("kind", pa.int64()), ("box", pa.list_(pa.float64())), ("thum
 
 PIXELS_SCHEMA = pa.schema(
     [
-        ("sha256", pa.string()),
-        ("error_kind", pa.string()),
-        ("error", pa.string()),
+        ("sha256", pa.large_string()),
+        ("error_kind", pa.large_string()),
+        ("error", pa.large_string()),
         ("width", pa.int64()),
         ("height", pa.int64()),
-        ("mode", pa.string()),
-        ("format", pa.string()),
+        ("mode", pa.large_string()),
+        ("format", pa.large_string()),
         ("frames", pa.int64()),
-        ("pixel_sha256", pa.string()),
+        ("pixel_sha256", pa.large_string()),
         *((name, pa.float64()) for name in PIXEL_FLOATS),
         ("dhash", pa.int64()),
         ("phash", pa.int64()),
@@ -109,7 +109,7 @@ _FACE = pa.struct([*((name, pa.float64()) for name in FACE_FLOATS), ("landmarks"
 
 FACES_SCHEMA = pa.schema(
     [
-        ("sha256", pa.string()),
+        ("sha256", pa.large_string()),
         ("faces", pa.list_(_FACE)),
         ("turned_degrees", pa.int64()),
         ("turned_score", pa.float64()),
@@ -119,7 +119,7 @@ FACES_SCHEMA = pa.schema(
 look for a better one: by how many degrees anti-clockwise the best was found, and its score; 0 and NaN where it was
 not."""
 
-IDENTITY_SCHEMA = pa.schema([("sha256", pa.string()), ("rank", pa.int64()), ("embedding", pa.binary())])
+IDENTITY_SCHEMA = pa.schema([("sha256", pa.large_string()), ("rank", pa.int64()), ("embedding", pa.binary())])
 """One row per face: float32 numbers as they lie in memory, no bytes where the picture could not be read."""
 
 NO_PIXELS: Mapping[str, object] = {
@@ -146,7 +146,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one call measured, as plain rows: they cross processes cheaply, and a process that measures needs no pandas.
+    """What one call measured, as plain rows: a process that measures needs no pandas.
 
     Contents that were known have no row in ``pixels`` or ``faces``.
     """

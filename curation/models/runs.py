@@ -15,9 +15,10 @@ from curation.base import files, memory
 from curation.base.destinations import Destinations
 from curation.base.errors import CurationError
 from curation.base.files import locked_folder, write_bytes, write_table
+from curation.base.issues import read_issues
 from curation.base.progress import Display
 from curation.base.tables import facts
-from curation.base.workspace import Workspace, read_images, read_issues, read_listing
+from curation.base.workspace import Workspace, read_images, read_listing
 from curation.decisions import manifest
 from curation.decisions.division import together
 
@@ -107,13 +108,13 @@ def training_frame(workspace: Workspace, version: manifest.Version, copies: pd.D
     rows = manifest.rows(workspace, version)
     if copies is None:
         issues = read_issues(workspace)
-        unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
-        rows, groups = rows[~rows["path"].isin(unreadable)], copy_groups(issues)
-        people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")].set_index("path")["group"]
+        unreadable = issues.of("unreadable").query("is_issue")["path"]
+        rows, groups = rows[~rows["path"].isin(unreadable)], copy_groups(issues.rows)
+        people = issues.groups("subject_leak").set_index("path")["group"]
         people = people.str.removeprefix("subject-")
         found = rows["path"].isin(people.index)
         rows = rows.assign(subject=rows["subject"].mask(found, rows["path"].map(people.to_dict().get)))
-        shots = session_pairs(issues)
+        shots = session_pairs(issues.rows)
     else:
         rows = rows[rows["path"].isin(copies["path"])]
         groups = dict(zip(copies["path"], copies["group"], strict=True))

@@ -10,8 +10,9 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.errors import WorkspaceError
+from curation.base.issues import Issues, read_issues
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_images, read_issues, read_listing
+from curation.base.workspace import Workspace, read_images, read_listing
 from curation.checks import coverage
 from curation.checks.base import ISSUE_SCORE
 from curation.pipeline import subjects
@@ -81,7 +82,7 @@ def _pictures(rows: pd.DataFrame, known: pd.DataFrame, groups: Mapping[str, str]
 
 
 def axes(
-    workspace: Workspace, settings: Settings, issues: pd.DataFrame | None = None
+    workspace: Workspace, settings: Settings, issues: Issues | None = None
 ) -> tuple[pd.DataFrame, dict[str, tuple[float, ...]]]:
     """Return each image's value on every axis ("" where unknown), indexed by path, and the limits between values.
 
@@ -99,11 +100,12 @@ def axes(
     if not workspace.issues.exists():
         raise WorkspaceError(f"{workspace.root} has not been checked yet; run: curate check")
     issues = read_issues(workspace) if issues is None else issues
-    measurements = load_measurements(read_listing(workspace), workspace.measurements, settings.measure)
+    listing, store = read_listing(workspace), workspace.measurements
+    measurements = load_measurements(listing, store, settings.measure, coverage.MEASURES)
     known, limits = coverage.axis_values(measurements, settings.checks)
     known.index = pd.Index(measurements["path"])
-    occlusion = issues[issues["check"] == "occluded_face"].set_index("path")["score"]
-    score = occlusion.reindex(known.index).to_numpy(dtype=np.float64)
+    del measurements, listing
+    score = issues.scores("occluded_face").reindex(known.index).to_numpy(dtype=np.float64)
     names = np.array([*coverage.VALUES["occlusion"], ""], dtype=object)
     known["occlusion"] = names[np.where(np.isfinite(score), (score < ISSUE_SCORE).astype(int), 2)]
     people = _people(workspace).reindex(known.index).fillna("")

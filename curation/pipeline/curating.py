@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from curation.base import files
+from curation.base import files, memory
 from curation.base import settings as settings_of
 from curation.base.destinations import DestinationError, Destinations
+from curation.base.issues import Issues, read_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.workspace import (
@@ -23,7 +24,6 @@ from curation.base.workspace import (
     app_dataset,
     option_of,
     read_images,
-    read_issues,
     read_opinions,
     source_of,
 )
@@ -70,6 +70,7 @@ def run(
     issues = judge_labels(workspace, scanned, settings, display)
     recorded = decisions.apply(workspace, settings, display, accept_loss=accept_loss)
     version = recorded.version
+    memory.give_back()
     page = write_report(workspace, scanned, issues, version, settings, display)
     lines, record = summarise(workspace, scanned.images, issues, version, settings)
     left_out, _ = steps.read_problems(workspace)
@@ -88,8 +89,8 @@ def run(
     return Outcome([*steps.note_lines(scanned), *lines, *next_lines], record)
 
 
-def judge_labels(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
-    """Run all checks, with the labels judged by the recipe of the settings, and return the issues table.
+def judge_labels(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> Issues:
+    """Run all checks, with the labels judged by the recipe of the settings, and return the issues.
 
     Labels are judged first, on the raw version and its groups of copies. With the recipe ``off`` nothing is fitted,
     and an existing judgement of these images is used.
@@ -102,7 +103,7 @@ def judge_labels(workspace: Workspace, scanned: Scanned, settings: Settings, dis
 
 
 def summarise(
-    workspace: Workspace, images: pd.DataFrame, issues: pd.DataFrame, version: manifest.Version, settings: Settings
+    workspace: Workspace, images: pd.DataFrame, issues: Issues, version: manifest.Version, settings: Settings
 ) -> tuple[list[str], dict[str, Any]]:
     """Return what was found and decided, in sentences and as a record; losses and held exclusions come first."""
     from curation.pipeline import summary
@@ -123,9 +124,7 @@ def entries_of(workspace: Workspace, version: manifest.Version) -> list[log.Entr
     table = log.Log(workspace.decisions).table
     table = table[table["seq"] <= version.log_through]
     if version.rules != replay.BY_PATH:
-        table = manifest.followed(
-            workspace, table, manifest.rows(workspace, manifest.find(workspace, version.base))
-        ).table
+        table = manifest.followed(workspace, table, manifest.find(workspace, version.base)).table
     return log.entries_of(replay.effective(table))
 
 
@@ -196,7 +195,7 @@ def report(workspace: Workspace, settings: Settings, display: Display) -> Path:
 def write_report(
     workspace: Workspace,
     scanned: Scanned,
-    issues: pd.DataFrame,
+    issues: Issues,
     version: manifest.Version,
     settings: Settings,
     display: Display,
@@ -207,13 +206,19 @@ def write_report(
     chosen, called = _policy_and_name(workspace, version, settings)
     made = settings_of.made_with(workspace) or {}
     path = workspace.reports / "cleaning.html"
-    found = [issues[column] for column in ("path", "check", "score", "is_issue", "group", "evidence")]
     findings = read_opinions(workspace)
     opinions = [] if findings is None else [findings[column] for column in findings]
     votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(workspace)]
     judged = [*label_judgement.outcome_lines(workspace, version), *label_store.remarks_of(workspace)]
     jury, plan = label_store.jury_of(workspace), label_queue.newest_plan(workspace)
-    made_of = [version.name, version.hash, version.lineage.get("policy"), made.get("settings"), *found, *opinions]
+    made_of = [
+        version.name,
+        version.hash,
+        version.lineage.get("policy"),
+        made.get("settings"),
+        issues.identity,
+        *opinions,
+    ]
     made_of += [*votes, *judged, jury, plan, settings.brake.model_dump_json(), REPORT_REVISION]
     fingerprint = steps.digest(*made_of)
     if steps.is_current(workspace, "report", fingerprint, path):
@@ -260,7 +265,7 @@ def write_report(
                 changes.since_last(workspace, version, settings),
                 jury,
                 plan,
-                coverage_of(known, raw, cleaned, copy_groups(issues), settings.seed),
+                coverage_of(known, raw, cleaned, copy_groups(issues.rows), settings.seed),
             )
         )
         files.write_bytes(path, page.encode("utf-8"))

@@ -13,8 +13,9 @@ import pandas as pd
 
 from curation.base import reading
 from curation.base.errors import CurationError, did_you_mean
+from curation.base.issues import Issues, read_issues
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_issues
+from curation.base.workspace import Workspace
 from curation.checks import registry
 from curation.decisions import log, manifest, replay
 from curation.pipeline import curating, summary
@@ -100,7 +101,7 @@ class _Data:
 
     raw: pd.DataFrame
     kept: pd.DataFrame
-    issues: pd.DataFrame
+    issues: Issues
     record: Mapping[str, Any]
     by_person: frozenset[str]
 
@@ -108,27 +109,30 @@ class _Data:
 _Measure = Callable[[_Data], "float | None"]
 
 
+_COPIES = {"exact_duplicate", "near_duplicate"}
+
+
 def _leaks(data: _Data) -> float | None:
-    ran = {"exact_duplicate", "near_duplicate"} & set(data.issues["check"])
+    ran = _COPIES & set(data.issues.scored)
     return float(data.record["leaks_left"]) if ran else None
 
 
 def _conflicts(data: _Data) -> float | None:
     """Count the groups of copies whose kept members carry several labels."""
-    copies = data.issues[data.issues["check"].isin(["exact_duplicate", "near_duplicate"])]
-    if copies.empty:
+    if not _COPIES & set(data.issues.scored):
         return None
-    kept = copies[copies["is_issue"]].merge(data.kept[["path", "label"]], on="path")
+    copies = data.issues.flagged
+    kept = copies[copies["check"].isin(_COPIES)].merge(data.kept[["path", "label"]], on="path")
     return float((kept.groupby("group")["label"].nunique() > 1).sum())
 
 
 def _wrong_labels(data: _Data) -> float | None:
     """Return the expected share of wrong labels: the mean P(wrong), with 0 where a person decided."""
-    judged = data.issues[data.issues["check"] == "mislabelled"]
-    judged = judged[judged["path"].isin(data.kept["path"])]
-    if judged.empty:
+    scores = data.issues.scores("mislabelled")
+    scores = scores[scores.index.isin(data.kept["path"])]
+    if scores.empty:
         return None
-    wrong = np.where(judged["path"].isin(list(data.by_person)), 0.0, 1.0 - judged["score"])
+    wrong = np.where(scores.index.isin(list(data.by_person)), 0.0, 1.0 - scores)
     return float(wrong.mean())
 
 
@@ -248,10 +252,9 @@ _NEEDS = {"wrong_labels": "mislabelled", "leaks": "near_duplicate", "conflicts":
 
 
 def _flagged(check: str, data: _Data, *, share: bool) -> float | None:
-    mine = data.issues[data.issues["check"] == check]
-    if mine.empty:
+    if check not in data.issues.scored:
         return None
-    number = mine.loc[mine["is_issue"], "path"].isin(data.kept["path"]).sum()
+    number = data.issues.of(check).query("is_issue")["path"].isin(data.kept["path"]).sum()
     return float(number / max(len(data.kept), 1)) if share else float(number)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from curation.base.frames import is_in
 from curation.base.settings import BrakeSettings
 from curation.decisions.brake import Loss
 from curation.decisions.log import Entry
@@ -31,8 +32,8 @@ def headline(raw: pd.DataFrame, rows: pd.DataFrame, entries: Sequence[Entry], li
 
     """
     as_copies = {entry.path for entry in entries if entry.action == "exclude" and _check(entry) in _COPIES}
-    gone = rows.loc[(rows["status"] == "excluded") & rows["path"].isin(as_copies), "path"]
-    counts = raw.assign(gone=raw["path"].isin(gone)).groupby(["split", "label"])["gone"].agg(["sum", "size", "mean"])
+    gone = rows.loc[(rows["status"] == "excluded") & is_in(rows["path"], as_copies), "path"]
+    counts = raw.assign(gone=is_in(raw["path"], gone)).groupby(["split", "label"])["gone"].agg(["sum", "size", "mean"])
     large = counts[(counts["sum"] >= limits.min_images) & (counts["mean"] > limits.headline_share)]
     if large.empty:
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,9 +11,10 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.errors import WorkspaceError, did_you_mean
+from curation.base.issues import Issues, read_issues
 from curation.base.settings import Settings
 from curation.base.tables import facts
-from curation.base.workspace import Workspace, read_images, read_issues, read_listing, read_opinions
+from curation.base.workspace import Workspace, read_images, read_listing, read_opinions
 from curation.checks import registry
 from curation.decisions import log, manifest
 from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
@@ -78,31 +79,64 @@ def show(workspace: Workspace, name: str) -> QueryResult:
     return QueryResult([*version_lines(version), *label_judgement.outcome_lines(workspace, version)], record, table)
 
 
-def found_issues(workspace: Workspace, check: str = "", *, flagged_only: bool = True, peer: str = "") -> pd.DataFrame:
-    """Return issue rows, worst first within each check: our own, or those of a peer with its name and version.
+SERIOUS_FIRST = ("label_conflict", "split_leak")
+"""Checks that a person should review first."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Issue rows that somebody asked for: of some checks, in the order of reports, all of them or the flagged ones."""
+
+    issues: Issues
+    checks: tuple[str, ...]
+    flagged_only: bool
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        if self.flagged_only:
+            return int(self.issues.flagged["check"].isin(self.checks).sum())
+        return sum(self.issues.scored.get(check, 0) for check in self.checks)
+
+    def blocks(self, *, serious_first: bool = False) -> Iterator[pd.DataFrame]:
+        """Yield the rows, worst first within each check, in blocks of bounded size, at least one."""
+        yield self.issues.rows.head(0)
+        order = [check for check in self.checks if check in SERIOUS_FIRST] if serious_first else []
+        for check in [*order, *(check for check in self.checks if check not in order)]:
+            if self.flagged_only:
+                yield self.issues.of(check).query("is_issue").sort_values(["score", "group", "path"])
+            elif check in self.issues.scored:
+                yield from self.issues.blocks(check)
+
+    def head(self, number: int) -> pd.DataFrame:
+        """Return the first rows (0: all), the most serious checks' first."""
+        parts: list[pd.DataFrame] = []
+        for block in self.blocks(serious_first=True):
+            parts.append(block)
+            if 0 < number <= sum(map(len, parts)):
+                break
+        found = pd.concat(parts, ignore_index=True)
+        return found.head(number) if number else found
+
+
+def listed(workspace: Workspace, check: str = "", *, flagged_only: bool = True, peer: str = "") -> Listed:
+    """Return issue rows, to be read in blocks: our own, or those of a peer with its name and version.
 
     Raises:
         WorkspaceError: no check of that name has been run.
 
     """
-    issues = _of_peer(workspace, peer) if peer else read_issues(workspace)
-    if check:
-        known = registry.names(issues["check"].unique())
-        if check not in known:
-            raise WorkspaceError(f"no check {check!r}; {did_you_mean(check, known)}")
-        issues = issues[issues["check"] == check]
-        if issues.empty:
-            raise WorkspaceError(f"the check {check} was not run; to run: {summary.how_to_run(check)}")
-    if flagged_only:
-        issues = issues[issues["is_issue"]]
-    order = {name: place for place, name in enumerate(registry.names(issues["check"].unique()))}
-    keys = issues.assign(place=issues["check"].map(order))
-    ordered = keys.sort_values(["place", "score", "group", "path"], ignore_index=True)
-    return ordered.drop(columns="place")
+    issues = Issues(_of_peer(workspace, peer)) if peer else read_issues(workspace)
+    known = registry.names(issues.scored)
+    if check and check not in known:
+        raise WorkspaceError(f"no check {check!r}; {did_you_mean(check, known)}")
+    if check and check not in issues.scored:
+        raise WorkspaceError(f"the check {check} was not run; to run: {summary.how_to_run(check)}")
+    return Listed(issues, (check,) if check else tuple(known), flagged_only)
 
 
-SERIOUS_FIRST = ("label_conflict", "split_leak")
-"""Checks that a person should review first."""
+def found_issues(workspace: Workspace, check: str = "", *, flagged_only: bool = True, peer: str = "") -> pd.DataFrame:
+    """Return issue rows, worst first within each check; see :func:`listed`."""
+    return pd.concat(listed(workspace, check, flagged_only=flagged_only, peer=peer).blocks(), ignore_index=True)
 
 
 def issue_summary(workspace: Workspace) -> pd.DataFrame:
@@ -128,11 +162,9 @@ def not_run_words(names: Sequence[str]) -> list[str]:
 
 def issue_words(found: pd.DataFrame) -> pd.DataFrame:
     """Return issue rows for people: path, check, score, group, what (the evidence in words)."""
-    serious = found["check"].isin(SERIOUS_FIRST)
-    ordered = pd.concat([found[serious], found[~serious]], ignore_index=True)
-    rows = zip(facts(ordered["evidence"]), ordered["path"], strict=True)
+    rows = zip(facts(found["evidence"]), found["path"], strict=True)
     words = [summary.evidence_words(fact, path) for fact, path in rows]
-    return ordered[["path", "check", "score", "group"]].assign(what=words)
+    return found[["path", "check", "score", "group"]].assign(what=words)
 
 
 def _of_peer(workspace: Workspace, peer: str) -> pd.DataFrame:
@@ -295,8 +327,7 @@ def explain(workspace: Workspace, path: str) -> QueryResult:
         similar = [known for known in images.index if known.endswith(path)]
         hint = f"; did you mean {similar[0]}?" if similar else "; give it as curate issues prints it"
         raise WorkspaceError(f"{path!r} is not in this data set{hint}")
-    issues = read_issues(workspace)
-    mine = issues[issues["path"] == path].sort_values("score")
+    mine = read_issues(workspace).only(path).every().sort_values("score", kind="stable")
     state = _state(workspace, path)
     history = log_table(workspace, path).iloc[::-1].drop(columns=["content", "label"])
     record: dict[str, Any] = {

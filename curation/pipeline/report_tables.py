@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curation.base.reading import refusing
-from curation.base.tables import EVIDENCE, MEND_EVIDENCE, TableError, facts
+from curation.base.issues import Issues
+from curation.base.tables import facts
 from curation.checks import registry
 from curation.pipeline import summary
 
@@ -30,9 +30,6 @@ PICTURES_PER_CLASS = 12
 
 PICTURES_SHOWN = 480
 """Most examples of all checks and classes together: about 2 KB each, on a page of at most 3 MB."""
-
-_BLOCK = 16_384
-"""Rows of evidence parsed at a time."""
 
 MEMBERS_SHOWN = 24
 """Most members shown of a group of copies, as a chain may have thousands."""
@@ -131,7 +128,7 @@ def detector_words(detector: object) -> str:
 
 
 def cleaning_report_tables(
-    issues: pd.DataFrame,
+    issues: Issues,
     entries: Sequence[Entry],
     raw: pd.DataFrame,
     cleaned: pd.DataFrame,
@@ -149,7 +146,7 @@ def cleaning_report_tables(
     """Return the tables of the cleaning report (see ``reports.cleaning.CleaningTables`` for their columns).
 
     Args:
-        issues: the issues table.
+        issues: of the workspace.
         entries: the decisions in force, weakest first (see ``curation.decisions.replay.effective``).
         raw: the manifest before cleaning.
         cleaned: the manifest after it.
@@ -168,10 +165,10 @@ def cleaning_report_tables(
     from reports.cleaning import CleaningTables
 
     said = pd.DataFrame(columns=list(summary.FINDINGS)).astype({"is_issue": bool}) if findings is None else findings
-    issues = summary.by_check(issues)
-    states = summary.outcomes(cleaned, issues, entries, origin.review_checks)
+    rows = issues.rows
+    states = summary.outcomes(cleaned, rows, entries, origin.review_checks)
     hashes = raw.set_index("path")["sha256"]
-    shown = (_gallery(issues, states), _groups(issues, states), _peer_gallery(issues, said, states))
+    shown = (_gallery(rows, states), _groups(rows, states), _peer_gallery(rows, said, states))
     pictures = thumbnails(sorted({path for frame in shown for path in frame["path"]}))
     labels = cleaned.set_index("path")["label"]
     gallery, groups, peer_gallery = (
@@ -182,21 +179,21 @@ def cleaning_report_tables(
     return CleaningTables(
         provenance=origin,
         first=around[0],
-        anomalies=anomalies(record, lost, issues, cleaned, around[0]),
+        anomalies=anomalies(record, lost, rows, cleaned, around[0]),
         sentences=(*sentences, *around[1]),
         headline=_headline(record),
         before_after=summary.before_after(raw, cleaned),
         left_out=lost,
         checks=_checks_table(issues, states),
-        check_classes=_check_classes(issues, states),
+        check_classes=_check_classes(rows, states),
         flow=_flow(states),
-        distributions=_distributions(issues),
+        distributions=distributions(issues),
         gallery=gallery,
         groups=groups,
         decision_counts=_decision_counts(entries),
         decisions=_decision_rows(entries),
         decisions_total=len(entries),
-        opinions=summary.side_by_side(issues, said),
+        opinions=summary.side_by_side(rows, said),
         peer_gallery=peer_gallery,
         peer_pages=tuple(peer_pages),
         people=people,
@@ -220,7 +217,7 @@ def _peer_gallery(issues: pd.DataFrame, findings: pd.DataFrame, states: pd.DataF
     """Choose the worst images that only a peer flags, for each check and peer."""
     if findings.empty:
         return pd.DataFrame(columns=["check", "peer", "path", "score", "label", "evidence"])
-    ours = issues.loc[issues["is_issue"], ["path", "check"]].astype({"check": "str"}).assign(ours=True)
+    ours = issues.loc[issues["is_issue"], ["path", "check"]].assign(ours=True)
     said = findings[findings["is_issue"]].merge(ours, on=["path", "check"], how="left")
     alone = said[said["ours"].isna() & said["path"].isin(states.index)].sort_values(["check", "peer", "score", "path"])
     chosen = alone.groupby(["check", "peer"]).head(PEER_PICTURES)[["check", "peer", "path", "score"]]
@@ -324,7 +321,7 @@ def _headline(record: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["figure", "title", "note", "command", "view"])
 
 
-def _checks_table(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
+def _checks_table(issues: Issues, states: pd.DataFrame) -> pd.DataFrame:
     """Return a row for every check; those that were not run have NaN."""
     run = summary.check_summary(issues).set_index("check")
     checks = registry.every()
@@ -343,7 +340,7 @@ def _checks_table(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_classes(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    flagged = issues.loc[issues["is_issue"], ["path", "check"]].astype({"check": "str"})
+    flagged = issues.loc[issues["is_issue"], ["path", "check"]]
     counts = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
     return counts.groupby(["check", "label"]).size().rename("issues").reset_index()
 
@@ -359,30 +356,15 @@ def _flow(states: pd.DataFrame) -> pd.DataFrame:
     return counts.sort_values(["images", "found"], ascending=[False, True], ignore_index=True)
 
 
-def _distributions(issues: pd.DataFrame) -> pd.DataFrame:
+def distributions(issues: Issues) -> pd.DataFrame:
+    """Return the histogram of each check on one number: passed and flagged images a bin."""
     columns = ["check", "title", "measure", "threshold", "left", "right", "passed", "flagged"]
     parts = []
-    for check in [
-        name for name in registry.names(issues["check"].unique()) if name not in {*summary.GROUP_CHECKS, "unreadable"}
-    ]:
-        rows = issues.loc[issues["check"] == check, ["is_issue", "evidence"]]
-        for measure, values in _measured_values(rows).groupby("measure", observed=True):
-            parts.append(_histogram(check, str(measure), values))
+    for check in [name for name in registry.names(issues.scored) if name not in {*summary.GROUP_CHECKS, "unreadable"}]:
+        if check in issues.scored:
+            for measure, values in issues.measured(check).groupby("measure", observed=True):
+                parts.append(_histogram(check, str(measure), values))
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def _measured_values(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return value, threshold, measure and is_issue of the rows whose evidence has them, parsed in blocks."""
-    columns = ["value", "threshold", "measure"]
-    parts = [pd.DataFrame({"value": [], "threshold": [], "measure": [], "is_issue": []})]
-    for start in range(0, len(rows), _BLOCK):
-        block = rows.iloc[start : start + _BLOCK]
-        evidence = pd.DataFrame(facts(block["evidence"])).reindex(columns=columns)
-        kinds = {"value": "float64", "threshold": "float64", "measure": "category"}
-        told = evidence.assign(is_issue=block["is_issue"].to_numpy()).dropna(subset=["value", "threshold"])
-        with refusing(EVIDENCE, MEND_EVIDENCE, TableError):
-            parts.append(told.astype(kinds))
-    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
 def _histogram(check: str, measure: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -414,7 +396,7 @@ def _histogram(check: str, measure: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     """Choose the worst images of each check and class."""
-    flagged = issues[issues["is_issue"] & ~issues["check"].isin(summary.GROUP_CHECKS)].astype({"check": "str"})
+    flagged = issues[issues["is_issue"] & ~issues["check"].isin(summary.GROUP_CHECKS)]
     frame = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
     frame["total"] = frame.groupby(["check", "label"])["path"].transform("size")
     frame = frame.sort_values(["score", "path"])
@@ -434,7 +416,6 @@ def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     copies = issues.loc[
         issues["is_issue"] & issues["check"].isin(summary.GROUP_CHECKS), ["path", "check", "score", "group"]
     ]
-    copies = copies.astype({"check": "str"})
     near = set(copies.loc[copies["check"] == "near_duplicate", "path"])
     copies = copies[(copies["check"] != "exact_duplicate") | ~copies["path"].isin(near)]
     seriousness = {check: n for n, check in enumerate(GROUPS_SHOWN)}

@@ -17,9 +17,10 @@ import pandas as pd
 
 from curation.base.arrays import Floats32, Ints
 from curation.base.errors import WorkspaceError, did_you_mean
+from curation.base.issues import read_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_images, read_issues
+from curation.base.workspace import Workspace, read_images
 from curation.checks import nearness
 from curation.decisions import manifest
 from curation.decisions.log import Draft
@@ -88,8 +89,8 @@ def candidates(workspace: Workspace, version: manifest.Version, split: str, sett
         raise WorkspaceError(f"{version.name} keeps no labelled image in the split {split!r}")
     if stored is None:
         raise WorkspaceError(_NOT_EMBEDDED)
-    issues = read_issues(workspace)
-    unreadable = set(issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"])
+    issues = read_issues(workspace).flagged
+    unreadable = set(issues.loc[issues["check"] == "unreadable", "path"])
     kept = kept[~kept["path"].isin(unreadable)]
     groups = copy_groups(issues)
     frame = kept[["path", "split", "label", "sha256"]].assign(**_right(workspace, kept))
@@ -210,7 +211,7 @@ def select(
     if dry_run:
         return Selection(chosen[columns], None, [*lines, "Nothing was decided (--dry-run)."])
     reason = f"not among the {len(chosen)} selected ({', '.join([how, *(f'balanced by {name}' for name in balance)])})"
-    gone = _left_out(rows, set(chosen["path"]), split, copy_groups(read_issues(workspace)))
+    gone = _left_out(rows, set(chosen["path"]), split, copy_groups(read_issues(workspace).rows))
     recorded = decisions.record(
         workspace, {by: [Draft(path, "exclude", "", reason) for path in gone]}, settings, display
     )

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from curation.base.errors import WorkspaceError
+from curation.base.issues import read_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
 from curation.base.tables import facts
-from curation.base.workspace import Workspace, read_images, read_issues
+from curation.base.workspace import Workspace, read_images
 from curation.decisions import manifest
 from curation.decisions.division import divide, together
 from curation.decisions.log import Draft, Log
@@ -61,7 +62,7 @@ def split(
         )
     images, issues = read_images(workspace), read_issues(workspace)
     rows = _as_decided(workspace, manifest.raw_manifest(images))
-    people = issues.loc[(issues["check"] == "subject_leak") & (issues["group"] != ""), ["path", "group"]]
+    people = issues.groups("subject_leak")
     if not by_subject:
         people = people.head(0)
     elif people.empty:
@@ -71,7 +72,7 @@ def split(
         )
     with display.step("Dividing"):
         doubtful = _perhaps(workspace) if by_subject else people
-        chosen = _divided(rows, issues, (people, doubtful), wanted)
+        chosen = _divided(rows, issues.rows, (people, doubtful), wanted)
     moved = rows.loc[chosen != rows["split"], "path"]
     new = dict(zip(rows["path"], chosen, strict=True))
     reason = "splits by person" if by_subject else "splits by copy"

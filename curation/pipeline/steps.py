@@ -7,7 +7,7 @@ a killed run.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ import pandas as pd
 from curation.base import files, memory, reading, scratch, tables, trust
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
+from curation.base.frames import is_in
+from curation.base.issues import Issues, are_together, read_issues, write_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import FORMAT, Workspace, read_issues, read_listing, source_of
+from curation.base.workspace import FORMAT, Workspace, read_listing, source_of
 from curation.decisions.follow import separated_copies, separated_people
 from curation.decisions.log import Log
 from curation.decisions.replay import COLUMN_SET, people_rows
@@ -27,18 +29,52 @@ from curation.pipeline import challenges, label_store, subjects
 _SAME_DATA_SHARE = 0.5
 """A source with less than this share of a workspace's images is refused as another data set."""
 
-CHECKS_REVISION = 11
+CHECKS_REVISION = 12
 """Increased whenever a check's result may differ for the same measurements; makes stored issues stale."""
 
 
-@dataclass(frozen=True)
+LABELS = ("mislabelled", "ambiguous")
+"""Checks that the judgement of labels alone makes."""
+
+
 class Scanned:
     """A data set and its measurements: one row per image in both, same order; ``notes`` say how it was read."""
 
-    images: pd.DataFrame
-    measurements: pd.DataFrame
-    measured_now: int
-    notes: tuple[str, ...] = ()
+    def __init__(self, workspace: Workspace, listing: pd.DataFrame, settings: Settings, measured_now: int) -> None:
+        self._again = (workspace, settings)
+        self._frames: tuple[pd.DataFrame, pd.DataFrame] | None = _frames(workspace, listing, settings)
+        self.measured_now = measured_now
+        self.notes: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> pd.DataFrame:
+        """The images table."""
+        return self._read()[0]
+
+    @property
+    def measurements(self) -> pd.DataFrame:
+        """See ``curation.measure.load_measurements``."""
+        return self._read()[1]
+
+    def set_aside(self) -> None:
+        """Give the memory of both back; when they are asked for next they are read again."""
+        self._frames = None
+        memory.give_back()
+
+    def _read(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        if self._frames is None:
+            workspace, settings = self._again
+            self._frames = _frames(workspace, read_listing(workspace), settings)
+        return self._frames
+
+
+def _frames(workspace: Workspace, listing: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return images and measurements of a measured listing."""
+    from curation.measure import load_measurements
+
+    measurements = load_measurements(listing, workspace.measurements, settings.measure)
+    stated = {name: listing[name] for name in ("split", "label", "subject", "soft_label")}
+    return tables.checked("images", measurements.assign(**stated)), measurements
 
 
 def scan(workspace: Workspace, source: str, settings: Settings, display: Display, limit: int = 0) -> Scanned:
@@ -60,7 +96,9 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
     folders = trust.image_folders(listing.root, frame["url"], workspace.sources)
     record = {"format": FORMAT, "source": listing.root, "limit": limit, "folders": folders}
     files.write_json(workspace.marker, {**record, "folder": str(workspace.root.absolute())})
-    return replace(_measured(workspace, frame, settings, display), notes=notes)
+    scanned = _measured(workspace, frame, settings, display)
+    scanned.notes = notes
+    return scanned
 
 
 def scanned_before(workspace: Workspace, settings: Settings, display: Display) -> Scanned:
@@ -72,17 +110,15 @@ def scanned_before(workspace: Workspace, settings: Settings, display: Display) -
 def _measured(
     workspace: Workspace, listing: pd.DataFrame, settings: Settings, display: Display, *, look_again: bool = True
 ) -> Scanned:
-    from curation.measure import load_measurements, measure
+    from curation.measure import measure
 
     with display.step("Measuring") as report:
         counts = measure(
             listing, workspace.measurements, settings.measure, settings.engine, report, look_again=look_again
         )
-    measurements = load_measurements(listing, workspace.measurements, settings.measure)
-    stated = {name: listing[name] for name in ("split", "label", "subject", "soft_label")}
-    images = tables.checked("images", measurements.assign(**stated))
-    files.write_table(workspace.images, images)
-    return Scanned(images, measurements, counts.measured)
+    scanned = Scanned(workspace, listing, settings, counts.measured)
+    files.write_table(workspace.images, scanned.images)
+    return scanned
 
 
 def note_lines(scanned: Scanned) -> list[str]:
@@ -104,7 +140,7 @@ def _require_same_data(workspace: Workspace, source: str, listing: pd.DataFrame,
         return 0
     listed = files.read_table(workspace.listing)  # only its paths count: the images have been listed again
     known = listed["path"].astype("str") if "path" in listed else pd.Series(dtype="str")
-    gone = known[~known.isin(listing["path"])]
+    gone = known[~is_in(known, listing["path"])]
     for path, reason in problems.loc[problems["reason"].str.startswith("folder cannot"), ["path", "reason"]].values:
         lost = int(gone.str.startswith(f"{path}/").sum())
         if lost:
@@ -156,11 +192,14 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     """
     from curation.checks.duplicates import REVISION
 
-    readable = scanned.measurements[scanned.measurements["error"] == ""]
-    distinct = readable.drop_duplicates("pixel_sha256").sort_values("pixel_sha256", ignore_index=True)
+    needed = scanned.measurements[["sha256", "pixel_sha256", "dhash", "phash"]]
+    distinct = needed[(scanned.measurements["error"] == "").to_numpy()].drop_duplicates("pixel_sha256")
+    distinct = distinct.sort_values("pixel_sha256", ignore_index=True)
+    del needed
     fingerprint = digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
     if is_current(workspace, "pairs", fingerprint, workspace.pairs):
         return read_pairs(workspace)
+    scanned.set_aside()  # the search needs the memory
     pairs = _near_pairs(workspace, distinct, settings, display)
     files.write_table(workspace.pairs, pairs)
     note(workspace, "pairs", fingerprint)
@@ -187,11 +226,13 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
     from curation.measure import THUMBNAIL_SIDE, load_landmarks, load_parts, load_thumbnails
 
     room = scratch.mapped_zeros(workspace.root, (len(distinct), THUMBNAIL_SIDE, THUMBNAIL_SIDE), np.uint8)
-    contents = distinct["sha256"].tolist()
+    contents = distinct["sha256"]
     thumbnails = load_thumbnails(contents, workspace.measurements, settings.measure, room)
     parts = load_parts(contents, workspace.measurements, settings.measure)
     landmarks = load_landmarks(contents, workspace.measurements, settings.measure, settings.checks.face_score)
-    dhash, phash = (distinct[name].to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
+    del contents
+    dhash, phash = (distinct.pop(name).to_numpy(dtype=np.int64) for name in ("dhash", "phash"))
+    distinct.pop("sha256")
     engine = local_engine(settings.engine.workers)
     if settings.engine.kind == "ray":
         from curation.checks.duplicates.on_ray import ray_engine
@@ -208,16 +249,17 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
         parts=Parts(*parts),
         landmarks=landmarks,
     )
-    # distinct contents are sorted, and found is sorted by i, j
-    names = pd.CategoricalDtype(distinct["pixel_sha256"])
-    a, b = (pd.Categorical.from_codes(found[side].to_numpy(), dtype=names) for side in ("i", "j"))
+    # distinct contents are sorted, and found is sorted by i, j; few contents are in any pair
+    paired, codes = np.unique(found[["i", "j"]].to_numpy(), return_inverse=True)
+    names = pd.CategoricalDtype(distinct["pixel_sha256"].iloc[paired])
+    a, b = (pd.Categorical.from_codes(side, dtype=names) for side in codes.reshape(-1, 2).T)
     kept = found[["probability", "score", "transform", "relation", "half_i", "half_j"]]
     kept = kept.rename(columns={"half_i": "half_a", "half_j": "half_b"})
     return kept.assign(pixel_sha256_a=a, pixel_sha256_b=b)
 
 
-def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:
-    """Run all checks, unless none of their inputs has changed, and return the issues table.
+def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> Issues:
+    """Run all checks, unless none of their inputs has changed, and return the issues.
 
     A stored judgement of exactly these labels is used. People's decisions on copies, persons and splits apply: images
     declared not to be copies are not, and a moved image is checked in its new split.
@@ -250,7 +292,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         "" if known is None else subjects.record_of(workspace)["key"],
         *registry.added().values(),
     )
-    current = is_current(workspace, "issues", fingerprint, workspace.issues)
+    current = is_current(workspace, "issues", fingerprint, workspace.issues) and are_together(workspace)
     changed = settings_of.differences(settings, settings_of.made_with(workspace))
     if changed and not current:
         display.note(f"The issues are computed again with other settings: {'; '.join(changed)}.")
@@ -260,11 +302,10 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         return read_issues(workspace)
     with display.step("Checking"):
         seen = prepared.load() if prepared.identity else None
-        issues = registry.run(replace(inputs, subjects=known, challenges=seen))
-    files.write_table(workspace.issues, issues)
+        write_issues(workspace, registry.run(replace(inputs, subjects=known, challenges=seen)))
     note(workspace, "issues", fingerprint, made_with=made, parted=_decided(table))
     memory.give_back()
-    return issues
+    return read_issues(workspace)
 
 
 def _shared(workspace: Workspace) -> pd.DataFrame | None:
@@ -283,12 +324,12 @@ def _shared(workspace: Workspace) -> pd.DataFrame | None:
 def refresh_label_issues(workspace: Workspace) -> None:
     """Replace the issues of labels by the judge's current ones; those of other checks stay."""
     from curation.checks import labels as label_checks
+    from curation.checks import registry
 
-    judged = label_store.read_labels(workspace)
-    issues = read_issues(workspace)
-    fresh = {"mislabelled": label_checks.mislabelled_rows(judged), "ambiguous": label_checks.ambiguous_rows(judged)}
-    parts = [fresh[check] if check in fresh else issues[issues["check"] == check] for check in issues["check"].unique()]
-    files.write_table(workspace.issues, tables.checked("issues", pd.concat(parts, ignore_index=True)))
+    judged, issues = label_store.read_labels(workspace), read_issues(workspace)
+    paths = issues.paths if len(issues.paths) else issues.rows["path"].drop_duplicates()
+    found = ((name, label_checks.judged(name, judged, paths)) for name in LABELS if name in issues.scored)
+    write_issues(workspace, issues.replaced(registry.gathered(paths, found)))
 
 
 def copy_graph(workspace: Workspace, scanned: Scanned, settings: Settings, display: Display) -> pd.DataFrame:

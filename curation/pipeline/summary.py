@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from curation.base.classes import in_order
+from curation.base.frames import is_in
+from curation.base.issues import Issues
 from curation.base.reading import refusing
 from curation.base.tables import EVIDENCE, MEND_EVIDENCE, TableError, facts
 from curation.checks import registry
@@ -114,8 +116,8 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
         split lacks.
 
     """
-    excluded = set(cleaned.loc[cleaned["status"] == "excluded", "path"])
-    frame = raw.assign(gone=raw["path"].isin(excluded), label=raw["label"].replace("", NO_LABEL))
+    excluded = cleaned.loc[cleaned["status"] == "excluded", "path"]
+    frame = raw.assign(gone=is_in(raw["path"], excluded), label=raw["label"].replace("", NO_LABEL))
     counts = frame.groupby(["split", "label"])["gone"].agg(["size", "sum"]).reset_index()
     counts.columns = pd.Index(["split", "label", "before", "left_out"])
     counts["share"] = counts["left_out"] / counts["before"]
@@ -126,20 +128,20 @@ def left_out(raw: pd.DataFrame, cleaned: pd.DataFrame) -> pd.DataFrame:
     return counts.sort_values(["split", "label"], key=lambda c: c.map(place[str(c.name)]), ignore_index=True)
 
 
-def check_summary(issues: pd.DataFrame) -> pd.DataFrame:
+def check_summary(issues: Issues) -> pd.DataFrame:
     """Return one row per check that was run, in the order of ``curation.checks.registry.names``.
 
     Returns:
         columns check, scored, issues, groups (int64), share (issues / scored, 0..1).
 
     """
-    flagged = issues.loc[issues["is_issue"], ["check", "group"]]
+    flagged = issues.flagged[["check", "group"]]
     grouped = flagged[flagged["group"] != ""]
     counts = pd.DataFrame(
         {
-            "scored": issues["check"].value_counts(),
+            "scored": pd.Series(issues.scored, dtype="int64"),
             "issues": flagged["check"].value_counts(),
-            "groups": grouped.groupby("check", observed=True)["group"].nunique(),
+            "groups": grouped.groupby("check")["group"].nunique(),
         }
     )
     counts.index = counts.index.astype(object)
@@ -325,7 +327,7 @@ def outcomes(
 
     """
     frame = manifest.set_index("path")
-    flagged = issues.loc[issues["is_issue"], ["path", "check", "score"]].astype({"check": "str"})
+    flagged = issues.loc[issues["is_issue"], ["path", "check", "score"]]
     place = flagged["check"].map({name: n for n, name in enumerate(registry.names(flagged["check"].unique()))})
     worst = flagged.assign(place=place).sort_values(["score", "place"], kind="stable").drop_duplicates("path")
     cause = worst.set_index("path")["check"].to_dict()
@@ -334,7 +336,7 @@ def outcomes(
     held = {entry.path for entry in entries if entry.action == "keep" and entry.value == HELD}
     doubtful = (set(flagged.loc[flagged["check"].isin(list(review_checks)), "path"]) | held) - by_person
     # the source may give soft labels of its own
-    softened = frame["soft_label"].ne("") & frame.index.isin([e.path for e in entries if e.action == "soften"])
+    softened = frame["soft_label"].ne("") & is_in(frame.index, [e.path for e in entries if e.action == "soften"])
     changed = np.select(
         [frame["status"] == "excluded", frame["label"] != frame["original_label"], softened],
         ["left out", "relabelled", "softened"],
@@ -342,16 +344,16 @@ def outcomes(
     )
     result = frame[["original_label", "split", "reason"]].rename(columns={"original_label": "label"})
     result["label"] = result["label"].replace("", NO_LABEL)
-    causes = pd.Series([cause.get(path, "") for path in result.index], index=result.index, dtype=object)
+    causes = result.index.to_series().map(cause).astype(object).fillna("")
     # images left out for another reason, such as a surplus copy, need no review
     still_open = (changed != "left out") | causes.isin(list(review_checks))
-    waits = result.index.isin(list(doubtful)) & still_open
+    waits = is_in(result.index, doubtful) & still_open
     return result.assign(outcome=changed, waits=waits, cause=causes)
 
 
 def closing(
     images: pd.DataFrame,
-    issues: pd.DataFrame,
+    issues: Issues,
     manifest: pd.DataFrame,
     entries: Sequence[Entry],
     review_checks: Sequence[str] = (),
@@ -372,17 +374,16 @@ def closing(
         same for people who may be one) and emptied (splits without kept images).
 
     """
-    issues = by_check(issues)
-    states = outcomes(manifest, issues, entries, review_checks)
+    rows = issues.rows
+    states = outcomes(manifest, rows, entries, review_checks)
     found = check_summary(issues).set_index("check")
     by_outcome = states["outcome"].value_counts()
     dropped = states.loc[states["outcome"] == "left out", "cause"]
     kept = manifest.loc[manifest["status"] == "kept", ["path", "split"]]
-    copies = issues[issues["is_issue"] & issues["check"].isin(["exact_duplicate", "near_duplicate"])]
-    people = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")]
+    copies = rows[rows["is_issue"] & rows["check"].isin(["exact_duplicate", "near_duplicate"])]
     record = {
         "images": len(images),
-        "clean": len(images) - issues.loc[issues["is_issue"] & (issues["check"] != "same_session"), "path"].nunique(),
+        "clean": len(images) - rows.loc[rows["is_issue"] & (rows["check"] != "same_session"), "path"].nunique(),
         "kept": len(kept),
         "excluded": len(dropped),
         "relabelled": int(by_outcome.get("relabelled", 0)),
@@ -392,16 +393,11 @@ def closing(
         "groups": {check: int(found["groups"][check]) for check in found.index if check in GROUP_CHECKS},
         "excluded_by": {check: int(n) for check, n in dropped.value_counts().sort_index().items()},
         "leaks_left": _across_splits(kept, copies),
-        "subject_leaks_left": _across_splits(kept, people),
-        "subject_doubts": _across_splits(kept, people_in_doubt(issues)),
+        "subject_leaks_left": _across_splits(kept, issues.groups("subject_leak")),
+        "subject_doubts": _across_splits(kept, people_in_doubt(rows)),
         "emptied": sorted(set(manifest["split"]) - set(kept["split"])),
     }
     return _sentences(images, record), record
-
-
-def by_check(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return the issues with checks as a categorical column: comparing twenty texts per image is slow."""
-    return issues.assign(check=pd.Categorical(issues["check"], categories=registry.names(issues["check"].unique())))
 
 
 def _across_splits(kept: pd.DataFrame, members: pd.DataFrame) -> int:
@@ -491,7 +487,7 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
     if findings.empty:
         return pd.DataFrame(columns=["check", "title", "peer", "both", "ours_only", "peer_only"])
     asked = issues["is_issue"] & issues["check"].isin(findings["check"].unique())
-    ours = issues[asked].groupby("check", observed=True)["path"].agg(set).to_dict()
+    ours = issues[asked].groupby("check")["path"].agg(set).to_dict()
     rows = []
     for (check, peer, version), said in findings.groupby(["check", "peer", "version"], sort=False):
         mine, theirs = ours.get(check, set()), set(said.loc[said["is_issue"], "path"])

@@ -21,9 +21,10 @@ from typing import Any
 import pandas as pd
 
 from curation.base import interrupts
+from curation.base.issues import read_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, read_issues
+from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.pipeline import label_queue
 from curation.review import blind, brain, journal, push, queues, views
@@ -108,7 +109,7 @@ def _opened(workspace: Workspace, request: Request, settings: Settings, display:
         title,
         tuple(classes_of(rows)),
         items,
-        people=bool(read_issues(workspace)["check"].eq("subject_leak").any()),
+        people="subject_leak" in read_issues(workspace).scored,
         learns=learns,
     )
     ids = [sample_id(path) for path, _ in items]

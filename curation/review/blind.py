@@ -15,7 +15,8 @@ import pandas as pd
 
 from curation.base import files, reading
 from curation.base.classes import in_order
-from curation.base.workspace import Workspace, read_issues
+from curation.base.issues import read_issues
+from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.review import push
 from curation.review.journal import ReviewError
@@ -33,8 +34,7 @@ def draw(workspace: Workspace, images: int, seed: int) -> pd.DataFrame:
 
     """
     rows = manifest.rows(workspace, manifest.find(workspace, "raw"))
-    issues = read_issues(workspace)
-    unreadable = issues.loc[(issues["check"] == "unreadable") & issues["is_issue"], "path"]
+    unreadable = read_issues(workspace).of("unreadable").query("is_issue")["path"]
     rows = rows[~rows["path"].isin(unreadable)].drop_duplicates("sha256").sort_values("path", ignore_index=True)
     classes = in_order(set(rows["label"]) - {""})
     if not classes:

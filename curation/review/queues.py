@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from curation.base.errors import did_you_mean
+from curation.base.issues import Issues
 from curation.checks import registry
 from curation.pipeline.label_queue import QueueRanker
 from curation.pipeline.summary import how_to_run, people_in_doubt
@@ -26,11 +27,11 @@ LABEL_CHECKS = ("mislabelled", "label_conflict", "ambiguous")
 _SHARES = 2**32
 
 
-def candidates(issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataFrame:
+def candidates(issues: Issues, rows: pd.DataFrame, check: str) -> pd.DataFrame:
     """Return the images that may be queued: path, group, score, label, gain.
 
     Args:
-        issues: the issues table.
+        issues: of the workspace.
         rows: a manifest's rows; images that it lacks are left out.
         check: only what this check flags; "" for everything that any check flags. People who are perhaps the same in
             several splits are included although they are not flagged: they wait for a person.
@@ -39,13 +40,14 @@ def candidates(issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataF
         ReviewError: the check flags nothing, or was not run.
 
     """
-    doubt = people_in_doubt(issues).set_index("path")["group"]
-    waits = issues["check"].eq("subject_leak") & issues["path"].isin(doubt.index)
-    flagged = issues[issues["is_issue"] | waits]
+    found = issues.rows
+    doubt = people_in_doubt(found).set_index("path")["group"]
+    waits = found["check"].eq("subject_leak") & found["path"].isin(doubt.index)
+    flagged = found[found["is_issue"] | waits]
     flagged = flagged.assign(group=flagged["group"].where(~waits, flagged["path"].map(doubt)))
     if check:
         flagged = flagged[flagged["check"] == check]
-        if check not in set(issues["check"]):
+        if check not in issues.scored:
             if check not in (known := registry.every()):
                 raise ReviewError(f"no check {check!r}; {did_you_mean(check, known)}")
             raise ReviewError(f"the check {check} was not run; to run: {how_to_run(check)}")
@@ -99,14 +101,14 @@ def ranked(found: pd.DataFrame, order: str, seed: int) -> pd.DataFrame:
     return ordered[["path", "group"]]
 
 
-def by_gain(ranker: QueueRanker | None, issues: pd.DataFrame, rows: pd.DataFrame, check: str) -> pd.DataFrame | None:
+def by_gain(ranker: QueueRanker | None, issues: Issues, rows: pd.DataFrame, check: str) -> pd.DataFrame | None:
     """Return the queue whose answers correct most labels: path, group; None where no labels were judged.
 
     With a check, only images that it flags; those whose labels were not judged come last.
 
     Args:
         ranker: ranks the judged images.
-        issues: the issues table.
+        issues: of the workspace.
         rows: a manifest's rows.
         check: of labels, or "" for every image.
 

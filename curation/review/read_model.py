@@ -14,9 +14,10 @@ import pandas as pd
 
 from curation.base import files
 from curation.base.classes import in_order
+from curation.base.issues import read_issues
 from curation.base.settings import Settings
 from curation.base.tables import facts
-from curation.base.workspace import Workspace, read_issues, read_listing
+from curation.base.workspace import Workspace, read_listing
 from curation.decisions import manifest
 from curation.measure import load_faces
 from curation.models.runs import of_present_contents
@@ -89,26 +90,29 @@ def shown(workspace: Workspace, version_name: str, settings: Settings) -> Shown:
     """
     version = manifest.find(workspace, version_name)
     rows = manifest.rows(workspace, version)
-    issues = read_issues(workspace)
-    issues = issues[issues["path"].isin(rows["path"])]
+    found = read_issues(workspace)
+    issues = found.rows[found.rows["path"].isin(rows["path"])]
     records = rows.assign(
-        filepath=local_files(workspace, rows["path"]), copy_group=_copy_groups(rows, issues), **_people(rows, issues)
+        filepath=local_files(workspace, rows["path"]),
+        copy_group=_copy_groups(rows, issues),
+        **_people(rows, issues, found.groups("subject_leak")),
     )
     predictions = _predictions(workspace)
     flagged = issues[issues["is_issue"]].sort_values(["score", "check"]).groupby("path")["check"].agg(list)
     return Shown(
         version=version,
         records=records,
-        scores={
-            str(check): dict(zip(mine["path"], mine["score"].round(_SCORE_DIGITS), strict=True))
-            for check, mine in issues.groupby("check")
-        },
+        scores={check: _shown_scores(found.scores(check), rows["path"]) for check in sorted(found.scored)},
         flagged={str(path): names for path, names in flagged.items()},
         evidence=_evidence(records, issues[issues["is_issue"] | _in_doubt(issues)], predictions),
         faces=_faces(workspace, settings),
-        suggestions=_suggestions(records, issues),
+        suggestions=_suggestions(records, issues, found.texts(("mislabelled", "ambiguous"))),
         predictions=predictions,
     )
+
+
+def _shown_scores(scores: pd.Series, paths: pd.Series) -> dict[str, float]:
+    return {str(path): score for path, score in scores[scores.index.isin(paths)].round(_SCORE_DIGITS).items()}
 
 
 def local_files(workspace: Workspace, paths: pd.Series) -> pd.Series:
@@ -145,9 +149,8 @@ def _in_doubt(issues: pd.DataFrame) -> pd.Series:
     return issues["check"].eq("subject_leak") & issues["path"].isin(summary.people_in_doubt(issues)["path"])
 
 
-def _people(rows: pd.DataFrame, issues: pd.DataFrame) -> dict[str, pd.Series]:
+def _people(rows: pd.DataFrame, issues: pd.DataFrame, known: pd.DataFrame) -> dict[str, pd.Series]:
     """Return who is in each image and who is shown together; "" where nothing is known."""
-    known = issues[(issues["check"] == "subject_leak") & (issues["group"] != "")]
     doubt = summary.people_in_doubt(issues).set_index("path")["group"].to_dict()
     of_path, paths = dict(zip(known["path"], known["group"], strict=True)), rows["path"].tolist()
     person = pd.Series([of_path.get(path, "") for path in paths], index=rows.index, dtype="str")
@@ -168,19 +171,18 @@ def _faces(workspace: Workspace, settings: Settings) -> dict[str, list[dict[str,
     return faces
 
 
-def _suggestions(records: pd.DataFrame, issues: pd.DataFrame) -> dict[str, str]:
+def _suggestions(records: pd.DataFrame, issues: pd.DataFrame, judged: pd.DataFrame) -> dict[str, str]:
     """Return path -> the likeliest class of the images whose label is in doubt, where it is not the label.
 
     All copies of one picture get the same class, the likeliest by their summed posteriors: separately, each might name
     the other's label.
     """
-    judged = issues[issues["check"].isin(["mislabelled", "ambiguous"])]
     group_of = dict(zip(records["path"], records["copy_group"], strict=True))
     label_of = dict(zip(records["path"], records["label"], strict=True))
-    doubted = set(judged.loc[judged["is_issue"], "path"])
+    doubted = set(issues.loc[issues["is_issue"] & issues["check"].isin(["mislabelled", "ambiguous"]), "path"])
     wanted = {group_of[path] or path for path in doubted}
     pooled: dict[str, dict[str, float]] = {}
-    judged = judged.drop_duplicates("path")
+    judged = judged[judged["path"].isin(label_of)].drop_duplicates("path")
     posteriors = {"posterior?": {str: float}}
     for path, fact in zip(judged["path"], facts(judged["evidence"], **posteriors), strict=True):
         unit = group_of[path] or path

@@ -17,7 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from curation.base import files
-from curation.base.workspace import Workspace, open_workspace, read_issues
+from curation.base.issues import read_issues
+from curation.base.workspace import Workspace, open_workspace
 from curation.decisions import manifest
 
 SHOWN = 5
@@ -38,7 +39,7 @@ def differences(before: Workspace, after: Workspace, tolerance: float = 0.0) -> 
         first, second = (known.get(name, "absent") for known in hashes)
         if first != second:
             yield f"version {name}: {first} before, {second} after"
-    issues = (read_issues(space) for space in (before, after))
+    issues = (read_issues(space).every() for space in (before, after))
     yield from _changed_rows("issues", *issues, ["path", "check"], tolerance)
     pairs = (_pairs(space) for space in (before, after))
     yield from _changed_rows("pairs", *pairs, ["pixel_sha256_a", "pixel_sha256_b"], tolerance)

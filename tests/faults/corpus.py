@@ -387,19 +387,24 @@ Damage = Callable[[Path], object]
 
 
 def _replace(name: str, data: bytes) -> Damage:
-    return lambda workspace: (workspace / name).write_bytes(data)
+    return lambda workspace: _found(workspace, name).write_bytes(data)
+
+
+def _found(workspace: Path, name: str) -> Path:
+    """Return the file that a name or pattern stands for."""
+    return next(workspace.glob(name), workspace / name)
 
 
 def _torn(name: str) -> Damage:
     def damage(workspace: Path) -> None:
-        data = (workspace / name).read_bytes()
-        (workspace / name).write_bytes(data[: len(data) // 2])
+        data = _found(workspace, name).read_bytes()
+        _found(workspace, name).write_bytes(data[: len(data) // 2])
 
     return damage
 
 
 def _absent(name: str) -> Damage:
-    return lambda workspace: (workspace / name).unlink()
+    return lambda workspace: _found(workspace, name).unlink()
 
 
 def _edit_manifest(workspace: Path) -> None:
@@ -421,12 +426,19 @@ def _drop_first_line(workspace: Path) -> None:
 
 
 def _wrong_types(name: str) -> Damage:
-    return lambda workspace: pd.DataFrame({"path": [1, 2], "x": [[1], [2]]}).to_parquet(workspace / name)
+    return lambda workspace: pd.DataFrame({"path": [1, 2], "x": [[1], [2]]}).to_parquet(_found(workspace, name))
 
 
 def damages() -> dict[str, Damage]:
     """Return what may befall a workspace, by name."""
-    tables = ("images.parquet", "listing.parquet", "issues.parquet", "pairs.parquet", "manifests/v2.parquet")
+    tables = (
+        "images.parquet",
+        "listing.parquet",
+        "issues.parquet",
+        "scores/*.parquet",
+        "pairs.parquet",
+        "manifests/v2.parquet",
+    )
     texts = ("workspace.json", "state.json", "ingest.json", "manifests/v2.json", "decisions.jsonl", "curate.toml")
     found: dict[str, Damage] = {
         "an older workspace": _replace("workspace.json", json.dumps({"format": 0}).encode()),

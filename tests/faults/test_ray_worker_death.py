@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,20 +21,20 @@ pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed"),
 ]
 
-SMALL_SHARDS = {"CURATE_ENGINE__SHARD_SIZE": "4"}
-"""Many checkpoints, so that a kill falls between two."""
-
 PATIENCE_S = 240.0
 
 AGENTS_END_S = 180.0
 """Ray's own helpers notice the death of their node by a time limit of their own, up to about two minutes."""
 
 
-def started_on_ray(sample: Path, workspace: Path, log: Path) -> subprocess.Popen[bytes]:
+def started_on_ray(
+    sample: Path, workspace: Path, log: Path, *where: str, shard_size: int = 4
+) -> subprocess.Popen[bytes]:
+    """Start a run with many checkpoints, so that a kill falls between two."""
     with log.open("wb") as file:
         return subprocess.Popen(
-            [str(CURATE), "run", str(sample), "-w", str(workspace), "--engine", "ray", "--workers", "2"],
-            env={**os.environ, **SMALL_SHARDS},
+            [str(CURATE), "run", str(sample), "-w", str(workspace), "--engine", "ray", *where],
+            env={**os.environ, "CURATE_ENGINE__SHARD_SIZE": str(shard_size)},
             stdout=file,
             stderr=subprocess.STDOUT,
         )
@@ -46,10 +47,10 @@ def family_of(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
         return []
 
 
-def working(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
+def working(family: list[psutil.Process]) -> list[psutil.Process]:
     """Processes of Ray that are doing a task of ours right now; Ray writes the task into their title."""
     found = []
-    for process in family_of(run):
+    for process in family:
         try:
             if any("_do" in word for word in process.cmdline()[:1]):
                 found.append(process)
@@ -68,8 +69,8 @@ def wait_for(what: Callable[[], bool], run: subprocess.Popen[bytes], log: Path) 
 
 def kill_a_worker(run: subprocess.Popen[bytes], log: Path) -> None:
     while True:
-        wait_for(lambda: bool(working(run)), run, log)
-        victims = working(run)
+        wait_for(lambda: bool(working(family_of(run))), run, log)
+        victims = working(family_of(run))
         if victims:
             victims[0].send_signal(signal.SIGKILL)
             return
@@ -94,7 +95,7 @@ def test_a_worker_killed_half_way_through_each_step_changes_nothing(
 ) -> None:
     undisturbed = as_json(curate("show", "cleaned", "-w", curated, "--json"))["hash"]
     workspace, log = tmp_path / "space", tmp_path / "log"
-    run = started_on_ray(sample, workspace, log)
+    run = started_on_ray(sample, workspace, log, "--workers", "2")
     wait_for(lambda: parts(workspace) >= 5, run, log)
     kill_a_worker(run, log)
     assert not (workspace / "images.parquet").exists(), "measuring was over before the kill"
@@ -112,7 +113,7 @@ def test_a_run_on_ray_listens_on_loopback_and_when_killed_leaves_no_process_and_
 ) -> None:
     undisturbed = as_json(curate("show", "cleaned", "-w", curated, "--json"))["hash"]
     workspace, log = tmp_path / "space", tmp_path / "log"
-    run = started_on_ray(sample, workspace, log)
+    run = started_on_ray(sample, workspace, log, "--workers", "2")
     wait_for(lambda: parts(workspace) >= 5, run, log)
     family = family_of(run)
     assert listening_addresses(family) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
@@ -125,3 +126,41 @@ def test_a_run_on_ray_listens_on_loopback_and_when_killed_leaves_no_process_and_
     resumed = as_json(curate("run", sample, "-w", workspace, "--json"))
     assert 0 < resumed["measured_now"] < resumed["images"]
     assert resumed["manifest_hash"] == undisturbed
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Three nodes of Ray, simulated on this machine, with a processor each."""
+    from ray.cluster_utils import Cluster
+
+    for name, value in {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}.items():
+        monkeypatch.setenv(name, value)  # on loopback, and not behind every other program
+    node = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False}
+    nodes = Cluster(initialize_head=True, head_node_args=node)
+    for _ in range(2):
+        nodes.add_node(**node)
+    yield nodes
+    nodes.shutdown()
+
+
+def test_a_node_of_three_that_is_gone_half_way_changes_nothing(
+    sample: Path, curate: Curate, tmp_path: Path, cluster: Any
+) -> None:
+    for copy in range(6):  # of other content, though of the same pixels: enough work for all nodes
+        for file in sample.rglob("*.jpg"):
+            place = tmp_path / "data" / str(copy) / file.relative_to(sample)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file.read_bytes() + bytes([copy]))
+    here, workspace, log = tmp_path / "here", tmp_path / "space", tmp_path / "log"
+    run = started_on_ray(tmp_path / "data", workspace, log, "--address", cluster.address, shard_size=24)
+    lost = min(cluster.worker_nodes, key=str)
+    processes = psutil.Process(lost.all_processes["raylet"][0].process.pid)
+    wait_for(lambda: parts(workspace) >= 5 and bool(working(processes.children(recursive=True))), run, log)
+    cluster.remove_node(lost, allow_graceful=False)
+    assert not (workspace / "images.parquet").exists(), "measuring was over before the node was gone"
+    undisturbed = as_json(curate("run", tmp_path / "data", "-w", here, "--json"))
+    assert undisturbed["measured_now"] > 1000
+    assert run.wait(PATIENCE_S) == 0, log.read_text()[-2000:]
+    assert as_json(curate("show", "cleaned", "-w", workspace, "--json"))["hash"] == undisturbed["manifest_hash"]
+    for table in ("issues", "pairs"):
+        assert (workspace / f"{table}.parquet").read_bytes() == (here / f"{table}.parquet").read_bytes()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curation.base.issues import Issues
 from curation.checks import registry
 from curation.decisions.log import Entry
 from curation.decisions.manifest import raw_manifest
@@ -38,7 +39,7 @@ class Example:
     def tables(self, origin: Provenance) -> CleaningTables:
         """The report's tables."""
         return report_tables.cleaning_report_tables(
-            self.issues, self.entries, self.raw, self.cleaned, origin, self.pictures_of
+            Issues(self.issues), self.entries, self.raw, self.cleaned, origin, self.pictures_of
         )
 
 

@@ -242,7 +242,7 @@ def asked(embedding: np.ndarray, face_score: np.ndarray, human: dict[str, np.nda
 def test_drawings_are_flagged_where_half_of_the_images_are_drawings() -> None:
     embedding = np.array([[0, 1], [6, 0]] * 50)
     human = human_of(np.array([[0, 1], [0.1, 1]]), (0.0, 0.8))
-    flagged = found.non_human_face(asked(embedding, np.full(100, 0.9), human))["is_issue"]
+    flagged = found.non_human_face(asked(embedding, np.full(100, 0.9), human)).flags
     assert flagged.tolist() == [False, True] * 50
 
 
@@ -250,7 +250,7 @@ def test_a_face_that_is_not_found_because_it_is_covered_is_a_persons() -> None:
     human = human_of(np.array([[0, 1], [0.1, 1]]), (0.0, 0.8))
     inputs = asked(np.array([[0, 1]] * 4), np.array([0.9, 0.9, np.nan, np.nan]), human)
     inputs.challenges.logits["occluder"][3] = 6
-    assert found.non_human_face(inputs)["is_issue"].tolist() == [False, False, True, False]
+    assert found.non_human_face(inputs).flags.tolist() == [False, False, True, False]
     assert np.isnan(inputs.measurements["face_score"].to_numpy()[3])
 
 
@@ -260,20 +260,19 @@ def test_a_face_too_covered_to_be_found_is_said_to_be_covered_where_faces_usuall
     cells[1, 4:] = 6
     landmarks = np.stack([LANDMARKS, np.full((5, 2), np.nan), LANDMARKS])
     inputs.challenges = replace(inputs.challenges, logits={"occluder": cells}, landmarks=landmarks)
-    rows = found.occluded_face(inputs).set_index("path")
-    assert rows["is_issue"].tolist() == [False, True, False]
-    said = json.loads(rows.loc["1.png", "evidence"])
+    result = found.occluded_face(inputs)
+    assert result.flags.tolist() == [False, True, False]
+    said = json.loads(result.rows("occluded_face", inputs.images["path"])["evidence"].iloc[0])
     assert "mouth" in said["covered"]
     assert said["face_found"] is False
 
 
 def test_outliers_are_flagged_where_many_images_are_no_faces(monkeypatch: pytest.MonkeyPatch) -> None:
-    none = pd.DataFrame({"path": pd.Series(dtype=object), "is_issue": pd.Series(dtype=bool)})
-    monkeypatch.setattr(found.pixels, "blank", lambda inputs: none)
+    monkeypatch.setattr(found.pixels, "blank", lambda inputs: SimpleNamespace(flags=np.zeros(len(inputs.images), bool)))
     rng = np.random.default_rng(0)
     embedding = np.abs(rng.normal(0, 0.1, (500, 40))) + np.arange(40) % 2
     embedding[300:] = embedding[300:, ::-1] * rng.uniform(1, 3, (200, 1))
-    flagged = found.outlier(asked(embedding, np.where(np.arange(500) < 300, 0.9, 0.0), {}))["is_issue"].to_numpy()
+    flagged = found.outlier(asked(embedding, np.where(np.arange(500) < 300, 0.9, 0.0), {})).flags
     assert flagged[300:].mean() > 0.9
     assert flagged[:300].mean() < 0.05
 

@@ -61,7 +61,7 @@ def inputs(rows: list[dict[str, Any]], pairs: list[tuple[str, str, float]] = [],
 
 
 def flagged(check: str, given_inputs: CheckInputs) -> set[int]:
-    rows = registry.run(given_inputs, [check])
+    rows = registry.run(given_inputs, [check]).every()
     return {int(path[:3]) for path in rows.loc[rows["is_issue"], "path"]}
 
 
@@ -125,17 +125,18 @@ def test_what_a_check_does_not_mean_is_not_flagged(check: str, sound: dict[str, 
 
 
 def test_a_rolled_face_says_how_to_turn_it() -> None:
-    rows = registry.run(inputs([{"face_score": 0.6, "turned_degrees": 270, "turned_score": 0.9}]), ["rolled_face"])
+    given = inputs([{"face_score": 0.6, "turned_degrees": 270, "turned_score": 0.9}])
+    rows = registry.run(given, ["rolled_face"]).every()
     assert evidence(rows, "000.jpg")["turn_by"] == 270
 
 
 def test_a_face_of_unknown_pose_is_not_judged_as_turned() -> None:
-    assert registry.run(inputs([{}, {}]), ["turned_face"]).empty
+    assert registry.run(inputs([{}, {}]), ["turned_face"]).every().empty
 
 
 def test_an_unreadable_image_is_judged_by_no_other_check() -> None:
     broken = {"error": "x", "error_kind": "empty", "brightness_p95": 0.0, "face_score": 0.0}
-    rows = registry.run(inputs([*NORMAL, broken]))
+    rows = registry.run(inputs([*NORMAL, broken])).every()
     assert set(rows.loc[rows["path"] == "010.jpg", "check"]) == {"unreadable"}
 
 
@@ -165,7 +166,7 @@ def test_exact_copies_share_a_group_and_name_the_best_of_them() -> None:
     rows = registry.run(
         inputs([{"pixel_sha256": "aa", "sharpness": 10.0}, {"pixel_sha256": "bb"}, {"pixel_sha256": "aa"}]),
         ["exact_duplicate"],
-    )
+    ).every()
     assert rows["group"].tolist() == ["exact-aa", "", "exact-aa"]
     assert evidence(rows, "000.jpg")["of"] == "002.jpg"
     assert (evidence(rows, "000.jpg")["rank"], evidence(rows, "002.jpg")["rank"]) == (2, 1)
@@ -178,7 +179,7 @@ def test_the_larger_then_the_less_compressed_copy_is_the_best() -> None:
             pairs=[("000.jpg", "001.jpg", 0.99), ("001.jpg", "002.jpg", 0.99), ("000.jpg", "002.jpg", 0.99)],
         ),
         ["near_duplicate"],
-    )
+    ).every()
     assert [evidence(rows, path)["rank"] for path in rows["path"]] == [3, 1, 2]
 
 
@@ -192,7 +193,7 @@ def test_a_near_link_joins_exact_groups_and_carries_conflict_and_leak_through() 
         ],
         pairs=[("aa", "bb", 0.97)],
     )
-    rows = registry.run(given_inputs, ["near_duplicate", "label_conflict", "split_leak"])
+    rows = registry.run(given_inputs, ["near_duplicate", "label_conflict", "split_leak"]).every()
     for check in ("near_duplicate", "label_conflict", "split_leak"):
         mine = rows[rows["check"] == check]
         assert mine["is_issue"].tolist() == [True, True, True, False]
@@ -210,7 +211,7 @@ def test_a_pair_below_the_probability_or_of_one_session_is_no_copy() -> None:
 def test_shots_of_one_session_are_shown_and_neither_conflict_nor_leak() -> None:
     shots = inputs([{"label": "sad", "split": "train"}, {"label": "happy", "split": "test"}, {}])
     shots.pairs.loc[0] = ["000.jpg", "001.jpg", 0.4, "same view", "same_session"]
-    rows = registry.run(shots, ["near_duplicate", "label_conflict", "split_leak", "same_session"])
+    rows = registry.run(shots, ["near_duplicate", "label_conflict", "split_leak", "same_session"]).every()
     assert set(rows.loc[rows["is_issue"], "check"]) == {"same_session"}
     told = evidence(rows[rows["check"] == "same_session"], "000.jpg")
     assert (told["of"], told["labels"], told["shots"]) == ("001.jpg", ["happy", "sad"], 2)
@@ -232,7 +233,7 @@ def test_evidence_says_what_was_done_to_the_other_picture_and_file() -> None:
     given_inputs.pairs.loc[0] = ["000.jpg", "001.jpg", 0.99, "mirrored, 6 % tighter crop", "near_duplicate"]
     given_inputs.pairs.loc[1] = ["001.jpg", "002.jpg", 0.98, "same view", "near_duplicate"]
     given_inputs.pairs.loc[2] = ["000.jpg", "002.jpg", 0.97, "same view", "near_duplicate"]
-    rows = registry.run(given_inputs, ["near_duplicate"])
+    rows = registry.run(given_inputs, ["near_duplicate"]).every()
     words = [evidence(rows, f"00{n}.jpg")["transform"] for n in range(3)]
     assert words == [
         "mirrored, 6 % wider crop, less compressed",

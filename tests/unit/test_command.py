@@ -10,7 +10,7 @@ import pytest
 
 from tests import programs
 
-HEAVY = ("numpy", "pandas", "pyarrow", "pandera", "cv2", "faiss", "numba", "scipy", "torch", "fiftyone", "plotly")
+HEAVY = ("numpy", "pandas", "pyarrow", "cv2", "faiss", "numba", "scipy", "torch", "fiftyone", "plotly")
 
 
 def test_help_starts_in_under_half_a_second() -> None:

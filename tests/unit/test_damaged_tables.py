@@ -14,7 +14,8 @@ import pytest
 
 from curation.base import files, reading, tables
 from curation.base.errors import WorkspaceError
-from curation.base.workspace import Workspace, create_workspace, read_issues, read_listing
+from curation.base.issues import read_issues
+from curation.base.workspace import Workspace, create_workspace, read_listing
 from curation.cli import commands
 from curation.decisions import log
 from curation.pipeline import label_store, queries, steps, subjects, summary
@@ -49,11 +50,45 @@ def test_pairs_of_another_shape_are_damaged(space: Workspace, change: Callable[[
 def test_issues_of_another_shape_are_damaged(space: Workspace) -> None:
     table = pd.DataFrame([ISSUE])
     files.write_table(space.issues, table)
-    assert len(read_issues(space)) == 1
+    assert len(read_issues(space).rows) == 1
     for other in (table[["path"]], pd.concat([table] * 3), table.astype(object).map(lambda _: "x")):
         files.write_table(space.issues, other)
         with pytest.raises(WorkspaceError, match=r"issues\.parquet is damaged .* curate run DATA"):
             read_issues(space)
+
+
+ROW = {"path": "a.jpg", "sha256": "a", "split": "", "label": "sad", "original_label": "sad", "status": "kept"}
+MANIFEST = pd.DataFrame([{**ROW, "reason": "", "group": "", "weight": 1, "soft_label": ""}])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("manifest", lambda table: table.drop(columns="status"), "no column 'status'"),
+        ("manifest", lambda table: table.assign(status="lost"), "'status' holds other values than kept, excluded"),
+        ("manifest", lambda table: table.assign(weight="heavy"), "'weight' cannot be float64"),
+        ("manifest", lambda table: table.assign(weight=None), "'weight' has empty cells"),
+        ("manifest", lambda table: table.assign(label=[None]), "'label' has empty cells"),
+        ("manifest", lambda table: pd.concat([table, table]), "path occur twice"),
+        ("issues", lambda table: table.assign(score=1.5), "'score' is not within 0 and 1"),
+        ("issues", lambda table: table.assign(score="nan"), "'score' is not within 0 and 1"),
+        ("issues", lambda table: table.assign(check="Dark!"), "'check' holds other names than"),
+        ("issues", lambda table: pd.concat([table, table]), "path and check occur twice"),
+    ],
+)
+def test_a_table_that_is_not_valid_names_the_column_and_what_is_wrong(
+    name: tables.TableName, change: Callable[[pd.DataFrame], pd.DataFrame], said: str
+) -> None:
+    table = MANIFEST if name == "manifest" else pd.DataFrame([ISSUE])
+    with pytest.raises(tables.TableError, match=f"the {name} table is not valid: .*{said}"):
+        tables.checked(name, change(table))
+
+
+def test_a_table_gets_its_order_and_kinds_of_columns_and_its_optional_columns() -> None:
+    shuffled = MANIFEST[MANIFEST.columns[::-1]].assign(more=1).astype({"label": "category"})
+    found = tables.checked("manifest", shuffled)
+    assert list(found) == tables.columns("manifest")
+    assert found.loc[0, "subject"] == "" and found["weight"].dtype == "float64" and found["label"].dtype == "str"
 
 
 def test_a_listing_and_a_record_of_ingest_of_another_shape_are_damaged(space: Workspace) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation.audit.synthetic import plant
-from curation.checks.duplicates import candidates
+from curation.checks.duplicates import candidates, looks
 from curation.checks.duplicates.candidates import Candidates, Features, HashSource, NeighbourSource
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, View, descriptors
 from curation.measure.pixels import dhash, phash
@@ -139,6 +139,7 @@ def test_search_by_partition_is_the_search_query_by_query() -> None:
     vectors = np.random.default_rng(4).integers(-9, 10, (2000, 12)).astype(np.float32)
     made = candidates.partitioned(vectors)
     assert sorted(made.rows.tolist()) == list(range(2000))
+    assert np.array_equal(made.centroids, np.rint(made.centroids)), "products are exact, on however many threads"
     similarity, index = candidates.partition_search(made, 5, vectors)
     probes = candidates.flat_search(made.centroids, candidates.probed(made.centroids, 5), vectors)[1]
     for query in range(0, 2000, 50):
@@ -150,6 +151,37 @@ def test_search_by_partition_is_the_search_query_by_query() -> None:
     for threads in (2, 3):
         shared = candidates.partition_search(made, 5, vectors, threads=threads)
         assert np.array_equal(shared[0], similarity) and np.array_equal(shared[1], index)
+
+
+def test_a_search_for_more_looks_further_than_one_for_few() -> None:
+    vectors = np.rint(np.random.default_rng(3).normal(0, 12, (900, 44))).astype(np.float32)
+    vectors[400:800] = vectors[:400]  # equals, of which the first rows count
+    made = candidates.partitioned(vectors)
+    few, more = (candidates.partition_search(made, count, vectors) for count in (candidates.FEW, 11))
+    assert (few[0] <= more[0][:, : candidates.FEW]).all() and (few[0] == more[0][:, : candidates.FEW]).mean() > 0.5
+
+
+def test_neighbours_and_looks_do_not_depend_on_how_many_are_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    faces = np.stack([drawn_face(seed) for seed in range(24)])
+    shown = Features(faces, np.zeros(24, dtype=np.int64), np.zeros(24, dtype=np.int64))
+    source = NeighbourSource(4)
+    index = source.index(faces)
+    seen = descriptors(faces, View(1.12, 0.0, 0.0))
+    whole = source.pairs(shown, index), looks.nearest(index, seen, 24, 3, 0.2)
+    monkeypatch.setattr(candidates, "AT_ONCE", 7)
+    monkeypatch.setattr(looks, "AT_ONCE", 7)
+    parts = source.pairs(shown, index), looks.nearest(index, seen.astype(np.int8), 24, 3, 0.2)
+    assert np.array_equal(whole[0].pairs, parts[0].pairs)
+    assert np.array_equal(whole[0].mirrored, parts[0].mirrored)
+    assert all(np.array_equal(one, other) for one, other in zip(whole[1], parts[1], strict=True))
+
+
+def test_partitions_hold_real_numbers_as_they_are() -> None:
+    vectors = np.random.default_rng(9).normal(0, 0.3, (1500, 12)).astype(np.float32)
+    made = candidates.partitioned(vectors)
+    assert np.array_equal(made.vectors, vectors[made.rows])
+    similarity, index = candidates.partition_search(made, 5, vectors)
+    assert np.allclose(similarity, np.take_along_axis(vectors @ vectors.T, index, axis=1), atol=1e-5)
 
 
 def test_pairs_are_ordered_unique_and_never_of_one_image_with_itself() -> None:

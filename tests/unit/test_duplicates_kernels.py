@@ -166,7 +166,7 @@ def test_crops_are_placed_where_opencv_places_them() -> None:
     one, other = (np.ascontiguousarray(side.ravel()) for side in np.mgrid[:8, :8])
     crops = np.stack([cv2.resize(face[5:35, 9:39].astype(np.float32), (48, 48)) for face in faces])
     large = np.concatenate([faces, np.clip(np.rint(crops), -127, 127).astype(np.int8)])
-    agreement, places = kernel.place_crops(large, one, other + 8, sides, threads=2)
+    agreement, places = kernel.place_crops(large, one, other + 8, sides)
     for n, (a, b) in enumerate(zip(one, other + 8, strict=True)):
         whole = cv2.resize(large[a].astype(np.float32), (24, 24), interpolation=cv2.INTER_AREA)
         best = (-1.0, 0, (0, 0))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from curation.audit.synthetic import plant
 from curation.audit.synthetic.face import TYPICAL, draw, draw_person, draw_shot
+from curation.base.pools.threads import Threads
 from curation.checks.duplicates import changes, features, kernel, transform, verification
 from curation.checks.duplicates.calibration import in_agreement, in_company, log_odds, may_be_copies, probability
 from curation.checks.duplicates.candidates import Candidates
@@ -54,12 +55,9 @@ def test_threads_change_nothing_not_even_the_order(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(verification, "_BATCH", 11)
     done: list[tuple[int, int]] = []
     alone, *others = (
-        verification.joined(
-            verification.verify(
-                features.pictures(faces, threads=threads), candidates, lambda *at: done.append(at), threads=threads
-            )
-        )
+        verification.joined(verification.verify(pictures, candidates, lambda *at: done.append(at), threads=threads))
         for threads in (1, 2, 4)
+        for pictures in (features.pictures(faces, workers=Threads(threads)),)
     )
     assert done == 3 * [(min(n + 11, 120), 120) for n in range(0, 120, 11)]
     for found in others:

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.base.settings import SourceSettings
+from curation.formats import listing as listing_module
 from curation.formats import lists
-from curation.formats.listing import FoundFile, IngestError, SourceContents, finished, why_nothing
+from curation.formats.listing import Files, FoundFile, IngestError, SourceContents, finished, why_nothing
 from tests.unit.sources import JPEG, column, lay, listed, reasons, said, told
 
 CLASSES = ("happy", "sad", "neutral")
@@ -295,6 +296,31 @@ def test_a_soft_label_that_is_none_is_left_out_and_said_whatever_reader_found_it
     listing = finished("/", SourceContents(found), SourceSettings(merge_labels=True))
     assert [bool(text) for text in listing.frame["soft_label"]] == [False, True]
     assert any("1 soft labels are not a JSON object" in warning for warning in listing.warnings)
+
+
+def test_files_come_back_as_they_were_added_however_many_blocks_they_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing_module, "_BLOCK", 3)
+    found = [FoundFile(f"{n % 4}/ä{n}.jpg", f"/data/{n}", n, 2 * n, "train", "sad", "", "{}") for n in range(8)]
+    files = Files(found)
+    files.extend([found[0]])
+    assert list(files) == [*found, found[0]]
+    assert list(files.paths()) == [file.path for file in files]
+    assert (len(files), bool(files), bool(Files())) == (9, True, False)
+    placed = files.placed(lambda path: ("test", path[0], "somebody"))
+    assert {(file.split, file.subject) for file in placed} == {("test", "somebody")}
+    assert [file.label for file in placed] == [file.path[0] for file in placed]
+    assert [file.url for file in placed] == [file.url for file in files]
+
+
+def test_a_listing_is_sorted_and_of_one_path_the_first_row_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing_module, "_BLOCK", 2)
+    paths = ["b.jpg", "a/ü.jpg", "a.jpg", "a/z.jpg", "b.jpg"]
+    found = [FoundFile(path, f"/{9 - n}", n, 1, "train", "sad") for n, path in enumerate(paths)]
+    listing = finished("/", SourceContents(found), SourceSettings())
+    assert listing.frame["path"].tolist() == sorted(set(paths))
+    assert listing.frame.set_index("path")["url"]["b.jpg"] == "/5"
+    assert listing.problems["path"].tolist() == ["b.jpg"]
+    assert finished("/", SourceContents(), SourceSettings()).frame.empty
 
 
 ODD_CELLS = {

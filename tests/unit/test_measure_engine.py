@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import pickle
 import shutil
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from curation.measure import (
     THUMBNAIL_SIDE,
     load_faces,
     load_measurements,
+    load_parts,
     load_thumbnails,
     thumbnail_bytes,
 )
@@ -151,6 +153,54 @@ def test_thumbnails_come_in_the_order_asked_for_also_twice_and_into_a_file(pictu
         load_thumbnails([bad, contents[0]], store, SETTINGS)
 
 
+def test_a_shard_takes_only_its_own_names_to_a_process(pictures, tmp_path, monkeypatch):
+    sent: list[bytes] = []
+
+    class SendingPool(InlinePool):
+        def results(self, queue):
+            while queue:
+                shard = queue.popleft()
+                sent.append(pickle.dumps(shard))
+                yield shard, self._work(pickle.loads(sent[-1]))
+
+    monkeypatch.setattr("curation.measure.engine.Pool", SendingPool)
+    listing = listing_of(pictures)
+    measure(listing, tmp_path / "store", SETTINGS, EngineSettings(workers=1, shard_size=2))
+    assert len(sent) == -(-len(listing) // 2)
+    assert max(data.count(b".png") for data in sent) <= 4
+    assert load_measurements(listing, tmp_path / "store", SETTINGS)["path"].tolist() == listing["path"].tolist()
+
+
+def test_what_a_process_no_longer_remembers_is_measured_again_to_the_same_result(
+    pictures, tmp_path, monkeypatch, inline
+):
+    listing = pd.concat([listing_of(pictures)] * 2, ignore_index=True)
+    listing["path"] = [f"{n}-{path}" for n, path in enumerate(listing["path"])]
+    every = EngineSettings(workers=1, shard_size=4)
+    before = measure(listing, tmp_path / "whole", SETTINGS, every)
+    monkeypatch.setattr("curation.measure.engine._REMEMBERED", 5)
+    after = measure(listing, tmp_path / "short", SETTINGS, every)
+    assert after == before
+    frames = [load_measurements(listing, tmp_path / name, SETTINGS) for name in ("whole", "short")]
+    pd.testing.assert_frame_equal(*frames)
+
+
+def test_parts_of_a_content_that_two_processes_measured_at_once_are_there_once(tmp_path, inline):
+    (tmp_path / "data").mkdir()
+    framed = np.zeros((96, 96), dtype=np.uint8)
+    framed[12:84, 12:84] = np.random.default_rng(1).integers(40, 255, (72, 72))
+    Image.fromarray(framed).save(tmp_path / "data" / "framed.png")
+    listing, store = listing_of(tmp_path / "data"), tmp_path / "store"
+    measure(listing, store, SETTINGS, ONE)
+    contents = load_measurements(listing, store, SETTINGS)["sha256"].tolist()
+    once = load_parts(contents, store, SETTINGS)
+    assert len(once.owner) == 1
+    (part,) = store.glob("pixels-*/part-*")
+    shutil.copy(part, part.with_name(part.name.replace("000001", "000002")))
+    for one, again in zip(once, load_parts(contents, store, SETTINGS), strict=True):
+        assert np.array_equal(one, again)
+
+
 def test_unreadable_images_have_an_error_and_empty_measurements(pictures, tmp_path, inline):
     listing = listing_of(pictures)
     listing.loc[len(listing)] = ["gone.png", str(pictures / "gone.png"), 9, 9, "", "sad"]
@@ -163,6 +213,26 @@ def test_unreadable_images_have_an_error_and_empty_measurements(pictures, tmp_pa
     assert (bad["width"] == 0).all() and bad["brightness_mean"].isna().all()
     assert frame.loc["gone.png", "sha256"] == ""
     assert (bad["face_score"] == 0).all() and bad["face_x"].isna().all()
+
+
+def test_a_part_that_was_intact_and_is_damaged_since_is_noticed_in_the_same_process(pictures, tmp_path, inline):
+    listing, store = listing_of(pictures), tmp_path / "store"
+    measure(listing, store, SETTINGS, ONE)
+    assert len(load_measurements(listing, store, SETTINGS)) == len(listing)
+    part = next(store.glob("pixels-*/part-*"))
+    time.sleep(0.02)  # longer than the clock of the file system takes
+    data = part.read_bytes()
+    part.write_bytes(data[:200] + bytes([data[200] ^ 1]) + data[201:])
+    with pytest.raises(MeasurementsError, match="have not been measured"):
+        load_measurements(listing, store, SETTINGS)
+
+
+def test_some_measurements_are_those_of_all(pictures, tmp_path, inline):
+    listing, store = listing_of(pictures), tmp_path / "store"
+    measure(listing, store, SETTINGS, ONE)
+    some = load_measurements(listing, store, SETTINGS, ["contrast", "face_yaw"])
+    assert {"path", "error", "contrast", "face_yaw"} <= set(some) and "entropy" not in some and "face_x" not in some
+    pd.testing.assert_frame_equal(some, load_measurements(listing, store, SETTINGS)[list(some)])
 
 
 def test_a_second_run_reads_nothing_and_starts_no_process(pictures, tmp_path, monkeypatch, inline):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from curation.base.issues import Issues
 from curation.checks import registry
 from curation.decisions import policy
 from curation.decisions.log import Draft
@@ -25,7 +26,7 @@ def outcome(drafts: list[Draft]) -> dict[str, str]:
 
 
 def decide(name: str, table: pd.DataFrame, *rows: dict[str, object]) -> dict[str, str]:
-    return outcome(policy.decide(policy.load(name), table, pd.DataFrame(list(rows))))
+    return outcome(policy.decide(policy.load(name), table, Issues(pd.DataFrame(list(rows)))))
 
 
 def test_balanced_keeps_the_copy_in_test_then_in_validation() -> None:
@@ -119,11 +120,11 @@ def test_an_unknown_policy_names_the_known_ones() -> None:
         policy.load("no such policy")
 
 
-def equal(*rows: tuple[str, str, str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def equal(*rows: tuple[str, str, str]) -> tuple[pd.DataFrame, Issues]:
     """Images (path, split, label) that are exact copies of each other, and their issues."""
     evidence = [json.dumps({"rank": place}) for place, _ in enumerate(rows, 1)]
     found = [issue(row[0], "exact_duplicate", "exact-1", text) for row, text in zip(rows, evidence, strict=True)]
-    return images(*rows), pd.DataFrame(found)
+    return images(*rows), Issues(pd.DataFrame(found))
 
 
 @pytest.mark.parametrize("split", ["PublicTest", "FER2013Test", "dev", "holdout", "fold3", "alpha", "deploy"])
@@ -200,7 +201,7 @@ def test_a_policy_may_move_people_instead(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text(text)
     table = images(("a", "train", "sad"), ("b", "test", "sad"))
     found = policy.decide(
-        policy.load(str(tmp_path / "m.toml")), table, pd.DataFrame([person("a", "p"), person("b", "p")])
+        policy.load(str(tmp_path / "m.toml")), table, Issues(pd.DataFrame([person("a", "p"), person("b", "p")]))
     )
     assert [(draft.path, draft.action, draft.value) for draft in found] == [("a", "move", "test")]
     assert found[0].issue == "subject_leak#p"

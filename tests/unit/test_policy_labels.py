@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.base.issues import Issues
 from curation.base.tables import checked
 from curation.decisions import policy
 from curation.decisions.label_rules import Labels, label_drafts
@@ -28,7 +29,7 @@ def judged(path: str, given_label: str, wrong: float, right: float = 0.0, ambigu
 
 
 def table(*rows: list[dict]) -> pd.DataFrame:
-    return checked("issues", pd.DataFrame([row for pair in rows for row in pair]))
+    return Issues(checked("issues", pd.DataFrame([row for pair in rows for row in pair])))
 
 
 def photos(number: int, label: str = "happy", split: str = "train") -> pd.DataFrame:

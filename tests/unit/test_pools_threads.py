@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
+import numpy as np
 import pytest
 
-from curation.base.pools.threads import blocks, in_order
+from curation.base.pools.threads import Threads, blocks, fill, in_order
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
@@ -39,3 +40,19 @@ def test_an_error_is_raised_where_results_are_taken() -> None:
 def test_blocks_cover_all_rows_once() -> None:
     assert [row for block in blocks(10, 4) for row in range(block.start, block.stop)] == list(range(10))
     assert blocks(0, 4) == []
+
+
+@pytest.mark.parametrize("rows", [3, 5000])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_rows_are_filled_with_what_is_made_of_the_same_rows(rows: int, threads: int) -> None:
+    given = np.arange(3000), np.arange(3000) * 7.0
+    seen: list[int] = []
+
+    def made(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen.append(len(a))
+        return a * 2, np.stack([a, b], axis=1)
+
+    results = np.zeros(3000, dtype=np.int64), np.zeros((3000, 2))
+    fill(Threads(threads, rows), made, given, results)
+    assert np.array_equal(results[0], 2 * given[0]) and np.array_equal(results[1], np.stack(given, axis=1))
+    assert sum(seen) == 3000 and max(seen) <= 1024

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from curation.base import files
+from curation.base.issues import Issues
 from curation.base.workspace import Workspace
 from curation.labels import jury
 from curation.labels.judge import judgement
@@ -101,10 +102,10 @@ def test_the_queue_of_a_check_holds_what_it_flags_and_what_was_not_judged_comes_
     ranker = label_queue.queue_ranker(workspace)
     rows = pd.DataFrame({"path": ["000.png", "001.png", "new.png", "005.png"], "label": "sad"})
     flagged = rows[["path"]].assign(check="label_conflict", score=0.0, is_issue=True, group="", evidence="{}")
-    queue = by_gain(ranker, flagged[flagged["path"] != "005.png"], rows, "label_conflict")
+    queue = by_gain(ranker, Issues(flagged[flagged["path"] != "005.png"]), rows, "label_conflict")
     assert queue is not None
     assert sorted(queue["path"][:2]) == ["000.png", "001.png"] and queue["path"].tolist()[2:] == ["new.png"]
-    assert by_gain(None, flagged, rows, "label_conflict") is None
+    assert by_gain(None, Issues(flagged), rows, "label_conflict") is None
 
 
 def test_a_memory_of_another_judgement_or_one_that_is_damaged_is_not_used(workspace: Workspace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from curation.base.issues import Issues
 from curation.review import queues
 from curation.review.journal import ReviewError
 from curation.review.review_session import keys_of
@@ -32,15 +33,15 @@ ROWS = manifest(a="sad", b="sad", c="sad", d="happy", e="sad", f="happy")
 
 
 def test_only_what_is_flagged_stands_in_a_queue_and_only_of_the_check_asked_for() -> None:
-    assert set(queues.candidates(FOUND, ROWS, "")["path"]) == {"a", "b", "d", "e", "f"}
-    assert set(queues.candidates(FOUND, ROWS, "mislabelled")["path"]) == {"a", "b"}
+    assert set(queues.candidates(Issues(FOUND), ROWS, "")["path"]) == {"a", "b", "d", "e", "f"}
+    assert set(queues.candidates(Issues(FOUND), ROWS, "mislabelled")["path"]) == {"a", "b"}
     clean = FOUND.assign(is_issue=FOUND["is_issue"] & (FOUND["check"] != "dark"))
     with pytest.raises(ReviewError, match="dark flags no image"):
-        queues.candidates(clean, ROWS, "dark")
+        queues.candidates(Issues(clean), ROWS, "dark")
     with pytest.raises(ReviewError, match=r"ambiguous was not run; to run: curate check .*--labels fast"):
-        queues.candidates(FOUND, ROWS, "ambiguous")
+        queues.candidates(Issues(FOUND), ROWS, "ambiguous")
     with pytest.raises(ReviewError, match=r"no check 'blury'; did you mean 'blurry'\?"):
-        queues.candidates(FOUND, ROWS, "blury")
+        queues.candidates(Issues(FOUND), ROWS, "blury")
 
 
 def test_people_who_are_perhaps_one_wait_in_the_queue_with_those_they_are_perhaps() -> None:
@@ -48,10 +49,10 @@ def test_people_who_are_perhaps_one_wait_in_the_queue_with_those_they_are_perhap
     found = issues(*sure, ("c", "subject_leak", 0.53, False, "p2"), ("d", "subject_leak", 1.0, False, "p3"))
     found["evidence"] = ['{"perhaps": "q"}', '{"perhaps": "q"}', '{"person": "perhaps", "perhaps": "q"}', "{}"]
     for check in ("subject_leak", ""):
-        queue = queues.candidates(found, manifest(a="sad", b="sad", c="sad", d="sad"), check)
+        queue = queues.candidates(Issues(found), manifest(a="sad", b="sad", c="sad", d="sad"), check)
         assert dict(zip(queue["path"], queue["group"], strict=True)) == {"a": "q", "b": "q", "c": "q"}
     only_doubt = found[found["path"] == "c"]
-    assert queues.candidates(only_doubt, manifest(c="sad"), "subject_leak")["path"].tolist() == ["c"]
+    assert queues.candidates(Issues(only_doubt), manifest(c="sad"), "subject_leak")["path"].tolist() == ["c"]
 
 
 def test_people_have_keys_only_where_somebody_is_known() -> None:
@@ -61,30 +62,30 @@ def test_people_have_keys_only_where_somebody_is_known() -> None:
 
 
 def test_the_worst_come_first_and_the_members_of_a_group_together() -> None:
-    found = queues.candidates(FOUND, ROWS, "")
+    found = queues.candidates(Issues(FOUND), ROWS, "")
     assert queues.ranked(found, "worst", 0)["path"].tolist() == ["d", "e", "f", "b", "a"]
 
 
 def test_by_gain_a_group_that_one_look_settles_comes_first_and_what_says_nothing_of_labels_last() -> None:
-    found = queues.candidates(FOUND, ROWS, "")
+    found = queues.candidates(Issues(FOUND), ROWS, "")
     assert queues.ranked(found, "gain", 0)["path"].tolist() == ["d", "e", "b", "a", "f"]
 
 
 def test_by_balance_the_classes_take_turns() -> None:
     many = issues(*((f"s{n}", "dark", 0.01 * n, True, "") for n in range(5)), ("h", "dark", 0.9, True, ""))
     rows = manifest(**{f"s{n}": "sad" for n in range(5)}, h="happy")
-    assert queues.ranked(queues.candidates(many, rows, ""), "balance", 0)["path"].tolist()[:2] == ["h", "s0"]
+    assert queues.ranked(queues.candidates(Issues(many), rows, ""), "balance", 0)["path"].tolist()[:2] == ["h", "s0"]
 
 
 def test_a_random_queue_depends_on_its_seed_alone() -> None:
-    found = queues.candidates(FOUND, ROWS, "")
+    found = queues.candidates(Issues(FOUND), ROWS, "")
     first = queues.ranked(found, "random", 3)
     assert first.equals(queues.ranked(found.sample(frac=1, random_state=1), "random", 3))
     assert any(not first.equals(queues.ranked(found, "random", seed)) for seed in range(4, 9))
 
 
 def test_a_cut_never_divides_a_group() -> None:
-    queue = queues.ranked(queues.candidates(FOUND, ROWS, ""), "gain", 0)
+    queue = queues.ranked(queues.candidates(Issues(FOUND), ROWS, ""), "gain", 0)
     assert queues.cut(queue, 1)["path"].tolist() == ["d", "e"]
     assert queues.cut(queue, 3)["path"].tolist() == ["d", "e", "b"]
     assert len(queues.cut(queue, 0)) == 5

@@ -181,7 +181,7 @@ def flagged(drawn: Path, truth: pd.DataFrame, tmp_path_factory: pytest.TempPathF
     """The issues that the workflow finds, with the truth about their images; source names what an image shows."""
     workspace = create_workspace(tmp_path_factory.mktemp("flagged") / "space")
     settings, quiet = Settings.model_validate({"engine": {"workers": 1}}), Display(quiet=True)
-    issues = steps.check(workspace, steps.scan(workspace, str(drawn), settings, quiet), settings, quiet)
+    issues = steps.check(workspace, steps.scan(workspace, str(drawn), settings, quiet), settings, quiet).every()
     told = truth.assign(source=truth["of"].where(truth["of"] != "", truth["path"]))
     return issues[issues["is_issue"]].merge(told, on="path", validate="many_to_one")
 

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from curation.base.settings import Settings
+from curation.checks import registry
 from curation.checks.base import CheckInputs
-from curation.checks.subjects import Subjects, find_subjects, is_made, null, subject_leak, subject_shift, tree
+from curation.checks.subjects import Subjects, find_subjects, is_made, null, tree
 from curation.pipeline import summary
 
 Faces = npt.NDArray[np.float32]
@@ -139,9 +140,14 @@ def inputs(rows: list[tuple[str, str, str, str]], **columns: object) -> CheckInp
     return CheckInputs(frame, measured, pairs.astype({"probability": "float64"}), Settings(), subjects=subjects)
 
 
+def found_by(check: str, given: CheckInputs) -> pd.DataFrame:
+    """Return the rows of a check."""
+    return registry.run(given, [check]).every()
+
+
 def test_a_person_in_two_splits_is_flagged_and_every_person_has_a_group() -> None:
-    found = subject_leak(
-        inputs([("a", "train", "sad", "p1"), ("b", "test", "sad", "p1"), ("c", "train", "sad", "p2")])
+    found = found_by(
+        "subject_leak", inputs([("a", "train", "sad", "p1"), ("b", "test", "sad", "p1"), ("c", "train", "sad", "p2")])
     ).set_index("path")
     assert found["is_issue"].to_dict() == {"a": True, "b": True, "c": False}
     assert found["group"].to_dict() == {"a": "p1", "b": "p1", "c": "p2"}
@@ -159,7 +165,7 @@ def test_a_person_in_two_splits_is_flagged_and_every_person_has_a_group() -> Non
 
 def test_who_is_perhaps_in_another_split_waits_unflagged() -> None:
     rows = [("a", "train", "sad", "p1"), ("b", "test", "sad", "p2")]
-    found = subject_leak(inputs(rows, perhaps="q", unsure=0.94)).set_index("path")
+    found = found_by("subject_leak", inputs(rows, perhaps="q", unsure=0.94)).set_index("path")
     assert not found["is_issue"].any() and found["score"].between(0.5, 0.6).all()
     assert json.loads(found.loc["a", "evidence"])["person"] == "perhaps"
     told = summary.people_in_doubt(found.reset_index())
@@ -168,10 +174,10 @@ def test_who_is_perhaps_in_another_split_waits_unflagged() -> None:
 
 def test_who_is_flagged_stands_in_one_group_with_those_who_are_perhaps_the_same() -> None:
     rows = [("a", "train", "sad", "p1"), ("b", "test", "sad", "p1"), ("c", "train", "sad", "p2")]
-    told = summary.people_in_doubt(subject_leak(inputs(rows, perhaps="q", unsure=0.94)))
+    told = summary.people_in_doubt(found_by("subject_leak", inputs(rows, perhaps="q", unsure=0.94)))
     assert dict(zip(told["path"], told["flagged"], strict=True)) == {"a": True, "b": True, "c": False}
     assert set(told["group"]) == {"q"}
-    assert summary.people_in_doubt(subject_leak(inputs(rows))).empty
+    assert summary.people_in_doubt(found_by("subject_leak", inputs(rows))).empty
 
 
 def test_who_is_told_apart_is_in_no_group_however_alike_and_a_chain_does_not_bring_them_together() -> None:
@@ -206,17 +212,17 @@ def test_names_that_were_made_hold_together_but_keep_nobody_apart() -> None:
 def test_without_anybody_known_there_are_no_rows() -> None:
     nobody = inputs([("a", "train", "sad", "p")])
     nobody = CheckInputs(nobody.images, nobody.measurements, nobody.pairs, nobody.settings)
-    assert subject_leak(nobody).empty and subject_shift(nobody).empty
+    assert found_by("subject_leak", nobody).empty and found_by("subject_shift", nobody).empty
 
 
 def test_a_person_of_one_class_only_is_flagged_where_chance_does_not_explain_it() -> None:
     classes = ["sad", "happy", "angry", "neutral"]
     mixed = [(f"m{n}", "train", classes[n % 4], f"p{n // 4}") for n in range(40)]
     of_one = [(f"o{n}", "train", "sad", "one") for n in range(8)]
-    found = subject_shift(inputs([*mixed, *of_one])).set_index("path")
+    found = found_by("subject_shift", inputs([*mixed, *of_one])).set_index("path")
     assert set(found.index[found["is_issue"]]) == {path for path, *_ in of_one}
     evidence = json.loads(found.loc["o1", "evidence"])
     assert evidence["labels"] == ["sad"] and evidence["images"] == 8 and evidence["expected"] < 0.05
     # three pictures of one class out of four are no wonder among ten people
     few = [(f"o{n}", "train", "sad", "one") for n in range(3)]
-    assert not subject_shift(inputs([*mixed, *few]))["is_issue"].any()
+    assert not found_by("subject_shift", inputs([*mixed, *few]))["is_issue"].any()

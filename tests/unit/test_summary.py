@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curation.base.issues import Issues
 from curation.decisions.log import Entry, entries_of, table_of
 from curation.decisions.manifest import raw_manifest
 from curation.decisions.replay import effective, replay
@@ -92,7 +93,7 @@ def test_a_relabelled_image_counts_under_its_new_label_afterwards() -> None:
 
 
 def test_checks_are_counted_in_the_order_of_the_house(found: Example) -> None:
-    table = summary.check_summary(found.issues).set_index("check")
+    table = summary.check_summary(Issues(found.issues)).set_index("check")
     assert list(table.index) == [
         "unreadable",
         "dark",
@@ -164,7 +165,7 @@ def test_nothing_waits_once_a_person_has_decided(found: Example) -> None:
 
 
 def test_the_closing_record_adds_up_and_its_sentences_name_what_was_found(found: Example) -> None:
-    lines, record = summary.closing(found.raw, found.issues, found.cleaned, in_force(found), ["no_face"])
+    lines, record = summary.closing(found.raw, Issues(found.issues), found.cleaned, in_force(found), ["no_face"])
     assert record["images"] == 120 == record["kept"] + record["excluded"]
     assert record["clean"] == 110
     assert sum(record["excluded_by"].values()) == record["excluded"]
@@ -181,7 +182,7 @@ def test_the_closing_record_adds_up_and_its_sentences_name_what_was_found(found:
 
 
 def test_a_leak_that_is_left_is_said_and_not_denied(found: Example) -> None:
-    lines, record = summary.closing(found.raw, found.issues, found.raw, [])
+    lines, record = summary.closing(found.raw, Issues(found.issues), found.raw, [])
     assert record["leaks_left"] == 1
     assert any("1 group of known copies still lie" in line for line in lines)
     assert not any("No kept image" in line for line in lines)

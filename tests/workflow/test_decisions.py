@@ -14,9 +14,10 @@ import pytest
 
 from curation.base import settings
 from curation.base.errors import CurationError
+from curation.base.issues import read_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
-from curation.base.workspace import Workspace, create_workspace, read_images, read_issues
+from curation.base.workspace import Workspace, create_workspace, read_images
 from curation.decisions import log, manifest
 from curation.decisions.replay import HELD
 from curation.pipeline import curating, decisions, queries
@@ -64,7 +65,7 @@ def now(workspace: Workspace) -> pd.DataFrame:
 
 def leak(workspace: Workspace) -> tuple[str, str]:
     """A test image and a copy of it in train, under one label: of two copies, the first is kept."""
-    found = read_issues(workspace)
+    found = read_issues(workspace).every()
     found = found[(found["check"] == "split_leak") & found["is_issue"]]
     rows = now(workspace)
     for _, members in found.groupby("group"):
@@ -229,7 +230,7 @@ def test_a_class_that_no_image_has_is_asked_about(own: Workspace, label: str) ->
 
 
 def test_what_is_no_copy_stays_none_however_often_the_checks_run(own: Workspace, sample: Path) -> None:
-    issues = read_issues(own)
+    issues = read_issues(own).every()
     near = issues[(issues["check"] == "near_duplicate") & issues["is_issue"]].sort_values("group")
     equal = issues.loc[(issues["check"] == "exact_duplicate") & issues["is_issue"], "path"]
     near = near[~near["group"].isin(near.loc[near["path"].isin(equal), "group"])]
@@ -237,19 +238,19 @@ def test_what_is_no_copy_stays_none_however_often_the_checks_run(own: Workspace,
     members = near.loc[near["group"] == group, "path"].tolist()
     decide(own, [group], "not_copies")
     run(own, sample)
-    issues = read_issues(own)
+    issues = read_issues(own).every()
     assert not issues["is_issue"][issues["path"].isin(members) & (issues["check"] == "near_duplicate")].any()
     assert now(own).loc[members, "status"].tolist() == ["kept"] * len(members)
     assert "not copies of each other" in queries.explain(own, members[0]).lines[-1]
     entry = next(line for line in log.entries_of(log.Log(own.decisions).table) if line.action == "not_copies")
     undo(own, str(entry.seq))
-    issues = read_issues(own)
+    issues = read_issues(own).every()
     assert group in set(issues.loc[issues["path"].isin(members), "group"])
     assert manifest.verify(own) == []
 
 
 def test_equal_pixels_cannot_be_said_to_be_no_copies(own: Workspace) -> None:
-    issues = read_issues(own)
+    issues = read_issues(own).every()
     group = issues.loc[(issues["check"] == "exact_duplicate") & issues["is_issue"], "group"].iloc[0]
     with pytest.raises(CurationError, match=r"same pixels.*--keep"):
         decide(own, [group], "not_copies")
@@ -486,12 +487,12 @@ def test_a_split_of_an_unknown_name_keeps_its_copies(sample: Path, tmp_path: Pat
 def test_what_a_workspace_was_made_with_stays_its_own(sample: Path, tmp_path: Path) -> None:
     workspace = create_workspace(tmp_path / "space")
     run(workspace, sample, checks={"face_score": 0.999}, policy="deck")
-    flagged = read_issues(workspace).query("check == 'no_face'")["is_issue"].sum()
+    flagged = read_issues(workspace).every().query("check == 'no_face'")["is_issue"].sum()
     version = manifest.find(workspace, "cleaned")
     assert flagged > 50 and version.lineage["settings"]["checks"]["face_score"] == 0.999
     decide(workspace, [now(workspace).index[0]], "exclude")
     run(workspace, sample)
-    assert read_issues(workspace).query("check == 'no_face'")["is_issue"].sum() == flagged
+    assert read_issues(workspace).every().query("check == 'no_face'")["is_issue"].sum() == flagged
     now_made = manifest.find(workspace, "cleaned")
     assert now_made.lineage["settings"]["checks"]["face_score"] == 0.999
     assert now_made.lineage["policy"]["name"] == "deck"
@@ -503,7 +504,7 @@ def test_what_a_workspace_was_made_with_stays_its_own(sample: Path, tmp_path: Pa
     page = curating.report(workspace, own_settings(workspace), QUIET).read_text(encoding="utf-8")
     assert "0.999" in page
     run(workspace, sample)
-    assert read_issues(workspace).query("check == 'no_face'")["is_issue"].sum() < flagged
+    assert read_issues(workspace).every().query("check == 'no_face'")["is_issue"].sum() < flagged
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 import curation
-from curation.base.workspace import open_workspace, read_issues
+from curation.base.issues import read_issues
+from curation.base.workspace import open_workspace
 from curation.decisions import manifest
 from tests.browser.neighbours import judge_by_neighbours
 from tests.conftest import Curate, as_json
@@ -70,7 +71,7 @@ def test_expected_wrong_labels_fall_by_what_people_decide(own: Path, curate: Cur
     judge_by_neighbours(own)
     curate("check", "mislabelled", "-w", own)
     space = curation.Workspace(own, quiet=True)
-    issues = read_issues(open_workspace(own))
+    issues = read_issues(open_workspace(own)).every()
     kept = space.version().kept["path"]
     judged = issues[(issues["check"] == "mislabelled") & issues["path"].isin(kept)]
     (first,) = space.gate({"wrong_labels": 0.0}).limits
@@ -96,7 +97,7 @@ def test_losses_are_those_of_the_worst_part(own: Path) -> None:
 
 def test_a_check_is_limited_by_number_or_by_share(own: Path) -> None:
     space = curation.Workspace(own, quiet=True)
-    issues, kept = read_issues(open_workspace(own)), space.version().kept["path"]
+    issues, kept = read_issues(open_workspace(own)).every(), space.version().kept["path"]
     flagged = issues[(issues["check"] == "low_contrast") & issues["is_issue"] & issues["path"].isin(kept)]
     (number,) = space.gate({"low_contrast": 0}).limits
     (share,) = space.gate({"low_contrast": 0.0}).limits

@@ -13,8 +13,9 @@ import curation
 from curation.audit.synthetic import make_sample
 from curation.base import settings
 from curation.base.errors import CurationError
+from curation.base.issues import read_issues
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, create_workspace, read_issues
+from curation.base.workspace import Workspace, create_workspace
 from curation.decisions import manifest
 from curation.pipeline import curating, decisions
 from curation.pipeline.overlap import overlap
@@ -98,7 +99,7 @@ def test_of_another_workspace_only_its_measurements_are_read(own: Workspace, sam
     shutil.rmtree(tmp_path / "other")
     found = curation.Workspace(own.root, quiet=True).overlap(second.root)
     assert {row["path"] for row in found.record["shared"]} == {*equal, *again}
-    flagged = read_issues(own).query("check == 'overlap' and is_issue")
+    flagged = read_issues(own).every().query("check == 'overlap' and is_issue")
     assert set(flagged["path"]) == {*equal, *again}
 
 

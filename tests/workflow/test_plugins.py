@@ -195,9 +195,9 @@ def test_issues_are_made_anew_when_a_package_comes_or_goes(plugin: Path, tmp_pat
     workspace = create_workspace(tmp_path / "w")
     settings, quiet = load(workspace.root / "curate.toml"), Display(quiet=True)
     scanned = steps.scan(workspace, str(faces(tmp_path / "data")), settings, quiet)
-    assert "first_letter" in set(steps.check(workspace, scanned, settings, quiet)["check"])
+    assert "first_letter" in set(steps.check(workspace, scanned, settings, quiet).scored)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [place for place in sys.path if place != str(plugin)])
-        assert "first_letter" not in set(steps.check(workspace, scanned, settings, quiet)["check"])
+        assert "first_letter" not in set(steps.check(workspace, scanned, settings, quiet).scored)
         with pytest.raises(CurationError, match="no check 'first_letter'"):
             queries.found_issues(workspace, "first_letter")

@@ -6,14 +6,13 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from curation.base.pools import EngineError, ray_pool
 from curation.base.settings import EngineSettings
@@ -66,52 +65,31 @@ def test_a_file_that_only_the_nodes_cannot_read_ends_the_run(tmp_path: Path) -> 
         "error": "",
     }
     with pytest.raises(EngineError, match=r"here\.png can be read here but not where"):
-        measuring.require_same_view(Batch([seen], [], []))
-    measuring.require_same_view(Batch([seen | {"url": str(tmp_path / "gone.png")}], [], []))
+        measuring.require_same_view(Batch([seen], [], []).tables()[0])
+    measuring.require_same_view(Batch([seen | {"url": str(tmp_path / "gone.png")}], [], []).tables()[0])
 
 
 @needs_ray
 def test_ray_s_workers_use_one_thread_each_and_are_as_important_as_the_program() -> None:
-    said = ray_pool.do_all(TWO, say_how_it_runs, (), [1, 2])
+    said = list(ray_pool.RayPool[int, tuple[int, str | None]](TWO, say_how_it_runs).in_order([1, 2]))
     assert said == [(os.nice(0), "1")] * 2
-
-
-@given(st.integers(0, 2**32), st.integers(0, 12))
-def test_the_buckets_of_the_shuffle_hold_every_near_pair_once(seed: int, radius: int) -> None:
-    from curation.checks.duplicates import on_ray
-    from curation.checks.duplicates.candidates import hamming_pairs
-
-    hashes = near_hashes(40, seed)
-    both = {
-        "hash": np.concatenate([hashes, hashes]),
-        "row": np.concatenate([np.arange(len(hashes))] * 2),
-        "is_query": np.arange(2 * len(hashes)) < len(hashes),
-    }
-    spread = on_ray.spread_over_buckets(both, radius)
-    found = []
-    for bucket in np.unique(spread["bucket"]):
-        inside = spread["bucket"] == bucket
-        joined = on_ray.join_bucket({name: column[inside] for name, column in spread.items()}, radius)
-        found += list(zip(joined["query"].tolist(), joined["entry"].tolist(), strict=True))
-    wanted = zip(*(side.tolist() for side in hamming_pairs(hashes, hashes, radius)), strict=True)
-    assert sorted(found) == list(wanted)
 
 
 @needs_ray
 @pytest.mark.slow
 def test_every_task_is_done_once_and_those_that_kill_are_named() -> None:
-    with ray_pool.RayPool[int, int](TWO, make_multiplier, 10) as pool:
-        outcomes = list(pool.results(deque(range(10, 16))))
-        again = dict(pool.results(deque([1, 2])))
-        with pytest.raises(EngineError, match="no negative values"):
-            list(pool.results(deque([-1])))
+    pool = ray_pool.RayPool[int, int](TWO, make_multiplier, 10)
+    outcomes = list(pool.results(deque(range(10, 16))))
+    again = dict(pool.results(deque([1, 2])))
+    with pytest.raises(EngineError, match="no negative values"):
+        list(pool.results(deque([-1])))
     assert sorted(outcomes) == [(10, 100), (11, 110), (12, 120), (13, None), (14, 140), (15, 150)]
     assert again == {1: 10, 2: 20}
     told: list[tuple[int, int]] = []
-    assert ray_pool.do_all(TWO, make_multiplier, (2,), [5, 3, 4], lambda *done: told.append(done)) == [10, 6, 8]
+    assert list(pool.in_order([5, 3, 5], lambda *done: told.append(done))) == [50, 30, 50]
     assert told == [(1, 3), (2, 3), (3, 3)]
     with pytest.raises(EngineError, match="3 processes of Ray died on one task"):
-        ray_pool.do_all(TWO, make_multiplier, (2,), [13])
+        list(pool.in_order([13]))
 
 
 @needs_ray
@@ -131,7 +109,8 @@ def test_searches_on_ray_find_what_searches_here_find(monkeypatch: pytest.Monkey
     from curation.checks.duplicates import candidates, on_ray
 
     hashes = near_hashes(2000, 3)
-    here, there = candidates.hamming_pairs(hashes, hashes, 6), on_ray.shuffled_join(TWO, hashes, hashes, 6)
+    monkeypatch.setattr(on_ray, "_LEAST_QUERIES", 700)
+    here, there = candidates.hamming_pairs(hashes, hashes, 6), on_ray.ray_engine(TWO).join(hashes, hashes, 6)
     assert len(here[0]) > len(hashes)
     assert all(np.array_equal(a, b) for a, b in zip(here, there, strict=True))
 
@@ -142,6 +121,32 @@ def test_searches_on_ray_find_what_searches_here_find(monkeypatch: pytest.Monkey
         assert candidates.is_flat(len(vectors), count) == (limit > 9000 and count > candidates.FEW)
         near, far = (make(vectors, count)(vectors) for make in (candidates.searcher, on_ray.ray_engine(TWO).searcher))
         assert all(np.array_equal(a, b) for a, b in zip(near, far, strict=True))
+
+
+@needs_ray
+@pytest.mark.slow
+def test_what_is_made_of_pictures_on_ray_is_what_is_made_of_them_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    from curation.checks.duplicates import candidates, features, looks, on_ray
+
+    monkeypatch.setattr(on_ray.OnRay, "rows", 700)
+    there = on_ray.OnRay(TWO)
+    rng = np.random.default_rng(5)
+    rough = rng.integers(0, 256, (1500, 6, 6)).astype(np.uint8)
+    pictures = np.ascontiguousarray(rough.repeat(8, axis=1).repeat(8, axis=2))
+    turn = partial(looks.turned, turn=1)
+    made: list[list[np.ndarray]] = []
+    for workers in (features.ALONE, there):
+        small = features.pictures(pictures, workers=workers)
+        seen = [
+            features.descriptors(pictures, view, workers, turn) for view in (features.PLAIN, features.View(1.2, 1, 0))
+        ]
+        made.append([*small, *seen, *candidates.partitioned(seen[0], workers)])
+    assert all(np.array_equal(here, far, equal_nan=here.dtype.kind == "f") for here, far in zip(*made, strict=True))
+    stored = there.sent(pictures, again=True)
+    assert there.sent(pictures, again=True) is stored and len(stored) == 3
+    known = there.sent(other := pictures.copy(), again=True)
+    del other
+    assert there.sent(pictures.copy(), again=True) is not known
 
 
 @needs_ray

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from curation.base.issues import read_issues
 from curation.base.settings import of_workspace
 from curation.base.workspace import open_workspace, read_listing
 from curation.measure import load_measurements
@@ -30,7 +31,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, faces: Path, curate: Cur
 
 @pytest.fixture(scope="module")
 def issues(workspace: Path) -> pd.DataFrame:
-    return pd.read_parquet(workspace / "issues.parquet")
+    return read_issues(open_workspace(workspace)).every()
 
 
 def kept(workspace: Path, version: str) -> pd.DataFrame:

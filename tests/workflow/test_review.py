@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from curation.base import files, settings
+from curation.base.issues import Issues, read_issues, write_issues
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, create_workspace, locked, open_workspace, read_issues
+from curation.base.workspace import Workspace, create_workspace, locked, open_workspace
 from curation.decisions import manifest
 from curation.pipeline.summary import check_words
 from curation.review import read_model
@@ -58,14 +59,14 @@ def test_the_documents_are_those_that_fiftyone_itself_writes(workspace: Workspac
 
 
 def test_each_challenge_that_was_found_has_a_view_of_its_own_worst_first(workspace: Workspace, mongodb: str) -> None:
-    issues = read_issues(workspace)
+    issues = read_issues(workspace).every()
     some = issues.drop_duplicates("path").head(4).assign(is_issue=True, group="", evidence='{"probability": 0.9}')
     titles = {"watermark": "Watermark", "occluded_face": "", "non_human_face": "", "outlier": ""}
     found = []
     for place, check in enumerate(titles):
         titles[check] = check_words(check)[0]
         found.append(some.assign(check=check, score=[(0.4 - 0.1 * n + 0.02 * place) % 0.5 for n in range(4)]))
-    files.write_table(workspace.issues, pd.concat([issues, *found], ignore_index=True))
+    write_issues(workspace, Issues(pd.concat([issues, *found], ignore_index=True)))
     seen = in_app("saved_views", workspace, mongodb, json.dumps(titles))
     for table in found:
         assert seen[table["check"].iloc[0]] == table.sort_values("score")["path"].tolist()

@@ -165,13 +165,14 @@ def test_wrong_usage_exits_with_two(curate: Curate) -> None:
 
 def test_two_workspaces_are_compared_by_versions_issues_and_pairs(curated: Path, tmp_path: Path) -> None:
     from curation.base import files
+    from curation.base.issues import Issues, read_issues, write_issues
     from curation.base.workspace import open_workspace
     from tests.benchmarks.compare_workspaces import differences
 
     other = open_workspace(Path(shutil.copytree(curated, tmp_path / "other")))
     assert list(differences(open_workspace(curated), other)) == []
-    issues = files.read_table(other.issues)
-    files.write_table(other.issues, issues.assign(score=issues["score"].where(issues.index != 3, 0.123)).iloc[1:])
+    issues = read_issues(other).every()
+    write_issues(other, Issues(issues.assign(score=issues["score"].where(issues.index != 3, 0.123)).iloc[1:]))
     files.write_table(other.pairs, files.read_table(other.pairs).iloc[1:])
     found = list(differences(open_workspace(curated), other))
     assert [line.split(",")[0] for line in found] == [

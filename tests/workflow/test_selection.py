@@ -18,8 +18,9 @@ from curation.audit.synthetic import face, make_sample
 from curation.audit.synthetic.make import as_pixels, jpeg
 from curation.base import files, settings
 from curation.base.errors import CurationError
+from curation.base.issues import Issues, read_issues, write_issues
 from curation.base.progress import Display
-from curation.base.workspace import Workspace, create_workspace, read_images, read_issues
+from curation.base.workspace import Workspace, create_workspace, read_images
 from curation.decisions import manifest, policy
 from curation.evidence.coverage import coverage
 from curation.pipeline import curating, decisions, selection
@@ -84,9 +85,9 @@ def test_a_cell_that_cleaning_would_empty_waits_for_a_person_and_is_in_the_repor
     mine = rows_of(own, "raw").query("split == 'train'").join(known)
     value, label = mine.groupby(["illumination", "label"]).size().idxmax()
     cell = mine.index[(mine["illumination"] == value) & (mine["label"] == label)]
-    issues = read_issues(own)
+    issues = read_issues(own).every()
     planted = (issues["check"] == "watermark") & issues["path"].isin(cell)
-    files.write_table(own.issues, issues.assign(is_issue=issues["is_issue"] | planted))
+    write_issues(own, Issues(issues.assign(is_issue=issues["is_issue"] | planted)))
     balanced = (Path(policy.__file__).parent / "policies" / "balanced.toml").read_text(encoding="utf-8")
     rules = balanced.replace('check = "blank"', 'check = "watermark"').replace('"watermark", ', "")
     (own.root / "marks.toml").write_text(rules, encoding="utf-8")
@@ -143,7 +144,7 @@ def test_copies_are_one_image_and_a_label_that_is_probably_wrong_costs(own: Work
     chosen = settings.of_workspace(own)
     version = manifest.find(own, "raw")
     pool = selection.candidates(own, version, "train", chosen)
-    issues = read_issues(own)
+    issues = read_issues(own).every()
     copies = issues[issues["is_issue"] & issues["check"].isin(["exact_duplicate", "near_duplicate"])]
     groups = copies.sort_values("check").drop_duplicates("path", keep="last").set_index("path")["group"]
     assert not pool.frame["path"].map(groups).dropna().duplicated().any()
@@ -184,7 +185,7 @@ def test_what_is_there_already_is_never_asked_for(own: Workspace, sample: Path, 
 
 @pytest.mark.slow
 def test_every_embedded_image_says_how_rare_it_is_and_what_that_looks_like(embedded: Workspace, curate: Curate) -> None:
-    issues = read_issues(embedded)
+    issues = read_issues(embedded).every()
     rare = issues[issues["check"] == "rare"]
     evidence = pd.DataFrame([files.parsed(text) for text in rare["evidence"]], index=rare["path"])
     unreadable = issues[(issues["check"] == "unreadable") & issues["is_issue"]]

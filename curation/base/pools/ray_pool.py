@@ -1,7 +1,7 @@
-"""A pool of tasks on Ray Data: on a cluster, or on a local Ray that nobody else can reach.
+"""A pool of tasks on Ray: on a cluster, or on a local Ray that nobody else can reach.
 
-One task is one block of a Ray dataset, so blocks are as few and large as the caller's tasks. Ray retries a task whose
-process or node died; one that fails again is returned, and the caller divides it, as with the local pool.
+Ray retries a task whose process or node died; one that fails again is returned, and the caller divides it, as with the
+local pool. Tasks are Ray's plain ones: a data set of Ray Data costs 0.1 CPU s, and a process that loads it 0.6.
 """
 
 from __future__ import annotations
@@ -9,17 +9,13 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import pickle
 import re
 import socket
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from curation.base import threads
 from curation.base.errors import CurationError, installing
@@ -29,6 +25,7 @@ if TYPE_CHECKING:
     from curation.base.settings import EngineSettings
 
 Task = TypeVar("Task")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 Work = Callable[[Any], Any]
@@ -39,11 +36,15 @@ Report = Callable[[int, int], None]
 _RETRIES = 2
 """Retries of a task whose process or node died."""
 
+_AHEAD = 2
+"""Tasks given to Ray for each process, so that none waits for the next one."""
+
 _ANSWER_S = 10.0
 """Seconds within which a cluster must accept a connection."""
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_task_oom_retries": str(_RETRIES),  # of a task that Ray ends because memory is short; by default forever
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no notice about accelerators that no task needs
     "RAY_worker_niceness": "0",  # Ray's workers would let everything else go first, and starve on a busy machine
 }
@@ -57,105 +58,136 @@ _THIS_PACKAGE = "face-curation"
 
 
 class RayPool(Generic[Task, Result]):
-    """Use as a context manager. Ray itself runs until the program ends, so that the next pool starts at once."""
+    """Work that processes of Ray do. Ray itself runs until the program ends, so that the next pool starts at once."""
 
     def __init__(self, engine: EngineSettings, make_work: Callable[..., Work], *arguments: Any) -> None:
-        """Prepare the work that ``make_work(*arguments)`` returns; each process calls it once.
+        """Start or join Ray, and store the work that ``make_work(*arguments)`` returns; each process calls it once.
 
-        ``make_work`` and its arguments must be picklable; they are stored once, and large arrays are shared on a node.
-        """
-        self._engine = engine
-        self._make_work = make_work
-        self._arguments = arguments
-        self._setup: list[Any] = []
-
-    def __enter__(self) -> Self:
-        """Start or join Ray.
+        ``make_work`` and its arguments must be picklable; large arrays among them are shared on a node.
 
         Raises:
             EngineError: Ray is not installed or does not answer, or a node has other packages than this machine.
 
         """
-        connect(self._engine)
+        connect(engine)
         import ray
 
-        # in a list, because Ray resolves a reference that is itself an argument, every time anew
-        self._setup = [ray.put((self._make_work, self._arguments))]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._setup = []
-
-    @property
-    def workers(self) -> int:
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        cores = int(resources.get("CPU", 1))
+        self.workers = engine.workers or cores
         """Number of tasks that run at a time."""
-        return slots(self._engine)
+        # Ray itself runs no more tasks than it has processors
+        self._most = self.workers if self.workers < cores else _AHEAD * cores
+        # in a list, because Ray resolves a reference that is itself an argument, every time anew
+        self._setup = [ray.put((make_work, arguments))]
 
     def results(self, queue: deque[Task]) -> Iterator[tuple[Task, Result | None]]:
         """Yield each task with its result when it is done, None if processes died on it.
 
-        Tasks that the caller adds to ``queue`` are run after all that were in it before.
+        Tasks that the caller adds to ``queue`` meanwhile are run too. Arrays of a result may be read-only.
 
         Raises:
             EngineError: the work raised an error.
 
         """
-        while queue:
-            tasks = list(queue)
-            queue.clear()
-            done: set[int] = set()
-            for row in self._dataset(tasks).iter_rows():
-                done.add(row["number"])
-                yield tasks[row["number"]], _opened(row)
-            for number, task in enumerate(tasks):
-                if number not in done:
-                    yield task, None
+        return self._results(queue, lambda task: task)
 
-    def _dataset(self, tasks: list[Task]) -> Any:
-        import ray.data
+    def _results(self, queue: deque[Item], task_of: Callable[[Item], Task]) -> Iterator[tuple[Item, Result | None]]:
+        import ray
 
-        rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-        # a block on which processes die is dropped, and the caller informed, instead of losing the whole run
-        dataset.context.max_errored_blocks = -1
-        dataset.context.enable_progress_bars = False
-        with warnings.catch_warnings():
-            # Ray Data would retry forever; up to 2.63 this deprecated argument is the only limit
-            warnings.simplefilter("ignore", ray.util.annotations.RayDeprecationWarning)
-            return dataset.map_batches(
-                partial(_do, setup=self._setup),
-                batch_size=None,
-                batch_format="pyarrow",
-                num_cpus=1,
-                concurrency=min(self._engine.workers, len(rows)) or None,
-                max_retries=_RETRIES,
-            )
+        sent: dict[Any, Item] = {}
+        try:
+            while queue or sent:
+                while queue and len(sent) < self._most:
+                    item = queue.popleft()
+                    sent[_remote().remote(self._setup, task_of(item))] = item
+                for answer in ray.wait(list(sent), num_returns=1)[0]:
+                    yield sent.pop(answer), _result(answer)
+        finally:
+            for answer in sent:
+                ray.cancel(answer, force=True)
+
+    def in_order(self, tasks: Sequence[Task], report: Report | None = None) -> Iterator[Result]:
+        """Yield the results of all tasks, in their order.
+
+        Args:
+            tasks: to run
+            report: called with (tasks done, tasks)
+
+        Raises:
+            EngineError: the work raised an error, or every process died on a task.
+
+        """
+        waiting: dict[int, Result] = {}
+        given = 0
+        numbered = deque(enumerate(tasks))
+        for done, ((number, _), result) in enumerate(self._results(numbered, lambda item: item[1]), 1):
+            if result is None:
+                raise EngineError(
+                    f"{_RETRIES + 1} processes of Ray died on one task, most likely out of memory; "
+                    "use fewer workers per node, or --engine local"
+                )
+            waiting[number] = result
+            if report is not None:
+                report(done, len(tasks))
+            while given in waiting:
+                yield waiting.pop(given)
+                given += 1
 
 
-def _opened(row: dict[str, Any]) -> Any:
-    """Return the result in a row.
+def stored_on_ray(engine: EngineSettings, parts: Sequence[Any]) -> list[Any]:
+    """Return references to objects, stored for all processes of Ray until the references are gone.
 
     Raises:
-        EngineError: the row holds an error message.
+        EngineError: as ``connect``.
 
     """
-    if row["error"]:
-        raise EngineError(row["error"])
-    return pickle.loads(row["result"])  # noqa: S301 -- written by our own worker a moment ago
+    connect(engine)
+    import ray
+
+    return [ray.put(part) for part in parts]
 
 
-def _do(block: pa.Table, setup: list[Any]) -> pa.Table:
-    """Run the tasks of a block in a process of Ray; errors are returned in rows, because Ray would only log them."""
-    rows = []
-    for row in block.to_pylist():
-        outcome = {"number": row["number"], "result": b"", "error": ""}
-        try:
-            outcome["result"] = pickle.dumps(_work(setup[0])(pickle.loads(row["task"])))  # noqa: S301 -- our own task
-        except Exception as error:
-            outcome["error"] = str(error) if isinstance(error, CurationError) else f"a Ray task failed: {error!r}"
-        rows.append(outcome)
-    schema = pa.schema([("number", pa.int64()), ("result", pa.large_binary()), ("error", pa.string())])
-    return pa.Table.from_pylist(rows, schema)
+def fetched(parts: Sequence[Any]) -> list[Any]:
+    """Return objects, those among them that are references to stored ones resolved."""
+    import ray
+
+    return [ray.get(part) if isinstance(part, ray.ObjectRef) else part for part in parts]
+
+
+@lru_cache(maxsize=1)
+def _remote() -> Any:
+    import ray
+
+    return ray.remote(num_cpus=1, max_retries=_RETRIES)(_do)
+
+
+def _result(answer: Any) -> Any:
+    """Return a task's result, None if processes died on it.
+
+    Raises:
+        EngineError: the task ended with an error.
+
+    """
+    import ray
+
+    try:
+        result, error = ray.get(answer)
+    except (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError) as failed:
+        raise EngineError(f"a Ray task failed: {failed!r}") from failed
+    except ray.exceptions.RayError:  # its process or node is gone, or what it read or wrote is gone with one
+        return None
+    if error:
+        raise EngineError(error)
+    return result
+
+
+def _do(setup: list[Any], task: Any) -> tuple[Any, str]:
+    """Run a task in a process of Ray; return its result and "", or what went wrong."""
+    try:
+        return _work(setup[0])(task), ""
+    except Exception as error:
+        return None, str(error) if isinstance(error, CurationError) else f"a Ray task failed: {error!r}"
 
 
 @lru_cache(maxsize=1)
@@ -166,59 +198,6 @@ def _work(setup: Any) -> Work:
     make_work, arguments = ray.get(setup)
     work: Work = make_work(*arguments)
     return work
-
-
-def do_all(
-    engine: EngineSettings,
-    make_work: Callable[..., Work],
-    arguments: tuple[Any, ...],
-    tasks: Sequence[Any],
-    report: Report | None = None,
-) -> list[Any]:
-    """Return the results of all tasks, in their order; see ``RayPool``.
-
-    Args:
-        engine: which Ray
-        make_work: makes the work, once per process
-        arguments: of ``make_work``
-        tasks: to run
-        report: called with (tasks done, tasks)
-
-    Raises:
-        EngineError: Ray cannot be used, the work raised, or every process died on a task.
-
-    """
-    results: dict[int, Any] = {}
-    with RayPool[tuple[int, Any], Any](engine, _make_numbered, make_work, arguments) as pool:
-        for (number, _), result in pool.results(deque(enumerate(tasks))):
-            if result is None:
-                raise EngineError(
-                    f"{_RETRIES + 1} processes of Ray died on one task, most likely out of memory; "
-                    "use fewer workers per node, or --engine local"
-                )
-            results[number] = result
-            if report is not None:
-                report(len(results), len(tasks))
-    return [results[number] for number in range(len(tasks))]
-
-
-def _make_numbered(make_work: Callable[..., Work], arguments: tuple[Any, ...]) -> Work:
-    work = make_work(*arguments)
-    return lambda numbered: work(numbered[1])
-
-
-def slots(engine: EngineSettings) -> int:
-    """Return the number of tasks that run at a time; joins or starts Ray.
-
-    Raises:
-        EngineError: as ``connect``.
-
-    """
-    connect(engine)
-    import ray
-
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return engine.workers or int(resources.get("CPU", 1))
 
 
 def connect(engine: EngineSettings) -> None:
@@ -253,9 +232,6 @@ def connect(engine: EngineSettings) -> None:
             f"the Ray cluster at {engine.address} cannot be joined ({error}); if it asks for a token, set "
             "RAY_AUTH_MODE=token as on its nodes (docs/ray.md), or use --engine local"
         ) from error
-    import ray.data
-
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # callers handle what it logs as errors
     if engine.address:
         require_same_packages()
 
@@ -306,15 +282,16 @@ def require_same_packages() -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     ask = ray.remote(num_cpus=0)(installed)
-    asked = {
-        node["NodeManagerAddress"]: ask.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote()
+    asked = [
+        (
+            node["NodeManagerAddress"],
+            ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(),
+        )
         for node in ray.nodes()  # type: ignore[no-untyped-call]
         if node["Alive"]
-    }
+    ]
     here = installed()
-    for address, answer in asked.items():
+    for address, answer in asked:
         try:
             there = ray.get(answer)
         except ray.exceptions.RayError as error:

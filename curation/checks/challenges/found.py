@@ -6,7 +6,7 @@ get no rows; a check that needs a learned model makes none where there were too 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curation.base.scored import Column, Kind, Scored, Value, exact_scores, narrow_scores, pieces
 from curation.checks import pixels
-from curation.checks.base import Flags, Floats, as_json, high_is_bad, one_number_rows, rows, upper_fence
+from curation.checks.base import (
+    Flags,
+    Floats,
+    Found,
+    Measured,
+    as_json,
+    high_is_bad,
+    nothing,
+    one_number,
+    upper_fence,
+)
 from curation.checks.challenges import model as models
 from curation.checks.challenges.distance import distance
 from curation.checks.challenges.recurring import recurring_marks
@@ -94,11 +105,11 @@ class Challenges:
         return probability, recurring
 
 
-def watermark(inputs: CheckInputs) -> pd.DataFrame:
+def watermark(inputs: CheckInputs) -> Found:
     """Images with text, a logo or a pattern laid over them; evidence: where, of what kind, how it is known."""
     known = inputs.challenges
     if known is None:
-        return _no_rows("watermark")
+        return nothing(inputs)
     probability, recurring = known.marked
     cells = known.logits.get("overlay")
 
@@ -118,10 +129,10 @@ def watermark(inputs: CheckInputs) -> pd.DataFrame:
             how = f"the same mark lies at the same place on {recurring[row]} other pictures"
         return facts | {"box": box, "mark": _kind(box), "how": how}
 
-    return _rows(inputs, "watermark", probability, evidence)
+    return _likely(inputs, probability, evidence)
 
 
-def occluded_face(inputs: CheckInputs) -> pd.DataFrame:
+def occluded_face(inputs: CheckInputs) -> Found:
     """Faces with something before them; evidence: which of brows, eyes, nose and mouth it covers.
 
     What covers most of a face hides it from the detector as well: then the parts are taken to be where they are in most
@@ -129,7 +140,7 @@ def occluded_face(inputs: CheckInputs) -> pd.DataFrame:
     """
     known = inputs.challenges
     if known is None or known.model is None:
-        return _no_rows("occluded_face")
+        return nothing(inputs)
     probability = known.judged("occluded_face")
     cells, landmarks = known.logits["occluder"], known.landmarks
     found: Flags = np.asarray(np.isfinite(landmarks).all(axis=(1, 2)), np.bool_)
@@ -140,14 +151,14 @@ def occluded_face(inputs: CheckInputs) -> pd.DataFrame:
         facts = {"probability": round(float(probability[row]), 4), "covered": parts, "box": _box(cells[row])}
         return facts | {"face_found": bool(found[row])} | ({"beside": beside} if beside and not parts else {})
 
-    return _rows(inputs, "occluded_face", probability, evidence)
+    return _likely(inputs, probability, evidence)
 
 
-def non_human_face(inputs: CheckInputs) -> pd.DataFrame:
+def non_human_face(inputs: CheckInputs) -> Found:
     """Drawings, cartoons, statues, dolls, masks, animals, and what is no face."""
     known = inputs.challenges
     if known is None or known.model is None:
-        return _no_rows("non_human_face")
+        return nothing(inputs)
     face = inputs.measurements["face_score"].to_numpy(dtype=np.float64, copy=True)
     # what covers a face explains why the detector doubts it
     covered = (known.judged("occluded_face") > LIKELY) & ~(face >= inputs.settings.checks.face_score)
@@ -158,19 +169,15 @@ def non_human_face(inputs: CheckInputs) -> pd.DataFrame:
     typical, spread = known.model.human["usual"].tolist()
     threshold = float(np.clip(typical + inputs.settings.checks.outlier_fence * spread, *_BOUNDS))
     scores = high_is_bad(values, threshold, 2 * threshold - typical, typical)
-    return one_number_rows(
-        "non_human_face", inputs.images["path"], values, scores, measure="unlike_a_person", threshold=threshold
-    )
+    return Found(one_number(Measured(values, ("unlike_a_person",)), scores, threshold), scores < LIKELY)
 
 
-def outlier(inputs: CheckInputs) -> pd.DataFrame:
+def outlier(inputs: CheckInputs) -> Found:
     """Images unlike the data's faces: far from the nearest embeddings; blank images have a check of their own."""
     known = inputs.challenges
     if known is None:
-        return _no_rows("outlier")
-    blank = pixels.blank(inputs)
-    skipped = inputs.images["path"].isin(blank.loc[blank["is_issue"], "path"]).to_numpy()
-    usable = known.known & inputs.readable & ~skipped
+        return nothing(inputs)
+    usable = known.known & inputs.readable & ~pixels.blank(inputs).flags
     contents = inputs.measurements["pixel_sha256"].to_numpy(dtype=object)
     face = inputs.measurements["face_score"].to_numpy(dtype=np.float64)
     sure = face >= inputs.settings.checks.face_score
@@ -179,26 +186,28 @@ def outlier(inputs: CheckInputs) -> pd.DataFrame:
     values = np.full(len(usable), np.nan)
     if usable.any():
         values[usable] = distance(known.embedding[usable], sure[usable], contents[usable], inputs.settings.seed)
-    chosen = np.flatnonzero(np.isfinite(values))
     # what is no face does not say how far a face may be
     faces = values[sure & np.isfinite(values)]
     typical = float(np.median(faces)) if len(faces) else 0.0
     threshold = upper_fence(faces, _OUTLYING, *_BOUNDS)
-    scores = high_is_bad(values, threshold, 2 * threshold - typical, typical)
-    texts = [
-        as_json(
+    scores = narrow_scores(high_is_bad(values, threshold, 2 * threshold - typical, typical))
+    kinds: dict[str, Kind] = {"value": "rounded"}
+    said = tuple(
+        pieces(
+            kinds,
             measure="log_distance_from_the_nearest_faces",
-            value=round(float(values[row]), 4),
+            value=Value("value"),
             threshold=round(threshold, 4),
-            face_found=bool(face[row] >= inputs.settings.checks.face_score),
+            face_found=seen,
         )
-        for row in chosen.tolist()
-    ]
-    kept = scores[chosen].round(6)
-    return rows("outlier", inputs.images["path"].iloc[chosen], kept, kept < LIKELY, texts)
+        for seen in (False, True)
+    )
+    is_face = (face >= inputs.settings.checks.face_score).astype(np.uint8)
+    fields = {"value": Column.narrow("rounded", values)}
+    return Found(Scored(scores, said, is_face, fields), exact_scores(scores) < LIKELY)
 
 
-def rare(inputs: CheckInputs) -> pd.DataFrame:
+def rare(inputs: CheckInputs) -> Found:
     """Images with few others near them, and whether each looks like an outlier, a wrong label, or just a rare face.
 
     Evidence: the distance to the 10th neighbour (0 the same .. 2 opposite; copies are one image), density (0 the
@@ -206,40 +215,35 @@ def rare(inputs: CheckInputs) -> pd.DataFrame:
     """
     known = inputs.challenges
     if known is None:
-        return _no_rows("rare")
+        return nothing(inputs)
     values = _loneliness(inputs, known)
     chosen = np.flatnonzero(np.isfinite(values))
     if not len(chosen):
-        return _no_rows("rare")
-    paths = inputs.images["path"].to_numpy(dtype=object)
-    found = outlier(inputs)
-    outliers = set(found.loc[found["is_issue"], "path"])
-    wrong: dict[str, float] = {}
+        return nothing(inputs)
+    wrong = np.zeros(len(values))
     if inputs.labels is not None:
-        wrong = dict(zip(inputs.labels["path"], inputs.labels["wrong"], strict=True))
+        judged = inputs.labels.set_index("path")["wrong"]
+        wrong = judged.reindex(inputs.images["path"]).fillna(0.0).to_numpy(dtype=np.float64)
     face = inputs.measurements["face_score"].to_numpy(dtype=np.float64) >= inputs.settings.checks.face_score
     typical, threshold = float(np.median(values[chosen])), upper_fence(values, _FENCE, 0.0, 2.0)
-    scores = high_is_bad(values, threshold, max(2 * threshold - typical, threshold + 1e-6), typical)
+    scores = narrow_scores(high_is_bad(values, threshold, max(2 * threshold - typical, threshold + 1e-6), typical))
+    density = np.full(len(values), np.nan)
     order = values[chosen].argsort(kind="stable").argsort(kind="stable")
-    density = 1 - order / max(len(chosen) - 1, 1)
-    texts = [
-        as_json(
-            neighbour_distance=round(float(values[row]), 4),
+    density[chosen] = 1 - order / max(len(chosen) - 1, 1)
+    kinds: dict[str, Kind] = {"neighbour_distance": "rounded", "density": "rounded"}
+    said = tuple(
+        pieces(
+            kinds,
+            neighbour_distance=Value("neighbour_distance"),
             threshold=round(threshold, 4),
-            density=round(float(dense), 4),
-            looks_like=_looks_like(wrong.get(paths[row], 0.0), paths[row] in outliers or not face[row]),
+            density=Value("density"),
+            looks_like=looks,
         )
-        for row, dense in zip(chosen.tolist(), density.tolist(), strict=True)
-    ]
-    kept = scores[chosen].round(6)
-    return rows("rare", inputs.images["path"].iloc[chosen], kept, kept < LIKELY, texts)
-
-
-def _looks_like(wrong: float, strange: bool) -> str:
-    """Return which of the three a lonely image looks like."""
-    if strange:
-        return "outlier"
-    return "mislabelled" if wrong > LIKELY else "rare face"
+        for looks in ("rare face", "mislabelled", "outlier")
+    )
+    looks = np.where(outlier(inputs).flags | ~face, 2, wrong > LIKELY).astype(np.uint8)
+    fields = {name: Column.narrow("rounded", of) for name, of in (("neighbour_distance", values), ("density", density))}
+    return Found(Scored(scores, said, looks, fields), exact_scores(scores) < LIKELY)
 
 
 def _loneliness(inputs: CheckInputs, known: Challenges) -> Floats:
@@ -308,18 +312,13 @@ def _kind(box: list[float]) -> str:
     return "text" if width >= 1.8 * height else "logo"
 
 
-def _rows(inputs: CheckInputs, check: str, probability: Floats, evidence: Any) -> pd.DataFrame:
-    """Return a row an image whose probability is known; the evidence of those that are not flagged is the number."""
-    chosen = np.flatnonzero(np.isfinite(probability) & inputs.readable)
-    scores = (1 - probability[chosen]).round(6)
-    flags: Flags = scores < LIKELY
-    texts = [
-        as_json(**evidence(row)) if flag else f'{{"probability": {probability[row]:.4f}}}'
-        for row, flag in zip(chosen.tolist(), flags.tolist(), strict=True)
-    ]
-    return rows(check, inputs.images["path"].iloc[chosen], scores, flags, texts)
-
-
-def _no_rows(check: str) -> pd.DataFrame:
-    nothing = np.zeros(0)
-    return rows(check, pd.Series([], dtype=object), nothing, nothing > 0, [])
+def _likely(inputs: CheckInputs, probability: Floats, evidence: Callable[[int], dict[str, Any]]) -> Found:
+    """Score the images whose probability is known; the evidence of those that are not flagged is the number."""
+    scores = narrow_scores(np.where(inputs.readable, 1 - probability, np.nan))
+    fields = {"probability": Column.narrow("fixed", probability)}
+    said = (pieces({"probability": "fixed"}, probability=Value("probability")),)
+    return Found(
+        Scored(scores, said, None, fields),
+        exact_scores(scores) < LIKELY,
+        lambda at: [as_json(**evidence(row)) for row in at.tolist()],
+    )

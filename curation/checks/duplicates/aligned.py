@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.base.pools.threads import Workers
 from curation.checks.duplicates.candidates import Candidates, Report, Searcher, as_candidates, searcher, union
 from curation.checks.duplicates.changes import after, inverse
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, SIDE, Pixels, descriptors
@@ -65,9 +66,12 @@ class FaceSource:
     SEARCHES: ClassVar[int] = 2
     """Of which progress tells."""
 
-    def __init__(self, report: Report | None = None, search: Searcher | None = None) -> None:
+    def __init__(
+        self, report: Report | None = None, search: Searcher | None = None, workers: Workers | None = None
+    ) -> None:
         """Search by ``search``, and tell ``report`` how far it is."""
         self._report = report
+        self._workers = workers
         self._searcher = search or searcher
 
     def pairs(self, thumbnails: Pixels, landmarks: Doubles) -> Candidates:
@@ -79,7 +83,10 @@ class FaceSource:
 
         """
         rows = np.flatnonzero(np.isfinite(landmarks).all(axis=1))
-        seen = descriptors(_aligned(thumbnails[rows], alignments(landmarks[rows])), PLAIN)
+        maps = np.full((len(thumbnails), 6), np.nan)
+        maps[rows] = alignments(landmarks[rows])
+        # of all, because those with a face may not fit in memory
+        seen = descriptors(thumbnails, PLAIN, self._workers, _aligned, maps)[rows]
         count = min(_NEAREST + 1, len(rows))
         search = self._searcher(seen, count) if len(rows) > 1 else None
         found = []
@@ -95,10 +102,11 @@ class FaceSource:
 
 
 def _aligned(thumbnails: Pixels, maps: Doubles) -> Pixels:
-    """Return (N, 48, 48) what the maps show of each picture; beyond its edge the edge is repeated."""
+    """Return (N, 48, 48) what the maps show of each picture; beyond its edge the edge is repeated. 0 without a map."""
     centre = (SIDE - 1) / 2
-    result = np.empty_like(thumbnails)
-    for n, (thumbnail, (a, b, dx, c, d, dy)) in enumerate(zip(thumbnails, maps.tolist(), strict=True)):
+    result = np.zeros_like(thumbnails)
+    for n in np.flatnonzero(np.isfinite(maps).all(axis=1)).tolist():
+        a, b, dx, c, d, dy = maps[n].tolist()
         into = np.array(
             [
                 [a, b, dx * SIDE + centre - (a + b) * centre],
@@ -106,7 +114,7 @@ def _aligned(thumbnails: Pixels, maps: Doubles) -> Pixels:
             ]
         )
         result[n] = cv2.warpAffine(
-            thumbnail,
+            thumbnails[n],
             into,
             (SIDE, SIDE),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,

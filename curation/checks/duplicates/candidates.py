@@ -10,12 +10,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, NamedTuple, Protocol
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.base.pools.threads import blocks, in_order
-from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, QUANTUM, Floats, Pixels, View, descriptors, seen_by
+from curation.base.pools.threads import Threads, Workers, blocks, fill, in_order
+from curation.checks.duplicates.features import (
+    ALONE,
+    MIRROR_SIGNS,
+    PLAIN,
+    QUANTUM,
+    Floats,
+    Pixels,
+    View,
+    descriptors,
+    seen_by,
+)
 from curation.checks.duplicates.kernels import load
 
 Indices = NDArray[np.int64]
@@ -53,12 +62,9 @@ class Index(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs that may be one picture: (M, 2) with i < j, sorted, and (M,) whether j is to be mirrored.
+    """Pairs that may be one picture: (M, 2) int64 with i < j, sorted, and (M,) whether j is to be mirrored."""
 
-    There are some thirty times as many as images: those of a search are int32.
-    """
-
-    pairs: Indices | NDArray[np.int32]
+    pairs: Indices
     mirrored: Flags
 
     def __len__(self) -> int:
@@ -78,21 +84,38 @@ class CandidateSource(Protocol):
 
 def as_candidates(i: Indices, j: Indices, mirrored: Flags) -> Candidates:
     """Order each pair, drop pairs of an image with itself and repetitions, and sort."""
-    low, high = np.minimum(i, j), np.maximum(i, j)
-    apart = low != high
-    key = np.sort((low[apart].astype(np.int64) << 33) | (high[apart].astype(np.int64) << 1) | mirrored[apart])
+    return _of_keys(_keys(i, j, mirrored))
+
+
+def _keys(i: Indices, j: Indices, mirrored: Flags) -> Indices:
+    """Return a number for each pair of different images, by which pairs are sorted."""
+    # in place, for there are many times as many pairs as images
+    key: Indices = np.minimum(i, j)
+    high = np.maximum(i, j)
+    apart = key != high
+    key <<= 33
+    high <<= 1
+    key |= high
+    key |= mirrored
+    return np.asarray(key[apart])
+
+
+def _of_keys(key: Indices) -> Candidates:
+    key.sort()
     # not np.unique, which hashes: five times the cost for millions of pairs
-    key = key[np.diff(key, prepend=-1) != 0]
-    pairs = np.empty((len(key), 2), dtype=np.int32)
-    pairs[:, 0], pairs[:, 1] = key >> 33, (key >> 1) & 0xFFFFFFFF
-    return Candidates(pairs, (key & 1).astype(np.bool_))
+    key = key[np.append(np.ones(min(len(key), 1), dtype=np.bool_), key[1:] != key[:-1])]
+    pairs = np.empty((len(key), 2), dtype=np.int64)
+    np.right_shift(key, 33, out=pairs[:, 0])
+    turned = (key & 1).astype(np.bool_)
+    key >>= 1
+    np.bitwise_and(key, 0xFFFFFFFF, out=pairs[:, 1])
+    return Candidates(pairs, turned)
 
 
 def union(found: Sequence[Candidates]) -> Candidates:
     """Return all pairs that any source named, each once."""
-    pairs = np.concatenate([np.empty((0, 2), dtype=np.int32), *(part.pairs for part in found)])
-    mirrored = np.concatenate([np.empty(0, dtype=np.bool_), *(part.mirrored for part in found)])
-    return as_candidates(pairs[:, 0], pairs[:, 1], mirrored)
+    keys = (_keys(part.pairs[:, 0], part.pairs[:, 1], part.mirrored) for part in found)
+    return _of_keys(np.concatenate([np.empty(0, dtype=np.int64), *keys]))
 
 
 # --- hashes -----------------------------------------------------------------------------------------------------------
@@ -274,20 +297,23 @@ few where only these are asked for."""
 _BLOCK = 512, 1024
 """Queries and descriptors that are compared by one product, which stays in the processor's cache."""
 
-QUERIES = 65_536
-"""Queries a block: enough of them for each partition, and less memory than for all at once."""
-
 _ALIKE, _MOST = 0.84, 24
 """Cosine of descriptors from which all neighbours are named, however many, and how many at most: the ``neighbours``
 nearest may all be others, of more images or where copies of one picture are many. Of 4,024 copies among 19,183 faces
 the ten nearest hold 78.5 %, these 79.1 %, for 7 % more pairs; among 80,000, most of them blends of two faces, 74.1 and
 75.1 % (for 12 % more), all 24 nearest 78.9 % (for 127 % more). Other sources name most of the rest."""
 
-_TRAINING_POINTS = 64
-"""Descriptors a partition that k-means is shown; faiss asks for 39 at least, and k-means costs most of all."""
+_QUERIES = 131_072
+"""Queries a block: enough of them for each partition, and less memory than for all at once."""
 
-_CENTROID = 512
-"""Length of a partition's centroid: its products with descriptors are below 2^24."""
+AT_ONCE = 2 * _QUERIES
+"""Queries of which more is in memory than their descriptors."""
+
+_TRAINING_POINTS, _ROUNDS = 64, 10
+"""Descriptors a partition that k-means is shown, and how often it moves its centroids."""
+
+_TOGETHER = 1024
+"""Descriptors that are compared with all centroids at a time: their products stay small."""
 
 _SEED = 1234
 """Of the partitions' k-means."""
@@ -300,6 +326,7 @@ class NeighbourSource:
     neighbours: int
     report: Report | None = None
     searcher: Searcher | None = None
+    workers: Workers | None = None
     name: str = "neighbours"
 
     SEARCHES: ClassVar[int] = len(_PLAIN_VIEWS) + len(_MIRRORED_VIEWS)
@@ -307,7 +334,7 @@ class NeighbourSource:
 
     def index(self, thumbnails: Pixels) -> Index:
         """Return the index that ``pairs`` searches; others may search it too."""
-        plain = descriptors(thumbnails, PLAIN)
+        plain = descriptors(thumbnails, PLAIN, self.workers)
         # one more, because an image is its own nearest
         count = min(max(self.neighbours, _MOST) + 1, len(thumbnails))
         return Index(plain, (self.searcher or searcher)(plain, count))
@@ -315,21 +342,30 @@ class NeighbourSource:
     def pairs(self, features: Features, index: Index | None = None) -> Candidates:
         """Return each image's ``neighbours`` nearest over all views, plain and mirrored, and all ``_ALIKE``."""
         thumbnails = features.thumbnails
-        search = (index or self.index(thumbnails)).search
-        found, parts, done = [], blocks(len(thumbnails), QUERIES), 0
-        for block in parts:
+        plain, search = index or self.index(thumbnails)
+        found, parts, done = [], blocks(len(thumbnails), AT_ONCE), 0
+        for some in parts:
+            pictures = thumbnails if len(parts) == 1 else thumbnails[some]  # one array, which workers may have already
             for mirrored, views in ((False, _PLAIN_VIEWS), (True, _MIRRORED_VIEWS)):
-                best = _empty_best(block.stop - block.start, 0)
-                for seen in seen_by(thumbnails[block], views):
-                    near = search(seen * MIRROR_SIGNS if mirrored else seen)
-                    best = _merged(best, near) if best[0].size else near
+                best: Neighbours | None = None
+                others = seen_by(pictures, views[1:], self.workers)
+                for view in views:
+                    seen = plain[some] if view == PLAIN else next(others)
+                    near = search(seen.astype(np.float32) * (MIRROR_SIGNS if mirrored else 1))
+                    best = _merged(best, near) if best else near
                     done += 1
                     if self.report is not None:
                         self.report(done // len(parts), self.SEARCHES)
-                named = (best[0] >= _ALIKE * QUANTUM**2) | (np.arange(best[0].shape[1]) <= self.neighbours)
-                row, rank = np.nonzero(named & (best[1] >= 0))
-                found.append(as_candidates(block.start + row, best[1][row, rank], np.full(len(row), mirrored)))
+                row, place = self._named(*(best or near))
+                del best, near, seen, others
+                found.append(as_candidates(some.start + row, place, np.full(len(row), mirrored)))
         return union(found)
+
+    def _named(self, similarity: Floats, place: Indices) -> tuple[Indices, Indices]:
+        """Return rows (M,) of queries, and the neighbours to name of each."""
+        named = (similarity >= _ALIKE * QUANTUM**2) | (np.arange(similarity.shape[1]) <= self.neighbours)
+        row, rank = np.nonzero(named & (place >= 0))
+        return row, place[row, rank]
 
 
 def _empty_best(rows: int, count: int) -> Neighbours:
@@ -351,7 +387,7 @@ def searcher(database: Floats, count: int, threads: int = 1) -> Callable[[Floats
     """Return a function from descriptors (Q, 44) to their ``count`` nearest in ``database`` (N, 44)."""
     if is_flat(len(database), count):
         return partial(flat_search, database, count, threads=threads)
-    return partial(partition_search, partitioned(database), count, threads=threads)
+    return partial(partition_search, partitioned(database, Threads(threads)), count, threads=threads)
 
 
 def flat_search(database: Floats, count: int, queries: Floats, threads: int = 1) -> Neighbours:
@@ -376,33 +412,57 @@ class Partitions(NamedTuple):
     """Descriptors laid down by partition.
 
     centroids -- (P, D)
-    vectors   -- (N, D) descriptors in order of their partitions
+    vectors   -- (N, D) descriptors in order of their partitions; int8 where they are whole numbers of at most 127
     rows      -- (N,) the row of each in the database
     bounds    -- (P + 1,) where each partition begins
     """
 
     centroids: Floats
-    vectors: Floats
+    vectors: Floats | NDArray[np.int8]
     rows: Indices
     bounds: Indices
 
 
-def partitioned(database: Floats) -> Partitions:
-    """Return partitions from a seeded k-means; their number follows faiss's own advice (4 sqrt N)."""
-    width = database.shape[1]
+def partitioned(database: Floats, workers: Workers = ALONE) -> Partitions:
+    """Return partitions by a seeded spherical k-means (Dhillon & Modha 2001), 4 sqrt N of them.
+
+    Centroids are whole numbers as descriptors are, so that products are exact and whoever computes them, in whatever
+    order and on however many threads, finds the same partitions.
+    """
     partitions = int(4 * len(database) ** 0.5)
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, partitions, faiss.METRIC_INNER_PRODUCT)
-    index.cp.seed = _SEED
-    index.cp.min_points_per_centroid = 1  # warns of fewer on the terminal, and does no more
-    index.cp.spherical = True
-    index.cp.max_points_per_centroid = _TRAINING_POINTS
-    index.train(database)
-    # whole numbers: which are nearest to a whole-number descriptor does not depend on which queries come together
-    centroids = np.rint(index.quantizer.reconstruct_n(0, partitions) * _CENTROID)
-    _, nearest = flat_search(centroids, 1, database)
-    rows = np.argsort(nearest[:, 0], kind="stable")
-    bounds = np.searchsorted(nearest[rows, 0], np.arange(partitions + 1))
-    return Partitions(centroids, database[rows], rows, bounds)
+    shuffled = np.random.default_rng(_SEED).permutation(len(database))
+    shown = database[np.sort(shuffled[: _TRAINING_POINTS * partitions])]
+    centroids = database[shuffled[:partitions]]
+    for _ in range(_ROUNDS):
+        sums = np.zeros(centroids.shape)
+        for filled, summed in workers.doing(_make_summing, centroids)([(part,) for part in workers.sent(shown, True)]):
+            sums[filled] += summed
+        length = np.linalg.norm(sums, axis=1, keepdims=True)
+        centroids = np.where(length > 0, np.rint(sums * (QUANTUM / np.maximum(length, 1.0))), centroids)
+        centroids = centroids.astype(np.float32)
+    nearest = np.empty(len(database), dtype=np.int64)
+    fill(workers, partial(_nearest_of, centroids), [database], [nearest])
+    rows = np.argsort(nearest, kind="stable")
+    bounds = np.searchsorted(nearest[rows], np.arange(partitions + 1))
+    small = database.astype(np.int8)
+    return Partitions(centroids, (small if np.array_equal(small, database) else database)[rows], rows, bounds)
+
+
+def _nearest_of(centroids: Floats, vectors: Floats) -> tuple[Indices]:
+    return ((vectors @ centroids.T).argmax(axis=1),)
+
+
+def _make_summing(centroids: Floats) -> Callable[[Sequence[Floats]], tuple[Indices, NDArray[np.float64]]]:
+    """Return what finds the centroids that vectors are nearest to, and the sum of the vectors of each."""
+
+    def summing(task: Sequence[Floats]) -> tuple[Indices, NDArray[np.float64]]:
+        (vectors,) = task
+        nearest = np.concatenate([_nearest_of(centroids, vectors[part])[0] for part in blocks(len(vectors), _TOGETHER)])
+        order = np.argsort(nearest, kind="stable")
+        filled, first = np.unique(nearest[order], return_index=True)
+        return filled, np.add.reduceat(vectors[order], first, axis=0, dtype=np.float64)
+
+    return summing
 
 
 def partition_search(partitions: Partitions, count: int, queries: Floats, threads: int = 1) -> Neighbours:
@@ -416,7 +476,7 @@ def partition_search(partitions: Partitions, count: int, queries: Floats, thread
     def do(block: slice) -> None:
         _search_partitions(partitions, np.ascontiguousarray(queries[block]), similarity[block], index[block])
 
-    for _ in in_order(do, blocks(len(queries), min(QUERIES, max(-(-len(queries) // threads), 1))), threads):
+    for _ in in_order(do, blocks(len(queries), min(_QUERIES, max(-(-len(queries) // threads), 1))), threads):
         pass
     return similarity, index
 
@@ -436,5 +496,5 @@ def _search_partitions(partitions: Partitions, queries: Floats, similarity: Floa
     for partition in np.flatnonzero(np.diff(bounds)).tolist():
         who = order[bounds[partition] : bounds[partition + 1]]
         inside = slice(partitions.bounds[partition], partitions.bounds[partition + 1])
-        products = queries[who] @ partitions.vectors[inside].T
+        products = queries[who] @ partitions.vectors[inside].astype(np.float32).T
         load.entry("keep_best")(products, who, partitions.rows[inside], similarity, index)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from curation.base import scratch
 from curation.base.pools import usable_cores
-from curation.base.pools.threads import blocks, in_order
+from curation.base.pools.threads import Threads, Workers, fill
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -77,8 +77,8 @@ _UNIT = 50.0
 _AT_ONCE = 8
 """Views whose descriptors are made together: 0.35 KB a picture."""
 
-_BLOCK = 1024
-"""Pictures looked at before the memory of their thumbnails is given back, if those lie in a file."""
+ALONE = Threads()
+"""One thread."""
 
 _FLAT_LEVELS = 1.5
 _FLAT_SHARE = 0.04
@@ -99,39 +99,38 @@ _IN_PLANE = np.zeros((3, 3, 3), dtype=np.bool_)
 _IN_PLANE[1] = True
 
 
-def filled(thumbnails: Pixels, folder: Path | None = None, threads: int = 1) -> Pixels:
+def filled(thumbnails: Pixels, folder: Path | None = None, workers: Workers = ALONE) -> Pixels:
     """Return thumbnails (N, 48, 48) whose large flat areas are filled by what surrounds them, smoothly.
 
     Plain ground, bars, frames and covered parts are no likeness and no difference: filled, they neither draw two
     pictures together nor apart. They lie in a file of ``folder``, or in memory where it is None.
     """
     result = scratch.mapped_zeros(folder, thumbnails.shape, np.uint8)
-
-    def do(block: slice) -> None:
-        result[block] = thumbnails[block]
-        flat = _flat_areas(thumbnails[block])
-        for n in np.flatnonzero(flat.any(axis=(1, 2))).tolist():
-            result[block.start + n][flat[n]] = _filling(thumbnails[block.start + n], flat[n])[flat[n]]
-
-    for _ in in_order(do, blocks(len(thumbnails), _BLOCK), threads):
-        scratch.release(thumbnails, result)
+    fill(workers, _filled, [thumbnails], [result])
     return result
+
+
+def _filled(thumbnails: Pixels) -> tuple[Pixels]:
+    result, flat = thumbnails.copy(), _flat_areas(thumbnails)
+    for n in np.flatnonzero(flat.any(axis=(1, 2))).tolist():
+        result[n][flat[n]] = _filling(thumbnails[n], flat[n])[flat[n]]
+    return (result,)
 
 
 def _flat_areas(thumbnails: Pixels) -> NDArray[np.bool_]:
     levels = thumbnails.astype(np.float32)
     window = (1, 5, 5)
-    mean = ndimage.uniform_filter(levels, window, mode="nearest")
-    variance = ndimage.uniform_filter(levels * levels, window, mode="nearest") - mean * mean
+    mean = scipy.ndimage.uniform_filter(levels, window, mode="nearest")
+    variance = scipy.ndimage.uniform_filter(levels * levels, window, mode="nearest") - mean * mean
     own = levels.std(axis=(1, 2), keepdims=True)
     flat = variance < np.clip(_FLAT_SHARE * own, _LEAST_FLAT, _FLAT_LEVELS) ** 2
     some = flat.mean(axis=(1, 2)) >= _FILLED
     flat[~some] = False
-    parts, count = ndimage.label(flat[some], _IN_PLANE)
+    parts, count = scipy.ndimage.label(flat[some], _IN_PLANE)
     size = np.bincount(parts.ravel(), minlength=count + 1)
     large = size >= _FILLED * SIDE * SIDE
     large[0] = False
-    flat[some] = ndimage.binary_dilation(large[parts], _IN_PLANE, iterations=_FLAT_EDGE)
+    flat[some] = scipy.ndimage.binary_dilation(large[parts], _IN_PLANE, iterations=_FLAT_EDGE)
     flat[flat.all(axis=(1, 2))] = False
     return np.asarray(flat)
 
@@ -166,7 +165,7 @@ def pictures(
     landmarks: NDArray[np.float64] | None = None,
     folder: Path | None = None,
     large: NDArray[np.int8] | None = None,
-    threads: int = 1,
+    workers: Workers = ALONE,
 ) -> Pictures:
     """Return thumbnails (R, 48, 48) uint8, filled (see ``filled``) and evened (see ``evened``), at the three sizes.
 
@@ -174,37 +173,35 @@ def pictures(
     evened thumbnails, where they are there already.
     """
     count = len(thumbnails)
-    large = all_evened(filled(thumbnails, folder, threads), folder, threads) if large is None else large
+    large = all_evened(filled(thumbnails, folder, workers), folder, workers) if large is None else large
     small, middle = (scratch.mapped_zeros(folder, (count, side, side), np.int8) for side in (SIDE // 4, SIDE // 2))
-
-    def do(block: slice) -> None:
-        for n in range(block.start, block.stop):
-            levels = large[n].astype(np.float32)
-            coarse, soft = cv2.GaussianBlur(levels, (0, 0), _SMALL_BLUR), cv2.GaussianBlur(levels, (0, 0), _MIDDLE_BLUR)
-            small[n] = np.rint(cv2.resize(coarse, small.shape[1:], interpolation=cv2.INTER_AREA))
-            middle[n] = np.rint(cv2.resize(soft, middle.shape[1:], interpolation=cv2.INTER_AREA))
-
-    for _ in in_order(do, blocks(count, _BLOCK), threads):
-        scratch.release(small, middle, large)
+    fill(workers, _reduced, [large], [small, middle])
     known = np.full((count, 10), np.nan) if landmarks is None else landmarks
     return Pictures(small, middle, large, thumbnails, known)
 
 
-def all_evened(
-    thumbnails: Pixels, folder: Path | None = None, threads: int = 1, known: NDArray[np.int8] | None = None
-) -> NDArray[np.int8]:
-    """Return thumbnails (R, 48, 48) evened, see ``evened``; ``known`` are the first of them, where they are there."""
+def _reduced(large: NDArray[np.int8]) -> list[NDArray[np.int8]]:
+    small, middle = (np.empty((len(large), side, side), dtype=np.int8) for side in (SIDE // 4, SIDE // 2))
+    for n, picture in enumerate(large):
+        levels = picture.astype(np.float32)
+        coarse, soft = cv2.GaussianBlur(levels, (0, 0), _SMALL_BLUR), cv2.GaussianBlur(levels, (0, 0), _MIDDLE_BLUR)
+        small[n] = np.rint(cv2.resize(coarse, small.shape[1:], interpolation=cv2.INTER_AREA))
+        middle[n] = np.rint(cv2.resize(soft, middle.shape[1:], interpolation=cv2.INTER_AREA))
+    return [small, middle]
+
+
+def all_evened(thumbnails: Pixels, folder: Path | None = None, workers: Workers = ALONE) -> NDArray[np.int8]:
+    """Return thumbnails (R, 48, 48) evened, see ``evened``."""
     result = scratch.mapped_zeros(folder, thumbnails.shape, np.int8)
-    first = 0 if known is None else len(known)
-    result[:first] = known if known is not None else 0
-
-    def do(block: slice) -> None:
-        for n in range(first + block.start, first + block.stop):
-            result[n] = evened(thumbnails[n])
-
-    for _ in in_order(do, blocks(len(thumbnails) - first, _BLOCK), threads):
-        scratch.release(thumbnails, result)
+    fill(workers, _each_evened, [thumbnails], [result])
     return result
+
+
+def _each_evened(thumbnails: Pixels) -> tuple[NDArray[np.int8]]:
+    result = np.empty(thumbnails.shape, dtype=np.int8)
+    for n, thumbnail in enumerate(thumbnails):
+        result[n] = evened(thumbnail)
+    return (result,)
 
 
 def evened(thumbnail: Pixels) -> NDArray[np.int8]:
@@ -220,33 +217,51 @@ def evened(thumbnail: Pixels) -> NDArray[np.int8]:
     return np.asarray(np.clip(even, -127, 127), dtype=np.int8)
 
 
-def descriptors(thumbnails: Pixels, view: View) -> Floats:
+Prepare = Callable[..., Pixels]
+
+
+def descriptors(
+    thumbnails: Pixels, view: View, workers: Workers | None = None, prepare: Prepare | None = None, *also: NDArray[Any]
+) -> Floats:
     """Return descriptors (N, 44) float32 of thumbnails (N, 48, 48) uint8 seen through ``view``.
+
+    What is seen is ``prepare(thumbnails, *also)``, if it is given, of some thumbnails and the same rows of ``also``.
 
     A descriptor holds the low cosine coefficients (DCT-II, Ahmed, Natarajan & Rao 1974) of the blurred picture without
     its mean, scaled to one length. Entries are whole numbers, so that every inner product is exact in single
     precision, whatever the order of summation: the same neighbours on every machine.
     """
-    return next(seen_by(thumbnails, [view]))
+    return next(seen_by(thumbnails, [view], workers, prepare, *also)).astype(np.float32)
 
 
-def seen_by(thumbnails: Pixels, views: Sequence[View]) -> Iterator[Floats]:
-    """Yield the descriptors through each view; several are made at a time, for the pictures are read once for them."""
-    flat = thumbnails.reshape(len(thumbnails), SIDE * SIDE)
+def seen_by(
+    thumbnails: Pixels,
+    views: Sequence[View],
+    workers: Workers | None = None,
+    prepare: Prepare | None = None,
+    *also: NDArray[Any],
+) -> Iterator[NDArray[np.int8]]:
+    """Yield the descriptors through each view; several are made at a time, for the pictures are read once for them.
+
+    They are a quarter as large as those of ``descriptors``.
+    """
     for first in range(0, len(views), _AT_ONCE):
         matrices = np.concatenate([_descriptor_matrix(view) for view in views[first : first + _AT_ONCE]], axis=1)
-        result = np.empty((matrices.shape[1] // _LENGTH, len(flat), _LENGTH), dtype=np.int8)
-        for _ in in_order(partial(_describe, flat, matrices, result), blocks(len(flat), _BLOCK), usable_cores()):
-            scratch.release(thumbnails)
-        yield from (seen.astype(np.float32) for seen in result)
+        result = np.empty((len(thumbnails), matrices.shape[1] // _LENGTH, _LENGTH), dtype=np.int8)
+        do = partial(_described, matrices, prepare)
+        fill(workers or Threads(usable_cores()), do, [thumbnails, *also], [result], again=True)
+        yield from result.swapaxes(0, 1)
 
 
-def _describe(flat: Pixels, matrices: Floats, result: NDArray[np.int8], block: slice) -> None:
-    """Fill rows of ``result`` (views, N, 44) with what the matrices make of pictures (N, 2304)."""
-    spectrum = (flat[block].astype(np.float32) @ matrices).astype(np.float64)
+def _described(
+    matrices: Floats, prepare: Prepare | None, thumbnails: Pixels, *also: NDArray[Any]
+) -> tuple[NDArray[np.int8]]:
+    """Return what the matrices make of pictures: (N, views, 44)."""
+    pictures = thumbnails if prepare is None else prepare(thumbnails, *also)
+    spectrum = (pictures.reshape(-1, SIDE * SIDE).astype(np.float32) @ matrices).astype(np.float64)
     spectrum = spectrum.reshape(len(spectrum), -1, _LENGTH)
     length = np.sqrt((spectrum**2).sum(axis=2, keepdims=True))
-    result[:, block] = np.rint(spectrum * (QUANTUM / np.maximum(length, 1.0))).swapaxes(0, 1)
+    return (np.rint(spectrum * (QUANTUM / np.maximum(length, 1.0))).astype(np.int8),)
 
 
 @cache

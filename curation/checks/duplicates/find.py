@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from curation.base import scratch
 from curation.base.pools import usable_cores
+from curation.base.pools.threads import Threads, Workers, blocks
 from curation.base.progress import Display
 from curation.base.tables import HALF, WHOLE, WINDOW
 
@@ -40,7 +41,7 @@ class Engine(NamedTuple):
     join: Join
     searcher: Searcher
     verify: Callable[[Pictures, Candidates, Report | None], Iterator[Verified]]
-    threads: int = 1
+    workers: Workers = Threads()
 
 
 def local_engine(threads: int = 0) -> Engine:
@@ -49,7 +50,7 @@ def local_engine(threads: int = 0) -> Engine:
 
     threads = threads or usable_cores()
     search, verify = partial(candidates.searcher, threads=threads), partial(verification.verify, threads=threads)
-    return Engine(candidates.hamming_pairs, search, verify, threads)
+    return Engine(candidates.hamming_pairs, search, verify, Threads(threads))
 
 
 def find_near_duplicates(
@@ -100,19 +101,22 @@ def find_near_duplicates(
     looks = as_looks(len(thumbnails), parts)
     levels = _stacked(folder, thumbnails, parts.thumbnails)
     points = _landmarks_of(looks, landmarks)
-    full = features.filled(levels, folder, chosen.threads)
-    large = features.all_evened(full, folder, chosen.threads)
+    full = features.filled(levels, folder, chosen.workers)
+    large = features.all_evened(full, folder, chosen.workers)
     with shown.step("Searching for near copies", "searches") as searched:
         given = candidates.Features(full, dhash, phash)
         looks, named = _candidates(given, large, looks, points, settings, chosen, searched)
         named = candidates.union([named, *(source.pairs(given) for source in also)])
-    levels, full = (_with_turned(folder, part, looks) for part in (levels, full))
+    del given
+    full = _added(folder, full, looks)
+    levels = _stacked(folder, levels, _added(folder, levels, looks))
     points = np.concatenate([points, np.full((len(looks.owner) - len(points), 10), np.nan)])
     with shown.step("Comparing the candidates", "pairs") as compared:
         apart = looks.owner[named.pairs[:, 0]] != looks.owner[named.pairs[:, 1]]
         named = candidates.Candidates(named.pairs[apart], named.mirrored[apart])
-        large = features.all_evened(full, folder, chosen.threads, large)
-        pictures = features.pictures(levels, points, folder, large, chosen.threads)
+        large = _stacked(folder, large, features.all_evened(full, folder, chosen.workers))
+        del full
+        pictures = features.pictures(levels, points, folder, large, chosen.workers)
         texts: dict[str, int] = {}
 
         def examined(pairs: Candidates, report: Report | None) -> pd.DataFrame:
@@ -154,16 +158,16 @@ def _candidates(
             WindowSource.SEARCHES,
         ],
     )
-    neighbours = candidates.NeighbourSource(settings.neighbours, progress.of(1), engine.searcher)
+    neighbours = candidates.NeighbourSource(settings.neighbours, progress.of(1), engine.searcher, engine.workers)
     index = neighbours.index(given.thumbnails)
     found = [
         candidates.HashSource(settings.hash_radius, engine.join, progress.of(0)).pairs(given),
         neighbours.pairs(given, index),
     ]
     few = candidates.Index(index.vectors, engine.searcher(index.vectors, min(candidates.FEW, len(index.vectors))))
-    looks, turned = TurnSource(few, progress.of(2)).pairs(given.thumbnails[:contents], looks)
-    by_face = aligned.FaceSource(progress.of(3), engine.searcher).pairs(given.thumbnails, points)
-    source = WindowSource(few, progress.of(4), engine.searcher, engine.threads)
+    looks, turned = TurnSource(few, progress.of(2), engine.workers).pairs(given.thumbnails[:contents], looks)
+    by_face = aligned.FaceSource(progress.of(3), engine.searcher, engine.workers).pairs(given.thumbnails, points)
+    source = WindowSource(few, progress.of(4), engine.searcher, engine.workers)
     looks, windows = source.pairs(given.thumbnails[:contents], large, looks)
     return looks, candidates.union([*found, turned, windows, by_face])
 
@@ -192,7 +196,7 @@ def _missing_pairs(found: pd.DataFrame, named: Candidates, contents: int) -> Can
     a = np.repeat(np.arange(len(rows)), each)
     b = hubs[np.repeat(first[part], each) + np.arange(len(a)) - np.repeat(np.cumsum(each) - each, each)]
     i, j = np.minimum(rows[a], rows[b]), np.maximum(rows[a], rows[b])
-    seen = named.pairs[(named.pairs < contents).all(axis=1)].astype(np.int64)
+    seen = named.pairs[(named.pairs < contents).all(axis=1)]
     keys = np.concatenate([seen[:, 0] * contents + seen[:, 1], pairs[:, 0] * contents + pairs[:, 1]])
     new = (i != j) & ~np.isin(i * contents + j, keys)
     both = [np.full(int(new.sum()), flip) for flip in (False, True)]
@@ -212,19 +216,31 @@ class _Progress:
         return lambda done, _: self._report(self._before[source] + done, self._before[-1])
 
 
-def _stacked(folder: Path | None, first: Pixels, second: Pixels) -> Pixels:
+def _stacked(folder: Path | None, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
     if not len(second):
         return np.ascontiguousarray(first)
-    stack = scratch.mapped_zeros(folder, (len(first) + len(second), *first.shape[1:]), np.uint8)
-    stack[: len(first)], stack[len(first) :] = first, second
+    stack = scratch.mapped_zeros(folder, (len(first) + len(second), *first.shape[1:]), first.dtype)
+    for source, target in ((first, stack[: len(first)]), (second, stack[len(first) :])):
+        for part in blocks(len(source), _AT_ONCE):
+            target[part] = source[part]
+            scratch.release(source, stack)
     return stack
 
 
-def _with_turned(folder: Path | None, pictures: Pixels, looks: Looks) -> Pixels:
-    """Return pictures with those behind them that ``looks`` turns or cuts."""
+def _added(folder: Path | None, pictures: Pixels, looks: Looks) -> Pixels:
+    """Return what the looks behind those of ``pictures`` show: pictures turned or cut."""
     from curation.checks.duplicates.looks import pictured
 
-    return _stacked(folder, pictures, pictured(pictures, looks))
+    behind = looks.some(slice(len(pictures), None))
+    added = scratch.mapped_zeros(folder, (len(behind.owner), *pictures.shape[1:]), np.uint8)
+    for part in blocks(len(added), _AT_ONCE):
+        added[part] = pictured(pictures, behind.some(part))
+        scratch.release(pictures, added)
+    return added
+
+
+_AT_ONCE = 4096
+"""Pictures that are copied before the memory of those that lie in files is given back."""
 
 
 def _landmarks_of(looks: Looks, landmarks: Doubles | None) -> Doubles:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 Ints = NDArray[np.int64]
 
@@ -57,8 +56,10 @@ def _without_lesser_sources(
 
 def components(size: int, pairs: Ints) -> Ints:
     """Return (N,) which connected part each of ``size`` images belongs to, numbered by their first images."""
-    graph = coo_matrix((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(size, size))
-    return _numbered(np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64))
+    graph = scipy.sparse.coo_matrix(
+        (np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(size, size)
+    )
+    return _numbered(np.asarray(scipy.sparse.csgraph.connected_components(graph, directed=False)[1], dtype=np.int64))
 
 
 def _numbered(labels: Ints) -> Ints:

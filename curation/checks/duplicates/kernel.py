@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.base.pools.threads import blocks, in_order
 from curation.checks.duplicates.kernels import load
 
 Floats = NDArray[np.float32]
@@ -35,9 +34,6 @@ median is no better than the best third of the inner cells, because other pictur
 *_all: correlation over all pixels together; drift_*: median and upper quartile of the cells' own displacements that the
 map left over, px of 48; overlap: share of the template's pixels inside the other picture.
 """
-
-_PAIRS = 4096
-"""Pairs of which a thread places crops at a time: some hundredths of a second."""
 
 
 def screen(
@@ -82,9 +78,7 @@ def examine(large: Stack, i: Indices, j: Indices, mirrored: Flags, maps: Doubles
     return evidence
 
 
-def place_crops(
-    large: Stack, one: Indices, other: Indices, sides: tuple[int, ...], threads: int = 1
-) -> tuple[Doubles, Indices]:
+def place_crops(large: Stack, one: Indices, other: Indices, sides: tuple[int, ...]) -> tuple[Doubles, Indices]:
     """Lay pictures, shrunk, over others where their details agree best.
 
     Args:
@@ -92,7 +86,6 @@ def place_crops(
         one: (M,) pictures that are laid over, at 24 px
         other: (M,) pictures that are shrunk
         sides: to which of them, px, at most 16; where the first agrees too little, the others are not tried
-        threads: that share the work
 
     Returns:
         (M,) the best correlation of levels, -1..1, and (M, 3) the side, left and top at which it is.
@@ -101,12 +94,7 @@ def place_crops(
     agreement, places = np.zeros(len(one)), np.zeros((len(one), 3), dtype=np.int64)
     weights = np.stack([area_weights(large.shape[1], side) for side in sides])
     given = np.array(sides, dtype=np.int64)
-
-    def do(block: slice) -> None:
-        load.entry("place_crops")(large, one[block], other[block], given, weights, agreement[block], places[block])
-
-    for _ in in_order(do, blocks(len(one), _PAIRS), threads):
-        pass
+    load.entry("place_crops")(large, one, other, given, weights, agreement, places)
     return agreement, places
 
 

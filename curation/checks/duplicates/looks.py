@@ -8,15 +8,16 @@ turned back, and only such are turned back and looked for. Where there is no com
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.base.pools.threads import blocks
+from curation.base.pools.threads import Workers, blocks
 from curation.base.tables import WHOLE, WINDOW
-from curation.checks.duplicates.candidates import FEW, Candidates, Index, Indices, as_candidates
+from curation.checks.duplicates.candidates import AT_ONCE, FEW, Candidates, Index, Indices, as_candidates
 from curation.checks.duplicates.features import MIRROR_SIGNS, PLAIN, Floats, Pixels, descriptors
 
 Doubles = NDArray[np.float64]
@@ -29,9 +30,6 @@ _TURNS = (1, 2, 3, NEGATIVE, NEGATIVE + 1, NEGATIVE + 2, NEGATIVE + 3)
 
 _LEAST_SIMILARITY = 0.75
 """Cosine of descriptors below which a turned picture's neighbour is not named: compression and tone leave 0.95."""
-
-_AT_ONCE = 8192
-"""Pictures that are turned together: they need room."""
 
 _SLACK = 0.02
 """A picture is turned although it looks less like the mean then, if by no more than this cosine: what was done to it
@@ -74,6 +72,10 @@ class Looks(NamedTuple):
     turn: Indices
     view: Doubles
 
+    def some(self, rows: slice) -> Looks:
+        """Return those in ``rows``."""
+        return Looks(self.owner[rows], self.kind[rows], self.box[rows], self.turn[rows], self.view[rows])
+
 
 _WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
 AS_IT_IS = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
@@ -97,10 +99,8 @@ def turned(thumbnails: NDArray[np.uint8], turn: int) -> Pixels:
 
 
 def pictured(thumbnails: Pixels, looks: Looks) -> Pixels:
-    """Return what the looks behind the first ``len(thumbnails)`` show: their owners' pictures turned, or windows."""
-    turns, owners, views, kinds = (
-        part[len(thumbnails) :] for part in (looks.turn, looks.owner, looks.view, looks.kind)
-    )
+    """Return what looks show of their owners' pictures: those turned, or windows."""
+    turns, owners, views, kinds = looks.turn, looks.owner, looks.view, looks.kind
     added = np.empty((len(turns), *thumbnails.shape[1:]), dtype=np.uint8)
     for turn in np.unique(turns).tolist():
         added[turns == turn] = turned(thumbnails[owners[turns == turn]], turn)
@@ -120,15 +120,18 @@ def seen_through(picture: NDArray[Any], view: NDArray[np.float64], method: int =
     return np.asarray(cv2.warpAffine(picture, into, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
 
-def nearest(index: Index, seen: Floats, contents: int, count: int, least: float) -> tuple[Indices, Indices]:
+def nearest(index: Index, seen: NDArray[Any], contents: int, count: int, least: float) -> tuple[Indices, Indices]:
     """Return (query, content) of the ``count`` nearest whose cosine is at least ``least``."""
-    if not len(seen):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    found = index.search(seen)
-    similarity, place = found[0][:, :count], found[1][:, :count]
-    cosine = similarity / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True) ** 2, 1.0)
-    query, rank = np.nonzero((cosine >= least) & (place >= 0) & (place < contents))
-    return np.asarray(query, dtype=np.int64), place[query, rank]
+    queries, places = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for some in blocks(len(seen), AT_ONCE):
+        asked = seen[some].astype(np.float32)
+        found = index.search(asked)
+        similarity, place = found[0][:, :count], found[1][:, :count]
+        cosine = similarity / np.maximum(np.linalg.norm(asked, axis=1, keepdims=True) ** 2, 1.0)
+        query, rank = np.nonzero((cosine >= least) & (place >= 0) & (place < contents))
+        queries.append(query + some.start)
+        places.append(place[query, rank])
+    return np.concatenate(queries), np.concatenate(places)
 
 
 class TurnSource:
@@ -137,10 +140,11 @@ class TurnSource:
     SEARCHES: ClassVar[int] = len(_TURNS)
     """Of which progress tells."""
 
-    def __init__(self, index: Index, report: Report | None = None) -> None:
+    def __init__(self, index: Index, report: Report | None = None, workers: Workers | None = None) -> None:
         """Search ``index``, which holds the contents' descriptors first, for the ``FEW`` nearest, itself among them."""
         self._index = index
         self._report = report
+        self._workers = workers
 
     def pairs(self, thumbnails: Pixels, looks: Looks) -> tuple[Looks, Candidates]:
         """Return the looks that turning adds behind ``looks``, and pairs of contents with them.
@@ -154,14 +158,10 @@ class TurnSource:
         mean, upright = _way_up(plain)
         row, turn, other, mirrored = [], [], [], []
         for done, way in enumerate(_TURNS):
-            chosen = []
-            for block in blocks(len(thumbnails), _AT_ONCE):
-                part = descriptors(turned(thumbnails[block], way), PLAIN)
-                likely = np.flatnonzero(_cosines(part, mean) + _SLACK >= upright[block])
-                chosen.append((block.start + likely, part[likely]))
-            asked, seen = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
+            seen = descriptors(thumbnails, PLAIN, self._workers, partial(turned, turn=way))
+            asked = np.flatnonzero(_cosines(seen, mean) + _SLACK >= upright)
             for flip in (False, True):
-                looked = seen * MIRROR_SIGNS if flip else seen
+                looked = seen[asked] * MIRROR_SIGNS if flip else seen[asked]
                 query, near = nearest(self._index, looked, len(thumbnails), FEW, _LEAST_SIMILARITY)
                 apart = asked[query] != near
                 row.append(asked[query][apart])

@@ -1,30 +1,27 @@
 """The costly steps of the near-duplicate search on Ray, by the same functions and with the same results.
 
-Verification: blocks of pairs; the pictures are stored once and shared by all processes of a node. Neighbours: blocks of
-queries against the one index (for many images: k-means partitions). Hashes: a shuffle by chunk keys, for so many that
-it pays.
+What all tasks of a step look at (pictures, hashes, an index) is stored once and shared by all processes of a node; a
+task is a block of pairs, of queries or of pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.base.pools import EngineError, ray_pool
+from curation.base.pools.ray_pool import RayPool, fetched, stored_on_ray
+from curation.base.pools.threads import Make, blocks
 from curation.checks.duplicates.candidates import (
-    CHUNK_BITS,
     Candidates,
     Hashes,
     Indices,
     Neighbours,
     Partitions,
-    chunk_of,
-    chunk_pairs,
-    chunk_radii,
     hamming_pairs,
     is_flat,
     partition_search,
@@ -39,44 +36,63 @@ if TYPE_CHECKING:
     from curation.base.settings import EngineSettings
 
 Report = Callable[[int, int], None]
-Columns = dict[str, NDArray[Any]]
 
+_PAIRS = 8192
+"""Pairs a block: at a tenth of a millisecond each, a second."""
+
+_LEAST_QUERIES, _MOST_QUERIES = 4096, 131_072
 _BLOCKS_A_WORKER = 4
-"""At least so many, where there is enough work, so that all end at about the same time."""
+"""Descriptors a block; of these at least so many where there is enough work, so that all end at about the same time."""
 
-_LEAST_PAIRS = 4096
-_MOST_PAIRS = 65_536
-"""Pairs a block: at a tenth of a millisecond each, between half a second and a few seconds."""
-
-_LEAST_QUERIES = 4096
-"""Queries a block: faiss compares them with the database in blocks of as many."""
-
-_WORTH_A_SHUFFLE = 2_000_000
-"""Hashes from which they are shuffled. On two cores a million cost as much here as there (42 s, 51 s); a shuffle needs
-2.8 GiB for them, and pays with more cores or where one process cannot hold all hashes."""
-
-_RANGE_BITS = 4
-"""A chunk's keys are divided by their first bits into 16 ranges; a bucket of the shuffle is one range of one chunk."""
+_PARTITIONED_AT_ONCE = 65_536
+"""Descriptors that one process divides in less time than it takes to share that work."""
 
 
 def ray_engine(settings: EngineSettings) -> Engine:
     """Return the steps of ``find_near_duplicates`` as they run on Ray; nothing is started before the first one."""
-    return Engine(partial(_join, settings), partial(_searcher, settings), partial(_verify, settings))
+    workers = OnRay(settings)
+    return Engine(partial(_join, settings), partial(_searcher, settings), partial(_verify, settings), workers)
 
 
-# --- verification -----------------------------------------------------------------------------------------------------
+class OnRay:
+    """Processes of Ray, as ``Workers``."""
+
+    rows = 8192
+
+    def __init__(self, settings: EngineSettings) -> None:
+        """Start nothing yet."""
+        self._settings = settings
+        self._stored: dict[int, list[Any]] = {}
+
+    def doing(self, make: Make, *arguments: Any) -> Callable[[Sequence[Any]], Iterator[Any]]:
+        """See ``Workers``."""
+        return RayPool[Any, Any](self._settings, _make_fetching, make, arguments).in_order
+
+    def sent(self, array: NDArray[Any], again: bool = False) -> list[Any]:
+        """See ``Workers``."""
+        parts = [array[part] for part in blocks(len(array), self.rows)]
+        if not again:
+            return parts
+        if id(array) not in self._stored:
+            self._stored[id(array)] = stored_on_ray(self._settings, parts)
+            weakref.finalize(array, self._stored.pop, id(array), None)
+        return self._stored[id(array)]
+
+
+def _make_fetching(make: Make, arguments: Sequence[Any]) -> Callable[[Any], Any]:
+    """Return what ``make`` returns, as it is to be called with parts of a task that may be stored elsewhere."""
+    do = make(*arguments)
+    return lambda task: do(fetched(task) if isinstance(task, tuple) else task)
 
 
 def _verify(
     settings: EngineSettings, pictures: Pictures, candidates: Candidates, report: Report | None = None
 ) -> Iterator[Verified]:
-    size = _block_size(settings, len(candidates), _LEAST_PAIRS, _MOST_PAIRS)
-    blocks = [
-        Candidates(candidates.pairs[start : start + size], candidates.mirrored[start : start + size])
-        for start in range(0, len(candidates), size)
+    tasks = [
+        Candidates(candidates.pairs[block], candidates.mirrored[block]) for block in blocks(len(candidates), _PAIRS)
     ]
-    if blocks:
-        yield from ray_pool.do_all(settings, _make_verifier, tuple(pictures), blocks, report)
+    if tasks:
+        yield from RayPool[Candidates, Verified](settings, _make_verifier, *pictures).in_order(tasks, report)
 
 
 def _make_verifier(*pictures: Any) -> Callable[[Candidates], Verified]:
@@ -84,114 +100,57 @@ def _make_verifier(*pictures: Any) -> Callable[[Candidates], Verified]:
     return lambda block: joined(verify(given, block))
 
 
-def _block_size(settings: EngineSettings, rows: int, least: int, most: int) -> int:
-    even = -(-rows // (ray_pool.slots(settings) * _BLOCKS_A_WORKER))
-    return min(max(even, least), most)
-
-
-# --- neighbours -------------------------------------------------------------------------------------------------------
-
-
 def _searcher(settings: EngineSettings, database: Floats, count: int) -> Callable[[Floats], Neighbours]:
     arguments: tuple[Any, ...] = (database, count)
     make: Callable[..., Callable[[Floats], Neighbours]] = searcher
     if not is_flat(len(database), count):
-        # the partitions are made once, here, and shared
-        arguments = (*partitioned(database), count)
+        # the partitions are made once, and shared
+        workers = OnRay(settings)
+        small = len(database) <= _PARTITIONED_AT_ONCE
+        made = next(workers.doing(_make_partitioned)([database])) if small else partitioned(database, workers)
+        arguments = (*made, count)
         make = _partition_searcher
+    pool = RayPool[NDArray[np.int8], Neighbours](settings, _make_search, make, arguments)
 
     def search(queries: Floats) -> Neighbours:
-        size = _block_size(settings, len(queries), _LEAST_QUERIES, len(queries))
-        blocks = [queries[start : start + size] for start in range(0, len(queries), size)]
-        parts: list[Neighbours] = ray_pool.do_all(settings, make, arguments, blocks)
+        size = -(-len(queries) // (pool.workers * _BLOCKS_A_WORKER))
+        size = min(max(size, _LEAST_QUERIES), _MOST_QUERIES)
+        # descriptors are whole numbers of at most 127
+        tasks = [queries[block].astype(np.int8) for block in blocks(len(queries), size)]
+        parts = list(pool.in_order(tasks))
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     return search
 
 
+def _make_search(make: Make, arguments: Sequence[Any]) -> Callable[[NDArray[np.int8]], Neighbours]:
+    search = make(*arguments)
+    return lambda queries: search(queries.astype(np.float32))
+
+
+def _make_partitioned() -> Callable[[Floats], Partitions]:
+    return partitioned
+
+
 def _partition_searcher(
-    centroids: Floats, vectors: Floats, rows: Indices, bounds: Indices, count: int
+    centroids: Floats, vectors: NDArray[np.int8], rows: Indices, bounds: Indices, count: int
 ) -> Callable[[Floats], Neighbours]:
     return partial(partition_search, Partitions(centroids, vectors, rows, bounds), count)
 
 
-# --- hashes -----------------------------------------------------------------------------------------------------------
-
-
 def _join(settings: EngineSettings, queries: Hashes, database: Hashes, radius: int) -> tuple[Indices, Indices]:
-    if max(len(queries), len(database)) < _WORTH_A_SHUFFLE:
-        return hamming_pairs(queries, database, radius)
-    return shuffled_join(settings, queries, database, radius)
-
-
-def shuffled_join(settings: EngineSettings, queries: Hashes, database: Hashes, radius: int) -> tuple[Indices, Indices]:
-    """Return what ``hamming_pairs`` returns, by a shuffle: no process sees more than one bucket of hashes.
-
-    Every entry goes to one bucket a chunk; every query goes to all buckets that hold keys near enough to its own.
-
-    Args:
-        settings: which Ray
-        queries: (Q,) signed 64-bit hashes
-        database: (D,) signed 64-bit hashes
-        radius: 0..12 bits
-
-    Raises:
-        EngineError: Ray cannot be used, or the shuffle failed.
-
-    """
-    workers = ray_pool.slots(settings)
-    import ray.data
-
-    blocks = 2 * workers
-    rows = {
-        "hash": np.concatenate([queries, database]),
-        "row": np.concatenate([np.arange(len(queries)), np.arange(len(database))]),
-        "is_query": np.arange(len(queries) + len(database)) < len(queries),
-    }
-    dataset = ray.data.from_blocks(_as_blocks(rows, blocks))
-    dataset.context.enable_progress_bars = False
-    spread = dataset.map_batches(partial(spread_over_buckets, radius=radius), batch_size=None, batch_format="numpy")
-    joined = spread.groupby("bucket", num_partitions=blocks).map_groups(
-        partial(join_bucket, radius=radius), batch_format="numpy"
-    )
-    try:
-        found = [(part["query"], part["entry"]) for part in joined.iter_batches(batch_size=None, batch_format="numpy")]
-    except ray.exceptions.RayError as error:
-        raise EngineError(f"the shuffle of hashes failed on Ray ({type(error).__name__}); try again") from error
+    pool = RayPool[tuple[Hashes, int], tuple[Indices, Indices]](settings, _make_joiner, database, radius)
+    # a block a worker, because each sorts all of the database first
+    size = max(-(-len(queries) // pool.workers), _LEAST_QUERIES)
+    parts = list(pool.in_order([(queries[block], block.start) for block in blocks(len(queries), size)]))
     empty = np.empty(0, dtype=np.int64)
-    query, entry = (np.concatenate([empty, *side]) for side in (zip(*found, strict=True) if found else ((), ())))
-    order = np.lexsort((entry, query))
-    return query[order], entry[order]
+    query, entry = (np.concatenate([empty, *(part[side] for part in parts)]) for side in (0, 1))
+    return query, entry
 
 
-def _as_blocks(rows: Columns, number: int) -> list[Any]:
-    import pyarrow as pa
+def _make_joiner(database: Hashes, radius: int) -> Callable[[tuple[Hashes, int]], tuple[Indices, Indices]]:
+    def join(task: tuple[Hashes, int]) -> tuple[Indices, Indices]:
+        query, entry = hamming_pairs(task[0], database, radius)
+        return query + task[1], entry
 
-    table = pa.table(rows)
-    size = max(1, -(-table.num_rows // number))
-    return [table.slice(start, size) for start in range(0, table.num_rows, size)] or [table]
-
-
-def spread_over_buckets(rows: Columns, radius: int) -> Columns:
-    """Return each row once for every bucket that it belongs to."""
-    hashes = np.asarray(rows["hash"], dtype=np.int64)
-    is_query = np.asarray(rows["is_query"], dtype=np.bool_)
-    flips = np.arange(2**_RANGE_BITS)
-    places, buckets = [], []
-    for chunk in np.flatnonzero(chunk_radii(radius) >= 0).tolist():
-        own = chunk_of(hashes, chunk) >> (CHUNK_BITS - _RANGE_BITS)
-        for flip in flips[np.bitwise_count(flips) <= chunk_radii(radius)[chunk]].tolist():
-            sent = np.flatnonzero(is_query | (flip == 0))
-            places.append(sent)
-            buckets.append(chunk * 2**_RANGE_BITS + (own[sent] ^ flip))
-    place = np.concatenate(places)
-    return {"bucket": np.concatenate(buckets)} | {name: np.asarray(column)[place] for name, column in rows.items()}
-
-
-def join_bucket(rows: Columns, radius: int) -> Columns:
-    """Return the pairs that one bucket holds."""
-    chunk = int(rows["bucket"][0]) >> _RANGE_BITS
-    is_query = np.asarray(rows["is_query"], dtype=np.bool_)
-    hashes, row = (np.asarray(rows[name], dtype=np.int64) for name in ("hash", "row"))
-    query, entry = chunk_pairs(hashes[is_query], hashes[~is_query], chunk, radius)
-    return {"query": row[is_query][query], "entry": row[~is_query][entry]}
+    return join

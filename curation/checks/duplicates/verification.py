@@ -66,9 +66,7 @@ def verify(
     """
 
     def do(batch: slice) -> Verified:
-        return _verify_batch(
-            pictures, Candidates(candidates.pairs[batch].astype(np.int64), candidates.mirrored[batch]), weighed
-        )
+        return _verify_batch(pictures, Candidates(candidates.pairs[batch], candidates.mirrored[batch]), weighed)
 
     batches = blocks(len(candidates), _BATCH)
     for batch, found in zip(batches, in_order(do, batches, threads), strict=True):

@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.base.pools.threads import blocks
+from curation.base import scratch
+from curation.base.pools.threads import Workers, blocks
 from curation.base.tables import WINDOW
 from curation.checks.duplicates.candidates import (
     FEW,
-    QUERIES,
     Candidates,
     Index,
     Indices,
@@ -27,7 +27,7 @@ from curation.checks.duplicates.candidates import (
     as_candidates,
     searcher,
 )
-from curation.checks.duplicates.features import PLAIN, SIDE, Floats, Pixels, View, descriptors, seen_by
+from curation.checks.duplicates.features import ALONE, PLAIN, SIDE, Floats, Pixels, View, descriptors, seen_by
 from curation.checks.duplicates.kernel import Stack, place_crops
 from curation.checks.duplicates.looks import Looks, nearest, seen_through
 
@@ -61,6 +61,9 @@ _LEAST_SIMILARITY = 0.7
 _LEAST_SIMILARITY_IN_COMMON = 0.8
 """The cosine of descriptors from which neighbours are looked at: of crops, for windows seldom lie right, and of what
 turned and shifted pictures have in common."""
+
+_PAIRS_A_PICTURE = 4
+"""Pairs to look at that cost as much as what else is made of a picture."""
 
 _HALF = SIDE // 2
 _CROP_SIDES = (15, 14, 16)
@@ -100,13 +103,13 @@ class WindowSource:
     """Of which progress tells."""
 
     def __init__(
-        self, index: Index, report: Report | None = None, made: Searcher | None = None, threads: int = 1
+        self, index: Index, report: Report | None = None, made: Searcher | None = None, workers: Workers = ALONE
     ) -> None:
         """Search ``index``, which holds the contents' descriptors first, for ``FEW``, and others by ``made``."""
         self._index = index
         self._report = report
         self._searcher = made or searcher
-        self._threads = threads
+        self._workers = workers
 
     def pairs(self, thumbnails: Pixels, large: Stack, looks: Looks) -> tuple[Looks, Candidates]:
         """Return the looks that windows add behind ``looks``, and pairs of contents with them.
@@ -118,11 +121,12 @@ class WindowSource:
 
         """
         named: list[_Named] = []
+        shown = self._workers.doing(_make_shown, large)
         for search, found in self._found(thumbnails):
-            if search.other == PLAIN:
-                named += _crops(large, found, self._threads)
-            else:
-                named += _in_common(large, search.own, found)
+            parts = blocks(len(found), _PAIRS_A_PICTURE * self._workers.rows)
+            for some in shown([(search, found[part]) for part in parts]):
+                named += some
+                scratch.release(large)
         who, whom = (np.array([part[side] for part in named], dtype=np.int64) for side in (0, 1))
         views = np.array([part[2] for part in named]).reshape(-1, 6)
         seen, place = np.unique(np.column_stack([who, views]), axis=0, return_inverse=True)
@@ -137,33 +141,22 @@ class WindowSource:
 
     def _found(self, thumbnails: Pixels) -> Iterator[tuple[_Search, Indices]]:
         """Yield searches with the pairs (M, 2) to look at; all crops are one."""
-        crops = [search for search in _SEARCHES if search.other == PLAIN]
-        done, count = 0, len(thumbnails)
-        found, parts = [], blocks(count, QUERIES)
-        for block in parts:
-            for seen in seen_by(thumbnails[block], [search.own for search in crops]):
-                found.append(self._near(self._index, seen, block, count, _LEAST_SIMILARITY) @ np.array([count, 1]))
-                done += 1
-                self._tell(done // len(parts))
-        yield crops[0], np.stack(np.divmod(np.unique(np.concatenate(found)), count), axis=1)
-        for done, search in enumerate(_SEARCHES[len(crops) :], len(crops)):
-            index = self._made(descriptors(thumbnails, search.other))
-            near = [
-                self._near(index, descriptors(thumbnails[block], search.own), block, count, _LEAST_SIMILARITY_IN_COMMON)
-                for block in parts
-            ]
-            yield search, np.concatenate(near)
-            self._tell(done + 1)
-
-    def _tell(self, done: int) -> None:
-        if self._report is not None:
-            self._report(done, self.SEARCHES)
-
-    def _near(self, index: Index, seen: Floats, block: slice, count: int, least: float) -> Indices:
-        """Return pairs (M, 2) of the pictures of a block, and the nearest others."""
-        query, other = nearest(index, seen, count, FEW, least)
-        pairs = np.stack([block.start + query, other], axis=1)
-        return np.asarray(pairs[pairs[:, 0] != pairs[:, 1]])
+        crops: list[Indices] = []
+        own = seen_by(thumbnails, [search.own for search in _SEARCHES], self._workers)
+        for done, (search, seen) in enumerate(zip(_SEARCHES, own, strict=True)):
+            whole = search.other == PLAIN
+            least = _LEAST_SIMILARITY if whole else _LEAST_SIMILARITY_IN_COMMON
+            index = self._index if whole else self._made(descriptors(thumbnails, search.other, self._workers))
+            pairs = np.stack(nearest(index, seen, len(thumbnails), FEW, least), axis=1)
+            pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+            if whole:
+                crops.append(pairs)
+            else:
+                yield search, pairs
+            if self._report is not None:
+                self._report(done + 1, self.SEARCHES)
+        keys = np.concatenate(crops) @ np.array([len(thumbnails), 1])
+        yield _SEARCHES[0], np.stack(np.divmod(np.unique(keys), len(thumbnails)), axis=1)
 
     def _made(self, vectors: Floats) -> Index:
         return Index(vectors, self._searcher(vectors, min(FEW, len(vectors))))
@@ -172,10 +165,20 @@ class WindowSource:
 _Named = tuple[int, int, tuple[float, ...]]
 
 
-def _crops(large: Stack, pairs: Indices, threads: int) -> list[_Named]:
+def _make_shown(large: Stack) -> Callable[[tuple[_Search, Indices]], list[_Named]]:
+    """Return what looks at pairs (M, 2) of evened pictures as a search wants them looked at."""
+
+    def shown(task: tuple[_Search, Indices]) -> list[_Named]:
+        search, pairs = task
+        return _crops(large, pairs) if search.other == PLAIN else list(_in_common(large, search.own, pairs))
+
+    return shown
+
+
+def _crops(large: Stack, pairs: Indices) -> list[_Named]:
     """Return of pairs (M, 2) in which the second is a crop of the first: both rows, and the view of the first."""
     one, other = (np.ascontiguousarray(side) for side in pairs.T)
-    agreement, places = place_crops(large, one, other, _CROP_SIDES, threads)
+    agreement, places = place_crops(large, one, other, _CROP_SIDES)
     named: list[_Named] = []
     for n in np.flatnonzero(agreement >= _LEAST_AGREEMENT).tolist():
         side, left, top = places[n].tolist()

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import ndtr, ndtri
+import scipy
 
 from curation.base.arrays import Floats, Floats32, Ints
-from curation.checks.duplicates.candidates import searcher
 from curation.checks.subjects import null, tree
 
 REVISION = 2
@@ -118,7 +117,7 @@ def find_subjects(
         strangers = _stranger_pairs(start.size, [bool(name) and not is_made(name) for name in leaf_names])
         if not strangers:
             return _as_given(leaf)
-        limit = float(ndtri(min(_LOOSEST, _CHANCE_EDGES * len(faces) / strangers)))
+        limit = float(scipy.special.ndtri(min(_LOOSEST, _CHANCE_EDGES * len(faces) / strangers)))
         found, nodes = tree.build(start, _edges(points, leaf), law, apart, limit)
         people = int(number.max()) + 1
         told = tree.with_neighbourhoods(found, nodes, start, law, people)
@@ -165,6 +164,8 @@ def _stranger_pairs(size: Floats, given: list[bool]) -> float:
 
 def _edges(points: Floats, leaf: Ints) -> Ints:
     """Return (E, 2) pairs of leaves whose faces are near neighbours, each once."""
+    from curation.checks.duplicates.candidates import searcher
+
     count = min(_NEIGHBOURS + 1, len(points))
     if len(points) <= _FEW:
         one, other = np.triu_indices(len(points), 1)
@@ -205,7 +206,7 @@ class _Curve:
         cuts = [found.cut(limit) for limit in _HEIGHTS]
         pairs = np.array([joined[cut].sum() for cut in cuts])
         groups = np.array([float(len(cut)) for cut in cuts])
-        chance = np.asarray(ndtr(_HEIGHTS), dtype=np.float64)
+        chance = np.asarray(scipy.special.ndtr(_HEIGHTS), dtype=np.float64)
         return cls(pairs, groups, chance, strangers * chance)
 
     @property

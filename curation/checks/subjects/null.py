@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 from curation.base.arrays import Floats, Ints
 
@@ -150,7 +150,7 @@ def learn(faces: Floats, number: Ints, seed: int, different: Floats | None = Non
         nobody = np.full(len(different), -1)
         a, b = (_typical(different[:, side], faces[cohort], nobody, number[cohort]) for side in (0, 1))
         known = np.linalg.norm(different[:, 0] - different[:, 1], axis=1) - law.expected(a, b)
-        single = max(single, float(np.quantile(known, _LOWER[1]) / ndtri(_LOWER[1])))
+        single = max(single, float(np.quantile(known, _LOWER[1]) / scipy.special.ndtri(_LOWER[1])))
     return _with_sizes(law, single, grouped(faces, number, typical))
 
 
@@ -182,7 +182,7 @@ def _lengths(faces: Floats, one: Ints, other: Ints) -> Floats:
 def _lower_side(values: Floats) -> float:
     """Return the standard deviation estimated from the values below the median."""
     middle = np.median(values)
-    return float(max((np.quantile(values, share) - middle) / ndtri(share) for share in _LOWER))
+    return float(max((np.quantile(values, share) - middle) / scipy.special.ndtri(share) for share in _LOWER))
 
 
 def _typical(faces: Floats, cohort: Floats, number: Ints, cohort_number: Ints) -> Floats:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from curation.base.arrays import Flags
-from curation.base.frames import records
-from curation.base.tables import empty_issues
-from curation.checks.base import ISSUE_SCORE, CheckInputs, as_json, rows
+from curation.base.arrays import Flags, Floats, Ints
+from curation.base.frames import places, records
+from curation.base.scored import Scored, narrow_scores
+from curation.checks.base import ISSUE_SCORE, CheckInputs, Found, as_json, nothing
 
 _LEAST_PICTURES = 3
 """Pictures of a person, copies counted once, from which one class may not be an accident."""
@@ -22,7 +23,7 @@ _LISTED = 4
 """Classes named in the evidence."""
 
 
-def subject_leak(inputs: CheckInputs) -> pd.DataFrame:
+def subject_leak(inputs: CheckInputs) -> Found:
     """One person in several splits; every image of a known person has a row, ``group`` is the person.
 
     People named by the source are certain; for found ones the score is 1 - the expected share of correct pairs. Images
@@ -30,7 +31,7 @@ def subject_leak(inputs: CheckInputs) -> pd.DataFrame:
     between 0.5 and 1.
     """
     if inputs.subjects is None:
-        return empty_issues()
+        return nothing(inputs)
     found = _with_images(inputs)
     flags = _several_splits(found, "person")
     doubt = ~flags & (found["perhaps"] != "").to_numpy() & _several_splits(found, "perhaps")
@@ -39,11 +40,26 @@ def subject_leak(inputs: CheckInputs) -> pd.DataFrame:
     facts = _facts(found, "person", flags) | _facts(found, "perhaps", doubt)
     # possible images of the same person are to be shown beside these
     found["beside"] = found["perhaps"].where(found["perhaps"].isin(set(found.loc[doubt, "perhaps"])), "")
-    evidence = [
-        as_json(**_leak(row, facts, sure=flag)) if flag or maybe else "{}"
-        for row, flag, maybe in zip(records(found), flags, doubt, strict=True)
-    ]
-    return rows("subject_leak", found["path"], np.round(scores, 6), flags, evidence, found["person"].tolist())
+
+    def evidence(at: Ints) -> list[str]:
+        asked = zip(records(found.iloc[at]), flags[at].tolist(), strict=True)
+        return [as_json(**_leak(row, facts, sure=flag)) for row, flag in asked]
+
+    return _of_people(inputs, found, scores, flags, evidence, np.asarray(doubt, dtype=np.bool_))
+
+
+def _of_people(
+    inputs: CheckInputs,
+    found: pd.DataFrame,
+    scores: Floats,
+    flags: Flags,
+    evidence: Callable[[Ints], list[str]],
+    kept: Flags | None = None,
+) -> Found:
+    """Return what was found on the images of known people, of which ``found`` has a row each."""
+    named = found["person"].astype("category")
+    result = Found(Scored(narrow_scores(scores), groups=named.array), flags, evidence, kept)
+    return result.spread(places(pd.Index(inputs.images["path"]), found["path"]), len(inputs.images))
 
 
 def _leak(row: dict[str, Any], facts: dict[str, dict[str, Any]], *, sure: bool) -> dict[str, Any]:
@@ -55,7 +71,7 @@ def _leak(row: dict[str, Any], facts: dict[str, dict[str, Any]], *, sure: bool) 
     return {**told, "of": row["nearest"], "perhaps": row["perhaps"]}
 
 
-def subject_shift(inputs: CheckInputs) -> pd.DataFrame:
+def subject_shift(inputs: CheckInputs) -> Found:
     """People with images of one class only, where chance would have given them others.
 
     By the classes' shares of all pictures, all n pictures of a person are of class c with probability share(c)^n
@@ -63,32 +79,30 @@ def subject_shift(inputs: CheckInputs) -> pd.DataFrame:
     person instead of the class.
     """
     if inputs.subjects is None:
-        return empty_issues()
+        return nothing(inputs)
     found = _with_images(inputs)
     found = found[found["label"] != ""]
     pictures = found.drop_duplicates(["person", "picture"])
     shares = pictures["label"].value_counts(normalize=True)
     if len(shares) < 2:
-        return empty_issues()
+        return nothing(inputs)
     people = pictures.groupby("person")["label"].agg(["size", "nunique", "first"])
     several = people["size"] >= _LEAST_PICTURES
     chance = people["first"].map(shares).astype("float64") ** people["size"] * max(int(several.sum()), 1)
     expected = chance.where(several & (people["nunique"] == 1), np.inf)
-    scores = found["person"].map(1 / (1 + _CHANCE / expected)).to_numpy(dtype=np.float64)
+    scores = np.asarray(found["person"].map(1 / (1 + _CHANCE / expected)), dtype=np.float64)
     flags = scores < ISSUE_SCORE
-    sizes = found["person"].map(people["size"])
-    evidence = [
-        as_json(person=kind, images=int(size), labels=[label], expected=float(f"{chance:.2g}")) if flag else "{}"
-        for kind, size, label, chance, flag in zip(
-            np.where(found["given"], "given", "found"),
-            sizes,
-            found["label"],
-            found["person"].map(expected),
-            flags,
-            strict=True,
-        )
-    ]
-    return rows("subject_shift", found["path"], np.round(scores, 6), flags, evidence, found["person"].tolist())
+
+    def evidence(at: Ints) -> list[str]:
+        mine = found.iloc[at]
+        kinds = np.where(mine["given"], "given", "found")
+        chances, sizes = mine["person"].map(expected), mine["person"].map(people["size"])
+        return [
+            as_json(person=kind, images=int(size), labels=[label], expected=float(f"{chance:.2g}"))
+            for kind, size, label, chance in zip(kinds, sizes, mine["label"], chances, strict=True)
+        ]
+
+    return _of_people(inputs, found, scores, flags, evidence)
 
 
 def _with_images(inputs: CheckInputs) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 from curation.base.arrays import Floats, Ints
 from curation.checks.subjects.null import Distances, Groups, apart
@@ -216,6 +216,6 @@ def with_neighbourhoods(tree: Tree, nodes: Groups, start: Groups, law: Distances
             strangers = leaves - len(own)
             if strangers > 2 * _RANKS.stop:
                 nearest = np.sort(np.partition(away[row], _RANKS.stop)[: _RANKS.stop])[_RANKS]
-                usual = ndtri((np.arange(_RANKS.start, _RANKS.stop) + 0.6) / strangers)
+                usual = scipy.special.ndtri((np.arange(_RANKS.start, _RANKS.stop) + 0.6) / strangers)
                 height[node] /= np.clip(np.median(nearest / usual), narrowest, widest)
     return Tree(tree.children, height, tree.roots)

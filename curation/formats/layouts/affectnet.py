@@ -30,7 +30,9 @@ _MOST_BYTES = 4096
 
 def recognise(tree: Tree) -> SourceContents | None:
     """Return the images of a tree that has an annotation file for most of them."""
-    beside = {path: _annotation_of(path) for path in (image.path for image in tree.images)}
+    if not any(path.endswith("_exp.npy") for path in tree.others):
+        return None
+    beside = {path: _annotation_of(path) for path in tree.images.paths()}
     if 2 * sum(path in tree.others for path in beside.values()) <= len(beside):
         return None
     tree.used.update(path for path in tree.others if path.endswith(("_val.npy", "_aro.npy", "_lnd.npy")))

@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from curation.formats.listing import SourceContents, by_folders
+from curation.formats.listing import FoundFile, SourceContents, by_folders
 from curation.formats.tree import Tree
 
 _MOST = 0.9
@@ -38,17 +38,18 @@ class NameCode:
 
     def recognise(self, tree: Tree) -> SourceContents | None:
         """Return the images with the person and class in their names, and the split of their folders."""
-        found = {image.path: self.pattern.search(image.path) for image in tree.images}
-        fitting = sum(match is not None and match["code"].upper() in self.classes for match in found.values())
-        if not fitting or fitting < _MOST * len(found):
+        found = (self.pattern.search(path) for path in tree.images.paths())
+        fitting = sum(match is not None and match["code"].upper() in self.classes for match in found)
+        if not fitting or fitting < _MOST * len(tree.images):
             return None
-        contents = by_folders(SourceContents(tree.images))
-        for place, image in enumerate(contents.files):
-            match = found[image.path]
-            if match:
-                label, person = self.classes.get(match["code"].upper(), ""), self.prefix + match["person"].upper()
-                contents.files[place] = image._replace(label=label, subject=person)
-        return SourceContents(contents.files)
+        return SourceContents(map(self._named, by_folders(SourceContents(tree.images)).files))
+
+    def _named(self, image: FoundFile) -> FoundFile:
+        match = self.pattern.search(image.path)
+        if not match:
+            return image
+        label, person = self.classes.get(match["code"].upper(), ""), self.prefix + match["person"].upper()
+        return image._replace(label=label, subject=person)
 
 
 jaffe = NameCode(

@@ -22,20 +22,21 @@ _MOST = 0.9
 
 def recognise(tree: Tree) -> SourceContents | None:
     """Return the frames with the labels that emotion files state; of frames in class folders, only add the person."""
-    frames = {image.path: _FRAME.fullmatch(image.path.rpartition("/")[2]) for image in tree.images}
-    if not frames or sum(match is not None for match in frames.values()) < _MOST * len(frames):
+    if tree.share_named(_FRAME) < _MOST:
         return None
+    frames = {path: _FRAME.fullmatch(path.rpartition("/")[2]) for path in tree.images.paths()}
     emotions = {_sequence(path.rpartition("/")[2]): path for path in tree.named("*_emotion.txt")}
     if not emotions:
         contents = by_folders(SourceContents(tree.images))
-        contents.files = [_with_person(image, frames[image.path]) for image in contents.files]
-        return contents
+        return SourceContents(
+            (_with_person(image, frames[image.path]) for image in contents.files), (), contents.warnings
+        )
     last: dict[str, str] = {}
     for path, frame in frames.items():
         if frame:
             last[_sequence(frame[0])] = max(last.get(_sequence(frame[0]), ""), path)
     label = {last[sequence]: _label(tree, path) for sequence, path in emotions.items() if sequence in last}
-    files = [_with_person(image._replace(label=label.get(image.path, "")), frames[image.path]) for image in tree.images]
+    files = (_with_person(image._replace(label=label.get(image.path, "")), frames[image.path]) for image in tree.images)
     notes = "CK+: only the last frame of an annotated sequence has a label; the first frames are neutral by design"
     return SourceContents(files, warnings=[notes])
 

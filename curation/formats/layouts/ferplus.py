@@ -18,9 +18,9 @@ COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "f
 
 def recognise(tree: Tree) -> SourceContents | None:
     """Return the images that FER+'s label files name, with votes as soft labels."""
-    known = {image.path: image for image in tree.images}
-    contents = SourceContents()
-    for path in tree.named("label.csv"):
+    contents, lists = SourceContents(), tree.named("label.csv")
+    known = {image.path: image for image in tree.images} if lists else {}
+    for path in lists:
         folder = path.removesuffix("label.csv")
         votes = _votes(tree, path)
         if votes is None:

@@ -14,7 +14,7 @@ from curation.base.splits import standard
 from curation.formats import lists, table
 from curation.formats.layouts import affectnet
 from curation.formats.layouts.by_name import class_of
-from curation.formats.listing import FoundFile, IngestError, SourceContents, by_folders
+from curation.formats.listing import Files, FoundFile, IngestError, SourceContents, by_folders
 from curation.formats.lists import Finder
 from curation.formats.table import Table
 from curation.formats.tree import Tree, is_about
@@ -29,14 +29,15 @@ _MOST_LISTS = 64
 
 def recognise(tree: Tree) -> SourceContents | None:
     """Return the images with what lists beside them state, if the lists name at least half of the images."""
-    if not tree.images:
+    by_extension = [tree.named(pattern) for pattern in _PATTERNS]
+    lists_here = [path for paths in by_extension if len(paths) <= _MOST_LISTS for path in paths if not is_about(path)]
+    if not tree.images or not lists_here:
         return None
     placed = by_folders(SourceContents(tree.images)).files
     in_class_folders = 2 * sum(is_expression(image.label) for image in placed) > len(placed)
     stated: dict[str, FoundFile] = {}
     notes, used = list[str](), list[str]()
-    by_extension = [tree.named(pattern) for pattern in _PATTERNS]
-    for path in (path for paths in by_extension if len(paths) <= _MOST_LISTS for path in paths if not is_about(path)):
+    for path in lists_here:
         try:
             found, about = _one(tree, path, strict=in_class_folders)
         except IngestError as error:
@@ -72,10 +73,14 @@ def read_list(given: Table, finder: Finder, prefer: str = "", *, strict: bool = 
 
     contents = lists.read(given, finder, prefer, strict=strict)
     if affectnet.is_official(given.header):
-        contents.files = [image._replace(label=class_of(image.label, affectnet.CLASSES)) for image in contents.files]
+        contents.files = _with_classes(contents.files, affectnet.CLASSES)
     elif all(rafdb.is_aligned(image) for image in contents.files):
-        contents.files = [image._replace(label=class_of(image.label, rafdb.CLASSES)) for image in contents.files]
+        contents.files = _with_classes(contents.files, rafdb.CLASSES)
     return contents
+
+
+def _with_classes(files: Files, classes: Mapping[int, str]) -> Files:
+    return Files(image._replace(label=class_of(image.label, classes)) for image in files)
 
 
 def split_of_name(path: str) -> str:
@@ -101,14 +106,14 @@ def _one(tree: Tree, path: str, strict: bool) -> tuple[list[FoundFile], list[str
     return [image._replace(split=image.split or split) for image in contents.files], contents.warnings
 
 
-def _states_much(images: list[FoundFile]) -> bool:
+def _states_much(images: Files) -> bool:
     """Return whether a list states the label, the split or the person of most images that it names."""
     half = len(images) / 2
     stated = ([image.label for image in images], [image.split for image in images], [image.subject for image in images])
     return any(sum(map(bool, cells)) > half for cells in stated)
 
 
-def _merged(placed: list[FoundFile], stated: Mapping[str, FoundFile]) -> tuple[SourceContents, int]:
+def _merged(placed: Files, stated: Mapping[str, FoundFile]) -> tuple[SourceContents, int]:
     """Return all images with what lists state, and how many of them are in the folder of another class."""
     contents = SourceContents()
     classes = {image.label for image in stated.values()} - {""}

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from curation.formats.layouts import listed
 from curation.formats.layouts.by_name import class_of
-from curation.formats.listing import FoundFile, SourceContents
+from curation.formats.listing import Files, FoundFile, SourceContents
 from curation.formats.tree import Tree
 
 CLASSES = dict(enumerate(("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), start=1))
@@ -24,9 +24,9 @@ _MOST = 0.9
 
 def recognise(tree: Tree) -> SourceContents | None:
     """Return images named like RAF-DB's whose labels are among its seven numbers."""
-    names = {image.path: _NAME.fullmatch(image.path.rpartition("/")[2]) for image in tree.images}
-    if not names or sum(match is not None for match in names.values()) < _MOST * len(names):
+    if tree.share_named(_NAME) < _MOST:
         return None
+    names = {path: _NAME.fullmatch(path.rpartition("/")[2]) for path in tree.images.paths()}
     numbers = _listed_numbers(tree)
     if numbers:
         return _by_list(tree, names, numbers)
@@ -34,12 +34,12 @@ def recognise(tree: Tree) -> SourceContents | None:
         return None
     found = listed.recognise(tree)
     files = found.files if found else tree.images
-    labelled = [
+    labelled = Files(
         image._replace(
             label=class_of(image.label or PurePosixPath(image.path).parent.name, CLASSES), split=_split(image)
         )
         for image in files
-    ]
+    )
     return SourceContents(labelled, *((found.problems, found.warnings) if found else ())) if _known(labelled) else None
 
 
@@ -71,7 +71,7 @@ def is_aligned(image: FoundFile) -> bool:
     return "_aligned." in image.path and _NAME.fullmatch(image.path.rpartition("/")[2]) is not None
 
 
-def _known(files: list[FoundFile]) -> bool:
+def _known(files: Files) -> bool:
     """Return whether the labels are the basic set's: its compound set numbers eleven other classes."""
     labels = {image.label for image in files} - {""}
     return bool(labels) and labels <= set(CLASSES.values())

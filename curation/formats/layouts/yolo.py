@@ -22,7 +22,9 @@ _LOOKED_AT = 20
 
 def recognise(tree: Tree) -> SourceContents | None:
     """Return the images of a tree, if most have a text file of boxes."""
-    beside = {image.path: _labels_of(image.path, tree) for image in tree.images}
+    if not tree.named("*.txt"):
+        return None
+    beside = {path: _labels_of(path, tree) for path in tree.images.paths()}
     annotated = [path for path in beside.values() if path]
     if not annotated or 2 * len(annotated) < len(beside):
         return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +120,8 @@ def _verified(path: Path, published: Published) -> tuple[Path, str]:
 
 
 def _downloaded(name: str, published: Published) -> tuple[Path, str]:
+    import urllib.request  # here because it loads much: mail, TLS
+
     try:
         with urllib.request.urlopen(published.url, timeout=_TIMEOUT_S) as stream:  # noqa: S310 -- one of PUBLISHED
             data = stream.read(_LARGEST_DOWNLOAD)

@@ -127,8 +127,7 @@ def measure_identity(
     if engine.kind == "ray":
         from curation.base.pools.ray_pool import RayPool
 
-        with RayPool[tuple[_Picture, ...], Any](engine, *arguments) as far:
-            _commit_all(far, queue, folder, len(pending), progress)
+        _commit_all(RayPool(engine, *arguments), queue, folder, len(pending), progress)
     else:
         with Pool[tuple[_Picture, ...], Any](workers, *arguments) as near:
             _commit_all(near, queue, folder, len(pending), progress)

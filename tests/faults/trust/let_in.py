@@ -27,7 +27,14 @@ WRITERS: tuple[tuple[str, ...], ...] = (
 
 LINKED = (
     *(".lock", ".lock-owner", "curate.log", "curate.log.1", "state.json", "ingest.json", "decisions.jsonl"),
-    *("listing.parquet", "images.parquet", "issues.parquet", "pairs.parquet", "workspace.json", "curate.toml"),
+    *(
+        "listing.parquet",
+        "images.parquet",
+        "issues.parquet",
+        "pairs.parquet",
+        "workspace.json",
+        "curate.toml",
+    ),
     *(
         "manifests/v1.json",
         "manifests/v3.json",
