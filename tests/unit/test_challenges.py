@@ -451,8 +451,9 @@ def test_contents_are_embedded_once_and_unreadable_ones_stay_unknown(tmp_path: P
 @pytest.mark.skipif(not available(), reason="the package with the network's weights is not installed")
 def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Path) -> None:
     from curation.audit.synthetic import make_sample
+    from curation.base.issues import read_issues
     from curation.base.progress import Display
-    from curation.base.workspace import create_workspace, read_issues
+    from curation.base.workspace import create_workspace
     from curation.pipeline import challenges, curating
 
     make_sample(tmp_path / "faces", images=160, seed=3)
@@ -463,7 +464,7 @@ def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Pat
     workspace = create_workspace(tmp_path / "w")
     settings = load(overrides={"embed": {"when": "on", "lessons": 200}})
     curating.run(workspace, str(tmp_path / "faces"), settings, Display(quiet=True))
-    issues = read_issues(workspace)
+    issues = read_issues(workspace).every()
     learned = challenges.stored_model(workspace)
     assert learned is not None
     assert learned.record["lessons"] == 200
@@ -477,15 +478,16 @@ def test_a_run_with_embed_learns_embeds_and_finds_what_was_planted(tmp_path: Pat
     assert workspace.issues.stat().st_mtime_ns == before
     without = load(overrides={"embed": {"when": "off"}})
     curating.run(workspace, str(tmp_path / "faces"), without, Display(quiet=True))
-    assert "watermark" not in set(read_issues(workspace)["check"])
+    assert "watermark" not in read_issues(workspace).scored
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not available(), reason="the package with the network's weights is not installed")
 def test_what_is_laid_over_faces_of_the_drawn_sample_is_found(tmp_path: Path) -> None:
     from curation.audit.synthetic import make_sample
+    from curation.base.issues import read_issues
     from curation.base.progress import Display
-    from curation.base.workspace import create_workspace, read_issues
+    from curation.base.workspace import create_workspace
     from curation.pipeline import curating
 
     make_sample(tmp_path / "faces", images=400, seed=0)
@@ -493,7 +495,7 @@ def test_what_is_laid_over_faces_of_the_drawn_sample_is_found(tmp_path: Path) ->
     settings = load(overrides={"embed": {"when": "on"}})
     curating.run(workspace, str(tmp_path / "faces"), settings, Display(quiet=True))
     truth = pd.read_csv(tmp_path / "faces" / "truth.csv").set_index("path")["defect"]
-    issues = read_issues(workspace)
+    issues = read_issues(workspace).every()
     # few are flagged, and surely; what else was planted is nearest to the limit
     for check, fewest, apart in (("occluded_face", 3, 0.93), ("watermark", 2, 0.8)):
         rows = issues[issues["check"] == check].set_index("path")
