@@ -137,9 +137,7 @@ def test_what_is_made_of_pictures_on_ray_is_what_is_made_of_them_here(monkeypatc
     made: list[list[np.ndarray]] = []
     for workers in (features.ALONE, there):
         small = features.pictures(pictures, workers=workers)
-        seen = [
-            features.descriptors(pictures, view, workers, turn) for view in (features.PLAIN, features.View(1.2, 1, 0))
-        ]
+        seen = [features.descriptors(pictures, view, workers, turn) for view in views]
         made.append([*small, *seen, *candidates.partitioned(seen[0], workers)])
     assert all(np.array_equal(here, far, equal_nan=here.dtype.kind == "f") for here, far in zip(*made, strict=True))
     stored = there.sent(pictures, again=True)
