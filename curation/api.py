@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import getpass
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,6 +95,13 @@ class Explanation(Outcome):
     def _repr_html_(self) -> str:
         picture = notebook.gallery([(self.thumbnail, self.record["path"], "")])
         return str(picture + notebook.sentences(self.lines))
+
+
+def _told(found: pd.DataFrame) -> pd.DataFrame:
+    """Return issue rows with a column for each fact of their evidence, and the facts in words."""
+    said = facts(found["evidence"])
+    words = [summary.evidence_words(fact, path) for fact, path in zip(said, found["path"], strict=True)]
+    return found.drop(columns="evidence").assign(words=words).join(pd.DataFrame(said, index=found.index))
 
 
 def _fit_options(options: dict[str, Any]) -> runs.FitOptions:
@@ -289,10 +296,12 @@ class Workspace:
             each fact of the evidence, such as value and threshold; NaN where a check has no such fact.
 
         """
-        found = queries.found_issues(self._workspace, check, flagged_only=flagged_only)
-        said = facts(found["evidence"])
-        words = [summary.evidence_words(fact, path) for fact, path in zip(said, found["path"], strict=True)]
-        return found.drop(columns="evidence").assign(words=words).join(pd.DataFrame(said, index=found.index))
+        return _told(queries.found_issues(self._workspace, check, flagged_only=flagged_only))
+
+    def issue_blocks(self, check: str = "", *, flagged_only: bool = False) -> Iterator[pd.DataFrame]:
+        """Yield what ``issues`` returns in blocks of bounded size, each of one check: for large data sets."""
+        listed = queries.listed(self._workspace, check, flagged_only=flagged_only)
+        return (_told(block) for block in listed.blocks() if len(block))
 
     def checks(self) -> pd.DataFrame:
         """Return how many images each check scored and flagged."""

@@ -30,7 +30,7 @@ def is_in(texts: _Texts, values: _Texts) -> Flags:
     return np.asarray(pc.is_in(_arrow(texts), value_set=_arrow(values)))
 
 
-def rows_of(texts: pd.Series, column: pd.Series) -> Ints:
+def rows_of(texts: _Texts, column: _Texts) -> Ints:
     """Return the row in which a column of distinct texts holds each of ``texts``, (N,); -1 where it does not."""
     import pyarrow.compute as pc
 

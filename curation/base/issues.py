@@ -1,10 +1,10 @@
 """The issues of a data set: whole rows where something was found, columns for all else that the checks say.
 
-``issues.parquet`` has the flagged rows, and the few others whose evidence no number can rebuild; its metadata names the
-content of ``scores.parquet``, so that the two are only read together. That file has one row an image: its path and, for
-each check, ``CHECK`` (the score, NaN where the check does not score the image), ``CHECK text`` (the number of the text
-of the evidence), ``CHECK:FIELD`` (a value in it) and ``CHECK group``; its metadata hold the texts. In a workspace of an
-earlier version ``issues.parquet`` has every row, and there is no other file.
+``issues.parquet`` has the flagged rows, and the few others whose evidence no number can rebuild. Its metadata name the
+file in ``scores/`` that belongs to it by its SHA-256, so that both are replaced at once. That file has one row an
+image: its path and, for each check, ``CHECK`` (the score, NaN where the check does not score the image), ``CHECK text``
+(the number of the text of the evidence), ``CHECK:FIELD`` (a value in it) and ``CHECK group``; its metadata hold the
+texts. In a workspace of an earlier version ``issues.parquet`` has every row, and there is no other file.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from curation.base import files, reading, tables
@@ -30,10 +32,10 @@ BLOCK = 65_536
 """Rows that are built at a time."""
 
 _SCORES = b"face_curation.scores"
-"""Metadata of issues.parquet: SHA-256 of the scores.parquet that belongs to it."""
+"""Metadata of issues.parquet: SHA-256 of the file of columns that belongs to it."""
 
 _CHECKS = b"face_curation.checks"
-"""Metadata of scores.parquet: JSON object, check -> texts, fields (name -> kind), scored (number of images)."""
+"""Metadata of that file: JSON object, check -> texts, fields (name -> kind), scored (number of images)."""
 
 _MEND = "delete it and run: curate check"
 
@@ -73,7 +75,8 @@ class Issues:
     @cached_property
     def scored(self) -> dict[str, int]:
         """Check -> number of images that it scored, for every check that was run on any."""
-        stored = self.columns.scored if isinstance(self.columns, _Stored) else _counts(self.columns)
+        known = self.columns
+        stored = known.scored if isinstance(known, _Stored) else {name: len(one.known) for name, one in known.items()}
         whole = self.rows["check"].value_counts(sort=False).items()
         return stored | {str(name): int(number) for name, number in whole if name not in self.columns}
 
@@ -92,12 +95,11 @@ class Issues:
     def groups(self, check: str) -> pd.DataFrame:
         """Return path and group of the images that a check puts in a group, flagged or not."""
         own = self.of(check)
-        own = own.loc[own["group"] != "", ["path", "group"]]
-        if check not in self.columns or self.columns[check].groups is None:
-            return own
-        at = np.flatnonzero(self.columns[check].groups.codes >= 0)
-        names = self.columns[check].group_names(at)
-        return pd.DataFrame({"path": self.paths.iloc[at].to_numpy(), "group": names}).astype("str")
+        scored = self.columns.get(check)
+        if scored is None or scored.groups is None:
+            return own.loc[own["group"] != "", ["path", "group"]]
+        at = np.flatnonzero(scored.groups.codes >= 0)
+        return pd.DataFrame({"path": self.paths.iloc[at].to_numpy(), "group": scored.group_names(at)}).astype("str")
 
     def values(self, check: str, name: str) -> pd.DataFrame:
         """Return path and text of one field of the evidence of all images that a check scored."""
@@ -111,7 +113,8 @@ class Issues:
 
     def whole(self, check: str) -> pd.DataFrame:
         """Return all rows of a check, flagged or not, with their evidence; in the order of the images."""
-        return self._frame(check, self.columns[check].known) if check in self.columns else self.of(check)
+        scored = self.columns.get(check)
+        return self.of(check) if scored is None else self._frame(check, scored, scored.known)
 
     def every(self) -> pd.DataFrame:
         """Return all rows of all checks, flagged or not, each check's by path: large."""
@@ -125,10 +128,11 @@ class Issues:
             return
         scored = self.columns[check]
         at = scored.known
-        _, groups = np.unique(self._group_names(check, at).astype(str), return_inverse=True)
+        names = _group_names(scored, self._own(check, at), at)
+        _, groups = np.unique(names.astype(str), return_inverse=True)
         order = at[np.lexsort((self._path_ranks[at], groups, scored.exact_scores()[at]))]
         for start in range(0, len(order), BLOCK):
-            yield self._frame(check, order[start : start + BLOCK])
+            yield self._frame(check, scored, order[start : start + BLOCK])
 
     def replaced(self, fresh: Issues) -> Issues:
         """Return the issues with those of the checks in ``fresh``, of the same images, in the place of their own."""
@@ -145,8 +149,7 @@ class Issues:
         """Return the issues of one image."""
         rows = self.rows[self.rows["path"] == path].reset_index(drop=True)
         if isinstance(self.columns, _Stored):
-            here = self.columns.only(path)
-            return Issues(rows, here.paths, here)
+            return Issues(rows, *self.columns.only(path))
         at = np.flatnonzero(self.paths == path)
         return Issues(rows, self.paths.iloc[at], {name: one.take(at) for name, one in self.columns.items()})
 
@@ -168,13 +171,20 @@ class Issues:
         """Return value, threshold, measure and is_issue of the images whose evidence has them."""
         if check not in self.columns:
             return _parsed(self.of(check))
-        scored, at = self.columns[check], self.columns[check].known
-        which = np.zeros(len(at), np.int64) if scored.which is None else scored.which[at].astype(np.int64)
-        said = pd.DataFrame(scored.constants()).reindex(columns=["threshold", "measure"]).iloc[which]
-        value = scored.fields["value"].numbers()[at] if "value" in scored.fields else np.nan
-        told = said.assign(value=value, is_issue=self.flags(check)["is_issue"].to_numpy(), measure=said["measure"])
-        kept = told.dropna(subset=["value", "threshold"]).reset_index(drop=True)
-        return kept.astype({"threshold": "float64", "measure": "category"})
+        scored = self.columns[check]
+        if "value" not in scored.fields:
+            return _parsed(self.rows.head(0))
+        at = scored.known
+        which = 0 if scored.which is None else scored.which[at].astype(np.int64)
+        said = pd.DataFrame(scored.constants()).reindex(columns=["threshold", "measure"])
+        return pd.DataFrame(
+            {
+                "value": scored.fields["value"].numbers()[at],
+                "threshold": said["threshold"].to_numpy(dtype=np.float64)[which],
+                "measure": said["measure"].astype("category").array[which],
+                "is_issue": self.flags(check)["is_issue"].to_numpy(),
+            }
+        ).dropna(subset=["value", "threshold"])
 
     def texts(self, checks: Sequence[str]) -> pd.DataFrame:
         """Return path and evidence of all images that the checks scored."""
@@ -185,12 +195,8 @@ class Issues:
         """Return for each place the row that is stored whole, missing values where there is none."""
         return self.of(check).set_index("path")[["is_issue", "group", "evidence"]].reindex(self.paths.iloc[at])
 
-    def _group_names(self, check: str, at: Ints) -> Any:
-        own = self._own(check, at)["group"].to_numpy(dtype=object)
-        return np.where(pd.isna(own), self.columns[check].group_names(at), own)
-
-    def _frame(self, check: str, at: Ints) -> pd.DataFrame:
-        scored, own = self.columns[check], self._own(check, at)
+    def _frame(self, check: str, scored: Scored, at: Ints) -> pd.DataFrame:
+        own = self._own(check, at)
         stored = own["evidence"].notna().to_numpy()
         evidence = own["evidence"].to_numpy(dtype=object, copy=True)
         evidence[~stored] = scored.evidence(at[~stored])
@@ -200,7 +206,7 @@ class Issues:
                 "check": check,
                 "score": scored.exact_scores()[at],
                 "is_issue": own["is_issue"].fillna(False).to_numpy(dtype=np.bool_),
-                "group": self._group_names(check, at),
+                "group": _group_names(scored, own, at),
                 "evidence": evidence,
             }
         )
@@ -221,18 +227,19 @@ def _parsed(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
 
 
-def _counts(columns: Mapping[str, Scored]) -> dict[str, int]:
-    return {name: len(scored.known) for name, scored in columns.items()}
+def _group_names(scored: Scored, own: pd.DataFrame, at: Ints) -> npt.NDArray[np.object_]:
+    stored = own["group"].to_numpy(dtype=object)
+    return np.where(pd.isna(stored), scored.group_names(at), stored)
 
 
 class _Stored(Mapping[str, Scored]):
-    """The columns in a scores.parquet, read when they are asked for."""
+    """The columns in a file, read when they are asked for; ``read`` returns some of them as an Arrow table."""
 
-    def __init__(self, path: Path, source: Any, described: dict[str, Any]) -> None:
-        self._path, self._source, self._described = path, source, described
+    def __init__(self, path: Path, read: Callable[[list[str]], Any], described: dict[str, Any]) -> None:
+        self._path, self._read_columns, self._described = path, read, described
 
-    def only(self, image: str) -> _Stored:
-        """Return the columns of one image."""
+    def only(self, image: str) -> tuple[pd.Series, dict[str, Scored]]:
+        """Return the path and the columns of one image, of the checks that score it."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -241,18 +248,21 @@ class _Stored(Mapping[str, Scored]):
                 here = pq.read_table(self._path, filters=[("path", "==", image)])
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(reading.first_line(error)) from error
-        return _Stored(self._path, here, self._described)
+        found = _Stored(self._path, here.select, self._described)
+        return found.paths(), {name: one for name, one in found.items() if len(one.known)}
 
     @property
     def scored(self) -> dict[str, int]:
-        if not hasattr(self._source, "read"):
-            return {name: number for name, one in self.items() if (number := len(one.known))}
+        """Return check -> number of images that it scored."""
         return {name: int(said["scored"]) for name, said in self._described.items()}
 
     def paths(self) -> pd.Series:
         """Return the paths of the images."""
         with reading.refusing(self._path, _MEND):
             return pd.Series(self._read(["path"])["path"].to_numpy(), dtype="str")
+
+    def __contains__(self, check: object) -> bool:
+        return check in self._described
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._described)
@@ -278,12 +288,9 @@ class _Stored(Mapping[str, Scored]):
 
     def _read(self, names: list[str]) -> Any:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        if isinstance(self._source, pa.Table):
-            return self._source.select(names)
         try:
-            return pq.ParquetFile(self._source).read(columns=names).select(names)
+            return self._read_columns(names).select(names)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(reading.first_line(error)) from error
 
@@ -320,30 +327,60 @@ def read_issues(workspace: Workspace) -> Issues:
     """Return the issues; their columns are read when they are asked for.
 
     Raises:
-        WorkspaceError: a table is absent or damaged, or the two were not written together.
+        WorkspaceError: a table is absent or damaged, or the columns are not those that the rows name.
 
     """
+    identity = _digest(workspace.issues) if workspace.issues.exists() else ""
     rows = files.read_checked("issues", workspace.issues)
     with reading.refusing(workspace.issues, _MEND):
-        belongs = _metadata(workspace.issues).get(_SCORES, b"").decode()
-        identity = reading.sha256(workspace.issues)
-    if not belongs and not workspace.scores.exists():  # of an earlier version: all rows
+        path = _columns_of(workspace)
+    if identity != _digest(workspace.issues):  # replaced in this moment
+        return read_issues(workspace)
+    if path is None and not _stored_columns(workspace):  # of an earlier version: all rows
         return Issues(rows, identity=identity)
-    if belongs != _digest(workspace.scores):
+    if not _is_whole(path):
+        if identity != _digest(workspace.issues):
+            return read_issues(workspace)
         raise WorkspaceError(
-            f"{workspace.scores} does not belong to {workspace.issues.name} (it is absent, damaged or of another run); "
-            "to make both again: curate check"
+            f"{workspace.scores} does not hold what belongs to {workspace.issues.name} (one of them was damaged or "
+            "changed); to make both again: curate check"
         )
-    with reading.refusing(workspace.scores, _MEND):
-        described = reading.json_object(_metadata(workspace.scores)[_CHECKS])
+    assert path is not None  # noqa: S101 -- it is whole
+    with reading.refusing(path, _MEND):
+        described = reading.json_object(_metadata(path)[_CHECKS])
         shape = {str: {"texts": [[str]], "fields": {str: str}, "scored": int, "groups": bool}}
         reading.require_shape(described, shape)
         for said in described.values():
             _require_texts(said)
         import pyarrow as pa
+        import pyarrow.parquet as pq
 
-        stored = _Stored(workspace.scores, pa.OSFile(str(workspace.scores)), described)
+        stored = _Stored(path, pq.ParquetFile(pa.OSFile(str(path))).read, described)
     return Issues(rows, stored.paths, stored, identity)
+
+
+def _columns_of(workspace: Workspace) -> Path | None:
+    """Return the file of columns that the rows name, None if they name none."""
+    name = _metadata(workspace.issues).get(_SCORES, b"").decode("ascii")
+    if name and not re.fullmatch("[0-9a-f]{64}", name):
+        raise ValueError(f"{name!r} is no SHA-256")
+    return workspace.scores / f"{name}.parquet" if name else None
+
+
+def _stored_columns(workspace: Workspace) -> list[Path]:
+    return sorted(workspace.scores.glob("*.parquet"))
+
+
+def _is_whole(path: Path | None) -> bool:
+    """Return whether the file of columns is there with the content that its name states."""
+    if path is None or not path.exists():
+        return False
+    return _digest(path) == path.stem
+
+
+def _digest(path: Path) -> str:
+    with reading.refusing(path, _MEND):
+        return reading.sha256(path)
 
 
 def _require_texts(said: Mapping[str, Any]) -> None:
@@ -359,25 +396,18 @@ def _require_texts(said: Mapping[str, Any]) -> None:
 def faults(workspace: Workspace) -> list[str]:
     """Return what is wrong with the stored issues, a sentence; [] if nothing, or where there are none."""
     try:
-        found = read_issues(workspace) if workspace.issues.exists() else None
-        for _ in () if found is None else found.columns.values():
-            pass
+        _ = dict(read_issues(workspace).columns) if workspace.issues.exists() else None
     except WorkspaceError as error:
         return [str(error)]
     return []
 
 
 def are_together(workspace: Workspace) -> bool:
-    """Return whether the two files are there and were written together."""
+    """Return whether the rows are there, and the columns that they name."""
     try:
-        return _metadata(workspace.issues).get(_SCORES, b"").decode() == _digest(workspace.scores) != ""
-    except (OSError, ValueError):
+        return _is_whole(_columns_of(workspace))
+    except (OSError, ValueError, WorkspaceError):
         return False
-
-
-def _digest(path: Path) -> str:
-    with reading.refusing(path, _MEND):
-        return reading.sha256(path) if path.exists() else ""
 
 
 def _metadata(path: Path) -> Mapping[bytes, bytes]:
@@ -392,7 +422,7 @@ def _metadata(path: Path) -> Mapping[bytes, bytes]:
 
 
 def write_issues(workspace: Workspace, issues: Issues) -> None:
-    """Replace both tables; the columns come first, and the rows name their content."""
+    """Replace both tables at once: the new columns lie beside the old ones until the rows name them."""
     import pyarrow as pa
 
     arrays: dict[str, Any] = {"path": pa.array(issues.paths, pa.string())}
@@ -413,9 +443,14 @@ def write_issues(workspace: Workspace, issues: Issues) -> None:
         }
     data = _parquet(pa.table(arrays), {_CHECKS: json.dumps(described, ensure_ascii=False).encode("utf-8")})
     rows = pa.Table.from_pandas(issues.rows, preserve_index=False)
-    metadata = {**(rows.schema.metadata or {}), _SCORES: hashlib.sha256(data).hexdigest().encode()}
-    files.write_bytes(workspace.scores, data)
+    path = workspace.scores / f"{hashlib.sha256(data).hexdigest()}.parquet"
+    metadata = {**(rows.schema.metadata or {}), _SCORES: path.stem.encode()}
+    if not files.holds(path, data):
+        files.write_bytes(path, data)
     files.write_bytes(workspace.issues, _parquet(rows, metadata))
+    for other in _stored_columns(workspace):
+        if other != path:
+            other.unlink(missing_ok=True)
 
 
 def _parquet(table: Any, metadata: Mapping[bytes, bytes]) -> bytes:

@@ -67,8 +67,8 @@ class Workspace:
     """Folder of the measurements, by content hash and probe fingerprint."""
     issues = _Below("issues.parquet")
     """The issue rows that are stored whole; see ``curation.base.issues``."""
-    scores = _Below("scores.parquet")
-    """Scores and numbers of every check, a row an image; it belongs to the issues table."""
+    scores = _Below("scores")
+    """Folder of the scores and numbers of every check, a row an image, by content hash: the issues name the file."""
     opinion_issues = _Below("opinion_issues.parquet")
     """What peers found, as issue rows under their names; never read by a check or a policy."""
     pairs = _Below("pairs.parquet")
@@ -264,7 +264,7 @@ def _journal_kept(workspace: Workspace) -> Iterator[None]:
 
 def _remove_stale_temporaries(root: Path) -> None:
     """Delete unfinished files of killed writers; the caller holds the lock."""
-    names = ("manifests", "reports", "review", "votes", "predictions", "policies", "written", "overlaps")
+    names = ("manifests", "reports", "review", "votes", "predictions", "policies", "written", "overlaps", "scores")
     folders = (root, *(root / name for name in names))
     for folder in filter(Path.is_dir, folders):
         for entry in folder.glob(".*.tmp"):

@@ -101,12 +101,7 @@ def entries_of(table: pd.DataFrame) -> list[Entry]:
 
 
 class Log:
-    """The log on disk; to append, the caller holds the workspace's lock.
-
-    Attributes:
-        table: the entries of all committed batches, oldest first (``table_of``).
-
-    """
+    """The log on disk; to append, the caller holds the workspace's lock."""
 
     def __init__(self, path: Path) -> None:
         """Read the log; it may be absent.
@@ -116,8 +111,17 @@ class Log:
 
         """
         self.path = path
-        self._read: _Read | None = _read(path)
-        self.table, self._bytes, self.chain = self._read.table, self._read.committed_bytes, self._read.chain
+        self._read = _read(path)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The entries of all committed batches, oldest first (``table_of``)."""
+        return self._read.table
+
+    @property
+    def chain(self) -> str:
+        """The chain's value after the last batch."""
+        return self._read.chain
 
     @property
     def through(self) -> int:
@@ -147,16 +151,17 @@ class Log:
             for n, d in enumerate(drafts, start=self.through + 1)
         ]
         # an empty optional field is left out, so that older versions can read the line
-        stated = [{name: text for name, text in e._asdict().items() if text or name not in _OPTIONAL} for e in entries]
+        stated = ({name: text for name, text in e._asdict().items() if text or name not in _OPTIONAL} for e in entries)
         data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in stated).encode("utf-8")
         chain = _chained(self.chain, data, len(entries), entries[-1].seq)
         commit = {_COMMIT: len(entries), "through": entries[-1].seq, "chain": chain}
         data += f"{json.dumps(commit)}\n".encode()
-        append_lines(self.path, data, self._bytes)
-        self._bytes += len(data)
-        self.chain = chain
-        self._read = None
-        self.table = pd.concat([self.table, table_of(entries)], ignore_index=True)
+        append_lines(self.path, data, self._read.committed_bytes)
+        digest = self._read.digest.copy()
+        digest.update(data)
+        table = pd.concat([self.table, table_of(entries)], ignore_index=True)
+        self._read = _Read(table, self._read.committed_bytes + len(data), chain, digest)
+        _READ[self.path, digest.digest()] = self._read
         return entries
 
 
@@ -193,11 +198,12 @@ def _chained(before: str, lines: bytes, number: int, through: int) -> str:
 
 @dataclass(frozen=True)
 class _Read:
-    """The committed entries, the length in bytes of the committed part, and the chain's value after it."""
+    """The committed entries, the length in bytes and SHA-256 of the committed part, and the chain's value after it."""
 
     table: pd.DataFrame
     committed_bytes: int
     chain: str
+    digest: hashlib._Hash
 
 
 _READ: WeakValueDictionary[tuple[Path, bytes], _Read] = WeakValueDictionary()
@@ -223,7 +229,8 @@ def _scan(path: Path, data: bytes) -> _Read:
         raise LogError(
             f"{path}: the action {sorted(unknown)[0]!r} is of a newer version of this tool; use that version"
         )
-    return _Read(table, committed_bytes, chain or hashlib.sha256(data[:committed_bytes]).hexdigest())
+    digest = hashlib.sha256(memoryview(data)[:committed_bytes])
+    return _Read(table, committed_bytes, chain or digest.hexdigest(), digest)
 
 
 def _parsed_at_once(data: bytes) -> tuple[pd.DataFrame, int, str] | None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from curation.base import files, issues, reading, tables
 from curation.base.errors import WorkspaceError
-from curation.base.frames import records
+from curation.base.frames import records, rows_of
 from curation.base.workspace import Workspace
 from curation.decisions import log
 from curation.decisions.follow import Followed, Images, Past, follow, images_of, none_lost, overruled_now
@@ -439,14 +439,22 @@ def diff(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         reason; sorted by change and path.
 
     """
+    import numpy as np
     import pandas as pd
 
-    joined = before.merge(after, on="path", how="outer", suffixes=("_a", "_b"), indicator=True)
-    differs = joined["_merge"] != "both"
+    place = rows_of(before["path"], after["path"])
+    same = np.flatnonzero(place >= 0)
+    differs = np.zeros(len(same), dtype=np.bool_)
     for name in before.columns.drop("path"):
-        differs |= joined[f"{name}_a"] != joined[f"{name}_b"]
+        one, other = before[name].iloc[same], after[name].iloc[place[same]]
+        differs |= one.reset_index(drop=True).ne(other.reset_index(drop=True)).to_numpy()
+    gone, new = np.flatnonzero(place < 0), np.setdiff1d(np.arange(len(after)), place)
+    first, second = (np.union1d(rest, at[differs]) for rest, at in ((gone, same), (new, place[same])))
+    changed = before.iloc[first].merge(
+        after.iloc[second], on="path", how="outer", suffixes=("_a", "_b"), indicator=True
+    )
     changes = []
-    for row in records(joined[differs]):
+    for row in records(changed):
         change = _change(row)
         if change:
             changes.append(

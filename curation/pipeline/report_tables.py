@@ -165,7 +165,7 @@ def cleaning_report_tables(
     from reports.cleaning import CleaningTables
 
     said = pd.DataFrame(columns=list(summary.FINDINGS)).astype({"is_issue": bool}) if findings is None else findings
-    rows = summary.by_check(issues.rows)
+    rows = issues.rows
     states = summary.outcomes(cleaned, rows, entries, origin.review_checks)
     hashes = raw.set_index("path")["sha256"]
     shown = (_gallery(rows, states), _groups(rows, states), _peer_gallery(rows, said, states))
@@ -217,7 +217,7 @@ def _peer_gallery(issues: pd.DataFrame, findings: pd.DataFrame, states: pd.DataF
     """Choose the worst images that only a peer flags, for each check and peer."""
     if findings.empty:
         return pd.DataFrame(columns=["check", "peer", "path", "score", "label", "evidence"])
-    ours = issues.loc[issues["is_issue"], ["path", "check"]].astype({"check": "str"}).assign(ours=True)
+    ours = issues.loc[issues["is_issue"], ["path", "check"]].assign(ours=True)
     said = findings[findings["is_issue"]].merge(ours, on=["path", "check"], how="left")
     alone = said[said["ours"].isna() & said["path"].isin(states.index)].sort_values(["check", "peer", "score", "path"])
     chosen = alone.groupby(["check", "peer"]).head(PEER_PICTURES)[["check", "peer", "path", "score"]]
@@ -340,7 +340,7 @@ def _checks_table(issues: Issues, states: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_classes(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    flagged = issues.loc[issues["is_issue"], ["path", "check"]].astype({"check": "str"})
+    flagged = issues.loc[issues["is_issue"], ["path", "check"]]
     counts = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
     return counts.groupby(["check", "label"]).size().rename("issues").reset_index()
 
@@ -396,7 +396,7 @@ def _histogram(check: str, measure: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _gallery(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     """Choose the worst images of each check and class."""
-    flagged = issues[issues["is_issue"] & ~issues["check"].isin(summary.GROUP_CHECKS)].astype({"check": "str"})
+    flagged = issues[issues["is_issue"] & ~issues["check"].isin(summary.GROUP_CHECKS)]
     frame = flagged.assign(label=states["label"].reindex(flagged["path"]).to_numpy())
     frame["total"] = frame.groupby(["check", "label"])["path"].transform("size")
     frame = frame.sort_values(["score", "path"])
@@ -416,7 +416,6 @@ def _groups(issues: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
     copies = issues.loc[
         issues["is_issue"] & issues["check"].isin(summary.GROUP_CHECKS), ["path", "check", "score", "group"]
     ]
-    copies = copies.astype({"check": "str"})
     near = set(copies.loc[copies["check"] == "near_duplicate", "path"])
     copies = copies[(copies["check"] != "exact_duplicate") | ~copies["path"].isin(near)]
     seriousness = {check: n for n, check in enumerate(GROUPS_SHOWN)}

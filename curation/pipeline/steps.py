@@ -249,9 +249,10 @@ def _near_pairs(workspace: Workspace, distinct: pd.DataFrame, settings: Settings
         parts=Parts(*parts),
         landmarks=landmarks,
     )
-    # distinct contents are sorted, and found is sorted by i, j
-    names = pd.CategoricalDtype(distinct["pixel_sha256"])
-    a, b = (pd.Categorical.from_codes(found[side].to_numpy(), dtype=names) for side in ("i", "j"))
+    # distinct contents are sorted, and found is sorted by i, j; few contents are in any pair
+    paired, codes = np.unique(found[["i", "j"]].to_numpy(), return_inverse=True)
+    names = pd.CategoricalDtype(distinct["pixel_sha256"].iloc[paired])
+    a, b = (pd.Categorical.from_codes(side, dtype=names) for side in codes.reshape(-1, 2).T)
     kept = found[["probability", "score", "transform", "relation", "half_i", "half_j"]]
     kept = kept.rename(columns={"half_i": "half_a", "half_j": "half_b"})
     return kept.assign(pixel_sha256_a=a, pixel_sha256_b=b)

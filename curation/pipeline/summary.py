@@ -141,7 +141,7 @@ def check_summary(issues: Issues) -> pd.DataFrame:
         {
             "scored": pd.Series(issues.scored, dtype="int64"),
             "issues": flagged["check"].value_counts(),
-            "groups": grouped.groupby("check", observed=True)["group"].nunique(),
+            "groups": grouped.groupby("check")["group"].nunique(),
         }
     )
     counts.index = counts.index.astype(object)
@@ -327,7 +327,7 @@ def outcomes(
 
     """
     frame = manifest.set_index("path")
-    flagged = issues.loc[issues["is_issue"], ["path", "check", "score"]].astype({"check": "str"})
+    flagged = issues.loc[issues["is_issue"], ["path", "check", "score"]]
     place = flagged["check"].map({name: n for n, name in enumerate(registry.names(flagged["check"].unique()))})
     worst = flagged.assign(place=place).sort_values(["score", "place"], kind="stable").drop_duplicates("path")
     cause = worst.set_index("path")["check"].to_dict()
@@ -374,7 +374,7 @@ def closing(
         same for people who may be one) and emptied (splits without kept images).
 
     """
-    rows = by_check(issues.rows)
+    rows = issues.rows
     states = outcomes(manifest, rows, entries, review_checks)
     found = check_summary(issues).set_index("check")
     by_outcome = states["outcome"].value_counts()
@@ -398,11 +398,6 @@ def closing(
         "emptied": sorted(set(manifest["split"]) - set(kept["split"])),
     }
     return _sentences(images, record), record
-
-
-def by_check(issues: pd.DataFrame) -> pd.DataFrame:
-    """Return the issues with checks as a categorical column: comparing twenty texts per image is slow."""
-    return issues.assign(check=pd.Categorical(issues["check"], categories=registry.names(issues["check"].unique())))
 
 
 def _across_splits(kept: pd.DataFrame, members: pd.DataFrame) -> int:
@@ -492,7 +487,7 @@ def side_by_side(issues: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
     if findings.empty:
         return pd.DataFrame(columns=["check", "title", "peer", "both", "ours_only", "peer_only"])
     asked = issues["is_issue"] & issues["check"].isin(findings["check"].unique())
-    ours = issues[asked].groupby("check", observed=True)["path"].agg(set).to_dict()
+    ours = issues[asked].groupby("check")["path"].agg(set).to_dict()
     rows = []
     for (check, peer, version), said in findings.groupby(["check", "peer", "version"], sort=False):
         mine, theirs = ours.get(check, set()), set(said.loc[said["is_issue"], "path"])

@@ -5,7 +5,7 @@ python -m tests.benchmarks.bench_growth [--sizes 20000,80000,320000,1000000] [--
 Pictures are made of those below FOLDER, or of drawn faces where it is absent (``growth_pictures``). Of each size: a
 first run, a second one, and a decision on one image; CPU, memory (PSS of all processes) and the same by step; the share
 of planted copies found, and of the pairs found that are planted; exponents; and what ten million images would take by
-the measured slopes. A million pictures need 12 GB of scratch.
+the measured slopes. A million pictures need 20 GB of scratch.
 """
 
 from __future__ import annotations

@@ -387,19 +387,24 @@ Damage = Callable[[Path], object]
 
 
 def _replace(name: str, data: bytes) -> Damage:
-    return lambda workspace: (workspace / name).write_bytes(data)
+    return lambda workspace: _found(workspace, name).write_bytes(data)
+
+
+def _found(workspace: Path, name: str) -> Path:
+    """Return the file that a name or pattern stands for."""
+    return next(workspace.glob(name), workspace / name)
 
 
 def _torn(name: str) -> Damage:
     def damage(workspace: Path) -> None:
-        data = (workspace / name).read_bytes()
-        (workspace / name).write_bytes(data[: len(data) // 2])
+        data = _found(workspace, name).read_bytes()
+        _found(workspace, name).write_bytes(data[: len(data) // 2])
 
     return damage
 
 
 def _absent(name: str) -> Damage:
-    return lambda workspace: (workspace / name).unlink()
+    return lambda workspace: _found(workspace, name).unlink()
 
 
 def _edit_manifest(workspace: Path) -> None:
@@ -421,7 +426,7 @@ def _drop_first_line(workspace: Path) -> None:
 
 
 def _wrong_types(name: str) -> Damage:
-    return lambda workspace: pd.DataFrame({"path": [1, 2], "x": [[1], [2]]}).to_parquet(workspace / name)
+    return lambda workspace: pd.DataFrame({"path": [1, 2], "x": [[1], [2]]}).to_parquet(_found(workspace, name))
 
 
 def damages() -> dict[str, Damage]:
@@ -430,7 +435,7 @@ def damages() -> dict[str, Damage]:
         "images.parquet",
         "listing.parquet",
         "issues.parquet",
-        "scores.parquet",
+        "scores/*.parquet",
         "pairs.parquet",
         "manifests/v2.parquet",
     )

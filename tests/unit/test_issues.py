@@ -1,5 +1,6 @@
 """Issues by column: every row as before, what readers need of unflagged images, and two files that belong together."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -264,36 +265,58 @@ def test_labels_judged_anew_replace_their_own_rows_alone(found: Issues) -> None:
     assert by_key(changed.every().query("check not in @names")).equals(by_key(others))
 
 
-def test_the_two_files_are_read_together_or_not_at_all(found: Issues, space: Workspace) -> None:
+def test_a_kill_between_the_two_files_leaves_what_was_there(
+    found: Issues, space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_issues(space, found)
-    assert are_together(space) and verify_issues(space) == []
-    before = {file: file.read_bytes() for file in (space.issues, space.scores)}
-    other = registry.run(drawn(seed=4))
+    other, write = registry.run(drawn(seed=4)), files.write_bytes
+
+    def killed(path: Path, data: bytes) -> None:
+        if path == space.issues:
+            raise KeyboardInterrupt
+        write(path, data)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(files, "write_bytes", killed)
+        write_issues(space, other)
+    assert are_together(space) and verify(space) == []
+    assert by_key(read_issues(space).every()).equals(by_key(found.every()))
     write_issues(space, other)
-    after = {file: file.read_bytes() for file in before}
+    assert by_key(read_issues(space).every()).equals(by_key(other.every())) and len(list(space.scores.iterdir())) == 1
 
-    space.issues.write_bytes(before[space.issues])  # killed between the two
-    refused(space, "does not belong to issues.parquet .*: curate check")
-    space.issues.write_bytes(after[space.issues])
-    space.scores.unlink()
-    refused(space, "does not belong to issues.parquet .*absent.*: curate check")
-    space.scores.write_bytes(after[space.scores][:-9])
-    refused(space, "does not belong to issues.parquet .*: curate check")
-    space.scores.write_bytes(after[space.scores])
+
+def test_who_has_begun_to_read_goes_on_with_the_columns_of_then(found: Issues, space: Workspace) -> None:
+    write_issues(space, found)
+    begun = read_issues(space)
+    write_issues(space, registry.run(drawn(seed=4)))
+    assert by_key(begun.every()).equals(by_key(found.every()))
+
+
+def test_rows_without_their_own_columns_are_refused(found: Issues, space: Workspace) -> None:
+    write_issues(space, found)
+    (columns,) = space.scores.iterdir()
+    whole, rows = columns.read_bytes(), space.issues.read_bytes()
+    columns.unlink()
+    refused(space)
+    columns.write_bytes(whole[:-9])
+    refused(space)
+    other = pd.read_parquet(io.BytesIO(whole))
+    files.write_table(columns, other.assign(dark=other["dark"] / 2))
+    refused(space)
+    columns.write_bytes(whole)
+    assert are_together(space) and verify(space) == []
+    files.write_table(space.issues, pd.read_parquet(space.issues).iloc[1:])  # edited elsewhere: of which columns?
+    refused(space)
+    space.issues.write_bytes(rows)
+    write_issues(space, found)
     assert are_together(space)
-    files.write_table(space.issues, pd.read_parquet(space.issues))  # edited elsewhere: whose rows are they?
-    refused(space, "does not belong to issues.parquet .*: curate check")
 
 
-def refused(space: Workspace, sentence: str) -> None:
+def refused(space: Workspace) -> None:
     assert not are_together(space)
-    with pytest.raises(WorkspaceError, match=sentence):
+    with pytest.raises(WorkspaceError, match=r"scores does not hold what belongs to issues\.parquet .*: curate check"):
         read_issues(space)
-    assert len(verify_issues(space)) == 1
-
-
-def verify_issues(space: Workspace) -> list[str]:
-    return [problem for problem in verify(space) if "scores" in problem]
+    assert len(verify(space)) == 1
 
 
 @pytest.mark.parametrize(
@@ -318,9 +341,9 @@ def test_columns_that_somebody_made_up_end_in_one_sentence(
     with monkeypatch.context() as patched:
         patched.setattr(issues, "json", type("", (), {"dumps": staticmethod(dumps)}))
         write_issues(space, found)
-    with pytest.raises(WorkspaceError, match=r"scores\.parquet is damaged .*; delete it and run: curate check"):
+    with pytest.raises(WorkspaceError, match=r"scores/\w+\.parquet is damaged .*; delete it and run: curate check"):
         read_issues(space).every()
-    assert len(verify_issues(space)) == 1
+    assert len(verify(space)) == 1
 
 
 def test_a_workspace_of_an_earlier_version_is_read_and_not_taken_for_current(found: Issues, space: Workspace) -> None:
@@ -350,3 +373,8 @@ def test_all_rows_are_printed_in_blocks_as_at_once(
     assert flagged.head(5)["check"].isin(["label_conflict", "split_leak"]).all() and len(flagged.head(0)) == len(
         flagged
     )
+
+
+def test_of_an_image_that_no_check_scored_nothing_is_said(found: Issues, space: Workspace) -> None:
+    write_issues(space, found)
+    assert read_issues(space).only("nowhere.jpg").every().empty and found.only("nowhere.jpg").every().empty

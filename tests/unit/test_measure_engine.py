@@ -215,6 +215,26 @@ def test_unreadable_images_have_an_error_and_empty_measurements(pictures, tmp_pa
     assert (bad["face_score"] == 0).all() and bad["face_x"].isna().all()
 
 
+def test_a_part_that_was_intact_and_is_damaged_since_is_noticed_in_the_same_process(pictures, tmp_path, inline):
+    listing, store = listing_of(pictures), tmp_path / "store"
+    measure(listing, store, SETTINGS, ONE)
+    assert len(load_measurements(listing, store, SETTINGS)) == len(listing)
+    part = next(store.glob("pixels-*/part-*"))
+    time.sleep(0.02)  # longer than the clock of the file system takes
+    data = part.read_bytes()
+    part.write_bytes(data[:200] + bytes([data[200] ^ 1]) + data[201:])
+    with pytest.raises(MeasurementsError, match="have not been measured"):
+        load_measurements(listing, store, SETTINGS)
+
+
+def test_some_measurements_are_those_of_all(pictures, tmp_path, inline):
+    listing, store = listing_of(pictures), tmp_path / "store"
+    measure(listing, store, SETTINGS, ONE)
+    some = load_measurements(listing, store, SETTINGS, ["contrast", "face_yaw"])
+    assert {"path", "error", "contrast", "face_yaw"} <= set(some) and "entropy" not in some and "face_x" not in some
+    pd.testing.assert_frame_equal(some, load_measurements(listing, store, SETTINGS)[list(some)])
+
+
 def test_a_second_run_reads_nothing_and_starts_no_process(pictures, tmp_path, monkeypatch, inline):
     listing, store = listing_of(pictures), tmp_path / "store"
     measure(listing, store, SETTINGS, ONE)

@@ -105,6 +105,15 @@ def test_issues_have_their_evidence_as_columns_and_in_words(own: Path) -> None:
     assert copies["of"].notna().all() and copies["value"].isna().all()
 
 
+def test_all_issues_come_in_blocks_of_one_check_each(own: Path) -> None:
+    space = curation.Workspace(own, quiet=True)
+    blocks, whole = list(space.issue_blocks()), space.issues(flagged_only=False)
+    assert all(block["check"].nunique() == 1 for block in blocks) and len(blocks) == whole["check"].nunique()
+    keys = ["path", "check", "score", "is_issue", "words"]
+    assert pd.concat(blocks)[keys].to_numpy().tolist() == whole[keys].to_numpy().tolist()
+    assert space.checks().set_index("check")["scored"].to_dict() == whole["check"].value_counts().to_dict()
+
+
 def test_looking_at_a_workspace_that_is_not_there_makes_none(tmp_path: Path, sample: Path) -> None:
     workspace = curation.Workspace(tmp_path / "nowhere", quiet=True)
     assert "nothing there yet" in repr(workspace)

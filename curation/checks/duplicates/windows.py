@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.base import scratch
 from curation.base.pools.threads import Workers, blocks
 from curation.base.tables import WINDOW
 from curation.checks.duplicates.candidates import (
@@ -125,6 +126,7 @@ class WindowSource:
             parts = blocks(len(found), _PAIRS_A_PICTURE * self._workers.rows)
             for some in shown([(search, found[part]) for part in parts]):
                 named += some
+                scratch.release(large)
         who, whom = (np.array([part[side] for part in named], dtype=np.int64) for side in (0, 1))
         views = np.array([part[2] for part in named]).reshape(-1, 6)
         seen, place = np.unique(np.column_stack([who, views]), axis=0, return_inverse=True)
@@ -153,8 +155,9 @@ class WindowSource:
                 yield search, pairs
             if self._report is not None:
                 self._report(done + 1, self.SEARCHES)
-        keys = np.concatenate(crops) @ np.array([len(thumbnails), 1])
-        yield _SEARCHES[0], np.stack(np.divmod(np.unique(keys), len(thumbnails)), axis=1)
+        keys = np.sort(np.concatenate(crops) @ np.array([len(thumbnails), 1]))
+        keys = keys[np.diff(keys, prepend=-1) != 0]
+        yield _SEARCHES[0], np.stack(np.divmod(keys, len(thumbnails)), axis=1)
 
     def _made(self, vectors: Floats) -> Index:
         return Index(vectors, self._searcher(vectors, min(FEW, len(vectors))))

@@ -123,7 +123,14 @@ TEXTS = (
 )
 
 TABLES = (
-    *("images.parquet", "listing.parquet", "issues.parquet", "scores.parquet", "pairs.parquet", "manifests/v1.parquet"),
+    *(
+        "images.parquet",
+        "listing.parquet",
+        "issues.parquet",
+        "scores/*.parquet",
+        "pairs.parquet",
+        "manifests/v1.parquet",
+    ),
     *("manifests/v2.parquet", "votes/crowd.parquet", "review/conflicts.parquet", "labels.parquet"),
 )
 
@@ -229,7 +236,7 @@ def run(home: Home, *, every: int = 1) -> None:
         if number % every:
             continue
         home.begin(f"{name} {what}")
-        damage(home.space / name, home)
+        damage(next(home.space.glob(name), home.space / name), home)
         unhurt = home.keep(home.data, home.other)
         for words in COMMANDS[number % SHARE :: SHARE]:
             home.run(*(word.format(image=image, out=home.out, data=home.data) for word in words))

@@ -31,7 +31,6 @@ LINKED = (
         "listing.parquet",
         "images.parquet",
         "issues.parquet",
-        "scores.parquet",
         "pairs.parquet",
         "workspace.json",
         "curate.toml",

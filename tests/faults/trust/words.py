@@ -119,12 +119,17 @@ NOISE = b"\x80noise"
 
 
 def _noise(name: str) -> Callable[[Home], object]:
-    return lambda home: (home.space / name).write_bytes(NOISE)
+    return lambda home: _found(home, name).write_bytes(NOISE)
+
+
+def _found(home: Home, name: str) -> Path:
+    """Return the file of the workspace that a name or pattern stands for."""
+    return next(home.space.glob(name), home.space / name)
 
 
 def _of_one_column(name: str) -> Callable[[Home], object]:
     def harm(home: Home) -> None:
-        place = home.space / f"{name}.parquet"
+        place = _found(home, f"{name}.parquet")
         pd.read_parquet(place).iloc[:, :1].to_parquet(place)
 
     return harm
@@ -142,7 +147,7 @@ def _advised() -> Iterator[tuple[str, Callable[[Home], object], tuple[str, ...]]
         ("images.parquet", ("explain", "{image}")),
         ("listing.parquet", ("check",)),
         ("issues.parquet", ("issues",)),
-        ("scores.parquet", ("issues",)),
+        ("scores/*.parquet", ("issues",)),
         ("pairs.parquet", ("check",)),
         ("ingest.json", ("report",)),
         ("state.json", ("run", "{data}")),
@@ -158,7 +163,7 @@ def _advised() -> Iterator[tuple[str, Callable[[Home], object], tuple[str, ...]]
         yield f"advice on {name} of noise", _noise(name), verb
     one_column = {
         "issues": ("issues",),
-        "scores": ("issues",),
+        "scores/*": ("issues",),
         "pairs": ("check",),
         "listing": ("check",),
         "images": ("report",),
@@ -166,10 +171,10 @@ def _advised() -> Iterator[tuple[str, Callable[[Home], object], tuple[str, ...]]
     for name, verb in one_column.items():
         yield f"advice on {name}.parquet of one column", _of_one_column(name), verb
     yield "advice on a listing that leads outside", _leading_outside, ("check",)
-    for name in ("images.parquet", "listing.parquet", "issues.parquet", "scores.parquet"):
+    for name in ("images.parquet", "listing.parquet", "issues.parquet", "scores/*.parquet"):
         yield (
             f"advice where there is no {name}",
-            lambda home, name=name: (home.space / name).unlink(),
+            lambda home, name=name: _found(home, name).unlink(),
             (  # type: ignore[misc]
                 "issues" if name.startswith(("issues", "scores")) else "export",
                 *(() if name.startswith(("issues", "scores")) else ("cleaned", "-o", "{out}/x.csv")),
