@@ -10,7 +10,7 @@ import pytest
 from curation.audit.synthetic import plant
 from curation.base import scratch
 from curation.base.settings import DuplicateSettings
-from curation.checks.duplicates import find_near_duplicates
+from curation.checks.duplicates import candidates, find_near_duplicates, local_engine, looks
 from tests.benchmarks import bench_near_duplicates as bench
 from tests.faults.long_run import Noted
 from tests.unit.test_duplicates_candidates import features_of
@@ -48,6 +48,18 @@ def test_planted_copies_are_found_and_nothing_else(crowd: tuple[np.ndarray, list
 
 def test_the_search_is_repeatable(crowd: tuple[np.ndarray, list[str]]) -> None:
     assert find(crowd[0]).equals(find(crowd[0]))
+
+
+def test_blocks_and_threads_leave_the_result_as_it_is(
+    crowd: tuple[np.ndarray, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = find(crowd[0])
+    for module, name in ((candidates, "AT_ONCE"), (candidates, "_QUERIES"), (looks, "AT_ONCE")):
+        monkeypatch.setattr(module, name, 50)
+    for threads in (1, 3):
+        engine = local_engine(threads)
+        found = find_near_duplicates(*features_of(crowd[0]), DuplicateSettings(), engine=engine)
+        assert len(found) > 40 and found.equals(expected)
 
 
 def test_progress_ends_where_it_said(crowd: tuple[np.ndarray, list[str]]) -> None:

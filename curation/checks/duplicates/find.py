@@ -49,9 +49,8 @@ def local_engine(threads: int = 0) -> Engine:
     from curation.checks.duplicates import candidates, verification
 
     threads = threads or usable_cores()
-    return Engine(
-        candidates.hamming_pairs, candidates.searcher, partial(verification.verify, threads=threads), Threads(threads)
-    )
+    search, verify = partial(candidates.searcher, threads=threads), partial(verification.verify, threads=threads)
+    return Engine(candidates.hamming_pairs, search, verify, Threads(threads))
 
 
 def find_near_duplicates(
@@ -165,9 +164,7 @@ def _candidates(
         candidates.HashSource(settings.hash_radius, engine.join, progress.of(0)).pairs(given),
         neighbours.pairs(given, index),
     ]
-    few = index
-    if candidates.is_flat(len(index.vectors), settings.neighbours + 1):
-        few = candidates.Index(index.vectors, engine.searcher(index.vectors, min(candidates.FEW, len(index.vectors))))
+    few = candidates.Index(index.vectors, engine.searcher(index.vectors, min(candidates.FEW, len(index.vectors))))
     looks, turned = TurnSource(few, progress.of(2), engine.workers).pairs(given.thumbnails[:contents], looks)
     by_face = aligned.FaceSource(progress.of(3), engine.searcher, engine.workers).pairs(given.thumbnails, points)
     source = WindowSource(few, progress.of(4), engine.searcher, engine.workers)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.checks.duplicates.kernels.registration import Floats, entry, inlined
+from curation.checks.duplicates.kernels.registration import Floats, compiled, entry, inlined
 
 Indices = NDArray[np.int64]
 
 _CHUNKS = 4
 _CHUNK_BITS = 16
 """As in ``candidates``."""
+
+_GLANCE = 64
+"""Products that are compared with the least of the best at once, in vectors: hardly any are among the best."""
 
 
 @inlined
@@ -69,25 +72,33 @@ def probe_buckets(
 @entry
 def keep_best(products: Floats, who: Indices, rows: Indices, similarity: Floats, index: Indices) -> None:
     """Put the products (Q, M) of queries ``who`` with ``rows`` among the best (N, k), falling, equals by row."""
-    last = similarity.shape[1] - 1
     for n in range(products.shape[0]):
-        query = who[n]
-        for m in range(products.shape[1]):
-            value = products[n, m]
-            if value < similarity[query, last]:
-                continue
-            place = last
-            if value == similarity[query, place] and rows[m] > index[query, place]:
-                continue
-            while place > 0 and (
-                value > similarity[query, place - 1]
-                or (value == similarity[query, place - 1] and rows[m] < index[query, place - 1])
-            ):
-                similarity[query, place] = similarity[query, place - 1]
-                index[query, place] = index[query, place - 1]
-                place -= 1
-            similarity[query, place] = value
-            index[query, place] = rows[m]
+        best, row = similarity[who[n]], products[n]
+        for start in range(0, row.shape[0], _GLANCE):
+            part = row[start : start + _GLANCE]
+            if _count_from(part, best[-1]) > 0:
+                _put_in(part, rows[start : start + _GLANCE], best, index[who[n]])
+
+
+@compiled
+def _count_from(values: Floats, least: float) -> int:
+    count = np.int32(0)
+    for m in range(values.shape[0]):
+        count += np.int32(values[m] >= least)
+    return int(count)
+
+
+@compiled
+def _put_in(values: Floats, rows: Indices, best: Floats, index: Indices) -> None:
+    last = best.shape[0] - 1
+    for m in range(values.shape[0]):
+        value, place = values[m], last
+        if value < best[place] or (value == best[place] and rows[m] > index[place]):
+            continue
+        while place > 0 and (value > best[place - 1] or (value == best[place - 1] and rows[m] < index[place - 1])):
+            best[place], index[place] = best[place - 1], index[place - 1]
+            place -= 1
+        best[place], index[place] = value, rows[m]
 
 
 @entry
