@@ -297,7 +297,7 @@ few where only these are asked for."""
 _BLOCK = 512, 1024
 """Queries and descriptors that are compared by one product, which stays in the processor's cache."""
 
-_ALIKE, _MOST = 0.84, 24
+_ALIKE, _MOST = 0.88, 16
 """Cosine of descriptors from which all neighbours are named, however many, and how many at most: the ``neighbours``
 nearest may all be others, of more images or where copies of one picture are many. Of 4,024 copies among 19,183 faces
 the ten nearest hold 78.5 %, these 79.1 %, for 7 % more pairs; among 80,000, most of them blends of two faces, 74.1 and

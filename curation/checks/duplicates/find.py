@@ -201,7 +201,7 @@ def missing_pairs(found: pd.DataFrame, named: Candidates, contents: int) -> Cand
     keys += named.pairs[:, 1]  # sorted, as pairs are
     wanted = i * looks + j
     known = keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
-    new = (i != j) & ~known & ~np.isin(wanted, pairs[:, 0] * looks + pairs[:, 1])
+    new = (i != j) & ~known & ~np.isin(wanted, pairs[:, 0] * looks + pairs[:, 1], kind="sort")
     both = [np.full(int(new.sum()), flip) for flip in (False, True)]
     if not new.any():
         return Candidates(np.empty((0, 2), np.int64), np.empty(0, np.bool_))
