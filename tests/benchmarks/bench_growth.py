@@ -64,8 +64,9 @@ def by_step(log: str, samples: list[Sample]) -> dict[str, dict[str, float]]:
 
     What lies between two steps counts to the later one.
     """
-    times = [sample.time for sample in samples]
-    cpu = [sample.cpu_s for sample in samples]
+    times = [sample.time for sample in samples] or [0.0]
+    # a reading may miss what a process spent that ends in that moment
+    cpu = np.maximum.accumulate([sample.cpu_s for sample in samples] or [0.0])
     steps: dict[str, dict[str, float]] = {}
     before = 0.0
     for ended, title, seconds in filter(None, map(_step_of, log.splitlines())):
@@ -73,7 +74,7 @@ def by_step(log: str, samples: list[Sample]) -> dict[str, dict[str, float]]:
         inside = [sample for sample in samples if before < sample.time <= ended]
         steps[title] = {"wall_s": seconds, "cpu_s": round(float(spent), 2), **_peaks(inside)}
         before = ended
-    spent = cpu[-1] - float(np.interp(before, times, cpu)) if cpu else 0.0
+    spent = float(cpu[-1] - np.interp(before, times, cpu))
     return steps | {"Summary": {"cpu_s": round(spent, 2), **_peaks([one for one in samples if one.time > before])}}
 
 
