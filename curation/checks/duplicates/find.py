@@ -212,7 +212,8 @@ def _among(values: NDArray[np.int64], ordered: NDArray[np.int64]) -> NDArray[np.
     """Return which values are in a sorted array; ``np.isin`` hashes: ten times the cost for millions of pairs."""
     if not len(ordered):
         return np.zeros(len(values), dtype=np.bool_)
-    return ordered[np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)] == values
+    near = ordered[np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)]
+    return np.asarray(near == values, dtype=np.bool_)
 
 
 class _Progress:
