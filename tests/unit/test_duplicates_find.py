@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from curation.audit.synthetic import plant
 from curation.base import scratch
 from curation.base.settings import DuplicateSettings
 from curation.checks.duplicates import candidates, find_near_duplicates, local_engine, looks
+from curation.checks.duplicates.candidates import Candidates
+from curation.checks.duplicates.find import missing_pairs
 from tests.benchmarks import bench_near_duplicates as bench
 from tests.faults.long_run import Noted
 from tests.unit.test_duplicates_candidates import features_of
@@ -109,3 +112,15 @@ def test_copies_planted_among_real_faces_are_found(faces: Path) -> None:
     figures = bench.judge(found, len(chosen), sources, list(plant.KINDS))
     assert figures["recall"] >= 0.97
     assert figures["precision"] >= 0.98
+
+
+def test_pairs_of_copies_of_a_third_are_missing_where_no_source_named_them() -> None:
+    found = pd.DataFrame({"i": [0, 1, 3], "j": [1, 2, 4], "relation": 0})
+    looked = Candidates(np.array([[0, 1], [0, 7], [1, 2], [3, 4]]), np.zeros(4, dtype=np.bool_))
+    missing = missing_pairs(found, looked, 5)
+    assert missing.pairs.tolist() == [[0, 2], [0, 2]]
+    assert missing.mirrored.tolist() == [False, True]
+    named = Candidates(np.array([[0, 1], [0, 2], [1, 2], [3, 4]]), np.zeros(4, dtype=np.bool_))
+    assert not len(missing_pairs(found, named, 5))
+    nothing = Candidates(np.empty((0, 2), np.int64), np.empty(0, np.bool_))
+    assert not len(missing_pairs(found.head(0), nothing, 5))

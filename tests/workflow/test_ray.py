@@ -133,13 +133,11 @@ def test_what_is_made_of_pictures_on_ray_is_what_is_made_of_them_here(monkeypatc
     rng = np.random.default_rng(5)
     rough = rng.integers(0, 256, (1500, 6, 6)).astype(np.uint8)
     pictures = np.ascontiguousarray(rough.repeat(8, axis=1).repeat(8, axis=2))
-    turn = partial(looks.turned, turn=1)
+    turn, views = partial(looks.turned, turn=1), (features.PLAIN, features.View(1.2, 1, 0))
     made: list[list[np.ndarray]] = []
     for workers in (features.ALONE, there):
         small = features.pictures(pictures, workers=workers)
-        seen = [
-            features.descriptors(pictures, view, workers, turn) for view in (features.PLAIN, features.View(1.2, 1, 0))
-        ]
+        seen = [features.descriptors(pictures, view, workers, turn) for view in views]
         made.append([*small, *seen, *candidates.partitioned(seen[0], workers)])
     assert all(np.array_equal(here, far, equal_nan=here.dtype.kind == "f") for here, far in zip(*made, strict=True))
     stored = there.sent(pictures, again=True)

@@ -155,8 +155,9 @@ class WindowSource:
                 yield search, pairs
             if self._report is not None:
                 self._report(done + 1, self.SEARCHES)
-        keys = np.concatenate(crops) @ np.array([len(thumbnails), 1])
-        yield _SEARCHES[0], np.stack(np.divmod(np.unique(keys), len(thumbnails)), axis=1)
+        keys = np.sort(np.concatenate(crops) @ np.array([len(thumbnails), 1]))
+        keys = keys[np.diff(keys, prepend=-1) != 0]
+        yield _SEARCHES[0], np.stack(np.divmod(keys, len(thumbnails)), axis=1)
 
     def _made(self, vectors: Floats) -> Index:
         return Index(vectors, self._searcher(vectors, min(FEW, len(vectors))))
