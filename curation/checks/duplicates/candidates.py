@@ -300,8 +300,8 @@ _BLOCK = 512, 1024
 _ALIKE, _MOST = 0.88, 16
 """Cosine of descriptors from which all neighbours are named, however many, and how many at most: the ``neighbours``
 nearest may all be others, of more images or where copies of one picture are many. Of 4,024 copies among 19,183 faces
-the ten nearest hold 78.5 %, these 79.1 %, for 7 % more pairs; among 80,000, most of them blends of two faces, 74.1 and
-75.1 % (for 12 % more), all 24 nearest 78.9 % (for 127 % more). Other sources name most of the rest."""
+the ten nearest hold 78.5 %, these 78.9 %, for 1 % more pairs; among 80,000, most of them blends of two faces, 74.0 and
+74.5 % (for 2 % more), all 16 nearest 77.0 % (for 55 % more). Other sources name most of the rest."""
 
 _QUERIES = 131_072
 """Queries a block: enough of them for each partition, and less memory than for all at once."""
