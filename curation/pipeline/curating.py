@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ from curation.pipeline import decisions, label_judgement, label_queue, label_sto
 from curation.pipeline.axes import axes, coverage_of
 from curation.pipeline.steps import Scanned
 
-REPORT_REVISION = 7
+REPORT_REVISION = 8
 """Increased whenever the report may differ for the same tables."""
 
 
@@ -210,60 +211,50 @@ def write_report(
     opinions = [] if findings is None else [findings[column] for column in findings]
     votes = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in people.vote_files(workspace)]
     judged = [*label_judgement.outcome_lines(workspace, version), *label_store.remarks_of(workspace)]
-    jury, plan = label_store.jury_of(workspace), label_queue.newest_plan(workspace)
-    made_of = [
-        version.name,
-        version.hash,
-        version.lineage.get("policy"),
-        made.get("settings"),
-        issues.identity,
-        *opinions,
-    ]
-    made_of += [*votes, *judged, jury, plan, settings.brake.model_dump_json(), REPORT_REVISION]
-    fingerprint = steps.digest(*made_of)
+    plan = label_queue.newest_plan(workspace)
+    left_out, said = steps.read_problems(workspace)
+    marker = files.read_json(workspace.marker) or {}
+    lost, _ = losses.no_longer_applying(decisions.no_longer_applying(workspace))
+    pages = [each.relative_to(workspace.reports).as_posix() for each in sorted(workspace.peer_pages.glob("*/*.html"))]
+    origin = {
+        "source": marker.get("source", ""),
+        "left_out_files": left_out,
+        "warnings": [*said, *_other_settings(workspace, version, made, issues)],
+        "made": made,
+        "command": _run_again(marker, version, called),
+        "option": option_of(workspace),
+        "app": app_of(workspace, version),
+    }
+    asked = settings.model_dump_json(include={"seed", "measure", "checks", "brake"})
+    stated = json.dumps([origin, version.lineage.get("policy")], sort_keys=True)  # what is read again is sorted
+    made_of = [version.name, version.hash, stated, asked]
+    made_of += [issues.identity, *opinions, *votes, *judged, label_store.state_of(workspace), plan, *pages, *lost]
+    fingerprint = steps.digest(*made_of, REPORT_REVISION)
     if steps.is_current(workspace, "report", fingerprint, path):
         return path
     with display.step("Writing the report"):
         from curation.measure import thumbnail_bytes
         from reports import cleaning_page
 
-        left_out, said = steps.read_problems(workspace)
-        marker = files.read_json(workspace.marker) or {}
-        warnings = [*said, *_other_settings(version, made)]
-        origin = report_tables.provenance(
-            marker.get("source", ""),
-            version,
-            chosen,
-            left_out,
-            warnings,
-            made,
-            command=_run_again(marker, version, called),
-            option=option_of(workspace),
-            app=app_of(workspace, version),
-        )
         raw = manifest.rows(workspace, manifest.find(workspace, version.base))
         cleaned = manifest.rows(workspace, version)
         entries = entries_of(workspace, version)
         known, _ = axes(workspace, settings, issues)
         stopped, _ = losses.held(version, entries, option_of(workspace))
-        lost, _ = losses.no_longer_applying(decisions.no_longer_applying(workspace))
         page = cleaning_page(
             report_tables.cleaning_report_tables(
                 issues,
                 entries,
                 raw,
                 cleaned,
-                origin,
+                report_tables.provenance(version=version, policy=chosen, **origin),
                 lambda paths: thumbnail_bytes(paths, scanned.measurements, workspace.measurements, settings.measure),
                 findings,
-                [
-                    each.relative_to(workspace.reports).as_posix()
-                    for each in sorted(workspace.peer_pages.glob("*/*.html"))
-                ],
+                pages,
                 people.figures(workspace, settings.seed),
                 ([*losses.headline(raw, cleaned, entries, settings.brake), *stopped], [*lost, *judged]),
                 changes.since_last(workspace, version, settings),
-                jury,
+                label_store.jury_of(workspace),
                 plan,
                 coverage_of(known, raw, cleaned, copy_groups(issues.rows), settings.seed),
             )
@@ -273,11 +264,13 @@ def write_report(
     return path
 
 
-def _other_settings(version: manifest.Version, made: Mapping[str, Any]) -> list[str]:
-    """Return a warning if the issues on the page are no longer those that the version was decided on."""
+def _other_settings(
+    workspace: Workspace, version: manifest.Version, made: Mapping[str, Any], issues: Issues
+) -> list[str]:
+    """Return a warning if the issues on the page are no longer those that the policy decided on."""
     before, now = version.lineage.get("settings", {}), made.get("settings", {})
     changed = [name for name in now if name != "policy" and before.get(name, now[name]) != now[name]]
-    if not changed:
+    if not changed or steps.are_judged(workspace, issues):
         return []
     return [
         f"The issues were computed again with other settings ({', '.join(changed)}) after {version.name} was decided; "

@@ -434,6 +434,7 @@ def _apply_policy(
     """
     if not accept_loss and basis.is_decided(workspace, basis.basis_of(workspace, chosen, source, settings)):
         policy.store(workspace.policies, chosen, source)
+        steps.note_policy(workspace, source)
         return Recorded(manifest.find(workspace, "cleaned"), 0, _other_settings(workspace, settings))
     with display.step("Deciding"):
         images = read_images(workspace)

@@ -111,12 +111,17 @@ def provenance(
         commands=(command, f"curate show {version.name}{option}", f"curate verify{option}"),
         tools={str(name): str(value) for name, value in lineage.get("tools", {}).items()},
         detector=detector_words(detector),
-        settings={**lineage.get("settings", {}), **made.get("settings", {}), "policy": name},
+        settings=_sorted({**lineage.get("settings", {}), **made.get("settings", {}), "policy": name}),
         left_out=tuple((str(row["path"]), str(row["reason"])) for row in left_out_files),
         warnings=tuple(warnings),
         option=option,
         app=app,
     )
+
+
+def _sorted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings by name, as they are once they were stored."""
+    return {name: _sorted(value) if isinstance(value, Mapping) else value for name, value in sorted(settings.items())}
 
 
 def detector_words(detector: object) -> str:

@@ -387,12 +387,17 @@ def _decided(table: pd.DataFrame) -> str:
 
 
 def note_policy(workspace: Workspace, source: str) -> None:
-    """Record the name or file of the applied policy as the workspace's own."""
+    """Record the name or file of the applied policy as the workspace's own, and the issues that it decided on."""
     state = files.read_json(workspace.state) or {}
     made = state.get("made_with")
-    if isinstance(made, dict) and made.get("settings", {}).get("policy") != source:
-        made["settings"] |= {"policy": source}
-        files.write_json(workspace.state, state)
+    if isinstance(made, dict) and isinstance(made.get("settings"), dict):
+        made = {**made, "settings": made["settings"] | {"policy": source}}
+        note(workspace, "judged", reading.sha256(workspace.issues), made_with=made)
+
+
+def are_judged(workspace: Workspace, issues: Issues) -> bool:
+    """Return whether the last policy that was applied decided on these issues."""
+    return is_current(workspace, "judged", issues.identity, workspace.issues)
 
 
 def digest(*parts: Any) -> str:

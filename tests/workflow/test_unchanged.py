@@ -15,7 +15,7 @@ from curation.base.issues import Issues, read_issues, write_issues
 from curation.base.progress import Display
 from curation.base.workspace import Workspace
 from curation.decisions import log, manifest, policy
-from curation.pipeline import decisions, steps
+from curation.pipeline import curating, decisions, steps
 
 QUIET = Display(quiet=True)
 
@@ -114,3 +114,57 @@ def test_tables_that_were_set_aside_are_read_again_as_they_were(own: Workspace) 
     scanned.set_aside()
     for was, now in zip(before, (scanned.images, scanned.measurements), strict=True):
         pd.testing.assert_frame_equal(was, now)
+
+
+def report(workspace: Workspace) -> str:
+    return curating.report(workspace, settings.of_workspace(workspace), QUIET).read_text(encoding="utf-8")
+
+
+def test_the_report_of_a_workspace_that_was_moved_names_it_where_it_is_now(own: Workspace, tmp_path: Path) -> None:
+    assert f"-w {own.root}" in report(own)
+    moved = Workspace(own.root.rename(tmp_path / "elsewhere"))
+    page = report(moved)
+    assert f"-w {moved.root}" in page and f"-w {own.root}" not in page
+
+
+def test_the_report_lists_what_the_last_scan_left_out(own: Workspace) -> None:
+    assert "minutes.docx" not in report(own)
+    left_out = [{"path": "minutes.docx", "reason": "not an image"}]
+    files.write_json(own.ingest, {"left_out": left_out, "warnings": ["3 images of the last scan are gone"]})
+    page = report(own)
+    assert "minutes.docx" in page and "3 images of the last scan are gone" in page
+
+
+def test_the_report_follows_a_decision_on_a_picture_that_is_gone(own: Workspace) -> None:
+    lost = log.Draft("gone.png", "exclude", content="0" * 64, label="happy")
+    entry = log.Log(own.decisions).append("person:ann", [lost])[0]
+    apply(own)
+    assert "gone.png" in report(own)
+    decisions.undo(own, str(entry.seq), "ann", settings.of_workspace(own), QUIET)
+    assert "gone.png" not in report(own)
+
+
+def test_a_report_is_written_again_only_if_something_on_it_differs(own: Workspace) -> None:
+    report(own)
+    page = own.reports / "cleaning.html"
+    before = page.stat().st_mtime_ns
+    report(own)
+    assert page.stat().st_mtime_ns == before
+
+
+def test_the_report_warns_of_other_settings_until_the_policy_has_decided_on_the_issues(own: Workspace) -> None:
+    own.settings.write_text("[checks]\noutlier_fence = 3.4\n", encoding="utf-8")
+    chosen = settings.of_workspace(own)
+    steps.check(own, steps.scanned_before(own, chosen, QUIET), chosen, QUIET)
+    warning = "The issues were computed again with other settings (checks)"
+    assert warning in report(own)
+    before = manifest.find(own, "cleaned")
+    assert apply(own) == before  # no decision differs
+    assert warning not in report(own)
+
+
+def test_the_policy_applied_last_stays_even_if_it_was_not_asked_again(own: Workspace, asked: list[str]) -> None:
+    other = settings.of_workspace(own, {"policy": "deck"})
+    steps.check(own, steps.scanned_before(own, other, QUIET), other, QUIET)
+    apply(own, "balanced")
+    assert asked == [] and settings.of_workspace(own).policy == "balanced"
