@@ -100,10 +100,13 @@ def checked(name: TableName, frame: pd.DataFrame) -> pd.DataFrame:
     for column, kind in _COLUMNS[name].items():
         fault = "has empty cells" if found[column].isna().any() else ""
         if not fault and found[column].dtype != kind:
+            given = found[column]
             try:
-                found[column] = found[column].astype(kind)
+                found[column] = given.astype(kind)
             except (ValueError, TypeError, OverflowError) as error:
                 fault = f"cannot be {kind}: {reading.first_line(error)}"
+            if not fault and kind in ("int64", "bool") and not (found[column] == given).all():
+                fault = f"cannot be {kind}: it holds other values"  # a cast cuts 1.5 to 1 and makes "False" true
         if fault := fault or _fault_of(column, found[column]):
             raise TableError(f"the {name} table is not valid: its column {column!r} {fault}")
     if found.duplicated(_KEYS[name]).any():

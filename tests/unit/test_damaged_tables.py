@@ -58,6 +58,7 @@ def test_issues_of_another_shape_are_damaged(space: Workspace) -> None:
 
 
 ROW = {"path": "a.jpg", "sha256": "a", "split": "", "label": "sad", "original_label": "sad", "status": "kept"}
+IMAGES = pd.DataFrame([{**ROW, "bytes": 9, "width": 48, "height": 48, "mode": "L"}])
 MANIFEST = pd.DataFrame([{**ROW, "reason": "", "group": "", "weight": 1, "soft_label": ""}])
 
 
@@ -72,6 +73,9 @@ MANIFEST = pd.DataFrame([{**ROW, "reason": "", "group": "", "weight": 1, "soft_l
         ("manifest", lambda table: pd.concat([table, table]), "path occur twice"),
         ("issues", lambda table: table.assign(score=1.5), "'score' is not within 0 and 1"),
         ("issues", lambda table: table.assign(score="nan"), "'score' is not within 0 and 1"),
+        ("issues", lambda table: table.assign(is_issue="False"), "'is_issue' cannot be bool: it holds other values"),
+        ("issues", lambda table: table.assign(is_issue=2), "'is_issue' cannot be bool: it holds other values"),
+        ("images", lambda table: table.assign(width=47.5), "'width' cannot be int64: it holds other values"),
         ("issues", lambda table: table.assign(check="Dark!"), "'check' holds other names than"),
         ("issues", lambda table: pd.concat([table, table]), "path and check occur twice"),
     ],
@@ -79,7 +83,7 @@ MANIFEST = pd.DataFrame([{**ROW, "reason": "", "group": "", "weight": 1, "soft_l
 def test_a_table_that_is_not_valid_names_the_column_and_what_is_wrong(
     name: tables.TableName, change: Callable[[pd.DataFrame], pd.DataFrame], said: str
 ) -> None:
-    table = MANIFEST if name == "manifest" else pd.DataFrame([ISSUE])
+    table = {"manifest": MANIFEST, "images": IMAGES, "issues": pd.DataFrame([ISSUE])}[name]
     with pytest.raises(tables.TableError, match=f"the {name} table is not valid: .*{said}"):
         tables.checked(name, change(table))
 
