@@ -227,7 +227,7 @@ def write_report(
     }
     asked = settings.model_dump_json(include={"seed", "measure", "checks", "brake"})
     stated = json.dumps([origin, version.lineage.get("policy")], sort_keys=True)  # what is read again is sorted
-    made_of = [version.name, version.hash, stated, asked]
+    made_of: list[Any] = [version.name, version.hash, stated, asked]
     made_of += [issues.identity, *opinions, *votes, *judged, label_store.state_of(workspace), plan, *pages, *lost]
     fingerprint = steps.digest(*made_of, REPORT_REVISION)
     if steps.is_current(workspace, "report", fingerprint, path):
