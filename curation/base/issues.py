@@ -37,6 +37,8 @@ _SCORES = b"face_curation.scores"
 _CHECKS = b"face_curation.checks"
 """Metadata of that file: JSON object, check -> texts, fields (name -> kind), scored (number of images)."""
 
+_NAME = "[0-9a-f]{64}"
+
 _MEND = "delete it and run: curate check"
 
 
@@ -109,7 +111,8 @@ class Issues:
             return pd.DataFrame({"path": own["path"].to_numpy(), name: said})
         scored = self.columns[check]
         at = scored.known
-        return pd.DataFrame({"path": self.paths.iloc[at].to_numpy(), name: scored.fields[name].texts(at)})
+        with reading.refusing(tables.EVIDENCE, tables.MEND_EVIDENCE, tables.TableError):
+            return pd.DataFrame({"path": self.paths.iloc[at].to_numpy(), name: scored.fields[name].texts(at)})
 
     def whole(self, check: str) -> pd.DataFrame:
         """Return all rows of a check, flagged or not, with their evidence; in the order of the images."""
@@ -177,11 +180,13 @@ class Issues:
         at = scored.known
         which = 0 if scored.which is None else scored.which[at].astype(np.int64)
         said = pd.DataFrame(scored.constants()).reindex(columns=["threshold", "measure"])
+        with reading.refusing(tables.EVIDENCE, tables.MEND_EVIDENCE, tables.TableError):
+            said = said.astype({"threshold": "float64", "measure": "category"})
         return pd.DataFrame(
             {
                 "value": scored.fields["value"].numbers()[at],
-                "threshold": said["threshold"].to_numpy(dtype=np.float64)[which],
-                "measure": said["measure"].astype("category").array[which],
+                "threshold": said["threshold"].to_numpy()[which],
+                "measure": said["measure"].array[which],
                 "is_issue": self.flags(check)["is_issue"].to_numpy(),
             }
         ).dropna(subset=["value", "threshold"])
@@ -233,10 +238,14 @@ def _group_names(scored: Scored, own: pd.DataFrame, at: Ints) -> npt.NDArray[np.
 
 
 class _Stored(Mapping[str, Scored]):
-    """The columns in a file, read when they are asked for; ``read`` returns some of them as an Arrow table."""
+    """The columns in a file, read when they are asked for.
 
-    def __init__(self, path: Path, read: Callable[[list[str]], Any], described: dict[str, Any]) -> None:
-        self._path, self._read_columns, self._described = path, read, described
+    ``opened`` stays open, so that they can be read when another process has replaced the file; ``read`` returns some of
+    them as an Arrow table.
+    """
+
+    def __init__(self, path: Path, opened: Any, read: Callable[[list[str]], Any], described: dict[str, Any]) -> None:
+        self._path, self._opened, self._read_columns, self._described = path, opened, read, described
 
     def only(self, image: str) -> tuple[pd.Series, dict[str, Scored]]:
         """Return the path and the columns of one image, of the checks that score it."""
@@ -245,10 +254,10 @@ class _Stored(Mapping[str, Scored]):
 
         with reading.refusing(self._path, _MEND):
             try:
-                here = pq.read_table(self._path, filters=[("path", "==", image)])
+                here = pq.read_table(self._opened, filters=[("path", "==", image)])
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(reading.first_line(error)) from error
-        found = _Stored(self._path, here.select, self._described)
+        found = _Stored(self._path, None, here.select, self._described)
         return found.paths(), {name: one for name, one in found.items() if len(one.known)}
 
     @property
@@ -259,7 +268,10 @@ class _Stored(Mapping[str, Scored]):
     def paths(self) -> pd.Series:
         """Return the paths of the images."""
         with reading.refusing(self._path, _MEND):
-            return pd.Series(self._read(["path"])["path"].to_numpy(), dtype="str")
+            column = self._read(["path"])["path"]
+            if column.type != "string" or column.null_count:
+                raise ValueError(f"{column.type}, or nothing, in the place of a path")
+            return pd.Series(column.to_numpy(), dtype="str")
 
     def __contains__(self, check: object) -> bool:
         return check in self._described
@@ -279,6 +291,8 @@ class _Stored(Mapping[str, Scored]):
             scores = _numbers(table[check])
             if not (np.isnan(scores) | ((scores >= 0) & (scores <= 1))).all():
                 raise ValueError(f"a score of {check} is not in 0..1")
+            if self._opened is not None and np.count_nonzero(~np.isnan(scores)) != said["scored"]:
+                raise ValueError(f"{check} scores another number of images than it states")
             which = table[f"{check} text"].to_numpy() if f"{check} text" in names else None
             if which is not None and (which.dtype.kind != "u" or (which >= len(said["texts"])).any()):
                 raise ValueError(f"{check} has a text that is not there")
@@ -338,37 +352,38 @@ def read_issues(workspace: Workspace) -> Issues:
         return read_issues(workspace)
     if path is None and not _stored_columns(workspace):  # of an earlier version: all rows
         return Issues(rows, identity=identity)
-    if not _is_whole(path):
+    file = _opened(path)
+    if path is None or file is None:
         if identity != _digest(workspace.issues):
             return read_issues(workspace)
         raise WorkspaceError(
             f"{workspace.scores} does not hold what belongs to {workspace.issues.name} (one of them was damaged or "
             "changed); to make both again: curate check"
         )
-    assert path is not None  # noqa: S101 -- it is whole
     with reading.refusing(path, _MEND):
-        described = reading.json_object(_metadata(path)[_CHECKS])
+        described = reading.json_object(_metadata(file)[_CHECKS])
         shape = {str: {"texts": [[str]], "fields": {str: str}, "scored": int, "groups": bool}}
         reading.require_shape(described, shape)
-        for said in described.values():
+        for check, said in described.items():
+            if not re.fullmatch(tables.CHECK_NAME, check):
+                raise ValueError(f"{check!r} is no name of a check")
             _require_texts(said)
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        stored = _Stored(path, pq.ParquetFile(pa.OSFile(str(path))).read, described)
+        stored = _Stored(path, file, pq.ParquetFile(file).read, described)
     return Issues(rows, stored.paths, stored, identity)
 
 
 def _columns_of(workspace: Workspace) -> Path | None:
     """Return the file of columns that the rows name, None if they name none."""
     name = _metadata(workspace.issues).get(_SCORES, b"").decode("ascii")
-    if name and not re.fullmatch("[0-9a-f]{64}", name):
+    if name and not re.fullmatch(_NAME, name):
         raise ValueError(f"{name!r} is no SHA-256")
     return workspace.scores / f"{name}.parquet" if name else None
 
 
 def _stored_columns(workspace: Workspace) -> list[Path]:
-    return sorted(workspace.scores.glob("*.parquet"))
+    return [path for path in sorted(workspace.scores.glob("*.parquet")) if re.fullmatch(_NAME, path.stem)]
 
 
 def _is_whole(path: Path | None) -> bool:
@@ -378,9 +393,25 @@ def _is_whole(path: Path | None) -> bool:
     return _digest(path) == path.stem
 
 
+def _opened(path: Path | None) -> Any:
+    """Return the file of columns, open, or None if it is not there as its name states."""
+    import pyarrow as pa
+
+    if path is None or not _is_whole(path):
+        return None
+    try:
+        return pa.OSFile(str(path))
+    except FileNotFoundError:  # another process has just replaced it
+        return None
+
+
 def _digest(path: Path) -> str:
     with reading.refusing(path, _MEND):
         return reading.sha256(path)
+
+
+_SAMPLES = {"word": '"word"', "hex": "0a"}
+"""A value as it is written, of the kinds that are no numbers."""
 
 
 def _require_texts(said: Mapping[str, Any]) -> None:
@@ -390,16 +421,22 @@ def _require_texts(said: Mapping[str, Any]) -> None:
     for text in said["texts"]:
         if len(text) % 2 == 0 or not set(text[1::2]) <= set(said["fields"]):
             raise ValueError("a text names a value that is not there")
-        reading.json_object("null".join(text[::2]).replace('"null"', "null"))
+        samples = {name: _SAMPLES.get(kind, "0") for name, kind in said["fields"].items()}
+        reading.json_object("".join(samples[part] if place % 2 else part for place, part in enumerate(text)))
 
 
 def faults(workspace: Workspace) -> list[str]:
     """Return what is wrong with the stored issues, a sentence; [] if nothing, or where there are none."""
     try:
-        _ = dict(read_issues(workspace).columns) if workspace.issues.exists() else None
+        if not workspace.issues.exists():
+            return []
+        known = read_issues(workspace)
+        wrong = [f"{name} has no value for some image" for name, one in known.columns.items() if not one.is_complete()]
+        if known.paths.duplicated().any():
+            wrong.append("an image occurs twice")
     except WorkspaceError as error:
         return [str(error)]
-    return []
+    return [f"{workspace.scores} is damaged ({fault}); {_MEND}" for fault in wrong]
 
 
 def are_together(workspace: Workspace) -> bool:
@@ -410,11 +447,13 @@ def are_together(workspace: Workspace) -> bool:
         return False
 
 
-def _metadata(path: Path) -> Mapping[bytes, bytes]:
+def _metadata(path: Any) -> Mapping[bytes, bytes]:
+    """Return the metadata of a table at a path, or in an open file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    reading.require_regular(path.stat(), path)
+    if isinstance(path, Path):
+        reading.require_regular(path.stat(), path)
     try:
         return pq.read_schema(path).metadata or {}
     except pa.ArrowException as error:

@@ -159,8 +159,10 @@ class Scored:
         """Return the JSON objects of these rows."""
         which = np.zeros(len(at), np.int64) if self.which is None else self.which[at].astype(np.int64)
         found = np.empty(len(at), dtype=object)
+        order = np.argsort(which, kind="stable")
+        starts = np.searchsorted(which[order], np.arange(len(self.pieces) + 1))
         for number, said in enumerate(self.pieces):
-            mine = np.flatnonzero(which == number)
+            mine = order[starts[number] : starts[number + 1]]
             if len(said) == 1:
                 found[mine] = said[0]
             elif len(mine):
@@ -168,6 +170,17 @@ class Scored:
                 form = "%s".join(piece.replace("%", "%%") for piece in said[::2])
                 found[mine] = [form % values for values in zip(*columns, strict=True)]
         return found.tolist()
+
+    def is_complete(self) -> bool:
+        """Return whether every number in the evidence of a scored image is finite, so that the evidence is JSON."""
+        at = self.known
+        which = np.zeros(len(at), np.int64) if self.which is None else self.which[at]
+        return all(
+            np.isfinite(self.fields[name].values[at[which == number]]).all()
+            for number, said in enumerate(self.pieces)
+            for name in said[1::2]
+            if self.fields[name].kind != "word"
+        )
 
     def group_names(self, at: Ints) -> npt.NDArray[np.object_]:
         """Return the names of these rows' groups, "" for none."""

@@ -140,13 +140,13 @@ class Measured:
     Attributes:
         values: (N,) NaN where the image is not scored
         names: what may have been measured
-        which: (N,) uint8, the number of the name; None where there is one
+        which: (N,) unsigned, the number of the name; None where there is one
 
     """
 
     values: Floats
     names: tuple[str, ...]
-    which: npt.NDArray[np.uint8] | None = None
+    which: npt.NDArray[np.unsignedinteger[Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ def one_number_rows(
     """
     at = np.flatnonzero(np.isfinite(values))
     which, names = pd.factorize(np.asarray([measure] * len(values) if isinstance(measure, str) else measure, object))
-    scored = one_number(Measured(values, tuple(names), which.astype(np.uint8)), scores, threshold)
+    scored = one_number(Measured(values, tuple(names), which.astype(np.min_scalar_type(len(names)))), scores, threshold)
     return rows(check, paths.iloc[at], np.round(scores[at], 6), scores[at] < ISSUE_SCORE, scored.evidence(at))
 
 

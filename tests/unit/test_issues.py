@@ -16,10 +16,10 @@ from curation.base import files, issues
 from curation.base.errors import WorkspaceError
 from curation.base.issues import Issues, are_together, read_issues, write_issues
 from curation.base.scored import Column, Scored, Value, Written, narrow_scores, pieces, rounded, significant
-from curation.base.tables import facts
+from curation.base.tables import TableError, facts
 from curation.base.workspace import Workspace, create_workspace
 from curation.checks import registry
-from curation.checks.base import CheckInputs, OneNumber
+from curation.checks.base import CheckInputs, OneNumber, one_number_rows
 from curation.checks.labels import judged
 from curation.cli import console
 from curation.decisions import policy
@@ -378,3 +378,77 @@ def test_all_rows_are_printed_in_blocks_as_at_once(
 def test_of_an_image_that_no_check_scored_nothing_is_said(found: Issues, space: Workspace) -> None:
     write_issues(space, found)
     assert read_issues(space).only("nowhere.jpg").every().empty and found.only("nowhere.jpg").every().empty
+
+
+@pytest.mark.parametrize(
+    ("harm", "fault"),
+    [
+        (lambda told: told.update({"\x1b[31m": told["dark"]}), "no name of a check"),
+        (lambda told: told.update({"../dark": told["dark"]}), "no name of a check"),
+        (lambda told: told["dark"].update(scored=-7), "another number of images"),
+        (lambda told: told["mislabelled"].update(texts=[['{"given": "', "given", '"}']]), "damaged"),
+    ],
+)
+def test_what_the_columns_state_of_themselves_is_checked(
+    harm: Any, fault: str, found: Issues, space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test_columns_that_somebody_made_up_end_in_one_sentence(harm, found, space, monkeypatch)
+    assert fault in verify(space)[0]
+
+
+def test_edited_constants_and_fields_end_in_one_sentence(found: Issues) -> None:
+    dark = replace(found.columns["dark"], pieces=(('{"threshold": "low"}',),) * len(found.columns["dark"].pieces))
+    with pytest.raises(TableError, match="evidence"):
+        Issues(found.rows, found.paths, {"dark": dark}).measured("dark")
+    bare = replace(found.columns["near_duplicate"], pieces=(("{}",),), fields={})
+    with pytest.raises(TableError, match="evidence"):
+        Issues(found.rows, found.paths, {"near_duplicate": bare}).values("near_duplicate", "dhash")
+
+
+def test_verify_finds_missing_numbers_and_paths(found: Issues, space: Workspace) -> None:
+    dark = found.columns["dark"]
+    gone = replace(dark, fields={"value": replace(dark.fields["value"], values=np.full(len(dark.scores), np.nan))})
+    write_issues(space, Issues(found.rows, found.paths, {**found.columns, "dark": gone}))
+    assert "dark has no value for some image" in verify(space)[0]
+    write_issues(space, Issues(found.rows, found.paths.where(found.paths != "010.jpg", "011.jpg"), found.columns))
+    assert "an image occurs twice" in verify(space)[0]
+    write_issues(space, Issues(found.rows, found.paths.where(found.paths != "010.jpg"), found.columns))
+    assert "in the place of a path" in verify(space)[0]
+
+
+def test_one_image_is_read_though_its_columns_were_replaced_meanwhile(found: Issues, space: Workspace) -> None:
+    write_issues(space, found)
+    begun = read_issues(space)
+    write_issues(space, registry.run(drawn(seed=4)))
+    assert by_key(begun.only("010.jpg").every()).equals(by_key(found.only("010.jpg").every()))
+
+
+def test_columns_replaced_between_looking_and_opening_are_read_again(
+    found: Issues, space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_issues(space, found)
+    other, whole = registry.run(drawn(seed=4)), issues._is_whole
+
+    def slow(path: Path | None) -> bool:
+        answer = whole(path)
+        monkeypatch.undo()
+        write_issues(space, other)
+        return answer
+
+    monkeypatch.setattr(issues, "_is_whole", slow)
+    assert by_key(read_issues(space).every()).equals(by_key(other.every()))
+
+
+def test_files_of_other_names_beside_the_columns_stay(found: Issues, space: Workspace) -> None:
+    write_issues(space, found)
+    own = space.scores / "notes.parquet"
+    own.write_bytes(b"mine")
+    write_issues(space, registry.run(drawn(seed=4)))
+    assert own.read_bytes() == b"mine" and len(list(space.scores.iterdir())) == 2
+
+
+def test_each_image_may_have_a_measure_of_its_own() -> None:
+    names = [f"m{place}" for place in range(300)]
+    at = np.linspace(0, 1, 300)
+    made = one_number_rows("own", pd.Series(names), at, at, measure=names, threshold=0.5)
+    assert [fact["measure"] for fact in facts(made["evidence"])] == names
