@@ -120,16 +120,17 @@ class WindowSource:
             looks: all so far
 
         """
-        named: list[_Named] = []
+        told: list[Doubles] = [np.empty((0, _TOLD))]
         shown = self._workers.doing(_make_shown, large)
         for search, found in self._found(thumbnails):
             parts = blocks(len(found), _PAIRS_A_PICTURE * self._workers.rows)
             for some in shown([(search, found[part]) for part in parts]):
-                named += some
+                told.append(some)
                 scratch.release(large)
-        who, whom = (np.array([part[side] for part in named], dtype=np.int64) for side in (0, 1))
-        views = np.array([part[2] for part in named]).reshape(-1, 6)
-        seen, place = np.unique(np.column_stack([who, views]), axis=0, return_inverse=True)
+        named = np.concatenate(told)
+        del told
+        whom = named[:, 0].astype(np.int64)
+        seen, place = np.unique(named[:, 1:], axis=0, return_inverse=True)
         added = Looks(
             np.concatenate([looks.owner, seen[:, 0].astype(np.int64)]),
             np.concatenate([looks.kind, np.full(len(seen), WINDOW)]),
@@ -150,12 +151,14 @@ class WindowSource:
             pairs = np.stack(nearest(index, seen, len(thumbnails), FEW, least), axis=1)
             pairs = pairs[pairs[:, 0] != pairs[:, 1]]
             if whole:
-                crops.append(pairs)
+                crops.append(pairs @ np.array([len(thumbnails), 1]))
             else:
                 yield search, pairs
             if self._report is not None:
                 self._report(done + 1, self.SEARCHES)
-        keys = np.sort(np.concatenate(crops) @ np.array([len(thumbnails), 1]))
+        keys = np.concatenate(crops)
+        crops.clear()
+        keys.sort()
         keys = keys[np.diff(keys, prepend=-1) != 0]
         yield _SEARCHES[0], np.stack(np.divmod(keys, len(thumbnails)), axis=1)
 
@@ -163,37 +166,40 @@ class WindowSource:
         return Index(vectors, self._searcher(vectors, min(FEW, len(vectors))))
 
 
-_Named = tuple[int, int, tuple[float, ...]]
+_TOLD = 8
+"""Numbers that tell of a pair: the second row, the first row, and the view of the first (6)."""
 
 
-def _make_shown(large: Stack) -> Callable[[tuple[_Search, Indices]], list[_Named]]:
-    """Return what looks at pairs (M, 2) of evened pictures as a search wants them looked at."""
+def _make_shown(large: Stack) -> Callable[[tuple[_Search, Indices]], Doubles]:
+    """Return what looks at pairs (M, 2) of evened pictures as a search wants them looked at, telling ``_TOLD`` each."""
 
-    def shown(task: tuple[_Search, Indices]) -> list[_Named]:
+    def shown(task: tuple[_Search, Indices]) -> Doubles:
         search, pairs = task
-        return _crops(large, pairs) if search.other == PLAIN else list(_in_common(large, search.own, pairs))
+        return _crops(large, pairs) if search.other == PLAIN else _in_common(large, search.own, pairs)
 
     return shown
 
 
-def _crops(large: Stack, pairs: Indices) -> list[_Named]:
-    """Return of pairs (M, 2) in which the second is a crop of the first: both rows, and the view of the first."""
+def _crops(large: Stack, pairs: Indices) -> Doubles:
+    """Return what is told of pairs (M, 2) in which the second is a crop of the first: (K, 8)."""
     one, other = (np.ascontiguousarray(side) for side in pairs.T)
     agreement, places = place_crops(large, one, other, _CROP_SIDES)
-    named: list[_Named] = []
-    for n in np.flatnonzero(agreement >= _LEAST_AGREEMENT).tolist():
-        side, left, top = places[n].tolist()
-        across, down = ((start + side / 2) / _HALF - 0.5 for start in (left, top))
-        named.append((int(one[n]), int(other[n]), (side / _HALF, 0.0, across, 0.0, side / _HALF, down)))
-    return named
+    found = np.flatnonzero(agreement >= _LEAST_AGREEMENT)
+    side, left, top = places[found].T.astype(np.float64)
+    across, down = ((start + side / 2) / _HALF - 0.5 for start in (left, top))
+    nothing = np.zeros(len(found))
+    view = (side / _HALF, nothing, across, nothing, side / _HALF, down)
+    return np.column_stack([other[found], one[found], *view])
 
 
-def _in_common(large: Stack, own: View, pairs: Indices) -> Iterator[_Named]:
-    """Yield of pairs (M, 2) that agree in the middle or in opposite corners: both rows, and the view of the first."""
+def _in_common(large: Stack, own: View, pairs: Indices) -> Doubles:
+    """Return what is told of pairs (M, 2) that agree in the middle or in opposite corners: (K, 8)."""
+    told = []
     for one, other in pairs.tolist():
         agreement, view = _common(_half(large[one]), _half(large[other]), own)
         if agreement >= _LEAST_AGREEMENT:
-            yield one, other, view
+            told.append((other, one, *view))
+    return np.array(told, dtype=np.float64).reshape(-1, _TOLD)
 
 
 def _half(picture: NDArray[np.int8]) -> Floats:
