@@ -300,8 +300,7 @@ class Workspace:
 
     def issue_blocks(self, check: str = "", *, flagged_only: bool = False) -> Iterator[pd.DataFrame]:
         """Yield what ``issues`` returns in blocks of bounded size, each of one check: for large data sets."""
-        listed = queries.listed(self._workspace, check, flagged_only=flagged_only)
-        return (_told(block) for block in listed.blocks() if len(block))
+        return map(_told, filter(len, queries.listed(self._workspace, check, flagged_only=flagged_only).blocks()))
 
     def checks(self) -> pd.DataFrame:
         """Return how many images each check scored and flagged."""
