@@ -229,13 +229,27 @@ def parquet_frame(path: Path) -> pd.DataFrame:
 
     require_regular(path.stat(), path)
     try:
-        return pd.read_parquet(path)
+        with pa.OSFile(str(path)) as file:  # some versions of pandas hand Arrow a Python file, see arrow_file
+            return pd.read_parquet(file)
     except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(first_line(error)) from error
     except OSError as error:
         if error.errno is None:  # Arrow's, of a file that it cannot interpret
             raise ValueError(first_line(error)) from error
         raise
+
+
+def arrow_file(data: bytes) -> Any:
+    """Return bytes as a file in Arrow's own memory.
+
+    Arrow's threads may let go of what they read after the call has returned. If that is a Python object and the
+    interpreter is ending, the process aborts or hangs (https://github.com/apache/arrow/issues/33975, 34314, 50482).
+    """
+    import pyarrow as pa
+
+    stream = pa.BufferOutputStream()
+    stream.write(data)
+    return pa.BufferReader(stream.getvalue())
 
 
 def arrays(data: bytes) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
     scanned.set_aside()  # the search needs the memory
     pairs = _near_pairs(workspace, distinct, settings, display)
     files.write_table(workspace.pairs, pairs)
-    note(workspace, "pairs", fingerprint)
+    note(workspace, "pairs", fingerprint, workspace.pairs)
     memory.give_back()
     return pairs
 
@@ -298,12 +298,12 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         display.note(f"The issues are computed again with other settings: {'; '.join(changed)}.")
     made = _made_with(workspace, settings)
     if current:
-        note(workspace, "issues", fingerprint, made_with=made, parted=_decided(table))
+        note(workspace, "issues", fingerprint, workspace.issues, made_with=made, parted=_decided(table))
         return read_issues(workspace)
     with display.step("Checking"):
         seen = prepared.load() if prepared.identity else None
         write_issues(workspace, registry.run(replace(inputs, subjects=known, challenges=seen)))
-    note(workspace, "issues", fingerprint, made_with=made, parted=_decided(table))
+    note(workspace, "issues", fingerprint, workspace.issues, made_with=made, parted=_decided(table))
     memory.give_back()
     return read_issues(workspace)
 
@@ -392,7 +392,7 @@ def note_policy(workspace: Workspace, source: str) -> None:
     made = state.get("made_with")
     if isinstance(made, dict) and isinstance(made.get("settings"), dict):
         made = {**made, "settings": made["settings"] | {"policy": source}}
-        note(workspace, "judged", reading.sha256(workspace.issues), made_with=made)
+        note(workspace, "judged", reading.sha256(workspace.issues), workspace.issues, made_with=made)
 
 
 def are_judged(workspace: Workspace, issues: Issues) -> bool:
@@ -412,15 +412,25 @@ def digest(*parts: Any) -> str:
     return digest.hexdigest()
 
 
-def is_current(workspace: Workspace, step: str, fingerprint: str, path: Path) -> bool:
-    """Return whether a step's result exists and was made from inputs of this fingerprint."""
+def is_current(workspace: Workspace, step: str, fingerprint: str, result: Path) -> bool:
+    """Return whether a step's result is the one that was made from inputs of this fingerprint."""
     state = files.read_json(workspace.state) or {}
-    return path.exists() and state.get(step) == fingerprint
+    return state.get(step) == fingerprint and state.get(f"{step} made") == _file_digest(result)
 
 
-def note(workspace: Workspace, step: str, fingerprint: str, **more: Any) -> None:
-    """Record the fingerprint of a step's inputs."""
+def note(workspace: Workspace, step: str, fingerprint: str, result: Path, **more: Any) -> None:
+    """Record the fingerprint of a step's inputs, and the bytes of its result.
+
+    A result that a killed run left, or that comes from elsewhere, is thus not taken for one of older inputs.
+    """
     before = files.read_json(workspace.state) or {}
-    state = {**before, step: fingerprint, **more}
+    state = {**before, step: fingerprint, f"{step} made": _file_digest(result), **more}
     if state != before:
         files.write_json(workspace.state, state)
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return reading.sha256(path)
+    except OSError:
+        return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -168,3 +169,53 @@ def test_the_policy_applied_last_stays_even_if_it_was_not_asked_again(own: Works
     steps.check(own, steps.scanned_before(own, other, QUIET), other, QUIET)
     apply(own, "balanced")
     assert asked == [] and settings.of_workspace(own).policy == "balanced"
+
+
+OTHERWISE = {
+    "pairs": "[duplicates]\nneighbours = 1\nhash_radius = 0\nmin_probability = 0.9999\n",
+    "issues": "[checks]\nturned_yaw_degrees = 5.0\nface_score = 0.9\n",
+    "report": "[checks]\nturned_yaw_degrees = 5.0\nface_score = 0.9\n",
+}
+
+
+def curated_again(workspace: Workspace) -> dict[str, str]:
+    """Check, decide and report by the settings; return what came of it."""
+    chosen = settings.of_workspace(workspace)
+    steps.check(workspace, steps.scanned_before(workspace, chosen, QUIET), chosen, QUIET)
+    found = {"manifest": apply(workspace).hash, "report": steps.digest(report(workspace))}
+    tables = {"pairs": files.read_table(workspace.pairs), "issues": read_issues(workspace).every()}
+    return found | {name: steps.digest(*(table[column] for column in table)) for name, table in tables.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", list(OTHERWISE))
+def test_what_a_killed_run_left_is_not_taken_for_a_result_of_the_settings_before(
+    own: Workspace, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    before = curated_again(own)
+    own.settings.write_text(OTHERWISE[step], encoding="utf-8")
+    note = steps.note
+
+    def killed(workspace: Workspace, name: str, *inputs: Any, **more: Any) -> None:
+        if name == step:
+            raise KeyboardInterrupt
+        note(workspace, name, *inputs, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "note", killed)
+        with pytest.raises(KeyboardInterrupt):
+            curated_again(own)
+    own.settings.unlink()
+    assert curated_again(own) == before
+
+
+@pytest.mark.slow
+def test_results_of_another_time_are_made_again(own: Workspace) -> None:
+    own.settings.write_text(OTHERWISE["pairs"] + OTHERWISE["issues"], encoding="utf-8")
+    curated_again(own)
+    kept = {path: path.read_bytes() for path in (own.pairs, own.issues, own.reports / "cleaning.html", *own.scores.glob("*"))}
+    own.settings.unlink()
+    before = curated_again(own)
+    for path, data in kept.items():
+        path.write_bytes(data)
+    assert curated_again(own) == before
