@@ -171,7 +171,7 @@ def _intact(path: Path, schema: pa.Schema) -> pa.Table | None:
             if known in _INTACT or path.stem.rsplit("-", 1)[-1] == _digest(data):
                 _INTACT.add(known)
                 # a thread of Arrow's that lets go of a Python object while the interpreter ends would abort the process
-                found = pq.ParquetFile(source).read(columns=schema.names, use_threads=False)
+                found = pq.ParquetFile(source, pre_buffer=False).read(columns=schema.names, use_threads=False)
                 return found.select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError, KeyError) as error:  # its name fits, its table is none of ours
         _LOG.debug("%s: %s", path, error)

@@ -88,8 +88,8 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
         frame = _limited(listing.frame, limit)
     if frame.empty:
         raise WorkspaceError(f"no images in {listing.root}{why_nothing(listing.problems)}")
-    gone = _require_same_data(workspace, listing.root, frame, listing.problems)
-    notes = (*listing.warnings, *([f"{gone:,} images of the last scan are gone"] if gone and not limit else []))
+    gone = _require_same_data(workspace, listing.root, listing.frame, listing.problems)
+    notes = (*listing.warnings, *([f"{gone:,} images of the last scan are gone"] if gone else []))
     problems = {"left_out": listing.problems.to_dict("records"), "warnings": list(notes)}
     files.write_json(workspace.ingest, problems)
     files.write_table(workspace.listing, frame)

@@ -213,7 +213,10 @@ def test_what_a_killed_run_left_is_not_taken_for_a_result_of_the_settings_before
 def test_results_of_another_time_are_made_again(own: Workspace) -> None:
     own.settings.write_text(OTHERWISE["pairs"] + OTHERWISE["issues"], encoding="utf-8")
     curated_again(own)
-    kept = {path: path.read_bytes() for path in (own.pairs, own.issues, own.reports / "cleaning.html", *own.scores.glob("*"))}
+    kept = {
+        path: path.read_bytes()
+        for path in (own.pairs, own.issues, own.reports / "cleaning.html", *own.scores.glob("*"))
+    }
     own.settings.unlink()
     before = curated_again(own)
     for path, data in kept.items():

@@ -60,7 +60,7 @@ def holds_images(file: BinaryIO) -> bool:
     import pyarrow.parquet as pq
 
     try:
-        return bool(_image_column(pq.ParquetFile(file)))
+        return bool(_image_column(pq.ParquetFile(file, pre_buffer=False)))
     except (pa.ArrowException, *UNREADABLE):
         return False
 
@@ -86,7 +86,7 @@ def _decoded(file: BinaryIO, cache: Path) -> SourceContents:
 
     contents = Contents(cache)
     try:
-        opened = pq.ParquetFile(file)
+        opened = pq.ParquetFile(file, pre_buffer=False)
         image = _image_column(opened)
         columns = {} if not image else _columns(opened.schema_arrow.names, image)
         names = _class_names(opened.schema_arrow.metadata or {}, columns.get("label", ""))
