@@ -191,12 +191,15 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
 
     """
     from curation.checks.duplicates import REVISION
+    from curation.measure import detector_fingerprint, store
 
     needed = scanned.measurements[["sha256", "pixel_sha256", "dhash", "phash"]]
     distinct = needed[(scanned.measurements["error"] == "").to_numpy()].drop_duplicates("pixel_sha256")
     distinct = distinct.sort_values("pixel_sha256", ignore_index=True)
     del needed
-    fingerprint = digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
+    seen = store.folders(workspace.measurements, settings.measure, detector_fingerprint(settings.measure))
+    measured = (seen.pixels.name, seen.faces.name, settings.checks.face_score)  # thumbnails, parts, landmarks
+    fingerprint = digest(distinct["pixel_sha256"], *measured, settings.duplicates.model_dump_json(), REVISION)
     if is_current(workspace, "pairs", fingerprint, workspace.pairs):
         return read_pairs(workspace)
     scanned.set_aside()  # the search needs the memory
@@ -290,7 +293,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         *apart,
         *([] if shared is None else (shared[column] for column in shared)),
         "" if known is None else subjects.record_of(workspace)["key"],
-        *registry.added().values(),
+        *(plugin.state for plugin in registry.added().values()),
     )
     current = is_current(workspace, "issues", fingerprint, workspace.issues) and are_together(workspace)
     changed = settings_of.differences(settings, settings_of.made_with(workspace))

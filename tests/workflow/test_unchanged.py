@@ -222,3 +222,34 @@ def test_results_of_another_time_are_made_again(own: Workspace) -> None:
     for path, data in kept.items():
         path.write_bytes(data)
     assert curated_again(own) == before
+
+
+def test_a_smaller_limit_is_the_same_data_set(own: Workspace, sample: Path) -> None:
+    chosen = settings.of_workspace(own)
+    for limit in (20, 5, 0):
+        scanned = steps.scan(own, str(sample), chosen, QUIET, limit)
+        assert len(scanned.images) == limit or not limit
+        assert not any("gone" in note for note in scanned.notes)
+    (sample_copy := own.root.parent / "fewer").mkdir()
+    (sample_copy / "one.png").write_bytes(next(sample.rglob("*.jpg")).read_bytes())
+    with pytest.raises(WorkspaceError, match="lacks most of its images"):
+        steps.scan(own, str(sample_copy), chosen, QUIET, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "again"),
+    [
+        ("[checks]\nturned_yaw_degrees = 5.0", 0),
+        ("[checks]\nface_score = 0.9", 1),
+        ("[measure]\nanalysis_side = 256", 1),
+    ],
+)
+def test_copies_are_searched_again_when_what_they_are_compared_by_is_another(
+    own: Workspace, sample: Path, monkeypatch: pytest.MonkeyPatch, text: str, again: int
+) -> None:
+    searches, search = [], steps._near_pairs
+    monkeypatch.setattr(steps, "_near_pairs", lambda *given: (searches.append(given), search(*given))[1])
+    own.settings.write_text(text + "\n", encoding="utf-8")
+    chosen = settings.of_workspace(own)
+    steps.find_pairs(own, steps.scan(own, str(sample), chosen, QUIET), chosen, QUIET)
+    assert len(searches) == again
