@@ -60,9 +60,10 @@ class Plugin:
             spec = find_spec(self.value.partition(":")[0].partition(".")[0])
         except (ImportError, ValueError):
             spec = None
-        folders = list(spec.submodule_search_locations or ()) if spec else []
-        code = [path for folder in folders for path in sorted(Path(folder).rglob("*.py"))]
-        code = code or [Path(spec.origin)] * bool(spec and spec.origin)
+        inside = spec.submodule_search_locations if spec else None
+        code = [path for folder in inside or () for path in sorted(Path(folder).rglob("*.py"))]
+        if spec is not None and spec.origin and not code:
+            code = [Path(spec.origin)]
         digests = [reading.sha256(path) for path in code if path.is_file()]
         return " ".join([self.package, self.value, *digests])
 
