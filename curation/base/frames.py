@@ -31,7 +31,7 @@ def is_in(texts: _Texts, values: _Texts) -> Flags:
 
 
 def rows_of(texts: _Texts, column: _Texts) -> Ints:
-    """Return the row in which a column of distinct texts holds each of ``texts``, (N,); -1 where it does not."""
+    """Return the first row in which a column holds each of ``texts``, (N,); -1 where it does not."""
     import pyarrow.compute as pc
 
     found = pc.index_in(_arrow(texts), value_set=_arrow(column))
@@ -47,8 +47,16 @@ def _arrow(texts: _Texts) -> Any:
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
-def places(index: pd.Index[Any], keys: pd.Series[Any] | pd.Index[Any]) -> Ints:
-    """Return the place of each key in a unique index, (N,); -1 where it has none."""
-    import pandas as pd
+def are_distinct(texts: _Texts) -> bool:
+    """Return whether no text of a column occurs twice."""
+    import pyarrow.compute as pc
 
-    return cast("Ints", index.get_indexer(pd.Index(keys)))
+    return bool(pc.count_distinct(_arrow(texts)).as_py() == len(texts))
+
+
+def are_sorted(texts: _Texts) -> bool:
+    """Return whether no text of a column is smaller than the one before it; UTF-8 sorts as Python's texts do."""
+    import pyarrow.compute as pc
+
+    found = _arrow(texts)
+    return pc.any(pc.less(found[1:], found[:-1])).as_py() is not True
