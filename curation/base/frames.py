@@ -32,10 +32,17 @@ def is_in(texts: _Texts, values: _Texts) -> Flags:
 
 def rows_of(texts: _Texts, column: _Texts) -> Ints:
     """Return the first row in which a column holds each of ``texts``, (N,); -1 where it does not."""
+    import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = pc.index_in(_arrow(texts), value_set=_arrow(column))
-    return cast("Ints", pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype("int64"))
+    keys, values = _arrow(texts), _arrow(column)
+    rows = None
+    if len(values) > 2 * len(keys):  # the few that are asked for take less memory than a table of all
+        rows = np.append(np.flatnonzero(np.asarray(pc.is_in(values, value_set=keys))), -1)
+        values = values.take(pa.array(rows[:-1]))
+    found = pc.fill_null(pc.index_in(keys, value_set=values), -1).to_numpy(zero_copy_only=False).astype("int64")
+    return cast("Ints", found if rows is None else rows[found])
 
 
 def _arrow(texts: _Texts) -> Any:
@@ -51,7 +58,10 @@ def are_distinct(texts: _Texts) -> bool:
     """Return whether no text of a column occurs twice."""
     import pyarrow.compute as pc
 
-    return bool(pc.count_distinct(_arrow(texts)).as_py() == len(texts))
+    found = _arrow(texts)
+    if pc.all(pc.less(found[:-1], found[1:])).as_py() is not False:  # most tables are sorted, which needs no memory
+        return True
+    return bool(pc.count_distinct(found).as_py() == len(found))
 
 
 def are_sorted(texts: _Texts) -> bool:
