@@ -124,8 +124,11 @@ def _links(contents: pd.Index, pairs: pd.DataFrame) -> _Links:
 
 def _members(images: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
     readable = (measurements["error"] == "").to_numpy(dtype=bool)
-    measured = measurements[readable]
-    members = images.loc[readable, ["path", "split", "label"]].reset_index(drop=True)
+    measured = measurements[["pixel_sha256", "dhash", "width", "height", "bytes", "sharpness"]]
+    members = images[["path", "split", "label"]]
+    if not readable.all():
+        measured, members = measured[readable], members[readable]
+    members = members.reset_index(drop=True)
     members["content"] = measured["pixel_sha256"].array
     members["dhash"] = measured["dhash"].to_numpy(dtype=np.int64)
     members["area"] = (measured["width"] * measured["height"]).to_numpy(dtype=np.float64)

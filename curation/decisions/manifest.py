@@ -160,6 +160,15 @@ def rows(workspace: Workspace, version: Version) -> pd.DataFrame:
     return files.read_checked("manifest", workspace.manifests / f"{version.name}.parquet")
 
 
+def both_rows(workspace: Workspace, version: Version) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of a version's base and its own; columns that are equal in both are in memory once."""
+    raw, own = rows(workspace, find(workspace, version.base)), rows(workspace, version)
+    for name in own.columns:
+        if own[name].equals(raw[name]):
+            own[name] = raw[name]
+    return raw, own
+
+
 def find(workspace: Workspace, name: str) -> Version:
     """Return the version called ``name``: raw, cleaned, vN, a tag or the beginning of a content hash.
 

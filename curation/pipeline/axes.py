@@ -59,13 +59,14 @@ def coverage_of(
         None where no image has a label.
 
     """
-    before, after = (_pictures(manifest_rows, known, groups) for manifest_rows in (raw, rows))
+    after = _pictures(rows, known, groups)
     if after.empty:
         return None
     names = [axis for axis in known.columns if (after[axis] != "").any()]
     counted = [axis for axis in names if axis != coverage.PERSON]
-    was, cells = coverage.cells(before, counted), coverage.cells(after, counted)
-    association = coverage.associations(after, names, seed)
+    cells, association = coverage.cells(after, counted), coverage.associations(after, names, seed)
+    del after
+    was = coverage.cells(_pictures(raw, known, groups), counted)
     found = coverage.findings(was, cells, association)
     keys = ["axis", "split", "label", "value"]
     every = pd.concat([was[keys], cells[keys]]).drop_duplicates()
@@ -81,8 +82,9 @@ def _pictures(rows: pd.DataFrame, known: pd.DataFrame, groups: Mapping[str, str]
     kept = kept[is_in(kept["path"], known.index)]
     kept = kept if are_sorted(kept["path"]) else kept.sort_values("path")
     picture = picture_numbers(kept["path"], groups)
-    kept = kept.assign(picture=picture).drop_duplicates(["split", "label", "picture"]).drop(columns="picture")
+    kept = kept.assign(picture=picture).drop_duplicates(["split", "label", "picture"])
     values = known.iloc[rows_of(kept["path"], known.index)]
+    kept = kept[["split", "label"]]
     return pd.concat([kept.reset_index(drop=True), values.reset_index(drop=True)], axis=1)
 
 

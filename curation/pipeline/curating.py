@@ -109,8 +109,7 @@ def summarise(
     """Return what was found and decided, in sentences and as a record; losses and held exclusions come first."""
     from curation.pipeline import summary
 
-    rows = manifest.rows(workspace, version)
-    raw = manifest.rows(workspace, manifest.find(workspace, version.base))
+    raw, rows = manifest.both_rows(workspace, version)
     entries = entries_of(workspace, version)
     chosen = policy_of(workspace, version, settings)
     lines, record = summary.closing(raw, issues, rows, entries, chosen.review.checks if chosen else ())
@@ -235,8 +234,7 @@ def write_report(
         from reports import cleaning_page
 
         changed = changes.since_last(workspace, version, settings)
-        raw = manifest.rows(workspace, manifest.find(workspace, version.base))
-        cleaned = manifest.rows(workspace, version)
+        raw, cleaned = manifest.both_rows(workspace, version)
         entries = entries_of(workspace, version)
         known, _ = axes(workspace, settings, issues)
         covered = coverage_of(known, raw, cleaned, copy_groups(issues.rows), settings.seed)
