@@ -54,11 +54,16 @@ def _arrow(texts: _Texts) -> Any:
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
-def are_distinct(texts: _Texts) -> bool:
-    """Return whether no text of a column occurs twice."""
+def are_distinct(*columns: _Texts) -> bool:
+    """Return whether no text of a column, or no combination of texts in several, occurs twice."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = _arrow(texts)
+    found, *more = map(_arrow, columns)
+    if more:
+        names = [str(number) for number in range(len(columns))]
+        table = pa.table([found, *more], names=names)
+        return bool(table.group_by(names, use_threads=False).aggregate([]).num_rows == len(found))
     if pc.all(pc.less(found[:-1], found[1:])).as_py() is not False:  # most tables are sorted, which needs no memory
         return True
     return bool(pc.count_distinct(found).as_py() == len(found))

@@ -111,8 +111,8 @@ def checked(name: TableName, frame: pd.DataFrame) -> pd.DataFrame:
         if fault := fault or _fault_of(column, found[column]):
             raise TableError(f"the {name} table is not valid: its column {column!r} {fault}")
     key = _KEYS[name]
-    if not are_distinct(found["path"]) if key == ["path"] else found.duplicated(key).any():
-        raise TableError(f"the {name} table is not valid: {' and '.join(_KEYS[name])} occur twice")
+    if found["seq"].duplicated().any() if "seq" in key else not are_distinct(*(found[column] for column in key)):
+        raise TableError(f"the {name} table is not valid: {' and '.join(key)} occur twice")
     return found
 
 

@@ -114,11 +114,12 @@ def axes(
     if not workspace.issues.exists():
         raise WorkspaceError(f"{workspace.root} has not been checked yet; run: curate check")
     issues = read_issues(workspace) if issues is None else issues
-    listing, store = read_listing(workspace), workspace.measurements
-    measurements = load_measurements(listing, store, settings.measure, coverage.MEASURES)
+    listing = read_listing(workspace)[["path", "url", "bytes", "mtime_ns"]]
+    measurements = load_measurements(listing, workspace.measurements, settings.measure, coverage.MEASURES)
+    del listing
     known, limits = coverage.axis_values(measurements, settings.checks)
     known.index = pd.Index(measurements["path"])
-    del measurements, listing
+    del measurements
     covered = issues.scores("occluded_face")
     score = np.append(covered.to_numpy(dtype=np.float64), np.nan)[rows_of(known.index, covered.index)]
     names = np.array([*coverage.VALUES["occlusion"], ""], dtype=object)
