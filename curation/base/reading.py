@@ -224,12 +224,14 @@ def parquet_frame(path: Path) -> pd.DataFrame:
         ValueError: it is damaged.
 
     """
-    import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     require_regular(path.stat(), path)
     try:
-        return pd.read_parquet(path)
+        # a column at a time is in memory twice
+        frame: pd.DataFrame = pq.read_table(path).to_pandas(split_blocks=True, self_destruct=True)
+        return frame
     except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(first_line(error)) from error
     except OSError as error:
