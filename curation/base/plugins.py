@@ -11,9 +11,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
+from curation.base import reading
 from curation.base.errors import CurationError
 
 Group = Literal["checks", "formats", "layouts", "models", "peers", "rules"]
@@ -50,6 +52,20 @@ class Plugin:
 
     def __str__(self) -> str:
         return f"the {_WHAT[self.group]} {self.name!r} of the package {self.package}"
+
+    @property
+    def state(self) -> str:
+        """What its results depend on, as far as is known without an import: package, entry point, code."""
+        try:
+            spec = find_spec(self.value.partition(":")[0].partition(".")[0])
+        except (ImportError, ValueError):
+            spec = None
+        inside = spec.submodule_search_locations if spec else None
+        code = [path for folder in inside or () for path in sorted(Path(folder).rglob("*.py"))]
+        if spec is not None and spec.origin and not code:
+            code = [Path(spec.origin)]
+        digests = [reading.sha256(path) for path in code if path.is_file()]
+        return " ".join([self.package, self.value, *digests])
 
     def load(self) -> Any:
         """Import and return what the entry point names.

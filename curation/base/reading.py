@@ -229,8 +229,9 @@ def parquet_frame(path: Path) -> pd.DataFrame:
 
     require_regular(path.stat(), path)
     try:
-        # a column at a time is in memory twice
-        frame: pd.DataFrame = pq.read_table(path).to_pandas(split_blocks=True, self_destruct=True)
+        with pa.OSFile(str(path)) as file:  # a Python file would do for pandas, see arrow_file
+            # a column at a time is in memory twice
+            frame: pd.DataFrame = pq.read_table(file).to_pandas(split_blocks=True, self_destruct=True)
         return frame
     except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(first_line(error)) from error
@@ -238,6 +239,19 @@ def parquet_frame(path: Path) -> pd.DataFrame:
         if error.errno is None:  # Arrow's, of a file that it cannot interpret
             raise ValueError(first_line(error)) from error
         raise
+
+
+def arrow_file(data: bytes) -> Any:
+    """Return bytes as a file in Arrow's own memory.
+
+    Arrow's threads may let go of what they read after the call has returned. If that is a Python object and the
+    interpreter is ending, the process aborts or hangs (https://github.com/apache/arrow/issues/33975, 34314, 50482).
+    """
+    import pyarrow as pa
+
+    stream = pa.BufferOutputStream()
+    stream.write(data)
+    return pa.BufferReader(stream.getvalue())
 
 
 def arrays(data: bytes) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from weakref import WeakValueDictionary
 from curation.base.errors import CurationError
 from curation.base.files import append as append_lines
 from curation.base.files import parsed
-from curation.base.reading import contents
+from curation.base.reading import arrow_file, contents
 from curation.base.text import is_text
 
 if TYPE_CHECKING:
@@ -244,11 +244,11 @@ def _parsed_at_once(data: bytes) -> tuple[pd.DataFrame, int, str] | None:
     if not last or not end or b'"commit"' in data[end:]:
         return None
     texts = dict.fromkeys(Entry._fields[1:], "str")
-    options = pa.json.ReadOptions(block_size=_PARSED_AT_ONCE)
+    options = pa.json.ReadOptions(block_size=_PARSED_AT_ONCE, use_threads=False)
     kinds = dict.fromkeys(("seq", _COMMIT, "through"), pa.int64()) | dict.fromkeys((*texts, "chain"), pa.string())
     shape = pa.json.ParseOptions(explicit_schema=pa.schema(kinds), unexpected_field_behavior="error")
     try:
-        lines = pa.json.read_json(pa.BufferReader(data[:end]), read_options=options, parse_options=shape)
+        lines = pa.json.read_json(arrow_file(data[:end]), read_options=options, parse_options=shape)
     except pa.ArrowException:
         return None
     number, through, seq = (lines[name].to_numpy() for name in (_COMMIT, "through", "seq"))

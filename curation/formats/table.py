@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curation.base.files import parsed
-from curation.base.reading import UNREADABLE, first_line
+from curation.base.reading import UNREADABLE, arrow_file, first_line
 from curation.formats import kinds, names
 from curation.formats.listing import IngestError
 
@@ -190,7 +190,7 @@ def _parquet(data: bytes, shown: str) -> Table:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read()
+        table = pq.ParquetFile(arrow_file(data)).read()
         header = [str(name) for name in table.schema.names]
         nested = frozenset(place for place, kind in enumerate(table.schema.types) if pa.types.is_nested(kind))
         columns = [table.column(place).to_pylist() for place in range(table.num_columns)]

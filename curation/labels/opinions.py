@@ -114,7 +114,7 @@ def mark(source: str) -> str:
 
         return f"{source} {fer_model.available()}"
     plugin = _added().get(source)
-    return f"{source} {plugin.package}" if plugin else source
+    return f"{source} {plugin.state}" if plugin else source
 
 
 def _added() -> dict[str, plugins.Plugin]:

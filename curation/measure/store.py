@@ -170,7 +170,9 @@ def _intact(path: Path, schema: pa.Schema) -> pa.Table | None:
             source: Any = pa.PythonFile(file) if known in _INTACT else pa.BufferReader(data := file.read())
             if known in _INTACT or path.stem.rsplit("-", 1)[-1] == _digest(data):
                 _INTACT.add(known)
-                return pq.read_table(source, columns=schema.names, use_threads=False).cast(schema)
+                # a thread of Arrow's that lets go of a Python object while the interpreter ends would abort the process
+                found = pq.ParquetFile(source, pre_buffer=False).read(columns=schema.names, use_threads=False)
+                return found.select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError, KeyError) as error:  # its name fits, its table is none of ours
         _LOG.debug("%s: %s", path, error)
     _LOG.warning("%s is damaged and is left out; what it held is measured again by the next run", path)

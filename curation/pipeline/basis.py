@@ -92,7 +92,7 @@ def note_decided(workspace: Workspace, chosen: Policy, source: str, settings: Se
     Rules of other packages may decide otherwise next time, and are asked again.
     """
     if not chosen.rules:
-        steps.note(workspace, _STEP, basis_of(workspace, chosen, source, settings))
+        steps.note(workspace, _STEP, basis_of(workspace, chosen, source, settings), workspace.decisions)
 
 
 def lineage_of(workspace: Workspace, settings: Settings, chosen: Policy | None = None) -> dict[str, Any]:

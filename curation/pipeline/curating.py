@@ -259,7 +259,7 @@ def write_report(
             )
         )
         files.write_bytes(path, page.encode("utf-8"))
-    steps.note(workspace, "report", fingerprint)
+    steps.note(workspace, "report", fingerprint, path)
     return path
 
 

@@ -131,6 +131,7 @@ def judge(
         table = _table(evidence, consensus)
         facts = calibration_record(evidence, consensus, settings)
     near = neighbours.share(evidence.neighbours)
+    record_file(workspace).unlink(missing_ok=True)  # if killed, labels are judged again
     write_memory(workspace, key, evidence.labels, consensus, near, evidence.dynamics)
     write_table(workspace.labels, table)
     facts |= {
@@ -366,6 +367,7 @@ def learn(workspace: Workspace, settings: Settings) -> bool:
     found = judgement(memory.known.labels, taught.posterior, memory.sharpness)
     counted = _answers_heard(memory, answers)
     table = with_judgement(memory.table, memory.classes, found).assign(answers=counted)
+    write_json(record_file(workspace), record | {"answers": ""})  # if killed, the judge is taught again
     write_table(workspace.labels, table)
     record |= {"answers": digest, "taught": taught_record(taught, answers, who, found)}
     write_json(record_file(workspace), record)

@@ -89,8 +89,8 @@ def scan(workspace: Workspace, source: str, settings: Settings, display: Display
         frame = _limited(listing.frame, limit)
     if frame.empty:
         raise WorkspaceError(f"no images in {listing.root}{why_nothing(listing.problems)}")
-    gone = _require_same_data(workspace, listing.root, frame, listing.problems)
-    notes = (*listing.warnings, *([f"{gone:,} images of the last scan are gone"] if gone and not limit else []))
+    gone = _require_same_data(workspace, listing.root, listing.frame, listing.problems)
+    notes = (*listing.warnings, *([f"{gone:,} images of the last scan are gone"] if gone else []))
     problems = {"left_out": listing.problems.to_dict("records"), "warnings": list(notes)}
     files.write_json(workspace.ingest, problems)
     files.write_table(workspace.listing, frame)
@@ -192,19 +192,22 @@ def find_pairs(workspace: Workspace, scanned: Scanned, settings: Settings, displ
 
     """
     from curation.checks.duplicates import REVISION
+    from curation.measure import detector_fingerprint, store
 
     needed = scanned.measurements[["sha256", "pixel_sha256", "dhash", "phash"]]
     distinct = needed[(scanned.measurements["error"] == "").to_numpy()].drop_duplicates("pixel_sha256")
     distinct = distinct.sort_values("pixel_sha256", ignore_index=True)
     del needed
-    fingerprint = digest(distinct["pixel_sha256"], settings.duplicates.model_dump_json(), REVISION)
+    seen = store.folders(workspace.measurements, settings.measure, detector_fingerprint(settings.measure))
+    measured = (seen.pixels.name, seen.faces.name, settings.checks.face_score)  # thumbnails, parts, landmarks
+    fingerprint = digest(distinct["pixel_sha256"], *measured, settings.duplicates.model_dump_json(), REVISION)
     if is_current(workspace, "pairs", fingerprint, workspace.pairs):
         return read_pairs(workspace)
     scanned.set_aside()  # the search needs the memory
     with memory.searching():
         pairs = _near_pairs(workspace, distinct, settings, display)
         files.write_table(workspace.pairs, pairs)
-        note(workspace, "pairs", fingerprint)
+        note(workspace, "pairs", fingerprint, workspace.pairs)
     return pairs
 
 
@@ -289,7 +292,7 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         *apart,
         *([] if shared is None else (shared[column] for column in shared)),
         "" if known is None else subjects.record_of(workspace)["key"],
-        *registry.added().values(),
+        *(plugin.state for plugin in registry.added().values()),
     )
     current = is_current(workspace, "issues", fingerprint, workspace.issues) and are_together(workspace)
     changed = settings_of.differences(settings, settings_of.made_with(workspace))
@@ -297,12 +300,12 @@ def check(workspace: Workspace, scanned: Scanned, settings: Settings, display: D
         display.note(f"The issues are computed again with other settings: {'; '.join(changed)}.")
     made = _made_with(workspace, settings)
     if current:
-        note(workspace, "issues", fingerprint, made_with=made, parted=_decided(table))
+        note(workspace, "issues", fingerprint, workspace.issues, made_with=made, parted=_decided(table))
         return read_issues(workspace)
     with display.step("Checking"):
         seen = prepared.load() if prepared.identity else None
         write_issues(workspace, registry.run(replace(inputs, subjects=known, challenges=seen)))
-    note(workspace, "issues", fingerprint, made_with=made, parted=_decided(table))
+    note(workspace, "issues", fingerprint, workspace.issues, made_with=made, parted=_decided(table))
     memory.give_back()
     return read_issues(workspace)
 
@@ -391,7 +394,7 @@ def note_policy(workspace: Workspace, source: str) -> None:
     made = state.get("made_with")
     if isinstance(made, dict) and isinstance(made.get("settings"), dict):
         made = {**made, "settings": made["settings"] | {"policy": source}}
-        note(workspace, "judged", reading.sha256(workspace.issues), made_with=made)
+        note(workspace, "judged", reading.sha256(workspace.issues), workspace.issues, made_with=made)
 
 
 def are_judged(workspace: Workspace, issues: Issues) -> bool:
@@ -417,15 +420,25 @@ def digest(*parts: Any) -> str:
     return digest.hexdigest()
 
 
-def is_current(workspace: Workspace, step: str, fingerprint: str, path: Path) -> bool:
-    """Return whether a step's result exists and was made from inputs of this fingerprint."""
+def is_current(workspace: Workspace, step: str, fingerprint: str, result: Path) -> bool:
+    """Return whether a step's result is the one that was made from inputs of this fingerprint."""
     state = files.read_json(workspace.state) or {}
-    return path.exists() and state.get(step) == fingerprint
+    return state.get(step) == fingerprint and state.get(f"{step} made") == _file_digest(result)
 
 
-def note(workspace: Workspace, step: str, fingerprint: str, **more: Any) -> None:
-    """Record the fingerprint of a step's inputs."""
+def note(workspace: Workspace, step: str, fingerprint: str, result: Path, **more: Any) -> None:
+    """Record the fingerprint of a step's inputs, and the bytes of its result.
+
+    A result that a killed run left, or that comes from elsewhere, is thus not taken for one of older inputs.
+    """
     before = files.read_json(workspace.state) or {}
-    state = {**before, step: fingerprint, **more}
+    state = {**before, step: fingerprint, f"{step} made": _file_digest(result), **more}
     if state != before:
         files.write_json(workspace.state, state)
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        return reading.sha256(path)
+    except OSError:
+        return ""

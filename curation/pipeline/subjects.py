@@ -71,7 +71,10 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
     settings = inputs.settings
     network = network_in_use(workspace, settings)
     names = given_names(workspace, inputs.images)
+    record_file = workspace.subjects.with_suffix(".json")
     if not network and not (names != "").any():
+        for path in (record_file, workspace.subjects):  # of names that were given once
+            path.unlink(missing_ok=True)
         return None
     apart = separated_people(Log(workspace.decisions).table)
     key = _key(inputs, names, network, apart)
@@ -81,8 +84,9 @@ def find(workspace: Workspace, inputs: CheckInputs, display: Display) -> pd.Data
     members = _pictures(inputs.copies, names)
     members["file"] = inputs.measurements["sha256"][inputs.readable].to_numpy()
     table, record = _found(workspace, inputs, members, network, apart, display)
+    files.write_json(record_file, {**record_of(workspace), "network": network, "key": ""})  # if killed, of no inputs
     files.write_table(workspace.subjects, table)
-    files.write_json(workspace.subjects.with_suffix(".json"), {"key": key, "network": network, **record})
+    files.write_json(record_file, {"key": key, "network": network, **record})
     return table
 
 

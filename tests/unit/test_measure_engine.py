@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from curation.base import scratch
+from curation.base import reading, scratch
 from curation.base.settings import EngineSettings, MeasureSettings
 from curation.measure import (
     ERROR_KINDS,
@@ -225,6 +226,23 @@ def test_a_part_that_was_intact_and_is_damaged_since_is_noticed_in_the_same_proc
     part.write_bytes(data[:200] + bytes([data[200] ^ 1]) + data[201:])
     with pytest.raises(MeasurementsError, match="have not been measured"):
         load_measurements(listing, store, SETTINGS)
+
+
+def test_only_the_thread_that_asks_reads_a_part(pictures, tmp_path, inline, monkeypatch):
+    # another one may still hold the file when the interpreter ends, and would abort the process
+    listing, store = listing_of(pictures), tmp_path / "store"
+    measure(listing, store, SETTINGS, ONE)
+    load_measurements(listing, store, SETTINGS)
+    readers: set[int] = set()
+
+    class Watched(io.FileIO):
+        def readinto(self, buffer):
+            readers.add(threading.get_ident())
+            return super().readinto(buffer)
+
+    monkeypatch.setattr(reading, "open_regular", lambda path: io.BufferedReader(Watched(path), 1))
+    load_measurements(listing, store, SETTINGS)
+    assert readers == {threading.get_ident()}
 
 
 def test_some_measurements_are_those_of_all(pictures, tmp_path, inline):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from curation.base import plugins
 from curation.base.errors import CurationError
 from curation.base.plugins import PluginError, installed
 from curation.base.progress import Display
@@ -201,3 +202,24 @@ def test_issues_are_made_anew_when_a_package_comes_or_goes(plugin: Path, tmp_pat
         assert "first_letter" not in set(steps.check(workspace, scanned, settings, quiet).scored)
         with pytest.raises(CurationError, match="no check 'first_letter'"):
             queries.found_issues(workspace, "first_letter")
+
+
+def test_issues_are_made_anew_when_the_code_of_a_check_is_edited(
+    plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from curation.base.workspace import create_workspace
+
+    workspace = create_workspace(tmp_path / "w")
+    settings, quiet = load(workspace.root / "curate.toml"), Display(quiet=True)
+    scanned = steps.scan(workspace, str(faces(tmp_path / "data")), settings, quiet)
+    flagged = []
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    code = plugin / "tiny_plugin.py"
+    for first in "ba":  # the package's version stays
+        code.write_text(PACKAGE.read_text().replace('startswith("b")', f'startswith("{first}")'))
+        monkeypatch.delitem(sys.modules, "tiny_plugin", raising=False)  # as in the next process
+        for cached in (registry._loaded, plugins._loaded):
+            cached.cache_clear()
+        found = steps.check(workspace, scanned, settings, quiet).of("first_letter")
+        flagged.append(int(found["is_issue"].sum()))
+    assert sorted(flagged) == [4, 8]

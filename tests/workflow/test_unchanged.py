@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -168,3 +169,87 @@ def test_the_policy_applied_last_stays_even_if_it_was_not_asked_again(own: Works
     steps.check(own, steps.scanned_before(own, other, QUIET), other, QUIET)
     apply(own, "balanced")
     assert asked == [] and settings.of_workspace(own).policy == "balanced"
+
+
+OTHERWISE = {
+    "pairs": "[duplicates]\nneighbours = 1\nhash_radius = 0\nmin_probability = 0.9999\n",
+    "issues": "[checks]\nturned_yaw_degrees = 5.0\nface_score = 0.9\n",
+    "report": "[checks]\nturned_yaw_degrees = 5.0\nface_score = 0.9\n",
+}
+
+
+def curated_again(workspace: Workspace) -> dict[str, str]:
+    """Check, decide and report by the settings; return what came of it."""
+    chosen = settings.of_workspace(workspace)
+    steps.check(workspace, steps.scanned_before(workspace, chosen, QUIET), chosen, QUIET)
+    found = {"manifest": apply(workspace).hash, "report": steps.digest(report(workspace))}
+    tables = {"pairs": files.read_table(workspace.pairs), "issues": read_issues(workspace).every()}
+    return found | {name: steps.digest(*(table[column] for column in table)) for name, table in tables.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", list(OTHERWISE))
+def test_what_a_killed_run_left_is_not_taken_for_a_result_of_the_settings_before(
+    own: Workspace, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    before = curated_again(own)
+    own.settings.write_text(OTHERWISE[step], encoding="utf-8")
+    note = steps.note
+
+    def killed(workspace: Workspace, name: str, *inputs: Any, **more: Any) -> None:
+        if name == step:
+            raise KeyboardInterrupt
+        note(workspace, name, *inputs, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "note", killed)
+        with pytest.raises(KeyboardInterrupt):
+            curated_again(own)
+    own.settings.unlink()
+    assert curated_again(own) == before
+
+
+@pytest.mark.slow
+def test_results_of_another_time_are_made_again(own: Workspace) -> None:
+    own.settings.write_text(OTHERWISE["pairs"] + OTHERWISE["issues"], encoding="utf-8")
+    curated_again(own)
+    kept = {
+        path: path.read_bytes()
+        for path in (own.pairs, own.issues, own.reports / "cleaning.html", *own.scores.glob("*"))
+    }
+    own.settings.unlink()
+    before = curated_again(own)
+    for path, data in kept.items():
+        path.write_bytes(data)
+    assert curated_again(own) == before
+
+
+def test_a_smaller_limit_is_the_same_data_set(own: Workspace, sample: Path) -> None:
+    chosen = settings.of_workspace(own)
+    for limit in (20, 5, 0):
+        scanned = steps.scan(own, str(sample), chosen, QUIET, limit)
+        assert len(scanned.images) == limit or not limit
+        assert not any("gone" in note for note in scanned.notes)
+    (sample_copy := own.root.parent / "fewer").mkdir()
+    (sample_copy / "one.png").write_bytes(next(sample.rglob("*.jpg")).read_bytes())
+    with pytest.raises(WorkspaceError, match="lacks most of its images"):
+        steps.scan(own, str(sample_copy), chosen, QUIET, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "again"),
+    [
+        ("[checks]\nturned_yaw_degrees = 5.0", 0),
+        ("[checks]\nface_score = 0.9", 1),
+        ("[measure]\nanalysis_side = 256", 1),
+    ],
+)
+def test_copies_are_searched_again_when_what_they_are_compared_by_is_another(
+    own: Workspace, sample: Path, monkeypatch: pytest.MonkeyPatch, text: str, again: int
+) -> None:
+    searches, search = [], steps._near_pairs
+    monkeypatch.setattr(steps, "_near_pairs", lambda *given: (searches.append(given), search(*given))[1])
+    own.settings.write_text(text + "\n", encoding="utf-8")
+    chosen = settings.of_workspace(own)
+    steps.find_pairs(own, steps.scan(own, str(sample), chosen, QUIET), chosen, QUIET)
+    assert len(searches) == again

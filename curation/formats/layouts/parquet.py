@@ -60,7 +60,7 @@ def holds_images(file: BinaryIO) -> bool:
     import pyarrow.parquet as pq
 
     try:
-        return bool(_image_column(pq.ParquetFile(file)))
+        return bool(_image_column(pq.ParquetFile(file, pre_buffer=False)))
     except (pa.ArrowException, *UNREADABLE):
         return False
 
@@ -73,7 +73,7 @@ def _image_column(file: Any) -> str:
         if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
             return str(field.name)
         if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
-            first = next(file.iter_batches(1, columns=[field.name]), None)
+            first = next(file.iter_batches(1, columns=[field.name], use_threads=False), None)
             cell = first.column(0)[0].as_py() if first is not None and first.num_rows else None
             if cell and looks_like_image(cell[:HEAD_BYTES]):
                 return str(field.name)
@@ -86,12 +86,12 @@ def _decoded(file: BinaryIO, cache: Path) -> SourceContents:
 
     contents = Contents(cache)
     try:
-        opened = pq.ParquetFile(file)
+        opened = pq.ParquetFile(file, pre_buffer=False)
         image = _image_column(opened)
         columns = {} if not image else _columns(opened.schema_arrow.names, image)
         names = _class_names(opened.schema_arrow.metadata or {}, columns.get("label", ""))
         wanted = list(dict.fromkeys([image, *columns.values()]))
-        batches = opened.iter_batches(_BATCH_ROWS, columns=wanted) if image else ()
+        batches = opened.iter_batches(_BATCH_ROWS, columns=wanted, use_threads=False) if image else ()
         for number, row in enumerate(row for batch in batches for row in batch.to_pylist()):
             _take(contents, number, row, image, columns, names)
     except (pa.ArrowException, *UNREADABLE) as error:
